@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Thin commands over the rooms."""

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: MIT
+"""The verdict: what the checker says of a rule and of a run. A value, never an exception."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from harness.errors import ExitCode
+
+
+class Verdict(StrEnum):
+    """Tri-state, violated > unknown > holds; a rule may also not be applicable."""
+
+    HOLDS = "holds"
+    VIOLATED = "violated"
+    UNKNOWN = "unknown"
+    NOT_APPLICABLE = "not applicable"
+
+
+class Level(StrEnum):
+    """What a broken rule means. Only gate, error* and a failed expectation change a run's verdict."""
+
+    GATE = "gate"
+    ERROR = "error"
+    ERROR_DRIVER = "error(driver)"
+    ERROR_HARNESS = "error(harness)"
+    WARN = "warn"
+    OBSERVE = "observe"
+    FINDING = "finding"
+    POLICY = "policy"
+
+
+class Witness(msgspec.Struct, frozen=True, kw_only=True):
+    """One of the records that show a finding: its name (E1…), record number, and a sentence saying what it is."""
+
+    name: str
+    record: int
+    text: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing a rule has to say: a violation, a warning, a reason for unknown, or an observed value."""
+
+    rule: str
+    level: Level
+    verdict: Verdict
+    reason: str
+    witnesses: list[Witness] = []
+    attempt: str = ""
+
+
+class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A rule's verdict over one history. ``exercised`` counts how often its predicate had something to judge."""
+
+    rule: str
+    level: Level
+    verdict: Verdict
+    source: str
+    exercised: int = 0
+    reason: str = ""
+
+
+class RunVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The verdict of a run, as stored in ``verdict.json``. ``reasons`` always says why it is not "holds"."""
+
+    run: str
+    guest: str
+    verdict: Verdict
+    reasons: list[str]
+    rules: list[RuleVerdict]
+    findings: list[Finding] = []
+    observations: dict[str, Any] = {}
+    failure_class: str = ""
+    harness: str = ""
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """0 holds, 1 violated, 3 unknown, 69 when the infrastructure failed and nothing is violated."""
+        if self.verdict is Verdict.VIOLATED:
+            return ExitCode.VIOLATED
+        if self.failure_class == "infrastructure":
+            return ExitCode.INFRASTRUCTURE
+        return ExitCode.HOLDS if self.verdict is Verdict.HOLDS else ExitCode.UNKNOWN

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: MIT
+"""Deadline: the one object that says how long something may take, passed down instead of bare timeouts."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from harness.errors import GuestHang, HarnessError
+
+T = TypeVar("T")
+
+
+class Deadline:
+    """A point on the host's monotonic clock, with the name of what must be done by then.
+
+    ``seconds`` is the whole budget. A child made with :meth:`within` never outlives its parent.
+    """
+
+    def __init__(self, seconds: float, what: str, *, _end: float | None = None) -> None:
+        self.seconds = seconds
+        self.what = what
+        self._end = time.monotonic() + seconds if _end is None else _end
+
+    def __repr__(self) -> str:
+        return f"Deadline({self.what!r}, {self.remaining():.3f} of {self.seconds:g} s left)"
+
+    def within(self, seconds: float, what: str) -> Deadline:
+        """Return a deadline for a part of this work: at most ``seconds`` from now, never past this one."""
+        return Deadline(seconds, what, _end=min(self._end, time.monotonic() + seconds))
+
+    def remaining(self) -> float:
+        """Return the seconds left, 0.0 when the deadline has passed."""
+        return max(0.0, self._end - time.monotonic())
+
+    @property
+    def expired(self) -> bool:
+        """True once no time is left."""
+        return self.remaining() == 0.0
+
+    def poll(
+        self,
+        probe: Callable[[], T | None],
+        *,
+        interval: float = 0.02,
+        error: Callable[[], HarnessError] | None = None,
+    ) -> T:
+        """Call ``probe`` until it returns something other than None or False, and return that.
+
+        The only place where the harness sleeps. Use it where nothing can be waited on; a queue, a condition
+        or a file descriptor is better. Raises ``error()``, or GuestHang, when the deadline passes.
+        """
+        while True:
+            found = probe()
+            if found is not None and found is not False:
+                return found
+            left = self.remaining()
+            if left == 0.0:
+                raise error() if error else GuestHang(f"{self.what}: nothing within {self.seconds:g} s")
+            time.sleep(min(interval, left))

@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: MIT
+"""The one public exception tree.
+
+::
+
+    HarnessError
+    +-- UsageError                 exit 64   the user asked for something that cannot be
+    |   +-- BadDocument            exit 64   a plan, lab.toml or template does not decode
+    |   +-- BadHistory             exit 64   a recorded history cannot be read at all
+    +-- InfrastructureError        exit 69   the host, QEMU or the set-up failed; says nothing about the driver
+    |   +-- MissingPart            exit 69   a program, package or extra is not installed
+    |   +-- MachineFailed          exit 69   QEMU did not start, or died
+    |   +-- MonitorLost            exit 69   the QMP connection is gone and could not be restored
+    +-- CommandRefused             exit 69   QEMU answered a command with an error (a plan may expect it)
+    +-- GuestError                 exit 3    the guest is to blame, or nobody can tell
+        +-- GuestHang              exit 3    nothing came from the guest within its deadline
+        +-- GuestCrash             exit 3    the guest panicked, bug checked or reset itself
+        +-- GuestRefused           exit 3    the guest's control channel answered with an error
+
+A verdict is a value (:class:`harness.contract.verdict.Verdict`), never an exception.
+Every message says who, what, which value or state, and (as ``hint``) what to do next.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+
+class ExitCode(IntEnum):
+    """Exit codes of every command; over many runs the worst of 69 > 1 > 3 > 0."""
+
+    HOLDS = 0
+    VIOLATED = 1
+    UNKNOWN = 3
+    USAGE = 64
+    INFRASTRUCTURE = 69
+    INTERRUPTED = 130
+
+
+class FailureClass(StrEnum):
+    """Who is to blame for a run without a clean verdict."""
+
+    INFRASTRUCTURE = "infrastructure"
+    GUEST_HANG = "guest hang"
+    BUG_CHECK = "bug check"
+    DRIVER = "driver"
+    CONTRACT = "contract"
+    UNKNOWN = "unknown"
+
+
+class HarnessError(Exception):
+    """Root of the tree. ``hint`` is the way out, one or more lines, shown under the message."""
+
+    exit_code: ExitCode = ExitCode.INFRASTRUCTURE
+    failure_class: FailureClass = FailureClass.INFRASTRUCTURE
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  {self.hint}" if self.hint else self.message
+
+
+class UsageError(HarnessError):
+    """``harness run nosuch``: *no plan is called 'nosuch'*, with the names that exist."""
+
+    exit_code = ExitCode.USAGE
+
+
+class BadDocument(UsageError):
+    """A TOML document does not decode: *plan.toml:7: unknown key 'slto'*, hint *did you mean 'slot'?*."""
+
+
+class BadHistory(UsageError):
+    """``harness check DIR`` on something that is no history, or one of a newer format."""
+
+
+class InfrastructureError(HarnessError):
+    """The host or the set-up failed: disk full, directory unwritable, port taken."""
+
+
+class MissingPart(InfrastructureError):
+    """A part is not installed; the hint is the command that supplies it."""
+
+
+class MachineFailed(InfrastructureError):
+    """QEMU did not start or died; carries the full command, the exit status and QEMU's own last words."""
+
+    def __init__(
+        self, message: str, *, command: list[str], status: int | None, output: str, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
+        self.status = status
+        self.output = output
+
+
+class MonitorLost(InfrastructureError):
+    """The QMP socket closed and reconnecting within the deadline failed."""
+
+
+class CommandRefused(HarnessError):
+    """QEMU answered a command with an error, e.g. *CPU[0] with APIC ID 0 exists*."""
+
+    def __init__(
+        self, message: str, *, command: str, error_class: str, description: str, hint: str = ""
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.command = command
+        self.error_class = error_class
+        self.description = description
+
+
+class GuestError(HarnessError):
+    """The guest is to blame, or nobody can tell: the run is unknown."""
+
+    exit_code = ExitCode.UNKNOWN
+    failure_class = FailureClass.UNKNOWN
+
+
+class GuestHang(GuestError):
+    """*the twin was not ready within 60 s: last stage reached 'kernel'*."""
+
+    failure_class = FailureClass.GUEST_HANG
+
+
+class GuestCrash(GuestError):
+    """*the guest panicked: 'Kernel panic - not syncing: …'*."""
+
+    failure_class = FailureClass.BUG_CHECK
+
+
+class GuestRefused(GuestError):
+    """The guest's control channel answered a command with an error, e.g. *insmod: File exists*."""
+
+
+WORST_FIRST = (
+    ExitCode.INTERRUPTED,
+    ExitCode.USAGE,
+    ExitCode.INFRASTRUCTURE,
+    ExitCode.VIOLATED,
+    ExitCode.UNKNOWN,
+    ExitCode.HOLDS,
+)
+
+
+def worst(codes: list[ExitCode]) -> ExitCode:
+    """Return the exit code that stands for many runs; HOLDS for none."""
+    return min(codes, key=WORST_FIRST.index, default=ExitCode.HOLDS)

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: MIT
+"""The guest protocol: what the executor may ask of any guest, twin or Windows."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import msgspec
+
+from harness.deadline import Deadline
+
+
+class GuestCounts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the guest itself counts: active processors, usable memory in bytes."""
+
+    processors: int
+    memory: int
+
+
+class Guest(Protocol):
+    """A booted guest. ``label`` goes onto every verdict; ``emulates_nt`` is true for anything that is not Windows."""
+
+    label: str
+    emulates_nt: bool
+
+    def wait_ready(self, deadline: Deadline) -> None:
+        """Wait until the guest can take orders. GuestHang names the last stage reached, GuestCrash the panic."""
+
+    def load_driver(self, deadline: Deadline, *, add_existing: bool = True, driver: str = "hpnotify") -> None:
+        """Load and start the driver. Raises GuestRefused with the guest's words if it does not load."""
+
+    def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Stop and unload the driver."""
+
+    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
+        """Have the driver refuse the next processor in its Start callback with ``status``."""
+
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver echo ``nonce`` (at most 32 letters and digits) on every channel."""
+
+    def counts(self, deadline: Deadline) -> GuestCounts:
+        """Ask the guest what it counts now."""
+
+    def prove_alive(self, nonce: str, deadline: Deadline) -> None:
+        """The guest echoes ``nonce`` on its control channel."""

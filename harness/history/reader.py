@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Reads a history back, record by record, and says exactly where and why it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import BadHistory
+from harness.history.driver import AnyDriverRecord
+from harness.history.record import FORMAT, Header, HostRecord, Record
+
+AnyRecord = HostRecord | AnyDriverRecord
+
+LONGEST_LINE = 4 * 1024 * 1024
+"""Bytes of the longest line a reader takes; a QMP reply of a large machine is far below."""
+
+
+class _Probe(msgspec.Struct):
+    k: str
+    format: int = 0
+
+
+class History:
+    """One recorded history. Iterating yields its records in file order, streaming.
+
+    After the iteration, ``damage`` is empty or says why reading stopped early ("line 812: …"); what came before was
+    yielded. A last line without its newline was being written when the run was killed: that is damage too.
+    Raises BadHistory if there is no history at ``path``, it is empty, or its format is newer than this harness.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path / "history.jsonl" if path.is_dir() else path
+        self.damage = ""
+        try:
+            with self.path.open("rb") as file:
+                first = file.readline(LONGEST_LINE)
+        except OSError as error:
+            raise BadHistory(
+                f"{self.path}: {error.strerror}", hint="A run directory holds a file called history.jsonl."
+            ) from error
+        self.header = self._header(first)
+
+    def _header(self, line: bytes) -> Header:
+        try:
+            probe = msgspec.json.decode(line, type=_Probe)
+        except msgspec.DecodeError as error:
+            raise BadHistory(f"{self.path}: line 1 is no history header: {error}") from error
+        if probe.k != "header":
+            raise BadHistory(
+                f"{self.path}: line 1 is a {probe.k[:40]!r} record, a history begins with 'header'"
+            )
+        if probe.format > FORMAT:
+            raise BadHistory(
+                f"{self.path}: history format {probe.format} is newer than the {FORMAT} this harness reads",
+                hint="Judge it with the harness that recorded it (run.json names its version), or update this one.",
+            )
+        try:
+            return msgspec.json.decode(line, type=Header)
+        except msgspec.DecodeError as error:
+            raise BadHistory(f"{self.path}: line 1 is a damaged header: {error}") from error
+
+    def __iter__(self) -> Iterator[Record]:
+        decoder = msgspec.json.Decoder(AnyRecord)
+        self.damage = ""
+        with self.path.open("rb") as file:
+            number = 0
+            while line := file.readline(LONGEST_LINE):
+                number += 1
+                if not line.endswith(b"\n"):
+                    self.damage = (
+                        f"line {number} is longer than {LONGEST_LINE} bytes"
+                        if len(line) >= LONGEST_LINE
+                        else f"line {number} is cut off: the run was killed while writing it"
+                    )
+                    return
+                try:
+                    record: Record = decoder.decode(line)
+                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                    self.damage = f"line {number}: {error}"
+                    return
+                if record.n != number:
+                    self.damage = f"line {number} carries record number {record.n}: lines were lost or edited"
+                    return
+                yield record

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: MIT
+"""The base of every record, and the records that the host side writes.
+
+A history is a file of JSON lines, one record each, in the order in which the harness learnt of them. Every record
+has its number ``n`` (1-based, the line number) and ``host_ns``. **The clock domain of a time is in its name**:
+
+``host_ns``   CLOCK_MONOTONIC of the host, nanoseconds, when the harness received or did the thing;
+``qemu_us``   QEMU's wall-clock stamp of an event, microseconds since the epoch;
+``qpc``       QueryPerformanceCounter ticks of the guest, one domain per boot; its rate is in the driver's ``hello``.
+
+Times of different domains are never subtracted from one another; a :class:`Clock` record declares each domain.
+The driver's own records are in :mod:`harness.history.driver`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+"""Version of the history format. A reader refuses a newer one."""
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="k"):
+    """One observation. ``n`` and ``host_ns`` are filled in by the tape."""
+
+    n: int = 0
+    host_ns: int = 0
+
+
+class Header(Record, frozen=True, kw_only=True, tag="header"):
+    """First record of every history. ``guest`` labels all verdicts: "twin", "windows-server-2025", "host", "wine"."""
+
+    format: int
+    harness: str
+    run: str
+    guest: str
+    wall: str
+
+
+class Clock(Record, frozen=True, kw_only=True, tag="clock"):
+    """Declares a clock domain: ``host`` (1e9 Hz), or ``qpc/<boot nonce>``."""
+
+    domain: str
+    hz: int
+
+
+class Boot(Record, frozen=True, kw_only=True, tag="boot"):
+    """A boot epoch begins. A reset or a bug check ends the one before."""
+
+    epoch: int
+    cause: Literal["power-on", "host-reset", "guest-reset", "restored"]
+
+
+class Stage(Record, frozen=True, kw_only=True, tag="stage"):
+    """A stage of the run (``accelerator``, ``image``, ``qemu``, ``boot``, ``driver``, ``operation``, ``judge``, …)."""
+
+    name: str
+    phase: Literal["begin", "end", "fail", "note"]
+    detail: str = ""
+
+
+class Qmp(Record, frozen=True, kw_only=True, tag="qmp"):
+    """A QMP message as it crossed the socket, in true order: ``out`` to QEMU, ``in`` from it.
+
+    ``monitor`` counts connections: 2 is the first reconnect.
+    """
+
+    direction: Literal["in", "out"]
+    message: dict[str, Any]
+    monitor: int = 1
+
+
+class Operation(Record, frozen=True, kw_only=True, tag="operation"):
+    """A plan's operation begins or ends. ``index`` is its 1-based position; ``arguments`` are the plan's own."""
+
+    index: int
+    name: str
+    phase: Literal["begin", "end", "fail"]
+    arguments: dict[str, Any] = {}
+    detail: str = ""
+
+
+class Add(Record, frozen=True, kw_only=True, tag="add"):
+    """A host command to add one processor or one DIMM: one attempt, from ``begin`` to ``settled``.
+
+    ``begin``     just before ``device_add`` is sent;
+    ``accepted``  QEMU answered with success, which proves nothing about the guest;
+    ``refused``   QEMU answered with an error (``detail``);
+    ``unsure``    the monitor dropped before the reply: QEMU may or may not have the device;
+    ``settled``   the attempt's consequences were awaited; see :class:`Agreement`.
+
+    ``expected`` is what the plan expects: ``added``, ``vetoed`` (the driver refuses: QEMU lists the device, the guest
+    does not count it), ``refused`` (by QEMU), ``ignored`` (by the guest).
+    """
+
+    attempt: str
+    phase: Literal["begin", "accepted", "refused", "unsure", "settled"]
+    what: Literal["cpu", "dimm"]
+    device: str
+    slot: str = ""
+    bytes: int = 0
+    expected: Literal["added", "vetoed", "refused", "ignored"] = "added"
+    detail: str = ""
+
+
+class Ost(Record, frozen=True, kw_only=True, tag="ost"):
+    """``ACPI_DEVICE_OST``: the guest's firmware interface evaluated ``_OST`` for a device.
+
+    ``source`` and ``status`` are ACPI's (1 device check, 0x200 insertion processing; status 0 success).
+    ``slot`` is QEMU's index as a string, not an APIC id and not Windows' NtNumber.
+    """
+
+    device: str
+    slot: str
+    slot_type: str
+    source: int
+    status: int
+    qemu_us: int = 0
+
+
+class Count(Record, frozen=True, kw_only=True, tag="count"):
+    """What the guest itself counts: active processors and usable memory in bytes. ``why``: ``baseline``, ``settled``…"""
+
+    processors: int
+    memory: int
+    why: str = ""
+
+
+class Agreement(Record, frozen=True, kw_only=True, tag="agreement"):
+    """The three-way agreement on an attempt: QEMU's list, the firmware's ``_OST``, the guest's own count.
+
+    ``agreed`` is judged against the outcome the plan expects; ``detail`` says which of the three differed.
+    """
+
+    attempt: str
+    expected: str
+    agreed: bool
+    qemu_lists: bool
+    ost: list[tuple[int, int]]
+    counted_before: int
+    counted_after: int
+    detail: str = ""
+
+
+class Expect(Record, frozen=True, kw_only=True, tag="expect"):
+    """A plan's ``expect`` operation: what was demanded, what was seen, and whether they match."""
+
+    index: int
+    demanded: str
+    seen: str
+    met: bool
+
+
+class Quiesced(Record, frozen=True, kw_only=True, tag="quiesced"):
+    """No driver record came for ``quiet_ns`` and the guest then proved itself alive by echoing ``nonce``.
+
+    Only after such a record may the absence of a record be held against anyone.
+    """
+
+    nonce: str
+    quiet_ns: int
+
+
+class GuestEvent(Record, frozen=True, kw_only=True, tag="guest"):
+    """The guest agent reports something of its own: ready, a processor onlined, a module loaded."""
+
+    event: str
+    detail: str = ""
+
+
+class Console(Record, frozen=True, kw_only=True, tag="console"):
+    """A console line worth a record: a panic, an oops, a BUG or WARN. Everything else stays in console.log."""
+
+    text: str
+    severity: Literal["warning", "crash"]
+
+
+class Channel(Record, frozen=True, kw_only=True, tag="channel"):
+    """A capture channel's account, written when it closes (``closed``) or when something was lost.
+
+    Counts are lines: ``records`` decoded, ``torn`` (cut or interleaved), ``corrupt`` (checksum), ``foreign`` (not
+    ours), ``oversized``, ``stale`` (another boot's). ``lost`` are sequence numbers known to be missing.
+    """
+
+    name: str
+    records: int
+    torn: int = 0
+    corrupt: int = 0
+    foreign: int = 0
+    oversized: int = 0
+    stale: int = 0
+    lost: int = 0
+    closed: bool = False
+
+
+class Fault(Record, frozen=True, kw_only=True, tag="fault"):
+    """The run could not go on: who is to blame (:class:`harness.errors.FailureClass`), where, and the message."""
+
+    failure_class: str
+    stage: str
+    message: str
+
+
+class End(Record, frozen=True, kw_only=True, tag="end"):
+    """Last record of a history that ended in an orderly way. A history without it was cut."""
+
+    outcome: Literal["completed", "failed", "interrupted"]
+
+
+HostRecord = (
+    Header | Clock | Boot | Stage | Qmp | Operation | Add | Ost | Count | Agreement | Expect
+    | Quiesced | GuestEvent | Console | Channel | Fault | End
+)  # fmt: skip

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The machine protocol: what every backend (direct QEMU, libvirt) offers to the rooms above."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import msgspec
+
+from harness.deadline import Deadline
+
+
+class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """What machine to build. Sizes in bytes.
+
+    ``kernel``/``initrd``/``append`` boot Linux directly (the twin); ``firmware`` is a file for ``-bios`` or pflash.
+    ``processors`` at power-on, ``max_processors`` slots in all; ``memory`` at power-on, ``max_memory``, ``dimm_slots``.
+    ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor.
+    """
+
+    accelerator: Literal["kvm", "tcg"]
+    qemu: Path
+    machine: str = "q35"
+    cpu: str = ""
+    processors: int = 2
+    max_processors: int = 6
+    memory: int = 512 << 20
+    max_memory: int = 4 << 30
+    dimm_slots: int = 4
+    nodes: int = 1
+    kernel: Path | None = None
+    initrd: Path | None = None
+    append: str = ""
+    firmware: Path | None = None
+    debug_port: int = 0x504
+    monitor: bool = False
+    extra: list[str] = []
+
+
+class CpuSlot(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``query-hotpluggable-cpus``: ``props`` is QEMU's own, copied and never built; ``qom`` "" if empty.
+
+    ``index`` is the slot's place when rows are sorted by socket, die, module, core and thread.
+    """
+
+    index: int
+    type: str
+    props: dict[str, Any]
+    qom: str = ""
+
+
+class MemoryDevice(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of ``query-memory-devices``: a plugged DIMM, size in bytes."""
+
+    id: str
+    size: int
+    slot: int
+    node: int
+    address: int
+
+
+class QmpEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """A QMP event: ``serial`` counts every message of this machine in true order, so "after the reply" is decidable."""
+
+    name: str
+    data: dict[str, Any]
+    serial: int
+    host_ns: int
+    qemu_us: int
+
+
+class Machine(Protocol):
+    """One virtual machine from spawn to gone. Errors: see each method; all take a Deadline.
+
+    ``console`` and ``debugcon`` are files that QEMU appends to from its start; ``control`` is the unix socket of the
+    guest's control port. A context manager: leaving it runs the shutdown ladder whatever happened.
+    """
+
+    spec: MachineSpec
+    directory: Path
+    console: Path
+    debugcon: Path
+    control: Path
+
+    def start(self, deadline: Deadline) -> None:
+        """Spawn paused, connect the monitor. Raises MachineFailed with QEMU's own words, MissingPart."""
+
+    def resume(self, deadline: Deadline) -> None:
+        """Let the guest run (``cont``)."""
+
+    def pause(self, deadline: Deadline) -> None:
+        """Stop the guest's processors (``stop``)."""
+
+    def reset(self, deadline: Deadline) -> None:
+        """``system_reset``; returns when QEMU's RESET event came."""
+
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Send one QMP command and return its reply. Raises CommandRefused, MachineFailed, MonitorLost.
+
+        After a dropped connection it reconnects within the deadline; the command is sent again only if it is a query.
+        For others MonitorLost is raised with the connection restored, so that the caller asks what happened.
+        """
+
+    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
+        """All slots in ascending order."""
+
+    def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
+        """``device_add`` of a processor into ``slot``; never adds twice when the monitor drops."""
+
+    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
+        """All plugged DIMMs."""
+
+    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
+        """``object-add`` and ``device_add`` of a DIMM; the backend is deleted again when the device is refused."""
+
+    def serial(self) -> int:
+        """Serial of the last QMP message seen; pass it as ``after`` to :meth:`wait_event`."""
+
+    def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
+        """Return the first event called ``name`` later than ``after`` whose data contains ``match`` (dotted keys).
+
+        Raises GuestHang when the deadline passes, MachineFailed when QEMU died.
+        """
+
+    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
+        """Events seen so far."""
+
+    def alive(self) -> bool:
+        """True while QEMU's process runs."""
+
+    def close(self) -> None:
+        """The shutdown ladder: quit over QMP, SIGTERM, SIGKILL, each with its grace; idempotent, bounded in time."""
