@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""TOML documents decoded into msgspec structs: unknown keys are refused with file:line and "did you mean"."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, TypeVar, get_args
+
+import msgspec
+
+from harness.errors import BadDocument
+
+T = TypeVar("T")
+
+LARGEST_DOCUMENT = 1 << 20
+"""Bytes of the largest TOML document taken."""
+
+_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
+_UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
+_AT = re.compile(r" - at `\$?(.*)`$")
+_STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d+)\]")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes of ``"512 MiB"`` (B, KiB, MiB, GiB, TiB). Raises ValueError with what is wrong."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no size: write a whole number and B, KiB, MiB, GiB or TiB")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def read_document(path: Path) -> str:
+    """Return the text of a document. Raises BadDocument if it is absent, unreadable, too large or no UTF-8."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST_DOCUMENT + 1)
+    except OSError as error:
+        raise BadDocument(f"{path}: {error.strerror}") from error
+    if len(data) > LARGEST_DOCUMENT:
+        raise BadDocument(f"{path}: larger than {LARGEST_DOCUMENT} bytes, which no plan or configuration is")
+    try:
+        return data.decode()
+    except UnicodeDecodeError as error:
+        raise BadDocument(f"{path}: not UTF-8 text: {error}") from error
+
+
+def decode_toml(text: str, kind: type[T], *, name: str) -> T:
+    """Decode ``text`` (called ``name`` in messages) into ``kind``, whose structs forbid unknown fields.
+
+    Raises BadDocument: ``plan.toml:7: unknown key 'slto'`` with ``did you mean 'slot'?`` as its hint.
+    """
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        line = re.search(r"at line (\d+)", str(error))
+        raise BadDocument(f"{name}:{line[1] if line else 1}: not TOML: {error}") from error
+    except RecursionError as error:
+        raise BadDocument(f"{name}:1: not TOML: nested too deeply") from error
+    try:
+        return msgspec.convert(tree, kind)
+    except msgspec.ValidationError as error:
+        raise _explained(error, tree, text, kind, name) from error
+
+
+def _explained(error: msgspec.ValidationError, tree: Any, text: str, kind: Any, name: str) -> BadDocument:
+    said = str(error)
+    at = _AT.search(said)
+    steps = [step[0] or int(step[1]) for step in _STEP.findall(at[1])] if at else []
+    reason = _AT.sub("", said)
+    unknown = re.match(r"Object contains unknown field `(.*)`", reason)
+    if unknown:
+        line = _line(text, [*steps, unknown[1]])
+        known = _keys(_kind_at(kind, tree, steps), _node_at(tree, steps))
+        close = difflib.get_close_matches(unknown[1], known, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
+        return BadDocument(f"{name}:{line}: unknown key {unknown[1]!r}", hint=hint)
+    hint = ""
+    bad = re.match(r"Invalid (?:enum )?value '(.*)'", reason)
+    if bad:
+        parent = _kind_at(kind, tree, steps[:-1])
+        choices = _choices(parent, steps[-1] if steps else "")
+        close = difflib.get_close_matches(bad[1], choices, 1)
+        if close:
+            hint = f"did you mean {close[0]!r}?"
+        elif choices:
+            hint = f"one of: {', '.join(sorted(choices))}"
+    where = f" for {'.'.join(str(s) for s in steps)}" if steps else ""
+    return BadDocument(f"{name}:{_line(text, steps)}: {reason[:1].lower()}{reason[1:]}{where}", hint=hint)
+
+
+def _node_at(tree: Any, steps: list[Any]) -> Any:
+    for step in steps:
+        tree = tree[step]
+    return tree
+
+
+def _alternatives(kind: Any) -> list[Any]:
+    """Return the struct types a field's type may stand for: Optional and unions opened."""
+    arguments = get_args(kind)
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return [kind]
+    return [struct for argument in arguments for struct in _alternatives(argument)]
+
+
+def _chosen(kind: Any, node: Any) -> list[Any]:
+    """Return the struct types that ``node`` selects: by tag where the union is tagged."""
+    found = _alternatives(kind)
+    tags = [struct for struct in found if struct.__struct_config__.tag is not None]
+    if isinstance(node, dict) and tags:
+        named = [s for s in tags if node.get(s.__struct_config__.tag_field) == s.__struct_config__.tag]
+        return named or found
+    return found
+
+
+def _kind_at(kind: Any, tree: Any, steps: list[Any]) -> Any:
+    for step in steps:
+        if isinstance(step, int):
+            kind = (get_args(kind) or (Any,))[0]
+        else:
+            fields = {f.encode_name: f.type for s in _chosen(kind, tree) for f in msgspec.structs.fields(s)}
+            kind = fields.get(step, Any)
+        tree = tree[step] if isinstance(tree, (dict, list)) else None
+    return kind
+
+
+def _keys(kind: Any, node: Any) -> list[str]:
+    keys: list[str] = []
+    for struct in _chosen(kind, node):
+        keys += [field.encode_name for field in msgspec.structs.fields(struct)]
+        if struct.__struct_config__.tag is not None:
+            keys.append(struct.__struct_config__.tag_field)
+    return keys
+
+
+def _choices(parent: Any, field: Any) -> list[str]:
+    """Return the values a field may take: a Literal's, or the tags of a tagged union."""
+    found: list[str] = []
+    for struct in _alternatives(parent):
+        if struct.__struct_config__.tag_field == field:
+            found.append(str(struct.__struct_config__.tag))
+        for known in msgspec.structs.fields(struct):
+            if known.encode_name == field:
+                found += [a for a in _literals(known.type) if isinstance(a, str)]
+    return found
+
+
+def _literals(kind: Any) -> list[Any]:
+    arguments = get_args(kind)
+    if not arguments:
+        return [kind] if isinstance(kind, str) else []
+    return [value for argument in arguments for value in _literals(argument)]
+
+
+def _line(text: str, steps: list[Any]) -> int:
+    """Return the line of the key that ``steps`` lead to, or of the nearest table that holds it."""
+    best, depth = 1, -1
+    counts: dict[str, int] = {}
+    table: list[Any] = []
+    for number, line in enumerate(text.splitlines(), 1):
+        if header := re.match(r"\s*\[\[\s*([^\]]+?)\s*\]\]", line):
+            counts[header[1]] = counts.get(header[1], -1) + 1
+            table = [*header[1].split("."), counts[header[1]]]
+            here = table
+        elif header := re.match(r"\s*\[\s*([^\[\]]+?)\s*\]", line):
+            table = header[1].split(".")
+            here = table
+        elif key := re.match(r"\s*([A-Za-z0-9_.\"'-]+?)\s*=", line):
+            here = [*table, *(part.strip("\"'") for part in key[1].split("."))]
+        else:
+            continue
+        if here == steps[: len(here)] and len(here) > depth:
+            best, depth = number, len(here)
+    return best

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""The operations a plan is made of: one struct each, told apart by ``op``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
+Tally = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+Outcome = Literal["added", "vetoed", "refused", "ignored"]
+Awaited = Literal["start", "complete", "failure", "cpu-arrival", "memory-arrival", "ost"]
+
+
+class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
+    """``timeout`` in seconds overrides the operation's own budget."""
+
+    timeout: Seconds | None = None
+
+
+class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
+    """Hot-add one processor.
+
+    ``slot`` counts QEMU's slots in ascending order of socket, die, core and thread; the first empty one if absent.
+    ``id`` is QEMU's device id. ``expect``: ``added``; ``vetoed`` by the driver; ``refused`` by QEMU, with words that
+    contain ``saying``; ``ignored`` by the guest. ``settle = false`` goes on without waiting (see ``settle``).
+    """
+
+    slot: Index | None = None
+    id: str | None = None
+    expect: Outcome = "added"
+    saying: str = ""
+    settle: bool = True
+
+
+class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
+    """Hot-add one DIMM of ``size`` ("256 MiB"), on ``node`` if given.
+
+    A size that is no multiple of 128 MiB is refused before QEMU sees it, because it misaligns every later DIMM and
+    guests reject those although QEMU is content; ``unaligned = true`` asks for exactly that negative case.
+    """
+
+    size: str
+    node: Index | None = None
+    id: str | None = None
+    expect: Outcome = "added"
+    saying: str = ""
+    settle: bool = True
+    unaligned: bool = False
+
+
+class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):
+    """Wait for the consequences of every add that was sent with ``settle = false``."""
+
+
+class WaitFor(_Operation, frozen=True, kw_only=True, tag="wait-for"):
+    """Wait until ``count`` records of a kind came since the driver was loaded last."""
+
+    what: Awaited
+    count: Tally = 1
+
+
+class VetoNext(_Operation, frozen=True, kw_only=True, tag="veto-next"):
+    """Have the driver refuse the next processor in Start with the NTSTATUS ``status``."""
+
+    status: Annotated[int, msgspec.Meta(ge=0x80000000, le=0xFFFFFFFF)] = 0xC000009A
+
+
+class LoadDriver(_Operation, frozen=True, kw_only=True, tag="load-driver"):
+    """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING."""
+
+    add_existing: bool = True
+
+
+class UnloadDriver(_Operation, frozen=True, kw_only=True, tag="unload-driver"):
+    """Unload the driver."""
+
+
+class Pause(_Operation, frozen=True, kw_only=True, tag="pause"):
+    """Stop the guest's processors; adds sent now are delivered together after ``resume``."""
+
+
+class Resume(_Operation, frozen=True, kw_only=True, tag="resume"):
+    """Let the guest run on."""
+
+
+class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
+    """Reset the machine and wait until the guest is ready again; the driver has to be loaded again."""
+
+
+class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
+    """Wait until no driver record came for ``quiet`` seconds, then have the guest prove itself alive."""
+
+    quiet: Annotated[float, msgspec.Meta(gt=0, le=600)] = 0.3
+
+
+class DropMonitor(_Operation, frozen=True, kw_only=True, tag="drop-monitor"):
+    """Close the QMP connection, as a crashing proxy would; the harness must come back without a second add."""
+
+
+class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
+    """Demand a state; a demand that is not met makes the run violated (exit code 1).
+
+    ``processors`` and ``dimms``: what the guest counts and what QEMU lists. The others count the driver's hot-add
+    records since it was loaded last.
+    """
+
+    processors: Tally | None = None
+    dimms: Tally | None = None
+    starts: Tally | None = None
+    completes: Tally | None = None
+    failures: Tally | None = None
+    cpu_arrivals: Tally | None = None
+    memory_arrivals: Tally | None = None
+
+
+Operation = (
+    AddCpu | AddDimm | Settle | WaitFor | VetoNext | LoadDriver | UnloadDriver | Pause | Resume | Reset
+    | Quiesce | DropMonitor | Expect
+)  # fmt: skip
