@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""``harness doctor``: what this machine can do, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.machine.preflight import Part
+    from harness.report.style import Style
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("doctor")(doctor)
+
+
+def doctor(
+    qemu: Annotated[
+        Path | None,
+        typer.Option("--qemu", metavar="PATH", help="Look at this QEMU instead of the one on PATH."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> int:
+    """Say what this machine can do and what is missing. Starts no guest, changes nothing.
+
+    Ends with 0 if the main job, a run on the twin, can run; with 69 if it cannot.
+    """
+    import sys
+
+    from harness.cli.output import say, say_json
+    from harness.deadline import Deadline
+    from harness.machine.preflight import examine, ready
+    from harness.report.style import style_for
+
+    parts = examine(Deadline(60, "looking at this machine"), qemu=qemu)
+    able = ready(parts)
+    if json:
+        say_json({"ready": able, "parts": parts})
+    else:
+        style = style_for(sys.stdout)
+        for part in parts:
+            say(_lines(part, style))
+        say(["", _conclusion(parts, able)])
+    return ExitCode.HOLDS if able else ExitCode.INFRASTRUCTURE
+
+
+def _lines(part: Part, style: Style) -> list[str]:
+    from harness.machine.preflight import State
+    from harness.report.escape import printable
+
+    paint = style.good if part.state is State.OK else style.bad if part.needed else style.doubtful
+    lines = [f"{paint(f'{part.state.value:<8}')} {part.name:<12} {printable(part.found, 300)}"]
+    if part.state is not State.OK:
+        lines.append(f"{'':<21} for: {part.serves}")
+        if part.supply:
+            lines.append(f"{'':<21} get: {part.supply}")
+    return lines
+
+
+def _conclusion(parts: list[Part], able: bool) -> str:
+    from harness.machine.preflight import State
+
+    if able:
+        return "The main job can run: harness demo"
+    lacking = ", ".join(part.name for part in parts if part.needed and part.state is not State.OK)
+    return f"The main job cannot run yet: {lacking}"

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The ``harness`` command: its options, its exit codes, and the one place where errors become messages.
+
+Help is plain text, and commands import what they need only when they run, so that ``harness --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+import typer.main
+
+import harness
+from harness.cli import check, doctor
+from harness.cli.output import complain, complain_of, flush, say
+from harness.errors import ExitCode, HarnessError
+
+BROKEN_PIPE = 128 + signal.SIGPIPE
+"""Exit code when standard output went away in a place that could not go on without it."""
+
+DEBUG = "HOTPLUG_HARNESS_DEBUG"
+"""Environment variable that, when not empty, lets errors show their traceback."""
+
+app = typer.Typer(
+    name="harness",
+    help="Hot-add vCPUs and DIMMs to guests under QEMU, and judge whether a driver was notified as Windows documents.",
+    epilog="Exit codes: 0 holds, 1 violated, 3 unknown, 64 usage, 69 infrastructure, 130 interrupted.",
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        say(f"harness {harness.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+check.register(app)
+doctor.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for what a user can cause."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            # A terminal that cannot show a character gets its escape, not an exception.
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        flush()
+    except HarnessError as error:
+        complain_of(error)
+        code = error.exit_code
+        if os.environ.get(DEBUG):
+            raise
+    return int(code)
+
+
+def _run(arguments: list[str]) -> int:
+    command = typer.main.get_command(app)
+    try:
+        # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
+        with command.make_context("harness", arguments) as context:
+            code = command.invoke(context)
+        return code if isinstance(code, int) else ExitCode.HOLDS
+    except typer.Exit as leave:
+        return leave.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        complain("interrupted")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return BROKEN_PIPE
+    except HarnessError:
+        raise
+    except Exception as error:
+        if os.environ.get(DEBUG):
+            raise
+        # Typer's usage errors are click's, which it may carry inside itself: known by what they can do.
+        describe = getattr(error, "format_message", None)
+        if describe is not None:
+            return _misused(error, str(describe()))
+        complain(
+            f"a defect of the harness itself: {type(error).__name__}: {error}",
+            f"Please report it with the traceback that {DEBUG}=1 shows.",
+        )
+        return ExitCode.INFRASTRUCTURE
+
+
+def _misused(error: Exception, message: str) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "harness"
+    if context is not None and message == context.get_help():
+        say(message)
+        return ExitCode.USAGE
+    meant = getattr(error, "possibilities", None)
+    if meant:
+        message = f"no such option: {getattr(error, 'option_name', '')}. Did you mean {' or '.join(meant)}?"
+    first = message[:1].lower() + message[1:] if message[1:2].islower() else message
+    complain(first, f"'{path} --help' shows what there is.")
+    return ExitCode.USAGE

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""What this host has of the parts that runs, builds and tests need, and the command that supplies what is missing.
+
+Looking changes nothing and starts no guest. Each part is looked at on its own, so that one broken program does not
+hide the others.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, MissingPart
+from harness.machine import version
+
+LEAST_DISK = 1 << 30
+"""Bytes that the twin's image, its build and a run's evidence may take, with room to spare."""
+
+LEAST_MEMORY = 1 << 30
+"""Bytes of available memory for one twin (512 MiB at power-on, plus a hot-added DIMM and QEMU itself)."""
+
+
+class State(StrEnum):
+    """How a part was found: ``broken`` is there and unusable."""
+
+    OK = "ok"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """One part: ``found`` says what there is, or what is wrong with it; ``serves`` what it is for.
+
+    ``needed`` parts keep the main job from running when they are not ok. ``supply`` is what to type, "" if nothing helps.
+    """
+
+    name: str
+    state: State
+    found: str
+    serves: str
+    needed: bool = False
+    supply: str = ""
+
+
+def examine(deadline: Deadline, *, qemu: Path | None = None, directory: Path | None = None) -> list[Part]:
+    """Look at every part, those of the main job first. ``directory`` is where runs will be written (default: here).
+
+    Raises nothing for a part that is missing, broken or gives no answer: that is what it reports.
+    """
+    looks: list[Callable[[], Part]] = [
+        _python,
+        lambda: _qemu(qemu, deadline),
+        lambda: _firmware(qemu, deadline),
+        _qmp,
+        lambda: _program("gcc", "builds the twin's driver", "sudo apt install gcc", deadline, needed=True),
+        lambda: _program("make", "builds the twin's driver", "sudo apt install make", deadline, needed=True),
+        _busybox,
+        _packages,
+        lambda: _disk(directory or Path.cwd()),
+        _memory,
+        _kvm,
+        lambda: _program(
+            "libvirtd",
+            "machines through libvirt, tests marked libvirt",
+            "sudo apt install libvirt-daemon-system",
+            deadline,
+        ),
+        lambda: _program(
+            "wine64", "runs the built .sys, tests marked wine", "sudo apt install wine64", deadline, "wine"
+        ),
+        lambda: _program(
+            "mingw-w64",
+            "builds the .sys on Linux",
+            "sudo apt install gcc-mingw-w64-x86-64",
+            deadline,
+            "x86_64-w64-mingw32-gcc",
+        ),
+        lambda: _program("osslsigncode", "test-signs the .sys", "sudo apt install osslsigncode", deadline),
+        lambda: _program(
+            "chromium", "tests marked browser", "sudo apt install chromium", deadline, "chromium-browser"
+        ),
+        lambda: _postgres(deadline),
+    ]
+    return [look() for look in looks]
+
+
+def ready(parts: list[Part]) -> bool:
+    """True if the main job, a run on the twin, can run."""
+    return all(part.state is State.OK for part in parts if part.needed)
+
+
+def _python() -> Part:
+    new_enough = sys.version_info >= (3, 11)
+    return Part(
+        name="python",
+        state=State.OK if new_enough else State.BROKEN,
+        found=f"{platform.python_version()} at {sys.executable}{'' if new_enough else ', older than 3.11'}",
+        serves="everything",
+        needed=True,
+        supply="" if new_enough else "sudo apt install python3.11",
+    )
+
+
+def _qemu(path: Path | None, deadline: Deadline) -> Part:
+    name, serves = "qemu", "every guest"
+    try:
+        found = version.ask(version.find(path), deadline.within(10, "QEMU's version"))
+    except HarnessError as error:
+        gone = isinstance(error, MissingPart) and "is missing" in error.message
+        return Part(
+            name=name,
+            state=State.MISSING if gone else State.BROKEN,
+            found=error.message,
+            serves=serves,
+            needed=True,
+            supply=error.hint,
+        )
+    return Part(name=name, state=State.OK, found=f"{found.text} at {found.path}", serves=serves, needed=True)
+
+
+def _firmware(qemu: Path | None, deadline: Deadline) -> Part:
+    name, serves, supply = "firmware", "boots every guest", "sudo apt install seabios"
+    try:
+        program = version.find(qemu)
+    except MissingPart:
+        return Part(name=name, state=State.MISSING, found="no QEMU to ask", serves=serves, needed=True)
+    status, text = _ask([str(program), "-L", "help"], deadline)
+    if status != 0:
+        found = f"{program} -L help gave no list of directories"
+        return Part(name=name, state=State.BROKEN, found=found, serves=serves, needed=True)
+    for directory in text.splitlines():
+        candidate = Path(directory.strip()) / "bios-256k.bin"
+        if candidate.is_file():
+            return Part(name=name, state=State.OK, found=str(candidate), serves=serves, needed=True)
+    found = f"bios-256k.bin is in none of {', '.join(text.split())}"
+    return Part(name=name, state=State.MISSING, found=found, serves=serves, needed=True, supply=supply)
+
+
+def _qmp() -> Part:
+    name, serves = "qemu.qmp", "talks to QEMU"
+    try:
+        there = importlib.util.find_spec("qemu.qmp") is not None
+    except ImportError:
+        there = False
+    if there:
+        return Part(name=name, state=State.OK, found="installed", serves=serves, needed=True)
+    supply = f"{sys.executable} -m pip install qemu.qmp"
+    return Part(
+        name=name, state=State.MISSING, found="not installed", serves=serves, needed=True, supply=supply
+    )
+
+
+def _program(
+    name: str, serves: str, supply: str, deadline: Deadline, *others: str, needed: bool = False
+) -> Part:
+    path = next((found for each in (name, *others) if (found := shutil.which(each))), None)
+    return _answering(name, path, serves, supply, deadline, needed=needed)
+
+
+def _answering(
+    name: str, path: str | None, serves: str, supply: str, deadline: Deadline, *, needed: bool = False
+) -> Part:
+    if path is None:
+        return Part(
+            name=name, state=State.MISSING, found="not found", serves=serves, needed=needed, supply=supply
+        )
+    status, text = _ask([path, "--version"], deadline)
+    if status == 0:
+        first = (text.splitlines() or ["no version given"])[0].strip()
+        return Part(name=name, state=State.OK, found=f"{first[:80]} at {path}", serves=serves, needed=needed)
+    found = f"{path} --version {text if status is None else f'ended with status {status}'}"
+    return Part(name=name, state=State.BROKEN, found=found, serves=serves, needed=needed, supply=supply)
+
+
+def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
+    """Return a program's exit status and the beginning of its output; None and the reason if it gave no answer."""
+    try:
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=max(0.1, deadline.within(5, command[0]).remaining()),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return None, f"gave no answer within {error.timeout:.3g} s"
+    except OSError as error:
+        return None, f"cannot be run: {error.strerror}"
+    return answer.returncode, answer.stdout[:8192].decode("utf-8", "replace")
+
+
+def _busybox() -> Part:
+    name, serves, supply = "busybox", "the twin's user space", "sudo apt install busybox-static"
+    path = shutil.which("busybox")
+    if path is None:
+        return Part(
+            name=name, state=State.MISSING, found="not found", serves=serves, needed=True, supply=supply
+        )
+    static = is_static(Path(path))
+    return Part(
+        name=name,
+        state=State.OK if static else State.BROKEN,
+        found=f"static, at {path}" if static else f"{path} is no statically linked program",
+        serves=serves,
+        needed=True,
+        supply="" if static else supply,
+    )
+
+
+def is_static(path: Path) -> bool:
+    """True if ``path`` is a 64-bit little-endian ELF program that names no interpreter (no PT_INTERP segment)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+            if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+                return False
+            (offset,) = struct.unpack_from("<Q", head, 32)
+            size, count = struct.unpack_from("<HH", head, 54)
+            file.seek(offset)
+            table = file.read(size * count)
+    except (OSError, ValueError, OverflowError):
+        return False
+    if size < 4 or len(table) < size * count:
+        return False
+    return all(struct.unpack_from("<I", table, size * each)[0] != 3 for each in range(count))
+
+
+def _packages() -> Part:
+    absent = [program for program in ("apt-get", "dpkg-deb") if shutil.which(program) is None]
+    return Part(
+        name="apt",
+        state=State.MISSING if absent else State.OK,
+        found=f"{' and '.join(absent)} not found" if absent else "apt-get and dpkg-deb",
+        serves="fetches and unpacks the twin's kernel, once",
+        needed=True,
+        supply="Use Debian 12, Debian 13 or Ubuntu 24.04, or a container of one." if absent else "",
+    )
+
+
+def _disk(directory: Path) -> Part:
+    name, serves = "disk", "the twin's image and the evidence of runs"
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    free = shutil.disk_usage(directory).free
+    found = f"{free / (1 << 30):.1f} GiB free at {directory}"
+    if free < LEAST_DISK:
+        supply = "Free some space, or give another place with --runs DIR."
+        return Part(name=name, state=State.BROKEN, found=found, serves=serves, needed=True, supply=supply)
+    if not os.access(directory, os.W_OK | os.X_OK):
+        supply = "Go to a directory you may write to, or give one with --runs DIR."
+        found = f"{directory} cannot be written to"
+        return Part(name=name, state=State.BROKEN, found=found, serves=serves, needed=True, supply=supply)
+    return Part(name=name, state=State.OK, found=found, serves=serves, needed=True)
+
+
+def _memory() -> Part:
+    free = _available_memory()
+    enough = free >= LEAST_MEMORY
+    return Part(
+        name="memory",
+        state=State.OK if enough else State.BROKEN,
+        found=f"{free / (1 << 30):.1f} GiB available",
+        serves="the guest",
+        needed=True,
+        supply="" if enough else "End something that takes memory: a guest needs 1 GiB.",
+    )
+
+
+def _available_memory() -> int:
+    """Return the kernel's own estimate of what can be allocated without swapping, in bytes (proc(5), MemAvailable)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _kvm() -> Part:
+    device = Path("/dev/kvm")
+    name, serves = "kvm", "makes guests several times faster; without it TCG is used"
+    if not device.exists():
+        supply = (
+            "Enable virtualisation in the firmware, or nested virtualisation in the host above: modprobe kvm"
+        )
+        return Part(name=name, state=State.MISSING, found=f"no {device}", serves=serves, supply=supply)
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        found = f"{device} cannot be opened: {error.strerror}"
+        supply = "sudo adduser $USER kvm, then log in again" if isinstance(error, PermissionError) else ""
+        return Part(name=name, state=State.BROKEN, found=found, serves=serves, supply=supply)
+    found = f"{device} opens; whether a guest runs under it, --accel auto finds out"
+    return Part(name=name, state=State.OK, found=found, serves=serves)
+
+
+def _postgres(deadline: Deadline) -> Part:
+    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: p.parts[-3].zfill(4))
+    path = str(places[-1]) if places else shutil.which("postgres")
+    return _answering(
+        "postgres",
+        path,
+        "shared result store, tests marked postgres",
+        "sudo apt install postgresql",
+        deadline,
+    )

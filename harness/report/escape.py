@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Makes text that a guest may have chosen safe to show: on one line, of bounded length, without control over a terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+
+LONGEST = 160
+"""Characters of one guest-chosen string that are shown before it is cut."""
+
+
+def printable(text: str, limit: int = LONGEST) -> str:
+    r"""Return ``text`` with everything escaped that a terminal would act on or not show, cut after ``limit`` characters.
+
+    Control characters (also the C1 ones), line and paragraph separators, bidirectional controls, zero-width and
+    combining characters, lone surrogates and unassigned code points become ``\x1b``, ``\u202e``, ``\U000e0001``.
+    A backslash stays as it is, because Windows' symbolic link names are full of them. A cut ends in ``…(+N)``, where
+    N counts the characters left out.
+    """
+    shown = "".join(_shown(character) for character in text[:limit])
+    return shown if len(text) <= limit else f"{shown}…(+{len(text) - limit})"
+
+
+def _shown(character: str) -> str:
+    if character.isprintable() and not unicodedata.combining(character):
+        return character if unicodedata.category(character) not in ("Mn", "Me") else _escape(character)
+    return _escape(character)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    if code < 0x100:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
+
+
+def printable_block(text: str, *, lines: int = 40, limit: int = 1000) -> list[str]:
+    """Return ``text`` as printable lines, at most ``lines`` of them, each cut after ``limit`` characters.
+
+    For messages of several lines in which a guest's or QEMU's words are quoted. When lines are left out, those kept
+    are the first and the last ones, because a failing program says why at its end.
+    """
+    given = text.splitlines()
+    if len(given) > lines:
+        head = lines // 2
+        tail = lines - head - 1
+        given = [*given[:head], f"… {len(given) - head - tail} lines left out …", *given[-tail:]]
+    return [printable(line.expandtabs(4), limit) for line in given]

@@ -1,0 +1,269 @@
+# SPDX-License-Identifier: MIT
+"""One record becomes one short sentence in the words of the field, and gets a lane: who did or saw it.
+
+Every string in a record may have been chosen by a guest, so every sentence goes through :func:`printable`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from harness.history import driver as d
+from harness.history import record as r
+from harness.report.escape import printable
+
+LONGEST_SENTENCE = 400
+
+LANES = ("host", "QEMU", "firmware", "driver", "guest")
+
+STATUS_NAMES = {
+    0x00000000: "success",
+    0xC0000001: "STATUS_UNSUCCESSFUL",
+    0xC000000D: "STATUS_INVALID_PARAMETER",
+    0xC000009A: "STATUS_INSUFFICIENT_RESOURCES",
+    0xC00000BB: "STATUS_NOT_SUPPORTED",
+}
+"""NTSTATUS values that a report names; others are shown as numbers."""
+
+OST_SOURCES = {0: "bus check", 1: "device check", 3: "eject request", 0x103: "ejection", 0x200: "insertion"}
+"""Source events of ``_OST``, ACPI 6.5 section 6.3.5."""
+
+OST_STATUSES = {0: "success", 1: "failure", 2: "notification not recognised"}
+"""Status codes of ``_OST`` that mean the same for every source event, ACPI 6.5 section 6.3.5."""
+
+CALLS = {
+    "driver_entry": "DriverEntry",
+    "unload": "Unload",
+    "reg_sync": "KeRegisterProcessorChangeCallback",
+    "dereg_sync": "KeDeregisterProcessorChangeCallback",
+    "reg_async": "IoRegisterPlugPlayNotification",
+    "unreg_ex": "IoUnregisterPlugPlayNotificationEx",
+    "unreg_old": "IoUnregisterPlugPlayNotification",
+    "etw_reg": "EtwRegister",
+    "etw_unreg": "EtwUnregister",
+}
+
+
+def lane(record: r.Record) -> str:
+    """Return whose lane of the timeline ``record`` belongs to: one of :data:`LANES`."""
+    if isinstance(record, d.DriverRecord):
+        return "driver"
+    if isinstance(record, r.Ost):
+        return "firmware"
+    if isinstance(record, r.GuestEvent | r.Console | r.Count | r.Boot):
+        return "guest"
+    if isinstance(record, r.Qmp):
+        return "QEMU" if record.direction == "in" else "host"
+    return "host"
+
+
+def sentence(record: r.Record, *, answers: str = "") -> str:
+    """Return one printable sentence for ``record``, on one line and of bounded length.
+
+    ``answers`` is the QMP command that a reply belongs to; the reply itself does not name it.
+    """
+    if isinstance(record, r.Qmp):
+        text = _qmp(record.message, record.direction, answers)
+    else:
+        describe = _SENTENCES.get(type(record))
+        text = describe(record) if describe else type(record).__name__
+    return printable(text, LONGEST_SENTENCE)
+
+
+def status_name(status: int) -> str:
+    """Return an NTSTATUS in words: ``success``, ``STATUS_INSUFFICIENT_RESOURCES``, or ``0xC0000022``."""
+    return STATUS_NAMES.get(status, f"0x{status:08X}")
+
+
+def size(count: int) -> str:
+    """Return a size in bytes in the largest binary unit that keeps it exact, or to one decimal."""
+    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+        if count >= 1 << shift and count % (1 << shift) == 0:
+            return f"{count >> shift} {unit}"
+    if 1 << 20 <= count < 1 << 60:
+        return f"{count / (1 << 20):.1f} MiB"
+    return f"{count} bytes"
+
+
+def _pairs(arguments: dict[str, Any]) -> str:
+    return " ".join(
+        f"{key}={'{' + _pairs(value) + '}' if isinstance(value, dict) else value}"
+        for key, value in arguments.items()
+    )
+
+
+def _qmp(message: dict[str, Any], direction: str, answers: str) -> str:
+    if direction == "out":
+        arguments = message.get("arguments")
+        command = message.get("execute", message.get("exec-oob", "message without a command"))
+        return f"{command} {_pairs(arguments) if isinstance(arguments, dict) else ''}".rstrip()
+    if "event" in message:
+        data = message.get("data")
+        return f"event {message['event']} {_pairs(data) if isinstance(data, dict) else ''}".rstrip()
+    to = f"{answers}: " if answers else "reply: "
+    if "error" in message:
+        error = message["error"]
+        words = error.get("desc", error) if isinstance(error, dict) else error
+        return f"{to}error: {words}"
+    if "return" in message:
+        value = message["return"]
+        return f"{to}ok" if value in ({}, None) else f"{to}{str(value)[:LONGEST_SENTENCE]}"
+    return "greeting" if "QMP" in message else str(message)[:LONGEST_SENTENCE]
+
+
+def _header(e: r.Header) -> str:
+    return f"history of run {e.run}, guest {e.guest}, recorded by harness {e.harness} on {e.wall}"
+
+
+def _stage(e: r.Stage) -> str:
+    phase = {"begin": "begins", "end": "done", "fail": "failed", "note": "note"}[e.phase]
+    return f"stage {e.name} {phase}{': ' + e.detail if e.detail else ''}"
+
+
+def _operation(e: r.Operation) -> str:
+    phase = {"begin": "", "end": " done", "fail": " failed"}[e.phase]
+    detail = f": {e.detail}" if e.detail else ""
+    return f"operation {e.index}: {e.name} {_pairs(e.arguments)}".rstrip() + phase + detail
+
+
+def _add(e: r.Add) -> str:
+    what = "processor" if e.what == "cpu" else f"DIMM of {size(e.bytes)}"
+    name = f"add {e.attempt}"
+    detail = f": {e.detail}" if e.detail else ""
+    if e.phase == "begin":
+        where = f" into slot {e.slot}" if e.slot else ""
+        return f"{name}: {what}{where} as {e.device}, expected {e.expected}{detail}"
+    outcome = {
+        "accepted": "QEMU accepted it",
+        "refused": "QEMU refused it",
+        "unsure": "the monitor dropped before the reply",
+        "settled": "settled",
+    }[e.phase]
+    return f"{name}: {outcome}{detail}"
+
+
+def _ost(e: r.Ost) -> str:
+    source = OST_SOURCES.get(e.source, f"source {e.source:#x}")
+    status = OST_STATUSES.get(e.status, f"status {e.status:#x}")
+    device = f" ({e.device})" if e.device else ""
+    return f"_OST {e.slot_type} slot {e.slot}{device}: {source}, {status}"
+
+
+def _count(e: r.Count) -> str:
+    why = f" ({e.why})" if e.why else ""
+    return f"counts {e.processors} processors, {size(e.memory)} of memory{why}"
+
+
+def _agreement(e: r.Agreement) -> str:
+    answers = ", ".join(f"({source:#x}, {status:#x})" for source, status in e.ost[:8]) or "none"
+    head = "agreed" if e.agreed else "NOT agreed"
+    detail = f"; {e.detail}" if e.detail else ""
+    return (
+        f"{e.attempt}: {head} on {e.expected}: QEMU {'lists' if e.qemu_lists else 'does not list'} it, "
+        f"_OST {answers}, guest count {e.counted_before} -> {e.counted_after}{detail}"
+    )
+
+
+def _expect(e: r.Expect) -> str:
+    return f"expected {e.demanded}: {'met' if e.met else 'NOT met'}, seen {e.seen}"
+
+
+def _quiesced(e: r.Quiesced) -> str:
+    return f"no driver record for {_milliseconds(e.quiet_ns)} ms, and the guest answered {e.nonce}"
+
+
+def _milliseconds(nanoseconds: int) -> int:
+    return nanoseconds // 1_000_000
+
+
+def _channel(e: r.Channel) -> str:
+    damage = [
+        f"{count} {name}"
+        for name in ("lost", "torn", "corrupt", "foreign", "oversized", "stale")
+        if (count := getattr(e, name))
+    ]
+    end = "closed" if e.closed else "account"
+    return f"channel {e.name} {end}: {e.records} records, {', '.join(damage) if damage else 'nothing lost'}"
+
+
+def _hello(e: d.Hello) -> str:
+    return f"{e.driver} {e.version} loaded, {_active(e)}, at most {e.maximum}, QPC at {e.hz} Hz"
+
+
+def _active(e: d.DriverRecord) -> str:
+    return f"{e.active} active, IRQL {e.irql}, on CPU {e.cpu}"
+
+
+def _state(state: int) -> str:
+    return d.STATE_NAMES.get(state, f"state {state}")
+
+
+def _sync_enter(e: d.SyncEnter) -> str:
+    status = "" if e.state != d.FAILURE else f", because of {status_name(e.status)}"
+    before = "" if e.op == 0 else f", *OperationStatus already {status_name(e.op)}"
+    return f"{_state(e.state)} NtNumber={e.nt} (group {e.group}, number {e.number}), {_active(e)}{status}{before}"
+
+
+def _sync_exit(e: d.SyncExit) -> str:
+    how = "returns" if d.nt_success(e.op) else f"returns and vetoes with {status_name(e.op)}"
+    return f"{_state(e.state)} NtNumber={e.nt} {how}"
+
+
+def _async_enter(e: d.AsyncEnter) -> str:
+    what = {"cpu": "processor", "memory": "memory"}.get(e.cls, e.cls)
+    memory = f", {size(e.memory)} in all" if e.memory else ""
+    return f"{what} {e.event} {printable(e.link, 60)}, {_active(e)}{memory}"
+
+
+def _call_enter(e: d.CallEnter) -> str:
+    cls = f" for {e.cls}" if e.cls else ""
+    flags = f", flags {e.flags:#x}" if e.flags else ""
+    if e.call == "reg_sync" and e.flags & d.ADD_EXISTING:
+        flags = ", ADD_EXISTING"
+    if e.call == "reg_async" and e.flags & d.INCLUDE_EXISTING:
+        flags = ", INCLUDE_EXISTING"
+    return f"{CALLS[e.call]}{cls} entered{flags}"
+
+
+def call_result(e: d.CallExit) -> str:
+    """Return what a call gave back: ``a handle`` or ``NULL`` for the synchronous registration, else its status."""
+    if e.call == "reg_sync":
+        return "a handle" if e.result else "NULL"
+    return status_name(e.result)
+
+
+_SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
+    r.Header: _header,
+    r.Clock: lambda e: f"clock {e.domain} runs at {e.hz} Hz",
+    r.Boot: lambda e: f"boot {e.epoch} ({e.cause})",
+    r.Stage: _stage,
+    r.Operation: _operation,
+    r.Add: _add,
+    r.Ost: _ost,
+    r.Count: _count,
+    r.Agreement: _agreement,
+    r.Expect: _expect,
+    r.Quiesced: _quiesced,
+    r.GuestEvent: lambda e: f"{e.event}{': ' + e.detail if e.detail else ''}",
+    r.Console: lambda e: f"console {e.severity}: {printable(e.text)}",
+    r.Channel: _channel,
+    r.Fault: lambda e: f"{e.failure_class} in stage {e.stage}: {e.message}",
+    r.End: lambda e: f"run {e.outcome}",
+    d.Hello: _hello,
+    d.SyncEnter: _sync_enter,
+    d.SyncExit: _sync_exit,
+    d.AsyncEnter: _async_enter,
+    d.AsyncExit: lambda e: f"arrival callback returns {status_name(e.ret)}",
+    d.CallEnter: _call_enter,
+    d.CallExit: lambda e: f"{CALLS[e.call]} returned {call_result(e)}",
+    d.Alloc: lambda e: f"allocated {e.size} bytes for NtNumber={e.nt} (object {e.object:#x})",
+    d.Free: lambda e: f"freed object {e.object:#x} of NtNumber={e.nt}",
+    d.Bind: lambda e: f"bound a {e.what} to NtNumber={e.nt} (group {e.group}, number {e.number})",
+    d.Work: lambda e: f"worker of NtNumber={e.nt} ran on CPU {e.cpu}, {e.done} done",
+    d.Grow: lambda e: f"buffer grew from {size(e.before)} to {size(e.after)}",
+    d.PnpEnter: lambda e: f"{e.minor} for {e.device}",
+    d.PnpExit: lambda e: f"{e.minor} for {e.device} returns {status_name(e.ret)}",
+    d.Mark: lambda e: f"mark {e.nonce}",
+    d.Overrun: lambda e: f"ring overwrote {e.count} records nobody had read",
+}
