@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""The cache directory: everything that set-up builds, each thing once, under a key that is a digest of its inputs.
+
+A thing is built in place (a virtual environment cannot be moved) and counts only from the moment its marker file
+appears, which is the last thing written. Who finds no marker takes the lock, removes what a killed build left, and
+builds anew. The lock is flock(2): the kernel releases it whatever becomes of the builder. The builder's children
+inherit it, so that a pip that outlives its killed parent still keeps others away from the directory it writes to.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError, UsageError
+
+MARKER = "complete.json"
+SPACE_NEEDED = 1 << 30
+"""Bytes that must be free before anything is built: the environment and the twin's image together take less."""
+UNUSED_AFTER = 30 * 24 * 3600
+"""Seconds after which a built thing that nobody used is removed when the next one is built."""
+
+Build = Callable[[Path, int], None]
+"""Builds into an empty directory; the number is the lock's file descriptor, to be passed on to children."""
+
+
+def digest(*inputs: bytes | str) -> str:
+    """Return a short name for these inputs in this order; another input or another order gives another name."""
+    whole = hashlib.sha256()
+    for each in inputs:
+        data = each.encode() if isinstance(each, str) else each
+        whole.update(len(data).to_bytes(8, "little") + data)
+    return whole.hexdigest()[:20]
+
+
+def cache_directory(environment: Mapping[str, str]) -> Path:
+    """Return ``$HOTPLUG_HARNESS_CACHE``, else ``$XDG_CACHE_HOME/hotplug-harness``, else the one in the home directory.
+
+    Raises UsageError for a path that is not absolute.
+    """
+    for variable, below in (("HOTPLUG_HARNESS_CACHE", ""), ("XDG_CACHE_HOME", "hotplug-harness")):
+        if value := environment.get(variable):
+            if not value.startswith("/"):
+                raise UsageError(f"{variable} is {value!r}, which is not an absolute path")
+            return Path(value, below)
+    return Path(os.path.expanduser("~"), ".cache", "hotplug-harness")  # noqa: PTH111 (never raises)
+
+
+@contextmanager
+def storage_errors(directory: Path) -> Iterator[None]:
+    """Turn what the file system refuses into a message that says where and what to do."""
+    try:
+        yield
+    except OSError as error:
+        hint = "Set HOTPLUG_HARNESS_CACHE to a directory that you may write to."
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            hint = "Free about 1 GiB there, or set HOTPLUG_HARNESS_CACHE to a directory on a larger disk."
+        raise InfrastructureError(
+            f"cannot use the cache {directory}: {error.strerror or error}"
+            + (f" ({error.filename})" if error.filename else ""),
+            hint=hint,
+        ) from error
+
+
+class Cache:
+    """One cache directory. ``say`` is told what the user waits for."""
+
+    def __init__(self, root: Path, say: Callable[[str], None]) -> None:
+        self.root = root
+        self._say = say
+
+    def ready(self, kind: str, key: str) -> Path | None:
+        """Return the finished thing, or None if it has yet to be built."""
+        place = self.root / kind / key
+        marker = place / MARKER
+        try:
+            os.utime(marker)
+        except OSError:
+            # A cache that may only be read is as good; one that is not there is not.
+            return place if os.access(marker, os.R_OK) else None
+        return place
+
+    def built(self, kind: str, key: str, build: Build, deadline: Deadline, *, clone: Path) -> Path:
+        """Return the thing called ``kind``/``key``, building it first if need be; once, whoever else asks.
+
+        ``clone`` is the checkout it is for: once that is gone, the thing may go too. Raises InfrastructureError when
+        the disk refuses or another builder holds the lock until the deadline, and whatever ``build`` raises.
+        """
+        if place := self.ready(kind, key):
+            return place
+        place = self.root / kind / key
+        with storage_errors(self.root), self._locked(f"{kind}-{key}", deadline) as lock:
+            if self.ready(kind, key):
+                return place
+            self._clean(kind)
+            self._check_space()
+            shutil.rmtree(place, ignore_errors=True)
+            place.mkdir(parents=True)
+            build(place, lock)
+            publish(place / MARKER, {"clone": str(clone)})
+        return place
+
+    def forget(self, kind: str, key: str) -> None:
+        """Have the thing built anew next time."""
+        with suppress(FileNotFoundError), storage_errors(self.root):
+            (self.root / kind / key / MARKER).unlink(missing_ok=True)
+
+    def log(self, name: str) -> Path:
+        """Return the file that a step called ``name`` writes its output to."""
+        with storage_errors(self.root):
+            (self.root / "log").mkdir(parents=True, exist_ok=True)
+        return self.root / "log" / f"{name}.log"
+
+    @contextmanager
+    def _locked(self, name: str, deadline: Deadline) -> Iterator[int]:
+        path = self.root / "lock" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            if not _try_lock(descriptor):
+                self._say(f"waiting for another ./lab that is building the same ({name})")
+
+                def held() -> HarnessError:
+                    return InfrastructureError(
+                        f"another process held the lock {path} for {deadline.seconds:g} s",
+                        hint=f"See who it is with: fuser -v {path}",
+                    )
+
+                deadline.poll(lambda: _try_lock(descriptor), interval=0.1, error=held)
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _check_space(self) -> None:
+        free = shutil.disk_usage(self.root).free
+        if free < SPACE_NEEDED:
+            raise OSError(errno.ENOSPC, f"only {free >> 20} MiB are free")
+
+    def _clean(self, kind: str) -> None:
+        """Remove what was built for clones that are gone, and what nobody used for a month."""
+        for marker in self.root.glob(f"{kind}/*/{MARKER}"):
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                gone = not Path(json.loads(marker.read_bytes())["clone"]).exists()
+                if gone or marker.stat().st_mtime < time.time() - UNUSED_AFTER:
+                    marker.unlink()
+                    shutil.rmtree(marker.parent, ignore_errors=True)
+
+
+def publish(path: Path, content: dict[str, str]) -> None:
+    """Write ``content`` to ``path`` so that a reader sees all of it or no file at all."""
+    draft = path.with_name(path.name + ".draft")
+    draft.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    draft.replace(path)
+
+
+def _try_lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

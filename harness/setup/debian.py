@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""Debian and Ubuntu packages: which are missing, and installing exactly those."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError, MissingPart
+from harness.setup.step import Ended, run
+
+OS_RELEASE = Path("/etc/os-release")
+MEANT_FOR = {"debian": ("12", "13"), "ubuntu": ("24.04",)}
+"""The distributions that the package names are meant for."""
+
+STALE_LISTS = (
+    "Unable to locate package",
+    "has no installation candidate",
+    "404  Not Found",
+    "Failed to fetch",
+)
+LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock directory")
+UNREACHABLE = (
+    "Failed to fetch",
+    "Temporary failure resolving",
+    "Could not resolve",
+    "Could not connect",
+    "Some index files failed",
+)
+
+
+class Distribution:
+    """What ``/etc/os-release`` says this machine runs."""
+
+    def __init__(self, os_release: Path = OS_RELEASE) -> None:
+        fields: dict[str, str] = {}
+        try:
+            for line in os_release.read_text(encoding="utf-8", errors="replace").splitlines():
+                key, separator, value = line.partition("=")
+                if separator:
+                    fields[key.strip()] = value.strip().strip("\"'")
+        except OSError:
+            pass
+        self.id = fields.get("ID", "unknown")
+        self.version = fields.get("VERSION_ID", "")
+        self.name = fields.get("PRETTY_NAME", "") or f"{self.id} {self.version}".strip()
+
+    @property
+    def meant_for(self) -> bool:
+        """True for the distributions that the harness is meant for."""
+        return self.version in MEANT_FOR.get(self.id, ())
+
+
+def not_installed(packages: Sequence[str], environment: Mapping[str, str]) -> list[str]:
+    """Return those of ``packages`` that dpkg does not have fully installed, in the same order, each once.
+
+    Raises MissingPart when there is no dpkg-query.
+    """
+    wanted = list(dict.fromkeys(packages))
+    try:
+        asked = subprocess.run(
+            ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env=dict(environment),
+            check=False,
+        )
+    except OSError as error:
+        raise MissingPart(f"cannot ask dpkg-query which packages are installed: {error.strerror}") from error
+    present = {
+        line.removesuffix(" installed") for line in asked.stdout.splitlines() if line.endswith(" installed")
+    }
+    return [package for package in wanted if package not in present]
+
+
+class Installer:
+    """Installs packages with apt-get, as root or through sudo, asking nobody anything but sudo's password."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path, say: Callable[[str], None]) -> None:
+        self._environment = environment
+        self._log = log
+        self._say = say
+
+    def install(self, packages: Sequence[str], deadline: Deadline) -> None:
+        """Install ``packages``. Raises MissingPart, naming them and the command that supplies them, if that fails."""
+        by_hand = f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
+        names = " ".join(packages)
+        if not shutil.which("apt-get", path=self._environment.get("PATH")):
+            raise MissingPart(
+                f"these packages are missing and there is no apt-get to install them: {names}",
+                hint="The harness is meant for Debian 12, Debian 13 and Ubuntu 24.04. Elsewhere, install what "
+                "these packages hold by hand.",
+            )
+        prefix = self._become_root(names, by_hand)
+        self._say(f"installing Debian packages: {names}")
+        command = ["install", "--yes", "--no-install-recommends", "--no-remove", *packages]
+        ended = self._apt(prefix, command, deadline)
+        if ended.status != 0 and ended.says(*STALE_LISTS):
+            self._say("the package lists are missing or old: apt-get update")
+            updated = self._apt(prefix, ["update"], deadline)
+            ended = self._apt(prefix, command, deadline) if updated.status == 0 else updated
+        if ended.status == 0:
+            return
+        hint = f"Install them by hand: {by_hand}"
+        if ended.says("No space left", "enough free space"):
+            hint = f"The disk is full. Free some space, then: {by_hand}"
+        elif ended.says(*UNREACHABLE):
+            hint = f"The package archive cannot be reached. With a network: sudo apt-get update && {by_hand}"
+        elif ended.says("dpkg was interrupted"):
+            hint = f"An earlier installation was stopped half-way: sudo dpkg --configure -a && {by_hand}"
+        elif ended.says("Unable to locate package", "has no installation candidate"):
+            hint = f"{hint}\n  On Ubuntu some are in 'universe': sudo add-apt-repository universe"
+        raise MissingPart(
+            f"apt-get (exit status {ended.status}) could not install: {names}\n{ended.last_words()}",
+            hint=f"{hint}\n  Everything it printed is in {self._log}",
+        )
+
+    def _become_root(self, names: str, by_hand: str) -> list[str]:
+        if os.geteuid() == 0:
+            return []
+        hint = f"Have an administrator run: {by_hand}"
+        if not shutil.which("sudo", path=self._environment.get("PATH")):
+            raise MissingPart(
+                f"these packages are missing, you are not root and there is no sudo: {names}", hint=hint
+            )
+        free = subprocess.run(
+            ["sudo", "-n", "true"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=dict(self._environment),
+            check=False,
+        )
+        if free.returncode != 0:
+            if not sys.stdin.isatty():
+                raise MissingPart(
+                    f"these packages are missing and sudo wants a password, with no terminal to ask on: {names}",
+                    hint=hint,
+                )
+            self._say(
+                f"these packages are missing, and sudo may ask for your password to install them: {names}"
+            )
+            asked = subprocess.run(["sudo", "-v"], env=dict(self._environment), check=False)
+            if asked.returncode != 0:
+                raise MissingPart(f"these packages are missing and sudo refused: {names}", hint=hint)
+        return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
+
+    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> Ended:
+        """Run apt-get, again and again while another package manager holds a lock that apt itself does not wait for."""
+        environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
+        wait = max(1, int(deadline.remaining()))
+        command = [
+            *prefix,
+            "apt-get",
+            "--quiet",
+            "-o",
+            f"DPkg::Lock::Timeout={wait}",
+            "-o",
+            "Dpkg::Use-Pty=0",
+            *arguments,
+        ]
+        told = False
+        last: list[Ended] = []
+
+        def attempt() -> Ended | None:
+            nonlocal told
+            ended = run(command, self._log, deadline, environment=environment, finish=True)
+            last[:] = [ended]
+            if ended.status == 0 or not ended.says(*LOCKED):
+                return ended
+            if not told:
+                self._say("waiting for another package manager to finish")
+                told = True
+            return None
+
+        def still_locked() -> InfrastructureError:
+            return InfrastructureError(
+                f"another package manager held its lock for {deadline.seconds:g} s\n{last[0].last_words()}",
+                hint="Wait until it has finished, then run this again.",
+            )
+
+        return deadline.poll(attempt, interval=1.0, error=still_locked)

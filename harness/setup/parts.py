@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The parts of a machine that the harness uses: what shows that a part is there, and which packages supply it.
+
+``BASE`` is what every command of ``./lab`` needs. The others carry the name of the test marker that needs them, are
+installed only when asked for (``./lab test --require NAME``), and are used wherever they happen to be.
+The kernel and the headers of the twin are no part: they are unpacked into the cache and never installed.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import shutil
+from typing import NamedTuple
+
+from harness.errors import UsageError
+
+
+class Need(NamedTuple):
+    """One thing a part consists of.
+
+    ``package`` is its Debian and Ubuntu package ("" where there is none), ``why`` says what it is for, and
+    ``evidence`` shows that it is there: names of programs and absolute glob patterns, of which any one will do.
+    """
+
+    package: str
+    why: str
+    evidence: tuple[str, ...]
+
+    def found(self, path: str | None = None) -> str:
+        """Return the first evidence found in ``path`` (default ``$PATH``) and the file system, "" if none."""
+        for wanted in self.evidence:
+            if wanted.startswith("/"):
+                files = sorted(glob.glob(wanted))  # noqa: PTH207 (pathlib costs 10 ms of every start)
+                if files:
+                    return files[-1]
+            elif program := shutil.which(wanted, path=path):
+                return program
+        return ""
+
+
+class Part(NamedTuple):
+    """A named set of needs; ``elsewhere`` says how to get it where no package supplies it."""
+
+    name: str
+    needs: tuple[Need, ...]
+    elsewhere: str = ""
+
+    def missing(self, path: str | None = None) -> list[Need]:
+        """Return the needs of which there is no evidence."""
+        return [need for need in self.needs if not need.found(path)]
+
+
+BASE = Part(
+    "base",
+    (
+        Need("qemu-system-x86", "runs the guests", ("qemu-system-x86_64",)),
+        Need("qemu-utils", "disk images and overlays", ("qemu-img",)),
+        Need(
+            "seabios",
+            "BIOS firmware of the guests",
+            ("/usr/share/seabios/bios*.bin", "/usr/share/qemu/bios*.bin"),
+        ),
+        Need(
+            "ovmf",
+            "UEFI firmware of the guests",
+            ("/usr/share/OVMF/OVMF_CODE*.fd", "/usr/share/edk2/*/OVMF_CODE*.fd"),
+        ),
+        Need("busybox-static", "the twin's user space", ("/bin/busybox", "/usr/bin/busybox")),
+        Need("gcc", "compiles the twin's driver", ("gcc",)),
+        Need("make", "builds the twin's driver", ("make",)),
+        Need("libc6-dev", "C headers", ("/usr/include/stdio.h",)),
+        Need("libelf-dev", "the kernel's own build tools read ELF with it", ("/usr/include/libelf.h",)),
+        Need("libvirt-dev", "libvirt-python is built against it", ("/usr/include/libvirt/libvirt.h",)),
+        Need("pkgconf", "finds libvirt for that build", ("pkg-config",)),
+        Need("python3-dev", "Python's headers for that build", ("/usr/include/python3*/Python.h",)),
+        Need("python3-venv", "makes the virtual environment", ("/usr/lib*/python3*/ensurepip/__init__.py",)),
+    ),
+)
+
+OWN_PYTHON = ("python3-dev", "python3-venv")
+"""Packages of the distribution's own Python; an interpreter from elsewhere brings what they hold."""
+
+TESTED = (
+    Part(
+        "qemu",
+        tuple(
+            need
+            for need in BASE.needs
+            if need.package in ("qemu-system-x86", "busybox-static", "gcc", "make")
+        ),
+    ),
+    Part(
+        "libvirt",
+        (
+            Need("libvirt-daemon", "libvirt's daemon", ("libvirtd", "/usr/sbin/libvirtd")),
+            Need(
+                "libvirt-daemon-driver-qemu",
+                "libvirt's QEMU driver",
+                (
+                    "/usr/lib*/libvirt/connection-driver/libvirt_driver_qemu.so",
+                    "/usr/lib/*/libvirt/connection-driver/libvirt_driver_qemu.so",
+                ),
+            ),
+        ),
+    ),
+    Part("wine", (Need("wine64", "64-bit Wine", ("wine64", "/usr/lib/wine/wine64", "wine")),)),
+    Part(
+        "browser",
+        (
+            Need(
+                "chromium",
+                "headless Chromium",
+                ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
+            ),
+        ),
+        "Ubuntu has Chromium only as a snap (snap install chromium); Google's own package will do as well.",
+    ),
+    Part(
+        "postgres",
+        (
+            Need("postgresql", "PostgreSQL's server", ("/usr/lib/postgresql/*/bin/postgres", "postgres")),
+            Need("postgresql", "makes a PostgreSQL cluster", ("/usr/lib/postgresql/*/bin/initdb", "initdb")),
+        ),
+    ),
+)
+
+REQUIRABLE = tuple(part.name for part in TESTED if part.name != "qemu")
+"""What ``--require`` takes: the parts that are not always there."""
+
+
+def part(name: str) -> Part:
+    """Return the tested part called ``name``. Raises UsageError for a name that is none."""
+    for candidate in TESTED:
+        if candidate.name == name:
+            return candidate
+    raise UsageError(
+        f"no part is called {name!r}",
+        hint=f"Give one or more of {', '.join(REQUIRABLE)}, separated by commas.",
+    )
+
+
+def own_python(executable: str) -> bool:
+    """Tell whether ``executable`` is the distribution's own Python rather than one built or fetched separately."""
+    return os.path.realpath(executable).startswith("/usr/bin/")

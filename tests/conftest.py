@@ -1,0 +1,6 @@
+# SPDX-License-Identifier: MIT
+"""What holds for the whole suite."""
+
+from __future__ import annotations
+
+pytest_plugins = ["part_markers"]

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""What the markers of this suite ask of the machine, and what becomes of a test whose part is missing.
+
+A test with the marker of a missing part is skipped, and its reason names the thing and the command that supplies it.
+``--require PARTS`` turns that round: with it a skipped test of such a part fails, and so does a run in which no test
+of the part ran at all. ``hardware`` tests need a real Windows guest and are left out unless ``-m`` names them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.setup.parts import REQUIRABLE, TESTED, part
+
+HARDWARE_GUEST = "HOTPLUG_HARNESS_WINDOWS"
+"""Names the template directory of the Windows guest that ``hardware`` tests use."""
+
+Missing = Callable[[], str]
+"""Says what is missing and how to get it, "" when nothing is."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--require``."""
+    parser.addoption(
+        "--require",
+        default="",
+        metavar="PARTS",
+        help="parts, separated by commas, whose tests must run: a skip is a failure, and so is none of them running",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Register the object that watches this run. A name that is no part ends the run as wrong usage."""
+    names = [name.strip() for name in config.getoption("--require").split(",") if name.strip()]
+    try:
+        for name in names:
+            part(name)
+    except UsageError as error:
+        raise pytest.UsageError(str(error)) from error
+    markers = {name: _part_missing(name) for name in (each.name for each in TESTED)}
+    config.pluginmanager.register(PartWatch({**markers, "hardware": hardware_missing}, names), "part-watch")
+
+
+def _part_missing(name: str) -> Missing:
+    def missing() -> str:
+        lacking = part(name).missing()
+        if not lacking:
+            return ""
+        command = f"./lab test --require {name}" if name in REQUIRABLE else "./lab test"
+        what = "; ".join(f"{' or '.join(need.evidence)} ({need.why})" for need in lacking)
+        return f"this machine lacks {what}; {command} supplies it"
+
+    return missing
+
+
+def hardware_missing() -> str:
+    """Say what keeps a ``hardware`` test from running."""
+    template = os.environ.get(HARDWARE_GUEST, "")
+    if not template:
+        return f"no Windows guest is configured: set {HARDWARE_GUEST} to its template directory"
+    if not (Path(template) / "template.toml").is_file():
+        return f"{HARDWARE_GUEST} is {template!r}, where there is no template.toml"
+    return ""
+
+
+class PartWatch:
+    """Skips what cannot run, fails what had to, and counts what did. ``required`` are names of markers."""
+
+    def __init__(self, markers: dict[str, Missing], required: list[str]) -> None:
+        self._markers = markers
+        self._required = required
+        self._known: dict[str, str] = {}
+        self._ran: set[str] = set()
+
+    def _missing(self, marker: str) -> str:
+        if marker not in self._known:
+            self._known[marker] = self._markers[marker]()
+        return self._known[marker]
+
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        """Leave out the tests that need real Windows, unless the selection names them."""
+        if "hardware" in (config.option.markexpr or ""):
+            return
+        kept = [item for item in items if item.get_closest_marker("hardware") is None]
+        if len(kept) < len(items):
+            config.hook.pytest_deselected(
+                items=[item for item in items if item.get_closest_marker("hardware")]
+            )
+            items[:] = kept
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Skip a test whose part is missing, before any of its fixtures is made."""
+        for marker in self._markers:
+            if item.get_closest_marker(marker) is not None and (reason := self._missing(marker)):
+                pytest.skip(f"{marker}: {reason}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Turn the skip of a required test into a failure, whoever skipped it; note what really ran."""
+        report = yield
+        marked = [name for name in self._required if item.get_closest_marker(name) is not None]
+        if not marked:
+            return report
+        if report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            report.outcome = "failed"
+            report.longrepr = f"--require {','.join(marked)}: this test must run, but was skipped: {reason}"
+        elif report.when == "call":
+            self._ran.update(marked)
+        return report
+
+    def _absent(self) -> list[str]:
+        return [name for name in self._required if name not in self._ran]
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Fail the run when a required part was not tested at all."""
+        if self._absent() and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Name the required parts of which no test ran."""
+        for name in self._absent():
+            terminalreporter.section("required part not tested", red=True)
+            terminalreporter.line(f"--require {name}: no test marked {name!r} ran")
