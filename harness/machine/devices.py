@@ -1,0 +1,297 @@
+# SPDX-License-Identifier: MIT
+"""The parts of a machine. Each knows its own QEMU arguments; nobody builds "the" command line.
+
+Paths may hold any character: QEMU splits option strings at commas, so every value that comes from outside has its
+commas doubled (QEMU: docs/system, "Use ,, to specify a comma").
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.machine.machine import MachineSpec
+
+MIB = 1 << 20
+
+PANIC_PORT = 0x505
+"""Port of pvpanic, QEMU's default (QEMU: docs/specs/pvpanic.rst)."""
+
+
+class Device(Protocol):
+    """Anything that contributes arguments to a QEMU command."""
+
+    def arguments(self) -> list[str]:
+        """Return this part's own arguments."""
+
+
+def value(text: object) -> str:
+    """Return ``text`` as one value of a QEMU option string: commas doubled."""
+    return str(text).replace(",", ",,")
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """The name of the machine, shown by the monitor and by ps."""
+
+    name: str
+
+    def arguments(self) -> list[str]:
+        """Threads are named, so that a debugger tells processors apart."""
+        return ["-name", f"guest={value(self.name)},debug-threads=on"]
+
+
+class Conduct(msgspec.Struct, frozen=True):
+    """How QEMU behaves: nothing by default, no display, no network, sandboxed, paused at start.
+
+    No end of the guest ends QEMU: after a shutdown or a panic it stays, stopped, and tells of it by SHUTDOWN or
+    GUEST_PANICKED; a reset is carried out and told by RESET (QEMU: qapi/run-state.json). Evidence outlives the guest.
+    """
+
+    def arguments(self) -> list[str]:
+        """``-S``: no instruction runs before ``cont``, so that every channel is open from the first."""
+        return [
+            "-nodefaults",
+            "-no-user-config",
+            "-display", "none",
+            "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
+            "-action", "reboot=reset,shutdown=pause,panic=pause,watchdog=none",
+            "-S",
+        ]  # fmt: skip
+
+
+class Board(msgspec.Struct, frozen=True):
+    """The machine type and what executes it. Without SMM: firmware need not allow a CPU hot-plug SMI."""
+
+    type: str
+    accelerator: str
+
+    def arguments(self) -> list[str]:
+        """All x86 machine types of QEMU 7.2 and later know ``smm``."""
+        return ["-machine", f"{value(self.type)},smm=off", "-accel", self.accelerator]
+
+
+class Processors(msgspec.Struct, frozen=True):
+    """One socket per processor, so that every processor has a slot of its own."""
+
+    model: str
+    present: int
+    maximum: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.present <= self.maximum:
+            raise UsageError(
+                f"a machine with {self.present} of at most {self.maximum} processors cannot be built",
+                hint="processors must be at least 1 and at most max_processors.",
+            )
+
+    def arguments(self) -> list[str]:
+        """Return ``-cpu`` and ``-smp``."""
+        return [
+            "-cpu", self.model,
+            "-smp", f"cpus={self.present},maxcpus={self.maximum},sockets={self.maximum},cores=1,threads=1",
+        ]  # fmt: skip
+
+
+class Memory(msgspec.Struct, frozen=True):
+    """Boot memory and DIMM slots, sizes in bytes, on explicit NUMA nodes.
+
+    At least one node is always written out: without one the firmware has no SRAT, and Windows takes no hot-added
+    memory (QEMU: hw/i386/acpi-build.c). With more, memory is shared out evenly and sockets in runs.
+    """
+
+    size: int
+    maximum: int
+    slots: int
+    nodes: int
+    sockets: int
+
+    def __post_init__(self) -> None:
+        if self.size <= 0 or self.size % MIB or self.maximum % MIB or self.maximum < self.size:
+            raise UsageError(
+                f"boot memory of {self.size} bytes, at most {self.maximum}: this cannot be built",
+                hint="Both must be whole MiB, and max_memory no less than memory.",
+            )
+        if not 1 <= self.nodes <= self.sockets or self.nodes > self.size // MIB:
+            raise UsageError(
+                f"{self.nodes} NUMA nodes cannot share {self.sockets} sockets and {self.size // MIB} MiB",
+                hint="nodes must be at least 1 and at most max_processors.",
+            )
+
+    def node_sizes(self) -> list[int]:
+        """Return the bytes of boot memory of each node; the last takes what does not divide."""
+        share = self.size // MIB // self.nodes * MIB
+        return [share] * (self.nodes - 1) + [self.size - share * (self.nodes - 1)]
+
+    def arguments(self) -> list[str]:
+        """Return ``-m``, one backend and one ``-numa node`` per node, and where each socket belongs."""
+        growth = f",slots={self.slots},maxmem={self.maximum // MIB}M" if self.slots else ""
+        found = ["-m", f"size={self.size // MIB}M{growth}"]
+        for node, size in enumerate(self.node_sizes()):
+            found += ["-object", f"memory-backend-ram,id=ram{node},size={size // MIB}M"]
+            found += ["-numa", f"node,nodeid={node},memdev=ram{node}"]
+        if self.nodes > 1:
+            for socket in range(self.sockets):
+                node = socket * self.nodes // self.sockets
+                found += ["-numa", f"cpu,node-id={node},socket-id={socket}"]
+        return found
+
+
+class LinuxBoot(msgspec.Struct, frozen=True):
+    """A kernel that the firmware starts directly."""
+
+    kernel: Path
+    initrd: Path | None
+    append: str
+
+    def arguments(self) -> list[str]:
+        """Return ``-kernel``, ``-initrd`` and ``-append``, the last two only if given."""
+        found = ["-kernel", str(self.kernel)]
+        if self.initrd is not None:
+            found += ["-initrd", str(self.initrd)]
+        if self.append:
+            found += ["-append", self.append]
+        return found
+
+
+class Firmware(msgspec.Struct, frozen=True):
+    """Firmware other than QEMU's own SeaBIOS."""
+
+    file: Path
+
+    def arguments(self) -> list[str]:
+        """Return ``-bios``."""
+        return ["-bios", str(self.file)]
+
+
+class SerialToFile(msgspec.Struct, frozen=True):
+    """COM1: what the guest writes is appended to ``file``, so that nothing is lost when a guest is restored."""
+
+    file: Path
+
+    def arguments(self) -> list[str]:
+        """A file is drained by QEMU itself and never stalls the guest."""
+        return [
+            "-chardev", f"file,id=console,path={value(self.file)},append=on",
+            "-device", "isa-serial,index=0,chardev=console",
+        ]  # fmt: skip
+
+
+class SerialToSocket(msgspec.Struct, frozen=True):
+    """COM2: a unix socket that one client at a time may open; what is sent while nobody listens is dropped."""
+
+    socket: Path
+
+    def arguments(self) -> list[str]:
+        """QEMU does not wait for the client."""
+        return [
+            "-chardev", f"socket,id=control,path={value(self.socket)},server=on,wait=off",
+            "-device", "isa-serial,index=1,chardev=control",
+        ]  # fmt: skip
+
+
+class DebugPort(msgspec.Struct, frozen=True):
+    """isa-debugcon: every byte written to ``port`` is appended to ``file`` at once."""
+
+    port: int
+    file: Path
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.port <= 0xFFFF:
+            raise UsageError(f"debug port {self.port:#x} is no I/O port", hint="0x504 is the usual one.")
+
+    def arguments(self) -> list[str]:
+        """The port reads back 0xe9, by which a driver knows that it is there."""
+        return [
+            "-chardev", f"file,id=debugcon,path={value(self.file)},append=on",
+            "-device", f"isa-debugcon,iobase={self.port:#x},readback=0xe9,chardev=debugcon",
+        ]  # fmt: skip
+
+
+class PanicPort(msgspec.Struct, frozen=True):
+    """pvpanic: lets a guest announce its own panic (QEMU: docs/specs/pvpanic.rst)."""
+
+    port: int
+
+    def arguments(self) -> list[str]:
+        """Return the ISA form, which needs no PCI driver in a dying guest."""
+        return ["-device", f"pvpanic,ioport={self.port:#x}"]
+
+
+class QmpSocket(msgspec.Struct, frozen=True):
+    """The control monitor on a listening socket, so that a dropped client can come back."""
+
+    socket: Path
+
+    def arguments(self) -> list[str]:
+        """Return the socket and the monitor on it."""
+        return [
+            "-chardev", f"socket,id=qmp,path={value(self.socket)},server=on,wait=off",
+            "-mon", "chardev=qmp,mode=control",
+        ]  # fmt: skip
+
+
+class HumanMonitor(msgspec.Struct, frozen=True):
+    """A second monitor for people: ``socat -,raw,echo=0 unix-connect:SOCKET``."""
+
+    socket: Path
+
+    def arguments(self) -> list[str]:
+        """Return the socket and the readline monitor on it."""
+        return [
+            "-chardev", f"socket,id=human,path={value(self.socket)},server=on,wait=off",
+            "-mon", "chardev=human,mode=readline",
+        ]  # fmt: skip
+
+
+class Extra(msgspec.Struct, frozen=True):
+    """Arguments that the user adds as they are; they come last."""
+
+    words: list[str]
+
+    def arguments(self) -> list[str]:
+        """Return them unchanged."""
+        return list(self.words)
+
+
+def processor_model(spec: MachineSpec) -> str:
+    """Return the processor model: the one asked for, or the fullest that the accelerator offers.
+
+    Under KVM without nested virtualisation and SGX: both keep Windows from taking hot-added processors
+    (virtio-win issue 1607; QEMU issue 2669).
+    """
+    if spec.cpu:
+        return spec.cpu
+    return "max,-vmx,-svm,-sgx" if spec.accelerator == "kvm" else "max"
+
+
+def parts(
+    spec: MachineSpec, *, name: str, console: Path, debugcon: Path, control: Path, qmp: Path, human: Path
+) -> list[Device]:
+    """Return the parts of the machine that ``spec`` describes. Raises UsageError for what cannot be built."""
+    found: list[Device] = [
+        Identity(name),
+        Conduct(),
+        Board(spec.machine, spec.accelerator),
+        Processors(processor_model(spec), spec.processors, spec.max_processors),
+        Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, spec.max_processors),
+        QmpSocket(qmp),
+        SerialToFile(console),
+        SerialToSocket(control),
+        DebugPort(spec.debug_port, debugcon),
+        PanicPort(PANIC_PORT if spec.debug_port != PANIC_PORT else PANIC_PORT + 1),
+    ]
+    if spec.monitor:
+        found.append(HumanMonitor(human))
+    if spec.firmware is not None:
+        found.append(Firmware(spec.firmware))
+    if spec.kernel is not None:
+        found.append(LinuxBoot(spec.kernel, spec.initrd, spec.append))
+    elif spec.initrd is not None or spec.append:
+        raise UsageError(
+            "an initrd or a kernel command line was given without a kernel", hint="Give the kernel too."
+        )
+    found.append(Extra(spec.extra))
+    return found

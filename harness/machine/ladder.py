@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""The shutdown ladder: quit over QMP, SIGTERM, SIGKILL, each with its grace; no interrupt stops it half-way."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
+from types import FrameType
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError
+from harness.machine.monitor import Monitor
+from harness.machine.process import ExitReport, Process
+
+QUIT_GRACE = 3.0
+TERM_GRACE = 3.0
+KILL_GRACE = 10.0
+"""Seconds that each step gets. SIGKILL needs more only when the host itself hangs in the kernel."""
+
+
+@contextlib.contextmanager
+def uninterrupted() -> Iterator[threading.Event]:
+    """Hold back Ctrl-C while the block runs; it sets the event, and takes effect when the block is left.
+
+    Only the main thread receives Ctrl-C (Python: signal), on any other this does nothing.
+    """
+    hurry = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield hurry
+        return
+
+    def hold(_number: int, _frame: FrameType | None) -> None:
+        hurry.set()
+
+    before = signal.signal(signal.SIGINT, hold)
+    try:
+        yield hurry
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if hurry.is_set():
+            signal.raise_signal(signal.SIGINT)
+
+
+def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitReport | None:
+    """End ``process``, gently if it lets itself; return how it ended. Bounded by the sum of the graces.
+
+    ``hurry`` cuts every grace but the last short.
+    """
+
+    def gone(seconds: float) -> bool:
+        deadline = Deadline(seconds, "shutdown")
+        while not deadline.expired and not hurry.is_set():
+            if process.wait(min(0.1, deadline.remaining())):
+                return True
+        return not process.running
+
+    if process.running and monitor.connections and not hurry.is_set():
+        process.ask("quit")
+        with contextlib.suppress(HarnessError):
+            monitor.execute("quit", Deadline(QUIT_GRACE, "quit"), {})
+        gone(QUIT_GRACE)
+    if process.running:
+        process.ask("SIGTERM")
+        process.signal(signal.SIGTERM)
+        gone(TERM_GRACE)
+    if process.running:
+        process.ask("SIGKILL")
+        process.signal(signal.SIGKILL)
+        process.wait(KILL_GRACE)
+    return process.report()

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""QEMU's process: spawned so that it cannot outlive the harness, watched by one thread, ended in steps.
+
+The kernel kills a child with PR_SET_PDEATHSIG when the *thread* that spawned it ends, so the thread that spawns QEMU
+is the thread that waits for it. ``setpriv`` sets the signal between fork and exec, where Python code must not run in
+a program with threads; the shell then checks that the parent had not died before the signal was set.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import InfrastructureError, MissingPart
+
+LEASH = [
+    "setpriv", "--pdeathsig", "KILL", "--",
+    "sh", "-c", 'test "$PPID" = "$0" && exec "$@"',
+]  # fmt: skip
+
+LONGEST_WORDS = 4096
+"""Bytes of QEMU's last output that an error carries."""
+
+
+class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a process ended. ``asked`` tells "we asked it to quit" from "it died"; ``status`` < 0 is a signal.
+
+    ``by`` is what ended it: ``quit``, ``SIGTERM``, ``SIGKILL``, or ``itself``.
+    """
+
+    asked: bool
+    status: int
+    by: str
+
+    def __str__(self) -> str:
+        return f"ended by {self.by}, {describe(self.status)}"
+
+
+def describe(status: int) -> str:
+    """Return an exit status in words: *exit status 1*, *killed by SIGKILL*."""
+    if status >= 0:
+        return f"exit status {status}"
+    try:
+        return f"killed by {signal.Signals(-status).name}"
+    except ValueError:
+        return f"killed by signal {-status}"
+
+
+class Process:
+    """One child in a session of its own, its output in ``log``. ``ended`` is called once, on the watching thread.
+
+    Raises InfrastructureError when the log cannot be written, MissingPart when it cannot be spawned.
+    """
+
+    def __init__(self, command: list[str], log: Path, *, ended: Callable[[], None]) -> None:
+        self.command = command
+        self.log = log
+        self.pid = 0
+        self._ended = ended
+        self._lock = threading.Lock()
+        self._asked = ""
+        self._status: int | None = None
+        self._spawned = threading.Event()
+        self._gone = threading.Event()
+        self._failure: OSError | None = None
+        try:
+            self._output = log.open("ab")
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write {log}: {error.strerror}", hint="Give another place with --runs DIR."
+            ) from error
+        self._log_start = self._output.tell()
+        threading.Thread(target=self._watch, name=f"watch {command[0]}", daemon=True).start()
+        self._spawned.wait()
+        if self._failure is not None:
+            raise MissingPart(
+                f"cannot run {self._failure.filename}: {self._failure.strerror}",
+                hint="setpriv is in the package util-linux: sudo apt install util-linux",
+            ) from self._failure
+
+    def _watch(self) -> None:
+        try:
+            child = subprocess.Popen(
+                [*LEASH, str(os.getpid()), *self.command],
+                stdin=subprocess.DEVNULL,
+                stdout=self._output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            self._failure = error
+            self._gone.set()
+            self._spawned.set()
+            return
+        finally:
+            self._output.close()
+        self.pid = child.pid
+        self._spawned.set()
+        # Learn of the end without reaping: until the zombie is reaped its number cannot be another's, so that
+        # what is left of its group (a wrapper's children) can be ended without hitting a stranger.
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        with self._lock:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            self._status = child.wait()
+        self._gone.set()
+        self._ended()
+
+    @property
+    def status(self) -> int | None:
+        """The exit status, negative for a signal; None while it runs."""
+        return self._status
+
+    @property
+    def running(self) -> bool:
+        """True until it ended."""
+        return not self._gone.is_set()
+
+    def ask(self, by: str) -> None:
+        """Note that it is about to be asked to end, by ``by``: an end from now on is no death."""
+        with self._lock:
+            if self._status is None:
+                self._asked = by
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to its whole process group; nothing happens if it ended."""
+        with self._lock:
+            if self._status is None and self.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(self.pid, number)
+
+    def wait(self, seconds: float) -> bool:
+        """Return True as soon as it has ended and is reaped, False after ``seconds``."""
+        return self._gone.wait(seconds)
+
+    def report(self) -> ExitReport | None:
+        """How it ended; None while it runs, or if it never ran."""
+        if self._status is None:
+            return None
+        return ExitReport(asked=bool(self._asked), status=self._status, by=self._asked or "itself")
+
+    def words(self) -> str:
+        """What this process wrote last, at most 4 KiB, control characters replaced."""
+        try:
+            with self.log.open("rb") as file:
+                end = file.seek(0, os.SEEK_END)
+                file.seek(max(self._log_start, end - LONGEST_WORDS))
+                text = file.read(LONGEST_WORDS).decode("utf-8", "replace")
+        except OSError:
+            return ""
+        return "".join(sign if sign.isprintable() or sign == "\n" else "?" for sign in text).strip()

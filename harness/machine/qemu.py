@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""Direct QEMU: the life of one machine from spawn to gone."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, HarnessError, InfrastructureError, MachineFailed, MonitorLost
+from harness.history.record import Stage
+from harness.history.tape import Tape
+from harness.machine import devices, ladder, version
+from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.monitor import Drop, Monitor
+from harness.machine.process import ExitReport, Process, describe
+from harness.machine.registry import Entry, ProcessName, Registry
+from harness.machine.runtime import RuntimeDirectory
+
+TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
+"""The keys of a processor slot from the outermost inwards; QEMU leaves out those that a machine does not have."""
+
+
+class QemuMachine:
+    """One virtual machine under QEMU; implements :class:`harness.machine.machine.Machine`.
+
+    ``directory`` is the run directory (made if missing): qemu.log, console.log and debugcon.log grow there. Sockets
+    live in a short runtime directory that is gone after :meth:`close`. ``human`` is the socket of the human monitor,
+    if the spec asks for one. ``exit_report`` says how QEMU ended, once it did.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        tape: Tape,
+        *,
+        name: str = "guest",
+        registry: Registry | None = None,
+    ) -> None:
+        self.spec = spec
+        self.name = name
+        self.directory = directory.absolute()
+        self.console = self.directory / "console.log"
+        self.debugcon = self.directory / "debugcon.log"
+        self.log = self.directory / "qemu.log"
+        self.exit_report: ExitReport | None = None
+        self.command: list[str] = []
+        self._tape = tape
+        self._registry = registry or Registry()
+        self._runtime = RuntimeDirectory()
+        self.control = self._runtime.path / "control"
+        self.human = self._runtime.path / "human" if spec.monitor else None
+        self._entry: Entry | None = None
+        self._process: Process | None = None
+        self._monitor = Monitor(self._runtime.path / "qmp", tape, failure=self._failed)
+        self._devices: set[str] = set()
+        self._closing = threading.Lock()
+        self._closed = False
+        _open.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self, deadline: Deadline) -> None:
+        """Spawn paused and connect. Raises MissingPart, MachineFailed with QEMU's words, InfrastructureError."""
+        if self._process is not None or self._closed:
+            raise InfrastructureError(f"machine {self.name!r} was started before", hint="Make a new one.")
+        try:
+            self._start(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, deadline: Deadline) -> None:
+        found = version.ask(self.spec.qemu, deadline)
+        self._make_directory()
+        parts = devices.parts(
+            self.spec,
+            name=self.name,
+            console=self.console,
+            debugcon=self.debugcon,
+            control=self.control,
+            qmp=self._monitor.path,
+            human=self._runtime.path / "human",
+        )
+        self.command = [str(found.path), *(word for part in parts for word in part.arguments())]
+        harness = ProcessName.of(os.getpid())
+        if harness is None:
+            raise InfrastructureError(
+                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
+            )
+        entry = Entry(
+            name=self.name,
+            harness=harness,
+            qemu=None,
+            directory=str(self.directory),
+            runtime=str(self._runtime.path),
+            command=self.command,
+        )
+        self._entry = self._registry.write(entry)
+        self._process = Process(self.command, self.log, ended=self._monitor.end)
+        entry = msgspec.structs.replace(self._entry, qemu=ProcessName.of(self._process.pid))
+        self._entry = self._registry.write(entry)
+        self._monitor.start()
+        try:
+            self._monitor.wait_connected(deadline, "start")
+        except MonitorLost as error:
+            raise MachineFailed(
+                f"QEMU gave no QMP greeting within {deadline.seconds:.3g} s",
+                command=self.command,
+                status=None,
+                output=self._process.words(),
+                hint=f"See {self.log}.",
+            ) from error
+
+    def _make_directory(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for file in (self.console, self.debugcon):
+                file.touch(0o600)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write in the run directory {self.directory}: {error.strerror}",
+                hint="Give another place with --runs DIR.",
+            ) from error
+
+    def _failed(self, doing: str) -> HarnessError:
+        """Make the error for a QEMU that is gone."""
+        process = self._process
+        report = process.report() if process is not None else None
+        words = process.words() if process is not None else ""
+        if process is None or report is None or report.asked:
+            message = f"{doing}: machine {self.name!r} was closed"
+        else:
+            said = f": {words.splitlines()[-1]}" if words else ", without a word"
+            message = f"{doing}: QEMU died, {describe(report.status)}{said}"
+        return MachineFailed(
+            message,
+            command=self.command,
+            status=report.status if report is not None else None,
+            output=words,
+            hint=f"All it said is in {self.log}; the command is in the error and in run.json.",
+        )
+
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Send one QMP command; argument names that Python cannot write go in as ``**{"node-name": …}``."""
+        return self._monitor.execute(command, deadline, arguments)
+
+    def resume(self, deadline: Deadline) -> None:
+        """``cont``."""
+        self.execute("cont", deadline)
+
+    def pause(self, deadline: Deadline) -> None:
+        """``stop``."""
+        self.execute("stop", deadline)
+
+    def reset(self, deadline: Deadline) -> None:
+        """``system_reset``, and wait for the RESET event that the host caused."""
+        before = self.serial()
+        self.execute("system_reset", deadline)
+        self.wait_event("RESET", deadline, after=before, guest=False)
+
+    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
+        """Return the rows of ``query-hotpluggable-cpus``, which QEMU lists last first, in ascending order."""
+        rows = self.execute("query-hotpluggable-cpus", deadline)
+        rows.sort(key=lambda row: [row["props"].get(key, 0) for key in TOPOLOGY])
+        return [
+            CpuSlot(index=index, type=row["type"], props=row["props"], qom=row.get("qom-path", ""))
+            for index, row in enumerate(rows)
+        ]
+
+    def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
+        """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when it cannot be known."""
+
+        def there() -> bool:
+            path = f"/machine/peripheral/{device}"
+            return any(row.qom == path and row.props == slot.props for row in self.cpu_slots(deadline))
+
+        self._change(device, deadline, there, "device_add", {"driver": slot.type, "id": device, **slot.props})
+
+    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
+        """Return the DIMMs of ``query-memory-devices``."""
+        return [
+            MemoryDevice(
+                id=row["data"].get("id", ""),
+                size=row["data"]["size"],
+                slot=row["data"]["slot"],
+                node=row["data"]["node"],
+                address=row["data"]["addr"],
+            )
+            for row in self.execute("query-memory-devices", deadline)
+            if row["type"] == "dimm"
+        ]
+
+    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
+        """Plug a DIMM; its backend is called ``DEVICE-memory``. Raises as :meth:`add_cpu`."""
+        backend = f"{device}-memory"
+
+        def backend_there() -> bool:
+            rows = self.execute("qom-list", deadline, path="/objects")
+            return any(row["name"] == backend for row in rows)
+
+        def there() -> bool:
+            return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
+
+        memory = {"qom-type": "memory-backend-ram", "id": backend, "size": size}
+        self._change(backend, deadline, backend_there, "object-add", memory)
+        plug: dict[str, Any] = {"driver": "pc-dimm", "id": device, "memdev": backend}
+        if node is not None:
+            plug["node"] = node
+        try:
+            self._change(device, deadline, there, "device_add", plug)
+        except CommandRefused:
+            with contextlib.suppress(CommandRefused, MonitorLost):
+                self.execute("object-del", deadline, id=backend)
+                self._devices.discard(backend)
+            raise
+
+    def _change(
+        self,
+        device: str,
+        deadline: Deadline,
+        there: Callable[[], bool],
+        command: str,
+        arguments: dict[str, Any],
+    ) -> None:
+        """Send a command that makes ``device``, exactly once as far as QEMU is concerned.
+
+        When the monitor drops before the reply, QEMU is asked whether it has the device. If so, that was the reply;
+        if not, the command never arrived (QEMU carries out one command after another, so an answer to a later
+        question settles the earlier) and is sent again, once. A device that was there before proves nothing.
+        """
+        known = device in self._devices
+        try:
+            self.execute(command, deadline, **arguments)
+        except MonitorLost as lost:
+            if deadline.expired:
+                raise
+            if not known and there():
+                self._note(f"the monitor dropped during {command} {device}; QEMU has it, so it was accepted")
+            else:
+                self._note(f"the monitor dropped during {command} {device}; QEMU has it not, sent again")
+                try:
+                    self.execute(command, deadline, **arguments)
+                except MonitorLost:
+                    if deadline.expired or known or not there():
+                        raise lost from None
+                    self._note(f"the monitor dropped again during {command} {device}; QEMU has it")
+        self._devices.add(device)
+
+    def _note(self, text: str) -> None:
+        self._tape.write(Stage(name="qemu", phase="note", detail=text))
+
+    def drop_monitor(self, when: Drop = "now") -> None:
+        """Lose the QMP connection on purpose; it comes back by itself.
+
+        ``now`` closes our side at once; ``before-command`` loses it in place of the next command, which QEMU then
+        never sees; ``before-reply`` loses it when the next reply arrives, so that QEMU has done what nobody learns.
+        """
+        self._monitor.drop(when)
+
+    def serial(self) -> int:
+        """Return the serial of the last QMP message."""
+        return self._monitor.serial()
+
+    def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
+        """Wait for an event; nested data is matched as ``**{"info.device": "cpu2"}``."""
+        return self._monitor.wait_event(name, deadline, after=after, match=match)
+
+    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
+        """Return the events seen so far."""
+        return self._monitor.events(name, after)
+
+    def alive(self) -> bool:
+        """Return whether QEMU's process runs."""
+        return self._process is not None and self._process.running
+
+    def close(self) -> None:
+        """End QEMU, quit before SIGTERM before SIGKILL, reap it, and remove sockets and registry entry."""
+        with self._closing:
+            if self._closed:
+                return
+            with ladder.uninterrupted() as hurry:
+                self._closed = True
+                if self._process is not None:
+                    self.exit_report = ladder.descend(self._process, self._monitor, hurry)
+                self._monitor.close(2.0)
+                self._runtime.remove()
+                if self._entry is not None:
+                    self._registry.remove(self._entry)
+                _open.discard(self)
+
+
+_open: weakref.WeakSet[QemuMachine] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what was left open when the interpreter ends; the kernel does the same when it is killed."""
+    for machine in list(_open):
+        machine.close()

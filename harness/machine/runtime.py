@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""The runtime directory: a short, private place for sockets, whose paths may have at most 107 bytes (unix(7))."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+from harness.errors import InfrastructureError
+
+LONGEST_SOCKET_PATH = 107
+LONGEST_NAME = 16
+"""Bytes kept for the longest socket name in the directory, with its slash."""
+
+
+class RuntimeDirectory:
+    """A new directory with a random name and mode 0700 for the sockets of one machine.
+
+    Raises InfrastructureError if none of the usual places takes one with a short enough path.
+    """
+
+    def __init__(self) -> None:
+        tried: list[str] = []
+        for base in self._bases():
+            room = LONGEST_SOCKET_PATH - LONGEST_NAME - len("/hotplug-01234567")
+            if len(os.fsencode(base)) > room:
+                tried.append(f"{base} (path too long)")
+                continue
+            try:
+                self.path = Path(tempfile.mkdtemp(prefix="hotplug-", dir=base))
+            except OSError as error:
+                tried.append(f"{base} ({error.strerror})")
+                continue
+            return
+        raise InfrastructureError(
+            f"no place for the machine's sockets: tried {', '.join(tried)}",
+            hint=f"Set XDG_RUNTIME_DIR to a writable directory whose path has at most {room} bytes.",
+        )
+
+    @staticmethod
+    def _bases() -> list[Path]:
+        named = os.environ.get("XDG_RUNTIME_DIR", "")
+        usual = [Path("/run/user") / str(os.getuid()), Path("/tmp")]  # noqa: S108  mkdtemp makes it private
+        return [Path(named), *usual] if named.startswith("/") else usual
+
+    def remove(self) -> None:
+        """Remove the directory and the sockets in it; a second call does nothing."""
+        shutil.rmtree(self.path, ignore_errors=True)

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""Fixtures for tests of one machine: real QEMU under TCG, each machine closed when its test ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.history.tape import Tape
+from harness.machine import version
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.machine.registry import Registry
+
+MakeMachine = Callable[..., QemuMachine]
+
+
+@pytest.fixture
+def deadline() -> Deadline:
+    """More than any of these tests takes on a busy host."""
+    return Deadline(60, "test")
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Iterator[Tape]:
+    """The history of the test."""
+    with Tape(tmp_path / "history.jsonl") as tape:
+        yield tape
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> Registry:
+    """A registry of the test's own."""
+    return Registry(tmp_path / "registry")
+
+
+@pytest.fixture
+def make_machine(tmp_path: Path, tape: Tape, registry: Registry) -> Iterator[MakeMachine]:
+    """Make machines, not yet started; keywords are those of MachineSpec."""
+    machines: list[QemuMachine] = []
+
+    def make(directory: Path | None = None, **fields: Any) -> QemuMachine:
+        spec = MachineSpec(**{"accelerator": "tcg", "qemu": version.find(), "memory": 128 << 20, **fields})
+        machine = QemuMachine(
+            spec, directory or tmp_path / "run", tape, name=f"test{len(machines)}", registry=registry
+        )
+        machines.append(machine)
+        return machine
+
+    yield make
+    for machine in machines:
+        machine.close()

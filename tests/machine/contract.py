@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""What every machine must do, whatever its backend: a suite that a backend's tests inherit.
+
+A backend supplies the fixtures ``make_machine`` (keywords as MachineSpec) and ``deadline``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, GuestHang, MachineFailed
+from harness.machine.machine import Machine
+from tests.machine import bare_guest
+
+MIB = 1 << 20
+OST = {"info.source": 1, "info.status": 0}
+
+
+class MachineContract:
+    """Inherit this with a name that starts with Test."""
+
+    @pytest.fixture
+    def machine(self, make_machine: Callable[..., Machine], deadline: Deadline) -> Machine:
+        """A started, still paused machine with two of four processors and two DIMM slots."""
+        machine = make_machine(processors=2, max_processors=4, dimm_slots=2)
+        machine.start(deadline)
+        return machine
+
+    def test_starts_paused(self, machine: Machine, deadline: Deadline) -> None:
+        """No instruction runs before resume."""
+        assert machine.execute("query-status", deadline)["running"] is False
+
+    def test_resume_and_pause(self, machine: Machine, deadline: Deadline) -> None:
+        """Resume lets the guest run and pause stops it."""
+        machine.resume(deadline)
+        assert machine.execute("query-status", deadline)["running"] is True
+        machine.pause(deadline)
+        assert machine.execute("query-status", deadline)["running"] is False
+
+    def test_slots_ascend(self, machine: Machine, deadline: Deadline) -> None:
+        """Slots come in ascending order, the occupied ones first, with QEMU's own props."""
+        slots = machine.cpu_slots(deadline)
+        assert [0, 1, 2, 3] == [slot.index for slot in slots]
+        assert [0, 1, 2, 3] == [slot.props["socket-id"] for slot in slots]
+        assert [True, True, False, False] == [bool(slot.qom) for slot in slots]
+
+    def test_add_cpu(self, machine: Machine, deadline: Deadline) -> None:
+        """An added processor occupies the slot that was asked for, in any order."""
+        machine.add_cpu("cpu3", machine.cpu_slots(deadline)[3], deadline)
+        assert ["", "/machine/peripheral/cpu3"] == [slot.qom for slot in machine.cpu_slots(deadline)[2:]]
+
+    def test_add_dimm(self, machine: Machine, deadline: Deadline) -> None:
+        """An added DIMM is listed with its size, slot and node."""
+        machine.add_dimm("dimm0", 128 * MIB, deadline)
+        found = [(dimm.id, dimm.size, dimm.slot, dimm.node) for dimm in machine.memory_devices(deadline)]
+        assert [("dimm0", 128 * MIB, 0, 0)] == found
+
+    def test_id_in_use(self, machine: Machine, deadline: Deadline) -> None:
+        """A second device of the same id is refused in QEMU's words, and nothing is plugged."""
+        slots = machine.cpu_slots(deadline)
+        machine.add_cpu("cpu2", slots[2], deadline)
+        with pytest.raises(CommandRefused, match="uplicate") as refused:
+            machine.add_cpu("cpu2", slots[3], deadline)
+        assert "device_add" == refused.value.command
+        assert "GenericError" == refused.value.error_class
+        assert "" == machine.cpu_slots(deadline)[3].qom
+
+    def test_slot_in_use(self, machine: Machine, deadline: Deadline) -> None:
+        """A processor for an occupied slot is refused."""
+        with pytest.raises(CommandRefused, match="exist"):
+            machine.add_cpu("cpu0", machine.cpu_slots(deadline)[0], deadline)
+
+    def test_no_dimm_slot_left(self, machine: Machine, deadline: Deadline) -> None:
+        """A DIMM too many is refused, and its backend is deleted again so that the id stays free."""
+        for number in range(2):
+            machine.add_dimm(f"dimm{number}", 128 * MIB, deadline)
+        for _ in range(2):
+            with pytest.raises(CommandRefused, match="no free slots"):
+                machine.add_dimm("dimm2", 128 * MIB, deadline)
+
+    def test_reset_is_announced(self, machine: Machine, deadline: Deadline) -> None:
+        """A reset returns once the machine told of a reset by the host."""
+        machine.resume(deadline)
+        before = machine.serial()
+        machine.reset(deadline)
+        assert [False] == [event.data["guest"] for event in machine.events("RESET", after=before)]
+
+    def test_event_of_the_past_satisfies_no_wait(self, machine: Machine, deadline: Deadline) -> None:
+        """Only an event after the given serial counts."""
+        machine.resume(deadline)
+        machine.reset(deadline)
+        with pytest.raises(GuestHang, match="no RESET guest=False within 0.1 s"):
+            machine.wait_event("RESET", deadline.within(0.1, "test"), after=machine.serial(), guest=False)
+
+    def test_channels(
+        self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path
+    ) -> None:
+        """What the guest writes to COM1 and to the debug port is in the files when it resets, and not before."""
+        kernel = bare_guest.build(
+            tmp_path / "kernel",
+            bare_guest.write(bare_guest.COM1, b"hello console\n"),
+            bare_guest.write(bare_guest.DEBUG_PORT, b"hello debug\n"),
+            bare_guest.panic(),
+        )
+        machine = make_machine(kernel=kernel)
+        machine.start(deadline)
+        assert (0, 0) == (machine.console.stat().st_size, machine.debugcon.stat().st_size)
+        machine.resume(deadline)
+        machine.wait_event("GUEST_PANICKED", deadline)
+        assert machine.console.read_bytes().endswith(b"hello console\n")
+        assert b"hello debug\n" == machine.debugcon.read_bytes()
+
+    def test_close_is_idempotent(self, machine: Machine, deadline: Deadline) -> None:
+        """After close nothing runs, nothing answers, and closing again does nothing."""
+        machine.close()
+        machine.close()
+        assert not machine.alive()
+        with pytest.raises(MachineFailed, match="was closed"):
+            machine.execute("query-status", deadline)
