@@ -213,7 +213,7 @@ def _sync_exit(e: d.SyncExit) -> str:
 def _async_enter(e: d.AsyncEnter) -> str:
     what = {"cpu": "processor", "memory": "memory"}.get(e.cls, e.cls)
     memory = f", {size(e.memory)} in all" if e.memory else ""
-    return f"{what} {e.event} {printable(e.link, 60)}, {_active(e)}{memory}"
+    return f"{what} {e.event}, {_active(e)}{memory}, {printable(e.link, 60)}"
 
 
 def _call_enter(e: d.CallEnter) -> str:

@@ -181,4 +181,4 @@ class _Selection:
         ticks = second.qpc - first.qpc
         if not 0 < hz < 1 << 63 or not 0 <= ticks < 1 << 63:
             return ""
-        return f" ({ticks * 1000 / hz:.2f} ms)"
+        return f", took {ticks * 1000 / hz:.2f} ms"
