@@ -72,7 +72,7 @@ def _explained(error: msgspec.ValidationError, tree: Any, text: str, kind: Any, 
     reason = _AT.sub("", said)
     unknown = re.match(r"Object contains unknown field `(.*)`", reason)
     if unknown:
-        line = _line(text, [*steps, unknown[1]])
+        line = line_of(text, [*steps, unknown[1]])
         known = _keys(_kind_at(kind, tree, steps), _node_at(tree, steps))
         close = difflib.get_close_matches(unknown[1], known, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
@@ -87,8 +87,13 @@ def _explained(error: msgspec.ValidationError, tree: Any, text: str, kind: Any, 
             hint = f"did you mean {close[0]!r}?"
         elif choices:
             hint = f"one of: {', '.join(sorted(choices))}"
-    where = f" for {'.'.join(str(s) for s in steps)}" if steps else ""
-    return BadDocument(f"{name}:{_line(text, steps)}: {reason[:1].lower()}{reason[1:]}{where}", hint=hint)
+    where = f" for {_spoken(steps)}" if steps else ""
+    return BadDocument(f"{name}:{line_of(text, steps)}: {reason[:1].lower()}{reason[1:]}{where}", hint=hint)
+
+
+def _spoken(steps: list[Any]) -> str:
+    """Return ``do[2].slot`` for a path; entries are counted from 1, as people count them."""
+    return "".join(f"[{step + 1}]" if isinstance(step, int) else f".{step}" for step in steps).lstrip(".")
 
 
 def _node_at(tree: Any, steps: list[Any]) -> Any:
@@ -154,7 +159,7 @@ def _literals(kind: Any) -> list[Any]:
     return [value for argument in arguments for value in _literals(argument)]
 
 
-def _line(text: str, steps: list[Any]) -> int:
+def line_of(text: str, steps: list[Any]) -> int:
     """Return the line of the key that ``steps`` lead to, or of the nearest table that holds it."""
     best, depth = 1, -1
     counts: dict[str, int] = {}

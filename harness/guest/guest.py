@@ -22,9 +22,13 @@ class Guest(Protocol):
 
     label: str
     emulates_nt: bool
+    ready_count: int
 
-    def wait_ready(self, deadline: Deadline) -> None:
-        """Wait until the guest can take orders. GuestHang names the last stage reached, GuestCrash the panic."""
+    def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
+        """Wait until the guest could take orders ``boots`` times (``ready_count``), since it may reset.
+
+        Raises GuestHang, which names the last stage reached, and GuestCrash with the panic.
+        """
 
     def load_driver(self, deadline: Deadline, *, add_existing: bool = True, driver: str = "hpnotify") -> None:
         """Load and start the driver. Raises GuestRefused with the guest's words if it does not load."""

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from harness.config import decode_toml, parse_size, read_document
+from harness.config import decode_toml, line_of, parse_size, read_document
 from harness.errors import BadDocument, UsageError
 from harness.hotplug.operation import AddCpu, AddDimm, Operation
 
@@ -39,14 +39,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
 
 
-def _checked(plan: Plan, name: str) -> Plan:
+def _checked(plan: Plan, text: str, name: str) -> Plan:
     """Refuse what no machine can do. Raises BadDocument."""
     wishes = plan.machine
     for key, value in (("memory", wishes.memory), ("max_memory", wishes.max_memory)):
         if value is not None:
-            _size(value, f"{name}: machine.{key}")
+            _size(value, f"{name}:{line_of(text, ['machine', key])}: machine.{key}")
     for index, operation in enumerate(plan.do, 1):
-        where = f"{name}: operation {index} (add-dimm)"
+        where = f"{name}:{line_of(text, ['do', index - 1, 'size'])}: do[{index}] (add-dimm)"
         if isinstance(operation, AddDimm):
             size = _size(operation.size, where)
             if (size == 0 or size % MEMORY_BLOCK) and not operation.unaligned:
@@ -55,10 +55,12 @@ def _checked(plan: Plan, name: str) -> Plan:
                     hint="Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
                 )
         if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
-            raise BadDocument(f"{name}: operation {index}: 'saying' goes with expect = \"refused\"")
+            raise BadDocument(
+                f"{name}:{line_of(text, ['do', index - 1, 'saying'])}: do[{index}]: 'saying' goes with expect = \"refused\""
+            )
     if wishes.processors and wishes.max_processors and wishes.processors > wishes.max_processors:
         raise BadDocument(
-            f"{name}: machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}"
+            f"{name}:{line_of(text, ['machine', 'processors'])}: machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}"
         )
     return plan
 
@@ -72,7 +74,7 @@ def _size(text: str, where: str) -> int:
 
 def decode_plan(text: str, *, name: str) -> Plan:
     """Decode a plan. Raises BadDocument with file:line, and "did you mean" where something is close."""
-    return _checked(decode_toml(text, Plan, name=name), name)
+    return _checked(decode_toml(text, Plan, name=name), text, name)
 
 
 def built_in_plans() -> dict[str, Plan]:

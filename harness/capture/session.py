@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Capture of one machine: its debug port and console, from process start, onto the tape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from harness.capture.console import ConsoleWatch
+from harness.capture.debugcon import DebugPort
+from harness.capture.follower import Follower
+from harness.history.driver import Hello
+from harness.history.record import Clock
+from harness.history.tape import Tape
+
+
+class Capture:
+    """Follows a started machine's files. Leaving it writes each channel's closing account.
+
+    ``drain`` puts everything written so far onto the tape before it returns.
+    """
+
+    def __init__(self, *, debugcon: Path, console: Path, tape: Tape) -> None:
+        self.console = ConsoleWatch()
+        self.debug_port = DebugPort()
+        self._tape = tape
+        self._clocks: set[str] = set()
+        self._follower = Follower()
+        self._follower.add(debugcon, self._driver)
+        self._follower.add(console, self._console)
+
+    def __enter__(self) -> Self:
+        self._follower.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._follower.close()
+            self.debug_port.finish()
+        finally:
+            self._tape.write(self.debug_port.account(closed=True))
+
+    def drain(self) -> None:
+        """Put everything the guest has written so far onto the tape."""
+        self._follower.drain()
+
+    def _driver(self, data: bytes) -> None:
+        for record in self.debug_port.feed(data):
+            self._tape.write(record)
+            if isinstance(record, Hello) and record.boot not in self._clocks and len(self._clocks) < 10_000:
+                self._clocks.add(record.boot)
+                self._tape.write(Clock(domain=f"qpc/{record.boot}", hz=record.hz))
+
+    def _console(self, data: bytes) -> None:
+        for record in self.console.feed(data):
+            self._tape.write(record)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""``harness run PLAN`` and ``harness demo``: boot a guest, hot-add, record, judge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.hotplug.request import RunRequest
+    from harness.hotplug.run import RunResult
+
+Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
+Qemu = Annotated[str, typer.Option(metavar="PATH", help="The QEMU binary to use.")]
+Machine = Annotated[str, typer.Option(metavar="TYPE", help="QEMU's machine type.")]
+Firmware = Annotated[str, typer.Option(metavar="PATH", help="A firmware file instead of QEMU's default.")]
+Monitor = Annotated[
+    bool, typer.Option("--monitor", help="Open a second, human monitor; its socket is named.")
+]
+Plant = Annotated[
+    str, typer.Option(metavar="NAME", help="Make the twin's NT layer misbehave; see demo --list-plants.")
+]
+Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are made.")]
+Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the run's nonces.")]
+BootTimeout = Annotated[
+    float, typer.Option(metavar="SECONDS", min=1, help="How long the guest may take to boot.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.command("demo")(demo)
+    app.command("run")(run)
+
+
+def demo(
+    accel: Accel = "auto",
+    qemu: Qemu = "",
+    machine: Machine = "q35",
+    firmware: Firmware = "",
+    monitor: Monitor = False,
+    plant: Plant = "",
+    list_plants: Annotated[bool, typer.Option("--list-plants", help="Explain the plants and stop.")] = False,
+    runs: Runs = Path("runs"),
+    seed: Seed = 0,
+    boot_timeout: BootTimeout = 90.0,
+    json: Json = False,
+) -> int:
+    """Boot the twin, hot-add a processor and a DIMM, show the callbacks in order and the verdict."""
+    if list_plants:
+        from harness.cli.output import say
+        from harness.guest.plant import PLANTS
+
+        say(
+            f"{name:23}{plant.does}\n{'':23}must be {plant.verdict} by {plant.rule}"
+            for name, plant in PLANTS.items()
+        )
+        return ExitCode.HOLDS
+    return run(
+        "cpu-and-dimm",
+        accel=accel,
+        qemu=qemu,
+        machine=machine,
+        firmware=firmware,
+        monitor=monitor,
+        plant=plant,
+        runs=runs,
+        seed=seed,
+        boot_timeout=boot_timeout,
+        json=json,
+    )
+
+
+def run(
+    plan: Annotated[
+        str, typer.Argument(metavar="[PLAN]", help="A built-in plan's name, or the path of a TOML file.")
+    ] = "",
+    guest: Annotated[str, typer.Option(metavar="NAME", help="The guest to boot.")] = "twin",
+    accel: Accel = "auto",
+    qemu: Qemu = "",
+    machine: Machine = "q35",
+    firmware: Firmware = "",
+    monitor: Monitor = False,
+    plant: Plant = "",
+    list_plans: Annotated[
+        bool, typer.Option("--list-plans", help="Name the built-in plans and stop.")
+    ] = False,
+    runs: Runs = Path("runs"),
+    seed: Seed = 0,
+    boot_timeout: BootTimeout = 90.0,
+    json: Json = False,
+) -> int:
+    """Execute a plan on a guest, record everything, judge it."""
+    import os
+    import sys
+
+    from harness.cli.output import say
+    from harness.hotplug.executor import Budget
+    from harness.hotplug.plan import built_in_plans, find_plan
+    from harness.hotplug.request import RunRequest
+    from harness.setup.cache import cache_directory
+
+    if list_plans:
+        say(f"{found.name:18}{found.summary}" for found in built_in_plans().values())
+        return ExitCode.HOLDS
+    request = RunRequest(
+        plan=find_plan(plan),
+        guest=guest,  # type: ignore[arg-type] # RunRequest refuses other names itself
+        accelerator=accel,  # type: ignore[arg-type]
+        qemu=qemu,
+        machine=machine,
+        firmware=firmware,
+        monitor=monitor,
+        plant=plant,
+        runs=runs,
+        cache=cache_directory(os.environ),
+        seed=seed,
+        argv=sys.argv,
+        budget=Budget(boot=boot_timeout),
+    )
+    return _perform(request, json=json)
+
+
+def _perform(request: RunRequest, *, json: bool) -> int:
+    """Run, with the stage view on standard error and the result on standard output."""
+    import signal
+
+    from harness.hotplug.run import perform
+    from harness.report.stage_view import StageView
+
+    # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with StageView(quiet=json) as view:
+        result = perform(request, listeners=(view,))
+    _show(result, json=json)
+    code = result.verdict.exit_code
+    if result.error is not None and code is not ExitCode.VIOLATED:
+        code = result.error.exit_code
+    return code
+
+
+def _show(result: RunResult, *, json: bool) -> None:
+    import sys
+
+    from harness.cli.output import complain_of, say, say_json
+    from harness.contract.explanation import explainer
+    from harness.history.reader import History
+    from harness.report.style import style_for
+    from harness.report.timeline import HEADING, timeline
+    from harness.report.verdict_text import verdict_lines
+
+    error = result.error
+    if json:
+        document = {"directory": str(result.directory), "verdict": result.verdict}
+        if error is not None:
+            document["error"] = {"message": error.message, "hint": error.hint, "class": error.failure_class}
+        say_json(document)
+        return
+    history = History(result.directory)
+    say([HEADING, *timeline(history), ""])
+    say(
+        verdict_lines(
+            result.verdict, evidence=result.directory, explain=explainer(history), style=style_for(sys.stdout)
+        )
+    )
+    if error is not None:
+        complain_of(error)

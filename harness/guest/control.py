@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The twin's control channel: requests and replies as lines over the guest's second serial port.
+
+The host sends ``ID VERB key=value…``, the guest answers ``ID ok key=value…`` or ``ID err message``; lines that start
+with ``!`` are the guest's own events. Ids are never reused, so a late answer to an abandoned request is ignored.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import re
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash, GuestHang, GuestRefused, MachineFailed
+
+LONGEST_LINE = 512
+"""Bytes of a control line, newline included; longer ones are dropped and counted."""
+
+_VALUE = re.compile(r"[!-~]{1,200}")
+
+
+def parse_pairs(text: str) -> dict[str, str]:
+    """Return the ``key=value`` words of a line; words without ``=`` are left out."""
+    return dict(word.split("=", 1) for word in text.split() if "=" in word)
+
+
+class ControlChannel:
+    """One connection to the guest's control port, read by a thread of its own.
+
+    ``on_event(name, detail)`` is called on that thread for every ``!`` line. Raises MachineFailed if the socket cannot
+    be reached.
+    """
+
+    def __init__(self, path: Path, on_event: Callable[[str, str], None]) -> None:
+        self.dropped = 0
+        self.lines = 0
+        self.last = ""
+        self._ids = itertools.count(1)
+        self._on_event = on_event
+        self._answers: dict[str, str] = {}
+        self._waiting: set[str] = set()
+        self._changed = threading.Condition()
+        self._lost = ""
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+        try:
+            self._socket.connect(str(path))
+        except OSError as error:
+            self._socket.close()
+            raise MachineFailed(
+                f"cannot reach the guest's control port at {path}: {error.strerror}",
+                command=[],
+                status=None,
+                output="",
+            ) from error
+        self._thread = threading.Thread(target=self._read, name="control", daemon=True)
+        self._thread.start()
+
+    def request(
+        self, verb: str, deadline: Deadline, *, alive: Callable[[], bool] | None = None, **values: str
+    ) -> dict[str, str]:
+        """Send one request and return the answer's values.
+
+        Raises GuestRefused with the guest's words, GuestHang if no answer comes in time, GuestCrash if the guest
+        reset meanwhile, MachineFailed if the port closed.
+        """
+        for key, value in values.items():
+            if not _VALUE.fullmatch(value):
+                raise ValueError(
+                    f"{key}={value!r} cannot be sent: printable ASCII without spaces, at most 200 characters"
+                )
+        number = str(next(self._ids))
+        line = " ".join([number, verb, *(f"{key}={value}" for key, value in values.items())]) + "\n"
+        with self._changed:
+            self._raise_if_lost()
+            self._waiting.add(number)
+        try:
+            self._socket.sendall(line.encode("ascii"))
+        except OSError as error:
+            self._abandon(str(error.strerror))
+        with self._changed:
+            while number not in self._answers:
+                self._raise_if_lost()
+                if number not in self._waiting:
+                    raise GuestCrash(f"the guest reset while it was asked to {verb}")
+                if deadline.expired:
+                    self._waiting.discard(number)
+                    raise GuestHang(
+                        f"the guest did not answer {verb!r} within {deadline.seconds:g} s ({deadline.what})",
+                        hint=f"Its last line on the control port was {self.last[:120]!r}; see console.log.",
+                    )
+                self._changed.wait(min(deadline.remaining(), 0.2))
+                if alive is not None and not alive():
+                    self._abandon("QEMU ended")
+            answer = self._answers.pop(number)
+            self._waiting.discard(number)
+        word, _, rest = answer.partition(" ")
+        if word == "ok":
+            return parse_pairs(rest)
+        raise GuestRefused(f"the guest refused {verb!r}: {rest[:200] or 'no reason given'}")
+
+    def forget(self) -> None:
+        """The guest started anew: whatever was asked before will never be answered."""
+        with self._changed:
+            self._waiting.clear()
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Close the connection; the reading thread ends."""
+        self._abandon("closed by the harness")
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+        self._socket.close()
+
+    def _abandon(self, why: str) -> None:
+        with self._changed:
+            self._lost = self._lost or why
+            self._changed.notify_all()
+
+    def _raise_if_lost(self) -> None:
+        if self._lost:
+            raise MachineFailed(
+                f"the guest's control port is gone: {self._lost}",
+                command=[],
+                status=None,
+                output="",
+                hint="See qemu.log.",
+            )
+
+    def _read(self) -> None:
+        rest = b""
+        skipping = False
+        while True:
+            try:
+                data = self._socket.recv(1 << 14)
+            except OSError:
+                data = b""
+            if not data:
+                self._abandon("closed by QEMU")
+                return
+            *lines, rest = (rest + data).split(b"\n")
+            for line in lines:
+                if skipping or len(line) >= LONGEST_LINE:
+                    self.dropped += 1
+                    skipping = False
+                    continue
+                self._take(line.decode("ascii", "replace").strip())
+            if len(rest) >= LONGEST_LINE:
+                rest, skipping = b"", True
+
+    def _take(self, line: str) -> None:
+        if not line:
+            return
+        self.lines += 1
+        self.last = line
+        if line.startswith("! "):
+            name, _, detail = line[2:].partition(" ")
+            try:
+                self._on_event(name, detail)
+            except Exception as error:  # noqa: BLE001  the writer of the history failed; whoever waits is told
+                self._abandon(f"recording an event failed: {error}")
+            return
+        number, _, answer = line.partition(" ")
+        with self._changed:
+            if number in self._waiting:
+                self._answers[number] = answer
+                self._changed.notify_all()

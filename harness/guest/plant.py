@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""Plants: known misbehaviours of the twin's NT layer, each of which the checker must catch.
+
+The names are the values of the module parameter ``plant`` in ``guest_drivers/hpnotify/twin``.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Plant(msgspec.Struct, frozen=True, kw_only=True):
+    """What a plant does, and the verdict and rule that must follow from it."""
+
+    does: str
+    verdict: str
+    rule: str
+
+
+PLANTS: dict[str, Plant] = {
+    "complete-before-start": Plant(
+        does="delivers Complete for a processor before its Start",
+        verdict="violated",
+        rule="SYNC-START-BEFORE-COMPLETE",
+    ),
+    "duplicate-start": Plant(
+        does="delivers Start twice for one processor", verdict="violated", rule="SYNC-EXACTLY-TWO"
+    ),
+    "missing-complete": Plant(
+        does="never delivers Complete for a processor that runs", verdict="violated", rule="SYNC-START-CLOSED"
+    ),
+    "wrong-irql": Plant(
+        does="calls the callback at DISPATCH_LEVEL", verdict="violated", rule="SYNC-IRQL-PASSIVE"
+    ),
+    "complete-uncounted": Plant(
+        does="delivers Complete while the active count does not include the processor",
+        verdict="violated",
+        rule="COMPLETE-COUNTED",
+    ),
+    "async-before-start": Plant(
+        does="announces the processor's interface before Start", verdict="violated", rule="SYNC-FIRST"
+    ),
+    "existing-interleaved": Plant(
+        does="completes each existing processor before the next one's Start",
+        verdict="violated",
+        rule="ADDEX-STARTS-THEN-COMPLETES",
+    ),
+    "lost-line": Plant(does="loses a line of the debug port", verdict="unknown", rule="CAP-NO-LOSS"),
+    "reset-mid-attempt": Plant(
+        does="resets the machine between Start and Complete", verdict="unknown", rule="CAP-EPOCH"
+    ),
+}

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""The twin: a Linux guest that runs the driver's own source in ring 0 on real ACPI hot-add.
+
+Its NT layer delivers the documented callbacks; nothing it shows is evidence about Windows, and every verdict says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash, GuestHang, GuestRefused
+from harness.guest.control import ControlChannel, parse_pairs
+from harness.guest.guest import GuestCounts
+from harness.history.record import GuestEvent
+from harness.history.tape import Tape
+from harness.machine.machine import Machine
+
+
+class Twin:
+    """The guest side of a twin's machine. ``stage`` says how far its boot came: ``qemu``, ``kernel``, ``ready``.
+
+    ``plant`` makes its NT layer misbehave in one known way. ``crash`` returns the console's last crash line, or "".
+    """
+
+    label = "twin"
+    emulates_nt = True
+
+    def __init__(
+        self,
+        machine: Machine,
+        tape: Tape,
+        *,
+        plant: str = "",
+        crash: Callable[[], str] = lambda: "",
+        console_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.ready_count = 0
+        self.facts: dict[str, str] = {}
+        self._machine = machine
+        self._tape = tape
+        self._plant = plant
+        self._crash = crash
+        self._console_bytes = console_bytes
+        self._changed = threading.Condition()
+        self._control = ControlChannel(machine.control, self._event)
+
+    @property
+    def stage(self) -> str:
+        """The last boot stage reached."""
+        if self.ready_count:
+            return "ready"
+        return "kernel" if self._console_bytes() or self._control.lines else "qemu"
+
+    def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
+        """Wait until the agent announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed."""
+        with self._changed:
+            while self.ready_count < boots:
+                if crash := self._crash():
+                    raise GuestCrash(
+                        f"the twin panicked before it was ready: {crash[:200]}", hint="See console.log."
+                    )
+                if not self._machine.alive():
+                    self._machine.execute("query-status", deadline)
+                if deadline.expired:
+                    raise GuestHang(
+                        f"the twin was not ready within {deadline.seconds:g} s: the last stage it reached is {self.stage!r}",
+                        hint="Its console is in console.log, QEMU's own words in qemu.log.",
+                    )
+                self._changed.wait(min(deadline.remaining(), 0.1))
+
+    def load_driver(self, deadline: Deadline, *, add_existing: bool = True, driver: str = "hpnotify") -> None:
+        """Load the driver's module. Raises GuestRefused with the kernel's words."""
+        values = {"driver": driver, "add_existing": str(int(add_existing))}
+        if self._plant:
+            values["plant"] = self._plant
+        self._ask("load", deadline, **values)
+
+    def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Unload the driver's module."""
+        self._ask("unload", deadline, driver=driver)
+
+    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
+        """Have the driver refuse the next processor in Start with ``status``."""
+        self._ask("veto", deadline, driver=driver, status=f"{status:#010x}")
+
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver echo ``nonce`` on its channels."""
+        self._ask("mark", deadline, driver=driver, nonce=nonce)
+
+    def counts(self, deadline: Deadline) -> GuestCounts:
+        """Ask Linux how many processors are online and how much memory it manages."""
+        answer = self._ask("counts", deadline)
+        try:
+            return GuestCounts(processors=int(answer["processors"]), memory=int(answer["memory"]))
+        except (KeyError, ValueError) as error:
+            raise GuestRefused(f"the twin's counts make no sense: {answer!r:.200}") from error
+
+    def prove_alive(self, nonce: str, deadline: Deadline) -> None:
+        """The agent echoes ``nonce``. Raises GuestHang if it does not, GuestRefused if it echoes another."""
+        echoed = self._ask("ping", deadline, nonce=nonce).get("nonce", "")
+        if echoed != nonce:
+            raise GuestRefused(f"the twin echoed {echoed[:40]!r} instead of {nonce!r}")
+
+    def provoke(self, verb: str, deadline: Deadline) -> None:
+        """Have the agent crash (``panic``) or stop (``hang``) the guest, for tests of the harness itself."""
+        self._ask(verb, deadline)
+
+    def close(self) -> None:
+        """Let go of the control port."""
+        self._control.close()
+
+    def _ask(self, verb: str, deadline: Deadline, **values: str) -> dict[str, str]:
+        try:
+            return self._control.request(verb, deadline, alive=self._machine.alive, **values)
+        except GuestHang as error:
+            if crash := self._crash():
+                raise GuestCrash(f"the twin crashed: {crash[:200]}", hint="See console.log.") from error
+            raise
+
+    def _event(self, name: str, detail: str) -> None:
+        self._tape.write(GuestEvent(event=name[:40], detail=detail[:400]))
+        if name == "ready":
+            self._control_restarted()
+            with self._changed:
+                self.facts = parse_pairs(detail)
+                self.ready_count += 1
+                self._changed.notify_all()
+
+    def _control_restarted(self) -> None:
+        if self.ready_count:
+            self._control.forget()

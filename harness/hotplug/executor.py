@@ -1,0 +1,425 @@
+# SPDX-License-Identifier: MIT
+"""Executes a plan on a booted guest and records every step; it judges nothing but the plan's own expectations."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import singledispatchmethod
+from typing import Any, Literal
+
+import msgspec
+
+from harness.config import parse_size
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, GuestHang, HarnessError, UsageError
+from harness.guest.guest import Guest, GuestCounts
+from harness.history.record import Add, Agreement, Count, Expect, Operation, Quiesced
+from harness.history.tape import Tape
+from harness.hotplug import operation as op
+from harness.hotplug.attempt import OST_SUCCESS, Attempt, counted
+from harness.hotplug.watch import Watch
+from harness.machine.machine import CpuSlot, Machine
+
+
+class Budget(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds. ``operation``: one operation; ``consequence``: the driver's records after the guest counted an add."""
+
+    boot: float = 90.0
+    operation: float = 30.0
+    consequence: float = 5.0
+    quiet: float = 0.1
+
+
+class Executor:
+    """Drives one machine and its guest through operations.
+
+    ``drain`` hands on everything the guest has written so far, so that what was there before a command is on the tape
+    before it.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        guest: Guest,
+        tape: Tape,
+        watch: Watch,
+        *,
+        drain: Callable[[], None],
+        seed: int,
+        budget: Budget | None = None,
+    ) -> None:
+        self.machine = machine
+        self.guest = guest
+        self.tape = tape
+        self.watch = watch
+        self.budget = budget or Budget()
+        self._drain = drain
+        self._nonces = random.Random(seed)  # noqa: S311  nonces only need to differ, and to be the same on a repro
+        self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
+        self._open: list[Attempt] = []
+        self._base: GuestCounts | None = None
+        self._index = 0
+
+    def prepare(self, *, load: bool = True, add_existing: bool = True) -> None:
+        """Load the driver and establish the baseline: quiet, alive, counted."""
+        if load:
+            deadline = Deadline(self.budget.operation, "load the driver")
+            self.guest.load_driver(deadline, add_existing=add_existing)
+        self.quiesce(
+            self.budget.quiet, Deadline(self.budget.operation, "come to rest after loading the driver")
+        )
+        self.watch.rebase()
+        self._count("baseline")
+
+    def execute(self, operations: list[op.Operation]) -> None:
+        """Execute in order. Raises what an operation raises; its record then says ``fail``."""
+        for operation in operations:
+            self.step(operation)
+        if self._open:
+            self.step(op.Settle())
+
+    def step(self, operation: op.Operation) -> None:
+        """Execute one operation, between its two records."""
+        self._index += 1
+        name = str(type(operation).__struct_config__.tag)
+        arguments: dict[str, Any] = {
+            k: v for k, v in msgspec.to_builtins(operation).items() if k != "op" and v is not None
+        }
+        self.tape.write(Operation(index=self._index, name=name, phase="begin", arguments=arguments))
+        try:
+            detail = self._do(operation, Deadline(operation.timeout or self.budget.operation, name))
+        except HarnessError as error:
+            self.tape.write(Operation(index=self._index, name=name, phase="fail", detail=error.message))
+            raise
+        self.tape.write(Operation(index=self._index, name=name, phase="end", detail=detail))
+
+    def quiesce(self, quiet: float, deadline: Deadline) -> None:
+        """Wait for ``quiet`` seconds without driver records, have the guest prove itself alive, and record that.
+
+        Raises GuestHang if the driver never falls silent or the guest does not answer.
+        """
+        while True:
+            self._drain()
+            left = self.watch.last_driver + quiet - time.monotonic()
+            if left > 0:
+                seen = self.watch.last_driver
+                self.watch.wait(lambda seen=seen: self.watch.last_driver > seen, Deadline(left, "quiet"))  # type: ignore[misc]
+                if deadline.expired:
+                    raise GuestHang(
+                        f"the driver did not fall silent for {quiet:g} s within {deadline.seconds:g} s"
+                    )
+                continue
+            nonce = f"{self._nonces.getrandbits(64):016x}"
+            self.guest.prove_alive(nonce, deadline)
+            self._drain()
+            silent = time.monotonic() - self.watch.last_driver
+            if silent >= quiet:
+                self.tape.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
+                return
+
+    # -- operations ---------------------------------------------------------------------------------------------
+
+    @singledispatchmethod
+    def _do(self, operation: object, _deadline: Deadline) -> str:
+        raise TypeError(f"no operation: {operation!r}")
+
+    @_do.register
+    def _(self, operation: op.AddCpu, deadline: Deadline) -> str:
+        slot = self._slot(operation, deadline)
+        attempt = self._attempt("cpu", operation, self._before(deadline).processors)
+        with self._adding(attempt, operation, slot=str(slot.index)):
+            self.machine.add_cpu(attempt.device, slot, deadline)
+        return self._after(attempt, operation, deadline)
+
+    @_do.register
+    def _(self, operation: op.AddDimm, deadline: Deadline) -> str:
+        attempt = self._attempt("dimm", operation, self._before(deadline).memory)
+        attempt.size = parse_size(operation.size)
+        with self._adding(attempt, operation, size=attempt.size):
+            self.machine.add_dimm(attempt.device, attempt.size, deadline, node=operation.node)
+        return self._after(attempt, operation, deadline)
+
+    @_do.register
+    def _(self, _operation: op.Settle, deadline: Deadline) -> str:
+        return self._settle(deadline)
+
+    @_do.register
+    def _(self, operation: op.WaitFor, deadline: Deadline) -> str:
+        def reached() -> int:
+            if operation.what == "ost":
+                return sum(len(answers) for answers in self.watch.ost.values())
+            return self.watch.tally[operation.what]
+
+        if not self.watch.wait(lambda: reached() >= operation.count, deadline):
+            raise GuestHang(
+                f"waited {deadline.seconds:g} s for {operation.count} {operation.what}, seen {reached()}",
+                hint="The timeline shows what did come; a longer wait is timeout = SECONDS in the plan.",
+            )
+        return f"{reached()} {operation.what}"
+
+    @_do.register
+    def _(self, operation: op.VetoNext, deadline: Deadline) -> str:
+        self.guest.veto_next(deadline, status=operation.status)
+        return f"status {operation.status:#010x}"
+
+    @_do.register
+    def _(self, operation: op.LoadDriver, deadline: Deadline) -> str:
+        self.guest.load_driver(deadline, add_existing=operation.add_existing)
+        self.quiesce(self.budget.quiet, deadline)
+        self.watch.rebase()
+        self._count("baseline")
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.UnloadDriver, deadline: Deadline) -> str:
+        self.guest.unload_driver(deadline)
+        self._drain()
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.Pause, deadline: Deadline) -> str:
+        self._before(deadline)  # a paused guest cannot be asked
+        self.machine.pause(deadline)
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.Resume, deadline: Deadline) -> str:
+        self.machine.resume(deadline)
+        return ""
+
+    @_do.register
+    def _(self, operation: op.Reset, deadline: Deadline) -> str:
+        self.watch.expect_reset()
+        boots = self.guest.ready_count + 1
+        self.machine.reset(deadline)
+        self.guest.wait_ready(Deadline(operation.timeout or self.budget.boot, "boot again"), boots=boots)
+        return ""
+
+    @_do.register
+    def _(self, operation: op.Quiesce, deadline: Deadline) -> str:
+        self.quiesce(operation.quiet, deadline)
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.DropMonitor, _deadline: Deadline) -> str:
+        self.machine.drop_monitor()
+        return ""
+
+    @_do.register
+    def _(self, operation: op.Expect, deadline: Deadline) -> str:
+        self._drain()
+        wanted = {
+            k: v for k, v in msgspec.structs.asdict(operation).items() if v is not None and k != "timeout"
+        }
+        if not wanted:
+            raise UsageError("an 'expect' operation demands nothing: name at least one count")
+        counts = self.guest.counts(deadline) if "processors" in wanted else None
+        seen: dict[str, int] = {}
+        for key in wanted:
+            if key == "processors" and counts is not None:
+                seen[key] = counts.processors
+            elif key == "dimms":
+                seen[key] = len(self.machine.memory_devices(deadline))
+            else:
+                seen[key] = self.watch.tally[key.removesuffix("s").replace("_", "-")]
+        met = seen == wanted
+        self.tape.write(Expect(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met))
+        return "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
+
+    # -- attempts -----------------------------------------------------------------------------------------------
+
+    def _slot(self, operation: op.AddCpu, deadline: Deadline) -> CpuSlot:
+        slots = self.machine.cpu_slots(deadline)
+        if operation.slot is not None:
+            if operation.slot >= len(slots):
+                raise UsageError(
+                    f"the machine has no processor slot {operation.slot}: its slots are 0 to {len(slots) - 1}",
+                    hint="machine.max_processors in the plan sets how many there are.",
+                )
+            return slots[operation.slot]
+        for slot in slots:
+            if not slot.qom:
+                return slot
+        if operation.expect == "refused":
+            return slots[-1]
+        raise CommandRefused(
+            f"no processor slot is left: all {len(slots)} are taken",
+            command="device_add",
+            error_class="NoSlot",
+            description="no slot left",
+            hint="machine.max_processors in the plan sets how many there are.",
+        )
+
+    def _attempt(
+        self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm, before: int
+    ) -> Attempt:
+        self._names[what] += 1
+        device = operation.id or f"{what}-{self._names[what]}"
+        self._drain()
+        return Attempt(
+            name=f"{what}-{self._names[what]}",
+            what=what,
+            device=device,
+            expected=operation.expect,
+            before=before,
+            tally=dict(self.watch.tally),
+        )
+
+    @contextlib.contextmanager
+    def _adding(
+        self, attempt: Attempt, operation: op.AddCpu | op.AddDimm, *, slot: str = "", size: int = 0
+    ) -> Iterator[None]:
+        """Write the add's records around the command; turn an expected refusal into an agreement."""
+
+        def note(phase: Any, detail: str = "") -> None:
+            self.tape.write(
+                Add(
+                    attempt=attempt.name,
+                    phase=phase,
+                    what=attempt.what,
+                    device=attempt.device,
+                    slot=slot,
+                    bytes=size,
+                    expected=attempt.expected,
+                    detail=detail,
+                )
+            )
+
+        note("begin")
+        try:
+            yield
+        except CommandRefused as error:
+            note("refused", error.description)
+            expected = operation.expect == "refused" and operation.saying in error.description
+            self._agree_on_refusal(attempt, agreed=expected, detail="" if expected else error.description)
+            if operation.expect != "refused":
+                raise
+        except HarnessError as error:
+            note("unsure", error.message)
+            raise
+        else:
+            note("accepted")
+            if operation.expect == "refused":
+                self._agree_on_refusal(
+                    attempt, agreed=False, detail="QEMU accepted what the plan expects it to refuse"
+                )
+
+    def _agree_on_refusal(self, attempt: Attempt, *, agreed: bool, detail: str) -> None:
+        self.tape.write(
+            Agreement(
+                attempt=attempt.name,
+                expected=attempt.expected,
+                agreed=agreed,
+                qemu_lists=False,
+                ost=[],
+                counted_before=attempt.before,
+                counted_after=attempt.before,
+                detail=detail,
+            )
+        )
+
+    def _after(self, attempt: Attempt, operation: op.AddCpu | op.AddDimm, deadline: Deadline) -> str:
+        if operation.expect == "refused":
+            self._base = self._base if self._open else None
+            return "refused, as expected"
+        self._open.append(attempt)
+        return self._settle(deadline) if operation.settle else "sent"
+
+    def _settle(self, deadline: Deadline) -> str:
+        """Wait for the consequences of all open attempts, then record the agreement on each."""
+        attempts, self._open = self._open, []
+        for attempt in attempts:
+            self.watch.wait(lambda a=attempt: self._answered(a), deadline)  # type: ignore[misc]
+        self._await_counts(attempts, deadline)
+        told = self._await_driver(attempts)
+        self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest after an add"))
+        now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
+        self._base = None
+        lines = []
+        for attempt in attempts:
+            agreement = attempt.agreement(
+                listed=self._listed(attempt, Deadline(self.budget.operation, "list devices")),
+                ost=self.watch.ost.get(attempt.device, []),
+                now=_count_of(attempt.what, now),
+                growth=_growth(attempts, attempt.what),
+            )
+            self.tape.write(
+                Add(
+                    attempt=attempt.name,
+                    phase="settled",
+                    what=attempt.what,
+                    device=attempt.device,
+                    expected=attempt.expected,
+                    bytes=attempt.size,
+                )
+            )
+            self.tape.write(agreement)
+            lines.append(
+                f"{attempt.name} {attempt.expected}"
+                if agreement.agreed
+                else f"{attempt.name}: {agreement.detail}"
+            )
+        if not told:
+            lines.append("the driver was not told of everything expected")
+        return "; ".join(lines)
+
+    def _answered(self, attempt: Attempt) -> bool:
+        return any(answer in OST_SUCCESS for answer in self.watch.ost.get(attempt.device, []))
+
+    def _await_counts(self, attempts: list[Attempt], deadline: Deadline) -> None:
+        """Ask the guest again after each change until it counts as expected or the deadline passes."""
+        while True:
+            version = self.watch.version
+            now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
+            if deadline.expired or all(
+                counted(a.what, a.before, _count_of(a.what, now), _growth(attempts, a.what)) for a in attempts
+            ):
+                return
+            self.watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
+
+    def _await_driver(self, attempts: list[Attempt]) -> bool:
+        """Wait for the callbacks that the attempts should cause; what does not come is the checker's business."""
+        wanted: dict[str, int] = {}
+        for attempt in attempts:
+            kinds = {
+                ("cpu", "added"): ("complete", "cpu-arrival"),
+                ("cpu", "vetoed"): ("start",),
+                ("dimm", "added"): ("memory-arrival",),
+            }.get((attempt.what, attempt.expected), ())
+            for kind in kinds:
+                base = min(other.tally.get(kind, 0) for other in attempts)
+                wanted[kind] = wanted.get(kind, base) + 1
+        return self.watch.wait(
+            lambda: all(self.watch.tally[kind] >= count for kind, count in wanted.items()),
+            Deadline(self.budget.consequence, "the driver's records"),
+        )
+
+    def _listed(self, attempt: Attempt, deadline: Deadline) -> bool:
+        if attempt.what == "dimm":
+            return any(device.id == attempt.device for device in self.machine.memory_devices(deadline))
+        return any(slot.qom.endswith(f"/{attempt.device}") for slot in self.machine.cpu_slots(deadline))
+
+    def _before(self, deadline: Deadline) -> GuestCounts:
+        """Return what the guest counted before the batch of adds that is open."""
+        if self._base is None:
+            self._base = self.guest.counts(deadline)
+        return self._base
+
+    def _count(self, why: str) -> None:
+        counts = self.guest.counts(Deadline(self.budget.operation, "count"))
+        self.tape.write(Count(processors=counts.processors, memory=counts.memory, why=why))
+
+
+def _count_of(what: str, counts: GuestCounts) -> int:
+    return counts.processors if what == "cpu" else counts.memory
+
+
+def _growth(attempts: list[Attempt], what: str) -> int:
+    return sum(attempt.growth for attempt in attempts if attempt.what == what)
+
+
+def _listed(values: dict[str, int]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())

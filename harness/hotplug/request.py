@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""The request: what one run is asked to be, checked before anything is started."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.guest.plant import PLANTS
+from harness.hotplug.executor import Budget
+from harness.hotplug.plan import Plan
+
+GUESTS = ("twin",)
+ACCELERATORS = ("auto", "kvm", "tcg")
+
+
+class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What to run.
+
+    ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware`` and
+    ``plant`` are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
+    Raises UsageError for a name that does not exist, with those that do.
+    """
+
+    plan: Plan
+    runs: Path
+    cache: Path
+    argv: list[str]
+    guest: Literal["twin"] = "twin"
+    accelerator: Literal["auto", "kvm", "tcg"] = "auto"
+    qemu: str = ""
+    machine: str = "q35"
+    firmware: str = ""
+    monitor: bool = False
+    plant: str = ""
+    seed: int = 0
+    budget: Budget = Budget()
+
+    def __post_init__(self) -> None:
+        _one_of("guest", self.guest, GUESTS)
+        _one_of("accelerator", self.accelerator, ACCELERATORS)
+        if self.plant:
+            _one_of("plant", self.plant, PLANTS)
+        if self.firmware and not Path(self.firmware).is_file():
+            raise UsageError(f"there is no firmware file {self.firmware!r}")
+
+
+def _one_of(what: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        close = difflib.get_close_matches(name, known, 1)
+        guess = f"Did you mean {close[0]!r}? " if close else ""
+        raise UsageError(f"no {what} is called {name!r}", hint=f"{guess}There are: {', '.join(known)}.")

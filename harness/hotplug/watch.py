@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: MIT
+"""What the tape has shown so far: tallies of driver records, firmware answers, resets and crashes, to be waited on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash
+from harness.history import driver, record
+from harness.history.record import Record
+from harness.history.tape import Tape
+
+_SYNC = {driver.START: "start", driver.COMPLETE: "complete", driver.FAILURE: "failure"}
+_ARRIVAL = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
+
+
+class Watch:
+    """Listens to a tape. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
+
+    Callbacks inside a registration's bracket tell of existing processors and are not counted. An arrival counts once
+    per link, since existing interfaces may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
+    """
+
+    def __init__(self, tape: Tape, *, alive: Callable[[], None] = lambda: None) -> None:
+        self.tally: Counter[str] = Counter()
+        self.ost: dict[str, list[tuple[int, int]]] = {}
+        self.resets = 0
+        self.crash = ""
+        self.last_driver = time.monotonic()
+        self._expected_resets = 0
+        self._registering: set[tuple[str, str]] = set()
+        self._links: set[str] = set()
+        self._pending: dict[tuple[str, str, int], str] = {}
+        self._changed = threading.Condition()
+        self._version = 0
+        self._tape = tape
+        self._alive = alive
+        tape.subscribe(self._see)
+
+    def rebase(self) -> None:
+        """Start counting anew; links known so far stay known."""
+        with self._changed:
+            self.tally.clear()
+
+    def expect_reset(self) -> None:
+        """The harness itself is about to reset the machine: one more reset is no crash."""
+        with self._changed:
+            self._expected_resets += 1
+
+    def wait(self, met: Callable[[], bool], deadline: Deadline) -> bool:
+        """Wait until ``met()``, or return False when the deadline passes.
+
+        Raises GuestCrash if the guest crashed or reset itself meanwhile, MachineFailed if QEMU ended.
+        """
+        with self._changed:
+            while True:
+                self.check()
+                if met():
+                    return True
+                if deadline.expired:
+                    return False
+                self._changed.wait(min(deadline.remaining(), 0.1))
+
+    def wait_change(self, version: int, deadline: Deadline) -> bool:
+        """Wait until something happened after ``version`` was read."""
+        return self.wait(lambda: self._version != version, deadline)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever something worth waiting for happened."""
+        return self._version
+
+    def check(self) -> None:
+        """Raise GuestCrash if the guest crashed or reset itself, or what ``alive`` raises if QEMU ended."""
+        if self.crash:
+            raise GuestCrash(f"the guest crashed: {self.crash[:200]}", hint="See console.log.")
+        if self.resets > self._expected_resets:
+            raise GuestCrash(
+                "the guest reset itself",
+                hint="Its console up to the reset is in console.log; the run is unknown from there.",
+            )
+        self._alive()
+
+    def _see(self, seen: Record) -> None:
+        with self._changed:
+            if isinstance(seen, driver.DriverRecord):
+                self.last_driver = time.monotonic()
+                self._see_driver(seen)
+            elif isinstance(seen, record.Ost):
+                self.ost.setdefault(seen.device, []).append((seen.source, seen.status))
+            elif isinstance(seen, record.Console) and seen.severity == "crash":
+                self.crash = self.crash or seen.text
+            elif isinstance(seen, record.Qmp):
+                if seen.direction == "in":
+                    self._see_event(seen)
+            elif not isinstance(seen, record.GuestEvent):
+                return
+            self._version += 1
+            self._changed.notify_all()
+
+    def _see_event(self, seen: record.Qmp) -> None:
+        """Turn QEMU's events into records of their own, right behind the message that brought them."""
+        name, data = seen.message.get("event"), seen.message.get("data", {})
+        if name == "RESET":
+            self.resets += 1
+            self._registering.clear()
+            self._pending.clear()
+            self._tape.write(
+                record.Boot(
+                    epoch=self.resets + 1, cause="guest-reset" if data.get("guest") else "host-reset"
+                ),
+                host_ns=seen.host_ns,
+            )
+        elif name == "ACPI_DEVICE_OST":
+            info = data.get("info", {})
+            stamp = seen.message.get("timestamp", {})
+            self._tape.write(
+                record.Ost(
+                    device=str(info.get("device", ""))[:100],
+                    slot=str(info.get("slot", ""))[:20],
+                    slot_type=str(info.get("slot-type", ""))[:20],
+                    source=int(info.get("source", 0)),
+                    status=int(info.get("status", 0)),
+                    qemu_us=int(stamp.get("seconds", 0)) * 1_000_000 + int(stamp.get("microseconds", 0)),
+                ),
+                host_ns=seen.host_ns,
+            )
+
+    def _see_driver(self, seen: driver.DriverRecord) -> None:
+        instance = (seen.boot, seen.driver)
+        match seen:
+            case driver.CallEnter(call="reg_sync"):
+                self._registering.add(instance)
+            case driver.CallExit(call="reg_sync"):
+                self._registering.discard(instance)
+            case driver.SyncExit(state=state) if instance not in self._registering:
+                self.tally[_SYNC.get(state, "")] += 1
+            case driver.AsyncEnter(event="arrival", cls=cls, link=link) if link not in self._links:
+                if len(self._links) < 100_000:
+                    self._links.add(link)
+                self._pending[(*instance, seen.seq)] = cls
+            case driver.AsyncExit(enter=enter):
+                cls = self._pending.pop((*instance, enter), "")
+                self.tally[_ARRIVAL.get(cls, "")] += 1
+            case _:
+                pass
