@@ -117,7 +117,7 @@ class Lab:
         names, rest = split_require(arguments)
         place = self.set_up([part(name) for name in names])
         require = ["--require", ",".join(names)] if names else []
-        tox = ["run", "-q", "-c", str(self._clone / "tox.ini"), "-e", "py", "--"]
+        tox = ["run", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py", "--"]
         self.become(place, "tox", [*tox, *require, *rest])
 
     def shell(self, arguments: Sequence[str]) -> NoReturn:

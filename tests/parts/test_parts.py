@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: MIT
+"""One honest use of every part that ``--require`` supplies: they are there, they start, they do their work."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import pytest
+from unprivileged import Unprivileged
+
+from harness.deadline import Deadline
+from harness.setup.parts import part
+
+
+def _program(name: str, need: int = 0) -> str:
+    return part(name).needs[need].found()
+
+
+@pytest.mark.libvirt
+def test_a_private_libvirtd_says_that_it_can_run_q35_under_tcg(unprivileged: Unprivileged) -> None:
+    """libvirtd and its QEMU driver, started for this test alone, know the machine type of our guests."""
+    libvirt = pytest.importorskip("libvirt")
+    runtime = unprivileged.directory / "run"
+    unprivileged.environment |= {
+        "XDG_RUNTIME_DIR": str(runtime),
+        "XDG_CONFIG_HOME": str(unprivileged.directory / "config"),
+        "XDG_CACHE_HOME": str(unprivileged.directory / "cache"),
+    }
+    log = unprivileged.directory / "libvirtd.log"
+    with log.open("wb") as output:
+        daemon = subprocess.Popen([_program("libvirt")], stderr=output, **unprivileged.popen)
+    try:
+        socket = runtime / "libvirt" / "libvirt-sock"
+        Deadline(30, "libvirtd's socket").poll(lambda: socket.exists() or daemon.poll() is not None)
+        assert daemon.poll() is None, log.read_text(errors="replace")
+        connection = libvirt.open(f"qemu+unix:///session?socket={socket}")
+        try:
+            capabilities = connection.getDomainCapabilities(None, "x86_64", "q35", "qemu")
+        finally:
+            connection.close()
+    finally:
+        daemon.terminate()
+        ended = daemon.wait(30)
+    assert ended == 0
+    assert ElementTree.fromstring(capabilities).findtext("domain") == "qemu"
+
+
+@pytest.mark.wine
+def test_wine_runs_a_windows_program(tmp_path: Path) -> None:
+    """Wine makes a fresh prefix and runs the Windows command interpreter in it."""
+    prefix = tmp_path / "prefix"
+    environment = {
+        **os.environ,
+        "WINEPREFIX": str(prefix),
+        "WINEARCH": "win64",
+        "WINEDEBUG": "-all",
+        # Neither .NET nor a web engine is asked for, and so nothing offers to download one.
+        "WINEDLLOVERRIDES": "mscoree,mshtml=",
+    }
+    environment.pop("DISPLAY", None)
+    try:
+        ran = subprocess.run(
+            [_program("wine"), "cmd", "/c", "ver"],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=150,
+            check=True,
+        )
+        assert b"Microsoft Windows" in ran.stdout
+    finally:
+        server = shutil.which("wineserver") or "/usr/lib/wine/wineserver"
+        subprocess.run([server, "--kill", "--wait"], env=environment, timeout=60, check=False)
+        # A prefix takes some 700 MB, and pytest keeps the directories of the last runs.
+        shutil.rmtree(prefix, ignore_errors=True)
+
+
+@pytest.mark.browser
+def test_headless_chromium_runs_the_script_of_a_local_page(tmp_path: Path) -> None:
+    """Chromium loads a page from a file, runs its script and prints the document that came of it."""
+    page = tmp_path / "page.html"
+    page.write_text(
+        "<!DOCTYPE html><title>t</title><p id=sum></p><script>sum.textContent = 6 * 7 + ' slots'</script>"
+    )
+    ran = subprocess.run(
+        [
+            _program("browser"),
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            f"--user-data-dir={tmp_path / 'profile'}",
+            "--dump-dom",
+            page.as_uri(),
+        ],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=120,
+        check=True,
+    )
+    assert b'<p id="sum">42 slots</p>' in ran.stdout
+
+
+@pytest.mark.postgres
+def test_a_private_postgresql_answers_on_its_socket(unprivileged: Unprivileged) -> None:
+    """A cluster made for this test, listening on a Unix socket only, stores a row and gives it back."""
+    programs = Path(_program("postgres")).parent
+    data, sockets = unprivileged.directory / "data", unprivileged.directory
+
+    def run(program: str, *arguments: str) -> str:
+        # Into a file: the server inherits it, and a pipe would stay open for as long as the server runs.
+        output = unprivileged.directory / f"{program}.out"
+        with output.open("wb") as file:
+            ended = subprocess.run(
+                [programs / program, *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                timeout=120,
+                check=False,
+                **unprivileged.popen,
+            )
+        text = output.read_text(errors="replace")
+        assert ended.returncode == 0, text
+        return text
+
+    run("initdb", "--pgdata", str(data), "--username", "lab", "--auth", "trust", "--no-sync")
+    options = f"-k {sockets} -c listen_addresses= -c fsync=off"
+    run(
+        "pg_ctl",
+        "--pgdata",
+        str(data),
+        "--wait",
+        "--log",
+        str(sockets / "log"),
+        "--options",
+        options,
+        "start",
+    )
+    try:
+        asked = "CREATE TABLE run (n int); INSERT INTO run VALUES (41); SELECT n + 1 FROM run"
+        answer = run("psql", "-X", "-qtA", "-h", str(sockets), "-U", "lab", "-c", asked, "postgres")
+    finally:
+        run("pg_ctl", "--pgdata", str(data), "--wait", "--mode", "fast", "stop")
+    assert answer.strip() == "42"
