@@ -28,7 +28,7 @@ def guest_label(guest: str) -> str:
 
 def headline(verdict: RunVerdict, style: Style) -> str:
     """Return the one line that says it all: ``VIOLATED  run 2026-… on twin: says nothing about Windows itself``."""
-    failure = f", {verdict.failure_class}" if verdict.failure_class else ""
+    failure = f", {printable(verdict.failure_class, 40)}" if verdict.failure_class else ""
     run = f"run {printable(verdict.run, 80)} on " if verdict.run else ""
     return f"{verdict_word(verdict.verdict, style)}  {run}{guest_label(verdict.guest)}{failure}"
 
@@ -60,7 +60,7 @@ def verdict_lines(
     for finding, left_out in _first_of_each_rule([*broken, *doubtful]):
         lines += ["", *_finding(finding, sources.get(finding.rule, ""), explain, style)]
         if left_out:
-            lines.append(f"  … and {left_out} more of {finding.rule}: --json has them all")
+            lines.append(f"  … and {left_out} more of {printable(finding.rule, 60)}: --json has them all")
     lines += _warnings(verdict, style)
     lines += ["", *coverage_lines(verdict.rules)]
     lines += [
