@@ -257,14 +257,13 @@ class Extra(msgspec.Struct, frozen=True):
 
 
 def processor_model(spec: MachineSpec) -> str:
-    """Return the processor model: the one asked for, or the fullest that the accelerator offers.
+    """Return the processor model: the one asked for, or one that suits the accelerator.
 
-    Under KVM without nested virtualisation and SGX: both keep Windows from taking hot-added processors
-    (virtio-win issue 1607; QEMU issue 2669).
+    Under KVM a named model that every x86-64 host since 2011 has: what the guest sees does not depend on the host,
+    processors added later equal the first, and neither nested virtualisation nor SGX keeps Windows from taking them
+    (virtio-win issue 1607; QEMU issue 2669). TCG offers all that it can execute.
     """
-    if spec.cpu:
-        return spec.cpu
-    return "max,-vmx,-svm,-sgx" if spec.accelerator == "kvm" else "max"
+    return spec.cpu or ("Westmere,-vmx" if spec.accelerator == "kvm" else "max")
 
 
 def parts(

@@ -7,6 +7,7 @@ hide the others.
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import os
 import platform
@@ -14,7 +15,7 @@ import shutil
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -23,12 +24,16 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, MissingPart
 from harness.machine import version
+from harness.setup import parts
 
 LEAST_DISK = 1 << 30
 """Bytes that the twin's image, its build and a run's evidence may take, with room to spare."""
 
 LEAST_MEMORY = 1 << 30
 """Bytes of available memory for one twin (512 MiB at power-on, plus a hot-added DIMM and QEMU itself)."""
+
+MINGW = parts.Need("gcc-mingw-w64-x86-64", "builds the .sys on Linux", ("x86_64-w64-mingw32-gcc",))
+OSSLSIGNCODE = parts.Need("osslsigncode", "test-signs the .sys", ("osslsigncode",))
 
 
 class State(StrEnum):
@@ -63,41 +68,23 @@ def examine(deadline: Deadline, *, qemu: Path | None = None, directory: Path | N
         lambda: _qemu(qemu, deadline),
         lambda: _firmware(qemu, deadline),
         _qmp,
-        lambda: _program("gcc", "builds the twin's driver", "sudo apt install gcc", deadline, needed=True),
-        lambda: _program("make", "builds the twin's driver", "sudo apt install make", deadline, needed=True),
+        lambda: _program("gcc", [_base("gcc")], deadline, needed=True),
+        lambda: _program("make", [_base("make")], deadline, needed=True),
         _busybox,
         _packages,
         lambda: _disk(directory or Path.cwd()),
         _memory,
         _kvm,
-        lambda: _program(
-            "libvirtd",
-            "machines through libvirt, tests marked libvirt",
-            "sudo apt install libvirt-daemon-system",
-            deadline,
-        ),
-        lambda: _program(
-            "wine64", "runs the built .sys, tests marked wine", "sudo apt install wine64", deadline, "wine"
-        ),
-        lambda: _program(
-            "mingw-w64",
-            "builds the .sys on Linux",
-            "sudo apt install gcc-mingw-w64-x86-64",
-            deadline,
-            "x86_64-w64-mingw32-gcc",
-        ),
-        lambda: _program("osslsigncode", "test-signs the .sys", "sudo apt install osslsigncode", deadline),
-        lambda: _program(
-            "chromium", "tests marked browser", "sudo apt install chromium", deadline, "chromium-browser"
-        ),
-        lambda: _postgres(deadline),
+        *(functools.partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
+        lambda: _program("mingw-w64", [MINGW], deadline),
+        lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
     ]
     return [look() for look in looks]
 
 
-def ready(parts: list[Part]) -> bool:
+def ready(found: list[Part]) -> bool:
     """True if the main job, a run on the twin, can run."""
-    return all(part.state is State.OK for part in parts if part.needed)
+    return all(part.state is State.OK for part in found if part.needed)
 
 
 def _python() -> Part:
@@ -115,7 +102,7 @@ def _python() -> Part:
 def _qemu(path: Path | None, deadline: Deadline) -> Part:
     name, serves = "qemu", "every guest"
     try:
-        found = version.ask(version.find(path), deadline.within(10, "QEMU's version"))
+        found = version.find_qemu(path or "", deadline.within(10, "QEMU's version"))
     except HarnessError as error:
         gone = isinstance(error, MissingPart) and "is missing" in error.message
         return Part(
@@ -132,7 +119,7 @@ def _qemu(path: Path | None, deadline: Deadline) -> Part:
 def _firmware(qemu: Path | None, deadline: Deadline) -> Part:
     name, serves, supply = "firmware", "boots every guest", "sudo apt install seabios"
     try:
-        program = version.find(qemu)
+        program = version.find_program(qemu or "")
     except MissingPart:
         return Part(name=name, state=State.MISSING, found="no QEMU to ask", serves=serves, needed=True)
     status, text = _ask([str(program), "-L", "help"], deadline)
@@ -161,20 +148,36 @@ def _qmp() -> Part:
     )
 
 
+def _base(package: str) -> parts.Need:
+    return next(need for need in parts.BASE.needs if need.package == package)
+
+
+def _tested(part: parts.Part, deadline: Deadline) -> Part:
+    return _program(
+        part.name, part.needs, deadline, serves=f"tests marked {part.name}", elsewhere=part.elsewhere
+    )
+
+
 def _program(
-    name: str, serves: str, supply: str, deadline: Deadline, *others: str, needed: bool = False
+    name: str,
+    needs: Sequence[parts.Need],
+    deadline: Deadline,
+    *,
+    serves: str = "",
+    elsewhere: str = "",
+    needed: bool = False,
 ) -> Part:
-    path = next((found for each in (name, *others) if (found := shutil.which(each))), None)
-    return _answering(name, path, serves, supply, deadline, needed=needed)
-
-
-def _answering(
-    name: str, path: str | None, serves: str, supply: str, deadline: Deadline, *, needed: bool = False
-) -> Part:
-    if path is None:
-        return Part(
-            name=name, state=State.MISSING, found="not found", serves=serves, needed=needed, supply=supply
-        )
+    """Judge a part by whether all its needs are there and the program that is the first one answers."""
+    serves = serves or needs[0].why
+    absent = [need for need in needs if not need.found()]
+    packages = dict.fromkeys(need.package for need in absent or needs)
+    supply = f"sudo apt install {' '.join(packages)}"
+    if elsewhere:
+        supply += f" ({elsewhere})"
+    if absent:
+        found = f"not found: {', '.join(need.why for need in absent)}"
+        return Part(name=name, state=State.MISSING, found=found, serves=serves, needed=needed, supply=supply)
+    path = needs[0].found()
     status, text = _ask([path, "--version"], deadline)
     if status == 0:
         first = (text.splitlines() or ["no version given"])[0].strip()
@@ -202,21 +205,17 @@ def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
 
 
 def _busybox() -> Part:
-    name, serves, supply = "busybox", "the twin's user space", "sudo apt install busybox-static"
-    path = shutil.which("busybox")
-    if path is None:
+    need = _base("busybox-static")
+    name, serves, supply = "busybox", need.why, f"sudo apt install {need.package}"
+    path = need.found()
+    if not path:
         return Part(
             name=name, state=State.MISSING, found="not found", serves=serves, needed=True, supply=supply
         )
-    static = is_static(Path(path))
-    return Part(
-        name=name,
-        state=State.OK if static else State.BROKEN,
-        found=f"static, at {path}" if static else f"{path} is no statically linked program",
-        serves=serves,
-        needed=True,
-        supply="" if static else supply,
-    )
+    if not is_static(Path(path)):
+        found = f"{path} is no statically linked program"
+        return Part(name=name, state=State.BROKEN, found=found, serves=serves, needed=True, supply=supply)
+    return Part(name=name, state=State.OK, found=f"static, at {path}", serves=serves, needed=True)
 
 
 def is_static(path: Path) -> bool:
@@ -302,15 +301,3 @@ def _kvm() -> Part:
         return Part(name=name, state=State.BROKEN, found=found, serves=serves, supply=supply)
     found = f"{device} opens; whether a guest runs under it, --accel auto finds out"
     return Part(name=name, state=State.OK, found=found, serves=serves)
-
-
-def _postgres(deadline: Deadline) -> Part:
-    places = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda p: p.parts[-3].zfill(4))
-    path = str(places[-1]) if places else shutil.which("postgres")
-    return _answering(
-        "postgres",
-        path,
-        "shared result store, tests marked postgres",
-        "sudo apt install postgresql",
-        deadline,
-    )

@@ -35,7 +35,7 @@ class QemuMachine:
 
     ``directory`` is the run directory (made if missing): qemu.log, console.log and debugcon.log grow there. Sockets
     live in a short runtime directory that is gone after :meth:`close`. ``human`` is the socket of the human monitor,
-    if the spec asks for one. ``exit_report`` says how QEMU ended, once it did.
+    if the spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class QemuMachine:
         self.debugcon = self.directory / "debugcon.log"
         self.log = self.directory / "qemu.log"
         self.exit_report: ExitReport | None = None
-        self.command: list[str] = []
+        self.argv: list[str] = []
         self._tape = tape
         self._registry = registry or Registry()
         self._runtime = RuntimeDirectory()
@@ -87,7 +87,7 @@ class QemuMachine:
             raise
 
     def _start(self, deadline: Deadline) -> None:
-        found = version.ask(self.spec.qemu, deadline)
+        found = version.find_qemu(self.spec.qemu, deadline)
         self._make_directory()
         parts = devices.parts(
             self.spec,
@@ -98,7 +98,7 @@ class QemuMachine:
             qmp=self._monitor.path,
             human=self._runtime.path / "human",
         )
-        self.command = [str(found.path), *(word for part in parts for word in part.arguments())]
+        self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
         harness = ProcessName.of(os.getpid())
         if harness is None:
             raise InfrastructureError(
@@ -110,10 +110,10 @@ class QemuMachine:
             qemu=None,
             directory=str(self.directory),
             runtime=str(self._runtime.path),
-            command=self.command,
+            command=self.argv,
         )
         self._entry = self._registry.write(entry)
-        self._process = Process(self.command, self.log, ended=self._monitor.end)
+        self._process = Process(self.argv, self.log, ended=self._monitor.end)
         entry = msgspec.structs.replace(self._entry, qemu=ProcessName.of(self._process.pid))
         self._entry = self._registry.write(entry)
         self._monitor.start()
@@ -122,7 +122,7 @@ class QemuMachine:
         except MonitorLost as error:
             raise MachineFailed(
                 f"QEMU gave no QMP greeting within {deadline.seconds:.3g} s",
-                command=self.command,
+                command=self.argv,
                 status=None,
                 output=self._process.words(),
                 hint=f"See {self.log}.",
@@ -151,7 +151,7 @@ class QemuMachine:
             message = f"{doing}: QEMU died, {describe(report.status)}{said}"
         return MachineFailed(
             message,
-            command=self.command,
+            command=self.argv,
             status=report.status if report is not None else None,
             output=words,
             hint=f"All it said is in {self.log}; the command is in the error and in run.json.",
@@ -289,6 +289,11 @@ class QemuMachine:
     def alive(self) -> bool:
         """Return whether QEMU's process runs."""
         return self._process is not None and self._process.running
+
+    def check_alive(self) -> None:
+        """Raise MachineFailed with QEMU's words if its process is gone."""
+        if not self.alive():
+            raise self._failed("check")
 
     def close(self) -> None:
         """End QEMU, quit before SIGTERM before SIGKILL, reap it, and remove sockets and registry entry."""

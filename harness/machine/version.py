@@ -21,19 +21,19 @@ OLDEST = (7, 2)
 INSTALL = "sudo apt install qemu-system-x86"
 
 
-class QemuVersion(msgspec.Struct, frozen=True):
-    """A QEMU on this machine. ``text`` is what it says of itself, with the distribution's own version."""
+class Qemu(msgspec.Struct, frozen=True):
+    """A QEMU on this machine: ``version`` as in "7.2.22", ``text`` what it says of itself, with its package's version."""
 
     path: Path
-    numbers: tuple[int, int, int]
+    version: str
     text: str
 
 
-def find(requested: Path | None = None) -> Path:
+def find_program(requested: str | Path = "") -> Path:
     """Return the QEMU to use: the one asked for, or the first on PATH. Raises MissingPart."""
-    found = shutil.which(str(requested) if requested is not None else PROGRAM)
+    found = shutil.which(str(requested) or PROGRAM)
     if found is None:
-        what = f"no program at {requested}" if requested is not None else f"{PROGRAM} is not installed"
+        what = f"no program at {requested}" if str(requested) else f"{PROGRAM} is not installed"
         raise MissingPart(f"QEMU is missing: {what}", hint=f"{INSTALL}, or name another with --qemu PATH.")
     return Path(found).absolute()
 
@@ -47,29 +47,28 @@ def parse(text: str) -> tuple[int, int, int] | None:
     return int(major), int(minor), int(micro)
 
 
-def ask(path: Path, deadline: Deadline) -> QemuVersion:
-    """Ask the QEMU at ``path`` for its version; the answer is remembered until the file changes.
+def find_qemu(requested: str | Path = "", deadline: Deadline | None = None) -> Qemu:
+    """Find QEMU and ask it for its version; the answer is remembered until the file changes. Default deadline 10 s.
 
     Raises MissingPart if there is none or it is older than 7.2, InfrastructureError if it gives no answer.
     """
-    path = find(path)
+    path = find_program(requested)
     stat = path.stat()
     key = (path, stat.st_mtime_ns, stat.st_size)
-    version = _answers.get(key) or _answers.setdefault(key, _run(path, deadline))
-    if version.numbers[:2] < OLDEST:
-        dotted = ".".join(map(str, version.numbers))
+    found = _answers.get(key) or _answers.setdefault(key, _ask(path, deadline or Deadline(10, "ask QEMU")))
+    if tuple(map(int, found.version.split(".")))[:2] < OLDEST:
         raise MissingPart(
-            f"{path} is QEMU {dotted}, too old: the harness needs {'.'.join(map(str, OLDEST))} or newer",
+            f"{path} is QEMU {found.version}, too old: the harness needs {'.'.join(map(str, OLDEST))} or newer",
             hint=f"{INSTALL} (Debian 12 and Ubuntu 24.04 have one), or name another with --qemu PATH.",
         )
-    return version
+    return found
 
 
-_answers: dict[tuple[Path, int, int], QemuVersion] = {}
+_answers: dict[tuple[Path, int, int], Qemu] = {}
 """What each program said, by path, time of change and size."""
 
 
-def _run(path: Path, deadline: Deadline) -> QemuVersion:
+def _ask(path: Path, deadline: Deadline) -> Qemu:
     try:
         answer = subprocess.run(
             [path, "--version"],
@@ -95,4 +94,4 @@ def _run(path: Path, deadline: Deadline) -> QemuVersion:
             f"{path} --version ended with status {answer.returncode} and said {text[:200].strip()!r}",
             hint="That is no QEMU; name another with --qemu PATH.",
         )
-    return QemuVersion(path, numbers, text.splitlines()[0].strip())
+    return Qemu(path, ".".join(map(str, numbers)), text.splitlines()[0].strip())

@@ -44,7 +44,9 @@ def make_machine(tmp_path: Path, tape: Tape, registry: Registry) -> Iterator[Mak
     machines: list[QemuMachine] = []
 
     def make(directory: Path | None = None, **fields: Any) -> QemuMachine:
-        spec = MachineSpec(**{"accelerator": "tcg", "qemu": version.find(), "memory": 128 << 20, **fields})
+        spec = MachineSpec(
+            **{"accelerator": "tcg", "qemu": version.find_program(), "memory": 128 << 20, **fields}
+        )
         machine = QemuMachine(
             spec, directory or tmp_path / "run", tape, name=f"test{len(machines)}", registry=registry
         )

@@ -93,12 +93,10 @@ class MachineContract:
         """Only an event after the given serial counts."""
         machine.resume(deadline)
         machine.reset(deadline)
-        with pytest.raises(GuestHang, match="no RESET guest=False within 0.1 s"):
+        with pytest.raises(GuestHang, match=r"no RESET guest=False within 0\.1 s"):
             machine.wait_event("RESET", deadline.within(0.1, "test"), after=machine.serial(), guest=False)
 
-    def test_channels(
-        self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path
-    ) -> None:
+    def test_channels(self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path) -> None:
         """What the guest writes to COM1 and to the debug port is in the files when it resets, and not before."""
         kernel = bare_guest.build(
             tmp_path / "kernel",

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Which accelerator: KVM if a guest really runs under it, TCG otherwise.
+
+``/dev/kvm`` may exist, open and even create a machine and yet hang every guest (nested virtualisation that is only
+half there). So only a guest's own word counts: the image is booted under KVM until its agent says ``! ready`` on the
+control socket, which takes its processors, timers and interrupts all the way. The answer is kept until QEMU, the
+host's kernel, its boot, ``/dev/kvm`` or the image changes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import platform
+import socket
+import tempfile
+import time
+from pathlib import Path
+from typing import Literal, Protocol
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError
+from harness.history.tape import Tape
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.machine.version import find_qemu
+
+KVM = Path("/dev/kvm")
+
+PATIENCE = 8.0
+"""Seconds that a guest gets to be ready under KVM; it takes about one."""
+
+SILENCE = 3.0
+"""Seconds without a byte from the guest after which it is taken to hang. A boot under KVM is never that quiet."""
+
+PROOF = b"! ready"
+"""How a line begins with which the guest's agent says that it can take orders."""
+
+LONGEST_TALK = 1 << 16
+"""Bytes of the control channel that are read before giving up on a guest that talks of something else."""
+
+
+class BootImage(Protocol):
+    """What the probe boots; the twin's image is one."""
+
+    @property
+    def kernel(self) -> Path: ...  # noqa: D102
+    @property
+    def initrd(self) -> Path | None: ...  # noqa: D102
+    @property
+    def append(self) -> str: ...  # noqa: D102
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """The accelerator to use, and why, in words for the report."""
+
+    name: Literal["kvm", "tcg"]
+    reason: str
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe's result as it is kept; ``key`` is a digest of all that it depends on."""
+
+    key: str
+    works: bool
+    reason: str
+
+
+def choose(
+    requested: Literal["auto", "kvm", "tcg"], qemu: Path, image: BootImage, cache: Path, deadline: Deadline
+) -> Choice:
+    """Return the accelerator for guests of ``image``; probe results are kept in ``cache``/accelerator.json.
+
+    Raises InfrastructureError if KVM was requested and no guest runs under it, MissingPart without a usable QEMU.
+    """
+    if requested == "tcg":
+        return Choice(name="tcg", reason="requested")
+    works, reason = kvm_works(qemu, image, cache, deadline)
+    if works:
+        return Choice(name="kvm", reason=reason)
+    if requested == "kvm":
+        raise InfrastructureError(
+            f"KVM was requested but cannot be used: {reason}", hint="Use --accel tcg, or --accel auto."
+        )
+    return Choice(name="tcg", reason=f"KVM cannot be used: {reason}")
+
+
+def kvm_works(qemu: Path, image: BootImage, cache: Path, deadline: Deadline) -> tuple[bool, str]:
+    """Return whether a guest runs under KVM, and why one thinks so; asks the cache before it boots one."""
+    if not KVM.exists():
+        return False, f"there is no {KVM}"
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        return False, f"no permission to open {KVM} (join the group kvm)"
+    file = cache / "accelerator.json"
+    key = _key(qemu, image, deadline)
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        kept = msgspec.json.decode(file.read_bytes(), type=_Answer)
+        if kept.key == key:
+            return kept.works, f"{kept.reason} (probed before)"
+    works, reason = _probe(qemu, image, deadline)
+    # A cache that cannot be written costs a probe next time, no more.
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as fresh:
+            fresh.write(msgspec.json.encode(_Answer(key=key, works=works, reason=reason)))
+        Path(fresh.name).replace(file)
+    return works, reason
+
+
+def _key(qemu: Path, image: BootImage, deadline: Deadline) -> str:
+    found = find_qemu(qemu, deadline)
+    kvm = KVM.stat()
+    facts: list[object] = [
+        found.text, platform.release(), Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip(),
+        kvm.st_dev, kvm.st_ino, kvm.st_rdev, kvm.st_ctime_ns, os.geteuid(), image.append, PATIENCE,
+    ]  # fmt: skip
+    for file in (found.path.resolve(), image.kernel, image.initrd):
+        if file is not None:
+            with contextlib.suppress(OSError):
+                stat = file.stat()
+                facts += [str(file), stat.st_size, stat.st_mtime_ns]
+    return hashlib.sha256(repr(facts).encode()).hexdigest()
+
+
+def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]:
+    """Boot ``image`` under KVM. What goes wrong is an answer, not an error."""
+    limit = deadline.within(PATIENCE, "probe KVM")
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kvm-probe-") as place:
+        spec = MachineSpec(
+            accelerator="kvm", qemu=qemu, kernel=image.kernel, initrd=image.initrd, append=image.append
+        )
+        directory = Path(place)
+        try:
+            with (
+                Tape(directory / "history.jsonl") as tape,
+                QemuMachine(spec, directory, tape, name="kvm-probe") as machine,
+            ):
+                machine.start(limit)
+                ready = _ready(machine, limit)
+                printed = machine.console.read_bytes()[-LONGEST_TALK:]
+        except HarnessError as error:
+            return False, error.message
+    took = time.monotonic() - began
+    if ready:
+        return True, f"a guest was ready {took:.1f} s after its start under KVM"
+    return (
+        False,
+        f"{KVM} opens, but a guest hangs under it: not ready after {took:.1f} s, {_last_line(printed)}",
+    )
+
+
+def _last_line(printed: bytes) -> str:
+    """Return the last thing that the guest printed, fit for any terminal."""
+    lines = [line for line in printed.decode("ascii", "replace").splitlines() if line.strip()]
+    if not lines:
+        return "and it did not print a byte"
+    text = "".join(sign if " " <= sign <= "~" else "?" for sign in lines[-1])
+    return f"it stopped after printing {text[:80]!r}"
+
+
+def _ready(machine: QemuMachine, deadline: Deadline) -> bool:
+    """Let the guest run and listen on its control channel for the proof."""
+    heard, printed = b"", -1
+    quiet = deadline.within(SILENCE, deadline.what)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
+        control.settimeout(0.1)
+        control.connect(str(machine.control))
+        machine.resume(deadline)
+        while not quiet.expired and len(heard) < LONGEST_TALK:
+            machine.check_alive()
+            if (now := machine.console.stat().st_size) != printed:
+                printed, quiet = now, deadline.within(SILENCE, deadline.what)
+            try:
+                piece = control.recv(4096)
+            except TimeoutError:
+                continue
+            if not piece:
+                # QEMU closed the channel: it is about to be gone.
+                deadline.poll(lambda: not machine.alive())
+                machine.check_alive()
+            heard += piece
+            quiet = deadline.within(SILENCE, deadline.what)
+            if any(line.startswith(PROOF) for line in heard.splitlines()):
+                return True
+    return False
