@@ -175,7 +175,7 @@ def _program(
     if elsewhere:
         supply += f" ({elsewhere})"
     if absent:
-        found = f"not found: {', '.join(need.why for need in absent)}"
+        found = "not found" if len(needs) == 1 else f"not found: {', '.join(packages)}"
         return Part(name=name, state=State.MISSING, found=found, serves=serves, needed=needed, supply=supply)
     path = needs[0].found()
     status, text = _ask([path, "--version"], deadline)
@@ -193,7 +193,7 @@ def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
+            stderr=subprocess.PIPE,
             timeout=max(0.1, deadline.within(5, command[0]).remaining()),
             check=False,
         )
@@ -201,7 +201,8 @@ def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
         return None, f"gave no answer within {error.timeout:.3g} s"
     except OSError as error:
         return None, f"cannot be run: {error.strerror}"
-    return answer.returncode, answer.stdout[:8192].decode("utf-8", "replace")
+    # A start script may complain on standard error before the program says its version on standard output.
+    return answer.returncode, (answer.stdout or answer.stderr)[:8192].decode("utf-8", "replace")
 
 
 def _busybox() -> Part:
