@@ -56,7 +56,8 @@ def decode_toml(text: str, kind: type[T], *, name: str) -> T:
         tree = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         line = re.search(r"at line (\d+)", str(error))
-        raise BadDocument(f"{name}:{line[1] if line else 1}: not TOML: {error}") from error
+        last = len(text.splitlines()) or 1
+        raise BadDocument(f"{name}:{line[1] if line else last}: not TOML: {error}") from error
     except RecursionError as error:
         raise BadDocument(f"{name}:1: not TOML: nested too deeply") from error
     try:

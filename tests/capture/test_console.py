@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""The console: crash lines become records however the stream is cut."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.capture.console import LONGEST_LINE, ConsoleWatch
+
+PANIC = b"[    1.0] Kernel panic - not syncing: sysrq triggered crash\r\n"
+
+
+@given(size=st.integers(min_value=1, max_value=80))
+def test_panic_is_seen_in_any_pieces(size: int) -> None:
+    """A panic line is one crash record however it is cut."""
+    watch = ConsoleWatch()
+    stream = b"booting\n" + PANIC + b"more\n"
+    found = [r for at in range(0, len(stream), size) for r in watch.feed(stream[at : at + size])]
+    assert [(r.severity, r.text) for r in found] == [("crash", PANIC.decode().strip())]
+    assert watch.last == "more"
+    assert watch.bytes == len(stream)
+
+
+@given(data=st.binary(max_size=4000))
+def test_any_bytes_are_taken(data: bytes) -> None:
+    """Any bytes are taken without an exception and without keeping more than a line."""
+    watch = ConsoleWatch()
+    list(watch.feed(data))
+    assert len(watch._rest) <= LONGEST_LINE
+
+
+def test_endless_line_is_looked_at_once() -> None:
+    """A line without end is judged by its beginning, once."""
+    watch = ConsoleWatch()
+    found = list(watch.feed(b"BUG: " + b"x" * 5000)) + list(watch.feed(b"BUG: \nquiet\n"))
+    assert len(found) == 1
