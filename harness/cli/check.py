@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 def check(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run directories or history files, e.g. runs/latest."),
+        typer.Argument(metavar="RUN", help="Run directories or history files, e.g. runs/latest."),
     ],
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the merged timeline of each run too.")

@@ -31,14 +31,16 @@ def doctor(
 
     Ends with 0 if the main job, a run on the twin, can run; with 69 if it cannot.
     """
+    import os
     import sys
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.machine.preflight import examine, ready
     from harness.report.style import style_for
+    from harness.setup.cache import cache_directory
 
-    parts = examine(Deadline(60, "looking at this machine"), qemu=qemu)
+    parts = examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache_directory(os.environ))
     able = ready(parts)
     if json:
         say_json({"ready": able, "parts": parts})

@@ -16,7 +16,7 @@ import typer
 import typer.main
 
 import harness
-from harness.cli import check, doctor
+from harness.cli import check, doctor, run
 from harness.cli.output import complain, complain_of, flush, say
 from harness.errors import ExitCode, HarnessError
 
@@ -34,6 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
     no_args_is_help=True,
+    context_settings={"max_content_width": 100, "help_option_names": ["--help", "-h"]},
 )
 
 
@@ -52,6 +53,7 @@ def _options(
     pass
 
 
+run.register(app)
 check.register(app)
 doctor.register(app)
 

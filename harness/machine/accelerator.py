@@ -110,6 +110,15 @@ def kvm_works(qemu: Path, image: BootImage, cache: Path, deadline: Deadline) -> 
     return works, reason
 
 
+def remembered(cache: Path) -> tuple[bool, str] | None:
+    """Return what the last probe answered, without asking whether it still applies; None if there was none."""
+    try:
+        kept = msgspec.json.decode((cache / "accelerator.json").read_bytes(), type=_Answer)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return kept.works, kept.reason
+
+
 def _key(qemu: Path, image: BootImage, deadline: Deadline) -> str:
     found = find_qemu(qemu, deadline)
     kvm = KVM.stat()

@@ -24,6 +24,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, MissingPart
 from harness.machine import version
+from harness.machine.accelerator import remembered
 from harness.setup import parts
 
 LEAST_DISK = 1 << 30
@@ -58,8 +59,12 @@ class Part(msgspec.Struct, frozen=True, kw_only=True):
     supply: str = ""
 
 
-def examine(deadline: Deadline, *, qemu: Path | None = None, directory: Path | None = None) -> list[Part]:
+def examine(
+    deadline: Deadline, *, qemu: Path | None = None, directory: Path | None = None, cache: Path | None = None
+) -> list[Part]:
     """Look at every part, those of the main job first. ``directory`` is where runs will be written (default: here).
+
+    ``cache`` is where the accelerator's last probe is remembered.
 
     Raises nothing for a part that is missing, broken or gives no answer: that is what it reports.
     """
@@ -74,7 +79,7 @@ def examine(deadline: Deadline, *, qemu: Path | None = None, directory: Path | N
         _packages,
         lambda: _disk(directory or Path.cwd()),
         _memory,
-        _kvm,
+        lambda: _kvm(cache),
         *(functools.partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
         lambda: _program("mingw-w64", [MINGW], deadline),
         lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
@@ -192,8 +197,7 @@ def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
         answer = subprocess.run(
             command,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            capture_output=True,
             timeout=max(0.1, deadline.within(5, command[0]).remaining()),
             check=False,
         )
@@ -286,7 +290,7 @@ def _available_memory() -> int:
     return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _kvm() -> Part:
+def _kvm(cache: Path | None) -> Part:
     device = Path("/dev/kvm")
     name, serves = "kvm", "makes guests several times faster; without it TCG is used"
     if not device.exists():
@@ -300,5 +304,12 @@ def _kvm() -> Part:
         found = f"{device} cannot be opened: {error.strerror}"
         supply = "sudo adduser $USER kvm, then log in again" if isinstance(error, PermissionError) else ""
         return Part(name=name, state=State.BROKEN, found=found, serves=serves, supply=supply)
-    found = f"{device} opens; whether a guest runs under it, --accel auto finds out"
-    return Part(name=name, state=State.OK, found=found, serves=serves)
+    last = remembered(cache) if cache else None
+    if last is None:
+        found = (
+            f"{device} opens; whether a guest runs under it is found out by the first run with --accel auto"
+        )
+        return Part(name=name, state=State.OK, found=found, serves=serves)
+    works, reason = last
+    found = f"when last probed, {reason}"
+    return Part(name=name, state=State.OK if works else State.BROKEN, found=found, serves=serves)

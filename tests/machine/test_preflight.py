@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the preflight says of a host is what the host has: real files, real programs, made for the purpose."""
 
+import json
 import struct
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.deadline import Deadline
+from harness.machine.accelerator import remembered
 from harness.machine.preflight import Part, State, examine, is_static, ready
 
 NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "busybox", "apt", "disk", "memory"]
@@ -157,3 +159,22 @@ def test_no_file_content_makes_the_reader_fail(
     path = tmp_path_factory.getbasetemp() / "any-elf"
     path.write_bytes(b"\x7fELF\x02\x01" + content)
     assert is_static(path) in (True, False)
+
+
+@pytest.mark.skipif(not Path("/dev/kvm").exists(), reason="this host has no /dev/kvm to remember a probe of")
+@pytest.mark.parametrize(("works", "state"), [(True, State.OK), (False, State.BROKEN)])
+def test_the_last_probe_of_kvm_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool, state: State
+) -> None:
+    """A /dev/kvm that opens is broken when the last guest under it hung, and says so in the probe's words."""
+    answer = {"key": "k", "works": works, "reason": "a guest said so"}
+    (tmp_path / "accelerator.json").write_text(json.dumps(answer))
+    part = look(monkeypatch, tmp_path, cache=tmp_path)["kvm"]
+    assert [state, "when last probed, a guest said so"] == [part.state, part.found]
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", '{"works": 1}'])
+def test_a_damaged_memory_of_the_probe_is_no_memory(tmp_path: Path, kept: str) -> None:
+    """A cut or foreign file counts as never probed."""
+    (tmp_path / "accelerator.json").write_text(kept)
+    assert remembered(tmp_path) is None
