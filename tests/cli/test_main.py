@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""The command line: what it accepts, what it says when misused, and that 1 never means anything but violated."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import harness
+from harness.cli import main as command_line
+from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
+
+Caught = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
+    """A command ``fail`` that raises what is put into the list."""
+    raised: list[BaseException] = []
+
+    def fail() -> None:
+        raise raised[0]
+
+    command_line.app.command("fail", hidden=True)(fail)
+    yield raised
+    command_line.app.registered_commands.pop()
+
+
+def harness_process(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-c", "import sys; from harness.cli.main import main; sys.exit(main())", *arguments],
+        check=False,
+        timeout=60,
+        **options,  # type: ignore[call-overload]
+    )
+
+
+def test_the_version_is_the_package_s(capsys: Caught) -> None:
+    """--version prints one line and ends with 0."""
+    assert [0, f"harness {harness.__version__}\n"] == [
+        command_line.main(["--version"]),
+        capsys.readouterr().out,
+    ]
+
+
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> None:
+    """Help lists the commands in the order of use, without frames or colours."""
+    code = command_line.main([option])
+    text = capsys.readouterr().out
+    commands = [
+        line.split()[0] for line in text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    ]
+    assert [0, ["demo", "run", "check", "doctor"]] == [code, commands]
+    assert text.isascii()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (
+            ["chekc"],
+            "harness: no such command 'chekc'. Did you mean 'check'?\n  'harness --help' shows what there is.\n",
+        ),
+        (["zzz"], "harness: no such command 'zzz'.\n  'harness --help' shows what there is.\n"),
+        (
+            ["check", "--jsno", "x"],
+            "harness: no such option: --jsno. Did you mean --json?\n  'harness check --help' shows what there is.\n",
+        ),
+        (["check"], "harness: missing argument 'RUN'.\n  'harness check --help' shows what there is.\n"),
+        (["doctor", "more"], None),
+        (["doctor", "--qemu"], None),
+        (["run", "--boot-timeout", "soon"], None),
+    ],
+)
+def test_misuse_is_64_with_the_way_out(arguments: list[str], expected: str | None, capsys: Caught) -> None:
+    """Unknown commands, options and wrong values give one message, a guess where there is one, and 64."""
+    code = command_line.main(arguments)
+    caught = capsys.readouterr()
+    assert [ExitCode.USAGE, ""] == [code, caught.out]
+    assert caught.err.startswith("harness: ")
+    assert expected in (None, caught.err)
+
+
+def test_no_command_at_all_is_misuse(capsys: Caught) -> None:
+    """A script whose variable was empty does not go on as if a run had held."""
+    assert ExitCode.USAGE == command_line.main([])
+    assert "Commands:" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (
+            UsageError("no plan is called 'x'", hint="Plans: a, b"),
+            64,
+            "harness: no plan is called 'x'\n  Plans: a, b\n",
+        ),
+        (MissingPart("no QEMU", hint="one\ntwo"), 69, "harness: no QEMU\n  one\n  two\n"),
+        (GuestHang("not ready"), 3, "harness: not ready\n"),
+        (GuestHang("panic: \x1b[2J\u202e"), 3, "harness: panic: \\x1b[2J\\u202e\n"),
+        (HarnessError(""), 69, "harness: \n"),
+        (KeyboardInterrupt(), 130, "harness: interrupted\n"),
+        (
+            ZeroDivisionError("oops"),
+            69,
+            (
+                "harness: a defect of the harness itself: ZeroDivisionError: oops\n"
+                "  Please report it with the traceback that HOTPLUG_HARNESS_DEBUG=1 shows.\n"
+            ),
+        ),
+        (RecursionError("deep"), 69, None),
+        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+    ],
+)
+def test_errors_become_messages_and_exit_codes(
+    failing: list[BaseException], error: BaseException, code: int, text: str | None, capsys: Caught,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Each class of error has its exit code and a message without a traceback, escaped for the terminal."""
+    monkeypatch.delenv(command_line.DEBUG, raising=False)
+    failing.append(error)
+    assert code == command_line.main(["fail"])
+    caught = capsys.readouterr().err
+    assert text in (None, caught)
+    assert "Traceback" not in caught
+
+
+@pytest.mark.parametrize("error", [InfrastructureError("full"), ZeroDivisionError("oops")])
+def test_debugging_shows_the_traceback(
+    failing: list[BaseException], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With HOTPLUG_HARNESS_DEBUG set the exception itself comes out."""
+    monkeypatch.setenv(command_line.DEBUG, "1")
+    failing.append(error)
+    with pytest.raises(type(error)):
+        command_line.main(["fail"])
+
+
+def test_a_reader_that_goes_away_changes_neither_messages_nor_exit_code() -> None:
+    """Writing to a pipe without a reader ends quietly, with the code that the command has earned."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    ended = harness_process("--version", stdout=writer, stderr=subprocess.PIPE)
+    os.close(writer)
+    assert [0, b""] == [ended.returncode, ended.stderr]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_an_output_that_cannot_be_written_is_infrastructure() -> None:
+    """A full disk under standard output is said, not lost."""
+    with Path("/dev/full").open("wb") as full:
+        ended = harness_process("--version", stdout=full, stderr=subprocess.PIPE)
+    assert [69, b"harness: cannot write to standard output: No space left on device\n"] == [
+        ended.returncode,
+        ended.stderr,
+    ]
+
+
+def test_starting_up_imports_no_heavy_library() -> None:
+    """Help needs neither rich nor msgspec nor QEMU's library nor any room below the command line."""
+    program = (
+        "import sys; from harness.cli.main import main; main(['--help']); "
+        "print(sorted({name.split('.')[0] for name in sys.modules} & "
+        "{'rich', 'msgspec', 'qemu', 'asyncio', 'libvirt', 'paramiko', 'winrm', 'pydantic'}), "
+        "'harness.history' in sys.modules, 'harness.machine' in sys.modules)"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert ended.stdout.splitlines()[-1] == "[] False False"
