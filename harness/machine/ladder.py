@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from types import FrameType
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process
 
@@ -56,10 +55,9 @@ def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitR
                 return True
         return not process.running
 
-    if process.running and monitor.connections and not hurry.is_set():
+    if process.running and monitor.connected and not hurry.is_set():
         process.ask("quit")
-        with contextlib.suppress(HarnessError):
-            monitor.execute("quit", Deadline(QUIT_GRACE, "quit"), {})
+        monitor.quit()
         gone(QUIT_GRACE)
     if process.running:
         process.ask("SIGTERM")

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """The monitor: QMP on a listening unix socket, with every message on the tape in true order.
 
-``qemu.qmp`` splits replies and events into different queues; their order is only visible where its client receives
-and sends messages, so the tape hangs there. The client lives in one background thread with its own event loop;
-callers on any other thread block on a future or on a condition. One coroutine, the keeper, connects, and connects
-again whenever the connection drops while QEMU lives. What QEMU announces while nobody is connected is lost: QEMU
-keeps no events for a later client (QEMU: docs/interop/qmp-spec). The greeting with the next ``monitor`` number shows
-the gap.
+``qemu.qmp`` connects, negotiates, frames and parses; it splits replies and events into different queues, so that
+their order is only visible where its client sends and receives messages: the tape hangs there. The client lives in
+one background thread with its own event loop. A caller on another thread hands it a message, which goes out in that
+same turn of the loop, and sleeps on a lock that the reply opens; the queues in between would cost a third of the round trip.
+Command ids count on over reconnects, so that one id means one command in a whole history.
+
+One coroutine, the keeper, connects, and connects again whenever the connection drops while QEMU lives. What QEMU
+announces while nobody is connected is lost: it keeps no events for a later client (QEMU: docs/interop/qmp-spec). The
+greeting with the next ``monitor`` number shows the gap.
 """
 
 from __future__ import annotations
@@ -14,16 +17,16 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import itertools
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from pathlib import Path
 from typing import Any, Literal
 
-from qemu.qmp import ConnectError, ExecInterruptedError, ExecuteError, Message, QMPClient, QMPError, Runstate
+from qemu.qmp import Message, QMPClient, QMPError, Runstate
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestHang, HarnessError, MonitorLost
@@ -39,6 +42,9 @@ RETRY = 0.001, 0.05
 
 ASKING = frozenset({"qom-list", "qom-get", "qom-list-types", "qom-list-properties", "device-list-properties"})
 
+LAST_WORDS = 1.0
+"""Seconds to read what QEMU sent before it ended; it is all in the socket already."""
+
 Drop = Literal["now", "before-command", "before-reply"]
 
 
@@ -47,24 +53,59 @@ def is_query(command: str) -> bool:
     return command.startswith("query-") or command in ASKING
 
 
+class _Reply:
+    """What a caller sleeps on. ``message`` stays None when the connection dropped; ``sent`` says whether before or after."""
+
+    __slots__ = ("_closed", "_opened", "message", "sent")
+
+    def __init__(self) -> None:
+        self.message: Message | None = None
+        self.sent = False
+        self._opened = False
+        self._closed = threading.Lock()
+        self._closed.acquire()
+
+    def open(self, message: Message | None) -> None:
+        """Wake the caller. Only the monitor's thread does so; the first time counts."""
+        if not self._opened:
+            self._opened = True
+            self.message = message
+            self._closed.release()
+
+    def wait(self, seconds: float) -> bool:
+        """Return True once the reply is there or will never come, False after ``seconds``."""
+        return self._closed.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
+
+
 class _Client(QMPClient):
-    """qemu.qmp's client with our hooks: what crosses the socket is told to the monitor first."""
+    """One connection: qemu.qmp's client with our hooks. All methods run on the monitor's thread."""
 
     def __init__(self, monitor: Monitor, number: int) -> None:
         super().__init__()
-        self._monitor = monitor
         self.number = number
+        self._monitor = monitor
+        self._replies: dict[object, _Reply] = {}
+
+    def submit(self, message: Message, reply: _Reply) -> None:
+        """Send a command at once; ``reply`` is opened by its reply or by the end of the connection."""
+        if self.runstate is not Runstate.RUNNING:
+            reply.open(None)
+            return
+        reply.sent = True
+        self._replies[message["id"]] = reply
+        if self._monitor.dropping == "before-command":
+            self._monitor.dropping = None
+            self.abort()
+            return
+        self._do_send(self._cb_outbound(message))
 
     def _cb_outbound(self, msg: Message) -> Message:
-        if self._monitor.dropping == "before-command" and self.runstate is Runstate.RUNNING:
-            self._monitor.dropping = None
-            raise ConnectionAbortedError("dropped before the command was sent")
         self._monitor.passed("out", dict(msg), self.number)
         return msg
 
     async def _do_recv(self) -> Message:
         message = await super()._do_recv()
-        if self._monitor.dropping == "before-reply" and "event" not in message and "QMP" not in message:
+        if self._monitor.dropping == "before-reply" and message.get("id") in self._replies:
             self._monitor.dropping = None
             raise ConnectionAbortedError("dropped before the reply was read")
         return message
@@ -73,10 +114,24 @@ class _Client(QMPClient):
         self._monitor.passed("in", dict(msg), self.number)
         return msg
 
+    async def _on_message(self, msg: Message) -> None:
+        if "event" in msg:
+            return
+        reply = self._replies.pop(msg.get("id"), None)
+        if reply is not None:
+            reply.open(msg)
+        else:
+            await super()._on_message(msg)
+
     def abort(self) -> None:
         """Close our side of the socket at once, unsent bytes and all."""
         if self._writer is not None:
             self._writer.transport.abort()
+
+    def ended(self) -> None:
+        """The connection is gone: nobody who waits will get a reply."""
+        while self._replies:
+            self._replies.popitem()[1].open(None)
 
 
 class Monitor:
@@ -95,7 +150,10 @@ class Monitor:
         self._changed = threading.Condition()
         self._client: _Client | None = None
         self._serial = 0
+        self._ids = itertools.count(1)
         self._events: collections.deque[QmpEvent] = collections.deque(maxlen=KEPT_EVENTS)
+        self._waiting: set[_Reply] = set()
+        self._last = False
         self._over = False
         self._broken: Exception | None = None
         self._loop = asyncio.new_event_loop()
@@ -110,17 +168,23 @@ class Monitor:
         with contextlib.suppress(asyncio.CancelledError):
             self._loop.run_until_complete(self._keeper)
         self._loop.close()
+        with self._changed:
+            self._over = True
+            self._changed.notify_all()
+        # A command handed over while the loop was closing is in no client's book.
+        for reply in list(self._waiting):
+            reply.open(None)
 
     async def _keep(self) -> None:
         pause, longest = RETRY
-        while not self._over:
+        while not (self._over or self._last):
             client = _Client(self, self.connections + 1)
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.setblocking(False)
             try:
                 connection.connect(str(self.path))
                 await client.connect(connection)
-            except (OSError, ConnectError, QMPError):
+            except (OSError, QMPError):
                 connection.close()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, longest)
@@ -137,6 +201,7 @@ class Monitor:
                 with self._changed:
                     self._client = None
                     self._changed.notify_all()
+                client.ended()
                 # The reason for the drop is of no interest: QEMU's own end is told by its process.
                 with contextlib.suppress(Exception):
                     await client.disconnect()
@@ -173,30 +238,38 @@ class Monitor:
         self._thread.start()
 
     def end(self) -> None:
-        """QEMU is gone, or will be: wake everybody who waits, and connect no more."""
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
+        """QEMU is gone: read what it said last, connect no more, then wake everybody who waits."""
+        self._last = True
         with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._cancel)
+            # Its end of the socket is closed, so the keeper soon comes to the end by itself.
+            self._loop.call_soon_threadsafe(self._loop.call_later, LAST_WORDS, self._cancel)
 
     def _cancel(self) -> None:
         if self._keeper is not None:
             self._keeper.cancel()
 
     def close(self, seconds: float) -> None:
-        """End and wait for the thread."""
-        self.end()
-        if self._thread.is_alive():
-            self._thread.join(seconds)
-        elif not self._loop.is_closed() and self._thread.ident is None:
+        """Connect no more, wake everybody who waits, and wait for the thread."""
+        with self._changed:
+            self._last = self._over = True
+            self._changed.notify_all()
+        if self._thread.ident is None:
             self._loop.close()
+            return
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._cancel)
+        self._thread.join(seconds)
 
     def _check(self, doing: str) -> None:
         if self._broken is not None:
             raise self._broken
         if self._over:
             raise self._failure(doing)
+
+    @property
+    def connected(self) -> bool:
+        """True while there is a connection."""
+        return self._client is not None
 
     def wait_connected(self, deadline: Deadline, doing: str) -> _Client:
         """Return the connected client. Raises MonitorLost when the deadline passes first."""
@@ -218,39 +291,44 @@ class Monitor:
         """Send a command and return what it returned; see :meth:`harness.machine.machine.Machine.execute`."""
         while True:
             client = self.wait_connected(deadline, command)
-            reply: Future[object] = asyncio.run_coroutine_threadsafe(
-                client.execute(command, arguments or None), self._loop
-            )
+            content: dict[str, object] = {"execute": command}
+            if arguments:
+                content["arguments"] = arguments
+            content["id"] = f"harness-{next(self._ids)}"
+            reply = _Reply()
+            self._waiting.add(reply)
             try:
-                found = reply.result(deadline.remaining())
-            except ExecuteError as error:
-                raise CommandRefused(
-                    f"QEMU refused {command}: {error}",
-                    command=command,
-                    error_class=error.error_class,
-                    description=str(error),
-                ) from None
-            except FutureTimeout:
-                reply.cancel()
+                self._loop.call_soon_threadsafe(client.submit, Message(content), reply)
+                answered = reply.wait(deadline.remaining())
+            except RuntimeError:
+                # The loop is closed: so is the machine, or QEMU died.
+                continue
+            finally:
+                self._waiting.discard(reply)
+            if not answered:
                 self._check(command)
                 raise MonitorLost(
                     f"{command}: QEMU did not answer within {deadline.seconds:.3g} s",
                     hint="QEMU's process runs but its main loop is stuck; see qemu.log.",
-                ) from None
-            except ExecInterruptedError:
-                self.wait_connected(deadline, command)
-                if is_query(command):
-                    continue
+                )
+            if self._broken is not None:
+                raise self._broken
+            if reply.message is not None:
+                return outcome(command, reply.message)
+            self.wait_connected(deadline, command)
+            if reply.sent and not is_query(command):
                 raise MonitorLost(
                     f"{command}: the QMP connection dropped before the reply; it is restored",
                     hint="QEMU may or may not have carried the command out: ask it before sending it again.",
-                ) from None
-            except QMPError:
-                # The client was no longer connected, so nothing was sent: wait for the next connection.
-                continue
-            if self._broken is not None:
-                raise self._broken
-            return found
+                )
+
+    def quit(self) -> None:
+        """Send ``quit`` if connected, and wait for nothing: the end of the process is the answer."""
+        client = self._client
+        if client is not None:
+            message = Message({"execute": "quit", "id": f"harness-{next(self._ids)}"})
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(client.submit, message, _Reply())
 
     def serial(self) -> int:
         """Return the serial of the last message."""
@@ -309,6 +387,20 @@ class Monitor:
         else:
             self._loop.call_soon_threadsafe(abort)
             done.result(5)
+
+
+def outcome(command: str, reply: Mapping[str, Any]) -> Any:
+    """Return what a command returned. Raises CommandRefused with QEMU's own words if it was refused."""
+    if "error" not in reply:
+        return reply.get("return")
+    error = reply["error"] if isinstance(reply["error"], Mapping) else {}
+    description = str(error.get("desc", "no reason given"))
+    raise CommandRefused(
+        f"QEMU refused {command}: {description}",
+        command=command,
+        error_class=str(error.get("class", "")),
+        description=description,
+    )
 
 
 def matches(data: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

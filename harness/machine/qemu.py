@@ -6,12 +6,13 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import shlex
 import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -20,7 +21,7 @@ from harness.errors import CommandRefused, HarnessError, InfrastructureError, Ma
 from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import devices, ladder, version
-from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.monitor import Drop, Monitor
 from harness.machine.process import ExitReport, Process, describe
 from harness.machine.registry import Entry, ProcessName, Registry
@@ -147,14 +148,13 @@ class QemuMachine:
         if process is None or report is None or report.asked:
             message = f"{doing}: machine {self.name!r} was closed"
         else:
-            said = f": {words.splitlines()[-1]}" if words else ", without a word"
-            message = f"{doing}: QEMU died, {describe(report.status)}{said}"
+            message = f"{doing}: QEMU died, {describe(report.status)}{_summary(words)}"
         return MachineFailed(
             message,
             command=self.argv,
             status=report.status if report is not None else None,
             output=words,
-            hint=f"All it said is in {self.log}; the command is in the error and in run.json.",
+            hint=f"All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
         )
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
@@ -290,6 +290,11 @@ class QemuMachine:
         """Return whether QEMU's process runs."""
         return self._process is not None and self._process.running
 
+    @property
+    def pid(self) -> int:
+        """QEMU's process number, 0 before it was spawned."""
+        return self._process.pid if self._process is not None else 0
+
     def check_alive(self) -> None:
         """Raise MachineFailed with QEMU's words if its process is gone."""
         if not self.alive():
@@ -309,6 +314,18 @@ class QemuMachine:
                 if self._entry is not None:
                     self._registry.remove(self._entry)
                 _open.discard(self)
+
+
+def _summary(words: str) -> str:
+    """Return QEMU's last lines in one: what made it end, without the warnings that did not."""
+    lines = [line for line in words.splitlines() if line.strip() and "warning:" not in line]
+    return f": {'; '.join(lines[-3:])}" if lines else ", without a word"
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_protocol(machine: QemuMachine) -> Machine:
+        return machine
 
 
 _open: weakref.WeakSet[QemuMachine] = weakref.WeakSet()

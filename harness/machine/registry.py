@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from pathlib import Path
 from typing import Self
 
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.machine.runtime import remove as remove_runtime
 
 
 class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,7 +108,7 @@ class Registry:
 
     def remove(self, entry: Entry) -> None:
         """Forget a machine that is gone; its runtime directory goes with it."""
-        shutil.rmtree(entry.runtime, ignore_errors=True)
+        remove_runtime(Path(entry.runtime))
         with contextlib.suppress(OSError):
             Path(entry.file).unlink(missing_ok=True)
 

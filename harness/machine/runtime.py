@@ -7,12 +7,27 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
+from stat import S_ISDIR
 
 from harness.errors import InfrastructureError
 
 LONGEST_SOCKET_PATH = 107
 LONGEST_NAME = 16
 """Bytes kept for the longest socket name in the directory, with its slash."""
+
+
+PREFIX = "hotplug-"
+"""How the name of every runtime directory begins."""
+
+
+def remove(path: Path) -> None:
+    """Remove a runtime directory and the sockets in it. Anything that is none, or is not ours, stays."""
+    try:
+        stat = path.lstat()
+    except OSError:
+        return
+    if path.name.startswith(PREFIX) and S_ISDIR(stat.st_mode) and stat.st_uid == os.getuid():
+        shutil.rmtree(path, ignore_errors=True)
 
 
 class RuntimeDirectory:
@@ -24,12 +39,12 @@ class RuntimeDirectory:
     def __init__(self) -> None:
         tried: list[str] = []
         for base in self._bases():
-            room = LONGEST_SOCKET_PATH - LONGEST_NAME - len("/hotplug-01234567")
+            room = LONGEST_SOCKET_PATH - LONGEST_NAME - len(f"/{PREFIX}01234567")
             if len(os.fsencode(base)) > room:
                 tried.append(f"{base} (path too long)")
                 continue
             try:
-                self.path = Path(tempfile.mkdtemp(prefix="hotplug-", dir=base))
+                self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
             except OSError as error:
                 tried.append(f"{base} ({error.strerror})")
                 continue
@@ -47,4 +62,4 @@ class RuntimeDirectory:
 
     def remove(self) -> None:
         """Remove the directory and the sockets in it; a second call does nothing."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        remove(self.path)
