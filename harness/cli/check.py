@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import ExitCode, HarnessError, worst
+from harness.errors import ExitCode, HarnessError, InfrastructureError, worst
 
 if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict
+    from harness.history.reader import History
 
 
 def register(app: typer.Typer) -> None:
@@ -64,14 +65,30 @@ def _code(judged: list[_Judged]) -> ExitCode:
     return worst([one.exit_code for one in judged])
 
 
-def _distinct(paths: list[Path]) -> Iterator[Path]:
-    """Leave out a run that was named before: ``runs/*`` names the newest twice, once as ``runs/latest``."""
-    seen: set[Path] = set()
-    for path in sorted(paths, key=lambda path: path.is_symlink()):
+def _distinct(paths: list[Path]) -> list[Path]:
+    """Leave out a run that was named before: ``runs/*`` names the newest twice, once as the link ``runs/latest``."""
+    chosen: dict[Path, Path] = {}
+    for path in paths:
         real = path.resolve()
-        if real not in seen:
-            seen.add(real)
-            yield path
+        if real not in chosen or chosen[real].is_symlink():
+            chosen[real] = path
+    return list(chosen.values())
+
+
+def _open(path: Path) -> History:
+    """Open the history at ``path``. Raises BadHistory with what to give instead."""
+    from harness.errors import BadHistory
+    from harness.history.reader import History
+
+    file = path / "history.jsonl" if path.is_dir() else path
+    if path.is_dir() and not file.exists() and (inside := len(list(path.glob("*/history.jsonl")))):
+        raise BadHistory(
+            f"{path} is no run, but a directory with {inside} of them", hint=f"harness check {path}/*"
+        )
+    if file.exists() and not file.is_file():
+        # Opening a named pipe would wait for a writer for ever.
+        raise BadHistory(f"{file} is no regular file", hint="Give a run directory or a history.jsonl.")
+    return History(path)
 
 
 class _Judged:
@@ -79,18 +96,17 @@ class _Judged:
 
     def __init__(self, path: Path) -> None:
         from harness.contract.checker import judge_history
-        from harness.history.reader import History
 
         self.path = path
         self.error: HarnessError | None = None
         self.verdict: RunVerdict | None = None
         try:
-            self.history = History(path)
+            self.history = _open(path)
             self.verdict = judge_history(self.history)
         except HarnessError as error:
             self.error = error
         except OSError as error:
-            self.error = HarnessError(f"{path}: {error.strerror}")
+            self.error = InfrastructureError(f"cannot read {path}: {error.strerror}")
 
     @property
     def exit_code(self) -> ExitCode:
@@ -99,20 +115,29 @@ class _Judged:
         return self.error.exit_code if self.error else ExitCode.INFRASTRUCTURE
 
     def timeline(self, *, everything: bool) -> Iterator[str]:
+        from harness.report.escape import printable
         from harness.report.timeline import HEADING, timeline
 
         yield HEADING
         yield from timeline(self.history, everything=everything)
+        if self.history.damage:
+            yield f"The history can be read up to here: {printable(self.history.damage, 300)}"
         yield ""
 
     def text(self) -> list[str]:
         import sys
 
+        from harness.contract.explanation import explainer
         from harness.report.style import style_for
         from harness.report.verdict_text import verdict_lines
 
         assert self.verdict is not None
-        return verdict_lines(self.verdict, evidence=self.path, style=style_for(sys.stdout))
+        return verdict_lines(
+            self.verdict,
+            evidence=self.path,
+            explain=explainer(self.history),
+            style=style_for(sys.stdout),
+        )
 
     def document(self) -> dict[str, Any]:
         if self.verdict is not None:

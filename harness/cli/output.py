@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable
@@ -50,6 +51,9 @@ def complain(message: str, hint: str = "") -> None:
     """Print ``harness: message`` and the indented hint on standard error, escaped for a terminal."""
     first, *rest = printable_block(message) or [""]
     lines = [f"harness: {first}", *(f"  {line}" for line in [*rest, *printable_block(hint)])]
+    with contextlib.suppress(OSError):
+        # So that a message stands where it belongs when both streams go to one place; flush() reports a failure.
+        sys.stdout.flush()
     try:
         sys.stderr.write("".join(f"{line}\n" for line in lines))
         sys.stderr.flush()
