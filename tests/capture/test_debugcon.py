@@ -7,12 +7,12 @@ import typing
 
 import msgspec
 import pytest
+from capture.lines import encode_line
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.capture.debugcon import LONGEST_LINE, BadLine, DebugPort, decode_line
 from harness.history.driver import AnyDriverRecord, CallEnter, DriverRecord, Hello, Mark, SyncEnter
-from tests.capture.lines import encode_line
 
 COMMON: dict[str, typing.Any] = {
     "channel": "debugcon",
