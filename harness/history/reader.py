@@ -44,10 +44,15 @@ class History:
         self.header = self._header(first)
 
     def _header(self, line: bytes) -> Header:
+        if not line:
+            raise BadHistory(f"{self.path} is empty: the run ended before anything was recorded")
         try:
             probe = msgspec.json.decode(line, type=_Probe)
-        except msgspec.DecodeError as error:
-            raise BadHistory(f"{self.path}: line 1 is no history header: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise BadHistory(
+                f"{self.path}: line 1 is no history header: {error}",
+                hint="Give a run directory, or the history.jsonl in it.",
+            ) from error
         if probe.k != "header":
             raise BadHistory(
                 f"{self.path}: line 1 is a {probe.k[:40]!r} record, a history begins with 'header'"
@@ -59,7 +64,7 @@ class History:
             )
         try:
             return msgspec.json.decode(line, type=Header)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise BadHistory(f"{self.path}: line 1 is a damaged header: {error}") from error
 
     def __iter__(self) -> Iterator[Record]:
