@@ -7,7 +7,7 @@ always a whole line again when :meth:`StageView.close` returns, whatever ended t
 
 from __future__ import annotations
 
-import shutil
+import os
 import sys
 import threading
 import time
@@ -92,13 +92,13 @@ class StageView:
         self._show([f"  {printable(record.name, 40)}: {printable(record.detail, 200)}"])
 
     def _finish(self, record: Stage) -> None:
-        ok = record.phase == "end"
-        took = 0
+        took, detail = 0, record.detail
         for place in range(len(self._running) - 1, -1, -1):
             if self._running[place][0] == record.name:
-                took = record.host_ns - self._running.pop(place)[1]
+                _, began, beginning = self._running.pop(place)
+                took, detail = record.host_ns - began, detail or beginning
                 break
-        self._show([self._ended(record.name, took, record.detail, ok=ok)])
+        self._show([self._ended(record.name, took, detail, ok=record.phase == "end")])
 
     def _ended(self, name: str, took: int, detail: str, *, ok: bool) -> str:
         sign = self._style.good("✓") if ok else self._style.bad("✗")
@@ -117,7 +117,7 @@ class StageView:
             ("\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + "\x1b[J") if self._drawn else ""
         )
         text += "".join(f"{line}\n" for line in finished)
-        width = max(20, shutil.get_terminal_size().columns - 1)
+        width = max(20, self._columns() - 1)
         now = time.monotonic_ns()
         running = [self._line(name, now - began, detail)[:width] for name, began, detail in self._running]
         self._drawn = len(running)
@@ -126,6 +126,12 @@ class StageView:
     def _line(self, name: str, elapsed: int, detail: str) -> str:
         words = f"  {printable(detail, 200)}" if detail else ""
         return f"… {printable(name, 40)} {_seconds(elapsed)}{words}"
+
+    def _columns(self) -> int:
+        try:
+            return os.get_terminal_size(self._stream.fileno()).columns
+        except (OSError, ValueError):
+            return 80
 
     def _write(self, text: str) -> None:
         if not text:

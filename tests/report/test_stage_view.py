@@ -71,7 +71,7 @@ def test_on_a_terminal_running_stages_collapse_when_they_end() -> None:
         view(stage("wait", "end", 510))
         view.say("something else")
         view(stage("operation", "end", 1000))
-    assert ["✓ wait 0.5 s", "something else", "✓ operation 1.0 s", ""] == screen(stream.getvalue())
+    assert ["✓ wait 0.5 s", "something else", "✓ operation 1.0 s  add-cpu", ""] == screen(stream.getvalue())
 
 
 def test_the_elapsed_time_of_a_running_stage_is_updated() -> None:
