@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""What is missing from a log, as far as anyone can know: the reader's account of losses and damage."""
+
+from __future__ import annotations
+
+import msgspec
+
+MOST_DAMAGES = 100
+"""Damages that are kept with their text; further ones are only counted."""
+
+
+class Damage(msgspec.Struct, frozen=True):
+    """One place where the file is not what it should be: byte offset in the file, and why."""
+
+    offset: int
+    reason: str
+
+
+class Account(msgspec.Struct, kw_only=True):
+    """Filled while a log is indexed and read. ``whole`` is what a verdict may rest on.
+
+    ``buffers``         in the file, header buffer included; ``bytes`` of the file;
+    ``damages``         the first hundred of ``damaged``; what came before each in its buffer was read;
+    ``truncated``       the file ends within a buffer, whose complete records were read;
+    ``unclosed``        the session never wrote its end time: it still ran, or the machine stopped;
+    ``headless``        no record describes the session: clock and losses are unknown;
+    ``events_lost``, ``buffers_lost``  as the session counted them;
+    ``loss_flags``      buffers marked by the session as following a loss;
+    ``absent``          buffer sequence numbers that are in no buffer of the file, between the first and the last;
+    ``first_sequence``  of the data buffers; above 1 a circular or real-time log has overwritten its beginning;
+    ``opaque``          buffers of types that hold no records;
+    ``late``            records that came out after a later one, because a buffer's records were not in order.
+    """
+
+    bytes: int = 0
+    buffers: int = 0
+    records: int = 0
+    damaged: int = 0
+    damages: list[Damage] = []
+    truncated: bool = False
+    unclosed: bool = False
+    headless: bool = False
+    events_lost: int = 0
+    buffers_lost: int = 0
+    loss_flags: int = 0
+    absent: int = 0
+    first_sequence: int = 1
+    opaque: int = 0
+    late: int = 0
+
+    def damage(self, offset: int, reason: str) -> None:
+        """Count one damage and keep it if there are few."""
+        self.damaged += 1
+        if len(self.damages) < MOST_DAMAGES:
+            self.damages.append(Damage(offset, reason))
+
+    def reasons(self) -> list[str]:
+        """Return why nothing may be concluded from an absence in this log, in words; empty if nothing is known to miss."""
+        found: list[str] = []
+        if self.headless:
+            found.append("the log does not describe its session: losses and clock are unknown")
+        if self.events_lost:
+            found.append(f"the session lost {self.events_lost} events")
+        if self.buffers_lost:
+            found.append(f"the session lost {self.buffers_lost} buffers")
+        if self.loss_flags:
+            found.append(f"{self.loss_flags} buffers are marked as following a loss")
+        if self.absent:
+            found.append(f"{self.absent} buffers are not in the file, by their sequence numbers")
+        if self.first_sequence > 1:
+            found.append(
+                f"the first buffer in the file is number {self.first_sequence}: older ones were overwritten"
+            )
+        if self.damaged:
+            first = self.damages[0]
+            found.append(f"{self.damaged} damaged places, the first at byte {first.offset}: {first.reason}")
+        if self.truncated:
+            found.append("the file ends within a buffer")
+        if self.unclosed:
+            found.append("the session never closed the log")
+        if self.opaque:
+            found.append(f"{self.opaque} buffers hold something other than records")
+        if self.late:
+            found.append(f"{self.late} records are out of time order")
+        return found
+
+    @property
+    def whole(self) -> bool:
+        """True when nothing is known to be missing or out of order."""
+        return not self.reasons()

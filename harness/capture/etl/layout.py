@@ -1,0 +1,433 @@
+# SPDX-License-Identifier: MIT
+"""The layout of an event's payload, and reading values by it.
+
+TraceLogging's own description, an instrumentation manifest and the kernel's classic events all come down to the same
+thing: fields in a row, each with an in-type (how the bytes are laid out), an out-type (how people want to see them),
+perhaps a count that makes it an array, perhaps a length, perhaps members that make it a structure. A field's count
+or length is a number, the name of an earlier field, or (TraceLogging) a 16-bit number in front of the values.
+
+Values are Python's own: int, float, bool, str, bytes, lists of them, dicts for structures. A FILETIME stays an
+int and a SYSTEMTIME becomes a :class:`SystemTime`; nothing is rounded. Payloads are hostile: every read is checked
+against the end, the number of values in one event is bounded, and so is nesting.
+
+Types: W32:ETW tdh.h (_TDH_IN_TYPE, _TDH_OUT_TYPE).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from enum import IntEnum
+from ipaddress import IPv4Address, IPv6Address
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness.capture.etl import guid
+
+
+class In(IntEnum):
+    """How bytes are laid out (TDH_INTYPE_*; the numbers are also TraceLogging's)."""
+
+    NULL = 0
+    UTF16 = 1
+    ANSI = 2
+    INT8 = 3
+    UINT8 = 4
+    INT16 = 5
+    UINT16 = 6
+    INT32 = 7
+    UINT32 = 8
+    INT64 = 9
+    UINT64 = 10
+    FLOAT = 11
+    DOUBLE = 12
+    BOOLEAN = 13
+    BINARY = 14
+    GUID = 15
+    POINTER = 16
+    FILETIME = 17
+    SYSTEMTIME = 18
+    SID = 19
+    HEX32 = 20
+    HEX64 = 21
+    COUNTED_UTF16 = 22
+    COUNTED_ANSI = 23
+    STRUCT = 24
+    COUNTED_BINARY = 25
+
+
+class Out(IntEnum):
+    """How a value is meant to be seen (TDH_OUTTYPE_* as TraceLogging numbers them)."""
+
+    NULL = 0
+    NO_PRINT = 1
+    STRING = 2
+    BOOLEAN = 3
+    HEX = 4
+    PID = 5
+    TID = 6
+    PORT = 7
+    IPV4 = 8
+    IPV6 = 9
+    SOCKET_ADDRESS = 10
+    XML = 11
+    JSON = 12
+    WIN32_ERROR = 13
+    NTSTATUS = 14
+    HRESULT = 15
+    FILETIME = 16
+    SIGNED = 17
+    UNSIGNED = 18
+    DATE_TIME = 33
+    UTF8 = 35
+    PKCS7 = 36
+    CODE_POINTER = 37
+    DATE_TIME_UTC = 38
+
+
+COUNTED = -1
+"""A count or length that stands in the payload as a 16-bit number before the values."""
+
+SPARE_VALUES = 1024
+"""Values that one event may have beyond one for each byte of its payload: only empty ones take no byte."""
+
+DEEPEST = 16
+"""Levels of structures within structures."""
+
+
+class SystemTime(NamedTuple):
+    """A SYSTEMTIME as it stands in the payload; not checked against any calendar."""
+
+    year: int
+    month: int
+    day_of_week: int
+    day: int
+    hour: int
+    minute: int
+    second: int
+    millisecond: int
+
+    def iso(self) -> str:
+        """Return it as ISO 8601, UTC assumed."""
+        return (
+            f"{self.year:04}-{self.month:02}-{self.day:02}T"
+            f"{self.hour:02}:{self.minute:02}:{self.second:02}.{self.millisecond:03}Z"
+        )
+
+
+class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One field. ``count`` and ``length``: a number, an earlier field's name, COUNTED, or None for neither.
+
+    ``labels`` names values (``bits``: each set bit). ``in_type`` is a plain int: unknown ones must not fail to load.
+    """
+
+    name: str
+    in_type: int
+    out_type: int = 0
+    count: int | str | None = None
+    length: int | str | None = None
+    members: tuple[Field, ...] = ()
+    labels: dict[int, str] = {}
+    bits: bool = False
+
+
+class Short(Exception):
+    """The payload ends, or stops making sense, within a field."""
+
+
+class _Reading:
+    """One payload being read: its bytes, its end, how many more values it may have, the values read so far.
+
+    ``scopes`` are the values of the event and of each structure around the current place, innermost last.
+    """
+
+    __slots__ = ("data", "end", "left", "pointer", "scopes")
+
+    def __init__(self, data: bytes, pointer: int) -> None:
+        self.data = data
+        self.end = len(data)
+        self.pointer = pointer
+        self.left = self.end + SPARE_VALUES
+        self.scopes: list[dict[str, Any]] = [{}]
+
+
+_Reader = Callable[[_Reading, int], tuple[Any, int]]
+
+_NUMBERS = {
+    In.INT8: "<b",
+    In.UINT8: "<B",
+    In.INT16: "<h",
+    In.UINT16: "<H",
+    In.INT32: "<i",
+    In.UINT32: "<I",
+    In.INT64: "<q",
+    In.UINT64: "<Q",
+    In.FLOAT: "<f",
+    In.DOUBLE: "<d",
+    In.FILETIME: "<q",
+    In.HEX32: "<I",
+    In.HEX64: "<Q",
+}
+_SYSTEMTIME = struct.Struct("<8H")
+_U16 = struct.Struct("<H")
+
+
+def _ansi(raw: bytes) -> str:
+    # The log does not say which code page; UTF-8 is recognisable, anything else is taken as Western European.
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
+def _utf16(raw: bytes) -> str:
+    return raw.decode("utf-16-le", "replace")
+
+
+def _number(field: Field) -> _Reader:
+    form = struct.Struct(_NUMBERS[In(field.in_type)])
+    unpack, size = form.unpack_from, form.size
+    convert: Callable[[Any], Any] | None = None
+    if field.out_type == Out.BOOLEAN:
+        convert = bool
+    elif field.out_type == Out.STRING and field.in_type in (In.UINT8, In.INT8):
+        convert = lambda value: bytes([value & 0xFF]).decode("cp1252", "replace")  # noqa: E731
+    elif field.out_type == Out.STRING and field.in_type == In.UINT16:
+        convert = lambda value: _utf16(_U16.pack(value))  # noqa: E731
+    elif field.out_type == Out.IPV4 and field.in_type == In.UINT32:
+        convert = lambda value: str(IPv4Address(value.to_bytes(4, "little")))  # noqa: E731
+    elif field.out_type == Out.PORT and field.in_type == In.UINT16:
+        convert = lambda value: int.from_bytes(_U16.pack(value), "big")  # noqa: E731
+
+    def read(reading: _Reading, at: int) -> tuple[Any, int]:
+        if at + size > reading.end:
+            raise Short
+        value = unpack(reading.data, at)[0]
+        return (value if convert is None else convert(value)), at + size
+
+    return read
+
+
+def _null(_reading: _Reading, at: int) -> tuple[None, int]:
+    return None, at
+
+
+def _boolean(reading: _Reading, at: int) -> tuple[bool, int]:
+    if at + 4 > reading.end:
+        raise Short
+    return reading.data[at : at + 4] != b"\0\0\0\0", at + 4
+
+
+def _guid(reading: _Reading, at: int) -> tuple[str, int]:
+    if at + 16 > reading.end:
+        raise Short
+    return guid.text(reading.data[at : at + 16]), at + 16
+
+
+def _pointer(reading: _Reading, at: int) -> tuple[int, int]:
+    after = at + reading.pointer
+    if after > reading.end:
+        raise Short
+    return int.from_bytes(reading.data[at:after], "little"), after
+
+
+def _systemtime(reading: _Reading, at: int) -> tuple[SystemTime, int]:
+    if at + 16 > reading.end:
+        raise Short
+    return SystemTime._make(_SYSTEMTIME.unpack_from(reading.data, at)), at + 16
+
+
+def _sid(reading: _Reading, at: int) -> tuple[str, int]:
+    data = reading.data
+    if at + 8 > reading.end or at + 8 + 4 * data[at + 1] > reading.end:
+        raise Short
+    after = at + 8 + 4 * data[at + 1]
+    parts = [data[at], int.from_bytes(data[at + 2 : at + 8], "big")]
+    parts += struct.unpack_from(f"<{data[at + 1]}I", data, at + 8)
+    return "S-" + "-".join(map(str, parts)), after
+
+
+def _zero_utf16(reading: _Reading, at: int) -> tuple[str, int]:
+    # The terminator is a zero of two bytes at an even distance; the last string of a payload may lack it.
+    data = reading.data
+    stop = data.find(b"\0\0", at)
+    while stop >= 0 and (stop - at) & 1:
+        stop = data.find(b"\0\0", stop + 1)
+    if stop < 0:
+        return _utf16(data[at : reading.end]), reading.end
+    return _utf16(data[at:stop]), stop + 2
+
+
+def _zero_ansi(reading: _Reading, at: int) -> tuple[str, int]:
+    stop = reading.data.find(b"\0", at)
+    if stop < 0:
+        return _ansi(reading.data[at : reading.end]), reading.end
+    return _ansi(reading.data[at:stop]), stop + 1
+
+
+def _sized(in_type: int, out_type: int, size: Callable[[_Reading, int], tuple[int, int]]) -> _Reader:
+    """Make a reader for strings and bytes whose size ``size`` finds in front of them or elsewhere."""
+    convert: Callable[[bytes], Any]
+    if in_type in (In.UTF16, In.COUNTED_UTF16):
+        convert = _utf16
+    elif in_type in (In.ANSI, In.COUNTED_ANSI):
+        convert = _ansi
+    elif out_type == Out.IPV6:
+        convert = lambda raw: str(IPv6Address(raw)) if len(raw) == 16 else raw  # noqa: E731
+    else:
+        convert = bytes
+
+    def read(reading: _Reading, at: int) -> tuple[Any, int]:
+        length, at = size(reading, at)
+        if length < 0 or at + length > reading.end:
+            raise Short
+        return convert(reading.data[at : at + length]), at + length
+
+    return read
+
+
+def _counted(reading: _Reading, at: int) -> tuple[int, int]:
+    if at + 2 > reading.end:
+        raise Short
+    return int(_U16.unpack_from(reading.data, at)[0]), at + 2
+
+
+def _amount(wanted: int | str) -> Callable[[_Reading, int], tuple[int, int]]:
+    """Make a function that finds a count or length."""
+    if wanted == COUNTED:
+        return _counted
+    if isinstance(wanted, int):
+        fixed = wanted
+        return lambda _reading, at: (fixed, at)
+
+    def named(reading: _Reading, at: int) -> tuple[int, int]:
+        for scope in reversed(reading.scopes):
+            value = scope.get(wanted)
+            if isinstance(value, int):
+                return value, at
+        raise Short
+
+    return named
+
+
+def _text(field: Field) -> _Reader:
+    """Make a reader for the string and binary types."""
+    if field.in_type in (In.COUNTED_UTF16, In.COUNTED_ANSI, In.COUNTED_BINARY):
+        return _sized(field.in_type, field.out_type, _counted)
+    if field.length is not None:
+        amount = _amount(field.length)
+        if field.in_type == In.UTF16:
+            characters = amount
+
+            def amount(reading: _Reading, at: int) -> tuple[int, int]:
+                count, at = characters(reading, at)
+                return 2 * count, at
+
+        return _sized(field.in_type, field.out_type, amount)
+    if field.in_type == In.BINARY:
+        return _sized(In.BINARY, field.out_type, _counted)
+    return _zero_utf16 if field.in_type == In.UTF16 else _zero_ansi
+
+
+_PLAIN: dict[int, _Reader] = {
+    In.NULL: _null,
+    In.BOOLEAN: _boolean,
+    In.GUID: _guid,
+    In.POINTER: _pointer,
+    In.SYSTEMTIME: _systemtime,
+    In.SID: _sid,
+}
+_TEXTS = frozenset({In.UTF16, In.ANSI, In.BINARY, In.COUNTED_UTF16, In.COUNTED_ANSI, In.COUNTED_BINARY})
+
+
+def _unknown(_reading: _Reading, _at: int) -> tuple[Any, int]:
+    raise Short
+
+
+def _one(field: Field, depth: int) -> _Reader:
+    if field.in_type == In.STRUCT:
+        if depth >= DEEPEST:
+            return _unknown
+        return _structure(field.members, depth + 1)
+    if field.in_type in _NUMBERS:
+        return _number(field)
+    if field.in_type in _TEXTS:
+        return _text(field)
+    return _PLAIN.get(field.in_type, _unknown)
+
+
+def _structure(members: tuple[Field, ...], depth: int) -> _Reader:
+    names = unique([member.name for member in members])
+    readers = [_reader(member, depth) for member in members]
+
+    def read(reading: _Reading, at: int) -> tuple[dict[str, Any], int]:
+        reading.left -= len(readers)
+        if reading.left < 0:
+            raise Short
+        values: dict[str, Any] = {}
+        reading.scopes.append(values)
+        for name, one in zip(names, readers, strict=True):
+            values[name], at = one(reading, at)
+        reading.scopes.pop()
+        return values, at
+
+    return read
+
+
+def _array(one: _Reader, count: int | str) -> _Reader:
+    amount = _amount(count)
+
+    def read(reading: _Reading, at: int) -> tuple[list[Any], int]:
+        number, at = amount(reading, at)
+        reading.left -= number
+        if number < 0 or reading.left < 0:
+            raise Short
+        values: list[Any] = []
+        for _ in range(number):
+            value, at = one(reading, at)
+            values.append(value)
+        return values, at
+
+    return read
+
+
+def _reader(field: Field, depth: int) -> _Reader:
+    one = _one(field, depth)
+    return one if field.count is None else _array(one, field.count)
+
+
+def unique(names: list[str]) -> list[str]:
+    """Return the names with a number added to repeated ones: ``x``, ``x#2``."""
+    seen: dict[str, int] = {}
+    result: list[str] = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        result.append(name if seen[name] == 1 else f"{name}#{seen[name]}")
+    return result
+
+
+class Layout:
+    """Fields made ready for reading; make one per event description and keep it."""
+
+    def __init__(self, fields: tuple[Field, ...]) -> None:
+        self.fields = fields
+        self.names = unique([field.name for field in fields])
+        self._readers = list(zip(self.names, [_reader(field, 0) for field in fields], strict=True))
+
+    def read(self, data: bytes, pointer_size: int) -> tuple[dict[str, Any], str]:
+        """Read a payload: the values by name, and "" or what stopped the reading (the values before it are kept)."""
+        reading = _Reading(data, pointer_size)
+        values = reading.scopes[0]
+        at = 0
+        for name, one in self._readers:
+            try:
+                values[name], at = one(reading, at)
+            except Short:
+                return (
+                    values,
+                    f"the payload of {len(data)} bytes ends, or makes no sense, in field {name!r} at byte {at}",
+                )
+        if at < len(data):
+            return values, f"{len(data) - at} bytes follow the last field"
+        return values, ""

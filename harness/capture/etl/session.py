@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""What a log says of its session: the TRACE_LOGFILE_HEADER that is the payload of its first record.
+
+Layout: W32:ETW, evntrace.h TRACE_LOGFILE_HEADER; its two pointers are as wide as the logging system's, which
+``PointerSize`` within the same structure tells.
+"""
+
+from __future__ import annotations
+
+import struct
+
+import msgspec
+
+from harness.capture.etl import clock
+from harness.capture.etl.clock import Clock
+from harness.capture.etl.record import AnyRecord, ClassicRecord, SystemRecord
+
+EVENT_TRACE = bytes.fromhex("00d9fd683e4ad11184f40000f80464e3")
+"""GUID of the log header's own event class, 68fdd900-4a3e-11d1-84f4-0000f80464e3."""
+
+SEQUENTIAL, CIRCULAR, APPEND, PREALLOCATE, REAL_TIME, BUFFERING = 0x1, 0x2, 0x4, 0x20, 0x100, 0x400
+NO_PER_PROCESSOR, COMPRESSED_MODE = 0x10000000, 0x04000000
+"""Bits of LogFileMode (W32:ETW/logging-mode-constants.md; the last one ntwmi.h)."""
+
+_MODES = {
+    SEQUENTIAL: "sequential",
+    CIRCULAR: "circular",
+    APPEND: "append",
+    0x8: "new file",
+    PREALLOCATE: "preallocated",
+    REAL_TIME: "real time",
+    BUFFERING: "buffering",
+    0x800: "private",
+    0x20000: "private in process",
+    COMPRESSED_MODE: "compressed",
+    0x02000000: "system logger",
+    0x08000000: "independent session",
+    NO_PER_PROCESSOR: "no per-processor buffering",
+}
+
+_HEAD = struct.Struct("<IBBBBIIqIIIIIIII")
+_TAIL = struct.Struct("<qqqII")
+
+
+class Session(msgspec.Struct, frozen=True, kw_only=True):
+    """The session behind a log. Times are FILETIMEs, 100 ns units since 1601; 0 where the log does not say.
+
+    ``events_lost`` and ``buffers_lost`` must be 0 before any order or absence may be judged (contract CAP-NO-LOSS).
+    ``end`` is 0 in a log that was never closed: the session still ran, or the machine stopped.
+    """
+
+    name: str = ""
+    file_name: str = ""
+    build: int = 0
+    version: str = ""
+    processors: int = 0
+    buffer_size: int = 0
+    buffers_written: int = 0
+    start_buffers: int = 0
+    events_lost: int = 0
+    buffers_lost: int = 0
+    maximum_megabytes: int = 0
+    mode: int = 0
+    pointer_size: int = 8
+    timer_resolution: int = 0
+    cpu_mhz: int = 0
+    boot: int = 0
+    start: int = 0
+    end: int = 0
+    clock: Clock = Clock()
+
+    @property
+    def modes(self) -> list[str]:
+        """The set bits of LogFileMode in words, unknown ones in hexadecimal."""
+        words = [word for bit, word in _MODES.items() if self.mode & bit]
+        rest = self.mode & ~sum(_MODES)
+        return [*words, f"0x{rest:x}"] if rest else words
+
+
+def is_header(record: AnyRecord) -> bool:
+    """True for the record that describes the session."""
+    if isinstance(record, SystemRecord):
+        return record.hook == 0
+    return isinstance(record, ClassicRecord) and record.provider == EVENT_TRACE and record.opcode == 0
+
+
+def decode(record: AnyRecord) -> Session | None:
+    """Decode the session from its header record, or return None when the payload is too short for one."""
+    raw = record.payload
+    if len(raw) < _HEAD.size:
+        return None
+    (size, major, minor, sub, subminor, build, processors, end, resolution, megabytes, mode, written) = (
+        _HEAD.unpack_from(raw)[:12]
+    )
+    start_buffers, pointer, events_lost, mhz = _HEAD.unpack_from(raw)[12:]
+    # Two pointers, a TIME_ZONE_INFORMATION of 172 bytes, then 64-bit times at the next multiple of 8.
+    tail = (56 + 2 * (4 if pointer == 4 else 8) + 172 + 7) & ~7
+    boot = frequency = start = code = buffers_lost = 0
+    names = ["", ""]
+    if len(raw) >= tail + _TAIL.size:
+        boot, frequency, start, code, buffers_lost = _TAIL.unpack_from(raw, tail)
+        text = raw[tail + _TAIL.size :]
+        names = text[: len(text) & ~1].decode("utf-16-le", "replace").split("\0")[:2]
+        names += [""] * (2 - len(names))
+    return Session(
+        name=names[0],
+        file_name=names[1],
+        build=build,
+        version=f"{major}.{minor} (log {sub}.{subminor})",
+        processors=processors,
+        buffer_size=size,
+        buffers_written=written,
+        start_buffers=start_buffers,
+        events_lost=events_lost,
+        buffers_lost=buffers_lost,
+        maximum_megabytes=megabytes,
+        mode=mode,
+        pointer_size=4 if pointer == 4 else 8,
+        timer_resolution=resolution,
+        cpu_mhz=mhz,
+        boot=boot,
+        start=start,
+        end=end,
+        clock=clock.make(code, start=record.time, start_filetime=start, frequency=frequency, mhz=mhz),
+    )

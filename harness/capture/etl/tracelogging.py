@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""TraceLogging: events that carry their own description in an extended data item.
+
+The description (EVENT_HEADER_EXT_TYPE_EVENT_SCHEMA_TL) is: 16-bit size, tag bytes, event name, then the fields. Names
+are UTF-8 and end in a zero. A field is its name, an in-type byte, an out-type byte if the in-type's top bit is set,
+tag bytes if the out-type's top bit is set, and a 16-bit count if the array is of fixed size. Tags are a chain: each
+byte with its top bit set is followed by another. The out-type byte of a structure is its number of fields; they follow.
+
+Layout: TraceLoggingProvider.h of the Windows SDK. Descriptions repeat in every event, so each is read once and kept.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from harness.capture.etl.layout import COUNTED, DEEPEST, Field, In, Layout
+from harness.capture.etl.record import EXT_SCHEMA, EXT_TRAITS, EventRecord
+
+CHAIN, FIXED_COUNT, VARIABLE_COUNT, CUSTOM, TYPE = 0x80, 0x20, 0x40, 0x60, 0x1F
+
+
+class Schema:
+    """What an event says of itself: its name, its tag, its layout."""
+
+    __slots__ = ("layout", "name", "tag")
+
+    def __init__(self, name: str, tag: int, layout: Layout) -> None:
+        self.name = name
+        self.tag = tag
+        self.layout = layout
+
+
+class _Cut(Exception):
+    """The description ends too early."""
+
+
+class _Parser:
+    def __init__(self, raw: bytes) -> None:
+        self.raw = raw
+        self.at = 2
+        self.end = min(int.from_bytes(raw[:2], "little"), len(raw))
+
+    def byte(self) -> int:
+        if self.at >= self.end:
+            raise _Cut
+        self.at += 1
+        return self.raw[self.at - 1]
+
+    def u16(self) -> int:
+        return self.byte() | self.byte() << 8
+
+    def text(self) -> str:
+        stop = self.raw.find(b"\0", self.at, self.end)
+        if stop < 0:
+            raise _Cut
+        found = self.raw[self.at : stop].decode("utf-8", "replace")
+        self.at = stop + 1
+        return found
+
+    def tag(self) -> int:
+        # Seven bits a byte, most significant first, left-aligned in 28 bits.
+        tag = shift = 0
+        while True:
+            byte = self.byte()
+            if shift < 28:
+                tag = tag << 7 | byte & 0x7F
+                shift += 7
+            if not byte & CHAIN:
+                return tag << (28 - shift)
+
+    def field(self, depth: int) -> Field:
+        name = self.text()
+        kind = self.byte()
+        out = 0
+        if kind & CHAIN:
+            out = self.byte()
+            if out & CHAIN:
+                self.tag()
+                out &= 0x7F
+        in_type = kind & TYPE
+        count: int | None = None
+        if kind & CUSTOM == CUSTOM:
+            # A serializer of the provider's own: its schema here, its bytes behind a 16-bit length in the payload.
+            for _ in range(self.u16()):
+                self.byte()
+            return Field(name=name, in_type=In.BINARY, out_type=out)
+        if kind & CUSTOM == FIXED_COUNT:
+            count = self.u16()
+        elif kind & CUSTOM == VARIABLE_COUNT:
+            count = COUNTED
+        if in_type != In.STRUCT:
+            return Field(name=name, in_type=in_type, out_type=out, count=count)
+        if depth >= DEEPEST:
+            raise _Cut
+        members = tuple(self.field(depth + 1) for _ in range(out))
+        return Field(name=name, in_type=in_type, count=count, members=members)
+
+
+@lru_cache(maxsize=8192)
+def parse(raw: bytes) -> Schema | None:
+    """Read a description; None when it is cut short or nests too deep."""
+    parser = _Parser(raw)
+    try:
+        tag = parser.tag()
+        name = parser.text()
+        fields: list[Field] = []
+        while parser.at < parser.end:
+            fields.append(parser.field(0))
+    except _Cut:
+        return None
+    return Schema(name, tag, Layout(tuple(fields)))
+
+
+def schema(record: EventRecord) -> Schema | None:
+    """Return the description that an event carries, None when it has none or a damaged one."""
+    raw = record.item(EXT_SCHEMA)
+    return None if raw is None else parse(raw)
+
+
+@lru_cache(maxsize=1024)
+def _traits(raw: bytes) -> str:
+    parser = _Parser(raw)
+    try:
+        return parser.text()
+    except _Cut:
+        return ""
+
+
+def provider_name(record: EventRecord) -> str:
+    """Return the provider's name from its traits, "" when the event carries none."""
+    raw = record.item(EXT_TRAITS)
+    return "" if raw is None else _traits(raw)

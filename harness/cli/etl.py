@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: MIT
+"""``harness etl``: reads event trace logs (.etl) of Windows on any system."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.capture.etl.decoder import Decoded, Decoder
+    from harness.capture.etl.record import AnyRecord
+    from harness.capture.etl.tracelog import TraceLog
+
+LONG = 32 << 20
+"""Bytes from which on a log is worth a progress bar."""
+
+NOBODY = 0xFFFFFFFF
+"""The process and thread id of a kernel event that belongs to none."""
+
+Log = Annotated[Path, typer.Argument(metavar="LOG", help="An .etl file.")]
+Manifests = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--manifest", metavar="FILE", help="An instrumentation manifest to decode by; may be repeated."
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``etl`` to ``app``."""
+    etl = typer.Typer(
+        help="Read event trace logs (.etl) of Windows.", no_args_is_help=True, rich_markup_mode=None
+    )
+    etl.command("info")(info)
+    etl.command("dump")(dump)
+    etl.command("stat")(stat)
+    app.add_typer(etl, name="etl")
+
+
+def info(path: Log, manifest: Manifests = None, json: Json = False) -> None:
+    """Show the session, its clock, what was lost, and the providers with their counts."""
+    from collections import Counter
+
+    from harness.capture.etl import clock
+    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.output import say, say_json
+    from harness.report.escape import printable
+
+    decoder = _decoder(manifest)
+    providers: Counter[str] = Counter()
+    with TraceLog(path) as log:
+        with _progress(log, "reading") as progress:
+            for record in log.records(progress=progress):
+                providers[decoder.provider_name(record)] += 1
+        session, account = log.session, log.account
+    reasons = account.reasons()
+    if json:
+        say_json({"session": session, "account": account, "missing": reasons, "providers": providers})
+        return
+    rows = [
+        ("session", f"{printable(session.name) or '(not named)'}  {', '.join(session.modes)}"),
+        ("written to", printable(session.file_name)),
+        ("system", f"{session.version}, build {session.build}, {session.processors} processors"),
+        ("start", clock.iso(session.start) if session.start else "not known"),
+        ("end", clock.iso(session.end) if session.end else "not known: the log was never closed"),
+        (
+            "clock",
+            f"{session.clock.kind}, {session.clock.hz} ticks a second, start at tick {session.clock.start}",
+        ),
+        ("buffers", f"{account.buffers} of {session.buffer_size} bytes, {session.buffers_written} written"),
+        ("records", str(account.records)),
+        ("lost", f"{session.events_lost} events, {session.buffers_lost} buffers"),
+    ]
+    say(f"{name:<11}{text}" for name, text in rows if text)
+    say(f"{'missing':<11}{printable(reason, 400)}" for reason in reasons or ["nothing that can be known"])
+    say("")
+    say(_counts("records", "provider", [(printable(name), count) for name, count in providers.most_common()]))
+
+
+def stat(path: Log, manifest: Manifests = None, json: Json = False) -> None:
+    """Count the events of each provider, and the records of each processor."""
+    from collections import Counter
+
+    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.output import say, say_json
+    from harness.report.escape import printable
+
+    decoder = _decoder(manifest)
+    events: Counter[tuple[str, str]] = Counter()
+    processors: Counter[int] = Counter()
+    headers: Counter[str] = Counter()
+    with TraceLog(path) as log, _progress(log, "counting") as progress:
+        for record in log.records(progress=progress):
+            events[decoder.name(record)] += 1
+            processors[record.processor] += 1
+            headers[record.kind] += 1
+    if json:
+        say_json(
+            {
+                "records": log.account.records,
+                "headers": headers,
+                "processors": {str(number): processors[number] for number in sorted(processors)},
+                "events": [
+                    {"provider": provider, "event": event, "records": count}
+                    for (provider, event), count in events.most_common()
+                ],
+            }
+        )
+        return
+    say(_counts("records", "header", headers.most_common()))
+    say("")
+    say(_counts("records", "processor", [(str(number), processors[number]) for number in sorted(processors)]))
+    say("")
+    rows = [(f"{printable(one)}/{printable(event)}", count) for (one, event), count in events.most_common()]
+    say(_counts("records", "event", rows))
+
+
+def dump(
+    path: Log,
+    jsonl: Annotated[
+        bool, typer.Option("--jsonl", help="One JSON object on each line, for programs.")
+    ] = False,
+    provider: Annotated[
+        list[str] | None, typer.Option(help="Only this provider, by name or GUID; may be repeated.")
+    ] = None,
+    since: Annotated[
+        str,
+        typer.Option(
+            metavar="WHEN", help="Seconds after the session's start (12.5), or 2026-11-21T12:00:00Z."
+        ),
+    ] = "",
+    until: Annotated[str, typer.Option(metavar="WHEN", help="Where to stop, in the same forms.")] = "",
+    manifest: Manifests = None,
+) -> None:
+    """Print every record in time order. Equal times on different processors have no order."""
+    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.output import complain, flush, say
+
+    decoder = _decoder(manifest)
+    wanted = {one.strip("{}").lower() for one in provider or []}
+    with TraceLog(path) as log:
+        begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
+        render: Callable[[TraceLog, AnyRecord, Decoded], str] = _json_line if jsonl else _line
+        with _progress(log, "reading") as progress:
+
+            def lines() -> Iterator[str]:
+                for record in log.records(since=begin, until=end, progress=progress):
+                    if wanted and not _is_wanted(record, decoder, wanted):
+                        continue
+                    yield render(log, record, decoder.decode(record))
+
+            say(lines())
+            flush()
+        for reason in log.account.reasons():
+            complain(f"{path}: {reason}")
+
+
+def _decoder(manifests: list[Path] | None) -> Decoder:
+    from harness.capture.etl import manifest
+    from harness.capture.etl.decoder import Decoder
+
+    return Decoder([provider for path in manifests or [] for provider in manifest.load(path)])
+
+
+def _is_wanted(record: AnyRecord, decoder: Decoder, wanted: set[str]) -> bool:
+    from harness.capture.etl import guid
+
+    return decoder.provider_name(record).lower() in wanted or guid.text(record.provider) in wanted
+
+
+def _tick(log: TraceLog, written: str, option: str) -> int | None:
+    """Return the tick that a user's ``--since`` or ``--until`` means, None when it was not given."""
+    from datetime import UTC, datetime
+    from decimal import Decimal, InvalidOperation
+
+    if not written:
+        return None
+    clock = log.session.clock
+    try:
+        nanoseconds = int(Decimal(written) * 1_000_000_000)
+    except (InvalidOperation, ValueError, OverflowError):
+        try:
+            moment = datetime.fromisoformat(written)
+        except ValueError:
+            raise UsageError(
+                f"{option} {written!r} is no time",
+                hint=f"Give seconds after the session's start, {option} 12.5, or {option} 2026-11-21T12:00:00Z.",
+            ) from None
+        since_1970 = moment.replace(tzinfo=moment.tzinfo or UTC) - datetime(1970, 1, 1, tzinfo=UTC)
+        from harness.capture.etl.clock import UNIX_EPOCH
+
+        filetime = (
+            UNIX_EPOCH + (since_1970.days * 86400 + since_1970.seconds) * 10**7 + since_1970.microseconds * 10
+        )
+        nanoseconds = (filetime - clock.start_filetime) * 100
+    tick = clock.ticks(nanoseconds)
+    if tick is None:
+        raise UsageError(
+            f"{option}: the log does not say how fast its clock runs",
+            hint=f"Leave {option} out and choose from the ticks that 'harness etl dump --jsonl' prints.",
+        )
+    return tick
+
+
+def _where(log: TraceLog, record: AnyRecord) -> str:
+    nanoseconds = log.session.clock.nanoseconds(record.time)
+    if nanoseconds is None:
+        return f"{record.time:>16}t"
+    sign = "-" if nanoseconds < 0 else ""
+    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
+    return f"{sign}{seconds}.{rest:09d}".rjust(17)
+
+
+def _line(log: TraceLog, record: AnyRecord, decoded: Decoded) -> str:
+    from harness.capture.etl.decoder import show
+    from harness.report.escape import printable
+
+    parts = [_where(log, record), f"cpu{record.processor:<3}"]
+    # Perfinfo headers name no thread; the kernel writes 0xFFFFFFFF where there is none.
+    process, thread = (getattr(record, name, NOBODY) for name in ("process", "thread"))
+    parts.append(" " * 13 if process == NOBODY else f"{process:>6}:{thread:<6}")
+    parts.append(f"{printable(decoded.provider)}/{printable(decoded.event)}")
+    if decoded.message:
+        parts.append(printable(decoded.message, 1000))
+    elif decoded.how == "raw":
+        payload = record.payload
+        parts.append(f"{len(payload)} bytes {payload[:64].hex()}{'…' if len(payload) > 64 else ''}")
+    else:
+        fields = {field.name: field for field in decoded.fields}
+        parts += [
+            f"{printable(name)}={printable(show(one, fields.get(name)), 1000)}"
+            for name, one in decoded.values.items()
+        ]
+    if decoded.problem:
+        parts.append(f"({printable(decoded.problem)})")
+    return "  ".join(parts)
+
+
+def _json_line(log: TraceLog, record: AnyRecord, decoded: Decoded) -> str:
+    import msgspec
+
+    from harness.capture.etl import guid
+
+    line: dict[str, Any] = {
+        "ns": log.session.clock.nanoseconds(record.time),
+        "ticks": record.time,
+        "cpu": record.processor,
+        "header": record.kind,
+        "provider": decoded.provider,
+        "guid": guid.text(record.provider),
+        "event": decoded.event,
+        "how": decoded.how,
+    }
+    for name in ("process", "thread", "id", "version", "opcode", "level", "task", "keyword"):
+        if hasattr(record, name):
+            line[name] = getattr(record, name)
+    if decoded.how == "raw":
+        line["payload"] = record.payload.hex()
+    else:
+        line["values"] = decoded.values
+    if decoded.problem:
+        line["problem"] = decoded.problem
+    if decoded.message:
+        line["message"] = decoded.message
+    return msgspec.json.encode(line, enc_hook=str).decode()
+
+
+def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:
+    return [f"{heading:>10}  {what}", *(f"{count:>10}  {name}" for name, count in rows)]
+
+
+@contextmanager
+def _progress(log: TraceLog, what: str) -> Iterator[Callable[[int], None] | None]:
+    """Show a bar on standard error while a long log is read, if someone is watching there; never in a pipe."""
+    import sys
+
+    if log.account.bytes < LONG or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=log.account.bytes)
+        yield lambda size: bar.advance(task, size)
