@@ -45,7 +45,9 @@ class History:
 
     def _header(self, line: bytes) -> Header:
         if not line:
-            raise BadHistory(f"{self.path} is empty: the run ended before anything was recorded")
+            raise BadHistory(
+                f"{self.path} is empty, it has no line 1: the run ended before it recorded anything"
+            )
         try:
             probe = msgspec.json.decode(line, type=_Probe)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
