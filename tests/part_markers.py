@@ -52,7 +52,7 @@ def _part_missing(name: str) -> Missing:
         if not lacking:
             return ""
         command = f"./lab test --require {name}" if name in REQUIRABLE else "./lab test"
-        what = "; ".join(f"{' or '.join(need.evidence)} ({need.why})" for need in lacking)
+        what = " and ".join(f"{need.why} ({need.evidence[0]})" for need in lacking)
         return f"this machine lacks {what}; {command} supplies it"
 
     return missing

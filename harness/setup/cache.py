@@ -26,8 +26,11 @@ from harness.errors import HarnessError, InfrastructureError, UsageError
 MARKER = "complete.json"
 SPACE_NEEDED = 1 << 30
 """Bytes that must be free before anything is built: the environment and the twin's image together take less."""
+MORE_SPACE = "Free about 1 GiB there, or set HOTPLUG_HARNESS_CACHE to a directory on a larger disk."
 UNUSED_AFTER = 30 * 24 * 3600
 """Seconds after which a built thing that nobody used is removed when the next one is built."""
+OUTGROWN_AFTER = 24 * 3600
+"""The same for one that belongs to the clone the next one is for: most likely an input changed, and it is outgrown."""
 
 Build = Callable[[Path, int], None]
 """Builds into an empty directory; the number is the lock's file descriptor, to be passed on to children."""
@@ -63,7 +66,7 @@ def storage_errors(directory: Path) -> Iterator[None]:
     except OSError as error:
         hint = "Set HOTPLUG_HARNESS_CACHE to a directory that you may write to."
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            hint = "Free about 1 GiB there, or set HOTPLUG_HARNESS_CACHE to a directory on a larger disk."
+            hint = MORE_SPACE
         raise InfrastructureError(
             f"cannot use the cache {directory}: {error.strerror or error}"
             + (f" ({error.filename})" if error.filename else ""),
@@ -72,11 +75,12 @@ def storage_errors(directory: Path) -> Iterator[None]:
 
 
 class Cache:
-    """One cache directory. ``say`` is told what the user waits for."""
+    """One cache directory. ``say`` is told what the user waits for; ``space`` bytes must be free to build anything."""
 
-    def __init__(self, root: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, root: Path, say: Callable[[str], None], *, space: int = SPACE_NEEDED) -> None:
         self.root = root
         self._say = say
+        self._space = space
 
     def ready(self, kind: str, key: str) -> Path | None:
         """Return the finished thing, or None if it has yet to be built."""
@@ -101,7 +105,7 @@ class Cache:
         with storage_errors(self.root), self._locked(f"{kind}-{key}", deadline) as lock:
             if self.ready(kind, key):
                 return place
-            self._clean(kind)
+            self._clean(kind, clone)
             self._check_space()
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
@@ -142,15 +146,16 @@ class Cache:
 
     def _check_space(self) -> None:
         free = shutil.disk_usage(self.root).free
-        if free < SPACE_NEEDED:
-            raise OSError(errno.ENOSPC, f"only {free >> 20} MiB are free")
+        if free < self._space:
+            raise OSError(errno.ENOSPC, f"{free >> 20} MiB are free and {self._space >> 20} MiB are needed")
 
-    def _clean(self, kind: str) -> None:
-        """Remove what was built for clones that are gone, and what nobody used for a month."""
+    def _clean(self, kind: str, clone: Path) -> None:
+        """Remove what was built for clones that are gone, what ``clone`` has outgrown, and what nobody uses."""
         for marker in self.root.glob(f"{kind}/*/{MARKER}"):
             with suppress(OSError, ValueError, KeyError, TypeError):
-                gone = not Path(json.loads(marker.read_bytes())["clone"]).exists()
-                if gone or marker.stat().st_mtime < time.time() - UNUSED_AFTER:
+                owner = Path(json.loads(marker.read_bytes())["clone"])
+                unused = time.time() - marker.stat().st_mtime
+                if not owner.exists() or unused > (OUTGROWN_AFTER if owner == clone else UNUSED_AFTER):
                     marker.unlink()
                     shutil.rmtree(marker.parent, ignore_errors=True)
 

@@ -118,7 +118,7 @@ class Installer:
         elif ended.says("Unable to locate package", "has no installation candidate"):
             hint = f"{hint}\n  On Ubuntu some are in 'universe': sudo add-apt-repository universe"
         raise MissingPart(
-            f"apt-get (exit status {ended.status}) could not install: {names}\n{ended.last_words()}",
+            f"apt-get (exit status {ended.status}) could not install: {names}{ended.last_words()}",
             hint=f"{hint}\n  Everything it printed is in {self._log}",
         )
 
@@ -170,6 +170,8 @@ class Installer:
 
         def attempt() -> Ended | None:
             nonlocal told
+            if last and deadline.expired:
+                return None
             ended = run(command, self._log, deadline, environment=environment, finish=True)
             last[:] = [ended]
             if ended.status == 0 or not ended.says(*LOCKED):
@@ -181,7 +183,7 @@ class Installer:
 
         def still_locked() -> InfrastructureError:
             return InfrastructureError(
-                f"another package manager held its lock for {deadline.seconds:g} s\n{last[0].last_words()}",
+                f"another package manager held its lock for {deadline.seconds:g} s{last[0].last_words()}",
                 hint="Wait until it has finished, then run this again.",
             )
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -12,7 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
-from harness.setup.cache import Cache, digest
+from harness.setup.cache import MORE_SPACE, Cache, digest
 from harness.setup.step import Ended, run
 
 KIND = "environment"
@@ -26,6 +25,9 @@ HIDDEN = (
     "PIP_REQUIRE_VIRTUALENV",
 )
 """Variables that would send pip or the programs of the environment elsewhere. All other settings of pip are kept."""
+
+
+FULL = ("No space left", "Disk quota exceeded")
 
 
 def key(clone: Path, python: str) -> str:
@@ -42,7 +44,7 @@ def key(clone: Path, python: str) -> str:
     builder = Path(__file__).read_bytes()
     installed = {name: tables.get(name) for name in ("build-system", "project")}
     return digest(
-        str(clone), os.path.realpath(python), sys.version, platform.machine(), repr(installed), builder
+        str(clone), os.path.realpath(python), sys.version, os.uname().machine, repr(installed), builder
     )
 
 
@@ -103,52 +105,53 @@ class Environment:
             return run(command, log, deadline, environment=clean, descriptors=(lock,))
 
         made = step(self._python, "-I", "-m", "venv", "--clear", str(place))
-        if made.status != 0:
-            raise InfrastructureError(
-                f"{self._python} could not make a virtual environment (exit status {made.status})\n{made.last_words()}",
-                hint=_venv_hint(made, log),
-            )
+        _expect(made, f"{self._python} could not make a virtual environment", _venv_hint(made), log)
         python = str(place / "bin" / "python")
+        package = f"{self._clone}[dev]"
         installed = step(
-            python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check",
-            "--editable", f"{self._clone}[dev]",
-        )  # fmt: skip
-        if installed.status != 0:
-            raise InfrastructureError(
-                f"pip could not install the Python packages (exit status {installed.status})\n{installed.last_words()}",
-                hint=_pip_hint(installed, log),
-            )
-        # tox wants a directory of its own for its (empty) environment; made here, under the lock, so that two test
-        # runs that start together do not make it both.
+            python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--editable", package
+        )
+        _expect(installed, "pip could not install the Python packages", _pip_hint(installed), log)
+        # tox wants directories of its own for its (empty) environments; made here, under the lock, so that two runs
+        # that start together do not make them both.
         tox = step(
             python, "-m", "tox", "run", "--notest", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py,lint"
         )
-        if tox.status != 0:
-            raise InfrastructureError(
-                f"tox could not be set up (exit status {tox.status})\n{tox.last_words()}",
-                hint=f"Everything it printed is in {log}",
-            )
+        _expect(tox, "tox could not be set up", "", log)
 
 
-def _venv_hint(ended: Ended, log: Path) -> str:
-    if ended.says("No space left", "Disk quota exceeded"):
-        return "Free about 1 GiB there, or set HOTPLUG_HARNESS_CACHE to a directory on a larger disk."
+def _expect(ended: Ended, failure: str, hint: str, log: Path) -> None:
+    """Raise InfrastructureError saying ``failure`` and ``hint`` unless the step ended well."""
+    if ended.status != 0:
+        raise InfrastructureError(
+            f"{failure} (exit status {ended.status}){ended.last_words()}",
+            hint=f"{hint}\n  Everything it printed is in {log}".removeprefix("\n  "),
+        )
+
+
+def _venv_hint(ended: Ended) -> str:
+    if ended.says(*FULL):
+        return MORE_SPACE
     if ended.says("ensurepip", "No module named venv"):
         return "Install the package python3-venv: sudo apt-get install python3-venv"
-    return f"Everything it printed is in {log}"
+    return ""
 
 
-def _pip_hint(ended: Ended, log: Path) -> str:
-    all_of_it = f"Everything it printed is in {log}"
-    if ended.says("No space left", "Disk quota exceeded"):
-        return "Free about 1 GiB there, or set HOTPLUG_HARNESS_CACHE to a directory on a larger disk."
+def _pip_hint(ended: Ended) -> str:
+    if ended.says(*FULL):
+        return MORE_SPACE
+    if ended.says("CERTIFICATE_VERIFY_FAILED"):
+        return (
+            "The certificate of the Python package index is not trusted here. If it is your own, name its authority:\n"
+            "  PIP_CERT=/path/to/ca.pem, or 'cert' in pip.conf, and run this again."
+        )
     if ended.says(
         "No matching distribution", "Connection", "Max retries", "Name or service not known", "timed out"
     ):
         return (
             "The Python package index could not be reached, or does not have it. pip's own settings are used: set\n"
-            f"  PIP_INDEX_URL, PIP_PROXY or PIP_FIND_LINKS, or write them into pip.conf, and run this again.\n  {all_of_it}"
+            "  PIP_INDEX_URL, PIP_PROXY or PIP_FIND_LINKS, or write them into pip.conf, and run this again."
         )
     if ended.says("libvirt"):
-        return f"libvirt-python is built from source: it needs libvirt-dev, python3-dev, gcc and pkgconf.\n  {all_of_it}"
-    return all_of_it
+        return "libvirt-python is built from source: it needs libvirt-dev, python3-dev, gcc and pkgconf."
+    return ""

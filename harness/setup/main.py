@@ -99,7 +99,7 @@ class Lab:
     def become(self, place: Path, program: str, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by ``program`` (of the environment, unless it is a path) with ``arguments``."""
         path = program if "/" in program else str(place / "bin" / program)
-        environment = variables(place, self._environment)
+        environment = variables(place, {**self._environment, "HOTPLUG_HARNESS_CACHE": str(self._cache.root)})
         try:
             os.execve(path, [program, *arguments], environment)  # noqa: S606 (a shell is what it avoids)
         except OSError as error:

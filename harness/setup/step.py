@@ -23,9 +23,9 @@ class Ended(NamedTuple):
     output: str
 
     def last_words(self) -> str:
-        """Return the last lines of the output, indented, without blank ones."""
+        """Return the last lines of the output, indented, without blank ones, after a line break; "" for none."""
         lines = [line.rstrip() for line in self.output.splitlines() if line.strip()]
-        return "\n".join(f"    {line[:300]}" for line in lines[-LAST_LINES:])
+        return "".join(f"\n    {line[:300]}" for line in lines[-LAST_LINES:])
 
     def says(self, *words: str) -> bool:
         """Tell whether any of ``words`` is in the output."""

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: MIT
+"""``./lab`` as a user meets it: its real script in a real process, on machines that lack one thing or another."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unprivileged import Unprivileged
+
+from harness.errors import UsageError
+from harness.setup.main import split_require
+from harness.setup.parts import BASE
+
+CLONE = Path(__file__).parents[2]
+ALL_INSTALLED = 'shift 3; for package; do echo "$package installed"; done'
+NONE_INSTALLED = "exit 1"
+
+BUILT = pytest.mark.skipif(
+    "LAB_PYTHON" not in os.environ, reason="needs what ./lab builds: run it by ./lab test"
+)
+
+
+def lab(*arguments: str, clone: Path = CLONE, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run ``./lab`` of ``clone``."""
+    return subprocess.run(
+        [clone / "lab", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        **options,
+    )
+
+
+def script(path: Path, body: str) -> None:
+    """Write a shell script that stands for a program."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A second clone, as small as one can be: what ./lab itself consists of."""
+    copy = tmp_path / "clone"
+    (copy / "harness").mkdir(parents=True)
+    for name in (
+        "lab",
+        "pyproject.toml",
+        "tox.ini",
+        "harness/__init__.py",
+        "harness/errors.py",
+        "harness/deadline.py",
+    ):
+        shutil.copy(CLONE / name, copy / name)
+    shutil.copytree(CLONE / "harness" / "setup", copy / "harness" / "setup")
+    return copy
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["--help"], 0, "usage: ./lab COMMAND"),
+        (["test", "--help"], 0, "usage: ./lab COMMAND"),
+        ([], 64, "a command is missing"),
+        (["tset"], 64, "there is no command 'tset'"),
+        (["test", "--require", "libvrt"], 64, "no part is called 'libvrt'"),
+        (["test", "--require"], 64, "--require needs the names of parts"),
+        (["shell", "-c"], 64, "./lab shell -c needs a command"),
+        (["shell", "ls"], 64, "./lab shell takes -c CMD, not 'ls'"),
+    ],
+)
+def test_usage(arguments: list[str], status: int, text: str) -> None:
+    """Help ends with 0 and wrong usage with 64, before anything is set up."""
+    ended = lab(*arguments)
+    assert status == ended.returncode
+    assert text in (ended.stdout if status == 0 else ended.stderr)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["-k", "x"], ([], ["-k", "x"])),
+        (["--require", "wine,browser", "tests"], (["wine", "browser"], ["tests"])),
+        (["tests", "--require=wine", "--require", " wine , postgres "], (["wine", "postgres"], ["tests"])),
+        (["--", "--require", "wine"], ([], ["--require", "wine"])),
+    ],
+)
+def test_require_is_found_anywhere_before_a_double_dash(
+    arguments: list[str], expected: tuple[list[str], list[str]]
+) -> None:
+    """What is not --require goes to pytest, in its order."""
+    assert expected == split_require(arguments)
+
+
+def test_the_twin_needs_no_require() -> None:
+    """qemu is a marker but no part to ask for: it is always there."""
+    with pytest.raises(UsageError, match="no part is called 'hardware'"):
+        split_require(["--require", "hardware"])
+
+
+def test_a_machine_without_a_new_enough_python(clone: Path, tmp_path: Path) -> None:
+    """The script itself says what it tried and how to get a Python."""
+    text = (clone / "lab").read_text()
+    old = tmp_path / "bin" / "python3"
+    script(old, "exit 1")
+    (clone / "lab").write_text(text.replace("/usr/bin/python3", str(old)))
+    for program in ("bash", "readlink", "dirname", "cat"):
+        (old.parent / program).symlink_to(f"/usr/bin/{program}")
+    ended = lab("demo", clone=clone, env={"PATH": str(old.parent)})
+    assert ended.returncode == 69
+    assert "no Python 3.11 or newer was found" in ended.stderr
+    assert "apt-get install python3" in ended.stderr
+
+
+def test_another_distribution_is_told_what_it_lacks(clone: Path, tmp_path: Path) -> None:
+    """Without dpkg every missing thing is listed with what it is for; what is there is not."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in ("bash", "env", "readlink", "dirname", "make"):
+        (programs / program).symlink_to(f"/usr/bin/{program}")
+    ended = lab(
+        "demo", clone=clone, env={"PATH": str(programs), "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
+    )
+    assert ended.returncode == 69
+    assert "runs the guests: qemu-system-x86_64 (Debian's package qemu-system-x86)" in ended.stderr
+    assert "builds the twin's driver" not in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_another_distribution_that_has_everything_goes_on(clone: Path, tmp_path: Path) -> None:
+    """Where nothing is missing nobody asks for dpkg: the next thing that is done is the environment."""
+    for need in BASE.needs:
+        if not need.found():
+            pytest.skip(f"this machine itself lacks {need.package}")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if program.name not in ("dpkg-query", "apt-get", "dpkg"):
+            (programs / program.name).symlink_to(program)
+    (tmp_path / "cache").touch()  # stops it there
+    ended = lab(
+        "demo", clone=clone, env={"PATH": str(programs), "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
+    )
+    assert (69, "lab: cannot use the cache") == (ended.returncode, ended.stderr[:25])
+
+
+@pytest.mark.parametrize(
+    ("sudo", "text"),
+    [
+        (None, "you are not root and there is no sudo: gcc"),
+        (
+            "echo 'sudo: a password is required' >&2; exit 1",
+            "sudo wants a password, with no terminal to ask on: gcc",
+        ),
+    ],
+)
+def test_a_user_without_rights_is_told_what_an_administrator_must_do(
+    unprivileged: Unprivileged, clone: Path, sudo: str | None, text: str
+) -> None:
+    """The message lists the packages and the command; nothing is tried that cannot work."""
+    if sudo is None and (shutil.which("sudo", path="/usr/bin:/bin")):
+        pytest.skip("this machine has sudo")
+    home = unprivileged.directory
+    shutil.copytree(clone, home / "clone")
+    script(
+        home / "bin" / "dpkg-query",
+        'shift 3; for package; do [ $package = gcc ] || echo "$package installed"; done',
+    )
+    if sudo:
+        script(home / "bin" / "sudo", sudo)
+    unprivileged.environment |= {
+        "PATH": f"{home}/bin:/usr/bin:/bin",
+        "HOTPLUG_HARNESS_CACHE": str(home / "cache"),
+    }
+    ended = lab("demo", clone=home / "clone", **unprivileged.popen)
+    assert ended.returncode == 69
+    assert text in ended.stderr
+    assert "Have an administrator run: sudo apt-get install --no-install-recommends gcc" in ended.stderr
+
+
+def test_sudo_without_a_password_is_used(unprivileged: Unprivileged, clone: Path) -> None:
+    """A user with rights gets the packages installed through sudo, non-interactively."""
+    home = unprivileged.directory
+    shutil.copytree(clone, home / "clone")
+    script(home / "bin" / "dpkg-query", NONE_INSTALLED)
+    script(home / "bin" / "sudo", f'printf "%s\\n" "$*" >> {home}/asked; [ "$2" = true ]')
+    unprivileged.environment |= {
+        "PATH": f"{home}/bin:/usr/bin:/bin",
+        "HOTPLUG_HARNESS_CACHE": str(home / "cache"),
+    }
+    ended = lab("demo", clone=home / "clone", **unprivileged.popen)
+    assert ended.returncode == 69
+    first, second = (home / "asked").read_text().splitlines()
+    assert first == "-n true"
+    assert second.startswith("-n env DEBIAN_FRONTEND=noninteractive apt-get ")
+    assert "--no-install-recommends" in second
+
+
+def test_a_machine_without_a_python_index(clone: Path, tmp_path: Path) -> None:
+    """pip's own words, the settings that lead it to an index, exit 69, and what was half-built is not used."""
+    script(tmp_path / "bin" / "dpkg-query", ALL_INSTALLED)
+    environment = {
+        "PATH": f"{tmp_path}/bin:/usr/bin:/bin",
+        "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache"),
+        "PIP_NO_INDEX": "1",
+        "PIP_CONFIG_FILE": "/dev/null",
+    }
+    ended = lab("demo", clone=clone, env=environment)
+    assert ended.returncode == 69
+    assert "pip could not install the Python packages" in ended.stderr
+    assert "PIP_INDEX_URL" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert [] == list((tmp_path / "cache" / "environment").glob("*/complete.json"))
+
+
+def test_a_broken_pyproject_is_said_so(clone: Path, tmp_path: Path) -> None:
+    """A merge conflict in pyproject.toml is wrong usage, with its line."""
+    (clone / "pyproject.toml").write_text("[project\n")
+    script(tmp_path / "bin" / "dpkg-query", ALL_INSTALLED)
+    environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
+    ended = lab("demo", clone=clone, env=environment)
+    assert ended.returncode == 64
+    assert "line 1" in ended.stderr
+
+
+@BUILT
+def test_a_second_start_says_nothing_and_passes_the_exit_code_on() -> None:
+    """With everything in place there is not a word from ./lab itself."""
+    ended = lab("shell", "-c", 'echo "$1"; exit 7', "name", "argument")
+    assert (7, "argument\n", "") == (ended.returncode, ended.stdout, ended.stderr)
+
+
+@BUILT
+def test_programs_of_the_environment_come_first() -> None:
+    """The shell finds the environment's harness, python and pytest."""
+    ended = lab("shell", "-c", "command -v harness python pytest")
+    assert {Path(os.environ["LAB_PYTHON"]).parent} == {Path(line).parent for line in ended.stdout.split()}

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""What becomes of a test whose part is missing, with and without ``--require``."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.setup.parts import part
+
+CONFTEST = """
+import pytest
+from part_markers import PartWatch
+
+def pytest_configure(config):
+    for name in ("wine", "postgres", "hardware"):
+        config.addinivalue_line("markers", name)
+    missing = {"wine": lambda: "no wine here", "postgres": lambda: "", "hardware": lambda: "no Windows here"}
+    config.pluginmanager.register(PartWatch(missing, %r))
+"""
+TESTS = """
+import pytest
+
+@pytest.fixture
+def costly():
+    raise RuntimeError("the fixture of a skipped test was made")
+
+@pytest.mark.wine
+def test_wine(costly): pass
+
+@pytest.mark.postgres
+def test_postgres(): pass
+
+@pytest.mark.hardware
+def test_hardware(): pass
+
+def test_plain(): pass
+"""
+
+
+def run(
+    pytester: pytest.Pytester, required: list[str], *arguments: str, tests: str = TESTS
+) -> pytest.RunResult:
+    """Run ``tests`` on a machine that has PostgreSQL and lacks Wine, requiring the parts in ``required``."""
+    pytester.makeconftest(CONFTEST % (required,))
+    pytester.makepyfile(tests)
+    return pytester.runpytest_inprocess(
+        "-rs", "-p", "no:hotplug_harness", "-p", "no:cacheprovider", *arguments
+    )
+
+
+def test_a_missing_part_skips_its_tests_before_their_fixtures_and_says_why(pytester: pytest.Pytester) -> None:
+    """The skip carries the reason; the tests of parts that are there run; hardware is left out."""
+    result = run(pytester, [])
+    result.assert_outcomes(passed=2, skipped=1, deselected=1)
+    result.stdout.fnmatch_lines(["SKIPPED*wine: no wine here"])
+
+
+def test_a_required_part_that_is_missing_fails_its_tests(pytester: pytest.Pytester) -> None:
+    """The failure names the reason of the skip it replaces."""
+    result = run(pytester, ["wine"])
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=2, errors=1, deselected=1)
+    result.stdout.fnmatch_lines(["*--require wine: this test must run, but was skipped: *no wine here*"])
+
+
+def test_a_required_part_that_ran_passes(pytester: pytest.Pytester) -> None:
+    """Requiring what is there changes nothing."""
+    result = run(pytester, ["postgres"])
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(passed=2, skipped=1, deselected=1)
+
+
+def test_a_required_part_of_which_no_test_ran_fails_the_run(pytester: pytest.Pytester) -> None:
+    """A selection that leaves the required tests out does not pass silently."""
+    result = run(pytester, ["postgres"], "-k", "plain")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["--require postgres: no test marked 'postgres' ran"])
+
+
+def test_a_required_test_that_skips_itself_fails(pytester: pytest.Pytester) -> None:
+    """A skip from inside the test counts as much as one from its marker."""
+    tests = """
+        import pytest
+
+        @pytest.mark.postgres
+        def test_shy(): pytest.skip("not today")
+
+        @pytest.mark.postgres
+        def test_bold(): pass
+    """
+    result = run(pytester, ["postgres"], tests=tests)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*must run, but was skipped: *not today*"])
+
+
+def test_an_expected_failure_of_a_required_test_stays_one(pytester: pytest.Pytester) -> None:
+    """xfail is a result of the test's own; it ran."""
+    tests = """
+        import pytest
+
+        @pytest.mark.postgres
+        @pytest.mark.xfail(strict=True)
+        def test_known(): assert False
+    """
+    result = run(pytester, ["postgres"], tests=tests)
+    assert result.ret == pytest.ExitCode.OK
+    result.assert_outcomes(xfailed=1)
+
+
+def test_hardware_is_selected_by_name_only(pytester: pytest.Pytester) -> None:
+    """With -m hardware the tests for real Windows are in, and skip with what is missing."""
+    result = run(pytester, [], "-m", "hardware")
+    result.assert_outcomes(skipped=1, deselected=3)
+    result.stdout.fnmatch_lines(["SKIPPED*hardware: no Windows here"])
+
+
+def test_an_unknown_part_is_wrong_usage(pytester: pytest.Pytester) -> None:
+    """A typo in --require ends the run before any test, naming the parts there are."""
+    pytester.makeconftest("pytest_plugins = ['part_markers']")
+    result = pytester.runpytest_inprocess("-p", "no:hotplug_harness", "--require", "whine")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*no part is called 'whine'*", "*libvirt, wine, browser, postgres*"])
+
+
+def test_a_missing_program_is_named_with_the_command_that_supplies_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine without Chromium the skip says so, and how to get it."""
+    monkeypatch.setenv("PATH", str(pytester.path))
+    pytester.makeconftest("pytest_plugins = ['part_markers']")
+    pytester.makeini("[pytest]\nmarkers = browser")
+    pytester.makepyfile("import pytest\n@pytest.mark.browser\ndef test_page(): pass")
+    result = pytester.runpytest_inprocess("-rs", "-p", "no:hotplug_harness", "-p", "no:cacheprovider")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*headless Chromium (chromium)*./lab test --require browser supplies it"])
+
+
+def test_evidence_is_any_one_of_the_things_listed(pytester: pytest.Pytester) -> None:
+    """A program of another name does as well, and what is found is what was looked for last."""
+    program = pytester.path / "google-chrome"
+    program.touch(mode=0o755)
+    assert [] == part("browser").missing(str(pytester.path))
+    assert str(program) == part("browser").needs[0].found(str(pytester.path))
