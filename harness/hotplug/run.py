@@ -32,10 +32,11 @@ from harness.hotplug.executor import Executor
 from harness.hotplug.request import RunRequest
 from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
-from harness.machine import ladder, version
+from harness.machine import ladder
 from harness.machine.accelerator import choose
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu import QemuMachine
+from harness.machine.version import find_qemu
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +129,8 @@ class Run:
 
     def _boot(self, stack: contextlib.ExitStack) -> Live:
         request, stages = self.request, self.stages
+        stages.current = "qemu"
+        qemu = find_qemu(request.qemu)
         with stages.stage("image") as said:
             image = build_twin(
                 request.cache,
@@ -136,10 +139,6 @@ class Run:
             )
             said.append(f"twin {image.digest[:12]}, Linux {image.kernel_release}")
         with stages.stage("accelerator") as said:
-            qemu = version.ask(
-                version.find(Path(request.qemu) if request.qemu else None),
-                Deadline(30, "ask QEMU for its version"),
-            )
             choice = choose(request.accelerator, qemu.path, image, request.cache, Deadline(60, "probe KVM"))
             said.append(f"{choice.name}: {choice.reason}")
         machine = stack.enter_context(
@@ -153,6 +152,8 @@ class Run:
         with stages.stage("qemu") as said:
             machine.start(Deadline(30, "start QEMU"))
             said.append(qemu.text)
+            if machine.human is not None:
+                stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
         self.facts = msgspec.structs.replace(
             self.facts,
             accelerator=choice.name,

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: MIT
+"""The arrows between the rooms run one way, and only licences that allow it are imported."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+BASE = {"errors", "deadline"}
+ALLOWED = {
+    "config": BASE,
+    "history": BASE,
+    "machine": BASE | {"history", "setup"},
+    "capture": BASE | {"history"},
+    "contract": BASE | {"history"},
+    "setup": BASE,
+    "guest": BASE | {"config", "history", "machine", "capture", "setup"},
+    "report": BASE | {"history", "contract"},
+    "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest"},
+}
+
+
+def _imports(path: Path) -> set[str]:
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("harness."):
+            found.add(node.module.split(".")[1])
+        elif isinstance(node, ast.ImportFrom) and node.module == "harness":
+            found |= {alias.name for alias in node.names if alias.name != "__version__"}
+        elif isinstance(node, ast.Import):
+            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("harness.")}
+    return found
+
+
+@pytest.mark.parametrize("room", ALLOWED)
+def test_arrows_run_one_way(room: str) -> None:
+    """A room imports only rooms below it."""
+    folder = ROOT / "harness" / room
+    files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
+    assert files
+    strays = {str(file.relative_to(ROOT)): sorted(_imports(file) - ALLOWED[room] - {room}) for file in files}
+    assert {file: rooms for file, rooms in strays.items() if rooms} == {}
+
+
+def test_contract_and_report_load_without_a_machine() -> None:
+    """Judging and reporting import nothing that could touch a guest."""
+    program = (
+        "import sys, harness.contract.checker, harness.report.timeline, harness.report.verdict_text;"
+        "print([m for m in sys.modules if m.split('.')[0] in ('qemu', 'libvirt', 'paramiko', 'winrm', 'asyncio')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_only_the_lgpl_modules_of_qemu_qmp_are_imported() -> None:
+    """A whole run imports none of qemu.qmp's GPL modules."""
+    program = (
+        "import sys, harness.hotplug.run, harness.cli.run;"
+        "print(sorted(m for m in sys.modules if m.startswith('qemu.qmp.')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    loaded = set(ast.literal_eval(done.stdout))
+    assert loaded
+    assert loaded & {"qemu.qmp.legacy", "qemu.qmp.qmp_shell", "qemu.qmp.qmp_tui"} == set()
+
+
+def test_plain_dependencies_stay_in_their_rooms() -> None:
+    """libvirt, paramiko and winrm are imported only where they belong, and inotify only by the follower."""
+    homes = {
+        "libvirt": "machine/",
+        "paramiko": "guest/transport/",
+        "winrm": "guest/transport/",
+        "inotify_simple": "capture/",
+    }
+    strays = []
+    for file in (ROOT / "harness").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text())):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            strays += [
+                f"{file.relative_to(ROOT)}: {name}"
+                for name in names
+                if (home := homes.get(name.split(".")[0])) and home not in str(file)
+            ]
+    assert strays == []
+
+
+def test_sleep_stands_in_one_place() -> None:
+    """Only Deadline sleeps."""
+    sleepers = [
+        str(file.relative_to(ROOT))
+        for file in (ROOT / "harness").rglob("*.py")
+        if "time.sleep(" in file.read_text()
+    ]
+    assert sleepers == ["harness/deadline.py"]
+
+
+def test_every_source_file_names_its_licence() -> None:
+    """Every source file begins with its SPDX line."""
+    kinds = ("*.py", "*.c", "*.h", "*.sh", "*.ps1")
+    without = [
+        str(file.relative_to(ROOT))
+        for folder in ("harness", "tests", "guest_drivers", "vm_templates", "benchmarks")
+        for kind in kinds
+        for file in (ROOT / folder).rglob(kind)
+        if "SPDX-License-Identifier:" not in file.read_text(errors="replace")[:300]
+    ]
+    assert without == []

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""What the tests that boot the twin share: plans from text, whole histories, the command as a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from harness.history.reader import History
+from harness.history.record import Record
+from harness.hotplug.plan import Plan, decode_plan
+from harness.hotplug.run import RunResult
+
+Perform = Callable[..., RunResult]
+
+
+def plan_of(text: str) -> Plan:
+    """Return a plan of operations written as TOML tables."""
+    return decode_plan(f'name = "test"\n{text}', name="test.toml")
+
+
+def records_of(result: RunResult) -> list[Record]:
+    """Return the history of a run, which must be whole."""
+    history = History(result.directory)
+    records = list(history)
+    assert history.damage == ""
+    return records
+
+
+def start_harness(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    """Start the command itself as a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        **options,
+    )
+
+
+def run_harness(*arguments: str, seconds: float = 60) -> tuple[int, str, str]:
+    """Run the command itself; return its exit code, standard output and standard error."""
+    process = start_harness(*arguments)
+    out, err = process.communicate(timeout=seconds)
+    return process.returncode, out.decode(), err.decode()
+
+
+def qemu_processes(mention: Path | str) -> list[int]:
+    """Return the QEMU processes, zombies left out, whose command line mentions ``mention``."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if (
+            words
+            and "qemu-system" in words[0]
+            and any(str(mention) in word for word in words)
+            and process.info["status"] != psutil.STATUS_ZOMBIE
+        ):
+            found.append(process.pid)
+    return found

@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: MIT
+"""Faults against real QEMU: each ends with its message, its exit code, a readable history and no process left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from twin.running import Perform, plan_of, qemu_processes, records_of, run_harness, start_harness
+
+from harness.contract.verdict import Verdict
+from harness.deadline import Deadline
+from harness.errors import (
+    BadHistory,
+    CommandRefused,
+    ExitCode,
+    GuestCrash,
+    GuestError,
+    GuestHang,
+    MachineFailed,
+    MissingPart,
+    UsageError,
+)
+from harness.history import record as r
+from harness.history.reader import History
+from harness.history.record import Record
+from harness.hotplug.executor import Budget
+from harness.hotplug.request import RunRequest
+from harness.hotplug.run import Run
+from harness.machine.monitor import Drop
+
+pytestmark = pytest.mark.qemu
+
+ONE_CPU = plan_of('[[do]]\nop = "add-cpu"\n')
+
+
+def test_missing_qemu(perform_plan: Perform) -> None:
+    """A QEMU that is not there is named, with the command that supplies one."""
+    result = perform_plan(ONE_CPU, qemu="/nonexistent/qemu")
+    assert isinstance(result.error, MissingPart)
+    assert "/nonexistent/qemu" in result.error.message
+    assert "apt" in result.error.hint
+    assert result.verdict.exit_code is ExitCode.INFRASTRUCTURE
+
+
+def test_old_qemu(perform_plan: Perform, tmp_path: Path) -> None:
+    """A QEMU that is too old says how old it is and what is needed."""
+    old = tmp_path / "qemu-old"
+    old.write_text("#!/bin/sh\necho 'QEMU emulator version 4.2.1 (Debian 1:4.2-3)'\n")
+    old.chmod(0o755)
+    result = perform_plan(ONE_CPU, qemu=str(old))
+    assert isinstance(result.error, MissingPart)
+    assert "4.2.1, too old" in result.error.message
+
+
+def test_qemu_dies_at_start(perform_plan: Perform) -> None:
+    """A QEMU that refuses its machine is quoted."""
+    result = perform_plan(ONE_CPU, machine="pc-nonsense")
+    assert isinstance(result.error, MachineFailed)
+    assert "pc-nonsense" in result.error.output
+    assert "unsupported machine type" in result.error.message
+    fault = next(x for x in records_of(result) if isinstance(x, r.Fault))
+    assert (fault.failure_class, fault.stage) == ("infrastructure", "qemu")
+
+
+def test_guest_never_ready(perform_plan: Perform) -> None:
+    """A guest that does not get ready in time is a hang that names the stage it reached."""
+    result = perform_plan(ONE_CPU, budget=Budget(boot=0.3))
+    assert isinstance(result.error, GuestHang)
+    assert "the last stage it reached is" in result.error.message
+    assert (result.verdict.verdict, result.verdict.failure_class) == (Verdict.UNKNOWN, "guest hang")
+
+
+@pytest.mark.parametrize(
+    ("verb", "error", "failure"), [("panic", GuestCrash, "bug check"), ("hang", GuestHang, "guest hang")]
+)
+def test_guest_fails_before_an_add(
+    request_run: Callable[..., RunRequest], verb: str, error: type[Exception], failure: str
+) -> None:
+    """A guest that panics or stops answering ends the run with its own class, and nothing hangs."""
+    run = Run(request_run(ONE_CPU, budget=Budget(operation=3)))
+    with pytest.raises(error), run.live() as live:  # noqa: PT012
+        with contextlib.suppress(GuestError):
+            live.guest.provoke(verb, Deadline(2, "provoke"))
+        live.executor.execute(ONE_CPU.do)
+    verdict = run.judge()
+    assert (verdict.verdict, verdict.failure_class, verdict.exit_code) == (
+        Verdict.UNKNOWN,
+        failure,
+        ExitCode.UNKNOWN,
+    )
+
+
+def test_qemu_dies_during_an_add(perform_plan: Perform, tmp_path: Path) -> None:
+    """QEMU killed between the command and its consequences is said to have died, by which signal."""
+
+    def kill(record: Record) -> None:
+        if isinstance(record, r.Add) and record.phase == "begin":
+            for pid in qemu_processes(tmp_path):
+                os.kill(pid, signal.SIGKILL)
+
+    result = perform_plan(ONE_CPU, listeners=(kill,))
+    assert isinstance(result.error, MachineFailed)
+    assert "SIGKILL" in result.error.message
+    assert result.verdict.exit_code is ExitCode.INFRASTRUCTURE
+
+
+@pytest.mark.parametrize(
+    ("operations", "error", "words"),
+    [
+        (
+            '[[do]]\nop="add-cpu"\nid="a"\n[[do]]\nop="add-cpu"\nid="a"\n',
+            CommandRefused,
+            "Duplicate device ID 'a'",
+        ),
+        ('[[do]]\nop="add-cpu"\nslot=0\n', CommandRefused, "exists"),
+        ('[[do]]\nop="add-cpu"\nslot=77\n', UsageError, "no processor slot 77: its slots are 0 to 5"),
+        (
+            '[machine]\nmax_processors=2\n[[do]]\nop="add-cpu"\n',
+            CommandRefused,
+            "no processor slot is left: all 2 are taken",
+        ),
+        ('[[do]]\nop="add-dimm"\nsize="128 MiB"\nnode=7\n', CommandRefused, "node"),
+    ],
+)
+def test_refused_add(perform_plan: Perform, operations: str, error: type[Exception], words: str) -> None:
+    """An add that cannot be is refused with the reason, and nothing was added by it."""
+    top, _, do = operations.partition("[[do]]")
+    result = perform_plan(plan_of(top + "[[do]]" + do))
+    assert type(result.error) is error
+    assert words in str(result.error)
+
+
+def test_expected_refusal_holds(perform_plan: Perform) -> None:
+    """A refusal that the plan expects, in the words it expects, is no failure; other words are."""
+    text = '[[do]]\nop="add-cpu"\n[[do]]\nop="add-cpu"\nslot=0\nexpect="refused"\nsaying="{}"\n'
+    good = perform_plan(plan_of(text.format("exists")))
+    assert (good.error, good.verdict.verdict) == (None, Verdict.HOLDS)
+    bad = perform_plan(plan_of(text.format("no such words")))
+    assert bad.verdict.verdict is Verdict.UNKNOWN
+
+
+@pytest.mark.parametrize("when", ["now", "before-command", "before-reply"])
+def test_monitor_dropped_around_an_add(request_run: Callable[..., RunRequest], when: Drop) -> None:
+    """A monitor that drops around the command comes back, and exactly one processor is added."""
+    run = Run(request_run(ONE_CPU))
+    with run.live() as live:
+        slot = next(slot for slot in live.machine.cpu_slots(Deadline(5, "slots")) if not slot.qom)
+        live.machine.drop_monitor(when)
+        live.machine.add_cpu("cpu-x", slot, Deadline(10, "add"))
+        assert live.watch.wait(lambda: live.watch.tally["cpu-arrival"] == 1, Deadline(10, "arrival"))
+        taken = [slot.qom for slot in live.machine.cpu_slots(Deadline(5, "slots")) if slot.qom]
+    assert len(taken) == 3
+    assert [q.monitor for q in History(run.directory.path) if isinstance(q, r.Qmp)][-1] == 2
+
+
+def test_monitor_dropped_by_the_plan_holds(perform_plan: Perform) -> None:
+    """A plan that drops the monitor before an add holds like one that does not."""
+    result = perform_plan(plan_of('[[do]]\nop = "drop-monitor"\n\n[[do]]\nop = "add-cpu"\n'))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+
+
+def test_two_demos_at_once(tmp_path: Path) -> None:
+    """Two demos started together, in the same place, both hold and keep their evidence apart."""
+    processes = [start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path)) for _ in range(2)]
+    outs = [process.communicate(timeout=120) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], outs
+    assert len([path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()]) == 2
+
+
+STAGES = ["image", "accelerator", "qemu", "boot", "driver", "operation"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["INT", "TERM", "KILL"]
+)
+def test_interrupted_at_any_stage(tmp_path: Path, stage: str, number: signal.Signals) -> None:
+    """Ctrl-C, a polite end or kill -9 at any stage leaves no process and a readable history that says where it ended."""
+    process = start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path))
+    history = _reached(tmp_path, stage, process)
+    process.send_signal(number)
+    _out, err = process.communicate(timeout=30)
+    assert process.returncode == (-9 if number is signal.SIGKILL else ExitCode.INTERRUPTED), err
+    Deadline(5, "QEMU is gone").poll(lambda: not qemu_processes(tmp_path))
+    records = list(history)
+    reached = [x for x in records if _is_stage(x, stage)]
+    assert reached
+    if number is not signal.SIGKILL:
+        assert isinstance(records[-1], r.End)
+        assert records[-1].outcome == "interrupted"
+        assert b"Traceback" not in err
+    code, out, _err = run_harness("check", str(history.path.parent))
+    assert (code, out.split()[0]) == (ExitCode.UNKNOWN, "UNKNOWN")
+
+
+def _is_stage(record: Record, stage: str) -> bool:
+    if stage == "operation":
+        return isinstance(record, r.Add) and record.phase == "accepted"
+    return isinstance(record, r.Stage) and record.name == stage
+
+
+def _reached(runs: Path, stage: str, process: subprocess.Popen[bytes]) -> History:
+    """Wait until the run's history has come to ``stage``."""
+
+    def look() -> History | None:
+        assert process.poll() is None, process.communicate()
+        for path in runs.glob("*/history.jsonl"):
+            with contextlib.suppress(BadHistory):
+                history = History(path)
+                if any(_is_stage(record, stage) for record in history):
+                    return history
+        return None
+
+    return Deadline(60, f"stage {stage}").poll(look, interval=0.01)
+
+
+def test_unwritable_run_directory(tmp_path: Path) -> None:
+    """A place where no run directory can be made is said so, with the way out."""
+    (tmp_path / "file").touch()
+    code, _out, err = run_harness("demo", "--runs", str(tmp_path / "file" / "runs"))
+    assert code == ExitCode.INFRASTRUCTURE
+    assert "cannot make the run directory" in err
+    assert "--runs DIR" in err
+
+
+def test_disk_full_during_the_run(tmp_path: Path) -> None:
+    """A disk that fills up ends the run with that message; what was written before is readable."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", small], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs (run as root)")
+    try:
+        code, _out, err = run_harness("demo", "--accel", "tcg", "--runs", str(small))
+        assert code == ExitCode.INFRASTRUCTURE
+        assert "No space left on device" in err
+        assert "--runs DIR" in err
+        assert "Traceback" not in err
+        assert not qemu_processes(small)
+        (directory,) = [path for path in small.iterdir() if path.is_dir() and not path.is_symlink()]
+        assert len(list(History(directory))) > 3
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: MIT
+"""The main job on the real twin: every built-in plan holds, and the history says how."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from twin.running import Perform, plan_of, records_of
+
+from harness.contract.verdict import Verdict
+from harness.errors import ExitCode
+from harness.history import driver as d
+from harness.history import record as r
+from harness.hotplug.plan import built_in_plans
+
+pytestmark = pytest.mark.qemu
+
+
+def test_demo_shows_the_whole_chain(perform_plan: Perform) -> None:
+    """One added processor and one DIMM: command, reply, firmware, callbacks in order, count, agreement, verdict."""
+    result = perform_plan("cpu-and-dimm")
+    assert result.error is None
+    assert (result.verdict.verdict, result.verdict.guest, result.verdict.exit_code) == (
+        Verdict.HOLDS,
+        "twin",
+        ExitCode.HOLDS,
+    )
+    records = records_of(result)
+    adds = [(x.what, x.phase) for x in records if isinstance(x, r.Add)]
+    assert adds == [(what, phase) for what in ("cpu", "dimm") for phase in ("begin", "accepted", "settled")]
+    agreements = [x for x in records if isinstance(x, r.Agreement)]
+    assert [(x.agreed, x.detail) for x in agreements] == [(True, ""), (True, "")]
+    begin = next(x.n for x in records if isinstance(x, r.Add))
+    told = [
+        d.STATE_NAMES[x.state] if isinstance(x, d.SyncEnter) else f"{x.cls} arrival"
+        for x in records
+        if isinstance(x, d.SyncEnter | d.AsyncEnter) and x.n > begin
+    ]
+    assert told[0] == "Start"
+    assert sorted(told) == ["Complete", "Start", "cpu arrival", "memory arrival"]
+    assert told.index("memory arrival") == 3
+    assert isinstance(records[-1], r.End)
+
+
+def test_run_directory_holds_the_evidence(perform_plan: Perform) -> None:
+    """The run directory has every file that it should have, private, and ``latest`` points to it."""
+    result = perform_plan("unaligned-dimm")
+    names = {path.name for path in result.directory.iterdir()}
+    assert {"run.json", "history.jsonl", "verdict.json", "qemu.log", "console.log", "debugcon.log"} <= names
+    assert result.directory.stat().st_mode & 0o777 == 0o700
+    assert (result.directory.parent / "latest").resolve() == result.directory.resolve()
+    facts = json.loads((result.directory / "run.json").read_bytes())
+    assert facts["accelerator"] == "tcg"
+    assert facts["qemu_argv"][0].endswith("qemu-system-x86_64")
+    assert len(facts["image_digest"]) >= 12
+    assert facts["finished"] >= facts["started"]
+    stored = json.loads((result.directory / "verdict.json").read_bytes())
+    assert stored["verdict"] == result.verdict.verdict
+
+
+@pytest.mark.parametrize("name", sorted(set(built_in_plans()) - {"cpu-and-dimm", "unaligned-dimm"}))
+def test_built_in_plan_holds(perform_plan: Perform, name: str) -> None:
+    """A built-in plan runs to its end and its verdict holds."""
+    result = perform_plan(name)
+    assert result.error is None
+    assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
+
+
+def test_unmet_expectation_is_a_violation(perform_plan: Perform) -> None:
+    """A plan that demands what is not so ends violated, by its own demand, with exit code 1."""
+    result = perform_plan(
+        plan_of('[[do]]\nop = "add-cpu"\n\n[[do]]\nop = "expect"\ncompletes = 2\nprocessors = 3\n')
+    )
+    assert result.verdict.exit_code is ExitCode.VIOLATED
+    assert [f.rule for f in result.verdict.findings if f.verdict is Verdict.VIOLATED] == ["EXPECT"]
+
+
+def test_chosen_slots_are_used(perform_plan: Perform) -> None:
+    """A processor goes into the slot that the plan names, whatever order they are added in."""
+    text = '[[do]]\nop = "add-cpu"\nslot = 5\n\n[[do]]\nop = "add-cpu"\nslot = 3\n'
+    records = records_of(perform_plan(plan_of(text)))
+    assert [(x.device, x.slot) for x in records if isinstance(x, r.Ost)] == [("cpu-1", "5"), ("cpu-2", "3")]
+    numbers = [x.nt for x in records if isinstance(x, d.SyncEnter) and x.state == d.START]
+    assert numbers == [0, 1, 2, 3], "NT numbers are dense in order of arrival, whatever the slot"
+
+
+def test_driver_without_existing_is_silent_at_load(perform_plan: Perform) -> None:
+    """Registered without ADD_EXISTING the driver hears of new processors only."""
+    text = 'driver = false\n[[do]]\nop = "load-driver"\nadd_existing = false\n\n[[do]]\nop = "add-cpu"\n'
+    result = perform_plan(plan_of(text))
+    starts = [x.nt for x in records_of(result) if isinstance(x, d.SyncEnter) and x.state == d.START]
+    assert (result.verdict.verdict, starts) == (Verdict.HOLDS, [2])
