@@ -6,6 +6,7 @@ Help is plain text, and commands import what they need only when they run, so th
 
 from __future__ import annotations
 
+import difflib
 import os
 import signal
 import sys
@@ -111,9 +112,19 @@ def _misused(error: Exception, message: str) -> int:
     if context is not None and message == context.get_help():
         say(message)
         return ExitCode.USAGE
-    meant = getattr(error, "possibilities", None)
-    if meant:
-        message = f"no such option: {getattr(error, 'option_name', '')}. Did you mean {' or '.join(meant)}?"
+    options = getattr(error, "possibilities", None)
+    if options:
+        message = f"no such option: {getattr(error, 'option_name', '')}. Did you mean {' or '.join(options)}?"
+    elif message.startswith("No such command") and context is not None:
+        message = _no_such_command(message, list(context.command.commands))
     first = message[:1].lower() + message[1:] if message[1:2].islower() else message
     complain(first, f"'{path} --help' shows what there is.")
     return ExitCode.USAGE
+
+
+def _no_such_command(message: str, commands: list[str]) -> str:
+    # Only newer versions of Typer guess what was meant, so the guess is made here.
+    typed = message.partition("'")[2].partition("'")[0]
+    guesses = difflib.get_close_matches(typed, commands)
+    way_out = f"Did you mean '{guesses[0]}'?" if guesses else f"There are {', '.join(commands)}."
+    return f"no such command '{typed}'. {way_out}"

@@ -66,7 +66,10 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
             ["chekc"],
             "harness: no such command 'chekc'. Did you mean 'check'?\n  'harness --help' shows what there is.\n",
         ),
-        (["zzz"], "harness: no such command 'zzz'.\n  'harness --help' shows what there is.\n"),
+        (
+            ["zzz"],
+            "harness: no such command 'zzz'. There are demo, run, check, doctor.\n  'harness --help' shows what there is.\n",
+        ),
         (
             ["check", "--jsno", "x"],
             "harness: no such option: --jsno. Did you mean --json?\n  'harness check --help' shows what there is.\n",
