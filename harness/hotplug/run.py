@@ -160,7 +160,7 @@ class Run:
             accelerator_reason=choice.reason,
             qemu=str(qemu.path),
             qemu_version=qemu.text,
-            qemu_argv=machine.command,
+            qemu_argv=machine.argv,
             image_digest=image.digest,
             kernel_release=image.kernel_release,
         )

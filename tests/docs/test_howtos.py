@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""The how-tos in docs/ are executed, and what they list is what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+from capture.lines import encode_line
+
+from harness.history.driver import Mark, SyncEnter
+from harness.history.reader import History
+from harness.history.record import Channel, Header
+from harness.history.tape import Tape
+from harness.hotplug.operation import Operation
+from harness.hotplug.plan import decode_plan
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+
+COMMON: dict[str, Any] = dict.fromkeys(
+    ("qpc", "cpu", "irql", "thread", "active", "active_g0", "active_g0_ex", "maximum", "groups"), 0
+) | {"channel": "debugcon", "boot": "0" * 16, "driver": "hpnotify"}
+
+
+def blocks(page: str, language: str) -> list[str]:
+    """Return the fenced blocks of a page in one language."""
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(), re.DOTALL)
+
+
+def test_plan_of_the_page_decodes() -> None:
+    """The example plan is a plan."""
+    (text,) = blocks("plans.md", "toml")
+    assert [type(operation).__name__ for operation in decode_plan(text, name="docs/plans.md").do] == [
+        "AddCpu", "VetoNext", "AddCpu", "Expect",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", get_args(Operation), ids=lambda kind: kind.__name__)
+def test_page_lists_every_operation_with_its_keys(kind: type[msgspec.Struct]) -> None:
+    """Each operation has a row in docs/plans.md that names exactly its keys."""
+    tag = f"`{kind.__struct_config__.tag}`"
+    rows = [line.split("|") for line in (DOCS / "plans.md").read_text().splitlines() if line.startswith("|")]
+    (row,) = [row for row in rows if tag in row[1] and len(row) == 5]
+    keys = {field.name for field in msgspec.structs.fields(kind)} - {"timeout"}
+    assert set(re.findall(r"`(\w+)`", row[2])) == keys
+
+
+def test_reading_a_history_as_the_page_says(tmp_path: Path) -> None:
+    """The reader example returns the callbacks of a history."""
+    with Tape(tmp_path / "history.jsonl") as tape:
+        tape.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
+        tape.write(
+            SyncEnter(
+                seq=1, reg=1, state=0, nt=2, group=0, number=2, status=0, op=0, ctx=0, max_in_group=0, mask=0,
+                idx_status=0, idx_group=0, idx_number=0, back_idx=0, **COMMON,
+            )
+        )  # fmt: skip
+    names: dict[str, Any] = {}
+    exec(blocks("history.md", "python")[0], names)
+    assert names["callbacks"](tmp_path) == [(0, 2)]
+
+
+def test_channel_of_the_page_captures(tmp_path: Path) -> None:
+    """The example channel brings the driver's lines onto the tape, under its own name, with its account."""
+    names: dict[str, Any] = {}
+    exec(blocks("history.md", "python")[1], names)
+    log = tmp_path / "serial.log"
+    log.touch()
+    with Tape(tmp_path / "history.jsonl") as tape:
+        tape.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
+        channel = names["SerialLog"](log, tape)
+        with log.open("ab") as file:
+            file.write(encode_line(Mark(seq=1, nonce="x", **COMMON)) + b"noise\n")
+        channel.close()
+    _header, mark, account = History(tmp_path)
+    assert isinstance(mark, Mark)
+    assert (mark.channel, mark.nonce) == ("serial", "x")
+    assert isinstance(account, Channel)
+    assert (account.name, account.records, account.foreign, account.closed) == ("serial", 1, 1, True)
