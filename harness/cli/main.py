@@ -69,11 +69,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         flush()
     except HarnessError as error:
+        _trace()
         complain_of(error)
         code = error.exit_code
-        if os.environ.get(DEBUG):
-            raise
+    except KeyboardInterrupt:
+        code = ExitCode.INTERRUPTED
     return int(code)
+
+
+def _trace() -> None:
+    """Print the traceback of the error being handled, if it was asked for. Raising it would end with 1, "violated"."""
+    if os.environ.get(DEBUG):
+        import traceback
+
+        traceback.print_exc()
 
 
 def _run(arguments: list[str]) -> int:
@@ -93,8 +102,7 @@ def _run(arguments: list[str]) -> int:
     except HarnessError:
         raise
     except Exception as error:
-        if os.environ.get(DEBUG):
-            raise
+        _trace()
         # Typer's usage errors are click's, which it may carry inside itself: known by what they can do.
         describe = getattr(error, "format_message", None)
         if describe is not None:

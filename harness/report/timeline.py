@@ -106,7 +106,7 @@ class _Selection:
     def __init__(self, zero: int) -> None:
         self._zero = zero
         self._replies = _Replies()
-        self._seen: set[tuple[str, str, int]] = set()
+        self._seen: dict[tuple[str, str], set[int]] = {}
         self._rates: dict[str, int] = {}
 
     def lines(self, records: Iterable[r.Record]) -> Iterator[str]:
@@ -132,10 +132,10 @@ class _Selection:
 
     def _shown(self, record: r.Record, answers: str, before: r.Record | None) -> bool:
         if isinstance(record, d.DriverRecord):
-            key = (record.boot, record.driver, record.seq)
-            if key in self._seen:
+            seen = self._seen.setdefault((record.boot, record.driver), set())
+            if record.seq in seen:
                 return False
-            self._seen.add(key)
+            seen.add(record.seq)
         if isinstance(record, r.Qmp):
             return _telling(record, answers)
         if isinstance(record, r.Add):

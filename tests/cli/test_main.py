@@ -134,14 +134,15 @@ def test_errors_become_messages_and_exit_codes(
 
 
 @pytest.mark.parametrize("error", [InfrastructureError("full"), ZeroDivisionError("oops")])
-def test_debugging_shows_the_traceback(
-    failing: list[BaseException], error: Exception, monkeypatch: pytest.MonkeyPatch
+def test_debugging_adds_the_traceback_and_keeps_the_exit_code(
+    failing: list[BaseException], error: Exception, monkeypatch: pytest.MonkeyPatch, capsys: Caught
 ) -> None:
-    """With HOTPLUG_HARNESS_DEBUG set the exception itself comes out."""
+    """With HOTPLUG_HARNESS_DEBUG set the traceback comes before the message, and the code is not Python's 1."""
     monkeypatch.setenv(command_line.DEBUG, "1")
     failing.append(error)
-    with pytest.raises(type(error)):
-        command_line.main(["fail"])
+    assert ExitCode.INFRASTRUCTURE == command_line.main(["fail"])
+    trace, _, message = capsys.readouterr().err.rpartition("harness: ")
+    assert [True, True] == [trace.startswith("Traceback"), str(error) in message]
 
 
 def test_a_reader_that_goes_away_changes_neither_messages_nor_exit_code() -> None:
