@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import heapq
 import os
+import stat
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
@@ -103,7 +104,8 @@ class TraceLog:
         self._used = array("I")
         self._sequences = array("q")
         try:
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # Not blocking: a FIFO of that name would make the open itself wait for a writer.
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="Name an .etl file.") from error
         try:
@@ -166,7 +168,10 @@ class TraceLog:
 
     def _index(self) -> None:
         account = self.account
-        account.bytes = os.fstat(self._file).st_size
+        status = os.fstat(self._file)
+        if not stat.S_ISREG(status.st_mode):
+            raise UsageError(f"{self.path}: no regular file", hint="Name an .etl file.")
+        account.bytes = status.st_size
         if not account.bytes:
             raise UsageError(
                 f"{self.path}: the file is empty",

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""Writes event trace logs, so that the reader can be shown what no recorded log happens to hold.
+
+Everything is built from the layouts in docs/etl.md, independently of the reader: no constant is imported from it.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+
+BUFFER = 1024
+START = 1_000_000
+HZ = 10_000_000
+START_FILETIME = 133_000_000_000_000_000
+
+
+def padded(raw: bytes, filler: bytes = b"\xff") -> bytes:
+    """Pad a record to a multiple of eight bytes."""
+    return raw + filler * (-len(raw) % 8)
+
+
+def event(
+    time: int,
+    payload: bytes = b"",
+    *,
+    provider: uuid.UUID = uuid.UUID(int=1),
+    event_id: int = 1,
+    version: int = 0,
+    opcode: int = 0,
+    level: int = 4,
+    thread: int = 11,
+    process: int = 22,
+    items: list[tuple[int, bytes]] | None = None,
+    wide: bool = True,
+) -> bytes:
+    """An EVENT_HEADER record; ``items`` are extended data items as (type, bytes)."""
+    extended = b""
+    for place, (kind, data) in enumerate(items or []):
+        whole = (8 + len(data) + 7) & ~7
+        more = 1 if place + 1 < len(items or []) else 0
+        extended += (struct.pack("<HHHH", whole, kind, more, len(data)) + data).ljust(whole, b"\0")
+    flags = (1 if items else 0) | (0x40 if wide else 0x20)
+    size = 80 + len(extended) + len(payload)
+    head = struct.pack(
+        "<HBBHHIIq16sHBBBBHQQ16s",
+        size, 19 if wide else 18, 0xC0, flags, 0, thread, process, time, provider.bytes_le,
+        event_id, version, 0, level, opcode, 0, 0, 0, bytes(16),
+    )  # fmt: skip
+    return padded(head + extended + payload)
+
+
+def system(time: int, hook: int, payload: bytes = b"", *, version: int = 2, header_type: int = 2) -> bytes:
+    """A SYSTEM_TRACE_HEADER record (1, 2), or the compact form without processor times (3, 4)."""
+    times = struct.pack("<Q", 0) if header_type in (1, 2) else b""
+    size = 24 + len(times) + len(payload)
+    head = struct.pack("<HBBHHIIq", version, header_type, 0xC0, size, hook, 4, 8, time)
+    return padded(head + times + payload)
+
+
+def perf(time: int, hook: int, payload: bytes = b"", *, version: int = 2, header_type: int = 17) -> bytes:
+    """A PERFINFO_TRACE_HEADER record."""
+    return padded(struct.pack("<HBBHHq", version, header_type, 0xC0, 16 + len(payload), hook, time) + payload)
+
+
+def classic(
+    time: int, provider: uuid.UUID, opcode: int, payload: bytes = b"", *, header_type: int = 20
+) -> bytes:
+    """An EVENT_TRACE_HEADER record."""
+    size = 48 + len(payload)
+    head = struct.pack(
+        "<HBBBBHIIq16sQ", size, header_type, 0xC0, opcode, 3, 2, 4, 8, time, provider.bytes_le, 0
+    )
+    return padded(head + payload)
+
+
+def instance(time: int, provider: uuid.UUID, opcode: int, payload: bytes = b"") -> bytes:
+    """An EVENT_INSTANCE_GUID_HEADER record: instance 5, child of instance 6."""
+    size = 72 + len(payload)
+    head = struct.pack(
+        "<HBBBBHIIq16sQII16s", size, 21, 0xC0, opcode, 3, 2, 4, 8, time, provider.bytes_le, 0, 5, 6, bytes(16)
+    )
+    return padded(head + payload)
+
+
+def message(time: int | None, number: int, payload: bytes = b"", *, guid: uuid.UUID | None = None) -> bytes:
+    """A MESSAGE_TRACE_HEADER record with a sequence number, and GUID, time and thread as asked for."""
+    options = 1 | (2 if guid else 0) | (8 if time is not None else 0) | 32
+    body = struct.pack("<I", 77) + (guid.bytes_le if guid else b"")
+    body += b"" if time is None else struct.pack("<q", time)
+    body += struct.pack("<II", 4, 8) + payload
+    return padded(struct.pack("<HBBHH", 8 + len(body), 0, 0x90, number, options) + body)
+
+
+def timed(time: int, payload: bytes = b"") -> bytes:
+    """A TIMED_TRACE_HEADER record."""
+    return padded(struct.pack("<HHIq", 16 + len(payload), 0xB000, 9, time) + payload)
+
+
+def failed(payload: bytes = b"oops") -> bytes:
+    """A record of header type 13, "error while logging event"."""
+    return padded(struct.pack("<HBBI", 8 + len(payload), 13, 0xC0, 0) + payload)
+
+
+def wnode(time: int, payload: bytes = b"") -> bytes:
+    """A WNODE_HEADER record, the only one whose marker has no top bit."""
+    return padded(struct.pack("<IIQq16sII", 48 + len(payload), 0, 0, time, bytes(16), 0, 0) + payload)
+
+
+def buffer(
+    *records: bytes,
+    processor: int = 0,
+    sequence: int = 1,
+    size: int = BUFFER,
+    flags: int = 0x20,
+    kind: int = 0,
+    time: int = 0,
+    used: int | None = None,
+) -> bytes:
+    """A whole buffer: WMI_BUFFER_HEADER, records, 0xFF to the end."""
+    content = b"".join(records)
+    end = 72 + len(content) if used is None else used
+    head = struct.pack(
+        "<IIIiqqQHHIIHH16s",
+        size, end, end, 0, time, sequence, 0, processor, 3, 3, end, flags, kind, bytes(16),
+    )  # fmt: skip
+    assert len(head) + len(content) <= size
+    return (head + content).ljust(size, b"\xff")
+
+
+def log_header(
+    *,
+    time: int = START,
+    size: int = BUFFER,
+    events_lost: int = 0,
+    buffers_lost: int = 0,
+    end: int = START_FILETIME + 1,
+    clock: int = 1,
+    frequency: int = HZ,
+    mhz: int = 2400,
+    mode: int = 1,
+    pointer: int = 8,
+    name: str = "lab",
+    file_name: str = "C:\\lab\\lab.etl",
+) -> bytes:
+    """The TRACE_LOGFILE_HEADER payload of the first record."""
+    head = struct.pack(
+        "<IBBBBIIqIIIIIIII",
+        size, 10, 0, 1, 5, 20348, 4, end, 156_250, 0, mode, 2, 1, pointer, events_lost, mhz,
+    )  # fmt: skip
+    head += bytes(2 * pointer) + bytes(172)
+    head += bytes(-len(head) % 8)
+    head += struct.pack("<qqqII", START_FILETIME - 5, frequency, START_FILETIME, clock, buffers_lost)
+    return head + f"{name}\0{file_name}\0".encode("utf-16-le")
+
+
+def header_buffer(
+    *, size: int = BUFFER, time: int = START, payload: bytes | None = None, **fields: int | str
+) -> bytes:
+    """The first buffer of a log."""
+    body = log_header(time=time, size=size, **fields) if payload is None else payload  # type: ignore[arg-type]
+    return buffer(system(time, 0, body), sequence=0, size=size, kind=4)
+
+
+def schema(name: str, *fields: bytes) -> bytes:
+    """A TraceLogging description: tag byte, event name, fields."""
+    body = b"\0" + name.encode() + b"\0" + b"".join(fields)
+    return struct.pack("<H", 2 + len(body)) + body
+
+
+def described(name: str, in_type: int, out_type: int = 0, *, tail: bytes = b"") -> bytes:
+    """A field of a TraceLogging description; ``tail`` is a count or a custom schema."""
+    types = bytes([in_type | 0x80, out_type]) if out_type else bytes([in_type])
+    return name.encode() + b"\0" + types + tail
+
+
+def traits(name: str) -> bytes:
+    """A provider's traits with nothing but its name."""
+    return struct.pack("<H", 3 + len(name.encode())) + name.encode() + b"\0"

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: MIT
+"""Real logs of real Windows, against what others decoded from them."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from collections import Counter
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.capture.etl import clock, guid
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.layout import SystemTime
+from harness.capture.etl.record import EventRecord
+from harness.capture.etl.tracelog import TraceLog
+
+DATA = Path(__file__).parents[4] / "shared" / "data" / "etl"
+
+pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded Windows logs at {DATA}")
+
+
+def unzipped(name: str, directory: Path) -> Path:
+    """Unpack a log that is stored zipped and return its path."""
+    with zipfile.ZipFile(DATA / f"{name}.etl.zip") as archive:
+        (member,) = [one for one in archive.namelist() if one.endswith(".etl")]
+        target = directory / f"{name}.etl"
+        target.write_bytes(archive.read(member))
+    return target
+
+
+def baseline(name: str) -> Iterator[tuple[str, str, dict[str, str]]]:
+    """Yield (milliseconds, provider/event, fields) from TraceEvent's decode of a log."""
+    for line in (DATA / f"{name}.baseline.txt").read_text().splitlines():
+        match = re.fullmatch(r"EVENT ([\d,.]+): (.+?) PID=(.*)", line)
+        if match:
+            pairs = re.findall(r"(\w+)=(.*?); ", f"PID={match[3]} ")
+            yield match[1].replace(",", ""), match[2], dict(pairs)
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [("ShutdownPerfDiagLogger", 17078), ("AMSITrace", 21), ("lxcore_kernel", 4), ("primitive-types", 7)],
+)
+def test_every_record_of_a_real_log_is_found_in_time_order(name: str, count: int, tmp_path: Path) -> None:
+    """The counts are those of two other readers; the order is that of the ticks."""
+    path = DATA / f"{name}.etl"
+    with TraceLog(path if path.exists() else unzipped(name, tmp_path)) as log:
+        times = [record.time for record in log]
+        counted = sum(log.tally().values())
+        assert (len(times), counted, log.account.records) == (count, count, count)
+        assert sorted(times) == times
+        assert (log.account.damaged, log.account.late, log.account.truncated) == (0, 0, False)
+
+
+def test_records_written_in_the_wrong_order_come_out_right() -> None:
+    """The lxcore log holds its newer payload event in the earlier buffer."""
+    with TraceLog(DATA / "lxcore_kernel.etl") as log:
+        offsets = [buffer.offset for buffer in log.buffers() if buffer.processor == 3]
+        events = [record for record in log if isinstance(record, EventRecord)]
+        lines = [Decoder().decode(event).values["Line"] for event in events]
+    assert offsets == [8192]
+    assert [event.processor for event in events] == [5, 3]
+    assert lines == [10528, 2659]
+
+
+def test_lost_events_of_a_real_log_are_reported() -> None:
+    """The AMSI session lost three events, and says so in its header."""
+    with TraceLog(DATA / "AMSITrace.etl") as log:
+        assert log.account.reasons() == ["the session lost 3 events"]
+        assert not log.account.whole
+
+
+def test_a_whole_log_is_called_whole() -> None:
+    """Nothing is missing from the shutdown log, not even one of its 49 buffers."""
+    with TraceLog(DATA / "ShutdownPerfDiagLogger.etl") as log:
+        assert sum(1 for _ in log) == 17078
+        assert (log.account.buffers, log.account.reasons()) == (49, [])
+
+
+def test_kernel_image_events_are_decoded() -> None:
+    """Every image event of the shutdown log fits its layout to the last byte and names a file."""
+    decoder = Decoder()
+    counts: Counter[str] = Counter()
+    kernels = set()
+    with TraceLog(DATA / "ShutdownPerfDiagLogger.etl") as log:
+        for record in log:
+            decoded = decoder.decode(record)
+            assert decoded.problem == ""
+            if decoded.provider == "Image" and decoded.how == "kernel":
+                counts[decoded.event] += 1
+                assert decoded.values["FileName"].startswith("\\")
+                if decoded.values["FileName"].endswith("ntoskrnl.exe"):
+                    kernels.add(hex(decoded.values["ImageBase"]))
+    assert counts == {"DCStart": 6745, "Unload": 4791, "DCEnd": 2145, "Load": 72}
+    assert kernels == {"0xfffff802424ab000"}
+
+
+def as_baseline(value: Any) -> str:
+    """Render a value as TraceEvent's baseline does, without the thousands separators."""
+    if isinstance(value, bool):
+        return str(value)
+    if isinstance(value, SystemTime):
+        return value.iso()
+    return str(value)
+
+
+def test_tracelogging_equals_what_traceevent_decodes(tmp_path: Path) -> None:
+    """All fields of the five self-describing events; the baseline shortens long values and shows times rounded."""
+    expected = [row for row in baseline("primitive-types") if row[1] == "solar_system/PrimitiveTypesTest"]
+    decoder = Decoder()
+    seen = []
+    with TraceLog(unzipped("primitive-types", tmp_path)) as log:
+        for record in log:
+            if isinstance(record, EventRecord):
+                seen.append((record, decoder.decode(record), log.session.clock.nanoseconds(record.time)))
+    assert len(seen) == len(expected) == 5
+    for (record, decoded, nanoseconds), (milliseconds, name, fields) in zip(seen, expected, strict=True):
+        assert nanoseconds is not None
+        assert f"{decoded.provider}/{decoded.event}" == name
+        assert abs(nanoseconds / 1e6 - float(milliseconds)) <= 0.0005001
+        assert (str(record.process), str(record.thread)) == (fields.pop("PID"), fields.pop("TID"))
+        assert (str(record.processor), str(len(record.payload))) == (
+            fields.pop("ProceNum"),
+            fields.pop("DataLen"),
+        )
+        fields.pop("PName")
+        assert list(decoded.values) == list(fields)
+        for field, shown in fields.items():
+            value = decoded.values[field]
+            if field == "char_type":
+                value = ord(value)
+            elif field == "int64_type":
+                # The log's own description calls it unsigned; TraceEvent has one type for both.
+                value -= 1 << 64
+            elif field.endswith("_time_type"):
+                # The baseline cuts a FILETIME after two decimals; its SYSTEMTIMEs all end in ".03", which is not
+                # what the 16 bytes say, so those are compared to the second.
+                iso = value.iso() if isinstance(value, SystemTime) else clock.iso(value)
+                kept = 17 if isinstance(value, SystemTime) else 20
+                assert iso[2:].replace("-", "/").replace("T", " ")[:kept] == shown[:kept]
+                continue
+            if shown.endswith("..."):
+                assert as_baseline(value).startswith(shown.removesuffix("..."))
+            else:
+                assert as_baseline(value) == shown.replace(",", "")
+
+
+def test_a_manifest_providers_log_equals_the_baseline_without_its_manifest(tmp_path: Path) -> None:
+    """Provider, time, process, thread, processor, payload length and opcode of the listed events, and all counts."""
+    counts = {}
+    for line in (DATA / "gcevents.baseline.txt").read_text().splitlines():
+        if line.startswith("COUNT Microsoft-Windows-DotNETRuntime/"):
+            name, _, count = line.removeprefix("COUNT ").rpartition(":")
+            counts[name] = int(count)
+    with TraceLog(unzipped("gcevents", tmp_path)) as log:
+        records = [record for record in log if isinstance(record, EventRecord)]
+        ticks = log.session.clock
+        assert log.account.reasons() == []
+    assert {guid.text(record.provider) for record in records} == {"e13c0d23-ccbc-4e12-931b-d9cc2eee27e4"}
+    assert len(records) == sum(counts.values())
+    # The baseline lists the first few events of each name, all in time order: each is found after the one before it.
+    names: dict[int, str] = {}
+    opcodes: dict[str, set[int]] = {}
+    rest = iter(records)
+    for milliseconds, name, fields in baseline("gcevents"):
+        if name not in counts:
+            continue
+        shown = Decimal(milliseconds) * 1_000_000
+        record = next(one for one in rest if abs(shown - (ticks.nanoseconds(one.time) or 0)) <= 500)
+        assert (record.process, record.thread) == (int(fields["PID"]), int(fields["TID"]))
+        assert (record.processor, len(record.payload)) == (int(fields["ProceNum"]), int(fields["DataLen"]))
+        assert names.setdefault(record.id, name) == name
+        opcodes.setdefault(name, set()).add(record.opcode)
+    assert Counter(names[record.id] for record in records) == counts
+    assert opcodes["Microsoft-Windows-DotNETRuntime/GC/Start"] == {1}
+    assert opcodes["Microsoft-Windows-DotNETRuntime/GC/Stop"] == {2}
+    assert {len(seen) for seen in opcodes.values()} == {1}
