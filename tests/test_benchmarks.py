@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from benchmarks.__main__ import found, measure, rows
 
 
@@ -40,5 +41,5 @@ def test_a_failed_benchmark_keeps_its_figures_and_says_why(
 
 def test_an_unknown_benchmark_is_refused() -> None:
     """The message names those there are."""
-    with pytest.raises(SystemExit, match="no benchmark 'qpm'; there are .*qmp"):
+    with pytest.raises(SystemExit, match=r"no benchmark 'qpm'; there are .*qmp"):
         found(["qpm"])
