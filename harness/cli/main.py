@@ -101,12 +101,12 @@ def _run(arguments: list[str]) -> int:
         return BROKEN_PIPE
     except HarnessError:
         raise
-    except Exception as error:
-        _trace()
+    except Exception as error:  # noqa: BLE001 - Python's own way out would end with 1, which means "violated"
         # Typer's usage errors are click's, which it may carry inside itself: known by what they can do.
         describe = getattr(error, "format_message", None)
         if describe is not None:
             return _misused(error, str(describe()))
+        _trace()
         complain(
             f"a defect of the harness itself: {type(error).__name__}: {error}",
             f"Please report it with the traceback that {DEBUG}=1 shows.",
