@@ -55,6 +55,7 @@ def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitR
                 return True
         return not process.running
 
+    process.settle()
     if process.running and monitor.connected and not hurry.is_set():
         process.ask("quit")
         monitor.quit()

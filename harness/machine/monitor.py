@@ -26,12 +26,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
-from qemu.qmp import Message, QMPClient, QMPError, Runstate
+from qemu.qmp import Message, QMPError, Runstate
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestHang, HarnessError, MonitorLost
 from harness.history.record import Qmp
 from harness.history.tape import Tape
+from harness.machine.client import Client, Drop, Fault, Reply
 from harness.machine.machine import QmpEvent
 
 KEPT_EVENTS = 65536
@@ -45,93 +46,10 @@ ASKING = frozenset({"qom-list", "qom-get", "qom-list-types", "qom-list-propertie
 LAST_WORDS = 1.0
 """Seconds to read what QEMU sent before it ended; it is all in the socket already."""
 
-Drop = Literal["now", "before-command", "before-reply"]
-
 
 def is_query(command: str) -> bool:
     """Return whether a command only asks, so that it may be sent twice."""
     return command.startswith("query-") or command in ASKING
-
-
-class _Reply:
-    """What a caller sleeps on. ``message`` stays None when the connection dropped; ``sent`` says whether before or after."""
-
-    __slots__ = ("_closed", "_opened", "message", "sent")
-
-    def __init__(self) -> None:
-        self.message: Message | None = None
-        self.sent = False
-        self._opened = False
-        self._closed = threading.Lock()
-        self._closed.acquire()
-
-    def open(self, message: Message | None) -> None:
-        """Wake the caller. Only the monitor's thread does so; the first time counts."""
-        if not self._opened:
-            self._opened = True
-            self.message = message
-            self._closed.release()
-
-    def wait(self, seconds: float) -> bool:
-        """Return True once the reply is there or will never come, False after ``seconds``."""
-        return self._closed.acquire(timeout=min(seconds, threading.TIMEOUT_MAX))
-
-
-class _Client(QMPClient):
-    """One connection: qemu.qmp's client with our hooks. All methods run on the monitor's thread."""
-
-    def __init__(self, monitor: Monitor, number: int) -> None:
-        super().__init__()
-        self.number = number
-        self._monitor = monitor
-        self._replies: dict[object, _Reply] = {}
-
-    def submit(self, message: Message, reply: _Reply) -> None:
-        """Send a command at once; ``reply`` is opened by its reply or by the end of the connection."""
-        if self.runstate is not Runstate.RUNNING:
-            reply.open(None)
-            return
-        reply.sent = True
-        self._replies[message["id"]] = reply
-        if self._monitor.dropping == "before-command":
-            self._monitor.dropping = None
-            self.abort()
-            return
-        self._do_send(self._cb_outbound(message))
-
-    def _cb_outbound(self, msg: Message) -> Message:
-        self._monitor.passed("out", dict(msg), self.number)
-        return msg
-
-    async def _do_recv(self) -> Message:
-        message = await super()._do_recv()
-        if self._monitor.dropping == "before-reply" and message.get("id") in self._replies:
-            self._monitor.dropping = None
-            raise ConnectionAbortedError("dropped before the reply was read")
-        return message
-
-    def _cb_inbound(self, msg: Message) -> Message:
-        self._monitor.passed("in", dict(msg), self.number)
-        return msg
-
-    async def _on_message(self, msg: Message) -> None:
-        if "event" in msg:
-            return
-        reply = self._replies.pop(msg.get("id"), None)
-        if reply is not None:
-            reply.open(msg)
-        else:
-            await super()._on_message(msg)
-
-    def abort(self) -> None:
-        """Close our side of the socket at once, unsent bytes and all."""
-        if self._writer is not None:
-            self._writer.transport.abort()
-
-    def ended(self) -> None:
-        """The connection is gone: nobody who waits will get a reply."""
-        while self._replies:
-            self._replies.popitem()[1].open(None)
 
 
 class Monitor:
@@ -144,15 +62,15 @@ class Monitor:
         self.path = path
         self.connections = 0
         self.greeting: dict[str, Any] = {}
-        self.dropping: Drop | None = None
+        self._fault = Fault()
         self._tape = tape
         self._failure = failure
         self._changed = threading.Condition()
-        self._client: _Client | None = None
+        self._client: Client | None = None
         self._serial = 0
         self._ids = itertools.count(1)
         self._events: collections.deque[QmpEvent] = collections.deque(maxlen=KEPT_EVENTS)
-        self._waiting: set[_Reply] = set()
+        self._waiting: set[Reply] = set()
         self._last = False
         self._over = False
         self._broken: Exception | None = None
@@ -178,7 +96,7 @@ class Monitor:
     async def _keep(self) -> None:
         pause, longest = RETRY
         while not (self._over or self._last):
-            client = _Client(self, self.connections + 1)
+            client = Client(self.connections + 1, self._passed, self._fault)
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.setblocking(False)
             try:
@@ -206,8 +124,8 @@ class Monitor:
                 with contextlib.suppress(Exception):
                     await client.disconnect()
 
-    def passed(self, direction: Literal["in", "out"], message: dict[str, Any], number: int) -> None:
-        """Put a message on the tape and, if it is an event, before those who wait for it. For the client only."""
+    def _passed(self, direction: Literal["in", "out"], message: dict[str, Any], number: int) -> None:
+        """Put a message on the tape and, if it is an event, before those who wait for it."""
         host_ns = time.monotonic_ns()
         if self._broken is None:
             try:
@@ -271,7 +189,7 @@ class Monitor:
         """True while there is a connection."""
         return self._client is not None
 
-    def wait_connected(self, deadline: Deadline, doing: str) -> _Client:
+    def wait_connected(self, deadline: Deadline, doing: str) -> Client:
         """Return the connected client. Raises MonitorLost when the deadline passes first."""
         client = self._client
         if client is not None and not self._over and self._broken is None:
@@ -295,7 +213,7 @@ class Monitor:
             if arguments:
                 content["arguments"] = arguments
             content["id"] = f"harness-{next(self._ids)}"
-            reply = _Reply()
+            reply = Reply()
             self._waiting.add(reply)
             try:
                 self._loop.call_soon_threadsafe(client.submit, Message(content), reply)
@@ -328,7 +246,7 @@ class Monitor:
         if client is not None:
             message = Message({"execute": "quit", "id": f"harness-{next(self._ids)}"})
             with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(client.submit, message, _Reply())
+                self._loop.call_soon_threadsafe(client.submit, message, Reply())
 
     def serial(self) -> int:
         """Return the serial of the last message."""
@@ -368,7 +286,7 @@ class Monitor:
     def drop(self, when: Drop) -> None:
         """Lose the connection: now, or in place of sending the next command, or of reading the next reply."""
         if when != "now":
-            self.dropping = when
+            self._fault.when = when
             return
         with self._changed:
             client = self._client

@@ -29,6 +29,10 @@ LONGEST_WORDS = 4096
 """Bytes of QEMU's last output that an error carries."""
 
 
+SPAWN_GRACE = 5.0
+"""Seconds that fork and exec get; they take one or two milliseconds."""
+
+
 class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a process ended. ``asked`` tells "we asked it to quit" from "it died"; ``status`` < 0 is a signal.
 
@@ -56,7 +60,7 @@ def describe(status: int) -> str:
 class Process:
     """One child in a session of its own, its output in ``log``. ``ended`` is called once, on the watching thread.
 
-    Raises InfrastructureError when the log cannot be written, MissingPart when it cannot be spawned.
+    Raises InfrastructureError when the log cannot be written; :meth:`spawn` raises MissingPart when it cannot be run.
     """
 
     def __init__(self, command: list[str], log: Path, *, ended: Callable[[], None]) -> None:
@@ -77,13 +81,23 @@ class Process:
                 f"cannot write {log}: {error.strerror}", hint="Give another place with --runs DIR."
             ) from error
         self._log_start = self._output.tell()
-        threading.Thread(target=self._watch, name=f"watch {command[0]}", daemon=True).start()
+        self._launched = False
+
+    def spawn(self) -> None:
+        """Run the command. Interrupted, it still comes to be, and is known to :meth:`settle`."""
+        self._launched = True
+        threading.Thread(target=self._watch, name=f"watch {self.command[0]}", daemon=True).start()
         self._spawned.wait()
         if self._failure is not None:
             raise MissingPart(
                 f"cannot run {self._failure.filename}: {self._failure.strerror}",
                 hint="setpriv is in the package util-linux: sudo apt install util-linux",
             ) from self._failure
+
+    def settle(self) -> None:
+        """Wait until a spawn that was interrupted has come to its end, well or badly."""
+        if self._launched:
+            self._spawned.wait(SPAWN_GRACE)
 
     def _watch(self) -> None:
         try:
@@ -120,8 +134,8 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """True until it ended."""
-        return not self._gone.is_set()
+        """True from its spawn until it ended."""
+        return self._launched and not self._gone.is_set()
 
     def ask(self, by: str) -> None:
         """Note that it is about to be asked to end, by ``by``: an end from now on is no death."""

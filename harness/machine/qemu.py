@@ -21,8 +21,9 @@ from harness.errors import CommandRefused, HarnessError, InfrastructureError, Ma
 from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import devices, ladder, version
+from harness.machine.client import Drop
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
-from harness.machine.monitor import Drop, Monitor
+from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process, describe
 from harness.machine.registry import Entry, ProcessName, Registry
 from harness.machine.runtime import RuntimeDirectory
@@ -115,6 +116,7 @@ class QemuMachine:
         )
         self._entry = self._registry.write(entry)
         self._process = Process(self.argv, self.log, ended=self._monitor.end)
+        self._process.spawn()
         entry = msgspec.structs.replace(self._entry, qemu=ProcessName.of(self._process.pid))
         self._entry = self._registry.write(entry)
         self._monitor.start()
@@ -140,17 +142,17 @@ class QemuMachine:
                 hint="Give another place with --runs DIR.",
             ) from error
 
-    def _failed(self, doing: str) -> HarnessError:
-        """Make the error for a QEMU that is gone."""
+    def _failed(self, doing: str = "") -> HarnessError:
+        """Make the error for a QEMU that is gone; ``doing`` is what it was needed for."""
         process = self._process
         report = process.report() if process is not None else None
         words = process.words() if process is not None else ""
         if process is None or report is None or report.asked:
-            message = f"{doing}: machine {self.name!r} was closed"
+            message = f"machine {self.name!r} was closed"
         else:
-            message = f"{doing}: QEMU died, {describe(report.status)}{_summary(words)}"
+            message = f"QEMU died, {describe(report.status)}{_summary(words)}"
         return MachineFailed(
-            message,
+            f"{doing}: {message}" if doing else message,
             command=self.argv,
             status=report.status if report is not None else None,
             output=words,
@@ -298,7 +300,7 @@ class QemuMachine:
     def check_alive(self) -> None:
         """Raise MachineFailed with QEMU's words if its process is gone."""
         if not self.alive():
-            raise self._failed("check")
+            raise self._failed()
 
     def close(self) -> None:
         """End QEMU, quit before SIGTERM before SIGKILL, reap it, and remove sockets and registry entry."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 from stat import S_ISDIR
 
@@ -48,6 +49,8 @@ class RuntimeDirectory:
             except OSError as error:
                 tried.append(f"{base} ({error.strerror})")
                 continue
+            # Also when nobody closes the machine, which then never ran.
+            self._removal = weakref.finalize(self, remove, self.path)
             return
         raise InfrastructureError(
             f"no place for the machine's sockets: tried {', '.join(tried)}",
@@ -62,4 +65,4 @@ class RuntimeDirectory:
 
     def remove(self) -> None:
         """Remove the directory and the sockets in it; a second call does nothing."""
-        remove(self.path)
+        self._removal()

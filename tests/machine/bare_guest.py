@@ -38,6 +38,11 @@ def spin() -> bytes:
     return b"\xeb\xfe"
 
 
+def again(length: int) -> bytes:
+    """Jump back over the ``length`` bytes of code before this act."""
+    return b"\xe9" + struct.pack("<i", -length - 5)
+
+
 def reset() -> bytes:
     """Reset the machine through the chipset's reset control register (ICH9: port 0xcf9)."""
     return write_byte(0xCF9, 0x02) + write_byte(0xCF9, 0x06)

@@ -1,0 +1,417 @@
+# SPDX-License-Identifier: MIT
+"""What is lost in the middle: the monitor's connection, QEMU itself, the harness."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, InfrastructureError, MachineFailed, MonitorLost
+from harness.history.record import Qmp, Record, Stage
+from harness.history.tape import Tape
+from harness.machine import ladder
+from harness.machine.client import Drop
+from harness.machine.registry import ProcessName, Registry
+from tests.machine.conftest import MakeMachine
+
+MIB = 1 << 20
+
+pytestmark = pytest.mark.qemu
+
+
+def adds(tape: Tape, command: str = "device_add") -> int:
+    """How often a command was sent."""
+    records = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
+    return sum(1 for record in records if record.get("message", {}).get("execute") == command)
+
+
+def notes(tape: Tape) -> list[str]:
+    """The notes on the tape."""
+    records = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
+    return [record["detail"] for record in records if record["k"] == "stage"]
+
+
+class TestDroppedMonitor:
+    """The connection drops; nothing is added twice, nothing is lost."""
+
+    @pytest.mark.parametrize(
+        ("when", "sent", "note"),
+        [
+            ("now", 1, []),
+            ("before-command", 1, ["QEMU has it not, sent again"]),
+            ("before-reply", 1, ["QEMU has it, so it was accepted"]),
+        ],
+    )
+    def test_add_cpu(
+        self,
+        make_machine: MakeMachine,
+        deadline: Deadline,
+        tape: Tape,
+        when: Drop,
+        sent: int,
+        note: list[str],
+    ) -> None:
+        """A processor is added exactly once wherever the connection drops."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = machine.cpu_slots(deadline)[2]
+        machine.drop_monitor(when)
+        machine.add_cpu("cpu2", slot, deadline)
+        assert "/machine/peripheral/cpu2" == machine.cpu_slots(deadline)[2].qom
+        assert sent == adds(tape)
+        assert note == [text.partition("; ")[2] for text in notes(tape)]
+
+    @pytest.mark.parametrize("when", ["now", "before-command", "before-reply"])
+    def test_add_dimm(self, make_machine: MakeMachine, deadline: Deadline, when: Drop) -> None:
+        """So is a DIMM, when its backend's command is the one that is hit."""
+        machine = make_machine()
+        machine.start(deadline)
+        machine.drop_monitor(when)
+        machine.add_dimm("dimm0", 128 * MIB, deadline)
+        assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
+
+    def test_at_the_moment_of_sending(
+        self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
+    ) -> None:
+        """A connection that closes while the command goes out, unknown whether in time, still adds exactly once."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = machine.cpu_slots(deadline)[2]
+        dropped = []
+
+        def drop(seen: Record) -> None:
+            if isinstance(seen, Qmp) and seen.message.get("execute") == "device_add" and not dropped:
+                dropped.append(seen.n)
+                machine.drop_monitor()
+
+        tape.subscribe(drop)
+        machine.add_cpu("cpu2", slot, deadline)
+        assert 1 == len(dropped)
+        occupied = [slot.qom for slot in machine.cpu_slots(deadline) if "peripheral" in slot.qom]
+        assert ["/machine/peripheral/cpu2"] == occupied
+
+    def test_twice(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+        """It may drop again while the command is sent again."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = machine.cpu_slots(deadline)[2]
+
+        def drop_again(seen: Record) -> None:
+            if isinstance(seen, Stage) and "sent again" in seen.detail:
+                machine.drop_monitor("before-reply")
+
+        tape.subscribe(drop_again)
+        machine.drop_monitor("before-command")
+        machine.add_cpu("cpu2", slot, deadline)
+        assert "/machine/peripheral/cpu2" == machine.cpu_slots(deadline)[2].qom
+        assert "dropped again" in notes(tape)[-1]
+
+    def test_a_device_that_was_there_before_proves_nothing(
+        self, make_machine: MakeMachine, deadline: Deadline
+    ) -> None:
+        """An add of an id that is in use is refused also when the connection drops."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = machine.cpu_slots(deadline)[2]
+        machine.add_cpu("cpu2", slot, deadline)
+        machine.drop_monitor("before-reply")
+        with pytest.raises(CommandRefused):
+            machine.add_cpu("cpu2", slot, deadline)
+
+    def test_a_refusal_that_nobody_read(
+        self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
+    ) -> None:
+        """When the reply that got lost was a refusal, the caller still learns of it."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = machine.cpu_slots(deadline)[0]
+        machine.drop_monitor("before-reply")
+        with pytest.raises(CommandRefused, match="exist"):
+            machine.add_cpu("cpu0", slot, deadline)
+        assert 2 == adds(tape)
+
+    def test_queries_are_asked_again(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+        """A question is asked again without a word."""
+        machine = make_machine()
+        machine.start(deadline)
+        machine.drop_monitor("before-reply")
+        assert machine.execute("query-status", deadline)["running"] is False
+        assert 2 == adds(tape, "query-status")
+
+    def test_others_are_not(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+        """Any other command raises, with the connection restored."""
+        machine = make_machine()
+        machine.start(deadline)
+        machine.drop_monitor("before-reply")
+        with pytest.raises(
+            MonitorLost, match="cont: the QMP connection dropped before the reply; it is restored"
+        ):
+            machine.resume(deadline)
+        assert 1 == adds(tape, "cont")
+        assert machine.execute("query-status", deadline)["running"] is True
+
+    def test_the_tape_counts_connections(
+        self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
+    ) -> None:
+        """Each connection's messages carry its number, and each begins with a greeting."""
+        machine = make_machine()
+        machine.start(deadline)
+        for _ in range(2):
+            machine.drop_monitor()
+            machine.execute("query-status", deadline)
+        records = [msgspec.json.decode(line, type=Qmp) for line in tape.path.read_bytes().splitlines()]
+        assert [1, 2, 3] == [record.monitor for record in records if "QMP" in record.message]
+
+    def test_a_wait_outlives_it(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """Whoever waits for an event gets it from the next connection."""
+        machine = make_machine()
+        machine.start(deadline)
+        before = machine.serial()
+        machine.drop_monitor()
+        machine.execute("query-status", deadline)
+        machine.resume(deadline)
+        assert "RESUME" == machine.wait_event("RESUME", deadline, after=before).name
+
+
+class TestDeadQemu:
+    """QEMU ends when it should not; everybody learns at once, with its words."""
+
+    def test_at_start(self, make_machine: MakeMachine, deadline: Deadline, registry: Registry) -> None:
+        """A bad machine type: status, command and QEMU's own words, and nothing left."""
+        machine = make_machine(machine="nonsense")
+        with pytest.raises(MachineFailed, match="unsupported machine type") as failed:
+            machine.start(deadline)
+        assert 1 == failed.value.status
+        assert failed.value.command[0].endswith("qemu-system-x86_64")
+        assert "unsupported machine type" in failed.value.output
+        assert "-machine nonsense" in failed.value.hint
+        assert [] == registry.entries()
+        assert not machine.control.parent.exists()
+
+    def test_after_the_greeting(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """A QEMU that was killed is told so by the next command."""
+        machine = make_machine()
+        machine.start(deadline)
+        os.kill(machine.pid, signal.SIGKILL)
+        with pytest.raises(MachineFailed, match="QEMU died, killed by SIGKILL, without a word") as failed:
+            machine.resume(deadline)
+        assert -signal.SIGKILL == failed.value.status
+        machine.close()
+        assert machine.exit_report is not None
+        assert not machine.exit_report.asked
+
+    def test_during_an_add(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+        """A QEMU killed in the middle of an add fails the add."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = machine.cpu_slots(deadline)[2]
+
+        def kill(seen: Record) -> None:
+            if isinstance(seen, Qmp) and seen.message.get("execute") == "device_add":
+                os.kill(machine.pid, signal.SIGKILL)
+
+        tape.subscribe(kill)
+        with pytest.raises(MachineFailed, match="device_add: QEMU died, killed by SIGKILL"):
+            machine.add_cpu("cpu2", slot, deadline)
+
+    def test_during_a_wait(self, make_machine: MakeMachine) -> None:
+        """Who waits for an event does not wait for the deadline."""
+        machine = make_machine()
+        machine.start(Deadline(30, "start"))
+        threading.Timer(0.1, os.kill, (machine.pid, signal.SIGKILL)).start()
+        began = time.monotonic()
+        with pytest.raises(MachineFailed, match="waiting for NEVER: QEMU died"):
+            machine.wait_event("NEVER", Deadline(30, "wait"))
+        assert time.monotonic() - began < 5
+
+    def test_last_event_is_not_lost(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """What QEMU said before it ended is heard even by those who ask late."""
+        machine = make_machine()
+        machine.start(deadline)
+        os.kill(machine.pid, signal.SIGTERM)
+        deadline.poll(lambda: not machine.alive())
+        assert "host-signal" == machine.wait_event("SHUTDOWN", deadline).data["reason"]
+        with pytest.raises(MachineFailed, match="exit status 0"):
+            machine.check_alive()
+
+
+class TestStuckQemu:
+    """QEMU runs and does nothing."""
+
+    def test_no_answer(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """A command costs its deadline and no more."""
+        machine = make_machine()
+        machine.start(deadline)
+        os.kill(machine.pid, signal.SIGSTOP)
+        with pytest.raises(MonitorLost, match=r"query-status: QEMU did not answer within 0\.2 s"):
+            machine.execute("query-status", Deadline(0.2, "test"))
+        os.kill(machine.pid, signal.SIGCONT)
+        assert machine.execute("query-status", deadline)["running"] is False
+
+    def test_ladder(
+        self, make_machine: MakeMachine, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A QEMU that hears neither quit nor SIGTERM is killed."""
+        monkeypatch.setattr(ladder, "QUIT_GRACE", 0.1)
+        monkeypatch.setattr(ladder, "TERM_GRACE", 0.1)
+        machine = make_machine()
+        machine.start(deadline)
+        os.kill(machine.pid, signal.SIGSTOP)
+        machine.close()
+        assert machine.exit_report is not None
+        assert "ended by SIGKILL, killed by SIGKILL" == str(machine.exit_report)
+
+    def test_without_a_monitor(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """With the connection just dropped, closing still ends it gently."""
+        machine = make_machine()
+        machine.start(deadline)
+        machine.drop_monitor()
+        machine.close()
+        assert machine.exit_report is not None
+        assert machine.exit_report.by in ("quit", "SIGTERM")
+
+
+class TestFullDisk:
+    """The tape cannot be written any more."""
+
+    def test_the_caller_learns(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+        """A tape that fails in the monitor's thread fails the command that was under way, and closing still works."""
+        machine = make_machine()
+        machine.start(deadline)
+
+        def fail(_seen: Record) -> None:
+            raise InfrastructureError("cannot write record 9: No space left on device")
+
+        tape.subscribe(fail)
+        with pytest.raises(InfrastructureError, match="No space left"):
+            machine.execute("query-status", deadline)
+        machine.close()
+        assert machine.exit_report is not None
+        assert "quit" == machine.exit_report.by
+
+
+FORGETFUL = """
+import sys
+from pathlib import Path
+from harness.deadline import Deadline
+from harness.history.tape import Tape
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.machine.registry import Registry
+from harness.machine.version import find_program
+directory = Path(sys.argv[1])
+spec = MachineSpec(accelerator="tcg", qemu=find_program(), memory=128 << 20)
+unstarted = QemuMachine(spec, directory, None, registry=Registry(directory / "registry"))
+machine = QemuMachine(spec, directory, Tape(directory / "history.jsonl"), registry=Registry(directory / "registry"))
+machine.start(Deadline(30, "start"))
+print(machine.pid, machine.control.parent, unstarted.control.parent)
+"""
+
+HARNESS = """
+import sys
+from pathlib import Path
+from harness.deadline import Deadline
+from harness.history.record import Qmp
+from harness.history.tape import Tape
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.machine.registry import Registry
+from harness.machine.version import find_program
+directory = Path(sys.argv[1])
+spec = MachineSpec(accelerator="tcg", qemu=find_program(), memory=128 << 20)
+def closing(seen):
+    if isinstance(seen, Qmp) and seen.message.get("execute") == "quit":
+        print("closing", flush=True)
+with Tape(directory / "history.jsonl") as tape:
+    tape.subscribe(closing)
+    with QemuMachine(spec, directory, tape, registry=Registry(directory / "registry")) as machine:
+        machine.start(Deadline(30, "start"))
+        print(machine.pid, machine.control.parent, flush=True)
+        machine.wait_event("NEVER", Deadline(60, "wait"))
+"""
+
+
+class Harness:
+    """A harness in a process of its own that waits for ever."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir()
+        self.registry = Registry(directory / "registry")
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", HARNESS, str(directory)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        pid, runtime = self.line().split()
+        self.qemu = int(pid)
+        self.runtime = Path(runtime)
+
+    def line(self) -> str:
+        """The next line it prints."""
+        assert self.process.stdout is not None
+        return self.process.stdout.readline().strip()
+
+    def end(self) -> str:
+        """Wait for its end and return what it wrote to stderr."""
+        return self.process.communicate(timeout=30)[1]
+
+
+class TestDeadHarness:
+    """The harness ends when it should not; its QEMU does not outlive it."""
+
+    def test_kill_nine(self, tmp_path: Path, deadline: Deadline) -> None:
+        """Killed outright, the harness takes QEMU with it, and the registry knows what is left."""
+        harness = Harness(tmp_path / "run")
+        (entry,) = harness.registry.running()
+        harness.process.kill()
+        harness.end()
+        deadline.poll(lambda: ProcessName.of(harness.qemu) is None)
+        assert [entry] == harness.registry.stale()
+        assert [] == entry.processes()
+        assert harness.runtime.is_dir()
+        harness.registry.remove(entry)
+        assert not harness.runtime.exists()
+
+    def test_without_close(self, tmp_path: Path) -> None:
+        """A program that ends without closing its machines leaves nothing behind."""
+        done = subprocess.run(
+            [sys.executable, "-c", FORGETFUL, str(tmp_path)], capture_output=True, text=True, check=True
+        )
+        pid, *places = done.stdout.split()
+        assert "" == done.stderr
+        assert ProcessName.of(int(pid)) is None
+        assert [False, False] == [Path(place).exists() for place in places]
+        assert [] == Registry(tmp_path / "registry").entries()
+
+    def test_ctrl_c(self, tmp_path: Path) -> None:
+        """Interrupted while it waits, it closes the machine on its way out."""
+        harness = Harness(tmp_path / "run")
+        harness.process.send_signal(signal.SIGINT)
+        assert harness.end().splitlines()[-1] == "KeyboardInterrupt"
+        assert ProcessName.of(harness.qemu) is None
+        assert [] == harness.registry.entries()
+        assert not harness.runtime.exists()
+
+    def test_ctrl_c_twice(self, tmp_path: Path) -> None:
+        """Interrupted again while a stuck QEMU is being closed, it kills it at once and still cleans up."""
+        harness = Harness(tmp_path / "run")
+        os.kill(harness.qemu, signal.SIGSTOP)
+        began = time.monotonic()
+        harness.process.send_signal(signal.SIGINT)
+        assert "closing" == harness.line()
+        harness.process.send_signal(signal.SIGINT)
+        assert harness.end().splitlines()[-1] == "KeyboardInterrupt"
+        assert time.monotonic() - began < ladder.QUIT_GRACE
+        assert ProcessName.of(harness.qemu) is None
+        assert [] == harness.registry.entries()
+        assert not harness.runtime.exists()
