@@ -76,6 +76,7 @@ class PartWatch:
         self._required = required
         self._known: dict[str, str] = {}
         self._ran: set[str] = set()
+        self._absent: list[str] = []
 
     def _missing(self, marker: str) -> str:
         if marker not in self._known:
@@ -117,17 +118,17 @@ class PartWatch:
             self._ran.update(marked)
         return report
 
-    def _absent(self) -> list[str]:
-        return [name for name in self._required if name not in self._ran]
-
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
-        """Fail the run when a required part was not tested at all."""
-        if self._absent() and exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED):
+        """Fail the run when a required part was not tested at all; one that was broken off has failed anyway."""
+        over = (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED, pytest.ExitCode.TESTS_FAILED)
+        if exitstatus in over and not session.config.option.collectonly:
+            self._absent = [name for name in self._required if name not in self._ran]
+        if self._absent:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Name the required parts of which no test ran."""
-        for name in self._absent():
+        for name in self._absent:
             terminalreporter.section("required part not tested", red=True)
             terminalreporter.line(f"--require {name}: no test marked {name!r} ran")
