@@ -126,6 +126,9 @@ class Machine(Protocol):
     def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
         """Events seen so far."""
 
+    def drop_monitor(self) -> None:
+        """Close our side of the monitor's socket at once, as a crashing proxy would; the next command reconnects."""
+
     def alive(self) -> bool:
         """True while QEMU's process runs."""
 
