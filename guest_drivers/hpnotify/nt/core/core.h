@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The NT layer as the machine sees it: what happened to processors and memory goes in, drivers are started, stopped
+ * and controlled. Status results are NTSTATUS values. Only plain C types; see machine.h.
+ */
+#ifndef NT_CORE_H
+#define NT_CORE_H
+
+#define CORE_NAME_BYTES 32
+#define CORE_VALUES 8
+
+/* A REG_DWORD value of the service's Parameters key. */
+struct core_value {
+    char name[CORE_NAME_BYTES];
+    unsigned value;
+};
+
+/* Call first. Processors beyond those given are added later; group_size is 1 to 64. Returns 0 or -1. */
+int core_initialize(const unsigned *processors, unsigned count, unsigned maximum, unsigned group_size);
+void core_finish(void);
+
+/*
+ * The addition of a processor, by the machine's own number: start, then complete or failed. A nonzero result of start
+ * is the veto; the addition must then not go on, and nothing more is to be called for it.
+ */
+int core_add_start(unsigned processor);
+void core_add_complete(unsigned processor);
+void core_add_failed(unsigned processor);
+
+/* A memory device is in use as a whole. */
+void core_memory_arrived(unsigned long long start, unsigned long long bytes);
+
+/* Returns 0 if there is such a plant; "none" ends it. */
+int core_plant(const char *name);
+const char *core_plant_name(void);
+
+int core_service_start(const char *name, const struct core_value *values, unsigned count);
+int core_service_stop(const char *name);
+int core_service_control(
+    const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
+    unsigned long output_bytes, unsigned long *information);
+
+#endif

@@ -1,0 +1,491 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The framework: objects with parents, children and contexts, a non-PnP driver, its control device, one default queue
+ * and requests. A request is completed before its I/O control call returns; nothing here holds one back.
+ */
+#include "layer.h"
+
+enum object_kind { OBJECT_DRIVER, OBJECT_DEVICE, OBJECT_QUEUE, OBJECT_REQUEST, OBJECT_MEMORY, OBJECT_KEY };
+
+struct object {
+    enum object_kind kind;
+    struct object *parent;
+    struct object *children;
+    struct object *next;
+    const WDF_OBJECT_CONTEXT_TYPE_INFO *type;
+    PVOID context;
+    PVOID payload;
+    union {
+        struct {
+            PDRIVER_OBJECT object;
+            WDF_DRIVER_CONFIG config;
+            struct object *device;
+        } driver;
+        struct {
+            struct object *queue;
+            BOOLEAN finished;
+        } device;
+        struct {
+            WDF_IO_QUEUE_CONFIG config;
+        } queue;
+        struct {
+            PVOID buffer;
+            size_t input_bytes;
+            size_t output_bytes;
+            NTSTATUS status;
+            ULONG_PTR information;
+            BOOLEAN completed;
+        } request;
+        struct {
+            WCHAR path[LAYER_NAME_CHARACTERS];
+        } key;
+    };
+};
+
+struct WDFDEVICE_INIT {
+    struct object *driver;
+    BOOLEAN named;
+};
+
+/* Children are also created and deleted by callbacks of a hot addition while other threads control the driver. */
+static KSPIN_LOCK tree;
+
+static struct object *
+create(
+    enum object_kind kind, struct object *default_parent, const WDF_OBJECT_ATTRIBUTES *attributes, size_t payload_bytes)
+{
+    struct object *parent = default_parent;
+    struct object *object;
+    KIRQL irql;
+
+    object = machine_allocate(sizeof(*object));
+    if (object == NULL) {
+        return NULL;
+    }
+    object->kind = kind;
+
+    if (attributes != NULL && attributes->ParentObject != NULL) {
+        parent = attributes->ParentObject;
+    }
+    if (attributes != NULL && attributes->ContextTypeInfo != NULL) {
+        object->type = attributes->ContextTypeInfo;
+        object->context = machine_allocate(object->type->ContextSize);
+    }
+    if (payload_bytes != 0) {
+        object->payload = machine_allocate(payload_bytes);
+    }
+    if ((object->type != NULL && object->context == NULL) || (payload_bytes != 0 && object->payload == NULL)) {
+        machine_free(object->context);
+        machine_free(object->payload);
+        machine_free(object);
+        return NULL;
+    }
+
+    if (parent != NULL) {
+        KeAcquireSpinLock(&tree, &irql);
+        object->parent = parent;
+        object->next = parent->children;
+        parent->children = object;
+        KeReleaseSpinLock(&tree, irql);
+    }
+    return object;
+}
+
+VOID
+WdfObjectDelete(WDFOBJECT Object)
+{
+    struct object *object = Object;
+    struct object **link;
+    struct object *child;
+    KIRQL irql;
+
+    KeAcquireSpinLock(&tree, &irql);
+    if (object->parent != NULL) {
+        for (link = &object->parent->children; *link != object; link = &(*link)->next) {
+        }
+        *link = object->next;
+        object->parent = NULL;
+    }
+    KeReleaseSpinLock(&tree, irql);
+
+    for (;;) {
+        KeAcquireSpinLock(&tree, &irql);
+        child = object->children;
+        KeReleaseSpinLock(&tree, irql);
+        if (child == NULL) {
+            break;
+        }
+        WdfObjectDelete(child);
+    }
+
+    machine_free(object->context);
+    machine_free(object->payload);
+    machine_free(object);
+}
+
+PVOID
+WdfObjectGetTypedContextWorker(WDFOBJECT Handle, const WDF_OBJECT_CONTEXT_TYPE_INFO *TypeInfo)
+{
+    struct object *object = Handle;
+
+    if (object->type == NULL || __builtin_strcmp(object->type->ContextName, TypeInfo->ContextName) != 0) {
+        layer_trouble("an object has no context of type %s", TypeInfo->ContextName);
+        return NULL;
+    }
+    return object->context;
+}
+
+/* Driver. */
+
+NTSTATUS
+WdfDriverCreate(
+    PDRIVER_OBJECT DriverObject, PCUNICODE_STRING RegistryPath, PWDF_OBJECT_ATTRIBUTES DriverAttributes,
+    PWDF_DRIVER_CONFIG DriverConfig, WDFDRIVER *Driver)
+{
+    struct object *object;
+
+    UNREFERENCED_PARAMETER(RegistryPath);
+    if ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) == 0 || DriverObject->framework != NULL) {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    object = create(OBJECT_DRIVER, NULL, DriverAttributes, 0);
+    if (object == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    object->driver.object = DriverObject;
+    object->driver.config = *DriverConfig;
+    DriverObject->framework = (WDFDRIVER)object;
+    if (Driver != NULL) {
+        *Driver = (WDFDRIVER)object;
+    }
+    return STATUS_SUCCESS;
+}
+
+PDRIVER_OBJECT
+WdfDriverWdmGetDriverObject(WDFDRIVER Driver)
+{
+    return ((struct object *)Driver)->driver.object;
+}
+
+PWSTR
+WdfDriverGetRegistryPath(WDFDRIVER Driver)
+{
+    return ((struct object *)Driver)->driver.object->registry_path;
+}
+
+void
+framework_delete(WDFDRIVER driver)
+{
+    WdfObjectDelete(driver);
+}
+
+void
+framework_unload(WDFDRIVER driver)
+{
+    struct object *object = (struct object *)driver;
+
+    if (object->driver.config.EvtDriverUnload != NULL) {
+        object->driver.config.EvtDriverUnload(driver);
+    }
+}
+
+/* Memory. */
+
+NTSTATUS
+WdfMemoryCreate(
+    PWDF_OBJECT_ATTRIBUTES Attributes, POOL_TYPE PoolType, ULONG PoolTag, size_t BufferSize, WDFMEMORY *Memory,
+    PVOID *Buffer)
+{
+    struct object *object;
+
+    UNREFERENCED_PARAMETER(PoolType);
+    UNREFERENCED_PARAMETER(PoolTag);
+    if (BufferSize == 0) {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    object = create(OBJECT_MEMORY, NULL, Attributes, BufferSize);
+    if (object == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+
+    /* The documents promise nothing about the contents. */
+    __builtin_memset(object->payload, 0xA5, BufferSize);
+    *Memory = (WDFMEMORY)object;
+    *Buffer = object->payload;
+    return STATUS_SUCCESS;
+}
+
+/* Registry keys. */
+
+static NTSTATUS
+open_key(struct object *parent, PCWSTR path, PWDF_OBJECT_ATTRIBUTES attributes, WDFKEY *key)
+{
+    struct object *object = create(OBJECT_KEY, parent, attributes, 0);
+
+    if (object == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    wide_append(object->key.path, LAYER_NAME_CHARACTERS, path);
+    *key = (WDFKEY)object;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS
+WdfDriverOpenParametersRegistryKey(
+    WDFDRIVER Driver, ACCESS_MASK DesiredAccess, PWDF_OBJECT_ATTRIBUTES KeyAttributes, WDFKEY *Key)
+{
+    WCHAR path[LAYER_NAME_CHARACTERS] = { 0 };
+
+    UNREFERENCED_PARAMETER(DesiredAccess);
+    wide_append(path, LAYER_NAME_CHARACTERS, WdfDriverGetRegistryPath(Driver));
+    wide_append_ascii(path, LAYER_NAME_CHARACTERS, "\\Parameters");
+    if (!registry_has(path)) {
+        return STATUS_OBJECT_NAME_NOT_FOUND;
+    }
+    return open_key((struct object *)Driver, path, KeyAttributes, Key);
+}
+
+NTSTATUS
+WdfRegistryCreateKey(
+    WDFKEY ParentKey, PCUNICODE_STRING KeyName, ACCESS_MASK DesiredAccess, ULONG CreateOptions,
+    PULONG CreateDisposition, PWDF_OBJECT_ATTRIBUTES KeyAttributes, WDFKEY *Key)
+{
+    UNREFERENCED_PARAMETER(DesiredAccess);
+    UNREFERENCED_PARAMETER(CreateDisposition);
+
+    /* Only what the driver does: an absolute path, and nothing that would have to survive a restart. */
+    if (ParentKey != NULL || (CreateOptions & REG_OPTION_VOLATILE) == 0 || KeyName->Buffer == NULL) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    return open_key(NULL, KeyName->Buffer, KeyAttributes, Key);
+}
+
+NTSTATUS
+WdfRegistryQueryValue(
+    WDFKEY Key, PCUNICODE_STRING ValueName, ULONG ValueLength, PVOID Value, PULONG ValueLengthQueried, PULONG ValueType)
+{
+    NTSTATUS status;
+    ULONG length = 0;
+    ULONG type = 0;
+
+    status = registry_get(((struct object *)Key)->key.path, ValueName, ValueLength, Value, &length, &type);
+    if (ValueLengthQueried != NULL) {
+        *ValueLengthQueried = length;
+    }
+    if (ValueType != NULL) {
+        *ValueType = type;
+    }
+    return status;
+}
+
+NTSTATUS
+WdfRegistryQueryULong(WDFKEY Key, PCUNICODE_STRING ValueName, PULONG Value)
+{
+    ULONG length;
+    ULONG type;
+    ULONG value;
+    NTSTATUS status;
+
+    status = WdfRegistryQueryValue(Key, ValueName, sizeof(value), &value, &length, &type);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+    if (type != REG_DWORD || length != sizeof(value)) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    *Value = value;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS
+WdfRegistryAssignValue(WDFKEY Key, PCUNICODE_STRING ValueName, ULONG ValueType, ULONG ValueLength, PVOID Value)
+{
+    return registry_set(((struct object *)Key)->key.path, ValueName, ValueType, Value, ValueLength);
+}
+
+VOID
+WdfRegistryClose(WDFKEY Key)
+{
+    WdfObjectDelete(Key);
+}
+
+/* Control device and queue. */
+
+PWDFDEVICE_INIT
+WdfControlDeviceInitAllocate(WDFDRIVER Driver, const UNICODE_STRING *SDDLString)
+{
+    PWDFDEVICE_INIT initialize = machine_allocate(sizeof(*initialize));
+
+    UNREFERENCED_PARAMETER(SDDLString);
+    if (initialize != NULL) {
+        initialize->driver = (struct object *)Driver;
+    }
+    return initialize;
+}
+
+VOID
+WdfDeviceInitFree(PWDFDEVICE_INIT DeviceInit)
+{
+    machine_free(DeviceInit);
+}
+
+NTSTATUS
+WdfDeviceInitAssignName(PWDFDEVICE_INIT DeviceInit, PCUNICODE_STRING DeviceName)
+{
+    DeviceInit->named = DeviceName != NULL && DeviceName->Length != 0;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS
+WdfDeviceCreate(PWDFDEVICE_INIT *DeviceInit, PWDF_OBJECT_ATTRIBUTES DeviceAttributes, WDFDEVICE *Device)
+{
+    struct object *driver = (*DeviceInit)->driver;
+    struct object *device;
+
+    if (driver->driver.device != NULL) {
+        return STATUS_OBJECT_NAME_COLLISION;
+    }
+
+    device = create(OBJECT_DEVICE, driver, DeviceAttributes, 0);
+    if (device == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    machine_free(*DeviceInit);
+    *DeviceInit = NULL;
+    *Device = (WDFDEVICE)device;
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS
+WdfDeviceCreateSymbolicLink(WDFDEVICE Device, PCUNICODE_STRING SymbolicLinkName)
+{
+    UNREFERENCED_PARAMETER(Device);
+    return SymbolicLinkName->Length != 0 ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
+}
+
+/* From here on the device can be opened. */
+VOID
+WdfControlFinishInitializing(WDFDEVICE Device)
+{
+    struct object *device = (struct object *)Device;
+
+    device->device.finished = TRUE;
+    device->parent->driver.device = device;
+}
+
+NTSTATUS
+WdfIoQueueCreate(
+    WDFDEVICE Device, PWDF_IO_QUEUE_CONFIG Config, PWDF_OBJECT_ATTRIBUTES QueueAttributes, WDFQUEUE *Queue)
+{
+    struct object *device = (struct object *)Device;
+    struct object *queue = create(OBJECT_QUEUE, device, QueueAttributes, 0);
+
+    if (queue == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    queue->queue.config = *Config;
+    device->device.queue = queue;
+    if (Queue != NULL) {
+        *Queue = (WDFQUEUE)queue;
+    }
+    return STATUS_SUCCESS;
+}
+
+WDFDEVICE
+WdfIoQueueGetDevice(WDFQUEUE Queue)
+{
+    return (WDFDEVICE)((struct object *)Queue)->parent;
+}
+
+/* Requests: METHOD_BUFFERED, one system buffer for both directions. */
+
+NTSTATUS
+framework_control(
+    WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
+    ULONG_PTR *information)
+{
+    struct object *device = ((struct object *)driver)->driver.device;
+    size_t bytes = input_bytes > output_bytes ? input_bytes : output_bytes;
+    struct object *request;
+    struct object *queue;
+    NTSTATUS status;
+
+    *information = 0;
+    queue = device != NULL && device->device.finished ? device->device.queue : NULL;
+    if (queue == NULL || queue->queue.config.EvtIoDeviceControl == NULL) {
+        return STATUS_DEVICE_NOT_READY;
+    }
+
+    request = create(OBJECT_REQUEST, NULL, NULL, bytes);
+    if (request == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    request->request.buffer = request->payload;
+    request->request.input_bytes = input_bytes;
+    request->request.output_bytes = output_bytes;
+    if (input_bytes != 0) {
+        RtlCopyMemory(request->payload, input, input_bytes);
+    }
+
+    queue->queue.config.EvtIoDeviceControl((WDFQUEUE)queue, (WDFREQUEST)request, output_bytes, input_bytes, code);
+
+    if (!request->request.completed) {
+        layer_trouble("request 0x%x was left pending", code);
+        return STATUS_PENDING;
+    }
+    status = request->request.status;
+    if (request->request.information > output_bytes) {
+        layer_trouble("request 0x%x returns more bytes than its buffer holds", code);
+        request->request.information = output_bytes;
+    }
+    if (NT_SUCCESS(status) && request->request.information != 0) {
+        RtlCopyMemory(output, request->payload, request->request.information);
+        *information = request->request.information;
+    }
+    WdfObjectDelete(request);
+    return status;
+}
+
+static NTSTATUS
+retrieve(struct object *request, size_t have, size_t minimum, PVOID *buffer, size_t *length)
+{
+    if (have == 0 || have < minimum) {
+        return STATUS_BUFFER_TOO_SMALL;
+    }
+    *buffer = request->request.buffer;
+    if (length != NULL) {
+        *length = have;
+    }
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS
+WdfRequestRetrieveInputBuffer(WDFREQUEST Request, size_t MinimumRequiredLength, PVOID *Buffer, size_t *Length)
+{
+    struct object *request = (struct object *)Request;
+
+    return retrieve(request, request->request.input_bytes, MinimumRequiredLength, Buffer, Length);
+}
+
+NTSTATUS
+WdfRequestRetrieveOutputBuffer(WDFREQUEST Request, size_t MinimumRequiredSize, PVOID *Buffer, size_t *Length)
+{
+    struct object *request = (struct object *)Request;
+
+    return retrieve(request, request->request.output_bytes, MinimumRequiredSize, Buffer, Length);
+}
+
+VOID
+WdfRequestCompleteWithInformation(WDFREQUEST Request, NTSTATUS Status, ULONG_PTR Information)
+{
+    struct object *request = (struct object *)Request;
+
+    if (request->request.completed) {
+        layer_trouble("a request was completed twice");
+    }
+    request->request.completed = TRUE;
+    request->request.status = Status;
+    request->request.information = Information;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the NT layer know of one another. */
+#ifndef NT_LAYER_H
+#define NT_LAYER_H
+
+#include <ntddk.h>
+#include <wdf.h>
+
+#include "machine.h"
+
+#define LAYER_PROCESSORS 512
+#define LAYER_NAME_CHARACTERS 128
+
+struct _DRIVER_OBJECT {
+    struct _DRIVER_OBJECT *next;
+    char name[CORE_NAME_BYTES];
+    WCHAR registry_path[LAYER_NAME_CHARACTERS];
+    WDFDRIVER framework;
+};
+
+/* processor.c: numbering, counts, the processor change callbacks. */
+
+struct sync_registration {
+    struct sync_registration *next;
+    PPROCESSOR_CALLBACK_FUNCTION callback;
+    PVOID context;
+    /* Which processors this registration got a Start for that has no end yet. */
+    UCHAR started[LAYER_PROCESSORS];
+};
+
+struct sync_registration *processor_registrations(void);
+void processor_deliver(
+    struct sync_registration *registration, KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n, NTSTATUS status,
+    PNTSTATUS operation);
+void processor_activate(ULONG n);
+ULONG processor_active(void);
+void processor_announce_now(ULONG n);
+
+/*
+ * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c;
+ * every deviation is in plants.c, and nothing else asks which plant is selected.
+ */
+struct behaviour {
+    const char *name;
+    NTSTATUS (*add_start)(ULONG n);
+    void (*add_complete)(ULONG n);
+    NTSTATUS (*replay)(struct sync_registration *registration);
+    BOOLEAN (*drops_line)(void);
+    KIRQL (*irql)(KIRQL real);
+};
+
+extern const struct behaviour documented;
+const struct behaviour *behaviour(void);
+
+/* notify.c: device interfaces and their callbacks. */
+
+enum interface_class { INTERFACE_PROCESSOR, INTERFACE_MEMORY };
+
+/* Makes the interface known and delivers its arrival; a known interface is not announced again. */
+void notify_arrival(enum interface_class class, ULONG64 identity);
+
+/* Makes the interface known without a word. */
+int notify_existing(enum interface_class class, ULONG64 identity);
+void notify_forget(void);
+
+/* framework.c */
+
+void framework_delete(WDFDRIVER driver);
+void framework_unload(WDFDRIVER driver);
+NTSTATUS framework_control(
+    WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
+    ULONG_PTR *information);
+
+/* registry.c: values by "path\name". */
+
+NTSTATUS registry_set(PCWSTR path, PCUNICODE_STRING name, ULONG type, const void *bytes, ULONG length);
+NTSTATUS registry_get(PCWSTR path, PCUNICODE_STRING name, ULONG capacity, void *bytes, PULONG length, PULONG type);
+BOOLEAN registry_has(PCWSTR path);
+void registry_remove(PCWSTR path);
+void registry_forget(void);
+
+/* kernel.c */
+
+ULONG pool_outstanding(void);
+void layer_trouble(const char *format, ...) __attribute__((format(printf, 1, 2)));
+ULONG wide_length(PCWSTR text);
+void wide_append(PWSTR buffer, ULONG capacity, PCWSTR text);
+void wide_append_ascii(PWSTR buffer, ULONG capacity, const char *text);
+
+#endif

@@ -1,0 +1,154 @@
+/* SPDX-License-Identifier: MIT */
+/* Starting, stopping and controlling drivers by service name. The same driver may run under several names. */
+#include "layer.h"
+
+#define STATUS_IMAGE_ALREADY_LOADED ((NTSTATUS)0xC000010E)
+
+extern DRIVER_INITIALIZE DriverEntry;
+
+static PDRIVER_OBJECT services;
+
+static PDRIVER_OBJECT
+find(const char *name)
+{
+    PDRIVER_OBJECT each;
+
+    for (each = services; each != NULL; each = each->next) {
+        if (__builtin_strcmp(each->name, name) == 0) {
+            return each;
+        }
+    }
+    return NULL;
+}
+
+static BOOLEAN
+valid_name(const char *name)
+{
+    ULONG index;
+
+    for (index = 0; index < CORE_NAME_BYTES && name[index] != '\0'; index += 1) {
+        if (!((name[index] >= 'a' && name[index] <= 'z') || (name[index] >= 'A' && name[index] <= 'Z') ||
+              (name[index] >= '0' && name[index] <= '9') || name[index] == '-' || name[index] == '_')) {
+            return FALSE;
+        }
+    }
+    return index != 0 && index < CORE_NAME_BYTES;
+}
+
+static NTSTATUS
+set_parameters(PDRIVER_OBJECT service, const struct core_value *values, unsigned count)
+{
+    WCHAR path[LAYER_NAME_CHARACTERS] = { 0 };
+    WCHAR buffer[CORE_NAME_BYTES];
+    UNICODE_STRING name;
+    NTSTATUS status = STATUS_SUCCESS;
+    unsigned index;
+
+    wide_append(path, LAYER_NAME_CHARACTERS, service->registry_path);
+    wide_append_ascii(path, LAYER_NAME_CHARACTERS, "\\Parameters");
+    registry_remove(path);
+    for (index = 0; index < count && NT_SUCCESS(status); index += 1) {
+        buffer[0] = 0;
+        wide_append_ascii(buffer, CORE_NAME_BYTES, values[index].name);
+        RtlInitUnicodeString(&name, buffer);
+        status = registry_set(path, &name, REG_DWORD, &values[index].value, sizeof(values[index].value));
+    }
+    return status;
+}
+
+static void
+end_service(PDRIVER_OBJECT service)
+{
+    PDRIVER_OBJECT *link;
+
+    for (link = &services; *link != NULL && *link != service; link = &(*link)->next) {
+    }
+    if (*link != NULL) {
+        *link = service->next;
+    }
+    if (service->framework != NULL) {
+        framework_delete(service->framework);
+    }
+    machine_free(service);
+    if (services == NULL && pool_outstanding() != 0) {
+        layer_trouble("%u pool allocations were never freed", pool_outstanding());
+    }
+}
+
+int
+core_service_start(const char *name, const struct core_value *values, unsigned count)
+{
+    PDRIVER_OBJECT service;
+    UNICODE_STRING path;
+    NTSTATUS status;
+
+    if (!valid_name(name) || count > CORE_VALUES) {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    if (find(name) != NULL) {
+        machine_unlock(MACHINE_MUTEX_SERVICE);
+        return STATUS_IMAGE_ALREADY_LOADED;
+    }
+
+    service = machine_allocate(sizeof(*service));
+    if (service == NULL) {
+        machine_unlock(MACHINE_MUTEX_SERVICE);
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    __builtin_strcpy(service->name, name);
+    wide_append_ascii(
+        service->registry_path, LAYER_NAME_CHARACTERS, "\\REGISTRY\\MACHINE\\SYSTEM\\ControlSet001\\Services\\");
+    wide_append_ascii(service->registry_path, LAYER_NAME_CHARACTERS, name);
+    RtlInitUnicodeString(&path, service->registry_path);
+
+    status = set_parameters(service, values, count);
+    if (NT_SUCCESS(status)) {
+        status = DriverEntry(service, &path);
+    }
+    if (NT_SUCCESS(status)) {
+        service->next = services;
+        services = service;
+    } else {
+        end_service(service);
+    }
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    return status;
+}
+
+int
+core_service_stop(const char *name)
+{
+    PDRIVER_OBJECT service;
+    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
+
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    service = find(name);
+    if (service != NULL) {
+        framework_unload(service->framework);
+        end_service(service);
+        status = STATUS_SUCCESS;
+    }
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    return status;
+}
+
+int
+core_service_control(
+    const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
+    unsigned long output_bytes, unsigned long *information)
+{
+    PDRIVER_OBJECT service;
+    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
+    ULONG_PTR bytes = 0;
+
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    service = find(name);
+    if (service != NULL) {
+        status = framework_control(service->framework, code, input, input_bytes, output, output_bytes, &bytes);
+    }
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    *information = bytes;
+    return status;
+}

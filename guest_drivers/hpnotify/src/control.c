@@ -1,0 +1,238 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The control device: \Device\<service>, reachable as \\.\<service> by SYSTEM and Administrators.
+ *
+ * The framework checks the minimum length that a request names; everything else about a buffer is checked here,
+ * because what comes from user mode can be anything.
+ */
+#include "hpnotify.h"
+
+static EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL HpnEvtIoDeviceControl;
+
+/* The control device's context: the way from a request to the driver. */
+typedef struct _HPN_CONTROL {
+    PHPN_DRIVER Driver;
+} HPN_CONTROL, *PHPN_CONTROL;
+
+WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_CONTROL, HpnControlOf)
+
+static
+_Must_inspect_result_
+NTSTATUS
+HpnInput(
+    _In_ WDFREQUEST Request,
+    _In_ size_t Given,
+    _In_ size_t Exact,
+    _Outptr_ PVOID *Buffer
+    )
+{
+    if (Given != Exact) {
+        return STATUS_INVALID_BUFFER_SIZE;
+    }
+
+    return WdfRequestRetrieveInputBuffer(Request, Exact, Buffer, NULL);
+}
+
+static
+NTSTATUS
+HpnControlVeto(
+    _In_ PHPN_DRIVER Driver,
+    _In_ WDFREQUEST Request,
+    _In_ size_t InputLength
+    )
+{
+    HPNOTIFY_VETO *veto;
+    NTSTATUS status;
+
+    status = HpnInput(Request, InputLength, sizeof(*veto), (PVOID *)&veto);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    if (veto->Nth == 0) {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    HpnVetoSet(&Driver->Veto, (NTSTATUS)veto->Status, veto->Nth);
+    return STATUS_SUCCESS;
+}
+
+static
+NTSTATUS
+HpnControlMark(
+    _In_ PHPN_DRIVER Driver,
+    _In_ WDFREQUEST Request,
+    _In_ size_t InputLength
+    )
+{
+    HPNOTIFY_MARK *mark;
+    CHAR nonce[HPNOTIFY_NONCE_CHARACTERS + 1];
+    HPN_Mark record;
+    NTSTATUS status;
+    ULONG index;
+    CHAR byte;
+
+    status = HpnInput(Request, InputLength, sizeof(*mark), (PVOID *)&mark);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    for (index = 0; index < HPNOTIFY_NONCE_CHARACTERS && mark->Nonce[index] != '\0'; index += 1) {
+        byte = mark->Nonce[index];
+        if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9'))) {
+            return STATUS_INVALID_PARAMETER;
+        }
+        nonce[index] = byte;
+    }
+
+    if (index == 0) {
+        return STATUS_INVALID_PARAMETER;
+    }
+
+    nonce[index] = '\0';
+    record.Nonce = nonce;
+    HpnLogRecord(&Driver->Log, HpnRecordMark, &record);
+    return STATUS_SUCCESS;
+}
+
+static
+NTSTATUS
+HpnControlDetach(
+    _In_ PHPN_DRIVER Driver,
+    _In_ size_t InputLength,
+    _In_ size_t OutputLength
+    )
+{
+    if (InputLength != 0 || OutputLength != 0) {
+        return STATUS_INVALID_BUFFER_SIZE;
+    }
+
+    HpnAsyncUnregister(&Driver->MemoryArrival);
+    HpnAsyncUnregister(&Driver->ProcessorArrival);
+    return STATUS_SUCCESS;
+}
+
+_Use_decl_annotations_
+static
+VOID
+HpnEvtIoDeviceControl(
+    WDFQUEUE Queue,
+    WDFREQUEST Request,
+    size_t OutputBufferLength,
+    size_t InputBufferLength,
+    ULONG IoControlCode
+    )
+{
+    PHPN_DRIVER driver = HpnControlOf(WdfIoQueueGetDevice(Queue))->Driver;
+    NTSTATUS status;
+
+    switch (IoControlCode) {
+    case IOCTL_HPNOTIFY_VETO:
+        status = HpnControlVeto(driver, Request, InputBufferLength);
+        break;
+
+    case IOCTL_HPNOTIFY_MARK:
+        status = HpnControlMark(driver, Request, InputBufferLength);
+        break;
+
+    case IOCTL_HPNOTIFY_DETACH:
+        status = HpnControlDetach(driver, InputBufferLength, OutputBufferLength);
+        break;
+
+    default:
+        status = STATUS_INVALID_DEVICE_REQUEST;
+        break;
+    }
+
+    WdfRequestCompleteWithInformation(Request, status, 0);
+}
+
+/* Builds "<prefix><service>" in Buffer. */
+static
+VOID
+HpnControlName(
+    _In_ const HPN_LOG *Log,
+    _In_z_ PCWSTR Prefix,
+    _Out_writes_(HPN_CONTROL_NAME_CHARACTERS) PWSTR Buffer,
+    _Out_ PUNICODE_STRING Name
+    )
+{
+    ULONG length = 0;
+    ULONG index;
+
+    for (index = 0; Prefix[index] != L'\0'; index += 1) {
+        Buffer[length] = Prefix[index];
+        length += 1;
+    }
+    for (index = 0; Log->Driver[index] != '\0'; index += 1) {
+        Buffer[length] = (WCHAR)Log->Driver[index];
+        length += 1;
+    }
+    Buffer[length] = L'\0';
+    RtlInitUnicodeString(Name, Buffer);
+}
+
+/*
+ * Creates the control device and its queue. Requests come one at a time and at PASSIVE_LEVEL, because a request may
+ * unregister a callback. The caller ends with WdfControlFinishInitializing; before that nobody can open the device.
+ */
+_Use_decl_annotations_
+NTSTATUS
+HpnControlCreate(
+    PHPN_DRIVER Driver
+    )
+{
+    DECLARE_CONST_UNICODE_STRING(sddl, L"D:P(A;;GA;;;SY)(A;;GA;;;BA)");
+    WDF_OBJECT_ATTRIBUTES attributes;
+    WDF_IO_QUEUE_CONFIG config;
+    PWDFDEVICE_INIT initialize;
+    WDFDEVICE device;
+    WDFQUEUE queue;
+    UNICODE_STRING name;
+    WCHAR buffer[HPN_CONTROL_NAME_CHARACTERS];
+    NTSTATUS status;
+
+    initialize = WdfControlDeviceInitAllocate(Driver->Framework, &sddl);
+    if (initialize == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+
+    HpnControlName(&Driver->Log, L"\\Device\\", buffer, &name);
+    status = WdfDeviceInitAssignName(initialize, &name);
+    if (!NT_SUCCESS(status)) {
+        WdfDeviceInitFree(initialize);
+        return status;
+    }
+
+    WDF_OBJECT_ATTRIBUTES_INIT_CONTEXT_TYPE(&attributes, HPN_CONTROL);
+    attributes.ExecutionLevel = WdfExecutionLevelPassive;
+    status = WdfDeviceCreate(&initialize, &attributes, &device);
+    if (!NT_SUCCESS(status)) {
+        WdfDeviceInitFree(initialize);
+        return status;
+    }
+
+    HpnControlOf(device)->Driver = Driver;
+
+    HpnControlName(&Driver->Log, L"\\DosDevices\\", buffer, &name);
+    status = WdfDeviceCreateSymbolicLink(device, &name);
+    if (!NT_SUCCESS(status)) {
+        goto Exit;
+    }
+
+    WDF_IO_QUEUE_CONFIG_INIT_DEFAULT_QUEUE(&config, WdfIoQueueDispatchSequential);
+    config.EvtIoDeviceControl = HpnEvtIoDeviceControl;
+    status = WdfIoQueueCreate(device, &config, WDF_NO_OBJECT_ATTRIBUTES, &queue);
+    if (!NT_SUCCESS(status)) {
+        goto Exit;
+    }
+
+    Driver->Control = device;
+
+Exit:
+    if (!NT_SUCCESS(status)) {
+        WdfObjectDelete(device);
+    }
+
+    return status;
+}

@@ -1,0 +1,476 @@
+// SPDX-License-Identifier: MIT
+/*
+ * The twin's first and only process. It loads the module, puts every hot-added processor and memory block into use the
+ * moment the kernel tells of it (its uevent), and takes orders on the second serial port.
+ *
+ * The control protocol is lines of ASCII, at most 512 bytes with the newline:
+ *
+ *   host    ID VERB key=value ...
+ *   guest   ID ok key=value ...          or   ID err MESSAGE
+ *   guest   ! EVENT key=value ...        at any time
+ *
+ * Events: ready, online, offline (a processor that was refused), memory, memory-failed.
+ */
+#define _GNU_SOURCE
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/netlink.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysinfo.h>
+#include <sys/utsname.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "control.h"
+
+/* The fixed-size types and the macro that the driver's public header expects from its includer. */
+typedef uint32_t ULONG;
+typedef char CHAR;
+#define METHOD_BUFFERED 0
+#define FILE_READ_ACCESS 1
+#define FILE_WRITE_ACCESS 2
+#define CTL_CODE(DeviceType, Function, Method, Access) \
+	(((uint32_t)(DeviceType) << 16) | ((Access) << 14) | ((Function) << 2) | (Method))
+#include "public.h"
+
+#define LINE_BYTES 512
+#define ARGUMENTS 16
+
+static int control = -1;
+static int nt = -1;
+
+/* Writes one line with one call, so that lines of two processes never mix. */
+__attribute__((format(printf, 1, 2)))
+static void say(const char *format, ...)
+{
+	char line[LINE_BYTES];
+	va_list arguments;
+	int length;
+	ssize_t written;
+
+	va_start(arguments, format);
+	length = vsnprintf(line, sizeof(line) - 1, format, arguments);
+	va_end(arguments);
+	if (length < 0)
+		return;
+	if (length > (int)sizeof(line) - 2)
+		length = sizeof(line) - 2;
+	line[length++] = '\n';
+	for (int done = 0; done < length; done += written) {
+		written = write(control, line + done, length - done);
+		if (written <= 0)
+			return;
+	}
+}
+
+/* The init process has nobody to report to: what it cannot do without goes to the console, and the kernel panics. */
+__attribute__((format(printf, 1, 2), noreturn))
+static void die(const char *format, ...)
+{
+	va_list arguments;
+	FILE *console = fopen("/dev/console", "w");
+
+	va_start(arguments, format);
+	if (console) {
+		fprintf(console, "agent: ");
+		vfprintf(console, format, arguments);
+		fprintf(console, ": %s\n", strerror(errno));
+		fclose(console);
+	}
+	va_end(arguments);
+	exit(1);
+}
+
+static int write_file(const char *path, const char *text)
+{
+	int file = open(path, O_WRONLY | O_CLOEXEC);
+	ssize_t written;
+	int error;
+
+	if (file < 0)
+		return errno;
+	written = write(file, text, strlen(text));
+	error = written < 0 ? errno : 0;
+	close(file);
+	return error;
+}
+
+static void mount_all(void)
+{
+	mkdir("/dev", 0755);
+	mkdir("/proc", 0555);
+	mkdir("/sys", 0555);
+	if (mount("dev", "/dev", "devtmpfs", 0, NULL) != 0 && errno != EBUSY)
+		die("cannot mount /dev");
+	if (mount("proc", "/proc", "proc", 0, NULL) != 0)
+		die("cannot mount /proc");
+	if (mount("sys", "/sys", "sysfs", 0, NULL) != 0)
+		die("cannot mount /sys");
+}
+
+static void open_control(void)
+{
+	struct termios raw;
+
+	control = open("/dev/ttyS1", O_RDWR | O_NOCTTY | O_CLOEXEC);
+	if (control < 0)
+		die("cannot open /dev/ttyS1");
+	if (tcgetattr(control, &raw) != 0)
+		die("/dev/ttyS1");
+	cfmakeraw(&raw);
+	cfsetspeed(&raw, B115200);
+	raw.c_cflag |= CLOCAL;
+	if (tcsetattr(control, TCSANOW, &raw) != 0)
+		die("/dev/ttyS1");
+}
+
+static void load_module(void)
+{
+	int file = open("/hpnotify.ko", O_RDONLY | O_CLOEXEC);
+
+	if (file < 0)
+		die("cannot open /hpnotify.ko");
+	if (syscall(SYS_finit_module, file, "", 0) != 0)
+		die("cannot load /hpnotify.ko");
+	close(file);
+	nt = open("/dev/nt", O_RDWR | O_CLOEXEC);
+	if (nt < 0)
+		die("cannot open /dev/nt");
+}
+
+static int open_uevents(void)
+{
+	struct sockaddr_nl address = { .nl_family = AF_NETLINK, .nl_groups = 1 };
+	int size = 1 << 20;
+	int file = socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC, NETLINK_KOBJECT_UEVENT);
+
+	if (file < 0 || bind(file, (struct sockaddr *)&address, sizeof(address)) != 0)
+		die("cannot listen for uevents");
+	setsockopt(file, SOL_SOCKET, SO_RCVBUFFORCE, &size, sizeof(size));
+	return file;
+}
+
+static unsigned long long memory_bytes(void)
+{
+	struct sysinfo information;
+
+	sysinfo(&information);
+	return (unsigned long long)information.totalram * information.mem_unit;
+}
+
+/* Hot-added devices. Each is put into use by a child, so that a driver that takes its time delays nobody else. */
+
+static void put_into_use(const char *kind, const char *what, const char *path, const char *word)
+{
+	int error;
+
+	if (fork() != 0)
+		return;
+	error = write_file(path, word);
+	if (!error)
+		say("! %s %s", kind, what);
+	else
+		say("! %s-failed %s error=%s", kind, what, strerrorname_np(error));
+	_exit(0);
+}
+
+static void new_processor(unsigned number)
+{
+	char path[64];
+	char what[32];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/cpu/cpu%u/online", number);
+	snprintf(what, sizeof(what), "cpu=%u", number);
+	put_into_use("online", what, path, "1");
+}
+
+static void new_memory(unsigned number)
+{
+	char path[64];
+	char what[32];
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", number);
+	snprintf(what, sizeof(what), "block=%u", number);
+	put_into_use("memory", what, path, "online");
+}
+
+static void uevent(int events)
+{
+	char message[8192];
+	ssize_t length = recv(events, message, sizeof(message) - 1, 0);
+	unsigned number;
+	int end = 0;
+
+	if (length <= 0)
+		return;
+	message[length] = '\0';
+	if (sscanf(message, "add@/devices/system/cpu/cpu%u%n", &number, &end) == 1 && message[end] == '\0')
+		new_processor(number);
+	else if (sscanf(message, "add@/devices/system/memory/memory%u%n", &number, &end) == 1 && message[end] == '\0')
+		new_memory(number);
+}
+
+/* Orders. */
+
+struct order {
+	const char *id;
+	const char *verb;
+	int count;
+	const char *keys[ARGUMENTS];
+	const char *values[ARGUMENTS];
+};
+
+static const char *value(const struct order *order, const char *key, const char *otherwise)
+{
+	for (int i = 0; i < order->count; i++)
+		if (strcmp(order->keys[i], key) == 0)
+			return order->values[i];
+	return otherwise;
+}
+
+static int number(const struct order *order, const char *key, unsigned otherwise, unsigned *result)
+{
+	const char *text = value(order, key, NULL);
+	unsigned long long parsed;
+	char *end;
+
+	*result = otherwise;
+	if (!text)
+		return 0;
+	errno = 0;
+	parsed = strtoull(text, &end, 0);
+	if (!isdigit((unsigned char)*text) || *end || errno || parsed > UINT32_MAX) {
+		say("%s err %s=%s is no number of 32 bits", order->id, key, text);
+		return -1;
+	}
+	*result = (unsigned)parsed;
+	return 0;
+}
+
+static int copy_name(const struct order *order, char name[CORE_NAME_BYTES])
+{
+	const char *driver = value(order, "driver", "hpnotify");
+
+	memset(name, 0, CORE_NAME_BYTES);
+	if (!*driver || strlen(driver) >= CORE_NAME_BYTES) {
+		say("%s err driver=%s is no service name", order->id, driver);
+		return -1;
+	}
+	memcpy(name, driver, strlen(driver));
+	return 0;
+}
+
+static void add_value(struct twin_start *request, const char *name, unsigned value)
+{
+	struct core_value *each = &request->values[request->count++];
+
+	snprintf(each->name, sizeof(each->name), "%s", name);
+	each->value = value;
+}
+
+static void order_ping(const struct order *order)
+{
+	say("%s ok nonce=%s", order->id, value(order, "nonce", ""));
+}
+
+static void order_counts(const struct order *order)
+{
+	say("%s ok processors=%ld memory=%llu", order->id, sysconf(_SC_NPROCESSORS_ONLN), memory_bytes());
+}
+
+static void order_load(const struct order *order)
+{
+	struct twin_start request = { 0 };
+	unsigned add_existing;
+	unsigned include_existing;
+	unsigned debug_port;
+	const char *plant = value(order, "plant", NULL);
+
+	if (copy_name(order, request.name) || number(order, "add_existing", 1, &add_existing) ||
+	    number(order, "include_existing", 0, &include_existing) || number(order, "debug_port", 0x504, &debug_port))
+		return;
+	if (plant && write_file("/sys/module/hpnotify/parameters/plant", plant)) {
+		say("%s err plant=%s: there is no such plant", order->id, plant);
+		return;
+	}
+	add_value(&request, "AddExisting", add_existing);
+	add_value(&request, "IncludeExisting", include_existing);
+	add_value(&request, "DebugPort", debug_port);
+	if (ioctl(nt, TWIN_START, &request) != 0)
+		say("%s err start: %s", order->id, strerror(errno));
+	else if (request.status < 0)
+		say("%s err DriverEntry returned 0x%08x", order->id, request.status);
+	else
+		say("%s ok", order->id);
+}
+
+static int device_control(const struct order *order, uint32_t code, const void *input, uint32_t input_bytes)
+{
+	struct twin_device_control request = { .code = code, .input_bytes = input_bytes, .input = (uintptr_t)input };
+
+	if (copy_name(order, request.name))
+		return -1;
+	if (ioctl(nt, TWIN_DEVICE_CONTROL, &request) != 0) {
+		say("%s err device control: %s", order->id, strerror(errno));
+		return -1;
+	}
+	if (request.status < 0) {
+		say("%s err %s answered 0x%08x", order->id, request.name, request.status);
+		return -1;
+	}
+	return 0;
+}
+
+/* As on Windows: the driver first lets go of its Plug and Play registrations, then its service is stopped. */
+static void order_unload(const struct order *order)
+{
+	struct twin_stop request = { 0 };
+
+	if (copy_name(order, request.name) || device_control(order, IOCTL_HPNOTIFY_DETACH, NULL, 0))
+		return;
+	if (ioctl(nt, TWIN_STOP, &request) != 0)
+		say("%s err stop: %s", order->id, strerror(errno));
+	else if (request.status < 0)
+		say("%s err stop: 0x%08x", order->id, request.status);
+	else
+		say("%s ok", order->id);
+}
+
+static void order_veto(const struct order *order)
+{
+	HPNOTIFY_VETO veto;
+
+	if (number(order, "status", 0xC000009A, &veto.Status) || number(order, "nth", 1, &veto.Nth))
+		return;
+	if (!device_control(order, IOCTL_HPNOTIFY_VETO, &veto, sizeof(veto)))
+		say("%s ok", order->id);
+}
+
+static void order_mark(const struct order *order)
+{
+	HPNOTIFY_MARK mark = { { 0 } };
+	const char *nonce = value(order, "nonce", "");
+
+	if (!*nonce || strlen(nonce) > sizeof(mark.Nonce)) {
+		say("%s err nonce=%s must be 1 to %zu letters and digits", order->id, nonce, sizeof(mark.Nonce));
+		return;
+	}
+	memcpy(mark.Nonce, nonce, strlen(nonce));
+	if (!device_control(order, IOCTL_HPNOTIFY_MARK, &mark, sizeof(mark)))
+		say("%s ok", order->id);
+}
+
+static void order_panic(const struct order *order)
+{
+	say("%s ok", order->id);
+	tcdrain(control);
+	write_file("/proc/sysrq-trigger", "c");
+}
+
+static void order_hang(const struct order *order)
+{
+	say("%s ok", order->id);
+	for (;;)
+		pause();
+}
+
+static const struct {
+	const char *verb;
+	void (*handle)(const struct order *order);
+} orders[] = {
+	{ "ping", order_ping }, { "counts", order_counts }, { "load", order_load }, { "unload", order_unload },
+	{ "veto", order_veto }, { "mark", order_mark },     { "panic", order_panic }, { "hang", order_hang },
+};
+
+static void obey(char *line)
+{
+	struct order order = { .id = strtok(line, " ") };
+	char *word;
+	char *equals;
+
+	order.verb = strtok(NULL, " ");
+	if (!order.id || !order.verb)
+		return;
+	while ((word = strtok(NULL, " "))) {
+		equals = strchr(word, '=');
+		if (!equals || order.count == ARGUMENTS) {
+			say("%s err '%s' is no key=value, or one too many", order.id, word);
+			return;
+		}
+		*equals = '\0';
+		order.keys[order.count] = word;
+		order.values[order.count++] = equals + 1;
+	}
+	for (size_t i = 0; i < sizeof(orders) / sizeof(orders[0]); i++) {
+		if (strcmp(orders[i].verb, order.verb) == 0) {
+			orders[i].handle(&order);
+			return;
+		}
+	}
+	say("%s err unknown verb '%s'", order.id, order.verb);
+}
+
+/* Collects bytes into lines. A line that is too long is skipped to its end and refused once. */
+static void orders_arrived(void)
+{
+	static char line[LINE_BYTES];
+	static size_t length;
+	static int skipping;
+	char bytes[256];
+	ssize_t count = read(control, bytes, sizeof(bytes));
+
+	for (ssize_t i = 0; i < count; i++) {
+		if (bytes[i] == '\n') {
+			line[length] = '\0';
+			if (skipping)
+				say("? err a line is longer than %d bytes", LINE_BYTES);
+			else if (length)
+				obey(line);
+			length = 0;
+			skipping = 0;
+		} else if (length == sizeof(line) - 1) {
+			skipping = 1;
+		} else if (isprint((unsigned char)bytes[i])) {
+			line[length++] = bytes[i];
+		}
+	}
+}
+
+int main(void)
+{
+	struct pollfd files[2];
+	struct utsname name;
+
+	mount_all();
+	open_control();
+	files[0] = (struct pollfd){ .fd = open_uevents(), .events = POLLIN };
+	files[1] = (struct pollfd){ .fd = control, .events = POLLIN };
+	load_module();
+
+	/* The kernel reaps children that nobody waits for. */
+	signal(SIGCHLD, SIG_IGN);
+	uname(&name);
+	say("! ready kernel=%s processors=%ld memory=%llu", name.release, sysconf(_SC_NPROCESSORS_ONLN), memory_bytes());
+
+	for (;;) {
+		if (poll(files, 2, -1) < 0)
+			continue;
+		if (files[0].revents)
+			uevent(files[0].fd);
+		if (files[1].revents)
+			orders_arrived();
+	}
+}
