@@ -15,28 +15,27 @@ greeting with the next ``monitor`` number shows the gap.
 from __future__ import annotations
 
 import asyncio
-import collections
 import contextlib
 import itertools
 import socket
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, Literal
 
 from qemu.qmp import Message, QMPError, Runstate
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestHang, HarnessError, MonitorLost
+from harness.errors import CommandRefused, GuestError, GuestHang, HarnessError, MonitorLost
 from harness.history.record import Qmp
 from harness.history.tape import Tape
 from harness.machine.client import Client, Drop, Fault, Reply
 from harness.machine.machine import QmpEvent
 
-KEPT_EVENTS = 65536
-"""Events kept for waiting; a guest that causes more pushes out the oldest. All of them are on the tape."""
+MOST_EVENTS = 100_000
+"""Events that one machine may send. A guest can make QEMU send them without end (each write to ACPI's _OST register
+is one); a run of hours has some hundreds."""
 
 RETRY = 0.001, 0.05
 """Seconds between attempts to connect: the first, and the longest after doubling."""
@@ -69,7 +68,7 @@ class Monitor:
         self._client: Client | None = None
         self._serial = 0
         self._ids = itertools.count(1)
-        self._events: collections.deque[QmpEvent] = collections.deque(maxlen=KEPT_EVENTS)
+        self._events: list[QmpEvent] = []
         self._waiting: set[Reply] = set()
         self._last = False
         self._over = False
@@ -83,8 +82,12 @@ class Monitor:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._keeper = self._loop.create_task(self._keep())
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             self._loop.run_until_complete(self._keeper)
+        except asyncio.CancelledError:
+            pass
+        except Exception as error:  # noqa: BLE001  raised where the caller is, not on this thread
+            self._broken = error
         self._loop.close()
         with self._changed:
             self._over = True
@@ -131,10 +134,17 @@ class Monitor:
             try:
                 self._tape.write(Qmp(direction=direction, message=message, monitor=number), host_ns=host_ns)
             except Exception as error:  # noqa: BLE001  raised where the caller is, not on this thread
-                self._broken = error
+                self._break(error)
         with self._changed:
             self._serial += 1
-            if "event" in message:
+            if "event" in message and len(self._events) >= MOST_EVENTS:
+                self._break(
+                    GuestError(
+                        f"the guest made QEMU send {MOST_EVENTS} events, the last of them {message['event']}",
+                        hint="It writes to an event register without end; see console.log.",
+                    )
+                )
+            elif "event" in message:
                 stamp = message.get("timestamp", {})
                 self._events.append(
                     QmpEvent(
@@ -148,6 +158,12 @@ class Monitor:
                 self._changed.notify_all()
             elif "QMP" in message:
                 self.greeting = message["QMP"]
+
+    def _break(self, error: Exception) -> None:
+        """The recording failed: whoever calls or waits gets ``error``; nothing is recorded any more."""
+        with self._changed:
+            self._broken = self._broken or error
+            self._changed.notify_all()
 
     # Any other thread.
 
@@ -294,17 +310,11 @@ class Monitor:
                 return
             # Nobody may use the lost connection, not even before its own tasks notice.
             self._client = None
-        done: Future[None] = Future()
-
-        def abort() -> None:
-            client.abort()
-            done.set_result(None)
-
         if threading.current_thread() is self._thread:
-            abort()
+            client.abort()
         else:
-            self._loop.call_soon_threadsafe(abort)
-            done.result(5)
+            with contextlib.suppress(RuntimeError):
+                self._loop.call_soon_threadsafe(client.abort)
 
 
 def outcome(command: str, reply: Mapping[str, Any]) -> Any:

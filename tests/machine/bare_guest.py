@@ -48,6 +48,16 @@ def reset() -> bytes:
     return write_byte(0xCF9, 0x02) + write_byte(0xCF9, 0x06)
 
 
+def write_long(port: int, value: int) -> bytes:
+    """Mov dx, port; mov eax, value; out dx, eax."""
+    return b"\x66\xba" + struct.pack("<H", port) + b"\xb8" + struct.pack("<I", value) + b"\xef"
+
+
+def dimm_ost(slot: int, source: int, status: int) -> bytes:
+    """Do what the firmware's _OST method of a DIMM does (QEMU: docs/specs/acpi_mem_hotplug.rst; port 0xa00)."""
+    return write_long(0xA00, slot) + write_long(0xA04, source) + write_long(0xA08, status)
+
+
 def panic() -> bytes:
     """Tell pvpanic (port 0x505) that the guest panicked."""
     return write_byte(0x505, 0x01)

@@ -17,7 +17,6 @@ from harness.machine.machine import Machine
 from tests.machine import bare_guest
 
 MIB = 1 << 20
-OST = {"info.source": 1, "info.status": 0}
 
 
 class MachineContract:
@@ -111,6 +110,34 @@ class MachineContract:
         machine.wait_event("GUEST_PANICKED", deadline)
         assert machine.console.read_bytes().endswith(b"hello console\n")
         assert b"hello debug\n" == machine.debugcon.read_bytes()
+
+    def test_event_of_one_device(
+        self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path
+    ) -> None:
+        """A wait for one device's event is not satisfied by another's, nor by another cause."""
+        kernel = bare_guest.build(
+            tmp_path / "kernel",
+            bare_guest.dimm_ost(0, 1, 0),
+            bare_guest.dimm_ost(1, 3, 0x84),
+            bare_guest.dimm_ost(1, 1, 1),
+        )
+        machine = make_machine(kernel=kernel)
+        machine.start(deadline)
+        for device in ("dimm0", "dimm1"):
+            machine.add_dimm(device, 128 * MIB, deadline)
+        before = machine.serial()
+        machine.resume(deadline)
+        match = {"info.device": "dimm1", "info.source": 1}
+        event = machine.wait_event("ACPI_DEVICE_OST", deadline, after=before, **match)
+        assert {"device": "dimm1", "slot": "1", "slot-type": "DIMM", "source": 1, "status": 1} == event.data[
+            "info"
+        ]
+        seen = machine.events("ACPI_DEVICE_OST", after=before)
+        assert [("dimm0", 1), ("dimm1", 3), ("dimm1", 1)] == [
+            (each.data["info"]["device"], each.data["info"]["source"]) for each in seen
+        ]
+        assert sorted(each.serial for each in seen) == [each.serial for each in seen]
+        assert sorted(each.host_ns for each in seen) == [each.host_ns for each in seen]
 
     def test_close_is_idempotent(self, machine: Machine, deadline: Deadline) -> None:
         """After close nothing runs, nothing answers, and closing again does nothing."""

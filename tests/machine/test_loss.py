@@ -15,12 +15,20 @@ import msgspec
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, InfrastructureError, MachineFailed, MonitorLost
+from harness.errors import (
+    CommandRefused,
+    ExitCode,
+    GuestError,
+    InfrastructureError,
+    MachineFailed,
+    MonitorLost,
+)
 from harness.history.record import Qmp, Record, Stage
 from harness.history.tape import Tape
-from harness.machine import ladder
+from harness.machine import ladder, monitor
 from harness.machine.client import Drop
 from harness.machine.registry import ProcessName, Registry
+from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 
 MIB = 1 << 20
@@ -315,6 +323,36 @@ machine = QemuMachine(spec, directory, Tape(directory / "history.jsonl"), regist
 machine.start(Deadline(30, "start"))
 print(machine.pid, machine.control.parent, unstarted.control.parent)
 """
+
+
+class TestFlood:
+    """A hostile guest makes QEMU talk without end."""
+
+    def test_bounded(
+        self,
+        make_machine: MakeMachine,
+        deadline: Deadline,
+        tape: Tape,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """The run ends as unknown, history and memory stay bounded, and the machine still closes."""
+        monkeypatch.setattr(monitor, "MOST_EVENTS", 200)
+        act = bare_guest.dimm_ost(0, 1, 0)
+        machine = make_machine(kernel=bare_guest.build(tmp_path / "kernel", act, bare_guest.again(len(act))))
+        machine.start(deadline)
+        machine.resume(deadline)
+        with pytest.raises(
+            GuestError, match="made QEMU send 200 events, the last of them ACPI_DEVICE_OST"
+        ) as ended:
+            machine.wait_event("NEVER", deadline)
+        assert ExitCode.UNKNOWN == ended.value.exit_code
+        count = tape.count
+        machine.close()
+        assert count == tape.count < 300
+        assert machine.exit_report is not None
+        assert machine.exit_report.asked
+
 
 HARNESS = """
 import sys
