@@ -13,6 +13,7 @@ BUFFER = 1024
 START = 1_000_000
 HZ = 10_000_000
 START_FILETIME = 133_000_000_000_000_000
+PROVIDER = uuid.UUID(int=1)
 
 
 def padded(raw: bytes, filler: bytes = b"\xff") -> bytes:
@@ -24,7 +25,7 @@ def event(
     time: int,
     payload: bytes = b"",
     *,
-    provider: uuid.UUID = uuid.UUID(int=1),
+    provider: uuid.UUID = PROVIDER,
     event_id: int = 1,
     version: int = 0,
     opcode: int = 0,

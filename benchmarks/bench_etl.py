@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""Event trace logs: our reader against two others on the same logs in the same run, and a log of 1 GB.
+
+The others (benchmarks/etl_oracles.txt) live in an environment of their own in the cache directory and run as separate
+processes; each reader takes its best of several rounds, interleaved, so that whatever else the host does hits all.
+A real log is used when it is there (../shared/data), else one that is made. Prints JSON; ends with 1 when a figure
+misses its limit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import venv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.record import EventRecord
+from harness.capture.etl.tracelog import TraceLog
+from harness.deadline import Deadline
+from harness.setup.cache import Cache, cache_directory, digest
+from tests.capture.etl import encoder
+
+HERE = Path(__file__).resolve().parent
+REAL = HERE.parents[1] / "shared" / "data" / "etl" / "ShutdownPerfDiagLogger.etl"
+GIGABYTE = 1 << 30
+
+LIMITS = {
+    "typed_merged_vs_dissect": 10.0,
+    "typed_merged_vs_dissect_unsorted": 10.0,
+    "typed_merged_vs_etl_parser": 100.0,
+    "count_vs_dissect": 30.0,
+    "tracelogging_vs_etl_parser": 20.0,
+}
+GROWTH_MB = 16.0
+"""What peak memory may grow by between a log of 64 MB and one of 1 GB."""
+
+
+def oracles() -> Path:
+    """Return the Python of the environment that holds the other readers, building it on first use."""
+    requirements = HERE / "etl_oracles.txt"
+    cache = Cache(cache_directory(os.environ), lambda message: print(message, file=sys.stderr))
+
+    def build(place: Path, _lock: int) -> None:
+        venv.create(place / "venv", with_pip=True)
+        pip = [place / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet", "-r", requirements]
+        subprocess.run(pip, check=True, stdout=sys.stderr)
+
+    key = digest(requirements.read_bytes(), sys.version)
+    place = cache.built("etl-oracles", key, build, Deadline(600, "the other readers"), clone=HERE.parent)
+    return place / "venv" / "bin" / "python"
+
+
+def other(python: Path, task: str, log: Path) -> tuple[int, float]:
+    """Time the better of two rounds (the first pays for imports) of another reader in a process of its own."""
+    ended = subprocess.run(
+        [python, HERE / "etl_oracle.py", task, log, "2"],
+        check=True,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    result = json.loads(ended.stdout)
+    return result["records"], result["seconds"]
+
+
+def typed(log: Path) -> int:
+    """All records, typed, in time order."""
+    with TraceLog(log) as opened:
+        return sum(1 for _ in opened)
+
+
+def count(log: Path) -> int:
+    """All records counted by header type."""
+    with TraceLog(log) as opened:
+        return sum(opened.tally().values())
+
+
+def tracelogging(log: Path) -> int:
+    """All events decoded in time order."""
+    decoder = Decoder()
+    with TraceLog(log) as opened:
+        return sum(
+            1 for record in opened if isinstance(record, EventRecord) and decoder.decode(record).values
+        )
+
+
+def best(task: Callable[[Path], int], log: Path, rounds: int = 3) -> tuple[int, float]:
+    """Return the count and the shortest of some rounds, after one that is not counted."""
+    found = task(log)
+    shortest = float("inf")
+    for _ in range(rounds):
+        began = time.perf_counter()
+        found = task(log)
+        shortest = min(shortest, time.perf_counter() - began)
+    return found, shortest
+
+
+def make_tracelogging(path: Path, events: int) -> None:
+    """Write a log of self-describing events with eight fields, of types that the others know too."""
+    description = encoder.schema(
+        "Sync",
+        encoder.described("seq", 10),
+        encoder.described("qpc", 10),
+        encoder.described("driver", 2),
+        encoder.described("cpu", 8),
+        encoder.described("thread", 10, 4),
+        encoder.described("status", 8, 4),
+        encoder.described("accepted", 4, 3),
+        encoder.described("name", 1),
+    )
+    items = [(12, encoder.traits("HotplugBench")), (11, description)]
+    buffers = [encoder.header_buffer(size=65536)]
+    rows: list[bytes] = []
+    for number in range(events):
+        payload = struct.pack("<QQ9sIQIB", number, number, b"hpnotify\0", 1, 0xFFFF, 0xC000009A, 1)
+        payload += f"record {number}\0".encode("utf-16-le")
+        rows.append(encoder.event(encoder.START + number, payload, items=items))
+        if len(rows) == 150 or number == events - 1:
+            buffers.append(
+                encoder.buffer(*rows, size=65536, sequence=len(buffers), processor=len(buffers) % 4)
+            )
+            rows = []
+    path.write_bytes(b"".join(buffers))
+
+
+def make_large(path: Path, size: int) -> None:
+    """Write a log of ``size`` bytes: four processors whose buffers overlap in time, events of 256 bytes."""
+    per_buffer = (65536 - 72) // 256
+    template = bytearray(
+        encoder.buffer(*(encoder.event(0, bytes(176)) for _ in range(per_buffer)), size=65536, sequence=0)
+    )
+    with path.open("wb") as file:
+        file.write(encoder.header_buffer(size=65536))
+        for number in range(size // 65536 - 1):
+            struct.pack_into("<q", template, 0x18, number + 1)
+            struct.pack_into("<H", template, 0x28, number & 3)
+            began = encoder.START + (number >> 2) * per_buffer * 4 + (number & 3)
+            for place in range(per_buffer):
+                struct.pack_into("<q", template, 72 + place * 256 + 16, began + place * 4)
+            file.write(template)
+
+
+def large(size: int, directory: Path) -> dict[str, Any]:
+    """Read a made log of this size in a process of its own; return its time and peak memory."""
+    path = directory / "large.etl"
+    make_large(path, size)
+    ended = subprocess.run(
+        [sys.executable, __file__, "--read", path], check=True, capture_output=True, text=True, timeout=600
+    )
+    path.unlink()
+    return dict(json.loads(ended.stdout))
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read one log in time order and say what that took; the order is checked."""
+    began = time.perf_counter()
+    latest = records = 0
+    with TraceLog(path) as log:
+        for record in log:
+            assert record.time >= latest
+            latest = record.time
+            records += 1
+        assert log.account.whole
+    return {
+        "records": records,
+        "seconds": time.perf_counter() - began,
+        "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+    }
+
+
+def measure() -> dict[str, Any]:
+    """Return all figures."""
+    python = oracles()
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as name:
+        directory = Path(name)
+        described = directory / "described.etl"
+        make_tracelogging(described, 6000)
+        log = REAL
+        if not log.exists():
+            log = directory / "made.etl"
+            make_large(log, 4 << 20)
+        seconds: dict[str, float] = {}
+        records: dict[str, int] = {}
+        for _ in range(3):
+            for task, made in (
+                ("dissect-count", log),
+                ("dissect-typed", log),
+                ("parser-typed", log),
+                ("parser-tracelogging", described),
+            ):
+                records[task], took = other(python, task, made)
+                seconds[task] = min(seconds.get(task, took), took)
+            for task, function, made in (
+                ("count", count, log),
+                ("typed", typed, log),
+                ("tracelogging", tracelogging, described),
+            ):
+                records[task], took = best(function, made)
+                seconds[task] = min(seconds.get(task, took), took)
+        figures["log"] = log.name
+        figures["records"] = records
+        figures["microseconds_per_record"] = {task: seconds[task] / records[task] * 1e6 for task in seconds}
+        # etl-parser leaves some records out: time for each record is what compares.
+        each = figures["microseconds_per_record"]
+        figures["ratio"] = {
+            "typed_merged_vs_dissect": each["dissect-typed"] / each["typed"],
+            "typed_merged_vs_dissect_unsorted": each["dissect-count"] / each["typed"],
+            "typed_merged_vs_etl_parser": each["parser-typed"] / each["typed"],
+            "count_vs_dissect": each["dissect-count"] / each["count"],
+            "tracelogging_vs_etl_parser": each["parser-tracelogging"] / each["tracelogging"],
+        }
+        figures["read_64_mb"] = large(64 << 20, directory)
+        figures["read_1_gb"] = large(GIGABYTE, directory)
+        figures["memory_growth_mb"] = figures["read_1_gb"]["peak_mb"] - figures["read_64_mb"]["peak_mb"]
+    return figures
+
+
+def main() -> int:
+    """Print the figures; 1 when one misses its limit."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--read", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.read:
+        print(json.dumps(read(arguments.read)))
+        return 0
+    figures = measure()
+    print(json.dumps(figures, indent=2))
+    missed = [f"{name} is {figures['ratio'][name]:.1f}, not {limit}" for name, limit in LIMITS.items()
+              if figures["ratio"][name] < limit]  # fmt: skip
+    if figures["memory_growth_mb"] > GROWTH_MB:
+        missed.append(f"memory grew by {figures['memory_growth_mb']:.1f} MB")
+    print("; ".join(missed) or "all limits met", file=sys.stderr)
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
