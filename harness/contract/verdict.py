@@ -21,7 +21,9 @@ class Verdict(StrEnum):
 
 
 class Level(StrEnum):
-    """What a broken rule means. Only gate, error* and a failed expectation change a run's verdict."""
+    """What a broken rule means. Only error* can make a run violated; gates, and policies whose consequence is awaited,
+    can make it unknown; warn, observe and finding never change it.
+    """
 
     GATE = "gate"
     ERROR = "error"
@@ -42,7 +44,10 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing a rule has to say: a violation, a warning, a reason for unknown, or an observed value."""
+    """One thing a rule has to say: a violation, a warning, a reason for unknown, or an observed value.
+
+    ``chain`` is the contradiction, one sentence per known order; ``clock`` says why no clock is to blame, or may be.
+    """
 
     rule: str
     level: Level
@@ -50,10 +55,15 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     reason: str
     witnesses: list[Witness] = []
     attempt: str = ""
+    chain: list[str] = []
+    clock: str = ""
 
 
 class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A rule's verdict over one history. ``exercised`` counts how often its predicate had something to judge."""
+    """A rule's verdict over one history. ``exercised`` counts how often its predicate had something to judge.
+
+    ``times`` counts how often it was broken. ``armed``: the history holds what the rule needs to be judged.
+    """
 
     rule: str
     level: Level
@@ -61,6 +71,8 @@ class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     source: str
     exercised: int = 0
     reason: str = ""
+    times: int = 0
+    armed: bool = False
 
 
 class RunVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: MIT
+"""The checker: one pass over a history, all rules, one verdict.
+
+It never raises for what a history contains. A rule that raises makes itself unknown, with the exception named; bytes
+that are no record end the history there, which is damage, which is unknown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from harness import __version__
+from harness.contract.attempts import Model
+from harness.contract.catalogue import all_rules
+from harness.contract.explanation import chain_lines, clock_line, witnesses
+from harness.contract.merge import Merger
+from harness.contract.rule import Broken, Observed, Outcome, Rule, Unclear
+from harness.contract.subjects import Sample
+from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
+from harness.history.driver import DriverRecord
+from harness.history.reader import History
+from harness.history.record import Fault, Header, Record
+
+MOST_FINDINGS = 20
+"""Findings kept per rule; further ones are counted."""
+
+MOST_VALUES = 64
+"""Distinct observed values kept per rule; further ones are counted as "other"."""
+
+CONTRACT_LEVELS = frozenset({Level.ERROR, Level.ERROR_DRIVER})
+"""Levels of which at least one rule must have been kept for a run to hold."""
+
+
+class Tally:
+    """What one rule has said so far."""
+
+    __slots__ = ("broken", "check", "findings", "held", "observed", "reason", "rule", "unclear", "warned")
+
+    def __init__(self, rule: Rule) -> None:
+        self.rule = rule
+        self.check = rule.check
+        self.held = 0
+        self.broken = 0
+        self.warned = 0
+        self.unclear = 0
+        self.reason = ""
+        self.observed: Counter[str] = Counter()
+        self.findings: list[Finding] = []
+
+    def take(self, outcome: Outcome) -> None:
+        """Count an outcome that is neither HOLDS nor None."""
+        if isinstance(outcome, Broken):
+            self._broken(outcome)
+        elif isinstance(outcome, Unclear):
+            self.unclear += 1
+            self.reason = self.reason or outcome.reason
+            self._find(Verdict.UNKNOWN, self.rule.level, outcome.reason, outcome.shown, outcome.attempt)
+        elif isinstance(outcome, Observed):
+            known = outcome.value in self.observed or len(self.observed) < MOST_VALUES
+            self.observed[outcome.value if known else "other"] += 1
+            if outcome.finding:
+                self._find(Verdict.HOLDS, Level.FINDING, outcome.finding, outcome.shown, outcome.attempt)
+
+    def _broken(self, broken: Broken) -> None:
+        level = broken.level or self.rule.level
+        if level is self.rule.level:
+            if not self.broken:
+                self.reason = broken.reason
+            self.broken += 1
+        else:
+            self.warned += 1
+        self._find(
+            Verdict.VIOLATED, level, broken.reason, broken.shown, broken.attempt,
+            chain_lines(broken.shown, broken.chain), clock_line(broken.shown, broken.chain),
+        )  # fmt: skip
+
+    def _find(
+        self, verdict: Verdict, level: Level, reason: str, shown: Sequence[Record], attempt: str,
+        chain: Sequence[str] = (), clock: str = "",
+    ) -> None:  # fmt: skip
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(
+                Finding(
+                    rule=self.rule.id, level=level, verdict=verdict, reason=reason, witnesses=witnesses(shown),
+                    attempt=attempt, chain=list(chain), clock=clock,
+                )
+            )  # fmt: skip
+
+    def failed(self, error: Exception) -> None:
+        """The predicate raised: the rule is unknown, not the checker."""
+        self.unclear += 1
+        reason = f"the rule itself failed: {type(error).__name__}: {error}"
+        self.reason = self.reason or reason
+        self._find(Verdict.UNKNOWN, self.rule.level, reason, (), "")
+
+    def verdict(self) -> RuleVerdict:
+        """What the rule says of the whole history."""
+        rule = self.rule
+        exercised = self.held + self.broken + self.warned + self.unclear + self.observed.total()
+        reason = self.reason
+        if self.broken:
+            verdict = Verdict.VIOLATED
+        elif self.unclear:
+            verdict = Verdict.UNKNOWN
+        elif exercised:
+            verdict = Verdict.HOLDS
+            if self.observed:
+                reason = "observed: " + ", ".join(
+                    f"{value} ({times}x)" for value, times in self.observed.most_common(8)
+                )
+        else:
+            verdict, reason = (
+                Verdict.NOT_APPLICABLE,
+                f"not applicable, because the history holds no {rule.needs}",
+            )
+        return RuleVerdict(
+            rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, exercised=exercised,
+            reason=reason, times=self.broken, armed=exercised > 0,
+        )  # fmt: skip
+
+
+class Checker:
+    """Judges one history: :meth:`feed` every record in order, then :meth:`finish`."""
+
+    def __init__(self, rules: Sequence[Rule] | None = None) -> None:
+        self.tallies = [Tally(rule) for rule in (all_rules() if rules is None else rules)]
+        self._on: dict[Any, list[Tally]] = {}
+        for tally in self.tallies:
+            for kind in tally.rule.on:
+                self._on.setdefault(kind, []).append(tally)
+        self._samples = self._on.get(Sample, [])
+        self.model = Model(self._judge)
+        self._header: Header | None = None
+        self._faults: list[Fault] = []
+
+    def _judge(self, kind: Any, subject: Any) -> None:
+        tallies = self._on.get(kind)
+        if tallies:
+            self._run(tallies, subject)
+
+    def _run(self, tallies: list[Tally], subject: Any) -> None:
+        model = self.model
+        for tally in tallies:
+            try:
+                outcome = tally.check(subject, model)
+            except Exception as error:  # noqa: BLE001 - any failure of a rule is that rule's, never the run's
+                tally.failed(error)
+                continue
+            if outcome is True:
+                tally.held += 1
+            elif outcome is not None:
+                tally.take(outcome)
+
+    def feed(self, record: Record) -> None:
+        """Judge one record of the merged stream."""
+        model = self.model
+        model.at += 1
+        kind = type(record)
+        if isinstance(record, DriverRecord):
+            stream = model.enter(record)
+            self._run(self._samples, record)
+            model.sampled(stream, record)
+        elif kind is Header:
+            self._header = record  # type: ignore[assignment]
+            return
+        elif kind is Fault:
+            self._faults.append(record)  # type: ignore[arg-type]
+            del self._faults[MOST_FINDINGS:]
+        update = model.update.get(kind)
+        subject = record if update is None else update(record)
+        tallies = self._on.get(kind)
+        if tallies:
+            self._run(tallies, subject)
+
+    def finish(self, damage: str = "") -> RunVerdict:
+        """Close what is open and say what came of it all."""
+        self.model.finish(damage)
+        rules = [tally.verdict() for tally in self.tallies]
+        verdict, reasons = self._run_verdict(rules, damage)
+        findings = [finding for tally in self.tallies for finding in tally.findings]
+        findings.sort(key=_importance)
+        header = self._header
+        return RunVerdict(
+            run=header.run if header is not None else "",
+            guest=header.guest if header is not None else "",
+            verdict=verdict,
+            reasons=reasons,
+            rules=rules,
+            findings=findings,
+            observations={
+                tally.rule.id: dict(tally.observed.most_common()) for tally in self.tallies if tally.observed
+            },
+            failure_class=self._failure_class(verdict),
+            harness=__version__,
+        )
+
+    def _run_verdict(self, rules: list[RuleVerdict], damage: str) -> tuple[Verdict, list[str]]:
+        violated, unknown = [], []
+        for tally, said in zip(self.tallies, rules, strict=True):
+            line = f"{said.rule}: {said.reason}"
+            if said.verdict is Verdict.VIOLATED and tally.rule.decides:
+                violated.append(line)
+            elif said.verdict is Verdict.UNKNOWN and (tally.rule.decides or tally.rule.awaited):
+                unknown.append(line)
+        if damage:
+            unknown.insert(0, f"the history is damaged: {damage}")
+        if violated:
+            return Verdict.VIOLATED, violated + unknown
+        if self._header is None:
+            unknown.append("the history has no header")
+        kept = any(said.verdict is Verdict.HOLDS and said.level in CONTRACT_LEVELS for said in rules)
+        if not kept:
+            unknown.append("no rule of the contract was exercised: nothing that it speaks of happened")
+        return (Verdict.UNKNOWN, unknown) if unknown else (Verdict.HOLDS, [])
+
+    def _failure_class(self, verdict: Verdict) -> str:
+        if self._faults:
+            return self._faults[0].failure_class
+        if verdict is Verdict.HOLDS:
+            return ""
+        if verdict is Verdict.UNKNOWN:
+            return "unknown"
+        worst = {tally.rule.level for tally in self.tallies if tally.broken and tally.rule.decides}
+        if Level.ERROR in worst:
+            return "contract"
+        return "driver" if Level.ERROR_DRIVER in worst else "unknown"
+
+
+_ORDER = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 2, Verdict.HOLDS: 3, Verdict.NOT_APPLICABLE: 4}
+
+
+def _importance(finding: Finding) -> tuple[int, int]:
+    """Violations that decide first, then warnings, what is unknown, and news; each by its first record."""
+    rank = _ORDER[finding.verdict]
+    if rank == 0 and finding.level in (Level.WARN, Level.POLICY):
+        rank = 1
+    return rank, min((witness.record for witness in finding.witnesses), default=0)
+
+
+def judge(records: Iterable[Record], *, damage: str = "") -> RunVerdict:
+    """Judge the records of one history, in file order, in one pass.
+
+    ``damage`` says why the history was not read to its end, if that is known beforehand; for a file use
+    :func:`judge_history`, which asks the reader after reading. Never raises for what the records contain.
+    """
+    return _judge(records, lambda: damage)
+
+
+def judge_history(history: History) -> RunVerdict:
+    """Judge a recorded history. Raises BadHistory only if it cannot be read again at all."""
+    return _judge(history, lambda: history.damage)
+
+
+def _judge(records: Iterable[Record], damage: Callable[[], str]) -> RunVerdict:
+    checker = Checker()
+    feed = checker.feed
+    for record in Merger().merge(records):
+        feed(record)
+    return checker.finish(damage())

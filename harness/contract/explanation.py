@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: MIT
+"""Turns a finding into sentences a driver writer can act on: the records that show it, the contradiction, the clock.
+
+Plain text, one string per line, no colours; every string from a guest is made printable. Whoever prints it on a
+terminal may colour whole lines.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.contract.rule import Because, Rule
+from harness.contract.verdict import Finding, Level, Verdict, Witness
+from harness.history.driver import STATE_NAMES, CallEnter, CallExit, DriverRecord, SyncEnter, SyncExit
+from harness.history.reader import History
+from harness.history.record import Record
+
+MOST_WITNESSES = 5
+"""Records shown with a finding."""
+
+LONGEST = 200
+"""Characters of one value of a record that are shown."""
+
+LARGEST_FACTS = 1 << 20
+"""Bytes of a ``run.json`` that are read."""
+
+_COMMON = frozenset(
+    {"n", "host_ns", "channel", "seq", "qpc", "boot", "driver", "cpu", "irql", "thread",
+     "active", "active_g0", "active_g0_ex", "maximum", "groups"}
+)  # fmt: skip
+"""Fields that every driver record has; those that matter are shown by name."""
+
+
+def printable(value: Any) -> str:
+    """Return ``value`` as text that no terminal can be hurt by, cut to a bounded length."""
+    text = str(value)
+    if len(text) > LONGEST:
+        text = text[:LONGEST] + "…"
+    return "".join(
+        c if c.isprintable() else f"\\x{ord(c):02x}" if ord(c) < 256 else f"\\u{ord(c):04x}" for c in text
+    )
+
+
+def _value(name: str, value: Any) -> str:
+    if name in ("status", "op", "ctx", "mask", "result", "ret", "object", "idx_status") and isinstance(
+        value, int
+    ):
+        return f"{name}={value:#x}"
+    return f"{name}={printable(value)}"
+
+
+def describe(record: Record) -> str:
+    """Say in one line what a record is, where it came from, and its raw values."""
+    tag = record.__struct_config__.tag
+    if not isinstance(record, DriverRecord):
+        words = [
+            _value(name, getattr(record, name))
+            for name in record.__struct_fields__
+            if name not in ("n", "host_ns")
+        ]
+        return printable(f"host  {tag}  {' '.join(words)}") + f"   host_ns={record.host_ns}"
+    what = str(tag)
+    if isinstance(record, SyncEnter | SyncExit):
+        phase = "entered" if what.endswith("enter") else "returned"
+        what = f"{STATE_NAMES.get(record.state, f'state {record.state}')} {phase}  NtNumber={record.nt}"
+    elif isinstance(record, CallEnter | CallExit):
+        what = f"{record.call} {'entered' if what.endswith('enter') else 'returned'}"
+    skip = _COMMON | {"state", "nt", "call"}
+    words = [_value(name, getattr(record, name)) for name in record.__struct_fields__ if name not in skip]
+    return (
+        f"driver {printable(record.driver)}  {what}   {printable(record.channel)} #{record.seq}  qpc={record.qpc}   "
+        f"active={record.active} cpu={record.cpu} irql={record.irql}  {' '.join(words)}"
+    )
+
+
+def witnesses(shown: Sequence[Record]) -> list[Witness]:
+    """Name the records E1, E2, … in the order given, each once."""
+    distinct: list[Record] = []
+    for record in shown:
+        if not any(record is other for other in distinct):
+            distinct.append(record)
+    return [
+        Witness(name=f"E{place}", record=record.n, text=describe(record))
+        for place, record in enumerate(distinct[:MOST_WITNESSES], 1)
+    ]
+
+
+def _names(shown: Sequence[Record]) -> dict[int, str]:
+    names: dict[int, str] = {}
+    for record in shown:
+        if id(record) not in names:
+            names[id(record)] = f"E{len(names) + 1}"
+    return names
+
+
+def chain_lines(shown: Sequence[Record], chain: Sequence[Because]) -> list[str]:
+    """Return "E1 < E2, because …" for every edge of a contradiction."""
+    names = _names(shown)
+    return [
+        f"{names.get(id(edge.before), f'record {edge.before.n}')} < "
+        f"{names.get(id(edge.after), f'record {edge.after.n}')}, because {edge.reason}"
+        for edge in chain
+    ]
+
+
+def clock_line(shown: Sequence[Record], chain: Sequence[Because]) -> str:
+    """Say whether a clock could be to blame for the contradiction."""
+    if any(edge.kind == "clock" for edge in chain):
+        return (
+            "The clock could matter: the order between two drivers rests on the guest's performance counter, "
+            "which both read; their sequence numbers do not contradict it."
+        )
+    if chain:
+        kinds = sorted({edge.kind for edge in chain})
+        return f"Not the clock: the order rests on {' and '.join(kinds)}, no two times were compared."
+    drivers = {record.driver for record in shown if isinstance(record, DriverRecord)}
+    if len(shown) > 1 and len(drivers) == 1:
+        return "Not the clock: all records carry one driver's sequence numbers, no two times were compared."
+    return "Not the clock: no two times were compared."
+
+
+def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") -> list[str]:
+    """Return the lines that explain ``finding``.
+
+    ``rule`` adds the sentence and the source page (see :func:`harness.contract.catalogue.find`); ``reproduce`` is the
+    command that makes it happen again, "" if there is none to give.
+    """
+    label = {
+        Verdict.VIOLATED: "WARNING" if finding.level in (Level.WARN, Level.POLICY) else "VIOLATED",
+        Verdict.UNKNOWN: "UNKNOWN",
+        Verdict.HOLDS: "FOUND",
+        Verdict.NOT_APPLICABLE: "NOT APPLICABLE",
+    }[finding.verdict]
+    title = f"{label}  {finding.rule}"
+    if finding.attempt:
+        title += f"  {printable(finding.attempt)}"
+    if rule is not None:
+        title += f"   (source: {rule.source})"
+    lines = [title]
+    if finding.witnesses:
+        lines.append("Let:")
+        lines += [
+            f"  {witness.name} = record {witness.record}  {witness.text}" for witness in finding.witnesses
+        ]
+    lines.append("Then:")
+    if rule is not None and finding.verdict is Verdict.VIOLATED:
+        lines.append(f"  - {_sentence(rule.says)}")
+    broken = finding.verdict is Verdict.VIOLATED
+    if broken and finding.chain:
+        lines.append(f"  - {_sentence(printable(finding.reason))}")
+        lines += [
+            f"  - However, {line}{'.' if line != finding.chain[-1] else ': a contradiction!'}"
+            for line in finding.chain
+        ]
+    elif broken:
+        lines.append(f"  - However, {printable(finding.reason)}: a contradiction!")
+    else:
+        lines.append(f"  - {_sentence(printable(finding.reason))}")
+    if broken and finding.clock:
+        lines.append(finding.clock)
+    if reproduce:
+        lines.append(f"Reproduce:  {printable(reproduce)}")
+    return lines
+
+
+def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], list[str]]:
+    """Return :func:`explain` for the findings of one recorded run, with its rules and the command that recorded it.
+
+    The command is taken from the ``run.json`` beside the history, if one says how it was recorded.
+    """
+    from harness.contract.catalogue import find
+
+    command = reproduce or recording_command(history.path.parent)
+    return lambda finding: explain(finding, find(finding.rule), reproduce=command)
+
+
+class _Facts(msgspec.Struct):
+    argv: list[str] = []
+
+
+def recording_command(directory: Path) -> str:
+    """Return the ``harness`` command line that recorded the run in ``directory``; "" if it is not known."""
+    try:
+        with (directory / "run.json").open("rb") as file:
+            argv = msgspec.json.decode(file.read(LARGEST_FACTS), type=_Facts).argv
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return ""
+    if not argv or Path(argv[0]).name != "harness":
+        return ""
+    return "harness " + shlex.join(argv[1:])
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")

@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""R.8, what the host did, and whether the run itself went as it should. None of these is a clause of Windows."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from harness.contract.attempts import Model
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
+from harness.contract.subjects import Callback, Epoch, HostAdd
+from harness.contract.verdict import Level
+from harness.history.driver import START, SyncEnter
+from harness.history.record import Add, Agreement, End, Expect, Fault, Operation
+
+SECTION = Section("R.8", "Host correlation")
+rule = SECTION.rule
+
+PREFLIGHT = (
+    "look at: Hyper-V enlightenments without the CPUID bit for dynamic partitioning (the processor shows in Device "
+    "Manager and never runs); the driver bound to ACPI0010; the edition and its licence; the firmware's feature "
+    "control on the new processor; whether the guest evaluated _OST at all"
+)
+"""What to look at when a processor was plugged and nobody was told (contract.md D7)."""
+
+
+@rule(
+    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, clauses="-", source="contract.md R.8",
+    says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
+    holds="+cpu S2 C2 V", violates="S2 +cpu C2", skeleton=True,
+)  # fmt: skip
+def host_cause(call: Callback, model: Model) -> Outcome:
+    """By receipt: what arrived before the command was sent cannot be its consequence. No clock is used."""
+    if call.enter.state != START or call.attempt is None or not model.host_known:
+        return None
+    if model.cpu_adds:
+        return HOLDS
+    return Broken(
+        f"Start of processor {call.enter.nt} arrived before the host had asked for any processor",
+        (call.enter,), (), call.attempt.name,
+    )  # fmt: skip
+
+
+@rule(
+    "HOST-ADD-NOT-PROOF", Level.OBSERVE, Agreement, clauses="-", source="contract.md R.8",
+    says="did the guest count what QEMU had accepted?", needs="agreement on an attempt", holds="+cpu S2 C2 V =cpu",
+)  # fmt: skip
+def accepted_is_no_proof(agreement: Agreement, model: Model) -> Outcome:
+    """The reply to device_add only means that QEMU plugged the device."""
+    if not agreement.qemu_lists:
+        return Observed("not plugged")
+    counted = agreement.counted_after > agreement.counted_before
+    return Observed("plugged and counted" if counted else "plugged and not counted")
+
+
+@rule(
+    "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="contract.md R.8",
+    says="a plugged processor is announced to the driver", needs="hot-add with a synchronous registration",
+    holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", skeleton=True, awaited=True,
+)  # fmt: skip
+def host_no_notify(host: HostAdd, model: Model) -> Outcome:
+    """Nothing after the command: the environment is suspected first, so this is unknown, never a violation."""
+    add = host.begin
+    if add.what != "cpu" or add.expected not in ("added", "vetoed") or not host.settled_at or host.refused:
+        return None
+    if host.settled_at != model.at or not host.accepted:
+        return None
+    listening = any(
+        known.sync and known.handle and known.done_at < host.at and known.leave is None and not known.open
+        for stream in model.streams.values() for known in stream.registrations.values()
+    )  # fmt: skip
+    if not listening:
+        return None
+    if model.attempts_opened > host.starts_before:
+        return HOLDS
+    return Unclear(
+        f"{add.attempt}: QEMU accepted the processor and no Start came until the attempt was settled; {PREFLIGHT}",
+        (add,), add.attempt,
+    )  # fmt: skip
+
+
+@rule(
+    "HOST-ONE-AT-A-TIME", Level.POLICY, Add, clauses="-", source="contract.md R.8",
+    says="the next processor is added only when the previous attempt is closed (policy)", needs="two hot-adds",
+    holds="+cpu S2 C2 =cpu +cpu S3 C3 =cpu", violates="+cpu +cpu S2 S3 C2 C3",
+)  # fmt: skip
+def one_at_a_time(host: HostAdd, model: Model) -> Outcome:
+    """Except where adding several at once is what the plan tries."""
+    if host.at != model.at or host.begin.what != "cpu" or model.cpu_adds < 2:
+        return None
+    others = [other for other in model.cpu_in_flight.values() if other is not host]
+    if not others:
+        return HOLDS
+    return Broken(
+        f"{host.begin.attempt} began while {others[0].begin.attempt} was in flight",
+        (others[0].begin, host.begin),
+    )
+
+
+@rule(
+    "HOST-AGREED", Level.GATE, Agreement, Epoch, clauses="-", source="architecture.md decision 5",
+    says="QEMU, the firmware and the guest agree on the outcome that was expected of each command",
+    needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?", skeleton=True,
+)  # fmt: skip
+def agreed(subject: Agreement | Epoch, model: Model) -> Outcome:
+    """A reply is no proof. Without agreement, or with none recorded, the run is unknown."""
+    if isinstance(subject, Agreement):
+        if subject.agreed:
+            return HOLDS
+        said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
+        return Unclear(said, (subject,), subject.attempt)
+    judged: Outcome = None
+    for host in model.adds.values():
+        add = host.begin
+        if host.refused:
+            if add.expected == "refused":
+                judged = judged or HOLDS
+            else:
+                judged = Unclear(
+                    f"{add.attempt}: QEMU refused it ({host.detail}), expected was {add.expected}",
+                    (add,),
+                    add.attempt,
+                )
+        elif host.agreed is None:
+            how = "accepted" if host.accepted else "perhaps accepted" if host.unsure else "sent"
+            judged = Unclear(
+                f"{add.attempt}: the command was {how} and what came of it was never established",
+                (add,),
+                add.attempt,
+            )
+        elif host.agreed and not host.settled_at:
+            judged = Unclear(
+                f"{add.attempt}: its consequences were not awaited to the end", (add,), add.attempt
+            )
+    return judged
+
+
+@rule(
+    "EXPECT", Level.ERROR_HARNESS, Expect, clauses="-", source="the plan",
+    says="what the plan expects is what is seen", needs="expect operation",
+    holds="expect.", violates="expect!", skeleton=True,
+)  # fmt: skip
+def expectation(expect: Expect, model: Model) -> Outcome:
+    """The plan's own demand, judged when the plan was executed."""
+    if expect.met:
+        return HOLDS
+    return Broken(f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}", (expect,))
+
+
+@rule(
+    "RUN-COMPLETE", Level.GATE, Operation, Fault, End, Epoch, clauses="-", source="architecture.md decision 4",
+    says="the run came to its end and no operation failed", needs="record of the run",
+    holds="S2 C2 V", violates="S2 C2 fault", skeleton=True,
+)  # fmt: skip
+def run_complete(subject: Operation | Fault | End | Epoch, model: Model) -> Outcome:
+    """A run that was interrupted, cut or given up proves nothing for what it did not do."""
+    if isinstance(subject, Operation):
+        if subject.phase != "fail":
+            return None
+        return Unclear(f"operation {subject.index} ({subject.name}) failed: {subject.detail}", (subject,))
+    if isinstance(subject, Fault):
+        return Unclear(f"{subject.failure_class} at stage {subject.stage}: {subject.message}", (subject,))
+    if isinstance(subject, End):
+        return (
+            HOLDS if subject.outcome == "completed" else Unclear(f"the run was {subject.outcome}", (subject,))
+        )
+    if not subject.last:
+        return None
+    for operation in model.operations.values():
+        return Unclear(f"operation {operation.index} ({operation.name}) began and never ended", (operation,))
+    return (
+        Unclear("the history has no end: the run was killed, or the file was cut")
+        if model.ended is None
+        else None
+    )
