@@ -7,7 +7,6 @@ always a whole line again when :meth:`StageView.close` returns, whatever ended t
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 import time
@@ -16,7 +15,7 @@ from typing import Self, TextIO
 
 from harness.history.record import Record, Stage
 from harness.report.escape import printable
-from harness.report.style import Style, is_terminal, style_for
+from harness.report.style import Style, columns, is_terminal, style_for
 
 TICK = 0.1
 """Seconds between two updates of the elapsed time on a terminal."""
@@ -117,7 +116,7 @@ class StageView:
             ("\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + "\x1b[J") if self._drawn else ""
         )
         text += "".join(f"{line}\n" for line in finished)
-        width = max(20, self._columns() - 1)
+        width = max(20, columns(self._stream) - 1)
         now = time.monotonic_ns()
         running = [self._line(name, now - began, detail)[:width] for name, began, detail in self._running]
         self._drawn = len(running)
@@ -126,12 +125,6 @@ class StageView:
     def _line(self, name: str, elapsed: int, detail: str) -> str:
         words = f"  {printable(detail, 200)}" if detail else ""
         return f"… {printable(name, 40)} {_seconds(elapsed)}{words}"
-
-    def _columns(self) -> int:
-        try:
-            return os.get_terminal_size(self._stream.fileno()).columns
-        except (OSError, ValueError):
-            return 80
 
     def _write(self, text: str) -> None:
         if not text:

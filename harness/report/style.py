@@ -4,14 +4,28 @@
 from __future__ import annotations
 
 import os
+import textwrap
 from typing import TextIO
 
 
 class Style:
-    """Wraps words in colour, or leaves them as they are: ``Style(colour=False)`` is what a file or a pipe gets."""
+    """Puts words in colour and folds lines, or leaves them as they are: ``Style(colour=False)`` is what a pipe gets.
 
-    def __init__(self, *, colour: bool) -> None:
+    ``width`` is the number of columns that lines are folded at, 0 for never.
+    """
+
+    def __init__(self, *, colour: bool, width: int = 0) -> None:
         self.colour = colour
+        self.width = width
+
+    def fold(self, line: str) -> list[str]:
+        """Return ``line`` in pieces that fit, the later ones indented a little further than the first."""
+        if not self.width or len(line) <= self.width:
+            return [line]
+        indent = line[: len(line) - len(line.lstrip())] + "    "
+        return textwrap.wrap(
+            line, max(self.width, 40), subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True
+        )
 
     def bad(self, text: str) -> str:
         """Red: a violation or a failure."""
@@ -46,5 +60,15 @@ def is_terminal(stream: TextIO) -> bool:
 
 
 def style_for(stream: TextIO) -> Style:
-    """Return the style for ``stream``: colours on a terminal, unless the user set ``NO_COLOR`` (no-color.org)."""
-    return Style(colour=is_terminal(stream) and not os.environ.get("NO_COLOR"))
+    """Return the style for ``stream``: folded on a terminal, and coloured unless the user set ``NO_COLOR`` (no-color.org)."""
+    if not is_terminal(stream):
+        return Style(colour=False)
+    return Style(colour=not os.environ.get("NO_COLOR"), width=columns(stream))
+
+
+def columns(stream: TextIO) -> int:
+    """Return the width of the terminal that ``stream`` is, 80 if it does not say."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 80
+    except (OSError, ValueError):
+        return 80

@@ -4,128 +4,177 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+from harness.contract.catalogue import find
+from harness.contract.explanation import explain
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
 from harness.report.style import Style
 
-Explain = Callable[[Finding], list[str]]
-"""Turns a finding into the lines that prove it; see :mod:`harness.contract.explanation`."""
+MOST_REASONS = 12
+"""Reasons that are spelled out; the rest are counted."""
 
-MOST_PER_RULE = 3
-"""Findings of one rule that are spelled out; the rest are counted."""
+MOST_PER_RULE = 2
+"""Findings of one rule that are explained; the rest are counted."""
 
-WARNINGS = frozenset({Level.WARN, Level.FINDING, Level.POLICY})
+MOST_UNCLEAR = 3
+"""Reasons for "unknown" that are explained with their records."""
+
+MINOR = frozenset({Level.WARN, Level.POLICY, Level.OBSERVE, Level.FINDING})
+"""Levels whose findings never make a run violated."""
+
+LONGEST_LINE = 600
 
 
 def guest_label(guest: str) -> str:
     """Return the guest's name with what a verdict from it is worth: only Windows says anything about Windows."""
-    name = printable(guest, 60)
+    name = printable(guest, 60) or "an unnamed guest"
     return name if guest.startswith("windows") else f"{name}: says nothing about Windows itself"
 
 
 def headline(verdict: RunVerdict, style: Style) -> str:
     """Return the one line that says it all: ``VIOLATED  run 2026-… on twin: says nothing about Windows itself``."""
-    failure = f", {printable(verdict.failure_class, 40)}" if verdict.failure_class else ""
+    failure = (
+        f", {printable(verdict.failure_class, 40)}" if verdict.failure_class not in ("", "unknown") else ""
+    )
     run = f"run {printable(verdict.run, 80)} on " if verdict.run else ""
     return f"{verdict_word(verdict.verdict, style)}  {run}{guest_label(verdict.guest)}{failure}"
 
 
 def verdict_word(verdict: Verdict, style: Style) -> str:
     """Return ``HOLDS``, ``VIOLATED`` or ``UNKNOWN`` in its colour."""
-    paint = {Verdict.HOLDS: style.good, Verdict.VIOLATED: style.bad}.get(verdict, style.doubtful)
-    return paint(verdict.value.upper())
+    return _painted(verdict.value.upper(), style)
 
 
 def verdict_lines(
-    verdict: RunVerdict,
-    *,
-    evidence: Path | None = None,
-    explain: Explain | None = None,
-    style: Style | None = None,
+    verdict: RunVerdict, *, evidence: Path | None = None, style: Style | None = None
 ) -> list[str]:
-    """Return the whole verdict as lines.
+    """Return the whole verdict as lines, each harmless on a terminal.
 
-    ``evidence`` is the run directory or the history file, named at the end with the commands that judge it again.
-    ``explain`` supplies the lines under a violated or undecidable rule; without it the finding's own witnesses are shown.
+    ``evidence`` is the run directory or the history file, named at the end with the command that judges it again.
     """
     style = style or Style(colour=False)
-    sources = {rule.rule: rule.source for rule in verdict.rules}
-    lines = [headline(verdict, style)]
-    lines += [f"  {printable(reason, 300)}" for reason in verdict.reasons]
-    broken = [f for f in verdict.findings if f.verdict is Verdict.VIOLATED and f.level not in WARNINGS]
-    doubtful = [f for f in verdict.findings if f.verdict is Verdict.UNKNOWN and f.witnesses]
-    for finding, left_out in _first_of_each_rule([*broken, *doubtful]):
-        lines += ["", *_finding(finding, sources.get(finding.rule, ""), explain, style)]
-        if left_out:
-            lines.append(f"  … and {left_out} more of {printable(finding.rule, 60)}: --json has them all")
-    lines += _warnings(verdict, style)
-    lines += ["", *coverage_lines(verdict.rules)]
-    lines += [
-        style.faint(f"Observed, {printable(name, 60)}: {printable(str(value), 200)}")
-        for name, value in verdict.observations.items()
-    ]
+    lines = [headline(verdict, style), *_reasons(verdict.reasons, style)]
+    lines += _explained(verdict, style)
+    lines += _minor(verdict, style)
+    lines += _observed(verdict.observations, style)
+    lines += ["", *coverage_lines(verdict.rules, style)]
     if evidence is not None:
         path = shlex.quote(printable(str(evidence), 1000))
         lines += [
+            "",
             f"Evidence: {path}",
-            f"Judge again: harness check {path}   (with every event: --timeline --all)",
+            f"Judge again: harness check {path}   (every record: --timeline --all)",
         ]
     return lines
 
 
-def coverage_lines(rules: list[RuleVerdict]) -> list[str]:
-    """Return how many rules were armed and exercised, and by name those that never had anything to judge."""
-    idle = [rule.rule for rule in rules if not rule.exercised]
-    lines = [
-        f"Coverage: {len(rules)} rules armed, {len(rules) - len(idle)} exercised, {len(idle)} never exercised"
-    ]
-    row = ""
-    for name in idle:
-        if len(row) + len(name) > 92:
-            lines.append(f"  {row.rstrip()}")
-            row = ""
-        row += f"{printable(name, 60)} "
-    return [*lines, f"  {row.rstrip()}"] if row else lines
+def coverage_lines(rules: list[RuleVerdict], style: Style | None = None) -> list[str]:
+    """Return how many rules were armed and exercised, and by name those that could break a run but judged nothing.
 
-
-def _first_of_each_rule(findings: list[Finding]) -> list[tuple[Finding, int]]:
-    """Return at most MOST_PER_RULE findings per rule; with the last kept of each rule, how many were left out."""
-    per_rule: dict[str, list[Finding]] = {}
-    for finding in findings:
-        per_rule.setdefault(finding.rule, []).append(finding)
-    chosen: list[tuple[Finding, int]] = []
-    for group in per_rule.values():
-        kept = group[:MOST_PER_RULE]
-        chosen += [(finding, 0) for finding in kept[:-1]]
-        chosen.append((kept[-1], len(group) - len(kept)))
-    return chosen
-
-
-def _finding(finding: Finding, source: str, explain: Explain | None, style: Style) -> list[str]:
-    if explain:
-        return [printable(line, 400) for line in explain(finding)]
-    attempt = f", {printable(finding.attempt, 60)}" if finding.attempt else ""
-    head = f"{verdict_word(finding.verdict, style)}  {style.strong(printable(finding.rule, 60))}{attempt}"
-    lines = [f"{head}   ({printable(source)})" if source else head]
-    lines += [f"  {printable(finding.reason, 300)}"]
-    lines += [
-        f"  {printable(witness.name, 8)} = record {witness.record}: {printable(witness.text, 300)}"
-        for witness in finding.witnesses
-    ]
+    A rule is armed if the history holds what it needs, and exercised if its clause then had something to say.
+    """
+    style = style or Style(colour=False)
+    idle = [rule for rule in rules if not rule.exercised]
+    never = [rule.rule for rule in idle if rule.level not in MINOR]
+    armed = sum(rule.armed for rule in rules)
+    lines = [f"Coverage: {len(rules)} rules, {armed} armed, {len(rules) - len(idle)} exercised"]
+    others = f" and {len(idle) - len(never)} that only warn or observe" if len(idle) > len(never) else ""
+    if never:
+        names = ", ".join(printable(name, 60) for name in never)
+        lines += style.fold(f"  Never exercised, so nothing is said of: {names}{others}")
     return lines
 
 
-def _warnings(verdict: RunVerdict, style: Style) -> list[str]:
-    warnings = [f for f in verdict.findings if f.level in WARNINGS and f.verdict is not Verdict.HOLDS]
+def _painted(text: str, style: Style) -> str:
+    """Colour a line that begins with a verdict's word by that word."""
+    word, _, rest = text.partition("  ")
+    paint = {
+        "HOLDS": style.good,
+        "VIOLATED": style.bad,
+        "UNKNOWN": style.doubtful,
+        "WARNING": style.doubtful,
+    }.get(word)
+    return text if paint is None else paint(word) + text[len(word) :] if rest else paint(word)
+
+
+def _folded(lines: Iterable[str], style: Style) -> list[str]:
+    """Make lines harmless, fold them, and colour those that begin with a verdict."""
+    return [
+        piece if number else _painted(piece, style)
+        for line in lines
+        for number, piece in enumerate(style.fold(printable(line, LONGEST_LINE)))
+    ]
+
+
+def _reasons(reasons: list[str], style: Style) -> list[str]:
+    shown = [f"  {reason}" for reason in reasons[:MOST_REASONS]]
+    if len(reasons) > MOST_REASONS:
+        shown.append(f"  … and {len(reasons) - MOST_REASONS} more reasons: --json has them all")
+    return _folded(shown, style)
+
+
+def _explained(verdict: RunVerdict, style: Style) -> list[str]:
+    """Explain what is broken; only if nothing is, what is unclear."""
+    deciding = [finding for finding in verdict.findings if finding.level not in MINOR]
+    broken = [finding for finding in deciding if finding.verdict is Verdict.VIOLATED]
+    unclear = [f for f in deciding if f.verdict is Verdict.UNKNOWN and f.witnesses]
+    times = {rule.rule: rule.times for rule in verdict.rules}
     lines: list[str] = []
-    for finding, left_out in _first_of_each_rule(warnings):
-        attempt = f" ({printable(finding.attempt, 60)})" if finding.attempt else ""
-        lines.append(
-            f"{style.doubtful(finding.level.value)}  {printable(finding.rule, 60)}{attempt}: {printable(finding.reason, 300)}"
-        )
-        if left_out:
-            lines.append(f"  … and {left_out} more of {printable(finding.rule, 60)}")
+    shown: dict[str, int] = {}
+    for finding in broken or unclear[:MOST_UNCLEAR]:
+        shown[finding.rule] = shown.get(finding.rule, 0) + 1
+        if shown[finding.rule] <= MOST_PER_RULE:
+            lines += ["", *_folded(explain(finding, find(finding.rule)), style)]
+    for rule, seen in shown.items():
+        more = max(seen, times.get(rule, 0)) - MOST_PER_RULE
+        if more > 0:
+            lines += ["", f"… and {more} more of {printable(rule, 60)}"]
+    return lines
+
+
+def _minor(verdict: RunVerdict, style: Style) -> list[str]:
+    """One line each for warnings and findings, which change no verdict."""
+    lines: list[str] = []
+    shown: dict[str, int] = {}
+    for finding in verdict.findings:
+        word = _minor_word(finding)
+        if not word:
+            continue
+        shown[finding.rule] = shown.get(finding.rule, 0) + 1
+        if shown[finding.rule] <= MOST_PER_RULE:
+            attempt = f", {finding.attempt}" if finding.attempt else ""
+            lines += _folded([f"{word}  {finding.rule}{attempt}: {finding.reason}"], style)
+    lines += [
+        f"  … and {count - MOST_PER_RULE} more of {printable(rule, 60)}"
+        for rule, count in shown.items()
+        if count > MOST_PER_RULE
+    ]
     return ["", *lines] if lines else []
+
+
+def _minor_word(finding: Finding) -> str:
+    if finding.level in (Level.WARN, Level.POLICY):
+        return "WARNING" if finding.verdict is Verdict.VIOLATED else ""
+    return "FOUND" if finding.level in MINOR else ""
+
+
+def _observed(observations: dict[str, Any], style: Style) -> list[str]:
+    """Values of what the documents leave open: facts about this guest, right or wrong they cannot be."""
+    if not observations:
+        return []
+    lines = []
+    for name, seen in observations.items():
+        rule = find(name)
+        question = f"{rule.says}  " if rule else ""
+        lines.append(f"  {question}{_values(seen)}   ({name})")
+    return ["", "Observed, where the documents are silent:", *_folded(lines, style)]
+
+
+def _values(seen: Any) -> str:
+    if not isinstance(seen, dict):
+        return str(seen)
+    return "; ".join(f"{value} ({times}x)" if times != 1 else str(value) for value, times in seen.items())
