@@ -127,11 +127,17 @@ class _Judged:
     def text(self) -> list[str]:
         import sys
 
+        from harness.contract.explanation import explainer
         from harness.report.style import style_for
         from harness.report.verdict_text import verdict_lines
 
         assert self.verdict is not None
-        return verdict_lines(self.verdict, evidence=self.path, style=style_for(sys.stdout))
+        return verdict_lines(
+            self.verdict,
+            evidence=self.path,
+            explain=explainer(self.history),
+            style=style_for(sys.stdout),
+        )
 
     def document(self) -> dict[str, Any]:
         if self.verdict is not None:

@@ -148,6 +148,7 @@ def _show(result: RunResult, *, json: bool) -> None:
     import sys
 
     from harness.cli.output import complain_of, say, say_json
+    from harness.contract.explanation import explainer
     from harness.history.reader import History
     from harness.report.style import style_for
     from harness.report.timeline import HEADING, timeline
@@ -162,6 +163,10 @@ def _show(result: RunResult, *, json: bool) -> None:
         return
     history = History(result.directory)
     say([HEADING, *timeline(history), ""])
-    say(verdict_lines(result.verdict, evidence=result.directory, style=style_for(sys.stdout)))
+    say(
+        verdict_lines(
+            result.verdict, evidence=result.directory, explain=explainer(history), style=style_for(sys.stdout)
+        )
+    )
     if error is not None:
         complain_of(error)

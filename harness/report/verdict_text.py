@@ -4,15 +4,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from harness.contract import explanation
 from harness.contract.catalogue import find
-from harness.contract.explanation import explain
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
 from harness.report.style import Style
+
+Explain = Callable[[Finding], list[str]]
 
 MOST_REASONS = 12
 """Reasons that are spelled out; the rest are counted."""
@@ -58,7 +60,7 @@ def verdict_lines(
     """
     style = style or Style(colour=False)
     lines = [headline(verdict, style), *_reasons(verdict.reasons, style)]
-    lines += _explained(verdict, style)
+    lines += _explained(verdict, explain or _explain, style)
     lines += _minor(verdict, style)
     lines += _observed(verdict.observations, style)
     lines += ["", *coverage_lines(verdict.rules, style)]
@@ -117,7 +119,11 @@ def _reasons(reasons: list[str], style: Style) -> list[str]:
     return _folded(shown, style)
 
 
-def _explained(verdict: RunVerdict, style: Style) -> list[str]:
+def _explain(finding: Finding) -> list[str]:
+    return explanation.explain(finding, find(finding.rule))
+
+
+def _explained(verdict: RunVerdict, explain: Explain, style: Style) -> list[str]:
     """Explain what is broken; only if nothing is, what is unclear."""
     deciding = [finding for finding in verdict.findings if finding.level not in MINOR]
     broken = [finding for finding in deciding if finding.verdict is Verdict.VIOLATED]
@@ -128,7 +134,7 @@ def _explained(verdict: RunVerdict, style: Style) -> list[str]:
     for finding in broken or unclear[:MOST_UNCLEAR]:
         shown[finding.rule] = shown.get(finding.rule, 0) + 1
         if shown[finding.rule] <= MOST_PER_RULE:
-            lines += ["", *_folded(explain(finding, find(finding.rule)), style)]
+            lines += ["", *_folded(explain(finding), style)]
     for rule, seen in shown.items():
         more = max(seen, times.get(rule, 0)) - MOST_PER_RULE
         if more > 0:
@@ -169,7 +175,7 @@ def _observed(observations: dict[str, Any], style: Style) -> list[str]:
     lines = []
     for name, seen in observations.items():
         rule = find(name)
-        question = f"{rule.says}  " if rule else ""
+        question = f"{rule.says[:1].upper()}{rule.says[1:]}  " if rule else ""
         lines.append(f"  {question}{_values(seen)}   ({name})")
     return ["", "Observed, where the documents are silent:", *_folded(lines, style)]
 
