@@ -52,11 +52,16 @@ def verdict_word(verdict: Verdict, style: Style) -> str:
 
 
 def verdict_lines(
-    verdict: RunVerdict, *, evidence: Path | None = None, style: Style | None = None
+    verdict: RunVerdict,
+    *,
+    evidence: Path | None = None,
+    explain: Explain | None = None,
+    style: Style | None = None,
 ) -> list[str]:
     """Return the whole verdict as lines, each harmless on a terminal.
 
     ``evidence`` is the run directory or the history file, named at the end with the command that judges it again.
+    ``explain`` is :func:`harness.contract.explanation.explainer` of its history, which knows how it was recorded.
     """
     style = style or Style(colour=False)
     lines = [headline(verdict, style), *_reasons(verdict.reasons, style)]
