@@ -162,7 +162,7 @@ class CallEnter(DriverRecord, frozen=True, kw_only=True, tag="call.enter"):
 
 
 class CallExit(DriverRecord, frozen=True, kw_only=True, tag="call.exit"):
-    """The call returned. ``result`` is its NTSTATUS; for ``reg_sync`` 1 for a handle, 0 for NULL (``handle``)."""
+    """The call returned. ``result`` is its NTSTATUS, 0 where it has none; ``handle`` is 1 if ``reg_sync`` gave a handle."""
 
     enter: int
     call: CallName

@@ -144,10 +144,14 @@ def _add(e: r.Add) -> str:
 
 
 def _ost(e: r.Ost) -> str:
-    source = OST_SOURCES.get(e.source, f"source {e.source:#x}")
-    status = OST_STATUSES.get(e.status, f"status {e.status:#x}")
     device = f" ({e.device})" if e.device else ""
-    return f"_OST {e.slot_type} slot {e.slot}{device}: {source}, {status}"
+    return f"_OST {e.slot_type} slot {e.slot}{device}: {_ost_answer(e.source, e.status)}"
+
+
+def _ost_answer(source: int, status: int) -> str:
+    return (
+        f"{OST_SOURCES.get(source, f'source {source:#x}')}, {OST_STATUSES.get(status, f'status {status:#x}')}"
+    )
 
 
 def _count(e: r.Count) -> str:
@@ -156,12 +160,12 @@ def _count(e: r.Count) -> str:
 
 
 def _agreement(e: r.Agreement) -> str:
-    answers = ", ".join(f"({source:#x}, {status:#x})" for source, status in e.ost[:8]) or "none"
+    answers = "; ".join(_ost_answer(*answer) for answer in e.ost[:4]) or "none"
     head = "agreed" if e.agreed else "NOT agreed"
     detail = f"; {e.detail}" if e.detail else ""
     return (
         f"{e.attempt}: {head} on {e.expected}: QEMU {'lists' if e.qemu_lists else 'does not list'} it, "
-        f"_OST {answers}, guest count {e.counted_before} -> {e.counted_after}{detail}"
+        f"_OST ({answers}), guest count {e.counted_before} -> {e.counted_after}{detail}"
     )
 
 
@@ -229,7 +233,7 @@ def _call_enter(e: d.CallEnter) -> str:
 def call_result(e: d.CallExit) -> str:
     """Return what a call gave back: ``a handle`` or ``NULL`` for the synchronous registration, else its status."""
     if e.call == "reg_sync":
-        return "a handle" if e.result else "NULL"
+        return "a handle" if e.handle else "NULL"
     return status_name(e.result)
 
 
