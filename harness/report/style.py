@@ -24,7 +24,11 @@ class Style:
             return [line]
         indent = line[: len(line) - len(line.lstrip())] + "    "
         return textwrap.wrap(
-            line, max(self.width, 40), subsequent_indent=indent, break_on_hyphens=False, drop_whitespace=True
+            line,
+            max(self.width, 40),
+            subsequent_indent=indent,
+            break_on_hyphens=False,
+            break_long_words=False,
         )
 
     def bad(self, text: str) -> str:

@@ -64,7 +64,7 @@ def verdict_lines(
     ``explain`` is :func:`harness.contract.explanation.explainer` of its history, which knows how it was recorded.
     """
     style = style or Style(colour=False)
-    lines = [headline(verdict, style), *_reasons(verdict.reasons, style)]
+    lines = [*_folded([headline(verdict, Style(colour=False))], style), *_reasons(verdict.reasons, style)]
     lines += _explained(verdict, explain or _explain, style)
     lines += _minor(verdict, style)
     lines += _observed(verdict.observations, style)

@@ -88,18 +88,21 @@ class Run:
         status = 0xC000009A if state == d.FAILURE else 0
         enter = self.driver(
             ms, d.SyncEnter, active=active, reg=1, state=state, nt=nt, group=0, number=nt, status=status, op=0, ctx=1,
-            max_in_group=6, mask=3, idx_status=0, idx_group=0, idx_number=nt, back_idx=nt,
+            max_in_group=6, mask=(1 << active) - 1, idx_status=0, idx_group=0, idx_number=nt, back_idx=nt,
         )  # fmt: skip
         self.driver(
             ms + took, d.SyncExit, active=active, enter=enter, reg=1, state=state, nt=nt, group=0, number=nt, status=0, op=op
         )  # fmt: skip
 
 
-def hot_add() -> Run:
-    """One processor is added: QMP both ways, _OST, Start, Complete, arrival, count, agreement, end."""
+def hot_add(*, start: bool = True) -> Run:
+    """One processor is added and the contract holds; without ``start`` the driver is never told of the beginning."""
     run = Run()
     run.add(0, r.Header(format=1, harness="0.1.0", run="r1", guest="twin", wall="2026-11-21T09:15:02Z"))
+    run.add(1, r.Boot(epoch=1, cause="power-on"))
     run.hello(10)
+    register = run.driver(11, d.CallEnter, call="reg_sync", reg=1, flags=0, ctx=1)
+    run.driver(12, d.CallExit, enter=register, call="reg_sync", result=1, reg=1, handle=16)
     run.add(20, r.Qmp(direction="out", message={"execute": "query-status", "id": 1}))
     run.add(21, r.Qmp(direction="in", message={"return": {"status": "running"}, "id": 1}))
     run.add(100, r.Add(attempt="cpu-1", phase="begin", what="cpu", device="hp-cpu-1", slot="2"))
@@ -110,8 +113,17 @@ def hot_add() -> Run:
     run.add(102, r.Qmp(direction="in", message={"return": {}, "id": 2}))
     run.add(102.1, r.Add(attempt="cpu-1", phase="accepted", what="cpu", device="hp-cpu-1", slot="2"))
     run.add(140, r.Ost(device="hp-cpu-1", slot="2", slot_type="CPU", source=1, status=0))
-    run.sync(145, d.START, 2, active=2)
+    if start:
+        run.sync(145, d.START, 2, active=2)
     run.sync(180, d.COMPLETE, 2, active=3, took=0.25)
     run.add(200, r.Count(processors=3, memory=512 << 20, why="settled"))
+    run.add(
+        201,
+        r.Agreement(
+            attempt="cpu-1", expected="added", agreed=True, qemu_lists=True, ost=[(1, 0)], counted_before=2, counted_after=3
+        ),
+    )  # fmt: skip
+    run.add(202, r.Add(attempt="cpu-1", phase="settled", what="cpu", device="hp-cpu-1", slot="2"))
+    run.add(205, r.Channel(name="debugcon", records=7 if start else 5, closed=True))
     run.add(210, r.End(outcome="completed"))
     return run

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""harness check: judges what is recorded, says what it cannot read, and writes nothing."""
+
+import json
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+from report.records import hot_add
+
+from harness.cli.main import main
+from harness.contract.checker import judge_history
+from harness.contract.explanation import explainer
+from harness.contract.verdict import RunVerdict
+from harness.errors import ExitCode
+from harness.history.reader import History
+from harness.history.record import Record
+from harness.history.tape import Tape
+from harness.report.timeline import HEADING, timeline
+from harness.report.verdict_text import verdict_lines
+
+Caught = pytest.CaptureFixture[str]
+
+HEADER = b'{"k":"header","n":1,"host_ns":1,"format":1,"harness":"0","run":"r","guest":"twin","wall":"w"}\n'
+
+
+def record(directory: Path, records: list[Record]) -> Path:
+    """Write a run directory with a history, as a run does, and return it."""
+    directory.mkdir()
+    with Tape(directory / "history.jsonl") as tape:
+        for each in records:
+            tape.write(each, host_ns=each.host_ns)
+    return directory
+
+
+@pytest.fixture
+def whole(tmp_path: Path) -> Path:
+    """The run of one hot-add."""
+    return record(tmp_path / "whole", hot_add().records)
+
+
+@pytest.fixture
+def broken(tmp_path: Path) -> Path:
+    """The same run, but the driver never got its Start."""
+    return record(tmp_path / "broken", hot_add(start=False).records)
+
+
+@pytest.fixture
+def cut(tmp_path: Path) -> Path:
+    """The same run, killed while it wrote its record of the callback's return."""
+    directory = record(tmp_path / "cut", hot_add().records)
+    file = directory / "history.jsonl"
+    text = file.read_bytes()
+    file.write_bytes(text[: text.index(b'"sync.exit"') + 40])
+    return directory
+
+
+@pytest.mark.parametrize(("name", "code"), [("whole", 0), ("broken", 1), ("cut", 3)])
+def test_one_run_is_judged_as_the_checker_judges_it(
+    name: str, code: int, request: pytest.FixtureRequest, capsys: Caught
+) -> None:
+    """The text is the verdict's, and the exit code says holds, violated or unknown."""
+    path: Path = request.getfixturevalue(name)
+    history = History(path)
+    expected = verdict_lines(judge_history(history), evidence=path, explain=explainer(history))
+    assert [code, expected] == [main(["check", str(path)]), capsys.readouterr().out.splitlines()]
+
+
+def test_a_history_file_is_as_good_as_its_directory(whole: Path, capsys: Caught) -> None:
+    """The same run, named by its file, gets the same verdict."""
+    verdicts = []
+    for path in (whole, whole / "history.jsonl"):
+        main(["check", "--json", str(path)])
+        verdicts.append(json.loads(capsys.readouterr().out)["runs"][0]["verdict"])
+    assert verdicts[0] == verdicts[1]
+
+
+def test_a_run_that_was_killed_is_judged_up_to_there_and_never_holds(cut: Path, capsys: Caught) -> None:
+    """A truncated history is unknown, and its timeline says where it stops."""
+    code = main(["check", "--timeline", str(cut)])
+    text = capsys.readouterr().out
+    assert code == ExitCode.UNKNOWN
+    assert "The history can be read up to here: line 14 is cut off" in text
+    assert "\nUNKNOWN  run r1 on twin" in text
+
+
+def test_the_timeline_comes_before_the_verdict(whole: Path, capsys: Caught) -> None:
+    """--timeline prints the selection, --all with it one line for every record."""
+    records = hot_add().records
+    main(["check", "--timeline", str(whole)])
+    chosen = capsys.readouterr().out.splitlines()
+    main(["check", "--timeline", "--all", str(whole)])
+    everything = capsys.readouterr().out.splitlines()
+    assert [HEADING, *timeline(records)] == chosen[: chosen.index("")]
+    assert [HEADING, *timeline(records, everything=True)] == everything[: everything.index("")]
+
+
+def test_one_unreadable_run_does_not_keep_the_others_from_being_judged(
+    whole: Path, cut: Path, tmp_path: Path, capsys: Caught
+) -> None:
+    """The unreadable one gets its message, the others their verdicts, the table has all, the worst code counts."""
+    nothing = tmp_path / "nothing"
+    code = main(["check", str(whole), str(nothing), str(cut)])
+    caught = capsys.readouterr()
+    assert code == ExitCode.USAGE
+    assert caught.err == (
+        f"harness: {nothing}: No such file or directory\n  A run directory holds a file called history.jsonl.\n"
+    )
+    table = [line.split() for line in caught.out.splitlines()[-3:]]
+    assert table == [
+        ["holds", "0", "twin", str(whole)],
+        ["unreadable", "64", str(nothing)],
+        ["unknown", "3", "twin", str(cut)],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("names", "code"),
+    [
+        (["whole", "whole"], 0),
+        (["whole", "cut"], 3),
+        (["cut", "broken", "whole"], 1),
+        (["whole", "broken"], 1),
+    ],
+)
+def test_the_worst_run_counts(names: list[str], code: int, request: pytest.FixtureRequest) -> None:
+    """Violated outweighs unknown, unknown outweighs holds, in any order."""
+    paths = [str(request.getfixturevalue(name)) for name in names]
+    assert code == main(["check", *paths])
+
+
+def test_json_is_one_document_with_every_run(whole: Path, cut: Path, tmp_path: Path, capsys: Caught) -> None:
+    """Verdicts, errors and exit codes stand in one document in the order given; nothing else is printed."""
+    code = main(["check", "--json", "--timeline", str(cut), str(tmp_path / "nothing"), str(whole)])
+    caught = capsys.readouterr()
+    document = json.loads(caught.out)
+    assert [64, 64, ""] == [code, document["exit_code"], caught.err]
+    assert document["runs"] == [
+        {"path": str(cut), "exit_code": 3, "verdict": as_json(judge_history(History(cut)))},
+        {
+            "path": f"{tmp_path}/nothing",
+            "exit_code": 64,
+            "error": {
+                "message": f"{tmp_path}/nothing: No such file or directory",
+                "hint": "A run directory holds a file called history.jsonl.",
+            },
+        },
+        {"path": str(whole), "exit_code": 0, "verdict": as_json(judge_history(History(whole)))},
+    ]
+
+
+def as_json(verdict: RunVerdict) -> object:
+    """The verdict as a program reads it."""
+    return json.loads(msgspec.json.encode(verdict))
+
+
+def test_a_run_named_twice_is_judged_once(whole: Path, capsys: Caught) -> None:
+    """The link to the newest run and the run itself are one; the run's own name is kept."""
+    latest = whole.parent / "latest"
+    latest.symlink_to(whole.name)
+    main(["check", "--json", str(latest), str(whole), str(whole)])
+    document = json.loads(capsys.readouterr().out)
+    assert [str(whole)] == [run["path"] for run in document["runs"]]
+
+
+def test_judging_again_writes_nothing(whole: Path) -> None:
+    """The run directory holds the same files with the same content and times afterwards."""
+
+    def snapshot() -> list[tuple[str, bytes, int]]:
+        return [(f.name, f.read_bytes(), f.stat().st_mtime_ns) for f in sorted(whole.iterdir())]
+
+    before = snapshot()
+    main(["check", "--timeline", str(whole)])
+    assert before == snapshot()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "is empty"),
+        (b"\x00\x01\x02" * 100, "line 1 is no history header"),
+        (b'{"k":"header","run":"\xff\xfe"}\n', "line 1 is a damaged header"),
+        (b"x" * 5_000_000, "line 1 is no history header"),
+        (b"[" * 100_000, "line 1 is no history header"),
+        (b'{"k":"end","n":1}\n', "line 1 is a 'end' record"),
+        (
+            HEADER.replace(b'"format":1', b'"format":99'),
+            "history format 99 is newer than the 1 this harness reads",
+        ),
+    ],
+)
+def test_what_is_no_history_is_said_to_be_none(
+    tmp_path: Path, content: bytes, words: str, capsys: Caught
+) -> None:
+    """Empty, binary, huge, foreign and newer files get one message and 64, never a traceback."""
+    file = tmp_path / "history.jsonl"
+    file.write_bytes(content)
+    code = main(["check", str(file)])
+    caught = capsys.readouterr()
+    assert [ExitCode.USAGE, ""] == [code, caught.out]
+    assert caught.err.startswith(f"harness: {file}")
+    assert words in caught.err
+    assert len(caught.err) < 600
+
+
+@pytest.mark.parametrize(
+    "tail",
+    [
+        b"y" * 5_000_000,
+        b'{"k":"nosuch","n":2}\n',
+        b'{"k":"mark\xff","n":2}\n',
+        b'{"k":"qmp","n":2,"direction":"in","message":' + b'{"a":' * 100_000 + b"\n",
+        b'{"k":"end","n":7,"outcome":"completed"}\n',
+    ],
+)
+def test_a_damaged_history_is_unknown(tmp_path: Path, tail: bytes, capsys: Caught) -> None:
+    """A line too long, of an unknown kind, not UTF-8, nested too deep or out of order ends the history; it never holds."""
+    file = tmp_path / "history.jsonl"
+    file.write_bytes(HEADER + tail)
+    assert ExitCode.UNKNOWN == main(["check", str(file)])
+    assert capsys.readouterr().out.startswith("UNKNOWN")
+
+
+def test_a_directory_of_runs_is_told_apart_from_a_run(whole: Path, cut: Path, capsys: Caught) -> None:
+    """Giving runs/ instead of runs/* says so."""
+    code = main(["check", str(whole.parent)])
+    expected = f"harness: {whole.parent} is no run, but a directory with 2 of them\n  harness check {whole.parent}/*\n"
+    assert [ExitCode.USAGE, expected] == [code, capsys.readouterr().err]
+
+
+def test_a_named_pipe_does_not_hang(tmp_path: Path, capsys: Caught) -> None:
+    """A pipe without a writer is refused at once."""
+    os.mkfifo(tmp_path / "history.jsonl")
+    assert ExitCode.USAGE == main(["check", str(tmp_path)])
+    assert "is no regular file" in capsys.readouterr().err
