@@ -104,9 +104,12 @@ class Environment:
         def step(*command: str) -> Ended:
             return run(command, log, deadline, environment=clean, descriptors=(lock,))
 
-        made = step(self._python, "-I", "-m", "venv", "--clear", str(place))
-        _expect(made, f"{self._python} could not make a virtual environment", _venv_hint(made), log)
         python = str(place / "bin" / "python")
+        made = step(self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place))
+        if made.status == 0:
+            # venv would run this itself, and keep to itself why it failed.
+            made = step(python, "-I", "-m", "ensurepip", "--default-pip")
+        _expect(made, f"{self._python} could not make a virtual environment", _venv_hint(made), log)
         package = f"{self._clone}[dev]"
         installed = step(
             python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--editable", package

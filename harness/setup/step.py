@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,8 @@ from harness.errors import InfrastructureError, MissingPart
 
 LAST_LINES = 12
 """How much of a failed step's output its message shows."""
+FRAMES = re.compile(r"^([ \t]*)Traceback \(most recent call last\):\n(?:\1[ \t]+.*\n)*", re.MULTILINE)
+"""The frames of a traceback, which tell a user nothing; the line after them says what happened."""
 
 
 class Ended(NamedTuple):
@@ -24,7 +27,7 @@ class Ended(NamedTuple):
 
     def last_words(self) -> str:
         """Return the last lines of the output, indented, without blank ones, after a line break; "" for none."""
-        lines = [line.rstrip() for line in self.output.splitlines() if line.strip()]
+        lines = [line.rstrip() for line in FRAMES.sub("", self.output).splitlines() if line.strip()]
         return "".join(f"\n    {line[:300]}" for line in lines[-LAST_LINES:])
 
     def says(self, *words: str) -> bool:
