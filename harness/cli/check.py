@@ -115,11 +115,14 @@ class _Judged:
         return self.error.exit_code if self.error else ExitCode.INFRASTRUCTURE
 
     def timeline(self, *, everything: bool) -> Iterator[str]:
+        import sys
+
         from harness.report.escape import printable
+        from harness.report.style import style_for
         from harness.report.timeline import HEADING, timeline
 
         yield HEADING
-        yield from timeline(self.history, everything=everything)
+        yield from timeline(self.history, everything=everything, style=style_for(sys.stdout))
         if self.history.damage:
             yield f"The history can be read up to here: {printable(self.history.damage, 300)}"
         yield ""

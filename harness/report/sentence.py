@@ -196,7 +196,7 @@ def _hello(e: d.Hello) -> str:
 
 
 def _active(e: d.DriverRecord) -> str:
-    return f"{e.active} active, IRQL {e.irql}, on CPU {e.cpu}"
+    return f"{e.active} active, IRQL {e.irql}, CPU {e.cpu}"
 
 
 def _state(state: int) -> str:

@@ -18,15 +18,15 @@ class Style:
         self.colour = colour
         self.width = width
 
-    def fold(self, line: str) -> list[str]:
-        """Return ``line`` in pieces that fit, the later ones indented a little further than the first."""
+    def fold(self, line: str, *, indent: int | None = None) -> list[str]:
+        """Return ``line`` in pieces that fit, the later ones indented by ``indent``, or a little more than the first."""
         if not self.width or len(line) <= self.width:
             return [line]
-        indent = line[: len(line) - len(line.lstrip())] + "    "
+        further = len(line) - len(line.lstrip()) + 4 if indent is None else indent
         return textwrap.wrap(
             line,
             max(self.width, 40),
-            subsequent_indent=indent,
+            subsequent_indent=" " * further,
             break_on_hyphens=False,
             break_long_words=False,
         )

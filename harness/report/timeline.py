@@ -13,8 +13,9 @@ from collections.abc import Iterable, Iterator
 from harness.history import driver as d
 from harness.history import record as r
 from harness.report.sentence import call_result, lane, sentence, status_name
+from harness.report.style import Style
 
-HEADING = f"{'ms':>10}  {'who':<8}  what"
+HEADING = f"{'ms':>9} {'who':<8} what"
 
 QUIET_COMMANDS = ("query-", "qom-", "qmp_capabilities", "getfd", "closefd", "human-monitor-command")
 """QMP commands that change nothing a reader of the timeline asks for."""
@@ -37,23 +38,30 @@ ALWAYS = (
 )  # fmt: skip
 
 
-def timeline(records: Iterable[r.Record], *, everything: bool = False) -> Iterator[str]:
+def timeline(
+    records: Iterable[r.Record], *, everything: bool = False, style: Style | None = None
+) -> Iterator[str]:
     """Yield the lines of the timeline of ``records``, without heading; no line holds a control character.
 
     ``records`` is iterated twice (a :class:`~harness.history.reader.History` or a list, not an iterator): zero is
     the first add, or the first record where nothing was added. With ``everything``, each record gives exactly one
     line. Otherwise records that explain little are left out, copies of a driver record from a second channel too,
-    and a callback's return joins the line of its entry when nothing else is shown between them.
+    and a callback's return joins the line of its entry when nothing else is shown between them. With a ``style``
+    that has a width, what does not fit goes on below itself.
     """
     zero = _zero(records)
-    if everything:
-        replies = _Replies()
-        for record in records:
-            yield _line(
-                record.host_ns - zero, lane(record), sentence(record, answers=replies.answered(record))
-            )
+    lines = _everything(records, zero) if everything else _Selection(zero).lines(records)
+    if style is None:
+        yield from lines
         return
-    yield from _Selection(zero).lines(records)
+    for line in lines:
+        yield from style.fold(line, indent=HEADING.index("what"))
+
+
+def _everything(records: Iterable[r.Record], zero: int) -> Iterator[str]:
+    replies = _Replies()
+    for record in records:
+        yield _line(record.host_ns - zero, lane(record), sentence(record, answers=replies.answered(record)))
 
 
 def _zero(records: Iterable[r.Record]) -> int:
@@ -69,7 +77,7 @@ def _line(after_zero: int, who: str, what: str) -> str:
     tenths = after_zero // 100_000
     sign = "-" if tenths < 0 else ""
     whole, part = divmod(abs(tenths), 10)
-    return f"{sign + str(whole)[:18] + '.' + str(part):>10}  {who:<8}  {what}"
+    return f"{sign + str(whole)[:18] + '.' + str(part):>9} {who:<8} {what}"
 
 
 def _telling(record: r.Qmp, answers: str) -> bool:

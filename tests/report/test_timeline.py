@@ -13,24 +13,25 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.tape import Tape
 from harness.report.sentence import LANES, lane, sentence
+from harness.report.style import Style
 from harness.report.timeline import HEADING, timeline
 
 
 def test_a_hot_add_reads_as_one_story() -> None:
     """Host, QEMU, firmware, driver and guest stand in recorded order; queries and doubled acceptance are left out."""
     expected = [
-        "     -99.0  guest     boot 1 (power-on)",
-        "     -90.0  driver    hpnotify 0.1.0 loaded, 2 active, IRQL 0, on CPU 0, at most 6, QPC at 10000000 Hz",
-        "     -89.0  driver    KeRegisterProcessorChangeCallback entered, returned a handle, took 1.00 ms",
-        "       0.0  host      add cpu-1: processor into slot 2 as hp-cpu-1, expected added",
-        "       0.2  host      device_add id=hp-cpu-1",
-        "       2.0  QEMU      device_add: ok",
-        "      40.0  firmware  _OST CPU slot 2 (hp-cpu-1): device check, success",
-        "      45.0  driver    Start NtNumber=2 (group 0, number 2), 2 active, IRQL 0, on CPU 0, took 0.50 ms",
-        "      80.0  driver    Complete NtNumber=2 (group 0, number 2), 3 active, IRQL 0, on CPU 0, took 0.25 ms",
-        "     100.0  guest     counts 3 processors, 512 MiB of memory (settled)",
-        "     101.0  host      cpu-1: agreed on added: QEMU lists it, _OST (device check, success), guest count 2 -> 3",
-        "     110.0  host      run completed",
+        "    -99.0 guest    boot 1 (power-on)",
+        "    -90.0 driver   hpnotify 0.1.0 loaded, 2 active, IRQL 0, CPU 0, at most 6, QPC at 10000000 Hz",
+        "    -89.0 driver   KeRegisterProcessorChangeCallback entered, returned a handle, took 1.00 ms",
+        "      0.0 host     add cpu-1: processor into slot 2 as hp-cpu-1, expected added",
+        "      0.2 host     device_add id=hp-cpu-1",
+        "      2.0 QEMU     device_add: ok",
+        "     40.0 firmware _OST CPU slot 2 (hp-cpu-1): device check, success",
+        "     45.0 driver   Start NtNumber=2 (group 0, number 2), 2 active, IRQL 0, CPU 0, took 0.50 ms",
+        "     80.0 driver   Complete NtNumber=2 (group 0, number 2), 3 active, IRQL 0, CPU 0, took 0.25 ms",
+        "    100.0 guest    counts 3 processors, 512 MiB of memory (settled)",
+        "    101.0 host     cpu-1: agreed on added: QEMU lists it, _OST (device check, success), guest count 2 -> 3",
+        "    110.0 host     run completed",
     ]
     assert expected == list(timeline(hot_add().records))
 
@@ -55,7 +56,7 @@ def test_a_return_that_is_not_adjacent_keeps_its_own_line() -> None:
     entry, leave, console = run.records
     lines = list(timeline([entry, console, leave]))
     assert ["Start NtNumber=2 (", "console crash: BUG", "Start NtNumber=2 returns"] == [
-        line[22 : 22 + length] for line, length in zip(lines, (18, 18, 24), strict=True)
+        line[19 : 19 + length] for line, length in zip(lines, (18, 18, 24), strict=True)
     ]
 
 
@@ -120,3 +121,17 @@ def test_the_heading_stands_over_its_columns() -> None:
     """The words of the heading begin where the columns of a line begin."""
     line = list(timeline(hot_add().records))[1]
     assert [line.index("driver"), line.index("hpnotify")] == [HEADING.index("who"), HEADING.index("what")]
+
+
+def test_on_a_narrow_terminal_a_line_goes_on_below_its_own_words() -> None:
+    """With a width of 60 each line fits, and joined again it is the line of the wide timeline."""
+    folded = list(timeline(hot_add().records, style=Style(colour=False, width=60)))
+    column = HEADING.index("what")
+    joined: list[str] = []
+    for line in folded:
+        if line.startswith(" " * column):
+            joined[-1] += line[column - 1 :]
+        else:
+            joined.append(line)
+    assert max(map(len, folded)) <= 60
+    assert list(timeline(hot_add().records)) == joined
