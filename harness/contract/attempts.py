@@ -278,7 +278,7 @@ class Model:
         self.host_known = True
         if operation.phase == "begin" and len(self.operations) < MOST_LOSSES:
             self.operations[operation.index] = operation
-        elif operation.phase == "end":
+        elif operation.phase in ("end", "fail"):
             self.operations.pop(operation.index, None)
         return operation
 
@@ -359,7 +359,8 @@ class Model:
     def _quiesced(self, quiesced: Quiesced) -> Quiesced:
         self.quiesced_at, self.quiesced = self.at, quiesced
         for attempt in list(self.unsettled):
-            attempt.quiesced = self.at
+            if not attempt.quiet:
+                attempt.quiet, attempt.proof = self.at, quiesced
             if attempt.closed:
                 attempt.settled = self.at
                 del self.unsettled[attempt]
@@ -421,6 +422,7 @@ class Model:
         if stream.began_at != self.at:
             stream = Stream(driver=hello.driver, boot=hello.boot, began_at=self.at, whole=True)
             stream.last, stream.last_at = hello, self.at
+            stream.opens = self.stream.opens
             self.streams[hello.boot, hello.driver] = self.stream = stream
         stream.hz = hello.hz
         stream.mode = hello.mode
@@ -544,13 +546,12 @@ class Model:
             attempt.crowded = True
         call.attempt = attempt
         attempt.last = self.at
-        if attempt.settled:
-            attempt.settled = 0
+        attempt.settled = attempt.quiet = 0
         self.unsettled[attempt] = None
 
     def _next_attempt(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
-        if attempt.quiesced and attempt.quiesced > attempt.last:
+        if attempt.quiet:
             return True
         if self.barrier_at > attempt.last and attempt.closed:
             return True

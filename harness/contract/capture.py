@@ -69,7 +69,8 @@ def bracketed(subject: Callback | Arrival | Bracket | PnpExit | Epoch | None, mo
         ended = "the guest booted again" if subject.ended_by == "boot" else "the history ended"
         return Unclear(f"what was entered in record {record.n} had not returned when {ended}", (record,))
     if subject is None:
-        return Unclear("an exit record has no enter record")
+        last = model.stream.last
+        return Unclear("an exit record has no enter record", () if last is None else (last,))
     if isinstance(subject, PnpExit):
         return HOLDS
     leave = subject.exit

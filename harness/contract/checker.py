@@ -228,14 +228,14 @@ class Checker:
         return "driver" if Level.ERROR_DRIVER in worst else "unknown"
 
 
-_ORDER = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 2, Verdict.HOLDS: 3, Verdict.NOT_APPLICABLE: 4}
+_ORDER = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 2, Verdict.HOLDS: 5, Verdict.NOT_APPLICABLE: 6}
 
 
 def _importance(finding: Finding) -> tuple[int, int]:
-    """Violations that decide first, then warnings, what is unknown, and news; each by its first record."""
+    """Violations that decide first, then warnings, failed gates, what else is unknown, news; each by its first record."""
     rank = _ORDER[finding.verdict]
-    if rank == 0 and finding.level in (Level.WARN, Level.POLICY):
-        rank = 1
+    if finding.level in (Level.WARN, Level.POLICY) or (rank == 2 and finding.level is not Level.GATE):
+        rank += 1
     return rank, min((witness.record for witness in finding.witnesses), default=0)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from harness.contract.merge import Gap, Repeat, Stale
 from harness.contract.rule import Because, Rule
 from harness.contract.verdict import Finding, Level, Verdict, Witness
 from harness.history.driver import STATE_NAMES, CallEnter, CallExit, DriverRecord, SyncEnter, SyncExit
@@ -57,6 +58,11 @@ def _value(name: str, value: Any) -> str:
 def describe(record: Record) -> str:
     """Say in one line what a record is, where it came from, and its raw values."""
     tag = record.__struct_config__.tag
+    if isinstance(record, Gap):
+        last = f" to #{record.last}" if record.last != record.first else ""
+        return f"nothing  driver {printable(record.driver)} #{record.first}{last} belongs before this record"
+    if isinstance(record, Repeat | Stale):
+        return f"driver {printable(record.driver)} #{record.seq} of boot {printable(record.boot)}"
     if not isinstance(record, DriverRecord):
         words = [
             _value(name, getattr(record, name))

@@ -115,10 +115,10 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> Outcome:
             judged = judged or HOLDS
             continue
         leave = registration.leave
-        if leave is not None and leave.at < (attempt.settled or attempt.sealed_at):
+        if leave is not None and leave.at < attempt.over:
             continue
         reason = model.touched(attempt)
-        if not reason and not failures and attempt.quiesced <= start.at:
+        if not reason and not failures and not attempt.quiet:
             reason = "the guest was not seen to be alive and quiet after it"
         said = f"{registration} got {len(failures)} Failures for the vetoed {attempt.name}"
         if reason:
@@ -138,7 +138,7 @@ def veto_self_failure(attempt: Attempt, model: Model) -> Outcome:
     """The hot-add text excludes nobody, the text on existing processors does."""
     for share in attempt.shares.values():
         if share.vetoed:
-            if model.touched(attempt) or not attempt.quiesced:
+            if model.touched(attempt) or not attempt.quiet:
                 return None
             return Observed("yes" if share.state(FAILURE) else "no")
     return None
@@ -304,6 +304,8 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
     if subject is None or subject.exit is None or not stream.allocates:
         return None
     enter, leave = subject.enter, subject.exit
+    if not _announced_once(subject):
+        return None
     held = len(stream.objects.get((enter.reg, enter.nt), ()))
     lost = model.lost(stream.driver, 0, model.at)
     wrong = ""
@@ -316,6 +318,16 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
     if not wrong:
         return HOLDS
     return Unclear(f"{wrong}, but {lost}", (enter, leave)) if lost else Broken(wrong, (enter, leave))
+
+
+def _announced_once(call: Callback) -> bool:
+    """True if the driver was called in the documented order, so that what it holds is its own doing."""
+    if call.attempt is None:
+        calls = call.registration.existing
+    else:
+        calls = call.attempt.shares[call.registration].starts
+    starts = [other for other in calls if other.enter.state == START and other.enter.nt == call.enter.nt]
+    return len(starts) == 1 and starts[0].at <= call.at
 
 
 @rule(

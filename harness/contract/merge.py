@@ -112,12 +112,10 @@ class Merger:
                 why="it is of an earlier boot" if record.boot in self._ended else "too many drivers report",
             )  # fmt: skip
             return
-        if (
-            stream is None
-            or (isinstance(record, Hello) and stream.hello not in (-1, record.qpc) and record.qpc > stream.hello)
-        ):  # fmt: skip
-            if stream is not None:
-                yield from self._give_up()
+        if stream is None:
+            stream = self._streams[key] = _Stream(next=record.seq)
+        elif self._began_anew(record, stream):
+            yield from self._give_up()
             stream = self._streams[key] = _Stream(next=record.seq)
         if isinstance(record, Hello):
             stream.hello = record.qpc
@@ -150,6 +148,16 @@ class Merger:
             yield from self._flush()
         elif len(self._held) > PATIENCE:
             yield from self._give_up()
+
+    @staticmethod
+    def _began_anew(record: DriverRecord, stream: _Stream) -> bool:
+        """True for the hello of a later load that counts from the beginning again; ``hpnotify`` counts on."""
+        return (
+            isinstance(record, Hello)
+            and record.seq < stream.next
+            and record.seq <= stream.highest.get(record.channel, -1)
+            and record.qpc > stream.hello >= 0
+        )
 
     def _give_up(self) -> Iterator[Record]:
         if self._held:

@@ -24,7 +24,7 @@ from harness.history.driver import (
     SyncExit,
     nt_success,
 )
-from harness.history.record import Add, Record
+from harness.history.record import Add, Quiesced, Record
 
 
 @dataclass(slots=True, eq=False)
@@ -183,7 +183,7 @@ class Attempt:
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
-    everything was closed (0: none came). ``cut`` says why the attempt was cut short, "" if it was not.
+    everything was closed (0: none came); ``quiet`` the first one after the last event, closed or not, ``proof`` its record. ``cut`` says why the attempt was cut short, "" if it was not.
     """
 
     n: int
@@ -195,13 +195,19 @@ class Attempt:
     events: list[Callback]
     last: int = 0
     settled: int = 0
-    quiesced: int = 0
+    quiet: int = 0
+    proof: Quiesced | None = None
     overlapped: bool = False
     cut: str = ""
     crowded: bool = False
     retried: bool = False
     sealed_at: int = 0
     ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
+
+    @property
+    def over(self) -> int:
+        """The place from which on nothing more was to be expected of it."""
+        return self.settled or self.quiet or self.sealed_at
 
     @property
     def name(self) -> str:

@@ -137,7 +137,7 @@ def start_before_failure(attempt: Attempt, model: Model) -> Outcome:
 def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
     """True if no removal of the registration began before the attempt was over."""
     leave = registration.leave
-    return registration.handle and (leave is None or leave.at > (attempt.settled or attempt.sealed_at))
+    return registration.handle and (leave is None or leave.at > attempt.over)
 
 
 def _missing_terminal(registration: Registration, share: Share, attempt: Attempt, model: Model) -> Outcome:
@@ -146,7 +146,7 @@ def _missing_terminal(registration: Registration, share: Share, attempt: Attempt
         return None
     start = share.starts[-1]
     reason = model.touched(attempt, registration.driver)
-    if not reason and attempt.quiesced <= start.at:
+    if not reason and not attempt.quiet:
         reason = "the guest was not seen to be alive and quiet after it"
     if reason:
         return Unclear(
@@ -154,7 +154,7 @@ def _missing_terminal(registration: Registration, share: Share, attempt: Attempt
             (start.enter,),
             attempt.name,
         )
-    quiet = (model.quiesced,) if model.quiesced is not None else ()
+    quiet = (attempt.proof,) if attempt.proof is not None else ()
     return Broken(
         f"Start of {attempt.name} was never followed by Complete or Failure, "
         "and the guest then proved itself alive and quiet",
@@ -270,7 +270,7 @@ def all_registered(attempt: Attempt, model: Model) -> Outcome:
             reason = model.touched(attempt) or model.touched(attempt, registration.driver)
             if not reason and registration.done_at > attempt.since:
                 reason = "it may have been registered while the attempt was already under way"
-            if not reason and attempt.quiesced <= attempt.first:
+            if not reason and not attempt.quiet:
                 reason = "the guest was not seen to be alive and quiet after it"
             what = "Start" if share is None or not share.starts else "Complete or Failure"
             shown = tuple(call.enter for call in attempt.events[:2])

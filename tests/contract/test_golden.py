@@ -127,3 +127,19 @@ def test_what_cannot_be_known_is_unknown(text: str, rule: str) -> None:
     verdict = judged(text)
     assert Verdict.UNKNOWN is verdict.verdict
     assert any(reason.startswith(rule) for reason in verdict.reasons), verdict.reasons
+
+
+SILENCES = [
+    ("S2 V Q unload", Verdict.VIOLATED),
+    ("S2 unload", Verdict.NOT_APPLICABLE),
+    ("S2 lose C2> V Q unload", Verdict.UNKNOWN),
+    ("S2 reset", Verdict.UNKNOWN),
+    ("S2 cut", Verdict.UNKNOWN),
+    ("S2 Q C2 V", Verdict.HOLDS),
+]
+
+
+@pytest.mark.parametrize(("text", "said"), SILENCES)
+def test_silence_counts_only_when_it_was_listened_to(text: str, said: Verdict) -> None:
+    """A missing end is a violation after a quiesced point, and unknown where it may have been lost or cut off."""
+    assert said is next(r.verdict for r in judged(text).rules if r.rule == "SYNC-START-CLOSED")

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Histories that no sane run writes: the checker says unknown or violated, and never fails itself."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.contract.catalogue import all_rules
+from harness.contract.checker import Checker, judge, judge_history
+from harness.contract.trace import trace
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.errors import BadHistory
+from harness.history.driver import AnyDriverRecord
+from harness.history.reader import AnyRecord, History
+from harness.history.record import Record
+
+KINDS: tuple[type[Record], ...] = get_args(AnyRecord)
+
+INTEGERS = st.integers(0, 4) | st.sampled_from([-1, 63, 64, 0xC000009A, 1 << 63, 1 << 70])
+TEXTS = st.sampled_from(
+    ["", "a", "b", "cpu", "memory", "arrival", "removal", "QUERY_STOP", "STOP", "D0Exit", "\x1b[31m\u2028"]
+)
+
+
+def _strategy(kind: type[Record]) -> st.SearchStrategy[Record]:
+    given_fields: dict[str, st.SearchStrategy[Any]] = {"n": st.integers(0, 99), "host_ns": st.integers(0, 99)}
+    for field in msgspec.structs.fields(kind):
+        if field.name in given_fields:
+            continue
+        if field.name == "seq":
+            given_fields["seq"] = st.integers(0, 12)
+        elif field.type is int:
+            given_fields[field.name] = INTEGERS
+        elif field.type is str:
+            given_fields[field.name] = TEXTS
+        elif field.name in ("message", "arguments"):
+            given_fields[field.name] = st.just({})
+        elif field.name == "ost":
+            given_fields[field.name] = st.just([])
+    return st.builds(kind, **given_fields)
+
+
+DRIVER = st.one_of([_strategy(kind) for kind in get_args(AnyDriverRecord)])
+HOST = st.one_of([_strategy(kind) for kind in KINDS if kind not in get_args(AnyDriverRecord)])
+HISTORIES = st.lists(DRIVER | HOST, max_size=40)
+
+
+def sound(verdict: RunVerdict) -> None:
+    """No rule failed, whatever it was shown."""
+    assert [] == [rule.rule for rule in verdict.rules if "the rule itself failed" in rule.reason], (
+        verdict.reasons
+    )
+    assert msgspec.json.decode(msgspec.json.encode(verdict), type=RunVerdict) == verdict
+
+
+@settings(max_examples=200, deadline=None)
+@given(HISTORIES)
+def test_any_records_get_a_verdict(records: list[Record]) -> None:
+    """Records in any order with any values are judged; without a header they never hold."""
+    verdict = judge(records)
+    sound(verdict)
+    if not any(record.__struct_config__.tag == "header" for record in records):
+        assert Verdict.HOLDS is not verdict.verdict
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.randoms(use_true_random=False), st.integers(0, 4))
+def test_a_shuffled_run_gets_a_verdict(shuffle: random.Random, swaps: int) -> None:
+    """A sane run with records moved about is judged."""
+    records = trace("a:S2 b:S2! a:F2 b:F2 +cpu S2 C2 V Q unload")
+    for _ in range(swaps):
+        one, other = shuffle.randrange(len(records)), shuffle.randrange(len(records))
+        records[one], records[other] = records[other], records[one]
+    sound(judge(records))
+
+
+def written(path: Path, records: list[Record]) -> Path:
+    path.write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in records))
+    return path
+
+
+@settings(max_examples=150, deadline=None)
+@given(cut=st.integers(0, 6000), junk=st.binary(max_size=12))
+def test_any_bytes_are_refused_or_unknown(tmp_path_factory: Any, cut: int, junk: bytes) -> None:
+    """A history with bytes replaced is no history, or damaged and unknown, or judged; it never holds when damaged."""
+    path = written(tmp_path_factory.mktemp("history") / "history.jsonl", trace("S2 C2 V unload"))
+    content = path.read_bytes()
+    place = cut % len(content)
+    path.write_bytes(content[:place] + junk + content[place + len(junk) :])
+    try:
+        history = History(path)
+    except BadHistory:
+        return
+    verdict = judge_history(history)
+    sound(verdict)
+    assert not (history.damage and verdict.verdict is Verdict.HOLDS)
+
+
+def test_every_truncation_is_unknown(tmp_path: Path) -> None:
+    """A run cut after any record, or inside any, never holds and is never blamed on anyone."""
+    records = trace("S2 C2 V unload")
+    said = set()
+    for end in range(1, len(records)):
+        path = written(tmp_path / "history.jsonl", records[:end])
+        said.add(judge_history(History(path)).verdict)
+        with path.open("ab") as file:
+            file.write(b'{"k":"sync.en')
+        said.add(judge_history(History(path)).verdict)
+    assert {Verdict.UNKNOWN} == said
+
+
+def test_a_rule_that_raises_is_unknown_alone() -> None:
+    """A defect in one rule is named and leaves the verdicts of the others as they were."""
+
+    def defect(subject: Any, model: Any) -> Any:
+        raise ZeroDivisionError("division by zero")
+
+    rules = [replace(rule, check=defect) if rule.id == "SYNC-AGREE" else rule for rule in all_rules()]
+    sane, broken = Checker(), Checker(rules)
+    for record in trace("S2 C2 V"):
+        sane.feed(record)
+        broken.feed(record)
+    before, after = sane.finish(), broken.finish()
+    differing = {one.rule for one, other in zip(before.rules, after.rules, strict=True) if one != other}
+    assert ({"SYNC-AGREE"}, Verdict.UNKNOWN) == (differing, after.verdict)
+    assert ["SYNC-AGREE: the rule itself failed: ZeroDivisionError: division by zero"] == after.reasons
