@@ -149,37 +149,24 @@ def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]
                 QemuMachine(spec, directory, tape, name="kvm-probe") as machine,
             ):
                 machine.start(limit)
-                ready = _ready(machine, limit)
-                printed = machine.console.read_bytes()[-LONGEST_TALK:]
+                obstacle = _obstacle(machine, limit)
         except HarnessError as error:
             return False, error.message
     took = time.monotonic() - began
-    if ready:
-        return True, f"a guest was ready {took:.1f} s after its start under KVM"
-    return (
-        False,
-        f"{KVM} opens, but a guest hangs under it: not ready after {took:.1f} s, {_last_line(printed)}",
-    )
+    if obstacle:
+        return False, f"{KVM} opens, but a guest is not ready under it after {took:.1f} s: {obstacle}"
+    return True, f"a guest was ready {took:.1f} s after its start under KVM"
 
 
-def _last_line(printed: bytes) -> str:
-    """Return the last thing that the guest printed, fit for any terminal."""
-    lines = [line for line in printed.decode("ascii", "replace").splitlines() if line.strip()]
-    if not lines:
-        return "and it did not print a byte"
-    text = "".join(sign if " " <= sign <= "~" else "?" for sign in lines[-1])
-    return f"it stopped after printing {text[:80]!r}"
-
-
-def _ready(machine: QemuMachine, deadline: Deadline) -> bool:
-    """Let the guest run and listen on its control channel for the proof."""
+def _obstacle(machine: QemuMachine, deadline: Deadline) -> str:
+    """Let the guest run and listen on its control channel; return why the proof did not come, "" if it did."""
     heard, printed = b"", -1
     quiet = deadline.within(SILENCE, deadline.what)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
         control.settimeout(0.1)
         control.connect(str(machine.control))
         machine.resume(deadline)
-        while not quiet.expired and len(heard) < LONGEST_TALK:
+        while not quiet.expired:
             machine.check_alive()
             if (now := machine.console.stat().st_size) != printed:
                 printed, quiet = now, deadline.within(SILENCE, deadline.what)
@@ -194,5 +181,19 @@ def _ready(machine: QemuMachine, deadline: Deadline) -> bool:
             heard += piece
             quiet = deadline.within(SILENCE, deadline.what)
             if any(line.startswith(PROOF) for line in heard.splitlines()):
-                return True
-    return False
+                return ""
+            if len(heard) >= LONGEST_TALK:
+                return f"it says much on its control channel, but never {PROOF.decode()!r}"
+    return _last_line(machine.console)
+
+
+def _last_line(console: Path) -> str:
+    """Return the last thing that the guest printed, fit for any terminal."""
+    with console.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
+        printed = file.read(4096).decode("ascii", "replace")
+    lines = [line for line in printed.splitlines() if line.strip()]
+    if not lines:
+        return "it did not print a byte"
+    text = "".join(sign if " " <= sign <= "~" else "?" for sign in lines[-1])
+    return f"it stopped after printing {text[:80]!r}"

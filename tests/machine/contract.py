@@ -6,6 +6,7 @@ A backend supplies the fixtures ``make_machine`` (keywords as MachineSpec) and `
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,19 @@ class MachineContract:
         machine.reset(deadline)
         with pytest.raises(GuestHang, match=r"no RESET guest=False within 0\.1 s"):
             machine.wait_event("RESET", deadline.within(0.1, "test"), after=machine.serial(), guest=False)
+
+    def test_event_of_the_past_satisfies_no_wait_that_another_wakes(
+        self, machine: Machine, deadline: Deadline
+    ) -> None:
+        """Nor does it when something else happens meanwhile."""
+        machine.resume(deadline)
+        machine.reset(deadline)
+        pause = threading.Timer(0.1, machine.pause, (deadline,))
+        pause.start()
+        with pytest.raises(GuestHang):
+            machine.wait_event("RESET", deadline.within(0.5, "test"), after=machine.serial())
+        pause.join()
+        assert 1 == len(machine.events("STOP"))
 
     def test_channels(self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path) -> None:
         """What the guest writes to COM1 and to the debug port is in the files when it resets, and not before."""

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -12,6 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, InfrastructureError
 from harness.machine import accelerator
 from harness.machine.accelerator import Choice, choose
+from harness.machine.qemu import QemuMachine
 from harness.machine.version import find_program
 from tests.machine import bare_guest
 
@@ -45,6 +50,16 @@ def qemu(tmp_path: Path, kvm: Path) -> Path:
     )
     path.chmod(0o755)
     return path
+
+
+def _killed(listen: Callable[[QemuMachine, Deadline], str]) -> Callable[[QemuMachine, Deadline], str]:
+    """The same listening, to a machine whose QEMU is killed a moment later."""
+
+    def listen_and_kill(machine: QemuMachine, deadline: Deadline) -> str:
+        threading.Timer(0.2, os.kill, (machine.pid, signal.SIGKILL)).start()
+        return listen(machine, deadline)
+
+    return listen_and_kill
 
 
 def runs(tmp_path: Path) -> int:
@@ -130,7 +145,7 @@ class TestGuestsWord:
         image = Image(bare_guest.build(tmp_path / "kernel", said, bare_guest.spin()))
         choice = choose("auto", qemu, image, tmp_path / "cache", deadline)
         assert "tcg" == choice.name
-        assert "a guest hangs under it" in choice.reason
+        assert "a guest is not ready under it after" in choice.reason
         assert choice.reason.endswith("it stopped after printing 'Probing EDD?[2J'")
 
     def test_silence(
@@ -146,7 +161,17 @@ class TestGuestsWord:
         """A guest that talks for ever of something else is not listened to for ever."""
         talk = bare_guest.write(bare_guest.COM2, b"no" * 50)
         image = Image(bare_guest.build(tmp_path / "kernel", talk, bare_guest.again(len(talk))))
-        assert "tcg" == choose("auto", qemu, image, tmp_path / "cache", deadline.within(5, "probe")).name
+        choice = choose("auto", qemu, image, tmp_path / "cache", deadline)
+        assert choice.reason.endswith("it says much on its control channel, but never '! ready'")
+
+    def test_death_in_the_middle(
+        self, tmp_path: Path, qemu: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A QEMU that ends while its guest is listened to is told so at once."""
+        monkeypatch.setattr(accelerator, "_obstacle", _killed(accelerator._obstacle))
+        image = Image(bare_guest.build(tmp_path / "kernel", bare_guest.spin()))
+        choice = choose("auto", qemu, image, tmp_path / "cache", deadline)
+        assert "KVM cannot be used: QEMU died, killed by SIGKILL, without a word" == choice.reason
 
     @pytest.mark.skipif(not accelerator.KVM.exists(), reason="there is no /dev/kvm")
     def test_this_hosts_own_kvm(

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from qemu.qmp import Message
 
 from harness.deadline import Deadline
 from harness.errors import (
@@ -26,7 +27,7 @@ from harness.errors import (
 from harness.history.record import Qmp, Record, Stage
 from harness.history.tape import Tape
 from harness.machine import ladder, monitor
-from harness.machine.client import Drop
+from harness.machine.client import Client, Drop, Reply
 from harness.machine.registry import ProcessName, Registry
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
@@ -134,6 +135,33 @@ class TestDroppedMonitor:
         machine.drop_monitor("before-reply")
         with pytest.raises(CommandRefused):
             machine.add_cpu("cpu2", slot, deadline)
+
+    def test_a_stranger_of_the_same_name_proves_nothing(
+        self, make_machine: MakeMachine, deadline: Deadline
+    ) -> None:
+        """A device of that id in another slot, plugged by somebody else, is not the one that was asked for."""
+        machine = make_machine()
+        machine.start(deadline)
+        slots = machine.cpu_slots(deadline)
+        machine.execute("device_add", deadline, driver=slots[3].type, id="cpu2", **slots[3].props)
+        machine.drop_monitor("before-reply")
+        with pytest.raises(CommandRefused, match="uplicate"):
+            machine.add_cpu("cpu2", slots[2], deadline)
+
+    def test_not_sent_is_not_lost(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+        """A command that met a connection already gone was never sent, and goes out on the next without a word."""
+        machine = make_machine()
+        machine.start(deadline)
+        kept = machine._monitor
+
+        class Gone(Client):
+            def submit(self, message: Message, reply: Reply) -> None:
+                kept._client = real
+                super().submit(message, reply)
+
+        real, kept._client = kept._client, Gone(99, kept._passed, kept._fault)
+        machine.resume(deadline)
+        assert 1 == adds(tape, "cont")
 
     def test_a_refusal_that_nobody_read(
         self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
@@ -374,18 +402,22 @@ with Tape(directory / "history.jsonl") as tape:
     with QemuMachine(spec, directory, tape, registry=Registry(directory / "registry")) as machine:
         machine.start(Deadline(30, "start"))
         print(machine.pid, machine.control.parent, flush=True)
-        machine.wait_event("NEVER", Deadline(60, "wait"))
+        if "leave" in sys.argv:
+            sys.stdin.readline()
+        else:
+            machine.wait_event("NEVER", Deadline(60, "wait"))
 """
 
 
 class Harness:
-    """A harness in a process of its own that waits for ever."""
+    """A harness in a process of its own that waits for ever, or with "leave" for a line before it closes."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *arguments: str) -> None:
         directory.mkdir()
         self.registry = Registry(directory / "registry")
         self.process = subprocess.Popen(
-            [sys.executable, "-c", HARNESS, str(directory)],
+            [sys.executable, "-c", HARNESS, str(directory), *arguments],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -453,3 +485,16 @@ class TestDeadHarness:
         assert ProcessName.of(harness.qemu) is None
         assert [] == harness.registry.entries()
         assert not harness.runtime.exists()
+
+    def test_ctrl_c_while_closing(self, tmp_path: Path) -> None:
+        """Interrupted only while it closes, it finishes closing, and the interrupt still takes effect."""
+        harness = Harness(tmp_path / "run", "leave")
+        os.kill(harness.qemu, signal.SIGSTOP)
+        assert harness.process.stdin is not None
+        harness.process.stdin.write("\n")
+        harness.process.stdin.flush()
+        assert "closing" == harness.line()
+        harness.process.send_signal(signal.SIGINT)
+        assert harness.end().splitlines()[-1] == "KeyboardInterrupt"
+        assert ProcessName.of(harness.qemu) is None
+        assert [] == harness.registry.entries()

@@ -81,10 +81,12 @@ def test_being_spawned(tmp_path: Path, registry: Registry) -> None:
 def test_unnoted_qemu_is_found_by_its_runtime_directory(tmp_path: Path) -> None:
     """A QEMU whose number was never noted is found by the random name in its command."""
     unnoted = entry(tmp_path, ProcessName.of(os.getpid()), None)
-    with subprocess.Popen(["sh", "-c", "sleep 60; true", unnoted.runtime + "/qmp"]) as process:
+    # A shell that waits without a child of its own, which would for a moment bear the same command.
+    command = ["sh", "-c", "read line", unnoted.runtime + "/qmp"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
         Deadline(10, "exec").poll(lambda: unnoted.processes())
         assert [process.pid] == [name.pid for name in unnoted.processes()]
-        process.kill()
+    assert [] == unnoted.processes()
 
 
 def test_remove(tmp_path: Path, registry: Registry) -> None:
