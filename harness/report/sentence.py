@@ -77,13 +77,13 @@ def status_name(status: int) -> str:
 
 
 def size(count: int) -> str:
-    """Return a size in bytes in the largest binary unit that keeps it exact, or to one decimal."""
-    for unit, shift in (("GiB", 30), ("MiB", 20), ("KiB", 10)):
+    """Return a size in bytes in GiB, MiB or KiB: exactly where one of them fits, else in MiB to one decimal."""
+    for unit, shift in (("GiB", 30), ("MiB", 20)):
         if count >= 1 << shift and count % (1 << shift) == 0:
             return f"{count >> shift} {unit}"
     if 1 << 20 <= count < 1 << 60:
         return f"{count / (1 << 20):.1f} MiB"
-    return f"{count} bytes"
+    return f"{count >> 10} KiB" if count >= 1 << 10 and count % (1 << 10) == 0 else f"{count} bytes"
 
 
 def _pairs(arguments: dict[str, Any]) -> str:
@@ -165,11 +165,18 @@ def _agreement(e: r.Agreement) -> str:
     detail = f"; {e.detail}" if e.detail else ""
     return (
         f"{e.attempt}: {head} on {e.expected}: QEMU {'lists' if e.qemu_lists else 'does not list'} it, "
-        f"_OST ({answers}), guest count {e.counted_before} -> {e.counted_after}{detail}"
+        f"_OST ({answers}), guest count {_counted(e.counted_before)} -> {_counted(e.counted_after)}{detail}"
     )
 
 
+def _counted(count: int) -> str:
+    """A count of an attempt is of processors, or of bytes of memory, of which no guest has fewer than a million."""
+    return str(count) if count < 1_000_000 else size(count)
+
+
 def _expect(e: r.Expect) -> str:
+    if e.met and e.seen == e.demanded:
+        return f"expected {e.demanded}: met"
     return f"expected {e.demanded}: {'met' if e.met else 'NOT met'}, seen {e.seen}"
 
 
@@ -217,7 +224,7 @@ def _sync_exit(e: d.SyncExit) -> str:
 def _async_enter(e: d.AsyncEnter) -> str:
     what = {"cpu": "processor", "memory": "memory"}.get(e.cls, e.cls)
     memory = f", {size(e.memory)} in all" if e.memory else ""
-    return f"{what} {e.event}, {_active(e)}{memory}, {printable(e.link, 60)}"
+    return f"{what} {e.event}, {_active(e)}{memory}, {printable(e.link, 80)}"
 
 
 def _call_enter(e: d.CallEnter) -> str:

@@ -148,10 +148,12 @@ class _Selection:
             return _telling(record, answers)
         if isinstance(record, r.Add):
             # The reply to device_add, if it is on the tape, has just said "accepted" or "refused".
-            told = isinstance(before, r.Qmp) and before.direction == "in"
-            return record.phase in ("begin", "unsure") or (record.phase != "settled" and not told)
+            answered = isinstance(before, r.Qmp) and before.direction == "in"
+            return record.phase in ("begin", "unsure") or (record.phase != "settled" and not answered)
         if isinstance(record, r.Operation):
-            return record.phase == "fail" or (record.phase == "begin" and not record.name.startswith("add-"))
+            # Adds and expectations have records of their own that say more.
+            told = record.name.startswith("add-") or record.name == "expect"
+            return record.phase == "fail" or (record.phase == "begin" and not told)
         if isinstance(record, r.Stage):
             return record.phase == "fail"
         if isinstance(record, r.Channel):
