@@ -78,7 +78,7 @@ def demo(
 
 def run(
     plan: Annotated[
-        str, typer.Argument(metavar="[PLAN]", help="A built-in plan's name, or the path of a TOML file.")
+        str, typer.Argument(metavar="PLAN", help="A built-in plan's name, or the path of a TOML file.")
     ] = "",
     guest: Annotated[str, typer.Option(metavar="NAME", help="The guest to boot.")] = "twin",
     accel: Accel = "auto",
@@ -162,11 +162,8 @@ def _show(result: RunResult, *, json: bool) -> None:
         say_json(document)
         return
     history = History(result.directory)
-    say([HEADING, *timeline(history), ""])
-    say(
-        verdict_lines(
-            result.verdict, evidence=result.directory, explain=explainer(history), style=style_for(sys.stdout)
-        )
-    )
+    style = style_for(sys.stdout)
+    say([HEADING, *timeline(history, style=style), ""])
+    say(verdict_lines(result.verdict, evidence=result.directory, explain=explainer(history), style=style))
     if error is not None:
         complain_of(error)
