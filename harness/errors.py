@@ -16,6 +16,7 @@
         +-- GuestHang              exit 3    nothing came from the guest within its deadline
         +-- GuestCrash             exit 3    the guest panicked, bug checked or reset itself
         +-- GuestRefused           exit 3    the guest's control channel answered with an error
+        +-- GuestUnreachable       exit 3    the way into the guest is closed, or broke on the way
 
 A verdict is a value (:class:`harness.contract.verdict.Verdict`), never an exception.
 Every message says who, what, which value or state, and (as ``hint``) what to do next.
@@ -134,6 +135,14 @@ class GuestCrash(GuestError):
 
 class GuestRefused(GuestError):
     """The guest's control channel answered a command with an error, e.g. *insmod: File exists*."""
+
+
+class GuestUnreachable(GuestError):
+    """*WinRM to 127.0.0.1:5986: connection reset*. ``sent`` is false if the command cannot have reached the guest."""
+
+    def __init__(self, message: str, *, sent: bool, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.sent = sent
 
 
 WORST_FIRST = (

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""The dialect of a POSIX shell, for guests that are not Windows."""
+
+from __future__ import annotations
+
+import shlex
+
+_SIZE = 'if [ -f "$path" ]; then stat -c %s -- "$path"; else echo absent; fi'
+
+_DIGEST = """\
+[ -f "$path" ] || { echo absent; exit 0; }
+sum=$(sha256sum < "$path") || exit 1
+echo "$(stat -c %s -- "$path") ${sum%% *}"
+"""
+
+_SETTLE = """\
+if [ ! -f "$part" ]; then
+    [ -f "$target" ] || { echo absent; exit 0; }
+    sum=$(sha256sum < "$target") || exit 1
+    if [ "${sum%% *}" = "$sha256" ]; then echo settled; else echo absent; fi
+    exit 0
+fi
+sum=$(sha256sum < "$part") || exit 1
+if [ "${sum%% *}" != "$sha256" ]; then echo "differs ${sum%% *}"; exit 0; fi
+[ ! -d "$target" ] || { echo "$target is a directory" >&2; exit 1; }
+mv -f -- "$part" "$target" && echo settled
+"""
+
+_LISTING = """\
+cd -- "$directory" || exit 1
+find . -maxdepth 1 -type f -exec sh -c '
+    for name; do
+        printf "%s %s\\n" "$(stat -c %s -- "$name")" "$(printf %s "${name#./}" | base64 | tr -d "\\n")"
+    done' sh {} +
+"""
+
+_RUNNER = """\
+cd -- "$directory" || exit 1
+( set -C; : > claim ) 2>/dev/null || exit 0
+sh ./script > stdout 2> stderr < /dev/null
+echo $? > exit.part
+mv exit.part exit
+"""
+
+_LAUNCH = """\
+[ -f "$directory/runner" ] || { echo "no runner in $directory" >&2; exit 1; }
+setsid sh "$directory/runner" > /dev/null 2>&1 < /dev/null &
+"""
+
+_STATE = """\
+if [ -f "$directory/exit" ]; then echo "done $(cat "$directory/exit")"
+elif [ -f "$directory/claim" ]; then echo running
+elif [ -d "$directory" ]; then echo waiting
+else echo absent; fi
+"""
+
+
+class Posix:
+    """``sh`` with the usual small programs (stat, sha256sum, base64, find, setsid), as in coreutils or BusyBox."""
+
+    suffix = ""
+    longest_line = 100_000
+
+    def __init__(self, home: str = "/var/tmp/hotplug-harness") -> None:  # noqa: S108 (a directory of the guest)
+        self.home = home
+
+    def invoke(self, script: str) -> str:
+        """Return ``sh -c SCRIPT``."""
+        return f"sh -c {shlex.quote(script)}"
+
+    def content(self, script: str) -> bytes:
+        """Return the script in UTF-8."""
+        return script.encode("utf-8", "surrogateescape")
+
+    def invoke_file(self, path: str) -> str:
+        """Return ``sh PATH``."""
+        return f"sh {shlex.quote(path)}"
+
+    def arguments(self, line: str) -> list[str]:
+        """Return the arguments of ``/bin/sh -c``."""
+        return ["/bin/sh", "-c", line]
+
+    def join(self, directory: str, name: str) -> str:
+        """Join with a slash."""
+        return f"{directory.rstrip('/')}/{name}"
+
+    def size(self, path: str) -> str:
+        """See Dialect."""
+        return _with(_SIZE, path=path)
+
+    def digest(self, path: str) -> str:
+        """See Dialect."""
+        return _with(_DIGEST, path=path)
+
+    def settle(self, part: str, target: str, sha256: str) -> str:
+        """See Dialect."""
+        return _with(_SETTLE, part=part, target=target, sha256=sha256)
+
+    def remove(self, path: str) -> str:
+        """See Dialect."""
+        return _with('rm -rf -- "$path"', path=path)
+
+    def listing(self, directory: str) -> str:
+        """See Dialect."""
+        return _with(_LISTING, directory=directory)
+
+    def prepare(self, directory: str) -> str:
+        """See Dialect."""
+        return _with('mkdir -p -- "$directory"', directory=directory)
+
+    def runner(self, directory: str) -> str:
+        """See Dialect."""
+        return _with(_RUNNER, directory=directory)
+
+    def launch(self, directory: str) -> str:
+        """See Dialect. A session of its own outlives the connection's."""
+        return _with(_LAUNCH, directory=directory)
+
+    def state(self, directory: str) -> str:
+        """See Dialect."""
+        return _with(_STATE, directory=directory)
+
+
+def _with(body: str, **values: str) -> str:
+    assigned = [f"{name}={shlex.quote(value)}" for name, value in values.items()]
+    return "\n".join([*assigned, body])

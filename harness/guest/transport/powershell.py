@@ -1,0 +1,212 @@
+# SPDX-License-Identifier: MIT
+"""The dialect of Windows: cmd.exe for command lines, Windows PowerShell 5.1 for scripts.
+
+Each of our own scripts starts with a comment that names its operation, which is what script block logging shows.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+
+MARK = "# hotplug-harness "
+
+_PREAMBLE = """\
+$ErrorActionPreference = 'Stop'
+$ProgressPreference = 'SilentlyContinue'
+try { [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding $false } catch { }
+"""
+
+BODIES = {
+    "size": """\
+if ([IO.File]::Exists($path)) { (New-Object IO.FileInfo $path).Length } else { 'absent' }
+""",
+    "digest": """\
+if (-not [IO.File]::Exists($path)) { 'absent'; exit 0 }
+$stream = [IO.File]::Open($path, 'Open', 'Read', 'ReadWrite')
+try {
+    $hash = [Security.Cryptography.SHA256]::Create().ComputeHash($stream)
+    $size = $stream.Position
+} finally { $stream.Close() }
+"$size " + [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
+""",
+    "settle": """\
+function Get-Digest($file) {
+    $stream = [IO.File]::OpenRead($file)
+    try { $hash = [Security.Cryptography.SHA256]::Create().ComputeHash($stream) } finally { $stream.Close() }
+    [BitConverter]::ToString($hash).Replace('-', '').ToLowerInvariant()
+}
+if (-not [IO.File]::Exists($part)) {
+    if ([IO.File]::Exists($target) -and (Get-Digest $target) -eq $sha256) { 'settled' } else { 'absent' }
+    exit 0
+}
+$found = Get-Digest $part
+if ($found -ne $sha256) { "differs $found"; exit 0 }
+if ([IO.File]::Exists($target)) { [IO.File]::Delete($target) }
+[IO.File]::Move($part, $target)
+'settled'
+""",
+    "remove": """\
+if (Test-Path -LiteralPath $path) { Remove-Item -LiteralPath $path -Recurse -Force }
+""",
+    "listing": """\
+Get-ChildItem -LiteralPath $directory -File -Force | ForEach-Object {
+    "$($_.Length) " + [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($_.Name))
+}
+""",
+    "prepare": """\
+[void][IO.Directory]::CreateDirectory($directory)
+""",
+    # CreateNew fails if the file exists, so of any number of runners only one passes.
+    "runner": """\
+try { [IO.File]::Open("$directory\\claim", 'CreateNew').Close() } catch { exit 0 }
+$arguments = '-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\script.ps1"'
+$process = Start-Process powershell.exe -ArgumentList $arguments -WindowStyle Hidden -PassThru -Wait `
+    -RedirectStandardOutput "$directory\\stdout" -RedirectStandardError "$directory\\stderr"
+[IO.File]::WriteAllText("$directory\\exit.part", [string]$process.ExitCode)
+[IO.File]::Move("$directory\\exit.part", "$directory\\exit")
+""",
+    # A process that a WinRM shell starts is in that shell's job object and ends with it; one that WMI starts is not.
+    "launch": """\
+if (-not [IO.File]::Exists("$directory\\runner.ps1")) { throw "no runner in $directory" }
+$line = 'powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\runner.ps1"'
+$made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = $line }
+if ($made.ReturnValue -ne 0) { throw "Win32_Process.Create returned $($made.ReturnValue)" }
+""",
+    "state": """\
+if ([IO.File]::Exists("$directory\\exit")) { 'done ' + [IO.File]::ReadAllText("$directory\\exit") }
+elseif ([IO.File]::Exists("$directory\\claim")) { 'running' }
+elseif ([IO.Directory]::Exists($directory)) { 'waiting' }
+else { 'absent' }
+""",
+    "read": """\
+$stream = [IO.File]::Open($path, 'Open', 'Read', 'ReadWrite')
+try {
+    [void]$stream.Seek([long]$offset, 'Begin')
+    $left = [long]$length
+    $buffer = New-Object byte[] 49152
+    while ($left -gt 0) {
+        $count = $stream.Read($buffer, 0, [Math]::Min($left, $buffer.Length))
+        if ($count -eq 0) { break }
+        [Console]::Out.WriteLine([Convert]::ToBase64String($buffer, 0, $count))
+        $left -= $count
+    }
+} finally { $stream.Close() }
+""",
+    # powershell.exe feeds a redirected stdin to the pipeline of its command, so the lines must be taken from there:
+    # reading the console beside it would lose those that the pipeline has taken.
+    "write": """\
+    $stream = [IO.File]::Open($path, 'OpenOrCreate', 'Write', 'Read')
+    if ($stream.Length -lt [long]$offset) { throw "only $($stream.Length) of $offset bytes are there" }
+    $stream.SetLength([long]$offset)
+    [void]$stream.Seek([long]$offset, 'Begin')
+} process {
+    if ($_) {
+        $bytes = [Convert]::FromBase64String($_)
+        $stream.Write($bytes, 0, $bytes.Length)
+    }
+} end {
+    $stream.Close()
+}
+""",
+}
+"""The body of each operation; the values it works on are assigned before it."""
+
+_QUOTES = re.compile("(['\u2018\u2019\u201a\u201b])")
+"""What PowerShell takes for a single quote; each is doubled to stand for itself."""
+
+
+class Windows:
+    """Windows with PowerShell 5.1, which every supported Server has."""
+
+    suffix = ".ps1"
+    longest_line = 8000
+    """cmd.exe takes 8191 characters (learn.microsoft.com, "Command prompt line string limitation")."""
+
+    def __init__(self, home: str = "C:\\ProgramData\\hotplug-harness") -> None:
+        self.home = home
+
+    def invoke(self, script: str) -> str:
+        """Return ``powershell.exe … -EncodedCommand``; a script that starts with our ``begin`` gets no preamble."""
+        text = script if script.startswith(MARK + "write") else _PREAMBLE + script
+        encoded = base64.b64encode(text.encode("utf-16-le", "surrogatepass")).decode("ascii")
+        return f"{_POWERSHELL} -EncodedCommand {encoded}"
+
+    def content(self, script: str) -> bytes:
+        """Return the script in UTF-8 with a byte order mark: without one, 5.1 reads the machine's ANSI code page."""
+        return b"\xef\xbb\xbf" + (_PREAMBLE + script).replace("\n", "\r\n").encode("utf-8", "replace")
+
+    def invoke_file(self, path: str) -> str:
+        """Return ``powershell.exe … -File PATH``."""
+        return f'{_POWERSHELL} -File "{path}"'
+
+    def arguments(self, line: str) -> list[str]:
+        """Return the arguments of ``cmd.exe /d /c``."""
+        return ["cmd.exe", "/d", "/c", line]
+
+    def join(self, directory: str, name: str) -> str:
+        """Join with a backslash."""
+        return f"{directory.rstrip(chr(92))}\\{name}"
+
+    def size(self, path: str) -> str:
+        """See Dialect."""
+        return operation("size", path=path)
+
+    def digest(self, path: str) -> str:
+        """See Dialect."""
+        return operation("digest", path=path)
+
+    def settle(self, part: str, target: str, sha256: str) -> str:
+        """See Dialect."""
+        return operation("settle", part=part, target=target, sha256=sha256)
+
+    def remove(self, path: str) -> str:
+        """See Dialect."""
+        return operation("remove", path=path)
+
+    def listing(self, directory: str) -> str:
+        """See Dialect."""
+        return operation("listing", directory=directory)
+
+    def prepare(self, directory: str) -> str:
+        """See Dialect."""
+        return operation("prepare", directory=directory)
+
+    def runner(self, directory: str) -> str:
+        """See Dialect."""
+        return operation("runner", directory=directory)
+
+    def launch(self, directory: str) -> str:
+        """See Dialect. ``Win32_Process.Create`` (CIMWin32 provider): 0 is success."""
+        return operation("launch", directory=directory)
+
+    def state(self, directory: str) -> str:
+        """See Dialect."""
+        return operation("state", directory=directory)
+
+    def read(self, path: str, offset: int, length: int) -> str:
+        """Return the script that prints a part of a file as lines of Base64."""
+        return operation("read", path=path, offset=str(offset), length=str(length))
+
+    def write(self, path: str, offset: int) -> str:
+        """Return the script that writes lines of Base64 from its stdin to a file."""
+        assigned = _assigned({"path": path, "offset": str(offset)})
+        head = f"{MARK}write\nbegin {{\n    $ErrorActionPreference = 'Stop'\n"
+        return head + "".join(f"    {line}\n" for line in assigned) + BODIES["write"]
+
+
+_POWERSHELL = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass"
+
+
+def operation(name: str, **values: str) -> str:
+    """Return one of our own scripts: its mark, its values as literals, its body."""
+    return "\n".join([MARK + name, *_assigned(values), BODIES[name]])
+
+
+def _assigned(values: dict[str, str]) -> list[str]:
+    return [f"${name} = {quoted(value)}" for name, value in values.items()]
+
+
+def quoted(value: str) -> str:
+    """Return ``value`` as a PowerShell literal, in which nothing is expanded."""
+    return "'" + _QUOTES.sub(r"\1\1", value) + "'"

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""A password that no log line, no representation and no command line ever shows."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+from harness.errors import UsageError
+
+LONGEST = 4096
+"""Bytes of a password file that are read at most."""
+
+
+class Secret:
+    """Holds a password; only :meth:`reveal` gives it out."""
+
+    def __init__(self, value: str) -> None:
+        self._value = value
+
+    @classmethod
+    def from_file(cls, path: Path) -> Secret:
+        """Read the first line of ``path``. Raises UsageError if others may read the file, or it cannot be read."""
+        try:
+            with path.open("rb") as file:
+                mode = stat.S_IMODE(path.stat().st_mode)
+                content = file.read(LONGEST + 1)
+        except OSError as error:
+            raise UsageError(
+                f"cannot read the password file {path}: {error.strerror}",
+                hint="The password of a template is stored when the template is built.",
+            ) from error
+        if mode & 0o077:
+            raise UsageError(
+                f"the password file {path} has mode {mode:04o}: others may read it",
+                hint=f"chmod 600 {path}",
+            )
+        first = content.split(b"\n", 1)[0].rstrip(b"\r")
+        try:
+            value = first.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise UsageError(f"the password file {path} is not UTF-8 (byte {error.start})") from error
+        if not value or len(content) > LONGEST:
+            raise UsageError(f"the password file {path} has no password of at most {LONGEST} bytes in it")
+        return cls(value)
+
+    def reveal(self) -> str:
+        """Return the password itself, for the library that needs it."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a secret is not pickled")
