@@ -358,6 +358,8 @@ class Model:
 
     def _quiesced(self, quiesced: Quiesced) -> Quiesced:
         self.quiesced_at, self.quiesced = self.at, quiesced
+        if self.open_registrations:
+            self._presume()
         for attempt in list(self.unsettled):
             if not attempt.quiet:
                 attempt.quiet, attempt.proof = self.at, quiesced
@@ -432,12 +434,31 @@ class Model:
         registrations = self.stream.registrations
         registration = registrations.get(number)
         if registration is None:
-            registration = Registration(
-                stream=self.stream, id=number, sync=sync, done_at=self.stream.began_at
-            )
+            registration = Registration(stream=self.stream, id=number, sync=sync)
+            if (
+                self.cause == "restored"
+                and self.stream.began_at <= self.at
+                and not self._began_here(self.stream)
+            ):
+                registration.done_at = self.stream.began_at
+            else:
+                self.open_registrations[registration] = None
             if len(registrations) < MOST_ATTEMPTS:
                 registrations[number] = registration
         return registration
+
+    def _began_here(self, stream: Stream) -> bool:
+        """True if the driver was loaded in this epoch, so that the records of its registrations should be here."""
+        return stream.hz > 0
+
+    def _presume(self) -> None:
+        """The guest is quiet: calls whose exit records were lost have returned."""
+        for registration in list(self.open_registrations):
+            begun = registration.bracket.at if registration.bracket is not None else self.epoch_at
+            if self.lost(registration.driver, begun, self.at):
+                registration.presumed = True
+                registration.done_at = self.at
+                del self.open_registrations[registration]
 
     def _call_enter(self, call: CallEnter) -> Bracket:
         stream = self.stream
@@ -473,6 +494,7 @@ class Model:
         stream = self.stream
         bracket = stream.opens.get(call.enter)
         if not isinstance(bracket, Bracket):
+            self._unentered(call)
             return None
         del stream.opens[call.enter]
         bracket.exit, bracket.exit_at = call, self.at
@@ -494,13 +516,26 @@ class Model:
             stream.finished = True
         return bracket
 
+    def _unentered(self, call: CallExit) -> None:
+        """A call returned whose enter record was lost: keep what its exit record says of the registration."""
+        if call.call in ("reg_sync", "reg_async"):
+            registration = self._registration(call.reg, sync=call.call == "reg_sync")
+            registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
+            registration.done_at = self.at
+            self.open_registrations.pop(registration, None)
+        elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
+            registration = self._registration(call.reg, sync=call.call == "dereg_sync")
+            registration.handle = False
+        elif call.call == "unload":
+            self.stream.finished = True
+
     # -- synchronous callbacks -----------------------------------------------------------------------------------
 
     def _sync_enter(self, enter: SyncEnter) -> Callback:
         registration = self._registration(enter.reg, sync=True)
         call = Callback(at=self.at, enter=enter, registration=registration)
         self.stream.opens[enter.seq] = call
-        if registration.add_existing and registration.open:
+        if registration.open and (registration.add_existing or registration.implied):
             if len(registration.existing) < MOST_ATTEMPTS:
                 registration.existing.append(call)
             if enter.state == COMPLETE:

@@ -18,6 +18,9 @@ from harness.history.record import Boot, Record
 PATIENCE = 16384
 """Records held back at most while a missing one may still come from another channel."""
 
+FIRST = 1
+"""Number of a driver's first record in a boot."""
+
 MOST_STREAMS = 1024
 """Driver loads followed at once in one boot; a guest that invents more is not believed."""
 
@@ -68,6 +71,7 @@ class Merger:
         self._ended: set[str] = set()
         self._held: list[Record] = []
         self._missing = 0
+        self._restored = False
 
     def merge(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield host records as they are, and each driver record once, with gaps marked."""
@@ -100,7 +104,8 @@ class Merger:
         yield from self._give_up()
 
     def _boot(self, boot: Boot) -> None:
-        if boot.cause != "restored":
+        self._restored = boot.cause == "restored"
+        if not self._restored:
             self._ended.update(nonce for nonce, _ in self._streams)
         self._streams.clear()
 
@@ -113,7 +118,9 @@ class Merger:
             )  # fmt: skip
             return
         if stream is None:
-            stream = self._streams[key] = _Stream(next=record.seq)
+            # Numbers begin at 1 in every boot; only a restored guest goes on from where its snapshot was taken.
+            fresh = isinstance(record, Hello) or self._restored or record.seq < FIRST
+            stream = self._streams[key] = _Stream(next=record.seq if fresh else FIRST)
         elif self._began_anew(record, stream):
             yield from self._give_up()
             stream = self._streams[key] = _Stream(next=record.seq)

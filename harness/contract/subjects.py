@@ -55,6 +55,7 @@ class Registration:
     """One KeRegisterProcessorChangeCallback or IoRegisterPlugPlayNotification call and the time it was in force.
 
     ``implied`` registrations were never seen being made: the history begins after them, or their record was lost.
+    ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
     """
 
@@ -63,6 +64,7 @@ class Registration:
     sync: bool
     bracket: Bracket | None = None
     handle: bool = True
+    presumed: bool = False
     done_at: int = 0
     leave: Bracket | None = None
     left_at: int = 0
@@ -111,8 +113,10 @@ class Registration:
 
     @property
     def open(self) -> bool:
-        """True inside the registering call."""
-        return self.bracket is not None and self.bracket.exit is None
+        """True inside the registering call, also if only its callbacks were seen so far."""
+        if self.bracket is None:
+            return self.done_at == 0
+        return self.bracket.exit is None and not self.presumed
 
     @property
     def alive(self) -> bool:

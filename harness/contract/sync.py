@@ -267,7 +267,9 @@ def all_registered(attempt: Attempt, model: Model) -> Outcome:
             if share is not None and share.starts and share.terminals:
                 judged = judged or HOLDS
                 continue
-            reason = model.touched(attempt) or model.touched(attempt, registration.driver)
+            reason = model.touched(attempt) or model.lost(
+                registration.driver, registration.done_at, attempt.over
+            )
             if not reason and registration.done_at > attempt.since:
                 reason = "it may have been registered while the attempt was already under way"
             if not reason and not attempt.quiet:

@@ -16,7 +16,7 @@ A trace is words separated by spaces::
 ``work bind mark irp=STOP irp=STOP!``  other driver records; ``lose`` the driver's next record never arrives;
 ``+cpu =cpu =cpu? +dimm =dimm``  a host command and how it settled (``?``: without agreement);
 ``Q``         a quiesced point; ``reset`` the guest boots again; ``cut`` the history ends here;
-``expect. expect! fault optout cpus=4``  the rest.
+``expect. expect! fault optout cpus=4``  the rest; ``groupsize=2`` boots with processor groups of that size.
 
 What is not written is filled in: a header, a boot, the drivers that are named loaded with two processors, a baseline,
 one host command per processor named, agreement, a quiesced point, the channel's account and the end. A trace with a
@@ -82,6 +82,7 @@ _OWN = frozenset({"[", "(", "{", "load", "entry", "pnp", "etw", "async0", "async
 class _Driver:
     seq: int = 0
     regs: int = 0
+    loaded: bool = False
     sync: int = 0
     cpu: int = 0
     memory: int = 0
@@ -94,7 +95,9 @@ class _Driver:
 class _Builder:
     """Writes one trace as records, keeping the active count a sane system would have."""
 
-    def __init__(self, active: int) -> None:
+    def __init__(self, active: int, group_size: int = 0) -> None:
+        self.group_size = group_size or 64
+        self.maximum = 8
         self.records: list[Record] = []
         self.active = self.base = active
         self.qpc = 1000
@@ -125,13 +128,14 @@ class _Builder:
         driver = self.drivers[name]
         driver.seq += 1
         self.qpc += 10
+        in_group_0 = min(self.active, self.group_size)
         wanted = {key: value for key, value in (given or {}).items() if key in kind.__struct_fields__}
         self.qpc = max(self.qpc, int(wanted.get("qpc", 0)))
         self.active = max(self.active, int(wanted.get("active", 0)))
         common: dict[str, Any] = {
             "channel": "debugcon", "seq": driver.seq, "qpc": self.qpc, "boot": self.boot, "driver": name, "cpu": 0,
-            "irql": 0, "thread": 7, "active": self.active, "active_g0": self.active, "active_g0_ex": self.active,
-            "maximum": 8, "groups": 1,
+            "irql": 0, "thread": 7, "active": self.active, "active_g0": in_group_0, "active_g0_ex": in_group_0,
+            "maximum": self.maximum, "groups": -(-self.active // self.group_size),
         }  # fmt: skip
         self.put(kind(**(common | fields | wanted)))
         return driver.seq
@@ -161,11 +165,14 @@ class _Builder:
             if state != START:
                 self.pending.discard(number)
             counted = number < self.active
+            group, place = divmod(number, self.group_size)
+            here = max(0, min(self.active - group * self.group_size, self.group_size))
             driver.open[key] = self.say(
-                name, SyncEnter, given, reg=reg, state=state, nt=number, group=0, number=number,
-                status=VETO if state == FAILURE else 0, op=0, ctx=driver.ctx, max_in_group=8,
-                mask=(1 << self.active) - 1, idx_status=0 if counted else 0xC000000D, idx_group=0,
-                idx_number=number if counted else 0, back_idx=number if counted else -1,
+                name, SyncEnter, given, reg=reg, state=state, nt=number, group=group, number=place,
+                status=VETO if state == FAILURE else 0, op=0, ctx=driver.ctx,
+                max_in_group=min(self.group_size, self.maximum), mask=(1 << here) - 1,
+                idx_status=0 if counted else 0xC000000D, idx_group=group if counted else 0,
+                idx_number=place if counted else 0, back_idx=number if counted else -1,
             )  # fmt: skip
             for _ in range(int(given.get("alloc", 0))):
                 self.objects += 1
@@ -178,8 +185,8 @@ class _Builder:
             fields = {
                 "state": state,
                 "nt": number,
-                "group": 0,
-                "number": number,
+                "group": number // self.group_size,
+                "number": number % self.group_size,
                 "status": VETO if state == FAILURE else 0,
             }
             fields |= {key: value for key, value in shown.items() if key in fields}
@@ -233,7 +240,10 @@ class _Builder:
         self.say(name, CallExit, enter=driver.open.pop(call, 0), call=call, reg=reg, result=0, handle=handle)
 
     def load(self, name: str) -> None:
-        self.driver(name)
+        if self.driver(name).loaded:
+            self.say(name, Hello, version="1.0", hz=10_000_000, ring=1024)
+        self.driver(name).loaded = True
+        self.driver(name).arrivals = self.active - self.base
         entry = self.say(name, CallEnter, call="driver_entry")
         reg = self.register(name, "reg_sync", flags=1)
         for state in "SC":
@@ -337,14 +347,17 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Recor
     ]
     given = next((int(word[5:]) for word in words if word.startswith("cpus=")), 0)
     inside = {match["number"] for match, _ in callbacks if match["state"] == "S"} if "[" in words else set()
-    builder = _Builder(given or len(inside) or 2)
+    size = next((int(word[10:]) for word in words if word.startswith("groupsize=")), 0)
+    builder = _Builder(given or len(inside) or 2, size)
     builder.put(Header(format=FORMAT, harness="0", run=run, guest=guest, wall="2026-01-01T00:00:00Z"))
     builder.put(Boot(epoch=1, cause="power-on"))
     builder.put(Operation(index=1, name="load-driver", phase="begin"))
+    if size:
+        builder.put(GuestEvent(event="boot-option", detail=f"groupsize={size}"))
     later = {words[place + 1] for place, word in enumerate(words[:-1]) if word == "with"}
     named = {match["driver"] for word in words if (match := _WORD.match(word)) and match["driver"]} - later
     place = 0
-    while place < len(words) and (words[place] == "with" or words[place].startswith("cpus=")):
+    while place < len(words) and (words[place] == "with" or words[place].startswith(("cpus=", "groupsize="))):
         if words[place] == "with":
             builder.load(words[place + 1])
             place += 1
