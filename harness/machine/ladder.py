@@ -13,6 +13,9 @@ from harness.deadline import Deadline
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process
 
+RECONNECT_GRACE = 0.5
+"""Seconds for a monitor that just dropped to come back: QEMU 7.2 can hang when SIGTERM meets a client that connects."""
+
 QUIT_GRACE = 3.0
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
@@ -56,7 +59,7 @@ def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitR
         return not process.running
 
     process.settle()
-    if process.running and monitor.connected and not hurry.is_set():
+    if process.running and not hurry.is_set() and monitor.reconnected(RECONNECT_GRACE):
         process.ask("quit")
         monitor.quit()
         gone(QUIT_GRACE)

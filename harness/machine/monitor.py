@@ -200,10 +200,11 @@ class Monitor:
         if self._over:
             raise self._failure(doing)
 
-    @property
-    def connected(self) -> bool:
-        """True while there is a connection."""
-        return self._client is not None
+    def reconnected(self, seconds: float) -> bool:
+        """Return True once there is a connection; wait for one only if there was one before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._client or self._over, seconds if self.connections else 0)
+            return self._client is not None
 
     def wait_connected(self, deadline: Deadline, doing: str) -> Client:
         """Return the connected client. Raises MonitorLost when the deadline passes first."""
