@@ -8,47 +8,13 @@
 #include "hpnotify.h"
 
 #include <initguid.h>
+#include <poclass.h>
 #include <wdmguid.h>
 
 static DRIVER_NOTIFICATION_CALLBACK_ROUTINE HpnInterfaceChange;
 
-typedef
-PPHYSICAL_MEMORY_RANGE
-HPN_GET_PHYSICAL_MEMORY_RANGES(
-    _In_opt_ PVOID PartitionObject,
-    _In_ ULONG Flags
-    );
-
-/* Total physical memory in bytes, or 0 where the system has no documented way to ask (before Windows 10 2004). */
-static
-ULONG64
-HpnPhysicalMemory(
-    VOID
-    )
-{
-    UNICODE_STRING name = RTL_CONSTANT_STRING(L"MmGetPhysicalMemoryRangesEx2");
-    HPN_GET_PHYSICAL_MEMORY_RANGES *getRanges;
-    PPHYSICAL_MEMORY_RANGE ranges;
-    ULONG64 total = 0;
-    ULONG index;
-
-    getRanges = (HPN_GET_PHYSICAL_MEMORY_RANGES *)(ULONG_PTR)MmGetSystemRoutineAddress(&name);
-    if (getRanges == NULL) {
-        return 0;
-    }
-
-    ranges = getRanges(NULL, 0);
-    if (ranges == NULL) {
-        return 0;
-    }
-
-    for (index = 0; ranges[index].NumberOfBytes.QuadPart != 0; index += 1) {
-        total += (ULONG64)ranges[index].NumberOfBytes.QuadPart;
-    }
-
-    ExFreePool(ranges);
-    return total;
-}
+/* Characters of a link name that are looked at; a longer one is cut. */
+#define HPN_LINK_CHARACTERS 256
 
 /* Writes a GUID as {8-4-4-4-12}; Text must hold 39 characters. */
 static
@@ -80,6 +46,34 @@ HpnGuidText(
     Text[line.Length] = '\0';
 }
 
+/* The notification structure is pageable and records are made at DISPATCH_LEVEL, so the name is copied first. */
+static
+VOID
+HpnLinkCopy(
+    _In_opt_ PCUNICODE_STRING Link,
+    _Out_writes_(HPN_LINK_CHARACTERS + 1) PWSTR Text,
+    _Out_ PUNICODE_STRING Copy
+    )
+{
+    ULONG length = 0;
+    ULONG index;
+
+    if (Link != NULL && Link->Buffer != NULL) {
+        length = Link->Length / sizeof(WCHAR);
+    }
+    if (length > HPN_LINK_CHARACTERS) {
+        length = HPN_LINK_CHARACTERS;
+    }
+
+    for (index = 0; index < length; index += 1) {
+        Text[index] = Link->Buffer[index];
+    }
+    Text[length] = L'\0';
+    Copy->Buffer = Text;
+    Copy->Length = (USHORT)(length * sizeof(WCHAR));
+    Copy->MaximumLength = Copy->Length + sizeof(WCHAR);
+}
+
 _Use_decl_annotations_
 static
 NTSTATUS
@@ -92,12 +86,15 @@ HpnInterfaceChange(
     PHPN_ASYNC async = Context;
     HPN_AsyncEnter enter = { 0 };
     HPN_AsyncExit exit = { 0 };
+    WCHAR linkText[HPN_LINK_CHARACTERS + 1];
+    UNICODE_STRING link;
     CHAR eventText[39];
     CHAR classText[39];
 
+    HpnLinkCopy(change->SymbolicLinkName, linkText, &link);
     enter.Registration = async->Id;
     enter.Version = change->Version;
-    enter.Link = change->SymbolicLinkName;
+    enter.Link = &link;
     enter.Memory = HpnPhysicalMemory();
 
     if (IsEqualGUID(&change->Event, &GUID_DEVICE_INTERFACE_ARRIVAL)) {
@@ -117,6 +114,12 @@ HpnInterfaceChange(
     }
 
     exit.Enter = HpnLogRecord(&async->Driver->Log, HpnRecordAsyncEnter, &enter);
+
+    /* Anything but an arrival is only recorded. Processors are acted on in their Complete callback. */
+    if (async->ClassGuid == &GUID_DEVICE_MEMORY && IsEqualGUID(&change->Event, &GUID_DEVICE_INTERFACE_ARRIVAL)) {
+        HpnBufferGrow(async->Driver, enter.Memory);
+    }
+
     exit.Registration = async->Id;
     exit.Returned = STATUS_SUCCESS;
     HpnLogRecord(&async->Driver->Log, HpnRecordAsyncExit, &exit);
@@ -128,25 +131,27 @@ NTSTATUS
 HpnAsyncRegister(
     PHPN_DRIVER Driver,
     PHPN_ASYNC Async,
-    const GUID *ClassGuid,
-    PCSTR Class,
+    HPN_ASYNC_CLASS Class,
     ULONG Flags
     )
 {
     NTSTATUS status;
     ULONG64 enter;
 
+    if (Async->Entry != NULL) {
+        return STATUS_INVALID_DEVICE_STATE;
+    }
+
     Async->Driver = Driver;
     Async->Id = (ULONG)InterlockedIncrement(&Driver->Registrations);
-    Async->ClassGuid = ClassGuid;
-    Async->Class = Class;
-    Async->Entry = NULL;
+    Async->ClassGuid = Class == HpnAsyncProcessor ? &GUID_DEVICE_PROCESSOR : &GUID_DEVICE_MEMORY;
+    Async->Class = Class == HpnAsyncProcessor ? "cpu" : "memory";
 
-    enter = HpnLogCallEnter(&Driver->Log, "reg_async", Async->Id, Flags, Class, Async);
+    enter = HpnLogCallEnter(&Driver->Log, "reg_async", Async->Id, Flags, Async->Class, Async);
     status = IoRegisterPlugPlayNotification(
         EventCategoryDeviceInterfaceChange,
         Flags,
-        (PVOID)ClassGuid,
+        (PVOID)Async->ClassGuid,
         WdfDriverWdmGetDriverObject(Driver->Framework),
         HpnInterfaceChange,
         Async,

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The control device: \Device\<service>, reachable as \\.\<service> by SYSTEM and Administrators.
- *
- * The framework checks the minimum length that a request names; everything else about a buffer is checked here,
- * because what comes from user mode can be anything.
  */
 #include "hpnotify.h"
 
@@ -15,102 +12,6 @@ typedef struct _HPN_CONTROL {
 } HPN_CONTROL, *PHPN_CONTROL;
 
 WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_CONTROL, HpnControlOf)
-
-static
-_Must_inspect_result_
-NTSTATUS
-HpnInput(
-    _In_ WDFREQUEST Request,
-    _In_ size_t Given,
-    _In_ size_t Exact,
-    _Outptr_ PVOID *Buffer
-    )
-{
-    if (Given != Exact) {
-        return STATUS_INVALID_BUFFER_SIZE;
-    }
-
-    return WdfRequestRetrieveInputBuffer(Request, Exact, Buffer, NULL);
-}
-
-static
-NTSTATUS
-HpnControlVeto(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
-    )
-{
-    HPNOTIFY_VETO *veto;
-    NTSTATUS status;
-
-    status = HpnInput(Request, InputLength, sizeof(*veto), (PVOID *)&veto);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    if (veto->Nth == 0) {
-        return STATUS_INVALID_PARAMETER;
-    }
-
-    HpnVetoSet(&Driver->Veto, (NTSTATUS)veto->Status, veto->Nth);
-    return STATUS_SUCCESS;
-}
-
-static
-NTSTATUS
-HpnControlMark(
-    _In_ PHPN_DRIVER Driver,
-    _In_ WDFREQUEST Request,
-    _In_ size_t InputLength
-    )
-{
-    HPNOTIFY_MARK *mark;
-    CHAR nonce[HPNOTIFY_NONCE_CHARACTERS + 1];
-    HPN_Mark record;
-    NTSTATUS status;
-    ULONG index;
-    CHAR byte;
-
-    status = HpnInput(Request, InputLength, sizeof(*mark), (PVOID *)&mark);
-    if (!NT_SUCCESS(status)) {
-        return status;
-    }
-
-    for (index = 0; index < HPNOTIFY_NONCE_CHARACTERS && mark->Nonce[index] != '\0'; index += 1) {
-        byte = mark->Nonce[index];
-        if (!((byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z') || (byte >= '0' && byte <= '9'))) {
-            return STATUS_INVALID_PARAMETER;
-        }
-        nonce[index] = byte;
-    }
-
-    if (index == 0) {
-        return STATUS_INVALID_PARAMETER;
-    }
-
-    nonce[index] = '\0';
-    record.Nonce = nonce;
-    HpnLogRecord(&Driver->Log, HpnRecordMark, &record);
-    return STATUS_SUCCESS;
-}
-
-static
-NTSTATUS
-HpnControlDetach(
-    _In_ PHPN_DRIVER Driver,
-    _In_ size_t InputLength,
-    _In_ size_t OutputLength
-    )
-{
-    if (InputLength != 0 || OutputLength != 0) {
-        return STATUS_INVALID_BUFFER_SIZE;
-    }
-
-    HpnAsyncUnregister(&Driver->MemoryArrival);
-    HpnAsyncUnregister(&Driver->ProcessorArrival);
-    return STATUS_SUCCESS;
-}
 
 _Use_decl_annotations_
 static
@@ -124,27 +25,11 @@ HpnEvtIoDeviceControl(
     )
 {
     PHPN_DRIVER driver = HpnControlOf(WdfIoQueueGetDevice(Queue))->Driver;
+    ULONG_PTR information = 0;
     NTSTATUS status;
 
-    switch (IoControlCode) {
-    case IOCTL_HPNOTIFY_VETO:
-        status = HpnControlVeto(driver, Request, InputBufferLength);
-        break;
-
-    case IOCTL_HPNOTIFY_MARK:
-        status = HpnControlMark(driver, Request, InputBufferLength);
-        break;
-
-    case IOCTL_HPNOTIFY_DETACH:
-        status = HpnControlDetach(driver, InputBufferLength, OutputBufferLength);
-        break;
-
-    default:
-        status = STATUS_INVALID_DEVICE_REQUEST;
-        break;
-    }
-
-    WdfRequestCompleteWithInformation(Request, status, 0);
+    status = HpnRequest(driver, Request, IoControlCode, InputBufferLength, OutputBufferLength, &information);
+    WdfRequestCompleteWithInformation(Request, status, NT_SUCCESS(status) ? information : 0);
 }
 
 /* Builds "<prefix><service>" in Buffer. */

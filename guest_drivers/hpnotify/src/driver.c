@@ -8,9 +8,6 @@
  */
 #include "hpnotify.h"
 
-#include <initguid.h>
-#include <poclass.h>
-
 DRIVER_INITIALIZE DriverEntry;
 EVT_WDF_DRIVER_UNLOAD HpnEvtDriverUnload;
 
@@ -32,6 +29,8 @@ DriverEntry(
     WDF_OBJECT_ATTRIBUTES attributes;
     WDFDRIVER framework;
     PHPN_DRIVER driver;
+    ULONG syncFlags;
+    ULONG asyncFlags;
     ULONG64 enter;
 
     WDF_DRIVER_CONFIG_INIT(&config, WDF_NO_EVENT_CALLBACK);
@@ -49,6 +48,8 @@ DriverEntry(
     driver = HpnDriverOf(framework);
     driver->Framework = framework;
     HpnVetoInitialize(&driver->Veto);
+    HpnBufferInitialize(&driver->Buffer);
+    driver->Sync[0].Works = TRUE;
     HpnParametersRead(framework, &driver->Parameters);
 
     status = HpnLogOpen(driver);
@@ -63,21 +64,29 @@ DriverEntry(
         goto Exit;
     }
 
-    status = HpnSyncRegister(driver, &driver->Sync, driver->Parameters.AddExisting ? KE_PROCESSOR_CHANGE_ADD_EXISTING : 0);
+    HpnBufferGrow(driver, HpnPhysicalMemory());
+
+    syncFlags = driver->Parameters.AddExisting ? KE_PROCESSOR_CHANGE_ADD_EXISTING : 0;
+    asyncFlags = driver->Parameters.IncludeExisting ? PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES : 0;
+
+    status = HpnSyncRegister(driver, &driver->Sync[0], syncFlags);
     if (!NT_SUCCESS(status)) {
         goto Exit;
     }
 
-    status = HpnAsyncRegister(
-        driver, &driver->ProcessorArrival, &GUID_DEVICE_PROCESSOR, "cpu",
-        driver->Parameters.IncludeExisting ? PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES : 0);
+    if (driver->Parameters.SecondRegistration) {
+        status = HpnSyncRegister(driver, &driver->Sync[1], syncFlags);
+        if (!NT_SUCCESS(status)) {
+            goto Exit;
+        }
+    }
+
+    status = HpnAsyncRegister(driver, &driver->ProcessorArrival, HpnAsyncProcessor, asyncFlags);
     if (!NT_SUCCESS(status)) {
         goto Exit;
     }
 
-    status = HpnAsyncRegister(
-        driver, &driver->MemoryArrival, &GUID_DEVICE_MEMORY, "memory",
-        driver->Parameters.IncludeExisting ? PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES : 0);
+    status = HpnAsyncRegister(driver, &driver->MemoryArrival, HpnAsyncMemory, asyncFlags);
     if (!NT_SUCCESS(status)) {
         goto Exit;
     }
@@ -126,5 +135,6 @@ HpnTeardown(
 {
     HpnAsyncUnregister(&Driver->MemoryArrival);
     HpnAsyncUnregister(&Driver->ProcessorArrival);
-    HpnSyncDeregister(&Driver->Sync);
+    HpnSyncDeregister(&Driver->Sync[1]);
+    HpnSyncDeregister(&Driver->Sync[0]);
 }

@@ -15,32 +15,106 @@
 #define HPN_VERSION "1.0"
 #define HPN_POOL_TAG 'tnpH'
 #define HPN_DEFAULT_DEBUG_PORT 0x504
+#define HPN_DEFAULT_RING_RECORDS 1024
+#define HPN_SYNC_REGISTRATIONS 2
 
 /* "\DosDevices\", the service name and the end of the string. */
 #define HPN_CONTROL_NAME_CHARACTERS (12 + HPN_DRIVER_CHARACTERS + 1)
+
+/* How the fields of a record are written and where they lie in its structure; made from the table in records.h. */
+typedef enum _HPN_FORMAT {
+    HpnFormatDecimal,
+    HpnFormatSigned,
+    HpnFormatHexadecimal,
+    HpnFormatNonce,
+    HpnFormatText,
+    HpnFormatWideText
+} HPN_FORMAT;
+
+typedef struct _HPN_FIELD {
+    PCSTR Key;
+    HPN_FORMAT Format;
+    ULONG Offset;
+} HPN_FIELD;
+
+typedef struct _HPN_LAYOUT {
+    PCSTR Tag;
+    const HPN_FIELD *Fields;
+} HPN_LAYOUT;
+
+extern const HPN_FIELD HpnHeadFields[];
+extern const HPN_FIELD HpnSampleFields[];
+
+/* More than any record has. */
+#define HPN_MOST_FIELDS 32
+
+typedef struct _HPN_RING_LINE {
+    ULONG Length;
+    CHAR Text[HPN_LINE_BYTES];
+} HPN_RING_LINE, *PHPN_RING_LINE;
+
+/* The last records. Written, Read and Overrun count lines since the driver was loaded. */
+typedef struct _HPN_RING {
+    PHPN_RING_LINE Lines;
+    ULONG Capacity;
+    ULONG64 Written;
+    ULONG64 Read;
+    ULONG64 Overrun;
+    ULONG64 OverrunReported;
+} HPN_RING, *PHPN_RING;
 
 /* Where records are made and go to. Sequence, clock and all sinks are taken under Lock. */
 typedef struct _HPN_LOG {
     KSPIN_LOCK Lock;
     WDFKEY BootKey;
     PUCHAR DebugPort;
+    REGHANDLE Trace;
+    ULONG64 TraceFailures;
+    HPN_RING Ring;
     HPN_SAMPLE Sample;
+    EVENT_DATA_DESCRIPTOR TraceData[HPN_MOST_FIELDS];
     CHAR Driver[HPN_DRIVER_CHARACTERS + 1];
     CHAR Line[HPN_LINE_BYTES + 1];
 } HPN_LOG, *PHPN_LOG;
+
+/* The thread and the DPC of one processor. */
+typedef struct _HPN_WORKER {
+    struct _HPN_DRIVER *Driver;
+    PVOID Thread;
+    KEVENT Wake;
+    KDPC Dpc;
+    ULONG NtNumber;
+    PROCESSOR_NUMBER Number;
+    volatile LONG Stop;
+    volatile LONG Pending;
+    volatile LONG64 Done;
+    volatile LONG64 Misplaced;
+    volatile LONG64 Dpcs;
+} HPN_WORKER, *PHPN_WORKER;
 
 /* What the driver holds for one processor, from Start to Failure or deregistration. */
 typedef struct _HPN_PROCESSOR {
     WDFMEMORY Memory;
     PROCESSOR_NUMBER Number;
-    BOOLEAN Running;
+    /* Complete was delivered; from here to the end the worker does not move. */
+    volatile LONG Running;
+    HPN_WORKER Worker;
 } HPN_PROCESSOR, *PHPN_PROCESSOR;
+
+/* Memory that grows when memory arrives. */
+typedef struct _HPN_BUFFER {
+    KSPIN_LOCK Lock;
+    WDFMEMORY Memory;
+    SIZE_T Bytes;
+} HPN_BUFFER, *PHPN_BUFFER;
 
 /* One registration of the processor change callback. */
 typedef struct _HPN_SYNC {
     struct _HPN_DRIVER *Driver;
     ULONG Id;
     PVOID Handle;
+    /* One registration of the driver does work on the processors it is told of; others only record. */
+    BOOLEAN Works;
     /* The error with which the callback vetoed; DriverEntry returns it when no handle came back. */
     NTSTATUS Status;
     /* One slot per processor index that this system can ever have; constant until restart. */
@@ -48,6 +122,11 @@ typedef struct _HPN_SYNC {
     WDFMEMORY ProcessorsMemory;
     PHPN_PROCESSOR *Processors;
 } HPN_SYNC, *PHPN_SYNC;
+
+typedef enum _HPN_ASYNC_CLASS {
+    HpnAsyncProcessor,
+    HpnAsyncMemory
+} HPN_ASYNC_CLASS;
 
 /* One registration for the arrival of devices of one interface class. */
 typedef struct _HPN_ASYNC {
@@ -68,7 +147,9 @@ typedef struct _HPN_VETO {
 typedef struct _HPN_PARAMETERS {
     ULONG AddExisting;
     ULONG IncludeExisting;
+    ULONG SecondRegistration;
     ULONG DebugPort;
+    ULONG RingRecords;
 } HPN_PARAMETERS, *PHPN_PARAMETERS;
 
 typedef struct _HPN_DRIVER {
@@ -78,7 +159,10 @@ typedef struct _HPN_DRIVER {
     HPN_LOG Log;
     volatile LONG Registrations;
     HPN_VETO Veto;
-    HPN_SYNC Sync;
+    volatile LONG StartDelay;
+    volatile LONG64 WorkRefused;
+    HPN_BUFFER Buffer;
+    HPN_SYNC Sync[HPN_SYNC_REGISTRATIONS];
     HPN_ASYNC ProcessorArrival;
     HPN_ASYNC MemoryArrival;
 } HPN_DRIVER, *PHPN_DRIVER;
@@ -142,6 +226,21 @@ HpnLogOpen(
     _Inout_ PHPN_DRIVER Driver
     );
 
+/* Reads whole lines from the ring into Buffer and returns their bytes. */
+_IRQL_requires_(PASSIVE_LEVEL)
+ULONG_PTR
+HpnLogRead(
+    _Inout_ PHPN_LOG Log,
+    _Out_writes_bytes_(Length) PSTR Buffer,
+    _In_ SIZE_T Length
+    );
+
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnLogFlush(
+    _Inout_ PHPN_LOG Log
+    );
+
 _IRQL_requires_(PASSIVE_LEVEL)
 VOID
 HpnLogClose(
@@ -177,6 +276,116 @@ HpnLogCallExit(
     _In_ NTSTATUS Result,
     _In_ ULONG Registration,
     _In_opt_ const VOID *Handle
+    );
+
+/* ring.c: the last records. All but the first are called under the log's lock. */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+_Must_inspect_result_
+NTSTATUS
+HpnRingCreate(
+    _In_ WDFDRIVER Framework,
+    _Inout_ PHPN_RING Ring,
+    _In_ ULONG Capacity
+    );
+
+VOID
+HpnRingWrite(
+    _Inout_ PHPN_RING Ring,
+    _In_reads_(Length) PCSTR Line,
+    _In_ ULONG Length
+    );
+
+ULONG
+HpnRingRead(
+    _Inout_ PHPN_RING Ring,
+    _Out_writes_bytes_(Room) PSTR Buffer,
+    _In_ SIZE_T Room
+    );
+
+/* trace.c: the same records as events. */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnTraceRegister(
+    _Inout_ PHPN_LOG Log
+    );
+
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnTraceUnregister(
+    _Inout_ PHPN_LOG Log
+    );
+
+/* Under the log's lock. */
+VOID
+HpnTraceRecord(
+    _Inout_ PHPN_LOG Log,
+    _In_ HPN_RECORD_KIND Kind,
+    _In_ const HPN_LAYOUT *Layout,
+    _In_ const VOID *Fields
+    );
+
+/* memory.c: physical memory and the buffer that follows it. */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+ULONG64
+HpnPhysicalMemory(
+    VOID
+    );
+
+VOID
+HpnBufferInitialize(
+    _Out_ PHPN_BUFFER Buffer
+    );
+
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnBufferGrow(
+    _Inout_ PHPN_DRIVER Driver,
+    _In_ ULONG64 Total
+    );
+
+/* worker.c: threads and DPCs, one each per processor. */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+NTSTATUS
+HpnWorkerStart(
+    _Inout_ PHPN_DRIVER Driver,
+    _Inout_ PHPN_WORKER Worker,
+    _In_ ULONG NtNumber,
+    _In_ PROCESSOR_NUMBER Number
+    );
+
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnWorkerStop(
+    _Inout_ PHPN_WORKER Worker
+    );
+
+VOID
+HpnWorkerGive(
+    _Inout_ PHPN_WORKER Worker,
+    _In_ ULONG Items
+    );
+
+/* balance.c: spreading work, and the account of it. */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+_Must_inspect_result_
+NTSTATUS
+HpnBalance(
+    _In_ PHPN_DRIVER Driver,
+    _In_ ULONG Items
+    );
+
+_IRQL_requires_(PASSIVE_LEVEL)
+ULONG
+HpnStatistics(
+    _In_ PHPN_DRIVER Driver,
+    _Out_ HPNOTIFY_STATISTICS *Statistics,
+    _Out_writes_(Room) HPNOTIFY_PROCESSOR *Processors,
+    _In_ ULONG Room
     );
 
 /* sync.c: the processor change callback. */
@@ -224,8 +433,7 @@ NTSTATUS
 HpnAsyncRegister(
     _Inout_ PHPN_DRIVER Driver,
     _Inout_ PHPN_ASYNC Async,
-    _In_ const GUID *ClassGuid,
-    _In_z_ PCSTR Class,
+    _In_ HPN_ASYNC_CLASS Class,
     _In_ ULONG Flags
     );
 
@@ -233,6 +441,19 @@ _IRQL_requires_(PASSIVE_LEVEL)
 VOID
 HpnAsyncUnregister(
     _Inout_ PHPN_ASYNC Async
+    );
+
+/* request.c: what a request asks for. Returns the bytes written to the output buffer in Information. */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+NTSTATUS
+HpnRequest(
+    _Inout_ PHPN_DRIVER Driver,
+    _In_ WDFREQUEST Request,
+    _In_ ULONG Code,
+    _In_ size_t InputLength,
+    _In_ size_t OutputLength,
+    _Out_ ULONG_PTR *Information
     );
 
 /* control.c: the control device. */

@@ -5,31 +5,11 @@
  */
 #include "hpnotify.h"
 
-typedef enum _HPN_FORMAT {
-    HpnFormatDecimal,
-    HpnFormatSigned,
-    HpnFormatHexadecimal,
-    HpnFormatNonce,
-    HpnFormatText,
-    HpnFormatWideText
-} HPN_FORMAT;
-
-typedef struct _HPN_FIELD {
-    PCSTR Key;
-    HPN_FORMAT Format;
-    ULONG Offset;
-} HPN_FIELD;
-
-typedef struct _HPN_LAYOUT {
-    PCSTR Tag;
-    const HPN_FIELD *Fields;
-} HPN_LAYOUT;
-
 #define HPN_DESCRIBE(Type, Member, Wire, Format) { " " #Wire "=", HpnFormat##Format, FIELD_OFFSET(Type, Member) },
 #define HPN_END_OF_FIELDS { NULL, HpnFormatDecimal, 0 }
 
-static const HPN_FIELD HpnHeadFields[] = { HPN_RECORD_HEAD(HPN_DESCRIBE, HPN_SAMPLE) HPN_END_OF_FIELDS };
-static const HPN_FIELD HpnSampleFields[] = { HPN_RECORD_SAMPLE(HPN_DESCRIBE, HPN_SAMPLE) HPN_END_OF_FIELDS };
+const HPN_FIELD HpnHeadFields[] = { HPN_RECORD_HEAD(HPN_DESCRIBE, HPN_SAMPLE) HPN_END_OF_FIELDS };
+const HPN_FIELD HpnSampleFields[] = { HPN_RECORD_SAMPLE(HPN_DESCRIBE, HPN_SAMPLE) HPN_END_OF_FIELDS };
 
 #define HPN_FIELDS_OF(Kind, Tag, Fields) \
     static const HPN_FIELD Hpn##Kind##Fields[] = { Fields(HPN_DESCRIBE, HPN_##Kind) HPN_END_OF_FIELDS };
@@ -160,6 +140,8 @@ HpnLogRecord(
         WRITE_PORT_BUFFER_UCHAR(Log->DebugPort, (PUCHAR)Log->Line, length);
     }
     DbgPrintEx(DPFLTR_IHVDRIVER_ID, DPFLTR_INFO_LEVEL, "%s", Log->Line);
+    HpnTraceRecord(Log, Kind, &HpnLayouts[Kind], Fields);
+    HpnRingWrite(&Log->Ring, Log->Line, length);
 
     KeReleaseSpinLock(&Log->Lock, irql);
     return sequence;
@@ -205,6 +187,51 @@ HpnLogCallExit(
     record.Registration = Registration;
     record.Handle = Handle != NULL;
     HpnLogRecord(Log, HpnRecordCallExit, &record);
+}
+
+/* The lock is let go between lines, so that reading a long ring holds up nobody. */
+_Use_decl_annotations_
+ULONG_PTR
+HpnLogRead(
+    PHPN_LOG Log,
+    PSTR Buffer,
+    SIZE_T Length
+    )
+{
+    HPN_Overrun overrun = { 0 };
+    SIZE_T used = 0;
+    ULONG length;
+    KIRQL irql;
+
+    KeAcquireSpinLock(&Log->Lock, &irql);
+    overrun.Count = Log->Ring.Overrun - Log->Ring.OverrunReported;
+    Log->Ring.OverrunReported = Log->Ring.Overrun;
+    KeReleaseSpinLock(&Log->Lock, irql);
+    if (overrun.Count != 0) {
+        HpnLogRecord(Log, HpnRecordOverrun, &overrun);
+    }
+
+    do {
+        KeAcquireSpinLock(&Log->Lock, &irql);
+        length = HpnRingRead(&Log->Ring, Buffer + used, Length - used);
+        KeReleaseSpinLock(&Log->Lock, irql);
+        used += length;
+    } while (length != 0);
+
+    return used;
+}
+
+_Use_decl_annotations_
+VOID
+HpnLogFlush(
+    PHPN_LOG Log
+    )
+{
+    KIRQL irql;
+
+    KeAcquireSpinLock(&Log->Lock, &irql);
+    Log->Ring.Read = Log->Ring.Written;
+    KeReleaseSpinLock(&Log->Lock, irql);
 }
 
 /* The service name is the last part of the registry path. Anything but a letter, a digit, '.', '-' becomes '_'. */
@@ -312,6 +339,11 @@ HpnLogOpen(
     NTSTATUS status;
 
     KeInitializeSpinLock(&log->Lock);
+    status = HpnRingCreate(Driver->Framework, &log->Ring, Driver->Parameters.RingRecords);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
     HpnLogNameDriver(log, WdfDriverGetRegistryPath(Driver->Framework));
     log->Sample.Driver = log->Driver;
 
@@ -352,12 +384,14 @@ HpnLogOpen(
     KeQueryPerformanceCounter(&frequency);
     hello.Version = HPN_VERSION;
     hello.Frequency = (ULONG64)frequency.QuadPart;
+    hello.RingCapacity = log->Ring.Capacity;
     hello.Mode = "nonpnp";
     HpnLogRecord(log, HpnRecordHello, &hello);
+    HpnTraceRegister(log);
     return STATUS_SUCCESS;
 }
 
-/* Saves the counts for the next load. Nothing may be reported afterwards. */
+/* Ends tracing and saves the counts for the next load. Nothing may be reported afterwards. */
 _Use_decl_annotations_
 VOID
 HpnLogClose(
@@ -369,6 +403,8 @@ HpnLogClose(
     WCHAR buffer[HPN_DRIVER_CHARACTERS + 2];
     ULONG64 registrations = (ULONG64)Driver->Registrations;
     NTSTATUS status;
+
+    HpnTraceUnregister(log);
 
     HpnCountName(log, L'S', buffer, &name);
     status = WdfRegistryAssignValue(

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The Parameters key of the service: REG_DWORD values, each with a default. */
+/* The Parameters key of the service: REG_DWORD values. One that is missing or out of range has its default. */
 #include "hpnotify.h"
 
 static
@@ -8,12 +8,13 @@ HpnParameter(
     _In_ WDFKEY Key,
     _In_ PCUNICODE_STRING Name,
     _In_ ULONG Default,
+    _In_ ULONG Minimum,
     _In_ ULONG Maximum
     )
 {
     ULONG value;
 
-    if (!NT_SUCCESS(WdfRegistryQueryULong(Key, Name, &value)) || value > Maximum) {
+    if (!NT_SUCCESS(WdfRegistryQueryULong(Key, Name, &value)) || value < Minimum || value > Maximum) {
         return Default;
     }
 
@@ -29,20 +30,26 @@ HpnParametersRead(
 {
     DECLARE_CONST_UNICODE_STRING(addExisting, L"AddExisting");
     DECLARE_CONST_UNICODE_STRING(includeExisting, L"IncludeExisting");
+    DECLARE_CONST_UNICODE_STRING(secondRegistration, L"SecondRegistration");
     DECLARE_CONST_UNICODE_STRING(debugPort, L"DebugPort");
+    DECLARE_CONST_UNICODE_STRING(ringRecords, L"RingRecords");
     WDFKEY key;
 
     Parameters->AddExisting = 1;
     Parameters->IncludeExisting = 0;
+    Parameters->SecondRegistration = 0;
     Parameters->DebugPort = HPN_DEFAULT_DEBUG_PORT;
+    Parameters->RingRecords = HPN_DEFAULT_RING_RECORDS;
 
     /* No key means that nobody wants anything but the defaults. */
     if (!NT_SUCCESS(WdfDriverOpenParametersRegistryKey(Framework, KEY_READ, WDF_NO_OBJECT_ATTRIBUTES, &key))) {
         return;
     }
 
-    Parameters->AddExisting = HpnParameter(key, &addExisting, Parameters->AddExisting, 1);
-    Parameters->IncludeExisting = HpnParameter(key, &includeExisting, Parameters->IncludeExisting, 1);
-    Parameters->DebugPort = HpnParameter(key, &debugPort, Parameters->DebugPort, 0xFFFF);
+    Parameters->AddExisting = HpnParameter(key, &addExisting, Parameters->AddExisting, 0, 1);
+    Parameters->IncludeExisting = HpnParameter(key, &includeExisting, Parameters->IncludeExisting, 0, 1);
+    Parameters->SecondRegistration = HpnParameter(key, &secondRegistration, Parameters->SecondRegistration, 0, 1);
+    Parameters->DebugPort = HpnParameter(key, &debugPort, Parameters->DebugPort, 0, 0xFFFF);
+    Parameters->RingRecords = HpnParameter(key, &ringRecords, Parameters->RingRecords, 16, 65536);
     WdfRegistryClose(key);
 }

@@ -3,7 +3,8 @@
  * What the driver offers to user mode: I/O control codes and their buffers.
  *
  * Self-contained: it uses only CTL_CODE and the fixed-size types that its includer has (winioctl.h and windows.h in a
- * Windows program). All buffers are METHOD_BUFFERED; every length must be exact unless its comment says otherwise.
+ * Windows program). All buffers are METHOD_BUFFERED. An input buffer has exactly the size of its structure; a request
+ * without one has none.
  */
 #ifndef HPNOTIFY_PUBLIC_H
 #define HPNOTIFY_PUBLIC_H
@@ -20,12 +21,36 @@
 #define IOCTL_HPNOTIFY_MARK HPNOTIFY_CODE(1)
 
 /*
- * No buffers. Remove the Plug and Play registrations. Send it before the service is stopped: a driver cannot be
- * unloaded until it removed them.
+ * Remove the Plug and Play registrations. Send it before the service is stopped: a driver cannot be unloaded until it
+ * removed them.
  */
 #define IOCTL_HPNOTIFY_DETACH HPNOTIFY_CODE(2)
 
+/*
+ * Out: whole lines, oldest first, as many as fit in the buffer (at least 512 bytes), none if nothing is unread. If
+ * lines were overwritten unread, a record says how many before anything else is read.
+ */
+#define IOCTL_HPNOTIFY_READ_RING HPNOTIFY_CODE(3)
+
+/* Out: HPNOTIFY_STATISTICS, followed by as many HPNOTIFY_PROCESSOR as fit. */
+#define IOCTL_HPNOTIFY_STATISTICS HPNOTIFY_CODE(4)
+
+/* In: HPNOTIFY_DELAY. How long Start takes from now on. */
+#define IOCTL_HPNOTIFY_DELAY HPNOTIFY_CODE(5)
+
+/* In: HPNOTIFY_REGISTRATION. Make a registration, or end one; the flags count only when it is made. */
+#define IOCTL_HPNOTIFY_REGISTER HPNOTIFY_CODE(6)
+#define IOCTL_HPNOTIFY_DEREGISTER HPNOTIFY_CODE(7)
+
+/* Forget the unread lines of the ring. */
+#define IOCTL_HPNOTIFY_FLUSH HPNOTIFY_CODE(8)
+
+/* In: HPNOTIFY_WORK. Spread items of work over the processors. */
+#define IOCTL_HPNOTIFY_WORK HPNOTIFY_CODE(9)
+
 #define HPNOTIFY_NONCE_CHARACTERS 32
+#define HPNOTIFY_MOST_DELAY 60000
+#define HPNOTIFY_MOST_WORK 100000
 
 typedef struct _HPNOTIFY_VETO {
     /* The error to veto with; a success status takes a pending veto back. */
@@ -38,5 +63,51 @@ typedef struct _HPNOTIFY_MARK {
     /* Letters and digits, ended by a zero byte unless all are used. */
     CHAR Nonce[HPNOTIFY_NONCE_CHARACTERS];
 } HPNOTIFY_MARK;
+
+typedef struct _HPNOTIFY_DELAY {
+    ULONG Milliseconds;
+} HPNOTIFY_DELAY;
+
+#define HPNOTIFY_FIRST_SYNC 0
+#define HPNOTIFY_SECOND_SYNC 1
+#define HPNOTIFY_PROCESSOR_ARRIVAL 2
+#define HPNOTIFY_MEMORY_ARRIVAL 3
+
+typedef struct _HPNOTIFY_REGISTRATION {
+    ULONG Which;
+    /* 1: report what exists already. */
+    ULONG Flags;
+} HPNOTIFY_REGISTRATION;
+
+typedef struct _HPNOTIFY_WORK {
+    ULONG Items;
+} HPNOTIFY_WORK;
+
+typedef struct _HPNOTIFY_STATISTICS {
+    ULONG64 Records;
+    ULONG64 RingUnread;
+    ULONG64 RingOverrun;
+    ULONG64 TraceFailures;
+    ULONG64 BufferBytes;
+    ULONG64 WorkRefused;
+    ULONG RingCapacity;
+    ULONG DebugPort;
+    ULONG ActiveProcessors;
+    ULONG MaximumProcessors;
+    ULONG Groups;
+    /* Processors with a worker; more than follow if the buffer was too small. */
+    ULONG Workers;
+} HPNOTIFY_STATISTICS;
+
+typedef struct _HPNOTIFY_PROCESSOR {
+    ULONG NtNumber;
+    ULONG Group;
+    ULONG Number;
+    ULONG Pending;
+    ULONG64 Done;
+    /* Times that the thread or the DPC found itself on another processor than its own. */
+    ULONG64 Misplaced;
+    ULONG64 Dpcs;
+} HPNOTIFY_PROCESSOR;
 
 #endif

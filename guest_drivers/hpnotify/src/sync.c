@@ -36,6 +36,7 @@ HpnProcessorFree(
     record.NtNumber = NtNumber;
     record.Object = (ULONG_PTR)processor;
     memory = processor->Memory;
+    HpnWorkerStop(&processor->Worker);
     WdfObjectDelete(memory);
     HpnLogRecord(&Sync->Driver->Log, HpnRecordFree, &record);
 }
@@ -98,8 +99,35 @@ HpnProcessorComplete(
     _In_ const KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT *Change
     )
 {
-    if (Change->NtNumber < Sync->ProcessorCount && Sync->Processors[Change->NtNumber] != NULL) {
-        Sync->Processors[Change->NtNumber]->Running = TRUE;
+    PHPN_PROCESSOR processor;
+
+    if (!Sync->Works || Change->NtNumber >= Sync->ProcessorCount) {
+        return;
+    }
+
+    processor = Sync->Processors[Change->NtNumber];
+    if (processor == NULL || processor->Running) {
+        return;
+    }
+
+    if (NT_SUCCESS(HpnWorkerStart(Sync->Driver, &processor->Worker, Change->NtNumber, Change->ProcNumber))) {
+        InterlockedExchange(&processor->Running, 1);
+    }
+}
+
+/* Takes as long as somebody asked for, so that what happens meanwhile can be watched. */
+static
+VOID
+HpnStartDelay(
+    _In_ PHPN_DRIVER Driver
+    )
+{
+    LARGE_INTEGER interval;
+    LONG milliseconds = Driver->StartDelay;
+
+    if (milliseconds != 0) {
+        interval.QuadPart = -10000LL * milliseconds;
+        KeDelayExecutionThread(KernelMode, FALSE, &interval);
     }
 }
 
@@ -179,6 +207,8 @@ HpnProcessorChange(
 
     switch (ChangeContext->State) {
     case KeProcessorAddStartNotify:
+        HpnStartDelay(sync->Driver);
+
         /* An earlier client's error already ends this addition and must not be overwritten. */
         if (NT_SUCCESS(*OperationStatus)) {
             status = HpnProcessorStart(sync, ChangeContext);
@@ -221,8 +251,11 @@ HpnSyncRegister(
     SIZE_T bytes;
     ULONG64 enter;
 
+    if (Sync->Handle != NULL) {
+        return STATUS_INVALID_DEVICE_STATE;
+    }
+
     Sync->Driver = Driver;
-    Sync->Handle = NULL;
     Sync->Status = STATUS_SUCCESS;
     Sync->Id = (ULONG)InterlockedIncrement(&Driver->Registrations);
     Sync->ProcessorCount = KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS);

@@ -3,14 +3,19 @@
 #include <linux/cpu.h>
 #include <linux/io.h>
 #include <linux/ioport.h>
+#include <linux/kthread.h>
+#include <linux/module.h>
+#include <linux/mm.h>
 #include <linux/mutex.h>
 #include <linux/percpu.h>
 #include <linux/printk.h>
 #include <linux/reboot.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
+#include <linux/smp.h>
 #include <linux/spinlock.h>
 #include <linux/timekeeping.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include "machine.h"
@@ -39,12 +44,12 @@ void twin_machine_end(void)
 
 void *machine_allocate(unsigned long bytes)
 {
-	return kzalloc(bytes, GFP_KERNEL);
+	return kvzalloc(bytes, GFP_KERNEL);
 }
 
 void machine_free(void *memory)
 {
-	kfree(memory);
+	kvfree(memory);
 }
 
 void machine_lock(enum machine_mutex mutex)
@@ -101,6 +106,166 @@ void machine_spin_release(void *storage, unsigned old_irql)
 unsigned machine_irql(void)
 {
 	return this_cpu_read(irql);
+}
+
+unsigned machine_set_irql(unsigned level)
+{
+	unsigned int old = __this_cpu_read(irql);
+
+	__this_cpu_write(irql, level);
+	return old;
+}
+
+struct event {
+	wait_queue_head_t queue;
+	int set;
+};
+
+static_assert(sizeof(struct event) <= MACHINE_EVENT_BYTES);
+
+void machine_event_initialize(void *storage, int set)
+{
+	struct event *event = storage;
+
+	init_waitqueue_head(&event->queue);
+	event->set = set;
+}
+
+void machine_event_set(void *storage)
+{
+	struct event *event = storage;
+	unsigned long flags;
+
+	/* Under the queue's lock, so that a waiter which frees the event does so after this is done with it. */
+	spin_lock_irqsave(&event->queue.lock, flags);
+	event->set = 1;
+	wake_up_locked(&event->queue);
+	spin_unlock_irqrestore(&event->queue.lock, flags);
+}
+
+static bool take(struct event *event, int consume)
+{
+	unsigned long flags;
+	bool set;
+
+	spin_lock_irqsave(&event->queue.lock, flags);
+	set = event->set;
+	if (consume)
+		event->set = 0;
+	spin_unlock_irqrestore(&event->queue.lock, flags);
+	return set;
+}
+
+/* Idle waits: a worker that has nothing to do is no hung task. */
+int machine_event_wait(void *storage, int consume, long long ticks)
+{
+	struct event *event = storage;
+
+	if (ticks < 0) {
+		wait_event_idle(event->queue, take(event, consume));
+		return 0;
+	}
+	return wait_event_idle_timeout(event->queue, take(event, consume), nsecs_to_jiffies(ticks * 100) + 1) ? 0 : -1;
+}
+
+struct start {
+	void (*entry)(void *context);
+	void *context;
+};
+
+/* A thread keeps the module until it is out of its code. */
+static int thread_begins(void *argument)
+{
+	struct start *start = argument;
+
+	start->entry(start->context);
+	machine_thread_exit();
+}
+
+int machine_thread_start(void (*entry)(void *context), void *context)
+{
+	struct start *start = kmalloc(sizeof(*start), GFP_KERNEL);
+	struct task_struct *task;
+
+	if (!start)
+		return -1;
+	start->entry = entry;
+	start->context = context;
+	__module_get(THIS_MODULE);
+	task = kthread_run(thread_begins, start, "nt");
+	if (IS_ERR(task)) {
+		module_put(THIS_MODULE);
+		kfree(start);
+		return -1;
+	}
+	return 0;
+}
+
+void *machine_thread_context(void)
+{
+	struct start *start = kthread_data(current);
+
+	return start->context;
+}
+
+void machine_thread_exit(void)
+{
+	kfree(kthread_data(current));
+	module_put_and_kthread_exit(0);
+}
+
+void machine_bind(const unsigned *processors, unsigned count)
+{
+	cpumask_var_t mask;
+
+	if (!zalloc_cpumask_var(&mask, GFP_KERNEL))
+		return;
+	while (count--)
+		cpumask_set_cpu(processors[count], mask);
+	set_cpus_allowed_ptr(current, mask);
+	free_cpumask_var(mask);
+}
+
+void machine_delay(unsigned long long ticks)
+{
+	schedule_timeout_idle(nsecs_to_jiffies(ticks * 100) + 1);
+}
+
+void machine_pause(void)
+{
+	cond_resched();
+	cpu_relax();
+}
+
+struct call {
+	struct __call_single_data data;
+	void (*run)(void *context);
+	void *context;
+};
+
+static_assert(sizeof(struct call) <= MACHINE_CALL_BYTES);
+
+/* Linux has let go of the call's storage by the time this runs. */
+static void run_call(void *argument)
+{
+	struct call *call = argument;
+
+	call->run(call->context);
+}
+
+int machine_call(void *storage, unsigned processor, void (*run)(void *context), void *context)
+{
+	struct call *call = storage;
+
+	call->run = run;
+	call->context = context;
+	call->data.func = run_call;
+	call->data.info = call;
+	return smp_call_function_single_async(processor, &call->data) ? -1 : 0;
+}
+
+void machine_trace(unsigned id, const void *pieces, unsigned count)
+{
 }
 
 unsigned machine_processor(void)

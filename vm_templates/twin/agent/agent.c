@@ -38,6 +38,7 @@
 
 /* The fixed-size types and the macro that the driver's public header expects from its includer. */
 typedef uint32_t ULONG;
+typedef uint64_t ULONG64;
 typedef char CHAR;
 #define METHOD_BUFFERED 0
 #define FILE_READ_ACCESS 1
@@ -296,11 +297,14 @@ static void order_load(const struct order *order)
 	struct twin_start request = { 0 };
 	unsigned add_existing;
 	unsigned include_existing;
+	unsigned second;
+	unsigned ring;
 	unsigned debug_port;
 	const char *plant = value(order, "plant", NULL);
 
 	if (copy_name(order, request.name) || number(order, "add_existing", 1, &add_existing) ||
-	    number(order, "include_existing", 0, &include_existing) || number(order, "debug_port", 0x504, &debug_port))
+	    number(order, "include_existing", 0, &include_existing) || number(order, "second", 0, &second) ||
+	    number(order, "ring", 1024, &ring) || number(order, "debug_port", 0x504, &debug_port))
 		return;
 	if (plant && write_file("/sys/module/hpnotify/parameters/plant", plant)) {
 		say("%s err plant=%s: there is no such plant", order->id, plant);
@@ -308,6 +312,8 @@ static void order_load(const struct order *order)
 	}
 	add_value(&request, "AddExisting", add_existing);
 	add_value(&request, "IncludeExisting", include_existing);
+	add_value(&request, "SecondRegistration", second);
+	add_value(&request, "RingRecords", ring);
 	add_value(&request, "DebugPort", debug_port);
 	if (ioctl(nt, TWIN_START, &request) != 0)
 		say("%s err start: %s", order->id, strerror(errno));
@@ -317,9 +323,16 @@ static void order_load(const struct order *order)
 		say("%s ok", order->id);
 }
 
-static int device_control(const struct order *order, uint32_t code, const void *input, uint32_t input_bytes)
+static int exchange(const struct order *order, uint32_t code, const void *input, uint32_t input_bytes, void *output,
+		    uint32_t output_bytes, uint32_t *information)
 {
-	struct twin_device_control request = { .code = code, .input_bytes = input_bytes, .input = (uintptr_t)input };
+	struct twin_device_control request = {
+		.code = code,
+		.input_bytes = input_bytes,
+		.output_bytes = output_bytes,
+		.input = (uintptr_t)input,
+		.output = (uintptr_t)output,
+	};
 
 	if (copy_name(order, request.name))
 		return -1;
@@ -331,7 +344,14 @@ static int device_control(const struct order *order, uint32_t code, const void *
 		say("%s err %s answered 0x%08x", order->id, request.name, request.status);
 		return -1;
 	}
+	if (information)
+		*information = request.information;
 	return 0;
+}
+
+static int device_control(const struct order *order, uint32_t code, const void *input, uint32_t input_bytes)
+{
+	return exchange(order, code, input, input_bytes, NULL, 0, NULL);
 }
 
 /* As on Windows: the driver first lets go of its Plug and Play registrations, then its service is stopped. */
@@ -373,6 +393,111 @@ static void order_mark(const struct order *order)
 		say("%s ok", order->id);
 }
 
+static void order_delay(const struct order *order)
+{
+	HPNOTIFY_DELAY delay;
+
+	if (!number(order, "ms", 0, &delay.Milliseconds) &&
+	    !device_control(order, IOCTL_HPNOTIFY_DELAY, &delay, sizeof(delay)))
+		say("%s ok", order->id);
+}
+
+static void change_registration(const struct order *order, uint32_t code)
+{
+	HPNOTIFY_REGISTRATION registration;
+
+	if (number(order, "which", 0, &registration.Which) || number(order, "flags", 0, &registration.Flags))
+		return;
+	if (!device_control(order, code, &registration, sizeof(registration)))
+		say("%s ok", order->id);
+}
+
+static void order_register(const struct order *order)
+{
+	change_registration(order, IOCTL_HPNOTIFY_REGISTER);
+}
+
+static void order_deregister(const struct order *order)
+{
+	change_registration(order, IOCTL_HPNOTIFY_DEREGISTER);
+}
+
+static void order_work(const struct order *order)
+{
+	HPNOTIFY_WORK work;
+
+	if (!number(order, "items", 1, &work.Items) && !device_control(order, IOCTL_HPNOTIFY_WORK, &work, sizeof(work)))
+		say("%s ok", order->id);
+}
+
+static void order_flush(const struct order *order)
+{
+	if (!device_control(order, IOCTL_HPNOTIFY_FLUSH, NULL, 0))
+		say("%s ok", order->id);
+}
+
+static void order_statistics(const struct order *order)
+{
+	struct {
+		HPNOTIFY_STATISTICS all;
+		HPNOTIFY_PROCESSOR each[64];
+	} answer;
+	char done[128] = "";
+	uint64_t misplaced = 0;
+	uint64_t dpcs = 0;
+	uint32_t bytes;
+	size_t length = 0;
+	size_t count;
+
+	if (exchange(order, IOCTL_HPNOTIFY_STATISTICS, NULL, 0, &answer, sizeof(answer), &bytes))
+		return;
+	count = (bytes - sizeof(answer.all)) / sizeof(answer.each[0]);
+	for (size_t i = 0; i < count; i++) {
+		if (length < sizeof(done))
+			length += snprintf(done + length, sizeof(done) - length, "%s%llu", i ? "," : "",
+					   (unsigned long long)answer.each[i].Done);
+		misplaced += answer.each[i].Misplaced;
+		dpcs += answer.each[i].Dpcs;
+	}
+	say("%s ok records=%llu unread=%llu overrun=%llu buffer=%llu workers=%u done=%s dpcs=%llu misplaced=%llu "
+	    "trace_failures=%llu refused=%llu",
+	    order->id, (unsigned long long)answer.all.Records, (unsigned long long)answer.all.RingUnread,
+	    (unsigned long long)answer.all.RingOverrun, (unsigned long long)answer.all.BufferBytes, answer.all.Workers,
+	    done, (unsigned long long)dpcs, (unsigned long long)misplaced, (unsigned long long)answer.all.TraceFailures,
+	    (unsigned long long)answer.all.WorkRefused);
+}
+
+static uint32_t crc32(uint32_t crc, const char *bytes, size_t length)
+{
+	crc = ~crc;
+	while (length--) {
+		crc ^= (unsigned char)*bytes++;
+		for (int i = 0; i < 8; i++)
+			crc = (crc >> 1) ^ (crc & 1 ? 0xEDB88320 : 0);
+	}
+	return ~crc;
+}
+
+/* Reads the ring to its end and answers with a checksum, as its lines are too long and too many for this port. */
+static void order_ring(const struct order *order)
+{
+	static char lines[TWIN_BUFFER_BYTES];
+	unsigned long count = 0;
+	unsigned long total = 0;
+	uint32_t crc = 0;
+	uint32_t bytes;
+
+	do {
+		if (exchange(order, IOCTL_HPNOTIFY_READ_RING, NULL, 0, lines, sizeof(lines), &bytes))
+			return;
+		for (uint32_t i = 0; i < bytes; i++)
+			count += lines[i] == '\n';
+		crc = crc32(crc, lines, bytes);
+		total += bytes;
+	} while (bytes);
+	say("%s ok lines=%lu bytes=%lu crc=%08x", order->id, count, total, crc);
+}
+
 static void order_panic(const struct order *order)
 {
 	say("%s ok", order->id);
@@ -392,7 +517,9 @@ static const struct {
 	void (*handle)(const struct order *order);
 } orders[] = {
 	{ "ping", order_ping }, { "counts", order_counts }, { "load", order_load }, { "unload", order_unload },
-	{ "veto", order_veto }, { "mark", order_mark },     { "panic", order_panic }, { "hang", order_hang },
+	{ "veto", order_veto }, { "mark", order_mark }, { "delay", order_delay }, { "register", order_register },
+	{ "deregister", order_deregister }, { "work", order_work }, { "statistics", order_statistics },
+	{ "ring", order_ring }, { "flush", order_flush }, { "panic", order_panic }, { "hang", order_hang },
 };
 
 static void obey(char *line)

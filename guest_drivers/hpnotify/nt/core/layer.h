@@ -35,6 +35,8 @@ void processor_deliver(
 void processor_activate(ULONG n);
 ULONG processor_active(void);
 void processor_announce_now(ULONG n);
+/* The machine's numbers of the active processors in the mask; returns how many. */
+ULONG processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64]);
 
 /*
  * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c;
@@ -70,6 +72,11 @@ void framework_unload(WDFDRIVER driver);
 NTSTATUS framework_control(
     WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
     ULONG_PTR *information);
+
+/* thread.c and trace.c: what a driver must not leave behind. */
+
+ULONG threads_outstanding(void);
+ULONG providers_outstanding(void);
 
 /* registry.c: values by "path\name". */
 

@@ -37,6 +37,34 @@ unsigned machine_spin_acquire(void *storage);
 void machine_spin_release(void *storage, unsigned old_irql);
 unsigned machine_irql(void);
 
+/* Sets this processor's IRQL and returns what it was; only from code that nothing else can preempt. */
+unsigned machine_set_irql(unsigned irql);
+
+/* An event in MACHINE_EVENT_BYTES of storage. Waiting sleeps; setting does not and may be done at any level. */
+#define MACHINE_EVENT_BYTES 64
+void machine_event_initialize(void *storage, int set);
+void machine_event_set(void *storage);
+/* Waits at most so many ticks, for ever if negative; takes the signal away if it is to be consumed. 0 or -1. */
+int machine_event_wait(void *storage, int consume, long long ticks);
+
+/* A thread that calls entry once. It may end by returning or by machine_thread_exit. Returns 0 or -1. */
+int machine_thread_start(void (*entry)(void *context), void *context);
+void *machine_thread_context(void);
+__attribute__((noreturn)) void machine_thread_exit(void);
+
+/* Has this thread run on these processors only, from now on. */
+void machine_bind(const unsigned *processors, unsigned count);
+void machine_delay(unsigned long long ticks);
+/* Lets others run while something is waited for that ends soon. */
+void machine_pause(void);
+
+/*
+ * Calls run(context) on the given processor, where nothing preempts it. Storage of MACHINE_CALL_BYTES, zeroed before
+ * its first use, belongs to the call until run begins. Returns 0, or -1 if that call was already waiting.
+ */
+#define MACHINE_CALL_BYTES 64
+int machine_call(void *storage, unsigned processor, void (*run)(void *context), void *context);
+
 /* The machine's own number of the processor that runs this, and of the thread. */
 unsigned machine_processor(void);
 unsigned long machine_thread(void);
@@ -51,6 +79,9 @@ void machine_port_write(unsigned short port, const void *bytes, unsigned count);
 /* One text, already formatted; trouble is shown on the console, the rest only kept. */
 void machine_print(int trouble, const char *text);
 unsigned machine_format(char *buffer, unsigned capacity, const char *format, __builtin_va_list arguments);
+
+/* One trace event: `count` pieces of data, each an address (8 bytes), a size (4 bytes) and 4 bytes that mean nothing. */
+void machine_trace(unsigned id, const void *pieces, unsigned count);
 
 /* Runs work later, in order, in a thread that may sleep. Returns 0, or -1 if there is no memory for it. */
 int machine_defer(void (*work)(void *context), void *context);

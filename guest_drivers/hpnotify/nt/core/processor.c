@@ -345,6 +345,22 @@ KeDeregisterProcessorChangeCallback(PVOID CallbackHandle)
 }
 
 ULONG
+processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64])
+{
+    KAFFINITY active = mask & KeQueryGroupAffinity(group);
+    ULONG count = 0;
+    ULONG bit;
+
+    for (bit = 0; bit < group_size; bit += 1) {
+        if (active & ((KAFFINITY)1 << bit)) {
+            machines[count] = processors[group * group_size + bit].machine;
+            count += 1;
+        }
+    }
+    return count;
+}
+
+ULONG
 KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber)
 {
     int n = number_of(machine_processor());

@@ -70,8 +70,10 @@ end_service(PDRIVER_OBJECT service)
         framework_delete(service->framework);
     }
     machine_free(service);
-    if (services == NULL && pool_outstanding() != 0) {
-        layer_trouble("%u pool allocations were never freed", pool_outstanding());
+    if (services == NULL && (pool_outstanding() != 0 || threads_outstanding() != 0 || providers_outstanding() != 0)) {
+        layer_trouble(
+            "left behind: %u pool allocations, %u threads, %u trace providers", pool_outstanding(),
+            threads_outstanding(), providers_outstanding());
     }
 }
 

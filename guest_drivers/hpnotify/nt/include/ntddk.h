@@ -44,6 +44,8 @@
 #define DECLSPEC_SELECTANY __attribute__((weak))
 #define UNREFERENCED_PARAMETER(Parameter) ((void)(Parameter))
 
+#define NT_ASSERT(Expression) ((void)(Expression))
+
 #ifndef NULL
 #define NULL ((void *)0)
 #endif
@@ -112,6 +114,7 @@ typedef NTSTATUS *PNTSTATUS;
 
 #define NT_SUCCESS(Status) ((NTSTATUS)(Status) >= 0)
 #define STATUS_SUCCESS ((NTSTATUS)0x00000000)
+#define STATUS_TIMEOUT ((NTSTATUS)0x00000102)
 #define STATUS_PENDING ((NTSTATUS)0x00000103)
 #define STATUS_BUFFER_OVERFLOW ((NTSTATUS)0x80000005)
 #define STATUS_UNSUCCESSFUL ((NTSTATUS)0xC0000001)
@@ -176,7 +179,23 @@ MmGetSystemRoutineAddress(
 
 #define InterlockedIncrement(Target) __atomic_add_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedDecrement(Target) __atomic_sub_fetch((Target), 1, __ATOMIC_SEQ_CST)
+#define InterlockedExchange(Target, Value) __atomic_exchange_n((Target), (Value), __ATOMIC_SEQ_CST)
+#define InterlockedExchangeAdd(Target, Value) __atomic_fetch_add((Target), (Value), __ATOMIC_SEQ_CST)
+#define InterlockedAdd64(Target, Value) __atomic_add_fetch((Target), (Value), __ATOMIC_SEQ_CST)
+#define InterlockedIncrement64(Target) __atomic_add_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedExchangePointer(Target, Value) __atomic_exchange_n((Target), (Value), __ATOMIC_SEQ_CST)
+
+FORCEINLINE
+LONG
+InterlockedCompareExchange(
+    _Inout_ LONG volatile *Target,
+    _In_ LONG Exchange,
+    _In_ LONG Comparand
+    )
+{
+    __atomic_compare_exchange_n(Target, &Comparand, Exchange, 0, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
+    return Comparand;
+}
 
 FORCEINLINE
 PVOID
@@ -239,6 +258,104 @@ PsGetCurrentThreadId(
     VOID
     );
 
+/* Events, threads, waiting. */
+
+typedef struct _KEVENT {
+    ULONG_PTR Opaque[10];
+} KEVENT, *PKEVENT;
+
+typedef enum _EVENT_TYPE {
+    NotificationEvent = 0,
+    SynchronizationEvent
+} EVENT_TYPE;
+
+typedef LONG KPRIORITY;
+typedef CHAR KPROCESSOR_MODE;
+
+#define IO_NO_INCREMENT 0
+#define KernelMode 0
+
+typedef enum _KWAIT_REASON {
+    Executive = 0
+} KWAIT_REASON;
+
+VOID
+KeInitializeEvent(
+    _Out_ PKEVENT Event,
+    _In_ EVENT_TYPE Type,
+    _In_ BOOLEAN State
+    );
+
+LONG
+KeSetEvent(
+    _Inout_ PKEVENT Event,
+    _In_ KPRIORITY Increment,
+    _In_ BOOLEAN Wait
+    );
+
+NTSTATUS
+KeWaitForSingleObject(
+    _In_ PVOID Object,
+    _In_ KWAIT_REASON WaitReason,
+    _In_ KPROCESSOR_MODE WaitMode,
+    _In_ BOOLEAN Alertable,
+    _In_opt_ PLARGE_INTEGER Timeout
+    );
+
+NTSTATUS
+KeDelayExecutionThread(
+    _In_ KPROCESSOR_MODE WaitMode,
+    _In_ BOOLEAN Alertable,
+    _In_ PLARGE_INTEGER Interval
+    );
+
+typedef
+VOID
+KSTART_ROUTINE(
+    _In_ PVOID StartContext
+    );
+
+typedef KSTART_ROUTINE *PKSTART_ROUTINE;
+
+#define THREAD_ALL_ACCESS 0x1FFFFF
+
+_Must_inspect_result_
+NTSTATUS
+PsCreateSystemThread(
+    _Out_ HANDLE *ThreadHandle,
+    _In_ ULONG DesiredAccess,
+    _In_opt_ PVOID ObjectAttributes,
+    _In_opt_ HANDLE ProcessHandle,
+    _Out_opt_ PVOID ClientId,
+    _In_ PKSTART_ROUTINE StartRoutine,
+    _In_opt_ PVOID StartContext
+    );
+
+NTSTATUS
+PsTerminateSystemThread(
+    _In_ NTSTATUS ExitStatus
+    );
+
+NTSTATUS
+ObReferenceObjectByHandle(
+    _In_ HANDLE Handle,
+    _In_ ULONG DesiredAccess,
+    _In_opt_ PVOID ObjectType,
+    _In_ KPROCESSOR_MODE AccessMode,
+    _Out_ PVOID *Object,
+    _Out_opt_ PVOID HandleInformation
+    );
+
+VOID
+ObDereferenceObject(
+    _In_ PVOID Object
+    );
+
+NTSTATUS
+ZwClose(
+    _In_ HANDLE Handle
+    );
+
 /* Processors. */
 
 typedef ULONG_PTR KAFFINITY;
@@ -292,6 +409,60 @@ KeGetProcessorNumberFromIndex(
 ULONG
 KeGetProcessorIndexFromNumber(
     _In_ PPROCESSOR_NUMBER ProcNumber
+    );
+
+typedef struct _GROUP_AFFINITY {
+    KAFFINITY Mask;
+    USHORT Group;
+    USHORT Reserved[3];
+} GROUP_AFFINITY, *PGROUP_AFFINITY;
+
+VOID
+KeSetSystemGroupAffinityThread(
+    _In_ PGROUP_AFFINITY Affinity,
+    _Out_opt_ PGROUP_AFFINITY PreviousAffinity
+    );
+
+/* Deferred procedure calls. */
+
+typedef struct _KDPC {
+    ULONG_PTR Opaque[16];
+} KDPC, *PKDPC;
+
+typedef
+VOID
+KDEFERRED_ROUTINE(
+    _In_ PKDPC Dpc,
+    _In_opt_ PVOID DeferredContext,
+    _In_opt_ PVOID SystemArgument1,
+    _In_opt_ PVOID SystemArgument2
+    );
+
+typedef KDEFERRED_ROUTINE *PKDEFERRED_ROUTINE;
+
+VOID
+KeInitializeDpc(
+    _Out_ PKDPC Dpc,
+    _In_ PKDEFERRED_ROUTINE DeferredRoutine,
+    _In_opt_ PVOID DeferredContext
+    );
+
+NTSTATUS
+KeSetTargetProcessorDpcEx(
+    _Inout_ PKDPC Dpc,
+    _In_ PPROCESSOR_NUMBER ProcNumber
+    );
+
+BOOLEAN
+KeInsertQueueDpc(
+    _Inout_ PKDPC Dpc,
+    _In_opt_ PVOID SystemArgument1,
+    _In_opt_ PVOID SystemArgument2
+    );
+
+VOID
+KeFlushQueuedDpcs(
+    VOID
     );
 
 typedef enum _KE_PROCESSOR_CHANGE_NOTIFY_STATE {
@@ -410,6 +581,64 @@ DbgPrintEx(
     _In_ ULONG Level,
     _In_ PCSTR Format,
     ...
+    );
+
+/* Event tracing. */
+
+typedef ULONGLONG REGHANDLE;
+typedef REGHANDLE *PREGHANDLE;
+
+typedef struct _EVENT_DESCRIPTOR {
+    USHORT Id;
+    UCHAR Version;
+    UCHAR Channel;
+    UCHAR Level;
+    UCHAR Opcode;
+    USHORT Task;
+    ULONGLONG Keyword;
+} EVENT_DESCRIPTOR, *PEVENT_DESCRIPTOR;
+
+typedef const EVENT_DESCRIPTOR *PCEVENT_DESCRIPTOR;
+
+typedef struct _EVENT_DATA_DESCRIPTOR {
+    ULONGLONG Ptr;
+    ULONG Size;
+    ULONG Reserved;
+} EVENT_DATA_DESCRIPTOR, *PEVENT_DATA_DESCRIPTOR;
+
+FORCEINLINE
+VOID
+EventDataDescCreate(
+    _Out_ PEVENT_DATA_DESCRIPTOR EventDataDescriptor,
+    _In_ const VOID *DataPtr,
+    _In_ ULONG DataSize
+    )
+{
+    EventDataDescriptor->Ptr = (ULONG_PTR)DataPtr;
+    EventDataDescriptor->Size = DataSize;
+    EventDataDescriptor->Reserved = 0;
+}
+
+NTSTATUS
+EtwRegister(
+    _In_ LPCGUID ProviderId,
+    _In_opt_ PVOID EnableCallback,
+    _In_opt_ PVOID CallbackContext,
+    _Out_ PREGHANDLE RegHandle
+    );
+
+NTSTATUS
+EtwWrite(
+    _In_ REGHANDLE RegHandle,
+    _In_ PCEVENT_DESCRIPTOR EventDescriptor,
+    _In_opt_ LPCGUID ActivityId,
+    _In_ ULONG UserDataCount,
+    _In_reads_opt_(UserDataCount) PEVENT_DATA_DESCRIPTOR UserData
+    );
+
+NTSTATUS
+EtwUnregister(
+    _In_ REGHANDLE RegHandle
     );
 
 /* I/O control codes, registry. */

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Work on every processor. When Complete is delivered, a thread is bound to the new processor by group affinity and a
+ * DPC is aimed at it; before that the processor may not be schedulable. Items of work go to the worker that has the
+ * fewest waiting: the DPC wakes the thread on their processor, the thread does them.
+ */
+#include "hpnotify.h"
+
+static KSTART_ROUTINE HpnWorkerThread;
+static KDEFERRED_ROUTINE HpnWorkerDpc;
+
+static
+BOOLEAN
+HpnWorkerIsMisplaced(
+    _In_ const HPN_WORKER *Worker
+    )
+{
+    PROCESSOR_NUMBER here = { 0 };
+
+    KeGetCurrentProcessorNumberEx(&here);
+    return here.Group != Worker->Number.Group || here.Number != Worker->Number.Number;
+}
+
+static
+VOID
+HpnWorkerBound(
+    _In_ const HPN_WORKER *Worker,
+    _In_z_ PCSTR What
+    )
+{
+    HPN_Bind record = { 0 };
+
+    record.What = What;
+    record.NtNumber = Worker->NtNumber;
+    record.Group = Worker->Number.Group;
+    record.Number = Worker->Number.Number;
+    HpnLogRecord(&Worker->Driver->Log, HpnRecordBind, &record);
+}
+
+_Use_decl_annotations_
+static
+VOID
+HpnWorkerDpc(
+    PKDPC Dpc,
+    PVOID DeferredContext,
+    PVOID SystemArgument1,
+    PVOID SystemArgument2
+    )
+{
+    PHPN_WORKER worker = DeferredContext;
+
+    UNREFERENCED_PARAMETER(Dpc);
+    UNREFERENCED_PARAMETER(SystemArgument1);
+    UNREFERENCED_PARAMETER(SystemArgument2);
+
+    InterlockedIncrement64(&worker->Dpcs);
+    if (HpnWorkerIsMisplaced(worker)) {
+        InterlockedIncrement64(&worker->Misplaced);
+    }
+    KeSetEvent(&worker->Wake, IO_NO_INCREMENT, FALSE);
+}
+
+static
+VOID
+HpnWorkerDo(
+    _Inout_ PHPN_WORKER Worker,
+    _In_ LONG Items
+    )
+{
+    HPN_Work record = { 0 };
+
+    if (HpnWorkerIsMisplaced(Worker)) {
+        InterlockedIncrement64(&Worker->Misplaced);
+    }
+
+    record.NtNumber = Worker->NtNumber;
+    record.Done = (ULONG64)InterlockedAdd64(&Worker->Done, Items);
+    HpnLogRecord(&Worker->Driver->Log, HpnRecordWork, &record);
+}
+
+_Use_decl_annotations_
+static
+VOID
+HpnWorkerThread(
+    PVOID StartContext
+    )
+{
+    PHPN_WORKER worker = StartContext;
+    GROUP_AFFINITY affinity = { 0 };
+    BOOLEAN stop;
+    LONG items;
+
+    affinity.Group = worker->Number.Group;
+    affinity.Mask = (KAFFINITY)1 << worker->Number.Number;
+    KeSetSystemGroupAffinityThread(&affinity, NULL);
+    HpnWorkerBound(worker, "thread");
+
+    do {
+        KeWaitForSingleObject(&worker->Wake, Executive, KernelMode, FALSE, NULL);
+        stop = InterlockedCompareExchange(&worker->Stop, 0, 0) != 0;
+        items = InterlockedExchange(&worker->Pending, 0);
+        if (items != 0) {
+            HpnWorkerDo(worker, items);
+        }
+    } while (!stop);
+
+    PsTerminateSystemThread(STATUS_SUCCESS);
+}
+
+/* Starts a worker. A processor for which this fails stays without one and is left out when work is spread. */
+_Use_decl_annotations_
+NTSTATUS
+HpnWorkerStart(
+    PHPN_DRIVER Driver,
+    PHPN_WORKER Worker,
+    ULONG NtNumber,
+    PROCESSOR_NUMBER Number
+    )
+{
+    HANDLE handle;
+    NTSTATUS status;
+
+    Worker->Driver = Driver;
+    Worker->NtNumber = NtNumber;
+    Worker->Number = Number;
+    Worker->Number.Reserved = 0;
+    KeInitializeEvent(&Worker->Wake, SynchronizationEvent, FALSE);
+    KeInitializeDpc(&Worker->Dpc, HpnWorkerDpc, Worker);
+    status = KeSetTargetProcessorDpcEx(&Worker->Dpc, &Worker->Number);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    HpnWorkerBound(Worker, "dpc");
+    status = PsCreateSystemThread(&handle, THREAD_ALL_ACCESS, NULL, NULL, NULL, HpnWorkerThread, Worker);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    /* A kernel-mode caller may leave the object type open; it cannot fail for a handle that is only here. */
+    status = ObReferenceObjectByHandle(handle, THREAD_ALL_ACCESS, NULL, KernelMode, &Worker->Thread, NULL);
+    NT_ASSERT(NT_SUCCESS(status));
+    ZwClose(handle);
+    return STATUS_SUCCESS;
+}
+
+/* Ends a worker: its waiting work is done first, and nothing of it runs once this has returned. */
+_Use_decl_annotations_
+VOID
+HpnWorkerStop(
+    PHPN_WORKER Worker
+    )
+{
+    if (Worker->Thread == NULL) {
+        return;
+    }
+
+    KeFlushQueuedDpcs();
+    InterlockedExchange(&Worker->Stop, 1);
+    KeSetEvent(&Worker->Wake, IO_NO_INCREMENT, FALSE);
+    KeWaitForSingleObject(Worker->Thread, Executive, KernelMode, FALSE, NULL);
+    ObDereferenceObject(Worker->Thread);
+    Worker->Thread = NULL;
+}
+
+_Use_decl_annotations_
+VOID
+HpnWorkerGive(
+    PHPN_WORKER Worker,
+    ULONG Items
+    )
+{
+    InterlockedExchangeAdd(&Worker->Pending, (LONG)Items);
+
+    /* If the DPC is queued already, it wakes the thread for these items too. */
+    KeInsertQueueDpc(&Worker->Dpc, NULL, NULL);
+}
