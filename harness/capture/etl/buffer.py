@@ -311,33 +311,46 @@ def tally(data: bytes, end: int, counts: dict[int, int]) -> str:
     """
     words = _words(data)
     end = min(end, len(data))
-    # In units of words; a record past the end can only be the last one, so the end is checked once, after the loop.
+    # Places are in units of words. A record past the end can only be the last one, so the end is checked once, after
+    # the loop. Records of one kind come in runs: what a kind needs is looked up, and its count kept, once for a run.
     place = HEADER_SIZE >> 2
     last = (end >> 2) - 2
-    upper = size = 0
-    at = place
-    sizes = _SIZES
+    run = least = wide = size = 0
+    kind = -1
+    why = ""
     while place <= last:
         marker = words[place]
-        upper = marker >> 16
-        if upper in sizes:
-            least, wide = sizes[upper]
-            size = words[place + wide] & 0xFFFF
-        else:
-            if marker == FILLER:
-                return ""
-            if marker & 0x80000000 or not marker:
-                return f"no record begins with 0x{marker:08x}"
-            size, least, upper = marker, 48, record.WNODE
+        if marker >> 16 != kind:
+            counts[kind] += run
+            run = 0
+            kind = marker >> 16
+            if kind not in _SIZES:
+                if marker == FILLER:
+                    return ""
+                if marker & 0x80000000 or not marker:
+                    return f"no record begins with 0x{marker:08x}"
+                # WNODE_HEADER: its whole first word is the size, so it is no run.
+                if marker < 48:
+                    return f"a record of {marker} bytes is shorter than its header of 48"
+                if place * 4 + marker > end:
+                    return f"a record of {marker} bytes runs past the {end - place * 4} left in the buffer"
+                counts[record.WNODE] += 1
+                kind = -1
+                place += (marker + 7) >> 3 << 1
+                continue
+            least, wide = _SIZES[kind]
+        size = words[place + wide] & 0xFFFF
         if size < least:
-            return f"a record of {size} bytes is shorter than its header of {least}"
-        counts[upper] += 1
-        at = place
+            why = f"a record of {size} bytes is shorter than its header of {least}"
+            break
+        run += 1
         place += (size + 7) >> 3 << 1
-    if size and at * 4 + size > end:
-        counts[upper] -= 1
-        return f"a record of {size} bytes runs past the {end - at * 4} left in the buffer"
-    return ""
+    at = (place - ((size + 7) >> 3 << 1)) * 4
+    if not why and run and at + size > end:
+        run -= 1
+        why = f"a record of {size} bytes runs past the {end - at} left in the buffer"
+    counts[kind] += run
+    return why
 
 
 def header_type(upper: int) -> int:

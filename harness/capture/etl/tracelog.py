@@ -97,7 +97,6 @@ class TraceLog:
         self.path = path
         self.account = Account()
         self.session = Session()
-        self.headers = 0
         self._offsets = array("Q")
         self._first = array("q")
         self._processors = array("H")
@@ -182,6 +181,8 @@ class TraceLog:
             account.loss_flags += header.lost
             if header.offset + header.used > account.bytes or header.offset + header.size > account.bytes:
                 account.truncated = True
+            if header.type != buffer.HEADER_BUFFER and (header.offset or header.sequence):
+                self._sequences.append(header.sequence)
             if header.type in buffer.OPAQUE:
                 account.opaque += header.type != buffer.EMPTY_MARKER
                 continue
@@ -192,10 +193,6 @@ class TraceLog:
             self._first.append(first)
             self._processors.append(header.processor)
             self._used.append(header.used)
-            if header.type == buffer.HEADER_BUFFER or (header.offset == 0 and header.sequence == 0):
-                self.headers += 1
-            else:
-                self._sequences.append(header.sequence)
         self._describe()
         self._missing()
         order = sorted(range(len(self._first)), key=self._first.__getitem__)
