@@ -134,6 +134,7 @@ class Model:
         self.stream: Stream = Stream(driver="", boot="", began_at=0, whole=True)
         self.attempts: dict[int, Attempt] = {}
         self.unsettled: dict[Attempt, None] = {}
+        self.superseded: list[Attempt] = []
         self.adds: dict[str, HostAdd] = {}
         self.cpu_in_flight: dict[str, HostAdd] = {}
         self.window: HostAdd | None = None
@@ -158,7 +159,7 @@ class Model:
 
     def _end_epoch(self, ended_by: str, *, last: bool) -> None:
         self._tail(last=last)
-        for attempt in list(self.attempts.values()):
+        for attempt in [*self.superseded, *self.attempts.values()]:
             if ended_by == "boot" and not (attempt.closed and attempt.settled):
                 in_flight = ", ".join(self.cpu_in_flight) or ""
                 if not attempt.closed or in_flight:
@@ -360,12 +361,15 @@ class Model:
         self.quiesced_at, self.quiesced = self.at, quiesced
         if self.open_registrations:
             self._presume()
+        superseded, self.superseded = self.superseded, []
         for attempt in list(self.unsettled):
             if not attempt.quiet:
                 attempt.quiet, attempt.proof = self.at, quiesced
             if attempt.closed:
                 attempt.settled = self.at
                 del self.unsettled[attempt]
+        for attempt in superseded:
+            self._seal(attempt)
         if self.unsettled:
             return quiesced
         self.barrier_at = self.at
@@ -435,21 +439,13 @@ class Model:
         registration = registrations.get(number)
         if registration is None:
             registration = Registration(stream=self.stream, id=number, sync=sync)
-            if (
-                self.cause == "restored"
-                and self.stream.began_at <= self.at
-                and not self._began_here(self.stream)
-            ):
-                registration.done_at = self.stream.began_at
-            else:
+            if self.lost(self.stream.driver, self.epoch_at, self.at):
                 self.open_registrations[registration] = None
+            else:
+                registration.done_at = self.stream.began_at
             if len(registrations) < MOST_ATTEMPTS:
                 registrations[number] = registration
         return registration
-
-    def _began_here(self, stream: Stream) -> bool:
-        """True if the driver was loaded in this epoch, so that the records of its registrations should be here."""
-        return stream.hz > 0
 
     def _presume(self) -> None:
         """The guest is quiet: calls whose exit records were lost have returned."""
@@ -552,7 +548,7 @@ class Model:
         attempt = self.attempts.get(enter.nt)
         if attempt is not None and enter.state == START and self._next_attempt(attempt, registration):
             before = attempt
-            self._seal(before)
+            self._supersede(before)
             attempt = self._open(enter.nt, before.k + 1)
             attempt.retried = self.last_cpu_add_at < before.last
         elif attempt is None:
@@ -609,6 +605,13 @@ class Model:
         self.attempts.pop(number, None)
         self.attempts[number] = attempt
         return attempt
+
+    def _supersede(self, attempt: Attempt) -> None:
+        """The next attempt on the same processor begins. What this one lacks shows when the guest is next quiet."""
+        if attempt.quiet or len(self.superseded) >= MOST_ATTEMPTS:
+            self._seal(attempt)
+        else:
+            self.superseded.append(attempt)
 
     def _seal(self, attempt: Attempt) -> None:
         self.unsettled.pop(attempt, None)

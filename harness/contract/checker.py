@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from harness import __version__
@@ -17,7 +18,7 @@ from harness.contract.catalogue import all_rules
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.merge import Merger
 from harness.contract.rule import Broken, Observed, Outcome, Rule, Unclear
-from harness.contract.subjects import Sample
+from harness.contract.subjects import Epoch, Sample
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
@@ -95,8 +96,8 @@ class Tally:
         self.reason = self.reason or reason
         self._find(Verdict.UNKNOWN, self.rule.level, reason, (), "")
 
-    def verdict(self) -> RuleVerdict:
-        """What the rule says of the whole history."""
+    def verdict(self, seen: AbstractSet[Any]) -> RuleVerdict:
+        """What the rule says of the whole history, in which subjects of the kinds ``seen`` occurred."""
         rule = self.rule
         exercised = self.held + self.broken + self.warned + self.unclear + self.observed.total()
         reason = self.reason
@@ -117,7 +118,7 @@ class Tally:
             )
         return RuleVerdict(
             rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, exercised=exercised,
-            reason=reason, times=self.broken, armed=exercised > 0,
+            reason=reason, times=self.broken, armed=exercised > 0 or any(kind in seen for kind in rule.on if kind is not Epoch),
         )  # fmt: skip
 
 
@@ -131,6 +132,7 @@ class Checker:
             for kind in tally.rule.on:
                 self._on.setdefault(kind, []).append(tally)
         self._samples = self._on.get(Sample, [])
+        self._seen: set[Any] = set()
         self.model = Model(self._judge)
         self._header: Header | None = None
         self._faults: list[Fault] = []
@@ -138,6 +140,7 @@ class Checker:
     def _judge(self, kind: Any, subject: Any) -> None:
         tallies = self._on.get(kind)
         if tallies:
+            self._seen.add(kind)
             self._run(tallies, subject)
 
     def _run(self, tallies: list[Tally], subject: Any) -> None:
@@ -170,6 +173,7 @@ class Checker:
             del self._faults[MOST_FINDINGS:]
         update = model.update.get(kind)
         subject = record if update is None else update(record)
+        self._seen.add(kind)
         tallies = self._on.get(kind)
         if tallies:
             self._run(tallies, subject)
@@ -177,7 +181,8 @@ class Checker:
     def finish(self, damage: str = "") -> RunVerdict:
         """Close what is open and say what came of it all."""
         self.model.finish(damage)
-        rules = [tally.verdict() for tally in self.tallies]
+        seen = self._seen | ({Sample} if self.model.driver_records else set())
+        rules = [tally.verdict(seen) for tally in self.tallies]
         verdict, reasons = self._run_verdict(rules, damage)
         findings = [finding for tally in self.tallies for finding in tally.findings]
         findings.sort(key=_importance)

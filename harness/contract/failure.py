@@ -60,17 +60,16 @@ def failure_not_counted(attempt: Attempt, model: Model) -> Outcome:
         return None
     for enter in failures:
         if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
-            return Broken(
-                f"at Failure of {attempt.name} bit {enter.number} of the mask {enter.mask:#x} was set",
-                (enter,), (), attempt.name,
-            )  # fmt: skip
-        if not attempt.overlapped and attempt.active_before and enter.active > attempt.active_before:
-            if model.touched(attempt):
-                return Unclear(f"the count grew, but {model.touched(attempt)}", (enter,), attempt.name)
-            return Broken(
-                f"the active count was {attempt.active_before} before {attempt.name} and {enter.active} at its Failure",
-                (attempt.events[0].enter, enter), (), attempt.name, Level.WARN,
-            )  # fmt: skip
+            said = f"at Failure of {attempt.name} bit {enter.number} of the mask {enter.mask:#x} was set"
+            return Broken(said, (enter,), (), attempt.name)
+    grown = [enter for enter in failures if enter.active > attempt.active_before]
+    if grown and attempt.active_before and not attempt.overlapped:
+        enter = grown[0]
+        said = f"the active count was {attempt.active_before} before {attempt.name} and {enter.active} at its Failure"
+        reason = model.touched(attempt)
+        if reason:
+            return Unclear(f"{said}, but {reason}", (enter,), attempt.name)
+        return Broken(said, (attempt.events[0].enter, enter), (), attempt.name, Level.WARN)
     return HOLDS
 
 

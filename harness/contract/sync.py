@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from harness.contract.attempts import Model
 from harness.contract.order import contradiction, edge
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
@@ -298,9 +300,13 @@ def agree(attempt: Attempt, model: Model) -> Outcome:
     terminals = attempt.terminals
     if not terminals:
         return None
-    first = terminals[0]
-    for other in terminals:
-        if other.enter.state != first.enter.state and other.registration is not first.registration:
+    told: dict[int, list[Callback]] = {}
+    for terminal in terminals:
+        told.setdefault(terminal.enter.state, []).append(terminal)
+    if len(told) == 1:
+        return HOLDS
+    for first, other in product(*list(told.values())[:2]):
+        if other.registration is not first.registration:
             lost = model.lost("", attempt.since, attempt.settled or attempt.sealed_at)
             shown = (first.enter, other.enter)
             if lost:

@@ -346,7 +346,7 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Recor
         (match, word) for word in words if (match := _CALLBACK.match(re.sub(r"^\w:|\{.*", "", word)))
     ]
     given = next((int(word[5:]) for word in words if word.startswith("cpus=")), 0)
-    inside = {match["number"] for match, _ in callbacks if match["state"] == "S"} if "[" in words else set()
+    inside = set(re.findall(r"S(\d+)", text.partition("[")[2].partition("]")[0]))
     size = next((int(word[10:]) for word in words if word.startswith("groupsize=")), 0)
     builder = _Builder(given or len(inside) or 2, size)
     builder.put(Header(format=FORMAT, harness="0", run=run, guest=guest, wall="2026-01-01T00:00:00Z"))

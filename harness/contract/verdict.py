@@ -21,8 +21,8 @@ class Verdict(StrEnum):
 
 
 class Level(StrEnum):
-    """What a broken rule means. Only error* can make a run violated; gates, and policies whose consequence is awaited,
-    can make it unknown; warn, observe and finding never change it.
+    """What a broken rule means. Only error* can make a run violated; gates, and rules whose consequence is awaited,
+    can make it unknown; nothing else changes it.
     """
 
     GATE = "gate"

@@ -60,7 +60,7 @@ def sound(verdict: RunVerdict) -> None:
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=RunVerdict) == verdict
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(HISTORIES)
 def test_any_records_get_a_verdict(records: list[Record]) -> None:
     """Records in any order with any values are judged; without a header they never hold."""

@@ -1,0 +1,165 @@
+# SPDX-License-Identifier: MIT
+"""A second judge, slow and obviously right: the core rules read off the contract as sentences over all events.
+
+It knows nothing of streams, models or verdicts: it takes whole records of a complete run in which every driver stays
+registered, nothing is lost, and the guest is quiet at the end, and returns the rules that are violated.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from harness.history.driver import (
+    COMPLETE,
+    FAILURE,
+    START,
+    AsyncEnter,
+    CallExit,
+    DriverRecord,
+    SyncEnter,
+    SyncExit,
+)
+from harness.history.record import Quiesced, Record
+
+SCOPE = frozenset(
+    {
+        "SYNC-START-BEFORE-COMPLETE", "SYNC-START-BEFORE-FAILURE", "SYNC-EXACTLY-TWO", "SYNC-TERMINAL-EXCLUSIVE",
+        "SYNC-START-CLOSED", "SYNC-ALL-REGISTERED", "SYNC-AGREE", "SYNC-BARRIER", "VETO-NO-COMPLETE",
+        "VETO-FAILURE-DELIVERED", "SYNC-FIRST", "ASYNC-AFTER-SCHEDULABLE", "COMPLETE-COUNTED", "COUNT-MONOTONIC",
+        "NUM-UNIQUE", "FAIL-NOT-COUNTED", "SYNC-SAME-IDENTITY",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Event:
+    """One callback: who was called, of what, and the records of entry and return."""
+
+    who: str
+    n: int
+    state: int
+    enter: SyncEnter
+    leave: SyncExit
+
+    @property
+    def vetoes(self) -> bool:
+        return self.state == START and self.leave.op >= 0x80000000
+
+
+def callbacks(records: list[Record]) -> list[Event]:
+    """All callbacks after the drivers were registered."""
+    registered = max(
+        record.n for record in records if isinstance(record, CallExit) and record.call == "driver_entry"
+    )
+    leaves = {(r.driver, r.enter): r for r in records if isinstance(r, SyncExit)}
+    return [
+        Event(r.driver, r.nt, r.state, r, leaves[r.driver, r.seq])
+        for r in records
+        if isinstance(r, SyncEnter) and r.n > registered
+    ]
+
+
+def attempts(records: list[Record]) -> list[list[Event]]:
+    """A(n, k) by definition: events of one processor, split where a Start begins anew."""
+    quiet = [record.n for record in records if isinstance(record, Quiesced)]
+    found: list[list[Event]] = []
+    for event in callbacks(records):
+        newest = next((a for a in reversed(found) if a[0].n == event.n), None)
+        if newest is None:
+            found.append([event])
+            continue
+        mine = [other for other in newest if other.who == event.who]
+        started = any(other.state == START for other in mine)
+        finished = any(other.state != START or other.vetoes for other in mine)
+        last = max(other.leave.n for other in newest)
+        between = any(last < place < event.enter.n for place in quiet)
+        if event.state == START and (between or (started and finished)):
+            found.append([event])
+        else:
+            newest.append(event)
+    return found
+
+
+def violated(records: list[Record], drivers: set[str]) -> set[str]:
+    """The rules in SCOPE that the records violate."""
+    broken: set[str] = set()
+    groups = attempts(records)
+    for place, attempt in enumerate(groups):
+        starts = [e for e in attempt if e.state == START]
+        ends = [e for e in attempt if e.state != START]
+        veto = any(e.vetoes for e in attempt)
+        completes = [e for e in ends if e.state == COMPLETE]
+        failures = [e for e in ends if e.state == FAILURE]
+        for end in ends:
+            if not any(s.who == end.who and s.leave.n < end.enter.n for s in starts):
+                broken.add(f"SYNC-START-BEFORE-{'COMPLETE' if end.state == COMPLETE else 'FAILURE'}")
+        for who in drivers:
+            mine = [e for e in starts if e.who == who]
+            over = [e for e in ends if e.who == who]
+            vetoed = any(e.vetoes for e in mine)
+            if len(over) > 1:
+                broken.add("SYNC-TERMINAL-EXCLUSIVE")
+            if mine and (len(mine) > 1 or len(over) > 1 or (not over and not vetoed)):
+                broken.add("SYNC-EXACTLY-TWO")
+            if mine and not over and not vetoed:
+                broken.add("SYNC-START-CLOSED")
+            if not veto and not (mine and over):
+                broken.add("SYNC-ALL-REGISTERED")
+            if veto and mine and not vetoed:
+                told = [e for e in over if e.state == FAILURE]
+                if len(told) != 1 or told[0].enter.n < mine[0].enter.n:
+                    broken.add("VETO-FAILURE-DELIVERED")
+        if any(a.state != b.state and a.who != b.who for a in ends for b in ends):
+            broken.add("SYNC-AGREE")
+        if any(c.enter.n < s.leave.n for c in completes for s in starts):
+            broken.add("SYNC-BARRIER")
+        if veto and completes:
+            broken.add("VETO-NO-COMPLETE")
+        if len({(e.enter.group, e.enter.number) for e in attempt}) > 1:
+            broken.add("SYNC-SAME-IDENTITY")
+        before = [e for earlier in groups[:place] for e in earlier if e.state == COMPLETE]
+        if completes and any(
+            e.n == completes[0].n
+            or (e.enter.group, e.enter.number) == (completes[0].enter.group, completes[0].enter.number)
+            for e in before
+        ):
+            broken.add("NUM-UNIQUE")
+        if not any(e.n == attempt[0].n for e in before) and any(
+            f.enter.mask >> f.enter.number & 1 for f in failures
+        ):
+            broken.add("FAIL-NOT-COUNTED")
+        if any(c.n >= c.enter.active or not c.enter.mask >> c.enter.number & 1 for c in completes):
+            broken.add("COMPLETE-COUNTED")
+    return broken | _arrivals(records, groups) | _counts(records)
+
+
+def _arrivals(records: list[Record], groups: list[list[Event]]) -> set[str]:
+    baseline = next(record for record in records if isinstance(record, Quiesced))
+    known = {(r.driver, r.link) for r in records if isinstance(r, AsyncEnter) and r.n < baseline.n}
+    base = max(r.active for r in records if isinstance(r, DriverRecord) and r.n < baseline.n)
+    broken: set[str] = set()
+    new: list[AsyncEnter] = []
+    for record in records:
+        if (
+            isinstance(record, AsyncEnter)
+            and record.n > baseline.n
+            and (record.driver, record.link) not in known
+        ):
+            known.add((record.driver, record.link))
+            new.append(record)
+            count = sum(r.driver == record.driver for r in new)
+            announced = sum(
+                any(e.state == START and e.who == record.driver and e.enter.n < record.n for e in attempt)
+                for attempt in groups
+            )
+            if count > announced:
+                broken.add("SYNC-FIRST")
+            if record.active < base + count:
+                broken.add("ASYNC-AFTER-SCHEDULABLE")
+    return broken
+
+
+def _counts(records: list[Record]) -> set[str]:
+    seen = [r for r in records if isinstance(r, DriverRecord)]
+    falls = any(a.n < b.n and a.active > b.active for a in seen for b in seen)
+    return {"COUNT-MONOTONIC"} if falls else set()

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: MIT
+"""The checker agrees with the slow judge on small histories, legal and illegal."""
+
+from __future__ import annotations
+
+from contract.oracle import SCOPE
+from contract.oracle import violated as by_definition
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from harness.contract.checker import judge
+from harness.contract.trace import trace
+from harness.contract.verdict import Verdict
+
+FIELDS = st.sampled_from(
+    ["", "", "", "", "", "", "{active=2}", "{active=4}", "{number=4}", "{mask=3}", "{mask=31}"]
+)
+
+
+@st.composite
+def words(draw: st.DrawFn) -> str:
+    """A callback, an arrival, overlapping callbacks of two drivers, or a quiet moment."""
+    kind = draw(st.sampled_from(["call"] * 6 + ["arrival", "overlap", "quiet"]))
+    name, number = draw(st.sampled_from("ab")), draw(st.sampled_from([2, 2, 2, 3]))
+    if kind == "quiet":
+        return "Q"
+    if kind == "arrival":
+        return f"{name}:V{draw(FIELDS)}"
+    if kind == "overlap":
+        inside = draw(st.sampled_from(["S", "C", "F"]))
+        other = "b" if name == "a" else "a"
+        return f"{name}:<S{number} {other}:{inside}{number} {name}:S{number}>"
+    state = draw(st.sampled_from(["S", "S", "S!", "C", "C", "F"]))
+    fields, veto = draw(FIELDS), "!" if state.endswith("!") else ""
+    return f"{name}:{state[0]}{number}{fields}{veto}"
+
+
+TRACES = st.lists(words(), min_size=1, max_size=8).map(" ".join)
+
+
+@settings(max_examples=80, deadline=None)
+@example("a:S2 b:S2 a:C2 a:S2 a:C2")
+@example("a:S2 a:C2 a:F2 b:S2 b:C2")
+@given(TRACES)
+def test_the_checker_agrees_with_the_definition(text: str) -> None:
+    """The same rules are violated, by one pass over a stream and by sentences over all events."""
+    records = trace(f"{'' if 'a:' in text else 'with a '}{'' if 'b:' in text else 'with b '}{text}")
+    rules = judge(records).rules
+    streamed = {rule.rule for rule in rules if rule.verdict is Verdict.VIOLATED and rule.rule in SCOPE}
+    assert by_definition(records, {"a", "b"}) == streamed
