@@ -63,14 +63,18 @@ class Conduct(msgspec.Struct, frozen=True):
 
 
 class Board(msgspec.Struct, frozen=True):
-    """The machine type and what executes it. Without SMM: firmware need not allow a CPU hot-plug SMI."""
+    """The machine type, with options if it has any, and what executes it.
+
+    Without SMM, so that the firmware need not allow a CPU hot-plug SMI; options given with the type win.
+    """
 
     type: str
     accelerator: str
 
     def arguments(self) -> list[str]:
         """All x86 machine types of QEMU 7.2 and later know ``smm``."""
-        return ["-machine", f"{value(self.type)},smm=off", "-accel", self.accelerator]
+        name, comma, options = self.type.partition(",")
+        return ["-machine", f"{name},smm=off{comma}{options}", "-accel", self.accelerator]
 
 
 class Processors(msgspec.Struct, frozen=True):

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import itertools
 import socket
 import threading
@@ -73,28 +74,44 @@ class Monitor:
         self._last = False
         self._over = False
         self._broken: Exception | None = None
-        self._loop = asyncio.new_event_loop()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=f"monitor {path.parent.name}", daemon=True)
 
     # The background thread.
 
     def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
-        self._keeper = self._loop.create_task(self._keep())
+        loop = asyncio.new_event_loop()
+        loop.set_exception_handler(self._unheard)
+        self._keeper = loop.create_task(self._keep())
+        self._loop = loop
         try:
-            self._loop.run_until_complete(self._keeper)
+            loop.run_until_complete(self._keeper)
         except asyncio.CancelledError:
             pass
         except Exception as error:  # noqa: BLE001  raised where the caller is, not on this thread
             self._broken = error
-        self._loop.close()
+        loop.run_until_complete(self._settle())
+        loop.close()
         with self._changed:
             self._over = True
             self._changed.notify_all()
         # A command handed over while the loop was closing is in no client's book.
         for reply in list(self._waiting):
             reply.open(None)
+
+    async def _settle(self) -> None:
+        """End what a cancelled keeper left half-way: the client's own tasks, in the midst of their disconnect."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+    def _unheard(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Take an error that nobody awaited. A dropped connection leaves some behind; any other is ours to tell."""
+        error = context.get("exception")
+        if isinstance(error, Exception) and not isinstance(error, EOFError | OSError):
+            self._break(error)
 
     async def _keep(self) -> None:
         pause, longest = RETRY
@@ -174,25 +191,31 @@ class Monitor:
     def end(self) -> None:
         """QEMU is gone: read what it said last, connect no more, then wake everybody who waits."""
         self._last = True
-        with contextlib.suppress(RuntimeError):
-            # Its end of the socket is closed, so the keeper soon comes to the end by itself.
-            self._loop.call_soon_threadsafe(self._loop.call_later, LAST_WORDS, self._cancel)
-
-    def _cancel(self) -> None:
-        if self._keeper is not None:
-            self._keeper.cancel()
+        # Its end of the socket is closed, so the keeper soon comes to the end by itself.
+        self._call(lambda: asyncio.get_running_loop().call_later(LAST_WORDS, self._cancel))
 
     def close(self, seconds: float) -> None:
         """Connect no more, wake everybody who waits, and wait for the thread."""
         with self._changed:
             self._last = self._over = True
             self._changed.notify_all()
-        if self._thread.ident is None:
-            self._loop.close()
-            return
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._cancel)
-        self._thread.join(seconds)
+        self._call(self._cancel)
+        if self._thread.ident is not None:
+            self._thread.join(seconds)
+
+    def _call(self, act: Callable[[], object]) -> bool:
+        """Have ``act`` called on the monitor's thread; False if that is not there yet or has come to its end."""
+        if self._loop is None:
+            return False
+        try:
+            self._loop.call_soon_threadsafe(act)
+        except RuntimeError:
+            return False
+        return True
+
+    def _cancel(self) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
 
     def _check(self, doing: str) -> None:
         if self._broken is not None:
@@ -232,12 +255,12 @@ class Monitor:
             content["id"] = f"harness-{next(self._ids)}"
             reply = Reply()
             self._waiting.add(reply)
+            message = Message(content)
             try:
-                self._loop.call_soon_threadsafe(client.submit, Message(content), reply)
+                if not self._call(functools.partial(client.submit, message, reply)):
+                    # The machine was closed, or QEMU died.
+                    continue
                 answered = reply.wait(deadline.remaining())
-            except RuntimeError:
-                # The loop is closed: so is the machine, or QEMU died.
-                continue
             finally:
                 self._waiting.discard(reply)
             if not answered:
@@ -262,8 +285,7 @@ class Monitor:
         client = self._client
         if client is not None:
             message = Message({"execute": "quit", "id": f"harness-{next(self._ids)}"})
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(client.submit, message, Reply())
+            self._call(functools.partial(client.submit, message, Reply()))
 
     def serial(self) -> int:
         """Return the serial of the last message."""
@@ -314,8 +336,7 @@ class Monitor:
         if threading.current_thread() is self._thread:
             client.abort()
         else:
-            with contextlib.suppress(RuntimeError):
-                self._loop.call_soon_threadsafe(client.abort)
+            self._call(client.abort)
 
 
 def outcome(command: str, reply: Mapping[str, Any]) -> Any:

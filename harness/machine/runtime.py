@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
-import tempfile
 import weakref
 from pathlib import Path
 from stat import S_ISDIR
@@ -31,6 +31,10 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
+RANDOM_BYTES = 8
+"""Random bytes in the name: nobody guesses it, and no two are ever the same."""
+
+
 class RuntimeDirectory:
     """A new directory with a random name and mode 0700 for the sockets of one machine.
 
@@ -39,18 +43,20 @@ class RuntimeDirectory:
 
     def __init__(self) -> None:
         tried: list[str] = []
+        room = LONGEST_SOCKET_PATH - LONGEST_NAME - len(f"/{PREFIX}") - 2 * RANDOM_BYTES
         for base in self._bases():
-            room = LONGEST_SOCKET_PATH - LONGEST_NAME - len(f"/{PREFIX}01234567")
             if len(os.fsencode(base)) > room:
                 tried.append(f"{base} (path too long)")
                 continue
+            self.path = base / f"{PREFIX}{secrets.token_hex(RANDOM_BYTES)}"
+            # Removed also when nobody closes the machine; arranged first, so that no interrupt comes in between.
+            self._removal = weakref.finalize(self, remove, self.path)
             try:
-                self.path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+                self.path.mkdir(mode=0o700)
             except OSError as error:
+                self._removal.detach()
                 tried.append(f"{base} ({error.strerror})")
                 continue
-            # Also when nobody closes the machine, which then never ran.
-            self._removal = weakref.finalize(self, remove, self.path)
             return
         raise InfrastructureError(
             f"no place for the machine's sockets: tried {', '.join(tried)}",
@@ -60,7 +66,7 @@ class RuntimeDirectory:
     @staticmethod
     def _bases() -> list[Path]:
         named = os.environ.get("XDG_RUNTIME_DIR", "")
-        usual = [Path("/run/user") / str(os.getuid()), Path("/tmp")]  # noqa: S108  mkdtemp makes it private
+        usual = [Path("/run/user") / str(os.getuid()), Path("/tmp")]  # noqa: S108  the name is random, the mode private
         return [Path(named), *usual] if named.startswith("/") else usual
 
     def remove(self) -> None:

@@ -143,6 +143,12 @@ def test_named_model_under_kvm_without_virtualisation() -> None:
     assert ["EPYC,-svm"] == option(command(cpu="EPYC,-svm"), "-cpu")
 
 
+def test_options_of_the_machine_type_win() -> None:
+    """Options given with the type come after ours, and QEMU takes the last."""
+    assert ["q35,smm=off"] == option(command(), "-machine")
+    assert ["q35,smm=off,hpet=off,smm=on"] == option(command(machine="q35,hpet=off,smm=on"), "-machine")
+
+
 def test_extra_comes_last() -> None:
     """The user's own arguments come last, where they can override."""
     assert ["-device", "x"] == command(extra=["-device", "x"])[-2:]

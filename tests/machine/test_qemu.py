@@ -98,6 +98,16 @@ def test_firmware(make_machine: MakeMachine, deadline: Deadline) -> None:
     deadline.poll(lambda: b"SeaBIOS" in machine.debugcon.read_bytes())
 
 
+@pytest.mark.parametrize("machine_type", ["pc", "pc-q35-4.2", "q35,hpet=off"])
+def test_other_machine_types(make_machine: MakeMachine, deadline: Deadline, machine_type: str) -> None:
+    """Another machine type, an older one, or one with options of its own takes processors and DIMMs as well."""
+    machine = make_machine(machine=machine_type)
+    machine.start(deadline)
+    machine.add_cpu("cpu2", machine.cpu_slots(deadline)[2], deadline)
+    machine.add_dimm("dimm0", 128 * MIB, deadline)
+    assert "/machine/peripheral/cpu2" == machine.cpu_slots(deadline)[2].qom
+
+
 def test_human_monitor(make_machine: MakeMachine, deadline: Deadline) -> None:
     """The second monitor talks to people while QMP goes on."""
     machine = make_machine(monitor=True)
