@@ -17,6 +17,20 @@ from harness.history.record import GuestEvent
 from harness.history.tape import Tape
 from harness.machine.machine import Machine
 
+PHYSICAL_APIC = 9
+"""With more than 8 possible processors Linux addresses APICs physically (apic_flat_64.c)."""
+
+
+def kernel_arguments(max_processors: int) -> str:
+    """Return what a machine with so many slots adds to the twin's kernel command line.
+
+    QEMU 7.2's emulated APIC searches for a *logical* destination only up to the first APIC id that is not plugged in
+    (hw/intc/apic.c, apic_get_delivery_bitmask), so that interrupts for a processor behind an empty slot are lost and
+    the guest stands still for seconds. Physical addressing, which Linux chooses for more than 8 possible processors,
+    has no such gap.
+    """
+    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}"
+
 
 class Twin:
     """The guest side of a twin's machine. ``stage`` says how far its boot came: ``qemu``, ``kernel``, ``ready``.

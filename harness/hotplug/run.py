@@ -21,7 +21,7 @@ from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
-from harness.guest.twin import Twin
+from harness.guest.twin import Twin, kernel_arguments
 from harness.guest.twin_image import TwinImage
 from harness.guest.twin_image import build as build_twin
 from harness.history.reader import History
@@ -200,7 +200,6 @@ class Run:
             machine=self.request.machine,
             kernel=image.kernel,
             initrd=image.initrd,
-            append=image.append,
             firmware=Path(self.request.firmware) if self.request.firmware else None,
             monitor=self.request.monitor,
         )
@@ -212,9 +211,9 @@ class Run:
             "dimm_slots": wishes.dimm_slots,
             "nodes": wishes.nodes,
         }
-        return msgspec.structs.replace(
-            spec, **{key: value for key, value in changes.items() if value is not None}
-        )
+        wanted = {key: value for key, value in changes.items() if value is not None}
+        spec = msgspec.structs.replace(spec, **wanted)
+        return msgspec.structs.replace(spec, append=f"{image.append} {kernel_arguments(spec.max_processors)}")
 
     def _fault(self, error: HarnessError) -> None:
         with contextlib.suppress(
