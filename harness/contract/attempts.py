@@ -555,7 +555,7 @@ class Model:
             attempt = self._open(enter.nt, 1)
         share = attempt.shares.get(registration)
         if share is None:
-            share = attempt.shares[registration] = Share([], [])
+            share = attempt.shares[registration] = Share()
         stream = self.stream
         if enter.state == START and not share.starts:
             if not any(other.starts for owner, other in attempt.shares.items() if owner.stream is stream):
@@ -572,7 +572,14 @@ class Model:
                 self.completed_attempts += 1
         if len(attempt.events) < MOST_EVENTS:
             attempt.events.append(call)
-            (share.starts if enter.state == START else share.terminals).append(call)
+            if enter.state == START:
+                share.starts.append(call)
+                attempt.starts.append(call)
+            else:
+                share.terminals.append(call)
+                attempt.terminals.append(call)
+                if enter.state == COMPLETE:
+                    attempt.completes.append(call)
         else:
             attempt.crowded = True
         call.attempt = attempt
@@ -594,7 +601,7 @@ class Model:
     def _open(self, number: int, k: int) -> Attempt:
         attempt = Attempt(
             n=number, k=k, since=self.barrier_at, first=self.at, active_before=self.previous_active,
-            shares={}, events=[], last=self.at,
+            last=self.at,
         )  # fmt: skip
         self.attempts_opened += 1
         for other in self.unsettled:
@@ -648,8 +655,12 @@ class Model:
             return None
         del self.stream.opens[leave.enter]
         call.exit, call.exit_at = leave, self.at
-        if call.attempt is not None:
-            call.attempt.last = self.at
+        attempt = call.attempt
+        if attempt is not None:
+            attempt.last = self.at
+            if call.refused:
+                attempt.vetoed = True
+                attempt.shares[call.registration].vetoed |= call.veto
         return call
 
     # -- asynchronous callbacks ------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from harness.contract.attempts import Model
 from harness.contract.catalogue import all_rules
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.merge import Merger
-from harness.contract.rule import Broken, Observed, Outcome, Rule, Unclear
+from harness.contract.rule import Broken, Check, Observed, Outcome, Rule, Unclear
 from harness.contract.subjects import Epoch, Sample
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.history.driver import DriverRecord
@@ -37,11 +37,10 @@ CONTRACT_LEVELS = frozenset({Level.ERROR, Level.ERROR_DRIVER})
 class Tally:
     """What one rule has said so far."""
 
-    __slots__ = ("broken", "check", "findings", "held", "observed", "reason", "rule", "unclear", "warned")
+    __slots__ = ("broken", "findings", "held", "observed", "reason", "rule", "unclear", "warned")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
-        self.check = rule.check
         self.held = 0
         self.broken = 0
         self.warned = 0
@@ -52,17 +51,19 @@ class Tally:
 
     def take(self, outcome: Outcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
-        if isinstance(outcome, Broken):
+        if isinstance(outcome, Observed):
+            value, observed = outcome.value, self.observed
+            if value not in observed and len(observed) >= MOST_VALUES:
+                value = "other"
+            observed[value] = observed.get(value, 0) + 1
+            if outcome.finding:
+                self._find(Verdict.HOLDS, Level.FINDING, outcome.finding, outcome.shown, outcome.attempt)
+        elif isinstance(outcome, Broken):
             self._broken(outcome)
         elif isinstance(outcome, Unclear):
             self.unclear += 1
             self.reason = self.reason or outcome.reason
             self._find(Verdict.UNKNOWN, self.rule.level, outcome.reason, outcome.shown, outcome.attempt)
-        elif isinstance(outcome, Observed):
-            known = outcome.value in self.observed or len(self.observed) < MOST_VALUES
-            self.observed[outcome.value if known else "other"] += 1
-            if outcome.finding:
-                self._find(Verdict.HOLDS, Level.FINDING, outcome.finding, outcome.shown, outcome.attempt)
 
     def _broken(self, broken: Broken) -> None:
         level = broken.level or self.rule.level
@@ -127,10 +128,10 @@ class Checker:
 
     def __init__(self, rules: Sequence[Rule] | None = None) -> None:
         self.tallies = [Tally(rule) for rule in (all_rules() if rules is None else rules)]
-        self._on: dict[Any, list[Tally]] = {}
+        self._on: dict[Any, list[tuple[Check, Tally]]] = {}
         for tally in self.tallies:
             for kind in tally.rule.on:
-                self._on.setdefault(kind, []).append(tally)
+                self._on.setdefault(kind, []).append((tally.rule.check, tally))
         self._samples = self._on.get(Sample, [])
         self._seen: set[Any] = set()
         self.model = Model(self._judge)
@@ -138,16 +139,16 @@ class Checker:
         self._faults: list[Fault] = []
 
     def _judge(self, kind: Any, subject: Any) -> None:
-        tallies = self._on.get(kind)
-        if tallies:
+        asked = self._on.get(kind)
+        if asked:
             self._seen.add(kind)
-            self._run(tallies, subject)
+            self._run(asked, subject)
 
-    def _run(self, tallies: list[Tally], subject: Any) -> None:
+    def _run(self, asked: list[tuple[Check, Tally]], subject: Any) -> None:
         model = self.model
-        for tally in tallies:
+        for check, tally in asked:
             try:
-                outcome = tally.check(subject, model)
+                outcome = check(subject, model)
             except Exception as error:  # noqa: BLE001 - any failure of a rule is that rule's, never the run's
                 tally.failed(error)
                 continue
@@ -174,9 +175,9 @@ class Checker:
         update = model.update.get(kind)
         subject = record if update is None else update(record)
         self._seen.add(kind)
-        tallies = self._on.get(kind)
-        if tallies:
-            self._run(tallies, subject)
+        asked = self._on.get(kind)
+        if asked:
+            self._run(asked, subject)
 
     def finish(self, damage: str = "") -> RunVerdict:
         """Close what is open and say what came of it all."""

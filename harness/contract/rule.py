@@ -34,7 +34,7 @@ class Because:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Broken:
     """The clause is violated. ``shown`` are the two to five records that show it, the first ones first.
 
@@ -49,7 +49,7 @@ class Broken:
     level: Level | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Unclear:
     """The clause can neither be called kept nor broken, because of ``reason``."""
 
@@ -58,7 +58,7 @@ class Unclear:
     attempt: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Observed:
     """A value of something the documents leave open. ``finding`` also lists it under findings."""
 

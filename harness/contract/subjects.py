@@ -161,15 +161,11 @@ class Callback:
 
 @dataclass(slots=True, eq=False)
 class Share:
-    """What one registration saw of one attempt."""
+    """What one registration saw of one attempt. ``vetoed``: it refused the processor itself."""
 
-    starts: list[Callback]
-    terminals: list[Callback]
-
-    @property
-    def vetoed(self) -> bool:
-        """True if this registration refused the processor."""
-        return any(start.veto for start in self.starts)
+    starts: list[Callback] = field(default_factory=list)
+    terminals: list[Callback] = field(default_factory=list)
+    vetoed: bool = False
 
     @property
     def closed(self) -> bool:
@@ -183,7 +179,9 @@ class Share:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations.
+    """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
+
+    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
@@ -195,8 +193,12 @@ class Attempt:
     since: int
     first: int
     active_before: int
-    shares: dict[Registration, Share]
-    events: list[Callback]
+    shares: dict[Registration, Share] = field(default_factory=dict)
+    events: list[Callback] = field(default_factory=list)
+    starts: list[Callback] = field(default_factory=list)
+    terminals: list[Callback] = field(default_factory=list)
+    completes: list[Callback] = field(default_factory=list)
+    vetoed: bool = False
     last: int = 0
     settled: int = 0
     quiet: int = 0
@@ -217,26 +219,6 @@ class Attempt:
     def name(self) -> str:
         """``processor 2`` or ``processor 2, attempt 3``."""
         return f"processor {self.n}" if self.k == 1 else f"processor {self.n}, attempt {self.k}"
-
-    @property
-    def starts(self) -> list[Callback]:
-        """All Start calls, in order of receipt."""
-        return [call for call in self.events if call.enter.state == START]
-
-    @property
-    def terminals(self) -> list[Callback]:
-        """All Complete and Failure calls, in order of receipt."""
-        return [call for call in self.events if call.enter.state != START]
-
-    @property
-    def completes(self) -> list[Callback]:
-        """All Complete calls, in order of receipt."""
-        return [call for call in self.events if call.enter.state == COMPLETE]
-
-    @property
-    def vetoed(self) -> bool:
-        """True if a Start returned with an error in the operation status."""
-        return any(call.refused for call in self.events)
 
     @property
     def closed(self) -> bool:
