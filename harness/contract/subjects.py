@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 
 from harness.history.driver import (
     ADD_EXISTING,
-    COMPLETE,
     INCLUDE_EXISTING,
     START,
     AsyncEnter,

@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: MIT
+"""A violated rule speaks: the records, the contradiction, whether a clock is to blame, and how to see it again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.catalogue import find
+from harness.contract.checker import judge
+from harness.contract.explanation import describe, explain, explainer, printable
+from harness.contract.trace import trace
+from harness.contract.verdict import Finding
+from harness.history.reader import History
+
+
+def finding(text: str, rule: str) -> Finding:
+    """The first thing ``rule`` has to say of the trace."""
+    return next(found for found in judge(trace(text)).findings if found.rule == rule)
+
+
+def told(text: str, rule: str) -> list[str]:
+    return explain(finding(text, rule), find(rule), reproduce="harness demo --plant x")
+
+
+def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
+    """Complete before Start: two records, the clause, the edge with its reason, and that no clock is to blame."""
+    lines = told("cpus=2 [S0 S1 C0 C1] Q +cpu C2 S2", "SYNC-START-BEFORE-COMPLETE")
+    heads = [line.split("   ")[0] for line in lines]
+    assert [
+        "VIOLATED  SYNC-START-BEFORE-COMPLETE  processor 2",
+        "Let:",
+        "  E1 = record 19  driver a  Complete entered  NtNumber=2",
+        "  E2 = record 21  driver a  Start entered  NtNumber=2",
+        "Then:",
+        "  - Start must come before Complete, because Windows announces a processor before it adds it.",
+        "  - Complete of processor 2 came before its Start.",
+        "  - However, E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
+        "Not the clock: the order rests on program order, no two times were compared.",
+        "Reproduce:  harness demo --plant x",
+    ] == heads
+
+
+def test_an_order_between_drivers_rests_on_the_counter_and_says_so() -> None:
+    """The barrier across drivers is shown by the shared counter; the reader is told that a clock could matter."""
+    lines = told("a:S2 a:C2 b:S2 b:C2 a:V b:V", "SYNC-BARRIER")
+    assert [True, True] == [
+        any("both drivers read the same performance counter" in line for line in lines),
+        any(line.startswith("The clock could matter") for line in lines),
+    ]
+
+
+def test_a_missing_record_is_shown_by_the_silence() -> None:
+    """A Start without an end is shown with the record that proves the guest was alive and quiet."""
+    shown = finding("S2 V", "SYNC-START-CLOSED").witnesses
+    assert [("E1", "driver a  Start entered  NtNumber=2"), ("E2", "host  quiesced")] == [
+        (witness.name, witness.text.split("   ")[0][:37].partition("  nonce")[0]) for witness in shown
+    ]
+
+
+def test_every_violation_shows_one_to_five_records() -> None:
+    """No example of a rule is violated without at least one record to show."""
+    from harness.contract.catalogue import all_rules
+
+    counts = {
+        rule.id: len(finding(rule.violates, rule.id).witnesses)
+        for rule in all_rules()
+        if rule.violates and rule.decides and rule.level != "gate"
+    }
+    assert {} == {rule: count for rule, count in counts.items() if not 1 <= count <= 5}
+
+
+def test_strings_of_the_guest_are_made_printable() -> None:
+    """Escape sequences, line breaks and endless names reach no terminal."""
+    assert "\\x1b[31m\\u2028x" == printable("\x1b[31m\u2028x")
+    assert 201 == len(printable("a" * 5000))
+    record = next(record for record in trace("S2 C2 V") if record.__struct_config__.tag == "async.enter")
+    text = describe(msgspec.structs.replace(record, link="\x1b]0;x\x07" * 100, cls="\n"))
+    assert text.isprintable()
+
+
+def test_the_command_that_recorded_a_run_is_taken_from_its_facts(tmp_path: Path) -> None:
+    """run.json beside the history says how to make it happen again; without it nothing is claimed."""
+    records = trace("C2 V")
+    (tmp_path / "history.jsonl").write_bytes(
+        b"".join(msgspec.json.encode(record) + b"\n" for record in records)
+    )
+    history = History(tmp_path)
+    broken = finding("C2 V", "SYNC-START-BEFORE-COMPLETE")
+    without = explainer(history)(broken)[-1]
+    (tmp_path / "run.json").write_text('{"argv": ["/somewhere/harness", "demo", "--plant", "a b"]}')
+    with_facts = explainer(history)(broken)[-1]
+    (tmp_path / "run.json").write_text("[1")
+    damaged = explainer(history)(broken)[-1]
+    assert (False, "Reproduce:  harness demo --plant 'a b'", False) == (
+        without.startswith("Reproduce"),
+        with_facts,
+        damaged.startswith("Reproduce"),
+    )
