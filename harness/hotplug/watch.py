@@ -31,7 +31,8 @@ class Watch:
         self.resets = 0
         self.crash = ""
         self.last_driver = time.monotonic()
-        self._expected_resets = 0
+        self.unexpected_resets = 0
+        self._rebooting = False
         self._registering: set[tuple[str, str]] = set()
         self._links: set[str] = set()
         self._pending: dict[tuple[str, str, int], str] = {}
@@ -47,9 +48,12 @@ class Watch:
             self.tally.clear()
 
     def expect_reset(self) -> None:
-        """The harness itself is about to reset the machine: one more reset is no crash."""
+        """The harness itself is about to reset the machine: no reset is a crash until the guest is ready again.
+
+        There may be two: SeaBIOS, once reset, resets the machine a second time to get its own code back.
+        """
         with self._changed:
-            self._expected_resets += 1
+            self._rebooting = True
 
     def wait(self, met: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until ``met()``, or return False when the deadline passes.
@@ -78,7 +82,7 @@ class Watch:
         """Raise GuestCrash if the guest crashed or reset itself, or what ``alive`` raises if QEMU ended."""
         if self.crash:
             raise GuestCrash(f"the guest crashed: {self.crash[:200]}", hint="See console.log.")
-        if self.resets > self._expected_resets:
+        if self.unexpected_resets:
             raise GuestCrash(
                 "the guest reset itself",
                 hint="Its console up to the reset is in console.log; the run is unknown from there.",
@@ -97,7 +101,9 @@ class Watch:
             elif isinstance(seen, record.Qmp):
                 if seen.direction == "in":
                     self._see_event(seen)
-            elif not isinstance(seen, record.GuestEvent):
+            elif isinstance(seen, record.GuestEvent):
+                self._rebooting = self._rebooting and seen.event != "ready"
+            else:
                 return
             self._version += 1
             self._changed.notify_all()
@@ -107,6 +113,7 @@ class Watch:
         name, data = seen.message.get("event"), seen.message.get("data", {})
         if name == "RESET":
             self.resets += 1
+            self.unexpected_resets += not self._rebooting
             self._registering.clear()
             self._pending.clear()
             self._tape.write(
