@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -32,6 +33,8 @@ UNUSED_AFTER = 30 * 24 * 3600
 OUTGROWN_AFTER = 24 * 3600
 """The same for one that belongs to the clone the next one is for: most likely an input changed, and it is outgrown."""
 
+WORKABLE = re.compile(r"[\w/.+@=~-]+")
+
 Build = Callable[[Path, int], None]
 """Builds into an empty directory; the number is the lock's file descriptor, to be passed on to children."""
 
@@ -48,14 +51,24 @@ def digest(*inputs: bytes | str) -> str:
 def cache_directory(environment: Mapping[str, str]) -> Path:
     """Return ``$HOTPLUG_HARNESS_CACHE``, else ``$XDG_CACHE_HOME/hotplug-harness``, else the one in the home directory.
 
-    Raises UsageError for a path that is not absolute.
+    Raises UsageError for a path that is not absolute, or that the build of a kernel module cannot work in.
     """
     for variable, below in (("HOTPLUG_HARNESS_CACHE", ""), ("XDG_CACHE_HOME", "hotplug-harness")):
         if value := environment.get(variable):
             if not value.startswith("/"):
                 raise UsageError(f"{variable} is {value!r}, which is not an absolute path")
-            return Path(value, below)
-    return Path(os.path.expanduser("~"), ".cache", "hotplug-harness")  # noqa: PTH111 (never raises)
+            return _workable(Path(value, below))
+    return _workable(Path(os.path.expanduser("~"), ".cache", "hotplug-harness"))  # noqa: PTH111 (never raises)
+
+
+def _workable(path: Path) -> Path:
+    """Return ``path`` unless it has a space or another character that make, PATH or a ``#!`` line takes apart."""
+    if not WORKABLE.fullmatch(str(path)):
+        raise UsageError(
+            f"the cache would be {str(path)!r}, and make cannot build in a path with a space or a special character",
+            hint="Set HOTPLUG_HARNESS_CACHE to a path of letters, digits and / . _ + @ = ~ -",
+        )
+    return path
 
 
 @contextmanager

@@ -187,4 +187,4 @@ class Installer:
                 hint="Wait until it has finished, then run this again.",
             )
 
-        return deadline.poll(attempt, interval=1.0, error=still_locked)
+        return deadline.poll(attempt, interval=0.5, error=still_locked)

@@ -53,8 +53,11 @@ def say(text: str) -> None:
 class Lab:
     """The machine seen from one clone, and the commands that run on it once it is set up."""
 
-    def __init__(self, clone: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, clone: Path, environment: Mapping[str, str], *, distribution: Distribution | None = None
+    ) -> None:
         self._clone = clone
+        self._distribution = distribution or Distribution()
         self._environment = environment
         self._cache = Cache(cache_directory(environment), say)
 
@@ -65,8 +68,14 @@ class Lab:
 
     def _supply(self, required: Sequence[Part]) -> None:
         path = self._environment.get("PATH")
-        distribution = Distribution()
+        distribution = self._distribution
         base = [need for need in BASE.needs if need.package not in OWN_PYTHON or own_python(sys.executable)]
+        for each in required:
+            if each.unpackaged == distribution.id and each.missing(path):
+                raise MissingPart(
+                    f"the part {each.name!r} is missing, and {distribution.name} has no package for it",
+                    hint=each.elsewhere,
+                )
         lacking = [need for each in required for need in each.missing(path)]
         try:
             packages = not_installed([need.package for need in (*base, *lacking)], self._environment)
@@ -92,8 +101,7 @@ class Lab:
             for need in each.missing(self._environment.get("PATH")):
                 raise MissingPart(
                     f"the part {each.name!r} lacks {need.why}: none of {', '.join(need.evidence)} is on this machine",
-                    hint=each.elsewhere
-                    or f"Its package is there. Reinstall it: sudo apt-get install --reinstall {need.package}",
+                    hint=f"Its package is there. Reinstall it: sudo apt-get install --reinstall {need.package}",
                 )
 
     def become(self, place: Path, program: str, arguments: Sequence[str]) -> NoReturn:

@@ -40,10 +40,11 @@ class Need(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A named set of needs; ``elsewhere`` says how to get it where no package supplies it."""
+    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere`` says what does."""
 
     name: str
     needs: tuple[Need, ...]
+    unpackaged: str = ""
     elsewhere: str = ""
 
     def missing(self, path: str | None = None) -> list[Need]:
@@ -114,7 +115,8 @@ TESTED = (
                 ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable"),
             ),
         ),
-        "Ubuntu has Chromium only as a snap (snap install chromium); Google's own package will do as well.",
+        "ubuntu",
+        "Ubuntu has Chromium only as a snap: sudo snap install chromium. Google's package of Chrome will do as well.",
     ),
     Part(
         "postgres",

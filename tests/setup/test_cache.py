@@ -103,6 +103,13 @@ def test_a_relative_cache_directory_is_refused() -> None:
         cache_directory({"HOTPLUG_HARNESS_CACHE": "here"})
 
 
+@pytest.mark.parametrize("path", ["/home/Ana B", "/a:b", "/a$b", "/a\nb"])
+def test_a_cache_that_make_cannot_build_in_is_refused(path: str) -> None:
+    """A space in the way is said at once, not by a failed build of the twin."""
+    with pytest.raises(UsageError, match="make cannot build in a path with a space"):
+        cache_directory({"XDG_CACHE_HOME": path})
+
+
 def test_two_who_start_together_build_once(tmp_path: Path) -> None:
     """The second waits, says so, and uses what the first built."""
     root, log = tmp_path / "cache", tmp_path / "log"

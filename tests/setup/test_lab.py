@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from unprivileged import Unprivileged
 
-from harness.errors import UsageError
-from harness.setup.main import split_require
-from harness.setup.parts import BASE
+from harness.errors import MissingPart, UsageError
+from harness.setup.debian import Distribution
+from harness.setup.main import Lab, split_require
+from harness.setup.parts import BASE, part
 
 CLONE = Path(__file__).parents[2]
 ALL_INSTALLED = 'shift 3; for package; do echo "$package installed"; done'
@@ -228,6 +229,27 @@ def test_a_broken_pyproject_is_said_so(clone: Path, tmp_path: Path) -> None:
     ended = lab("demo", clone=clone, env=environment)
     assert ended.returncode == 64
     assert "line 1" in ended.stderr
+
+
+def test_a_part_that_ubuntu_does_not_package(tmp_path: Path) -> None:
+    """Where no package supplies a part, nothing is installed and the message says what does supply it."""
+    (tmp_path / "os-release").write_text("ID=ubuntu\nVERSION_ID=24.04\n")
+    environment = {"PATH": str(tmp_path), "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
+    machine = Lab(CLONE, environment, distribution=Distribution(tmp_path / "os-release"))
+    with pytest.raises(
+        MissingPart, match=r"'browser' is missing, and ubuntu 24\.04 has no package"
+    ) as caught:
+        machine.set_up([part("browser")])
+    assert "snap install chromium" in caught.value.hint
+
+
+def test_a_part_whose_package_does_not_hold_it(tmp_path: Path) -> None:
+    """A package that is there without its program is named, with the command that repairs it."""
+    script(tmp_path / "bin" / "dpkg-query", ALL_INSTALLED)
+    environment = {"PATH": str(tmp_path / "bin"), "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
+    with pytest.raises(MissingPart, match="the part 'browser' lacks headless Chromium") as caught:
+        Lab(CLONE, environment, distribution=Distribution(tmp_path / "none")).set_up([part("browser")])
+    assert "apt-get install --reinstall chromium" in caught.value.hint
 
 
 @BUILT
