@@ -13,12 +13,23 @@ import typer
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections import Counter
+
     from harness.capture.etl.decoder import Decoded, Decoder
     from harness.capture.etl.record import AnyRecord
     from harness.capture.etl.tracelog import TraceLog
 
 LONG = 32 << 20
 """Bytes from which on a log is worth a progress bar."""
+
+MOST_NAMES = 10_000
+"""Providers or events that are counted by name; names come from the guest."""
+
+LONGEST_NAME = 200
+"""Characters of a name by which it is counted."""
+
+REST = "(all further names)"
+"""Under which names beyond MOST_NAMES are counted."""
 
 NOBODY = 0xFFFFFFFF
 """The process and thread id of a kernel event that belongs to none."""
@@ -58,7 +69,7 @@ def info(path: Log, manifest: Manifests = None, json: Json = False) -> None:
     with TraceLog(path) as log:
         with _progress(log, "reading") as progress:
             for record in log.records(progress=progress):
-                providers[decoder.provider_name(record)] += 1
+                _count(providers, decoder.provider_name(record)[:LONGEST_NAME])
         session, account = log.session, log.account
     reasons = account.reasons()
     if json:
@@ -98,7 +109,8 @@ def stat(path: Log, manifest: Manifests = None, json: Json = False) -> None:
     headers: Counter[str] = Counter()
     with TraceLog(path) as log, _progress(log, "counting") as progress:
         for record in log.records(progress=progress):
-            events[decoder.name(record)] += 1
+            one, event = decoder.name(record)
+            _count(events, (one[:LONGEST_NAME], event[:LONGEST_NAME]))
             processors[record.processor] += 1
             headers[record.kind] += 1
     if json:
@@ -160,6 +172,14 @@ def dump(
             flush()
         for reason in log.account.reasons():
             complain(f"{path}: {reason}")
+
+
+def _count(counts: Counter[Any], name: Any) -> None:
+    """Count ``name``, or REST when a log has more names than any honest one."""
+    if name in counts or len(counts) < MOST_NAMES:
+        counts[name] += 1
+    else:
+        counts[("", REST) if isinstance(name, tuple) else REST] += 1
 
 
 def _decoder(manifests: list[Path] | None) -> Decoder:

@@ -20,6 +20,12 @@ from harness.capture.etl.record import (
     OtherRecord,
 )
 
+MOST_NAMES = 4096
+"""Provider names that are kept at a time: a guest may make up as many as it likes."""
+
+LONGEST_NAME = 1024
+"""Characters of a provider's name that are kept."""
+
 How = Literal["tracelogging", "manifest", "kernel", "raw"]
 
 
@@ -105,7 +111,9 @@ class Decoder:
                 known = tracelogging.provider_name(record) or (provider.name if provider is not None else "")
                 # A name once learnt is kept: later events of the same provider need not carry it.
                 if known:
-                    self._names[record.provider] = known
+                    if len(self._names) >= MOST_NAMES:
+                        self._names.clear()
+                    self._names[record.provider] = known[:LONGEST_NAME]
             return known or guid.text(record.provider)
         group = classic.group_of(record)
         if group is not None:

@@ -16,6 +16,9 @@ from functools import lru_cache
 from harness.capture.etl.layout import COUNTED, DEEPEST, Field, In, Layout
 from harness.capture.etl.record import EXT_SCHEMA, EXT_TRAITS, EventRecord
 
+MOST_FIELDS = 16_384
+"""Fields of the descriptions that are kept at a time; each takes about a kilobyte."""
+
 CHAIN, FIXED_COUNT, VARIABLE_COUNT, CUSTOM, TYPE = 0x80, 0x20, 0x40, 0x60, 0x1F
 
 
@@ -38,6 +41,7 @@ class _Parser:
     def __init__(self, raw: bytes) -> None:
         self.raw = raw
         self.at = 2
+        self.fields = 0
         self.end = min(int.from_bytes(raw[:2], "little"), len(raw))
 
     def byte(self) -> int:
@@ -69,6 +73,7 @@ class _Parser:
                 return tag << (28 - shift)
 
     def field(self, depth: int) -> Field:
+        self.fields += 1
         name = self.text()
         kind = self.byte()
         out = 0
@@ -96,10 +101,29 @@ class _Parser:
         return Field(name=name, in_type=in_type, count=count, members=members)
 
 
-@lru_cache(maxsize=8192)
+_kept: dict[bytes, Schema | None] = {}
+_kept_fields = 0
+
+
 def parse(raw: bytes) -> Schema | None:
-    """Read a description; None when it is cut short or nests too deep."""
+    """Read a description; None when it is cut short or nests too deep. Descriptions read before are kept."""
+    global _kept_fields
+    try:
+        return _kept[raw]
+    except KeyError:
+        pass
     parser = _Parser(raw)
+    found = _parse(parser)
+    # A guest that never repeats itself must not fill the memory; a provider has a few hundred events.
+    if _kept_fields > MOST_FIELDS:
+        _kept.clear()
+        _kept_fields = 0
+    _kept_fields += 1 + parser.fields + len(raw) // 256
+    _kept[raw] = found
+    return found
+
+
+def _parse(parser: _Parser) -> Schema | None:
     try:
         tag = parser.tag()
         name = parser.text()
@@ -117,7 +141,7 @@ def schema(record: EventRecord) -> Schema | None:
     return None if raw is None else parse(raw)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _traits(raw: bytes) -> str:
     parser = _Parser(raw)
     try:

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""Our driver's events in a log, as the same records that the debug port gives, with an account of what is missing.
+
+The driver writes each record once under its lock, to every channel; in ETW its fields are those of the record types,
+in their order, and the event's message in the manifest is the record's name (``sync.enter``). The log merges by time;
+records with equal times are put into the order of the driver's own sequence numbers, which is the true one
+(contract F4). Strings come from the guest as they are and must pass the checks that the debug port's lines pass.
+"""
+
+from __future__ import annotations
+
+import re
+import typing
+from collections.abc import Iterator
+from itertools import groupby
+from operator import attrgetter
+
+import msgspec
+
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.manifest import Provider
+from harness.capture.etl.record import EventRecord
+from harness.capture.etl.tracelog import Progress, TraceLog
+from harness.history.driver import AnyDriverRecord, DriverRecord
+from harness.history.record import Channel
+
+CHANNEL = "etw"
+
+_KINDS: dict[str, type[DriverRecord]] = {
+    str(kind.__struct_config__.tag): kind for kind in typing.get_args(AnyDriverRecord)
+}
+_DRIVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+class BadEvent(ValueError):
+    """An event of our provider that is no record; the message says why."""
+
+
+class DriverEvents:
+    """Reads one log's events of the driver that ``provider`` (from its manifest) describes.
+
+    After :meth:`records` the counts are complete. ``lost`` are sequence numbers missing between the first and the last
+    of each boot and driver; what a session lost before or after them, only the log's own account can tell.
+    """
+
+    def __init__(self, provider: Provider) -> None:
+        self._provider = provider
+        self._decoder = Decoder([provider])
+        self.decoded = self.corrupt = 0
+        self.reasons: list[str] = []
+        self._seen: dict[tuple[str, str], _Sequence] = {}
+
+    def decode(self, event: EventRecord) -> DriverRecord:
+        """Decode one event of our provider. Raises BadEvent. ``n`` and ``host_ns`` are left to the tape."""
+        description = self._provider.find(event.id, event.version)
+        kind = _KINDS.get(description.message) if description is not None else None
+        if description is None or kind is None:
+            raise BadEvent(
+                f"event {event.id} of version {event.version} is no record that this harness knows"
+            )
+        decoded = self._decoder.decode(event)
+        if decoded.problem:
+            raise BadEvent(f"{description.message}: {decoded.problem}")
+        values = decoded.values | {"channel": CHANNEL, "k": description.message}
+        boot = values.get("boot")
+        if isinstance(boot, int):
+            values["boot"] = f"{boot:016x}"
+        try:
+            record = msgspec.convert(values, kind)
+        except msgspec.ValidationError as error:
+            raise BadEvent(f"{description.message}: {error}") from error
+        if not _DRIVER.fullmatch(record.driver):
+            raise BadEvent(f"{description.message}: the driver's name is not of its form")
+        return record
+
+    def records(self, log: TraceLog, *, progress: Progress | None = None) -> Iterator[DriverRecord]:
+        """Yield the driver's records in time order, equal times by sequence number; others' events are left out."""
+        events = (
+            record
+            for record in log.records(progress=progress)
+            if isinstance(record, EventRecord) and record.provider == self._provider.guid
+        )
+        for _time, together in groupby(events, attrgetter("time")):
+            found: list[DriverRecord] = []
+            for event in together:
+                try:
+                    found.append(self.decode(event))
+                except BadEvent:
+                    self.corrupt += 1
+            found.sort(key=attrgetter("seq"))
+            for record in found:
+                self.decoded += 1
+                self._seen.setdefault((record.boot, record.driver), _Sequence()).add(record.seq)
+                yield record
+        self.reasons = log.account.reasons()
+
+    @property
+    def lost(self) -> int:
+        """Sequence numbers that are known to be missing."""
+        return sum(one.missing for one in self._seen.values())
+
+    def channel(self) -> Channel:
+        """Return the account of the whole channel, for the history."""
+        return Channel(
+            name=CHANNEL, records=self.decoded, corrupt=self.corrupt, lost=self.lost, closed=not self.reasons
+        )
+
+
+class _Sequence:
+    """Which sequence numbers came: the first, the last and how many; a repeated number hides one that is missing."""
+
+    __slots__ = ("count", "first", "last")
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.first: int | None = None
+        self.last = 0
+
+    def add(self, number: int) -> None:
+        self.first = number if self.first is None else min(self.first, number)
+        self.last = max(self.last, number)
+        self.count += 1
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.last - (self.first or 0) + 1 - self.count) if self.count else 0
