@@ -152,29 +152,33 @@ class Monitor:
                 self._tape.write(Qmp(direction=direction, message=message, monitor=number), host_ns=host_ns)
             except Exception as error:  # noqa: BLE001  raised where the caller is, not on this thread
                 self._break(error)
-        with self._changed:
-            self._serial += 1
-            if "event" in message and len(self._events) >= MOST_EVENTS:
+        # Only this thread counts and appends; the lock is for those who wait.
+        serial = self._serial + 1
+        if "event" in message:
+            if len(self._events) >= MOST_EVENTS:
                 self._break(
                     GuestError(
                         f"the guest made QEMU send {MOST_EVENTS} events, the last of them {message['event']}",
                         hint="It writes to an event register without end; see console.log.",
                     )
                 )
-            elif "event" in message:
-                stamp = message.get("timestamp", {})
-                self._events.append(
-                    QmpEvent(
-                        name=message["event"],
-                        data=message.get("data", {}),
-                        serial=self._serial,
-                        host_ns=host_ns,
-                        qemu_us=stamp.get("seconds", 0) * 1_000_000 + stamp.get("microseconds", 0),
-                    )
-                )
+                return
+            stamp = message.get("timestamp", {})
+            event = QmpEvent(
+                name=message["event"],
+                data=message.get("data", {}),
+                serial=serial,
+                host_ns=host_ns,
+                qemu_us=stamp.get("seconds", 0) * 1_000_000 + stamp.get("microseconds", 0),
+            )
+            with self._changed:
+                self._serial = serial
+                self._events.append(event)
                 self._changed.notify_all()
-            elif "QMP" in message:
-                self.greeting = message["QMP"]
+            return
+        self._serial = serial
+        if "QMP" in message:
+            self.greeting = message["QMP"]
 
     def _break(self, error: Exception) -> None:
         """The recording failed: whoever calls or waits gets ``error``; nothing is recorded any more."""

@@ -19,6 +19,12 @@ from harness.machine.registry import Registry
 MakeMachine = Callable[..., QemuMachine]
 
 
+@pytest.fixture(autouse=True)
+def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test leaves anything in the user's own registry."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 def deadline() -> Deadline:
     """More than any of these tests takes on a busy host."""
