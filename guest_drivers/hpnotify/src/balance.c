@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Spreading work over the processors, and the account of who did it. Only requests come here, one at a time. A
- * registration is ended by a request too, or at unload when there are no requests, so what is seen running here stays.
+ * Spreading work over the processors, and the account of who did it. A worker is used under the lock of the slots: a
+ * processor that fails is taken out of its slot under it before anything of it is freed.
  */
 #include "hpnotify.h"
 
+/* Under the lock of the slots. */
 static
 PHPN_WORKER
 HpnWorkerOf(
@@ -14,15 +15,10 @@ HpnWorkerOf(
 {
     PHPN_PROCESSOR processor = Sync->Processors[NtNumber];
 
-    /* Read with a barrier: once set, everything that Complete prepared can be seen. */
-    if (processor == NULL || InterlockedCompareExchange(&processor->Running, 0, 0) == 0) {
-        return NULL;
-    }
-
-    return &processor->Worker;
+    return processor != NULL && processor->Running ? &processor->Worker : NULL;
 }
 
-/* The worker with the fewest items waiting; of several, the first from index From on. */
+/* The worker with the fewest items waiting; of several, the first from index From on. Under the lock of the slots. */
 static
 PHPN_WORKER
 HpnLeastLoaded(
@@ -32,12 +28,20 @@ HpnLeastLoaded(
 {
     PHPN_WORKER best = NULL;
     PHPN_WORKER worker;
+    LONG least = 0;
+    LONG pending;
     ULONG offset;
 
     for (offset = 0; offset < Sync->ProcessorCount; offset += 1) {
         worker = HpnWorkerOf(Sync, (From + offset) % Sync->ProcessorCount);
-        if (worker != NULL && (best == NULL || worker->Pending < best->Pending)) {
+        if (worker == NULL) {
+            continue;
+        }
+
+        pending = ReadNoFence(&worker->Pending);
+        if (best == NULL || pending < least) {
             best = worker;
+            least = pending;
         }
     }
 
@@ -51,19 +55,24 @@ HpnBalance(
     ULONG Items
     )
 {
-    const HPN_SYNC *sync = &Driver->Sync[0];
+    PHPN_SYNC sync = &Driver->Sync[0];
     PHPN_WORKER worker;
     ULONG from = 0;
+    KIRQL irql;
 
     for (; Items != 0; Items -= 1) {
+        KeAcquireSpinLock(&sync->Lock, &irql);
         worker = HpnLeastLoaded(sync, from);
+        if (worker != NULL) {
+            HpnWorkerGive(worker, 1);
+            from = worker->NtNumber + 1;
+        }
+        KeReleaseSpinLock(&sync->Lock, irql);
+
         if (worker == NULL) {
             InterlockedAdd64(&Driver->WorkRefused, Items);
             return STATUS_DEVICE_NOT_READY;
         }
-
-        HpnWorkerGive(worker, 1);
-        from = worker->NtNumber + 1;
     }
 
     return STATUS_SUCCESS;
@@ -79,7 +88,7 @@ HpnStatistics(
     ULONG Room
     )
 {
-    const HPN_SYNC *sync = &Driver->Sync[0];
+    PHPN_SYNC sync = &Driver->Sync[0];
     PHPN_LOG log = &Driver->Log;
     HPNOTIFY_PROCESSOR *entry;
     PHPN_WORKER worker;
@@ -95,14 +104,18 @@ HpnStatistics(
     Statistics->TraceFailures = log->TraceFailures;
     KeReleaseSpinLock(&log->Lock, irql);
 
+    KeAcquireSpinLock(&Driver->Buffer.Lock, &irql);
     Statistics->BufferBytes = Driver->Buffer.Bytes;
-    Statistics->WorkRefused = (ULONG64)Driver->WorkRefused;
+    KeReleaseSpinLock(&Driver->Buffer.Lock, irql);
+
+    Statistics->WorkRefused = (ULONG64)ReadNoFence64(&Driver->WorkRefused);
     Statistics->RingCapacity = log->Ring.Capacity;
     Statistics->DebugPort = (ULONG)(ULONG_PTR)log->DebugPort;
     Statistics->ActiveProcessors = KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS);
     Statistics->MaximumProcessors = KeQueryMaximumProcessorCountEx(ALL_PROCESSOR_GROUPS);
     Statistics->Groups = KeQueryActiveGroupCount();
 
+    KeAcquireSpinLock(&sync->Lock, &irql);
     for (index = 0; index < sync->ProcessorCount; index += 1) {
         worker = HpnWorkerOf(sync, index);
         if (worker == NULL) {
@@ -115,13 +128,14 @@ HpnStatistics(
             entry->NtNumber = worker->NtNumber;
             entry->Group = worker->Number.Group;
             entry->Number = worker->Number.Number;
-            entry->Pending = (ULONG)worker->Pending;
-            entry->Done = (ULONG64)worker->Done;
-            entry->Misplaced = (ULONG64)worker->Misplaced;
-            entry->Dpcs = (ULONG64)worker->Dpcs;
+            entry->Pending = (ULONG)ReadNoFence(&worker->Pending);
+            entry->Done = (ULONG64)ReadNoFence64(&worker->Done);
+            entry->Misplaced = (ULONG64)ReadNoFence64(&worker->Misplaced);
+            entry->Dpcs = (ULONG64)ReadNoFence64(&worker->Dpcs);
             written += 1;
         }
     }
+    KeReleaseSpinLock(&sync->Lock, irql);
 
     return written;
 }

@@ -96,8 +96,8 @@ typedef struct _HPN_WORKER {
 typedef struct _HPN_PROCESSOR {
     WDFMEMORY Memory;
     PROCESSOR_NUMBER Number;
-    /* Complete was delivered; from here to the end the worker does not move. */
-    volatile LONG Running;
+    /* Complete was delivered and the worker works. */
+    BOOLEAN Running;
     HPN_WORKER Worker;
 } HPN_PROCESSOR, *PHPN_PROCESSOR;
 
@@ -113,11 +113,17 @@ typedef struct _HPN_SYNC {
     struct _HPN_DRIVER *Driver;
     ULONG Id;
     PVOID Handle;
+    /* Held by each callback: nothing says that KeDeregisterProcessorChangeCallback waits for one. */
+    EX_RUNDOWN_REF Callbacks;
     /* One registration of the driver does work on the processors it is told of; others only record. */
     BOOLEAN Works;
     /* The error with which the callback vetoed; DriverEntry returns it when no handle came back. */
     NTSTATUS Status;
-    /* One slot per processor index that this system can ever have; constant until restart. */
+    /*
+     * One slot per processor index that this system can ever have; constant until restart. The lock guards the slots
+     * and Running of what is in them, because requests look for workers while processors come and fail.
+     */
+    KSPIN_LOCK Lock;
     ULONG ProcessorCount;
     WDFMEMORY ProcessorsMemory;
     PHPN_PROCESSOR *Processors;

@@ -73,11 +73,16 @@ HpnBufferGrow(
     HPN_Grow record = { 0 };
     WDFMEMORY memory;
     WDFMEMORY loser;
+    SIZE_T before;
     SIZE_T bytes;
     PVOID unused;
     KIRQL irql;
 
-    bytes = Total != 0 ? (SIZE_T)(Total / HPN_BUFFER_SHARE) & ~(SIZE_T)(HPN_BUFFER_STEP - 1) : buffer->Bytes * 2;
+    KeAcquireSpinLock(&buffer->Lock, &irql);
+    before = buffer->Bytes;
+    KeReleaseSpinLock(&buffer->Lock, irql);
+
+    bytes = Total != 0 ? (SIZE_T)(Total / HPN_BUFFER_SHARE) & ~(SIZE_T)(HPN_BUFFER_STEP - 1) : before * 2;
     if (bytes < HPN_SMALLEST_BUFFER) {
         bytes = HPN_SMALLEST_BUFFER;
     } else if (bytes > HPN_LARGEST_BUFFER) {
@@ -86,7 +91,7 @@ HpnBufferGrow(
 
     WDF_OBJECT_ATTRIBUTES_INIT(&attributes);
     attributes.ParentObject = Driver->Framework;
-    if (bytes <= buffer->Bytes ||
+    if (bytes <= before ||
         !NT_SUCCESS(WdfMemoryCreate(&attributes, PagedPool, HPN_POOL_TAG, bytes, &memory, &unused))) {
         return;
     }

@@ -6,7 +6,8 @@
  * needs for the processor and may veto; Failure frees it. A processor for which Start vetoed gets no Failure when it
  * is reported as an existing one, so a vetoing Start cleans up after itself.
  *
- * Nothing is documented about callbacks running at the same time, so slots change hands with interlocked exchanges.
+ * Nothing is documented about callbacks running at the same time, nor about one that runs while its registration is
+ * being ended. So the slots have a lock, and what they hold is protected against running down under a callback.
  */
 #include "hpnotify.h"
 
@@ -22,12 +23,16 @@ HpnProcessorFree(
     PHPN_PROCESSOR processor;
     HPN_Free record = { 0 };
     WDFMEMORY memory;
+    KIRQL irql;
 
     if (NtNumber >= Sync->ProcessorCount) {
         return;
     }
 
-    processor = InterlockedExchangePointer((PVOID volatile *)&Sync->Processors[NtNumber], NULL);
+    KeAcquireSpinLock(&Sync->Lock, &irql);
+    processor = Sync->Processors[NtNumber];
+    Sync->Processors[NtNumber] = NULL;
+    KeReleaseSpinLock(&Sync->Lock, irql);
     if (processor == NULL) {
         return;
     }
@@ -55,6 +60,8 @@ HpnProcessorStart(
     WDFMEMORY memory;
     PHPN_PROCESSOR processor;
     HPN_Alloc record = { 0 };
+    BOOLEAN taken;
+    KIRQL irql;
 
     if (Change->NtNumber >= Sync->ProcessorCount) {
         return STATUS_INVALID_PARAMETER;
@@ -72,7 +79,14 @@ HpnProcessorStart(
     processor->Memory = memory;
     processor->Number = Change->ProcNumber;
 
-    if (InterlockedCompareExchangePointer((PVOID volatile *)&Sync->Processors[Change->NtNumber], processor, NULL) != NULL) {
+    KeAcquireSpinLock(&Sync->Lock, &irql);
+    taken = Sync->Processors[Change->NtNumber] != NULL;
+    if (!taken) {
+        Sync->Processors[Change->NtNumber] = processor;
+    }
+    KeReleaseSpinLock(&Sync->Lock, irql);
+
+    if (taken) {
         /* A Start without an end to the one before: keep what is there, it serves. */
         WdfObjectDelete(memory);
         return STATUS_SUCCESS;
@@ -100,18 +114,26 @@ HpnProcessorComplete(
     )
 {
     PHPN_PROCESSOR processor;
+    BOOLEAN running;
+    KIRQL irql;
 
     if (!Sync->Works || Change->NtNumber >= Sync->ProcessorCount) {
         return;
     }
 
+    KeAcquireSpinLock(&Sync->Lock, &irql);
     processor = Sync->Processors[Change->NtNumber];
-    if (processor == NULL || processor->Running) {
+    running = processor != NULL && processor->Running;
+    KeReleaseSpinLock(&Sync->Lock, irql);
+    if (processor == NULL || running) {
         return;
     }
 
+    /* A processor without a worker is left out when work is spread; nothing else depends on it. */
     if (NT_SUCCESS(HpnWorkerStart(Sync->Driver, &processor->Worker, Change->NtNumber, Change->ProcNumber))) {
-        InterlockedExchange(&processor->Running, 1);
+        KeAcquireSpinLock(&Sync->Lock, &irql);
+        processor->Running = TRUE;
+        KeReleaseSpinLock(&Sync->Lock, irql);
     }
 }
 
@@ -123,7 +145,7 @@ HpnStartDelay(
     )
 {
     LARGE_INTEGER interval;
-    LONG milliseconds = Driver->StartDelay;
+    LONG milliseconds = ReadNoFence(&Driver->StartDelay);
 
     if (milliseconds != 0) {
         interval.QuadPart = -10000LL * milliseconds;
@@ -205,6 +227,12 @@ HpnProcessorChange(
 
     enter = HpnSyncEnterRecord(sync, ChangeContext, *OperationStatus);
 
+    /* A callback after its registration was ended is only recorded: what it would work with is gone. */
+    if (!ExAcquireRundownProtection(&sync->Callbacks)) {
+        HpnSyncExitRecord(sync, enter, ChangeContext, *OperationStatus);
+        return;
+    }
+
     switch (ChangeContext->State) {
     case KeProcessorAddStartNotify:
         HpnStartDelay(sync->Driver);
@@ -231,6 +259,7 @@ HpnProcessorChange(
         break;
     }
 
+    ExReleaseRundownProtection(&sync->Callbacks);
     HpnSyncExitRecord(sync, enter, ChangeContext, *OperationStatus);
 }
 
@@ -272,6 +301,8 @@ HpnSyncRegister(
     }
 
     RtlZeroMemory(Sync->Processors, bytes);
+    KeInitializeSpinLock(&Sync->Lock);
+    ExInitializeRundownProtection(&Sync->Callbacks);
 
     enter = HpnLogCallEnter(&Driver->Log, "reg_sync", Sync->Id, Flags, "", Sync);
     Sync->Handle = KeRegisterProcessorChangeCallback(HpnProcessorChange, Sync, Flags);
@@ -306,6 +337,7 @@ HpnSyncDeregister(
     }
 
     if (Sync->ProcessorsMemory != NULL) {
+        ExWaitForRundownProtectionRelease(&Sync->Callbacks);
         for (index = 0; index < Sync->ProcessorCount; index += 1) {
             HpnProcessorFree(Sync, index);
         }

@@ -97,7 +97,7 @@ HpnWorkerThread(
 
     do {
         KeWaitForSingleObject(&worker->Wake, Executive, KernelMode, FALSE, NULL);
-        stop = InterlockedCompareExchange(&worker->Stop, 0, 0) != 0;
+        stop = ReadAcquire(&worker->Stop) != 0;
         items = InterlockedExchange(&worker->Pending, 0);
         if (items != 0) {
             HpnWorkerDo(worker, items);

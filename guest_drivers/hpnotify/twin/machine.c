@@ -42,6 +42,11 @@ void twin_machine_end(void)
 	destroy_workqueue(deferred);
 }
 
+int machine_fails(void)
+{
+	return 0;
+}
+
 void *machine_allocate(unsigned long bytes)
 {
 	return kvzalloc(bytes, GFP_KERNEL);

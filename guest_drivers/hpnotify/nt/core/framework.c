@@ -270,6 +270,9 @@ WdfRegistryQueryValue(
     ULONG length = 0;
     ULONG type = 0;
 
+    if (machine_fails()) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
     status = registry_get(((struct object *)Key)->key.path, ValueName, ValueLength, Value, &length, &type);
     if (ValueLengthQueried != NULL) {
         *ValueLengthQueried = length;
@@ -302,6 +305,9 @@ WdfRegistryQueryULong(WDFKEY Key, PCUNICODE_STRING ValueName, PULONG Value)
 NTSTATUS
 WdfRegistryAssignValue(WDFKEY Key, PCUNICODE_STRING ValueName, ULONG ValueType, ULONG ValueLength, PVOID Value)
 {
+    if (machine_fails()) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
     return registry_set(((struct object *)Key)->key.path, ValueName, ValueType, Value, ValueLength);
 }
 
@@ -334,6 +340,9 @@ WdfDeviceInitFree(PWDFDEVICE_INIT DeviceInit)
 NTSTATUS
 WdfDeviceInitAssignName(PWDFDEVICE_INIT DeviceInit, PCUNICODE_STRING DeviceName)
 {
+    if (machine_fails()) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
     DeviceInit->named = DeviceName != NULL && DeviceName->Length != 0;
     return STATUS_SUCCESS;
 }
@@ -362,6 +371,9 @@ NTSTATUS
 WdfDeviceCreateSymbolicLink(WDFDEVICE Device, PCUNICODE_STRING SymbolicLinkName)
 {
     UNREFERENCED_PARAMETER(Device);
+    if (machine_fails()) {
+        return STATUS_OBJECT_NAME_COLLISION;
+    }
     return SymbolicLinkName->Length != 0 ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }
 
@@ -451,7 +463,7 @@ framework_control(
 static NTSTATUS
 retrieve(struct object *request, size_t have, size_t minimum, PVOID *buffer, size_t *length)
 {
-    if (have == 0 || have < minimum) {
+    if (have == 0 || have < minimum || machine_fails()) {
         return STATUS_BUFFER_TOO_SMALL;
     }
     *buffer = request->request.buffer;

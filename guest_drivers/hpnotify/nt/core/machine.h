@@ -12,6 +12,9 @@
 #error "C only"
 #endif
 
+/* Nonzero if this call, which on Windows can fail, is to fail now. Allocating and starting threads ask by themselves. */
+int machine_fails(void);
+
 /* Zeroed memory that never moves, or NULL. */
 void *machine_allocate(unsigned long bytes);
 void machine_free(void *memory);

@@ -100,13 +100,13 @@ release(struct thread *thread)
 {
     if (InterlockedDecrement(&thread->references) == 0) {
         machine_free(thread);
-        InterlockedDecrement(&threads);
     }
 }
 
 static void
 thread_ends(struct thread *thread)
 {
+    InterlockedDecrement(&threads);
     machine_event_set(thread->ended.storage);
     release(thread);
 }
@@ -222,7 +222,7 @@ KeSetTargetProcessorDpcEx(PKDPC Dpc, PPROCESSOR_NUMBER ProcNumber)
     ULONG n = KeGetProcessorIndexFromNumber(ProcNumber);
     unsigned machines[64];
 
-    if (n == INVALID_PROCESSOR_INDEX ||
+    if (n == INVALID_PROCESSOR_INDEX || machine_fails() ||
         processor_machines(ProcNumber->Group, (KAFFINITY)1 << ProcNumber->Number, machines) != 1) {
         return STATUS_INVALID_PARAMETER;
     }
@@ -237,7 +237,9 @@ run_call(void *context)
     struct call *call = context;
     unsigned old = machine_set_irql(DISPATCH_LEVEL);
 
-    call->routine((PKDPC)call, call->context, call->arguments[0], call->arguments[1]);
+    call->routine(
+        (PKDPC)call, call->context, __atomic_load_n(&call->arguments[0], __ATOMIC_RELAXED),
+        __atomic_load_n(&call->arguments[1], __ATOMIC_RELAXED));
     machine_set_irql(old);
     InterlockedDecrement(&calls);
 }
@@ -249,8 +251,8 @@ KeInsertQueueDpc(PKDPC Dpc, PVOID SystemArgument1, PVOID SystemArgument2)
     unsigned processor = call->targeted ? call->processor : machine_processor();
 
     InterlockedIncrement(&calls);
-    call->arguments[0] = SystemArgument1;
-    call->arguments[1] = SystemArgument2;
+    __atomic_store_n(&call->arguments[0], SystemArgument1, __ATOMIC_RELAXED);
+    __atomic_store_n(&call->arguments[1], SystemArgument2, __ATOMIC_RELAXED);
     if (machine_call(call->storage, processor, run_call, call) != 0) {
         InterlockedDecrement(&calls);
         return FALSE;
@@ -263,5 +265,38 @@ KeFlushQueuedDpcs(VOID)
 {
     while (__atomic_load_n(&calls, __ATOMIC_SEQ_CST) != 0) {
         machine_pause();
+    }
+}
+
+/* Run-down protection: holders are counted in twos, and the lowest bit says that no new one is let in. */
+
+VOID
+ExInitializeRundownProtection(PEX_RUNDOWN_REF RunRef)
+{
+    __atomic_store_n(&RunRef->Count, 0, __ATOMIC_SEQ_CST);
+}
+
+BOOLEAN
+ExAcquireRundownProtection(PEX_RUNDOWN_REF RunRef)
+{
+    if (__atomic_fetch_add(&RunRef->Count, 2, __ATOMIC_SEQ_CST) & 1) {
+        __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
+        return FALSE;
+    }
+    return TRUE;
+}
+
+VOID
+ExReleaseRundownProtection(PEX_RUNDOWN_REF RunRef)
+{
+    __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
+}
+
+VOID
+ExWaitForRundownProtectionRelease(PEX_RUNDOWN_REF RunRef)
+{
+    __atomic_fetch_or(&RunRef->Count, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&RunRef->Count, __ATOMIC_SEQ_CST) > 1) {
+        machine_delay(1000);
     }
 }

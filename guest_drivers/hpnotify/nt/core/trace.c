@@ -16,6 +16,9 @@ EtwRegister(LPCGUID ProviderId, PVOID EnableCallback, PVOID CallbackContext, PRE
     UNREFERENCED_PARAMETER(ProviderId);
     UNREFERENCED_PARAMETER(EnableCallback);
     UNREFERENCED_PARAMETER(CallbackContext);
+    if (machine_fails()) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
     *RegHandle = (REGHANDLE)InterlockedIncrement(&providers);
     return STATUS_SUCCESS;
 }
@@ -28,6 +31,9 @@ EtwWrite(
     UNREFERENCED_PARAMETER(ActivityId);
     if (RegHandle == 0) {
         return STATUS_INVALID_HANDLE;
+    }
+    if (machine_fails()) {
+        return STATUS_INSUFFICIENT_RESOURCES;
     }
     machine_trace(EventDescriptor->Id, UserData, UserDataCount);
     return STATUS_SUCCESS;

@@ -177,6 +177,10 @@ MmGetSystemRoutineAddress(
 
 /* Interlocked operations. */
 
+#define ReadNoFence(Source) __atomic_load_n((Source), __ATOMIC_RELAXED)
+#define ReadNoFence64(Source) __atomic_load_n((Source), __ATOMIC_RELAXED)
+#define ReadAcquire(Source) __atomic_load_n((Source), __ATOMIC_ACQUIRE)
+#define ReadPointerAcquire(Source) __atomic_load_n((Source), __ATOMIC_ACQUIRE)
 #define InterlockedIncrement(Target) __atomic_add_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedDecrement(Target) __atomic_sub_fetch((Target), 1, __ATOMIC_SEQ_CST)
 #define InterlockedExchange(Target, Value) __atomic_exchange_n((Target), (Value), __ATOMIC_SEQ_CST)
@@ -421,6 +425,32 @@ VOID
 KeSetSystemGroupAffinityThread(
     _In_ PGROUP_AFFINITY Affinity,
     _Out_opt_ PGROUP_AFFINITY PreviousAffinity
+    );
+
+/* Run-down protection. */
+
+typedef struct _EX_RUNDOWN_REF {
+    volatile LONG64 Count;
+} EX_RUNDOWN_REF, *PEX_RUNDOWN_REF;
+
+VOID
+ExInitializeRundownProtection(
+    _Out_ PEX_RUNDOWN_REF RunRef
+    );
+
+BOOLEAN
+ExAcquireRundownProtection(
+    _Inout_ PEX_RUNDOWN_REF RunRef
+    );
+
+VOID
+ExReleaseRundownProtection(
+    _Inout_ PEX_RUNDOWN_REF RunRef
+    );
+
+VOID
+ExWaitForRundownProtectionRelease(
+    _Inout_ PEX_RUNDOWN_REF RunRef
     );
 
 /* Deferred procedure calls. */

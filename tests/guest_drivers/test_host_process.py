@@ -1,0 +1,429 @@
+# SPDX-License-Identifier: MIT
+"""The driver's source, executed in a process under sanitizers. Says nothing about Windows."""
+
+from __future__ import annotations
+
+import shutil
+import struct
+import zlib
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from guest_drivers.host_process import (
+    BUFFER_TOO_SMALL,
+    DEVICE_NOT_READY,
+    INSUFFICIENT_RESOURCES,
+    INVALID_BUFFER_SIZE,
+    INVALID_DEVICE_REQUEST,
+    INVALID_DEVICE_STATE,
+    INVALID_PARAMETER,
+    SUCCESS,
+    build,
+    code,
+    mark,
+    request,
+    run,
+    sweep,
+)
+
+from harness.history.driver import (
+    AnyDriverRecord,
+    AsyncEnter,
+    Bind,
+    CallEnter,
+    CallExit,
+    Grow,
+    Hello,
+    Mark,
+    Overrun,
+    Work,
+)
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc and make"
+)
+
+STOP = (request("DETACH"), "stop hpnotify")
+STATISTICS = struct.Struct("<6Q6I")
+PROCESSOR = struct.Struct("<4I3Q")
+
+
+@pytest.fixture(scope="session")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The host process with AddressSanitizer and UndefinedBehaviorSanitizer."""
+    return build(tmp_path_factory.mktemp("host"), "address,undefined")
+
+
+@pytest.fixture(scope="session")
+def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The host process with ThreadSanitizer."""
+    return build(tmp_path_factory.mktemp("threads"), "thread")
+
+
+def statuses(*given: int) -> list[tuple[int, bytes]]:
+    return [(status, b"") for status in given]
+
+
+def test_one_life(host: Path) -> None:
+    """Existing processors, an addition, a failed one, memory, unload: each callback once, everything given back."""
+    seen = run(host, "start hpnotify", "add 5", "fail 3", "add 3", "memory 0x100000000 0x10000000", *STOP)
+    assert "S0 S1 C0 C1 S2 C2 S3 F3 S3 C3" == seen.states()
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+    assert list(range(1, len(seen.records) + 1)) == [record.seq for record in seen.records]
+    assert isinstance(seen.records[0], Hello)
+    arrivals = [record for record in seen.records if isinstance(record, AsyncEnter)]
+    assert ["cpu", "cpu", "memory"] == [record.cls for record in arrivals]
+    assert [3, 4, 4] == [record.active for record in arrivals]
+    assert [(0, 128 << 10), (128 << 10, 192 << 10)] == [
+        (record.before, record.after) for record in seen.records if isinstance(record, Grow)
+    ]
+
+
+def test_unload_lets_go_of_arrivals_first(host: Path) -> None:
+    """The Plug and Play registrations end before Unload begins, tracing ends after the last of all."""
+    seen = run(host, "start hpnotify", *STOP)
+    calls = [record.call for record in seen.records if isinstance(record, CallEnter)]
+    begin = ["etw_reg", "driver_entry", "reg_sync", "reg_async", "reg_async"]
+    assert [*begin, "unreg_ex", "unreg_ex", "unload", "dereg_sync", "etw_unreg"] == calls
+
+
+def test_plain_stop_leaves_nothing_either(host: Path) -> None:
+    """A stop without the request before it still ends every registration, inside Unload."""
+    seen = run(host, "start hpnotify", "stop hpnotify")
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+
+
+@pytest.mark.parametrize(
+    ("nth", "states"), [(1, "S2! F2 S2 C2"), (2, "S2 C2 S3! F3")], ids=["next", "second"]
+)
+def test_veto(host: Path, nth: int, states: str) -> None:
+    """The asked-for Start is vetoed with the asked-for status and frees what it allocated before it returns."""
+    seen = run(
+        host, "start hpnotify AddExisting=0", request("VETO", 0xC0000001, nth), "add 2", "add 3", *STOP
+    )
+    assert states == seen.states()
+    assert [] == seen.unbalanced()
+    expected = (
+        [SUCCESS, SUCCESS, 0xC0000001, SUCCESS] if nth == 1 else [SUCCESS, SUCCESS, SUCCESS, 0xC0000001]
+    )
+    assert [*expected, SUCCESS, SUCCESS] == [status for status, _ in seen.answers]
+
+
+def test_veto_taken_back(host: Path) -> None:
+    """A success status takes a pending veto back."""
+    seen = run(
+        host, "start hpnotify AddExisting=0", request("VETO", 0xC0000001, 1), request("VETO", 0, 1), "add 2", *STOP
+    )  # fmt: skip
+    assert "S2 C2" == seen.states()
+
+
+def test_veto_of_an_existing_processor(host: Path) -> None:
+    """The registration comes to nothing, with the callback's own status, and nothing stays allocated."""
+    seen = run(
+        host, "start hpnotify", request("VETO", 0xC00000BB, 2), request("REGISTER", 1, 1), *STOP, processors="3 6 64"
+    )  # fmt: skip
+    assert "S0 S1 S2 C0 C1 C2 S0 S1! F0" == seen.states()
+    assert statuses(SUCCESS, SUCCESS, 0xC00000BB, SUCCESS, SUCCESS) == seen.answers
+    results = [
+        (record.result, record.handle)
+        for record in seen.records
+        if isinstance(record, CallExit) and record.call == "reg_sync"
+    ]
+    assert [(SUCCESS, 1), (0xC00000BB, 0)] == results
+    assert [] == seen.unbalanced()
+
+
+def test_two_drivers_and_two_registrations(host: Path) -> None:
+    """Every Start of an addition comes before every Complete; a veto of one fails it for all that had a Start."""
+    seen = run(
+        host, "start a AddExisting=0 SecondRegistration=1", "start b AddExisting=0", "add 2",
+        request("VETO", 0xC0000001, 1, driver="b"), "add 3", "stop a", "stop b",
+    )  # fmt: skip
+    order = [
+        f"{record.driver}{record.reg}{'SCF'[record.state]}{record.nt}"
+        for record in seen.records
+        if type(record).__name__ == "SyncEnter"
+    ]
+    assert "a1S2 a2S2 b1S2 a1C2 a2C2 b1C2 a1S3 a2S3 b1S3 a1F3 a2F3 b1F3" == " ".join(order)
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+    assert 1 == len({record.boot for record in seen.records})
+
+
+def test_loaded_again_goes_on_counting(host: Path) -> None:
+    """Neither sequence numbers nor registration numbers repeat within a boot."""
+    seen = run(host, "start hpnotify", *STOP, "start hpnotify", *STOP)
+    assert list(range(1, len(seen.records) + 1)) == [record.seq for record in seen.records]
+    registrations = [
+        record.reg
+        for record in seen.records
+        if isinstance(record, CallEnter) and record.call.startswith("reg_")
+    ]
+    assert [1, 2, 3, 4, 5, 6] == registrations
+
+
+def test_existing_interfaces_on_request(host: Path) -> None:
+    """With the flag what exists is announced while registering, without it nothing is."""
+    with_flag = run(host, "start hpnotify IncludeExisting=1", *STOP)
+    without = run(host, "start hpnotify", *STOP)
+    arrivals = [record.link for record in with_flag.records if isinstance(record, AsyncEnter)]
+    assert 2 == len(set(arrivals))
+    assert [] == [record for record in without.records if isinstance(record, AsyncEnter)]
+
+
+def test_parameters_out_of_range_have_their_defaults(host: Path) -> None:
+    """A parameter that makes no sense does not keep the driver from starting."""
+    seen = run(host, "start hpnotify AddExisting=7 IncludeExisting=9 RingRecords=3 DebugPort=0x504", *STOP)
+    assert "S0 S1 C0 C1" == seen.states()
+    assert [1024] == [record.ring for record in seen.records if isinstance(record, Hello)]
+
+
+def test_started_twice(host: Path) -> None:
+    """A second start under the same name is refused and changes nothing."""
+    seen = run(host, "start hpnotify", "start hpnotify", *STOP)
+    assert [SUCCESS, 0xC000010E, SUCCESS, SUCCESS] == [status for status, _ in seen.answers]
+
+
+def test_work_is_spread_over_all_processors(host: Path) -> None:
+    """Each processor's thread and DPC run on that processor, and every item is done once."""
+    seen = run(host, "start hpnotify", "add 4", request("WORK", 900), *STOP)
+    done = {record.nt: record.done for record in seen.records if isinstance(record, Work)}
+    assert {0, 1, 2} == set(done)
+    assert 900 == sum(done.values())
+    bound = sorted((record.nt, record.what) for record in seen.records if isinstance(record, Bind))
+    assert [(n, what) for n in range(3) for what in ("dpc", "thread")] == bound
+    machine = {0: 0, 1: 1, 2: 2}
+    assert [] == [r for r in seen.records if isinstance(r, Work) and r.cpu != machine[r.nt]]
+
+
+def test_more_than_one_group(host: Path) -> None:
+    """Beyond 64 processors a new group begins, and its workers run in it."""
+    seen = run(
+        host, "start hpnotify", "add 63", "add 64", "add 65", request("WORK", 660), request("STATISTICS", output=8192),
+        *STOP, processors="63 130 64",
+    )  # fmt: skip
+    assert [] == seen.trouble
+    *_, groups, workers = STATISTICS.unpack_from(seen.answers[5][1])
+    assert (2, 66) == (groups, workers)
+    bound = [(r.nt, r.group, r.number) for r in seen.records if isinstance(r, Bind) and r.what == "dpc"][-3:]
+    assert [(63, 0, 63), (64, 1, 0), (65, 1, 1)] == bound
+    done = {record.nt: record.done for record in seen.records if isinstance(record, Work)}
+    assert (66, 660) == (len(done), sum(done.values()))
+    last = seen.records[-1]
+    assert (66, 64, 64, 130) == (last.active, last.active_g0, last.active_g0_ex, last.maximum)
+
+
+def test_processor_beyond_every_table(host: Path) -> None:
+    """A machine that reports more processors than it can have is refused, not overrun."""
+    seen = run(host, "start hpnotify", "add 7", *STOP, processors="2 2 64")
+    assert [SUCCESS, INSUFFICIENT_RESOURCES, SUCCESS, SUCCESS] == [status for status, _ in seen.answers]
+
+
+def test_statistics(host: Path) -> None:
+    """The account of each processor is cut to the buffer, and says how many there are."""
+    size = STATISTICS.size + PROCESSOR.size
+    seen = run(
+        host, "start hpnotify", request("WORK", 10), request("STATISTICS", output=size + 7),
+        request("STATISTICS", output=STATISTICS.size - 1), *STOP,
+    )  # fmt: skip
+    status, data = seen.answers[2]
+    assert (SUCCESS, size) == (status, len(data))
+    *_, port, active, maximum, groups, workers = STATISTICS.unpack_from(data)
+    assert (0x504, 2, 6, 1, 2) == (port, active, maximum, groups, workers)
+    assert (0, 0, 0) == PROCESSOR.unpack_from(data, STATISTICS.size)[:3]
+    assert (BUFFER_TOO_SMALL, b"") == seen.answers[3]
+
+
+def test_all_channels_carry_the_same(host: Path) -> None:
+    """The ring and the debug print hold the port's lines, byte for byte; the trace events hold the same values."""
+    seen = run(
+        host, "trace", "start hpnotify", "add 3", "memory 0x100000000 0x10000000", mark("abc"),
+        request("READ_RING", output=65536), *STOP,
+    )  # fmt: skip
+    ring = seen.answers[3][1].decode().splitlines()
+    assert seen.lines[: len(ring)] == ring
+    assert isinstance(seen.records[len(ring) - 1], Mark)
+    assert seen.lines == seen.prints
+
+    # The provider exists from the end of its registration to the beginning of its end.
+    assert len(seen.events) == len(seen.lines[3:-1])
+    for (number, pieces), line in zip(seen.events, seen.lines[3:-1], strict=True):
+        words = line.split(" ")[1:-1]
+        kinds = [kind.__struct_config__.tag for kind in get_args(AnyDriverRecord)]
+        assert f"ev={kinds[number - 1]}" == words.pop(4)
+        assert [word.partition("=")[2] for word in words] == [
+            as_written(word.partition("=")[0], word.partition("=")[2], piece)
+            for word, piece in zip(words, pieces, strict=True)
+        ]
+
+
+def as_written(key: str, written: str, piece: bytes) -> str:
+    """Write a trace event's value as the line writes the field ``key``."""
+    if key == "boot":
+        return f"{int.from_bytes(piece, 'little'):016x}"
+    if key == "link":
+        return piece.decode("utf-16-le").removesuffix("\0")
+    if key in STRINGS and not (key == "version" and written.isdigit()):
+        return piece.decode("ascii").removesuffix("\0")
+    assert len(piece) == 8
+    number = int.from_bytes(piece, "little", signed=key == "back_idx")
+    return f"{number:#x}" if written.startswith("0x") else str(number)
+
+
+STRINGS = {"driver", "version", "mode", "call", "cls", "event", "what", "nonce"}
+
+
+def test_ring_counts_what_it_overwrites(host: Path) -> None:
+    """A storm of 100,000 records loses lines of the ring but no count of them."""
+    seen = run(
+        host, "start hpnotify DebugPort=0 RingRecords=16", f"repeat 100000 {mark('storm')}",
+        request("STATISTICS", output=STATISTICS.size), request("READ_RING", output=65536),
+        request("FLUSH"), request("READ_RING", output=512), *STOP,
+    )  # fmt: skip
+    records, unread, overrun, *_ = STATISTICS.unpack_from(seen.answers[100001][1])
+    assert (16, records - 16) == (unread, overrun)
+    assert records > 100000
+    lines = seen.answers[100002][1].decode().splitlines()
+    assert " ev=overrun " in lines[-1]
+    assert f" count={overrun} " in lines[-1]
+    # The report itself took the place of one more line, which the next report tells of.
+    assert (SUCCESS, SUCCESS) == (seen.answers[100003][0], seen.answers[100004][0])
+
+
+LENGTHS = {"VETO": 8, "MARK": 32, "DELAY": 4, "REGISTER": 8, "DEREGISTER": 8, "WORK": 4}
+
+
+@pytest.mark.parametrize("name", LENGTHS)
+def test_input_of_any_other_length_is_refused(host: Path, name: str) -> None:
+    """Nothing shorter, longer or absent is read."""
+    exact = LENGTHS[name]
+    lengths = [0, 1, exact - 1, exact + 1, exact + 64, 65536]
+    commands = [f"control hpnotify {code(name):#x} 16 {'01' * length}" for length in lengths]
+    seen = run(host, "start hpnotify", *commands, *STOP)
+    assert statuses(SUCCESS, *[INVALID_BUFFER_SIZE] * len(lengths), SUCCESS, SUCCESS) == seen.answers
+
+
+def test_requests_that_take_nothing(host: Path) -> None:
+    """A buffer where none belongs is refused, and so is an unknown code with any buffer."""
+    seen = run(
+        host, "start hpnotify", f"control hpnotify {code('DETACH'):#x} 1", f"control hpnotify {code('FLUSH'):#x} 0 00",
+        f"control hpnotify {code('READ_RING'):#x} 512 00", f"control hpnotify {code('STATISTICS'):#x} 512 00",
+        f"control hpnotify {code('READ_RING'):#x} 511", "control hpnotify 0 0", "control hpnotify 0xffffffff 64 0102",
+        f"control hpnotify {code('WORK') | 3:#x} 0 01000000", *STOP,
+    )  # fmt: skip
+    expected = [*[INVALID_BUFFER_SIZE] * 4, BUFFER_TOO_SMALL, *[INVALID_DEVICE_REQUEST] * 3]
+    assert statuses(SUCCESS, *expected, SUCCESS, SUCCESS) == seen.answers
+
+
+@pytest.mark.parametrize(
+    ("command", "status"),
+    [
+        (request("VETO", 0xC0000001, 0), INVALID_PARAMETER),
+        (request("DELAY", 60001), INVALID_PARAMETER),
+        (request("REGISTER", 4, 0), INVALID_PARAMETER),
+        (request("REGISTER", 1, 2), INVALID_PARAMETER),
+        (request("REGISTER", 0, 0), INVALID_DEVICE_STATE),
+        (request("REGISTER", 2, 0), INVALID_DEVICE_STATE),
+        (request("DEREGISTER", 0xFFFFFFFF, 0), INVALID_PARAMETER),
+        (request("DEREGISTER", 1, 0), SUCCESS),
+        (request("WORK", 100001), INVALID_PARAMETER),
+        (request("WORK", 0), SUCCESS),
+        (mark(""), INVALID_PARAMETER),
+        (mark("a b"), INVALID_PARAMETER),
+        (mark("a=b"), INVALID_PARAMETER),
+        (mark("x" * 32), SUCCESS),
+    ],
+)
+def test_values_out_of_range(host: Path, command: str, status: int) -> None:
+    """A value that makes no sense is refused and nothing happens."""
+    seen = run(host, "start hpnotify", command, *STOP)
+    assert status == seen.answers[1][0]
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+
+
+def test_registrations_at_run_time(host: Path) -> None:
+    """Registrations come and go one by one; without the first there is nobody to do work."""
+    seen = run(
+        host, "start hpnotify", request("DEREGISTER", 0, 0), request("WORK", 3), "add 2", request("REGISTER", 0, 0),
+        "add 3", request("DEREGISTER", 2, 0), "add 4", request("REGISTER", 2, 0), *STOP,
+    )  # fmt: skip
+    assert "S0 S1 C0 C1 S3 C3 S4 C4" == seen.states()
+    assert DEVICE_NOT_READY == seen.answers[2][0]
+    assert 2 == len([record for record in seen.records if isinstance(record, AsyncEnter)])
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+
+
+PLANTS = {
+    "complete-before-start": "C2 S2",
+    "duplicate-start": "S2 S2 C2",
+    "missing-complete": "S2",
+    "existing-interleaved": "S2 C2",
+}
+
+
+@pytest.mark.parametrize("plant", PLANTS)
+def test_survives_what_is_not_documented(host: Path, plant: str) -> None:
+    """Callbacks in an order that nobody promised neither crash the driver nor leave anything behind."""
+    seen = run(host, f"plant {plant}", "start hpnotify", "add 2", request("WORK", 5), *STOP)
+    assert PLANTS[plant] == " ".join(word for word in seen.states().split() if word.endswith("2"))
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+
+
+LIFE = (
+    "start hpnotify SecondRegistration=1 IncludeExisting=1", "add 4", "fail 3", "memory 0x100000000 0x10000000",
+    request("VETO", 0xC0000001, 1), "add 5", request("WORK", 10), request("STATISTICS", output=1000),
+    request("READ_RING", output=4096), request("DEREGISTER", 1, 0), request("REGISTER", 1, 1), request("DETACH"),
+    "stop hpnotify",
+)  # fmt: skip
+
+
+def test_every_fallible_call_fails_once(host: Path) -> None:
+    """Whatever fails, nothing crashes, nothing leaks, every bracket closes and every registration ends."""
+    transcripts = sweep(host, *LIFE)
+    assert len(transcripts) > 100
+    for nth, seen in enumerate(transcripts, start=1):
+        said = [text for text in seen.trouble if not text.startswith("no memory to announce")]
+        assert (nth, 0, [], []) == (nth, seen.status, said, seen.unbalanced())
+        started = [status for status, _ in seen.answers[1:2]]
+        entry = [r.result for r in seen.records if isinstance(r, CallExit) and r.call == "driver_entry"]
+        assert entry in ([], started)
+
+
+def test_everything_at_once(threads: Path) -> None:
+    """Additions, failures, requests, memory and a second driver at the same time: no race, nothing lost."""
+    lanes = {
+        1: ["add 2", "fail 4", "add 3", "fail 4", "add 5"],
+        2: [request("WORK", 50), request("STATISTICS", output=900), request("READ_RING", output=60000)] * 3,
+        3: ["memory 0x100000000 0x10000000", "memory 0x200000000 0x10000000"],
+        4: ["start other", request("WORK", 20, driver="other"), "stop other"],
+        5: [request("DEREGISTER", 1, 0), request("REGISTER", 1, 1), request("DEREGISTER", 1, 0)],
+    }
+    commands = [f"{lane} {command}" for lane, orders in lanes.items() for command in orders]
+    seen = run(
+        threads,
+        "start hpnotify SecondRegistration=1",
+        "parallel",
+        *commands,
+        "join",
+        *STOP,
+        processors="2 8 64",
+    )
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+    numbers = [record.seq for record in seen.records if record.driver == "hpnotify"]
+    assert list(range(1, len(numbers) + 1)) == numbers
+    assert 150 == sum(
+        {r.nt: r.done for r in seen.records if isinstance(r, Work) and r.driver == "hpnotify"}.values()
+    )
+
+
+def test_checksum_of_a_line(host: Path) -> None:
+    """The driver's own CRC-32 is zlib's."""
+    seen = run(host, "start hpnotify", *STOP)
+    body, _, crc = seen.lines[0].rpartition(" crc=")
+    assert f"{zlib.crc32(body.encode()):08x}" == crc
+
+
+def test_only_overruns_are_told(host: Path) -> None:
+    """A ring that was read in time reports no overrun."""
+    seen = run(host, "start hpnotify", request("READ_RING", output=65536), *STOP)
+    assert [] == [record for record in seen.records if isinstance(record, Overrun)]
