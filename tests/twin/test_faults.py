@@ -62,7 +62,6 @@ def test_qemu_dies_at_start(perform_plan: Perform) -> None:
     """A QEMU that refuses its machine is quoted."""
     result = perform_plan(ONE_CPU, machine="pc-nonsense")
     assert isinstance(result.error, MachineFailed)
-    assert "pc-nonsense" in result.error.output
     assert "unsupported machine type" in result.error.message
     fault = next(x for x in records_of(result) if isinstance(x, r.Fault))
     assert (fault.failure_class, fault.stage) == ("infrastructure", "qemu")
