@@ -41,9 +41,9 @@ def bounded(
     try:
         return future.result(deadline.remaining())
     except FutureTimeout:
-        # The work itself may have raised a TimeoutError, which is the same class.
+        # Done at the last moment, or the work itself raised a TimeoutError, which is the same class.
         if future.done():
-            raise
+            return future.result()
         abort()
         thread.join(GRACE)
         raise late() from None

@@ -170,8 +170,6 @@ def gather(
 ) -> list[Gathered]:
     """See Transport.gather."""
     dialect = link.wire.dialect
-    # The list itself is output of a guest: it is bounded as everything else, so a directory with more names than
-    # fit is cut, and the last name, which may be half a name, is not used.
     listing = link.ask(dialect.listing(directory), deadline)
     gathered: list[Gathered] = []
     left = limit

@@ -13,12 +13,13 @@ from typing import Protocol
 class Dialect(Protocol):
     """A guest's shell. ``home`` is the guest's directory for long scripts and jobs, ``suffix`` that of a script's name.
 
-    ``longest_line`` is the number of characters that a command line may have.
+    ``longest_line`` is the number of characters that a command line may have, ``forbidden`` those it may not hold.
     """
 
     home: str
     suffix: str
     longest_line: int
+    forbidden: str
 
     def invoke(self, script: str) -> str:
         """Return the command line that runs a script given in the line itself."""

@@ -22,8 +22,8 @@ from harness.guest.transport.transport import (
 )
 from harness.guest.transport.wire import Answer, Wire
 
-ANSWER_LIMIT = 64 * 1024
-"""Bytes of output kept of our own scripts, which print a line."""
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""Bytes of output kept of our own scripts, which print a line, or one for each file of a directory."""
 
 STATE_INTERVAL = 0.25
 """Seconds between two looks at a job."""
@@ -46,11 +46,12 @@ class Link:
         self, command: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
     ) -> Outcome:
         """See Transport. Raises UsageError for a line that is too long or that no guest would take as one line."""
-        longest = self.wire.dialect.longest_line
-        if len(command) > longest or not command.strip() or re.search(r"[\0\r]", command):
+        dialect = self.wire.dialect
+        longest, forbidden = dialect.longest_line, dialect.forbidden
+        if len(command) > longest or not command.strip() or any(each in command for each in forbidden):
             raise UsageError(
                 f"{self.name}: a command of {len(command)} characters is no command line",
-                hint=f"It has 1 to {longest} characters, without NUL and carriage return; a script may be longer.",
+                hint=f"It has 1 to {longest} characters, none of them of {forbidden!r}; a script may have more.",
             )
         return self._execute(command, deadline, idempotent=idempotent, limit=limit)
 
@@ -140,7 +141,7 @@ class Link:
     def ask(self, script: str, deadline: Deadline) -> str:
         """Run one of our own scripts, which may all be run twice, and return what it printed, without line ends.
 
-        Raises GuestRefused with the guest's words if it fails.
+        Raises GuestRefused with the guest's words if it fails, or if it prints more than it can have to say.
         """
         outcome = self._execute(
             self.wire.dialect.invoke(script), deadline, idempotent=True, limit=ANSWER_LIMIT
@@ -148,6 +149,8 @@ class Link:
         if outcome.exit_code != 0:
             words = (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:_WORDS]
             raise GuestRefused(f"{self.name}: {deadline.what}: exit code {outcome.exit_code}: {words}")
+        if not outcome.complete:
+            raise GuestRefused(f"{self.name}: {deadline.what}: half an answer: {'; '.join(outcome.remarks)}")
         return outcome.stdout.strip()
 
     def _execute(self, line: str, deadline: Deadline, *, idempotent: bool, limit: int) -> Outcome:

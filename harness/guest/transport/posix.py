@@ -60,6 +60,7 @@ class Posix:
 
     suffix = ""
     longest_line = 100_000
+    forbidden = "\0"
 
     def __init__(self, home: str = "/var/tmp/hotplug-harness") -> None:  # noqa: S108 (a directory of the guest)
         self.home = home

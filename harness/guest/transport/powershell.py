@@ -123,6 +123,9 @@ class Windows:
     longest_line = 8000
     """cmd.exe takes 8191 characters (learn.microsoft.com, "Command prompt line string limitation")."""
 
+    forbidden = "\0\r\n"
+    """cmd.exe runs the first line of several and says nothing about the others."""
+
     def __init__(self, home: str = "C:\\ProgramData\\hotplug-harness") -> None:
         self.home = home
 

@@ -8,6 +8,7 @@ held and made anew when it breaks. No terminal is asked for: Windows' sshd would
 from __future__ import annotations
 
 import contextlib
+import logging
 import select
 import socket
 from collections.abc import Callable, Iterator
@@ -74,6 +75,10 @@ class SshWire:
             import paramiko
         except ImportError as error:
             raise MissingPart(f"paramiko is not installed: {error}", hint="pip install paramiko") from error
+        # paramiko logs what it also raises; without a handler, Python would print that to the user's terminal.
+        logger = logging.getLogger("paramiko")
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())
         self.name = f"SSH to {address}:{port}"
         self.dialect = dialect
         self._address = address
@@ -223,7 +228,7 @@ class SshWire:
     def _read(self, source: str, offset: int, length: int, sink: Sink) -> None:
         with self._sftp() as sftp, sftp.open(source, "rb") as file:
             file.seek(offset)
-            file.prefetch(offset + length, max_concurrent_requests=BATCH)
+            # paramiko's prefetch would be faster over a long line, but its thread dies of a cut connection, loudly.
             left = length
             while left and (chunk := file.read(min(CHUNK, left))):
                 sink.write(chunk)

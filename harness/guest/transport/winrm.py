@@ -13,6 +13,7 @@ import binascii
 import contextlib
 import os
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -45,6 +46,10 @@ UTF_8 = 65001
 OPERATION_TIMEOUT = 20
 """Seconds after which the guest answers "nothing yet"; pywinrm's own default, asked again until the deadline."""
 
+IDLE = "PT300S"
+"""How long the guest keeps a shell that nobody asks about. One whose connection broke would otherwise stay two hours,
+and a user may have only 30 of them (MaxShellsPerUser)."""
+
 LARGEST_RESPONSE = 1024 * 1024
 """Bytes of one response; pywinrm asks for envelopes of at most 153,600."""
 
@@ -55,7 +60,10 @@ FAREWELL = 2.0
 """Seconds past the deadline that ending the command in the guest may take."""
 
 SHELL_NOT_FOUND = 2150858843
-"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: what a request about a shell gets that a restarted service has forgotten."""
+"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: what a request about a shell gets that a restarted service forgot."""
+
+ABORTED = 995
+"""ERROR_OPERATION_ABORTED: what a service that is being stopped answers to requests under way."""
 
 BUSY = (502, 503, 504)
 _WORDS = 400
@@ -171,14 +179,14 @@ class WinrmWire:
 
         try:
             return bounded(work, deadline, abort=talk.abort, late=late)
-        except GuestHang:
+        except (GuestHang, GuestRefused):
             self._farewell(talk)
             raise
         finally:
             talk.abort()
 
     def _farewell(self, talk: _Conversation) -> None:
-        """End a command whose deadline has passed, over a new connection, as far as that is possible at once."""
+        """End a command that we have given up, over a new connection, as far as that is possible at once."""
         if not talk.shell:
             return
         last = _Conversation(self._protocol, self.name)
@@ -280,7 +288,7 @@ class _Conversation:
 
     def command(self, line: str, *, console: bool) -> None:
         self.stage = "connecting"
-        self.shell = self._protocol.open_shell(codepage=UTF_8)
+        self.shell = self._protocol.open_shell(codepage=UTF_8, idle_timeout=IDLE)
         self.stage = "shell open"
         self._sent = True
         self.command_id = self._protocol.run_command(self.shell, line, console_mode_stdin=console)
@@ -345,7 +353,7 @@ class _Conversation:
             ) from error
         except its.WSManFaultError as error:
             words = " ".join(str(error.reason).split())[:_WORDS]
-            if error.wsman_fault_code == SHELL_NOT_FOUND:
+            if error.wsman_fault_code in (SHELL_NOT_FOUND, ABORTED):
                 raise self._lost(words) from error
             raise GuestRefused(
                 f"{self._name}: {self.stage}: {words} (fault {error.wsman_fault_code})"
@@ -424,6 +432,7 @@ def _pinned_adapter(name: str, certificate: CertificatePin, sockets: _Sockets) -
     import urllib3
     from urllib3.connection import HTTPSConnection
     from urllib3.connectionpool import HTTPSConnectionPool
+    from urllib3.util.ssl_ import create_urllib3_context
 
     class Connection(HTTPSConnection):
         def _new_conn(self) -> socket.socket:
@@ -438,10 +447,18 @@ def _pinned_adapter(name: str, certificate: CertificatePin, sockets: _Sockets) -
     class Pool(HTTPSConnectionPool):
         ConnectionCls = Connection
 
+    # Without a context of its own, every connection would read the machine's certificate authorities, for nothing.
+    context = create_urllib3_context(cert_reqs=ssl.CERT_NONE)
+    context.check_hostname = False
+
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *_arguments: Any, **_options: Any) -> None:
             self.poolmanager = urllib3.PoolManager(
-                num_pools=1, maxsize=1, retries=False, assert_fingerprint=certificate.sha256
+                num_pools=1,
+                maxsize=1,
+                retries=False,
+                assert_fingerprint=certificate.sha256,
+                ssl_context=context,
             )
             self.poolmanager.pool_classes_by_scheme = {"https": Pool}
 

@@ -40,7 +40,8 @@ def make_key(path: Path) -> str:
 class SshServer:
     """A listener that starts one ``sshd -i`` for each connection, so that the kernel picks the port.
 
-    ``cut_after`` resets the next connection after so many bytes from the client; 0 leaves it alone.
+    ``cut_after`` cuts the next connection after so many bytes from the client, ``cut_answers_after`` after so many
+    from the server; 0 leaves it alone.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -55,6 +56,7 @@ class SshServer:
         self.configuration = directory / "sshd_config"
         self.configure("host")
         self.cut_after = 0
+        self.cut_answers_after = 0
         self.connections = 0
         self._started: list[subprocess.Popen[bytes]] = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -67,6 +69,8 @@ class SshServer:
             f"HostKey {self.directory / host_key}\nAuthorizedKeysFile {self.directory / 'authorized'}\n"
             "StrictModes no\nUsePAM no\nPermitRootLogin prohibit-password\nPasswordAuthentication no\n"
             "KbdInteractiveAuthentication no\nPidFile none\nSubsystem sftp internal-sftp\n"
+            # What stands in the user's own start-up files is none of this test's business, and takes time.
+            f"SetEnv HOME={self.directory}\n"
         )
 
     def _serve(self) -> None:
@@ -76,13 +80,15 @@ class SshServer:
             except OSError:
                 return
             self.connections += 1
+            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ours, theirs = socket.socketpair()
             with theirs, (self.directory / "sshd.log").open("ab") as log:
                 command = [str(SSHD), "-i", "-e", "-f", str(self.configuration)]
                 self._started.append(subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=log))
-            budget, self.cut_after = self.cut_after, 0
-            threading.Thread(target=_pump, args=(client, ours, budget), daemon=True).start()
-            threading.Thread(target=_pump, args=(ours, client, 0), daemon=True).start()
+            there, self.cut_after = self.cut_after, 0
+            back, self.cut_answers_after = self.cut_answers_after, 0
+            threading.Thread(target=_pump, args=(client, ours, there), daemon=True).start()
+            threading.Thread(target=_pump, args=(ours, client, back), daemon=True).start()
 
     def stop(self) -> None:
         """Stop listening and end what was started."""

@@ -47,6 +47,8 @@ NAMESPACES = {
     "s": S,
     "a": A,
     "x": "{http://schemas.xmlsoap.org/ws/2004/09/transfer}",
+    "e": "{http://schemas.xmlsoap.org/ws/2004/08/eventing}",
+    "n": "{http://schemas.xmlsoap.org/ws/2004/09/enumeration}",
     "w": W,
     "rsp": RSP,
     "p": "{http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd}",
@@ -232,6 +234,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """One connection; NTLM authenticates the connection, not the request."""
 
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
+    wbufsize = -1
     server: Double
     _context: Any = None
     _authenticated = False
@@ -279,7 +283,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     options=spnego.NegotiateOptions.use_ntlm,
                 )
             answer = self._context.step(base64.b64decode(token))
-        except spnego.exceptions.SpnegoError:
+        except (spnego.exceptions.SpnegoError, ValueError, struct.error):
             self._context = None
             self._refuse("Negotiate")
             return False
@@ -313,9 +317,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         word = request.action.rpartition("/")[2]
         self.server.seen[word] += 1
         hook = self.server.hooks.pop(word, None)
-        if hook is not None:
-            hook(self)
         try:
+            if hook is not None:
+                hook(self)
             namespaces, content = getattr(self, f"_on_{word.lower()}")(request)
             self.reply(200, envelope(request, request.action + "Response", content, namespaces))
         except Fault as fault:
@@ -383,7 +387,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 if stream.get("End") == "true":
                     command.process.stdin.close()
             except (OSError, ValueError):
-                raise Fault(2150859174, "w:InternalError", "The pipe is being closed.") from None
+                raise Fault(2147942632, "w:InternalError", "The pipe is being closed.") from None
         return "s a w rsp p", "<rsp:SendResponse/>"
 
     def _on_receive(self, request: Request) -> tuple[str, str]:
@@ -471,5 +475,5 @@ def fault_envelope(request: Request, fault: Fault) -> bytes:
         f'</s:Code><s:Reason><s:Text xml:lang="en-US">{fault.words}</s:Text></s:Reason><s:Detail>'
         f'<f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="{fault.code}" '
         f'Machine="127.0.0.1"><f:Message>{fault.words}</f:Message></f:WSManFault></s:Detail></s:Fault>',
-        "s a x w rsp p",
+        "s a x e n w p",
     )
