@@ -284,12 +284,21 @@ def _json_line(log: TraceLog, record: AnyRecord, decoded: Decoded) -> str:
     if decoded.how == "raw":
         line["payload"] = record.payload.hex()
     else:
-        line["values"] = decoded.values
+        line["values"] = _plain(decoded.values)
     if decoded.problem:
         line["problem"] = decoded.problem
     if decoded.message:
         line["message"] = decoded.message
-    return msgspec.json.encode(line, enc_hook=str).decode()
+    return msgspec.json.encode(line).decode()
+
+
+def _plain(value: Any) -> Any:
+    """Return a value with all bytes in hexadecimal, like raw payloads."""
+    if isinstance(value, bytes):
+        return value.hex()
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
+    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:

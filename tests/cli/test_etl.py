@@ -113,7 +113,7 @@ def test_dump_of_what_cannot_be_decoded_shows_its_bytes(log: Path, run: Run) -> 
     )
 
 
-def test_dump_as_json_lines_keeps_every_number(log: Path, run: Run) -> None:
+def test_dump_as_json_lines_keeps_every_number(log: Path, run: Run, tmp_path: Path) -> None:
     """Ticks and nanoseconds are integers; raw payloads are hexadecimal."""
     rows = [
         json.loads(line)
@@ -124,6 +124,13 @@ def test_dump_as_json_lines_keeps_every_number(log: Path, run: Run) -> None:
         (T + 3 * HZ, 3_000_000_000, 1, "raw"),
     ]
     assert rows[0]["values"] == {"seq": 7}
+    man = tmp_path / "lab.man"
+    man.write_text(MANIFEST, encoding="utf-8")
+    (row,) = [
+        json.loads(line)
+        for line in run("dump", log, "--jsonl", "--provider", "lab-driver", "--manifest", man)
+    ]
+    assert (row["values"]["raw"], row["values"]["many"], row["event"]) == ("aabb", [7, 8], "Sync/Enter")
     assert (rows[1]["guid"], rows[1]["id"], rows[1]["version"], rows[1]["payload"]) == (
         str(GUID),
         1,

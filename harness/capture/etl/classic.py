@@ -12,7 +12,8 @@ eventtrace-header.md; ETW_DEBUG_PRINT_EVENT in the kernel's type information: co
 from __future__ import annotations
 
 from harness.capture.etl import guid, session
-from harness.capture.etl.layout import Field, In, Layout, Out
+from harness.capture.etl.field import Field, In, Out
+from harness.capture.etl.layout import Layout
 from harness.capture.etl.record import (
     AnyRecord,
     ClassicRecord,

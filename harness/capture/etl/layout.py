@@ -7,129 +7,25 @@ perhaps a count that makes it an array, perhaps a length, perhaps members that m
 or length is a number, the name of an earlier field, or (TraceLogging) a 16-bit number in front of the values.
 
 Values are Python's own: int, float, bool, str, bytes, lists of them, dicts for structures. A FILETIME stays an
-int and a SYSTEMTIME becomes a :class:`SystemTime`; nothing is rounded. Payloads are hostile: every read is checked
-against the end, the number of values in one event is bounded, and so is nesting.
-
-Types: W32:ETW tdh.h (_TDH_IN_TYPE, _TDH_OUT_TYPE).
+int and a SYSTEMTIME becomes a :class:`~harness.capture.etl.field.SystemTime`; nothing is rounded. Payloads are hostile:
+every read is checked against the end, the number of values in one event is bounded, and so is nesting.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from enum import IntEnum
 from ipaddress import IPv4Address, IPv6Address
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from harness.capture.etl import guid
-
-
-class In(IntEnum):
-    """How bytes are laid out (TDH_INTYPE_*; the numbers are also TraceLogging's)."""
-
-    NULL = 0
-    UTF16 = 1
-    ANSI = 2
-    INT8 = 3
-    UINT8 = 4
-    INT16 = 5
-    UINT16 = 6
-    INT32 = 7
-    UINT32 = 8
-    INT64 = 9
-    UINT64 = 10
-    FLOAT = 11
-    DOUBLE = 12
-    BOOLEAN = 13
-    BINARY = 14
-    GUID = 15
-    POINTER = 16
-    FILETIME = 17
-    SYSTEMTIME = 18
-    SID = 19
-    HEX32 = 20
-    HEX64 = 21
-    COUNTED_UTF16 = 22
-    COUNTED_ANSI = 23
-    STRUCT = 24
-    COUNTED_BINARY = 25
-
-
-class Out(IntEnum):
-    """How a value is meant to be seen (TDH_OUTTYPE_* as TraceLogging numbers them)."""
-
-    NULL = 0
-    NO_PRINT = 1
-    STRING = 2
-    BOOLEAN = 3
-    HEX = 4
-    PID = 5
-    TID = 6
-    PORT = 7
-    IPV4 = 8
-    IPV6 = 9
-    SOCKET_ADDRESS = 10
-    XML = 11
-    JSON = 12
-    WIN32_ERROR = 13
-    NTSTATUS = 14
-    HRESULT = 15
-    FILETIME = 16
-    SIGNED = 17
-    UNSIGNED = 18
-    DATE_TIME = 33
-    UTF8 = 35
-    PKCS7 = 36
-    CODE_POINTER = 37
-    DATE_TIME_UTC = 38
-
-
-COUNTED = -1
-"""A count or length that stands in the payload as a 16-bit number before the values."""
+from harness.capture.etl.field import COUNTED, Field, In, Out, SystemTime
 
 SPARE_VALUES = 1024
 """Values that one event may have beyond one for each byte of its payload: only empty ones take no byte."""
 
 DEEPEST = 16
 """Levels of structures within structures."""
-
-
-class SystemTime(NamedTuple):
-    """A SYSTEMTIME as it stands in the payload; not checked against any calendar."""
-
-    year: int
-    month: int
-    day_of_week: int
-    day: int
-    hour: int
-    minute: int
-    second: int
-    millisecond: int
-
-    def iso(self) -> str:
-        """Return it as ISO 8601, UTC assumed."""
-        return (
-            f"{self.year:04}-{self.month:02}-{self.day:02}T"
-            f"{self.hour:02}:{self.minute:02}:{self.second:02}.{self.millisecond:03}Z"
-        )
-
-
-class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One field. ``count`` and ``length``: a number, an earlier field's name, COUNTED, or None for neither.
-
-    ``labels`` names values (``bits``: each set bit). ``in_type`` is a plain int: unknown ones must not fail to load.
-    """
-
-    name: str
-    in_type: int
-    out_type: int = 0
-    count: int | str | None = None
-    length: int | str | None = None
-    members: tuple[Field, ...] = ()
-    labels: dict[int, str] = {}
-    bits: bool = False
 
 
 class Short(Exception):

@@ -16,7 +16,8 @@ from xml.parsers import expat
 import msgspec
 
 from harness.capture.etl import guid
-from harness.capture.etl.layout import Field, In, Layout, Out
+from harness.capture.etl.field import Field, In, Out
+from harness.capture.etl.layout import Layout
 from harness.errors import BadDocument, UsageError
 
 LARGEST = 64 << 20

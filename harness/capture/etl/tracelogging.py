@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from harness.capture.etl.layout import COUNTED, DEEPEST, Field, In, Layout
+from harness.capture.etl.field import COUNTED, Field, In
+from harness.capture.etl.layout import DEEPEST, Layout
 from harness.capture.etl.record import EXT_SCHEMA, EXT_TRAITS, EventRecord
 
 MOST_FIELDS = 16_384

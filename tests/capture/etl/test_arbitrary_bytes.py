@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from harness.capture.etl import buffer, manifest, tracelogging
 from harness.capture.etl.decoder import Decoder, show
-from harness.capture.etl.layout import COUNTED, Field, Layout
+from harness.capture.etl.field import COUNTED, Field
+from harness.capture.etl.layout import Layout
 from harness.capture.etl.tracelog import TraceLog
 from harness.errors import BadDocument, UsageError
 from tests.capture.etl import encoder

@@ -13,7 +13,7 @@ import pytest
 
 from harness.capture.etl import manifest
 from harness.capture.etl.driver import BadEvent, DriverEvents
-from harness.capture.etl.layout import In
+from harness.capture.etl.field import In
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import EventRecord
 from harness.capture.etl.tracelog import TraceLog

@@ -15,7 +15,7 @@ import pytest
 
 from harness.capture.etl import clock, guid
 from harness.capture.etl.decoder import Decoder
-from harness.capture.etl.layout import SystemTime
+from harness.capture.etl.field import SystemTime
 from harness.capture.etl.record import EventRecord
 from harness.capture.etl.tracelog import TraceLog
 

@@ -12,7 +12,7 @@ import pytest
 
 from harness.capture.etl import layout, tracelogging
 from harness.capture.etl.decoder import Decoded, Decoder, show
-from harness.capture.etl.layout import SystemTime
+from harness.capture.etl.field import SystemTime
 from harness.capture.etl.tracelog import TraceLog
 from tests.capture.etl import encoder
 
