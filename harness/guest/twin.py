@@ -117,6 +117,10 @@ class Twin:
         if echoed != nonce:
             raise GuestRefused(f"the twin echoed {echoed[:40]!r} instead of {nonce!r}")
 
+    def order(self, verb: str, deadline: Deadline, **values: str) -> dict[str, str]:
+        """Have the agent obey any order of its protocol (docs/twin.md) and return the answer's values."""
+        return self._ask(verb, deadline, **values)
+
     def provoke(self, verb: str, deadline: Deadline) -> None:
         """Have the agent crash (``panic``) or stop (``hang``) the guest, for tests of the harness itself."""
         self._ask(verb, deadline)
