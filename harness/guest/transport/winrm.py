@@ -11,10 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import os
-import socket
-import ssl
-import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
@@ -30,6 +26,7 @@ from harness.errors import (
 from harness.guest.transport.bound import bounded
 from harness.guest.transport.link import Link
 from harness.guest.transport.pin import CertificatePin
+from harness.guest.transport.pinned_https import LARGEST_RESPONSE, Sockets, pinned_adapter
 from harness.guest.transport.powershell import Windows
 from harness.guest.transport.secret import Secret
 from harness.guest.transport.wire import Answer, Sink
@@ -49,9 +46,6 @@ OPERATION_TIMEOUT = 20
 IDLE = "PT300S"
 """How long the guest keeps a shell that nobody asks about. One whose connection broke would otherwise stay two hours,
 and a user may have only 30 of them (MaxShellsPerUser)."""
-
-LARGEST_RESPONSE = 1024 * 1024
-"""Bytes of one response; pywinrm asks for envelopes of at most 153,600."""
 
 CHUNK = 48 * 1024
 """Bytes of a file in one envelope, where they are Base64 twice."""
@@ -205,7 +199,7 @@ class WinrmWire:
             )
         last.abort()
 
-    def _protocol(self, sockets: _Sockets) -> Protocol:
+    def _protocol(self, sockets: Sockets) -> Protocol:
         from winrm.protocol import Protocol
 
         protocol = Protocol(
@@ -230,50 +224,23 @@ class WinrmWire:
                 session.trust_env = False
                 session.max_redirects = 0
                 session.adapters.clear()
-                session.mount("https://", _pinned_adapter(self.name, certificate, sockets))
+                session.mount("https://", pinned_adapter(self.name, certificate, sockets))
             return session
 
         protocol.transport.build_session = build_pinned  # type: ignore[method-assign]
         return protocol
 
 
-class _Sockets:
-    """Every connection of a conversation, so that all can be cut from another thread.
-
-    The descriptor is a duplicate: shutting it down ends what OpenSSL is waiting for without touching its state.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: list[socket.socket] = []
-        self._over = False
-
-    def add(self, connection: socket.socket) -> None:
-        with self._lock:
-            if self._over:
-                raise OSError("the conversation is over")
-            self._held.append(socket.socket(fileno=os.dup(connection.fileno())))
-
-    def cut(self) -> None:
-        with self._lock:
-            self._over = True
-            held, self._held = self._held, []
-        for connection in held:
-            with contextlib.suppress(OSError):
-                connection.shutdown(socket.SHUT_RDWR)
-            connection.close()
-
-
 class _Conversation:
     """One shell with one command in it. ``stage`` says how far it came."""
 
-    def __init__(self, protocol: Callable[[_Sockets], Protocol], name: str) -> None:
+    def __init__(self, protocol: Callable[[Sockets], Protocol], name: str) -> None:
         self.stage = "nothing sent"
         self.shell = ""
         self.command_id = ""
         self._name = name
         self._sent = False
-        self._sockets = _Sockets()
+        self._sockets = Sockets()
         self._make = protocol
         self._made: Protocol | None = None
 
@@ -424,67 +391,6 @@ class _Lines:
                 raise GuestRefused(f"{self._name}: the guest sent more of the file than it was asked for")
             self._left -= len(content)
             self._sink.write(content)
-
-
-def _pinned_adapter(name: str, certificate: CertificatePin, sockets: _Sockets) -> Any:
-    """Return a requests adapter that talks to the holder of one certificate only, and not without end."""
-    import requests.adapters
-    import urllib3
-    from urllib3.connection import HTTPSConnection
-    from urllib3.connectionpool import HTTPSConnectionPool
-    from urllib3.util.ssl_ import create_urllib3_context
-
-    class Connection(HTTPSConnection):
-        def _new_conn(self) -> socket.socket:
-            made = super()._new_conn()
-            try:
-                sockets.add(made)
-            except OSError:
-                made.close()
-                raise
-            return made
-
-    class Pool(HTTPSConnectionPool):
-        ConnectionCls = Connection
-
-    # Without a context of its own, every connection would read the machine's certificate authorities, for nothing.
-    context = create_urllib3_context(cert_reqs=ssl.CERT_NONE)
-    context.check_hostname = False
-
-    class Adapter(requests.adapters.HTTPAdapter):
-        def init_poolmanager(self, *_arguments: Any, **_options: Any) -> None:
-            self.poolmanager = urllib3.PoolManager(
-                num_pools=1,
-                maxsize=1,
-                retries=False,
-                assert_fingerprint=certificate.sha256,
-                ssl_context=context,
-            )
-            self.poolmanager.pool_classes_by_scheme = {"https": Pool}
-
-        def send(self, request: Any, *arguments: Any, **options: Any) -> Any:
-            response = super().send(request, *arguments, **{**options, "stream": True})
-            return _limited(response, name)
-
-    return Adapter()
-
-
-def _limited(response: Any, name: str) -> Any:
-    """Bound the bytes that are read of a response, before anything reads them."""
-    raw = response.raw
-    left = LARGEST_RESPONSE
-    stream = raw.stream
-
-    def limited(*arguments: Any, **options: Any) -> Iterator[bytes]:
-        nonlocal left
-        for piece in stream(*arguments, **options):
-            left -= len(piece)
-            if left < 0:
-                raise GuestRefused(f"{name}: a response of more than {LARGEST_RESPONSE} bytes")
-            yield piece
-
-    raw.stream = limited
-    return response
 
 
 def _fingerprints(error: Exception) -> str:
