@@ -12,7 +12,7 @@ import base64
 import binascii
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from harness.deadline import Deadline
 from harness.errors import (
@@ -34,7 +34,6 @@ from harness.guest.transport.wire import Answer, Sink
 if TYPE_CHECKING:
     from winrm.protocol import Protocol
 
-T = TypeVar("T")
 
 PORT = 5986
 UTF_8 = 65001
