@@ -142,8 +142,12 @@ class Model:
         self.last_cpu_add_at = 0
         self.failed_number = -1
         self.first_cpu_add: HostAdd | None = None
+        self.uncaused: list[Callback] = []
         self.attempts_opened = 0
         self.completed_attempts = 0
+        self.added = 0
+        self.arrived = 0
+        self.baseline_at = 0
         self.active = self.previous_active = 0
         self.quiesced_at = 0
         self.quiesced: Quiesced | None = None
@@ -342,6 +346,7 @@ class Model:
         host = self.adds.get(agreement.attempt)
         if host is not None:
             host.agreed, host.detail = agreement.agreed, agreement.detail
+            self.added += host.begin.what == "cpu" and agreement.agreed and host.begin.expected == "added"
             self._forget(host)
         return agreement
 
@@ -373,7 +378,9 @@ class Model:
         if self.unsettled:
             return quiesced
         self.barrier_at = self.at
-        if not self.cpu_in_flight:
+        if not self.cpu_adds and not self.attempts_opened:
+            self.baseline_at = self.at
+        if not self.cpu_in_flight and self.arrived >= max(self.completed_attempts, self.added):
             counted = self.count.processors if self.count is not None else 0
             for stream in self.streams.values():
                 for registration in stream.registrations.values():
@@ -428,7 +435,7 @@ class Model:
         if stream.began_at != self.at:
             stream = Stream(driver=hello.driver, boot=hello.boot, began_at=self.at, whole=True)
             stream.last, stream.last_at = hello, self.at
-            stream.opens = self.stream.opens
+            stream.opens, stream.unannounced = self.stream.opens, self.stream.unannounced
             self.streams[hello.boot, hello.driver] = self.stream = stream
         stream.hz = hello.hz
         stream.mode = hello.mode
@@ -443,9 +450,17 @@ class Model:
                 self.open_registrations[registration] = None
             else:
                 registration.done_at = self.stream.began_at
+                if self.cause == "restored":
+                    self._restored(registration)
             if len(registrations) < MOST_ATTEMPTS:
                 registrations[number] = registration
         return registration
+
+    def _restored(self, registration: Registration) -> None:
+        """A registration made before the snapshot: in force since the restore, with the baseline taken after it."""
+        registration.done_at = self.epoch_at
+        if self.baseline_at and self.count is not None:
+            registration.base, registration.base_at = self.count.processors, self.baseline_at
 
     def _presume(self) -> None:
         """The guest is quiet: calls whose exit records were lost have returned."""
@@ -669,6 +684,7 @@ class Model:
         registration = self._registration(enter.reg, sync=False)
         arrival = Arrival(at=self.at, enter=enter, registration=registration)
         self.stream.opens[enter.seq] = arrival
+        registration.first_cls = registration.first_cls or enter.cls
         links = registration.links
         if enter.event == "removal":
             links.pop(enter.link, None)
@@ -687,6 +703,7 @@ class Model:
             registration.new_links.add(enter.link)
             if enter.cls == "cpu":
                 arrival.index = len(registration.new_links)
+                self.arrived = max(self.arrived, registration.all_completes_at_base + arrival.index)
             if self.window is not None:
                 self.window.arrivals += enter.cls == "memory"
         arrival.existing = enter.link in registration.known_links

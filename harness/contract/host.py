@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.attempts import Model
+from harness.contract.order import contradiction
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Callback, Epoch, HostAdd
 from harness.contract.verdict import Level
@@ -24,20 +25,29 @@ PREFLIGHT = (
 
 
 @rule(
-    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, clauses="-", source="contract.md R.8",
+    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="contract.md R.8",
     says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
     holds="+cpu S2 C2 V", violates="S2 +cpu C2", skeleton=True,
 )  # fmt: skip
-def host_cause(call: Callback, model: Model) -> Outcome:
+def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> Outcome:
     """By receipt: what arrived before the command was sent cannot be its consequence. No clock is used."""
-    if call.enter.state != START or call.attempt is None or not model.host_known:
+    if isinstance(subject, Callback):
+        if subject.enter.state != START or subject.attempt is None:
+            return None
+        if not model.cpu_adds and not model.uncaused:
+            model.uncaused.append(subject)
+        return HOLDS if model.cpu_adds else None
+    if not model.uncaused or not model.host_known:
         return None
-    if model.cpu_adds:
-        return HOLDS
-    return Broken(
-        f"Start of processor {call.enter.nt} arrived before the host had asked for any processor",
-        (call.enter,), (), call.attempt.name,
-    )  # fmt: skip
+    if isinstance(subject, HostAdd) and model.cpu_adds == 0:
+        return None
+    call = model.uncaused.pop()
+    name = call.attempt.name if call.attempt is not None else ""
+    said = f"Start of processor {call.enter.nt} arrived before the host had asked for any processor"
+    if isinstance(subject, HostAdd):
+        chain = contradiction(subject.begin, call.enter)
+        return Broken(said, (call.enter, subject.begin), chain, name)
+    return Broken(f"{said}, and it never asked for one", (call.enter,), (), name)
 
 
 @rule(

@@ -54,7 +54,7 @@ class Registration:
     """One KeRegisterProcessorChangeCallback or IoRegisterPlugPlayNotification call and the time it was in force.
 
     ``implied`` registrations were never seen being made: the history begins after them, or their record was lost.
-    ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
+    ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
     """
 
@@ -64,6 +64,7 @@ class Registration:
     bracket: Bracket | None = None
     handle: bool = True
     presumed: bool = False
+    first_cls: str = ""
     done_at: int = 0
     leave: Bracket | None = None
     left_at: int = 0
@@ -108,7 +109,7 @@ class Registration:
     @property
     def cls(self) -> str:
         """Device class of an asynchronous registration: ``cpu``, ``memory`` or a GUID."""
-        return "" if self.bracket is None else self.bracket.enter.cls
+        return self.first_cls if self.bracket is None else self.bracket.enter.cls
 
     @property
     def open(self) -> bool:
@@ -287,6 +288,7 @@ class Stream:
     completed: set[int] = field(default_factory=set)
     etw: str = ""
     order_lost: bool = False
+    unannounced: list[Arrival] = field(default_factory=list)
 
 
 class Sample:

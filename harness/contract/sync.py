@@ -10,7 +10,7 @@ from itertools import product
 from harness.contract.attempts import Model
 from harness.contract.order import contradiction, edge
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
-from harness.contract.subjects import Arrival, Attempt, Bracket, Callback, Registration, Share
+from harness.contract.subjects import Arrival, Attempt, Bracket, Callback, Epoch, Registration, Share
 from harness.contract.verdict import Level
 from harness.history.driver import (
     COMPLETE,
@@ -29,6 +29,9 @@ REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
 STRUCT = "DDI:wdm/ns-wdm-_ke_processor_change_notify_context.md"
 PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
 INTRODUCTION = "WD:kernel/introduction-to-driver-notification.md"
+MOST_WAITING = 64
+"""Arrivals without a Start that wait for one, per driver."""
+
 HOT_ADD = "hot-add of a processor"
 CALLBACK = "synchronous callback"
 
@@ -479,19 +482,32 @@ def count_step(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "SYNC-FIRST", Level.ERROR, AsyncEnter, clauses="A14, B9", source=INTRODUCTION,
+    "SYNC-FIRST", Level.ERROR, AsyncEnter, SyncEnter, Epoch, clauses="A14, B9", source=INTRODUCTION,
     says="the synchronous notification is the first one about an added processor", needs="processor arrival",
     holds="S2 C2 V", violates="V S2 C2", skeleton=True,
 )  # fmt: skip
-def sync_first(arrival: Arrival, model: Model) -> Outcome:
-    """By count, since an arrival does not say which processor it is about. Needs both registrations and a baseline."""
-    if not arrival.index:
-        return None
+def sync_first(subject: Arrival | Callback | Epoch, model: Model) -> Outcome:
+    """By count, since an arrival does not say which processor it is about. Needs both registrations and a baseline.
+
+    An arrival without its Start waits for the Start that comes too late, so that both can be shown.
+    """
+    if isinstance(subject, Arrival):
+        return _announced(subject, model)
+    if isinstance(subject, Callback):
+        early = model.stream.unannounced
+        if not early or subject.enter.state != START or subject.attempt is None:
+            return None
+        return _unannounced(early.pop(0), subject)
+    for stream in model.streams.values():
+        if stream.unannounced:
+            return _unannounced(stream.unannounced.pop(0), None)
+    return None
+
+
+def _announced(arrival: Arrival, model: Model) -> Outcome:
     stream, registration = arrival.registration.stream, arrival.registration
-    sync = [
-        other for other in stream.registrations.values() if other.sync and other.alive and other.base >= 0
-    ]
-    if not sync:
+    known = stream.registrations.values()
+    if not arrival.index or not any(other.sync and other.alive and other.base >= 0 for other in known):
         return None
     seen = stream.starts - registration.starts_at_base
     if arrival.index <= seen:
@@ -501,10 +517,17 @@ def sync_first(arrival: Arrival, model: Model) -> Outcome:
         return Unclear(
             f"{arrival.index} processors arrived after {seen} Starts, but {lost}", (arrival.enter,)
         )
-    return Broken(
-        f"new processor link number {arrival.index} arrived when driver {stream.driver} had seen {seen} Start"
-        + ("" if seen == 1 else "s") + " since the baseline", (*((model.quiesced,) if model.quiesced is not None else ()), arrival.enter),
-    )  # fmt: skip
+    if len(stream.unannounced) < MOST_WAITING:
+        stream.unannounced.append(arrival)
+    return None
+
+
+def _unannounced(arrival: Arrival, start: Callback | None) -> Broken:
+    said = f"new processor link number {arrival.index} arrived before driver {arrival.registration.driver} had seen its Start"
+    if start is None:
+        return Broken(said + ", and none came", (arrival.enter,))
+    chain = contradiction(start.enter, arrival.enter)
+    return Broken(said, (arrival.enter, start.enter), chain)
 
 
 @rule(

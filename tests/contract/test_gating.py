@@ -1,0 +1,205 @@
+# SPDX-License-Identifier: MIT
+"""What was lost, cut or never established turns into unknown exactly what it touches, and nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from harness.contract.checker import judge
+from harness.contract.trace import trace
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.errors import ExitCode
+from harness.history.driver import DriverRecord
+from harness.history.record import Agreement, Boot, Channel, End, Expect, Operation, Quiesced, Record
+
+
+def rules(verdict: RunVerdict, said: Verdict) -> set[str]:
+    return {rule.rule for rule in verdict.rules if rule.verdict is said}
+
+
+def changed(records: list[Record], **fields: object) -> list[Record]:
+    """The records with the fields of the channel's account replaced."""
+    return [
+        msgspec.structs.replace(record, **fields) if isinstance(record, Channel) else record
+        for record in records
+    ]
+
+
+def test_a_loss_in_a_later_attempt_leaves_the_earlier_alone() -> None:
+    """Only the attempt whose Complete is missing becomes unknown; that of processor 2 stays judged, and broken."""
+    verdict = judge(trace("+cpu S2{irql=1} C2 V =cpu Q +cpu S3 lose C3> V"))
+    unclear = {
+        finding.attempt
+        for finding in verdict.findings
+        if finding.verdict is Verdict.UNKNOWN and finding.attempt
+    }
+    assert ({"SYNC-IRQL-PASSIVE"}, {"processor 3"}) == (rules(verdict, Verdict.VIOLATED), unclear)
+
+
+def test_a_loss_between_attempts_touches_no_attempt() -> None:
+    """A record lost while nothing was under way, between two quiet points, is told by its gate only."""
+    verdict = judge(trace("+cpu S2 C2 V =cpu Q mark lose mark Q +cpu S3 C3 V"))
+    assert {"CAP-NO-LOSS"} == rules(verdict, Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize("order", ["lose C2 S2 V", "C2 lose S2 V"])
+def test_an_order_needs_what_came_before_it(order: str) -> None:
+    """Complete before Start is no violation if the Start before it may have been lost, and is one if it cannot."""
+    expected = {"lose C2 S2 V": Verdict.UNKNOWN, "C2 lose S2 V": Verdict.VIOLATED}[order]
+    said = {rule.rule: rule.verdict for rule in judge(trace(order)).rules}
+    assert (expected, Verdict.VIOLATED) == (said["SYNC-START-BEFORE-COMPLETE"], said["SYNC-BARRIER"])
+
+
+def test_a_channel_without_an_account_leaves_the_end_unknown() -> None:
+    """If no channel says what it lost, the last records may be missing; what was settled before stays."""
+    records = [record for record in trace("S2 C2 V =cpu Q") if not isinstance(record, Channel)]
+    verdict = judge(records)
+    assert {"CAP-NO-LOSS"} == rules(verdict, Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize("damage", [{"lost": 1}, {"torn": 1}, {"corrupt": 2}, {"oversized": 1}])
+def test_damage_that_no_gap_explains_may_be_the_end(damage: dict[str, int]) -> None:
+    """A damaged line that is not a missing number in between may have been the last record of all."""
+    assert {"CAP-NO-LOSS"} == rules(judge(changed(trace("S2 C2 V"), **damage)), Verdict.UNKNOWN)
+
+
+def test_damage_after_the_driver_was_unloaded_is_nobodys() -> None:
+    """Nothing can be missing after Unload returned."""
+    assert Verdict.HOLDS is judge(changed(trace("S2 C2 V =cpu Q unload"), torn=1)).verdict
+
+
+def test_foreign_lines_are_no_loss() -> None:
+    """The firmware may write to the port, and another boot's lines may be left over."""
+    assert Verdict.HOLDS is judge(changed(trace("S2 C2 V"), foreign=9, stale=2)).verdict
+
+
+def test_one_whole_channel_is_enough() -> None:
+    """A ring that overran is no loss where the debug port brought everything."""
+    records = trace("S2 C2 V")
+    ring = Channel(name="ring", records=1, lost=40, closed=True)
+    assert Verdict.HOLDS is judge([*records[:-1], ring, records[-1]]).verdict
+
+
+def test_a_reset_touches_only_the_attempt_inside() -> None:
+    """Processor 2 was settled before the reset; only processor 3 is unknown."""
+    verdict = judge(trace("+cpu S2 C2 V =cpu Q +cpu S3 reset"))
+    names = {finding.attempt for finding in verdict.findings if finding.rule.startswith("SYNC-")}
+    assert (Verdict.UNKNOWN, {"processor 3"}) == (verdict.verdict, names)
+
+
+def test_a_reset_between_attempts_touches_nothing() -> None:
+    """A boot after everything was settled is a new epoch, with its own load and its own numbers."""
+    assert (
+        Verdict.HOLDS is judge(trace("with a Q +cpu S2 C2 V =cpu Q reset load Q +cpu S3 C3 V =cpu")).verdict
+    )
+
+
+def test_a_restored_guest_goes_on_from_its_snapshot() -> None:
+    """After a restore counts and numbers are those of the snapshot; nothing is held against going back."""
+    before = trace("mark +cpu S2 C2 V =cpu Q")
+    baseline = next(place for place, record in enumerate(before) if isinstance(record, Quiesced))
+    snapshot = before[:baseline]
+    again = before[baseline - 1 : -2]
+    restored = [*snapshot, *before[baseline:-2], Boot(epoch=2, cause="restored"), *again, *before[-2:]]
+    verdict = judge([msgspec.structs.replace(record, n=n) for n, record in enumerate(restored, 1)])
+    exercised = {rule.rule for rule in verdict.rules if rule.exercised > 1}
+    assert (Verdict.HOLDS, []) == (verdict.verdict, verdict.reasons)
+    assert {"SYNC-FIRST", "SYNC-ALL-REGISTERED", "ASYNC-AFTER-SCHEDULABLE"} <= exercised
+
+
+def test_a_driver_that_says_it_twice_is_told() -> None:
+    """One number twice on one channel makes the run unknown."""
+    records = trace("S2 C2 V mark")
+    twice = [record for record in records if isinstance(record, DriverRecord)][-1]
+    place = records.index(twice)
+    verdict = judge([*records[: place + 1], twice, *records[place + 1 :]])
+    assert (Verdict.UNKNOWN, {"CAP-NO-LOSS"}) == (verdict.verdict, rules(verdict, Verdict.UNKNOWN))
+
+
+def test_a_counter_that_runs_backwards_proves_no_order_between_drivers() -> None:
+    """The barrier across drivers becomes unknown; within a driver the numbers still decide."""
+    verdict = judge(trace("a:S2 b:S2 b:C2 a:C2{qpc=5} a:V b:V"))
+    assert {"CAP-ORDER", "SYNC-BARRIER"} == rules(verdict, Verdict.UNKNOWN)
+
+
+NOT_GREEN = [
+    ("S2 C2 V cut", "RUN-COMPLETE"),
+    ("S2 C2 V fault", "RUN-COMPLETE"),
+    ("+cpu S2 C2 V =cpu?", "HOST-AGREED"),
+    ("+cpu =cpu", "HOST-NO-NOTIFY"),
+    ("S2 C2", "ASYNC-EVENTUALLY"),
+    ("+dimm =dimm", "MEM-ARRIVAL-EVENTUALLY"),
+    ("S2 C2 V <S3", "CAP-BRACKETED"),
+]
+
+
+@pytest.mark.parametrize(("text", "rule"), NOT_GREEN)
+def test_what_never_came_is_not_green(text: str, rule: str) -> None:
+    """An operation whose expected consequence never came leaves the run unknown, with the rule that waited for it."""
+    verdict = judge(trace(text))
+    assert (Verdict.UNKNOWN, True, ExitCode.UNKNOWN) == (
+        verdict.verdict,
+        any(reason.startswith(rule) for reason in verdict.reasons),
+        verdict.exit_code,
+    )
+
+
+def test_a_command_without_agreement_is_not_green() -> None:
+    """An accepted command that nobody followed up leaves the run unknown."""
+    records = [record for record in trace("S2 C2 V") if not isinstance(record, Agreement)]
+    assert {"HOST-AGREED"} == rules(judge(records), Verdict.UNKNOWN)
+
+
+@pytest.mark.parametrize("outcome", ["failed", "interrupted"])
+def test_a_run_that_did_not_complete_is_not_green(outcome: str) -> None:
+    """How the run ended is in its last record."""
+    records = trace("S2 C2 V")
+    verdict = judge([*records[:-1], End(outcome=outcome)])  # type: ignore[arg-type]
+    assert (Verdict.UNKNOWN, [f"RUN-COMPLETE: the run was {outcome}"]) == (verdict.verdict, verdict.reasons)
+
+
+def test_a_failed_operation_is_not_green() -> None:
+    """So is one that began and never ended."""
+    records, begin = trace("S2 C2 V"), Operation(index=4, name="wait-for", phase="begin")
+    failed = judge(
+        [*records[:-1], begin, msgspec.structs.replace(begin, phase="fail", detail="too late"), records[-1]]
+    )
+    endless = judge([*records[:-1], begin, records[-1]])
+    assert [
+        ["RUN-COMPLETE: operation 4 (wait-for) failed: too late"],
+        ["RUN-COMPLETE: operation 4 (wait-for) began and never ended"],
+    ] == [failed.reasons, endless.reasons]
+
+
+def test_an_expectation_that_is_not_met_is_a_violation() -> None:
+    """The plan's own demand decides like a rule."""
+    records = trace("S2 C2 V")
+    expect = Expect(index=3, demanded="processors = 4", seen="processors = 3", met=False)
+    verdict = judge([*records[:-1], expect, records[-1]])
+    assert (Verdict.VIOLATED, ["EXPECT: operation 3 demanded processors = 4, seen was processors = 3"]) == (
+        verdict.verdict,
+        verdict.reasons,
+    )
+
+
+def test_the_fault_says_who_is_to_blame() -> None:
+    """A run's failure class is its first fault's; a violation's is the contract's or the driver's."""
+    classes = [
+        judge(trace(text)).failure_class
+        for text in ("S2 fault", "C2 V", "S2 C2{out=0xC0000001} V", "S2 C2 V")
+    ]
+    assert ["guest hang", "contract", "driver", ""] == classes
+
+
+def test_nothing_at_all_is_unknown() -> None:
+    """No record, or a run in which nothing happened that the contract speaks of, is never green."""
+    empty, idle = (
+        judge([]),
+        judge([record for record in trace("S2 C2 V") if not isinstance(record, DriverRecord)]),
+    )
+    assert [Verdict.UNKNOWN, Verdict.UNKNOWN] == [empty.verdict, idle.verdict]
+    assert "no rule of the contract was exercised: nothing that it speaks of happened" in idle.reasons
+    assert {Verdict.NOT_APPLICABLE} == {
+        rule.verdict for rule in idle.rules if rule.level in ("error", "error(driver)")
+    }
