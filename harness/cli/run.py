@@ -110,8 +110,8 @@ def run(
         return ExitCode.HOLDS
     request = RunRequest(
         plan=find_plan(plan),
-        guest=guest,  # type: ignore[arg-type] # RunRequest refuses other names itself
-        accelerator=accel,  # type: ignore[arg-type]
+        guest=guest,
+        accelerator=accel,  # type: ignore[arg-type] # RunRequest refuses other names itself
         qemu=qemu,
         machine=machine,
         firmware=firmware,

@@ -45,5 +45,11 @@ class Guest(Protocol):
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Ask the guest what it counts now."""
 
+    def provoke(self, verb: str, deadline: Deadline) -> None:
+        """Have the guest misbehave (``panic``, ``hang``), for tests of the harness. GuestRefused if it cannot."""
+
+    def close(self) -> None:
+        """Let go of the guest; the machine goes on."""
+
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
         """The guest echoes ``nonce`` on its control channel."""

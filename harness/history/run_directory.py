@@ -45,7 +45,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     machine: str = ""
     firmware: str = ""
     image_digest: str = ""
-    kernel_release: str = ""
+    image: str = ""
     driver: str = ""
     plant: str = ""
     host: dict[str, str] = {}

@@ -11,11 +11,11 @@ from typing import Literal
 import msgspec
 
 from harness.errors import UsageError
+from harness.guest.kind import KINDS
 from harness.guest.plant import PLANTS
 from harness.hotplug.executor import Budget
 from harness.hotplug.plan import Plan
 
-GUESTS = ("twin",)
 ACCELERATORS = ("auto", "kvm", "tcg")
 
 
@@ -31,7 +31,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     runs: Path
     cache: Path
     argv: list[str]
-    guest: Literal["twin"] = "twin"
+    guest: str = "twin"
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     qemu: str = ""
     machine: str = "q35"
@@ -42,7 +42,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     budget: Budget = Budget()
 
     def __post_init__(self) -> None:
-        _one_of("guest", self.guest, GUESTS)
+        _one_of("guest", self.guest, KINDS)
         _one_of("accelerator", self.accelerator, ACCELERATORS)
         if self.plant:
             _one_of("plant", self.plant, PLANTS)

@@ -21,9 +21,8 @@ from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
-from harness.guest.twin import Twin, kernel_arguments
-from harness.guest.twin_image import TwinImage
-from harness.guest.twin_image import build as build_twin
+from harness.guest.guest import Guest
+from harness.guest.kind import KINDS, Signs
 from harness.history.reader import History
 from harness.history.record import FORMAT, Boot, Clock, End, Fault, Header
 from harness.history.run_directory import RunDirectory, RunFacts
@@ -51,7 +50,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     """A guest that is up, with its driver loaded: what a plan, or a test, works with."""
 
     machine: QemuMachine
-    guest: Twin
+    guest: Guest
     executor: Executor
     watch: Watch
     capture: Capture
@@ -131,23 +130,24 @@ class Run:
         request, stages = self.request, self.stages
         stages.current = "qemu"
         qemu = find_qemu(request.qemu)
+        kind = KINDS[request.guest]
+        spec = _spec(request, qemu.path)
         with stages.stage("image") as said:
-            image = build_twin(
+            image = kind.prepare(
                 request.cache,
-                Deadline(900, "build the twin's image"),
-                progress=lambda text: stages.note("image", text),
+                spec.max_processors,
+                Deadline(900, f"make the image of {request.guest}"),
+                lambda text: stages.note("image", text),
             )
-            said.append(f"twin {image.digest[:12]}, Linux {image.kernel_release}")
+            said.append(f"{request.guest} {image.digest[:12]}, {image.description}")
         with stages.stage("accelerator") as said:
             choice = choose(request.accelerator, qemu.path, image, request.cache, Deadline(60, "probe KVM"))
             said.append(f"{choice.name}: {choice.reason}")
+        spec = msgspec.structs.replace(
+            spec, accelerator=choice.name, kernel=image.kernel, initrd=image.initrd, append=image.append
+        )
         machine = stack.enter_context(
-            QemuMachine(
-                self._spec(image, qemu.path, choice.name),
-                self.directory.path,
-                self.tape,
-                name=self.directory.name,
-            )
+            QemuMachine(spec, self.directory.path, self.tape, name=self.directory.name)
         )
         with stages.stage("qemu") as said:
             machine.start(Deadline(30, "start QEMU"))
@@ -162,26 +162,22 @@ class Run:
             qemu_version=qemu.text,
             qemu_argv=machine.argv,
             image_digest=image.digest,
-            kernel_release=image.kernel_release,
+            image=image.description,
         )
         self.directory.write_json("run.json", self.facts)
-        watch = Watch(self.tape, alive=lambda: _check_alive(machine))
+        watch = Watch(self.tape, alive=machine.check_alive)
         capture = stack.enter_context(
             Capture(debugcon=machine.debugcon, console=machine.console, tape=self.tape)
         )
-        guest = Twin(
-            machine,
-            self.tape,
-            plant=request.plant,
-            crash=lambda: watch.crash,
-            console_bytes=lambda: capture.console.bytes,
-        )
+        signs = Signs(crash=lambda: watch.crash, console_bytes=lambda: capture.console.bytes)
+        guest = kind.attach(machine, self.tape, signs, plant=request.plant)
         stack.callback(guest.close)
         self.tape.write(Boot(epoch=1, cause="power-on"))
         with stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
-            guest.wait_ready(Deadline(request.budget.boot, "boot the twin"))
-            said.append(f"{guest.facts.get('processors', '?')} processors")
+            guest.wait_ready(Deadline(request.budget.boot, f"boot {request.guest}"))
+            counts = guest.counts(Deadline(request.budget.operation, "count after the boot"))
+            said.append(f"{counts.processors} processors")
         executor = Executor(
             machine, guest, self.tape, watch, drain=capture.drain, seed=request.seed, budget=request.budget
         )
@@ -191,29 +187,6 @@ class Run:
         return Live(
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self.tape
         )
-
-    def _spec(self, image: TwinImage, qemu: Path, accelerator: Literal["kvm", "tcg"]) -> MachineSpec:
-        wishes = self.request.plan.machine
-        spec = MachineSpec(
-            accelerator=accelerator,
-            qemu=qemu,
-            machine=self.request.machine,
-            kernel=image.kernel,
-            initrd=image.initrd,
-            firmware=Path(self.request.firmware) if self.request.firmware else None,
-            monitor=self.request.monitor,
-        )
-        changes = {
-            "processors": wishes.processors,
-            "max_processors": wishes.max_processors,
-            "memory": parse_size(wishes.memory) if wishes.memory else None,
-            "max_memory": parse_size(wishes.max_memory) if wishes.max_memory else None,
-            "dimm_slots": wishes.dimm_slots,
-            "nodes": wishes.nodes,
-        }
-        wanted = {key: value for key, value in changes.items() if value is not None}
-        spec = msgspec.structs.replace(spec, **wanted)
-        return msgspec.structs.replace(spec, append=f"{image.append} {kernel_arguments(spec.max_processors)}")
 
     def _fault(self, error: HarnessError) -> None:
         with contextlib.suppress(
@@ -269,10 +242,27 @@ def perform(request: RunRequest, *, listeners: tuple[Listener, ...] = ()) -> Run
     return RunResult(directory=run.directory.path, verdict=verdict, error=error)
 
 
-def _check_alive(machine: QemuMachine) -> None:
-    """Raise MachineFailed with QEMU's words if it is gone."""
-    if not machine.alive():
-        machine.execute("query-status", Deadline(5, "ask QEMU how it is"))
+def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
+    """Return the machine that the request and its plan describe; the image is not known yet."""
+    wishes = request.plan.machine
+    spec = MachineSpec(
+        accelerator="tcg",
+        qemu=qemu,
+        machine=request.machine,
+        firmware=Path(request.firmware) if request.firmware else None,
+        monitor=request.monitor,
+    )
+    changes = {
+        "processors": wishes.processors,
+        "max_processors": wishes.max_processors,
+        "memory": parse_size(wishes.memory) if wishes.memory else None,
+        "max_memory": parse_size(wishes.max_memory) if wishes.max_memory else None,
+        "dimm_slots": wishes.dimm_slots,
+        "nodes": wishes.nodes,
+    }
+    return msgspec.structs.replace(
+        spec, **{key: value for key, value in changes.items() if value is not None}
+    )
 
 
 def _utc() -> str:
