@@ -35,6 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--hotplug-runs", default="", help="where run directories are made (default: pytest's own)"
     )
+    group.addoption("--hotplug-guest", default="twin", help="the guest that tests run on")
     group.addoption("--hotplug-qemu", default="", help="the QEMU binary to use")
 
 
@@ -101,7 +102,13 @@ class Hotplug:
 
 
 @pytest.fixture
-def run_under_test(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunUnderTest]:
+def guest_name(request: pytest.FixtureRequest) -> str:
+    """The guest a test runs on: ``--hotplug-guest``. A suite overrides it to run on several guests."""
+    return str(request.config.option.hotplug_guest)
+
+
+@pytest.fixture
+def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Path) -> Iterator[RunUnderTest]:
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
     from harness.hotplug.operation import Quiesce
@@ -119,6 +126,7 @@ def run_under_test(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[R
         runs=Path(options.hotplug_runs) if options.hotplug_runs else tmp_path / "runs",
         cache=cache_directory(os.environ),
         argv=["pytest", request.node.nodeid],
+        guest=guest_name,
         accelerator=options.hotplug_accel,
         qemu=options.hotplug_qemu,
         plant=plant.args[0] if plant else "",

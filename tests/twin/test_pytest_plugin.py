@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""The pytest plugin as a stranger's suite sees it, in a pytest of its own."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = ["pytester"]
+pytestmark = pytest.mark.qemu
+
+
+def test_good_guest_passes_and_a_planted_one_fails(pytester: pytest.Pytester) -> None:
+    """A test that never asks for the verdict passes on an honest guest and fails, with the rule, on a planted one."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        def test_honest(hotplug):
+            hotplug.add_cpu()
+
+        @pytest.mark.plant("duplicate-start")
+        def test_planted(hotplug):
+            hotplug.add_cpu()
+
+        @pytest.mark.plant("duplicate-start")
+        def test_planted_and_expected(hotplug, verdict):
+            hotplug.add_cpu()
+            assert verdict().verdict == "violated"
+        """
+    )
+    result = pytester.runpytest_subprocess("--hotplug-accel=tcg", "-p", "no:cacheprovider")
+    result.assert_outcomes(passed=3, errors=1)
+    result.stdout.fnmatch_lines(["*the contract is violated:*", "*SYNC-EXACTLY-TWO*", "*evidence: *"])
+
+
+def test_unknown_guest_is_an_error_with_a_hint(pytester: pytest.Pytester) -> None:
+    """A guest that does not exist is named, with those that do."""
+    pytester.makepyfile("def test_it(guest):\n    pass\n")
+    result = pytester.runpytest_subprocess("--hotplug-guest=tvin", "-p", "no:cacheprovider")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*no guest is called 'tvin'*", "*Did you mean 'twin'*"])
+
+
+def test_plugin_costs_nothing_where_it_is_not_used(pytester: pytest.Pytester) -> None:
+    """A suite that uses no fixture of ours imports nothing of ours but the plugin."""
+    pytester.makepyfile(
+        """
+        import sys
+
+        def test_it():
+            assert [m for m in sys.modules if m.startswith("harness.") and m != "harness.pytest_plugin"] == []
+            assert "msgspec" not in sys.modules
+        """
+    )
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=1)
