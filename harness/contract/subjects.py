@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The subjects that rules judge: calls, callbacks, registrations, attempts, arrivals, host commands.
 
-They are built by :class:`harness.contract.attempts.Model`. ``at`` is the place of a record in the judged stream,
+They are built by :class:`harness.contract.model.Model`. ``at`` is the place of a record in the judged stream,
 counted from 1: it orders records by receipt, which is their order within one driver. Times of the guest's clock are
 compared only by :mod:`harness.contract.order`.
 """
@@ -270,13 +270,11 @@ class Stream:
     driver: str
     boot: str
     began_at: int
-    whole: bool
     last: DriverRecord | None = None
     last_at: int = 0
     hz: int = 0
     mode: str = ""
     finished: bool = False
-    entry: Bracket | None = None
     unload: Bracket | None = None
     opens: dict[int, Bracket | Callback | Arrival | Record] = field(default_factory=dict)
     registrations: dict[int, Registration] = field(default_factory=dict)
