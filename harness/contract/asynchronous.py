@@ -325,7 +325,7 @@ def unregister_before_unload(bracket: Bracket, model: Model) -> Outcome:
         if registration.left:
             judged = judged or HOLDS
             continue
-        lost = model.lost(registration.driver, 0, model.at)
+        lost = model.lost(registration.driver, model.epoch_at, model.at)
         said = f"{registration} was still registered when Unload was entered"
         made = () if registration.bracket is None else (registration.bracket.enter,)
         if lost:

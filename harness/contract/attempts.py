@@ -37,6 +37,7 @@ class Attempts:
         self.barrier = at
         self.newest: dict[int, Attempt] = {}
         self.unsettled: dict[Attempt, None] = {}
+        self._open_ones: dict[Attempt, None] = {}
         self._superseded: list[Attempt] = []
         self.opened = 0
         self.completed_count = 0
@@ -47,7 +48,7 @@ class Attempts:
     @property
     def all_closed(self) -> bool:
         """True if nothing is under way."""
-        return all(attempt.closed for attempt in self.unsettled)
+        return not self._open_ones
 
     def midway(self, registration: Registration) -> bool:
         """True if ``registration`` has a Start without its end."""
@@ -78,8 +79,11 @@ class Attempts:
             self._seal(attempt, at)
         self._superseded = []
 
-    def join(self, call: Callback, at: int, *, active_before: int, last_command: int) -> None:
-        """Put a hot-add callback into its attempt, opening one if need be. ``last_command``: place of the last add."""
+    def join(self, call: Callback, at: int, *, active_before: int, last_command: int, commands: int) -> None:
+        """Put a hot-add callback into its attempt, opening one if need be.
+
+        ``last_command`` is the place of the last host command to add a processor, ``commands`` how many there were.
+        """
         enter, registration = call.enter, call.registration
         attempt = self.newest.get(enter.nt)
         if attempt is None:
@@ -89,26 +93,38 @@ class Attempts:
             self._supersede(before, at)
             attempt = self._open(enter.nt, before.k + 1, at, active_before)
             attempt.retried = last_command < before.last
-        share = attempt.shares.get(registration)
-        if share is None:
-            share = attempt.shares[registration] = Share()
-        self._count(call, attempt)
-        if len(attempt.events) >= MOST_EVENTS:
-            attempt.crowded = True
-        else:
-            attempt.events.append(call)
-            if enter.state == START:
-                share.starts.append(call)
-                attempt.starts.append(call)
-            else:
-                share.terminals.append(call)
-                attempt.terminals.append(call)
-                if enter.state == COMPLETE:
-                    attempt.completes.append(call)
+            attempt.ambiguous = before.ambiguous
+        elif enter.state == START and attempt.closed and commands > self.opened:
+            attempt.ambiguous = True
         call.attempt = attempt
         attempt.last = at
         attempt.settled = attempt.quiet = 0
         self.unsettled[attempt] = None
+        if len(attempt.events) >= MOST_EVENTS:
+            attempt.crowded = True
+            return
+        share = attempt.shares.get(registration)
+        if share is None:
+            share = attempt.shares[registration] = Share()
+        self._count(call, attempt)
+        was_open = not share.closed
+        attempt.events.append(call)
+        if enter.state == START:
+            share.starts.append(call)
+            attempt.starts.append(call)
+        else:
+            share.terminals.append(call)
+            attempt.terminals.append(call)
+            if enter.state == COMPLETE:
+                attempt.completes.append(call)
+        self._opened_or_closed(attempt, was_open=was_open, is_open=not share.closed)
+
+    def _opened_or_closed(self, attempt: Attempt, *, was_open: bool, is_open: bool) -> None:
+        attempt.waiting += is_open - was_open
+        if attempt.waiting:
+            self._open_ones[attempt] = None
+        else:
+            self._open_ones.pop(attempt, None)
 
     def _count(self, call: Callback, attempt: Attempt) -> None:
         """Count the first Start and the first Complete that a driver sees of an attempt."""
@@ -120,17 +136,23 @@ class Attempts:
             if not any(share.state(COMPLETE) for share in mine):
                 stream.completes += 1
                 stream.complete_calls.append(call)
-                del stream.complete_calls[:-MOST_ATTEMPTS]
+                if len(stream.complete_calls) > MOST_ATTEMPTS:
+                    del stream.complete_calls[:-MOST_ATTEMPTS]
             self.completed_count += not attempt.completes
 
     def left(self, call: Callback, at: int) -> None:
         """A callback returned: note what it left in the operation status."""
         attempt = call.attempt
-        if attempt is not None:
-            attempt.last = at
-            if call.refused:
-                attempt.vetoed = True
-                attempt.shares[call.registration].vetoed |= call.veto
+        if attempt is None:
+            return
+        attempt.last = at
+        share = attempt.shares.get(call.registration)
+        if call.refused and share is not None:
+            attempt.vetoed = True
+            if call.veto and not share.vetoed:
+                was_open = not share.closed
+                share.vetoed = True
+                self._opened_or_closed(attempt, was_open=was_open, is_open=False)
 
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
@@ -144,9 +166,10 @@ class Attempts:
     def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
         attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)
         self.opened += 1
-        for other in self.unsettled:
-            if not other.closed:
-                other.overlapped = attempt.overlapped = True
+        if self._open_ones:
+            attempt.overlapped = True
+            if len(self._open_ones) == 1:
+                next(iter(self._open_ones)).overlapped = True
         if len(self.newest) >= MOST_ATTEMPTS:
             self._seal(next(iter(self.newest.values())), at)
         self.newest.pop(number, None)
@@ -162,13 +185,14 @@ class Attempts:
 
     def _seal(self, attempt: Attempt, at: int) -> None:
         self.unsettled.pop(attempt, None)
+        self._open_ones.pop(attempt, None)
         if self.newest.get(attempt.n) is attempt:
             del self.newest[attempt.n]
         attempt.sealed_at = at
         self._emit(attempt)
         if attempt.completes:
-            first = attempt.completes[0]
-            self.completed.setdefault(attempt.n, first)
-            self.completed_places.setdefault((first.enter.group, first.enter.number), first)
+            self.completed.setdefault(attempt.n, attempt.completes[0])
+            for call in attempt.completes:
+                self.completed_places.setdefault((call.enter.group, call.enter.number), call)
         elif attempt.terminals or attempt.vetoed:
             self.failed = attempt.n

@@ -295,7 +295,7 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
         for call in stream.opens.values():
             if isinstance(call, Callback) and call.enter.nt == subject.nt and call.enter.state in states:
                 return HOLDS
-        lost = model.lost(stream.driver, 0, model.at)
+        lost = model.lost(stream.driver, model.epoch_at, model.at)
         what = "allocated" if isinstance(subject, Alloc) else "freed"
         where = "Start" if isinstance(subject, Alloc) else "Start or Failure"
         said = f"the driver {what} an object for processor {subject.nt} outside {where}"
@@ -306,7 +306,7 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
     if not _announced_once(subject):
         return None
     held = len(stream.objects.get((enter.reg, enter.nt), ()))
-    lost = model.lost(stream.driver, 0, model.at)
+    lost = model.lost(stream.driver, model.epoch_at, model.at)
     wrong = ""
     if enter.state == FAILURE and held:
         wrong = f"{held} objects for processor {enter.nt} were left at the end of Failure"
@@ -344,6 +344,6 @@ def thread_after_complete(bind: Bind, model: Model) -> Outcome:
     existing = any(known.add_existing for known in stream.registrations.values())
     if not started and not existing:
         return None
-    lost = model.lost(stream.driver, 0, model.at)
+    lost = model.lost(stream.driver, model.epoch_at, model.at)
     said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete"
     return Unclear(f"{said}, but {lost}", (bind,)) if lost else Broken(said, (*started[:1], bind))

@@ -161,7 +161,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> Outcome:
     before = [entry for _, entry in model.devices.get(enter.device, ()) if entry is not enter]
     states = [entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP")]
     last = states[-1] if states else None
-    lost = model.lost(enter.driver, 0, model.at)
+    lost = model.lost(enter.driver, model.epoch_at, model.at)
     said = ""
     if enter.minor == "STOP":
         if last is None or last.minor != "QUERY_STOP":
@@ -198,7 +198,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> Outcome:
         return None
     if KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor):
         return HOLDS
-    lost = model.lost(enter.driver, 0, model.at)
+    lost = model.lost(enter.driver, model.epoch_at, model.at)
     said = f"{enter.minor} came after {last.minor}"
     return Unclear(f"{said}, but {lost}", (last, enter)) if lost else Broken(said, (last, enter))
 

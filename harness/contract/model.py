@@ -57,6 +57,9 @@ from harness.history.record import (
 MOST_LINKS = 65536
 """Symbolic links remembered per registration."""
 
+MOST_REGISTRATIONS = 64
+"""Registrations remembered per load of a driver; a sane one makes three."""
+
 MOST_REQUESTS = 64
 """Plug and Play requests remembered per device."""
 
@@ -67,9 +70,18 @@ Emit = Callable[[Any, Any], None]
 
 
 class Model:
-    """What the checker knows at one place of the stream. Rules read it; only :meth:`take` and its kin write it.
+    """What the checker knows at one place of the stream. Rules read it.
 
-    ``emit`` is called with (kind, subject) for subjects that are no record: Attempt, HostAdd, Epoch.
+    ``emit`` is called with (kind, subject) for subjects that are no record: Attempt, HostAdd, Epoch. ``update`` maps a
+    kind of record to what takes it in and returns the subject; a driver record first goes to :meth:`enter`, and to
+    :meth:`sampled` once the rules on samples saw it.
+
+    Over the whole history: ``at`` the place of the current record; ``losses``; ``operations`` begun and not ended;
+    ``host_known`` if the host's side is in the history. Since the last boot: ``streams`` and the current ``stream``;
+    ``attempts``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last command, until the
+    next; ``active`` the last sampled count and ``previous_active`` the one before; ``ran`` and ``ran_high`` the first
+    record sampled on each processor, below DISPATCH_LEVEL and from there on; ``added`` processors agreed on and
+    ``arrived`` ones announced asynchronously; ``uncaused`` and ``Stream.unannounced`` are notes of one rule each.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -344,9 +356,18 @@ class Model:
                 registration.done_at = self.stream.began_at
                 if self.cause == "restored":
                     self._restored(registration)
-            if len(registrations) < MOST_ATTEMPTS:
-                registrations[number] = registration
+            self._register(registration)
         return registration
+
+    def _register(self, registration: Registration) -> None:
+        """Remember a registration; of one too many nothing can be said, nor of what it might have been called for."""
+        stream = registration.stream
+        if len(stream.registrations) < MOST_REGISTRATIONS or registration.id in stream.registrations:
+            stream.registrations[registration.id] = registration
+        elif not stream.crowded:
+            stream.crowded = True
+            why = f"driver {stream.driver} made more than {MOST_REGISTRATIONS} registrations"
+            self.losses.add(stream.driver, self.epoch_at, FOREVER, why)
 
     def _restored(self, registration: Registration) -> None:
         """A registration made before the snapshot: in force since the restore, with the baseline taken after it."""
@@ -372,8 +393,7 @@ class Model:
                 stream=stream, id=call.reg, sync=call.call == "reg_sync", bracket=bracket
             )
             registration.races_add = bool(self.cpu_in_flight) or not self.attempts.all_closed
-            if len(stream.registrations) < MOST_ATTEMPTS:
-                stream.registrations[call.reg] = registration
+            self._register(registration)
             bracket.registration = registration
             self.open_registrations[registration] = None
         elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
@@ -440,13 +460,20 @@ class Model:
                 self.stream.completed.add(enter.nt)
             return call
         self.attempts.join(
-            call, self.at, active_before=self.previous_active, last_command=self.last_cpu_add_at
+            call,
+            self.at,
+            active_before=self.previous_active,
+            last_command=self.last_cpu_add_at,
+            commands=self.cpu_adds,
         )
         if enter.state == COMPLETE:
             self.stream.completed.add(enter.nt)
         return call
 
     def _sealed(self, attempt: Attempt) -> None:
+        if attempt.ambiguous:
+            why = f"it cannot be told which host command the callbacks of {attempt.name} belong to"
+            self.losses.add("", attempt.since, self.at, why, attempt.events[0].enter)
         attempt.ran_on = (self.ran.get(attempt.n), self.ran_high.get(attempt.n))
         self.emit(Attempt, attempt)
 

@@ -332,6 +332,8 @@ def noflag_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
     if registration.open:
         if registration.races_add or model.cpu_in_flight:
             return None
+        if subject.enter.nt >= bracket.enter.active and model.attempts.opened <= model.cpu_adds:
+            return None
         return Broken(
             f"{registration} was called during a registration without ADD_EXISTING",
             (bracket.enter, subject.enter),
@@ -350,7 +352,7 @@ def noflag_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
     holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
 )  # fmt: skip
 def others_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
-    """Other registrations are called for an added processor only; none is being added."""
+    """Other registrations are called for an added processor only; every one the host asked for is accounted for."""
     if not isinstance(subject, Callback):
         registration = _returned(subject, existing=True)
         if registration is None or registration.races_add:
@@ -362,6 +364,8 @@ def others_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
         )
         return HOLDS if others else None
     if subject.attempt is None or not model.host_known or model.cpu_in_flight or subject.enter.state != START:
+        return None
+    if model.attempts.opened <= model.cpu_adds:
         return None
     for other in model.open_registrations:
         if other is not subject.registration and other.add_existing and not other.races_add:
@@ -441,7 +445,7 @@ def deregister_before_unload(bracket: Bracket | None, model: Model) -> Outcome:
         if registration.left:
             judged = judged or HOLDS
             continue
-        lost = model.lost(registration.driver, 0, model.at)
+        lost = model.lost(registration.driver, model.epoch_at, model.at)
         said = f"{registration} was still registered when the driver was unloaded"
         made = () if registration.bracket is None else (registration.bracket.enter,)
         if lost:

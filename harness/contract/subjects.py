@@ -181,7 +181,8 @@ class Share:
 class Attempt:
     """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
 
-    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it.
+    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``waiting`` counts the
+    registrations whose Start has no end; ``ambiguous`` if callbacks of two host commands may be mixed in it.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
@@ -207,6 +208,8 @@ class Attempt:
     cut: str = ""
     crowded: bool = False
     retried: bool = False
+    ambiguous: bool = False
+    waiting: int = 0
     sealed_at: int = 0
     ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
 
@@ -223,7 +226,7 @@ class Attempt:
     @property
     def closed(self) -> bool:
         """True if every registration that saw a Start saw its terminal or vetoed."""
-        return all(share.closed for share in self.shares.values())
+        return not self.waiting
 
 
 @dataclass(slots=True, eq=False)
@@ -286,6 +289,7 @@ class Stream:
     completed: set[int] = field(default_factory=set)
     etw: str = ""
     order_lost: bool = False
+    crowded: bool = False
     unannounced: list[Arrival] = field(default_factory=list)
 
 

@@ -12,6 +12,7 @@ from harness.contract.checker import judge
 from harness.contract.trace import trace
 from harness.contract.verdict import Verdict
 from harness.history.driver import DriverRecord
+from harness.history.record import Channel, Quiesced, Record
 
 
 @settings(max_examples=50, deadline=None)
@@ -49,3 +50,26 @@ def test_copies_from_a_second_channel_change_nothing(text: str, data: st.DataObj
         merged.verdict,
         [(rule.rule, rule.verdict) for rule in merged.rules],
     )
+
+
+def late(records: list[Record], *, bulk: bool) -> list[Record]:
+    """The same run, with the driver's records received as late as can be: by the next quiesced point, or at the end."""
+    out: list[Record] = []
+    waiting: list[Record] = []
+    for record in records:
+        if isinstance(record, DriverRecord):
+            waiting.append(record)
+            continue
+        if isinstance(record, Channel) or (isinstance(record, Quiesced) and not bulk):
+            out += waiting
+            waiting = []
+        out.append(record)
+    return [msgspec.structs.replace(record, n=n) for n, record in enumerate(out, 1)]
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories(), st.booleans())
+def test_late_receipt_blames_nobody(text: str, bulk: bool) -> None:
+    """Receipt proves an order in one direction only: what is received late may have happened early."""
+    verdict = judge(late(trace(text), bulk=bulk))
+    assert Verdict.VIOLATED is not verdict.verdict, verdict.reasons
