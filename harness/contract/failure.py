@@ -87,7 +87,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> Outcome:
         return HOLDS
     veto = next(call for call in attempt.events if call.refused)
     shown = (veto.exit or veto.enter, completes[0].enter)
-    lost = model.lost("", veto.at, completes[0].at)
+    lost = model.touched(attempt)
     if lost:
         return Unclear(f"{attempt.name} was vetoed and completed, but {lost}", shown, attempt.name)
     return Broken(

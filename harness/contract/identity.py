@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.model import Model
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Attempt, Callback, Sample
 from harness.contract.verdict import Level
 from harness.history.driver import COMPLETE, START, DriverRecord, SyncEnter, nt_success
@@ -133,6 +133,9 @@ def unique(attempt: Attempt, model: Model) -> Outcome:
     if earlier is None:
         return HOLDS
     said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
+    lost = model.lost("", min(earlier.at, attempt.since), attempt.over)
+    if lost:
+        return Unclear(f"{said}, but {lost}", (earlier.enter, enter), attempt.name)
     return Broken(said, (earlier.enter, enter), (), attempt.name)
 
 

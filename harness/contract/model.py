@@ -183,17 +183,17 @@ class Model:
         self.losses.account(channel, self.at)
         return channel
 
-    def touched(self, attempt: Attempt, driver: str = "") -> str:
+    def touched(self, attempt: Attempt) -> str:
         """Say why something of ``attempt`` may be missing, "" if everything of it is here."""
         if attempt.cut:
             return attempt.cut
         if attempt.crowded:
             return f"more than {MOST_EVENTS} callbacks came for one attempt"
-        lost = self.lost(driver, attempt.since, attempt.settled or attempt.sealed_at)
+        lost = self.lost("", attempt.since, attempt.settled or attempt.sealed_at)
         if lost:
             return lost
         for call in attempt.events:
-            if call.exit is None and (not driver or call.registration.driver == driver):
+            if call.exit is None:
                 return f"the callback of record {call.enter.n} was entered and never seen to return"
         return ""
 

@@ -104,7 +104,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> Outcome:
             if registration.done_at > attempt.since:
                 continue
             name = STATE_NAMES[state]
-            lost = model.lost(registration.driver, attempt.since, terminal.at)
+            lost = model.lost("", attempt.since, terminal.at)
             if lost or attempt.crowded:
                 judged = Unclear(
                     f"{name} came without a Start, but {lost or 'too much came'}",
@@ -150,7 +150,7 @@ def _missing_terminal(registration: Registration, share: Share, attempt: Attempt
     if not _alive_throughout(registration, attempt):
         return None
     start = share.starts[-1]
-    reason = model.touched(attempt, registration.driver)
+    reason = model.touched(attempt)
     if not reason and not attempt.quiet:
         reason = "the guest was not seen to be alive and quiet after it"
     if reason:
@@ -202,7 +202,7 @@ def exactly_two(attempt: Attempt, model: Model) -> Outcome:
         extra = share.starts[1:2] or share.terminals[1:2]
         if extra:
             first = (share.starts if extra[0] in share.starts else share.terminals)[0]
-            lost = model.lost(registration.driver, first.at, extra[0].at)
+            lost = model.lost("", attempt.since, extra[0].at)
             name = STATE_NAMES.get(extra[0].enter.state, "a call")
             if lost:
                 judged = Unclear(
@@ -239,7 +239,7 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> Outcome:
             judged = judged or HOLDS
             continue
         first, second = share.terminals[:2]
-        lost = model.lost(registration.driver, first.at, second.at)
+        lost = model.lost("", attempt.since, second.at)
         names = f"{STATE_NAMES.get(first.enter.state)} and then {STATE_NAMES.get(second.enter.state)}"
         if lost:
             judged = Unclear(
@@ -512,7 +512,7 @@ def _announced(arrival: Arrival, model: Model) -> Outcome:
     seen = stream.starts - registration.starts_at_base
     if arrival.index <= seen:
         return HOLDS
-    lost = model.lost(registration.driver, registration.base_at, model.at)
+    lost = model.lost("", registration.base_at, model.at)
     if lost:
         return Unclear(
             f"{arrival.index} processors arrived after {seen} Starts, but {lost}", (arrival.enter,)
