@@ -161,6 +161,11 @@ def _show(result: RunResult, *, json: bool) -> None:
             document["error"] = {"message": error.message, "hint": error.hint, "class": error.failure_class}
         say_json(document)
         return
+    if error is not None and not any(rule.exercised for rule in result.verdict.rules):
+        # Nothing was there to judge: the error is all there is to say.
+        say(f"Evidence: {result.directory}")
+        complain_of(error)
+        return
     history = History(result.directory)
     style = style_for(sys.stdout)
     say([HEADING, *timeline(history, style=style), ""])
