@@ -3,7 +3,12 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytest.md"
 
 pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.qemu
@@ -31,6 +36,16 @@ def test_good_guest_passes_and_a_planted_one_fails(pytester: pytest.Pytester) ->
     result = pytester.runpytest_subprocess("--hotplug-accel=tcg", "-p", "no:cacheprovider")
     result.assert_outcomes(passed=3, errors=1)
     result.stdout.fnmatch_lines(["*the contract is violated:*", "*SYNC-EXACTLY-TWO*", "*evidence: *"])
+
+
+def test_page_is_executed(pytester: pytest.Pytester) -> None:
+    """The example of the page passes, and the page lists every option of the plugin."""
+    page = PAGE.read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    pytester.makepyfile(block)
+    pytester.runpytest_subprocess("--hotplug-accel=tcg", "-p", "no:cacheprovider").assert_outcomes(passed=3)
+    help_text = pytester.runpytest_subprocess("--help", "-p", "no:cacheprovider").stdout.str()
+    assert set(re.findall(r"--hotplug-[a-z]+", help_text)) == set(re.findall(r"--hotplug-[a-z]+", page))
 
 
 def test_unknown_guest_is_an_error_with_a_hint(pytester: pytest.Pytester) -> None:
