@@ -86,6 +86,7 @@ class Target:
     """``run(script)`` is the machine's life; ``sent`` collects what it puts on the line."""
 
     retries: int = RETRIES
+    timeout: float = TIMEOUT
     sent: list[bytes] = field(default_factory=list)
     acknowledged: list[bytes] = field(default_factory=list)
     given_up: list[bytes] = field(default_factory=list)
@@ -194,7 +195,7 @@ class Target:
     def _string(self, size: int) -> Generator[float, int | None, bytes | None]:
         data = bytearray()
         while len(data) < size:
-            byte = yield TIMEOUT
+            byte = yield self.timeout
             if byte is None:
                 return None
             data.append(byte)
@@ -204,7 +205,7 @@ class Target:
         while True:
             run = bytearray()
             while len(run) < 4:
-                byte = yield TIMEOUT
+                byte = yield self.timeout
                 if byte is None:
                     return "timeout", b""
                 if byte not in (0x30, 0x69):
@@ -277,15 +278,16 @@ class Line:
     """One direction of the line. Things pass whole unless a fault is due; ``hold`` joins one to the next."""
 
     faults: list[Fault]
-    spared: tuple[int, ...] = (8,)
-    """Bytes of a header that are not damaged. Nothing in the protocol can tell a damaged number (8), and a target
-    acknowledges and drops an answer of the wrong type (4, 5)."""
+    spared: tuple[int, ...] = (8, 9)
+    """Bytes of a header that are not damaged. Nothing in the protocol can tell a damaged number (8) or SYNC bit (9),
+    and a target acknowledges and drops an answer of the wrong type (4, 5)."""
     count: int = 0
     held: bytes = b""
 
     def carry(self, data: bytes) -> bytes:
         """Return what comes out at the other end."""
-        for fault in [fault for fault in self.faults if fault.at == self.count]:
+        due = [fault for fault in self.faults if fault.at == self.count]
+        for fault in sorted(due, key=lambda fault: fault.kind != "damage"):
             match fault.kind:
                 case "lose":
                     data = b""
@@ -296,11 +298,12 @@ class Line:
                 case "damage" if data:
                     place = fault.bit // 8 % len(data)
                     damaged = bytearray(data)
-                    if place not in self.spared:
-                        damaged[place] ^= 1 << fault.bit % 8
-                    data = bytes(damaged)
+                    damaged[place] ^= 1 << fault.bit % 8
+                    # A break-in byte made by the line says nothing about who sends none.
+                    if place not in self.spared and damaged[place] != 0x62:
+                        data = bytes(damaged)
                 case "noise":
-                    data = bytes([fault.bit & 0xFF]) * (fault.bit % 40) + data
+                    data = bytes([fault.bit & 0x9F]) * (fault.bit % 40) + data
                 case "hold":
                     self.held += data
                     data = b""

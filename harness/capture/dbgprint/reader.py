@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""The harness's end of the reader: starts its process and turns its file into records.
+
+Follow :attr:`Reader.file` with :class:`harness.capture.follower.Follower` and feed :class:`Log` what is appended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from harness.capture.dbgprint import entry
+from harness.capture.dbgprint.entry import LONGEST_ENTRY, Account
+from harness.capture.dbgprint.host import Began
+from harness.capture.dbgprint.message import Print, Prompt, Stop
+from harness.capture.debugcon import DebugPort
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.history.record import Channel, Console, GuestEvent, Record
+
+_OURS = b"HPN1 "
+
+
+class Reader:
+    """The process that serves one port; ``file`` exists from its construction on.
+
+    ``bridge`` hands the port to a debugger instead; ``port`` is then where on 127.0.0.1 it may connect.
+    """
+
+    def __init__(self, socket: Path, file: Path, *, bridge: bool = False) -> None:
+        self.socket = socket
+        self.file = file
+        self.bridge = bridge
+        self.port = 0
+        self.pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write {file}: {error.strerror}", hint="Give another place with --runs DIR."
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(Deadline(5, "end of the DbgPrint reader"))
+
+    def start(self, deadline: Deadline) -> None:
+        """Connect to the port, before the guest runs: what it prints before is lost. Raises InfrastructureError."""
+        command = [
+            sys.executable, "-m", "harness.capture.dbgprint", str(self.socket), str(self.file),
+            *(["--bridge"] if self.bridge else []),
+        ]  # fmt: skip
+        process = self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.pid = process.pid
+        assert process.stdout is not None
+        words = b""
+        while not words.endswith(b"\n"):
+            ready, _, _ = select.select([process.stdout], [], [], deadline.remaining())
+            data = os.read(process.stdout.fileno(), 4096) if ready else b""
+            if not data:
+                break
+            words += data
+        said = words.decode("utf-8", "replace").strip()
+        if not said.startswith("ready"):
+            self.close(deadline)
+            raise InfrastructureError(
+                f"the DbgPrint reader cannot serve {self.socket}: {said[-300:] or 'it said nothing in time'}",
+                hint="The machine needs a serial port on a listening unix socket, and QEMU must run.",
+            )
+        self.port = int(said.split()[1]) if self.bridge else 0
+
+    def close(self, deadline: Deadline) -> None:
+        """Let the process read what is left, write its account, and end; a second call does nothing."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(max(0.1, deadline.remaining()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+
+
+class Log:
+    """The reader's file, in pieces of any size, to records with the time at which the reader had them.
+
+    Driver lines become driver records of channel ``dbgprint``; an exception becomes a console record of a crash, an
+    assertion's prompt one of a warning; what else is printed is counted, and stays in the file.
+    """
+
+    def __init__(self) -> None:
+        self.stop: Stop | None = None
+        self.account_of_reader: Account | None = None
+        self._lines = DebugPort(channel="dbgprint")
+        self._rest = b""
+        self._damaged = 0
+        self._middle = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, Record]]:
+        """Yield ``host_ns`` and record of everything that ``data`` completes and that is worth one."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_ENTRY:
+            self._damaged += 1
+            self._rest = b""
+        for line in lines:
+            if not line:
+                continue
+            try:
+                found = entry.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._damaged += 1
+                continue
+            for record in self._records(found.what):
+                yield found.ns, record
+
+    def finish(self) -> None:
+        """Nothing more will be appended."""
+        self._lines.finish()
+
+    def account(self, *, closed: bool = False) -> Channel:
+        """Return what was counted so far. Events that the reader had to drop count as lost."""
+        found = self._lines.account(closed=closed)
+        dropped = self.account_of_reader.dropped if self.account_of_reader else 0
+        return msgspec.structs.replace(found, lost=found.lost + dropped, torn=found.torn + self._damaged)
+
+    def _records(self, what: object) -> Iterator[Record]:
+        match what:
+            case Print(text=text):
+                data = text.encode("latin-1", "replace")
+                if data.startswith(_OURS) and self._middle:
+                    # Another's text without an end of line: our line is a call of its own and begins here.
+                    data = b"\n" + data
+                self._middle = not data.endswith(b"\n") if data else self._middle
+                yield from self._lines.feed(data)
+            case Began():
+                yield GuestEvent(event="kd", detail="the target began a conversation with the debugger")
+            case Prompt(text=text, answer=answer):
+                yield Console(
+                    text=f"asked the debugger {text.strip()[:500]!r}, answered {answer!r}", severity="warning"
+                )
+            case Stop():
+                self.stop = what
+                why = f"bug check {what.bug_check}" if what.bug_check else f"exception {what.code:#010x}"
+                yield Console(
+                    text=f"{why} at {what.address:#x} on processor {what.processor}: stopped in the debugger",
+                    severity="crash",
+                )
+            case Account():
+                self.account_of_reader = what
