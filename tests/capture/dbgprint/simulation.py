@@ -24,6 +24,7 @@ def simulate(
     """Run the script to its end, to a frozen target, or for an hour; return everyone involved."""
     to_host, to_target = to_host or Line([]), to_target or Line([])
     target, host = Target(retries=retries), Host()
+    target.flush = lambda: setattr(to_target, "held", b"")
     life = target.run(script)
     inbox: deque[int] = deque()
     events: list[Event] = []

@@ -16,7 +16,7 @@ a symbol load, and waits there until told to continue.
 from __future__ import annotations
 
 import struct
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 
 DATA, CONTROL = 0x30303030, 0x69696969
@@ -96,6 +96,8 @@ class Target:
     present: bool = True
     done: bool = False
     frozen: bool = False
+    flush: Callable[[], None] = lambda: None
+    """Called when the machine starts anew: what is still on its way to the port is gone."""
 
     def _anew(self) -> None:
         self._number = FIRST | SYNC
@@ -111,6 +113,7 @@ class Target:
                 # The line is dead for a moment: the machine's firmware empties its port.
                 while (yield 0.0) is not None:
                     pass
+                self.flush()
                 if item.text:
                     self.sent.append(
                         packet(DEBUG_IO, self._number, print_payload(0, b"cut"))[: len(item.text)]
