@@ -7,6 +7,7 @@ Measured as the whole time of ``./lab shell -c true`` less that of the shell its
 from __future__ import annotations
 
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -31,9 +32,18 @@ def seconds(command: list[str]) -> float:
 def main() -> int:
     """Set up first, so that only the second start is measured."""
     subprocess.run([LAB, "shell", "-c", "true"], check=True, stdin=subprocess.DEVNULL)
-    overhead = 1000 * (seconds([str(LAB), "shell", "-c", "true"]) - seconds(["/bin/bash", "-c", "true"]))
-    sys.stdout.write(json.dumps({"overhead_ms": overhead, "limit_ms": LIMIT_MS, "rounds": ROUNDS}) + "\n")
-    return 0 if overhead <= LIMIT_MS else 1
+    plain = seconds(["/bin/bash", "-c", "true"])
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    overhead = 1000 * (seconds([str(LAB), "shell", "-c", "true"]) - plain)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    # On a busy machine the wall clock tells of the others too; the processor time does not.
+    used = 1000 * (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / ROUNDS
+    figures = {"overhead_ms": overhead, "processor_ms": used, "limit_ms": LIMIT_MS, "rounds": ROUNDS}
+    sys.stdout.write(json.dumps(figures) + "\n")
+    if overhead > LIMIT_MS:
+        sys.stderr.write(f"./lab takes {overhead:.0f} ms to start, more than {LIMIT_MS:.0f}\n")
+        return 1
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""``harness check``: judges recorded runs again, without a guest, and writes nothing."""
+"""``harness check``: judges recorded runs again, without a guest, and changes nothing of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.errors import ExitCode, HarnessError, InfrastructureError, worst
+from harness.errors import ExitCode, InfrastructureError, UsageError, worst
 
 if TYPE_CHECKING:
+    from harness.contract.coverage import RuleCoverage
     from harness.contract.verdict import RunVerdict
-    from harness.history.reader import History
+    from harness.report.judging import Judged
+    from harness.report.style import Style
 
 
 def register(app: typer.Typer) -> None:
@@ -23,8 +25,10 @@ def register(app: typer.Typer) -> None:
 
 def check(
     runs: Annotated[
-        list[Path],
-        typer.Argument(metavar="RUN", help="Run directories or history files, e.g. runs/latest."),
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Run directories, history files, or directories of runs, e.g. runs/latest."
+        ),
     ],
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the merged timeline of each run too.")
@@ -32,136 +36,179 @@ def check(
     everything: Annotated[
         bool, typer.Option("--all", help="With --timeline: every record, one line each.")
     ] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="With several runs: the whole verdict of each, before the table.")
+    ] = False,
+    junit: Annotated[
+        Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML too.")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
 ) -> int:
-    """Judge recorded runs again. Needs no guest, changes nothing.
+    """Judge recorded runs again, several at once. Needs no guest, changes nothing.
 
     The exit code is that of the worst run. A run that cannot be read does not keep the others from being judged.
     """
-    from harness.cli.output import complain_of, say, say_json
+    from harness.cli.judged import judged
+    from harness.cli.run_set import runs_named
+    from harness.contract.coverage import coverage
 
-    judged: list[_Judged] = []
-    for path in _distinct(runs):
-        one = _Judged(path)
-        judged.append(one)
-        if json:
-            continue
-        if one.error is not None:
-            complain_of(one.error)
-            continue
-        if len(judged) > 1:
-            say("")
-        if timeline:
-            say(one.timeline(everything=everything))
-        say(one.text())
+    paths = runs_named(runs)
+    if junit is not None and not junit.parent.is_dir():
+        raise UsageError(f"--junit: there is no directory {junit.parent}", hint=f"mkdir -p {junit.parent}")
+    codes: list[ExitCode] = []
+    views = _views(paths, timeline=timeline, everything=everything, full=full, junit=junit, json=json)
+    with judged(paths, quiet=json) as results:
+
+        def verdicts() -> Iterator[RunVerdict]:
+            for run in results:
+                codes.append(run.exit_code)
+                for view in views:
+                    view.add(run)
+                if run.verdict is not None:
+                    yield run.verdict
+
+        rules = coverage(verdicts())
+    for view in views:
+        view.end(rules, worst(codes))
+    return worst(codes)
+
+
+def _views(
+    paths: list[Path], *, timeline: bool, everything: bool, full: bool, junit: Path | None, json: bool
+) -> list[_View]:
+    views: list[_View] = []
     if json:
-        say_json({"runs": [one.document() for one in judged], "exit_code": _code(judged)})
-    elif len(judged) > 1:
-        say(_table(judged))
-    return _code(judged)
+        views.append(_Json())
+    else:
+        several = len(paths) > 1
+        views.append(_Text(timeline=timeline, everything=everything, whole=full or timeline or not several))
+        if several:
+            views.append(_Table(after_verdicts=full or timeline))
+    if junit is not None:
+        views.append(_JUnit(junit))
+    return views
 
 
-def _code(judged: list[_Judged]) -> ExitCode:
-    return worst([one.exit_code for one in judged])
+class _View:
+    """What is made of the results: told of each run, then of the set."""
+
+    def add(self, run: Judged) -> None:
+        raise NotImplementedError
+
+    def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
+        """All runs are judged."""
 
 
-def _distinct(paths: list[Path]) -> list[Path]:
-    """Leave out a run that was named before: ``runs/*`` names the newest twice, once as the link ``runs/latest``."""
-    chosen: dict[Path, Path] = {}
-    for path in paths:
-        real = path.resolve()
-        if real not in chosen or chosen[real].is_symlink():
-            chosen[real] = path
-    return list(chosen.values())
+class _Json(_View):
+    def __init__(self) -> None:
+        self._runs: list[dict[str, Any]] = []
+
+    def add(self, run: Judged) -> None:
+        document: dict[str, Any] = {"path": str(run.path), "exit_code": run.exit_code}
+        if run.verdict is not None:
+            # Encoded at once, because bytes are smaller than objects and there may be many.
+            document["verdict"] = _raw(run.verdict)
+        else:
+            document["error"] = {"message": run.error, "hint": run.hint}
+        self._runs.append(document)
+
+    def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
+        from harness.cli.output import say_json
+
+        say_json({"runs": self._runs, "coverage": rules, "exit_code": code})
 
 
-def _open(path: Path) -> History:
-    """Open the history at ``path``. Raises BadHistory with what to give instead."""
-    from harness.errors import BadHistory
-    from harness.history.reader import History
+class _Text(_View):
+    def __init__(self, *, timeline: bool, everything: bool, whole: bool) -> None:
+        self._timeline = timeline
+        self._everything = everything
+        self._whole = whole
+        self._first = True
 
-    file = path / "history.jsonl" if path.is_dir() else path
-    if path.is_dir() and not file.exists() and (inside := len(list(path.glob("*/history.jsonl")))):
-        raise BadHistory(
-            f"{path} is no run, but a directory with {inside} of them", hint=f"harness check {path}/*"
-        )
-    if file.exists() and not file.is_file():
-        # Opening a named pipe would wait for a writer for ever.
-        raise BadHistory(f"{file} is no regular file", hint="Give a run directory or a history.jsonl.")
-    return History(path)
+    def add(self, run: Judged) -> None:
+        from harness.cli.output import complain, say
+
+        if run.verdict is None:
+            complain(run.error, run.hint)
+            return
+        if not self._whole:
+            return
+        if not self._first:
+            say("")
+        self._first = False
+        style = _style()
+        if self._timeline:
+            say(_timeline(run.path, style, everything=self._everything))
+        say(_verdict(run, run.verdict, style))
 
 
-class _Judged:
-    """One run of the command line: its verdict, or the error that kept it from having one."""
+class _Table(_View):
+    def __init__(self, *, after_verdicts: bool) -> None:
+        from harness.report.run_table import RunTable
 
+        self._after_verdicts = after_verdicts
+        self._table = RunTable(_style())
+
+    def add(self, run: Judged) -> None:
+        self._table.add(run)
+
+    def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
+        from harness.cli.output import say
+
+        if self._after_verdicts:
+            say("")
+        say(self._table.lines(rules, code))
+
+
+class _JUnit(_View):
     def __init__(self, path: Path) -> None:
-        from harness.contract.checker import judge_history
+        from harness.report.junit import JUnit
 
-        self.path = path
-        self.error: HarnessError | None = None
-        self.verdict: RunVerdict | None = None
+        self._path = path
+        self._junit = JUnit()
+
+    def add(self, run: Judged) -> None:
+        self._junit.add(run)
+
+    def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
+        from harness.report.junit import write
+
         try:
-            self.history = _open(path)
-            self.verdict = judge_history(self.history)
-        except HarnessError as error:
-            self.error = error
+            write(self._path, self._junit.document())
         except OSError as error:
-            self.error = InfrastructureError(f"cannot read {path}: {error.strerror}")
-
-    @property
-    def exit_code(self) -> ExitCode:
-        if self.verdict is not None:
-            return self.verdict.exit_code
-        return self.error.exit_code if self.error else ExitCode.INFRASTRUCTURE
-
-    def timeline(self, *, everything: bool) -> Iterator[str]:
-        import sys
-
-        from harness.report.escape import printable
-        from harness.report.style import style_for
-        from harness.report.timeline import HEADING, timeline
-
-        yield HEADING
-        yield from timeline(self.history, everything=everything, style=style_for(sys.stdout))
-        if self.history.damage:
-            yield f"The history can be read up to here: {printable(self.history.damage, 300)}"
-        yield ""
-
-    def text(self) -> list[str]:
-        import sys
-
-        from harness.contract.explanation import explainer
-        from harness.report.style import style_for
-        from harness.report.verdict_text import verdict_lines
-
-        assert self.verdict is not None
-        return verdict_lines(
-            self.verdict,
-            evidence=self.path,
-            explain=explainer(self.history),
-            style=style_for(sys.stdout),
-        )
-
-    def document(self) -> dict[str, Any]:
-        if self.verdict is not None:
-            return {"path": str(self.path), "exit_code": self.exit_code, "verdict": self.verdict}
-        assert self.error is not None
-        return {
-            "path": str(self.path),
-            "exit_code": self.exit_code,
-            "error": {"message": self.error.message, "hint": self.error.hint},
-        }
+            raise InfrastructureError(f"cannot write {self._path}: {error.strerror}") from error
 
 
-def _table(judged: list[_Judged]) -> list[str]:
+def _raw(verdict: RunVerdict) -> Any:
+    import msgspec
+
+    return msgspec.Raw(msgspec.json.encode(verdict))
+
+
+def _style() -> Style:
+    import sys
+
+    from harness.report.style import style_for
+
+    return style_for(sys.stdout)
+
+
+def _timeline(path: Path, style: Style, *, everything: bool) -> Iterable[str]:
     from harness.report.escape import printable
+    from harness.report.judging import open_history
+    from harness.report.timeline import HEADING, timeline
 
-    lines = ["", f"{'verdict':<10}{'exit':>4}  {'guest':<20}  run"]
-    for one in judged:
-        word, guest = (
-            (one.verdict.verdict.value, one.verdict.guest) if one.verdict is not None else ("unreadable", "")
-        )
-        lines.append(
-            f"{word:<10}{int(one.exit_code):>4}  {printable(guest, 20):<20}  {printable(str(one.path))}"
-        )
-    return lines
+    history = open_history(path)
+    yield HEADING
+    yield from timeline(history, everything=everything, style=style)
+    if history.damage:
+        yield f"The history can be read up to here: {printable(history.damage, 300)}"
+    yield ""
+
+
+def _verdict(run: Judged, verdict: RunVerdict, style: Style) -> list[str]:
+    from harness.contract.explanation import explainer
+    from harness.report.judging import open_history
+    from harness.report.verdict_text import verdict_lines
+
+    return verdict_lines(verdict, evidence=run.path, explain=explainer(open_history(run.path)), style=style)

@@ -17,7 +17,7 @@ import typer
 import typer.main
 
 import harness
-from harness.cli import check, doctor, run
+from harness.cli import check, doctor, etl, observe, rules, run
 from harness.cli.output import complain, complain_of, flush, say
 from harness.errors import ExitCode, HarnessError
 
@@ -56,7 +56,10 @@ def _options(
 
 run.register(app)
 check.register(app)
+rules.register(app)
 doctor.register(app)
+observe.register(app)
+etl.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from harness.contract.attempts import Model
+from harness.contract.model import Model
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Arrival, Bracket, Epoch, Registration
 from harness.contract.verdict import Level
@@ -33,7 +33,7 @@ BLOCKED_MS = 100
 @rule(
     "ASYNC-IRQL-PASSIVE", Level.ERROR, AsyncEnter, clauses="B3", source=GUIDELINES,
     says="the callback runs at PASSIVE_LEVEL", needs=CALLBACK,
-    holds="S2 C2 V", violates="S2 C2 V{irql=1}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2 V{irql=1}",
 )  # fmt: skip
 def irql_passive(arrival: Arrival, model: Model) -> Outcome:
     """It is paged code."""
@@ -76,7 +76,7 @@ def class_route(arrival: Arrival, model: Model) -> Outcome:
 @rule(
     "ASYNC-AFTER-SCHEDULABLE", Level.ERROR, AsyncEnter, clauses="B4, B9", source=INTRODUCTION,
     says="a processor's arrival comes when threads are already scheduled on it, so it is counted", needs=ARRIVAL,
-    holds="S2 C2 V", violates="S2 C2 V{active=2}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2 V{active=2}",
 )  # fmt: skip
 def after_schedulable(arrival: Arrival, model: Model) -> Outcome:
     """By count: the i-th new link after the baseline sees at least i processors more."""
@@ -95,7 +95,7 @@ def after_schedulable(arrival: Arrival, model: Model) -> Outcome:
 @rule(
     "ASYNC-AFTER-COMPLETE", Level.OBSERVE, AsyncEnter, clauses="B6, U17", source="undocumented: contract.md B6",
     says="does a processor's arrival come before or after its Complete?", needs=ARRIVAL,
-    holds="S2 V C2", skeleton=True,
+    holds="S2 V C2",
 )  # fmt: skip
 def after_complete(arrival: Arrival, model: Model) -> Outcome:
     """The i-th new arrival against the i-th Complete of the same driver. No page orders them."""
@@ -111,7 +111,7 @@ def after_complete(arrival: Arrival, model: Model) -> Outcome:
 
 def _awaited(registration: Registration, model: Model) -> int:
     """Processors completed since the baseline of this registration."""
-    return model.completed_attempts - registration.all_completes_at_base
+    return model.attempts.completed_count - registration.all_completes_at_base
 
 
 def _processor_registrations(model: Model) -> list[Registration]:
@@ -126,7 +126,7 @@ def _processor_registrations(model: Model) -> list[Registration]:
 @rule(
     "ASYNC-EVENTUALLY", Level.POLICY, Epoch, clauses="B4, B5", source=INTRODUCTION,
     says="each completed hot-add is followed by the arrival of one more processor", needs="completed hot-add",
-    holds="S2 C2 V", violates="S2 C2", skeleton=True, awaited=True,
+    holds="S2 C2 V", violates="S2 C2", awaited=True,
 )  # fmt: skip
 def eventually(end: Epoch, model: Model) -> Outcome:
     """No latency is documented, so a missing arrival is unknown, never a violation."""
@@ -148,7 +148,7 @@ def eventually(end: Epoch, model: Model) -> Outcome:
 @rule(
     "ASYNC-NOT-ON-FAILURE", Level.WARN, Quiesced, clauses="B4, X4", source=INTRODUCTION,
     says="no more processors arrive than were completed", needs=ARRIVAL,
-    holds="S2 C2 V Q", violates="S2! F2 V{active=3} Q", skeleton=True,
+    holds="S2 C2 V Q", violates="S2! F2 V{active=3} Q",
 )  # fmt: skip
 def not_on_failure(quiesced: Quiesced, model: Model) -> Outcome:
     """At a quiesced point. A warning: an interface signals presence, which is not the same as running."""
@@ -325,7 +325,7 @@ def unregister_before_unload(bracket: Bracket, model: Model) -> Outcome:
         if registration.left:
             judged = judged or HOLDS
             continue
-        lost = model.lost(registration.driver, 0, model.at)
+        lost = model.lost(registration.driver, model.epoch_at, model.at)
         said = f"{registration} was still registered when Unload was entered"
         made = () if registration.bracket is None else (registration.bracket.enter,)
         if lost:

@@ -1,70 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""The model that one pass over a history keeps: registrations, brackets, attempts, windows, losses.
+"""Groups the callbacks of hot-added processors into attempts.
 
-It turns records into the subjects of :mod:`harness.contract.subjects`, once, so that rules stay small. It holds what
-is open and what may still be contradicted; everything else is handed to the rules and forgotten, so that its size
-follows the number of processors, registrations and open attempts, not the length of the history.
-
-**Attempts.** A hot-add callback with processor number n belongs to A(n, k). A Start of registration R joins the newest
-attempt on n in which R has no Start yet, unless a quiesced point lies between, or a host command and everything
-started there is closed; it opens A(n, k+1) only if R already has a Start with its terminal or veto there. An attempt
-is *sealed*, which is when rules on attempts see it, when the next one on n opens, when the epoch ends, or when too
-many are remembered.
-
-**Losses.** A gap in a driver's numbers is an interval of places in the stream in which something may be missing. Only
-what overlaps that interval is touched by it.
+A hot-add callback with processor number n belongs to A(n, k). A Start of registration R joins the newest attempt on n
+in which R has no Start yet, unless a quiesced point lies between, or a host command and everything started there is
+closed; it opens A(n, k+1) only if R already has a Start with its terminal or veto there. An attempt is *sealed*, which
+is when rules on attempts see it, when the next one on n has opened and the guest was quiet since, when the epoch ends,
+or when too many are remembered.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
-from harness.contract.merge import Gap, Repeat, Stale
-from harness.contract.subjects import (
-    Arrival,
-    Attempt,
-    Bracket,
-    Callback,
-    Epoch,
-    HostAdd,
-    Loss,
-    Registration,
-    Share,
-    Stream,
-)
-from harness.history.driver import (
-    COMPLETE,
-    START,
-    Alloc,
-    AsyncEnter,
-    AsyncExit,
-    CallEnter,
-    CallExit,
-    DriverRecord,
-    Free,
-    Hello,
-    PnpEnter,
-    PnpExit,
-    SyncEnter,
-    SyncExit,
-    nt_success,
-)
-from harness.history.record import (
-    Add,
-    Agreement,
-    Boot,
-    Channel,
-    Count,
-    End,
-    GuestEvent,
-    Operation,
-    Quiesced,
-    Record,
-)
-
-FOREVER = 1 << 62
-"""A place after every record."""
+from harness.contract.subjects import Attempt, Callback, Registration, Share
+from harness.history.driver import COMPLETE, START
+from harness.history.record import Quiesced
 
 MOST_ATTEMPTS = 8192
 """Attempts remembered at once; the oldest is sealed beyond that."""
@@ -72,683 +22,182 @@ MOST_ATTEMPTS = 8192
 MOST_EVENTS = 512
 """Callbacks remembered of one attempt; what a sane system delivers is two per registration."""
 
-MOST_LOSSES = 1024
-"""Losses remembered one by one; beyond that they are widened into one."""
 
-MOST_LINKS = 65536
-"""Symbolic links remembered per registration."""
+class Attempts:
+    """The attempts of one boot epoch. ``seal`` is called with each attempt when it is over.
 
-MOST_REQUESTS = 64
-"""Plug and Play requests remembered per device."""
-
-MOST_OPEN = 65536
-"""Calls and callbacks remembered as entered and not yet returned, per driver."""
-
-Emit = Callable[[Any, Any], None]
-
-
-class Model:
-    """What the checker knows at one place of the stream. Rules read it; only :meth:`take` and its kin write it.
-
-    ``emit`` is called with (kind, subject) for subjects that are no record: Attempt, HostAdd, Epoch.
+    ``newest`` maps a processor to its latest attempt; ``unsettled`` are those not closed at a quiesced point yet;
+    ``opened`` and ``completed_count`` count; ``completed`` and ``completed_places`` map an index, and a group and
+    number, to the first Complete; ``failed`` is the number of the last attempt that failed, -1 if none did;
+    ``barrier`` is the last place at which no attempt was under way.
     """
 
-    def __init__(self, emit: Emit) -> None:
-        self.emit = emit
-        self.at = 0
-        self.previous_active = 0
-        self.active = 0
-        self.host_known = False
-        self.booted = False
-        self.operations: dict[int, Operation] = {}
-        self.ended: End | None = None
-        self.losses: list[Loss] = []
-        self.repeats: list[Repeat] = []
-        self.missing = 0
-        self.driver_records = 0
-        self.kinds: set[str] = set()
-        self.channels: dict[str, Channel] = {}
-        self.delivering: set[str] = set()
-        self.group_options = ""
-        self.opt_out = ""
-        self._explained = 0
-        self._suspect = 0
-        self._begin_epoch(0, "")
-        self.update: dict[type, Callable[[Any], Any]] = {
-            Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
-            Agreement: self._agreement, Operation: self._operation, Channel: self._channel, End: self._end,
-            GuestEvent: self._guest, Gap: self._gap, Repeat: self._repeat, Hello: self._hello,
-            SyncEnter: self._sync_enter, SyncExit: self._sync_exit, AsyncEnter: self._async_enter,
-            AsyncExit: self._async_exit, CallEnter: self._call_enter, CallExit: self._call_exit,
-            Alloc: self._alloc, Free: self._free, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
-            Stale: self._stale,
-        }  # fmt: skip
-
-    # -- epochs ------------------------------------------------------------------------------------------------
-
-    def _begin_epoch(self, number: int, cause: str) -> None:
-        self.epoch = number
-        self.cause = cause
-        self.epoch_at = self.barrier_at = self.at
-        self.streams: dict[tuple[str, str], Stream] = {}
-        self.stream: Stream = Stream(driver="", boot="", began_at=0, whole=True)
-        self.attempts: dict[int, Attempt] = {}
+    def __init__(self, at: int, seal: Callable[[Attempt], None]) -> None:
+        self._emit = seal
+        self.barrier = at
+        self.newest: dict[int, Attempt] = {}
         self.unsettled: dict[Attempt, None] = {}
-        self.superseded: list[Attempt] = []
-        self.adds: dict[str, HostAdd] = {}
-        self.cpu_in_flight: dict[str, HostAdd] = {}
-        self.window: HostAdd | None = None
-        self.cpu_adds = 0
-        self.last_cpu_add_at = 0
-        self.failed_number = -1
-        self.first_cpu_add: HostAdd | None = None
-        self.uncaused: list[Callback] = []
-        self.attempts_opened = 0
-        self.completed_attempts = 0
-        self.added = 0
-        self.arrived = 0
-        self.baseline_at = 0
-        self.active = self.previous_active = 0
-        self.quiesced_at = 0
-        self.quiesced: Quiesced | None = None
-        self.count: Count | None = None
-        self.count_at = 0
+        self._open_ones: dict[Attempt, None] = {}
+        self._superseded: list[Attempt] = []
+        self.opened = 0
+        self.completed_count = 0
         self.completed: dict[int, Callback] = {}
-        self.completed_numbers: dict[tuple[int, int], Callback] = {}
-        self.ran: dict[int, DriverRecord] = {}
-        self.ran_high: dict[int, DriverRecord] = {}
-        self.all_links: dict[str, int] = {}
-        self.devices: dict[str, list[tuple[int, PnpEnter | PnpExit]]] = {}
-        self.open_registrations: dict[Registration, None] = {}
+        self.completed_places: dict[tuple[int, int], Callback] = {}
+        self.failed = -1
 
-    def _end_epoch(self, ended_by: str, *, last: bool) -> None:
-        self._tail(last=last)
-        for attempt in [*self.superseded, *self.attempts.values()]:
-            if ended_by == "boot" and not (attempt.closed and attempt.settled):
-                in_flight = ", ".join(self.cpu_in_flight) or ""
-                if not attempt.closed or in_flight:
-                    attempt.cut = "the guest was reset or restored inside this attempt"
-            self._seal(attempt)
-        if self.window is not None:
-            self._close_window()
-        self.emit(Epoch, Epoch(number=self.epoch, began_at=self.epoch_at, ended_by=ended_by, last=last))
+    @property
+    def all_closed(self) -> bool:
+        """True if nothing is under way."""
+        return not self._open_ones
 
-    def _boot(self, boot: Boot) -> Boot:
-        if self.booted or self.streams or self.adds:
-            self._end_epoch("boot", last=False)
-        self.booted = True
-        self._begin_epoch(boot.epoch, boot.cause)
-        return boot
-
-    def _end(self, end: End) -> End:
-        self.ended = end
-        return end
-
-    def finish(self, damage: str) -> None:
-        """The stream is over; ``damage`` says why reading stopped early, "" if it did not."""
-        self.at += 1
-        if damage or self.ended is None:
-            why = (
-                f"the history is damaged: {damage}"
-                if damage
-                else "the history has no end: the run was killed"
-            )
-            self._lose("", self._last_driver_at(), FOREVER, why)
-        self._end_epoch("cut" if damage or self.ended is None else "end", last=True)
-
-    def _last_driver_at(self) -> int:
-        return max((stream.last_at for stream in self.streams.values()), default=self.epoch_at)
-
-    # -- losses ------------------------------------------------------------------------------------------------
-
-    def _lose(self, driver: str, begin: int, end: int, why: str, shown: Record | None = None) -> None:
-        if len(self.losses) >= MOST_LOSSES:
-            last = self.losses[-1]
-            self.losses[-1] = Loss("", min(last.begin, begin), max(last.end, end), last.why, last.shown)
-        else:
-            self.losses.append(Loss(driver, begin, end, why, shown))
-
-    def lost(self, driver: str, begin: int, end: int) -> str:
-        """Say why records of ``driver`` ("" for any) may be missing between two places; "" if none are."""
-        for loss in self.losses:
-            if (
-                loss.begin < end
-                and loss.end > begin
-                and (not driver or not loss.driver or loss.driver == driver)
-            ):
-                return loss.why
-        return ""
-
-    def _gap(self, gap: Gap) -> Gap:
-        count = gap.last - gap.first + 1
-        self.missing += count
-        stream = self.streams.get((gap.boot, gap.driver))
-        numbers = f"#{gap.first}" if count == 1 else f"#{gap.first} to #{gap.last}"
-        self._lose(
-            gap.driver,
-            stream.last_at if stream else self.epoch_at,
-            self.at,
-            f"{'record' if count == 1 else 'records'} {numbers} of driver {gap.driver} never arrived",
-            gap,
+    def midway(self, registration: Registration) -> bool:
+        """True if ``registration`` has a Start without its end."""
+        return any(
+            registration in one.shares and not one.shares[registration].closed for one in self.unsettled
         )
-        return gap
 
-    def _repeat(self, repeat: Repeat) -> Repeat:
-        if len(self.repeats) < MOST_LOSSES:
-            self.repeats.append(repeat)
-        return repeat
-
-    def _stale(self, stale: Stale) -> Stale:
-        return stale
-
-    def _channel(self, channel: Channel) -> Channel:
-        """Keep a channel's account; damage that no gap explains is suspected to be the loss of the last records."""
-        before = self.channels.get(channel.name)
-        worse = self._damage(channel) - (self._damage(before) if before else 0)
-        if worse > self.missing - self._explained:
-            self._suspect = self.at
-        self._explained = self.missing
-        if len(self.channels) < MOST_LOSSES:
-            self.channels[channel.name] = channel
-        return channel
-
-    @staticmethod
-    def _damage(channel: Channel) -> int:
-        return max(channel.lost, channel.torn + channel.corrupt + channel.oversized)
-
-    def _tail(self, *, last: bool) -> None:
-        """Decide whether records after the last ones may be missing. One undamaged channel is enough to say no."""
-        if not last:
-            self._suspect = 0
-            return
-        alive = [stream for stream in self.streams.values() if not stream.finished]
-        closed = [channel for channel in self.channels.values() if channel.closed]
-        if any(self._damage(channel) == 0 for channel in closed) or not alive:
-            return
-        if closed and not self._suspect:
-            return
-        for stream in alive:
-            if closed and stream.last_at > self._suspect:
-                continue
-            why = (
-                f"the last records of driver {stream.driver} may be missing: "
-                + (f"channel {closed[0].name} had damaged or lost lines" if closed else
-                   f"channel {', '.join(sorted(self.delivering))} was never closed with an account")
-            )  # fmt: skip
-            self._lose(stream.driver, stream.last_at, FOREVER, why)
-
-    # -- what the host did ---------------------------------------------------------------------------------------
-
-    def _operation(self, operation: Operation) -> Operation:
-        self.host_known = True
-        if operation.phase == "begin" and len(self.operations) < MOST_LOSSES:
-            self.operations[operation.index] = operation
-        elif operation.phase in ("end", "fail"):
-            self.operations.pop(operation.index, None)
-        return operation
-
-    def _add(self, add: Add) -> HostAdd:
-        self.host_known = True
-        self.kinds.add("add " + add.what)
-        if add.phase == "begin":
-            return self._begin_add(add)
-        if add.attempt not in self.adds:
-            return HostAdd(begin=add, at=self.at, settled_at=self.at)
-        host = self.adds[add.attempt]
-        if add.phase == "accepted":
-            host.accepted = True
-        elif add.phase == "refused":
-            host.refused, host.detail = True, add.detail
-        elif add.phase == "unsure":
-            host.unsure = True
-        if add.phase in ("settled", "refused"):
-            host.settled_at = self.at
-            self.cpu_in_flight.pop(add.attempt, None)
-            self._forget(host)
-        return host
-
-    def _forget(self, host: HostAdd) -> None:
-        if host.agreed and host.settled_at:
-            self.adds.pop(host.begin.attempt, None)
-
-    def _begin_add(self, add: Add) -> HostAdd:
-        host = HostAdd(begin=add, at=self.at, starts_before=self.attempts_opened)
-        if self.window is not None:
-            if not self.window.settled_at:
-                self.window.clean = host.clean = False
-            self._close_window()
-        if add.what == "cpu":
-            if not self.cpu_in_flight and self._all_closed():
-                self.barrier_at = self.at
-            self.cpu_adds += 1
-            self.last_cpu_add_at = self.at
-            self.first_cpu_add = self.first_cpu_add or host
-            for other in self.adds.values():
-                if not other.settled_at:
-                    other.clean = False
-            self.cpu_in_flight[add.attempt] = host
-        elif self.cpu_in_flight or not self._all_closed() or self.attempts_opened < self.cpu_adds:
-            host.clean = False
-        self.adds[add.attempt] = host
-        if len(self.adds) > MOST_ATTEMPTS:
-            del self.adds[next(iter(self.adds))]
-        self.window = host
-        return host
-
-    def _close_window(self) -> None:
-        window, self.window = self.window, None
-        self.emit(HostAdd, window)
-
-    def _all_closed(self) -> bool:
-        return all(attempt.closed for attempt in self.unsettled)
-
-    def _agreement(self, agreement: Agreement) -> Agreement:
-        host = self.adds.get(agreement.attempt)
-        if host is not None:
-            host.agreed, host.detail = agreement.agreed, agreement.detail
-            self.added += host.begin.what == "cpu" and agreement.agreed and host.begin.expected == "added"
-            self._forget(host)
-        return agreement
-
-    def _count(self, count: Count) -> Count:
-        self.count, self.count_at = count, self.at
-        return count
-
-    def _guest(self, event: GuestEvent) -> GuestEvent:
-        """Take what the guest says of its own configuration: boot options on groups, the rebalance policy."""
-        if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
-            self.group_options = event.detail
-        elif event.event == "rebalance-opt-out":
-            self.opt_out = event.detail
-        return event
-
-    def _quiesced(self, quiesced: Quiesced) -> Quiesced:
-        self.quiesced_at, self.quiesced = self.at, quiesced
-        if self.open_registrations:
-            self._presume()
-        superseded, self.superseded = self.superseded, []
+    def quiesced(self, at: int, proof: Quiesced) -> None:
+        """The guest is quiet: what is closed is settled, and what was superseded will get nothing more."""
+        superseded, self._superseded = self._superseded, []
         for attempt in list(self.unsettled):
             if not attempt.quiet:
-                attempt.quiet, attempt.proof = self.at, quiesced
+                attempt.quiet, attempt.proof = at, proof
             if attempt.closed:
-                attempt.settled = self.at
+                attempt.settled = at
                 del self.unsettled[attempt]
         for attempt in superseded:
-            self._seal(attempt)
-        if self.unsettled:
-            return quiesced
-        self.barrier_at = self.at
-        if not self.cpu_adds and not self.attempts_opened:
-            self.baseline_at = self.at
-        if not self.cpu_in_flight and self.arrived >= max(self.completed_attempts, self.added):
-            counted = self.count.processors if self.count is not None else 0
-            for stream in self.streams.values():
-                for registration in stream.registrations.values():
-                    if registration.base < 0 and registration.alive:
-                        registration.base = max(self.active, counted)
-                        registration.base_at = self.at
-                        registration.starts_at_base = stream.starts
-                        registration.completes_at_base = stream.completes
-                        registration.all_completes_at_base = self.completed_attempts
-        return quiesced
+            self._seal(attempt, at)
+        if not self.unsettled:
+            self.barrier = at
 
-    # -- the driver's streams ------------------------------------------------------------------------------------
+    def end(self, at: int, *, rebooted: bool, in_flight: bool) -> None:
+        """The epoch is over; a boot cuts short what was open, and what a command was still in flight for."""
+        for attempt in [*self._superseded, *self.newest.values()]:
+            settled = attempt.closed and attempt.settled
+            if rebooted and not settled and (in_flight or not attempt.closed):
+                attempt.cut = "the guest was reset or restored inside this attempt"
+            self._seal(attempt, at)
+        self._superseded = []
 
-    def enter(self, record: DriverRecord) -> Stream:
-        """Make the stream of ``record`` the current one, beginning it if it is new."""
-        stream = self.streams.get((record.boot, record.driver))
-        if stream is None:
-            hello = isinstance(record, Hello)
-            stream = Stream(
-                driver=record.driver,
-                boot=record.boot,
-                began_at=self.at,
-                whole=hello or self.cause == "restored",
-            )
-            self.streams[record.boot, record.driver] = stream
-            if not stream.whole:
-                self._lose(
-                    record.driver, self.epoch_at, self.at,
-                    f"the first records of driver {record.driver} are missing: its history does not begin with hello",
-                    record,
-                )  # fmt: skip
-        elif len(stream.opens) > MOST_OPEN:
-            del stream.opens[next(iter(stream.opens))]
-        self.stream = stream
-        return stream
+    def join(self, call: Callback, at: int, *, active_before: int, last_command: int, commands: int) -> None:
+        """Put a hot-add callback into its attempt, opening one if need be.
 
-    def sampled(self, stream: Stream, record: DriverRecord) -> None:
-        """Take the fields that every driver record carries; after this it is the stream's last."""
-        stream.last = record
-        stream.last_at = self.at
-        self.driver_records += 1
-        self.previous_active = self.active
-        self.active = record.active
-        if record.cpu not in self.ran and record.irql < 2 and len(self.ran) < MOST_ATTEMPTS:
-            self.ran[record.cpu] = record
-        elif record.irql >= 2 and record.cpu not in self.ran_high and len(self.ran_high) < MOST_ATTEMPTS:
-            self.ran_high[record.cpu] = record
-        self.delivering.add(record.channel)
-
-    def _hello(self, hello: Hello) -> Hello:
-        stream = self.stream
-        if stream.began_at != self.at:
-            stream = Stream(driver=hello.driver, boot=hello.boot, began_at=self.at, whole=True)
-            stream.last, stream.last_at = hello, self.at
-            stream.opens, stream.unannounced = self.stream.opens, self.stream.unannounced
-            self.streams[hello.boot, hello.driver] = self.stream = stream
-        stream.hz = hello.hz
-        stream.mode = hello.mode
-        return hello
-
-    def _registration(self, number: int, *, sync: bool) -> Registration:
-        registrations = self.stream.registrations
-        registration = registrations.get(number)
-        if registration is None:
-            registration = Registration(stream=self.stream, id=number, sync=sync)
-            if self.lost(self.stream.driver, self.epoch_at, self.at):
-                self.open_registrations[registration] = None
-            else:
-                registration.done_at = self.stream.began_at
-                if self.cause == "restored":
-                    self._restored(registration)
-            if len(registrations) < MOST_ATTEMPTS:
-                registrations[number] = registration
-        return registration
-
-    def _restored(self, registration: Registration) -> None:
-        """A registration made before the snapshot: in force since the restore, with the baseline taken after it."""
-        registration.done_at = self.epoch_at
-        if self.baseline_at and self.count is not None:
-            registration.base, registration.base_at = self.count.processors, self.baseline_at
-
-    def _presume(self) -> None:
-        """The guest is quiet: calls whose exit records were lost have returned."""
-        for registration in list(self.open_registrations):
-            begun = registration.bracket.at if registration.bracket is not None else self.epoch_at
-            if self.lost(registration.driver, begun, self.at):
-                registration.presumed = True
-                registration.done_at = self.at
-                del self.open_registrations[registration]
-
-    def _call_enter(self, call: CallEnter) -> Bracket:
-        stream = self.stream
-        bracket = Bracket(at=self.at, stream=stream, enter=call)
-        self.kinds.add(call.call)
-        stream.opens[call.seq] = bracket
-        if call.call in ("reg_sync", "reg_async"):
-            registration = Registration(
-                stream=stream, id=call.reg, sync=call.call == "reg_sync", bracket=bracket
-            )
-            registration.races_add = bool(self.cpu_in_flight) or bool(
-                self.unsettled and not self._all_closed()
-            )
-            if len(stream.registrations) < MOST_ATTEMPTS:
-                stream.registrations[call.reg] = registration
-            bracket.registration = registration
-            self.open_registrations[registration] = None
-        elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
-            registration = self._registration(call.reg, sync=call.call == "dereg_sync")
-            bracket.registration = registration
-            registration.leaves += 1
-            if registration.leave is None:
-                registration.leave = bracket
-        elif call.call == "driver_entry":
-            stream.entry = bracket
-        elif call.call == "unload":
-            stream.unload = bracket
-        elif call.call == "etw_unreg":
-            stream.etw = "unregistered"
-        return bracket
-
-    def _call_exit(self, call: CallExit) -> Bracket | None:
-        stream = self.stream
-        bracket = stream.opens.get(call.enter)
-        if not isinstance(bracket, Bracket):
-            self._unentered(call)
-            return None
-        del stream.opens[call.enter]
-        bracket.exit, bracket.exit_at = call, self.at
-        registration = bracket.registration
-        if registration is not None:
-            if bracket.enter.call in ("reg_sync", "reg_async"):
-                registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
-                registration.done_at = self.at
-                registration.races_add = registration.races_add or bool(self.cpu_in_flight)
-                registration.existing_processors = frozenset(
-                    event.enter.nt for event in registration.existing if event.enter.state == START
-                )
-                self.open_registrations.pop(registration, None)
-            elif registration.leave is bracket:
-                registration.left_at = self.at
-        if call.call == "etw_reg" and nt_success(call.result):
-            stream.etw = "registered"
-        elif call.call == "unload" or (call.call == "driver_entry" and not nt_success(call.result)):
-            stream.finished = True
-        return bracket
-
-    def _unentered(self, call: CallExit) -> None:
-        """A call returned whose enter record was lost: keep what its exit record says of the registration."""
-        if call.call in ("reg_sync", "reg_async"):
-            registration = self._registration(call.reg, sync=call.call == "reg_sync")
-            registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
-            registration.done_at = self.at
-            self.open_registrations.pop(registration, None)
-        elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
-            registration = self._registration(call.reg, sync=call.call == "dereg_sync")
-            registration.handle = False
-        elif call.call == "unload":
-            self.stream.finished = True
-
-    # -- synchronous callbacks -----------------------------------------------------------------------------------
-
-    def _sync_enter(self, enter: SyncEnter) -> Callback:
-        registration = self._registration(enter.reg, sync=True)
-        call = Callback(at=self.at, enter=enter, registration=registration)
-        self.stream.opens[enter.seq] = call
-        if registration.open and (registration.add_existing or registration.implied):
-            if len(registration.existing) < MOST_ATTEMPTS:
-                registration.existing.append(call)
-            if enter.state == COMPLETE:
-                self.stream.completed.add(enter.nt)
-            return call
-        self._join(call)
-        if enter.state == COMPLETE:
-            self.stream.completed.add(enter.nt)
-        return call
-
-    def _join(self, call: Callback) -> None:
-        """Put a hot-add callback into its attempt, opening or reopening one (see the module's first paragraphs)."""
+        ``last_command`` is the place of the last host command to add a processor, ``commands`` how many there were.
+        """
         enter, registration = call.enter, call.registration
-        attempt = self.attempts.get(enter.nt)
-        if attempt is not None and enter.state == START and self._next_attempt(attempt, registration):
+        attempt = self.newest.get(enter.nt)
+        if attempt is None:
+            attempt = self._open(enter.nt, 1, at, active_before)
+        elif enter.state == START and self._begins_anew(attempt, registration):
             before = attempt
-            self._supersede(before)
-            attempt = self._open(enter.nt, before.k + 1)
-            attempt.retried = self.last_cpu_add_at < before.last
-        elif attempt is None:
-            attempt = self._open(enter.nt, 1)
+            self._supersede(before, at)
+            attempt = self._open(enter.nt, before.k + 1, at, active_before)
+            attempt.retried = last_command < before.last
+            attempt.ambiguous = before.ambiguous
+        elif enter.state == START and commands > self.opened and self._may_be_over(attempt):
+            attempt.ambiguous = True
+        call.attempt = attempt
+        attempt.last = at
+        attempt.settled = attempt.quiet = 0
+        self.unsettled[attempt] = None
+        if len(attempt.events) >= MOST_EVENTS:
+            attempt.crowded = True
+            return
         share = attempt.shares.get(registration)
         if share is None:
             share = attempt.shares[registration] = Share()
-        stream = self.stream
-        if enter.state == START and not share.starts:
-            if not any(other.starts for owner, other in attempt.shares.items() if owner.stream is stream):
-                stream.starts += 1
-        elif enter.state == COMPLETE:
-            first_of_stream = not any(
-                other.state(COMPLETE) for owner, other in attempt.shares.items() if owner.stream is stream
-            )
-            if first_of_stream:
+        self._count(call, attempt)
+        was_open = not share.closed
+        attempt.events.append(call)
+        if enter.state == START:
+            share.starts.append(call)
+            attempt.starts.append(call)
+        else:
+            share.terminals.append(call)
+            attempt.terminals.append(call)
+            if enter.state == COMPLETE:
+                attempt.completes.append(call)
+        self._opened_or_closed(attempt, was_open=was_open, is_open=not share.closed)
+
+    def _opened_or_closed(self, attempt: Attempt, *, was_open: bool, is_open: bool) -> None:
+        attempt.waiting += is_open - was_open
+        if attempt.waiting:
+            self._open_ones[attempt] = None
+        else:
+            self._open_ones.pop(attempt, None)
+
+    def _count(self, call: Callback, attempt: Attempt) -> None:
+        """Count the first Start and the first Complete that a driver sees of an attempt."""
+        stream, state = call.registration.stream, call.enter.state
+        mine = [share for owner, share in attempt.shares.items() if owner.stream is stream]
+        if state == START:
+            stream.starts += not any(share.starts for share in mine)
+        elif state == COMPLETE:
+            if not any(share.state(COMPLETE) for share in mine):
                 stream.completes += 1
                 stream.complete_calls.append(call)
-                del stream.complete_calls[:-MOST_ATTEMPTS]
-            if not attempt.completes:
-                self.completed_attempts += 1
-        if len(attempt.events) < MOST_EVENTS:
-            attempt.events.append(call)
-            if enter.state == START:
-                share.starts.append(call)
-                attempt.starts.append(call)
-            else:
-                share.terminals.append(call)
-                attempt.terminals.append(call)
-                if enter.state == COMPLETE:
-                    attempt.completes.append(call)
-        else:
-            attempt.crowded = True
-        call.attempt = attempt
-        attempt.last = self.at
-        attempt.settled = attempt.quiet = 0
-        self.unsettled[attempt] = None
+                if len(stream.complete_calls) > MOST_ATTEMPTS:
+                    del stream.complete_calls[:-MOST_ATTEMPTS]
+            self.completed_count += not attempt.completes
 
-    def _next_attempt(self, attempt: Attempt, registration: Registration) -> bool:
+    def left(self, call: Callback, at: int) -> None:
+        """A callback returned: note what it left in the operation status."""
+        attempt = call.attempt
+        if attempt is None:
+            return
+        attempt.last = at
+        share = attempt.shares.get(call.registration)
+        if call.refused and share is not None:
+            attempt.vetoed = True
+            if call.veto and not share.vetoed:
+                was_open = not share.closed
+                share.vetoed = True
+                self._opened_or_closed(attempt, was_open=was_open, is_open=False)
+
+    @staticmethod
+    def _may_be_over(attempt: Attempt) -> bool:
+        """True if nothing more need come, or a Start was not seen to return, so that it may have vetoed."""
+        return attempt.closed or any(call.exit is None for call in attempt.starts)
+
+    def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
-        if attempt.quiet:
-            return True
-        if self.barrier_at > attempt.last and attempt.closed:
+        if attempt.quiet or (self.barrier > attempt.last and attempt.closed):
             return True
         share = attempt.shares.get(registration)
         if share is None or not share.starts:
             return False
         return bool(share.terminals) or share.vetoed
 
-    def _open(self, number: int, k: int) -> Attempt:
-        attempt = Attempt(
-            n=number, k=k, since=self.barrier_at, first=self.at, active_before=self.previous_active,
-            last=self.at,
-        )  # fmt: skip
-        self.attempts_opened += 1
-        for other in self.unsettled:
-            if not other.closed:
-                other.overlapped = attempt.overlapped = True
-        if len(self.attempts) >= MOST_ATTEMPTS:
-            self._seal(next(iter(self.attempts.values())))
-        self.attempts.pop(number, None)
-        self.attempts[number] = attempt
+    def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
+        attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)
+        self.opened += 1
+        if self._open_ones:
+            attempt.overlapped = True
+            if len(self._open_ones) == 1:
+                next(iter(self._open_ones)).overlapped = True
+        if len(self.newest) >= MOST_ATTEMPTS:
+            self._seal(next(iter(self.newest.values())), at)
+        self.newest.pop(number, None)
+        self.newest[number] = attempt
         return attempt
 
-    def _supersede(self, attempt: Attempt) -> None:
+    def _supersede(self, attempt: Attempt, at: int) -> None:
         """The next attempt on the same processor begins. What this one lacks shows when the guest is next quiet."""
-        if attempt.quiet or len(self.superseded) >= MOST_ATTEMPTS:
-            self._seal(attempt)
+        if attempt.quiet or len(self._superseded) >= MOST_ATTEMPTS:
+            self._seal(attempt, at)
         else:
-            self.superseded.append(attempt)
+            self._superseded.append(attempt)
 
-    def _seal(self, attempt: Attempt) -> None:
+    def _seal(self, attempt: Attempt, at: int) -> None:
         self.unsettled.pop(attempt, None)
-        if self.attempts.get(attempt.n) is attempt:
-            del self.attempts[attempt.n]
-        attempt.sealed_at = self.at
-        attempt.ran_on = (self.ran.get(attempt.n), self.ran_high.get(attempt.n))
-        self.emit(Attempt, attempt)
-        completes = attempt.completes
-        if completes:
-            self.completed.setdefault(attempt.n, completes[0])
-            place = (completes[0].enter.group, completes[0].enter.number)
-            self.completed_numbers.setdefault(place, completes[0])
+        self._open_ones.pop(attempt, None)
+        if self.newest.get(attempt.n) is attempt:
+            del self.newest[attempt.n]
+        attempt.sealed_at = at
+        self._emit(attempt)
+        if attempt.completes:
+            self.completed.setdefault(attempt.n, attempt.completes[0])
+            for call in attempt.completes:
+                self.completed_places.setdefault((call.enter.group, call.enter.number), call)
         elif attempt.terminals or attempt.vetoed:
-            self.failed_number = attempt.n
-
-    def touched(self, attempt: Attempt, driver: str = "") -> str:
-        """Say why something of ``attempt`` may be missing, "" if everything of it is here."""
-        if attempt.cut:
-            return attempt.cut
-        if attempt.crowded:
-            return f"more than {MOST_EVENTS} callbacks came for one attempt"
-        lost = self.lost(driver, attempt.since, attempt.settled or attempt.sealed_at)
-        if lost:
-            return lost
-        for call in attempt.events:
-            if call.exit is None and (not driver or call.registration.driver == driver):
-                return f"the callback of record {call.enter.n} was entered and never seen to return"
-        return ""
-
-    def _sync_exit(self, leave: SyncExit) -> Callback | None:
-        call = self.stream.opens.get(leave.enter)
-        if not isinstance(call, Callback):
-            return None
-        del self.stream.opens[leave.enter]
-        call.exit, call.exit_at = leave, self.at
-        attempt = call.attempt
-        if attempt is not None:
-            attempt.last = self.at
-            if call.refused:
-                attempt.vetoed = True
-                attempt.shares[call.registration].vetoed |= call.veto
-        return call
-
-    # -- asynchronous callbacks ------------------------------------------------------------------------------------
-
-    def _async_enter(self, enter: AsyncEnter) -> Arrival:
-        registration = self._registration(enter.reg, sync=False)
-        arrival = Arrival(at=self.at, enter=enter, registration=registration)
-        self.stream.opens[enter.seq] = arrival
-        registration.first_cls = registration.first_cls or enter.cls
-        links = registration.links
-        if enter.event == "removal":
-            links.pop(enter.link, None)
-            return arrival
-        if enter.event != "arrival":
-            return arrival
-        arrival.times = links.get(enter.link, 0) + 1
-        if len(links) < MOST_LINKS:
-            links[enter.link] = arrival.times
-            self.all_links.setdefault(enter.link, self.at)
-        new = enter.link not in registration.known_links and enter.link not in registration.new_links
-        if registration.base < 0:
-            if not self.cpu_in_flight:
-                registration.known_links.add(enter.link)
-        elif new:
-            registration.new_links.add(enter.link)
-            if enter.cls == "cpu":
-                arrival.index = len(registration.new_links)
-                self.arrived = max(self.arrived, registration.all_completes_at_base + arrival.index)
-            if self.window is not None:
-                self.window.arrivals += enter.cls == "memory"
-        arrival.existing = enter.link in registration.known_links
-        return arrival
-
-    def _async_exit(self, leave: AsyncExit) -> Arrival | None:
-        arrival = self.stream.opens.get(leave.enter)
-        if not isinstance(arrival, Arrival):
-            return None
-        del self.stream.opens[leave.enter]
-        arrival.exit = leave
-        return arrival
-
-    # -- the driver's own objects, Plug and Play -------------------------------------------------------------------
-
-    def _alloc(self, alloc: Alloc) -> Alloc:
-        self.stream.allocates = True
-        objects = self.stream.objects
-        if len(objects) < MOST_ATTEMPTS:
-            held = objects.setdefault((alloc.reg, alloc.nt), {})
-            if len(held) < MOST_EVENTS:
-                held[alloc.object] = alloc
-        return alloc
-
-    def _free(self, free: Free) -> Free:
-        held = self.stream.objects.get((free.reg, free.nt))
-        if held is not None:
-            held.pop(free.object, None)
-            if not held:
-                del self.stream.objects[free.reg, free.nt]
-        return free
-
-    def _pnp_enter(self, enter: PnpEnter) -> PnpEnter:
-        self.stream.opens[enter.seq] = enter
-        self._device(enter)
-        return enter
-
-    def _device(self, record: PnpEnter | PnpExit) -> None:
-        """Remember the latest requests of each device, enough for the longest rule on their order."""
-        if record.device in self.devices or len(self.devices) < MOST_LOSSES:
-            entries = self.devices.setdefault(record.device, [])
-            entries.append((self.at, record))
-            del entries[:-MOST_REQUESTS]
-
-    def _pnp_exit(self, leave: PnpExit) -> PnpExit:
-        self.stream.opens.pop(leave.enter, None)
-        self._device(leave)
-        return leave
+            self.failed = attempt.n

@@ -8,8 +8,8 @@ What a failed gate touches is decided by the model: only what overlaps the loss 
 
 from __future__ import annotations
 
-from harness.contract.attempts import Model
 from harness.contract.merge import Gap, Repeat, Stale
+from harness.contract.model import Model
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Arrival, Attempt, Bracket, Callback, Epoch, Sample
 from harness.contract.verdict import Level
@@ -34,12 +34,12 @@ ETW = "DDI:wdm/nf-wdm-etwwrite.md"
 @rule(
     "CAP-NO-LOSS", Level.GATE, Gap, Repeat, Epoch, clauses="F2", source=ETW,
     says="every record of every driver arrived exactly once", needs="driver record",
-    holds="S2 C2 V", violates="S2 lose C2", skeleton=True,
+    holds="S2 C2 V", violates="S2 lose C2",
 )  # fmt: skip
 def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> Outcome:
     """Events can be lost although the call that wrote them succeeded; only the driver's numbers show it."""
     if isinstance(subject, Gap):
-        return Unclear(model.losses[-1].why, (subject,))
+        return Unclear(model.losses.known[-1].why, (subject,))
     if isinstance(subject, Repeat):
         how = "came too late to be put in its place" if subject.late else "came twice"
         return Unclear(
@@ -47,7 +47,7 @@ def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> Outcome:
         )
     if not subject.last:
         return None
-    others = [loss for loss in model.losses if not isinstance(loss.shown, Gap)]
+    others = [loss for loss in model.losses.known if not isinstance(loss.shown, Gap)]
     if others:
         return Unclear(others[0].why, (others[0].shown,) if others[0].shown else ())
     return HOLDS if model.driver_records else None
@@ -56,7 +56,7 @@ def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> Outcome:
 @rule(
     "CAP-BRACKETED", Level.GATE, SyncExit, AsyncExit, CallExit, PnpExit, Epoch, clauses="F2", source=ETW,
     says="each enter record has exactly one exit record of the same thread, later in sequence",
-    needs="callback or call of a driver", holds="S2 C2 V", violates="S2 <C2", skeleton=True,
+    needs="callback or call of a driver", holds="S2 C2 V", violates="S2 <C2",
 )  # fmt: skip
 def bracketed(subject: Callback | Arrival | Bracket | PnpExit | Epoch | None, model: Model) -> Outcome:
     """A callback whose return was never seen may still be running, so nothing may be said of what follows it."""
@@ -82,7 +82,7 @@ def bracketed(subject: Callback | Arrival | Bracket | PnpExit | Epoch | None, mo
 @rule(
     "CAP-ORDER", Level.GATE, Sample, clauses="F4", source="W32:ETW/about-event-tracing.md",
     says="sorting by the performance counter never contradicts a driver's sequence numbers", needs="driver record",
-    holds="S2 C2 V", violates="S2 C2{qpc=1}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2{qpc=1}",
 )  # fmt: skip
 def clock_order(record: DriverRecord, model: Model) -> Outcome:
     """If the counter runs against the numbers it proves nothing; orders between drivers then stay unknown."""
@@ -97,7 +97,7 @@ def clock_order(record: DriverRecord, model: Model) -> Outcome:
     "CAP-EPOCH", Level.GATE, Boot, Stale, Attempt, clauses="D5, D7",
     source="WD:debugger/bug-check-0x3e--multiprocessor-configuration-not-supported.md",
     says="no attempt and no record spans a boot of the guest", needs="boot record",
-    holds="S2 C2 V", violates="+cpu S2 reset", skeleton=True,
+    holds="S2 C2 V", violates="+cpu S2 reset",
 )  # fmt: skip
 def epoch(subject: Boot | Stale | Attempt, model: Model) -> Outcome:
     """A reset or a bug check inside an attempt: the rules on that attempt cannot be judged."""

@@ -13,10 +13,10 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from harness import __version__
-from harness.contract.attempts import Model
 from harness.contract.catalogue import all_rules
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.merge import Merger
+from harness.contract.model import Model
 from harness.contract.rule import Broken, Check, Observed, Outcome, Rule, Unclear
 from harness.contract.subjects import Epoch, Sample
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict

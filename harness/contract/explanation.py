@@ -17,7 +17,15 @@ import msgspec
 from harness.contract.merge import Gap, Repeat, Stale
 from harness.contract.rule import Because, Rule
 from harness.contract.verdict import Finding, Level, Verdict, Witness
-from harness.history.driver import STATE_NAMES, CallEnter, CallExit, DriverRecord, SyncEnter, SyncExit
+from harness.history.driver import (
+    STATE_NAMES,
+    AsyncEnter,
+    CallEnter,
+    CallExit,
+    DriverRecord,
+    SyncEnter,
+    SyncExit,
+)
 from harness.history.reader import History
 from harness.history.record import Record
 
@@ -76,7 +84,9 @@ def describe(record: Record) -> str:
         what = f"{STATE_NAMES.get(record.state, f'state {record.state}')} {phase}  NtNumber={record.nt}"
     elif isinstance(record, CallEnter | CallExit):
         what = f"{record.call} {'entered' if what.endswith('enter') else 'returned'}"
-    skip = _COMMON | {"state", "nt", "call"}
+    elif isinstance(record, AsyncEnter):
+        what = f"{printable(record.event)} of {printable(record.cls)} entered"
+    skip = _COMMON | {"state", "nt", "call", "event", "cls"}
     words = [_value(name, getattr(record, name)) for name in record.__struct_fields__ if name not in skip]
     return (
         f"driver {printable(record.driver)}  {what}   {printable(record.channel)} #{record.seq}  qpc={record.qpc}   "

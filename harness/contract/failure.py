@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from harness.contract.attempts import Model
+from harness.contract.model import Model
 from harness.contract.order import edge
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Attempt, Callback
@@ -35,7 +35,7 @@ CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
 @rule(
     "FAIL-STATUS-ERROR", Level.ERROR, SyncEnter, clauses="A16", source=STRUCT,
     says="the status of a Failure is an error, because it is the reason", needs="Failure",
-    holds="S2! F2", violates="S2! F2{status=0}", skeleton=True,
+    holds="S2! F2", violates="S2! F2{status=0}",
 )  # fmt: skip
 def failure_status(call: Callback, model: Model) -> Outcome:
     """Of a hot add; for Failures of a registration with ADD_EXISTING only a warning (U6)."""
@@ -51,12 +51,12 @@ def failure_status(call: Callback, model: Model) -> Outcome:
 @rule(
     "FAIL-NOT-COUNTED", Level.ERROR, Attempt, clauses="A15", source=f"{PROCESSING}; {STRUCT}",
     says="at Failure the processor is not active", needs="failed hot-add",
-    holds="S2! F2", violates="S2! F2{mask=7}", skeleton=True,
+    holds="S2! F2", violates="S2! F2{mask=7}",
 )  # fmt: skip
 def failure_not_counted(attempt: Attempt, model: Model) -> Outcome:
     """Its affinity bit is clear, and without another add in flight the active count has not grown."""
     failures = [call.enter for call in attempt.terminals if call.enter.state == FAILURE]
-    if not failures or attempt.n in model.completed:
+    if not failures or attempt.n in model.attempts.completed:
         return None
     for enter in failures:
         if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
@@ -87,7 +87,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> Outcome:
         return HOLDS
     veto = next(call for call in attempt.events if call.refused)
     shown = (veto.exit or veto.enter, completes[0].enter)
-    lost = model.lost("", veto.at, completes[0].at)
+    lost = model.touched(attempt)
     if lost:
         return Unclear(f"{attempt.name} was vetoed and completed, but {lost}", shown, attempt.name)
     return Broken(
@@ -207,7 +207,7 @@ def number_reuse(attempt: Attempt, model: Model) -> Outcome:
     """The number of the next completed processor after a failed one."""
     if not attempt.completes:
         return None
-    failed, model.failed_number = model.failed_number, -1
+    failed, model.attempts.failed = model.attempts.failed, -1
     if failed < 0:
         return None
     return Observed("yes" if failed == attempt.n else "no")
@@ -295,7 +295,7 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
         for call in stream.opens.values():
             if isinstance(call, Callback) and call.enter.nt == subject.nt and call.enter.state in states:
                 return HOLDS
-        lost = model.lost(stream.driver, 0, model.at)
+        lost = model.lost(stream.driver, model.epoch_at, model.at)
         what = "allocated" if isinstance(subject, Alloc) else "freed"
         where = "Start" if isinstance(subject, Alloc) else "Start or Failure"
         said = f"the driver {what} an object for processor {subject.nt} outside {where}"
@@ -306,7 +306,7 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
     if not _announced_once(subject):
         return None
     held = len(stream.objects.get((enter.reg, enter.nt), ()))
-    lost = model.lost(stream.driver, 0, model.at)
+    lost = model.lost(stream.driver, model.epoch_at, model.at)
     wrong = ""
     if enter.state == FAILURE and held:
         wrong = f"{held} objects for processor {enter.nt} were left at the end of Failure"
@@ -339,11 +339,11 @@ def thread_after_complete(bind: Bind, model: Model) -> Outcome:
     stream = model.stream
     if bind.nt in stream.completed:
         return HOLDS
-    attempt = model.attempts.get(bind.nt)
+    attempt = model.attempts.newest.get(bind.nt)
     started = [call.enter for call in attempt.starts] if attempt is not None else []
     existing = any(known.add_existing for known in stream.registrations.values())
     if not started and not existing:
         return None
-    lost = model.lost(stream.driver, 0, model.at)
+    lost = model.lost(stream.driver, model.epoch_at, model.at)
     said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete"
     return Unclear(f"{said}, but {lost}", (bind,)) if lost else Broken(said, (*started[:1], bind))

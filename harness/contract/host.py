@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from harness.contract.attempts import Model
+from harness.contract.model import Model
 from harness.contract.order import contradiction
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Callback, Epoch, HostAdd
@@ -27,7 +27,7 @@ PREFLIGHT = (
 @rule(
     "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="contract.md R.8",
     says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
-    holds="+cpu S2 C2 V", violates="S2 +cpu C2", skeleton=True,
+    holds="+cpu S2 C2 V", violates="S2 +cpu C2",
 )  # fmt: skip
 def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> Outcome:
     """By receipt: what arrived before the command was sent cannot be its consequence. No clock is used."""
@@ -65,7 +65,7 @@ def accepted_is_no_proof(agreement: Agreement, model: Model) -> Outcome:
 @rule(
     "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="contract.md R.8",
     says="a plugged processor is announced to the driver", needs="hot-add with a synchronous registration",
-    holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", skeleton=True, awaited=True,
+    holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", awaited=True,
 )  # fmt: skip
 def host_no_notify(host: HostAdd, model: Model) -> Outcome:
     """Nothing after the command: the environment is suspected first, so this is unknown, never a violation."""
@@ -80,7 +80,7 @@ def host_no_notify(host: HostAdd, model: Model) -> Outcome:
     )  # fmt: skip
     if not listening:
         return None
-    if model.attempts_opened > host.starts_before:
+    if model.attempts.opened > host.starts_before:
         return HOLDS
     return Unclear(
         f"{add.attempt}: QEMU accepted the processor and no Start came until the attempt was settled; {PREFLIGHT}",
@@ -109,7 +109,7 @@ def one_at_a_time(host: HostAdd, model: Model) -> Outcome:
 @rule(
     "HOST-AGREED", Level.GATE, Agreement, Epoch, clauses="-", source="architecture.md decision 5",
     says="QEMU, the firmware and the guest agree on the outcome that was expected of each command",
-    needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?", skeleton=True,
+    needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
 )  # fmt: skip
 def agreed(subject: Agreement | Epoch, model: Model) -> Outcome:
     """A reply is no proof. Without agreement, or with none recorded, the run is unknown."""
@@ -147,7 +147,7 @@ def agreed(subject: Agreement | Epoch, model: Model) -> Outcome:
 @rule(
     "EXPECT", Level.ERROR_HARNESS, Expect, clauses="-", source="the plan",
     says="what the plan expects is what is seen", needs="expect operation",
-    holds="expect.", violates="expect!", skeleton=True,
+    holds="expect.", violates="expect!",
 )  # fmt: skip
 def expectation(expect: Expect, model: Model) -> Outcome:
     """The plan's own demand, judged when the plan was executed."""
@@ -159,7 +159,7 @@ def expectation(expect: Expect, model: Model) -> Outcome:
 @rule(
     "RUN-COMPLETE", Level.GATE, Operation, Fault, End, Epoch, clauses="-", source="architecture.md decision 4",
     says="the run came to its end and no operation failed", needs="record of the run",
-    holds="S2 C2 V", violates="S2 C2 fault", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2 fault",
 )  # fmt: skip
 def run_complete(subject: Operation | Fault | End | Epoch, model: Model) -> Outcome:
     """A run that was interrupted, cut or given up proves nothing for what it did not do."""

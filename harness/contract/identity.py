@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from harness.contract.attempts import Model
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section
+from harness.contract.model import Model
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Attempt, Callback, Sample
 from harness.contract.verdict import Level
 from harness.history.driver import COMPLETE, START, DriverRecord, SyncEnter, nt_success
@@ -63,7 +63,7 @@ def index_at_start(call: Callback, model: Model) -> Outcome:
 @rule(
     "NUM-RANGE", Level.ERROR, SyncEnter, clauses="A36, E4", source=f"{NUMBER}; {MAXIMUM_EX}",
     says="a number is below 64 and below its group's maximum, an index below the maximum", needs="synchronous callback",
-    holds="S2 C2 V", violates="S2{number=64} C2{number=64}", skeleton=True,
+    holds="S2 C2 V", violates="S2{number=64} C2{number=64}",
 )  # fmt: skip
 def number_range(call: Callback, model: Model) -> Outcome:
     """A group holds at most 64 processors on 64-bit Windows."""
@@ -79,7 +79,7 @@ def number_range(call: Callback, model: Model) -> Outcome:
 @rule(
     "NUM-GROUP0", Level.ERROR, SyncEnter, clauses="A37", source=NUMBER,
     says="a system with at most 64 processors has only group 0", needs="synchronous callback on such a system",
-    holds="S2 C2 V", violates="S2{group=1} C2{group=1}", skeleton=True,
+    holds="S2 C2 V", violates="S2{group=1} C2{group=1}",
 )  # fmt: skip
 def group_zero(call: Callback, model: Model) -> Outcome:
     """Unless the boot options groupsize or maxgroup say otherwise (a ``boot-option`` event of the guest)."""
@@ -95,7 +95,7 @@ def group_zero(call: Callback, model: Model) -> Outcome:
 @rule(
     "NUM-IS-OLD-COUNT", Level.OBSERVE, SyncEnter, clauses="A38, U15", source="undocumented: contract.md A38",
     says="is the index of an added processor the old active count?", needs="Start of a hot-add",
-    holds="S2 C2 V", skeleton=True,
+    holds="S2 C2 V",
 )  # fmt: skip
 def index_is_old_count(call: Callback, model: Model) -> Outcome:
     """Common sense, and not documented."""
@@ -109,7 +109,7 @@ def index_is_old_count(call: Callback, model: Model) -> Outcome:
     "NUM-UNIQUE", Level.ERROR, Attempt, clauses="E3, A34", source=f"{ACTIVE_EX}; {NUMBER}",
     says="no two processors completed in one boot share an index or a group and number, because active processors "
     "are never removed", needs="completed hot-add",
-    holds="+cpu S2 C2 V =cpu +cpu S3 C3 V =cpu", violates="S2 C2 S2 C2", skeleton=True,
+    holds="+cpu S2 C2 V =cpu +cpu S3 C3 V =cpu", violates="S2 C2 S2 C2",
 )  # fmt: skip
 def unique(attempt: Attempt, model: Model) -> Outcome:
     """An added processor must be new: neither added before nor reported as existing before."""
@@ -117,7 +117,9 @@ def unique(attempt: Attempt, model: Model) -> Outcome:
     if not completes:
         return None
     enter = completes[0].enter
-    earlier = model.completed.get(attempt.n) or model.completed_numbers.get((enter.group, enter.number))
+    earlier = model.attempts.completed.get(attempt.n) or model.attempts.completed_places.get(
+        (enter.group, enter.number)
+    )
     if earlier is None:
         for registration in attempt.shares:
             for call in registration.existing:
@@ -131,13 +133,16 @@ def unique(attempt: Attempt, model: Model) -> Outcome:
     if earlier is None:
         return HOLDS
     said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
+    lost = model.lost("", min(earlier.at, attempt.since), attempt.over)
+    if lost:
+        return Unclear(f"{said}, but {lost}", (earlier.enter, enter), attempt.name)
     return Broken(said, (earlier.enter, enter), (), attempt.name)
 
 
 @rule(
     "COUNT-MONOTONIC", Level.ERROR, Sample, clauses="E3", source=ACTIVE_EX,
     says="the active count never falls within one boot", needs="driver record",
-    holds="S2 C2 V", violates="S2 C2 V{active=1}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2 V{active=1}",
 )  # fmt: skip
 def count_monotonic(record: DriverRecord, model: Model) -> Outcome:
     """Between records of one driver by its numbers, between drivers by the counter."""
@@ -190,7 +195,7 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> Outco
             return HOLDS
         said = f"an add to group {last.group} changed the count of group 0 from {first.active_g0} to {last.active_g0}"
         return Broken(said, (first, last), (), subject.name)
-    if model.unsettled or model.cpu_in_flight:
+    if model.attempts.unsettled or model.cpu_in_flight:
         return None
     if subject.active_g0 == subject.active_g0_ex:
         return HOLDS

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from harness.contract.attempts import Model
+from harness.contract.model import Model
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Arrival, Attempt, Callback, HostAdd
 from harness.contract.verdict import Level
@@ -44,7 +44,7 @@ def _dimm_window(model: Model) -> HostAdd | None:
 @rule(
     "MEM-NO-SYNC", Level.ERROR, SyncEnter, HostAdd, clauses="A6", source=INTRODUCTION,
     says="adding memory causes no synchronous notification, because those exist for processors only", needs=DIMM,
-    holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm", skeleton=True,
+    holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
 )  # fmt: skip
 def memory_no_sync(subject: Callback | HostAdd, model: Model) -> Outcome:
     """Not judged while a processor add is in flight or one of them is still without its notification."""
@@ -91,7 +91,7 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> Outcome:
     if window is None or not subject.index:
         return None
     registration = subject.registration
-    late = len(registration.new_links) <= model.completed_attempts - registration.all_completes_at_base
+    late = len(registration.new_links) <= model.attempts.completed_count - registration.all_completes_at_base
     if late:
         return None
     said = "a new processor link arrived while only a DIMM was being added"
@@ -161,7 +161,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> Outcome:
     before = [entry for _, entry in model.devices.get(enter.device, ()) if entry is not enter]
     states = [entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP")]
     last = states[-1] if states else None
-    lost = model.lost(enter.driver, 0, model.at)
+    lost = model.lost(enter.driver, model.epoch_at, model.at)
     said = ""
     if enter.minor == "STOP":
         if last is None or last.minor != "QUERY_STOP":
@@ -198,7 +198,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> Outcome:
         return None
     if KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor):
         return HOLDS
-    lost = model.lost(enter.driver, 0, model.at)
+    lost = model.lost(enter.driver, model.epoch_at, model.at)
     said = f"{enter.minor} came after {last.minor}"
     return Unclear(f"{said}, but {lost}", (last, enter)) if lost else Broken(said, (last, enter))
 
@@ -251,8 +251,10 @@ def rebalance_when(enter: PnpEnter, model: Model) -> Outcome:
     """The order is not documented, nor whether several adds share one rebalance."""
     if enter.minor != "QUERY_STOP" or model.first_cpu_add is None:
         return None
-    if not model.attempts:
+    if not model.attempts.newest:
         return Observed("before Start")
     return Observed(
-        "between Start and its end" if not all(a.closed for a in model.attempts.values()) else "after the end"
+        "between Start and its end"
+        if not all(a.closed for a in model.attempts.newest.values())
+        else "after the end"
     )

@@ -21,7 +21,7 @@ PATIENCE = 16384
 FIRST = 1
 """Number of a driver's first record in a boot."""
 
-MOST_STREAMS = 1024
+MOST_STREAMS = 64
 """Driver loads followed at once in one boot; a guest that invents more is not believed."""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from harness.contract.attempts import Model
+from harness.contract.model import Model
 from harness.contract.order import contradiction
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Bracket, Callback, Registration
@@ -98,7 +98,7 @@ def within_register(subject: Callback | Bracket | None, model: Model) -> Outcome
 @rule(
     "ADDEX-ONE-START-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING there is one Start for every active processor", needs=BRACKET,
-    holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]", skeleton=True,
+    holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]",
 )  # fmt: skip
 def one_start_each(bracket: Bracket | None, model: Model) -> Outcome:
     """No number repeats, and there are as many as the active count says, which must not change meanwhile."""
@@ -129,7 +129,7 @@ def one_start_each(bracket: Bracket | None, model: Model) -> Outcome:
 @rule(
     "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING all Starts come before any Complete", needs=BRACKET,
-    holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]", skeleton=True,
+    holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]",
 )  # fmt: skip
 def starts_then_completes(bracket: Bracket | None, model: Model) -> Outcome:
     """A pure order within one driver: no loss excuses it."""
@@ -151,7 +151,7 @@ def starts_then_completes(bracket: Bracket | None, model: Model) -> Outcome:
 @rule(
     "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=BRACKET,
-    holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]", skeleton=True,
+    holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]",
 )  # fmt: skip
 def one_complete_each(bracket: Bracket | None, model: Model) -> Outcome:
     """All before the registration returns."""
@@ -332,6 +332,8 @@ def noflag_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
     if registration.open:
         if registration.races_add or model.cpu_in_flight:
             return None
+        if subject.enter.nt >= bracket.enter.active and model.attempts.opened <= model.cpu_adds:
+            return None
         return Broken(
             f"{registration} was called during a registration without ADD_EXISTING",
             (bracket.enter, subject.enter),
@@ -350,7 +352,7 @@ def noflag_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
     holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
 )  # fmt: skip
 def others_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
-    """Other registrations are called for an added processor only; none is being added."""
+    """Other registrations are called for an added processor only; every one the host asked for is accounted for."""
     if not isinstance(subject, Callback):
         registration = _returned(subject, existing=True)
         if registration is None or registration.races_add:
@@ -363,6 +365,8 @@ def others_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
         return HOLDS if others else None
     if subject.attempt is None or not model.host_known or model.cpu_in_flight or subject.enter.state != START:
         return None
+    if model.attempts.opened <= model.cpu_adds:
+        return None
     for other in model.open_registrations:
         if other is not subject.registration and other.add_existing and not other.races_add:
             shown = (*((other.bracket.enter,) if other.bracket is not None else ()), subject.enter)
@@ -372,7 +376,7 @@ def others_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
 
 @rule(
     "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: contract.md A27",
-    says="in which order are existing processors reported?", needs=BRACKET, holds="[S1 S0 C1 C0]", skeleton=True,
+    says="in which order are existing processors reported?", needs=BRACKET, holds="[S1 S0 C1 C0]",
 )  # fmt: skip
 def existing_order(bracket: Bracket | None, model: Model) -> Outcome:
     """Ascending is assumed by others and stated by nobody."""
@@ -391,7 +395,7 @@ def existing_order(bracket: Bracket | None, model: Model) -> Outcome:
 @rule(
     "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: contract.md A27",
     says="do the calls of ADD_EXISTING run on the registering thread?", needs=BRACKET,
-    holds="[S0 S1 C0 C1]", skeleton=True,
+    holds="[S0 S1 C0 C1]",
 )  # fmt: skip
 def existing_thread(bracket: Bracket | None, model: Model) -> Outcome:
     """The natural reading, but thread identity is not stated."""
@@ -405,7 +409,7 @@ def existing_thread(bracket: Bracket | None, model: Model) -> Outcome:
 @rule(
     "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: contract.md A27",
     says="what happens when a registration meets a hot add in flight?", needs=BRACKET,
-    holds="+cpu [S0 S1 C0 C1]", skeleton=True,
+    holds="+cpu [S0 S1 C0 C1]",
 )  # fmt: skip
 def existing_race(bracket: Bracket | None, model: Model) -> Outcome:
     """How many processors the registration reported when a host command was in flight."""
@@ -441,7 +445,7 @@ def deregister_before_unload(bracket: Bracket | None, model: Model) -> Outcome:
         if registration.left:
             judged = judged or HOLDS
             continue
-        lost = model.lost(registration.driver, 0, model.at)
+        lost = model.lost(registration.driver, model.epoch_at, model.at)
         said = f"{registration} was still registered when the driver was unloaded"
         made = () if registration.bracket is None else (registration.bracket.enter,)
         if lost:
@@ -475,8 +479,5 @@ def deregistered_midflight(bracket: Bracket, model: Model) -> Outcome:
     registration = bracket.registration
     if bracket.enter.call != "dereg_sync" or registration is None:
         return None
-    midway = any(
-        registration in attempt.shares and not attempt.shares[registration].closed
-        for attempt in model.unsettled
-    )
+    midway = model.attempts.midway(registration)
     return Observed("between Start and its end" if midway else "with nothing under way")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What a rule is: one clause of the contract as a small predicate over a subject, with what it needs to be judged.
 
-A rule never sees the whole history. The checker reads a history once, :mod:`harness.contract.attempts` turns records
+A rule never sees the whole history. The checker reads a history once, :mod:`harness.contract.model` turns records
 into subjects (a callback, a registration, an attempt, an arrival …), and every rule that asked for that kind of
 subject is called with it. It answers one of:
 
@@ -97,7 +97,6 @@ class Rule:
     holds: str
     violates: str = ""
     section: str = ""
-    skeleton: bool = False
     awaited: bool = False
 
     @property
@@ -125,7 +124,6 @@ class Section:
         needs: str,
         holds: str,
         violates: str = "",
-        skeleton: bool = False,
         awaited: bool = False,
     ) -> Callable[[Check], Check]:
         """Register the decorated predicate as a rule of this section."""
@@ -134,7 +132,7 @@ class Section:
             self.rules.append(
                 Rule(
                     id=id, level=level, clauses=clauses, source=source, says=says, needs=needs, on=on, check=check,
-                    holds=holds, violates=violates, section=self.name, skeleton=skeleton, awaited=awaited,
+                    holds=holds, violates=violates, section=self.name, awaited=awaited,
                 )
             )  # fmt: skip
             return check

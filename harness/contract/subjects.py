@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The subjects that rules judge: calls, callbacks, registrations, attempts, arrivals, host commands.
 
-They are built by :class:`harness.contract.attempts.Model`. ``at`` is the place of a record in the judged stream,
+They are built by :class:`harness.contract.model.Model`. ``at`` is the place of a record in the judged stream,
 counted from 1: it orders records by receipt, which is their order within one driver. Times of the guest's clock are
 compared only by :mod:`harness.contract.order`.
 """
@@ -181,7 +181,8 @@ class Share:
 class Attempt:
     """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
 
-    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it.
+    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``waiting`` counts the
+    registrations whose Start has no end; ``ambiguous`` if callbacks of two host commands may be mixed in it.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
@@ -207,6 +208,8 @@ class Attempt:
     cut: str = ""
     crowded: bool = False
     retried: bool = False
+    ambiguous: bool = False
+    waiting: int = 0
     sealed_at: int = 0
     ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
 
@@ -223,7 +226,7 @@ class Attempt:
     @property
     def closed(self) -> bool:
         """True if every registration that saw a Start saw its terminal or vetoed."""
-        return all(share.closed for share in self.shares.values())
+        return not self.waiting
 
 
 @dataclass(slots=True, eq=False)
@@ -270,13 +273,11 @@ class Stream:
     driver: str
     boot: str
     began_at: int
-    whole: bool
     last: DriverRecord | None = None
     last_at: int = 0
     hz: int = 0
     mode: str = ""
     finished: bool = False
-    entry: Bracket | None = None
     unload: Bracket | None = None
     opens: dict[int, Bracket | Callback | Arrival | Record] = field(default_factory=dict)
     registrations: dict[int, Registration] = field(default_factory=dict)
@@ -288,6 +289,7 @@ class Stream:
     completed: set[int] = field(default_factory=set)
     etw: str = ""
     order_lost: bool = False
+    crowded: bool = False
     unannounced: list[Arrival] = field(default_factory=list)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from harness.contract.attempts import Model
+from harness.contract.model import Model
 from harness.contract.order import contradiction, edge
 from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Arrival, Attempt, Bracket, Callback, Epoch, Registration, Share
@@ -39,7 +39,7 @@ CALLBACK = "synchronous callback"
 @rule(
     "SYNC-STATE-VALID", Level.ERROR, SyncEnter, clauses="A1", source=REGISTER,
     says="the state is Start, Complete or Failure", needs=CALLBACK,
-    holds="S2 C2 V", violates="S2 C2{state=3}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2{state=3}",
 )  # fmt: skip
 def state_valid(call: Callback, model: Model) -> Outcome:
     """KE_PROCESSOR_CHANGE_NOTIFY_STATE has three values."""
@@ -69,7 +69,7 @@ def context_identity(call: Callback, model: Model) -> Outcome:
 @rule(
     "SYNC-IRQL-PASSIVE", Level.ERROR, SyncEnter, clauses="A3", source=REGISTER,
     says="the callback runs at PASSIVE_LEVEL", needs=CALLBACK,
-    holds="S2 C2 V", violates="S2{irql=2} C2", skeleton=True,
+    holds="S2 C2 V", violates="S2{irql=2} C2",
 )  # fmt: skip
 def irql_passive(call: Callback, model: Model) -> Outcome:
     """Both for processors that exist at registration and for those added later."""
@@ -104,7 +104,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> Outcome:
             if registration.done_at > attempt.since:
                 continue
             name = STATE_NAMES[state]
-            lost = model.lost(registration.driver, attempt.since, terminal.at)
+            lost = model.lost("", attempt.since, terminal.at)
             if lost or attempt.crowded:
                 judged = Unclear(
                     f"{name} came without a Start, but {lost or 'too much came'}",
@@ -122,7 +122,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> Outcome:
 @rule(
     "SYNC-START-BEFORE-COMPLETE", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
     says="Start must come before Complete, because Windows announces a processor before it adds it", needs=HOT_ADD,
-    holds="S2 C2 V", violates="C2", skeleton=True,
+    holds="S2 C2 V", violates="C2",
 )  # fmt: skip
 def start_before_complete(attempt: Attempt, model: Model) -> Outcome:
     """Not applicable to a registration made while the attempt was under way (LATE-REG)."""
@@ -132,7 +132,7 @@ def start_before_complete(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "SYNC-START-BEFORE-FAILURE", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
     says="Start must come before Failure, because only an announced processor can fail to be added", needs=HOT_ADD,
-    holds="S2! F2", violates="F2", skeleton=True,
+    holds="S2! F2", violates="F2",
 )  # fmt: skip
 def start_before_failure(attempt: Attempt, model: Model) -> Outcome:
     """As for Complete."""
@@ -150,7 +150,7 @@ def _missing_terminal(registration: Registration, share: Share, attempt: Attempt
     if not _alive_throughout(registration, attempt):
         return None
     start = share.starts[-1]
-    reason = model.touched(attempt, registration.driver)
+    reason = model.touched(attempt)
     if not reason and not attempt.quiet:
         reason = "the guest was not seen to be alive and quiet after it"
     if reason:
@@ -168,9 +168,30 @@ def _missing_terminal(registration: Registration, share: Share, attempt: Attempt
 
 
 @rule(
+    "SYNC-START-CLOSED", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
+    says="every Start is followed by Complete or Failure", needs=HOT_ADD,
+    holds="S2 C2 V", violates="S2",
+)  # fmt: skip
+def start_closed(attempt: Attempt, model: Model) -> Outcome:
+    """Silence counts only after a quiesced point: no record for the policy time, then proof that the guest lives."""
+    judged: Outcome = None
+    for registration, share in attempt.shares.items():
+        if not share.starts or share.vetoed:
+            continue
+        if share.terminals:
+            judged = judged or HOLDS
+            continue
+        outcome = _missing_terminal(registration, share, attempt, model)
+        if isinstance(outcome, Broken):
+            return outcome
+        judged = outcome or judged
+    return judged
+
+
+@rule(
     "SYNC-EXACTLY-TWO", Level.ERROR, Attempt, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
     says="each callback is called exactly two times for an added processor: Start, then Complete or Failure",
-    needs=HOT_ADD, holds="S2 C2 V", violates="S2 S2 C2", skeleton=True,
+    needs=HOT_ADD, holds="S2 C2 V", violates="S2 S2 C2",
 )  # fmt: skip
 def exactly_two(attempt: Attempt, model: Model) -> Outcome:
     """A registration that vetoed may or may not get its own Failure (not documented for hot add)."""
@@ -181,7 +202,7 @@ def exactly_two(attempt: Attempt, model: Model) -> Outcome:
         extra = share.starts[1:2] or share.terminals[1:2]
         if extra:
             first = (share.starts if extra[0] in share.starts else share.terminals)[0]
-            lost = model.lost(registration.driver, first.at, extra[0].at)
+            lost = model.lost("", attempt.since, extra[0].at)
             name = STATE_NAMES.get(extra[0].enter.state, "a call")
             if lost:
                 judged = Unclear(
@@ -206,7 +227,7 @@ def exactly_two(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, Attempt, clauses="A7", source=STRUCT,
     says="a processor is either completed or failed, and after that nothing more is said of it", needs=HOT_ADD,
-    holds="S2 C2 V", violates="S2 C2 F2", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2 F2",
 )  # fmt: skip
 def terminal_exclusive(attempt: Attempt, model: Model) -> Outcome:
     """Complete can never be followed by Failure in the same attempt, nor Failure by Complete."""
@@ -218,7 +239,7 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> Outcome:
             judged = judged or HOLDS
             continue
         first, second = share.terminals[:2]
-        lost = model.lost(registration.driver, first.at, second.at)
+        lost = model.lost("", attempt.since, second.at)
         names = f"{STATE_NAMES.get(first.enter.state)} and then {STATE_NAMES.get(second.enter.state)}"
         if lost:
             judged = Unclear(
@@ -232,30 +253,9 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "SYNC-START-CLOSED", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
-    says="every Start is followed by Complete or Failure", needs=HOT_ADD,
-    holds="S2 C2 V", violates="S2", skeleton=True,
-)  # fmt: skip
-def start_closed(attempt: Attempt, model: Model) -> Outcome:
-    """Silence counts only after a quiesced point: no record for the policy time, then proof that the guest lives."""
-    judged: Outcome = None
-    for registration, share in attempt.shares.items():
-        if not share.starts or share.vetoed:
-            continue
-        if share.terminals:
-            judged = judged or HOLDS
-            continue
-        outcome = _missing_terminal(registration, share, attempt, model)
-        if isinstance(outcome, Broken):
-            return outcome
-        judged = outcome or judged
-    return judged
-
-
-@rule(
     "SYNC-ALL-REGISTERED", Level.ERROR, Attempt, clauses="A8", source=STRUCT,
     says="each registered callback is called for each added processor", needs=HOT_ADD,
-    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="with b a:S2 a:C2", skeleton=True,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="with b a:S2 a:C2",
 )  # fmt: skip
 def all_registered(attempt: Attempt, model: Model) -> Outcome:
     """Of the registrations that were certainly in force before the attempt and all through it; not when vetoed."""
@@ -296,7 +296,7 @@ def all_registered(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "SYNC-AGREE", Level.ERROR, Attempt, clauses="A12", source=REGISTER,
     says="all callbacks are told the same outcome, because it is the outcome of the operating system", needs=HOT_ADD,
-    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 b:S2 a:C2 b:F2", skeleton=True,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 b:S2 a:C2 b:F2",
 )  # fmt: skip
 def agree(attempt: Attempt, model: Model) -> Outcome:
     """The state describes what Windows did, not what a driver did."""
@@ -326,7 +326,7 @@ def agree(attempt: Attempt, model: Model) -> Outcome:
     "SYNC-BARRIER", Level.ERROR, Attempt, clauses="A11", source=f"{INTRODUCTION}; {REGISTER}",
     says="every Start returns before any Complete begins, because Start comes before threads are scheduled "
     "on the processor and Complete after", needs=HOT_ADD,
-    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 a:C2 b:S2 b:C2", skeleton=True,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 a:C2 b:S2 b:C2",
 )  # fmt: skip
 def barrier(attempt: Attempt, model: Model) -> Outcome:
     """Across drivers, by the shared counter. Failure of a vetoed attempt is exempt: what later drivers see is open."""
@@ -357,7 +357,7 @@ def barrier(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "SYNC-SAME-IDENTITY", Level.ERROR, Attempt, clauses="A34", source=STRUCT,
     says="all calls about one processor name the same group and number", needs=HOT_ADD,
-    holds="S2 C2 V", violates="S2 C2{number=5}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2{number=5}",
 )  # fmt: skip
 def same_identity(attempt: Attempt, model: Model) -> Outcome:
     """NtNumber is the system-wide index, ProcNumber the group and number; an attempt has one of each."""
@@ -375,12 +375,12 @@ def same_identity(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "NO-RUN-BEFORE-START-DONE", Level.ERROR, Attempt, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
     says="no thread runs on a processor before every Start for it has returned", needs="completed hot-add",
-    holds="S2 C2 V", violates="S2{cpu=2} C2", skeleton=True,
+    holds="S2 C2 V", violates="S2{cpu=2} C2",
 )  # fmt: skip
 def no_run_before_start(attempt: Attempt, model: Model) -> Outcome:
     """Microsoft's pages disagree on whether the processor is started at Start, but not on threads. DPCs: a warning."""
     starts = [call for call in attempt.starts if call.exit is not None]
-    if not starts or not attempt.completes or attempt.n in model.completed:
+    if not starts or not attempt.completes or attempt.n in model.attempts.completed:
         return None
     clock = not any(stream.order_lost for stream in model.streams.values())
     for record, level in zip(attempt.ran_on, (None, Level.WARN), strict=True):
@@ -402,7 +402,7 @@ def no_run_before_start(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "RUN-BEFORE-COMPLETE", Level.OBSERVE, Attempt, clauses="A13", source=INTRODUCTION,
     says="does driver code run on the processor before Complete is delivered?", needs="completed hot-add",
-    holds="S2 work{cpu=2,nt=2} C2", skeleton=True,
+    holds="S2 work{cpu=2,nt=2} C2",
 )  # fmt: skip
 def run_before_complete(attempt: Attempt, model: Model) -> Outcome:
     """Legal: a driver must be ready when its Start returns, not when Complete arrives."""
@@ -418,7 +418,7 @@ def run_before_complete(attempt: Attempt, model: Model) -> Outcome:
     "COMPLETE-COUNTED", Level.ERROR, SyncEnter, clauses="A10, A35",
     source=f"{REGISTER}; DDI:wdm/nf-wdm-kequeryactiveprocessorcountex.md",
     says="at Complete the processor is active: its affinity bit is set and its index is below the active count",
-    needs="Complete", holds="S2 C2 V", violates="S2 C2{active=2}", skeleton=True,
+    needs="Complete", holds="S2 C2 V", violates="S2 C2{active=2}",
 )  # fmt: skip
 def complete_counted(call: Callback, model: Model) -> Outcome:
     """Complete says the processor is started and schedulable, so the system must count it by then."""
@@ -441,7 +441,7 @@ def complete_counted(call: Callback, model: Model) -> Outcome:
 @rule(
     "START-NOT-COUNTED", Level.WARN, SyncEnter, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
     says="at Start the processor is not counted yet", needs="Start of a hot-add",
-    holds="S2 C2 V", violates="S2{active=3} C2", skeleton=True,
+    holds="S2 C2 V", violates="S2{active=3} C2",
 )  # fmt: skip
 def start_not_counted(call: Callback, model: Model) -> Outcome:
     """A warning: the pages disagree on whether the processor is already started."""
@@ -465,7 +465,7 @@ def start_not_counted(call: Callback, model: Model) -> Outcome:
 @rule(
     "COUNT-STEP", Level.WARN, Attempt, clauses="A10, U10", source=REGISTER,
     says="one completed hot-add raises the active count by one", needs="completed hot-add",
-    holds="S2 C2 V", violates="S2 C2{active=4}", skeleton=True,
+    holds="S2 C2 V", violates="S2 C2{active=4}",
 )  # fmt: skip
 def count_step(attempt: Attempt, model: Model) -> Outcome:
     """Only of attempts that do not overlap with another."""
@@ -484,7 +484,7 @@ def count_step(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "SYNC-FIRST", Level.ERROR, AsyncEnter, SyncEnter, Epoch, clauses="A14, B9", source=INTRODUCTION,
     says="the synchronous notification is the first one about an added processor", needs="processor arrival",
-    holds="S2 C2 V", violates="V S2 C2", skeleton=True,
+    holds="S2 C2 V", violates="V S2 C2",
 )  # fmt: skip
 def sync_first(subject: Arrival | Callback | Epoch, model: Model) -> Outcome:
     """By count, since an arrival does not say which processor it is about. Needs both registrations and a baseline.
@@ -512,7 +512,7 @@ def _announced(arrival: Arrival, model: Model) -> Outcome:
     seen = stream.starts - registration.starts_at_base
     if arrival.index <= seen:
         return HOLDS
-    lost = model.lost(registration.driver, registration.base_at, model.at)
+    lost = model.lost("", registration.base_at, model.at)
     if lost:
         return Unclear(
             f"{arrival.index} processors arrived after {seen} Starts, but {lost}", (arrival.enter,)
@@ -532,7 +532,7 @@ def _unannounced(arrival: Arrival, start: Callback | None) -> Broken:
 
 @rule(
     "SERIAL-ADDS", Level.OBSERVE, Attempt, clauses="U10", source="undocumented: contract.md A32",
-    says="do attempts of different processors overlap?", needs=HOT_ADD, holds="S2 S3 C2 C3", skeleton=True,
+    says="do attempts of different processors overlap?", needs=HOT_ADD, holds="S2 S3 C2 C3",
 )  # fmt: skip
 def serial_adds(attempt: Attempt, model: Model) -> Outcome:
     """Whether simultaneous adds are serialised is not documented."""
@@ -551,7 +551,7 @@ def _round(calls: list[Callback], registered: list[Registration]) -> str:
 @rule(
     "CALL-ORDER", Level.OBSERVE, Attempt, clauses="U9", source="undocumented: contract.md A32",
     says="in which order are the registered callbacks called?", needs=HOT_ADD,
-    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", skeleton=True,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V",
 )  # fmt: skip
 def call_order(attempt: Attempt, model: Model) -> Outcome:
     """Relative to the order of registration, for the Start round and for the terminal round."""
@@ -566,7 +566,7 @@ def call_order(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "SYNC-CPU-THREAD", Level.OBSERVE, Attempt, clauses="U13", source="undocumented: contract.md A32",
     says="on which processor and thread do Start and the terminal run?", needs=HOT_ADD,
-    holds="S2 C2 V", skeleton=True,
+    holds="S2 C2 V",
 )  # fmt: skip
 def cpu_and_thread(attempt: Attempt, model: Model) -> Outcome:
     """The processor of a PASSIVE_LEVEL callback is a sample and may be stale at once."""

@@ -21,6 +21,9 @@ from harness.errors import GuestCrash, GuestHang, GuestRefused, MachineFailed
 LONGEST_LINE = 512
 """Bytes of a control line, newline included; longer ones are dropped and counted."""
 
+_CONTROLS = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\x00-\x1f\x7f]")
+"""What firmware writes to every serial port to clear a terminal: OVMF does, and ends it without a newline."""
+
 _VALUE = re.compile(r"[!-~]{1,200}")
 
 
@@ -149,7 +152,7 @@ class ControlChannel:
                     self.dropped += 1
                     skipping = False
                     continue
-                self._take(line.decode("ascii", "replace").strip())
+                self._take(_CONTROLS.sub("", line.decode("ascii", "replace")).strip())
             if len(rest) >= LONGEST_LINE:
                 rest, skipping = b"", True
 

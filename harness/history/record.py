@@ -195,6 +195,26 @@ class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     closed: bool = False
 
 
+class Offset(Record, frozen=True, kw_only=True, tag="offset"):
+    """The guest's counter bracketed by the host's clock: a driver read ``qpc`` between ``low_ns`` and ``high_ns``.
+
+    ``domain`` is ``qpc/<boot nonce>``, ``hz`` its stated rate; ``low_ns`` is the host's clock before it had ``nonce``
+    echoed, ``high_ns`` when ``channel`` had brought the echo. ``drift_low_ppb`` to ``drift_high_ppb`` is the interval,
+    in parts per billion, by which the host's clock ran ahead of the counter since the boot's first bracket; None
+    before the second.
+    """
+
+    domain: str
+    hz: int
+    qpc: int
+    low_ns: int
+    high_ns: int
+    nonce: str = ""
+    channel: str = ""
+    drift_low_ppb: int | None = None
+    drift_high_ppb: int | None = None
+
+
 class Fault(Record, frozen=True, kw_only=True, tag="fault"):
     """The run could not go on: who is to blame (:class:`harness.errors.FailureClass`), where, and the message."""
 
@@ -211,5 +231,5 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 HostRecord = (
     Header | Clock | Boot | Stage | Qmp | Operation | Add | Ost | Count | Agreement | Expect
-    | Quiesced | GuestEvent | Console | Channel | Fault | End
+    | Quiesced | GuestEvent | Console | Channel | Offset | Fault | End
 )  # fmt: skip

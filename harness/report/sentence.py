@@ -259,6 +259,9 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.GuestEvent: lambda e: f"{e.event}{': ' + e.detail if e.detail else ''}",
     r.Console: lambda e: f"console {e.severity}: {printable(e.text)}",
     r.Channel: _channel,
+    r.Offset: lambda e: (
+        f"the driver read {e.qpc} within {_milliseconds(e.high_ns - e.low_ns)} ms of the host's time"
+    ),
     r.Fault: lambda e: f"{e.failure_class} in stage {e.stage}: {e.message}",
     r.End: lambda e: f"run {e.outcome}",
     d.Hello: _hello,

@@ -84,7 +84,7 @@ def _telling(record: r.Qmp, answers: str) -> bool:
     """Return True for a QMP message that changes the machine, refuses to, or tells of a change."""
     message = record.message
     if "event" in message:
-        return message["event"] in TELLING_EVENTS
+        return str(message["event"]) in TELLING_EVENTS
     if "error" in message:
         return True
     command = answers if record.direction == "in" else str(message.get("execute", ""))

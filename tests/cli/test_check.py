@@ -3,6 +3,7 @@
 
 import json
 import os
+import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import msgspec
@@ -107,12 +108,15 @@ def test_one_unreadable_run_does_not_keep_the_others_from_being_judged(
     assert caught.err == (
         f"harness: {nothing}: No such file or directory\n  A run directory holds a file called history.jsonl.\n"
     )
-    table = [line.split() for line in caught.out.splitlines()[-3:]]
-    assert table == [
+    lines = caught.out.splitlines()
+    assert [
+        ["verdict", "exit", "guest", "run"],
         ["holds", "0", "twin", str(whole)],
         ["unreadable", "64", str(nothing)],
+        ["No", "such", "file", "or", "directory"],
         ["unknown", "3", "twin", str(cut)],
-    ]
+    ] == [line.split() for line in lines[:5]]
+    assert "3 runs: 1 hold, 1 unknown, 1 unreadable; exit code 64" in lines
 
 
 @pytest.mark.parametrize(
@@ -153,6 +157,45 @@ def test_json_is_one_document_with_every_run(whole: Path, cut: Path, tmp_path: P
 def as_json(verdict: RunVerdict) -> object:
     """The verdict as a program reads it."""
     return json.loads(msgspec.json.encode(verdict))
+
+
+def test_full_prints_every_verdict_before_the_table(whole: Path, broken: Path, capsys: Caught) -> None:
+    """Without --full several runs are a table alone."""
+    main(["check", "--full", str(whole), str(broken)])
+    full = capsys.readouterr().out.splitlines()
+    main(["check", str(whole), str(broken)])
+    table = capsys.readouterr().out.splitlines()
+    texts = []
+    for path in (whole, broken):
+        history = History(path)
+        texts.append(verdict_lines(judge_history(history), evidence=path, explain=explainer(history)))
+    assert [*texts[0], "", *texts[1], "", *table] == full
+
+
+def test_junit_is_written_beside_what_is_printed(
+    whole: Path, broken: Path, tmp_path: Path, capsys: Caught
+) -> None:
+    """The file has a suite for each run; nothing half-written stays beside it."""
+    target = tmp_path / "reports"
+    target.mkdir()
+    code = main(["check", "--junit", str(target / "x.xml"), str(whole), str(broken)])
+    suites = ET.parse(target / "x.xml").getroot()
+    assert [1, [str(whole), str(broken)]] == [code, [suite.get("name") for suite in suites]]
+    assert [target / "x.xml"] == list(target.iterdir())
+
+
+def test_a_junit_file_that_cannot_be_written_is_said(whole: Path, tmp_path: Path, capsys: Caught) -> None:
+    """A directory that is not there is said before anything is judged, one that refuses afterwards."""
+    codes = [
+        main(["check", "--junit", str(tmp_path / "no" / "x.xml"), str(whole)]),
+        main(["check", "--junit", str(tmp_path), str(whole)]),
+    ]
+    caught = capsys.readouterr()
+    assert [ExitCode.USAGE, ExitCode.INFRASTRUCTURE] == codes
+    assert caught.err == (
+        f"harness: --junit: there is no directory {tmp_path}/no\n  mkdir -p {tmp_path}/no\n"
+        f"harness: cannot write {tmp_path}: Is a directory\n"
+    )
 
 
 def test_a_run_named_twice_is_judged_once(whole: Path, capsys: Caught) -> None:
@@ -222,11 +265,33 @@ def test_a_damaged_history_is_unknown(tmp_path: Path, tail: bytes, capsys: Caugh
     assert capsys.readouterr().out.startswith("UNKNOWN")
 
 
-def test_a_directory_of_runs_is_told_apart_from_a_run(whole: Path, cut: Path, capsys: Caught) -> None:
-    """Giving runs/ instead of runs/* says so."""
-    code = main(["check", str(whole.parent)])
-    expected = f"harness: {whole.parent} is no run, but a directory with 2 of them\n  harness check {whole.parent}/*\n"
-    assert [ExitCode.USAGE, expected] == [code, capsys.readouterr().err]
+def test_a_directory_of_runs_and_a_pattern_mean_the_runs_in_them(
+    whole: Path, cut: Path, capsys: Caught
+) -> None:
+    """runs, 'runs/*' in quotes and the runs one by one are the same set."""
+    root = whole.parent
+    (root / "notes.txt").write_text("no run")
+    (root / "latest").symlink_to("whole")
+    documents = []
+    for words in ([str(root)], [f"{root}/*"], [str(cut), str(whole)]):
+        main(["check", "--json", *words])
+        documents.append(json.loads(capsys.readouterr().out))
+    assert [str(cut), str(whole)] == [run["path"] for run in documents[0]["runs"]]
+    assert [documents[0]] * 3 == documents
+
+
+def test_a_directory_without_runs_and_a_pattern_without_a_match_are_said(
+    tmp_path: Path, capsys: Caught
+) -> None:
+    """Neither is an empty set that holds."""
+    codes = [main(["check", str(tmp_path)]), main(["check", f"{tmp_path}/x*"])]
+    assert [ExitCode.USAGE] * 2 == codes
+    assert capsys.readouterr().err == (
+        f"harness: {tmp_path} is neither a run nor a directory of runs\n"
+        "  A run directory holds a file called history.jsonl.\n"
+        f"harness: no run matches '{tmp_path}/x*'\n"
+        "  A run is a directory with a history.jsonl.\n"
+    )
 
 
 def test_a_named_pipe_does_not_hang(tmp_path: Path, capsys: Caught) -> None:

@@ -9,17 +9,24 @@ import pytest
 import typer.main
 
 from harness.cli.main import BROKEN_PIPE, app
+from harness.contract.catalogue import all_rules
+from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import RunVerdict
 from harness.errors import ExitCode
 from harness.machine.preflight import Part
+from harness.report.junit import COUNTED
+from harness.report.observations import Comparison, Mark
+from harness.report.rule_text import rule_document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 COMMAND = typer.main.get_command(app)
 
 
 def section(title: str) -> str:
-    """Return the text below the heading ``title``."""
-    return re.split(r"^## ", PAGE.partition(f"\n## {title}\n")[2], flags=re.MULTILINE)[0]
+    """Return the text below the heading ``title``, up to the next heading of any level."""
+    return re.split(r"^##+ ", re.split(rf"^##+ {title}\n", PAGE, flags=re.MULTILINE)[1], flags=re.MULTILINE)[
+        0
+    ]
 
 
 def first_column(text: str, heading: str) -> list[str]:
@@ -42,16 +49,27 @@ def options(command: object) -> list[str]:
     ]
 
 
+def commands() -> dict[str, object]:
+    """Return every command by its words, those of a group after the group itself."""
+    found: dict[str, object] = {}
+    for name, command in COMMAND.commands.items():  # type: ignore[attr-defined]
+        found[name] = command
+        found |= {f"{name} {inner}": one for inner, one in getattr(command, "commands", {}).items()}
+    return found
+
+
 def test_every_command_has_its_section() -> None:
-    """The page's sections are the app's commands, in the app's order."""
+    """The page's sections are the app's commands, in the app's order; a group's commands have theirs inside the group's."""
+    titles = [f"{'#' * (1 + len(name.split()))} harness {name}" for name in commands()]
+    assert sorted(titles) == sorted(re.findall(r"^##+ harness .+$", PAGE, flags=re.MULTILINE))
     assert re.findall(r"^## harness (.+)$", PAGE, flags=re.MULTILINE) == list(COMMAND.commands)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", list(COMMAND.commands))  # type: ignore[attr-defined]
+@pytest.mark.parametrize("name", list(commands()))
 def test_every_option_is_documented_and_exists(name: str) -> None:
     """A command's table of options and its real ones are the same, in the same order but for the common ones."""
     documented = first_column(section(f"harness {name}"), "option")
-    assert sorted(options(COMMAND.commands[name])) == sorted(documented)  # type: ignore[attr-defined]
+    assert sorted(options(commands()[name])) == sorted(documented)
 
 
 def test_the_options_of_the_program_itself() -> None:
@@ -65,14 +83,40 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     assert sorted([*map(int, ExitCode), BROKEN_PIPE]) == sorted(documented)
 
 
-def test_the_documented_json_keys_exist() -> None:
-    """Keys of a verdict and of a part of the machine are fields of what is printed."""
-    verdict = [
+@pytest.mark.parametrize(
+    ("title", "prefix", "struct"),
+    [
+        ("harness check", "coverage[].", RuleCoverage),
+        ("harness doctor", "parts[].", Part),
+        ("harness observe diff", "questions[].", Comparison),
+    ],
+)
+def test_the_documented_json_keys_are_the_fields(title: str, prefix: str, struct: type) -> None:
+    """What is printed for each of many has exactly the keys of the table."""
+    keys = [key.removeprefix(prefix) for key in first_column(section(title), "key") if key.startswith(prefix)]
+    assert sorted(field.encode_name for field in msgspec.structs.fields(struct)) == sorted(keys)
+
+
+def test_the_documented_keys_of_a_verdict_exist() -> None:
+    """The keys of a verdict in the table are fields of it."""
+    keys = {
         key.rpartition(".")[2] for key in first_column(section("harness check"), "key") if ".verdict." in key
-    ]
-    parts = [key.partition("[].")[2] for key in first_column(section("harness doctor"), "key") if "[]" in key]
+    }
     fields = {field.encode_name for field in msgspec.structs.fields(RunVerdict)}
-    assert [set(), [field.encode_name for field in msgspec.structs.fields(Part)]] == [
-        set(verdict) - fields,
-        parts,
-    ]
+    assert [True, set()] == [bool(keys), keys - fields]
+
+
+def test_the_documented_keys_of_a_rule_are_those_printed() -> None:
+    """harness rules --json prints the table's keys, examples only with --id."""
+    document = rule_document(all_rules()[0])
+    assert [*document, "examples"] == first_column(section("harness rules"), "key")
+
+
+def test_the_marks_of_a_comparison_are_those_of_the_code() -> None:
+    """The table lists the marks in the order in which questions are sorted."""
+    assert list(Mark) == first_column(section("harness observe diff"), "mark")
+
+
+def test_the_kinds_of_junit_cases_are_those_of_the_code() -> None:
+    """The table names every result that a test case can have."""
+    assert sorted([*COUNTED, "passed"]) == sorted(first_column(section("harness check"), "case"))

@@ -55,7 +55,7 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
     commands = [
         line.split()[0] for line in text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     ]
-    assert [0, ["demo", "run", "check", "doctor"]] == [code, commands]
+    assert [0, ["demo", "run", "check", "rules", "doctor", "observe", "etl"]] == [code, commands]
     assert text.isascii()
 
 
@@ -68,11 +68,15 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
         ),
         (
             ["zzz"],
-            "harness: no such command 'zzz'. There are demo, run, check, doctor.\n  'harness --help' shows what there is.\n",
+            "harness: no such command 'zzz'. There are demo, run, check, rules, doctor, observe, etl.\n  'harness --help' shows what there is.\n",
         ),
         (
             ["check", "--jsno", "x"],
-            "harness: no such option: --jsno. Did you mean --json?\n  'harness check --help' shows what there is.\n",
+            "harness: no such option: --jsno. Did you mean --json or --junit?\n  'harness check --help' shows what there is.\n",
+        ),
+        (
+            ["observe", "dif"],
+            "harness: no such command 'dif'. Did you mean 'diff'?\n  'harness observe --help' shows what there is.\n",
         ),
         (["check"], "harness: missing argument 'RUN'.\n  'harness check --help' shows what there is.\n"),
         (["doctor", "more"], None),

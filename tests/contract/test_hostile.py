@@ -70,7 +70,7 @@ def test_any_records_get_a_verdict(records: list[Record]) -> None:
         assert Verdict.HOLDS is not verdict.verdict
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.randoms(use_true_random=False), st.integers(0, 4))
 def test_a_shuffled_run_gets_a_verdict(shuffle: random.Random, swaps: int) -> None:
     """A sane run with records moved about is judged."""
@@ -86,7 +86,7 @@ def written(path: Path, records: list[Record]) -> Path:
     return path
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(cut=st.integers(0, 6000), junk=st.binary(max_size=12))
 def test_any_bytes_are_refused_or_unknown(tmp_path_factory: Any, cut: int, junk: bytes) -> None:
     """A history with bytes replaced is no history, or damaged and unknown, or judged; it never holds when damaged."""
@@ -131,3 +131,19 @@ def test_a_rule_that_raises_is_unknown_alone() -> None:
     differing = {one.rule for one, other in zip(before.rules, after.rules, strict=True) if one != other}
     assert ({"SYNC-AGREE"}, Verdict.UNKNOWN) == (differing, after.verdict)
     assert ["SYNC-AGREE: the rule itself failed: ZeroDivisionError: division by zero"] == after.reasons
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    """A guest that invents processors, links and registrations without end does not fill the memory."""
+    checker = Checker()
+    run = trace("S2 C2 V")
+    enters = {record.__struct_config__.tag: record for record in run}
+    call, arrival = enters["sync.enter"], enters["async.enter"]
+    for record in run[:-3]:
+        checker.feed(record)
+    for number in range(9_000):
+        checker.feed(msgspec.structs.replace(call, nt=number, reg=number % 500, seq=1000 + 2 * number))
+        checker.feed(msgspec.structs.replace(arrival, link=str(number), seq=1001 + 2 * number))
+    model = checker.model
+    assert (True, True) == (len(model.attempts.newest) <= 8192, len(model.stream.registrations) <= 64)
+    sound(checker.finish())

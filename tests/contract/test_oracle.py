@@ -44,7 +44,7 @@ TRACES = st.lists(words(), min_size=1, max_size=8).map(" ".join)
 @given(TRACES)
 def test_the_checker_agrees_with_the_definition(text: str) -> None:
     """The same rules are violated, by one pass over a stream and by sentences over all events."""
-    records = trace(f"{'' if 'a:' in text else 'with a '}{'' if 'b:' in text else 'with b '}{text}")
+    records = trace(f"{'' if 'a:' in text else 'with a '}{'' if 'b:' in text else 'with b '}+cpu {text}")
     rules = judge(records).rules
     streamed = {rule.rule for rule in rules if rule.verdict is Verdict.VIOLATED and rule.rule in SCOPE}
     assert by_definition(records, {"a", "b"}) == streamed

@@ -143,6 +143,14 @@ def test_forgotten_requests_end(connect: Connect) -> None:
         channel.request("ping", Deadline(30, "test"), nonce="x")
 
 
+def test_firmware_clearing_the_screen_hides_nothing(connect: Connect) -> None:
+    """The guest's first line is read behind the escape sequences that UEFI firmware leaves without a newline."""
+    peer, channel, events = connect(ok)
+    peer.send(b"\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2J\x1b[01;01H! ready processors=2\n")
+    channel.request("ping", Deadline(5, "test"), nonce="x")
+    assert events == [("ready", "processors=2")]
+
+
 def test_missing_port_is_named(tmp_path: Path) -> None:
     """A port that is not there is named."""
     with pytest.raises(MachineFailed, match="cannot reach the guest's control port"):

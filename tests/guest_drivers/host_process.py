@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import os
 import subprocess
 from collections import Counter
@@ -109,12 +111,17 @@ def read(output: str, status: int = 0) -> Transcript:
     return transcript
 
 
-def build(folder: Path, sanitizer: str) -> Path:
-    """Compile the driver's host process into ``folder`` and return it."""
-    subprocess.run(
-        ["make", "-s", "-j2", "-C", str(DRIVER / "host"), f"OUT={folder}", f"SANITIZE={sanitizer}"],
-        check=True,
-    )
+def build(cache: Path, sanitizer: str) -> Path:
+    """Compile the driver's host process in ``cache``, what has changed of it, and return it."""
+    recipe = hashlib.sha256((DRIVER / "host" / "Makefile").read_bytes()).hexdigest()[:12]
+    folder = cache / f"{sanitizer.replace(',', '-')}-{recipe}"
+    folder.mkdir(exist_ok=True)
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(
+            ["make", "-s", "-j2", "-C", str(DRIVER / "host"), f"OUT={folder}", f"SANITIZE={sanitizer}"],
+            check=True,
+        )
     return folder / "hpnotify-host"
 
 

@@ -50,15 +50,15 @@ PROCESSOR = struct.Struct("<4I3Q")
 
 
 @pytest.fixture(scope="session")
-def host(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def host(request: pytest.FixtureRequest) -> Path:
     """The host process with AddressSanitizer and UndefinedBehaviorSanitizer."""
-    return build(tmp_path_factory.mktemp("host"), "address,undefined")
+    return build(request.config.cache.mkdir("hpnotify-host"), "address,undefined")
 
 
 @pytest.fixture(scope="session")
-def threads(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def threads(request: pytest.FixtureRequest) -> Path:
     """The host process with ThreadSanitizer."""
-    return build(tmp_path_factory.mktemp("threads"), "thread")
+    return build(request.config.cache.mkdir("hpnotify-host"), "thread")
 
 
 def statuses(*given: int) -> list[tuple[int, bytes]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from twin.running import Perform, plan_of, records_of
@@ -91,3 +92,27 @@ def test_driver_without_existing_is_silent_at_load(perform_plan: Perform) -> Non
     result = perform_plan(plan_of(text))
     starts = [x.nt for x in records_of(result) if isinstance(x, d.SyncEnter) and x.state == d.START]
     assert (result.verdict.verdict, starts) == (Verdict.HOLDS, [2])
+
+
+def test_uefi_firmware_is_taken(perform_plan: Perform) -> None:
+    """With OVMF instead of SeaBIOS the twin boots, and the contract holds as well."""
+    firmware = Path("/usr/share/ovmf/OVMF.fd")
+    if not firmware.exists():
+        pytest.skip(f"there is no {firmware}: sudo apt-get install ovmf")
+    result = perform_plan("cpu-and-dimm", firmware=str(firmware))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    facts = json.loads((result.directory / "run.json").read_bytes())
+    assert facts["firmware"] == str(firmware)
+
+
+def test_human_monitor_is_named(perform_plan: Perform) -> None:
+    """Asked for, a second monitor is opened and its socket is said while the run goes on."""
+    said: list[str] = []
+
+    def listen(record: r.Record) -> None:
+        if isinstance(record, r.Stage) and record.phase == "note" and "a monitor for you" in record.detail:
+            socket = Path(record.detail.rpartition(":")[2])
+            said.append("open" if socket.is_socket() else "missing")
+
+    perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), monitor=True, listeners=(listen,))
+    assert said == ["open"]

@@ -8,6 +8,8 @@
  */
 #include "hpnotify.h"
 
+WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DRIVER, HpnDriverOf)
+
 DRIVER_INITIALIZE DriverEntry;
 EVT_WDF_DRIVER_UNLOAD HpnEvtDriverUnload;
 

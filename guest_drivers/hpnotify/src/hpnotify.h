@@ -173,8 +173,6 @@ typedef struct _HPN_DRIVER {
     HPN_ASYNC MemoryArrival;
 } HPN_DRIVER, *PHPN_DRIVER;
 
-WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DRIVER, HpnDriverOf)
-
 /* line.c: text into a bounded line. */
 
 typedef struct _HPN_LINE {

@@ -287,7 +287,7 @@ HpnMakeNonce(
     LARGE_INTEGER time;
     ULONG64 value;
 
-    KeQuerySystemTimePrecise(&time);
+    KeQuerySystemTime(&time);
     value = (ULONG64)time.QuadPart + ((ULONG64)KeQueryPerformanceCounter(NULL).QuadPart << 20);
     value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL;
     value = (value ^ (value >> 27)) * 0x94D049BB133111EBULL;

@@ -74,8 +74,10 @@ class Reader:
         self.pid = process.pid
         assert process.stdout is not None
         words = b""
+        poller = select.poll()
+        poller.register(process.stdout, select.POLLIN)
         while not words.endswith(b"\n"):
-            ready, _, _ = select.select([process.stdout], [], [], deadline.remaining())
+            ready = poller.poll(deadline.remaining() * 1000)
             data = os.read(process.stdout.fileno(), 4096) if ready else b""
             if not data:
                 break

@@ -21,6 +21,9 @@ from harness.capture.dbgprint.host import Event, Host
 
 CHUNK = 1 << 16
 
+MOST_CHUNKS = 64
+"""Chunks read at most once the harness let go: more than a socket holds."""
+
 MOST_BYTES = 256 << 20
 """Size of the file after which events are only counted: a guest may print for ever."""
 
@@ -87,9 +90,9 @@ def serve(port: socket.socket, journal: Journal) -> str:
                     elif data:
                         events += host.receive(data, time.monotonic())
             if why == "asked to":
-                # What the guest said before the harness let go is still to be had.
-                while data := _read(port):
-                    events += host.receive(data, time.monotonic())
+                # What the guest said before the harness let go is still to be had; what it goes on saying is not.
+                for _ in range(MOST_CHUNKS):
+                    events += host.receive(_read(port) or b"", time.monotonic())
             events += host.tick(time.monotonic())
             # A target that does not read gets no second copy: what is not out yet is not added to.
             outgoing = _write(port, outgoing or host.take())

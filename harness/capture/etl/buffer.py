@@ -38,8 +38,8 @@ from harness.capture.etl.record import (
 HEADER = struct.Struct("<IIIiqqQHHIIHH16s")
 HEADER_SIZE = 72
 
-LARGEST = 16 << 20
-"""Bytes of the largest buffer a session may have (MAX_ETW_BUFFER_SIZE)."""
+SMALLEST, LARGEST = 1 << 10, 16 << 20
+"""Bytes of the smallest and the largest buffer a session may have (MIN_ and MAX_ETW_BUFFER_SIZE)."""
 
 FLUSH_MARKER, EVENTS_LOST, BUFFER_LOST, BACKUP_CORRUPT, BACKUP = 0x01, 0x02, 0x04, 0x08, 0x10
 PROCESSOR_INDEX, COMPRESSED = 0x20, 0x40
@@ -104,7 +104,7 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
         type_,
         rest,
     ) = HEADER.unpack_from(raw)
-    if not HEADER_SIZE + 8 <= size <= LARGEST:
+    if not SMALLEST <= size <= LARGEST:
         return f"a buffer size of {size} bytes is none that ETW uses"
     # SavedOffset is what a flushed buffer carries. Offset overlaps it in some writers, CurrentOffset runs past the
     # end when the last reservation did not fit, so each is only a fallback.

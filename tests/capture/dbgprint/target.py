@@ -97,7 +97,7 @@ class Target:
     done: bool = False
     frozen: bool = False
     flush: Callable[[], None] = lambda: None
-    """Called when the machine starts anew: what is still on its way to the port is gone."""
+    """Called when the machine starts anew: what its port still holds, either way, is gone."""
 
     def _anew(self) -> None:
         self._number = FIRST | SYNC

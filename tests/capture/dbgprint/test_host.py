@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import struct
+
 import pytest
 from capture.dbgprint import target as kd
 from capture.dbgprint.simulation import simulate
@@ -145,6 +147,72 @@ def test_silence_ends_an_unfinished_packet() -> None:
     assert kd.control(kd.RESEND) == host.take()
     assert host.wake is None
     assert [Began(), Print(processor=0, text="text")] == host.receive(good, 2.0)
+
+
+def test_packet_swallowed_by_an_unfinished_one_is_found_after_silence() -> None:
+    """What came behind a damaged length was not lost with it: after the silence it is taken from what is held."""
+    host = Host()
+    first = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"one"))
+    second = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, b"two"))
+    host.receive(first, 0.0)
+    host.take()
+    assert [] == host.receive(first[:7] + b"\x0f" + first[8:] + second, 1.0)
+    assert [Print(processor=0, text="two")] == host.tick(1.0 + SILENCE)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST ^ 1) == host.take()
+
+
+CONTINUE = kd.packet(kd.MANIPULATE, kd.FIRST, struct.pack("<IHHI4xI36x", 0x3136, 0, 0, 0, 0x00010002))
+
+
+def asked() -> Host:
+    """A host that has told a target to continue and does not know yet whether it heard."""
+    host = Host()
+    host.receive(kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt")), 0.0)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) + CONTINUE == host.take()
+    return host
+
+
+def test_answer_is_repeated_until_acknowledged() -> None:
+    """An unacknowledged answer goes out again after one second, two more, four more, and no more once it was heard."""
+    host = asked()
+    for due in (1.0, 3.0, 7.0):
+        assert due == host.wake
+        host.tick(due)
+        assert CONTINUE == host.take()
+    host.receive(kd.control(kd.ACKNOWLEDGE, kd.FIRST), 8.0)
+    assert host.wake is None
+
+
+def test_answer_is_sent_again_when_asked_for() -> None:
+    """RESEND from a target that waits for its answer brings it at once."""
+    host = asked()
+    host.receive(kd.control(kd.RESEND), 0.1)
+    assert CONTINUE == host.take()
+
+
+def test_reset_is_repeated_while_an_answer_is_due() -> None:
+    """A target that waits for an answer says nothing of its own, so the RESET to it is repeated by the clock."""
+    host = asked()
+    host.receive(kd.control(kd.RESET), 0.1)
+    assert kd.control(kd.RESET) == host.take()
+    host.tick(1.0)
+    assert kd.control(kd.RESET) == host.take()
+    host.receive(kd.control(kd.RESET), 1.1)
+    again = host.receive(kd.packet(kd.STATE, kd.FIRST, kd.symbols_payload(0, b"nt")), 1.1)
+    assert [] == again
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) + CONTINUE == host.take()
+
+
+def test_number_repeated_with_other_content_begins_anew() -> None:
+    """A packet that carries the last one's number and says something else is neither dropped nor believed."""
+    host = Host()
+    host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"one")), 0.0)
+    host.take()
+    other = kd.print_payload(0, b"two")
+    assert [] == host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST, other), 0.1)
+    assert kd.control(kd.RESET) == host.take()
+    events = host.receive(kd.control(kd.RESET) + kd.packet(kd.DEBUG_IO, kd.FIRST, other), 0.2)
+    assert [Print(processor=0, text="two")] == events
 
 
 def test_unknown_packet_is_acknowledged_the_second_time() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import select
 import signal
 import socket
@@ -14,7 +15,9 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import psutil
 import pytest
 from capture.dbgprint.target import Do, Fault, Line, Target
@@ -31,6 +34,7 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.history.driver import Mark
 from harness.history.record import Console, GuestEvent, Record
+from harness.history.tape import Tape
 
 
 @pytest.fixture
@@ -134,6 +138,31 @@ def test_every_line_of_the_driver_becomes_a_record(cable: Cable, tmp_path: Path,
     assert log.account_of_reader is not None
     assert Counts(packets=202) == log.account_of_reader.counts
     assert target.done
+
+
+def test_recording_as_the_page_says(cable: Cable, tmp_path: Path, deadline: Deadline) -> None:
+    """The example of docs/dbgprint.md puts the driver's lines onto the tape with the time at which they came."""
+    page = Path(__file__).resolve().parents[3] / "docs" / "dbgprint.md"
+    (block,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(block, str(page), "exec"), names)
+    target, script = Target(), [Do("print", 0, encode_line(mark(n))) for n in (1, 2)]
+    thread = threading.Thread(target=cable.live, args=(target, script), daemon=True)
+    thread.start()
+    began = time.monotonic_ns()
+    with Tape(tmp_path / "history.jsonl") as tape:
+        follower = Follower()
+        reader, log = names["follow"](tmp_path, cable.path, tape, follower, deadline)
+        thread.join(20)
+        reader.close(deadline)
+        ended = time.monotonic_ns()
+        follower.drain()
+        follower.close()
+        log.finish()
+        tape.write(log.account(closed=True))
+    lines = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
+    assert ["guest", "mark", "mark", "channel"] == [line["k"] for line in lines]
+    assert all(began <= line["host_ns"] <= ended for line in lines[:3])
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -47,7 +47,7 @@ KeQueryPerformanceCounter(PLARGE_INTEGER PerformanceFrequency)
 }
 
 VOID
-KeQuerySystemTimePrecise(PLARGE_INTEGER CurrentTime)
+KeQuerySystemTime(PLARGE_INTEGER CurrentTime)
 {
     CurrentTime->QuadPart = (LONGLONG)machine_time();
 }

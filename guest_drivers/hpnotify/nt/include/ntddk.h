@@ -253,7 +253,7 @@ KeQueryPerformanceCounter(
     );
 
 VOID
-KeQuerySystemTimePrecise(
+KeQuerySystemTime(
     _Out_ PLARGE_INTEGER CurrentTime
     );
 

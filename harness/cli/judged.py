@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: MIT
+"""Judges the runs of a command line, with a bar on standard error while that takes long and somebody is watching."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.report.judging import Judged
+
+LONG = 4 << 20
+"""Bytes of histories from which on judging is worth a bar."""
+
+
+@contextmanager
+def judged(paths: Sequence[Path], *, quiet: bool) -> Iterator[Iterator[Judged]]:
+    """Give the results of all runs, in the order given, as they come. Leaving the block ends all processes at once.
+
+    ``quiet`` shows no bar. SIGTERM is an interruption, as Ctrl-C is.
+    """
+    from harness.report.judging import judge_runs
+
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with _bar(paths, quiet=quiet) as done, closing(judge_runs(paths, done=done)) as results:
+        yield results
+
+
+@contextmanager
+def _bar(paths: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[Path], None] | None]:
+    from harness.report.judging import history_size
+    from harness.report.style import is_terminal
+
+    sizes = {path: history_size(path) for path in paths}
+    if quiet or not is_terminal(sys.stderr) or sum(sizes.values()) < LONG:
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (
+        TextColumn("judging"),
+        BarColumn(),
+        TextColumn("{task.fields[runs]} of " + f"{len(paths)} runs"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("judging", total=sum(sizes.values()), runs=0)
+        ended: list[Path] = []
+
+        def done(path: Path) -> None:
+            ended.append(path)
+            bar.update(task, advance=sizes[path], runs=len(ended))
+
+        yield done

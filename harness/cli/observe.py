@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""``harness observe``: what runs showed where Windows' documentation is silent, and how two sets of runs differ."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from harness.errors import ExitCode, UsageError, worst
+
+if TYPE_CHECKING:
+    from harness.report.observations import RunSet
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``observe`` to ``app``."""
+    observe = typer.Typer(
+        help="Show what is not documented, as runs showed it.", no_args_is_help=True, rich_markup_mode=None
+    )
+    observe.command("show")(show)
+    observe.command("diff")(diff)
+    app.add_typer(observe, name="observe")
+
+
+def show(
+    runs: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN", help="Run directories, history files, or directories of runs, e.g. runs/latest."
+        ),
+    ],
+    json: Json = False,
+) -> int:
+    """Show for each guest build which values were seen how often, question by question."""
+    import sys
+
+    from harness.cli.output import say, say_json
+    from harness.cli.run_set import runs_named
+    from harness.report.observations import RunSet, show_lines
+    from harness.report.style import style_for
+
+    sets: dict[str, RunSet] = {}
+    codes = _each(runs_named(runs), json, lambda run: sets.setdefault(run.build, RunSet(run.build)).add(run))
+    chosen = [sets[build] for build in sorted(sets)]
+    if json:
+        say_json({"builds": [_document(one) for one in chosen], "exit_code": worst(codes)})
+    elif chosen:
+        say(show_lines(chosen, style_for(sys.stdout)))
+    return worst(codes)
+
+
+def diff(
+    first: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN-SET-A", help="A run, a directory of runs, a quoted pattern, or some joined with ':'."
+        ),
+    ],
+    second: Annotated[str, typer.Argument(metavar="RUN-SET-B", help="What to compare it with.")],
+    json: Json = False,
+) -> int:
+    """Put the observations of two sets of runs side by side, for instance of two builds of Windows."""
+    import sys
+
+    from harness.cli.output import say, say_json
+    from harness.cli.run_set import run_set
+    from harness.report.observations import RunSet, compare, comparison_lines
+    from harness.report.style import style_for
+
+    codes: list[ExitCode] = []
+    sets = []
+    for word, paths in [(word, run_set(word)) for word in (first, second)]:
+        runs = RunSet(word)
+        codes += _each(paths, json, runs.add)
+        if not runs.runs:
+            raise UsageError(f"{word}: no run of this set could be read, so there is nothing to compare")
+        sets.append(runs)
+    one, other = sets
+    compared = compare(one, other)
+    if json:
+        say_json({"a": _facts(one), "b": _facts(other), "questions": compared, "exit_code": worst(codes)})
+    else:
+        say(comparison_lines(one, other, compared, style_for(sys.stdout)))
+    return worst(codes)
+
+
+def _each(paths: list[Path], json: bool, take: Any) -> list[ExitCode]:
+    """Judge the runs, hand over those that could be read, complain of the others and return their exit codes."""
+    from harness.cli.judged import judged
+    from harness.cli.output import complain
+
+    codes = []
+    with judged(paths, quiet=json) as results:
+        for run in results:
+            if run.verdict is None:
+                codes.append(run.exit_code)
+                complain(run.error, run.hint)
+            else:
+                take(run)
+    return codes
+
+
+def _facts(runs: RunSet) -> dict[str, Any]:
+    return {"name": runs.name, "runs": runs.runs, "builds": runs.builds}
+
+
+def _document(runs: RunSet) -> dict[str, Any]:
+    from harness.report.observations import question
+
+    return {
+        "build": runs.name,
+        "runs": runs.runs,
+        "questions": [
+            {"rule": rule, "question": question(rule), "answer": runs.answer(rule)}
+            for rule in runs.questions()
+        ],
+    }

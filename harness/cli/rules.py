@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""``harness rules``: what the checker judges, and for each rule its page and its examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+if TYPE_CHECKING:
+    from harness.contract.rule import Rule
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("rules")(rules)
+
+
+def rules(
+    identifier: Annotated[
+        str, typer.Option("--id", metavar="ID", help="Explain this rule and judge its examples.")
+    ] = "",
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> None:
+    """List the rules of the contract, or explain one with an example that holds and one that violates."""
+    import sys
+
+    from harness.cli.output import say, say_json
+    from harness.contract.catalogue import all_rules
+    from harness.report.rule_text import example_documents, one_rule_lines, rule_document, rule_lines
+    from harness.report.style import style_for
+
+    if not identifier:
+        if json:
+            say_json({"rules": [rule_document(rule) for rule in all_rules()]})
+        else:
+            say(rule_lines(all_rules(), style_for(sys.stdout)))
+        return
+    rule = _called(identifier)
+    if json:
+        say_json({**rule_document(rule), "examples": example_documents(rule)})
+    else:
+        say(one_rule_lines(rule, style_for(sys.stdout)))
+
+
+def _called(identifier: str) -> Rule:
+    """Return the rule with this id. Raises UsageError with those that may have been meant."""
+    import difflib
+
+    from harness.contract.catalogue import ALIASES, all_rules, find
+
+    rule = find(identifier.strip())
+    if rule is not None:
+        return rule
+    known = [*(rule.id for rule in all_rules()), *ALIASES]
+    wanted = identifier.strip().upper()
+    near = difflib.get_close_matches(wanted, known, n=3) or [
+        name for name in known if wanted and wanted in name
+    ]
+    guess = f"Did you mean {' or '.join(near[:5])}? " if near else ""
+    raise UsageError(f"no rule is called {identifier!r}", hint=f"{guess}'harness rules' lists them all.")

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""What the words of a command line mean as a set of recorded runs.
+
+A word is a run directory, a history file, a directory whose entries are runs (``runs``, or one night of a nightly), or a
+pattern in quotes (``'runs/*-veto-*'``). A shell's own expansion of a pattern is as good.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from glob import has_magic, iglob
+from pathlib import Path
+
+from harness.errors import BadHistory, UsageError
+
+HISTORY = "history.jsonl"
+
+
+def runs_named(words: Iterable[str]) -> list[Path]:
+    """Return the runs that ``words`` name, in their order, each once.
+
+    A word that names nothing stands for itself, so that whoever judges it says what is wrong with it and goes on with the
+    others. Raises BadHistory for a directory that holds no run, UsageError for a pattern that matches none.
+    """
+    return _distinct(path for word in words for path in _meant(word))
+
+
+def run_set(word: str) -> list[Path]:
+    """Return the runs that one word of a set means: as :func:`runs_named`, or several of them joined with ``:``, like PATH."""
+    if Path(word).exists() or os.pathsep not in word:
+        return runs_named([word])
+    return runs_named(part for part in word.split(os.pathsep) if part)
+
+
+def _meant(word: str) -> list[Path]:
+    path = Path(word)
+    if has_magic(word) and not path.exists():
+        found = [one for match in sorted(iglob(word)) for one in _inside(Path(match))]  # noqa: PTH207 - absolute patterns
+        if not found:
+            raise UsageError(f"no run matches {word!r}", hint="A run is a directory with a history.jsonl.")
+        return found
+    if not path.is_dir() or (path / HISTORY).exists():
+        return [path]
+    found = _inside(path)
+    if not found:
+        raise BadHistory(
+            f"{path} is neither a run nor a directory of runs",
+            hint="A run directory holds a file called history.jsonl.",
+        )
+    return found
+
+
+def _inside(path: Path) -> list[Path]:
+    """Return the runs at ``path`` that a pattern or a directory can mean: itself, or those directly in it."""
+    if not path.is_dir():
+        return [path] if path.suffix == ".jsonl" else []
+    if (path / HISTORY).exists():
+        return [path]
+    return sorted(history.parent for history in path.glob(f"*/{HISTORY}"))
+
+
+def _distinct(paths: Iterable[Path]) -> list[Path]:
+    """Leave out a run that was named before: ``runs/*`` names the newest twice, once as the link ``runs/latest``."""
+    chosen: dict[Path, Path] = {}
+    for path in paths:
+        real = path.resolve()
+        if real not in chosen or chosen[real].is_symlink():
+            chosen[real] = path
+    return list(chosen.values())

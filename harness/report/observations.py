@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""What runs showed where Windows' documentation is silent: per guest build, and two sets of runs side by side.
+
+A question is a rule that observes. Its answer is how often each value was seen, and in how many runs. No answer is
+wrong; two builds of Windows that answer differently are news.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from enum import StrEnum
+
+import msgspec
+
+from harness.contract.catalogue import all_rules, find
+from harness.contract.observe import collect
+from harness.report.escape import printable
+from harness.report.judging import Judged
+from harness.report.style import Style
+from harness.report.verdict_text import guest_label
+
+LONGEST_VALUE = 100
+"""Characters of one value that are shown."""
+
+SPREAD = 2.0
+"""Standard errors by which a value's shares must differ to be called different; chance alone does it once in 20."""
+
+MOST_BUILDS = 8
+"""Guest builds of one set that are named; the rest are counted."""
+
+
+class Mark(StrEnum):
+    """How two sets of runs answer one question, the most telling first."""
+
+    VALUES = "different"
+    SHARES = "different shares"
+    ONLY_A = "only in A"
+    ONLY_B = "only in B"
+    SAME = "same"
+
+
+class Seen(msgspec.Struct):
+    """How often a value was seen, and in how many runs."""
+
+    times: int = 0
+    runs: int = 0
+
+
+class Answer(msgspec.Struct):
+    """Everything that was seen to one question: ``runs`` had something to say; value by value, the most frequent first."""
+
+    runs: int = 0
+    values: dict[str, Seen] = {}
+
+    @property
+    def times(self) -> int:
+        """How often anything was seen."""
+        return sum(seen.times for seen in self.values.values())
+
+
+class RunSet:
+    """The observations of a set of runs, taken one by one."""
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+        self.runs = 0
+        self.builds: Counter[str] = Counter()
+        self._answers: dict[str, Answer] = {}
+
+    def add(self, run: Judged) -> None:
+        """Take one run; one that could not be read shows nothing."""
+        if run.verdict is None:
+            return
+        self.runs += 1
+        self.builds[run.build] += 1
+        for rule, values in collect([run.verdict]).items():
+            answer = self._answers.setdefault(rule, Answer(values={}))
+            answer.runs += 1
+            for value, times in values.items():
+                seen = answer.values.setdefault(value, Seen())
+                seen.times += times
+                seen.runs += 1
+
+    def answer(self, rule: str) -> Answer:
+        """Return what was seen to one question, the most frequent value first; an empty answer if nothing was."""
+        answer = self._answers.get(rule, Answer(values={}))
+        often = sorted(answer.values.items(), key=lambda item: (-item[1].times, item[0]))
+        return Answer(runs=answer.runs, values=dict(often))
+
+    def questions(self) -> list[str]:
+        """Return the rules to which something was seen, in the catalogue's order."""
+        known = [rule.id for rule in all_rules() if rule.id in self._answers]
+        return [*known, *sorted(self._answers.keys() - set(known))]
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How two sets of runs answer one question."""
+
+    rule: str
+    question: str
+    mark: Mark
+    a: Answer
+    b: Answer
+
+
+def compare(first: RunSet, second: RunSet) -> list[Comparison]:
+    """Return one comparison per question that either set answers: different ones first, the same ones last."""
+    order = {rule.id: place for place, rule in enumerate(all_rules())}
+    asked = sorted(
+        {*first.questions(), *second.questions()}, key=lambda rule: (order.get(rule, len(order)), rule)
+    )
+    found = []
+    for rule in asked:
+        a, b = first.answer(rule), second.answer(rule)
+        found.append(Comparison(rule=rule, question=question(rule), mark=_mark(a, b), a=a, b=b))
+    return sorted(found, key=lambda comparison: list(Mark).index(comparison.mark))
+
+
+def _mark(a: Answer, b: Answer) -> Mark:
+    if not b.values:
+        return Mark.ONLY_A
+    if not a.values:
+        return Mark.ONLY_B
+    if a.values.keys() != b.values.keys():
+        return Mark.VALUES
+    return Mark.SHARES if any(_apart(value, a, b) for value in a.values) else Mark.SAME
+
+
+def _apart(value: str, a: Answer, b: Answer) -> bool:
+    """True if the value's shares in A and B differ by more than SPREAD times what chance makes of one common share.
+
+    The standard error of the difference of two proportions, with the share in A and B together for the common one.
+    """
+    in_a, in_b = a.values[value].times, b.values[value].times
+    share = (in_a + in_b) / (a.times + b.times)
+    spread = math.sqrt(share * (1 - share) * (1 / a.times + 1 / b.times))
+    return abs(in_a / a.times - in_b / b.times) > SPREAD * spread
+
+
+def question(rule: str) -> str:
+    """Return the question that a rule asks; its id for one that this version does not know."""
+    known = find(rule)
+    text = known.says if known is not None else rule
+    return text[:1].upper() + text[1:]
+
+
+def comparison_lines(
+    first: RunSet, second: RunSet, compared: Sequence[Comparison], style: Style | None = None
+) -> list[str]:
+    """Return the two sets side by side: each question, and each value with its counts in A and in B."""
+    style = style or Style(colour=False)
+    lines = [*_set_lines("A", first, style), *_set_lines("B", second, style)]
+    counts = Counter(comparison.mark for comparison in compared)
+    told = ", ".join(f"{counts[mark]} {mark.value}" for mark in Mark if counts[mark])
+    lines += ["", f"{len(compared)} questions answered: {told or 'none'}"]
+    width = max(
+        (len(_value(value)) for one in compared for value in (*one.a.values, *one.b.values)), default=0
+    )
+    width = min(width, max(20, (style.width or 100) - 62))
+    for one in compared:
+        paint = style.faint if one.mark is Mark.SAME else style.doubtful
+        head = f"{one.mark.value.upper()}  {printable(one.question, 200)}   ({printable(one.rule, 60)})"
+        first_line, *rest = style.fold(head, indent=4)
+        lines += ["", first_line.replace(one.mark.value.upper(), paint(one.mark.value.upper()), 1), *rest]
+        values = dict.fromkeys([*one.a.values, *one.b.values])
+        for value in values:
+            lines += _row(value, one, width, style)
+    return lines
+
+
+def _row(value: str, one: Comparison, width: int, style: Style) -> list[str]:
+    in_a, in_b = one.a.values.get(value), one.b.values.get(value)
+    where = "only A" if in_b is None else "only B" if in_a is None else ""
+    counts = f"A {_count(in_a, one.a):<20}  B {_count(in_b, one.b):<20}  {where}".rstrip()
+    shown = _value(value)
+    if len(shown) > width:
+        return [*style.fold(f"    {shown}"), f"    {'':<{width}}  {counts}"]
+    return [f"    {shown:<{width}}  {counts}"]
+
+
+def _count(seen: Seen | None, answer: Answer) -> str:
+    if seen is None:
+        return "-"
+    share = "" if len(answer.values) < 2 else f" {100 * seen.times / answer.times:.0f}%"
+    return f"{seen.times}x{share} ({_runs(seen.runs, answer.runs)})"
+
+
+def _runs(some: int, all_: int) -> str:
+    return f"{all_} run{'s' if all_ != 1 else ''}" if some == all_ else f"{some} of {all_} runs"
+
+
+def _value(value: str) -> str:
+    return printable(value, LONGEST_VALUE) or "(empty)"
+
+
+def _set_lines(letter: str, runs: RunSet, style: Style) -> list[str]:
+    builds = [
+        f"{count} of {printable(build, 80) or 'an unnamed guest'}"
+        for build, count in runs.builds.most_common(MOST_BUILDS)
+    ]
+    more = len(runs.builds) - MOST_BUILDS
+    named = ", ".join(builds) + (f" and {more} builds more" if more > 0 else "")
+    plural = "" if runs.runs == 1 else "s"
+    lines = style.fold(f"{letter}  {printable(runs.name, 1000)}: {runs.runs} run{plural}, {named}", indent=3)
+    return lines + _worth(runs.builds, style)
+
+
+def _worth(builds: Iterable[str], style: Style) -> list[str]:
+    others = sorted({build.partition(" ")[0] for build in builds if not build.startswith("windows")})
+    return [
+        line for guest in others[:MOST_BUILDS] for line in style.fold(f"   {guest_label(guest)}", indent=3)
+    ]
+
+
+def show_lines(sets: Sequence[RunSet], style: Style | None = None) -> list[str]:
+    """Return the answers of each set, one set per guest build, question by question."""
+    style = style or Style(colour=False)
+    lines = [
+        line
+        for runs in sets
+        for line in [
+            *style.fold(
+                f"{printable(runs.name, 80) or 'an unnamed guest'}: {runs.runs} run{'' if runs.runs == 1 else 's'}"
+            ),
+            *_worth([runs.name], style),
+        ]
+    ]
+    asked = [rule.id for rule in all_rules() if any(rule.id in one.questions() for one in sets)]
+    asked += sorted({rule for one in sets for rule in one.questions()} - set(asked))
+    several = len(sets) > 1
+    width = max((len(printable(one.name, 80)) for one in sets), default=0) if several else 0
+    for rule in asked:
+        lines += [
+            "",
+            *style.fold(f"{style.strong(printable(question(rule), 200))}   ({printable(rule, 60)})"),
+        ]
+        for runs in sets:
+            answer = runs.answer(rule)
+            if not answer.values:
+                continue
+            for place, (value, seen) in enumerate(answer.values.items()):
+                label = printable(runs.name, 80) if several and not place else ""
+                lines += style.fold(
+                    f"  {label:<{width}}  {_value(value)}  {_count(seen, answer)}", indent=width + 8
+                )
+    return lines if asked else [*lines, "", "Nothing was observed where the documents are silent."]
