@@ -149,6 +149,7 @@ def _show(result: RunResult, *, json: bool) -> None:
 
     from harness.cli.output import complain_of, say, say_json
     from harness.contract.explanation import explainer
+    from harness.contract.verdict import Level
     from harness.history.reader import History
     from harness.report.style import style_for
     from harness.report.timeline import HEADING, timeline
@@ -160,6 +161,13 @@ def _show(result: RunResult, *, json: bool) -> None:
         if error is not None:
             document["error"] = {"message": error.message, "hint": error.hint, "class": error.failure_class}
         say_json(document)
+        return
+    if error is not None and not any(
+        rule.exercised for rule in result.verdict.rules if rule.level is not Level.GATE
+    ):
+        # Nothing was there to judge: the error is all there is to say.
+        say(f"Evidence: {result.directory}")
+        complain_of(error)
         return
     history = History(result.directory)
     style = style_for(sys.stdout)

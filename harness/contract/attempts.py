@@ -93,9 +93,10 @@ class Attempts:
             self._supersede(before, at)
             attempt = self._open(enter.nt, before.k + 1, at, active_before)
             attempt.retried = last_command < before.last
-            attempt.ambiguous = before.ambiguous
-        elif enter.state == START and commands > self.opened and self._may_be_over(attempt):
-            attempt.ambiguous = True
+            attempt.ambiguous = before.mixed
+        elif enter.state == START and commands > self.opened:
+            attempt.ambiguous |= attempt.closed
+            attempt.doubtful |= any(other.exit is None for other in attempt.starts)
         call.attempt = attempt
         attempt.last = at
         attempt.settled = attempt.quiet = 0
@@ -153,11 +154,6 @@ class Attempts:
                 was_open = not share.closed
                 share.vetoed = True
                 self._opened_or_closed(attempt, was_open=was_open, is_open=False)
-
-    @staticmethod
-    def _may_be_over(attempt: Attempt) -> bool:
-        """True if nothing more need come, or a Start was not seen to return, so that it may have vetoed."""
-        return attempt.closed or any(call.exit is None for call in attempt.starts)
 
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""

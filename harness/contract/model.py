@@ -471,7 +471,7 @@ class Model:
         return call
 
     def _sealed(self, attempt: Attempt) -> None:
-        if attempt.ambiguous:
+        if attempt.mixed:
             why = f"it cannot be told which host command the callbacks of {attempt.name} belong to"
             self.losses.add("", attempt.since, self.at, why, attempt.events[0].enter)
         attempt.ran_on = (self.ran.get(attempt.n), self.ran_high.get(attempt.n))

@@ -182,7 +182,8 @@ class Attempt:
     """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
 
     ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``waiting`` counts the
-    registrations whose Start has no end; ``ambiguous`` if callbacks of two host commands may be mixed in it.
+    registrations whose Start has no end. ``ambiguous`` if a Start joined that may be of another host command, because
+    nothing more had to come; ``doubtful`` if one joined while another had not been seen to return.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
@@ -209,9 +210,16 @@ class Attempt:
     crowded: bool = False
     retried: bool = False
     ambiguous: bool = False
+    doubtful: bool = False
     waiting: int = 0
     sealed_at: int = 0
     ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
+
+    @property
+    def mixed(self) -> bool:
+        """True if callbacks of two host commands may be mixed in it."""
+        vetoed = self.vetoed or any(call.exit is None for call in self.starts)
+        return self.ambiguous or (self.doubtful and vetoed)
 
     @property
     def over(self) -> int:

@@ -98,6 +98,10 @@ def find_plan(wanted: str) -> Plan:
     plans = built_in_plans()
     if wanted in plans:
         return plans[wanted]
+    if not wanted:
+        raise UsageError(
+            "no plan was named", hint=f"There are: {', '.join(plans)}; or give a file, ./mine.toml"
+        )
     close = difflib.get_close_matches(wanted, plans, 1)
     guess = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(

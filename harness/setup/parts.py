@@ -125,6 +125,13 @@ TESTED = (
             Need("postgresql", "makes a PostgreSQL cluster", ("/usr/lib/postgresql/*/bin/initdb", "initdb")),
         ),
     ),
+    Part(
+        "remote",
+        (
+            Need("openssh-server", "the SSH server", ("sshd", "/usr/sbin/sshd")),
+            Need("qemu-guest-agent", "QEMU's guest agent", ("qemu-ga", "/usr/sbin/qemu-ga")),
+        ),
+    ),
 )
 
 REQUIRABLE = tuple(part.name for part in TESTED if part.name != "qemu")

@@ -40,9 +40,12 @@ from harness.history.driver import (
     Work,
 )
 
-pytestmark = pytest.mark.skipif(
-    shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc and make"
-)
+pytestmark = [
+    pytest.mark.host,
+    pytest.mark.skipif(
+        shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc and make"
+    ),
+]
 
 STOP = (request("DETACH"), "stop hpnotify")
 STATISTICS = struct.Struct("<6Q6I")

@@ -86,6 +86,13 @@ def test_unknown_plan_names_those_that_exist() -> None:
     assert raised.value.hint.startswith("did you mean 'cpu-and-dimm'?")
 
 
+def test_no_plan_at_all_names_those_that_exist() -> None:
+    """Without a plan the message lists the plans, instead of quoting nothing."""
+    with pytest.raises(UsageError, match="no plan was named") as raised:
+        find_plan("")
+    assert "cpu-and-dimm" in raised.value.hint
+
+
 def test_plan_file_that_is_not_there(tmp_path: Path) -> None:
     """A plan file that does not exist is named."""
     with pytest.raises(BadDocument, match=r"nosuch\.toml: No such file"):

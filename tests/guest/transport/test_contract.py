@@ -13,6 +13,8 @@ from guest.transport.conftest import Far
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, UsageError
 
+pytestmark = pytest.mark.remote
+
 SIZE = 300_000
 
 

@@ -21,6 +21,8 @@ from harness.guest.transport import qga
 from harness.guest.transport.link import Link
 from harness.guest.transport.posix import Posix
 
+pytestmark = pytest.mark.remote
+
 
 def test_the_agent_answers_a_ping(over_qga: Link, within: Deadline) -> None:
     """Without running anything."""

@@ -18,6 +18,8 @@ from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError
 from harness.guest.transport.link import Link
 
+pytestmark = pytest.mark.remote
+
 SIZE = 4_000_000
 
 

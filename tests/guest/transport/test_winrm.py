@@ -19,6 +19,8 @@ from harness.guest.transport.link import Link
 from harness.guest.transport.pin import CertificatePin
 from harness.guest.transport.transport import Outcome
 
+pytestmark = pytest.mark.remote
+
 
 def test_a_wrong_password_is_refused(double: Double, within: Deadline) -> None:
     """No shell is made, and neither password appears in the message."""

@@ -19,6 +19,8 @@ from requests_ntlm import HttpNtlmAuth
 
 from harness.deadline import Deadline
 
+pytestmark = pytest.mark.remote
+
 RECORDED = Path(__file__).resolve().parents[4] / "shared" / "data" / "wsman"
 GUID = re.compile(r"[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}")
 PROGRAM = {"dir": "ls -l /", "set": "env", "echo abc": "echo abc"}
