@@ -20,6 +20,7 @@ ALLOWED = {
     "capture": BASE | {"history"},
     "contract": BASE | {"history"},
     "setup": BASE,
+    "driver": BASE,
     "guest": BASE | {"config", "history", "machine", "capture", "setup"},
     "report": BASE | {"history", "contract"},
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest"},

@@ -57,7 +57,7 @@ def check(
         raise UsageError(f"--junit: there is no directory {junit.parent}", hint=f"mkdir -p {junit.parent}")
     codes: list[ExitCode] = []
     views = _views(paths, timeline=timeline, everything=everything, full=full, junit=junit, json=json)
-    with judged(paths, quiet=json) as results:
+    with judged(paths, quiet=json or full or timeline) as results:
 
         def verdicts() -> Iterator[RunVerdict]:
             for run in results:
@@ -124,14 +124,18 @@ class _Text(_View):
         self._everything = everything
         self._whole = whole
         self._first = True
+        self._errors: list[tuple[str, str]] = []
 
     def add(self, run: Judged) -> None:
         from harness.cli.output import complain, say
 
+        if not self._whole:
+            # Said in the end: a bar is on the screen.
+            if run.verdict is None:
+                self._errors.append((run.error, run.hint))
+            return
         if run.verdict is None:
             complain(run.error, run.hint)
-            return
-        if not self._whole:
             return
         if not self._first:
             say("")
@@ -140,6 +144,12 @@ class _Text(_View):
         if self._timeline:
             say(_timeline(run.path, style, everything=self._everything))
         say(_verdict(run, run.verdict, style))
+
+    def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
+        from harness.cli.output import complain
+
+        for message, hint in self._errors:
+            complain(message, hint)
 
 
 class _Table(_View):

@@ -160,7 +160,7 @@ def dump(
     with TraceLog(path) as log:
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
         render: Callable[[TraceLog, AnyRecord, Decoded], str] = _json_line if jsonl else _line
-        with _progress(log, "reading") as progress:
+        with _progress(log, "reading", beside_output=True) as progress:
 
             def lines() -> Iterator[str]:
                 for record in log.records(since=begin, until=end, progress=progress):
@@ -306,16 +306,21 @@ def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:
 
 
 @contextmanager
-def _progress(log: TraceLog, what: str) -> Iterator[Callable[[int], None] | None]:
+def _progress(
+    log: TraceLog, what: str, *, beside_output: bool = False
+) -> Iterator[Callable[[int], None] | None]:
     """Show a bar on standard error while a long log is read, if someone is watching there; never in a pipe."""
     import sys
 
-    if log.account.bytes < LONG or not sys.stderr.isatty():
+    if log.account.bytes < LONG or not sys.stderr.isatty() or (beside_output and sys.stdout.isatty()):
         yield None
         return
     from rich.console import Console
     from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    # Without redirection, or rich would send to standard error what is meant for standard output.
+    with Progress(
+        console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
+    ) as bar:
         task = bar.add_task(what, total=log.account.bytes)
         yield lambda size: bar.advance(task, size)

@@ -21,13 +21,16 @@ LONG = 4 << 20
 def judged(paths: Sequence[Path], *, quiet: bool) -> Iterator[Iterator[Judged]]:
     """Give the results of all runs, in the order given, as they come. Leaving the block ends all processes at once.
 
-    ``quiet`` shows no bar. SIGTERM is an interruption, as Ctrl-C is.
+    ``quiet`` shows no bar; whoever prints before the block is left wants none. SIGTERM is an interruption, as Ctrl-C is.
     """
     from harness.report.judging import judge_runs
 
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with _bar(paths, quiet=quiet) as done, closing(judge_runs(paths, done=done)) as results:
-        yield results
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        with _bar(paths, quiet=quiet) as done, closing(judge_runs(paths, done=done)) as results:
+            yield results
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
@@ -48,7 +51,14 @@ def _bar(paths: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[Path], Non
         TextColumn("{task.fields[runs]} of " + f"{len(paths)} runs"),
         TimeElapsedColumn(),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # Without redirection, or rich would send to standard error what is meant for standard output.
+    with Progress(
+        *columns,
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    ) as bar:
         task = bar.add_task("judging", total=sum(sizes.values()), runs=0)
         ended: list[Path] = []
 

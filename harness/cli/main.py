@@ -17,7 +17,7 @@ import typer
 import typer.main
 
 import harness
-from harness.cli import check, doctor, etl, observe, rules, run
+from harness.cli import check, doctor, driver, etl, observe, rules, run
 from harness.cli.output import complain, complain_of, flush, say
 from harness.errors import ExitCode, HarnessError
 
@@ -60,6 +60,7 @@ rules.register(app)
 doctor.register(app)
 observe.register(app)
 etl.register(app)
+driver.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

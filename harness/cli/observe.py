@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 from harness.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
+    from harness.report.judging import Judged
     from harness.report.observations import RunSet
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
@@ -88,20 +90,21 @@ def diff(
     return worst(codes)
 
 
-def _each(paths: list[Path], json: bool, take: Any) -> list[ExitCode]:
+def _each(paths: list[Path], json: bool, take: Callable[[Judged], None]) -> list[ExitCode]:
     """Judge the runs, hand over those that could be read, complain of the others and return their exit codes."""
     from harness.cli.judged import judged
     from harness.cli.output import complain
 
-    codes = []
+    errors = []
     with judged(paths, quiet=json) as results:
         for run in results:
             if run.verdict is None:
-                codes.append(run.exit_code)
-                complain(run.error, run.hint)
+                errors.append(run)
             else:
                 take(run)
-    return codes
+    for run in errors:
+        complain(run.error, run.hint)
+    return [run.exit_code for run in errors]
 
 
 def _facts(runs: RunSet) -> dict[str, Any]:

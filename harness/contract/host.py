@@ -107,7 +107,7 @@ def one_at_a_time(host: HostAdd, model: Model) -> Outcome:
 
 
 @rule(
-    "HOST-AGREED", Level.GATE, Agreement, Epoch, clauses="-", source="architecture.md decision 5",
+    "HOST-AGREED", Level.GATE, Agreement, Epoch, clauses="-", source="docs/architecture.md: three-way agreement",
     says="QEMU, the firmware and the guest agree on the outcome that was expected of each command",
     needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
 )  # fmt: skip
@@ -157,7 +157,7 @@ def expectation(expect: Expect, model: Model) -> Outcome:
 
 
 @rule(
-    "RUN-COMPLETE", Level.GATE, Operation, Fault, End, Epoch, clauses="-", source="architecture.md decision 4",
+    "RUN-COMPLETE", Level.GATE, Operation, Fault, End, Epoch, clauses="-", source="docs/architecture.md: three answers",
     says="the run came to its end and no operation failed", needs="record of the run",
     holds="S2 C2 V", violates="S2 C2 fault",
 )  # fmt: skip

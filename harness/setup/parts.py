@@ -105,7 +105,16 @@ TESTED = (
             ),
         ),
     ),
-    Part("wine", (Need("wine64", "64-bit Wine", ("wine64", "/usr/lib/wine/wine64", "wine")),)),
+    Part(
+        "wine",
+        (
+            Need("wine64", "64-bit Wine", ("wine64", "/usr/lib/wine/wine64", "wine")),
+            Need("gcc-mingw-w64-x86-64", "compiles the driver for Windows", ("x86_64-w64-mingw32-gcc",)),
+            Need("clang", "compiles the driver for Windows, too", ("clang",)),
+            Need("lld", "links what clang compiled", ("lld-link",)),
+            Need("osslsigncode", "signs the driver for tests", ("osslsigncode",)),
+        ),
+    ),
     Part(
         "browser",
         (

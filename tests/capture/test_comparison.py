@@ -82,6 +82,26 @@ def test_differing_fields_are_named() -> None:
     assert 3 == found.different
 
 
+def test_copies_are_compared_with_the_first() -> None:
+    """Of three channels two of which agree, each that differs from the first is named."""
+    found = compare(
+        [mark(1), mark(1, channel="etw", qpc=6), mark(1, channel="ring", qpc=6)], channels=CHANNELS
+    )
+    assert [{"debugcon": 5, "etw": 6}, {"debugcon": 5, "ring": 6}] == [
+        one.values for one in found.differences
+    ]
+
+
+def test_what_nobody_has_does_not_split_a_range() -> None:
+    """A channel's loss that runs over a gap of all channels is one range."""
+    found = compare(
+        copies(range(1, 10), etw={4, 5, 6, 7}, debugcon={5, 6}, dbgprint={5, 6}, ring={5, 6}),
+        channels=CHANNELS,
+    )
+    assert [Range(BOOT, DRIVER, 4, 7)] == found.channels[1].ranges
+    assert 2 == found.channels[1].lost
+
+
 def test_copies_on_one_channel_are_repetitions() -> None:
     """A record that one channel brings twice is one record."""
     found = compare([mark(1), mark(1), mark(2)], channels=["debugcon"])

@@ -150,6 +150,27 @@ def test_drift_is_found() -> None:
     assert found[0].drift_low_ppb is None
 
 
+def test_reading_just_after_a_tick_lies_in_its_interval() -> None:
+    """Two readings a tick apart may be made a moment apart: each stands for any moment of its tick."""
+    found, _ = offsets(Clocks(1, 0, []), [(900_000_000, 0, 0), (5_200_000_000, 0, 0)])
+    clock_map = ClockMap(found)
+    assert [0, 6] == [offset.qpc for offset in found]
+    for read in (1_000_000_000, 5_999_999_999, 7_000_000_000):
+        interval = clock_map.host_ns(read // 1_000_000_000)
+        assert interval is not None
+        assert interval[0] <= read <= interval[1]
+
+
+def test_coarse_counter_leaves_the_drift_open() -> None:
+    """Readings late in one tick and early in another lie closer than their difference: a true clock stays possible."""
+    found, _ = offsets(Clocks(1, 0, []), [(900_000_000, 0, 0), (1_100_000_000, 0, 0)])
+    assert [0, 2] == [offset.qpc for offset in found]
+    low, high = found[1].drift_low_ppb, found[1].drift_high_ppb
+    assert low is not None
+    assert high is not None
+    assert low <= 0 <= high
+
+
 @given(stop=st.integers(min_value=10**9, max_value=10**11), moment=st.integers(min_value=0, max_value=10**9))
 def test_stopped_guest_is_noticed(stop: int, moment: int) -> None:
     """Across a stop of the guest, which no drift explains, only the order of time is used, and the truth stays inside."""
@@ -177,6 +198,7 @@ def test_first_echo_counts_and_strangers_do_not() -> None:
     assert correlator.observe(mark(2, "a", qpc=7), 150) is None
     correlator.observe(hello, 160)
     assert correlator.observe(mark(3, "b", qpc=7), 170) is None
+    assert correlator.observe(mark(3, "a", qpc=7), 99) is None
     assert Offset(
         domain=f"qpc/{BOOT}", hz=10_000_000, qpc=7, low_ns=100, high_ns=200, nonce="a", channel="dbgprint"
     ) == correlator.observe(mark(4, "a", qpc=7, channel="dbgprint"), 200)

@@ -8,12 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer.main
 
 import harness
 from harness.cli import main as command_line
 from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
 
 Caught = pytest.CaptureFixture[str]
+
+COMMANDS = list(typer.main.get_command(command_line.app).commands)  # type: ignore[attr-defined]
 
 
 @pytest.fixture
@@ -55,7 +58,7 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
     commands = [
         line.split()[0] for line in text.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
     ]
-    assert [0, ["demo", "run", "check", "rules", "doctor", "observe", "etl"]] == [code, commands]
+    assert [0, COMMANDS] == [code, commands]
     assert text.isascii()
 
 
@@ -68,7 +71,7 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
         ),
         (
             ["zzz"],
-            "harness: no such command 'zzz'. There are demo, run, check, rules, doctor, observe, etl.\n  'harness --help' shows what there is.\n",
+            f"harness: no such command 'zzz'. There are {', '.join(COMMANDS)}.\n  'harness --help' shows what there is.\n",
         ),
         (
             ["check", "--jsno", "x"],

@@ -1,57 +1,45 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Where Windows enters the driver: binds it to the framework, then calls DriverEntry; on unload the other way round.
- * The WDK links the same from WdfDriverEntry.lib.
+ * What the WDK links into a framework driver from WdfDriverEntry.lib: the image's entry point. It binds the driver to
+ * the framework, which fills in the function table and the globals, runs DriverEntry, and unbinds when DriverEntry
+ * fails or after the driver is unloaded.
  */
 #include <ntddk.h>
 #include <wdf.h>
 
+#include "bind.h"
+
 DRIVER_INITIALIZE DriverEntry;
 DRIVER_INITIALIZE FxDriverEntry;
 
-typedef struct _WDF_BIND_INFO {
-    ULONG Size;
-    PWCHAR Component;
-    struct {
-        ULONG Major;
-        ULONG Minor;
-        ULONG Build;
-    } Version;
-    ULONG FunctionCount;
-    WDFFUNC **FunctionTable;
-    PVOID Module;
-} WDF_BIND_INFO, *PWDF_BIND_INFO;
-
-_Static_assert(sizeof(WDF_BIND_INFO) == 48, "as the loader checks");
-
-NTSTATUS NTAPI WdfVersionBind(PDRIVER_OBJECT, PUNICODE_STRING, PWDF_BIND_INFO, PWDF_DRIVER_GLOBALS *);
-NTSTATUS NTAPI WdfVersionUnbind(PUNICODE_STRING, PWDF_BIND_INFO, PWDF_DRIVER_GLOBALS);
-
-WDFFUNC *WdfFunctions;
+const WDFFUNC *WdfFunctions;
 PWDF_DRIVER_GLOBALS WdfDriverGlobals;
 
-static WCHAR LibraryName[] = L"KmdfLibrary";
-static WDF_BIND_INFO BindInfo = {
-    sizeof(BindInfo), LibraryName, { KMDF_MAJOR_VERSION, KMDF_MINOR_VERSION, KMDF_BUILD_NUMBER }, KMDF_FUNCTION_COUNT,
-    &WdfFunctions, NULL
+static WDF_BIND_INFO FxBindInfo = {
+    .Size = sizeof(WDF_BIND_INFO),
+    .Component = L"KmdfLibrary",
+    .Version = { 1, 15, 0 },
+    .FuncCount = WdfFunctionTableNumEntries,
+    .FuncTable = &WdfFunctions,
 };
-static UNICODE_STRING ServicePath;
-static WCHAR ServicePathBuffer[260];
-static PDRIVER_UNLOAD FrameworkUnload;
 
-/* The framework's own unload routine calls EvtDriverUnload and deletes the driver's objects. */
+/* The registry path that the system gave belongs to it and is gone when the driver is unloaded. */
+static WCHAR FxRegistryPathBuffer[260];
+static UNICODE_STRING FxRegistryPath = { 0, sizeof(FxRegistryPathBuffer), FxRegistryPathBuffer };
+
+static PDRIVER_UNLOAD FxFrameworkUnload;
+static DRIVER_UNLOAD FxDriverUnload;
+
 static
 VOID
-NTAPI
-Unload(
+FxDriverUnload(
     _In_ PDRIVER_OBJECT DriverObject
     )
 {
-    if (FrameworkUnload != NULL) {
-        FrameworkUnload(DriverObject);
+    if (FxFrameworkUnload != NULL) {
+        FxFrameworkUnload(DriverObject);
     }
-
-    WdfVersionUnbind(&ServicePath, &BindInfo, WdfDriverGlobals);
+    WdfVersionUnbind(&FxRegistryPath, &FxBindInfo, WdfDriverGlobals);
 }
 
 NTSTATUS
@@ -63,26 +51,23 @@ FxDriverEntry(
 {
     NTSTATUS status;
 
-    ServicePath.Buffer = ServicePathBuffer;
-    ServicePath.MaximumLength = sizeof(ServicePathBuffer);
-    RtlCopyUnicodeString(&ServicePath, RegistryPath);
+    /* Copies as much as fits; the framework only looks at the path to name the driver in its log. */
+    RtlCopyUnicodeString(&FxRegistryPath, RegistryPath);
 
-    status = WdfVersionBind(DriverObject, &ServicePath, &BindInfo, &WdfDriverGlobals);
+    status = WdfVersionBind(DriverObject, &FxRegistryPath, &FxBindInfo, &WdfDriverGlobals);
     if (!NT_SUCCESS(status)) {
         return status;
     }
 
     status = DriverEntry(DriverObject, RegistryPath);
     if (!NT_SUCCESS(status)) {
-        WdfVersionUnbind(&ServicePath, &BindInfo, WdfDriverGlobals);
+        WdfVersionUnbind(&FxRegistryPath, &FxBindInfo, WdfDriverGlobals);
         return status;
     }
 
-    /* Only a driver that asked for it has an unload routine; without one it must not get one. */
-    if (DriverObject->DriverUnload != NULL) {
-        FrameworkUnload = DriverObject->DriverUnload;
-        DriverObject->DriverUnload = Unload;
+    if (WdfDriverGlobals->DisplaceDriverUnload) {
+        FxFrameworkUnload = DriverObject->DriverUnload;
+        DriverObject->DriverUnload = FxDriverUnload;
     }
-
-    return STATUS_SUCCESS;
+    return status;
 }

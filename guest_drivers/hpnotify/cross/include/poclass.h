@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Interface classes of processors and memory (WD: install/guid-device-processor.md, install/guid-device-memory.md);
- * the header of this name that mingw-w64 has does not compile in a driver.
+ * Interface classes of processors and memory (WD: install/guid-device-processor.md, install/guid-device-memory.md),
+ * instead of the poclass.h of mingw-w64's ddk folder, which does not compile.
  */
 #include <ntddk.h>
 

@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The part of the Kernel-Mode Driver Framework 1.15 that hpnotify uses, declared by this project as the framework's
+ * binary interface has it: each function is called through its entry of the table that WdfVersionBind fills in, with
+ * the driver's globals as the first argument. Sizes, offsets and indices are written down once more in facts.c, which
+ * compares them with this header in every build and with Microsoft's own headers when KMDF_INC says where they are.
+ */
+#ifndef CROSS_WDF_H
+#define CROSS_WDF_H
+
+#include <ntddk.h>
+
+typedef HANDLE WDFOBJECT;
+
+#define CROSS_HANDLE(Name) typedef struct Name##__ *Name;
+
+CROSS_HANDLE(WDFDRIVER)
+CROSS_HANDLE(WDFDEVICE)
+CROSS_HANDLE(WDFQUEUE)
+CROSS_HANDLE(WDFREQUEST)
+CROSS_HANDLE(WDFMEMORY)
+CROSS_HANDLE(WDFKEY)
+
+typedef struct WDFDEVICE_INIT *PWDFDEVICE_INIT;
+
+#define WDF_NO_OBJECT_ATTRIBUTES NULL
+#define WDF_NO_EVENT_CALLBACK NULL
+
+/* The table, and what every call passes first. */
+
+typedef VOID (*WDFFUNC)(VOID);
+
+#define WDF_DRIVER_GLOBALS_NAME_LEN 32
+
+typedef struct _WDF_DRIVER_GLOBALS {
+    WDFDRIVER Driver;
+    ULONG DriverFlags;
+    ULONG DriverTag;
+    CHAR DriverName[WDF_DRIVER_GLOBALS_NAME_LEN];
+    BOOLEAN DisplaceDriverUnload;
+} WDF_DRIVER_GLOBALS, *PWDF_DRIVER_GLOBALS;
+
+#define WdfFunctions WdfFunctions_01015
+
+extern const WDFFUNC *WdfFunctions;
+extern PWDF_DRIVER_GLOBALS WdfDriverGlobals;
+
+typedef enum _WDFFUNCENUM {
+    WdfControlDeviceInitAllocateTableIndex = 25,
+    WdfControlFinishInitializingTableIndex = 27,
+    WdfDeviceInitFreeTableIndex = 54,
+    WdfDeviceInitAssignNameTableIndex = 67,
+    WdfDeviceCreateTableIndex = 75,
+    WdfDeviceCreateSymbolicLinkTableIndex = 80,
+    WdfDriverCreateTableIndex = 116,
+    WdfDriverGetRegistryPathTableIndex = 117,
+    WdfDriverWdmGetDriverObjectTableIndex = 118,
+    WdfDriverOpenParametersRegistryKeyTableIndex = 119,
+    WdfIoQueueCreateTableIndex = 152,
+    WdfIoQueueGetDeviceTableIndex = 157,
+    WdfMemoryCreateTableIndex = 192,
+    WdfObjectGetTypedContextWorkerTableIndex = 202,
+    WdfObjectDeleteTableIndex = 208,
+    WdfRegistryCreateKeyTableIndex = 230,
+    WdfRegistryCloseTableIndex = 231,
+    WdfRegistryQueryValueTableIndex = 235,
+    WdfRegistryQueryULongTableIndex = 240,
+    WdfRegistryAssignValueTableIndex = 241,
+    WdfRequestCompleteWithInformationTableIndex = 265,
+    WdfRequestRetrieveInputBufferTableIndex = 269,
+    WdfRequestRetrieveOutputBufferTableIndex = 270,
+    WdfFunctionTableNumEntries = 444
+} WDFFUNCENUM;
+
+/*
+ * Defines an inline function that calls its entry of the table. Parameters are given as two lists in parentheses, the
+ * declared ones and the names, because a macro cannot take a list apart.
+ */
+#define CROSS_REMOVE_PARENTHESES(...) __VA_ARGS__
+
+#define CROSS_FUNCTION(Result, Name, Parameters, Names) \
+    FORCEINLINE \
+    Result \
+    Name( \
+        CROSS_REMOVE_PARENTHESES Parameters \
+        ) \
+    { \
+        typedef Result (*CROSS_TYPE)(PWDF_DRIVER_GLOBALS, CROSS_REMOVE_PARENTHESES Parameters); \
+        return ((CROSS_TYPE)(ULONG_PTR)WdfFunctions[Name##TableIndex])(WdfDriverGlobals, CROSS_REMOVE_PARENTHESES Names); \
+    }
+
+/* Objects. */
+
+typedef VOID EVT_WDF_OBJECT_CONTEXT_CLEANUP(_In_ WDFOBJECT Object);
+typedef VOID EVT_WDF_OBJECT_CONTEXT_DESTROY(_In_ WDFOBJECT Object);
+
+typedef enum _WDF_EXECUTION_LEVEL {
+    WdfExecutionLevelInvalid = 0,
+    WdfExecutionLevelInheritFromParent,
+    WdfExecutionLevelPassive,
+    WdfExecutionLevelDispatch
+} WDF_EXECUTION_LEVEL;
+
+typedef enum _WDF_SYNCHRONIZATION_SCOPE {
+    WdfSynchronizationScopeInvalid = 0,
+    WdfSynchronizationScopeInheritFromParent,
+    WdfSynchronizationScopeDevice,
+    WdfSynchronizationScopeQueue,
+    WdfSynchronizationScopeNone
+} WDF_SYNCHRONIZATION_SCOPE;
+
+typedef const struct _WDF_OBJECT_CONTEXT_TYPE_INFO *PCWDF_OBJECT_CONTEXT_TYPE_INFO;
+
+typedef PCWDF_OBJECT_CONTEXT_TYPE_INFO (*PFN_GET_UNIQUE_CONTEXT_TYPE)(VOID);
+
+typedef struct _WDF_OBJECT_CONTEXT_TYPE_INFO {
+    ULONG Size;
+    PCHAR ContextName;
+    size_t ContextSize;
+    /* Identifies the type: points to the structure itself unless a class extension shares it. */
+    PCWDF_OBJECT_CONTEXT_TYPE_INFO UniqueType;
+    PFN_GET_UNIQUE_CONTEXT_TYPE EvtDriverGetUniqueContextType;
+} WDF_OBJECT_CONTEXT_TYPE_INFO;
+
+typedef struct _WDF_OBJECT_ATTRIBUTES {
+    ULONG Size;
+    EVT_WDF_OBJECT_CONTEXT_CLEANUP *EvtCleanupCallback;
+    EVT_WDF_OBJECT_CONTEXT_DESTROY *EvtDestroyCallback;
+    WDF_EXECUTION_LEVEL ExecutionLevel;
+    WDF_SYNCHRONIZATION_SCOPE SynchronizationScope;
+    WDFOBJECT ParentObject;
+    size_t ContextSizeOverride;
+    PCWDF_OBJECT_CONTEXT_TYPE_INFO ContextTypeInfo;
+} WDF_OBJECT_ATTRIBUTES, *PWDF_OBJECT_ATTRIBUTES;
+
+FORCEINLINE
+VOID
+WDF_OBJECT_ATTRIBUTES_INIT(
+    _Out_ PWDF_OBJECT_ATTRIBUTES Attributes
+    )
+{
+    RtlZeroMemory(Attributes, sizeof(*Attributes));
+    Attributes->Size = sizeof(*Attributes);
+    Attributes->ExecutionLevel = WdfExecutionLevelInheritFromParent;
+    Attributes->SynchronizationScope = WdfSynchronizationScopeInheritFromParent;
+}
+
+#define WDF_TYPE_INFO(Type) WDF_##Type##_TYPE_INFO
+
+#define WDF_OBJECT_ATTRIBUTES_INIT_CONTEXT_TYPE(Attributes, Type) \
+    (WDF_OBJECT_ATTRIBUTES_INIT(Attributes), (VOID)((Attributes)->ContextTypeInfo = WDF_TYPE_INFO(Type).UniqueType))
+
+CROSS_FUNCTION(
+    PVOID, WdfObjectGetTypedContextWorker, (_In_ WDFOBJECT Handle, _In_ PCWDF_OBJECT_CONTEXT_TYPE_INFO TypeInfo),
+    (Handle, TypeInfo))
+CROSS_FUNCTION(VOID, WdfObjectDelete, (_In_ WDFOBJECT Object), (Object))
+
+/* Selectany, not static: the address is the type's identity and must be the same in every unit. */
+#define WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(Type, Function) \
+    const WDF_OBJECT_CONTEXT_TYPE_INFO DECLSPEC_SELECTANY WDF_TYPE_INFO(Type) = { \
+        sizeof(WDF_OBJECT_CONTEXT_TYPE_INFO), (PCHAR)#Type, sizeof(Type), &WDF_TYPE_INFO(Type), NULL \
+    }; \
+    FORCEINLINE \
+    Type * \
+    Function( \
+        _In_ WDFOBJECT Handle \
+        ) \
+    { \
+        return (Type *)WdfObjectGetTypedContextWorker(Handle, WDF_TYPE_INFO(Type).UniqueType); \
+    }
+
+/* Driver. */
+
+typedef NTSTATUS EVT_WDF_DRIVER_DEVICE_ADD(_In_ WDFDRIVER Driver, _Inout_ PWDFDEVICE_INIT DeviceInit);
+typedef VOID EVT_WDF_DRIVER_UNLOAD(_In_ WDFDRIVER Driver);
+
+typedef enum _WDF_DRIVER_INIT_FLAGS {
+    WdfDriverInitNonPnpDriver = 0x00000001,
+    WdfDriverInitNoDispatchOverride = 0x00000002
+} WDF_DRIVER_INIT_FLAGS;
+
+typedef struct _WDF_DRIVER_CONFIG {
+    ULONG Size;
+    EVT_WDF_DRIVER_DEVICE_ADD *EvtDriverDeviceAdd;
+    EVT_WDF_DRIVER_UNLOAD *EvtDriverUnload;
+    ULONG DriverInitFlags;
+    ULONG DriverPoolTag;
+} WDF_DRIVER_CONFIG, *PWDF_DRIVER_CONFIG;
+
+FORCEINLINE
+VOID
+WDF_DRIVER_CONFIG_INIT(
+    _Out_ PWDF_DRIVER_CONFIG Config,
+    _In_opt_ EVT_WDF_DRIVER_DEVICE_ADD *EvtDriverDeviceAdd
+    )
+{
+    RtlZeroMemory(Config, sizeof(*Config));
+    Config->Size = sizeof(*Config);
+    Config->EvtDriverDeviceAdd = EvtDriverDeviceAdd;
+}
+
+CROSS_FUNCTION(
+    NTSTATUS, WdfDriverCreate,
+    (_In_ PDRIVER_OBJECT DriverObject, _In_ PCUNICODE_STRING RegistryPath,
+     _In_opt_ PWDF_OBJECT_ATTRIBUTES DriverAttributes, _In_ PWDF_DRIVER_CONFIG DriverConfig,
+     _Out_opt_ WDFDRIVER *Driver),
+    (DriverObject, RegistryPath, DriverAttributes, DriverConfig, Driver))
+CROSS_FUNCTION(PDRIVER_OBJECT, WdfDriverWdmGetDriverObject, (_In_ WDFDRIVER Driver), (Driver))
+CROSS_FUNCTION(PWSTR, WdfDriverGetRegistryPath, (_In_ WDFDRIVER Driver), (Driver))
+CROSS_FUNCTION(
+    NTSTATUS, WdfDriverOpenParametersRegistryKey,
+    (_In_ WDFDRIVER Driver, _In_ ACCESS_MASK DesiredAccess, _In_opt_ PWDF_OBJECT_ATTRIBUTES KeyAttributes,
+     _Out_ WDFKEY *Key),
+    (Driver, DesiredAccess, KeyAttributes, Key))
+
+/* Memory. */
+
+CROSS_FUNCTION(
+    NTSTATUS, WdfMemoryCreate,
+    (_In_opt_ PWDF_OBJECT_ATTRIBUTES Attributes, _In_ POOL_TYPE PoolType, _In_ ULONG PoolTag, _In_ size_t BufferSize,
+     _Out_ WDFMEMORY *Memory, _Outptr_ PVOID *Buffer),
+    (Attributes, PoolType, PoolTag, BufferSize, Memory, Buffer))
+
+/* Registry. */
+
+CROSS_FUNCTION(
+    NTSTATUS, WdfRegistryCreateKey,
+    (_In_opt_ WDFKEY ParentKey, _In_ PCUNICODE_STRING KeyName, _In_ ACCESS_MASK DesiredAccess,
+     _In_ ULONG CreateOptions, _Out_opt_ PULONG CreateDisposition, _In_opt_ PWDF_OBJECT_ATTRIBUTES KeyAttributes,
+     _Out_ WDFKEY *Key),
+    (ParentKey, KeyName, DesiredAccess, CreateOptions, CreateDisposition, KeyAttributes, Key))
+CROSS_FUNCTION(
+    NTSTATUS, WdfRegistryQueryValue,
+    (_In_ WDFKEY Key, _In_ PCUNICODE_STRING ValueName, _In_ ULONG ValueLength,
+     _Out_writes_bytes_opt_(ValueLength) PVOID Value, _Out_opt_ PULONG ValueLengthQueried,
+     _Out_opt_ PULONG ValueType),
+    (Key, ValueName, ValueLength, Value, ValueLengthQueried, ValueType))
+CROSS_FUNCTION(
+    NTSTATUS, WdfRegistryQueryULong, (_In_ WDFKEY Key, _In_ PCUNICODE_STRING ValueName, _Out_ PULONG Value),
+    (Key, ValueName, Value))
+CROSS_FUNCTION(
+    NTSTATUS, WdfRegistryAssignValue,
+    (_In_ WDFKEY Key, _In_ PCUNICODE_STRING ValueName, _In_ ULONG ValueType, _In_ ULONG ValueLength,
+     _In_reads_(ValueLength) PVOID Value),
+    (Key, ValueName, ValueType, ValueLength, Value))
+CROSS_FUNCTION(VOID, WdfRegistryClose, (_In_ WDFKEY Key), (Key))
+
+/* Control device, queue, requests. */
+
+CROSS_FUNCTION(
+    PWDFDEVICE_INIT, WdfControlDeviceInitAllocate, (_In_ WDFDRIVER Driver, _In_ const UNICODE_STRING *SDDLString),
+    (Driver, SDDLString))
+CROSS_FUNCTION(VOID, WdfControlFinishInitializing, (_In_ WDFDEVICE Device), (Device))
+CROSS_FUNCTION(VOID, WdfDeviceInitFree, (_In_ PWDFDEVICE_INIT DeviceInit), (DeviceInit))
+CROSS_FUNCTION(
+    NTSTATUS, WdfDeviceInitAssignName, (_In_ PWDFDEVICE_INIT DeviceInit, _In_opt_ PCUNICODE_STRING DeviceName),
+    (DeviceInit, DeviceName))
+CROSS_FUNCTION(
+    NTSTATUS, WdfDeviceCreate,
+    (_Inout_ PWDFDEVICE_INIT *DeviceInit, _In_opt_ PWDF_OBJECT_ATTRIBUTES DeviceAttributes, _Out_ WDFDEVICE *Device),
+    (DeviceInit, DeviceAttributes, Device))
+CROSS_FUNCTION(
+    NTSTATUS, WdfDeviceCreateSymbolicLink, (_In_ WDFDEVICE Device, _In_ PCUNICODE_STRING SymbolicLinkName),
+    (Device, SymbolicLinkName))
+
+typedef enum _WDF_TRI_STATE {
+    WdfFalse = 0,
+    WdfTrue = 1,
+    WdfUseDefault = 2
+} WDF_TRI_STATE;
+
+typedef enum _WDF_IO_QUEUE_DISPATCH_TYPE {
+    WdfIoQueueDispatchInvalid = 0,
+    WdfIoQueueDispatchSequential,
+    WdfIoQueueDispatchParallel,
+    WdfIoQueueDispatchManual
+} WDF_IO_QUEUE_DISPATCH_TYPE;
+
+typedef
+VOID
+EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL(
+    _In_ WDFQUEUE Queue,
+    _In_ WDFREQUEST Request,
+    _In_ size_t OutputBufferLength,
+    _In_ size_t InputBufferLength,
+    _In_ ULONG IoControlCode
+    );
+
+/* Callbacks that hpnotify does not have are declared as what is common to all of them: pointers to functions. */
+typedef struct _WDF_IO_QUEUE_CONFIG {
+    ULONG Size;
+    WDF_IO_QUEUE_DISPATCH_TYPE DispatchType;
+    WDF_TRI_STATE PowerManaged;
+    BOOLEAN AllowZeroLengthRequests;
+    BOOLEAN DefaultQueue;
+    WDFFUNC EvtIoDefault;
+    WDFFUNC EvtIoRead;
+    WDFFUNC EvtIoWrite;
+    EVT_WDF_IO_QUEUE_IO_DEVICE_CONTROL *EvtIoDeviceControl;
+    WDFFUNC EvtIoInternalDeviceControl;
+    WDFFUNC EvtIoStop;
+    WDFFUNC EvtIoResume;
+    WDFFUNC EvtIoCanceledOnQueue;
+    union {
+        struct {
+            ULONG NumberOfPresentedRequests;
+        } Parallel;
+    } Settings;
+    WDFDRIVER Driver;
+} WDF_IO_QUEUE_CONFIG, *PWDF_IO_QUEUE_CONFIG;
+
+FORCEINLINE
+VOID
+WDF_IO_QUEUE_CONFIG_INIT_DEFAULT_QUEUE(
+    _Out_ PWDF_IO_QUEUE_CONFIG Config,
+    _In_ WDF_IO_QUEUE_DISPATCH_TYPE DispatchType
+    )
+{
+    RtlZeroMemory(Config, sizeof(*Config));
+    Config->Size = sizeof(*Config);
+    Config->PowerManaged = WdfUseDefault;
+    Config->DefaultQueue = TRUE;
+    Config->DispatchType = DispatchType;
+    if (DispatchType == WdfIoQueueDispatchParallel) {
+        Config->Settings.Parallel.NumberOfPresentedRequests = (ULONG)-1;
+    }
+}
+
+CROSS_FUNCTION(
+    NTSTATUS, WdfIoQueueCreate,
+    (_In_ WDFDEVICE Device, _In_ PWDF_IO_QUEUE_CONFIG Config, _In_opt_ PWDF_OBJECT_ATTRIBUTES QueueAttributes,
+     _Out_opt_ WDFQUEUE *Queue),
+    (Device, Config, QueueAttributes, Queue))
+CROSS_FUNCTION(WDFDEVICE, WdfIoQueueGetDevice, (_In_ WDFQUEUE Queue), (Queue))
+CROSS_FUNCTION(
+    NTSTATUS, WdfRequestRetrieveInputBuffer,
+    (_In_ WDFREQUEST Request, _In_ size_t MinimumRequiredLength, _Outptr_ PVOID *Buffer, _Out_opt_ size_t *Length),
+    (Request, MinimumRequiredLength, Buffer, Length))
+CROSS_FUNCTION(
+    NTSTATUS, WdfRequestRetrieveOutputBuffer,
+    (_In_ WDFREQUEST Request, _In_ size_t MinimumRequiredSize, _Outptr_ PVOID *Buffer, _Out_opt_ size_t *Length),
+    (Request, MinimumRequiredSize, Buffer, Length))
+CROSS_FUNCTION(
+    VOID, WdfRequestCompleteWithInformation,
+    (_In_ WDFREQUEST Request, _In_ NTSTATUS Status, _In_ ULONG_PTR Information), (Request, Status, Information))
+
+#endif

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""``harness driver``: builds, signs and checks the guest driver on Linux."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from harness.driver.image import Check
+
+BUILD_SECONDS = 300.0
+SIGN_SECONDS = 60.0
+
+Driver = Annotated[Path, typer.Argument(metavar="FILE", help="A built driver, hpnotify.sys.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``driver`` to ``app``."""
+    driver = typer.Typer(
+        help="Build, sign and check the guest driver on Linux.", no_args_is_help=True, rich_markup_mode=None
+    )
+    driver.command("build")(build)
+    driver.command("sign")(sign)
+    driver.command("check")(check)
+    app.add_typer(driver, name="driver")
+
+
+def build(
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")],
+    toolchain: Annotated[str, typer.Option(help="gcc (mingw-w64) or clang (with lld-link).")] = "gcc",
+    kmdf_inc: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            envvar="KMDF_INC",
+            help="Use the wdf.h of a WDK (…/Include/wdf/kmdf/1.15) instead of the project's own declarations.",
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Cross-build the driver; the same sources give the same bytes. Nothing built here was ever loaded by Windows."""
+    from harness.cli.output import say, say_json
+    from harness.deadline import Deadline
+    from harness.driver.build import build as build_driver
+
+    path, manifest = build_driver(
+        out, Deadline(BUILD_SECONDS, "building the driver"), toolchain=toolchain, kmdf_inc=kmdf_inc
+    )
+    if json:
+        say_json(manifest)
+        return
+    say(f"{digest}  {path.parent / name}" for name, digest in manifest.sha256.items())
+    say(f"{manifest.compiler}; KMDF {manifest.kmdf}; {manifest.label}")
+
+
+def sign(
+    path: Driver,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="Sign with this certificate instead of a test one.")
+    ] = None,
+    key: Annotated[Path | None, typer.Option(metavar="PEM", help="The certificate's private key.")] = None,
+    keys: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Where the test certificate is, or is made; next to FILE by default."
+        ),
+    ] = None,
+) -> None:
+    """Sign the driver in place, with a test certificate that is made on first use."""
+    from harness.cli.output import say
+    from harness.deadline import Deadline
+    from harness.driver import certificate as certificates
+    from harness.driver.signature import sign as sign_file
+    from harness.errors import UsageError
+
+    if (certificate is None) != (key is None):
+        raise UsageError("a certificate without its key, or a key without its certificate", hint="Give both.")
+    if not path.is_file():
+        raise UsageError(f"there is no file {path}", hint="harness driver build makes one.")
+    if certificate is None or key is None:
+        signer = certificates.ensure(keys or path.parent / "keys")
+    else:
+        signer = certificates.Certificate(certificate, key)
+    sign_file(path, signer, Deadline(SIGN_SECONDS, "signing the driver"))
+    say(f"{path}: signed with {signer.pem}")
+    if certificate is None:
+        say(f"a guest in test mode must be told to trust {signer.der}")
+
+
+def check(
+    path: Driver,
+    certificate: Annotated[
+        Path | None, typer.Option(metavar="PEM", help="The certificate that must have signed it.")
+    ] = None,
+    unsigned: Annotated[bool, typer.Option("--unsigned", help="Do not ask for a signature.")] = False,
+    json: Json = False,
+) -> int:
+    """Check what Windows needs of the image. Ends with 1 if anything is wrong with it."""
+    from harness.cli.output import say, say_json
+    from harness.deadline import Deadline
+    from harness.driver import manifest
+    from harness.driver.image import Check, check_image
+    from harness.driver.signature import check_signature
+    from harness.errors import ExitCode
+    from harness.report.escape import printable
+
+    checks: list[Check] = check_image(path)
+    if not unsigned:
+        checks.append(check_signature(path, certificate, Deadline(SIGN_SECONDS, "checking the signature")))
+    record = manifest.load(path)
+    if record is not None:
+        same = record.sha256.get(path.name) == manifest.digest(path)
+        checks.append(
+            Check("manifest", same, record.label if same else "the file is not the one that was built")
+        )
+    if json:
+        say_json(
+            {
+                "path": str(path),
+                "ok": all(one.ok for one in checks),
+                "checks": [one._asdict() for one in checks],
+            }
+        )
+    else:
+        say(f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks)
+    return ExitCode.HOLDS if all(one.ok for one in checks) else ExitCode.VIOLATED

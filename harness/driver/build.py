@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""The cross build: ``hpnotify.sys`` made on Linux by mingw-w64's gcc or by clang, checked, with its manifest.
+
+The work is ``guest_drivers/hpnotify/cross/Makefile``'s; this finds the sources, sets the checksum, refuses an image
+that Windows would not load, and puts a whole set of files into place or nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.deadline import Deadline
+from harness.driver import manifest
+from harness.driver.image import check_image, load_pefile, set_checksum
+from harness.driver.manifest import LABEL, Manifest
+from harness.driver.program import run
+from harness.driver.source import driver_folder, revision
+from harness.errors import InfrastructureError, UsageError
+
+KMDF = "1.15"
+"""The framework version that the driver is built for: the one of Windows 10 1507, so that every Server since 2016 has it."""
+
+DRIVER = "hpnotify.sys"
+PRODUCTS = (DRIVER,)
+
+
+class Toolchain(NamedTuple):
+    """A compiler and a linker, by the programs that say their versions."""
+
+    name: str
+    compiler: str
+    linker: str
+
+
+TOOLCHAINS = {
+    "gcc": Toolchain("gcc", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ld"),
+    "clang": Toolchain("clang", "clang", "lld-link"),
+}
+
+
+def build(
+    out: Path, deadline: Deadline, *, toolchain: str = "gcc", kmdf_inc: Path | None = None
+) -> tuple[Path, Manifest]:
+    """Build the driver into the folder ``out`` and return its path and manifest. The same sources give the same bytes.
+
+    ``kmdf_inc`` is the folder of a WDK with KMDF's ``wdf.h`` (``…/Include/wdf/kmdf/1.15``), to be used instead of the
+    project's own declarations; the build fails where the two disagree. Raises UsageError (no such toolchain, no wdf.h),
+    MissingPart (compiler, pefile) and InfrastructureError (does not compile, cannot write, image not loadable).
+    """
+    if toolchain not in TOOLCHAINS:
+        raise UsageError(
+            f"no toolchain is called {toolchain!r}", hint=f"There are {' and '.join(TOOLCHAINS)}."
+        )
+    tools = TOOLCHAINS[toolchain]
+    if kmdf_inc is not None and not (kmdf_inc / "wdf.h").is_file():
+        raise UsageError(
+            f"there is no wdf.h in {kmdf_inc}",
+            hint="Name the folder of a WDK that holds it: …/Include/wdf/kmdf/1.15",
+        )
+    load_pefile()
+    folder = driver_folder()
+    versions = [run([program, "--version"], deadline) for program in (tools.compiler, tools.linker)]
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
+            made = _make(folder, Path(temporary), tools, kmdf_inc, deadline)
+            record = Manifest(
+                label=LABEL,
+                sha256={path.name: manifest.digest(path) for path in made},
+                toolchain=tools.name,
+                compiler=versions[0].output.splitlines()[0].strip(),
+                linker=versions[1].output.splitlines()[0].strip(),
+                kmdf=KMDF,
+                declarations="own" if kmdf_inc is None else "KMDF_INC",
+                revision=revision(folder, deadline),
+            )
+            for path in made:
+                path.replace(out / path.name)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot build the driver in {out}: {error.strerror}", hint="Name another folder with --out."
+        ) from error
+    manifest.save(out / DRIVER, record)
+    return out / DRIVER, record
+
+
+def _make(
+    folder: Path, place: Path, tools: Toolchain, kmdf_inc: Path | None, deadline: Deadline
+) -> list[Path]:
+    """Run make, finish the driver's image, and return what was made."""
+    command = [
+        "make", "-s", f"-j{os.cpu_count() or 1}", "-C", str(folder / "cross"),
+        f"OUT={place.resolve()}", f"TOOLCHAIN={tools.name}", f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
+    ]  # fmt: skip
+    done = run(command, deadline)
+    if done.status:
+        raise InfrastructureError(
+            f"the driver does not build with {tools.name}: {done.last_lines(20)}",
+            hint="A missing header or program comes with: apt-get install gcc-mingw-w64-x86-64 clang lld",
+        )
+    driver = place / DRIVER
+    set_checksum(driver)
+    wrong = [f"{check.name}: {check.detail}" for check in check_image(driver) if not check.ok]
+    if wrong:
+        raise InfrastructureError(
+            f"{tools.name} made an image that Windows would not load: {'; '.join(wrong)}",
+            hint="Try the other toolchain, and report this one's version.",
+        )
+    return [place / name for name in PRODUCTS]

@@ -1,0 +1,222 @@
+# SPDX-License-Identifier: MIT
+"""A driver's image: what the loader of Windows needs of it and a linker can silently leave out.
+
+Each check looks at one property and says in words what is wrong with it. The file may come from anywhere: it is bounded
+in size, and nothing in it can do more than fail a check.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.driver.source import allowed_imports
+from harness.errors import InfrastructureError, MissingPart, UsageError
+
+LARGEST_IMAGE = 16 << 20
+"""Bytes of the largest file that is looked at."""
+
+MACHINE_AMD64 = 0x8664
+MAGIC_PE32_PLUS = 0x20B
+SUBSYSTEM_NATIVE = 1
+RELOCATIONS_STRIPPED = 0x0001
+DYNAMIC_BASE, NX_COMPAT = 0x0040, 0x0100
+EXECUTABLE, WRITABLE = 0x20000000, 0x80000000
+IMPORT, EXCEPTION, RELOCATION = 1, 3, 5
+RUNTIME_FUNCTION_BYTES = 12
+MOST_NAMES = 5
+"""How many offending names a message lists."""
+
+
+class Check(NamedTuple):
+    """What came of one check: ``detail`` says what was found, or what is wrong."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class Image:
+    """A parsed PE file. Raises UsageError if ``path`` is none, MissingPart without pefile."""
+
+    def __init__(self, path: Path) -> None:
+        pefile = load_pefile()
+        try:
+            size = path.stat().st_size
+            if size > LARGEST_IMAGE:
+                raise UsageError(f"{path}: {size} bytes are too many for a driver", hint="Name a .sys file.")
+            self.data = path.read_bytes()
+        except OSError as error:
+            raise UsageError(
+                f"cannot read {path}: {error.strerror}", hint="Name the .sys file to look at."
+            ) from error
+        self.format_error: type[Exception] = pefile.PEFormatError
+        try:
+            self.pe: Any = pefile.PE(data=self.data, fast_load=True)
+            self.pe.parse_data_directories([pefile.DIRECTORY_ENTRY["IMAGE_DIRECTORY_ENTRY_IMPORT"]])
+        except (pefile.PEFormatError, ValueError, OverflowError, AttributeError) as error:
+            raise UsageError(
+                f"{path} is no image that Windows could load: {error}", hint="Name a .sys file."
+            ) from error
+
+    def executable(self, address: int) -> bool:
+        """Tell whether a relative virtual address lies in a section with code."""
+        return any(
+            section.VirtualAddress <= address < section.VirtualAddress + section.Misc_VirtualSize
+            and section.Characteristics & EXECUTABLE
+            for section in self.pe.sections
+        )
+
+    def directory(self, number: int) -> tuple[int, int]:
+        """Return address and size of a data directory, zeros if the image has none."""
+        directories = self.pe.OPTIONAL_HEADER.DATA_DIRECTORY
+        if number >= len(directories):
+            return 0, 0
+        return directories[number].VirtualAddress, directories[number].Size
+
+    def functions(self) -> Iterator[tuple[int, int]]:
+        """Yield begin and end of each function that has unwind information."""
+        address, size = self.directory(EXCEPTION)
+        data = self.pe.get_data(address, min(size, len(self.data))) if address else b""
+        for offset in range(0, len(data) - RUNTIME_FUNCTION_BYTES + 1, RUNTIME_FUNCTION_BYTES):
+            yield (
+                int.from_bytes(data[offset : offset + 4], "little"),
+                int.from_bytes(data[offset + 4 : offset + 8], "little"),
+            )
+
+
+def load_pefile() -> Any:
+    """Return the pefile module. Raises MissingPart, which names the extra that brings it."""
+    try:
+        import pefile
+    except ImportError as error:
+        raise MissingPart(
+            "checking a driver needs pefile, which is not installed",
+            hint="Install it with: pip install 'hotplug-harness[driver]'",
+        ) from error
+    return pefile
+
+
+def _machine(image: Image) -> str:
+    machine = image.pe.FILE_HEADER.Machine
+    if machine != MACHINE_AMD64:
+        return f"is for machine {machine:#06x}, not {MACHINE_AMD64:#06x} (x64)"
+    magic = image.pe.OPTIONAL_HEADER.Magic
+    return "" if magic == MAGIC_PE32_PLUS else f"its optional header is of kind {magic:#x}, not PE32+"
+
+
+def _subsystem(image: Image) -> str:
+    subsystem = image.pe.OPTIONAL_HEADER.Subsystem
+    return "" if subsystem == SUBSYSTEM_NATIVE else f"is {subsystem}, not {SUBSYSTEM_NATIVE} (native)"
+
+
+def _imports(image: Image) -> str:
+    allowed = allowed_imports()
+    strays: list[str] = []
+    found = 0
+    for library in getattr(image.pe, "DIRECTORY_ENTRY_IMPORT", []):
+        name = library.dll.decode("ascii", "replace")
+        known = allowed.get(name.lower())
+        for entry in library.imports:
+            found += 1
+            function = entry.name.decode("ascii", "replace") if entry.name else f"ordinal {entry.ordinal}"
+            if known is None or function not in known:
+                strays.append(f"{name}!{function}")
+    if strays:
+        more = f" and {len(strays) - MOST_NAMES} more" if len(strays) > MOST_NAMES else ""
+        return f"not exported by every supported Windows: {', '.join(strays[:MOST_NAMES])}{more}"
+    return "" if found else "there are none, which no driver can do without"
+
+
+def _relocations(image: Image) -> str:
+    _, size = image.directory(RELOCATION)
+    if image.pe.FILE_HEADER.Characteristics & RELOCATIONS_STRIPPED or not size:
+        return "there are none, so that the image could only lie at its preferred address"
+    return ""
+
+
+def _unwind(image: Image) -> str:
+    functions = list(image.functions())
+    if not functions:
+        return "there is none (.pdata): the first exception would be a bug check without a stack"
+    for begin, end in functions:
+        if not begin < end or not image.executable(begin) or not image.executable(end - 1):
+            return f"an entry describes {begin:#x} to {end:#x}, where there is no code"
+    entry = image.pe.OPTIONAL_HEADER.AddressOfEntryPoint
+    if not any(begin <= entry < end for begin, end in functions):
+        return f"none covers the entry point at {entry:#x}"
+    return ""
+
+
+def _sections(image: Image) -> str:
+    both = [
+        section.Name.rstrip(b"\0").decode("ascii", "replace")
+        for section in image.pe.sections
+        if section.Characteristics & EXECUTABLE and section.Characteristics & WRITABLE
+    ]
+    return f"writable and executable: {', '.join(both)}" if both else ""
+
+
+def _hardening(image: Image) -> str:
+    flags = image.pe.OPTIONAL_HEADER.DllCharacteristics
+    missing = [
+        name for flag, name in ((DYNAMIC_BASE, "DYNAMIC_BASE"), (NX_COMPAT, "NX_COMPAT")) if not flags & flag
+    ]
+    return f"lacks {' and '.join(missing)}" if missing else ""
+
+
+def _entry(image: Image) -> str:
+    entry = image.pe.OPTIONAL_HEADER.AddressOfEntryPoint
+    return "" if image.executable(entry) else f"at {entry:#x} there is no code"
+
+
+def _checksum(image: Image) -> str:
+    written, right = image.pe.OPTIONAL_HEADER.CheckSum, image.pe.generate_checksum()
+    return "" if written == right else f"is {written:#x} and must be {right:#x}, or Windows refuses the file"
+
+
+CHECKS: dict[str, tuple[Callable[[Image], str], str]] = {
+    "machine": (_machine, "x64, PE32+"),
+    "subsystem": (_subsystem, "native"),
+    "imports": (_imports, "all exported by every supported Windows"),
+    "relocations": (_relocations, "there"),
+    "unwind information": (_unwind, "there, the entry point covered"),
+    "sections": (_sections, "none both writable and executable"),
+    "hardening": (_hardening, "DYNAMIC_BASE, NX_COMPAT"),
+    "entry point": (_entry, "in code"),
+    "checksum": (_checksum, "right"),
+}
+"""Every check of the image itself: its function, which returns "" or what is wrong, and what is said when nothing is."""
+
+
+def check_image(path: Path) -> list[Check]:
+    """Look at an image in every way of :data:`CHECKS`. Raises as :class:`Image` does."""
+    image = Image(path)
+    found = []
+    for name, (look, fine) in CHECKS.items():
+        try:
+            wrong = look(image)
+        except (
+            image.format_error,
+            ValueError,
+            AttributeError,
+            IndexError,
+            OverflowError,
+            TypeError,
+        ) as error:
+            # What pefile says of headers that contradict themselves.
+            wrong = f"cannot be read: {error}"
+        found.append(Check(name, not wrong, wrong or fine))
+    return found
+
+
+def set_checksum(path: Path) -> None:
+    """Write the right checksum into an image; lld-link leaves it out. Raises InfrastructureError."""
+    image = Image(path)
+    image.pe.OPTIONAL_HEADER.CheckSum = image.pe.generate_checksum()
+    data = image.pe.write()
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error

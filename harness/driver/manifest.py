@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The manifest that lies next to a built driver: what it was made from and by what, and what it is no evidence of."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import BadDocument, InfrastructureError
+
+LABEL = "cross-built: never loaded by Windows"
+"""What every cross-built driver is called, until a real Windows has loaded it."""
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One build.
+
+    ``sha256`` by file name, of the files as they lie there (signing changes it); ``declarations`` is ``own`` or
+    ``KMDF_INC``, whose headers were used; ``revision`` the git revision of the sources; ``signer`` the SHA-256 of the
+    certificate, "" while unsigned.
+    """
+
+    label: str
+    sha256: dict[str, str]
+    toolchain: str
+    compiler: str
+    linker: str
+    kmdf: str
+    declarations: str
+    revision: str
+    signer: str = ""
+
+
+def path_of(driver: Path) -> Path:
+    """Return where the manifest of a driver is: its own name with ``.json``."""
+    return driver.with_suffix(".json")
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load(driver: Path) -> Manifest | None:
+    """Return the manifest next to a driver, None if there is none. Raises BadDocument if it is none of ours."""
+    path = path_of(driver)
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise BadDocument(
+            f"{path}: no manifest of a built driver: {error}", hint="Delete it, or build again."
+        ) from error
+
+
+def save(driver: Path, manifest: Manifest) -> None:
+    """Write the manifest next to a driver. Raises InfrastructureError."""
+    path = path_of(driver)
+    try:
+        path.write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+    except OSError as error:
+        raise InfrastructureError(f"cannot write {path}: {error.strerror}") from error

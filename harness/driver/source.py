@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""Where the driver's sources are, and which revision of them this is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.driver.program import run
+from harness.errors import MissingPart
+
+IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
+"""The lists of what the driver may import, ``cross/imports/*.def``."""
+
+
+def driver_folder() -> Path:
+    """Return ``guest_drivers/hpnotify``. Raises MissingPart if the harness was installed without it."""
+    folder = Path(__file__).resolve().parents[2] / "guest_drivers" / "hpnotify"
+    if not (folder / "cross" / "Makefile").is_file():
+        raise MissingPart(
+            f"the driver is built from sources that are not in {folder}",
+            hint="Run the harness from a checkout of its repository (./lab does).",
+        )
+    return folder
+
+
+def revision(folder: Path, deadline: Deadline) -> str:
+    """Return the git revision of the sources, with ``-dirty`` if they differ from it, "" outside of a repository."""
+    try:
+        head = run(["git", "rev-parse", "HEAD"], deadline, cwd=folder)
+        changed = run(["git", "status", "--porcelain", "--", "."], deadline, cwd=folder)
+    except MissingPart:
+        return ""
+    if head.status or changed.status:
+        return ""
+    return head.output.strip() + ("-dirty" if changed.output.strip() else "")
+
+
+def allowed_imports() -> dict[str, frozenset[str]]:
+    """Return, by library in lower case, what the driver may import: exports of every supported Windows."""
+    allowed: dict[str, frozenset[str]] = {}
+    for name in IMPORT_LISTS:
+        text = (driver_folder() / "cross" / "imports" / f"{name}.def").read_text(encoding="utf-8")
+        words = [line.split(";")[0].strip() for line in text.splitlines()]
+        library = next(word.split()[1] for word in words if word.startswith("LIBRARY "))
+        exports = words[words.index("EXPORTS") + 1 :]
+        allowed[library.lower()] = frozenset(word for word in exports if word)
+    return allowed

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""harness check of many long runs, as a process of its own: a bar, an interruption, a sudden end."""
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+import psutil
+import pytest
+from report.records import hot_add
+
+from harness.deadline import Deadline
+from harness.history.record import Qmp, Record
+
+PROGRAM = [sys.executable, "-c", "import sys; from harness.cli.main import main; sys.exit(main())"]
+LONG = 6000
+"""Records of a history that takes a while; one of them is 1 KiB."""
+
+
+@pytest.fixture
+def runs(tmp_path: Path) -> list[Path]:
+    """Eight runs of 6 MiB, one history under eight names."""
+    run = hot_add().records
+    filler = Qmp(direction="in", message={"event": "X" * 1000}, host_ns=run[-1].host_ns)
+    records: list[Record] = [*run[:-1], *[filler] * LONG, run[-1]]
+    first = tmp_path / "0"
+    first.mkdir()
+    (first / "history.jsonl").write_bytes(
+        b"".join(
+            msgspec.json.encode(msgspec.structs.replace(record, n=number)) + b"\n"
+            for number, record in enumerate(records, 1)
+        )
+    )
+    for name in "1234567":
+        (tmp_path / name).mkdir()
+        os.link(first / "history.jsonl", tmp_path / name / "history.jsonl")
+    return [tmp_path / name for name in "01234567"]
+
+
+@contextmanager
+def checking(runs: list[Path]) -> Iterator[tuple[subprocess.Popen[str], list[psutil.Process]]]:
+    """harness check in a session of its own, with the processes that judge for it."""
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("needs two processors")
+    command = [*PROGRAM, "check", "--json", *map(str, runs)]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        try:
+            parent = psutil.Process(process.pid)
+            workers = Deadline(20, "starting to judge").poll(
+                lambda: found if len(found := parent.children()) >= 2 else None, interval=0.002
+            )
+            yield process, workers
+        finally:
+            process.kill()
+
+
+def test_ctrl_c_ends_all_processes_at_once(runs: list[Path]) -> None:
+    """One line, 130, no output half-way, and nobody left; a terminal sends the signal to all of them."""
+    with checking(runs) as (process, workers):
+        os.killpg(process.pid, signal.SIGINT)
+        began = time.monotonic()
+        out, err = process.communicate(timeout=20)
+        took = time.monotonic() - began
+    assert [130, "", "harness: interrupted\n"] == [process.returncode, out, err]
+    assert [[], True] == [psutil.wait_procs(workers, timeout=5)[1], took < 5]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ending_the_command_alone_ends_all(runs: list[Path], number: signal.Signals) -> None:
+    """A CI system that signals only the command leaves nothing behind either."""
+    with checking(runs) as (process, workers):
+        process.send_signal(number)
+        out, err = process.communicate(timeout=20)
+    assert [130, "", "harness: interrupted\n"] == [process.returncode, out, err]
+    assert [] == psutil.wait_procs(workers, timeout=5)[1]
+
+
+def test_processes_end_with_a_command_that_was_killed(runs: list[Path]) -> None:
+    """Not even SIGKILL leaves a process that judges for nobody."""
+    with checking(runs) as (process, workers):
+        process.kill()
+        process.wait(20)
+    assert [] == psutil.wait_procs(workers, timeout=5)[1]
+
+
+def read_all(descriptor: int) -> str:
+    """Everything that was written to a terminal until it was closed."""
+    told = b""
+    try:
+        while piece := os.read(descriptor, 65536):
+            told += piece
+    except OSError:
+        # How a pseudoterminal says that nobody has it open any more.
+        pass
+    return told.decode()
+
+
+@pytest.mark.parametrize(("options", "bar"), [([], True), (["--json"], False), (["--full"], False)])
+def test_a_terminal_shows_a_bar_and_the_output_is_whole(
+    runs: list[Path], tmp_path: Path, options: list[str], bar: bool
+) -> None:
+    """The bar goes to standard error only; the table that goes into a file is all there."""
+    ours, theirs = pty.openpty()
+    # Into a file: a pipe that nobody reads while the terminal is read would fill up.
+    with (tmp_path / "out").open("wb") as out, subprocess.Popen(
+        [*PROGRAM, "check", *options, *map(str, runs[:2]), "/nothing"], stdout=out, stderr=theirs,
+        env={**os.environ, "TERM": "xterm"},
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        told = read_all(ours)
+        process.wait(30)
+    os.close(ours)
+    text = (tmp_path / "out").read_text()
+    assert [bar, bar] == ["of 3 runs" in told, "\x1b[" in told]
+    assert [64, True] == [process.returncode, "/nothing" in text]
+    if not options:
+        assert "3 runs: 2 hold, 1 unreadable; exit code 64\n" in text
