@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""DbgPrint text over a serial line: the host side of the KD protocol, as much of it as keeps a target running."""
+"""DbgPrint over the kernel debugger's serial port: a host that listens, acknowledges, and never interferes."""

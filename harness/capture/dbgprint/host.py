@@ -1,220 +1,287 @@
 # SPDX-License-Identifier: MIT
-"""The host of a KD session that only listens: it keeps the target running and writes down what it says.
+"""The debugger's side of the conversation, as a state machine without any input or output of its own.
 
-While a packet is unacknowledged the target holds all its processors (KdEnterDebugger), and after some tries it
-takes the debugger for gone and prints nothing more. So the host answers at once and from memory: bytes in, bytes to
-send and events out; it reads no clock and no file. What it does:
+The target stops all processors with every packet until it is acknowledged, and after some of them until it is
+answered. So everything is acknowledged at once, and answered so that the guest runs on as it would without a
+debugger. Three rules make each message arrive exactly once over a line that loses, repeats or damages packets:
 
-- a data packet is acknowledged; one that came before is acknowledged again and dropped; a damaged one is asked for again;
-- RESET is answered with RESET and both sides' ids begin anew; the answer to our own is not answered;
-- LoadSymbols and command strings are let go on (Continue, DBG_CONTINUE), prompts are answered, files are refused;
-- an exception is acknowledged and nothing else: the target stays where it is, to be dumped; it does not step over a
-  hard ``int 3`` by itself, so going on blindly would only stop it again (ReactOS kd64/kdtrap.c).
+1. A packet's number tells a repetition from the next packet. Where numbering begins anew (SYNC bit, or after a
+   RESET) the target repeats what was not acknowledged under another number, so there the content decides.
+2. An answer is repeated until the target acknowledges it or shows by its next packet that it went on.
+3. Where neither tells what the target knows (a number repeated with other content, a question repeated under a new
+   number while its answer is on the way, a first packet from the middle of a conversation) the host sends RESET and
+   takes nothing until the target's RESET is back: both then begin anew and the target says the last thing again.
 
-A break-in is never sent. Target side: ReactOS drivers/base/kdcom/kddll.c.
+What cannot be told apart stays so: two equal texts in a row with a RESET between them count once, and a header
+damaged into another valid one is believed, for nothing protects it.
+(ReactOS: drivers/base/kdcom/kddll.c, ntoskrnl/kd64/kdprint.c, kdapi.c.)
 """
 
 from __future__ import annotations
 
-import struct
-from collections.abc import Iterator
+import re
 
-from harness.capture.dbgprint import event
-from harness.capture.dbgprint.event import AnyEvent, Loaded, Other, Prompted, Stopped
-from harness.capture.dbgprint.packet import (
-    INITIAL_ID,
-    SYNC,
-    Broken,
-    Finder,
-    Packet,
-    Type,
-    control_packet,
-    data_packet,
+import msgspec
+
+from harness.capture.dbgprint import protocol
+from harness.capture.dbgprint.message import (
+    AnyMessage,
+    Aside,
+    BadPayload,
+    Message,
+    Print,
+    Stop,
+    decode,
+    reply,
 )
+from harness.capture.dbgprint.protocol import Framer, Packet
 
-CONTINUE, DBG_CONTINUE = 0x3136, 0x00010002
-STATUS_UNSUCCESSFUL = 0xC0000001
+SILENCE = 0.25
+"""Seconds after which the rest of an unfinished packet is no longer awaited."""
 
-IGNORE = b"i"
-"""What prompts are answered: "ignore" to the assertion prompt; others take it as any text."""
+ANSWER_AGAIN, ANSWER_AGAIN_MOST = 1.0, 30.0
+"""Seconds until an unacknowledged answer is sent again; doubled each time. A paused guest takes long."""
 
-PATIENCE = 0.5
-"""Seconds after which our own unacknowledged packet is sent again, or an unfinished one of the target given up."""
+RESET_AGAIN = 0.3
+MOST_RESETS = 8
+"""A target that answers none of so many is taken as it is."""
 
-_FROM_TARGET = frozenset(
-    {Type.MANIPULATE, Type.DEBUG_IO, Type.STATE_CHANGE64, Type.STATE_CHANGE32, Type.FILE_IO}
-) | {
-    Type.TRACE_IO,
-    Type.CONTROL_REQUEST,
-}
+MOST_OUTGOING = 1 << 16
+"""Bytes kept for a target that does not read; what comes on top is dropped, and asked for again."""
 
-_MANIPULATE = struct.Struct("<IHHII")
-_FILE_IO = struct.Struct("<II56x")
-_DEBUG_IO = struct.Struct("<IHHII")
+_BUG_CHECK = re.compile(r"\*\*\* Fatal System Error: (0x[0-9a-fA-F]{1,16})\s*(\([0-9a-fA-Fx,]{1,100}\))?")
 
 
-class KdHost:
-    """One session. Feed it what the line gives; send what :attr:`outgoing` hands out; call :meth:`idle` now and then.
+class Began(Message, frozen=True, kw_only=True, tag="began"):
+    """The target started anew: a boot, or it had given the debugger up and came back."""
 
-    ``stopped`` is the exception that ended it. ``repeated``, ``broken`` and ``resets`` count what the line did.
+
+Event = AnyMessage | Began
+
+
+class Counts(msgspec.Struct):
+    """What happened on the line so far."""
+
+    packets: int = 0
+    repeated: int = 0
+    damaged: int = 0
+    skipped: int = 0
+    resets: int = 0
+    odd: int = 0
+
+
+class Host:
+    """Bytes in, events out, and bytes to send. Times are seconds of one monotonic clock of the caller's choice.
+
+    Feed it with :meth:`receive`, call :meth:`tick` when :attr:`wake` has come, and send what :meth:`take` returns
+    after either. Memory is bounded whatever is fed.
     """
 
-    def __init__(self, *, answer: bytes = IGNORE) -> None:
-        self._answer = answer
-        self._finder = Finder()
+    def __init__(self) -> None:
+        self.counts = Counts()
+        self.stopped = False
+        self._framer = Framer()
         self._outgoing = bytearray()
+        self._heard = 0.0
+        self._damaged = 0
+        # What the target numbers next, None before its first packet; what the host numbers next.
         self._expected: int | None = None
-        self._own_id = INITIAL_ID
-        self._waiting: tuple[int, bytes] | None = None
-        self._first_open = False
-        self._since = 0.0
-        self._synchronising = False
-        self._reset_at = -PATIENCE
-        self.stopped: Stopped | None = None
-        self.packets = self.repeated = self.broken = self.resets = 0
+        self._next = protocol.FIRST_ID
+        self._anew = False
+        self._last: tuple[int, bytes] | None = None
+        self._odd: tuple[int, bytes] | None = None
+        self._answer: tuple[int, bytes] | None = None
+        self._waiting: Packet | None = None
+        self._again = 0.0
+        self._patience = ANSWER_AGAIN
+        self._resetting = False
+        self._reset_at = 0.0
+        self._resets = 0
+        self._recent = ""
 
     @property
-    def stray(self) -> int:
-        """Bytes on the line that belonged to no packet."""
-        return self._finder.stray
+    def wake(self) -> float | None:
+        """When :meth:`tick` must be called at the latest, None if only bytes matter."""
+        times = [self._heard + SILENCE] if self._framer.unfinished else []
+        if self._waiting is not None:
+            times.append(self._again)
+        return min(times, default=None)
 
-    def outgoing(self) -> bytes:
-        """Return, once, the bytes to be sent now."""
-        raw = bytes(self._outgoing)
+    def take(self) -> bytes:
+        """Return what must be sent now; it is forgotten here."""
+        data = bytes(self._outgoing)
         self._outgoing.clear()
-        return raw
+        return data
 
-    def synchronise(self, now: float) -> None:
-        """Ask the target to begin anew, as after connecting to one that is already running.
+    def receive(self, data: bytes, now: float) -> list[Event]:
+        """Take in what the target sent and return what it said."""
+        self._heard = now
+        events: list[Event] = []
+        for packet in self._framer.feed(data):
+            self._packet(packet, now, events)
+        self._ask_again()
+        return events
 
-        Until it does, what it says is neither acknowledged nor reported: it will say it again. A packet whose
-        acknowledgement was under way at that moment comes twice; the driver's lines carry sequence numbers.
-        """
-        self._synchronising = True
-        self._send_reset(now)
-
-    def _send_reset(self, now: float) -> None:
-        self._outgoing += control_packet(Type.RESET)
-        self._reset_at = now
-        self._restart()
-
-    def feed(self, data: bytes, now: float) -> Iterator[AnyEvent]:
-        """Take bytes of the line at the time ``now`` (monotonic seconds); yield what they say."""
-        if data:
-            self._since = now
-        for found in self._finder.feed(data):
-            if isinstance(found, Broken):
-                self._ask_again()
-            elif found.control:
-                self._control(found, now)
-            else:
-                yield from self._data(found)
-
-    def idle(self, now: float) -> None:
-        """Notice that time has passed: repeat what was not acknowledged, give up what was not finished."""
-        if now - self._since < PATIENCE:
-            return
-        self._since = now
-        if self._synchronising:
-            self._send_reset(now)
-        if self._finder.give_up() is not None:
+    def tick(self, now: float) -> list[Event]:
+        """Do what is due by ``now``: give up an unfinished packet, repeat an answer."""
+        events: list[Event] = []
+        if self._framer.unfinished and now >= self._heard + SILENCE:
+            for packet in self._framer.abandon():
+                self._packet(packet, now, events)
             self._ask_again()
-        self._send_waiting()
+        if self._waiting is not None and now >= self._again:
+            if self._resetting:
+                self._control(protocol.RESET)
+            else:
+                self._send(self._waiting)
+            self._patience = min(self._patience * 2, ANSWER_AGAIN_MOST)
+            self._again = now + self._patience
+        return events
 
     def _ask_again(self) -> None:
-        self.broken += 1
-        self._outgoing += control_packet(Type.RESEND)
+        """Ask for what was damaged, unless it came whole since, or may be coming."""
+        self.counts.damaged, self.counts.skipped = self._framer.damaged, self._framer.skipped
+        if self._framer.damaged > self._damaged and not self._framer.unfinished:
+            self._damaged = self._framer.damaged
+            self._control(protocol.RESEND)
 
-    def _restart(self) -> None:
-        self._expected = None
-        self._own_id = INITIAL_ID
-        # What was on its way to the target answered a question that it will ask again.
-        self._waiting = None
-        self._first_open = False
-
-    def _control(self, packet: Packet, now: float) -> None:
-        if packet.type == Type.RESET:
-            self.resets += 1
-            if self._synchronising:
-                self._synchronising = False
-            elif now - self._reset_at >= PATIENCE:
-                self.synchronise(now)
-            # Else it is a second answer, to a reset that was sent twice: two sides that answer answers never stop. If
-            # it was more than that, the target's next packet carries the mark of a first one and says so.
-        elif packet.type == Type.RESEND:
-            self._send_waiting()
-        elif self._waiting is not None and packet.id == self._own_id:
-            self._received()
-
-    def _received(self) -> None:
-        self._waiting = None
-        self._own_id ^= 1
-        self._first_open = False
-
-    def _send_waiting(self) -> None:
-        if self._waiting is not None:
-            kind, payload = self._waiting
-            self._outgoing += data_packet(kind, self._own_id, payload)
-
-    def _send(self, kind: int, payload: bytes) -> None:
-        self._waiting = (kind, payload)
-        self._send_waiting()
-
-    def _data(self, packet: Packet) -> Iterator[AnyEvent]:
-        packet_id = packet.id & ~SYNC
-        if packet_id & ~1 != INITIAL_ID or packet.type not in _FROM_TARGET:
-            # The checksum does not cover the header: this is a damaged one.
-            self._ask_again()
-            return
-        if self._synchronising and not packet.id & SYNC:
-            return
-        self._synchronising = False
-        self._outgoing += control_packet(Type.ACKNOWLEDGE, packet_id)
-        if self._is_repeated(packet, packet_id):
-            self.repeated += 1
-            # It came again because the target did not get what was said to it; a reply may be lost as well.
-            self._send_waiting()
-            return
-        if packet.id & SYNC:
-            self._restart()
-            self._first_open = True
+    def _packet(self, packet: Packet, now: float, events: list[Event]) -> None:
+        if packet.kind == protocol.ACKNOWLEDGE:
+            if self._waiting is not None and packet.id == self._waiting.id:
+                self._went_on()
+        elif packet.kind == protocol.RESEND:
+            if self._waiting is not None and not self._resetting:
+                self._send(self._waiting)
+        elif packet.kind == protocol.RESET:
+            self._reset(now)
         else:
-            self._first_open = False
-            if self._waiting is not None:
-                # The target waits for each reply before it says anything new, so the reply has arrived and only
-                # its acknowledgement is lost.
-                self._received()
-        self._expected = packet_id ^ 1
-        self.packets += 1
-        yield self._react(packet)
+            self._damaged = self._framer.damaged
+            self._data(packet, now, events)
 
-    def _is_repeated(self, packet: Packet, packet_id: int) -> bool:
-        if packet.id & SYNC:
-            # The first packet after a boot or a reset carries the mark each time it is sent. It is the same one as
-            # long as nothing else has come and the target has not acknowledged what it was answered.
-            return self._first_open
-        return self._expected is not None and packet_id != self._expected
+    def _data(self, packet: Packet, now: float, events: list[Event]) -> None:
+        content = (packet.kind, packet.payload)
+        try:
+            message = decode(packet)
+        except BadPayload:
+            if content != self._odd:
+                # Perhaps its header was damaged: what comes when it is repeated is believed.
+                self._odd = content
+                self._control(protocol.RESEND)
+                return
+            message = Aside(what="not understood", api=int.from_bytes(packet.payload[:4], "little"))
+        if self._is_new(packet, content, now):
+            self._accept(packet, content, message, now, events)
 
-    def _react(self, packet: Packet) -> AnyEvent:
-        if packet.type == Type.DEBUG_IO:
-            said = event.debug_io(packet.payload, self._answer)
-            if isinstance(said, Prompted):
-                reply = _DEBUG_IO.pack(event.PROMPT, 0, said.processor, 0, len(said.answer)) + said.answer
-                self._send(Type.DEBUG_IO, reply)
-            return said
-        if packet.type == Type.STATE_CHANGE64:
-            state = event.state_change(packet.payload)
-            if isinstance(state, Stopped):
-                self.stopped = state
-            elif isinstance(state, Loaded) or packet.payload[:4] == struct.pack("<I", event.COMMAND):
-                self._send(Type.MANIPULATE, self._go_on(state.processor))
-            return state
-        if packet.type == Type.FILE_IO:
-            api = int.from_bytes(packet.payload[:4], "little")
-            self._send(Type.FILE_IO, _FILE_IO.pack(api, STATUS_UNSUCCESSFUL))
-            return Other(processor=0, what=f"file request 0x{api:x}, refused")
-        return Other(processor=0, what=f"packet of type {packet.type}")
+    def _is_new(self, packet: Packet, content: tuple[int, bytes], now: float) -> bool:
+        """True if the packet was never seen; a repeated one is acknowledged, and answered again, here."""
+        if packet.sync:
+            self._begin_anew()
+        elif self._resetting:
+            if self._resets < MOST_RESETS:
+                if now >= self._reset_at + RESET_AGAIN:
+                    self._demand_reset(now)
+                return False
+            self._begin_anew()
+        elif self._expected is None:
+            self._demand_reset(now)
+            return False
+        same = content == self._last
+        anew, self._anew = self._anew, False
+        if anew:
+            self._expected = packet.id
+            if not same:
+                return True
+            self._expected ^= 1
+        elif packet.id == self._expected:
+            if not (same and self._waiting is not None):
+                return True
+            self._demand_reset(now)
+            return False
+        elif not same:
+            self._demand_reset(now)
+            return False
+        self.counts.repeated += 1
+        self._acknowledge(packet)
+        if self._waiting is not None:
+            self._send(self._waiting)
+        elif self._answer is not None and anew:
+            self._give_answer(now)
+        return False
 
-    @staticmethod
-    def _go_on(processor: int) -> bytes:
-        return _MANIPULATE.pack(CONTINUE, 0, processor, 0, 0) + struct.pack("<I36x", DBG_CONTINUE)
+    def _accept(
+        self,
+        packet: Packet,
+        content: tuple[int, bytes],
+        message: AnyMessage,
+        now: float,
+        events: list[Event],
+    ) -> None:
+        if self._waiting is not None:
+            self._went_on()
+        self._acknowledge(packet)
+        self.counts.packets += 1
+        self._expected = packet.id ^ 1
+        self._last = content
+        self._odd = None
+        self._answer = reply(message)
+        if packet.sync:
+            self._recent = ""
+            events.append(Began())
+        if isinstance(message, Print):
+            self._recent = (self._recent + message.text)[-1024:]
+        elif isinstance(message, Stop):
+            self.stopped = True
+            found = _BUG_CHECK.search(self._recent)
+            words = " ".join(part for part in found.groups() if part) if found else ""
+            message = msgspec.structs.replace(message, bug_check=words)
+        elif isinstance(message, Aside):
+            self.counts.odd += message.what == "not understood"
+        events.append(message)
+        if self._answer is not None:
+            self._give_answer(now)
+
+    def _went_on(self) -> None:
+        """The target has the answer."""
+        self._waiting = None
+        self._next ^= 1
+
+    def _give_answer(self, now: float) -> None:
+        assert self._answer is not None
+        self._waiting = Packet(self._answer[0], self._next, self._answer[1])
+        self._patience = ANSWER_AGAIN
+        self._again = now + self._patience
+        self._send(self._waiting)
+
+    def _begin_anew(self) -> None:
+        """Numbers begin at the first one, on both sides."""
+        self._anew = True
+        self._resetting = False
+        self._expected = self._next = protocol.FIRST_ID
+        self._waiting = None
+
+    def _reset(self, now: float) -> None:
+        """A RESET came: the answer to ours, or the target's own wish, which is answered with ours."""
+        if self._resetting:
+            self._begin_anew()
+        else:
+            self._demand_reset(now)
+
+    def _demand_reset(self, now: float) -> None:
+        if not self._resetting:
+            self._resetting = True
+            self._resets = 0
+        self._resets += 1
+        self._reset_at = now
+        self.counts.resets += 1
+        self._control(protocol.RESET)
+
+    def _acknowledge(self, packet: Packet) -> None:
+        self._send(Packet(protocol.ACKNOWLEDGE, packet.id))
+
+    def _control(self, kind: int) -> None:
+        self._send(Packet(kind, 0))
+
+    def _send(self, packet: Packet) -> None:
+        data = packet.encode()
+        if len(self._outgoing) + len(data) <= MOST_OUTGOING:
+            self._outgoing += data

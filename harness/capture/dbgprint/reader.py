@@ -1,198 +1,176 @@
 # SPDX-License-Identifier: MIT
-"""The reader of a guest's KD port: a process of its own, so that a slow harness never stalls the guest.
+"""The harness's end of the reader: starts its process and turns its file into records.
 
-    python -m harness.capture.dbgprint.reader SOCKET DIRECTORY [--debugger PORT]
-
-SOCKET is the unix socket of QEMU's character device (``-chardev socket,…,server=on,wait=off``). Three files are
-written to DIRECTORY: ``dbgprint.log``, the text as it came; ``dbgprint.jsonl``, one line for each event with the
-host's monotonic clock (``host_ns``, received, not said: contract F5) and, for text, where it stands in the log; and at
-the end ``dbgprint.account.json``. It ends when the socket closes or with SIGTERM.
-
-With ``--debugger`` the port is handed to a real debugger instead: the first connection to 127.0.0.1:PORT gets all bytes,
-both ways, untouched (``windbg -k com:port=PORT,ipport`` and kd speak this), and nothing is decoded.
+Follow :attr:`Reader.file` with :class:`harness.capture.follower.Follower` and feed :class:`Log` what is appended.
 """
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import os
-import selectors
-import signal
-import socket
+import select
+import subprocess
 import sys
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from types import TracebackType
+from typing import Self
 
 import msgspec
 
-from harness.capture.dbgprint.event import AnyEvent, Printed
-from harness.capture.dbgprint.host import KdHost
-from harness.errors import ExitCode, InfrastructureError
+from harness.capture.dbgprint import entry
+from harness.capture.dbgprint.entry import LONGEST_ENTRY, Account
+from harness.capture.dbgprint.host import Began
+from harness.capture.dbgprint.message import Print, Prompt, Stop
+from harness.capture.debugcon import DebugPort
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.history.record import Channel, Console, GuestEvent, Record
 
-PIECE = 65536
-TICK = 0.1
-"""Seconds between looks at the clock while the line is quiet."""
+_OURS = b"HPN1 "
 
 
-class Files:
-    """The three files of a session."""
+class Reader:
+    """The process that serves one port; ``file`` exists from its construction on.
 
-    def __init__(self, directory: Path) -> None:
-        self._directory = directory
+    ``bridge`` hands the port to a debugger instead; ``port`` is then where on 127.0.0.1 it may connect.
+    """
+
+    def __init__(self, socket: Path, file: Path, *, bridge: bool = False) -> None:
+        self.socket = socket
+        self.file = file
+        self.bridge = bridge
+        self.port = 0
+        self.pid = 0
+        self._process: subprocess.Popen[bytes] | None = None
         try:
-            directory.mkdir(parents=True, exist_ok=True)
-            self._text: BinaryIO = (directory / "dbgprint.log").open("ab", buffering=0)
-            self._events: BinaryIO = (directory / "dbgprint.jsonl").open("ab", buffering=0)
-        except OSError as error:
-            raise InfrastructureError(f"{directory}: {error.strerror}") from error
-        self._place = self._text.tell()
-
-    def write(self, one: AnyEvent, host_ns: int) -> None:
-        """Write one event: its text first, so that the line that names its place is always right."""
-        line: dict[str, Any] = {"host_ns": host_ns}
-        if isinstance(one, Printed):
-            self._text.write(one.text)
-            line |= {"k": "print", "processor": one.processor, "at": self._place, "bytes": len(one.text)}
-            self._place += len(one.text)
-        else:
-            line |= msgspec.to_builtins(one, builtin_types=(bytes,))
-            line = {
-                key: value.decode("latin-1") if isinstance(value, bytes) else value
-                for key, value in line.items()
-            }
-        self._events.write(msgspec.json.encode(line) + b"\n")
-
-    def close(self, host: KdHost) -> None:
-        """Write the account and close everything."""
-        account = {
-            "packets": host.packets,
-            "repeated": host.repeated,
-            "broken": host.broken,
-            "resets": host.resets,
-            "stray": host.stray,
-            "stopped": host.stopped is not None,
-        }
-        (self._directory / "dbgprint.account.json").write_bytes(msgspec.json.encode(account))
-        self._text.close()
-        self._events.close()
-
-
-def connect(path: Path) -> socket.socket:
-    """Connect to the character device. Raises InfrastructureError."""
-    line = socket.socket(socket.AF_UNIX)
-    try:
-        line.connect(str(path))
-    except OSError as error:
-        line.close()
-        raise InfrastructureError(
-            f"{path}: {error.strerror}", hint="Start QEMU first; its chardev must be server=on,wait=off."
-        ) from error
-    return line
-
-
-def listen(line: socket.socket, files: Files, host: KdHost, ended: Callable[[], bool]) -> None:
-    """Serve the target until it hangs up or ``ended`` says so."""
-    line.setblocking(False)
-    unsent = bytearray()
-    with selectors.DefaultSelector() as selector:
-        selector.register(line, selectors.EVENT_READ)
-        while not ended():
-            for _key, ready in selector.select(TICK):
-                if ready & selectors.EVENT_READ:
-                    try:
-                        data = line.recv(PIECE)
-                    except OSError:
-                        return
-                    if not data:
-                        return
-                    for one in host.feed(data, time.monotonic()):
-                        files.write(one, time.monotonic_ns())
-            host.idle(time.monotonic())
-            unsent += host.outgoing()
-            if unsent:
-                try:
-                    del unsent[: line.send(unsent)]
-                except BlockingIOError:
-                    pass
-                except OSError:
-                    return
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if unsent else 0)
-            selector.modify(line, wanted)
-
-
-def hand_over(line: socket.socket, port: int, ended: Callable[[], bool]) -> None:
-    """Wait for a debugger on a loopback port and pass all bytes between it and the target. Raises InfrastructureError."""
-    with socket.socket() as door:
-        door.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            door.bind(("127.0.0.1", port))
+            os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
             raise InfrastructureError(
-                f"port {port}: {error.strerror}", hint="Give another with --debugger."
+                f"cannot write {file}: {error.strerror}", hint="Give another place with --runs DIR."
             ) from error
-        door.listen(1)
-        door.settimeout(TICK)
-        sys.stderr.write(f"waiting for a debugger on 127.0.0.1:{door.getsockname()[1]}\n")
-        sys.stderr.flush()
-        while not ended():
-            try:
-                debugger, _address = door.accept()
-            except TimeoutError:
-                continue
-            with debugger:
-                _relay(line, debugger, ended)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close(Deadline(5, "end of the DbgPrint reader"))
+
+    def start(self, deadline: Deadline) -> None:
+        """Connect to the port, before the guest runs: what it prints before is lost. Raises InfrastructureError."""
+        command = [
+            sys.executable, "-m", "harness.capture.dbgprint", str(self.socket), str(self.file),
+            *(["--bridge"] if self.bridge else []),
+        ]  # fmt: skip
+        process = self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+        self.pid = process.pid
+        assert process.stdout is not None
+        words = b""
+        poller = select.poll()
+        poller.register(process.stdout, select.POLLIN)
+        while not words.endswith(b"\n"):
+            ready = poller.poll(deadline.remaining() * 1000)
+            data = os.read(process.stdout.fileno(), 4096) if ready else b""
+            if not data:
+                break
+            words += data
+        said = words.decode("utf-8", "replace").strip()
+        if not said.startswith("ready"):
+            self.close(deadline)
+            raise InfrastructureError(
+                f"the DbgPrint reader cannot serve {self.socket}: {said[-300:] or 'it said nothing in time'}",
+                hint="The machine needs a serial port on a listening unix socket, and QEMU must run.",
+            )
+        self.port = int(said.split()[1]) if self.bridge else 0
+
+    def close(self, deadline: Deadline) -> None:
+        """Let the process read what is left, write its account, and end; a second call does nothing."""
+        process, self._process = self._process, None
+        if process is None:
             return
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(OSError):
+            process.stdin.close()
+        try:
+            process.wait(max(0.1, deadline.remaining()))
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
 
 
-def _relay(one: socket.socket, other: socket.socket, ended: Callable[[], bool]) -> None:
-    one.setblocking(True)
-    other.setblocking(True)
-    with selectors.DefaultSelector() as selector:
-        selector.register(one, selectors.EVENT_READ, other)
-        selector.register(other, selectors.EVENT_READ, one)
-        while not ended():
-            for key, _ready in selector.select(TICK):
-                try:
-                    data = key.fileobj.recv(PIECE)  # type: ignore[union-attr]
-                    if not data:
-                        return
-                    key.data.sendall(data)
-                except OSError:
-                    return
+class Log:
+    """The reader's file, in pieces of any size, to records with the time at which the reader had them.
 
+    Driver lines become driver records of channel ``dbgprint``; an exception becomes a console record of a crash, an
+    assertion's prompt one of a warning; what else is printed is counted, and stays in the file.
+    """
 
-def main(arguments: list[str] | None = None) -> int:
-    """Run the reader; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="harness.capture.dbgprint.reader")
-    parser.add_argument("socket", type=Path)
-    parser.add_argument("directory", type=Path)
-    parser.add_argument("--debugger", type=int, metavar="PORT", default=None)
-    parser.add_argument(
-        "--reset", action="store_true", help="the target is already running: begin with a reset"
-    )
-    given = parser.parse_args(arguments)
-    stopping: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _frame: stopping.append(number))
-    os.umask(0o077)
-    try:
-        with connect(given.socket) as line:
-            if given.debugger is not None:
-                hand_over(line, given.debugger, lambda: bool(stopping))
-                return ExitCode.HOLDS
-            files, host = Files(given.directory), KdHost()
-            if given.reset:
-                host.synchronise(time.monotonic())
+    def __init__(self) -> None:
+        self.stop: Stop | None = None
+        self.account_of_reader: Account | None = None
+        self._lines = DebugPort(channel="dbgprint")
+        self._rest = b""
+        self._damaged = 0
+        self._middle = False
+
+    def feed(self, data: bytes) -> Iterator[tuple[int, Record]]:
+        """Yield ``host_ns`` and record of everything that ``data`` completes and that is worth one."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LONGEST_ENTRY:
+            self._damaged += 1
+            self._rest = b""
+        for line in lines:
+            if not line:
+                continue
             try:
-                listen(line, files, host, lambda: bool(stopping))
-            finally:
-                files.close(host)
-    except InfrastructureError as error:
-        sys.stderr.write(f"{error}\n")
-        return error.exit_code
-    return ExitCode.HOLDS
+                found = entry.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._damaged += 1
+                continue
+            for record in self._records(found.what):
+                yield found.ns, record
 
+    def finish(self) -> None:
+        """Nothing more will be appended."""
+        self._lines.finish()
 
-if __name__ == "__main__":
-    sys.exit(main())
+    def account(self, *, closed: bool = False) -> Channel:
+        """Return what was counted so far. Events that the reader had to drop count as lost."""
+        found = self._lines.account(closed=closed)
+        dropped = self.account_of_reader.dropped if self.account_of_reader else 0
+        return msgspec.structs.replace(found, lost=found.lost + dropped, torn=found.torn + self._damaged)
+
+    def _records(self, what: object) -> Iterator[Record]:
+        match what:
+            case Print(text=text):
+                data = text.encode("latin-1", "replace")
+                if data.startswith(_OURS) and self._middle:
+                    # Another's text without an end of line: our line is a call of its own and begins here.
+                    data = b"\n" + data
+                self._middle = not data.endswith(b"\n") if data else self._middle
+                yield from self._lines.feed(data)
+            case Began():
+                yield GuestEvent(event="kd", detail="the target began a conversation with the debugger")
+            case Prompt(text=text, answer=answer):
+                yield Console(
+                    text=f"asked the debugger {text.strip()[:500]!r}, answered {answer!r}", severity="warning"
+                )
+            case Stop():
+                self.stop = what
+                why = f"bug check {what.bug_check}" if what.bug_check else f"exception {what.code:#010x}"
+                yield Console(
+                    text=f"{why} at {what.address:#x} on processor {what.processor}: stopped in the debugger",
+                    severity="crash",
+                )
+            case Account():
+                self.account_of_reader = what

@@ -24,6 +24,11 @@ def simulate(
     """Run the script to its end, to a frozen target, or for an hour; return everyone involved."""
     to_host, to_target = to_host or Line([]), to_target or Line([])
     target, host = Target(retries=retries), Host()
+
+    def flush() -> None:
+        to_host.held = to_target.held = b""
+
+    target.flush = flush
     life = target.run(script)
     inbox: deque[int] = deque()
     events: list[Event] = []

@@ -1,172 +1,342 @@
 # SPDX-License-Identifier: MIT
-"""The KD host against a target written from the protocol's description, over good lines and bad ones."""
+"""The host of the KD protocol against the double of a target, over a perfect line and over a bad one."""
 
 from __future__ import annotations
 
+import struct
+
 import pytest
+from capture.dbgprint import target as kd
+from capture.dbgprint.simulation import simulate
+from capture.dbgprint.target import Do, Fault, Line
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capture.dbgprint.event import AnyEvent, Loaded, Other, Printed, Prompted, Stopped
-from harness.capture.dbgprint.host import KdHost
-from harness.capture.dbgprint.packet import LONGEST, Finder, Packet
-from tests.capture.dbgprint import target as kd
-from tests.capture.dbgprint.target import Line, Target
+from harness.capture.dbgprint.host import MOST_OUTGOING, SILENCE, Began, Event, Host
+from harness.capture.dbgprint.message import Aside, FileRequest, Print, Prompt, Stop, Symbols
+from harness.capture.dbgprint.protocol import BREAK_IN, LONGEST_PACKET
 
 
-def converse(
-    target: Target, host: KdHost, *, seed: int = 0, badness: float = 0.0, steps: int = 4000
-) -> list[AnyEvent]:
-    """Let the two talk until the target has said everything, with time passing whenever both are silent."""
-    there, back = Line(seed, badness), Line(seed + 1, badness)
-    seen: list[AnyEvent] = []
-    now = 0.0
-    target.start()
-    for _ in range(steps):
-        moved = False
-        said, target.outgoing = target.outgoing, b""
-        for piece in there.carry(said):
-            moved = True
-            seen += host.feed(piece, now)
-        for piece in back.carry(host.outgoing()):
-            moved = True
-            target.feed(piece)
-        if target.done or target.frozen:
-            return seen
-        if not moved:
-            now += 1.0
-            host.idle(now)
-            target.tick()
-    pytest.fail(f"the target still has {len(target.messages)} messages after {steps} steps")
+def texts(events: list[Event]) -> list[bytes]:
+    """The texts printed, as bytes."""
+    return [event.text.encode("latin-1") for event in events if isinstance(event, Print)]
 
 
-BOOT = [
-    kd.symbols(b"\\SystemRoot\\system32\\ntoskrnl.exe", 0xFFFFF80000000000),
-    kd.text(b"HPN1 seq=1\n"),
-    kd.symbols(b"hpnotify.sys", 0xFFFFF80011110000),
-    kd.text(b"two lines\nin one", processor=3),
-    kd.prompt(b"Break, Ignore? "),
-    kd.create_file(),
-    kd.text(b""),
-    kd.text(b"last\n"),
-]
-
-
-def test_a_boot_runs_through_and_says_everything() -> None:
-    """Images, text, a prompt and a file request: each comes out once, and each got the answer that lets it go on."""
-    target, host = Target(BOOT), KdHost()
-    seen = converse(target, host)
-    assert seen == [
-        Loaded(
-            processor=0,
-            path="\\SystemRoot\\system32\\ntoskrnl.exe",
-            base=0xFFFFF80000000000,
-            process=4,
-            size=0x1000,
-            unloaded=False,
-        ),
-        Printed(processor=1, text=b"HPN1 seq=1\n"),
-        Loaded(
-            processor=0, path="hpnotify.sys", base=0xFFFFF80011110000, process=4, size=0x1000, unloaded=False
-        ),
-        Printed(processor=3, text=b"two lines\nin one"),
-        Prompted(processor=0, text=b"Break, Ignore? ", answer=b"i"),
-        Other(processor=0, what="file request 0x3430, refused"),
-        Printed(processor=1, text=b""),
-        Printed(processor=1, text=b"last\n"),
+def test_life_of_a_target() -> None:
+    """Every kind of packet is answered as it must be, and the target runs through its whole script."""
+    script = [
+        Do("print", 1, b"hello\n"),
+        Do("prompt", 2, b"Break, Ignore (bi)? "),
+        Do("symbols", 3, b"\\SystemRoot\\hpnotify.sys"),
+        Do("file", 0, b"\\SystemRoot\\x.sys\0"),
+        Do("trace"),
+        Do("request"),
+        Do("command"),
+        Do("print", 1, b"\xff\x00 any byte\n"),
     ]
-    kinds = [(kind, payload[:4].hex(), len(payload)) for kind, payload in target.answers]
-    assert kinds == [(2, "36310000", 56), (2, "36310000", 56), (3, "31320000", 17), (11, "30340000", 64)]
-    assert target.answers[0][1][16:20] == (0x00010002).to_bytes(4, "little")
-    assert target.answers[3][1][4:8] == (0xC0000001).to_bytes(4, "little")
-    assert (target.breakins, host.broken, host.repeated, host.stray) == (0, 0, 0, 0)
-
-
-@pytest.mark.parametrize("badness", [0.02, 0.1, 0.25])
-def test_a_bad_line_changes_nothing_but_the_time_it_takes(badness: float) -> None:
-    """Loss, duplication, corruption and splits, both ways: the same events, once each, in the same order.
-
-    The lines are fixed by their seeds: KD's checksum is a sum and leaves out the header, so of enough random damage
-    some is damage that nobody can see.
-    """
-    clean = converse(Target(BOOT), KdHost())
-    for seed in range(60):
-        target = Target(BOOT)
-        assert converse(target, KdHost(), seed=seed, badness=badness) == clean, seed
-        assert len(target.answers) == 4
-
-
-def test_an_exception_is_recorded_and_never_continued() -> None:
-    """The target stays frozen for its dump."""
-    target, host = (
-        Target([kd.text(b"about to die\n"), kd.exception(0x80000003, pc=0xABC), kd.text(b"never")]),
-        KdHost(),
+    target, host, events = simulate(script)
+    kernel = Symbols(
+        processor=0, path="\\SystemRoot\\system32\\ntoskrnl.exe", base=0xFFFFF80012340000, size=0x1000
     )
-    seen = converse(target, host)
-    assert seen[1] == Stopped(
-        processor=0, code=0x80000003, address=0xABC, pc=0xABC, first_chance=True, thread=0xFFFF1
+    assert [
+        Began(),
+        kernel,
+        Print(processor=1, text="hello\n"),
+        Prompt(processor=2, text="Break, Ignore (bi)? ", answer="i"),
+        Symbols(processor=3, path="\\SystemRoot\\hpnotify.sys", base=kernel.base, size=kernel.size),
+        FileRequest(api=0x3430),
+        Aside(what="trace", api=0x3330),
+        Aside(what="control request", api=0x4300),
+        Aside(what="command", api=0x3032),
+        Print(processor=1, text="\xff\x00 any byte\n"),
+    ] == events
+    assert target.done
+    assert [b"i"] == target.answers
+    assert [0xC000000F] == target.statuses
+    assert (0, 0, 0, 0) == (
+        host.counts.repeated,
+        host.counts.damaged,
+        host.counts.skipped,
+        host.counts.resets,
     )
-    assert host.stopped == seen[1]
-    assert (target.frozen, target.answers) == (True, [])
-    host.idle(100.0)
-    assert host.outgoing() == b""
 
 
-def test_a_reset_of_the_target_is_answered_once() -> None:
-    """A target that reboots sends RESET and begins with new ids; its answer to ours is not answered."""
-    host = KdHost()
-    list(host.feed(kd.packed(kd.RESET, 0), 0.0))
-    assert host.outgoing() == kd.packed(kd.RESET, 0)
-    host.synchronise(9.0)
-    assert host.outgoing() == kd.packed(kd.RESET, 0)
-    list(host.feed(kd.packed(kd.RESET, 0), 9.1))
-    assert host.outgoing() == b""
+def test_bug_check_is_told_and_not_continued() -> None:
+    """An exception is acknowledged and reported with what the target printed before; the guest stays stopped."""
+    words = b"\n*** Fatal System Error: 0x0000003e\n                       (0x0000000000000001,0x0000000000000000)\n\n"
+    target, host, events = simulate([Do("print", 5, words), Do("stop", 5), Do("print", 5, b"never")])
+    stop = Stop(
+        processor=5, processors=4, code=0x80000003, address=0xFFFFF80055550000, first_chance=True,
+        bug_check="0x0000003e (0x0000000000000001,0x0000000000000000)",
+    )  # fmt: skip
+    assert stop == events[-1]
+    assert host.stopped
+    assert target.frozen
+    assert not target.done
 
 
-def test_a_second_boot_begins_anew() -> None:
-    """The same first packet after a reboot is a new one: the image is reported and continued again."""
-    host = KdHost()
-    first = converse(Target(BOOT[:3]), host)
-    second = Target(BOOT[:3])
-    assert converse(second, host) == first
-    assert len(second.answers) == 2
+def test_bug_check_of_an_earlier_boot_is_not_this_one() -> None:
+    """What was printed before a reboot explains no later exception."""
+    script = [Do("print", 0, b"*** Fatal System Error: 0x000000d1\n"), Do("boot"), Do("stop", 0)]
+    _target, _host, events = simulate(script)
+    assert "" == next(event.bug_check for event in events if isinstance(event, Stop))
 
 
-def test_attaching_to_a_running_target_synchronises() -> None:
-    """The host comes in the middle: after a reset everything from then on is heard."""
-    target, host = Target([kd.text(b"early\n"), kd.text(b"late\n")]), KdHost()
-    target.own = kd.INITIAL | 1
-    host.synchronise(0.0)
-    assert [one.text for one in converse(target, host) if isinstance(one, Printed)] == [b"early\n", b"late\n"]
+def test_conversation_joined_in_the_middle_begins_anew() -> None:
+    """A host that comes late asks for a RESET, gets the last packet again under the first number, and takes it once."""
+    host = Host()
+    number = kd.FIRST ^ 1
+    late = kd.print_payload(0, b"late")
+    assert [] == host.receive(kd.packet(kd.DEBUG_IO, number, late), 0.0)
+    assert kd.control(kd.RESET) == host.take()
+    again = kd.control(kd.RESET) + kd.packet(kd.DEBUG_IO, kd.FIRST, late)
+    assert [Print(processor=0, text="late")] == host.receive(again, 0.1)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) == host.take()
+    assert [] == host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST, late), 0.2)
 
 
-def test_plain_text_on_the_port_is_passed_over() -> None:
-    """Firmware and loaders may print on the same port before the debugger wakes up."""
-    host = KdHost()
-    noise = b"BdsDxe: starting Boot0001 0000\r\niii"
-    events = list(host.feed(noise + kd.packed(kd.DEBUG_IO, kd.INITIAL | kd.SYNC, kd.text(b"hi")[1]), 0.0))
-    assert events[-1] == Printed(processor=1, text=b"hi")
+def test_target_that_ignores_resets_is_taken_as_it_is() -> None:
+    """A target that never answers a RESET is not kept waiting for ever."""
+    host = Host()
+    data = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, b"stubborn"))
+    got: list[Event] = []
+    for second in range(20):
+        got += host.receive(data, float(second))
+    assert [Print(processor=0, text="stubborn")] == got
 
 
-@given(st.lists(st.binary(max_size=80), max_size=20))
-@settings(deadline=None, max_examples=150)
-def test_any_bytes_are_taken_and_little_is_kept(pieces: list[bytes]) -> None:
-    """Whatever stands on the line, the host answers or stays silent, and keeps no more than one packet."""
-    host = KdHost()
-    for piece in pieces:
-        list(host.feed(piece, 0.0))
-        list(host.feed(b"0000" + piece, 0.0))
-        host.outgoing()
-    assert len(host._finder._buffer) <= LONGEST + 32
-    host.idle(10.0)
+def test_unsolicited_reset_is_answered() -> None:
+    """A RESET of the target's own is answered with one RESET, and the target's answer to that with none."""
+    host = Host()
+    host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"a")), 0.0)
+    host.take()
+    host.receive(kd.control(kd.RESET), 0.1)
+    assert kd.control(kd.RESET) == host.take()
+    host.receive(kd.control(kd.RESET), 0.2)
+    assert b"" == host.take()
 
 
-@given(st.binary(max_size=300), st.data())
-@settings(deadline=None, max_examples=60)
-def test_packets_are_found_however_they_are_split(payload: bytes, data: st.DataObject) -> None:
-    """One byte at a time or all at once, the packet is the same."""
-    raw = kd.packed(kd.DEBUG_IO, 7, payload)
-    cut = data.draw(st.integers(0, len(raw)))
-    finder = Finder()
-    found = [*finder.feed(raw[:cut]), *finder.feed(raw[cut:])]
-    assert found == [Packet(kd.DEBUG_IO, 7, payload)]
+def test_damaged_packet_is_asked_for_again() -> None:
+    """A wrong checksum brings RESEND and no acknowledgement; the repetition is taken."""
+    host = Host()
+    good = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"text"))
+    bad = good.replace(b"text", b"test")
+    assert [] == host.receive(bad, 0.0)
+    assert kd.control(kd.RESEND) == host.take()
+    assert [Began(), Print(processor=0, text="text")] == host.receive(good, 0.1)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) == host.take()
+
+
+def test_packet_inside_a_cut_one_is_found() -> None:
+    """A packet cut short by a reset swallows nothing of the next one."""
+    host = Host()
+    cut = kd.packet(kd.DEBUG_IO, kd.FIRST, kd.print_payload(0, b"x" * 100))[:30]
+    whole = kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt"))
+    events = host.receive(cut + whole, 0.0)
+    assert ["began", "symbols"] == [event.__struct_config__.tag for event in events]
+
+
+def test_silence_ends_an_unfinished_packet() -> None:
+    """A length that was damaged upwards holds up the line no longer than SILENCE."""
+    host = Host()
+    good = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"text"))
+    long = good[:7] + b"\x0f" + good[8:]
+    assert [] == host.receive(long, 1.0)
+    assert 1.0 + SILENCE == host.wake
+    assert [] == host.tick(1.0 + SILENCE)
+    assert kd.control(kd.RESEND) == host.take()
+    assert host.wake is None
+    assert [Began(), Print(processor=0, text="text")] == host.receive(good, 2.0)
+
+
+def test_packet_swallowed_by_an_unfinished_one_is_found_after_silence() -> None:
+    """What came behind a damaged length was not lost with it: after the silence it is taken from what is held."""
+    host = Host()
+    first = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"one"))
+    second = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, b"two"))
+    host.receive(first, 0.0)
+    host.take()
+    assert [] == host.receive(first[:7] + b"\x0f" + first[8:] + second, 1.0)
+    assert [Print(processor=0, text="two")] == host.tick(1.0 + SILENCE)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST ^ 1) == host.take()
+
+
+CONTINUE = kd.packet(kd.MANIPULATE, kd.FIRST, struct.pack("<IHHI4xI36x", 0x3136, 0, 0, 0, 0x00010002))
+
+
+def asked() -> Host:
+    """A host that has told a target to continue and does not know yet whether it heard."""
+    host = Host()
+    host.receive(kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt")), 0.0)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) + CONTINUE == host.take()
+    return host
+
+
+def test_answer_is_repeated_until_acknowledged() -> None:
+    """An unacknowledged answer goes out again after one second, two more, four more, and no more once it was heard."""
+    host = asked()
+    for due in (1.0, 3.0, 7.0):
+        assert due == host.wake
+        host.tick(due)
+        assert CONTINUE == host.take()
+    host.receive(kd.control(kd.ACKNOWLEDGE, kd.FIRST), 8.0)
+    assert host.wake is None
+
+
+def test_answer_is_sent_again_when_asked_for() -> None:
+    """RESEND from a target that waits for its answer brings it at once."""
+    host = asked()
+    host.receive(kd.control(kd.RESEND), 0.1)
+    assert CONTINUE == host.take()
+
+
+def test_reset_is_repeated_while_an_answer_is_due() -> None:
+    """A target that waits for an answer says nothing of its own, so the RESET to it is repeated by the clock."""
+    host = asked()
+    host.receive(kd.control(kd.RESET), 0.1)
+    assert kd.control(kd.RESET) == host.take()
+    host.tick(1.0)
+    assert kd.control(kd.RESET) == host.take()
+    host.receive(kd.control(kd.RESET), 1.1)
+    again = host.receive(kd.packet(kd.STATE, kd.FIRST, kd.symbols_payload(0, b"nt")), 1.1)
+    assert [] == again
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) + CONTINUE == host.take()
+
+
+def test_number_repeated_with_other_content_begins_anew() -> None:
+    """A packet that carries the last one's number and says something else is neither dropped nor believed."""
+    host = Host()
+    host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"one")), 0.0)
+    host.take()
+    other = kd.print_payload(0, b"two")
+    assert [] == host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST, other), 0.1)
+    assert kd.control(kd.RESET) == host.take()
+    events = host.receive(kd.control(kd.RESET) + kd.packet(kd.DEBUG_IO, kd.FIRST, other), 0.2)
+    assert [Print(processor=0, text="two")] == events
+
+
+def test_unknown_packet_is_acknowledged_the_second_time() -> None:
+    """A payload that is not of its type is first taken for damage, then acknowledged, so that no guest is stuck."""
+    host = Host()
+    data = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, b"\x99\x32\x00\x00" + bytes(12))
+    assert [] == host.receive(data, 0.0)
+    assert kd.control(kd.RESEND) == host.take()
+    assert [Began(), Aside(what="not understood", api=0x3299)] == host.receive(data, 0.1)
+    assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) == host.take()
+
+
+@pytest.mark.parametrize("processor", [0, 63, BREAK_IN - 1, BREAK_IN, 0xF8, 255, 2047, 65535])
+@pytest.mark.parametrize("what", ["symbols", "prompt"])
+def test_no_answer_holds_a_break_in_byte(what: str, processor: int) -> None:
+    """Whatever processor asks, the answer has no byte that a target could take for a break-in."""
+    target, _host, _events = simulate([Do(what, processor, b"x")])  # simulate looks at every byte sent
+    assert target.done
+    assert not target.broken_in
+
+
+def script_items() -> st.SearchStrategy[list[Do]]:
+    """What happens on a target, each print with a text of its own."""
+    whats = st.sampled_from(
+        ["print"] * 6 + ["prompt", "symbols", "command", "file", "trace", "request", "boot"]
+    )
+    cut = st.integers(min_value=0, max_value=35)
+    item = st.tuples(
+        whats, st.integers(min_value=0, max_value=3), st.integers(min_value=0, max_value=90), cut
+    )
+    return st.lists(item, min_size=1, max_size=12).map(
+        lambda items: [
+            Do(what, cpu, b"c" * cut if what == "boot" else b"text %d\n" % number, idle)
+            for number, (what, cpu, idle, cut) in enumerate(items)
+        ]
+    )
+
+
+def faults() -> st.SearchStrategy[list[Fault]]:
+    """A handful of faults on the first things that pass."""
+    return st.lists(
+        st.builds(
+            Fault,
+            kind=st.sampled_from(["lose", "repeat", "damage", "cut", "noise", "hold"]),
+            at=st.integers(min_value=0, max_value=40),
+            bit=st.integers(min_value=0, max_value=2400),
+        ),
+        max_size=8,
+    )
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    script=script_items(),
+    to_host=faults(),
+    to_target=faults(),
+    piece=st.sampled_from([0, 0, 1, 3, 16, 17]),
+)
+def test_bad_line_costs_nothing(
+    script: list[Do], to_host: list[Fault], to_target: list[Fault], piece: int
+) -> None:
+    """Every print that the target believes acknowledged came exactly once and in order, and the target runs on."""
+    target, _host, events = simulate(
+        script, to_host=Line(to_host), to_target=Line(to_target, spared=(4, 5, 8, 9)), piece=piece
+    )
+    came = texts(events)
+    assert target.done
+    assert not target.broken_in
+    assert target.acknowledged == [text for text in came if text in set(target.acknowledged)]
+    assert len(came) == len(set(came))
+
+
+@settings(max_examples=50, deadline=None)
+@given(script=script_items(), to_host=faults(), to_target=faults())
+def test_impatient_target_runs_on(script: list[Do], to_host: list[Fault], to_target: list[Fault]) -> None:
+    """A target that gives the debugger up at the first timeout still runs, and loses only what it gave up."""
+    target, _host, events = simulate(
+        script, to_host=Line(to_host), to_target=Line(to_target, spared=(4, 5, 8, 9)), retries=1
+    )
+    came = texts(events)
+    assert target.done
+    assert target.acknowledged == [text for text in came if text in set(target.acknowledged)]
+    assert set(came) <= set(target.acknowledged) | set(target.given_up)
+
+
+ALMOST = st.one_of(
+    st.binary(max_size=200),
+    st.sampled_from([b"0" * 40, b"i" * 40, b"b", b"\xaa", kd.control(kd.RESET), kd.control(kd.RESEND)]),
+    st.builds(
+        kd.packet,
+        st.integers(min_value=0, max_value=12),
+        st.sampled_from([kd.FIRST, kd.FIRST ^ 1, kd.FIRST | kd.SYNC, 0, 0x62626262]),
+        st.one_of(
+            st.binary(max_size=300),
+            st.builds(kd.symbols_payload, st.integers(min_value=0, max_value=65535), st.binary(max_size=20)),
+            st.builds(kd.prompt_payload, st.integers(min_value=0, max_value=65535), st.binary(max_size=20)),
+            st.builds(kd.stop_payload, st.integers(min_value=0, max_value=65535)),
+        ),
+    ),
+    st.builds(kd.control, st.integers(min_value=0, max_value=12), st.sampled_from([kd.FIRST, 0x62626262])),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(chunks=st.lists(ALMOST, max_size=30), gap=st.sampled_from([0.0, 0.1, 1.0]))
+def test_any_bytes_in_any_chunks(chunks: list[bytes], gap: float) -> None:
+    """Nothing that a guest can send crashes the host, makes it grow, or has it send a break-in byte."""
+    host = Host()
+    now = 0.0
+    for chunk in chunks:
+        host.receive(chunk, now)
+        assert len(host._framer._buffer) < LONGEST_PACKET
+        assert len(host._outgoing) <= MOST_OUTGOING
+        assert BREAK_IN not in host.take()
+        now += gap
+        host.tick(now)
+        assert BREAK_IN not in host.take()
+
+
+def test_flood_of_requests_is_bounded() -> None:
+    """A target that asks without ever reading its answers fills no memory."""
+    host = Host()
+    data = (
+        kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt")) + kd.control(kd.RESEND) * 10000
+    )
+    host.receive(data, 0.0)
+    assert len(host.take()) <= MOST_OUTGOING

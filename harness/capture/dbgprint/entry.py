@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: MIT
+"""The reader's file: one JSON line for each thing that happened on the port, stamped when it came.
+
+The stamps are the host's monotonic clock at the reader, so a harness that reads late loses no time. A guest chooses
+what stands in here, so it is read as carefully as anything else of the guest's.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.capture.dbgprint.host import Counts, Event
+from harness.capture.dbgprint.message import Message
+
+LONGEST_ENTRY = 1 << 16
+"""Bytes of the longest line: a packet holds 4000 bytes, and JSON writes some of them as six."""
+
+
+class Account(Message, frozen=True, kw_only=True, tag="account"):
+    """How the reader fared, in its last line. ``dropped`` events found no room in the file any more."""
+
+    counts: Counts
+    dropped: int = 0
+    why: str = ""
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One line: when, in nanoseconds of CLOCK_MONOTONIC, and what."""
+
+    ns: int
+    what: Event | Account
+
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(Entry).decode

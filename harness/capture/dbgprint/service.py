@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""The reader's process: serves one port until QEMU closes it or the harness says so.
+
+It is a process of its own because the guest stands still until each packet is acknowledged: nothing that the harness
+does may hold that up. It does no more than acknowledge and append lines to a file. Standard input is the leash: the
+harness holds the other end, so that it ends when the harness ends, however that happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import socket
+import time
+from pathlib import Path
+
+from harness.capture.dbgprint import entry
+from harness.capture.dbgprint.entry import Account, Entry
+from harness.capture.dbgprint.host import Event, Host
+
+CHUNK = 1 << 16
+
+MOST_CHUNKS = 64
+"""Chunks read at most once the harness let go: more than a socket holds."""
+
+MOST_BYTES = 256 << 20
+"""Size of the file after which events are only counted: a guest may print for ever."""
+
+LEASH = 0
+"""Descriptor whose end ends the service."""
+
+
+class Journal:
+    """Appends entries to a file, each batch with one write. What cannot be written is counted, never fatal."""
+
+    def __init__(self, path: Path, *, most: int = MOST_BYTES) -> None:
+        self.dropped = 0
+        self._fd = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._room = most
+        self._torn = False
+
+    def write(self, events: list[Event | Account]) -> None:
+        """Append ``events``, all with the present time."""
+        now = time.monotonic_ns()
+        lines = b"".join(entry.encode(Entry(now, event)) + b"\n" for event in events)
+        if self._torn:
+            lines = b"\n" + lines
+        if len(lines) > self._room and not isinstance(events[-1], Account):
+            self.dropped += len(events)
+            return
+        try:
+            written = os.write(self._fd, lines)
+        except OSError:
+            self.dropped += len(events)
+            return
+        self._room -= written
+        if written < len(lines):
+            # The disk is full: an unknown part of this batch is there, the last line of it perhaps torn.
+            self.dropped += len(events)
+            self._torn = True
+        else:
+            self._torn = False
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._fd)
+
+
+def serve(port: socket.socket, journal: Journal) -> str:
+    """Talk to the target on ``port`` until it or the leash ends; return which."""
+    host = Host()
+    outgoing = b""
+    port.setblocking(False)
+    with selectors.DefaultSelector() as selector:
+        selector.register(port, selectors.EVENT_READ)
+        selector.register(LEASH, selectors.EVENT_READ)
+        why = ""
+        while not why:
+            wake = host.wake
+            ready = selector.select(None if wake is None else max(0.0, wake - time.monotonic()))
+            events: list[Event | Account] = []
+            for key, mask in ready:
+                if key.fd == LEASH and not os.read(LEASH, CHUNK):
+                    why = "asked to"
+                elif key.fileobj is port and mask & selectors.EVENT_READ:
+                    data = _read(port)
+                    if data is None:
+                        why = "the port was closed"
+                    elif data:
+                        events += host.receive(data, time.monotonic())
+            if why == "asked to":
+                # What the guest said before the harness let go is still to be had; what it goes on saying is not.
+                for _ in range(MOST_CHUNKS):
+                    events += host.receive(_read(port) or b"", time.monotonic())
+            events += host.tick(time.monotonic())
+            # A target that does not read gets no second copy: what is not out yet is not added to.
+            outgoing = _write(port, outgoing or host.take())
+            if not outgoing:
+                outgoing = _write(port, host.take())
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if outgoing else 0)
+            if selector.get_key(port).events != wanted:
+                selector.modify(port, wanted)
+            if events:
+                journal.write(events)
+    journal.write([Account(counts=host.counts, dropped=journal.dropped, why=why)])
+    return why
+
+
+def _read(port: socket.socket) -> bytes | None:
+    """Return what came, b"" if nothing did, None at the end."""
+    try:
+        return port.recv(CHUNK) or None
+    except BlockingIOError:
+        return b""
+    except OSError:
+        return None
+
+
+def _write(port: socket.socket, data: bytes) -> bytes:
+    """Send what the port takes and return the rest."""
+    if data:
+        with contextlib.suppress(BlockingIOError):
+            try:
+                return data[port.send(data) :]
+            except BlockingIOError:
+                raise
+            except OSError:
+                return b""  # the port is closed, which reading it will tell
+    return data
