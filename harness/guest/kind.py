@@ -11,20 +11,24 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
-from harness.guest.twin import Twin, kernel_arguments
+from harness.guest.twin import Twin, kernel_arguments, machine_arguments
 from harness.guest.twin_image import build
 from harness.history.tape import Tape
 from harness.machine.machine import Machine
 
 
 class Bootable(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest's image, ready to boot: ``description`` is for people, ``digest`` identifies all it was made from."""
+    """A guest's image, ready to boot: ``description`` is for people, ``digest`` identifies all it was made from.
+
+    ``extra`` are QEMU arguments without which this guest does not work.
+    """
 
     kernel: Path
     initrd: Path | None
     append: str
     digest: str
     description: str
+    extra: list[str] = []
 
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +64,7 @@ class TwinKind:
             append=f"{image.append} {kernel_arguments(max_processors)}",
             digest=image.digest,
             description=f"Linux {image.kernel_release}",
+            extra=machine_arguments(image.kernel_release),
         )
 
     def attach(self, machine: Machine, tape: Tape, signs: Signs, *, plant: str) -> Twin:

@@ -6,6 +6,7 @@ Its NT layer delivers the documented callbacks; nothing it shows is evidence abo
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 
@@ -27,9 +28,38 @@ def kernel_arguments(max_processors: int) -> str:
     QEMU 7.2's emulated APIC searches for a *logical* destination only up to the first APIC id that is not plugged in
     (hw/intc/apic.c, apic_get_delivery_bitmask), so that interrupts for a processor behind an empty slot are lost and
     the guest stands still for seconds. Physical addressing, which Linux chooses for more than 8 possible processors,
-    has no such gap.
+    has no such gap. QEMU 9.0 searches them all. Since Linux 6.9 the argument only limits, which does no harm; see
+    :func:`machine_arguments`.
     """
     return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}"
+
+
+MADT_ONLY = (6, 9)
+"""The first Linux that makes room for later processors only as the firmware's MADT says (x86/kernel/cpu/topology.c)."""
+
+KNOWN_HYPERVISOR = ["-global", "max-x86_64-cpu.hypervisor=off", "-smbios", "type=1,serial=VMware-"]
+"""QEMU arguments by which Linux knows under TCG that it is a guest; without effect on one under KVM."""
+
+
+def machine_arguments(kernel_release: str) -> list[str]:
+    """Return the QEMU arguments that a twin with this kernel needs, for ``MachineSpec.extra``.
+
+    QEMU lists a processor that may be plugged in later in the MADT as disabled, and its MADT is too old to say "online
+    capable" (hw/i386/acpi-common.c, pc_madt_cpu_entry). Linux believes such an entry only where it knows a hypervisor;
+    elsewhere the processor does not exist and can never be added (x86/kernel/acpi/boot.c, acpi_is_processor_usable,
+    commit adbf61cc47cb; in Debian 13 since its 6.12.85-1). Before 6.9 ``possible_cpus=`` made room all the same.
+
+    Linux finds KVM, as every hypervisor, by its signature in CPUID, but it knows none for TCG. There is one that it
+    also finds another way, if CPUID announces no hypervisor at all: VMware, by the serial number in SMBIOS and by an
+    I/O port that QEMU answers (x86/kernel/cpu/vmware.c, vmware_platform; QEMU: hw/i386/vmport.c, on by default). So
+    that is what ``max``, the model used under TCG, shows to the twin; under KVM the harness uses another, on which KVM's
+    own signature stays. It has two consequences here: Linux trusts the TSC, which ``tsc=reliable`` asks for anyway, and
+    uses x2APIC where QEMU emulates it (9.0), with physical addressing.
+    """
+    version = re.match(r"(\d{1,4})\.(\d{1,4})", kernel_release)
+    if version is None or (int(version[1]), int(version[2])) < MADT_ONLY:
+        return []
+    return KNOWN_HYPERVISOR
 
 
 class Twin:

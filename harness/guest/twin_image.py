@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The twin's image: Debian's cloud kernel and a small initramfs with the agent and the driver's module.
+"""The twin's image: the distribution's kernel and a small initramfs with the agent and the driver's module.
 
 An image lives in the cache under a digest of all that went into it: the driver's and the agent's sources, the
 builder itself, the kernel packages' versions and the compiler's. It is built in a directory of its own and renamed
@@ -25,9 +25,14 @@ from harness.guest.kernel_package import Kernel, last_lines, run
 
 APPEND = (
     "console=ttyS0 quiet oops=panic nokaslr mitigations=off tsc=reliable no_timer_check lpj=4000000 audit=0 lsm= "
-    "ima=off cryptomgr.notests 8250.nr_uarts=2 nohpet"
+    "ima=off cryptomgr.notests 8250.nr_uarts=2 nohpet memhp_default_state=offline"
 )
-"""The kernel's command line. Everything after ``oops=panic`` only makes it boot faster under emulation."""
+"""The kernel's command line. From ``nokaslr`` to ``nohpet`` it only makes the boot faster under emulation.
+
+``memhp_default_state=offline`` leaves it to the agent to put added memory into use, as it does with processors: Debian
+12's kernel does so anyway, that of Debian 13 is built with CONFIG_MEMORY_HOTPLUG_DEFAULT_ONLINE and would refuse the
+agent's "online" with EINVAL, because the block already is (Linux: admin-guide/mm/memory-hotplug.rst).
+"""
 
 BUILD_TOOLS = "Install it with: apt-get install gcc make libc6-dev"
 DRIVER_FOLDERS = ("src", "nt", "twin")

@@ -144,7 +144,12 @@ class Run:
             choice = choose(request.accelerator, qemu.path, image, request.cache, Deadline(60, "probe KVM"))
             said.append(f"{choice.name}: {choice.reason}")
         spec = msgspec.structs.replace(
-            spec, accelerator=choice.name, kernel=image.kernel, initrd=image.initrd, append=image.append
+            spec,
+            accelerator=choice.name,
+            kernel=image.kernel,
+            initrd=image.initrd,
+            append=image.append,
+            extra=image.extra,
         )
         machine = stack.enter_context(
             QemuMachine(spec, self.directory.path, self.tape, name=self.directory.name)

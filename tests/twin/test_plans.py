@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
+import msgspec
 import pytest
 from twin.running import Perform, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode
+from harness.guest.kind import KINDS, Bootable, TwinKind
+from harness.guest.twin import KNOWN_HYPERVISOR
 from harness.history import driver as d
 from harness.history import record as r
 from harness.hotplug.plan import built_in_plans
@@ -103,6 +107,20 @@ def test_uefi_firmware_is_taken(perform_plan: Perform) -> None:
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     facts = json.loads((result.directory / "run.json").read_bytes())
     assert facts["firmware"] == str(firmware)
+
+
+def test_arguments_of_the_guest_reach_qemu(perform_plan: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a guest needs of QEMU is on its command line; what newer kernels need does an older one no harm."""
+
+    class Disguised(TwinKind):
+        def prepare(self, *arguments: Any) -> Bootable:
+            return msgspec.structs.replace(super().prepare(*arguments), extra=KNOWN_HYPERVISOR)
+
+    monkeypatch.setitem(KINDS, "disguised-twin", Disguised())
+    result = perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), guest="disguised-twin")
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    words = json.loads((result.directory / "run.json").read_bytes())["qemu_argv"]
+    assert KNOWN_HYPERVISOR == words[-len(KNOWN_HYPERVISOR) :]
 
 
 def test_human_monitor_is_named(perform_plan: Perform) -> None:
