@@ -1,7 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The twin's kernel: Debian's cloud kernel and its headers, fetched with apt and unpacked into the cache.
+"""The twin's kernel: the distribution's own for virtual machines and its headers, fetched with apt, unpacked in the cache.
 
 Nothing is installed on the host: ``apt-get download`` and ``dpkg-deb -x``. Once unpacked, apt is not asked again.
+
+Debian's headers (linux-headers-RELEASE) have a Makefile that includes one under /usr/src, and need
+linux-headers-VERSION-common and linux-kbuild-VERSION (Debian kernel handbook, chapter 3). Ubuntu's are relative
+symbolic links into linux-headers-VERSION and bring their own build programs; its modules are in a package of their own
+(linux-modules-RELEASE), which the twin does not need: what hot-add, the serial ports and the initramfs take is in the
+kernel itself. Both put the kernel into /boot/vmlinuz-RELEASE.
 """
 
 from __future__ import annotations
@@ -18,8 +24,11 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
 
-META_PACKAGE = "linux-image-cloud-amd64"
-"""Debian's name for whatever its current cloud kernel is."""
+META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
+"""Names of whatever the current kernel for virtual machines is: Debian's, then Ubuntu's. Each has only its own.
+
+Ubuntu: https://wiki.ubuntu.com/Kernel/Dev/Meta-Pkgs.
+"""
 
 RECORD = "kernel.json"
 PACKAGE_NAME = re.compile(r"[a-z0-9][a-z0-9+.-]{1,99}")
@@ -110,7 +119,7 @@ def _fetch(cache: Path, place: Path, deadline: Deadline, progress: Callable[[str
     shutil.rmtree(place, ignore_errors=True)
     (work / "packages").mkdir(parents=True)
     apt = _Apt(work, deadline)
-    progress("asking apt for Debian's cloud kernel")
+    progress("asking apt for a kernel for virtual machines")
     names, release = apt.resolve()
     progress(f"fetching {', '.join(names)}")
     apt.download(names)
@@ -136,8 +145,10 @@ def _fetch(cache: Path, place: Path, deadline: Deadline, progress: Callable[[str
 
 
 def _point_headers_here(headers: Path) -> None:
-    """Have the headers' one-line Makefile include its neighbour instead of a file under /usr/src."""
+    """Have Debian's one-line Makefile include its neighbour instead of a file under /usr/src. Ubuntu's is a link to it."""
     makefile = headers / "Makefile"
+    if makefile.is_symlink():
+        return
     text = makefile.read_text()
     makefile.write_text(text.replace("/usr/src/", "$(dir $(lastword $(MAKEFILE_LIST)))../"))
 
@@ -157,7 +168,7 @@ class _Apt:
     ) -> subprocess.CompletedProcess[str]:
         return run(
             [program, *self.options, *arguments], self.deadline, what="the twin's kernel", cwd=cwd,
-            hint="The twin's kernel comes from Debian's packages: run on Debian, or put a built cache in place.",
+            hint="The twin's kernel comes from Debian's or Ubuntu's packages: run there, or put a built cache in place.",
         )  # fmt: skip
 
     def _update(self) -> None:
@@ -183,15 +194,20 @@ class _Apt:
         return []
 
     def _try_resolve(self) -> tuple[list[str], str] | None:
-        images = [name for name in self._depends(META_PACKAGE) if name.startswith("linux-image-")]
-        if not images:
-            return None
-        release = images[0].removeprefix("linux-image-")
-        headers = f"linux-headers-{release}"
-        parts = [
-            name for name in self._depends(headers) if name.startswith(("linux-headers-", "linux-kbuild-"))
-        ]
-        return ([images[0], headers, *parts], release) if parts else None
+        for meta_package in META_PACKAGES:
+            images = [name for name in self._depends(meta_package) if name.startswith("linux-image-")]
+            if not images:
+                continue
+            release = images[0].removeprefix("linux-image-")
+            headers = f"linux-headers-{release}"
+            parts = [
+                name
+                for name in self._depends(headers)
+                if name.startswith(("linux-headers-", "linux-kbuild-"))
+            ]
+            if parts:
+                return [images[0], headers, *parts], release
+        return None
 
     def resolve(self) -> tuple[list[str], str]:
         """Return the packages to fetch and the kernel's release."""
@@ -201,9 +217,9 @@ class _Apt:
             found = self._try_resolve()
         if found is None:
             raise MissingPart(
-                f"apt knows no package {META_PACKAGE} with its headers",
-                hint="The twin boots Debian's cloud kernel: add Debian's main archive to /etc/apt/sources.list.d, "
-                "then run 'apt-get update'.",
+                f"apt knows neither {' (Debian) nor '.join(META_PACKAGES)} (Ubuntu) with the headers of its kernel",
+                hint="The twin boots the distribution's kernel for virtual machines: add the main archive of Debian, "
+                "or of Ubuntu, to /etc/apt/sources.list.d, then run 'apt-get update'.",
             )
         return found
 

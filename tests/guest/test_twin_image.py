@@ -247,11 +247,12 @@ def test_no_registry(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def test_unknown_package(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """An apt that knows no cloud kernel is told what to add."""
+    """An apt that knows no kernel for virtual machines is told which were looked for and what to add."""
     only_programs(tmp_path, monkeypatch, apt_cache="exit 100", apt_get="exit 0")
     with pytest.raises(MissingPart) as caught:
         twin_image.build(empty, soon())
-    assert "linux-image-cloud-amd64" in caught.value.message
+    assert "neither linux-image-cloud-amd64 (Debian) nor linux-image-virtual (Ubuntu)" in caught.value.message
+    assert "/etc/apt/sources.list.d" in caught.value.hint
 
 
 def test_hostile_package_names_are_not_used(
@@ -297,6 +298,38 @@ def test_fetches_and_unpacks(empty: Path, tmp_path: Path, monkeypatch: pytest.Mo
     makefile = (place / "kernel" / src / "linux-headers-6.1-x" / "Makefile").read_text()
     assert "include $(dir $(lastword $(MAKEFILE_LIST)))../linux-headers-6.1-common/Makefile\n" == makefile
     assert ["kernel.json", "root"] == sorted(path.name for path in (place / "kernel").iterdir())
+
+
+UBUNTU = """
+case "$*" in
+*linux-image-virtual) echo "Depends: linux-image-6.8.0-90-generic, ubuntu-thing (>= 1) | other";;
+*linux-headers-6.8.0-90-generic) echo "Depends: linux-headers-6.8.0-90, libc6 (>= 2.38), libelf1t64 (>= 0.144)";;
+*) exit 100;;
+esac
+"""
+"""What apt-cache says on Ubuntu 24.04, in short; it knows none of Debian's packages."""
+
+
+def test_fetches_ubuntus_kernel(empty: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On Ubuntu its own kernel is taken, and headers that are links to their neighbour stay as they are."""
+    only_programs(
+        tmp_path, monkeypatch,
+        apt_cache=UBUNTU,
+        apt_get='for each; do case $each in linux-*) : > "${each}_6.8.0-90.91_amd64.deb";; esac; done',
+        dpkg_deb=(
+            'src="$3/usr/src"; mkdir -p "$src/linux-headers-6.8.0-90" "$src/linux-headers-6.8.0-90-generic" "$3/boot";'
+            ' : > "$3/boot/vmlinuz-6.8.0-90-generic"; echo "# /usr/src/" > "$src/linux-headers-6.8.0-90/Makefile";'
+            ' ln -sf ../linux-headers-6.8.0-90/Makefile "$src/linux-headers-6.8.0-90-generic/Makefile"'
+        ),
+    )  # fmt: skip
+    monkeypatch.setenv("PATH", os.environ["PATH"] + ":/usr/bin:/bin")
+    place = empty / "twin"
+    place.mkdir(parents=True)
+    kernel = kernel_package.ensure(place, soon(), progress=lambda _: None)
+    names = ["linux-headers-6.8.0-90", "linux-headers-6.8.0-90-generic", "linux-image-6.8.0-90-generic"]
+    assert (names, "6.8.0-90-generic") == (sorted(kernel.packages), kernel.release)
+    assert place / "kernel/root/boot/vmlinuz-6.8.0-90-generic" == kernel.image
+    assert "# /usr/src/\n" == (kernel.headers / "Makefile").read_text()
 
 
 def test_installed_without_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
