@@ -12,11 +12,12 @@ from typing import Any, Literal
 
 import msgspec
 
+from harness.capture.correlation import Correlator
 from harness.config import parse_size
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestHang, HarnessError, UsageError
+from harness.errors import CommandRefused, GuestHang, GuestRefused, HarnessError, UsageError
 from harness.guest.guest import Guest, GuestCounts
-from harness.history.record import Add, Agreement, Count, Expect, Operation, Quiesced
+from harness.history.record import Add, Agreement, Count, Expect, Operation, Quiesced, Record, Stage
 from harness.history.tape import Tape
 from harness.hotplug import operation as op
 from harness.hotplug.attempt import OST_SUCCESS, Attempt, counted
@@ -62,17 +63,21 @@ class Executor:
         self._open: list[Attempt] = []
         self._base: GuestCounts | None = None
         self._index = 0
+        self._loaded = False
+        self._correlator = Correlator()
+        tape.subscribe(self._correlate)
 
     def prepare(self, *, load: bool = True, add_existing: bool = True) -> None:
         """Load the driver and establish the baseline: quiet, alive, counted."""
         if load:
             deadline = Deadline(self.budget.operation, "load the driver")
-            self.guest.load_driver(deadline, add_existing=add_existing)
+            self._load(deadline, add_existing=add_existing)
         self.quiesce(
             self.budget.quiet, Deadline(self.budget.operation, "come to rest after loading the driver")
         )
         self.watch.rebase()
         self._count("baseline")
+        self.bracket()
 
     def execute(self, operations: list[op.Operation]) -> None:
         """Execute in order. Raises what an operation raises; its record then says ``fail``."""
@@ -80,6 +85,7 @@ class Executor:
             self.step(operation)
         if self._open:
             self.step(op.Settle())
+        self.bracket()
 
     def step(self, operation: op.Operation) -> None:
         """Execute one operation, between its two records."""
@@ -119,6 +125,31 @@ class Executor:
             if silent >= quiet:
                 self.tape.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
                 return
+
+    def bracket(self) -> None:
+        """Have the driver echo a nonce, so that an ``Offset`` says what its counter was between two host times.
+
+        Does nothing while no driver is loaded. A guest that cannot have it echoed loses nothing but the bracket.
+        """
+        if not self._loaded:
+            return
+        nonce = f"{self._nonces.getrandbits(64):016x}"
+        self._correlator.sent(nonce, time.monotonic_ns())
+        try:
+            self.guest.mark(nonce, Deadline(self.budget.operation, "have the driver echo a nonce"))
+        except GuestRefused as error:
+            self.tape.write(Stage(name="correlation", phase="note", detail=error.message))
+        self._drain()
+
+    def _correlate(self, record: Record) -> None:
+        """Listen to the tape: an echoed nonce gives an Offset right behind the record that echoed it."""
+        offset = self._correlator.observe(record, record.host_ns)
+        if offset is not None:
+            self.tape.write(offset)
+
+    def _load(self, deadline: Deadline, *, add_existing: bool) -> None:
+        self.guest.load_driver(deadline, add_existing=add_existing)
+        self._loaded = True
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -167,14 +198,16 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.LoadDriver, deadline: Deadline) -> str:
-        self.guest.load_driver(deadline, add_existing=operation.add_existing)
+        self._load(deadline, add_existing=operation.add_existing)
         self.quiesce(self.budget.quiet, deadline)
         self.watch.rebase()
         self._count("baseline")
+        self.bracket()
         return ""
 
     @_do.register
     def _(self, _operation: op.UnloadDriver, deadline: Deadline) -> str:
+        self._loaded = False
         self.guest.unload_driver(deadline)
         self._drain()
         return ""
@@ -192,6 +225,7 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.Reset, deadline: Deadline) -> str:
+        self._loaded = False
         self.watch.expect_reset()
         boots = self.guest.ready_count + 1
         self.machine.reset(deadline)
@@ -364,6 +398,7 @@ class Executor:
             )
         if not told:
             lines.append("the driver was not told of everything expected")
+        self.bracket()
         return "; ".join(lines)
 
     def _answered(self, attempt: Attempt) -> bool:
