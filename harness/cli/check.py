@@ -100,22 +100,25 @@ class _View:
 
 
 class _Json(_View):
+    """One document. What is known of a run is kept as encoded bytes, and said run by run: there may be thousands."""
+
     def __init__(self) -> None:
-        self._runs: list[dict[str, Any]] = []
+        self._runs: list[bytes] = []
 
     def add(self, run: Judged) -> None:
+        import msgspec
+
         document: dict[str, Any] = {"path": str(run.path), "exit_code": run.exit_code}
         if run.verdict is not None:
-            # Encoded at once, because bytes are smaller than objects and there may be many.
-            document["verdict"] = _raw(run.verdict)
+            document["verdict"] = run.verdict
         else:
             document["error"] = {"message": run.error, "hint": run.hint}
-        self._runs.append(document)
+        self._runs.append(msgspec.json.encode(document))
 
     def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:
-        from harness.cli.output import say_json
+        from harness.cli.output import say_json_list
 
-        say_json({"runs": self._runs, "coverage": rules, "exit_code": code})
+        say_json_list("runs", self._runs, {"coverage": rules, "exit_code": code})
 
 
 class _Text(_View):
@@ -187,12 +190,6 @@ class _JUnit(_View):
             write(self._path, self._junit.document())
         except OSError as error:
             raise InfrastructureError(f"cannot write {self._path}: {error.strerror}") from error
-
-
-def _raw(verdict: RunVerdict) -> Any:
-    import msgspec
-
-    return msgspec.Raw(msgspec.json.encode(verdict))
 
 
 def _style() -> Style:

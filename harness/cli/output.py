@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from harness.errors import HarnessError, InfrastructureError
@@ -34,6 +34,27 @@ def say_json(document: Any) -> None:
     import msgspec
 
     say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+
+
+def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> None:
+    """Print one JSON document: the encoded ``items`` under ``key``, then what is in ``rest``. Only one item is held twice."""
+    import msgspec
+
+    def lines() -> Iterator[str]:
+        yield "{"
+        yield f'  "{key}": ['
+        last = ""
+        for item in items:
+            if last:
+                yield f"{last},"
+            # A line feed in formatted JSON is never part of a string, so lines can be moved.
+            last = "    " + msgspec.json.format(item, indent=2).decode().replace("\n", "\n    ")
+        if last:
+            yield last
+        yield "  ],"
+        yield msgspec.json.format(msgspec.json.encode(rest), indent=2).decode().removeprefix("{\n")
+
+    say(lines())
 
 
 def flush() -> None:

@@ -42,14 +42,15 @@ class JUnit:
     """Takes the runs one by one; :meth:`document` is the XML of all of them."""
 
     def __init__(self) -> None:
-        self._root = ET.Element("testsuites", name="harness check")
+        # As text, because elements take ten times as much memory and there may be thousands of runs.
+        self._suites: list[bytes] = []
         self._totals: Counter[str] = Counter()
         self._classes: Counter[str] = Counter()
 
     def add(self, run: Judged) -> None:
         """Take one run."""
         counts: Counter[str] = Counter()
-        suite = ET.SubElement(self._root, "testsuite", name=_text(run.path))
+        suite = ET.Element("testsuite", name=_text(run.path))
         properties = ET.SubElement(suite, "properties")
         facts = {
             "harness": __version__,
@@ -75,13 +76,18 @@ class JUnit:
         for name in ("tests", *COUNTED.values()):
             suite.set(name, str(counts[name]))
         self._totals += counts
+        ET.indent(suite, level=1)
+        self._suites.append(ET.tostring(suite, encoding="utf-8"))
 
     def document(self) -> bytes:
         """Return the whole document, UTF-8."""
+        root = ET.Element("testsuites", name="harness check")
         for name in ("tests", "failures", "errors"):
-            self._root.set(name, str(self._totals[name]))
-        ET.indent(self._root)
-        return bytes(ET.tostring(self._root, encoding="utf-8", xml_declaration=True)) + b"\n"
+            root.set(name, str(self._totals[name]))
+        # Its two tags, between which the suites go; no attribute can hold the line feed and bracket that part them.
+        root.text = "\n"
+        begin, end = ET.tostring(root, encoding="utf-8", xml_declaration=True).split(b"\n</", 1)
+        return b"\n".join([begin, *(b"  " + suite for suite in self._suites), b"</" + end, b""])
 
     def _class(self, run: Judged, verdict: RunVerdict) -> str:
         label = _text(f"{verdict.guest or 'guest'}.{run.plan or verdict.run or 'run'}")

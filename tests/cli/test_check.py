@@ -154,6 +154,14 @@ def test_json_is_one_document_with_every_run(whole: Path, cut: Path, tmp_path: P
     ]
 
 
+def test_json_keeps_every_character_of_a_name(whole: Path, capsys: Caught) -> None:
+    """Separators that some programs take for line ends do not change what is between the quotes."""
+    odd = whole.rename(whole.with_name("a\u2028b\x85c\x0cd"))
+    main(["check", "--json", str(odd), str(odd) + "x"])
+    document = json.loads(capsys.readouterr().out)
+    assert [str(odd), str(odd) + "x"] == [run["path"] for run in document["runs"]]
+
+
 def as_json(verdict: RunVerdict) -> object:
     """The verdict as a program reads it."""
     return json.loads(msgspec.json.encode(verdict))
