@@ -3,4 +3,4 @@
 
 from __future__ import annotations
 
-pytest_plugins = ["part_markers", "unprivileged", "pytester"]
+pytest_plugins = ["part_markers", "private_libvirtd", "unprivileged", "pytester"]

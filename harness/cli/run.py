@@ -16,6 +16,13 @@ if TYPE_CHECKING:
 
 Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
 Qemu = Annotated[str, typer.Option(metavar="PATH", help="The QEMU binary to use.")]
+Backend = Annotated[
+    str, typer.Option(metavar="qemu|libvirt", help="Start QEMU directly, or have libvirt do it.")
+]
+Connect = Annotated[
+    str,
+    typer.Option(metavar="URI", help="Where libvirt is, as for virsh -c; by default libvirt's own choice."),
+]
 Machine = Annotated[str, typer.Option(metavar="TYPE", help="QEMU's machine type.")]
 Firmware = Annotated[str, typer.Option(metavar="PATH", help="A firmware file instead of QEMU's default.")]
 Monitor = Annotated[
@@ -41,6 +48,8 @@ def register(app: typer.Typer) -> None:
 def demo(
     accel: Accel = "auto",
     qemu: Qemu = "",
+    backend: Backend = "qemu",
+    connect: Connect = "",
     machine: Machine = "q35",
     firmware: Firmware = "",
     monitor: Monitor = False,
@@ -65,6 +74,8 @@ def demo(
         "cpu-and-dimm",
         accel=accel,
         qemu=qemu,
+        backend=backend,
+        connect=connect,
         machine=machine,
         firmware=firmware,
         monitor=monitor,
@@ -83,6 +94,8 @@ def run(
     guest: Annotated[str, typer.Option(metavar="NAME", help="The guest to boot.")] = "twin",
     accel: Accel = "auto",
     qemu: Qemu = "",
+    backend: Backend = "qemu",
+    connect: Connect = "",
     machine: Machine = "q35",
     firmware: Firmware = "",
     monitor: Monitor = False,
@@ -113,6 +126,8 @@ def run(
         guest=guest,
         accelerator=accel,  # type: ignore[arg-type] # RunRequest refuses other names itself
         qemu=qemu,
+        backend=backend,
+        connect=connect,
         machine=machine,
         firmware=firmware,
         monitor=monitor,

@@ -42,6 +42,8 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     qemu: str = ""
     qemu_version: str = ""
     qemu_argv: list[str] = []
+    backend: str = ""
+    libvirt: dict[str, str] = {}
     machine: str = ""
     firmware: str = ""
     image_digest: str = ""

@@ -15,6 +15,7 @@ from harness.guest.kind import KINDS
 from harness.guest.plant import PLANTS
 from harness.hotplug.executor import Budget
 from harness.hotplug.plan import Plan
+from harness.machine.backend import BACKENDS
 
 ACCELERATORS = ("auto", "kvm", "tcg")
 
@@ -22,6 +23,7 @@ ACCELERATORS = ("auto", "kvm", "tcg")
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to run.
 
+    ``backend`` is one of :data:`harness.machine.backend.BACKENDS`, ``connect`` libvirt's URI, "" for its own choice.
     ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware`` and
     ``plant`` are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
     Raises UsageError for a name that does not exist, with those that do.
@@ -34,6 +36,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     guest: str = "twin"
     accelerator: Literal["auto", "kvm", "tcg"] = "auto"
     qemu: str = ""
+    backend: str = "qemu"
+    connect: str = ""
     machine: str = "q35"
     firmware: str = ""
     monitor: bool = False
@@ -44,6 +48,12 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         _one_of("guest", self.guest, KINDS)
         _one_of("accelerator", self.accelerator, ACCELERATORS)
+        _one_of("backend", self.backend, BACKENDS)
+        if self.connect and self.backend != "libvirt":
+            raise UsageError(
+                f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",
+                hint="Say --backend libvirt too.",
+            )
         if self.plant:
             _one_of("plant", self.plant, PLANTS)
         if self.firmware and not Path(self.firmware).is_file():

@@ -33,8 +33,8 @@ from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
 from harness.machine import ladder
 from harness.machine.accelerator import choose
-from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
+from harness.machine.backend import BACKENDS, make_machine
+from harness.machine.machine import Machine, MachineSpec
 from harness.machine.version import find_qemu
 
 
@@ -49,7 +49,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 class Live(msgspec.Struct, frozen=True, kw_only=True):
     """A guest that is up, with its driver loaded: what a plan, or a test, works with."""
 
-    machine: QemuMachine
+    machine: Machine
     guest: Guest
     executor: Executor
     watch: Watch
@@ -71,6 +71,7 @@ class Run:
             plan=msgspec.to_builtins(request.plan),
             seed=request.seed,
             started=_utc(),
+            backend=request.backend,
             machine=request.machine,
             firmware=request.firmware,
             plant=request.plant,
@@ -151,12 +152,18 @@ class Run:
             append=image.append,
             extra=image.extra,
         )
-        machine = stack.enter_context(
-            QemuMachine(spec, self.directory.path, self.tape, name=self.directory.name)
+        machine = make_machine(
+            request.backend,
+            spec,
+            self.directory.path,
+            self.tape,
+            name=self.directory.name,
+            connect=request.connect,
         )
+        stack.callback(machine.close)
         with stages.stage("qemu") as said:
-            machine.start(Deadline(30, "start QEMU"))
-            said.append(qemu.text)
+            machine.start(Deadline(BACKENDS[request.backend], "start QEMU"))
+            said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
             if machine.human is not None:
                 stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
         self.facts = msgspec.structs.replace(
@@ -166,6 +173,7 @@ class Run:
             qemu=str(qemu.path),
             qemu_version=qemu.text,
             qemu_argv=machine.argv,
+            libvirt=machine.versions,
             image_digest=image.digest,
             image=image.description,
         )

@@ -74,7 +74,8 @@ class Machine(Protocol):
     """One virtual machine from spawn to gone. Errors: see each method; all take a Deadline.
 
     ``console`` and ``debugcon`` are files that QEMU appends to from its start; ``control`` is the unix socket of the
-    guest's control port. A context manager: leaving it runs the shutdown ladder whatever happened.
+    guest's control port; ``human`` that of the second monitor, if the spec asks for one. ``argv`` is QEMU's command once
+    it runs. ``versions`` is what stands between the harness and QEMU, {} if nothing does.
     """
 
     spec: MachineSpec
@@ -82,6 +83,9 @@ class Machine(Protocol):
     console: Path
     debugcon: Path
     control: Path
+    human: Path | None
+    argv: list[str]
+    versions: dict[str, str]
 
     def start(self, deadline: Deadline) -> None:
         """Spawn paused, connect the monitor. Raises MachineFailed with QEMU's own words, MissingPart."""
@@ -131,6 +135,9 @@ class Machine(Protocol):
 
     def alive(self) -> bool:
         """True while QEMU's process runs."""
+
+    def check_alive(self) -> None:
+        """Raise MachineFailed if QEMU is gone."""
 
     def close(self) -> None:
         """The shutdown ladder: quit over QMP, SIGTERM, SIGKILL, each with its grace; idempotent, bounded in time."""

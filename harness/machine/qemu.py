@@ -57,6 +57,7 @@ class QemuMachine:
         self.log = self.directory / "qemu.log"
         self.exit_report: ExitReport | None = None
         self.argv: list[str] = []
+        self.versions: dict[str, str] = {}
         self._tape = tape
         self._registry = registry or Registry()
         self._runtime = RuntimeDirectory()

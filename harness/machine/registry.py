@@ -48,7 +48,8 @@ class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
 class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """A machine that a harness started. ``qemu`` is None until it was spawned, paths are absolute.
 
-    ``runtime``, a random name that occurs in ``command``, finds a QEMU whose number was never noted.
+    ``runtime``, a random name that occurs in ``command``, finds a QEMU whose number was never noted. ``uri`` and
+    ``domain``, the UUID, are "" for a machine that does not run through libvirt.
     """
 
     name: str
@@ -57,6 +58,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     runtime: str
     command: list[str]
+    uri: str = ""
+    domain: str = ""
     file: str = ""
 
     def alive(self) -> bool:

@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+"""Backends: the ways to run a machine, by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.history.tape import Tape
+from harness.machine.machine import Machine, MachineSpec
+from harness.machine.qemu import QemuMachine
+
+BACKENDS = {"qemu": 30.0, "libvirt": 180.0}
+"""Each with the seconds that a start may take. libvirt asks a QEMU that it has not seen before for all it can do."""
+
+
+def make_machine(
+    backend: str, spec: MachineSpec, directory: Path, tape: Tape, *, name: str, connect: str = ""
+) -> Machine:
+    """Return a machine, not yet started. ``connect`` is libvirt's URI, "" for its own choice. Raises MissingPart."""
+    if backend == "libvirt":
+        # Whoever runs QEMU directly needs no libvirt.
+        from harness.machine.libvirt import LibvirtMachine
+
+        return LibvirtMachine(spec, directory, tape, name=name, uri=connect)
+    return QemuMachine(spec, directory, tape, name=name)

@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""The event log: what one machine told, message by message, on the tape and before those who wait for it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from harness.deadline import Deadline
+from harness.errors import GuestError, GuestHang
+from harness.history.record import Qmp
+from harness.history.tape import Tape
+from harness.machine.machine import QmpEvent
+from harness.machine.monitor import MOST_EVENTS, matches
+
+LONGEST_NAP = 0.25
+"""Seconds between two looks at whether the machine is still there, while nothing is told."""
+
+
+class EventLog:
+    """Messages in the order in which they became known. ``check`` raises when the machine is gone; any thread may call.
+
+    ``changed`` is notified of every event, and by :meth:`wake`.
+    """
+
+    def __init__(self, tape: Tape, check: Callable[[str], None]) -> None:
+        self.changed = threading.Condition()
+        self._tape = tape
+        self._check_machine = check
+        self._serial = 0
+        self._events: list[QmpEvent] = []
+        self._broken: Exception | None = None
+
+    def passed(self, direction: Literal["in", "out"], message: dict[str, Any], connection: int) -> None:
+        """Put a message on the tape and, if it is an event, before those who wait for it."""
+        with self.changed:
+            host_ns = time.monotonic_ns()
+            if self._broken is None:
+                try:
+                    self._tape.write(
+                        Qmp(direction=direction, message=message, monitor=connection), host_ns=host_ns
+                    )
+                except Exception as error:  # noqa: BLE001  raised where the caller is, not on the thread of events
+                    self._broken = error
+            self._serial += 1
+            if "event" in message:
+                self._keep(message, host_ns)
+            self.changed.notify_all()
+
+    def _keep(self, message: dict[str, Any], host_ns: int) -> None:
+        if len(self._events) >= MOST_EVENTS:
+            self._broken = self._broken or GuestError(
+                f"the guest made QEMU send {MOST_EVENTS} events, the last of them {message['event']}",
+                hint="It writes to an event register without end; see console.log.",
+            )
+            return
+        stamp = message["timestamp"]
+        self._events.append(
+            QmpEvent(
+                name=message["event"],
+                data=message.get("data", {}),
+                serial=self._serial,
+                host_ns=host_ns,
+                qemu_us=stamp["seconds"] * 1_000_000 + stamp["microseconds"],
+            )
+        )
+
+    def wake(self) -> None:
+        """Have everybody who waits look again."""
+        with self.changed:
+            self.changed.notify_all()
+
+    def check(self, doing: str) -> None:
+        """Raise what broke the recording, or what ``check`` raises for a machine that is gone."""
+        if self._broken is not None:
+            raise self._broken
+        self._check_machine(doing)
+
+    def serial(self) -> int:
+        """Return the serial of the last message."""
+        return self._serial
+
+    def events(self, name: str, after: int = 0) -> list[QmpEvent]:
+        """Return the events called ``name`` later than ``after``."""
+        with self.changed:
+            return [event for event in self._events if event.serial > after and event.name == name]
+
+    def wait_event(self, name: str, deadline: Deadline, *, after: int, match: Mapping[str, Any]) -> QmpEvent:
+        """Return the first event that matches; see :meth:`harness.machine.machine.Machine.wait_event`."""
+        wanted = " ".join([name, *(f"{key}={expected}" for key, expected in match.items())])
+        seen = 0
+        with self.changed:
+            while True:
+                for event in self._events[seen:]:
+                    if event.serial > after and event.name == name and matches(event.data, match):
+                        return event
+                seen = len(self._events)
+                self.check(f"waiting for {wanted}")
+                if deadline.expired:
+                    raise GuestHang(
+                        f"{deadline.what}: no {wanted} within {deadline.seconds:.3g} s",
+                        hint="The guest did nothing that makes QEMU send it; see console.log.",
+                    )
+                self.changed.wait(min(deadline.remaining(), LONGEST_NAP))

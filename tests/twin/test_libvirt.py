@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: MIT
+"""The main job through libvirt: built-in plans hold on the twin, whoever starts QEMU."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from private_libvirtd import PrivateLibvirtd
+from twin.running import plan_of, records_of
+
+from harness.contract.verdict import Verdict
+from harness.history import record as r
+from harness.hotplug.request import RunRequest
+from harness.hotplug.run import RunResult, perform
+
+pytestmark = [pytest.mark.qemu, pytest.mark.libvirt]
+
+
+@pytest.fixture
+def perform_plan(
+    request_run: Callable[..., RunRequest], private_libvirtd: PrivateLibvirtd
+) -> Callable[..., RunResult]:
+    """A function that runs a plan on a fresh twin through libvirt and returns its result."""
+    return lambda plan: perform(request_run(plan, backend="libvirt", connect=private_libvirtd.uri))
+
+
+@pytest.mark.parametrize("name", ["burst", "every-slot", "reset", "unaligned-dimm", "veto"])
+def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) -> None:
+    """A built-in plan runs to its end and its verdict holds, as with QEMU alone."""
+    result = perform_plan(name)
+    assert result.error is None
+    assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
+
+
+def test_the_whole_chain_is_recorded(
+    perform_plan: Callable[..., RunResult], private_libvirtd: PrivateLibvirtd
+) -> None:
+    """libvirt's calls, its replies, the firmware's answers under our names, and who answered where."""
+    result = perform_plan("cpu-and-dimm")
+    assert result.error is None
+    assert result.verdict.verdict is Verdict.HOLDS
+    records = records_of(result)
+    calls = [x.message.get("execute", "") for x in records if isinstance(x, r.Qmp) and x.direction == "out"]
+    changes = [call for call in calls if call.startswith("virDomain")]
+    assert changes == ["virDomainResume", "virDomainSetVcpu", "virDomainAttachDeviceFlags"]
+    assert {x.device for x in records if isinstance(x, r.Ost)} == {"cpu-1", "dimm-1"}
+    agreements = [x for x in records if isinstance(x, r.Agreement)]
+    assert [(x.agreed, x.detail) for x in agreements] == [(True, ""), (True, "")]
+    facts = json.loads((result.directory / "run.json").read_bytes())
+    assert (facts["backend"], facts["libvirt"]["uri"]) == ("libvirt", private_libvirtd.uri)
+    assert facts["libvirt"]["libvirt"].count(".") == 2
+    assert facts["qemu_argv"][0].endswith("qemu-system-x86_64")
+    assert (result.directory / "domain.xml").is_file()
+
+
+def test_a_connection_that_drops_adds_nothing_twice(perform_plan: Callable[..., RunResult]) -> None:
+    """A plan that drops the connection between adds still ends with one of each."""
+    text = (
+        '[[do]]\nop = "drop-monitor"\n\n[[do]]\nop = "add-cpu"\n\n[[do]]\nop = "drop-monitor"\n\n'
+        '[[do]]\nop = "add-dimm"\nsize = "256 MiB"\n\n[[do]]\nop = "expect"\nprocessors = 3\ndimms = 1\n'
+    )
+    result = perform_plan(plan_of(text))
+    assert result.error is None
+    assert result.verdict.verdict is Verdict.HOLDS
