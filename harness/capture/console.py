@@ -12,10 +12,11 @@ LONGEST_LINE = 1024
 """Bytes of a console line that are looked at; the rest of a longer one is skipped."""
 
 _CRASH = re.compile(
-    r"Kernel panic - not syncing|BUG: |Oops: |\*\*\* STOP: |KERNEL_SECURITY_CHECK|general protection fault"
+    r"Kernel panic - not syncing|kernel BUG at |BUG: |^(\[[ .0-9]+\] )?BUG \S+ \(|Oops: |\*\*\* STOP: |KERNEL_SECURITY_CHECK|general protection fault"
 )
 _WARNING = re.compile(
     r"WARNING: CPU: |unaligned hotplug range|add_memory failed|rcu_\w+ detected stalls|soft lockup"
+    r"|INFO: task .* blocked for more than|hpnotify: trouble: "
 )
 
 

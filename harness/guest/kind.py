@@ -17,6 +17,17 @@ from harness.history.tape import Tape
 from harness.machine.machine import Machine
 
 
+class BootWishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run wants of a guest's boot.
+
+    ``max_processors`` the machine's slots; ``group_size`` processors in a group, 0 for the guest's own (on Windows the
+    boot option ``groupsize``, which makes groups visible on small systems).
+    """
+
+    max_processors: int
+    group_size: int = 0
+
+
 class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     """A guest's image, ready to boot: ``description`` is for people, ``digest`` identifies all it was made from.
 
@@ -42,9 +53,12 @@ class GuestKind(Protocol):
     """A kind of guest. Its name labels every verdict."""
 
     def prepare(
-        self, cache: Path, max_processors: int, deadline: Deadline, progress: Callable[[str], None]
+        self, cache: Path, wishes: BootWishes, deadline: Deadline, progress: Callable[[str], None]
     ) -> Bootable:
-        """Build or find the image. Raises MissingPart or InfrastructureError with what is missing."""
+        """Build or find the image. Raises MissingPart or InfrastructureError with what is missing.
+
+        A kind that cannot grant a wish raises UsageError.
+        """
 
     def attach(self, machine: Machine, tape: Tape, signs: Signs, *, plant: str) -> Guest:
         """Connect to the guest of a started, paused machine, before its first instruction."""
@@ -54,14 +68,14 @@ class TwinKind:
     """The twin."""
 
     def prepare(
-        self, cache: Path, max_processors: int, deadline: Deadline, progress: Callable[[str], None]
+        self, cache: Path, wishes: BootWishes, deadline: Deadline, progress: Callable[[str], None]
     ) -> Bootable:
         """Build the twin's image, or take it from the cache."""
         image = build(cache, deadline, progress=progress)
         return Bootable(
             kernel=image.kernel,
             initrd=image.initrd,
-            append=f"{image.append} {kernel_arguments(max_processors)}",
+            append=f"{image.append} {kernel_arguments(wishes.max_processors, wishes.group_size)}",
             digest=image.digest,
             description=f"Linux {image.kernel_release}",
             extra=machine_arguments(image.kernel_release),

@@ -22,8 +22,10 @@ PHYSICAL_APIC = 9
 """With more than 8 possible processors Linux addresses APICs physically (apic_flat_64.c)."""
 
 
-def kernel_arguments(max_processors: int) -> str:
-    """Return what a machine with so many slots adds to the twin's kernel command line.
+def kernel_arguments(max_processors: int, group_size: int = 0) -> str:
+    """Return what a machine with so many slots, and groups of a size, adds to the twin's kernel command line.
+
+    The agent hands ``hpnotify.`` arguments to the module and tells of a group size that is not 64.
 
     QEMU 7.2's emulated APIC searches for a *logical* destination only up to the first APIC id that is not plugged in
     (hw/intc/apic.c, apic_get_delivery_bitmask), so that interrupts for a processor behind an empty slot are lost and
@@ -31,7 +33,8 @@ def kernel_arguments(max_processors: int) -> str:
     has no such gap. QEMU 9.0 searches them all. Since Linux 6.9 the argument only limits, which does no harm; see
     :func:`machine_arguments`.
     """
-    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}"
+    groups = f" hpnotify.group_size={group_size}" if group_size else ""
+    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}"
 
 
 MADT_ONLY = (6, 9)

@@ -19,7 +19,10 @@ MEMORY_BLOCK = 128 << 20
 
 
 class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a plan wants of its machine; every field has the guest's own default."""
+    """What a plan wants of its machine; every field has the guest's own default.
+
+    ``group_size`` is a boot option of the guest: how many processors make a group.
+    """
 
     processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
     max_processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
@@ -27,6 +30,7 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_memory: str | None = None
     dimm_slots: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
+    group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,7 +22,7 @@ from harness.contract.verdict import RunVerdict
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
 from harness.guest.guest import Guest
-from harness.guest.kind import KINDS, Signs
+from harness.guest.kind import KINDS, BootWishes, Signs
 from harness.history.reader import History
 from harness.history.record import FORMAT, Boot, Clock, End, Fault, Header
 from harness.history.run_directory import RunDirectory, RunFacts
@@ -136,7 +136,9 @@ class Run:
         with stages.stage("image") as said:
             image = kind.prepare(
                 request.cache,
-                spec.max_processors,
+                BootWishes(
+                    max_processors=spec.max_processors, group_size=request.plan.machine.group_size or 0
+                ),
                 Deadline(900, f"make the image of {request.guest}"),
                 lambda text: stages.note("image", text),
             )

@@ -64,12 +64,24 @@ def test_run_directory_holds_the_evidence(perform_plan: Perform) -> None:
     assert stored["verdict"] == result.verdict.verdict
 
 
-@pytest.mark.parametrize("name", sorted(set(built_in_plans()) - {"cpu-and-dimm", "unaligned-dimm"}))
+@pytest.mark.parametrize("name", sorted(set(built_in_plans()) - {"cpu-and-dimm", "groups", "unaligned-dimm"}))
 def test_built_in_plan_holds(perform_plan: Perform, name: str) -> None:
     """A built-in plan runs to its end and its verdict holds."""
     result = perform_plan(name)
     assert result.error is None
     assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
+
+
+def test_processors_cross_into_new_groups(perform_plan: Perform) -> None:
+    """With groups of two, processors arrive in groups 0, 1 and 2; the guest says so, and group 0 is not demanded."""
+    result = perform_plan("groups")
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
+    records = records_of(result)
+    starts = [x for x in records if isinstance(x, d.SyncEnter) and x.state == d.START]
+    assert [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)] == [(x.group, x.number) for x in starts]
+    options = [x.detail for x in records if isinstance(x, r.GuestEvent) and x.event == "boot-option"]
+    assert options == ["groupsize=2"]
+    assert [False] == [x.exercised > 0 for x in result.verdict.rules if x.rule == "NUM-GROUP0"]
 
 
 def test_unmet_expectation_is_a_violation(perform_plan: Perform) -> None:

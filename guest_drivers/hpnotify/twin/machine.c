@@ -26,6 +26,7 @@
 static struct workqueue_struct *deferred;
 static struct mutex mutexes[MACHINE_MUTEXES];
 static DEFINE_PER_CPU(unsigned int, irql);
+static atomic_t allocations;
 
 int twin_machine_begin(void)
 {
@@ -40,6 +41,8 @@ int twin_machine_begin(void)
 void twin_machine_end(void)
 {
 	destroy_workqueue(deferred);
+	if (atomic_read(&allocations))
+		pr_err("hpnotify: trouble: %d allocations were never freed\n", atomic_read(&allocations));
 }
 
 int machine_fails(void)
@@ -49,11 +52,17 @@ int machine_fails(void)
 
 void *machine_allocate(unsigned long bytes)
 {
-	return kvzalloc(bytes, GFP_KERNEL);
+	void *memory = kvzalloc(bytes, GFP_KERNEL);
+
+	if (memory)
+		atomic_inc(&allocations);
+	return memory;
 }
 
 void machine_free(void *memory)
 {
+	if (memory)
+		atomic_dec(&allocations);
 	kvfree(memory);
 }
 
