@@ -27,20 +27,26 @@ def judged(paths: Sequence[Path], *, quiet: bool) -> Iterator[Iterator[Judged]]:
 
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        with _bar(paths, quiet=quiet) as done, closing(judge_runs(paths, done=done)) as results:
+        with (
+            _bar(paths, quiet=quiet) as (begun, done),
+            closing(judge_runs(paths, begun=begun, done=done)) as results,
+        ):
             yield results
     finally:
         signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
-def _bar(paths: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[Path], None] | None]:
+def _bar(
+    paths: Sequence[Path], *, quiet: bool
+) -> Iterator[tuple[Callable[[], None] | None, Callable[[Path], None] | None]]:
+    """Give what shows the bar, and what is told of each run."""
     from harness.report.judging import history_size
     from harness.report.style import is_terminal
 
     sizes = {path: history_size(path) for path in paths}
     if quiet or not is_terminal(sys.stderr) or sum(sizes.values()) < LONG:
-        yield None
+        yield None, None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -52,18 +58,21 @@ def _bar(paths: Sequence[Path], *, quiet: bool) -> Iterator[Callable[[Path], Non
         TimeElapsedColumn(),
     )
     # Without redirection, or rich would send to standard error what is meant for standard output.
-    with Progress(
+    bar = Progress(
         *columns,
         console=Console(stderr=True),
         transient=True,
         redirect_stdout=False,
         redirect_stderr=False,
-    ) as bar:
-        task = bar.add_task("judging", total=sum(sizes.values()), runs=0)
-        ended: list[Path] = []
+    )
+    task = bar.add_task("judging", total=sum(sizes.values()), runs=0)
+    ended: list[Path] = []
 
-        def done(path: Path) -> None:
-            ended.append(path)
-            bar.update(task, advance=sizes[path], runs=len(ended))
+    def done(path: Path) -> None:
+        ended.append(path)
+        bar.update(task, advance=sizes[path], runs=len(ended))
 
-        yield done
+    try:
+        yield bar.start, done
+    finally:
+        bar.stop()

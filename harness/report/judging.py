@@ -12,12 +12,10 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.connection import wait
+from collections import Counter
+from collections.abc import Callable, Generator, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
 import msgspec
@@ -94,100 +92,143 @@ def judge_run(path: Path) -> Judged:
 
 
 def judge_runs(
-    paths: Sequence[Path], *, processes: int | None = None, done: Done | None = None
+    paths: Sequence[Path],
+    *,
+    processes: int | None = None,
+    begun: Callable[[], None] | None = None,
+    done: Done | None = None,
 ) -> Generator[Judged, None, None]:
-    """Yield the result of each run, in the order given; ``done`` is told of each as soon as it is known, from any thread.
+    """Yield the result of each run, in the order given.
 
-    ``processes`` is the number of processors this process may use, if not given; 1 starts none. Close the iterator
+    ``begun`` is called once the processes run: whoever wants threads of its own starts them there, because processes are
+    forked before. ``done`` is told of each run as soon as its result is known, from any thread. ``processes`` is the
+    number of processors this process may use, if not given; 1 starts none. Close the iterator
     (:func:`contextlib.closing`) when leaving early: that ends the processes at once.
     """
     workers = min(len(paths), processes or len(os.sched_getaffinity(0)))
-    if workers < 2 or (processes is None and sum(map(history_size, paths)) < WORTH_PROCESSES):
-        for path in paths:
-            judged = judge_run(path)
-            if done is not None:
-                done(path)
-            yield judged
+    if workers > 1 and (processes is not None or sum(map(history_size, paths)) >= WORTH_PROCESSES):
+        yield from _in_parallel(paths, workers, begun, done)
         return
-    yield from _in_parallel(deque(paths), workers, done)
+    if begun is not None:
+        begun()
+    for path in paths:
+        judged = judge_run(path)
+        if done is not None:
+            done(path)
+        yield judged
 
 
-def _in_parallel(left: deque[Path], workers: int, done: Done | None) -> Generator[Judged, None, None]:
-    while left:
-        waiting: deque[tuple[Path, Future[Judged]]] = deque()
-        with _pool(workers) as pool:
-            try:
-                while left or waiting:
-                    while left and len(waiting) < workers * WINDOW:
-                        waiting.append((left[0], _submit(pool, left[0], done)))
-                        left.popleft()
-                    judged = waiting[0][1].result()
-                    waiting.popleft()
-                    yield judged
-            except BrokenProcessPool:
-                pass
-        # Some are left waiting only if one of them ended its process. Each of them alone shows which.
-        for path, future in waiting:
-            yield _finished(future) or _alone(path, done)
+def _in_parallel(
+    paths: Sequence[Path], workers: int, begun: Callable[[], None] | None, done: Done | None
+) -> Generator[Judged, None, None]:
+    """Give each idle process the next run, unless that is too far ahead of the one whose turn it is."""
+    # Not a ProcessPoolExecutor: when one of its processes is killed while it writes a result, it waits for the rest of
+    # that result for ever, at the end of the program too.
+    results: dict[int, Judged] = {}
+    fell: Counter[int] = Counter()
+    next_run, turn = 0, 0
+    crew: list[_Worker] = []
+    try:
+        for _ in range(workers):
+            # One by one, so that those that run are known whenever an interrupt comes.
+            crew.append(_Worker())  # noqa: PERF401
+        if begun is not None:
+            begun()
+        while turn < len(paths):
+            for worker in crew:
+                if worker.place is None and next_run < min(len(paths), turn + workers * WINDOW):
+                    worker.give(next_run, paths[next_run])
+                    next_run += 1
+            for worker in _ready(crew):
+                place, judged = worker.take()
+                if judged is None:
+                    fell[place] += 1
+                    worker.replace()
+                    if fell[place] == 1:
+                        # Whoever killed the process may not have meant this run.
+                        worker.give(place, paths[place])
+                        continue
+                    judged = _failed(
+                        paths[place],
+                        f"{paths[place]}: the process that judged it ended suddenly",
+                        "The kernel may have ended it for want of memory; 'dmesg' tells.",
+                    )
+                results[place] = judged
+                if done is not None:
+                    done(paths[place])
+            while turn in results:
+                yield results.pop(turn)
+                turn += 1
+    finally:
+        for worker in crew:
+            worker.end()
 
 
-def _alone(path: Path, done: Done | None) -> Judged:
-    with _pool(1) as pool:
+def _ready(crew: Sequence[_Worker]) -> list[_Worker]:
+    """Wait until at least one busy process has a result, or has ended, and return all of which that is true."""
+    ready = wait([worker.connection for worker in crew if worker.place is not None])
+    return [worker for worker in crew if worker.connection in ready]
+
+
+class _Worker:
+    """One process, and ``place``, that of the run which it judges; None if it is idle."""
+
+    def __init__(self) -> None:
+        self.place: int | None = None
+        self._start()
+
+    def _start(self) -> None:
+        # Forked, because a fresh interpreter takes longer to start than most runs take to judge.
+        context = multiprocessing.get_context("fork")
+        self.connection, theirs = context.Pipe()
+        self._process = context.Process(target=_work, args=(theirs, self.connection), daemon=True)
+        # The process inherits that Ctrl-C is held back, until it has said that it ignores it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            return _submit(pool, path, done).result()
-        except BrokenProcessPool:
-            if done is not None:
-                done(path)
-    return _failed(
-        path,
-        f"{path}: the process that judged it ended suddenly",
-        "The kernel may have ended it for want of memory; 'dmesg' tells.",
-    )
+            self._process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        # Its end alone stays open, so that the connection ends when the process does.
+        theirs.close()
+
+    def give(self, place: int, path: Path) -> None:
+        """Let it judge the run at ``path``."""
+        self.place = place
+        # Whether it is still there shows when its result is taken.
+        with suppress(OSError):
+            self.connection.send(path)
+
+    def take(self) -> tuple[int, Judged | None]:
+        """Return the place of its run and the result; None if the process has ended instead."""
+        assert self.place is not None
+        place, self.place = self.place, None
+        try:
+            return place, self.connection.recv()
+        except (EOFError, OSError):
+            return place, None
+
+    def replace(self) -> None:
+        """Start a new process in the place of one that has ended."""
+        self.end()
+        self._start()
+
+    def end(self) -> None:
+        """End the process at once; it holds nothing that could be lost."""
+        self._process.kill()
+        self._process.join()
+        self.connection.close()
 
 
-def _submit(pool: ProcessPoolExecutor, path: Path, done: Done | None) -> Future[Judged]:
-    # Processes that are forked here inherit that Ctrl-C is held back, until they have said that they ignore it.
-    with _interrupts_held_back():
-        future = pool.submit(judge_run, path)
-    if done is not None:
-        future.add_done_callback(lambda ended: None if _finished(ended) is None else done(path))
-    return future
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool whose processes are gone when the block is left, at once if it is left by an exception."""
-    before = set(multiprocessing.active_children())
-    # Forked, because a fresh interpreter takes longer to start than most runs take to judge. The pool forks all its
-    # processes on the first submit, before it starts a thread of its own.
-    pool = ProcessPoolExecutor(
-        workers, mp_context=multiprocessing.get_context("fork"), initializer=_begin_work
-    )
-    try:
-        yield pool
-    except BaseException:
-        for process in set(multiprocessing.active_children()) - before:
-            process.kill()
-        raise
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-@contextmanager
-def _interrupts_held_back() -> Iterator[None]:
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-
-
-def _begin_work() -> None:
-    """Leave Ctrl-C to the parent, which ends its processes itself, and end with it if it is killed."""
+def _work(connection: Connection, other_end: Connection) -> None:
+    """Judge what comes in until nothing more can; leave Ctrl-C to the parent, and end with it if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    other_end.close()
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
+    with suppress(EOFError, OSError):
+        while True:
+            connection.send(judge_run(connection.recv()))
 
 
 def _end_with_parent() -> None:
@@ -195,12 +236,6 @@ def _end_with_parent() -> None:
     if parent is not None:
         wait([parent.sentinel])
         os._exit(ExitCode.INTERRUPTED)
-
-
-def _finished(future: Future[Judged]) -> Judged | None:
-    if not future.done() or future.cancelled() or future.exception() is not None:
-        return None
-    return future.result()
 
 
 def _failed(path: Path, message: str, hint: str = "") -> Judged:

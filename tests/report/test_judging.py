@@ -33,7 +33,14 @@ def recorded(directory: Path, records: list[Record]) -> Path:
 @pytest.fixture
 def runs(tmp_path: Path) -> list[Path]:
     """Forty runs, every fourth of them violated."""
-    return [recorded(tmp_path / f"{n:02}", hot_add(start=n % 4 != 3).records) for n in range(40)]
+    paths = [tmp_path / f"{n:02}" for n in range(40)]
+    recorded(paths[0], hot_add().records)
+    recorded(paths[3], hot_add(start=False).records)
+    for n, path in enumerate(paths):
+        if not path.exists():
+            path.mkdir()
+            os.link(paths[3 if n % 4 == 3 else 0] / "history.jsonl", path / "history.jsonl")
+    return paths
 
 
 def judged(paths: list[Path], processes: int) -> list[Judged]:
@@ -64,10 +71,15 @@ def test_what_cannot_be_read_is_that_run_s_result_only(
 
 @pytest.mark.parametrize("processes", PROCESSES)
 def test_each_run_is_told_of_once(runs: list[Path], processes: int) -> None:
-    """Whoever shows progress hears of every run, in any order."""
+    """Whoever shows progress hears once that it began, before any result, and then of every run, in any order."""
     told: list[Path] = []
-    results = list(judge_runs(runs, processes=processes, done=told.append))
-    assert [runs, len(runs)] == [sorted(told), len(results)]
+    begun: list[int] = []
+    results = []
+    for run in judge_runs(
+        runs, processes=processes, begun=lambda: begun.append(len(results)), done=told.append
+    ):
+        results.append(run)
+    assert [runs, len(runs), [0]] == [sorted(told), len(results), begun]
 
 
 def test_a_process_that_is_killed_costs_no_verdict(runs: list[Path]) -> None:
