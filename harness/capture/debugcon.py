@@ -89,9 +89,14 @@ def decode_line(line: bytes, *, channel: str) -> DriverRecord:
         record = msgspec.convert(fields_of_line | {"k": name}, kind)
     except msgspec.ValidationError as error:
         raise BadLine(f"{name}: {error}") from error
-    if not _BOOT.fullmatch(record.boot) or not _DRIVER.fullmatch(record.driver):
+    if not is_named_well(record):
         raise BadLine("boot nonce or driver name is not of its form")
     return record
+
+
+def is_named_well(record: DriverRecord) -> bool:
+    """Return True if boot nonce and driver name are of the form that the driver writes; a guest may claim any."""
+    return bool(_BOOT.fullmatch(record.boot) and _DRIVER.fullmatch(record.driver))
 
 
 def _integer(key: str, text: str) -> int:
@@ -107,11 +112,12 @@ def _integer(key: str, text: str) -> int:
 class DebugPort:
     """Bytes in, driver records out, with an account of everything that was not one.
 
-    Feed it in pieces of any size; it keeps at most one unfinished line of :data:`LONGEST_LINE` bytes.
+    Feed it in pieces of any size; it keeps at most one unfinished line of ``longest`` bytes.
     """
 
-    def __init__(self, *, channel: str = "debugcon") -> None:
+    def __init__(self, *, channel: str = "debugcon", longest: int = LONGEST_LINE) -> None:
         self.channel = channel
+        self._longest = longest
         self.records = self.torn = self.corrupt = self.foreign = self.oversized = self.stale = self.lost = 0
         self._rest = b""
         self._skipping = False
@@ -131,7 +137,7 @@ class DebugPort:
                 yield record
         if self._skipping:
             rest = b""
-        elif len(rest) >= LONGEST_LINE:
+        elif len(rest) >= self._longest:
             self.oversized += 1
             self._skipping = True
             rest = b""
@@ -159,7 +165,7 @@ class DebugPort:
 
     def _take(self, line: bytes) -> DriverRecord | None:
         line = line.removesuffix(b"\r")
-        if len(line) >= LONGEST_LINE:
+        if len(line) >= self._longest:
             self.oversized += 1
             return None
         start = line.rfind(_MAGIC)
