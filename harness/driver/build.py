@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The cross build: ``hpnotify.sys`` made on Linux by mingw-w64's gcc or by clang, checked, with its manifest.
+"""The cross build: ``hpnotify.sys`` and ``hpnctl.exe`` made on Linux by mingw-w64's gcc or by clang, checked, with its manifest.
 
 The work is ``guest_drivers/hpnotify/cross/Makefile``'s; this finds the sources, sets the checksum, refuses an image
 that Windows would not load, and puts a whole set of files into place or nothing.
@@ -24,7 +24,8 @@ KMDF = "1.15"
 """The framework version that the driver is built for: the one of Windows 10 1507, so that every Server since 2016 has it."""
 
 DRIVER = "hpnotify.sys"
-PRODUCTS = (DRIVER,)
+TOOL = "hpnctl.exe"
+PRODUCTS = (DRIVER, TOOL)
 
 
 class Toolchain(NamedTuple):

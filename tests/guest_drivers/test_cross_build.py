@@ -33,15 +33,6 @@ def soon(what: str = "the test") -> Deadline:
 
 
 @pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The driver by the name of its toolchain, built by the command."""
-    folder = tmp_path_factory.mktemp("cross")
-    for name in TOOLCHAINS:
-        command.build(folder / name, toolchain=name)
-    return {name: folder / name / "hpnotify.sys" for name in TOOLCHAINS}
-
-
-@pytest.fixture(scope="session")
 def keys(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return certificate.ensure(tmp_path_factory.mktemp("keys"))
 
@@ -54,7 +45,7 @@ def image(built: dict[str, Path], tmp_path: Path) -> Path:
 
 def copied_sources(folder: Path) -> Path:
     """A copy of what the cross build needs."""
-    for name in ("src", "cross"):
+    for name in ("src", "cross", "tools"):
         shutil.copytree(source.driver_folder() / name, folder / name)
     return folder / "cross"
 
