@@ -104,13 +104,15 @@ class MachineContract:
     ) -> None:
         """Nor does it when something else happens meanwhile."""
         machine.resume(deadline)
-        machine.reset(deadline)
-        pause = threading.Timer(0.1, machine.pause, (deadline,))
-        pause.start()
+        machine.pause(deadline)
+        machine.wait_event("STOP", deadline)
+        resume = threading.Timer(0.1, machine.resume, (deadline,))
+        after = machine.serial()
+        resume.start()
         with pytest.raises(GuestHang):
-            machine.wait_event("RESET", deadline.within(0.5, "test"), after=machine.serial(), guest=False)
-        pause.join()
-        assert 1 == len(machine.events("STOP"))
+            machine.wait_event("STOP", deadline.within(0.5, "test"), after=after)
+        resume.join()
+        assert 1 == len(machine.events("RESUME", after=after))
 
     def test_channels(self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path) -> None:
         """What the guest writes to COM1 and to the debug port is in the files when it resets, and not before."""
