@@ -307,9 +307,16 @@ unsigned char machine_port_read(unsigned short port)
 	return inb(port);
 }
 
+/* One string at a time: two drivers, each under its own lock, would otherwise mix their lines on one port. */
+static DEFINE_RAW_SPINLOCK(port_lock);
+
 void machine_port_write(unsigned short port, const void *bytes, unsigned count)
 {
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&port_lock, flags);
 	outsb(port, bytes, count);
+	raw_spin_unlock_irqrestore(&port_lock, flags);
 }
 
 void machine_print(int trouble, const char *text)
