@@ -111,18 +111,21 @@ def read(output: str, status: int = 0) -> Transcript:
     return transcript
 
 
-def build(cache: Path, sanitizer: str) -> Path:
-    """Compile the driver's host process in ``cache``, what has changed of it, and return it."""
+def build(cache: Path, sanitizer: str, program: str = "hpnotify-host") -> Path:
+    """Compile a program that hosts the driver in ``cache``, what has changed of it, and return it."""
     recipe = hashlib.sha256((DRIVER / "host" / "Makefile").read_bytes()).hexdigest()[:12]
     folder = cache / f"{sanitizer.replace(',', '-')}-{recipe}"
     folder.mkdir(exist_ok=True)
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(
-            ["make", "-s", "-j2", "-C", str(DRIVER / "host"), f"OUT={folder}", f"SANITIZE={sanitizer}"],
+            [
+                "make", "-s", "-j2", "-C", str(DRIVER / "host"), f"OUT={folder}", f"SANITIZE={sanitizer}",
+                f"{folder}/{program}",
+            ],
             check=True,
-        )
-    return folder / "hpnotify-host"
+        )  # fmt: skip
+    return folder / program
 
 
 def run(program: Path, *commands: str, processors: str = "2 6 64") -> Transcript:

@@ -1,10 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* The process that hosts the driver: what main.c asks of machine.c. */
+/* The process that hosts the driver: what its parts know of one another. */
 #ifndef HOST_H
 #define HOST_H
 
+#include <stddef.h>
+
 /* Writes to standard output; whole even when several threads do. */
 __attribute__((format(printf, 1, 2))) void host_say(const char *format, ...);
+
+/* Where everything that is said goes, instead of standard output. */
+void host_sink(void (*function)(const char *bytes, size_t count));
+
+/* commands.c: does what one line says, which is written over. */
+void host_obey(char *line);
 
 /* Has the nth fallible call from now fail (0: none), and counts them anew. */
 void host_fail(unsigned long nth);
@@ -16,8 +24,8 @@ long host_allocations(void);
 /* Whether trace events and debug prints are shown. */
 void host_trace(int on);
 
-/* This thread runs on that processor from now on. */
-void host_be(unsigned number);
+/* Calls run(context) on that processor, and waits for it. */
+void host_on(unsigned number, void (*run)(void *context), void *context);
 
 /* No registration between these two: a processor is being added. */
 void host_add_begin(void);
@@ -28,5 +36,6 @@ void host_wait(void);
 
 /* Memory that is there from now on. */
 void host_memory(unsigned long long start, unsigned long long bytes);
+void host_forget_memory(void);
 
 #endif

@@ -210,6 +210,7 @@ core_initialize(const unsigned *given, unsigned count, unsigned most, unsigned s
 void
 core_finish(void)
 {
+    RtlZeroMemory(processors, sizeof(processors));
     notify_forget();
     registry_forget();
 }
