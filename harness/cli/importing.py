@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""``harness import``: puts what a guest handed over after a run into a copy of that run's history."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import InfrastructureError, UsageError
+
+if TYPE_CHECKING:
+    from harness.capture.etl.manifest import Provider
+    from harness.capture.placing import Placed
+    from harness.capture.recorded import Recorded
+    from harness.history.record import Record
+
+MOST_HOST_RECORDS = 2_000_000
+"""Records of a history that one import holds in memory."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("import")(import_)
+
+
+def import_(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of the run.")],
+    debugcon: Annotated[
+        Path | None, typer.Option("--debugcon", metavar="FILE", help="The debug port's stream.")
+    ] = None,
+    etw: Annotated[
+        Path | None, typer.Option("--etw", metavar="FILE", help="An event trace log (.etl).")
+    ] = None,
+    dbgprint: Annotated[
+        Path | None,
+        typer.Option(
+            "--dbgprint", metavar="FILE", help="What the reader of the kernel debugger's port wrote."
+        ),
+    ] = None,
+    ring: Annotated[
+        Path | None, typer.Option("--ring", metavar="FILE", help="The output of hpnctl events --json.")
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest", metavar="FILE", help="The driver's manifest; the project's own otherwise."
+        ),
+    ] = None,
+    into: Annotated[
+        Path | None,
+        typer.Option("--into", metavar="DIR", help="The new run directory; RUN-imported otherwise."),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> None:
+    """Put channels that were recorded in files into a copy of a run's history, to be judged with it.
+
+    Without a FILE, those that lie in RUN under their usual names and that its history does not have yet.
+    """
+    from harness.capture.placing import place
+    from harness.capture.recorded import read
+    from harness.cli.output import say, say_json
+    from harness.history.reader import History
+
+    history = History(run)
+    host: list[Record] = []
+    for record in history:
+        host.append(record)
+        if len(host) > MOST_HOST_RECORDS:
+            raise UsageError(f"{history.path} holds more than {MOST_HOST_RECORDS} records")
+    given = {"debugcon": debugcon, "etw": etw, "dbgprint": dbgprint, "ring": ring}
+    files = {channel: file for channel, file in given.items() if file is not None} or _lying_in(
+        history.path.parent, host
+    )
+    provider = _provider(manifest) if "etw" in files else None
+    channels = [read(channel, file, provider) for channel, file in files.items()]
+    placed = place(host, channels)
+    directory = into or history.path.parent.with_name(history.path.parent.resolve().name + "-imported")
+    _write(directory, history.path.parent, placed, channels)
+    if json:
+        say_json(
+            {
+                "directory": str(directory),
+                "channels": placed.comparison.channels,
+                "different": placed.comparison.different,
+                "differences": placed.comparison.differences,
+                "lost_nowhere": placed.comparison.lost_nowhere,
+                "nowhere": placed.comparison.nowhere,
+                "missing": {channel.account.name: channel.missing for channel in channels},
+                "unproven": len(placed.unproven),
+                "widest_ns": placed.widest_ns,
+                "damage": history.damage,
+            }
+        )
+        return
+    say(_lines(directory, placed, channels, history.damage))
+
+
+def _lying_in(directory: Path, host: list[Record]) -> dict[str, Path]:
+    """Return the files of channels that a run directory holds and its history does not have."""
+    from harness.capture.recorded import FILES
+    from harness.history.driver import DriverRecord
+    from harness.history.record import Channel
+
+    known = {one.channel for one in host if isinstance(one, DriverRecord)}
+    known |= {one.name for one in host if isinstance(one, Channel)}
+    found = {
+        channel: directory / name
+        for channel, name in FILES.items()
+        if channel not in known and (directory / name).is_file()
+    }
+    if not found:
+        raise UsageError(
+            f"{directory} holds no recording of a channel that its history does not have already",
+            hint=f"Name the files, or give them their usual names: {', '.join(FILES.values())}.",
+        )
+    return found
+
+
+def _provider(path: Path | None) -> Provider:
+    from harness.capture.etl import manifest
+    from harness.driver.source import driver_folder
+
+    file = path or driver_folder() / "src" / "hpnotify.man"
+    providers = manifest.load(file)
+    if len(providers) != 1:
+        raise UsageError(
+            f"{file} describes {len(providers)} providers, not one", hint="Give the driver's own manifest."
+        )
+    return providers[0]
+
+
+def _write(directory: Path, source: Path, placed: Placed, channels: list[Recorded]) -> None:
+    """Write the new run directory: the history, and as evidence the files that it was made of."""
+    from harness.capture.recorded import FILES
+    from harness.history.tape import Tape
+
+    try:
+        directory.mkdir(mode=0o700)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot make {directory}: {error.strerror}", hint="Give another place with --into DIR."
+        ) from error
+    with Tape(directory / "history.jsonl") as tape:
+        for record in placed.records:
+            tape.write(record, host_ns=record.host_ns)
+    evidence = {channel.file: FILES[channel.account.name] for channel in channels}
+    evidence |= {
+        source / name: name for name in ("run.json", "console.log", "qemu.log") if (source / name).is_file()
+    }
+    for file, name in evidence.items():
+        try:
+            shutil.copyfile(file, directory / name)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot copy {file} to {directory / name}: {error.strerror}",
+                hint="The history there is whole; free some disk space and import again into another directory.",
+            ) from error
+
+
+def _lines(directory: Path, placed: Placed, channels: list[Recorded], damage: str) -> list[str]:
+    from harness.report.escape import printable
+
+    missing = {channel.account.name: channel.missing for channel in channels}
+    lines = [f"{'channel':<10}{'records':>9}{'lost':>7}  what makes an absence in it no evidence"]
+    for one in placed.comparison.channels:
+        reasons = "; ".join(missing.get(one.channel, [])) or "nothing known"
+        lines.append(
+            f"{one.channel:<10}{one.records:>9}{one.lost + one.before + one.after:>7}  {printable(reasons, 300)}"
+        )
+    if placed.comparison.lost_nowhere:
+        lines.append(f"No channel has {placed.comparison.lost_nowhere} of the driver's numbers.")
+    if placed.comparison.different:
+        shown = placed.comparison.differences[0]
+        lines.append(
+            f"The channels differ in {placed.comparison.different} places, the first: driver {printable(shown.driver)} "
+            f"#{shown.seq} {shown.field}: {printable(str(shown.values), 200)}"
+        )
+    if placed.unproven:
+        lines.append(
+            f"{len(placed.unproven)} silences of the driver prove nothing: records may have come before them or after."
+        )
+    if damage:
+        lines.append(f"The history could be read up to here: {printable(damage, 300)}")
+    lines += ["", f"Judge it: harness check {directory}"]
+    return lines
