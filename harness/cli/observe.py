@@ -112,7 +112,7 @@ def _facts(runs: RunSet) -> dict[str, Any]:
 
 
 def _document(runs: RunSet) -> dict[str, Any]:
-    from harness.report.observations import question
+    from harness.contract.observe import question
 
     return {
         "build": runs.name,

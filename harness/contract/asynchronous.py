@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.model import Model
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear, some
 from harness.contract.subjects import Arrival, Bracket, Epoch, Registration
 from harness.contract.verdict import Level
 from harness.history.driver import AsyncEnter, AsyncExit, CallEnter, CallExit
@@ -93,7 +93,7 @@ def after_schedulable(arrival: Arrival, model: Model) -> Outcome:
 
 
 @rule(
-    "ASYNC-AFTER-COMPLETE", Level.OBSERVE, AsyncEnter, clauses="B6, U17", source="undocumented: contract.md B6",
+    "ASYNC-AFTER-COMPLETE", Level.OBSERVE, AsyncEnter, clauses="B6, U17", source="undocumented: docs/contract.md B6",
     says="does a processor's arrival come before or after its Complete?", needs=ARRIVAL,
     holds="S2 V C2",
 )  # fmt: skip
@@ -138,7 +138,7 @@ def eventually(end: Epoch, model: Model) -> Outcome:
         if came >= awaited:
             judged = judged or HOLDS
             continue
-        said = f"{awaited} processors were completed and {came} arrived at {registration}"
+        said = f"Complete was told of {some(awaited, 'processor')}, and {some(came, 'arrival')} came to {registration}"
         return Unclear(
             f"{said} until the {'guest booted again' if end.ended_by == 'boot' else 'history ended'}"
         )
@@ -157,7 +157,8 @@ def not_on_failure(quiesced: Quiesced, model: Model) -> Outcome:
         came, completed = len(registration.new_links), _awaited(registration, model)
         if came > completed and not model.lost("", registration.base_at, model.at):
             return Broken(
-                f"{came} processors arrived at {registration} and {completed} were completed", (quiesced,)
+                f"{some(came, 'processor')} arrived at {registration}, and Complete was told of {completed}",
+                (quiesced,),
             )
         if came:
             judged = HOLDS
@@ -264,7 +265,7 @@ def unregistered_late(arrival: Arrival, model: Model) -> Outcome:
 
 
 @rule(
-    "ASYNC-IFACE-COUNT", Level.OBSERVE, Epoch, clauses="B9, U21", source="undocumented: contract.md B9",
+    "ASYNC-IFACE-COUNT", Level.OBSERVE, Epoch, clauses="B9, U21", source="undocumented: docs/contract.md B9",
     says="how many interfaces exist and arrive, compared with processors?", needs="processor registration",
     holds="S2 C2 V",
 )  # fmt: skip

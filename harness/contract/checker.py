@@ -17,6 +17,7 @@ from harness.contract.catalogue import all_rules
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.merge import Merger
 from harness.contract.model import Model
+from harness.contract.observe import question_id
 from harness.contract.rule import Broken, Check, Observed, Outcome, Rule, Unclear
 from harness.contract.subjects import Epoch, Sample
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
@@ -28,10 +29,12 @@ MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""
 
 MOST_VALUES = 64
-"""Distinct observed values kept per rule; further ones are counted as "other"."""
+"""Distinct observed values kept per question; further ones are counted as "other"."""
 
 CONTRACT_LEVELS = frozenset({Level.ERROR, Level.ERROR_DRIVER})
-"""Levels of which at least one rule must have been kept for a run to hold."""
+"""Levels of which at least one rule must have been kept for a run to hold.
+
+A rule on the counts that every driver record samples does not count: a driver that is only loaded keeps those."""
 
 
 class Tally:
@@ -46,13 +49,15 @@ class Tally:
         self.warned = 0
         self.unclear = 0
         self.reason = ""
-        self.observed: Counter[str] = Counter()
+        self.observed: dict[str, Counter[str]] = {}
         self.findings: list[Finding] = []
 
     def take(self, outcome: Outcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
         if isinstance(outcome, Observed):
-            value, observed = outcome.value, self.observed
+            value, observed = outcome.value, self.observed.get(outcome.part)
+            if observed is None:
+                observed = self.observed[outcome.part] = Counter()
             if value not in observed and len(observed) >= MOST_VALUES:
                 value = "other"
             observed[value] = observed.get(value, 0) + 1
@@ -100,7 +105,13 @@ class Tally:
     def verdict(self, seen: AbstractSet[Any]) -> RuleVerdict:
         """What the rule says of the whole history, in which subjects of the kinds ``seen`` occurred."""
         rule = self.rule
-        exercised = self.held + self.broken + self.warned + self.unclear + self.observed.total()
+        exercised = (
+            self.held
+            + self.broken
+            + self.warned
+            + self.unclear
+            + sum(seen.total() for seen in self.observed.values())
+        )
         reason = self.reason
         if self.broken:
             verdict = Verdict.VIOLATED
@@ -109,8 +120,10 @@ class Tally:
         elif exercised:
             verdict = Verdict.HOLDS
             if self.observed:
-                reason = "observed: " + ", ".join(
-                    f"{value} ({times}x)" for value, times in self.observed.most_common(8)
+                reason = "observed: " + "; ".join(
+                    (f"{part}: " if part else "")
+                    + ", ".join(f"{value} ({times}x)" for value, times in seen.most_common(8))
+                    for part, seen in self.observed.items()
                 )
         else:
             verdict, reason = (
@@ -196,7 +209,9 @@ class Checker:
             rules=rules,
             findings=findings,
             observations={
-                tally.rule.id: dict(tally.observed.most_common()) for tally in self.tallies if tally.observed
+                question_id(tally.rule.id, part): dict(seen.most_common())
+                for tally in self.tallies
+                for part, seen in tally.observed.items()
             },
             failure_class=self._failure_class(verdict),
             harness=__version__,
@@ -216,7 +231,10 @@ class Checker:
             return Verdict.VIOLATED, violated + unknown
         if self._header is None:
             unknown.append("the history has no header")
-        kept = any(said.verdict is Verdict.HOLDS and said.level in CONTRACT_LEVELS for said in rules)
+        kept = any(
+            said.verdict is Verdict.HOLDS and said.level in CONTRACT_LEVELS and Sample not in tally.rule.on
+            for tally, said in zip(self.tallies, rules, strict=True)
+        )
         if not kept:
             unknown.append("no rule of the contract was exercised: nothing that it speaks of happened")
         return (Verdict.UNKNOWN, unknown) if unknown else (Verdict.HOLDS, [])

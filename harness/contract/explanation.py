@@ -168,9 +168,9 @@ def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") 
         lines.append(f"  - {_sentence(rule.says)}")
     broken = finding.verdict is Verdict.VIOLATED
     if broken and finding.chain:
-        lines.append(f"  - {_sentence(printable(finding.reason))}")
+        lines.append(f"  - However, {printable(finding.reason)}:")
         lines += [
-            f"  - However, {line}{'.' if line != finding.chain[-1] else ': a contradiction!'}"
+            f"    {line}{'.' if line != finding.chain[-1] else ': a contradiction!'}"
             for line in finding.chain
         ]
     elif broken:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from harness.contract.model import Model
 from harness.contract.order import edge
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear, some
 from harness.contract.subjects import Attempt, Callback
 from harness.contract.verdict import Level
 from harness.history.driver import (
@@ -119,7 +119,7 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> Outcome:
         reason = model.touched(attempt)
         if not reason and not failures and not attempt.quiet:
             reason = "the guest was not seen to be alive and quiet after it"
-        said = f"{registration} got {len(failures)} Failures for the vetoed {attempt.name}"
+        said = f"{registration} got {some(len(failures), 'Failure')} for the vetoed {attempt.name}"
         if reason:
             judged = Unclear(f"{said}, but {reason}", (start.enter,), attempt.name)
             continue
@@ -130,7 +130,7 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "VETO-SELF-FAILURE", Level.OBSERVE, Attempt, clauses="X3, U2", source="undocumented: contract.md A19",
+    "VETO-SELF-FAILURE", Level.OBSERVE, Attempt, clauses="X3, U2", source="undocumented: docs/contract.md A19",
     says="does the vetoing callback get its own Failure?", needs="vetoed hot-add", holds="S2! F2",
 )  # fmt: skip
 def veto_self_failure(attempt: Attempt, model: Model) -> Outcome:
@@ -144,7 +144,7 @@ def veto_self_failure(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "VETO-LATER-STARTS", Level.OBSERVE, Attempt, clauses="U3", source="undocumented: contract.md A19",
+    "VETO-LATER-STARTS", Level.OBSERVE, Attempt, clauses="U3", source="undocumented: docs/contract.md A19",
     says="do callbacks later in the list still get Start after a veto?", needs="vetoed hot-add",
     holds="a:S2! b:S2 b:F2",
 )  # fmt: skip
@@ -154,11 +154,11 @@ def veto_later_starts(attempt: Attempt, model: Model) -> Outcome:
     if veto is None or veto.exit is None:
         return None
     later = sum(edge(veto.exit, call.enter) is not None for call in attempt.starts)
-    return Observed(f"{later} later Start" + ("" if later == 1 else "s"))
+    return Observed(some(later, "later Start"))
 
 
 @rule(
-    "VETO-STATUS-ECHO", Level.OBSERVE, Attempt, clauses="U6", source="undocumented: contract.md A19",
+    "VETO-STATUS-ECHO", Level.OBSERVE, Attempt, clauses="U6", source="undocumented: docs/contract.md A19",
     says="is the status of Failure the status of the veto?", needs="vetoed hot-add", holds="S2! F2",
 )  # fmt: skip
 def veto_status_echo(attempt: Attempt, model: Model) -> Outcome:
@@ -188,7 +188,7 @@ def fail_without_veto(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "FAIL-RETRY", Level.OBSERVE, Attempt, clauses="U29", source="undocumented: contract.md A19",
+    "FAIL-RETRY", Level.OBSERVE, Attempt, clauses="U29", source="undocumented: docs/contract.md A19",
     says="is a failed add tried again without a new host command?", needs="failed hot-add", holds="S2! F2 S2 C2",
 )  # fmt: skip
 def fail_retry(attempt: Attempt, model: Model) -> Outcome:
@@ -199,7 +199,7 @@ def fail_retry(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "NUM-REUSE", Level.OBSERVE, Attempt, clauses="U15", source="undocumented: contract.md A19",
+    "NUM-REUSE", Level.OBSERVE, Attempt, clauses="U15", source="undocumented: docs/contract.md A19",
     says="is the number of a failed processor used again?", needs="hot-add after a failed one",
     holds="S2! F2 =cpu Q +cpu S2 C2",
 )  # fmt: skip
@@ -249,12 +249,12 @@ def no_overwrite(call: Callback | None, model: Model) -> Outcome:
 
 
 @rule(
-    "OPSTATUS-IN", Level.OBSERVE, SyncEnter, clauses="U4, U5", source="undocumented: contract.md A18",
+    "OPSTATUS-IN", Level.OBSERVE, SyncEnter, clauses="U4, U5", source="undocumented: docs/contract.md A18",
     says="which operation status does a callback find?", needs="synchronous callback", holds="S2 C2 V",
 )  # fmt: skip
 def operation_status_in(call: Callback, model: Model) -> Outcome:
     """STATUS_SUCCESS is expected at the first Start."""
-    return Observed(f"{STATE_NAMES.get(call.enter.state, 'other')}: {call.enter.op:#x}")
+    return Observed(f"{call.enter.op:#x}", part=STATE_NAMES.get(call.enter.state, "other"))
 
 
 @rule(
@@ -309,11 +309,11 @@ def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> Outcome
     lost = model.lost(stream.driver, model.epoch_at, model.at)
     wrong = ""
     if enter.state == FAILURE and held:
-        wrong = f"{held} objects for processor {enter.nt} were left at the end of Failure"
+        wrong = f"Failure of processor {enter.nt} left {some(held, 'object')}, none was expected"
     elif enter.state == COMPLETE and held == 0:
         wrong = f"no object for processor {enter.nt} was left at Complete"
     elif enter.state == START and nt_success(leave.op) and held != 1:
-        wrong = f"Start of processor {enter.nt} left {held} objects, one was expected"
+        wrong = f"Start of processor {enter.nt} left {some(held, 'object')}, one was expected"
     if not wrong:
         return HOLDS
     return Unclear(f"{wrong}, but {lost}", (enter, leave)) if lost else Broken(wrong, (enter, leave))

@@ -21,11 +21,11 @@ PREFLIGHT = (
     "Manager and never runs); the driver bound to ACPI0010; the edition and its licence; the firmware's feature "
     "control on the new processor; whether the guest evaluated _OST at all"
 )
-"""What to look at when a processor was plugged and nobody was told (contract.md D7)."""
+"""What to look at when a processor was plugged and nobody was told (docs/contract.md D7)."""
 
 
 @rule(
-    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="contract.md R.8",
+    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="docs/contract.md R.8",
     says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
     holds="+cpu S2 C2 V", violates="S2 +cpu C2",
 )  # fmt: skip
@@ -51,7 +51,7 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> Outcome:
 
 
 @rule(
-    "HOST-ADD-NOT-PROOF", Level.OBSERVE, Agreement, clauses="-", source="contract.md R.8",
+    "HOST-ADD-NOT-PROOF", Level.OBSERVE, Agreement, clauses="-", source="docs/contract.md R.8",
     says="did the guest count what QEMU had accepted?", needs="agreement on an attempt", holds="+cpu S2 C2 V =cpu",
 )  # fmt: skip
 def accepted_is_no_proof(agreement: Agreement, model: Model) -> Outcome:
@@ -63,7 +63,7 @@ def accepted_is_no_proof(agreement: Agreement, model: Model) -> Outcome:
 
 
 @rule(
-    "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="contract.md R.8",
+    "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="docs/contract.md R.8",
     says="a plugged processor is announced to the driver", needs="hot-add with a synchronous registration",
     holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", awaited=True,
 )  # fmt: skip
@@ -89,7 +89,7 @@ def host_no_notify(host: HostAdd, model: Model) -> Outcome:
 
 
 @rule(
-    "HOST-ONE-AT-A-TIME", Level.POLICY, Add, clauses="-", source="contract.md R.8",
+    "HOST-ONE-AT-A-TIME", Level.POLICY, Add, clauses="-", source="docs/contract.md R.8",
     says="the next processor is added only when the previous attempt is closed (policy)", needs="two hot-adds",
     holds="+cpu S2 C2 =cpu +cpu S3 C3 =cpu", violates="+cpu +cpu S2 S3 C2 C3",
 )  # fmt: skip

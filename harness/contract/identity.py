@@ -49,7 +49,7 @@ def index_agrees(call: Callback, model: Model) -> Outcome:
 
 
 @rule(
-    "NUM-INDEX-AT-START", Level.OBSERVE, SyncEnter, clauses="U16", source="undocumented: contract.md A35",
+    "NUM-INDEX-AT-START", Level.OBSERVE, SyncEnter, clauses="U16", source="undocumented: docs/contract.md A35",
     says="do index and (group, number) convert into each other at Start already?", needs="Start of a hot-add",
     holds="S2 C2 V",
 )  # fmt: skip
@@ -93,7 +93,7 @@ def group_zero(call: Callback, model: Model) -> Outcome:
 
 
 @rule(
-    "NUM-IS-OLD-COUNT", Level.OBSERVE, SyncEnter, clauses="A38, U15", source="undocumented: contract.md A38",
+    "NUM-IS-OLD-COUNT", Level.OBSERVE, SyncEnter, clauses="A38, U15", source="undocumented: docs/contract.md A38",
     says="is the index of an added processor the old active count?", needs="Start of a hot-add",
     holds="S2 C2 V",
 )  # fmt: skip

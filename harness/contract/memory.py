@@ -114,7 +114,7 @@ def memory_no_rebalance(enter: PnpEnter, model: Model) -> Outcome:
 
 
 @rule(
-    "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, AsyncEnter, clauses="B21, U30", source="undocumented: contract.md B21",
+    "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, AsyncEnter, clauses="B21, U30", source="undocumented: docs/contract.md B21",
     says="is the new memory in the total when its arrival is delivered?", needs="memory arrival with the total",
     holds="+dimm M{memory=671088640} =dimm",
 )  # fmt: skip
@@ -243,7 +243,7 @@ def query_stop_accepted(leave: PnpExit, model: Model) -> Outcome:
 
 
 @rule(
-    "REBAL-VS-NOTIFY", Level.OBSERVE, PnpEnter, clauses="C17, U18", source="undocumented: contract.md C17",
+    "REBAL-VS-NOTIFY", Level.OBSERVE, PnpEnter, clauses="C17, U18", source="undocumented: docs/contract.md C17",
     says="when does the rebalance come, relative to Start and Complete?", needs=PNP,
     holds="+cpu S2 irp=QUERY_STOP C2",
 )  # fmt: skip

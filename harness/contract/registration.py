@@ -9,7 +9,7 @@ from collections import Counter
 
 from harness.contract.model import Model
 from harness.contract.order import contradiction
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear, some
 from harness.contract.subjects import Bracket, Callback, Registration
 from harness.contract.verdict import Level
 from harness.history.driver import (
@@ -311,7 +311,7 @@ def veto_self_clean(call: Callback | None, model: Model) -> Outcome:
     lost = model.lost(model.stream.driver, call.at, model.at)
     if not held:
         return HOLDS
-    said = f"Start of processor {call.enter.nt} reported an error and left {len(held)} objects"
+    said = f"Start of processor {call.enter.nt} reported an error and left {some(len(held), 'object')}"
     shown = (*list(held.values())[:2], call.exit)
     return Unclear(f"{said}, but {lost}", shown) if lost else Broken(said, shown)
 
@@ -375,7 +375,7 @@ def others_silent(subject: Callback | Bracket | None, model: Model) -> Outcome:
 
 
 @rule(
-    "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: contract.md A27",
+    "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: docs/contract.md A27",
     says="in which order are existing processors reported?", needs=BRACKET, holds="[S1 S0 C1 C0]",
 )  # fmt: skip
 def existing_order(bracket: Bracket | None, model: Model) -> Outcome:
@@ -393,7 +393,7 @@ def existing_order(bracket: Bracket | None, model: Model) -> Outcome:
 
 
 @rule(
-    "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: contract.md A27",
+    "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: docs/contract.md A27",
     says="do the calls of ADD_EXISTING run on the registering thread?", needs=BRACKET,
     holds="[S0 S1 C0 C1]",
 )  # fmt: skip
@@ -407,7 +407,7 @@ def existing_thread(bracket: Bracket | None, model: Model) -> Outcome:
 
 
 @rule(
-    "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: contract.md A27",
+    "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: docs/contract.md A27",
     says="what happens when a registration meets a hot add in flight?", needs=BRACKET,
     holds="+cpu [S0 S1 C0 C1]",
 )  # fmt: skip
@@ -434,7 +434,7 @@ def deregister_before_unload(bracket: Bracket | None, model: Model) -> Outcome:
         if bracket.enter.call == "dereg_sync" and registration is not None and registration.leaves > 1:
             first = registration.leave
             shown = (*((first.enter,) if first is not None else ()), bracket.enter)
-            return Broken(f"{registration} was deregistered {registration.leaves} times", shown)
+            return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
         return None
     if bracket.enter.call != "unload":
         return None
@@ -456,7 +456,7 @@ def deregister_before_unload(bracket: Bracket | None, model: Model) -> Outcome:
 
 
 @rule(
-    "DEREG-QUIET", Level.OBSERVE, SyncEnter, clauses="A30, U12", source="undocumented: contract.md A30",
+    "DEREG-QUIET", Level.OBSERVE, SyncEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
     says="is a callback called during or after its deregistration?", needs="deregistration",
     holds="S2 dereg C2",
 )  # fmt: skip
@@ -471,7 +471,7 @@ def deregistered_quiet(call: Callback, model: Model) -> Outcome:
 
 
 @rule(
-    "DEREG-MIDFLIGHT", Level.OBSERVE, CallEnter, clauses="A30, U12", source="undocumented: contract.md A30",
+    "DEREG-MIDFLIGHT", Level.OBSERVE, CallEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
     says="is a registration removed between its Start and its end?", needs="deregistration", holds="S2 dereg",
 )  # fmt: skip
 def deregistered_midflight(bracket: Bracket, model: Model) -> Outcome:

@@ -60,12 +60,22 @@ class Unclear:
 
 @dataclass(slots=True)
 class Observed:
-    """A value of something the documents leave open. ``finding`` also lists it under findings."""
+    """A value of something the documents leave open. ``finding`` also lists it under findings.
+
+    ``part`` names the part of the question that the value answers, if only answers to one part can be compared: what
+    is found at Start and what at Complete are two distributions. It is counted under ``RULE/part``.
+    """
 
     value: str
     finding: str = ""
     shown: Sequence[Record] = ()
     attempt: str = ""
+    part: str = ""
+
+
+def some(count: int, noun: str) -> str:
+    """Return "1 processor", "2 processors": ``noun`` gets an s unless there is one."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 Outcome = Literal[True] | Broken | Unclear | Observed | None

@@ -129,7 +129,7 @@ class Registration:
         return self.left_at > 0
 
     def __str__(self) -> str:
-        return f"{self.driver} registration {self.id}"
+        return f"registration {self.id} of driver {self.driver}"
 
 
 @dataclass(slots=True, eq=False)

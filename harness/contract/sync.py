@@ -9,7 +9,7 @@ from itertools import product
 
 from harness.contract.model import Model
 from harness.contract.order import contradiction, edge
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
+from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear, some
 from harness.contract.subjects import Arrival, Attempt, Bracket, Callback, Epoch, Registration, Share
 from harness.contract.verdict import Level
 from harness.history.driver import (
@@ -210,7 +210,7 @@ def exactly_two(attempt: Attempt, model: Model) -> Outcome:
                 )
                 continue
             return Broken(
-                f"{registration} got {len(share.starts)} Start and {len(share.terminals)} Complete or Failure "
+                f"{registration} got {some(len(share.starts), 'Start')} and {len(share.terminals)} Complete or Failure "
                 f"for {attempt.name}",
                 tuple(call.enter for call in (share.starts + share.terminals)[:4]), (), attempt.name,
             )  # fmt: skip
@@ -343,7 +343,7 @@ def barrier(attempt: Attempt, model: Model) -> Outcome:
             chain = contradiction(last, complete.enter, (start.enter,), clock=clock)
             if chain:
                 return Broken(
-                    f"Complete of {complete.registration} began before Start of {start.registration} had returned",
+                    f"{complete.registration} was told Complete before {start.registration} was done with Start",
                     (complete.enter, start.enter, last) if last is not start.enter else (complete.enter, last),
                     chain, attempt.name,
                 )  # fmt: skip
@@ -515,7 +515,8 @@ def _announced(arrival: Arrival, model: Model) -> Outcome:
     lost = model.lost("", registration.base_at, model.at)
     if lost:
         return Unclear(
-            f"{arrival.index} processors arrived after {seen} Starts, but {lost}", (arrival.enter,)
+            f"{some(arrival.index, 'processor')} arrived after {some(seen, 'Start')}, but {lost}",
+            (arrival.enter,),
         )
     if len(stream.unannounced) < MOST_WAITING:
         stream.unannounced.append(arrival)
@@ -531,7 +532,7 @@ def _unannounced(arrival: Arrival, start: Callback | None) -> Broken:
 
 
 @rule(
-    "SERIAL-ADDS", Level.OBSERVE, Attempt, clauses="U10", source="undocumented: contract.md A32",
+    "SERIAL-ADDS", Level.OBSERVE, Attempt, clauses="U10", source="undocumented: docs/contract.md A32",
     says="do attempts of different processors overlap?", needs=HOT_ADD, holds="S2 S3 C2 C3",
 )  # fmt: skip
 def serial_adds(attempt: Attempt, model: Model) -> Outcome:
@@ -549,7 +550,7 @@ def _round(calls: list[Callback], registered: list[Registration]) -> str:
 
 
 @rule(
-    "CALL-ORDER", Level.OBSERVE, Attempt, clauses="U9", source="undocumented: contract.md A32",
+    "CALL-ORDER", Level.OBSERVE, Attempt, clauses="U9", source="undocumented: docs/contract.md A32",
     says="in which order are the registered callbacks called?", needs=HOT_ADD,
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V",
 )  # fmt: skip
@@ -564,8 +565,8 @@ def call_order(attempt: Attempt, model: Model) -> Outcome:
 
 
 @rule(
-    "SYNC-CPU-THREAD", Level.OBSERVE, Attempt, clauses="U13", source="undocumented: contract.md A32",
-    says="on which processor and thread do Start and the terminal run?", needs=HOT_ADD,
+    "SYNC-CPU-THREAD", Level.OBSERVE, Attempt, clauses="U13", source="undocumented: docs/contract.md A32",
+    says="on which processor does the end of an attempt run, and on the thread of its Start?", needs=HOT_ADD,
     holds="S2 C2 V",
 )  # fmt: skip
 def cpu_and_thread(attempt: Attempt, model: Model) -> Outcome:
@@ -581,12 +582,12 @@ def cpu_and_thread(attempt: Attempt, model: Model) -> Outcome:
                 else "another processor"
             )
             same = "the same thread" if start.thread == end.thread else "different threads"
-            return Observed(f"{STATE_NAMES.get(end.state)} on {where}, {same}")
+            return Observed(f"on {where}, {same}", part=STATE_NAMES.get(end.state, "other"))
     return None
 
 
 @rule(
-    "LATE-REG", Level.OBSERVE, Attempt, clauses="A31", source="undocumented: contract.md A31",
+    "LATE-REG", Level.OBSERVE, Attempt, clauses="A31", source="undocumented: docs/contract.md A31",
     says="what does a callback get that was registered while an attempt was under way?", needs=HOT_ADD,
     holds="a:<S2 with b a:S2> a:C2 b:C2",
 )  # fmt: skip
@@ -614,4 +615,4 @@ def status_otherwise(call: Callback, model: Model) -> Outcome:
     """Status is documented for Failure only."""
     if call.enter.state == FAILURE:
         return None
-    return Observed(f"{STATE_NAMES.get(call.enter.state, 'other')}: {call.enter.status:#x}")
+    return Observed(f"{call.enter.status:#x}", part=STATE_NAMES.get(call.enter.state, "other"))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What runs showed where Windows' documentation is silent: per guest build, and two sets of runs side by side.
 
-A question is a rule that observes. Its answer is how often each value was seen, and in how many runs. No answer is
+A question is a rule that observes, or the part of one that can be compared (``STATUS-NONFAIL/Start``). Its answer is how often each value was seen, and in how many runs. No answer is
 wrong; two builds of Windows that answer differently are news.
 """
 
@@ -14,8 +14,8 @@ from enum import StrEnum
 
 import msgspec
 
-from harness.contract.catalogue import all_rules, find
-from harness.contract.observe import collect
+from harness.contract.catalogue import all_rules
+from harness.contract.observe import collect, question, rule_and_part
 from harness.report.escape import printable
 from harness.report.judging import Judged
 from harness.report.style import Style
@@ -90,9 +90,14 @@ class RunSet:
         return Answer(runs=answer.runs, values=dict(often))
 
     def questions(self) -> list[str]:
-        """Return the rules to which something was seen, in the catalogue's order."""
-        known = [rule.id for rule in all_rules() if rule.id in self._answers]
-        return [*known, *sorted(self._answers.keys() - set(known))]
+        """Return the questions to which something was seen, in the catalogue's order."""
+        return in_order(self._answers)
+
+
+def in_order(questions: Iterable[str]) -> list[str]:
+    """Return each question once, in the catalogue's order; those of rules that this version does not know come last."""
+    order = {rule.id: place for place, rule in enumerate(all_rules())}
+    return sorted({*questions}, key=lambda name: (order.get(rule_and_part(name)[0], len(order)), name))
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,12 +112,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 
 def compare(first: RunSet, second: RunSet) -> list[Comparison]:
     """Return one comparison per question that either set answers: different ones first, the same ones last."""
-    order = {rule.id: place for place, rule in enumerate(all_rules())}
-    asked = sorted(
-        {*first.questions(), *second.questions()}, key=lambda rule: (order.get(rule, len(order)), rule)
-    )
     found = []
-    for rule in asked:
+    for rule in in_order([*first.questions(), *second.questions()]):
         a, b = first.answer(rule), second.answer(rule)
         found.append(Comparison(rule=rule, question=question(rule), mark=_mark(a, b), a=a, b=b))
     return sorted(found, key=lambda comparison: list(Mark).index(comparison.mark))
@@ -137,13 +138,6 @@ def _apart(value: str, a: Answer, b: Answer) -> bool:
     share = (in_a + in_b) / (a.times + b.times)
     spread = math.sqrt(share * (1 - share) * (1 / a.times + 1 / b.times))
     return abs(in_a / a.times - in_b / b.times) > SPREAD * spread
-
-
-def question(rule: str) -> str:
-    """Return the question that a rule asks; its id for one that this version does not know."""
-    known = find(rule)
-    text = known.says if known is not None else rule
-    return text[:1].upper() + text[1:]
 
 
 def comparison_lines(
@@ -227,8 +221,7 @@ def show_lines(sets: Sequence[RunSet], style: Style | None = None) -> list[str]:
             *_worth([runs.name], style),
         ]
     ]
-    asked = [rule.id for rule in all_rules() if any(rule.id in one.questions() for one in sets)]
-    asked += sorted({rule for one in sets for rule in one.questions()} - set(asked))
+    asked = in_order(rule for one in sets for rule in one.questions())
     several = len(sets) > 1
     width = max((len(printable(one.name, 80)) for one in sets), default=0) if several else 0
     for rule in asked:

@@ -10,6 +10,7 @@ from typing import Any
 
 from harness.contract import explanation
 from harness.contract.catalogue import find
+from harness.contract.observe import question, rule_and_part
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
 from harness.report.style import Style
@@ -179,9 +180,8 @@ def _observed(observations: dict[str, Any], style: Style) -> list[str]:
         return []
     lines = []
     for name, seen in observations.items():
-        rule = find(name)
-        question = f"{rule.says[:1].upper()}{rule.says[1:]}  " if rule else ""
-        lines.append(f"  {question}{_values(seen)}   ({name})")
+        asked = f"{question(name)}  " if find(rule_and_part(name)[0]) else ""
+        lines.append(f"  {asked}{_values(seen)}   ({name})")
     return ["", "Observed, where the documents are silent:", *_folded(lines, style)]
 
 

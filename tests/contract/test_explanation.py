@@ -27,7 +27,7 @@ def told(text: str, rule: str) -> list[str]:
 def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
     """Complete before Start: two records, the clause, the edge with its reason, and that no clock is to blame."""
     lines = told("cpus=2 [S0 S1 C0 C1] Q +cpu C2 S2", "SYNC-START-BEFORE-COMPLETE")
-    heads = [line.split("   ")[0] for line in lines]
+    heads = [line.split("   ")[0] or line for line in lines]
     assert [
         "VIOLATED  SYNC-START-BEFORE-COMPLETE  processor 2",
         "Let:",
@@ -35,8 +35,8 @@ def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
         "  E2 = record 21  driver a  Start entered  NtNumber=2",
         "Then:",
         "  - Start must come before Complete, because Windows announces a processor before it adds it.",
-        "  - Complete of processor 2 came before its Start.",
-        "  - However, E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
+        "  - However, Complete of processor 2 came before its Start:",
+        "    E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
         "Not the clock: the order rests on program order, no two times were compared.",
         "Reproduce:  harness demo --plant x",
     ] == heads
@@ -48,6 +48,17 @@ def test_an_order_between_drivers_rests_on_the_counter_and_says_so() -> None:
     assert [True, True] == [
         any("both drivers read the same performance counter" in line for line in lines),
         any(line.startswith("The clock could matter") for line in lines),
+    ]
+
+
+def test_a_registration_is_named_in_words() -> None:
+    """Each registration is one of a driver, and one processor is not "1 processors"."""
+    assert [
+        "registration 1 of driver a was told Complete before registration 1 of driver b was done with Start",
+        "Complete was told of 1 processor, and 0 arrivals came to registration 2 of driver a until the history ended",
+    ] == [
+        finding(text, rule).reason
+        for text, rule in (("a:S2 a:C2 b:S2 b:C2", "SYNC-BARRIER"), ("S2 C2", "ASYNC-EVENTUALLY"))
     ]
 
 

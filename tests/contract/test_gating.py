@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from types import UnionType
+
 import msgspec
 import pytest
 
@@ -10,7 +12,7 @@ from harness.contract.checker import judge
 from harness.contract.trace import trace
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import ExitCode
-from harness.history.driver import DriverRecord
+from harness.history.driver import CallEnter, CallExit, DriverRecord, Hello, Mark
 from harness.history.record import Agreement, Boot, Channel, End, Expect, Operation, Quiesced, Record
 
 
@@ -203,3 +205,16 @@ def test_nothing_at_all_is_unknown() -> None:
     assert {Verdict.NOT_APPLICABLE} == {
         rule.verdict for rule in idle.rules if rule.level in ("error", "error(driver)")
     }
+
+
+@pytest.mark.parametrize("kinds", [Hello | Mark, Hello | CallEnter | CallExit])
+def test_a_driver_that_is_only_there_proves_nothing(kinds: UnionType) -> None:
+    """A lone mark, or only DriverEntry, keeps the counts that every record samples: the run is unknown all the same."""
+    spoken = [record for record in trace("entry entry. mark Q") if isinstance(record, kinds)]
+    numbered = [msgspec.structs.replace(record, seq=seq) for seq, record in enumerate(spoken, 1)]
+    host = [record for record in trace("entry entry. mark Q") if not isinstance(record, DriverRecord)]
+    said = judge([*host[:2], *numbered, *host[2:]])
+    assert {"COUNT-MONOTONIC"} <= rules(said, Verdict.HOLDS)
+    assert (Verdict.UNKNOWN, ["no rule of the contract was exercised: nothing that it speaks of happened"]) == (
+        said.verdict, said.reasons,
+    )  # fmt: skip
