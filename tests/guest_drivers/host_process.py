@@ -112,7 +112,12 @@ def read(output: str, status: int = 0) -> Transcript:
 
 
 def build(cache: Path, sanitizer: str, program: str = "hpnotify-host") -> Path:
-    """Compile a program that hosts the driver in ``cache``, what has changed of it, and return it."""
+    """Compile a program that hosts the driver in ``cache``, what has changed of it, and return it.
+
+    Where HOTPLUG_HARNESS_HOST_PROGRAMS names a folder, the program is taken from there: coverage and mutants.
+    """
+    if folder := os.environ.get("HOTPLUG_HARNESS_HOST_PROGRAMS"):
+        return Path(folder) / program
     recipe = hashlib.sha256((DRIVER / "host" / "Makefile").read_bytes()).hexdigest()[:12]
     folder = cache / f"{sanitizer.replace(',', '-')}-{recipe}"
     folder.mkdir(exist_ok=True)

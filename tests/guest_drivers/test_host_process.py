@@ -335,6 +335,10 @@ def test_requests_that_take_nothing(host: Path) -> None:
         (mark("a b"), INVALID_PARAMETER),
         (mark("a=b"), INVALID_PARAMETER),
         (mark("x" * 32), SUCCESS),
+        (mark("Az09"), SUCCESS),
+        *[(mark(f"a{sign}"), INVALID_PARAMETER) for sign in "/:@[`{\x7f"],
+        (f"control hpnotify {code('DETACH'):#x} 0 00", INVALID_BUFFER_SIZE),
+        (f"control hpnotify {code('FLUSH'):#x} 1", INVALID_BUFFER_SIZE),
     ],
 )
 def test_values_out_of_range(host: Path, command: str, status: int) -> None:
@@ -342,6 +346,67 @@ def test_values_out_of_range(host: Path, command: str, status: int) -> None:
     seen = run(host, "start hpnotify", command, *STOP)
     assert status == seen.answers[1][0]
     assert ([], []) == (seen.unbalanced(), seen.trouble)
+
+
+def test_every_kind_of_event_and_name_is_only_recorded(host: Path) -> None:
+    """Whatever comes as an event, a class and a name, nothing but an arrival is acted on, and names are cut, never overrun."""
+    names = {
+        "": "",
+        "a b%=": "a b%=",
+        "\u00e9\u20ac\U0001f600": "\u00e9\u20ac\U0001f600",
+        "\ud800x": "\ufffdx",
+        "\udc00\ud800": "\ufffd\ufffd",
+        "\ud800\ue000": "\ufffd\ue000",
+    }
+    commands = [f"interface 1 1 {name.encode('utf-16-le', 'surrogatepass').hex()}" for name in names if name]
+    long = ["x" * 256 + "y" * 50, "\u20ac" * 200]
+    commands += [f"interface 2 2 {name.encode('utf-16-le').hex()}" for name in long]
+    seen = run(host, "start hpnotify", request("DEREGISTER", 2, 0), "interface 1 0", *commands, *STOP)
+    arrivals = [record for record in seen.records if isinstance(record, AsyncEnter)]
+    assert [*names.values()] == [record.link for record in arrivals[: len(names)]]
+    assert ["removal"] * len(names) == [record.event for record in arrivals[: len(names)]]
+    processors = "{97fadb10-4e33-40ae-359c-8bef029dbdd0}"
+    assert [processors, "memory"] == [record.cls for record in arrivals[:2]]
+    other = "{12345678-9abc-def0-0102-030405060708}"
+    assert [(other, other)] * 2 == [(record.event, record.cls) for record in arrivals[len(names) :]]
+    assert ["x" * 100, "\u20ac" * 10] == [
+        record.link[:length] for record, length in zip(arrivals[len(names) :], (100, 10), strict=True)
+    ]
+    assert 1 == len([record for record in seen.records if isinstance(record, Grow)])
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+    assert all(len(line) < 512 for line in seen.lines)
+
+
+def test_buffer_has_limits(host: Path) -> None:
+    """The buffer stops growing at its limit, however much memory there is."""
+    seen = run(
+        host, "start hpnotify", "memory 0x100000000 0x4000000000", "memory 0x8000000000 0x4000000000", *STOP
+    )
+    assert [128 << 10, 16 << 20] == [record.after for record in seen.records if isinstance(record, Grow)]
+
+
+def test_start_takes_as_long_as_asked(host: Path) -> None:
+    """The delay lies inside the Start callback."""
+    seen = run(host, "start hpnotify AddExisting=0", request("DELAY", 30), "add 2", *STOP)
+    enter, leave = [record for record in seen.records if getattr(record, "state", None) == 0]
+    assert leave.qpc - enter.qpc >= 300000
+
+
+def test_any_service_name(host: Path) -> None:
+    """A record's driver is the service name, cut and with what could not be told from a line's own signs replaced."""
+    seen = run(host, "start A_z-09-and-more-of-it", "stop A_z-09-and-more-of-it")
+    assert {"A_z-09-and-more-"} == {record.driver for record in seen.records}
+    assert [] == seen.unbalanced()
+
+
+def test_memory_arrivals_come_and_go(host: Path) -> None:
+    """The registration for memory is made and ended at run time like the one for processors."""
+    seen = run(
+        host, "start hpnotify", request("DEREGISTER", 3, 0), "memory 0x100000000 0x10000000", request("REGISTER", 3, 1),
+        *STOP,
+    )  # fmt: skip
+    assert ["memory"] == [record.cls for record in seen.records if isinstance(record, AsyncEnter)]
+    assert [] == seen.unbalanced()
 
 
 def test_registrations_at_run_time(host: Path) -> None:

@@ -11,6 +11,7 @@
  *   fail N                                a processor starts, and then cannot run   = STATUS
  *   memory START BYTES                    memory arrives
  *   deferred                              nothing; what was deferred runs before each command
+ *   interface EVENT CLASS [HEX]           an interface event that nothing documented sends; the name in UTF-16
  *   plant NAME                                                                      = 0 or -1
  *   trace                                 show trace events and debug prints from now on
  *   break NTH                             have the nth fallible call from now fail
@@ -112,6 +113,18 @@ static void add(unsigned added, int fails)
     host_say("= %08x\n", status);
 }
 
+static void interface(char **words, int count)
+{
+    const char *hex = count > 3 ? words[3] : "";
+    unsigned bytes = (unsigned)strlen(hex) / 2;
+    unsigned char *link = count > 3 ? malloc(bytes) : NULL;
+
+    for (unsigned i = 0; i < bytes; i++)
+        sscanf(hex + 2 * i, "%2hhx", &link[i]);
+    core_interface_changed((unsigned)number(words[1]), (unsigned)number(words[2]), (unsigned short *)link, bytes);
+    free(link);
+}
+
 void host_obey(char *line)
 {
     char *words[WORDS];
@@ -134,6 +147,8 @@ void host_obey(char *line)
     } else if (strcmp(words[0], "memory") == 0 && count == 3) {
         host_memory(number(words[1]), number(words[2]));
         core_memory_arrived(number(words[1]), number(words[2]));
+    } else if (strcmp(words[0], "interface") == 0 && (count == 3 || count == 4)) {
+        interface(words, count);
     } else if (strcmp(words[0], "plant") == 0 && count == 2) {
         host_say("= %d\n", core_plant(words[1]));
     } else if (strcmp(words[0], "trace") == 0) {

@@ -28,7 +28,7 @@
 #include <sanitizer/common_interface_defs.h>
 #else
 #define __sanitizer_start_switch_fiber(save, bottom, size) ((void)(save))
-#define __sanitizer_finish_switch_fiber(save, bottom, size) ((void)(save))
+#define __sanitizer_finish_switch_fiber(save, bottom, size) ((void)(save), (void)(bottom), (void)(size))
 #define __asan_unpoison_memory_region(address, size) ((void)(address))
 #endif
 

@@ -30,6 +30,12 @@ void core_add_failed(unsigned processor);
 /* A memory device is in use as a whole. */
 void core_memory_arrived(unsigned long long start, unsigned long long bytes);
 
+/*
+ * Any event of any class under any name (UTF-16; NULL for none), as nothing documented sends it, to all who registered
+ * for arrivals. Event: 0 arrival, 1 removal, 2 another. Class: 0 processor, 1 memory, 2 another.
+ */
+void core_interface_changed(unsigned event, unsigned class, unsigned short *link, unsigned bytes);
+
 /* Returns 0 if there is such a plant; "none" ends it. */
 int core_plant(const char *name);
 const char *core_plant_name(void);

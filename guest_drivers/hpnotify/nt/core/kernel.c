@@ -189,7 +189,9 @@ MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 {
     static const WCHAR known[] = L"MmGetPhysicalMemoryRangesEx2";
 
-    if (Name->Length == sizeof(known) - sizeof(WCHAR) && __builtin_memcmp(Name->Buffer, known, Name->Length) == 0) {
+    /* A system that is too old for a routine answers so. */
+    if (!machine_fails() && Name->Length == sizeof(known) - sizeof(WCHAR) &&
+        __builtin_memcmp(Name->Buffer, known, Name->Length) == 0) {
         return (PVOID)(ULONG_PTR)get_physical_memory_ranges;
     }
     return NULL;

@@ -156,6 +156,32 @@ core_memory_arrived(unsigned long long start, unsigned long long bytes)
     notify_arrival(INTERFACE_MEMORY, start);
 }
 
+void
+core_interface_changed(unsigned event, unsigned class, unsigned short *link, unsigned bytes)
+{
+    static const GUID another = { 0x12345678, 0x9ABC, 0xDEF0, { 1, 2, 3, 4, 5, 6, 7, 8 } };
+    DEVICE_INTERFACE_CHANGE_NOTIFICATION change;
+    struct async_registration *each;
+    UNICODE_STRING name;
+
+    RtlZeroMemory(&change, sizeof(change));
+    RtlZeroMemory(&name, sizeof(name));
+    name.Buffer = link;
+    name.Length = (USHORT)bytes;
+    name.MaximumLength = (USHORT)bytes;
+    change.Version = 1;
+    change.Size = sizeof(change);
+    change.Event = event == 0 ? GUID_DEVICE_INTERFACE_ARRIVAL : event == 1 ? GUID_DEVICE_INTERFACE_REMOVAL : another;
+    change.InterfaceClassGuid = class == 2 ? another : *class_guid(class == 0 ? INTERFACE_PROCESSOR : INTERFACE_MEMORY);
+    change.SymbolicLinkName = link != NULL ? &name : NULL;
+
+    machine_lock(MACHINE_MUTEX_ASYNC);
+    for (each = registrations; each != NULL; each = each->next) {
+        (void)each->callback(&change, each->context);
+    }
+    machine_unlock(MACHINE_MUTEX_ASYNC);
+}
+
 NTSTATUS
 IoRegisterPlugPlayNotification(
     IO_NOTIFICATION_EVENT_CATEGORY EventCategory, ULONG EventCategoryFlags, PVOID EventCategoryData,
