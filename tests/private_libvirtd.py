@@ -16,8 +16,8 @@ import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-import psutil
 import pytest
 
 from harness.deadline import Deadline
@@ -110,16 +110,25 @@ class PrivateLibvirtd:
         """Process number of libvirtd."""
         return self._processes["libvirtd"].pid
 
-    def guests(self) -> list[int]:
-        """Return the QEMU processes that this libvirtd started, by the directory that their master key lies in."""
-        found = []
-        for process in psutil.process_iter(["cmdline", "status"]):
-            words = process.info["cmdline"] or []
-            if process.info["status"] != psutil.STATUS_ZOMBIE and words and "qemu-system" in words[0]:
-                with contextlib.suppress(psutil.Error):
-                    if any("guest=hotplug-" in word for word in words):
-                        found.append(process.pid)
-        return found
+    def domains(self) -> list[str]:
+        """Return the UUIDs of the domains that libvirtd knows."""
+        with self._connected() as connection:
+            return [domain.UUIDString() for domain in connection.listAllDomains()]
+
+    def destroy(self, uuid: str) -> None:
+        """Destroy a domain, as any other user of libvirt may."""
+        with self._connected() as connection:
+            connection.lookupByUUIDString(uuid).destroy()
+
+    @contextlib.contextmanager
+    def _connected(self) -> Iterator[Any]:
+        import libvirt
+
+        connection = libvirt.open(self.uri)
+        try:
+            yield connection
+        finally:
+            connection.close()
 
     def close(self) -> None:
         """End the daemons, libvirtd first; guests that a failed test left are ended with them."""

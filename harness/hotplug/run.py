@@ -33,7 +33,8 @@ from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
 from harness.machine import ladder
 from harness.machine.accelerator import choose
-from harness.machine.backend import BACKENDS, make_machine
+from harness.machine.backend import BACKENDS, choose_there, make_machine
+from harness.machine.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.version import find_qemu
 
@@ -144,7 +145,12 @@ class Run:
             )
             said.append(f"{request.guest} {image.digest[:12]}, {image.description}")
         with stages.stage("accelerator") as said:
-            choice = choose(request.accelerator, qemu.path, image, request.cache, Deadline(60, "probe KVM"))
+            if is_remote(request.connect):
+                choice = choose_there(request.accelerator)
+            else:
+                choice = choose(
+                    request.accelerator, qemu.path, image, request.cache, Deadline(60, "probe KVM")
+                )
             said.append(f"{choice.name}: {choice.reason}")
         spec = msgspec.structs.replace(
             spec,
@@ -193,8 +199,13 @@ class Run:
             guest.wait_ready(Deadline(request.budget.boot, f"boot {request.guest}"))
             counts = guest.counts(Deadline(request.budget.operation, "count after the boot"))
             said.append(f"{counts.processors} processors")
+
+        def drain() -> None:
+            machine.sync()
+            capture.drain()
+
         executor = Executor(
-            machine, guest, self.tape, watch, drain=capture.drain, seed=request.seed, budget=request.budget
+            machine, guest, self.tape, watch, drain=drain, seed=request.seed, budget=request.budget
         )
         with stages.stage("driver"):
             executor.prepare(load=request.plan.driver)

@@ -6,11 +6,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.history.tape import Tape
+from harness.machine.accelerator import Choice
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.qemu import QemuMachine
 
 BACKENDS = {"qemu": 30.0, "libvirt": 180.0}
 """Each with the seconds that a start may take. libvirt asks a QEMU that it has not seen before for all it can do."""
+
+
+def choose_there(requested: str) -> Choice:
+    """Return the accelerator for guests on another host, where nobody has tried whether KVM works."""
+    if requested == "auto":
+        return Choice(
+            name="tcg", reason="KVM of another host is not tried; say --accel kvm if it works there"
+        )
+    return Choice(name="kvm" if requested == "kvm" else "tcg", reason="requested")
 
 
 def make_machine(

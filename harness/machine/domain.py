@@ -56,9 +56,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     pid: Path
 
 
-def domain_xml(
-    spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: Owner, emulator: Path
-) -> str:
+def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: Owner) -> str:
     """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for what cannot be built."""
     # The typed devices refuse what cannot be built.
     devices.Processors(devices.processor_model(spec), spec.processors, spec.max_processors)
@@ -81,7 +79,7 @@ def domain_xml(
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
     _text(domain, "on_crash", "preserve")
-    domain.append(_devices(spec, emulator, files))
+    domain.append(_devices(spec, files))
     for model in owner.models:
         if model == "dac":
             label = SubElement(domain, "seclabel", type="static", model="dac", relabel="no")
@@ -169,10 +167,10 @@ def _feature(change: str) -> tuple[str, str]:
     return "disable" if off else "require", signed or plain
 
 
-def _devices(spec: MachineSpec, emulator: Path, files: Files) -> Element:
+def _devices(spec: MachineSpec, files: Files) -> Element:
     """Return the devices that libvirt has elements for; those that it would add by itself are refused."""
     found = Element("devices")
-    _text(found, "emulator", emulator)
+    _text(found, "emulator", spec.qemu)
     SubElement(found, "controller", type="usb", model="none")
     SubElement(found, "memballoon", model="none")
     serial = SubElement(found, "serial", type="unix")

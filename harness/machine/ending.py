@@ -20,6 +20,9 @@ RECONNECT_GRACE = 2.0
 DESTROY_GRACE = 20.0
 """Seconds for virDomainDestroy: it sends SIGTERM, waits ten seconds, and sends SIGKILL (libvirt: virDomainDestroy)."""
 
+PATIENCE = 5.0
+"""Seconds for it where QEMU's process can be signalled from here, so that nobody need wait for a libvirtd that hangs."""
+
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
 """Seconds for what is signalled without libvirt."""
@@ -47,7 +50,8 @@ def end_domain(
 
     gone = False
     if connection.connected(RECONNECT_GRACE):
-        deadline = Deadline(DESTROY_GRACE if process is None or not hurry.is_set() else TERM_GRACE, "destroy")
+        patience = DESTROY_GRACE if process is None else 0.5 if hurry.is_set() else PATIENCE
+        deadline = Deadline(patience, "destroy")
         with contextlib.suppress(TimeoutError, HarnessError):
             gone = bounded(destroy, deadline)
     if leash is not None:
@@ -58,7 +62,7 @@ def end_domain(
         for number, grace in ((signal.SIGTERM, TERM_GRACE), (signal.SIGKILL, KILL_GRACE)):
             if not process.alive():
                 break
-            if not gone:
+            if not gone or number == signal.SIGKILL:
                 with contextlib.suppress(ProcessLookupError, PermissionError):
                     os.kill(process.pid, number)
             with contextlib.suppress(HarnessError):

@@ -6,26 +6,23 @@ to QEMU as QMP (``virDomainQemuMonitorCommand``). Both are on the tape, the form
 QEMU's events come by ``virConnectDomainQemuMonitorEventRegister``, in their order among themselves; against replies their
 order is libvirtd's, which passes them on from different threads. An event's own stamp is QEMU's.
 
-libvirt chooses the ids of processors (``vcpu3``) and prefixes those that users choose for DIMMs (``ua-``). This backend
-calls every device by the name it was added by, on the tape too; an event whose device it renamed holds libvirt's name
-as ``libvirt``.
+Devices are called by the names they were added by, on the tape too (:mod:`harness.machine.aliases`).
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
-import itertools
 import os
 import re
 import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import msgspec
 
@@ -41,35 +38,36 @@ from harness.errors import (
 from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import ladder, version
+from harness.machine import rows as rows_of
+from harness.machine.aliases import PERIPHERAL, Aliases, dimm, processor, refused
 from harness.machine.client import Drop
-from harness.machine.connection import Connection, Link, bounded, load, words
+from harness.machine.connection import Connection, Link, bounded, is_remote, load, words
 from harness.machine.domain import Files, Owner, dimm_xml, domain_xml
+from harness.machine.domain_events import QEMU_DIED, follow
 from harness.machine.ending import end_domain
 from harness.machine.event_log import EventLog
+from harness.machine.exchange import Exchange
+from harness.machine.far_host import FarHost
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
-from harness.machine.monitor import is_query, outcome
-from harness.machine.qemu import TOPOLOGY
+from harness.machine.monitor import is_query
 from harness.machine.registry import Entry, ProcessName, Registry
 from harness.machine.runtime import RuntimeDirectory
-
-T = TypeVar("T")
-
-ALIAS = "ua-"
-"""How libvirt wants the names of users to begin (libvirt: formatdomain.html, ``alias``)."""
-
-PERIPHERAL = "/machine/peripheral/"
-"""Where QEMU keeps the devices that have an id."""
 
 LAST_WORDS = 1.0
 """Seconds for libvirt to pass on what QEMU told before it ended."""
 
 
-class _Dropped(Exception):
-    """The connection dropped during a call; ``sent`` says whether libvirt may have got it."""
+SYNC = 10.0
+"""Seconds for what the guest wrote on another host to arrive; over a LAN it takes some milliseconds."""
 
-    def __init__(self, *, sent: bool) -> None:
-        super().__init__()
-        self.sent = sent
+
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a machine is made: the spec with the paths of that host, its files there, and whose they are."""
+
+    spec: MachineSpec
+    files: Files
+    uid: int
+    gid: int
 
 
 class LibvirtMachine:
@@ -105,17 +103,18 @@ class LibvirtMachine:
         self._runtime = RuntimeDirectory()
         self.control = self._runtime.path / "control"
         self.human = self._runtime.path / "human" if spec.monitor else None
+        self._aliases = Aliases()
         self._log = EventLog(tape, self._check)
         self._connection = Connection(uri, joined=self._join, check=self._check)
+        self._exchange = Exchange(self._connection, self._log, self._check_end)
+        self._far: FarHost | None = None
         self._leash: Any = None
         self._entry: Entry | None = None
         self._process: ProcessName | None = None
         self._created = False
         self._gone = ""
         self._missed = 0.0
-        self._names: dict[str, str] = {}
-        self._ids = itertools.count(1)
-        self._fault: Drop | None = None
+        self._slots: list[CpuSlot] = []
         self._closing = threading.Lock()
         self._closed = False
         _open.add(self)
@@ -146,7 +145,6 @@ class LibvirtMachine:
             raise
 
     def _start(self, deadline: Deadline) -> None:
-        emulator = version.find_qemu(self.spec.qemu, deadline).path
         self._make_directory()
         link = self._connection.open(deadline)
         if link.connection.getType() != "QEMU":
@@ -154,20 +152,14 @@ class LibvirtMachine:
                 f"libvirt at {self.uri} runs {link.connection.getType()}, not QEMU",
                 hint="Name another with --connect, for instance qemu:///system.",
             )
+        place = self._far_place(link, deadline) if is_remote(self.uri) else self._place(deadline)
         self.xml = domain_xml(
-            self.spec,
+            place.spec,
             name=self._runtime.path.name,
             title=self.name,
             uuid=self.uuid,
-            files=Files(
-                console=self.console,
-                debugcon=self.debugcon,
-                control=self.control,
-                human=self._runtime.path / "human",
-                pid=self._runtime.path / "pid",
-            ),
-            owner=Owner(uid=os.geteuid(), gid=os.getegid(), models=_security_models(link)),
-            emulator=emulator,
+            files=place.files,
+            owner=Owner(uid=place.uid, gid=place.gid, models=_security_models(link)),
         )
         (self.directory / "domain.xml").write_text(self.xml, encoding="utf-8")
         harness = ProcessName.of(os.getpid())
@@ -181,17 +173,64 @@ class LibvirtMachine:
             qemu=None,
             directory=str(self.directory),
             runtime=str(self._runtime.path),
-            command=[str(emulator)],
+            command=[str(place.spec.qemu)],
             uri=self.uri,
             domain=self.uuid,
         )
         self._entry = self._registry.write(entry)
         self._created = True
-        self._create(deadline)
-        self._attach(link)
-        self._find_process()
+        self._create(link, deadline)
+        if self._far is None:
+            self._find_process()
+        else:
+            self._reach(self._far, place.files, deadline)
         entry = msgspec.structs.replace(self._entry, qemu=self._process, command=self.argv)
         self._entry = self._registry.write(entry)
+
+    def _place(self, deadline: Deadline) -> _Place:
+        """Everything is here."""
+        return _Place(
+            spec=msgspec.structs.replace(self.spec, qemu=version.find_qemu(self.spec.qemu, deadline).path),
+            files=Files(
+                console=self.console,
+                debugcon=self.debugcon,
+                control=self.control,
+                human=self._runtime.path / "human",
+                pid=self._runtime.path / "pid",
+            ),
+            uid=os.geteuid(),
+            gid=os.getegid(),
+        )
+
+    def _far_place(self, link: Link, deadline: Deadline) -> _Place:
+        """Everything is on another host, where it is brought to; QEMU is libvirt's own choice there."""
+        far = self._far = FarHost(self.uri, self._runtime.path, self.directory / "ssh.log")
+        far.connect(deadline)
+        named = {name: getattr(self.spec, name) for name in ("kernel", "initrd", "firmware")}
+        sent = {name: far.send(file, name, deadline) for name, file in named.items() if file is not None}
+        files = Files(
+            **{name: far.directory / name for name in ("console", "debugcon", "control", "human", "pid")}
+        )
+        far.follow(files.console, self.console, deadline)
+        far.follow(files.debugcon, self.debugcon, deadline)
+        kind = "kvm" if self.spec.accelerator == "kvm" else "qemu"
+        board = self.spec.machine.partition(",")[0]
+        offered = bounded(
+            lambda: str(link.connection.getDomainCapabilities(None, "x86_64", board, kind)), deadline
+        )
+        emulator = re.search("<path>([^<]+)</path>", offered)
+        spec = msgspec.structs.replace(
+            self.spec, **sent, qemu=Path(emulator.group(1) if emulator else version.PROGRAM)
+        )
+        return _Place(spec=spec, files=files, uid=far.uid, gid=far.gid)
+
+    def _reach(self, far: FarHost, files: Files, deadline: Deadline) -> None:
+        """Have our sockets lead to those of the guest, and learn QEMU's command."""
+        far.forward(files.control, self.control, deadline)
+        if self.human is not None:
+            far.forward(files.human, self.human, deadline)
+        command = far.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
+        self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
 
     def _make_directory(self) -> None:
         try:
@@ -204,13 +243,17 @@ class LibvirtMachine:
                 hint="Give another place with --runs DIR.",
             ) from error
 
-    def _create(self, deadline: Deadline) -> None:
+    def _create(self, link: Link, deadline: Deadline) -> None:
         libvirt = load()
 
         def create() -> None:
-            self._leash = libvirt.open(self.uri)
-            flags = libvirt.VIR_DOMAIN_START_PAUSED | libvirt.VIR_DOMAIN_START_AUTODESTROY
-            self._leash.createXML(self.xml, flags)
+            flags = libvirt.VIR_DOMAIN_START_PAUSED
+            if self._far is None:
+                self._leash = libvirt.open(self.uri)
+                flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
+            # A network that drops must not take the guest with it: on another host there is no leash.
+            (self._leash or link.connection).createXML(self.xml, flags)
+            self._follow(link)
 
         try:
             bounded(create, deadline)
@@ -244,160 +287,32 @@ class LibvirtMachine:
         }
         self._log.passed("in", {"libvirt": self.versions}, link.number)
         if self._created:
-            self._attach(link)
+            self._follow(link)
 
-    def _attach(self, link: Link) -> None:
-        """Look the domain up and have its events told."""
-        libvirt = load()
-        import libvirt_qemu
-
-        connection = link.connection
-        try:
-            link.domain = connection.lookupByUUIDString(self.uuid)
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
-                self._end("its domain is gone")
-                raise self._failed() from error
-            raise
-
-        def told(
-            _connection: Any,
-            _domain: Any,
-            name: str,
-            seconds: int,
-            micros: int,
-            details: str | None,
-            _opaque: Any,
-        ) -> None:
-            self._told(link.number, name, {"seconds": seconds, "microseconds": micros}, details)
-
-        def lived(_connection: Any, _domain: Any, event: int, detail: int, _opaque: Any) -> None:
-            if event == libvirt.VIR_DOMAIN_EVENT_STOPPED:
-                self._end(_ENDS.get(detail, "QEMU died"))
-
-        told_id = libvirt_qemu.qemuMonitorEventRegister(connection, link.domain, None, told, None, 0)
-        link.leave.append(lambda: libvirt_qemu.qemuMonitorEventDeregister(connection, told_id))
-        life = libvirt.VIR_DOMAIN_EVENT_ID_LIFECYCLE
-        lived_id = connection.domainEventRegisterAny(link.domain, life, lived, None)
-        link.leave.append(lambda: connection.domainEventDeregisterAny(lived_id))
-        if not link.domain.isActive():
-            self._end("QEMU died")
-
-    def _told(self, number: int, name: str, timestamp: dict[str, int], details: str | None) -> None:
-        """Record an event, its device called by our name."""
-        data = msgspec.json.decode(details) if details else {}
-        message: dict[str, Any] = {"event": name, "data": data, "timestamp": timestamp}
-        info = data.get("info")
-        place: dict[str, Any] = info if isinstance(info, dict) else data
-        device = place.get("device")
-        if isinstance(device, str) and device in self._names:
-            place["device"] = self._names[device]
-            message["libvirt"] = {"device": device}
-        self._log.passed("in", message, number)
+    def _follow(self, link: Link) -> None:
+        follow(
+            link,
+            self.uuid,
+            told=lambda event: self._log.passed("in", self._aliases.event(event), link.number),
+            ended=self._end,
+        )
 
     # -- calls ------------------------------------------------------------------------------------------------------
-
-    def _exchange(
-        self,
-        name: str,
-        arguments: dict[str, Any],
-        act: Callable[[Link], T],
-        deadline: Deadline,
-        reply: Callable[[T], Any],
-    ) -> Any:
-        """Make one call and record it and what ``reply`` makes of its outcome. Raises _Dropped; see :meth:`_call`."""
-        libvirt = load()
-        link = self._connection.wait(deadline, name)
-        number = f"harness-{next(self._ids)}"
-        message: dict[str, Any] = {"execute": name}
-        if arguments:
-            message["arguments"] = arguments
-        self._log.passed("out", {**message, "id": number}, link.number)
-        if self._strikes("before-command"):
-            raise _Dropped(sent=False)
-        try:
-            value = bounded(lambda: act(link), deadline)
-        except TimeoutError:
-            raise MonitorLost(
-                f"{name}: libvirt did not answer within {deadline.seconds:.3g} s",
-                hint="libvirtd or QEMU is stuck; 'virsh list' and 'virsh qemu-monitor-command' tell which.",
-            ) from None
-        except libvirt.libvirtError as error:
-            if link.dropped(error):
-                self._connection.lost(link)
-                raise _Dropped(sent=True) from error
-            self._log.passed(
-                "in", {"error": {"class": _code(error), "desc": words(error)}, "id": number}, link.number
-            )
-            if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
-                self._check_end(link, name)
-            raise CommandRefused(
-                f"libvirt refused {name}: {words(error)}",
-                command=name,
-                error_class=_code(error),
-                description=words(error),
-            ) from error
-        if self._strikes("before-reply"):
-            raise _Dropped(sent=True)
-        answer = reply(value)
-        self._log.passed("in", {**answer, "id": number}, link.number)
-        return outcome(name, answer)
-
-    def _strikes(self, when: Drop) -> bool:
-        """Lose the connection if that was asked for, at this moment."""
-        if self._fault != when:
-            return False
-        self._fault = None
-        self._connection.drop()
-        return True
-
-    def _call(
-        self, name: str, arguments: dict[str, Any], act: Callable[[Link], object], deadline: Deadline
-    ) -> None:
-        """Make a call that changes something. Raises CommandRefused, MachineFailed, MonitorLost when nobody knows."""
-        self._log.check(name)
-        try:
-            self._exchange(name, arguments, act, deadline, lambda _: {"return": {}})
-        except _Dropped as dropped:
-            self._connection.wait(deadline, name)
-            raise MonitorLost(
-                f"{name}: the connection to libvirt dropped before the reply; it is restored",
-                hint="libvirt may or may not have carried the call out: ask it before making it again.",
-            ) from dropped
-
-    def _query(self, command: str, arguments: dict[str, Any], deadline: Deadline) -> Any:
-        """Ask QEMU; when the connection drops, ask again."""
-        import libvirt_qemu
-
-        question: dict[str, Any] = {"execute": command}
-        if arguments:
-            question["arguments"] = arguments
-        text = msgspec.json.encode(question).decode()
-        while True:
-            self._log.check(command)
-            with contextlib.suppress(_Dropped):
-                return self._exchange(
-                    command,
-                    arguments,
-                    lambda link: libvirt_qemu.qemuMonitorCommand(link.domain, text, 0),
-                    deadline,
-                    _decoded,
-                )
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send a QMP query, or do what ``cont``, ``stop`` and ``system_reset`` do; nothing else may pass libvirt by."""
         if is_query(command):
-            return self._query(command, arguments, deadline)
+            return self._exchange.query(command, arguments, deadline)
         if command == "cont":
             # QEMU takes it for done when the guest runs already; libvirt refuses it.
-            if not self._query("query-status", {}, deadline)["running"]:
-                self._call("virDomainResume", {}, lambda link: link.domain.resume(), deadline)
+            if not self._exchange.query("query-status", {}, deadline)["running"]:
+                self._exchange.call("virDomainResume", {}, lambda link: link.domain.resume(), deadline)
             return {}
         if command == "stop":
-            self._call("virDomainSuspend", {}, lambda link: link.domain.suspend(), deadline)
+            self._exchange.call("virDomainSuspend", {}, lambda link: link.domain.suspend(), deadline)
             return {}
         if command == "system_reset":
-            self._call("virDomainReset", {}, lambda link: link.domain.reset(0), deadline)
+            self._exchange.call("virDomainReset", {}, lambda link: link.domain.reset(0), deadline)
             return {}
         raise CommandRefused(
             f"{command} is not sent: it may change the machine behind libvirt's back",
@@ -422,21 +337,11 @@ class LibvirtMachine:
         self.wait_event("RESET", deadline, after=before, guest=False)
 
     # -- devices ----------------------------------------------------------------------------------------------------
-
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
         """Return the rows of ``query-hotpluggable-cpus`` in ascending order, which is that of libvirt's vCPU numbers."""
-        rows = self.execute("query-hotpluggable-cpus", deadline)
-        rows.sort(key=lambda row: [row["props"].get(key, 0) for key in TOPOLOGY])
-        return [
-            CpuSlot(
-                index=index, type=row["type"], props=row["props"], qom=self._our_path(row.get("qom-path", ""))
-            )
-            for index, row in enumerate(rows)
-        ]
-
-    def _our_path(self, path: str) -> str:
-        own = path.removeprefix(PERIPHERAL)
-        return f"{PERIPHERAL}{self._names[own]}" if own != path and own in self._names else path
+        rows = rows_of.cpu_slots(self.execute("query-hotpluggable-cpus", deadline))
+        self._slots = [self._aliases.slot(row) for row in rows]
+        return list(self._slots)
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
         """``virDomainSetVcpu`` of the slot's vCPU. Raises CommandRefused with libvirt's words; MonitorLost when it cannot be known.
@@ -445,48 +350,34 @@ class LibvirtMachine:
         """
         libvirt = load()
         call = "virDomainSetVcpu"
-        slots = self.cpu_slots(deadline)
-        known = next((row for row in slots if row.props == slot.props), None)
+        known = next(
+            (row for row in self._slots or self.cpu_slots(deadline) if row.props == slot.props), None
+        )
         if known is None or known.type != slot.type:
-            raise _refused(call, f"the machine has no slot for a {slot.type} at {slot.props}")
+            raise refused(call, f"the machine has no slot for a {slot.type} at {slot.props}")
 
         def there() -> bool:
             return any(
-                row.qom == f"{PERIPHERAL}{device}" and row.props == slot.props
-                for row in self.cpu_slots(deadline)
+                row.qom == PERIPHERAL + device and row.props == slot.props for row in self.cpu_slots(deadline)
             )
 
         def act(link: Link) -> object:
             return link.domain.setVcpu(str(known.index), 1, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-        with self._named(call, f"vcpu{known.index}", device):
+        with self._aliases.named(call, processor(known.index), device):
             self._change(device, deadline, there, call, {"vcpumap": str(known.index), "state": 1}, act)
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """Return the DIMMs of ``query-memory-devices``."""
-        found = []
-        for row in self.execute("query-memory-devices", deadline):
-            if row["type"] == "dimm":
-                data = row["data"]
-                own = data.get("id", "")
-                found.append(
-                    MemoryDevice(
-                        id=self._names.get(own, own),
-                        size=data["size"],
-                        slot=data["slot"],
-                        node=data["node"],
-                        address=data["addr"],
-                    )
-                )
-        return found
+        rows = rows_of.dimms(self.execute("query-memory-devices", deadline))
+        return [self._aliases.memory_device(row) for row in rows]
 
     def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
         """``virDomainAttachDeviceFlags`` of a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`."""
         libvirt = load()
         call = "virDomainAttachDeviceFlags"
-        if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", device) is None:
-            raise _refused(call, f"{device!r} cannot be a name: libvirt takes letters, digits, '-' and '_'")
-        xml = dimm_xml(f"{ALIAS}{device}", size, node or 0)
+        alias = dimm(device, call)
+        xml = dimm_xml(alias, size, node or 0)
 
         def there() -> bool:
             return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
@@ -494,22 +385,8 @@ class LibvirtMachine:
         def act(link: Link) -> object:
             return link.domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
-        with self._named(call, f"{ALIAS}{device}", device):
+        with self._aliases.named(call, alias, device):
             self._change(device, deadline, there, call, {"xml": xml}, act)
-
-    @contextlib.contextmanager
-    def _named(self, call: str, own: str, device: str) -> Iterator[None]:
-        """Have libvirt's name ``own`` stand for ``device``, unless the call within is refused."""
-        if device in self._names.values():
-            raise _refused(call, f"duplicate id: a device is called {device!r} already")
-        fresh = own not in self._names
-        self._names.setdefault(own, device)
-        try:
-            yield
-        except CommandRefused:
-            if fresh:
-                del self._names[own]
-            raise
 
     def _change(
         self,
@@ -527,7 +404,7 @@ class LibvirtMachine:
         question settles the earlier call; and a second add of the same vCPU or alias would be refused.
         """
         try:
-            self._call(call, arguments, act, deadline)
+            self._exchange.call(call, arguments, act, deadline)
         except MonitorLost as lost:
             if deadline.expired:
                 raise
@@ -536,7 +413,7 @@ class LibvirtMachine:
                 return
             self._note(f"the connection dropped during {call} {device}; QEMU has it not, sent again")
             try:
-                self._call(call, arguments, act, deadline)
+                self._exchange.call(call, arguments, act, deadline)
             except MonitorLost:
                 if deadline.expired or not there():
                     raise lost from None
@@ -552,7 +429,7 @@ class LibvirtMachine:
         if when == "now":
             self._connection.drop()
         else:
-            self._fault = when
+            self._exchange.fault = when
 
     def serial(self) -> int:
         """Return the serial of the last message."""
@@ -591,15 +468,17 @@ class LibvirtMachine:
         """A call was refused as if there were no guest: raise MachineFailed if that is so."""
         libvirt = load()
         try:
-            active = bool(link.domain.isActive())
+            active = link.domain is not None and bool(link.domain.isActive())
         except libvirt.libvirtError as error:
             active = error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN
         if not active:
-            self._end("QEMU died")
+            self._end(QEMU_DIED)
         self._check(doing)
 
     def _failed(self, doing: str = "") -> HarnessError:
-        message = f"machine {self.name!r} was closed" if self._closed else self._gone or "QEMU died"
+        message = f"machine {self.name!r} was closed" if self._closed else self._gone or QEMU_DIED
+        if not self._closed and any(event.data.get("guest") for event in self.events("SHUTDOWN")):
+            message = "the guest powered off, and libvirt ended QEMU"
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
             command=self.argv,
@@ -607,6 +486,11 @@ class LibvirtMachine:
             output="",
             hint=f"What QEMU said is in libvirt's log of the domain {self._runtime.path.name}, on its host.",
         )
+
+    def sync(self) -> None:
+        """Fetch what the guest has written, where it runs on another host."""
+        if self._far is not None:
+            self._far.sync(Deadline(SYNC, "fetch the guest's files"))
 
     def alive(self) -> bool:
         """Return whether QEMU runs, as far as is known."""
@@ -633,40 +517,12 @@ class LibvirtMachine:
                 if self._created:
                     ended = end_domain(self._connection, self._leash, self.uuid, self._process, hurry)
                 self._connection.close(2.0)
+                if self._far is not None:
+                    self._far.close()
                 self._runtime.remove()
                 if self._entry is not None and ended:
                     self._registry.remove(self._entry)
                 _open.discard(self)
-
-
-def _refused(call: str, why: str) -> CommandRefused:
-    return CommandRefused(
-        f"{call} is not called: {why}", command=call, error_class="NotCalled", description=why
-    )
-
-
-def _decoded(reply: str) -> dict[str, Any]:
-    """Return QEMU's reply as it came through libvirt, without libvirt's own id."""
-    answer: dict[str, Any] = msgspec.json.decode(reply)
-    return {key: value for key, value in answer.items() if key != "id"}
-
-
-def _code(error: Any) -> str:
-    """Return the name of an error's code, ``VIR_ERR_INTERNAL_ERROR``."""
-    libvirt = load()
-    for name, code in vars(libvirt).items():
-        if name.startswith("VIR_ERR_") and code == error.get_error_code() and name not in _LEVELS:
-            return str(name)
-    return f"libvirt error {error.get_error_code()}"
-
-
-_LEVELS = ("VIR_ERR_NONE", "VIR_ERR_WARNING", "VIR_ERR_ERROR")
-
-_ENDS = {
-    0: "the guest powered off, and libvirt ended QEMU",
-    1: "its domain was destroyed by somebody else",
-}
-"""How a domain came to stop, by the detail of its event (libvirt: virDomainEventStoppedDetailType)."""
 
 
 def _dotted(number: int) -> str:

@@ -133,6 +133,9 @@ class Machine(Protocol):
     def drop_monitor(self) -> None:
         """Close our side of the monitor's socket at once, as a crashing proxy would; the next command reconnects."""
 
+    def sync(self) -> None:
+        """Return once all that the guest has written is in ``console`` and ``debugcon``. Raises InfrastructureError."""
+
     def alive(self) -> bool:
         """True while QEMU's process runs."""
 

@@ -20,16 +20,13 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, InfrastructureError, MachineFailed, MonitorLost
 from harness.history.record import Stage
 from harness.history.tape import Tape
-from harness.machine import devices, ladder, version
+from harness.machine import devices, ladder, rows, version
 from harness.machine.client import Drop
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process, describe
 from harness.machine.registry import Entry, ProcessName, Registry
 from harness.machine.runtime import RuntimeDirectory
-
-TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
-"""The keys of a processor slot from the outermost inwards; QEMU leaves out those that a machine does not have."""
 
 
 class QemuMachine:
@@ -179,13 +176,8 @@ class QemuMachine:
         self.wait_event("RESET", deadline, after=before, guest=False)
 
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
-        """Return the rows of ``query-hotpluggable-cpus``, which QEMU lists last first, in ascending order."""
-        rows = self.execute("query-hotpluggable-cpus", deadline)
-        rows.sort(key=lambda row: [row["props"].get(key, 0) for key in TOPOLOGY])
-        return [
-            CpuSlot(index=index, type=row["type"], props=row["props"], qom=row.get("qom-path", ""))
-            for index, row in enumerate(rows)
-        ]
+        """Return the rows of ``query-hotpluggable-cpus`` in ascending order."""
+        return rows.cpu_slots(self.execute("query-hotpluggable-cpus", deadline))
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
         """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when it cannot be known."""
@@ -198,25 +190,15 @@ class QemuMachine:
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """Return the DIMMs of ``query-memory-devices``."""
-        return [
-            MemoryDevice(
-                id=row["data"].get("id", ""),
-                size=row["data"]["size"],
-                slot=row["data"]["slot"],
-                node=row["data"]["node"],
-                address=row["data"]["addr"],
-            )
-            for row in self.execute("query-memory-devices", deadline)
-            if row["type"] == "dimm"
-        ]
+        return rows.dimms(self.execute("query-memory-devices", deadline))
 
     def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
         """Plug a DIMM; its backend is called ``DEVICE-memory``. Raises as :meth:`add_cpu`."""
         backend = f"{device}-memory"
 
         def backend_there() -> bool:
-            rows = self.execute("qom-list", deadline, path="/objects")
-            return any(row["name"] == backend for row in rows)
+            objects = self.execute("qom-list", deadline, path="/objects")
+            return any(row["name"] == backend for row in objects)
 
         def there() -> bool:
             return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
@@ -288,6 +270,9 @@ class QemuMachine:
     def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
         """Return the events seen so far."""
         return self._monitor.events(name, after)
+
+    def sync(self) -> None:
+        """Do nothing: QEMU writes to both files before the guest goes on."""
 
     def alive(self) -> bool:
         """Return whether QEMU's process runs."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from private_libvirtd import PrivateLibvirtd
 from twin.running import plan_of, records_of
@@ -14,6 +15,10 @@ from harness.contract.verdict import Verdict
 from harness.history import record as r
 from harness.hotplug.request import RunRequest
 from harness.hotplug.run import RunResult, perform
+from tests.guest.transport.far_ends import SshServer
+from tests.machine.test_far_host import sshd, uri_of
+
+__all__ = ["sshd"]
 
 pytestmark = [pytest.mark.qemu, pytest.mark.libvirt]
 
@@ -64,3 +69,20 @@ def test_a_connection_that_drops_adds_nothing_twice(perform_plan: Callable[..., 
     result = perform_plan(plan_of(text))
     assert result.error is None
     assert result.verdict.verdict is Verdict.HOLDS
+
+
+@pytest.mark.remote
+@pytest.mark.parametrize("name", ["cpu-and-dimm", "veto"])
+def test_on_another_host(
+    request_run: Callable[..., RunRequest],
+    private_libvirtd: PrivateLibvirtd,
+    sshd: SshServer,
+    name: str,
+) -> None:
+    """Over a real sshd on loopback, image sent and records fetched, a plan holds as well; KVM is not tried there."""
+    request = request_run(name, backend="libvirt", connect=uri_of(sshd, private_libvirtd))
+    result = perform(msgspec.structs.replace(request, accelerator="auto"))
+    assert result.error is None
+    assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
+    facts = json.loads((result.directory / "run.json").read_bytes())
+    assert (facts["accelerator"], facts["libvirt"]["uri"]) == ("tcg", request.connect)

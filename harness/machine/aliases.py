@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: MIT
+"""Aliases: libvirt's names of devices, and ours that stand for them everywhere else.
+
+libvirt chooses the ids of processors (``vcpu3``) and wants those that users choose for DIMMs to begin with ``ua-``
+(libvirt: formatdomain.html, ``alias``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+
+from harness.errors import CommandRefused
+from harness.machine.machine import CpuSlot, MemoryDevice
+
+PERIPHERAL = "/machine/peripheral/"
+"""Where QEMU keeps the devices that have an id."""
+
+
+def refused(call: str, why: str) -> CommandRefused:
+    """Return the error for a call that is not made because libvirt could not do what was meant."""
+    return CommandRefused(
+        f"{call} is not called: {why}", command=call, error_class="NotCalled", description=why
+    )
+
+
+def processor(number: int) -> str:
+    """Return libvirt's name of a processor."""
+    return f"vcpu{number}"
+
+
+def dimm(device: str, call: str) -> str:
+    """Return libvirt's name for a DIMM called ``device``. Raises CommandRefused for one that it would drop without a word."""
+    if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", device) is None:
+        raise refused(
+            call, f"{device!r} cannot be a name: libvirt takes up to 64 letters, digits, '-' and '_'"
+        )
+    return f"ua-{device}"
+
+
+class Aliases:
+    """The names of one machine's devices."""
+
+    def __init__(self) -> None:
+        self._ours: dict[str, str] = {}
+
+    @contextlib.contextmanager
+    def named(self, call: str, alias: str, device: str) -> Iterator[None]:
+        """Have ``alias`` stand for ``device``, unless the call within is refused. Raises CommandRefused for a name in use."""
+        if device in self._ours.values():
+            raise refused(call, f"duplicate id: a device is called {device!r} already")
+        fresh = alias not in self._ours
+        self._ours.setdefault(alias, device)
+        try:
+            yield
+        except CommandRefused:
+            if fresh:
+                del self._ours[alias]
+            raise
+
+    def slot(self, row: CpuSlot) -> CpuSlot:
+        """Return ``row`` with our name of the processor in it."""
+        alias = row.qom.removeprefix(PERIPHERAL)
+        if alias == row.qom or alias not in self._ours:
+            return row
+        return msgspec.structs.replace(row, qom=PERIPHERAL + self._ours[alias])
+
+    def memory_device(self, row: MemoryDevice) -> MemoryDevice:
+        """Return ``row`` under our name."""
+        return msgspec.structs.replace(row, id=self._ours.get(row.id, row.id))
+
+    def event(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Return an event with its device called by our name, and libvirt's name beside it if it is another."""
+        data = message.get("data", {})
+        inner = data.get("info")
+        place = inner if isinstance(inner, dict) else data
+        alias = place.get("device")
+        ours = self._ours.get(alias) if isinstance(alias, str) else None
+        if ours is None or ours == alias:
+            return message
+        renamed = {**place, "device": ours}
+        data = {**data, "info": renamed} if place is inner else renamed
+        return {**message, "data": data, "libvirt": {"device": alias}}
