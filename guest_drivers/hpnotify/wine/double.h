@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the parts of the double know of one another. They are compiled in three worlds that cannot see one another's
+ * headers: adapter.c with nt/include (the NT core's), binding.c with mingw-w64's ntddk.h (the driver's), machine.c with
+ * windows.h. So only plain C types pass here.
+ */
+#ifndef DOUBLE_H
+#define DOUBLE_H
+
+/* machine.c */
+
+/* Appends to the transcript: "trouble: …" and whatever else a line says. */
+__attribute__((format(printf, 1, 2))) void double_say(const char *format, ...);
+__attribute__((format(printf, 1, 2))) void double_trouble(const char *format, ...);
+/* First of all: the transcript, the exception handler, a reference that keeps the double loaded. */
+void double_begin(void *address_inside);
+long double_allocations(void);
+void *double_function(const char *library, const char *name);
+int double_writable(void *address, unsigned long bytes, int on);
+/* Runs a command of the control device and returns an NTSTATUS for its answer. */
+int double_command(char *line);
+/* This thread runs on that processor from now on; a call on a processor, by a thread of its own. */
+void double_be(unsigned processor);
+int double_call(unsigned processor, void (*run)(void *context), void *context);
+/* The REG_DWORD values of a service's Parameters key, one by one until it returns 0. */
+int double_parameter(const unsigned short *service_path, unsigned index, unsigned short name[32], unsigned *value);
+
+/* adapter.c: the core's functions for a driver that has the real binary interface. */
+
+struct double_attributes {
+    unsigned execution_level;
+    void *parent;
+    const void *type;
+};
+
+void *adapter_driver(const unsigned short *registry_path);
+void adapter_driver_gone(void *driver);
+/* Pool and trace providers that the core gave out and nobody gave back. */
+unsigned adapter_outstanding(void);
+unsigned adapter_irql(void);
+int adapter_driver_create(
+    void *driver, const struct double_attributes *attributes, unsigned flags, void *unload, void **framework);
+void adapter_unload(void *framework);
+const unsigned short *adapter_registry_path(void *framework);
+int adapter_parameters_key(void *framework, const struct double_attributes *attributes, void **key);
+int adapter_memory(const struct double_attributes *attributes, unsigned long long bytes, void **memory, void **buffer);
+int adapter_key(const void *name, unsigned options, const struct double_attributes *attributes, void **key);
+void *adapter_device_init(void *framework);
+int adapter_device(void **init, const struct double_attributes *attributes, void **device);
+int adapter_queue(
+    void *device, unsigned dispatch, int is_default, void *control, const struct double_attributes *attributes,
+    void **queue);
+int adapter_control(
+    void *framework, unsigned code, const void *input, unsigned long long input_bytes, void *output,
+    unsigned long long output_bytes, unsigned long long *information);
+/* Sets this thread's affinity as a group mask; the machine's number of a processor, or -1. */
+void adapter_bind(unsigned short group, unsigned long long mask);
+int adapter_processor(const void *number);
+void adapter_port_write(unsigned short port, void *bytes, unsigned count);
+/* The core's own function by the name that a driver imports, or NULL. */
+void *adapter_redirect(const char *name);
+/* The core's function of the framework by its name, which takes the same arguments but the first, or NULL. */
+void *adapter_framework(const char *name);
+
+#endif
