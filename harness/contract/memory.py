@@ -152,14 +152,16 @@ def rebalance_on_add(attempt: Attempt, model: Model) -> Outcome:
 @rule(
     "REBAL-ORDER", Level.ERROR, PnpEnter, clauses="C12, C14", source=f"{REBALANCE}; WD:kernel/irp-mn-stop-device.md",
     says="a device is stopped only after it agreed to stop, and started only after it was stopped", needs=PNP,
-    holds="irp=START irp=QUERY_STOP irp=STOP irp=START", violates="irp=START irp=STOP",
+    holds="irp=START irp=QUERY_STOP irp=STOP irp=START irp=REMOVE irp=START", violates="irp=START irp=STOP",
 )  # fmt: skip
 def rebalance_order(enter: PnpEnter, model: Model) -> Outcome:
-    """CANCEL_STOP instead of STOP is allowed; the first START needs nothing before it."""
+    """CANCEL_STOP instead of STOP is allowed; the first START, also after a removal, needs nothing before it."""
     if enter.minor not in ("STOP", "START"):
         return None
     before = [entry for _, entry in model.devices.get(enter.device, ()) if entry is not enter]
-    states = [entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP")]
+    states = [
+        entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP", "REMOVE")
+    ]
     last = states[-1] if states else None
     lost = model.lost(enter.driver, model.epoch_at, model.at)
     said = ""
@@ -168,7 +170,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> Outcome:
             said = "STOP came without QUERY_STOP before it"
         elif isinstance(last, PnpExit) and not nt_success(last.ret):
             said = f"STOP came although QUERY_STOP had failed with {last.ret:#x}"
-    elif last is not None and last.minor != "STOP":
+    elif last is not None and last.minor not in ("STOP", "REMOVE"):
         said = f"START came after {last.minor}"
     if not said:
         return HOLDS

@@ -15,14 +15,18 @@
 
 INDEX(WdfControlDeviceInitAllocate, 25)
 INDEX(WdfControlFinishInitializing, 27)
+INDEX(WdfDeviceWdmDispatchPreprocessedIrp, 34)
 INDEX(WdfDeviceInitFree, 54)
+INDEX(WdfDeviceInitSetPnpPowerEventCallbacks, 55)
 INDEX(WdfDeviceInitAssignName, 67)
+INDEX(WdfDeviceInitAssignWdmIrpPreprocessCallback, 73)
 INDEX(WdfDeviceCreate, 75)
 INDEX(WdfDeviceCreateSymbolicLink, 80)
 INDEX(WdfDriverCreate, 116)
 INDEX(WdfDriverGetRegistryPath, 117)
 INDEX(WdfDriverWdmGetDriverObject, 118)
 INDEX(WdfDriverOpenParametersRegistryKey, 119)
+INDEX(WdfFdoInitQueryProperty, 126)
 INDEX(WdfIoQueueCreate, 152)
 INDEX(WdfIoQueueGetDevice, 157)
 INDEX(WdfMemoryCreate, 192)
@@ -102,6 +106,29 @@ VALUE(WdfIoQueueDispatchSequential, 1)
 VALUE(WdfIoQueueDispatchParallel, 2)
 VALUE(WdfIoQueueDispatchManual, 3)
 
+SIZE(WDF_PNPPOWER_EVENT_CALLBACKS, 144)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, Size, 0)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceD0Entry, 8)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceD0EntryPostInterruptsEnabled, 16)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceD0Exit, 24)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceD0ExitPreInterruptsDisabled, 32)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDevicePrepareHardware, 40)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceReleaseHardware, 48)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceSelfManagedIoCleanup, 56)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceSelfManagedIoFlush, 64)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceSelfManagedIoInit, 72)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceSelfManagedIoSuspend, 80)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceSelfManagedIoRestart, 88)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceSurpriseRemoval, 96)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceQueryRemove, 104)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceQueryStop, 112)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceUsageNotification, 120)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceRelationsQuery, 128)
+AT(WDF_PNPPOWER_EVENT_CALLBACKS, EvtDeviceUsageNotificationEx, 136)
+VALUE(WdfPowerDeviceD0, 1)
+VALUE(WdfPowerDeviceD3, 4)
+VALUE(WdfPowerDeviceD3Final, 5)
+
 /* Every function that the driver calls must be there with the arguments that it passes; a call that nothing executes. */
 VOID
 HpnFactsOfFunctions(
@@ -128,6 +155,10 @@ HpnFactsOfFunctions(
     WDF_DRIVER_CONFIG config;
     WDF_OBJECT_ATTRIBUTES attributes;
     WDF_IO_QUEUE_CONFIG queueConfig;
+    WDF_PNPPOWER_EVENT_CALLBACKS callbacks;
+    EVT_WDFDEVICE_WDM_IRP_PREPROCESS *preprocess = NULL;
+    UCHAR minor = IRP_MN_START_DEVICE;
+    PIRP irp = NULL;
     PWDFDEVICE_INIT initialize;
     WDFMEMORY memory;
     PVOID buffer;
@@ -151,6 +182,11 @@ HpnFactsOfFunctions(
     initialize = WdfControlDeviceInitAllocate(Driver, Text);
     status |= WdfDeviceInitAssignName(initialize, Text);
     status |= WdfDeviceCreate(&initialize, &attributes, &Device);
+    WDF_PNPPOWER_EVENT_CALLBACKS_INIT(&callbacks);
+    WdfDeviceInitSetPnpPowerEventCallbacks(initialize, &callbacks);
+    status |= WdfDeviceInitAssignWdmIrpPreprocessCallback(initialize, preprocess, IRP_MJ_PNP, &minor, sizeof(minor));
+    status |= WdfFdoInitQueryProperty(initialize, DevicePropertyHardwareID, sizeof(value), &value, &value);
+    status |= WdfDeviceWdmDispatchPreprocessedIrp(Device, irp);
     WdfDeviceInitFree(initialize);
     status |= WdfDeviceCreateSymbolicLink(Device, Text);
     status |= WdfIoQueueCreate(Device, &queueConfig, &attributes, &Queue);

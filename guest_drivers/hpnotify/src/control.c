@@ -121,3 +121,15 @@ Exit:
 
     return status;
 }
+
+_Use_decl_annotations_
+VOID
+HpnControlDelete(
+    PHPN_DRIVER Driver
+    )
+{
+    if (Driver->Control != NULL) {
+        WdfObjectDelete(Driver->Control);
+        Driver->Control = NULL;
+    }
+}

@@ -2,22 +2,15 @@
 /*
  * hpnotify: takes part in dynamic hardware partitioning and reports everything it is told.
  *
- * DriverEntry registers for synchronous notification of processors (KeRegisterProcessorChangeCallback) and for
- * asynchronous notification of processors and memory (IoRegisterPlugPlayNotification). The framework does not call
- * EvtDriverUnload when DriverEntry fails, so one teardown serves both.
+ * It registers for synchronous notification of processors (KeRegisterProcessorChangeCallback) and for asynchronous
+ * notification of processors and memory (IoRegisterPlugPlayNotification): in DriverEntry, or, installed as a Plug and
+ * Play driver, when a device initializes its self-managed I/O (device.c). The framework does not call EvtDriverUnload
+ * when DriverEntry fails, so one teardown serves both.
  */
 #include "hpnotify.h"
 
-WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DRIVER, HpnDriverOf)
-
 DRIVER_INITIALIZE DriverEntry;
 EVT_WDF_DRIVER_UNLOAD HpnEvtDriverUnload;
-
-static
-VOID
-HpnTeardown(
-    _Inout_ PHPN_DRIVER Driver
-    );
 
 _Use_decl_annotations_
 NTSTATUS
@@ -31,12 +24,14 @@ DriverEntry(
     WDF_OBJECT_ATTRIBUTES attributes;
     WDFDRIVER framework;
     PHPN_DRIVER driver;
-    ULONG syncFlags;
-    ULONG asyncFlags;
+    BOOLEAN plugAndPlay;
     ULONG64 enter;
 
-    WDF_DRIVER_CONFIG_INIT(&config, WDF_NO_EVENT_CALLBACK);
-    config.DriverInitFlags |= WdfDriverInitNonPnpDriver;
+    plugAndPlay = HpnParametersPlugAndPlay(RegistryPath);
+    WDF_DRIVER_CONFIG_INIT(&config, plugAndPlay ? HpnEvtDriverDeviceAdd : WDF_NO_EVENT_CALLBACK);
+    if (!plugAndPlay) {
+        config.DriverInitFlags |= WdfDriverInitNonPnpDriver;
+    }
     config.DriverPoolTag = HPN_POOL_TAG;
     config.EvtDriverUnload = HpnEvtDriverUnload;
 
@@ -49,6 +44,7 @@ DriverEntry(
 
     driver = HpnDriverOf(framework);
     driver->Framework = framework;
+    driver->PlugAndPlay = plugAndPlay;
     HpnVetoInitialize(&driver->Veto);
     HpnBufferInitialize(&driver->Buffer);
     driver->Sync[0].Works = TRUE;
@@ -61,44 +57,11 @@ DriverEntry(
 
     enter = HpnLogCallEnter(&driver->Log, "driver_entry", 0, 0, "", NULL);
 
-    status = HpnControlCreate(driver);
-    if (!NT_SUCCESS(status)) {
-        goto Exit;
-    }
-
-    HpnBufferGrow(driver, HpnPhysicalMemory());
-
-    syncFlags = driver->Parameters.AddExisting ? KE_PROCESSOR_CHANGE_ADD_EXISTING : 0;
-    asyncFlags = driver->Parameters.IncludeExisting ? PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES : 0;
-
-    status = HpnSyncRegister(driver, &driver->Sync[0], syncFlags);
-    if (!NT_SUCCESS(status)) {
-        goto Exit;
-    }
-
-    if (driver->Parameters.SecondRegistration) {
-        status = HpnSyncRegister(driver, &driver->Sync[1], syncFlags);
+    if (!plugAndPlay) {
+        status = HpnDriverBegin(driver);
         if (!NT_SUCCESS(status)) {
-            goto Exit;
+            HpnDriverEnd(driver);
         }
-    }
-
-    status = HpnAsyncRegister(driver, &driver->ProcessorArrival, HpnAsyncProcessor, asyncFlags);
-    if (!NT_SUCCESS(status)) {
-        goto Exit;
-    }
-
-    status = HpnAsyncRegister(driver, &driver->MemoryArrival, HpnAsyncMemory, asyncFlags);
-    if (!NT_SUCCESS(status)) {
-        goto Exit;
-    }
-
-    /* Only now may requests arrive: everything that they touch exists. */
-    WdfControlFinishInitializing(driver->Control);
-
-Exit:
-    if (!NT_SUCCESS(status)) {
-        HpnTeardown(driver);
     }
 
     HpnLogCallExit(&driver->Log, enter, "driver_entry", status, 0, NULL);
@@ -119,20 +82,67 @@ HpnEvtDriverUnload(
     ULONG64 enter;
 
     enter = HpnLogCallEnter(&driver->Log, "unload", 0, 0, "", NULL);
-    HpnTeardown(driver);
+    HpnDriverEnd(driver);
     HpnLogCallExit(&driver->Log, enter, "unload", STATUS_SUCCESS, 0, NULL);
     HpnLogClose(driver);
 }
 
+_Use_decl_annotations_
+NTSTATUS
+HpnDriverBegin(
+    PHPN_DRIVER Driver
+    )
+{
+    NTSTATUS status;
+    ULONG syncFlags;
+    ULONG asyncFlags;
+
+    status = HpnControlCreate(Driver);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    HpnBufferGrow(Driver, HpnPhysicalMemory());
+
+    syncFlags = Driver->Parameters.AddExisting ? KE_PROCESSOR_CHANGE_ADD_EXISTING : 0;
+    asyncFlags = Driver->Parameters.IncludeExisting ? PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES : 0;
+
+    status = HpnSyncRegister(Driver, &Driver->Sync[0], syncFlags);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    if (Driver->Parameters.SecondRegistration) {
+        status = HpnSyncRegister(Driver, &Driver->Sync[1], syncFlags);
+        if (!NT_SUCCESS(status)) {
+            return status;
+        }
+    }
+
+    status = HpnAsyncRegister(Driver, &Driver->ProcessorArrival, HpnAsyncProcessor, asyncFlags);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    status = HpnAsyncRegister(Driver, &Driver->MemoryArrival, HpnAsyncMemory, asyncFlags);
+    if (!NT_SUCCESS(status)) {
+        return status;
+    }
+
+    /* Only now may requests arrive: everything that they touch exists. */
+    WdfControlFinishInitializing(Driver->Control);
+    return STATUS_SUCCESS;
+}
+
 /*
- * Undoes whatever DriverEntry achieved, in reverse order. The Plug and Play registrations are normally gone by the
- * time the driver is unloaded (IOCTL_HPNOTIFY_DETACH), because they hold a reference on the driver object.
- * The framework deletes the control device of a non-PnP driver itself after EvtDriverUnload.
+ * Ends whatever HpnDriverBegin achieved, in reverse order. The Plug and Play registrations are normally gone by the
+ * time the driver is unloaded (IOCTL_HPNOTIFY_DETACH, or its devices were removed), because they hold a reference on
+ * the driver object. The framework deletes the control device of a non-PnP driver itself after EvtDriverUnload.
  */
-static
+_Use_decl_annotations_
 VOID
-HpnTeardown(
-    _Inout_ PHPN_DRIVER Driver
+HpnDriverEnd(
+    PHPN_DRIVER Driver
     )
 {
     HpnAsyncUnregister(&Driver->MemoryArrival);

@@ -160,6 +160,10 @@ typedef struct _HPN_PARAMETERS {
 
 typedef struct _HPN_DRIVER {
     WDFDRIVER Framework;
+    BOOLEAN PlugAndPlay;
+    /* Plug and Play: devices so far, and whether one of them has the registrations. */
+    volatile LONG Devices;
+    volatile LONG HasRegistrar;
     WDFDEVICE Control;
     HPN_PARAMETERS Parameters;
     HPN_LOG Log;
@@ -172,6 +176,30 @@ typedef struct _HPN_DRIVER {
     HPN_ASYNC ProcessorArrival;
     HPN_ASYNC MemoryArrival;
 } HPN_DRIVER, *PHPN_DRIVER;
+
+WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DRIVER, HpnDriverOf)
+
+/*
+ * driver.c: what the driver does while it serves, begun and ended by DriverEntry and unload, or by a device. If
+ * HpnDriverBegin fails, its caller calls HpnDriverEnd.
+ */
+
+_IRQL_requires_(PASSIVE_LEVEL)
+_Must_inspect_result_
+NTSTATUS
+HpnDriverBegin(
+    _Inout_ PHPN_DRIVER Driver
+    );
+
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnDriverEnd(
+    _Inout_ PHPN_DRIVER Driver
+    );
+
+/* device.c: the devices of a Plug and Play installation. */
+
+EVT_WDF_DRIVER_DEVICE_ADD HpnEvtDriverDeviceAdd;
 
 /* line.c: text into a bounded line. */
 
@@ -469,7 +497,21 @@ HpnControlCreate(
     _Inout_ PHPN_DRIVER Driver
     );
 
+/* Needed by a Plug and Play driver only; the framework deletes the control device of any other. */
+_IRQL_requires_(PASSIVE_LEVEL)
+VOID
+HpnControlDelete(
+    _Inout_ PHPN_DRIVER Driver
+    );
+
 /* parameters.c: the Parameters key of the service. */
+
+/* Whether the driver was installed as a Plug and Play driver; asked before there is a framework. */
+_IRQL_requires_(PASSIVE_LEVEL)
+BOOLEAN
+HpnParametersPlugAndPlay(
+    _In_ PUNICODE_STRING RegistryPath
+    );
 
 _IRQL_requires_(PASSIVE_LEVEL)
 VOID

@@ -385,7 +385,7 @@ HpnLogOpen(
     hello.Version = HPN_VERSION;
     hello.Frequency = (ULONG64)frequency.QuadPart;
     hello.RingCapacity = log->Ring.Capacity;
-    hello.Mode = "nonpnp";
+    hello.Mode = Driver->PlugAndPlay ? "pnp" : "nonpnp";
     HpnLogRecord(log, HpnRecordHello, &hello);
     HpnTraceRegister(log);
     return STATUS_SUCCESS;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The Parameters key of the service: REG_DWORD values. One that is missing or out of range has its default. */
+/*
+ * The Parameters key of the service: REG_DWORD values. One that is missing or out of range has its default. PlugAndPlay,
+ * which the INF file sets, decides how the framework is asked for its driver object, so it is read without it.
+ */
 #include "hpnotify.h"
 
 static
@@ -52,4 +55,55 @@ HpnParametersRead(
     Parameters->DebugPort = HpnParameter(key, &debugPort, Parameters->DebugPort, 0, 0xFFFF);
     Parameters->RingRecords = HpnParameter(key, &ringRecords, Parameters->RingRecords, 16, 65536);
     WdfRegistryClose(key);
+}
+
+static
+NTSTATUS
+HpnOpenKey(
+    _In_opt_ HANDLE Parent,
+    _In_ PUNICODE_STRING Name,
+    _Out_ PHANDLE Key
+    )
+{
+    OBJECT_ATTRIBUTES attributes;
+
+    InitializeObjectAttributes(&attributes, Name, OBJ_CASE_INSENSITIVE | OBJ_KERNEL_HANDLE, Parent, NULL);
+    return ZwOpenKey(Key, KEY_READ, &attributes);
+}
+
+_Use_decl_annotations_
+BOOLEAN
+HpnParametersPlugAndPlay(
+    PUNICODE_STRING RegistryPath
+    )
+{
+    DECLARE_CONST_UNICODE_STRING(parameters, L"Parameters");
+    DECLARE_CONST_UNICODE_STRING(plugAndPlay, L"PlugAndPlay");
+    union {
+        KEY_VALUE_PARTIAL_INFORMATION Value;
+        UCHAR Bytes[FIELD_OFFSET(KEY_VALUE_PARTIAL_INFORMATION, Data) + sizeof(ULONG)];
+    } information;
+    BOOLEAN answer = FALSE;
+    HANDLE service;
+    HANDLE key;
+    ULONG length;
+    ULONG value;
+
+    if (!NT_SUCCESS(HpnOpenKey(NULL, RegistryPath, &service))) {
+        return FALSE;
+    }
+
+    if (NT_SUCCESS(HpnOpenKey(service, (PUNICODE_STRING)&parameters, &key))) {
+        if (NT_SUCCESS(ZwQueryValueKey(
+                key, (PUNICODE_STRING)&plugAndPlay, KeyValuePartialInformation, &information, sizeof(information),
+                &length))) {
+            RtlCopyMemory(
+                &value, &information.Bytes[FIELD_OFFSET(KEY_VALUE_PARTIAL_INFORMATION, Data)], sizeof(value));
+            answer = information.Value.Type == REG_DWORD && information.Value.DataLength == sizeof(value) && value == 1;
+        }
+        ZwClose(key);
+    }
+
+    ZwClose(service);
+    return answer;
 }

@@ -36,6 +36,7 @@ struct twin_device_control {
 
 #define TWIN_START _IOWR('N', 0, struct twin_start)
 #define TWIN_STOP _IOWR('N', 1, struct twin_stop)
+#define TWIN_REBALANCE _IOWR('N', 3, struct twin_stop)
 #define TWIN_DEVICE_CONTROL _IOWR('N', 2, struct twin_device_control)
 
 #endif

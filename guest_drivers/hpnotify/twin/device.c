@@ -55,6 +55,17 @@ static long stop(struct twin_stop __user *argument)
 	return put_user(request.status, &argument->status);
 }
 
+static long rebalance(struct twin_stop __user *argument)
+{
+	struct twin_stop request;
+
+	if (copy_from_user(&request, argument, sizeof(request)))
+		return -EFAULT;
+	if (!named(request.name))
+		return -EINVAL;
+	return put_user(core_service_rebalance(request.name), &argument->status);
+}
+
 static long device_control(struct twin_device_control __user *argument)
 {
 	struct twin_device_control request;
@@ -102,6 +113,8 @@ static long twin_ioctl(struct file *file, unsigned int command, unsigned long ar
 		return start((struct twin_start __user *)argument);
 	case TWIN_STOP:
 		return stop((struct twin_stop __user *)argument);
+	case TWIN_REBALANCE:
+		return rebalance((struct twin_stop __user *)argument);
 	case TWIN_DEVICE_CONTROL:
 		return device_control((struct twin_device_control __user *)argument);
 	default:

@@ -337,11 +337,13 @@ static void order_load(const struct order *order)
 	unsigned second;
 	unsigned ring;
 	unsigned debug_port;
+	unsigned pnp;
 	const char *plant = value(order, "plant", NULL);
 
 	if (copy_name(order, request.name) || number(order, "add_existing", 1, &add_existing) ||
 	    number(order, "include_existing", 0, &include_existing) || number(order, "second", 0, &second) ||
-	    number(order, "ring", 1024, &ring) || number(order, "debug_port", 0x504, &debug_port))
+	    number(order, "ring", 1024, &ring) || number(order, "debug_port", 0x504, &debug_port) ||
+	    number(order, "pnp", 0, &pnp))
 		return;
 	if (plant && write_file("/sys/module/hpnotify/parameters/plant", plant)) {
 		say("%s err plant=%s: there is no such plant", order->id, plant);
@@ -352,6 +354,7 @@ static void order_load(const struct order *order)
 	add_value(&request, "SecondRegistration", second);
 	add_value(&request, "RingRecords", ring);
 	add_value(&request, "DebugPort", debug_port);
+	add_value(&request, "PlugAndPlay", pnp);
 	if (ioctl(nt, TWIN_START, &request) != 0)
 		say("%s err start: %s", order->id, strerror(errno));
 	else if (request.status < 0)
@@ -402,6 +405,20 @@ static void order_unload(const struct order *order)
 		say("%s err stop: %s", order->id, strerror(errno));
 	else if (request.status < 0)
 		say("%s err stop: 0x%08x", order->id, request.status);
+	else
+		say("%s ok", order->id);
+}
+
+static void order_rebalance(const struct order *order)
+{
+	struct twin_stop request = { 0 };
+
+	if (copy_name(order, request.name))
+		return;
+	if (ioctl(nt, TWIN_REBALANCE, &request) != 0)
+		say("%s err rebalance: %s", order->id, strerror(errno));
+	else if (request.status < 0)
+		say("%s err rebalance: 0x%08x", order->id, request.status);
 	else
 		say("%s ok", order->id);
 }
@@ -596,6 +613,7 @@ static const struct {
 	void (*handle)(const struct order *order);
 } orders[] = {
 	{ "ping", order_ping }, { "counts", order_counts }, { "load", order_load }, { "unload", order_unload },
+	{ "rebalance", order_rebalance },
 	{ "veto", order_veto }, { "mark", order_mark }, { "delay", order_delay }, { "register", order_register },
 	{ "deregister", order_deregister }, { "work", order_work }, { "statistics", order_statistics },
 	{ "ring", order_ring }, { "flush", order_flush }, { "busy", order_busy }, { "reinsert", order_reinsert },

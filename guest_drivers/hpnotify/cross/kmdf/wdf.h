@@ -20,6 +20,7 @@ CROSS_HANDLE(WDFQUEUE)
 CROSS_HANDLE(WDFREQUEST)
 CROSS_HANDLE(WDFMEMORY)
 CROSS_HANDLE(WDFKEY)
+CROSS_HANDLE(WDFCMRESLIST)
 
 typedef struct WDFDEVICE_INIT *PWDFDEVICE_INIT;
 
@@ -48,14 +49,18 @@ extern PWDF_DRIVER_GLOBALS WdfDriverGlobals;
 typedef enum _WDFFUNCENUM {
     WdfControlDeviceInitAllocateTableIndex = 25,
     WdfControlFinishInitializingTableIndex = 27,
+    WdfDeviceWdmDispatchPreprocessedIrpTableIndex = 34,
     WdfDeviceInitFreeTableIndex = 54,
+    WdfDeviceInitSetPnpPowerEventCallbacksTableIndex = 55,
     WdfDeviceInitAssignNameTableIndex = 67,
+    WdfDeviceInitAssignWdmIrpPreprocessCallbackTableIndex = 73,
     WdfDeviceCreateTableIndex = 75,
     WdfDeviceCreateSymbolicLinkTableIndex = 80,
     WdfDriverCreateTableIndex = 116,
     WdfDriverGetRegistryPathTableIndex = 117,
     WdfDriverWdmGetDriverObjectTableIndex = 118,
     WdfDriverOpenParametersRegistryKeyTableIndex = 119,
+    WdfFdoInitQueryPropertyTableIndex = 126,
     WdfIoQueueCreateTableIndex = 152,
     WdfIoQueueGetDeviceTableIndex = 157,
     WdfMemoryCreateTableIndex = 192,
@@ -262,6 +267,79 @@ CROSS_FUNCTION(
 CROSS_FUNCTION(
     NTSTATUS, WdfDeviceCreateSymbolicLink, (_In_ WDFDEVICE Device, _In_ PCUNICODE_STRING SymbolicLinkName),
     (Device, SymbolicLinkName))
+
+/* Devices of a Plug and Play driver. */
+
+typedef enum _WDF_POWER_DEVICE_STATE {
+    WdfPowerDeviceInvalid = 0,
+    WdfPowerDeviceD0,
+    WdfPowerDeviceD1,
+    WdfPowerDeviceD2,
+    WdfPowerDeviceD3,
+    WdfPowerDeviceD3Final,
+    WdfPowerDevicePrepareForHibernation,
+    WdfPowerDeviceMaximum
+} WDF_POWER_DEVICE_STATE, *PWDF_POWER_DEVICE_STATE;
+
+typedef NTSTATUS EVT_WDF_DEVICE_D0_ENTRY(_In_ WDFDEVICE Device, _In_ WDF_POWER_DEVICE_STATE PreviousState);
+typedef NTSTATUS EVT_WDF_DEVICE_D0_EXIT(_In_ WDFDEVICE Device, _In_ WDF_POWER_DEVICE_STATE TargetState);
+typedef NTSTATUS EVT_WDF_DEVICE_PREPARE_HARDWARE(
+    _In_ WDFDEVICE Device, _In_ WDFCMRESLIST ResourcesRaw, _In_ WDFCMRESLIST ResourcesTranslated);
+typedef NTSTATUS EVT_WDF_DEVICE_RELEASE_HARDWARE(_In_ WDFDEVICE Device, _In_ WDFCMRESLIST ResourcesTranslated);
+typedef VOID EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP(_In_ WDFDEVICE Device);
+typedef NTSTATUS EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT(_In_ WDFDEVICE Device);
+typedef NTSTATUS EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND(_In_ WDFDEVICE Device);
+typedef NTSTATUS EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART(_In_ WDFDEVICE Device);
+
+typedef struct _WDF_PNPPOWER_EVENT_CALLBACKS {
+    ULONG Size;
+    EVT_WDF_DEVICE_D0_ENTRY *EvtDeviceD0Entry;
+    WDFFUNC EvtDeviceD0EntryPostInterruptsEnabled;
+    EVT_WDF_DEVICE_D0_EXIT *EvtDeviceD0Exit;
+    WDFFUNC EvtDeviceD0ExitPreInterruptsDisabled;
+    EVT_WDF_DEVICE_PREPARE_HARDWARE *EvtDevicePrepareHardware;
+    EVT_WDF_DEVICE_RELEASE_HARDWARE *EvtDeviceReleaseHardware;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP *EvtDeviceSelfManagedIoCleanup;
+    WDFFUNC EvtDeviceSelfManagedIoFlush;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT *EvtDeviceSelfManagedIoInit;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND *EvtDeviceSelfManagedIoSuspend;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART *EvtDeviceSelfManagedIoRestart;
+    WDFFUNC EvtDeviceSurpriseRemoval;
+    WDFFUNC EvtDeviceQueryRemove;
+    WDFFUNC EvtDeviceQueryStop;
+    WDFFUNC EvtDeviceUsageNotification;
+    WDFFUNC EvtDeviceRelationsQuery;
+    WDFFUNC EvtDeviceUsageNotificationEx;
+} WDF_PNPPOWER_EVENT_CALLBACKS, *PWDF_PNPPOWER_EVENT_CALLBACKS;
+
+FORCEINLINE
+VOID
+WDF_PNPPOWER_EVENT_CALLBACKS_INIT(
+    _Out_ PWDF_PNPPOWER_EVENT_CALLBACKS Callbacks
+    )
+{
+    RtlZeroMemory(Callbacks, sizeof(*Callbacks));
+    Callbacks->Size = sizeof(*Callbacks);
+}
+
+typedef NTSTATUS EVT_WDFDEVICE_WDM_IRP_PREPROCESS(_In_ WDFDEVICE Device, _Inout_ PIRP Irp);
+
+CROSS_FUNCTION(
+    VOID, WdfDeviceInitSetPnpPowerEventCallbacks,
+    (_In_ PWDFDEVICE_INIT DeviceInit, _In_ PWDF_PNPPOWER_EVENT_CALLBACKS PnpPowerEventCallbacks),
+    (DeviceInit, PnpPowerEventCallbacks))
+CROSS_FUNCTION(
+    NTSTATUS, WdfDeviceInitAssignWdmIrpPreprocessCallback,
+    (_In_ PWDFDEVICE_INIT DeviceInit, _In_ EVT_WDFDEVICE_WDM_IRP_PREPROCESS *EvtDeviceWdmIrpPreprocess,
+     _In_ UCHAR MajorFunction, _In_opt_ PUCHAR MinorFunctions, _In_ ULONG NumMinorFunctions),
+    (DeviceInit, EvtDeviceWdmIrpPreprocess, MajorFunction, MinorFunctions, NumMinorFunctions))
+CROSS_FUNCTION(
+    NTSTATUS, WdfDeviceWdmDispatchPreprocessedIrp, (_In_ WDFDEVICE Device, _In_ PIRP Irp), (Device, Irp))
+CROSS_FUNCTION(
+    NTSTATUS, WdfFdoInitQueryProperty,
+    (_In_ PWDFDEVICE_INIT DeviceInit, _In_ DEVICE_REGISTRY_PROPERTY DeviceProperty, _In_ ULONG BufferLength,
+     _Out_writes_bytes_opt_(BufferLength) PVOID PropertyBuffer, _Out_ PULONG ResultLength),
+    (DeviceInit, DeviceProperty, BufferLength, PropertyBuffer, ResultLength))
 
 typedef enum _WDF_TRI_STATE {
     WdfFalse = 0,

@@ -42,6 +42,12 @@ const char *core_plant_name(void);
 
 int core_service_start(const char *name, const struct core_value *values, unsigned count);
 int core_service_stop(const char *name);
+
+/*
+ * Has the devices of a Plug and Play driver (value PlugAndPlay=1) stopped and started, as Windows does when it
+ * redistributes resources. Also done, for all drivers, some time after a processor was added.
+ */
+int core_service_rebalance(const char *name);
 int core_service_control(
     const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
     unsigned long output_bytes, unsigned long *information);

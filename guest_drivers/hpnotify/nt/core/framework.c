@@ -3,55 +3,13 @@
  * The framework: objects with parents, children and contexts, a non-PnP driver, its control device, one default queue
  * and requests. A request is completed before its I/O control call returns; nothing here holds one back.
  */
-#include "layer.h"
-
-enum object_kind { OBJECT_DRIVER, OBJECT_DEVICE, OBJECT_QUEUE, OBJECT_REQUEST, OBJECT_MEMORY, OBJECT_KEY };
-
-struct object {
-    enum object_kind kind;
-    struct object *parent;
-    struct object *children;
-    struct object *next;
-    const WDF_OBJECT_CONTEXT_TYPE_INFO *type;
-    PVOID context;
-    PVOID payload;
-    union {
-        struct {
-            PDRIVER_OBJECT object;
-            WDF_DRIVER_CONFIG config;
-            struct object *device;
-        } driver;
-        struct {
-            struct object *queue;
-            BOOLEAN finished;
-        } device;
-        struct {
-            WDF_IO_QUEUE_CONFIG config;
-        } queue;
-        struct {
-            PVOID buffer;
-            size_t input_bytes;
-            size_t output_bytes;
-            NTSTATUS status;
-            ULONG_PTR information;
-            BOOLEAN completed;
-        } request;
-        struct {
-            WCHAR path[LAYER_NAME_CHARACTERS];
-        } key;
-    };
-};
-
-struct WDFDEVICE_INIT {
-    struct object *driver;
-    BOOLEAN named;
-};
+#include "object.h"
 
 /* Children are also created and deleted by callbacks of a hot addition while other threads control the driver. */
 static KSPIN_LOCK tree;
 
-static struct object *
-create(
+struct object *
+object_create(
     enum object_kind kind, struct object *default_parent, const WDF_OBJECT_ATTRIBUTES *attributes, size_t payload_bytes)
 {
     struct object *parent = default_parent;
@@ -108,6 +66,10 @@ WdfObjectDelete(WDFOBJECT Object)
     }
     KeReleaseSpinLock(&tree, irql);
 
+    if (object->kind == OBJECT_DEVICE && object->device.driver->driver.device == object) {
+        object->device.driver->driver.device = NULL;
+    }
+
     for (;;) {
         KeAcquireSpinLock(&tree, &irql);
         child = object->children;
@@ -144,12 +106,16 @@ WdfDriverCreate(
 {
     struct object *object;
 
+    BOOLEAN devices = DriverConfig->EvtDriverDeviceAdd != NULL;
+
+    /* A driver that says it has no Plug and Play must not expect devices, any other must. */
     UNREFERENCED_PARAMETER(RegistryPath);
-    if ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) == 0 || DriverObject->framework != NULL) {
+    if (devices == ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) != 0) ||
+        DriverObject->framework != NULL) {
         return STATUS_INVALID_PARAMETER;
     }
 
-    object = create(OBJECT_DRIVER, NULL, DriverAttributes, 0);
+    object = object_create(OBJECT_DRIVER, NULL, DriverAttributes, 0);
     if (object == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -205,7 +171,7 @@ WdfMemoryCreate(
         return STATUS_INVALID_PARAMETER;
     }
 
-    object = create(OBJECT_MEMORY, NULL, Attributes, BufferSize);
+    object = object_create(OBJECT_MEMORY, NULL, Attributes, BufferSize);
     if (object == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -222,7 +188,7 @@ WdfMemoryCreate(
 static NTSTATUS
 open_key(struct object *parent, PCWSTR path, PWDF_OBJECT_ATTRIBUTES attributes, WDFKEY *key)
 {
-    struct object *object = create(OBJECT_KEY, parent, attributes, 0);
+    struct object *object = object_create(OBJECT_KEY, parent, attributes, 0);
 
     if (object == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
@@ -350,20 +316,27 @@ WdfDeviceInitAssignName(PWDFDEVICE_INIT DeviceInit, PCUNICODE_STRING DeviceName)
 NTSTATUS
 WdfDeviceCreate(PWDFDEVICE_INIT *DeviceInit, PWDF_OBJECT_ATTRIBUTES DeviceAttributes, WDFDEVICE *Device)
 {
-    struct object *driver = (*DeviceInit)->driver;
+    PWDFDEVICE_INIT initialize = *DeviceInit;
+    struct object *driver = initialize->driver;
     struct object *device;
 
-    if (driver->driver.device != NULL) {
+    if (!initialize->plug_and_play && driver->driver.device != NULL) {
         return STATUS_OBJECT_NAME_COLLISION;
     }
 
-    device = create(OBJECT_DEVICE, driver, DeviceAttributes, 0);
+    device = object_create(OBJECT_DEVICE, driver, DeviceAttributes, 0);
     if (device == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    machine_free(*DeviceInit);
+    device->device.driver = driver;
     *DeviceInit = NULL;
     *Device = (WDFDEVICE)device;
+    if (initialize->plug_and_play) {
+        device->device.node = initialize;
+        initialize->device = device;
+    } else {
+        machine_free(initialize);
+    }
     return STATUS_SUCCESS;
 }
 
@@ -384,7 +357,7 @@ WdfControlFinishInitializing(WDFDEVICE Device)
     struct object *device = (struct object *)Device;
 
     device->device.finished = TRUE;
-    device->parent->driver.device = device;
+    device->device.driver->driver.device = device;
 }
 
 NTSTATUS
@@ -392,7 +365,7 @@ WdfIoQueueCreate(
     WDFDEVICE Device, PWDF_IO_QUEUE_CONFIG Config, PWDF_OBJECT_ATTRIBUTES QueueAttributes, WDFQUEUE *Queue)
 {
     struct object *device = (struct object *)Device;
-    struct object *queue = create(OBJECT_QUEUE, device, QueueAttributes, 0);
+    struct object *queue = object_create(OBJECT_QUEUE, device, QueueAttributes, 0);
 
     if (queue == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
@@ -430,7 +403,7 @@ framework_control(
         return STATUS_DEVICE_NOT_READY;
     }
 
-    request = create(OBJECT_REQUEST, NULL, NULL, bytes);
+    request = object_create(OBJECT_REQUEST, NULL, NULL, bytes);
     if (request == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }

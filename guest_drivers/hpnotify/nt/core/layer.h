@@ -73,6 +73,17 @@ NTSTATUS framework_control(
     WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
     ULONG_PTR *information);
 
+/* device.c: the devices of a driver, if it has any; under the lock of the services. */
+
+BOOLEAN devices_exist(void);
+NTSTATUS devices_add(WDFDRIVER driver);
+void devices_remove(WDFDRIVER driver);
+void devices_rebalance(WDFDRIVER driver);
+
+/* service.c */
+
+void service_rebalance_all(void *unused);
+
 /* thread.c and trace.c: what a driver must not leave behind. */
 
 ULONG threads_outstanding(void);
@@ -85,6 +96,7 @@ NTSTATUS registry_get(PCWSTR path, PCUNICODE_STRING name, ULONG capacity, void *
 BOOLEAN registry_has(PCWSTR path);
 void registry_remove(PCWSTR path);
 void registry_forget(void);
+BOOLEAN registry_close(HANDLE handle);
 
 /* kernel.c */
 

@@ -254,6 +254,11 @@ announce(ULONG n)
     if (machine_defer(announce_later, (void *)(ULONG_PTR)processors[n].machine) != 0) {
         layer_trouble("no memory to announce processor %u", n);
     }
+
+    /* Adding a processor starts a rebalance of all devices; when, relative to the notifications, is not documented. */
+    if (devices_exist() && machine_defer(service_rebalance_all, NULL) != 0) {
+        layer_trouble("no memory to rebalance devices after processor %u", n);
+    }
 }
 
 void

@@ -141,3 +141,102 @@ registry_forget(void)
         machine_free(value);
     }
 }
+
+/* Keys by handle. The lowest bit of a handle to a key is set, which tells it from a thread's. */
+
+struct key {
+    WCHAR path[LAYER_NAME_CHARACTERS];
+};
+
+static struct key *
+key_of(HANDLE handle)
+{
+    return (struct key *)((ULONG_PTR)handle & ~(ULONG_PTR)1);
+}
+
+static BOOLEAN
+has_below(PCWSTR path)
+{
+    struct value *each;
+    BOOLEAN found = FALSE;
+    ULONG length = wide_length(path);
+
+    machine_lock(MACHINE_MUTEX_REGISTRY);
+    for (each = values; each != NULL && !found; each = each->next) {
+        found = __builtin_memcmp(each->path, path, length * sizeof(WCHAR)) == 0;
+    }
+    machine_unlock(MACHINE_MUTEX_REGISTRY);
+    return found;
+}
+
+static void
+append_counted(PWSTR buffer, PCUNICODE_STRING text)
+{
+    ULONG used = wide_length(buffer);
+    ULONG index;
+
+    for (index = 0; index < text->Length / sizeof(WCHAR) && used < LAYER_NAME_CHARACTERS - 1; index += 1) {
+        buffer[used] = text->Buffer[index];
+        used += 1;
+    }
+    buffer[used] = 0;
+}
+
+NTSTATUS
+ZwOpenKey(PHANDLE KeyHandle, ACCESS_MASK DesiredAccess, POBJECT_ATTRIBUTES ObjectAttributes)
+{
+    struct key *key;
+
+    UNREFERENCED_PARAMETER(DesiredAccess);
+    key = machine_allocate(sizeof(*key));
+    if (key == NULL) {
+        return STATUS_INSUFFICIENT_RESOURCES;
+    }
+    if (ObjectAttributes->RootDirectory != NULL) {
+        wide_append(key->path, LAYER_NAME_CHARACTERS, key_of(ObjectAttributes->RootDirectory)->path);
+        wide_append_ascii(key->path, LAYER_NAME_CHARACTERS, "\\");
+    }
+    append_counted(key->path, ObjectAttributes->ObjectName);
+    if (!has_below(key->path)) {
+        machine_free(key);
+        return STATUS_OBJECT_NAME_NOT_FOUND;
+    }
+    *KeyHandle = (HANDLE)((ULONG_PTR)key | 1);
+    return STATUS_SUCCESS;
+}
+
+NTSTATUS
+ZwQueryValueKey(
+    HANDLE KeyHandle, PUNICODE_STRING ValueName, KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
+    PVOID KeyValueInformation, ULONG Length, PULONG ResultLength)
+{
+    const ULONG head = FIELD_OFFSET(KEY_VALUE_PARTIAL_INFORMATION, Data);
+    KEY_VALUE_PARTIAL_INFORMATION *information = KeyValueInformation;
+    ULONG length = 0;
+    ULONG type = 0;
+    NTSTATUS status;
+
+    if (KeyValueInformationClass != KeyValuePartialInformation || Length < head || machine_fails()) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    status = registry_get(
+        key_of(KeyHandle)->path, ValueName, Length - head, (PUCHAR)KeyValueInformation + head, &length, &type);
+    if (status == STATUS_OBJECT_NAME_NOT_FOUND) {
+        return status;
+    }
+    information->TitleIndex = 0;
+    information->Type = type;
+    information->DataLength = length;
+    *ResultLength = head + length;
+    return status;
+}
+
+BOOLEAN
+registry_close(HANDLE handle)
+{
+    if (((ULONG_PTR)handle & 1) == 0) {
+        return FALSE;
+    }
+    machine_free(key_of(handle));
+    return TRUE;
+}

@@ -108,6 +108,12 @@ core_service_start(const char *name, const struct core_value *values, unsigned c
     status = set_parameters(service, values, count);
     if (NT_SUCCESS(status)) {
         status = DriverEntry(service, &path);
+        if (NT_SUCCESS(status)) {
+            status = devices_add(service->framework);
+            if (!NT_SUCCESS(status)) {
+                framework_unload(service->framework);
+            }
+        }
     }
     if (NT_SUCCESS(status)) {
         service->next = services;
@@ -128,12 +134,42 @@ core_service_stop(const char *name)
     machine_lock(MACHINE_MUTEX_SERVICE);
     service = find(name);
     if (service != NULL) {
+        devices_remove(service->framework);
         framework_unload(service->framework);
         end_service(service);
         status = STATUS_SUCCESS;
     }
     machine_unlock(MACHINE_MUTEX_SERVICE);
     return status;
+}
+
+int
+core_service_rebalance(const char *name)
+{
+    PDRIVER_OBJECT service;
+    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
+
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    service = find(name);
+    if (service != NULL) {
+        devices_rebalance(service->framework);
+        status = STATUS_SUCCESS;
+    }
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    return status;
+}
+
+void
+service_rebalance_all(void *unused)
+{
+    PDRIVER_OBJECT each;
+
+    UNREFERENCED_PARAMETER(unused);
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    for (each = services; each != NULL; each = each->next) {
+        devices_rebalance(each->framework);
+    }
+    machine_unlock(MACHINE_MUTEX_SERVICE);
 }
 
 int

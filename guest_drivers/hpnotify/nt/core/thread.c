@@ -184,7 +184,9 @@ ObDereferenceObject(PVOID Object)
 NTSTATUS
 ZwClose(HANDLE Handle)
 {
-    release(Handle);
+    if (!registry_close(Handle)) {
+        release(Handle);
+    }
     return STATUS_SUCCESS;
 }
 

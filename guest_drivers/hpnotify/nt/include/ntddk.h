@@ -79,6 +79,7 @@ typedef ULONG_PTR *PULONG_PTR;
 typedef __SIZE_TYPE__ SIZE_T;
 typedef __SIZE_TYPE__ size_t;
 typedef void *HANDLE;
+typedef HANDLE *PHANDLE;
 
 _Static_assert(sizeof(L""[0]) == sizeof(WCHAR), "compile with -fshort-wchar");
 
@@ -686,5 +687,101 @@ typedef ULONG ACCESS_MASK;
 #define REG_OPTION_VOLATILE 1
 #define REG_BINARY 3
 #define REG_DWORD 4
+
+#define OBJ_CASE_INSENSITIVE 0x00000040
+#define OBJ_KERNEL_HANDLE 0x00000200
+
+typedef struct _OBJECT_ATTRIBUTES {
+    ULONG Length;
+    HANDLE RootDirectory;
+    PUNICODE_STRING ObjectName;
+    ULONG Attributes;
+    PVOID SecurityDescriptor;
+    PVOID SecurityQualityOfService;
+} OBJECT_ATTRIBUTES, *POBJECT_ATTRIBUTES;
+
+FORCEINLINE
+VOID
+InitializeObjectAttributes(
+    _Out_ POBJECT_ATTRIBUTES Attributes,
+    _In_ PUNICODE_STRING Name,
+    _In_ ULONG Flags,
+    _In_opt_ HANDLE Root,
+    _In_opt_ PVOID SecurityDescriptor
+    )
+{
+    Attributes->Length = sizeof(*Attributes);
+    Attributes->RootDirectory = Root;
+    Attributes->ObjectName = Name;
+    Attributes->Attributes = Flags;
+    Attributes->SecurityDescriptor = SecurityDescriptor;
+    Attributes->SecurityQualityOfService = NULL;
+}
+
+_Must_inspect_result_
+NTSTATUS
+ZwOpenKey(
+    _Out_ PHANDLE KeyHandle,
+    _In_ ACCESS_MASK DesiredAccess,
+    _In_ POBJECT_ATTRIBUTES ObjectAttributes
+    );
+
+typedef enum _KEY_VALUE_INFORMATION_CLASS {
+    KeyValueBasicInformation = 0,
+    KeyValueFullInformation,
+    KeyValuePartialInformation
+} KEY_VALUE_INFORMATION_CLASS;
+
+typedef struct _KEY_VALUE_PARTIAL_INFORMATION {
+    ULONG TitleIndex;
+    ULONG Type;
+    ULONG DataLength;
+    UCHAR Data[1];
+} KEY_VALUE_PARTIAL_INFORMATION;
+
+_Must_inspect_result_
+NTSTATUS
+ZwQueryValueKey(
+    _In_ HANDLE KeyHandle,
+    _In_ PUNICODE_STRING ValueName,
+    _In_ KEY_VALUE_INFORMATION_CLASS KeyValueInformationClass,
+    _Out_writes_bytes_opt_(Length) PVOID KeyValueInformation,
+    _In_ ULONG Length,
+    _Out_ PULONG ResultLength
+    );
+
+/* Plug and Play requests. */
+
+#define IRP_MJ_PNP 0x1b
+#define IRP_MN_START_DEVICE 0x00
+#define IRP_MN_QUERY_REMOVE_DEVICE 0x01
+#define IRP_MN_REMOVE_DEVICE 0x02
+#define IRP_MN_CANCEL_REMOVE_DEVICE 0x03
+#define IRP_MN_STOP_DEVICE 0x04
+#define IRP_MN_QUERY_STOP_DEVICE 0x05
+#define IRP_MN_CANCEL_STOP_DEVICE 0x06
+#define IRP_MN_SURPRISE_REMOVAL 0x17
+
+typedef struct _IO_STACK_LOCATION {
+    UCHAR MajorFunction;
+    UCHAR MinorFunction;
+} IO_STACK_LOCATION, *PIO_STACK_LOCATION;
+
+typedef struct _IRP *PIRP;
+
+PIO_STACK_LOCATION
+IoGetCurrentIrpStackLocation(
+    _In_ PIRP Irp
+    );
+
+VOID
+IoSkipCurrentIrpStackLocation(
+    _Inout_ PIRP Irp
+    );
+
+typedef enum _DEVICE_REGISTRY_PROPERTY {
+    DevicePropertyDeviceDescription = 0x0,
+    DevicePropertyHardwareID = 0x1
+} DEVICE_REGISTRY_PROPERTY;
 
 #endif

@@ -246,6 +246,86 @@ WdfControlFinishInitializing(
     _In_ WDFDEVICE Device
     );
 
+/* Devices of a Plug and Play driver. */
+
+typedef struct WDFCMRESLIST__ *WDFCMRESLIST;
+
+typedef enum _WDF_POWER_DEVICE_STATE {
+    WdfPowerDeviceInvalid = 0,
+    WdfPowerDeviceD0,
+    WdfPowerDeviceD1,
+    WdfPowerDeviceD2,
+    WdfPowerDeviceD3,
+    WdfPowerDeviceD3Final
+} WDF_POWER_DEVICE_STATE;
+
+typedef NTSTATUS EVT_WDF_DEVICE_D0_ENTRY(_In_ WDFDEVICE Device, _In_ WDF_POWER_DEVICE_STATE PreviousState);
+typedef NTSTATUS EVT_WDF_DEVICE_D0_EXIT(_In_ WDFDEVICE Device, _In_ WDF_POWER_DEVICE_STATE TargetState);
+typedef NTSTATUS EVT_WDF_DEVICE_PREPARE_HARDWARE(
+    _In_ WDFDEVICE Device, _In_ WDFCMRESLIST ResourcesRaw, _In_ WDFCMRESLIST ResourcesTranslated);
+typedef NTSTATUS EVT_WDF_DEVICE_RELEASE_HARDWARE(_In_ WDFDEVICE Device, _In_ WDFCMRESLIST ResourcesTranslated);
+typedef VOID EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP(_In_ WDFDEVICE Device);
+typedef NTSTATUS EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT(_In_ WDFDEVICE Device);
+typedef NTSTATUS EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND(_In_ WDFDEVICE Device);
+typedef NTSTATUS EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART(_In_ WDFDEVICE Device);
+
+typedef struct _WDF_PNPPOWER_EVENT_CALLBACKS {
+    ULONG Size;
+    EVT_WDF_DEVICE_D0_ENTRY *EvtDeviceD0Entry;
+    EVT_WDF_DEVICE_D0_EXIT *EvtDeviceD0Exit;
+    EVT_WDF_DEVICE_PREPARE_HARDWARE *EvtDevicePrepareHardware;
+    EVT_WDF_DEVICE_RELEASE_HARDWARE *EvtDeviceReleaseHardware;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP *EvtDeviceSelfManagedIoCleanup;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT *EvtDeviceSelfManagedIoInit;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND *EvtDeviceSelfManagedIoSuspend;
+    EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART *EvtDeviceSelfManagedIoRestart;
+} WDF_PNPPOWER_EVENT_CALLBACKS, *PWDF_PNPPOWER_EVENT_CALLBACKS;
+
+FORCEINLINE
+VOID
+WDF_PNPPOWER_EVENT_CALLBACKS_INIT(
+    _Out_ PWDF_PNPPOWER_EVENT_CALLBACKS Callbacks
+    )
+{
+    RtlZeroMemory(Callbacks, sizeof(*Callbacks));
+    Callbacks->Size = sizeof(*Callbacks);
+}
+
+VOID
+WdfDeviceInitSetPnpPowerEventCallbacks(
+    _In_ PWDFDEVICE_INIT DeviceInit,
+    _In_ PWDF_PNPPOWER_EVENT_CALLBACKS PnpPowerEventCallbacks
+    );
+
+typedef NTSTATUS EVT_WDFDEVICE_WDM_IRP_PREPROCESS(_In_ WDFDEVICE Device, _Inout_ PIRP Irp);
+
+_Must_inspect_result_
+NTSTATUS
+WdfDeviceInitAssignWdmIrpPreprocessCallback(
+    _In_ PWDFDEVICE_INIT DeviceInit,
+    _In_ EVT_WDFDEVICE_WDM_IRP_PREPROCESS *EvtDeviceWdmIrpPreprocess,
+    _In_ UCHAR MajorFunction,
+    _In_reads_bytes_opt_(NumMinorFunctions) PUCHAR MinorFunctions,
+    _In_ ULONG NumMinorFunctions
+    );
+
+_Must_inspect_result_
+NTSTATUS
+WdfDeviceWdmDispatchPreprocessedIrp(
+    _In_ WDFDEVICE Device,
+    _In_ PIRP Irp
+    );
+
+_Must_inspect_result_
+NTSTATUS
+WdfFdoInitQueryProperty(
+    _In_ PWDFDEVICE_INIT DeviceInit,
+    _In_ DEVICE_REGISTRY_PROPERTY DeviceProperty,
+    _In_ ULONG BufferLength,
+    _Out_writes_bytes_opt_(BufferLength) PVOID PropertyBuffer,
+    _Out_ PULONG ResultLength
+    );
+
 typedef enum _WDF_IO_QUEUE_DISPATCH_TYPE {
     WdfIoQueueDispatchInvalid = 0,
     WdfIoQueueDispatchSequential,

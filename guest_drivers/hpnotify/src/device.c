@@ -1,0 +1,352 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The driver's devices, where it is installed as a Plug and Play driver (wdk/hpnotify.inf).
+ *
+ * Notifications are about the system and not about a device, so one device has the driver's registrations: the first
+ * whose self-managed I/O is initialized. That happens once in a device's life, unlike its start: a rebalance stops
+ * and starts a device, and must not register again (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md). Nothing here
+ * ever refuses to stop, which would take the device out of the rebalance (WD:
+ * kernel/introduction-to-driver-notification.md); everything is reported.
+ */
+#include "hpnotify.h"
+
+/* Characters of the hardware ID that a device's name keeps, and what "#" and its number take. */
+#define HPN_HARDWARE_CHARACTERS 48
+#define HPN_DEVICE_CHARACTERS (HPN_HARDWARE_CHARACTERS + 12)
+
+/* Room for the whole list of hardware IDs, of which the first is used. */
+#define HPN_HARDWARE_LIST_CHARACTERS 256
+
+typedef struct _HPN_DEVICE {
+    PHPN_DRIVER Driver;
+    /* This device has the driver's registrations. */
+    BOOLEAN Registers;
+    CHAR Name[HPN_DEVICE_CHARACTERS + 1];
+} HPN_DEVICE, *PHPN_DEVICE;
+
+WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DEVICE, HpnDeviceOf)
+
+static EVT_WDFDEVICE_WDM_IRP_PREPROCESS HpnEvtPlugAndPlay;
+static EVT_WDF_DEVICE_PREPARE_HARDWARE HpnEvtPrepareHardware;
+static EVT_WDF_DEVICE_RELEASE_HARDWARE HpnEvtReleaseHardware;
+static EVT_WDF_DEVICE_D0_ENTRY HpnEvtD0Entry;
+static EVT_WDF_DEVICE_D0_EXIT HpnEvtD0Exit;
+static EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT HpnEvtSelfManagedIoInit;
+static EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND HpnEvtSelfManagedIoSuspend;
+static EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART HpnEvtSelfManagedIoRestart;
+static EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP HpnEvtSelfManagedIoCleanup;
+
+static
+ULONG64
+HpnDeviceEnter(
+    _In_ PHPN_DRIVER Driver,
+    _In_z_ PCSTR Device,
+    _In_z_ PCSTR Minor
+    )
+{
+    HPN_PnpEnter record;
+
+    record.Device = Device;
+    record.Minor = Minor;
+    return HpnLogRecord(&Driver->Log, HpnRecordPnpEnter, &record);
+}
+
+static
+VOID
+HpnDeviceExit(
+    _In_ PHPN_DRIVER Driver,
+    _In_ ULONG64 Enter,
+    _In_z_ PCSTR Device,
+    _In_z_ PCSTR Minor,
+    _In_ NTSTATUS Returned
+    )
+{
+    HPN_PnpExit record;
+
+    record.Enter = Enter;
+    record.Device = Device;
+    record.Minor = Minor;
+    record.Returned = (ULONG)Returned;
+    HpnLogRecord(&Driver->Log, HpnRecordPnpExit, &record);
+}
+
+/* Reports a callback in which there is nothing to do. */
+static
+NTSTATUS
+HpnDeviceReport(
+    _In_ WDFDEVICE Device,
+    _In_z_ PCSTR Minor
+    )
+{
+    PHPN_DEVICE device = HpnDeviceOf(Device);
+    ULONG64 enter;
+
+    enter = HpnDeviceEnter(device->Driver, device->Name, Minor);
+    HpnDeviceExit(device->Driver, enter, device->Name, Minor, STATUS_SUCCESS);
+    return STATUS_SUCCESS;
+}
+
+/* "<first hardware ID>#<number>": the number tells apart two devices of a kind. */
+static
+VOID
+HpnDeviceName(
+    _In_ PHPN_DRIVER Driver,
+    _In_ PWDFDEVICE_INIT DeviceInit,
+    _Out_writes_(HPN_DEVICE_CHARACTERS + 1) PSTR Name
+    )
+{
+    WCHAR hardware[HPN_HARDWARE_LIST_CHARACTERS];
+    HPN_LINE line;
+    ULONG length = 0;
+    ULONG bytes;
+
+    if (NT_SUCCESS(WdfFdoInitQueryProperty(
+            DeviceInit, DevicePropertyHardwareID, sizeof(hardware), hardware, &bytes))) {
+        for (; length < HPN_HARDWARE_CHARACTERS && length < bytes / sizeof(WCHAR); length += 1) {
+            if (hardware[length] == L'\0') {
+                break;
+            }
+            Name[length] = hardware[length] < 0x80 ? (CHAR)hardware[length] : '_';
+        }
+    }
+
+    line.Buffer = Name;
+    line.Capacity = HPN_DEVICE_CHARACTERS;
+    line.Length = length;
+    HpnLineText(&line, "#");
+    HpnLineDecimal(&line, (ULONG)InterlockedIncrement(&Driver->Devices));
+    Name[line.Length] = '\0';
+}
+
+_Use_decl_annotations_
+NTSTATUS
+HpnEvtDriverDeviceAdd(
+    WDFDRIVER Driver,
+    PWDFDEVICE_INIT DeviceInit
+    )
+{
+    static const UCHAR minors[] = {
+        IRP_MN_START_DEVICE, IRP_MN_QUERY_STOP_DEVICE, IRP_MN_CANCEL_STOP_DEVICE, IRP_MN_STOP_DEVICE,
+        IRP_MN_QUERY_REMOVE_DEVICE, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_SURPRISE_REMOVAL, IRP_MN_REMOVE_DEVICE
+    };
+    PHPN_DRIVER driver = HpnDriverOf(Driver);
+    WDF_PNPPOWER_EVENT_CALLBACKS callbacks;
+    WDF_OBJECT_ATTRIBUTES attributes;
+    CHAR name[HPN_DEVICE_CHARACTERS + 1];
+    PHPN_DEVICE context;
+    WDFDEVICE device;
+    NTSTATUS status;
+    ULONG64 enter;
+
+    HpnDeviceName(driver, DeviceInit, name);
+    enter = HpnDeviceEnter(driver, name, "AddDevice");
+
+    WDF_PNPPOWER_EVENT_CALLBACKS_INIT(&callbacks);
+    callbacks.EvtDevicePrepareHardware = HpnEvtPrepareHardware;
+    callbacks.EvtDeviceReleaseHardware = HpnEvtReleaseHardware;
+    callbacks.EvtDeviceD0Entry = HpnEvtD0Entry;
+    callbacks.EvtDeviceD0Exit = HpnEvtD0Exit;
+    callbacks.EvtDeviceSelfManagedIoInit = HpnEvtSelfManagedIoInit;
+    callbacks.EvtDeviceSelfManagedIoSuspend = HpnEvtSelfManagedIoSuspend;
+    callbacks.EvtDeviceSelfManagedIoRestart = HpnEvtSelfManagedIoRestart;
+    callbacks.EvtDeviceSelfManagedIoCleanup = HpnEvtSelfManagedIoCleanup;
+    WdfDeviceInitSetPnpPowerEventCallbacks(DeviceInit, &callbacks);
+
+    /* The framework has no callback for the requests themselves, so they are looked at before it gets them. */
+    status = WdfDeviceInitAssignWdmIrpPreprocessCallback(
+        DeviceInit, HpnEvtPlugAndPlay, IRP_MJ_PNP, (PUCHAR)minors, RTL_NUMBER_OF(minors));
+    if (!NT_SUCCESS(status)) {
+        goto Exit;
+    }
+
+    WDF_OBJECT_ATTRIBUTES_INIT_CONTEXT_TYPE(&attributes, HPN_DEVICE);
+    status = WdfDeviceCreate(&DeviceInit, &attributes, &device);
+    if (!NT_SUCCESS(status)) {
+        goto Exit;
+    }
+
+    context = HpnDeviceOf(device);
+    context->Driver = driver;
+    RtlCopyMemory(context->Name, name, sizeof(name));
+
+Exit:
+    HpnDeviceExit(driver, enter, name, "AddDevice", status);
+    return status;
+}
+
+static
+PCSTR
+HpnMinorName(
+    _In_ UCHAR Minor
+    )
+{
+    switch (Minor) {
+    case IRP_MN_START_DEVICE:
+        return "START";
+
+    case IRP_MN_QUERY_STOP_DEVICE:
+        return "QUERY_STOP";
+
+    case IRP_MN_CANCEL_STOP_DEVICE:
+        return "CANCEL_STOP";
+
+    case IRP_MN_STOP_DEVICE:
+        return "STOP";
+
+    case IRP_MN_QUERY_REMOVE_DEVICE:
+        return "QUERY_REMOVE";
+
+    case IRP_MN_CANCEL_REMOVE_DEVICE:
+        return "CANCEL_REMOVE";
+
+    case IRP_MN_SURPRISE_REMOVAL:
+        return "SURPRISE_REMOVAL";
+
+    default:
+        return "REMOVE";
+    }
+}
+
+/*
+ * Reports a Plug and Play request around the framework's handling of it. The exit of a request that the framework
+ * completes later says STATUS_PENDING. After a removal the device and its context are gone, the driver is not: it is
+ * unloaded only when the request came back.
+ */
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtPlugAndPlay(
+    WDFDEVICE Device,
+    PIRP Irp
+    )
+{
+    PHPN_DRIVER driver = HpnDeviceOf(Device)->Driver;
+    PCSTR minor = HpnMinorName(IoGetCurrentIrpStackLocation(Irp)->MinorFunction);
+    CHAR name[HPN_DEVICE_CHARACTERS + 1];
+    NTSTATUS status;
+    ULONG64 enter;
+
+    RtlCopyMemory(name, HpnDeviceOf(Device)->Name, sizeof(name));
+    enter = HpnDeviceEnter(driver, name, minor);
+    IoSkipCurrentIrpStackLocation(Irp);
+    status = WdfDeviceWdmDispatchPreprocessedIrp(Device, Irp);
+    HpnDeviceExit(driver, enter, name, minor, status);
+    return status;
+}
+
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtPrepareHardware(
+    WDFDEVICE Device,
+    WDFCMRESLIST ResourcesRaw,
+    WDFCMRESLIST ResourcesTranslated
+    )
+{
+    UNREFERENCED_PARAMETER(ResourcesRaw);
+    UNREFERENCED_PARAMETER(ResourcesTranslated);
+    return HpnDeviceReport(Device, "PrepareHardware");
+}
+
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtReleaseHardware(
+    WDFDEVICE Device,
+    WDFCMRESLIST ResourcesTranslated
+    )
+{
+    UNREFERENCED_PARAMETER(ResourcesTranslated);
+    return HpnDeviceReport(Device, "ReleaseHardware");
+}
+
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtD0Entry(
+    WDFDEVICE Device,
+    WDF_POWER_DEVICE_STATE PreviousState
+    )
+{
+    UNREFERENCED_PARAMETER(PreviousState);
+    return HpnDeviceReport(Device, "D0Entry");
+}
+
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtD0Exit(
+    WDFDEVICE Device,
+    WDF_POWER_DEVICE_STATE TargetState
+    )
+{
+    UNREFERENCED_PARAMETER(TargetState);
+    return HpnDeviceReport(Device, "D0Exit");
+}
+
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtSelfManagedIoSuspend(
+    WDFDEVICE Device
+    )
+{
+    return HpnDeviceReport(Device, "SelfManagedIoSuspend");
+}
+
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtSelfManagedIoRestart(
+    WDFDEVICE Device
+    )
+{
+    return HpnDeviceReport(Device, "SelfManagedIoRestart");
+}
+
+/* If this fails, the framework calls EvtDeviceSelfManagedIoCleanup, which undoes what was achieved. */
+_Use_decl_annotations_
+static
+NTSTATUS
+HpnEvtSelfManagedIoInit(
+    WDFDEVICE Device
+    )
+{
+    PHPN_DEVICE device = HpnDeviceOf(Device);
+    NTSTATUS status = STATUS_SUCCESS;
+    ULONG64 enter;
+
+    enter = HpnDeviceEnter(device->Driver, device->Name, "SelfManagedIoInit");
+    if (InterlockedExchange(&device->Driver->HasRegistrar, 1) == 0) {
+        device->Registers = TRUE;
+        status = HpnDriverBegin(device->Driver);
+    }
+
+    HpnDeviceExit(device->Driver, enter, device->Name, "SelfManagedIoInit", status);
+    return status;
+}
+
+/*
+ * Another device does not take over: whoever wants the registrations back starts a device anew. The control device
+ * goes first, so that no request is under way any more; the driver cannot be unloaded while it exists.
+ */
+_Use_decl_annotations_
+static
+VOID
+HpnEvtSelfManagedIoCleanup(
+    WDFDEVICE Device
+    )
+{
+    PHPN_DEVICE device = HpnDeviceOf(Device);
+    ULONG64 enter;
+
+    enter = HpnDeviceEnter(device->Driver, device->Name, "SelfManagedIoCleanup");
+    if (device->Registers) {
+        HpnControlDelete(device->Driver);
+        HpnDriverEnd(device->Driver);
+        device->Registers = FALSE;
+        InterlockedExchange(&device->Driver->HasRegistrar, 0);
+    }
+
+    HpnDeviceExit(device->Driver, enter, device->Name, "SelfManagedIoCleanup", STATUS_SUCCESS);
+}

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""The driver installed as a Plug and Play driver: one registration in a device's life, whatever is stopped and started."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from guest_drivers.host_process import SUCCESS, Transcript, build, request, run, sweep
+
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.deadline import Deadline
+from harness.guest.twin import Twin
+from harness.history.driver import CallEnter, Hello, PnpEnter, PnpExit
+from harness.history.record import Console, Record
+from harness.hotplug.operation import Quiesce
+
+if TYPE_CHECKING:
+    from harness.pytest_plugin import Hotplug
+
+ROOT = "ROOT\\HPNOTIFY#1"
+PCI = "PCI\\VEN_1234&DEV_11E8&SUBSYS_11001AF4&REV_10#2"
+STARTED = ["START", "PrepareHardware", "D0Entry"]
+STOPPED = ["STOP", "SelfManagedIoSuspend", "D0Exit", "ReleaseHardware"]
+REMOVED = [
+    "QUERY_REMOVE",
+    "REMOVE",
+    "SelfManagedIoSuspend",
+    "D0Exit",
+    "ReleaseHardware",
+    "SelfManagedIoCleanup",
+]
+
+
+@pytest.fixture(scope="session")
+def hosts(request: pytest.FixtureRequest) -> dict[str, Path]:
+    """The host process by its sanitizer."""
+    cache = request.config.cache.mkdir("hpnotify-host")
+    return {name: build(cache, name) for name in ("address,undefined", "thread")}
+
+
+def minors(records: list[Record], device: str) -> list[str]:
+    """What a device was asked, in order."""
+    return [record.minor for record in records if isinstance(record, PnpEnter) and record.device == device]
+
+
+def unanswered(transcript: Transcript) -> set[int]:
+    """Requests and callbacks that were entered and not left."""
+    entered = {record.seq for record in transcript.records if isinstance(record, PnpEnter)}
+    return entered - {record.enter for record in transcript.records if isinstance(record, PnpExit)}
+
+
+def test_rebalance_registers_nothing_again(hosts: dict[str, Path]) -> None:
+    """Each added processor stops and starts the device with resources, and the driver keeps its registrations."""
+    transcript = run(
+        hosts["address,undefined"], "start hpnotify PlugAndPlay=1 SecondRegistration=1", "add 2", "add 3", "deferred",
+        "stop hpnotify",
+    )  # fmt: skip
+    records = transcript.records
+    rebalanced = ["QUERY_STOP", *STOPPED, *STARTED, "SelfManagedIoRestart"]
+    assert ["AddDevice", *STARTED, "SelfManagedIoInit", *rebalanced, *rebalanced, *REMOVED] == minors(
+        records, PCI
+    )
+    asked = ["QUERY_STOP", "CANCEL_STOP"]
+    assert ["AddDevice", *STARTED, "SelfManagedIoInit", *asked, *asked, *REMOVED] == minors(records, ROOT)
+    calls = [record.call for record in records if isinstance(record, CallEnter)]
+    assert (2, 2, 2, 2) == tuple(
+        calls.count(name) for name in ("reg_sync", "reg_async", "dereg_sync", "unreg_ex")
+    )
+    assert ["pnp"] == [record.mode for record in records if isinstance(record, Hello)]
+    assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
+
+
+def test_control_device_works_and_goes(hosts: dict[str, Path]) -> None:
+    """The control device answers while a device has it, also after a rebalance, and the driver starts again."""
+    transcript = run(
+        hosts["address,undefined"], "start hpnotify PlugAndPlay=1", request("DETACH"), "add 2", request("FLUSH"),
+        "stop hpnotify", request("FLUSH"), "start hpnotify PlugAndPlay=1", request("FLUSH"), "stop hpnotify",
+    )  # fmt: skip
+    statuses = [status for status, _ in transcript.answers]
+    assert [SUCCESS, SUCCESS, SUCCESS, SUCCESS, SUCCESS, 0xC0000034, SUCCESS, SUCCESS, SUCCESS] == statuses
+    assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
+
+
+@pytest.mark.parametrize("value", [0, 2, 0xFFFFFFFF])
+def test_only_one_means_plug_and_play(hosts: dict[str, Path], value: int) -> None:
+    """Any other value than 1 leaves the driver without devices."""
+    transcript = run(hosts["address,undefined"], f"start hpnotify PlugAndPlay={value}", "stop hpnotify")
+    assert [] == [record for record in transcript.records if isinstance(record, PnpEnter)]
+    assert ["nonpnp"] == [record.mode for record in transcript.records if isinstance(record, Hello)]
+
+
+def test_everything_that_can_fail_fails_once(hosts: dict[str, Path]) -> None:
+    """Whatever fails, nothing is left behind, and what was entered is left."""
+    transcripts = sweep(
+        hosts["address,undefined"],
+        "start hpnotify PlugAndPlay=1 SecondRegistration=1",
+        "add 2",
+        "stop hpnotify",
+    )
+    assert len(transcripts) > 40
+    for nth, transcript in enumerate(transcripts, 1):
+        # What the layer itself had no memory for is no concern of the driver's.
+        trouble = [line for line in transcript.trouble if not line.startswith("no memory to ")]
+        left = (transcript.status, unanswered(transcript), transcript.unbalanced(), trouble)
+        assert (nth, 0, set(), [], []) == (nth, *left)
+
+
+def test_added_and_removed_at_the_same_time(hosts: dict[str, Path]) -> None:
+    """Processors come while the driver and its devices come and go; ThreadSanitizer watches."""
+    lanes = [
+        *[f"0 {command}" for command in ["start hpnotify PlugAndPlay=1", "stop hpnotify"] * 5],
+        *[f"1 add {number}" for number in range(2, 6)],
+    ]
+    transcript = run(hosts["thread"], "parallel", *lanes, "join")
+    assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
+
+
+@pytest.mark.qemu
+def test_rebalance_in_the_twin(
+    guest: Twin, hotplug: Hotplug, history: Callable[[], list[Record]], verdict: Callable[[], RunVerdict]
+) -> None:
+    """In ring 0 as well, and the contract's rules on the rebalance have something to judge."""
+    soon = Deadline(30, "test")
+    guest.unload_driver(soon)
+    guest.order("load", soon, pnp="1")
+    hotplug.do(Quiesce())
+    hotplug.add_cpu()
+    guest.order("rebalance", soon)
+    hotplug.add_cpu()
+    guest.unload_driver(soon)
+    guest.order("load", soon, pnp="1")
+    hotplug.do(Quiesce())
+    records = history()
+    assert 3 == minors(records, PCI).count("STOP")
+    assert [] == [record for record in records if isinstance(record, Console)]
+    judged = verdict()
+    assert ([], Verdict.HOLDS) == (judged.reasons, judged.verdict)
+    exercised = {result.rule for result in judged.rules if result.exercised}
+    assert {
+        "REBAL-ON-CPU-ADD", "REBAL-ORDER", "REBAL-KMDF-ORDER", "REBAL-NO-RESOURCES", "REBAL-VS-NOTIFY",
+        "OB-NO-QUERYSTOP-VETO", "OB-KMDF-REG-ONCE",
+    } <= exercised  # fmt: skip
