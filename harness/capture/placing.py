@@ -7,9 +7,9 @@ of a driver record is its counter, and the ``Offset`` records of the history bou
 read so (:class:`harness.capture.correlation.ClockMap`). So each record goes to **the latest moment at which it can have
 happened**: then, too, whatever stands before a host record had happened before it.
 
-From there the driver's own order is used, which is exact: nothing stands behind a later record of the same driver and
-boot, nor outside its boot. A record that another channel brought during the run is the copy that arrived, and its
-neighbours keep to it.
+From there the driver's own order is used, which is exact: a record had happened before its successor was there, be that
+by its own bounds or because a channel brought it during the run, and nothing stands outside its boot. A record that was
+brought during the run stays where it arrived.
 
 A ``Quiesced`` says that the driver had been silent for a while. If a record's bounds are so wide that it may have
 happened before that silence or after it, the silence proves nothing of that record, and the ``Quiesced`` is left out: what
@@ -176,9 +176,9 @@ class _Placer:
             # It had happened before its successor was there; a live record is where it arrived.
             moment.place = later = min(moment.place, later)
             later -= moment.live is not None
-        earlier, counter = first, 0
+        counter = 0
         for moment in known:
-            moment.place = earlier = max(moment.place, earlier)
+            moment.place = max(moment.place, first)
             moment.qpc = counter = max(moment.qpc, counter)
 
     def _epoch(self, boot: str, known: list[_Moment]) -> tuple[int, int]:
