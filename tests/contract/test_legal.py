@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import msgspec
-from contract.legal import histories
+from contract.legal import examples, histories
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +15,7 @@ from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Quiesced, Record
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(histories())
 def test_a_legal_history_holds(text: str) -> None:
     """Every whole history of the reference model holds, with nothing left to say."""
@@ -23,7 +23,7 @@ def test_a_legal_history_holds(text: str) -> None:
     assert (Verdict.HOLDS, []) == (verdict.verdict, verdict.reasons)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=examples(50), deadline=None)
 @given(histories(), st.data())
 def test_a_legal_history_with_lost_records_is_unknown(text: str, data: st.DataObject) -> None:
     """Whichever driver records never arrive, nobody is blamed and nothing holds."""
@@ -36,7 +36,7 @@ def test_a_legal_history_with_lost_records_is_unknown(text: str, data: st.DataOb
     assert Verdict.UNKNOWN is verdict.verdict, verdict.reasons
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=examples(25), deadline=None)
 @given(histories(), st.data())
 def test_copies_from_a_second_channel_change_nothing(text: str, data: st.DataObject) -> None:
     """A second channel that brings every record too, later and with another loss each, leaves the verdict as it was."""
@@ -68,7 +68,7 @@ def late(records: list[Record], *, bulk: bool) -> list[Record]:
     return [msgspec.structs.replace(record, n=n) for n, record in enumerate(out, 1)]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=examples(30), deadline=None)
 @given(histories(), st.booleans())
 def test_late_receipt_blames_nobody(text: str, bulk: bool) -> None:
     """Receipt proves an order in one direction only: what is received late may have happened early."""
