@@ -7,9 +7,12 @@ import pytest
 from twin.running import Perform, plan_of, records_of
 
 from harness.capture.correlation import ClockMap
-from harness.contract.verdict import Verdict
+from harness.capture.placing import place
+from harness.capture.recorded import read
+from harness.contract.checker import judge
+from harness.contract.verdict import RunVerdict, Verdict
 from harness.history.driver import DriverRecord, Mark
-from harness.history.record import Offset
+from harness.history.record import Channel, Offset
 
 pytestmark = pytest.mark.qemu
 
@@ -33,6 +36,24 @@ def test_a_run_brackets_the_guests_counter(perform_plan: Perform) -> None:
             interval = clock.host_ns(record.qpc)
             assert interval is not None
             assert interval[0] <= record.host_ns
+
+
+def said(verdict: RunVerdict) -> list[tuple[str, Verdict, str, int]]:
+    """What a verdict says of each rule."""
+    return [(one.rule, one.verdict, one.reason, one.exercised) for one in verdict.rules]
+
+
+@pytest.mark.parametrize(("plant", "verdict"), [("", Verdict.HOLDS), ("missing-complete", Verdict.VIOLATED)])
+def test_what_was_read_after_the_run_is_judged_as_what_came_during_it(
+    perform_plan: Perform, plant: str, verdict: Verdict
+) -> None:
+    """The host's records alone, with the debug port's file put in afterwards by the brackets, say the same of every rule."""
+    result = perform_plan("cpu-and-dimm", plant=plant)
+    assert result.verdict.verdict is verdict
+    host = [one for one in records_of(result) if not isinstance(one, DriverRecord | Channel)]
+    placed = place(host, [read("debugcon", result.directory / "debugcon.log")])
+    assert placed.unproven == []
+    assert said(judge(placed.records)) == said(result.verdict)
 
 
 def test_no_driver_no_bracket(perform_plan: Perform) -> None:
