@@ -11,14 +11,16 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from guest_drivers.host_process import request as ask
 from guest_drivers.wine_prefix import Wine
 from guest_drivers.wine_process import HPNCTL, Run, build_double, execute
 
+from guest_drivers import host_process
 from harness.deadline import Deadline
 from harness.driver import certificate
 from harness.driver.build import TOOLCHAINS
 from harness.driver.signature import sign
-from harness.history.driver import AsyncEnter, Grow, Hello, Mark, SyncEnter, Work
+from harness.history.driver import AsyncEnter, Bind, DriverRecord, Grow, Hello, Mark, SyncEnter, Work
 
 pytestmark = pytest.mark.wine
 
@@ -49,6 +51,19 @@ def signed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> 
         drivers[name] = folder / name / "hpnotify.sys"
         sign(drivers[name], keys, Deadline(60, "signing"))
     return drivers
+
+
+OWN = {"seq", "enter", "qpc", "boot", "thread", "cpu", "ctx", "object", "size", "n", "host_ns"}
+"""Fields that differ from one host to the next: counters, clocks, addresses, and how large the host's events are."""
+
+
+def comparable(records: list[DriverRecord]) -> list[dict[str, object]]:
+    """What records say that must not depend on the host. Threads of their own write Bind and Work whenever they run."""
+    return [
+        {name: value for name, value in msgspec.to_builtins(record).items() if name not in OWN}
+        for record in records
+        if not isinstance(record, Bind | Work)
+    ]
 
 
 def assert_clean(run: Run) -> None:
@@ -99,6 +114,25 @@ def test_all_channels_say_the_same(wine: Wine, double: Path, signed: dict[str, P
         int.from_bytes(pieces[0], "little") for _, pieces in seen.events
     ]
     assert_clean(run)
+
+
+def test_the_host_process_says_the_same(
+    wine: Wine, double: Path, signed: dict[str, Path], request: pytest.FixtureRequest
+) -> None:
+    """The same orders, given to the source in a process of this machine and to the file in Wine, are told alike."""
+    program = host_process.build(request.config.cache.mkdir("hpnotify-host"), "address,undefined")
+    stop = (ask("DETACH"), "stop hpnotify")
+    here = host_process.run(
+        program, "start hpnotify", "add 2", ask("VETO", 0xC0000001, 1), "add 3", "fail 3", "add 3",
+        "memory 0x100000000 0x10000000", *stop, "start hpnotify", *stop,
+    )  # fmt: skip
+    there = execute(
+        wine, double, signed["gcc"], "load hpnotify", "add 2", f"{HPNCTL} veto", "add 3", "fail 3", "add 3",
+        "memory 100000000 10000000", *END, "load hpnotify", *END,
+    )  # fmt: skip
+    assert here.states() == there.transcript.states()
+    assert comparable(here.records) == comparable(there.transcript.records)
+    assert_clean(there)
 
 
 def test_levels_and_processors(wine: Wine, double: Path, signed: dict[str, Path]) -> None:

@@ -26,6 +26,14 @@ converted(const struct double_attributes *given, WDF_OBJECT_ATTRIBUTES *attribut
     return attributes;
 }
 
+/* Drivers have no Plug and Play devices here: the core is never asked for one, and refuses a driver that expects them. */
+void
+service_rebalance_all(void *unused)
+{
+    UNREFERENCED_PARAMETER(unused);
+    layer_trouble("a rebalance, although there are no devices");
+}
+
 #define CONVERTED(Given) ((PWDF_OBJECT_ATTRIBUTES)converted((Given), &(WDF_OBJECT_ATTRIBUTES){ 0 }))
 
 void *

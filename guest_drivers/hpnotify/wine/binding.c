@@ -682,10 +682,32 @@ CreateSystemThread(
     return status;
 }
 
+/* Found at run time: the core has a function of this name, too. */
 static
 NTSTATUS
 NTAPI
-CloseHandleOfThread(
+OpenKey(
+    PHANDLE KeyHandle,
+    ACCESS_MASK DesiredAccess,
+    POBJECT_ATTRIBUTES ObjectAttributes
+    )
+{
+    NTSTATUS (NTAPI *open)(PHANDLE, ACCESS_MASK, POBJECT_ATTRIBUTES);
+    NTSTATUS status;
+
+    open = (NTSTATUS (NTAPI *)(PHANDLE, ACCESS_MASK, POBJECT_ATTRIBUTES))(ULONG_PTR)double_function(
+        "ntoskrnl.exe", "ZwOpenKey");
+    status = open(KeyHandle, DesiredAccess, ObjectAttributes);
+    if (NT_SUCCESS(status)) {
+        __atomic_add_fetch(&Handles, 1, __ATOMIC_SEQ_CST);
+    }
+    return status;
+}
+
+static
+NTSTATUS
+NTAPI
+CloseHandle(
     HANDLE Handle
     )
 {
@@ -752,7 +774,8 @@ static const struct {
     { "KeAcquireSpinLockRaiseToDpc", (PVOID)(ULONG_PTR)AcquireSpinLockRaiseToDpc },
     { "ObReferenceObjectByHandle", (PVOID)(ULONG_PTR)ReferenceObjectByHandle },
     { "ObfDereferenceObject", (PVOID)(ULONG_PTR)DereferenceObject },
-    { "ZwClose", (PVOID)(ULONG_PTR)CloseHandleOfThread },
+    { "ZwClose", (PVOID)(ULONG_PTR)CloseHandle },
+    { "ZwOpenKey", (PVOID)(ULONG_PTR)OpenKey },
     { "PsCreateSystemThread", (PVOID)(ULONG_PTR)CreateSystemThread },
     { "PsTerminateSystemThread", (PVOID)(ULONG_PTR)TerminateSystemThread },
 };
