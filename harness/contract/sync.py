@@ -592,13 +592,20 @@ def cpu_and_thread(attempt: Attempt, model: Model) -> Outcome:
     holds="a:<S2 with b a:S2> a:C2 b:C2",
 )  # fmt: skip
 def late_registration(attempt: Attempt, model: Model) -> Outcome:
-    """Whether the newcomer gets a terminal without a Start is not documented."""
+    """Whether the newcomer gets a terminal without a Start is not documented.
+
+    The place in the stream is not enough: a driver's last record may be received long after it was made.
+    """
     for stream in model.streams.values():
         for registration in stream.registrations.values():
+            bracket = registration.bracket
             if (
                 registration.sync
                 and attempt.first < registration.done_at < attempt.last
                 and not registration.implied
+                and bracket is not None
+                and bracket.exit is not None
+                and any(edge(bracket.exit, call.exit or call.enter) for call in attempt.events)
             ):
                 share = attempt.shares.get(registration)
                 if share is None:
