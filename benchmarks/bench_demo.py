@@ -19,9 +19,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from harness.guest.twin_image import TwinImage, build
-
 from harness.deadline import Deadline
+from harness.guest.twin_image import TwinImage, build
 from harness.history.driver import START, SyncEnter
 from harness.history.reader import History
 from harness.history.record import Add, GuestEvent, Stage
