@@ -231,10 +231,11 @@ class _Placer:
                 yield record
             floor = self._times[at]
             for _key, moment in sorted(behind.get(at, ()), key=lambda one: one[0]):
-                when = max(floor, moment.high or 0)
+                # A guest may claim any counter; nothing here was later than the host's last word.
+                when = min(max(floor, moment.high or 0), self._times[-1])
                 yield from (msgspec.structs.replace(copy, host_ns=when) for copy in moment.copies)
             for one in others.get(at, ()):
-                yield msgspec.structs.replace(one.record, host_ns=one.ns)
+                yield msgspec.structs.replace(one.record, host_ns=min(max(floor, one.ns), self._times[-1]))
         if self._last == len(self._host) - 1:
             yield from self._accounts(comparison)
 

@@ -27,6 +27,8 @@ def decode_object(line: bytes) -> DriverRecord:
         raise BadLine(str(error)) from error
     if not is_named_well(record):
         raise BadLine("boot nonce or driver name is not of its form")
+    if not all(-1 <= value < 1 << 64 for value in msgspec.structs.astuple(record) if isinstance(value, int)):
+        raise BadLine("a number is out of range")
     return msgspec.structs.replace(record, n=0, host_ns=0, channel=CHANNEL)
 
 

@@ -23,7 +23,9 @@ from harness.capture.ring import Ring
 from harness.contract.merge import Merger
 from harness.errors import UsageError
 from harness.history.driver import DriverRecord
+from harness.history.reader import History
 from harness.history.record import Boot, Channel, End, Header, Offset, Quiesced, Record, Stage
+from harness.history.tape import Tape
 
 TEXTS = [
     "mark S2 C2 V mark Q S3 C3 V mark unload",
@@ -172,13 +174,30 @@ def test_the_ring_prints_lines_or_objects() -> None:
     assert expected == list(Ring().feed(b"".join(encode_line(one) for one in records)))
 
 
-def test_names_that_a_guest_may_not_choose() -> None:
-    """A driver name that is a path, or a boot nonce that is none, is no record."""
+def test_what_a_guest_may_not_choose() -> None:
+    """A driver name that is a path, a boot nonce that is none, or a number of more than 64 bits is no record."""
     (mark, *_rest) = driver_records(timed("mark"))
     port = Ring()
     for bad in ({"driver": "../etc"}, {"boot": "x"}):
         assert list(port.feed(msgspec.json.encode(msgspec.structs.replace(mark, **bad)) + b"\n")) == []
-    assert port.account().corrupt == 2
+    line = msgspec.json.encode(mark)
+    for number in (b"-2", b"18446744073709551616", b"1" * 400):
+        assert list(port.feed(line.replace(b'"cpu":0', b'"cpu":' + number) + b"\n")) == []
+    assert list(port.feed(line + b"\n")) != []
+    assert port.account().corrupt == 5
+
+
+@pytest.mark.parametrize("qpc", [0, 1 << 63, (1 << 64) - 1])
+def test_counters_that_a_guest_may_choose(qpc: int, tmp_path: Path) -> None:
+    """A counter that can never have been read finds a place, and the history can be written and read back."""
+    records = timed("mark S2 C2 V mark")
+    liar = [msgspec.structs.replace(one, qpc=qpc) for one in driver_records(records)]
+    out = place(host_only(records), [channel("ring", liar, arrival=True), channel("etw", liar)]).records
+    with Tape(tmp_path / "history.jsonl") as tape:
+        for one in out:
+            tape.write(one, host_ns=one.host_ns)
+    history = History(tmp_path)
+    assert (list(history), history.damage) == (out, "")
 
 
 def test_too_many_records_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
