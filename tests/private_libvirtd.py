@@ -95,7 +95,12 @@ class PrivateLibvirtd:
     def start(self) -> None:
         """Start virtlogd, as hosts that run libvirt have it, and libvirtd."""
         virtlogd = shutil.which("virtlogd", path=self._environment["PATH"])
-        if virtlogd and "virtlogd" not in self._processes:
+        if virtlogd is None:
+            # libvirt takes it for granted unless it is told to do without.
+            place = self.directory / ("etc" if self.system else "config/libvirt")
+            place.mkdir(parents=True, exist_ok=True)
+            (place / "qemu.conf").write_text('stdio_handler = "file"\n')
+        elif "virtlogd" not in self._processes:
             self._spawn("virtlogd", virtlogd, "virtlogd-sock")
         self._spawn("libvirtd", part("libvirt").needs[0].found(), "libvirt-sock")
 

@@ -64,7 +64,8 @@ class Stage(Record, frozen=True, kw_only=True, tag="stage"):
 class Qmp(Record, frozen=True, kw_only=True, tag="qmp"):
     """A QMP message as it crossed the socket, in true order: ``out`` to QEMU, ``in`` from it.
 
-    ``monitor`` counts connections: 2 is the first reconnect.
+    ``monitor`` counts connections: 2 is the first reconnect. Through libvirt, calls that change the machine stand here
+    by their names in its API, in the same form; queries and events are QEMU's own.
     """
 
     direction: Literal["in", "out"]

@@ -2,8 +2,8 @@
 """The connection to libvirt: opened, kept, opened again when it drops; every call bounded by a deadline.
 
 libvirt's calls have no deadlines and its events come from a loop that the program runs. One thread per process runs the
-loop (libvirt has one for all connections). Every call is made on a thread of its own, which is left to its fate when the
-deadline passes; a tenth of a millisecond, against a third of one for the call.
+loop (libvirt has one for all connections). Calls are made on threads of their own, which are left to their fate when the
+deadline passes, and used again when it does not: on a busy host a new thread waits milliseconds for its first turn.
 
 One thread per connection, the keeper, opens it again whenever it drops. What QEMU announces while nobody is connected is
 lost. The greeting with the next ``monitor`` number shows the gap.
@@ -14,7 +14,8 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from queue import SimpleQueue
+from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
 from harness.deadline import Deadline
@@ -64,20 +65,21 @@ def _run_loop(libvirt: Any) -> None:
 
 
 class _Call(Generic[T]):
-    """One call on a thread of its own."""
+    """One call, made on a worker's thread and waited for on another."""
 
     def __init__(self, act: Callable[[], T]) -> None:
         self._act = act
         self._done = threading.Event()
         self._value: T
         self._error: BaseException | None = None
-        threading.Thread(target=self._run, name="libvirt call", daemon=True).start()
 
-    def _run(self) -> None:
+    def make(self) -> None:
         try:
             self._value = self._act()
         except BaseException as error:  # noqa: BLE001  raised where the caller is
             self._error = error
+
+    def end(self) -> None:
         self._done.set()
 
     def value(self, deadline: Deadline) -> T:
@@ -88,9 +90,40 @@ class _Call(Generic[T]):
         return self._value
 
 
+class _Worker:
+    """A thread that makes one call after another. Between two it waits among the ``idle``; stuck, it is nobody's."""
+
+    idle: ClassVar[list[_Worker]] = []
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        threading.Thread(target=self._work, name="libvirt call", daemon=True).start()
+
+    @classmethod
+    def take(cls) -> _Worker:
+        try:
+            return cls.idle.pop()
+        except IndexError:
+            return cls()
+
+    def give(self, call: _Call[Any]) -> None:
+        self._calls.put(call)
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            call.make()
+            self.idle.append(self)
+            call.end()
+            # Nothing may keep what the call referred to until the next one comes.
+            del call
+
+
 def bounded(act: Callable[[], T], deadline: Deadline) -> T:
     """Return what ``act`` returns, or raise what it raises. Raises TimeoutError when the deadline passes first."""
-    return _Call(act).value(deadline)
+    call = _Call(act)
+    _Worker.take().give(call)
+    return call.value(deadline)
 
 
 def is_remote(uri: str) -> bool:

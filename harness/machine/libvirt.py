@@ -19,7 +19,7 @@ import threading
 import time
 import uuid
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -161,7 +161,7 @@ class LibvirtMachine:
             files=place.files,
             owner=Owner(uid=place.uid, gid=place.gid, models=_security_models(link)),
         )
-        (self.directory / "domain.xml").write_text(self.xml, encoding="utf-8")
+        self._keep_domain()
         harness = ProcessName.of(os.getpid())
         if harness is None:
             raise InfrastructureError(
@@ -233,10 +233,19 @@ class LibvirtMachine:
         self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
 
     def _make_directory(self) -> None:
-        try:
+        with self._writing():
             self.directory.mkdir(parents=True, exist_ok=True)
             for file in (self.console, self.debugcon):
                 file.touch(0o600)
+
+    def _keep_domain(self) -> None:
+        with self._writing():
+            (self.directory / "domain.xml").write_text(self.xml, encoding="utf-8")
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write in the run directory {self.directory}: {error.strerror}",
@@ -273,7 +282,10 @@ class LibvirtMachine:
 
     def _find_process(self) -> None:
         """Learn which process is QEMU; it writes its number before it takes the first command."""
-        pid = int((self._runtime.path / "pid").read_text("ascii"))
+        try:
+            pid = int((self._runtime.path / "pid").read_text("ascii"))
+        except (OSError, ValueError) as error:
+            raise self._no_start(f"QEMU did not write its process number: {error}") from error
         self._process = ProcessName.of(pid)
         with contextlib.suppress(OSError):
             command = Path(f"/proc/{pid}/cmdline").read_bytes()
