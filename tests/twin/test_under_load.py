@@ -60,7 +60,7 @@ def test_nothing_is_left_behind(
     run_under_test: RunUnderTest,
     verdict: Callable[[], RunVerdict],
 ) -> None:
-    """Load, add, veto, memory, unload, reload while all processors are busy: no WARN, no BUG, no byte is left."""
+    """Load, add, veto, memory, unload, reload, as either installation, while all is busy: no WARN, no BUG, no byte is left."""
     assert "slub_debug=FZPU" in " ".join(run_under_test.live.machine.argv)
     guest.order("busy", soon(), seconds="6")
     for _ in range(2):
@@ -71,6 +71,9 @@ def test_nothing_is_left_behind(
         hotplug.add_dimm()
         guest.order("work", soon(), items="20000")
         guest.unload_driver(soon())
+        guest.order("load", soon(), driver="pnp", pnp="1")
+        guest.order("rebalance", soon(), driver="pnp")
+        guest.unload_driver(soon(), driver="pnp")
         guest.load_driver(soon())
     with pytest.raises(GuestRefused, match="in use"):
         guest.order("reinsert", soon())

@@ -26,6 +26,17 @@ typedef struct _HPN_DEVICE {
 
 WDF_DECLARE_CONTEXT_TYPE_WITH_NAME(HPN_DEVICE, HpnDeviceOf)
 
+/* The requests that are reported, and their names in the same order. */
+static const UCHAR HpnMinors[] = {
+    IRP_MN_START_DEVICE, IRP_MN_QUERY_STOP_DEVICE, IRP_MN_CANCEL_STOP_DEVICE, IRP_MN_STOP_DEVICE,
+    IRP_MN_QUERY_REMOVE_DEVICE, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_SURPRISE_REMOVAL, IRP_MN_REMOVE_DEVICE
+};
+
+static const PCSTR HpnMinorNames[RTL_NUMBER_OF(HpnMinors)] = {
+    "START", "QUERY_STOP", "CANCEL_STOP", "STOP",
+    "QUERY_REMOVE", "CANCEL_REMOVE", "SURPRISE_REMOVAL", "REMOVE"
+};
+
 static EVT_WDFDEVICE_WDM_IRP_PREPROCESS HpnEvtPlugAndPlay;
 static EVT_WDF_DEVICE_PREPARE_HARDWARE HpnEvtPrepareHardware;
 static EVT_WDF_DEVICE_RELEASE_HARDWARE HpnEvtReleaseHardware;
@@ -125,10 +136,6 @@ HpnEvtDriverDeviceAdd(
     PWDFDEVICE_INIT DeviceInit
     )
 {
-    static const UCHAR minors[] = {
-        IRP_MN_START_DEVICE, IRP_MN_QUERY_STOP_DEVICE, IRP_MN_CANCEL_STOP_DEVICE, IRP_MN_STOP_DEVICE,
-        IRP_MN_QUERY_REMOVE_DEVICE, IRP_MN_CANCEL_REMOVE_DEVICE, IRP_MN_SURPRISE_REMOVAL, IRP_MN_REMOVE_DEVICE
-    };
     PHPN_DRIVER driver = HpnDriverOf(Driver);
     WDF_PNPPOWER_EVENT_CALLBACKS callbacks;
     WDF_OBJECT_ATTRIBUTES attributes;
@@ -154,7 +161,7 @@ HpnEvtDriverDeviceAdd(
 
     /* The framework has no callback for the requests themselves, so they are looked at before it gets them. */
     status = WdfDeviceInitAssignWdmIrpPreprocessCallback(
-        DeviceInit, HpnEvtPlugAndPlay, IRP_MJ_PNP, (PUCHAR)minors, RTL_NUMBER_OF(minors));
+        DeviceInit, HpnEvtPlugAndPlay, IRP_MJ_PNP, (PUCHAR)HpnMinors, RTL_NUMBER_OF(HpnMinors));
     if (!NT_SUCCESS(status)) {
         goto Exit;
     }
@@ -180,31 +187,13 @@ HpnMinorName(
     _In_ UCHAR Minor
     )
 {
-    switch (Minor) {
-    case IRP_MN_START_DEVICE:
-        return "START";
+    ULONG index = 0;
 
-    case IRP_MN_QUERY_STOP_DEVICE:
-        return "QUERY_STOP";
-
-    case IRP_MN_CANCEL_STOP_DEVICE:
-        return "CANCEL_STOP";
-
-    case IRP_MN_STOP_DEVICE:
-        return "STOP";
-
-    case IRP_MN_QUERY_REMOVE_DEVICE:
-        return "QUERY_REMOVE";
-
-    case IRP_MN_CANCEL_REMOVE_DEVICE:
-        return "CANCEL_REMOVE";
-
-    case IRP_MN_SURPRISE_REMOVAL:
-        return "SURPRISE_REMOVAL";
-
-    default:
-        return "REMOVE";
+    while (index < RTL_NUMBER_OF(HpnMinors) - 1 && HpnMinors[index] != Minor) {
+        index += 1;
     }
+
+    return HpnMinorNames[index];
 }
 
 /*
