@@ -372,6 +372,7 @@ def test_every_kind_of_event_and_name_is_only_recorded(host: Path) -> None:
     assert ["x" * 100, "\u20ac" * 10] == [
         record.link[:length] for record, length in zip(arrivals[len(names) :], (100, 10), strict=True)
     ]
+    assert f"~{zlib.crc32(b'x' * 256):08x}" == arrivals[len(names)].link[-9:]
     assert 1 == len([record for record in seen.records if isinstance(record, Grow)])
     assert ([], []) == (seen.unbalanced(), seen.trouble)
     assert all(len(line) < 512 for line in seen.lines)
@@ -419,6 +420,18 @@ def test_registrations_at_run_time(host: Path) -> None:
     assert DEVICE_NOT_READY == seen.answers[2][0]
     assert 2 == len([record for record in seen.records if isinstance(record, AsyncEnter)])
     assert ([], []) == (seen.unbalanced(), seen.trouble)
+
+
+def test_registering_again_and_again_holds_no_more(host: Path) -> None:
+    """What a registration at run time takes, its end gives back at once, not at unload."""
+    again = [
+        request("REGISTER", 1, 1),
+        request("DEREGISTER", 1, 0),
+        request("DEREGISTER", 3, 0),
+        request("REGISTER", 3, 0),
+    ]
+    seen = run(host, "start hpnotify", *again, "allocations", *again * 5, "allocations", *STOP)
+    assert seen.answers[5] == seen.answers[-3]
 
 
 PLANTS = {
@@ -482,6 +495,65 @@ def test_everything_at_once(threads: Path) -> None:
     assert 150 == sum(
         {r.nt: r.done for r in seen.records if isinstance(r, Work) and r.driver == "hpnotify"}.values()
     )
+
+
+def test_reading_a_small_ring_while_it_overruns(threads: Path) -> None:
+    """Readers, and everybody who writes, at the same time: no race, and each line read is whole."""
+    lanes = {
+        1: [f"add {number}" for number in range(2, 20)],
+        2: [request("READ_RING", output=2048), request("FLUSH"), request("STATISTICS", output=900)] * 20,
+        3: ["memory 0x100000000 0x10000000", "memory 0x200000000 0x10000000"],
+    }
+    commands = [f"{lane} {command}" for lane, orders in lanes.items() for command in orders]
+    seen = run(
+        threads, "start hpnotify RingRecords=16", "parallel", *commands, "join", *STOP, processors="2 20 64"
+    )
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
+    lines = {
+        line
+        for _, data in seen.answers
+        for line in data.decode(errors="replace").splitlines()
+        if line[:1] == "H"
+    }
+    assert lines <= set(seen.lines)
+
+
+def test_flush_forgets_what_is_unread(host: Path) -> None:
+    """After it the ring holds only what came later."""
+    seen = run(
+        host,
+        "start hpnotify",
+        mark("one"),
+        request("FLUSH"),
+        mark("two"),
+        request("READ_RING", output=4096),
+        *STOP,
+    )
+    assert [" nonce=two "] == [
+        line[line.index(" nonce=") : line.index("crc=")] for line in seen.answers[4][1].decode().splitlines()
+    ]
+
+
+def test_foreign_port_is_left_alone(host: Path) -> None:
+    """A port that does not answer as QEMU's does is never written to; the ring has the records all the same."""
+    seen = run(
+        host, "start hpnotify DebugPort=0x402", request("STATISTICS", output=STATISTICS.size),
+        request("READ_RING", output=65536), *STOP,
+    )  # fmt: skip
+    assert [] == seen.lines
+    assert 0 == STATISTICS.unpack(seen.answers[1][1])[7]
+    assert 10 < len(seen.answers[2][1].splitlines())
+
+
+def test_each_boot_has_its_nonce(host: Path) -> None:
+    """Two machines do not share the nonce of their boot, and loading the driver again does not change it."""
+    boots = [
+        {record.boot for record in run(host, "start a", "stop a", "start a", "stop a").records}
+        for _ in range(2)
+    ]
+    assert [1, 1] == [len(boot) for boot in boots]
+    assert boots[0] != boots[1]
+    assert not boots[0] & {0, "0" * 16}
 
 
 def test_checksum_of_a_line(host: Path) -> None:

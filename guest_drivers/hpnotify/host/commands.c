@@ -15,6 +15,7 @@
  *   plant NAME                                                                      = 0 or -1
  *   trace                                 show trace events and debug prints from now on
  *   break NTH                             have the nth fallible call from now fail
+ *   allocations                           what the layer holds for itself and for drivers  = COUNT
  *   fallible                              how many fallible calls there were        = COUNT
  */
 #include <stdio.h>
@@ -155,6 +156,8 @@ void host_obey(char *line)
         host_trace(1);
     } else if (strcmp(words[0], "break") == 0 && count == 2) {
         host_fail(number(words[1]));
+    } else if (strcmp(words[0], "allocations") == 0) {
+        host_say("= %lx\n", (unsigned long)host_allocations());
     } else if (strcmp(words[0], "fallible") == 0) {
         host_say("= %lu\n", host_fallible());
     } else if (strcmp(words[0], "deferred") != 0) {

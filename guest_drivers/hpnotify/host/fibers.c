@@ -24,8 +24,10 @@
 #endif
 
 #ifdef ADDRESS_SANITIZER
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
+/* As the sanitizer's own headers declare them, which not every compiler is packaged with. */
+void __sanitizer_start_switch_fiber(void **save, const void *bottom, size_t size);
+void __sanitizer_finish_switch_fiber(void *save, const void **bottom, size_t *size);
+void __asan_unpoison_memory_region(const volatile void *address, size_t size);
 #else
 #define __sanitizer_start_switch_fiber(save, bottom, size) ((void)(save))
 #define __sanitizer_finish_switch_fiber(save, bottom, size) ((void)(save), (void)(bottom), (void)(size))

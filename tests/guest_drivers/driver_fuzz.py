@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""Requests made up by libFuzzer, sent to the driver.
+
+``python tests/guest_drivers/driver_fuzz.py [LIBFUZZER_ARGUMENT...]`` goes on for an hour unless told otherwise.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
+SANITIZE = "fuzzer,address,undefined"
+
+
+def why_not() -> str:
+    """Return what keeps the fuzzer from being built here, or ""."""
+    if shutil.which("clang") is None or shutil.which("make") is None:
+        return "needs clang and make"
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(folder) / "probe.c"
+        source.write_text("int LLVMFuzzerTestOneInput(void *b, long n) { return !b && n; }\n")
+        made = subprocess.run(
+            ["clang", f"-fsanitize={SANITIZE}", "-o", f"{folder}/probe", source], capture_output=True
+        )
+    return "" if made.returncode == 0 else "needs clang's sanitizer runtime (libclang-rt-dev)"
+
+
+def fuzz(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Build the fuzzer in ``folder`` and run it there."""
+    subprocess.run(
+        [
+            "make", "-s", "-j2", "-C", str(DRIVER / "host"), "CC=clang", f"OUT={folder}", f"SANITIZE={SANITIZE}",
+            f"{folder}/hpnotify-fuzz",
+        ],
+        check=True,
+    )  # fmt: skip
+    # The process counts what is allocated in each input itself.
+    return subprocess.run(
+        [folder / "hpnotify-fuzz", "-max_len=512", "-detect_leaks=0", *arguments],
+        cwd=folder, stderr=subprocess.PIPE, text=True, env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    if reason := why_not():
+        sys.exit(reason)
+    with tempfile.TemporaryDirectory() as name:
+        done = fuzz(Path(name), *(sys.argv[1:] or ["-max_total_time=3600"]))
+        print("\n".join(done.stderr.splitlines()[-40:]))
+        sys.exit(done.returncode)

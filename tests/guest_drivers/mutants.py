@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: MIT
+"""Small mistakes, planted in the driver's source one at a time: each must be caught by a test, or is known to change nothing.
+
+``python tests/guest_drivers/mutants.py [COUNT [SEED]]`` plants COUNT of them, drawn by SEED (default: all), and prints the
+table. Exit status 1 if one survives that is not listed in EQUIVALENT.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import SimpleQueue
+
+import msgspec
+
+DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
+HERE = Path(__file__).parent
+TESTS = (str(HERE / "test_host_process.py"), str(HERE / "test_plug_and_play.py"))
+
+SWAPS = {
+    "compare": [(" == ", " != "), (" != ", " == "), (" < ", " <= "), (" >= ", " > "), (" > ", " >= "), (" <= ", " < ")],
+    "connect": [(" && ", " || "), (" || ", " && ")],
+    "off by one": [(" + 1", " + 2"), (" - 1", " - 2"), (" += 1", " += 2"), (" -= 1", " -= 2")],
+    "constant": [
+        ("TRUE", "FALSE"), ("FALSE", "TRUE"), ("STATUS_INVALID_PARAMETER", "STATUS_SUCCESS"),
+        ("STATUS_INVALID_BUFFER_SIZE", "STATUS_SUCCESS"), ("STATUS_INVALID_DEVICE_STATE", "STATUS_SUCCESS"),
+        ("STATUS_DEVICE_NOT_READY", "STATUS_SUCCESS"), ("return STATUS_SUCCESS", "return STATUS_UNSUCCESSFUL"),
+    ],
+}  # fmt: skip
+CONDITION = re.compile(r"^(\s+(?:\} else )?if )(\(.+\))( \{)$")
+STATEMENT = re.compile(r"^    +(?!return|break|continue|goto|case|default|else)[A-Za-z*(][^{}]*;$")
+DECLARATION = re.compile(
+    r"^    (?:const |static |volatile )*[A-Za-z_0-9]+ \**[A-Za-z_]+(?:\[[^]]*\])?(?: = [^;]*)?;$"
+)
+ACQUIRE = re.compile(r"^(\s+)KeAcquireSpinLock\((.+), &irql\);$")
+
+
+class Mutant(msgspec.Struct, frozen=True):
+    """One mistake: what is to be put in place of which lines (1-based) of a file."""
+
+    file: str
+    line: int
+    operator: str
+    before: str
+    changes: dict[int, str]
+
+    @property
+    def name(self) -> str:
+        """The mistake's name: where, what, and the text it was planted in."""
+        return f"{self.file}:{self.line} {self.operator}: {self.before}"
+
+
+ZEROED = "the context of an object is zeroed by the framework"
+UNREAD = "nobody reads it"
+LAYER = "this layer never shows the difference; Windows may"
+EQUIVALENT: dict[tuple[str, str, str], str] = {
+    ("veto.c", "drop", "Veto->Status = STATUS_SUCCESS;"): ZEROED,
+    ("veto.c", "drop", "Veto->Remaining = 0;"): ZEROED,
+    ("veto.c", "drop", "KeInitializeSpinLock(&Veto->Lock);"): ZEROED,
+    ("memory.c", "drop", "Buffer->Memory = NULL;"): ZEROED,
+    ("memory.c", "drop", "Buffer->Bytes = 0;"): ZEROED,
+    ("memory.c", "drop", "KeInitializeSpinLock(&Buffer->Lock);"): ZEROED,
+    ("async.c", "drop", "Copy->MaximumLength = Copy->Length + sizeof(WCHAR);"): UNREAD,
+    ("worker.c", "drop", "Worker->Number.Reserved = 0;"): LAYER + " (Reserved is always 0)",
+    ("sync.c", "drop", "asked.Reserved = 0;"): LAYER + " (Reserved is always 0)",
+    ("memory.c", "drop", "loser = memory;"): LAYER + " (arrivals come one at a time)",
+    ("worker.c", "constant FALSE to TRUE",
+     "KeWaitForSingleObject(&worker->Wake, Executive, KernelMode, FALSE, NULL);"): LAYER + " (no alerts)",
+    ("worker.c", "drop", "Worker->Thread = NULL;"): UNREAD,
+    ("control.c", "drop", "WdfObjectDelete(device);"): LAYER + " (the driver object's end deletes its devices)",
+    ("sync.c", "drop", "record.OperationStatus = (ULONG)OperationStatus;"): LAYER + " (no Start follows a veto)",
+}  # fmt: skip
+"""Mistakes that change nothing that can be seen: file, operator, text of the line, and why."""
+
+
+def mutants(path: Path) -> Iterator[Mutant]:
+    """Yield every mistake that can be made in a file."""
+    lines = path.read_text().splitlines()
+    inside = False
+    for number, line in enumerate(lines, start=1):
+        inside = (inside or line == "{") and line != "}"
+        text = line.strip()
+        if not inside or text.startswith(("/*", "*", "#", "UNREFERENCED")):
+            continue
+
+        def made(operator: str, changes: dict[int, str], line: int = number, text: str = text) -> Mutant:
+            return Mutant(path.name, line, operator, text, changes)
+
+        if found := CONDITION.match(line):
+            yield made("negate", {number: f"{found[1]}(!{found[2]}){found[3]}"})
+        for operator, swaps in SWAPS.items():
+            for old, new in swaps:
+                if old in line and not line.rstrip().endswith("*/"):
+                    yield made(
+                        f"{operator} {old.strip()} to {new.strip()}", {number: line.replace(old, new, 1)}
+                    )
+        if found := ACQUIRE.match(line):
+            release = f"KeReleaseSpinLock({found[2]}, irql);"
+            ends = [n for n, other in enumerate(lines[number:], start=number + 1) if other.strip() == release]
+            if ends:
+                yield made("no lock", {number: f"{found[1]}irql = 0;", ends[0]: f"{found[1]}(void)irql;"})
+        elif STATEMENT.match(line) and not DECLARATION.match(line) and line.count("(") == line.count(")") \
+                and "KeReleaseSpinLock" not in line and lines[number - 2].rstrip().endswith((";", "{", "}", "*/", ":", "")) \
+                and not lines[number - 2].rstrip().endswith(("(", ",", "&&", "||", "=", "?")):  # fmt: skip
+            yield made("drop", {number: ""})
+
+
+def all_mutants() -> list[Mutant]:
+    """Return every mistake that can be planted in the driver."""
+    return [mutant for path in sorted((DRIVER / "src").glob("*.c")) for mutant in mutants(path)]
+
+
+class Bench:
+    """A copy of the driver in which mistakes are planted, built and tested, one after the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.tree = folder / "hpnotify"
+        for part in ("src", "nt", "host"):
+            shutil.copytree(DRIVER / part, self.tree / part)
+        assert self._build("address,undefined", "hpnotify-host", "hpnotify-schedules")
+        assert self._build("thread", "hpnotify-host")
+
+    def _build(self, sanitizer: str, *programs: str) -> bool:
+        out = self.folder / sanitizer
+        made = subprocess.run(
+            ["make", "-s", "-C", str(self.tree / "host"), f"OUT={out}", f"SANITIZE={sanitizer}", "EXTRA=-w -Wno-error",
+             *[f"{out}/{program}" for program in programs]],
+            capture_output=True,
+        )  # fmt: skip
+        return made.returncode == 0
+
+    def _passes(self, sanitizer: str, *arguments: str) -> bool:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-x", "-q", "-o", f"cache_dir={self.folder}/cache", *arguments],
+            cwd=DRIVER.parents[1], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+            env={**os.environ, "HOTPLUG_HARNESS_HOST_PROGRAMS": str(self.folder / sanitizer)},
+        )  # fmt: skip
+        try:
+            return process.wait(timeout=60) == 0
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return False
+
+    def try_out(self, mutant: Mutant) -> str:
+        """Return who caught the mistake: ``compiler``, ``tests``, ``schedules``, ``threads``, or "" if nobody did."""
+        path = self.tree / "src" / mutant.file
+        original = path.read_text()
+        lines = original.splitlines()
+        for number, text in mutant.changes.items():
+            lines[number - 1] = text
+        path.write_text("\n".join(lines) + "\n")
+        try:
+            if not self._build("address,undefined", "hpnotify-host", "hpnotify-schedules"):
+                return "compiler"
+            if not self._passes("address,undefined", *TESTS, "-m", "not qemu"):
+                return "tests"
+            if not self._build("thread", "hpnotify-host") or not self._passes(
+                "thread", str(HERE / "test_host_process.py"), "-k", "everything_at_once or overruns"
+            ):
+                return "threads"
+            if not self._passes(
+                "address,undefined", str(HERE / "test_schedules.py"), "-k", "unload or neither"
+            ):
+                return "schedules"
+            return ""
+        finally:
+            path.write_text(original)
+
+
+def run(chosen: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
+    """Try the mistakes out on two benches; yield each with who caught it."""
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as workers:
+        benches: SimpleQueue[Bench] = SimpleQueue()
+        for bench in workers.map(lambda n: Bench(Path(folder) / str(n)), range(2)):
+            benches.put(bench)
+
+        def one(mutant: Mutant) -> str:
+            bench = benches.get()
+            try:
+                return bench.try_out(mutant)
+            finally:
+                benches.put(bench)
+
+        yield from zip(chosen, workers.map(one, chosen), strict=True)
+
+
+def share(count: int, seed: int) -> list[Mutant]:
+    """Return ``count`` mistakes drawn by ``seed``; all of them if there are no more."""
+    everything = all_mutants()
+    return random.Random(seed).sample(everything, min(count, len(everything)))
+
+
+def excuse(mutant: Mutant) -> str:
+    """Return why a mistake changes nothing, or ""."""
+    return EQUIVALENT.get((mutant.file, mutant.operator, mutant.before), "")
+
+
+def main(count: int, seed: int) -> int:
+    """Plant, print and count."""
+    counts: Counter[str] = Counter()
+    for mutant, caught in run(share(count, seed)):
+        verdict = caught or (f"equivalent: {excuse(mutant)}" if excuse(mutant) else "SURVIVED")
+        counts[verdict.partition(":")[0]] += 1
+        print(f"{verdict:12} {mutant.name}", flush=True)
+    print(
+        ", ".join(f"{name} {number}" for name, number in sorted(counts.items())),
+        f"of {len(all_mutants())} in all",
+    )
+    return int(counts["SURVIVED"] > 0)
+
+
+if __name__ == "__main__":
+    numbers = [int(word) for word in sys.argv[1:]]
+    sys.exit(main(*(numbers + [1_000_000, 1][len(numbers) :])))
