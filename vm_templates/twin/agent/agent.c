@@ -574,6 +574,8 @@ static void order_busy(const struct order *order)
 		return;
 	for (long left = 2 * sysconf(_SC_NPROCESSORS_ONLN); left; left--) {
 		if (fork() == 0) {
+			/* Or the module would be in use for as long as this child lives. */
+			close(nt);
 			keep_busy(time(NULL) + seconds);
 			_exit(0);
 		}
