@@ -173,12 +173,9 @@ class Twin:
     def _event(self, name: str, detail: str) -> None:
         self._tape.write(GuestEvent(event=name[:40], detail=detail[:400]))
         if name == "ready":
-            self._control_restarted()
+            if self.ready_count:
+                self._control.forget()
             with self._changed:
                 self.facts = parse_pairs(detail)
                 self.ready_count += 1
                 self._changed.notify_all()
-
-    def _control_restarted(self) -> None:
-        if self.ready_count:
-            self._control.forget()
