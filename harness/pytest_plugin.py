@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict
     from harness.guest.guest import Guest
     from harness.history.record import Record
-    from harness.hotplug.run import Live, Run
+    from harness.hotplug.boot import Live
+    from harness.hotplug.run import Run
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,32 +14,46 @@ from harness.guest.guest import Guest
 from harness.guest.twin import Twin, kernel_arguments, machine_arguments
 from harness.guest.twin_image import build
 from harness.history.tape import Tape
-from harness.machine.machine import Machine
+from harness.machine.accelerator import BootImage
+from harness.machine.machine import Machine, MachineSpec
 
 
-class BootWishes(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run wants of a guest's boot.
+class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run wants of its guest.
 
-    ``max_processors`` the machine's slots; ``group_size`` processors in a group, 0 for the guest's own (on Windows the
-    boot option ``groupsize``, which makes groups visible on small systems).
+    ``spec`` is the machine as request and plan describe it, its accelerator not chosen yet. ``cache`` is where built
+    things lie, ``directory`` the run's own place, for what only this run writes (an overlay, its NVRAM). ``group_size``
+    processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
+    on small systems). ``plant`` makes an NT layer of ours misbehave. ``driver`` is the driver to install, a file or a
+    folder; None for the guest's own choice.
     """
 
-    max_processors: int
+    spec: MachineSpec
+    cache: Path
+    directory: Path
     group_size: int = 0
+    plant: str = ""
+    driver: Path | None = None
+
+
+MakeMachine = Callable[[MachineSpec, Path, Tape, str], Machine]
+"""Makes a machine, not yet started, from its spec, the run directory, the tape and a name."""
 
 
 class Bootable(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest's image, ready to boot: ``description`` is for people, ``digest`` identifies all it was made from.
+    """A guest, ready to boot on the machine ``spec``.
 
-    ``extra`` are QEMU arguments without which this guest does not work.
+    ``description`` is for people, ``digest`` identifies all it was made from; ``driver`` says which driver it will run,
+    "" if that is part of the image. ``probe`` is the image that shows whether KVM works, None for a guest that is not
+    accelerated at all. ``make`` is set by a guest that brings a machine of its own instead of a backend's.
     """
 
-    kernel: Path
-    initrd: Path | None
-    append: str
+    spec: MachineSpec
     digest: str
     description: str
-    extra: list[str] = []
+    driver: str = ""
+    probe: BootImage | None = None
+    make: MakeMachine | None = None
 
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,38 +66,36 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
 class GuestKind(Protocol):
     """A kind of guest. Its name labels every verdict."""
 
-    def prepare(
-        self, cache: Path, wishes: BootWishes, deadline: Deadline, progress: Callable[[str], None]
-    ) -> Bootable:
-        """Build or find the image. Raises MissingPart or InfrastructureError with what is missing.
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """Build or find what boots. Raises MissingPart or InfrastructureError with what is missing.
 
         A kind that cannot grant a wish raises UsageError.
         """
 
-    def attach(self, machine: Machine, tape: Tape, signs: Signs, *, plant: str) -> Guest:
+    def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Guest:
         """Connect to the guest of a started, paused machine, before its first instruction."""
 
 
 class TwinKind:
     """The twin."""
 
-    def prepare(
-        self, cache: Path, wishes: BootWishes, deadline: Deadline, progress: Callable[[str], None]
-    ) -> Bootable:
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Build the twin's image, or take it from the cache."""
-        image = build(cache, deadline, progress=progress)
-        return Bootable(
+        image = build(options.cache, deadline, progress=progress)
+        spec = msgspec.structs.replace(
+            options.spec,
             kernel=image.kernel,
             initrd=image.initrd,
-            append=f"{image.append} {kernel_arguments(wishes.max_processors, wishes.group_size)}",
-            digest=image.digest,
-            description=f"Linux {image.kernel_release}",
-            extra=machine_arguments(image.kernel_release),
+            append=f"{image.append} {kernel_arguments(options.spec.max_processors, options.group_size)}",
+            extra=[*options.spec.extra, *machine_arguments(image.kernel_release)],
+        )
+        return Bootable(
+            spec=spec, digest=image.digest, description=f"Linux {image.kernel_release}", probe=image
         )
 
-    def attach(self, machine: Machine, tape: Tape, signs: Signs, *, plant: str) -> Twin:
+    def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Twin:
         """Connect to the agent's control port."""
-        return Twin(machine, tape, plant=plant, crash=signs.crash, console_bytes=signs.console_bytes)
+        return Twin(machine, tape, plant=options.plant, crash=signs.crash, console_bytes=signs.console_bytes)
 
 
 KINDS: dict[str, GuestKind] = {"twin": TwinKind()}

@@ -24,8 +24,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     """What to run.
 
     ``backend`` is one of :data:`harness.machine.backend.BACKENDS`, ``connect`` libvirt's URI, "" for its own choice.
-    ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware`` and
-    ``plant`` are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
+    ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware``,
+    ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
     Raises UsageError for a name that does not exist, with those that do.
     """
 
@@ -42,6 +42,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     firmware: str = ""
     monitor: bool = False
     plant: str = ""
+    driver: str = ""
     seed: int = 0
     budget: Budget = Budget()
 
@@ -58,6 +59,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
             _one_of("plant", self.plant, PLANTS)
         if self.firmware and not Path(self.firmware).is_file():
             raise UsageError(f"there is no firmware file {self.firmware!r}")
+        if self.driver and not Path(self.driver).exists():
+            raise UsageError(
+                f"there is no driver file or folder {self.driver!r}",
+                hint="`harness driver build --out DIR` makes one.",
+            )
 
 
 def _one_of(what: str, name: str, known: Iterable[str]) -> None:

@@ -15,28 +15,17 @@ from typing import Literal
 import msgspec
 
 import harness
-from harness.capture.session import Capture
-from harness.config import parse_size
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict
-from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
-from harness.guest.guest import Guest
-from harness.guest.kind import KINDS, BootWishes, Signs
 from harness.history.reader import History
-from harness.history.record import FORMAT, Boot, Clock, End, Fault, Header
+from harness.history.record import FORMAT, Clock, End, Fault, Header
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.tape import Listener, Tape
-from harness.hotplug.executor import Executor
+from harness.hotplug.boot import Boot, Live
 from harness.hotplug.request import RunRequest
 from harness.hotplug.stage import Stages
-from harness.hotplug.watch import Watch
 from harness.machine import ladder
-from harness.machine.accelerator import choose
-from harness.machine.backend import BACKENDS, choose_there, make_machine
-from harness.machine.connection import is_remote
-from harness.machine.machine import Machine, MachineSpec
-from harness.machine.version import find_qemu
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,24 +36,13 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     error: HarnessError | None = None
 
 
-class Live(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest that is up, with its driver loaded: what a plan, or a test, works with."""
-
-    machine: Machine
-    guest: Guest
-    executor: Executor
-    watch: Watch
-    capture: Capture
-    tape: Tape
-
-
 class Run:
     """One run's evidence and life. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan."""
 
     def __init__(self, request: RunRequest, *, listeners: tuple[Listener, ...] = ()) -> None:
         self.request = request
         self.directory = RunDirectory(request.runs, request.plan.name)
-        self.facts = RunFacts(
+        facts = RunFacts(
             run=self.directory.name,
             harness=harness.__version__,
             argv=request.argv,
@@ -86,6 +64,12 @@ class Run:
         for listener in listeners:
             self.tape.subscribe(listener)
         self.stages = Stages(self.tape)
+        self._boot = Boot(request, self.directory, facts, self.tape, self.stages)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What the run is made of, as far as it is known."""
+        return self._boot.facts
 
     @contextlib.contextmanager
     def live(self) -> Iterator[Live]:
@@ -97,7 +81,7 @@ class Run:
         stack = contextlib.ExitStack()
         try:
             self._begin()
-            yield self._boot(stack)
+            yield self._boot.up(stack)
             outcome = "completed"
         except HarnessError as error:
             self._fault(error)
@@ -128,92 +112,6 @@ class Run:
         )
         self.tape.write(Clock(domain="host", hz=1_000_000_000))
 
-    def _boot(self, stack: contextlib.ExitStack) -> Live:
-        request, stages = self.request, self.stages
-        stages.current = "qemu"
-        qemu = find_qemu(request.qemu)
-        kind = KINDS[request.guest]
-        spec = _spec(request, qemu.path)
-        with stages.stage("image") as said:
-            image = kind.prepare(
-                request.cache,
-                BootWishes(
-                    max_processors=spec.max_processors, group_size=request.plan.machine.group_size or 0
-                ),
-                Deadline(900, f"make the image of {request.guest}"),
-                lambda text: stages.note("image", text),
-            )
-            said.append(f"{request.guest} {image.digest[:12]}, {image.description}")
-        with stages.stage("accelerator") as said:
-            if is_remote(request.connect):
-                choice = choose_there(request.accelerator)
-            else:
-                choice = choose(
-                    request.accelerator, qemu.path, image, request.cache, Deadline(60, "probe KVM")
-                )
-            said.append(f"{choice.name}: {choice.reason}")
-        spec = msgspec.structs.replace(
-            spec,
-            accelerator=choice.name,
-            kernel=image.kernel,
-            initrd=image.initrd,
-            append=image.append,
-            extra=image.extra,
-        )
-        machine = make_machine(
-            request.backend,
-            spec,
-            self.directory.path,
-            self.tape,
-            name=self.directory.name,
-            connect=request.connect,
-        )
-        stack.callback(machine.close)
-        with stages.stage("qemu") as said:
-            machine.start(Deadline(BACKENDS[request.backend], "start QEMU"))
-            said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
-            if machine.human is not None:
-                stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
-        self.facts = msgspec.structs.replace(
-            self.facts,
-            accelerator=choice.name,
-            accelerator_reason=choice.reason,
-            qemu=str(qemu.path),
-            qemu_version=qemu.text,
-            qemu_argv=machine.argv,
-            libvirt=machine.versions,
-            image_digest=image.digest,
-            image=image.description,
-        )
-        self.directory.write_json("run.json", self.facts)
-        watch = Watch(self.tape, alive=machine.check_alive)
-        capture = stack.enter_context(
-            Capture(debugcon=machine.debugcon, console=machine.console, tape=self.tape)
-        )
-        signs = Signs(crash=lambda: watch.crash, console_bytes=lambda: capture.console.bytes)
-        guest = kind.attach(machine, self.tape, signs, plant=request.plant)
-        stack.callback(guest.close)
-        self.tape.write(Boot(epoch=1, cause="power-on"))
-        with stages.stage("boot") as said:
-            machine.resume(Deadline(30, "let the guest run"))
-            guest.wait_ready(Deadline(request.budget.boot, f"boot {request.guest}"))
-            counts = guest.counts(Deadline(request.budget.operation, "count after the boot"))
-            said.append(f"{counts.processors} processors")
-
-        def drain() -> None:
-            machine.sync()
-            capture.drain()
-
-        executor = Executor(
-            machine, guest, self.tape, watch, drain=drain, seed=request.seed, budget=request.budget
-        )
-        with stages.stage("driver"):
-            executor.prepare(load=request.plan.driver)
-        stages.current = "plan"
-        return Live(
-            machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self.tape
-        )
-
     def _fault(self, error: HarnessError) -> None:
         with contextlib.suppress(
             InfrastructureError
@@ -239,7 +137,7 @@ class Run:
             with contextlib.suppress(InfrastructureError):
                 self.tape.write(End(outcome=outcome))
             self.tape.close()
-        self.facts = msgspec.structs.replace(self.facts, finished=_utc())
+        self._boot.facts = msgspec.structs.replace(self.facts, finished=_utc())
         with contextlib.suppress(InfrastructureError):
             self.directory.write_json("run.json", self.facts)
 
@@ -266,29 +164,6 @@ def perform(request: RunRequest, *, listeners: tuple[Listener, ...] = ()) -> Run
     except HarnessError as caught:
         raise error or caught from caught
     return RunResult(directory=run.directory.path, verdict=verdict, error=error)
-
-
-def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
-    """Return the machine that the request and its plan describe; the image is not known yet."""
-    wishes = request.plan.machine
-    spec = MachineSpec(
-        accelerator="tcg",
-        qemu=qemu,
-        machine=request.machine,
-        firmware=Path(request.firmware) if request.firmware else None,
-        monitor=request.monitor,
-    )
-    changes = {
-        "processors": wishes.processors,
-        "max_processors": wishes.max_processors,
-        "memory": parse_size(wishes.memory) if wishes.memory else None,
-        "max_memory": parse_size(wishes.max_memory) if wishes.max_memory else None,
-        "dimm_slots": wishes.dimm_slots,
-        "nodes": wishes.nodes,
-    }
-    return msgspec.structs.replace(
-        spec, **{key: value for key, value in changes.items() if value is not None}
-    )
 
 
 def _utc() -> str:

@@ -126,7 +126,9 @@ def test_arguments_of_the_guest_reach_qemu(perform_plan: Perform, monkeypatch: p
 
     class Disguised(TwinKind):
         def prepare(self, *arguments: Any) -> Bootable:
-            return msgspec.structs.replace(super().prepare(*arguments), extra=KNOWN_HYPERVISOR)
+            image = super().prepare(*arguments)
+            spec = msgspec.structs.replace(image.spec, extra=KNOWN_HYPERVISOR)
+            return msgspec.structs.replace(image, spec=spec)
 
     monkeypatch.setitem(KINDS, "disguised-twin", Disguised())
     result = perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), guest="disguised-twin")

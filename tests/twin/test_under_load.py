@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -13,7 +12,7 @@ import pytest
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
-from harness.guest.kind import KINDS, Bootable, BootWishes, TwinKind
+from harness.guest.kind import KINDS, Bootable, GuestOptions, TwinKind
 from harness.guest.twin import Twin
 from harness.history.driver import CallEnter, CallExit, SyncEnter, SyncExit
 from harness.history.record import Console, Record
@@ -28,13 +27,11 @@ pytestmark = pytest.mark.qemu
 class CheckedTwin(TwinKind):
     """A twin whose kernel checks its heap (red zones, poison, who allocated) and says every warning aloud."""
 
-    def prepare(
-        self, cache: Path, wishes: BootWishes, deadline: Deadline, progress: Callable[[str], None]
-    ) -> Bootable:
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Take the twin's image; "quiet" would keep warnings from the console."""
-        image = super().prepare(cache, wishes, deadline, progress)
-        append = image.append.replace("quiet", "loglevel=5 slub_debug=FZPU hung_task_timeout_secs=10")
-        return msgspec.structs.replace(image, append=append)
+        image = super().prepare(options, deadline, progress)
+        append = image.spec.append.replace("quiet", "loglevel=5 slub_debug=FZPU hung_task_timeout_secs=10")
+        return msgspec.structs.replace(image, spec=msgspec.structs.replace(image.spec, append=append))
 
 
 @pytest.fixture

@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: MIT
+"""The boot of one run: from the request to a guest that is up, with its driver loaded, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.capture.session import Capture
+from harness.config import parse_size
+from harness.deadline import Deadline
+from harness.guest.guest import Guest
+from harness.guest.kind import KINDS, Bootable, GuestOptions, Signs
+from harness.history.record import Boot as BootRecord
+from harness.history.run_directory import RunDirectory, RunFacts
+from harness.history.tape import Tape
+from harness.hotplug.executor import Executor
+from harness.hotplug.request import RunRequest
+from harness.hotplug.stage import Stages
+from harness.hotplug.watch import Watch
+from harness.machine.accelerator import Choice, choose
+from harness.machine.backend import BACKENDS, choose_there, make_machine
+from harness.machine.connection import is_remote
+from harness.machine.machine import Machine, MachineSpec
+from harness.machine.version import Qemu, find_qemu
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest that is up, with its driver loaded: what a plan, or a test, works with."""
+
+    machine: Machine
+    guest: Guest
+    executor: Executor
+    watch: Watch
+    capture: Capture
+    tape: Tape
+
+
+class Boot:
+    """Brings one guest up. ``facts`` grows with what becomes known on the way and is stored as it does.
+
+    Each step is a stage on the tape. What is begun is pushed onto the ``stack`` given to :meth:`up`, so that leaving it
+    ends everything, newest first, however far the boot came.
+    """
+
+    def __init__(
+        self, request: RunRequest, directory: RunDirectory, facts: RunFacts, tape: Tape, stages: Stages
+    ) -> None:
+        self.request = request
+        self.facts = facts
+        self._directory = directory
+        self._tape = tape
+        self._stages = stages
+        self._kind = KINDS[request.guest]
+
+    def up(self, stack: contextlib.ExitStack) -> Live:
+        """Take every step. Raises what a step raises."""
+        self._stages.current = "qemu"
+        qemu = find_qemu(self.request.qemu)
+        options = self._options(qemu)
+        bootable = self._prepare(options)
+        choice = self._accelerate(qemu, bootable)
+        spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        machine = self._start(bootable, spec, qemu, stack)
+        watch = Watch(self._tape, alive=machine.check_alive)
+        capture = stack.enter_context(
+            Capture(debugcon=machine.debugcon, console=machine.console, tape=self._tape)
+        )
+        signs = Signs(crash=lambda: watch.crash, console_bytes=lambda: capture.console.bytes)
+        guest = self._kind.attach(machine, self._tape, signs, options)
+        stack.callback(guest.close)
+        self._wake(machine, guest)
+
+        def drain() -> None:
+            machine.sync()
+            capture.drain()
+
+        executor = Executor(
+            machine,
+            guest,
+            self._tape,
+            watch,
+            drain=drain,
+            seed=self.request.seed,
+            budget=self.request.budget,
+        )
+        with self._stages.stage("driver"):
+            executor.prepare(load=self.request.plan.driver)
+        self._stages.current = "plan"
+        return Live(
+            machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self._tape
+        )
+
+    def _options(self, qemu: Qemu) -> GuestOptions:
+        request = self.request
+        return GuestOptions(
+            spec=_spec(request, qemu.path),
+            cache=request.cache,
+            directory=self._directory.path,
+            group_size=request.plan.machine.group_size or 0,
+            plant=request.plant,
+            driver=Path(request.driver) if request.driver else None,
+        )
+
+    def _prepare(self, options: GuestOptions) -> Bootable:
+        name = self.request.guest
+        with self._stages.stage("image") as said:
+            bootable = self._kind.prepare(
+                options,
+                Deadline(900, f"make the image of {name}"),
+                lambda text: self._stages.note("image", text),
+            )
+            said.append(f"{name} {bootable.digest[:12]}, {bootable.description}")
+        self._learn(image_digest=bootable.digest, image=bootable.description, driver=bootable.driver)
+        return bootable
+
+    def _accelerate(self, qemu: Qemu, bootable: Bootable) -> Choice:
+        request = self.request
+        if bootable.probe is None:
+            return Choice(name="tcg", reason="the guest is no virtual machine")
+        with self._stages.stage("accelerator") as said:
+            if is_remote(request.connect):
+                choice = choose_there(request.accelerator)
+            else:
+                choice = choose(
+                    request.accelerator, qemu.path, bootable.probe, request.cache, Deadline(60, "probe KVM")
+                )
+            said.append(f"{choice.name}: {choice.reason}")
+        self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
+        return choice
+
+    def _start(
+        self,
+        bootable: Bootable,
+        spec: MachineSpec,
+        qemu: Qemu,
+        stack: contextlib.ExitStack,
+    ) -> Machine:
+        request = self.request
+        name, place = self._directory.name, self._directory.path
+        if bootable.make is not None:
+            machine = bootable.make(spec, place, self._tape, name)
+        else:
+            machine = make_machine(
+                request.backend, spec, place, self._tape, name=name, connect=request.connect
+            )
+        stack.callback(machine.close)
+        with self._stages.stage("qemu") as said:
+            machine.start(Deadline(BACKENDS[request.backend], "start QEMU"))
+            said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
+            if machine.human is not None:
+                self._stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
+        self._learn(
+            qemu=str(qemu.path), qemu_version=qemu.text, qemu_argv=machine.argv, libvirt=machine.versions
+        )
+        return machine
+
+    def _wake(self, machine: Machine, guest: Guest) -> None:
+        request = self.request
+        self._tape.write(BootRecord(epoch=1, cause="power-on"))
+        with self._stages.stage("boot") as said:
+            machine.resume(Deadline(30, "let the guest run"))
+            guest.wait_ready(Deadline(request.budget.boot, f"boot {request.guest}"))
+            counts = guest.counts(Deadline(request.budget.operation, "count after the boot"))
+            said.append(f"{counts.processors} processors")
+
+    def _learn(self, **facts: Any) -> None:
+        """Store what became known: a run that ends now still says what it was made of."""
+        self.facts = msgspec.structs.replace(self.facts, **facts)
+        self._directory.write_json("run.json", self.facts)
+
+
+def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
+    """Return the machine that the request and its plan describe; the guest has not had its say yet."""
+    wishes = request.plan.machine
+    spec = MachineSpec(
+        accelerator="tcg",
+        qemu=qemu,
+        machine=request.machine,
+        firmware=Path(request.firmware) if request.firmware else None,
+        monitor=request.monitor,
+    )
+    changes = {
+        "processors": wishes.processors,
+        "max_processors": wishes.max_processors,
+        "memory": parse_size(wishes.memory) if wishes.memory else None,
+        "max_memory": parse_size(wishes.max_memory) if wishes.max_memory else None,
+        "dimm_slots": wishes.dimm_slots,
+        "nodes": wishes.nodes,
+    }
+    return msgspec.structs.replace(
+        spec, **{key: value for key, value in changes.items() if value is not None}
+    )
