@@ -21,9 +21,10 @@ ALLOWED = {
     "contract": BASE | {"history"},
     "setup": BASE,
     "driver": BASE,
-    "guest": BASE | {"config", "history", "machine", "capture", "setup"},
+    "template": BASE | {"config", "history", "machine", "capture", "contract", "setup"},
+    "guest": BASE | {"config", "history", "machine", "capture", "setup", "template"},
     "report": BASE | {"history", "contract"},
-    "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest"},
+    "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template"},
 }
 
 

@@ -2,7 +2,7 @@
 """The parts of a machine. Each knows its own QEMU arguments; nobody builds "the" command line.
 
 Paths may hold any character: QEMU splits option strings at commas, so every value that comes from outside has its
-commas doubled (QEMU: docs/system, "Use ,, to specify a comma").
+commas doubled (:func:`harness.machine.option.value`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import UsageError
+from harness.machine.attachments import GenerationId, LocalClock, Screen
 from harness.machine.machine import MachineSpec
+from harness.machine.option import value
 
 MIB = 1 << 20
 
@@ -26,11 +28,6 @@ class Device(Protocol):
 
     def arguments(self) -> list[str]:
         """Return this part's own arguments."""
-
-
-def value(text: object) -> str:
-    """Return ``text`` as one value of a QEMU option string: commas doubled."""
-    return str(text).replace(",", ",,")
 
 
 class Identity(msgspec.Struct, frozen=True):
@@ -78,11 +75,12 @@ class Board(msgspec.Struct, frozen=True):
 
 
 class Processors(msgspec.Struct, frozen=True):
-    """One socket per processor, so that every processor has a slot of its own."""
+    """``cores`` processors a socket; each core is a slot of its own, also where a socket has many."""
 
     model: str
     present: int
     maximum: int
+    cores: int = 1
 
     def __post_init__(self) -> None:
         if not 1 <= self.present <= self.maximum:
@@ -90,12 +88,23 @@ class Processors(msgspec.Struct, frozen=True):
                 f"a machine with {self.present} of at most {self.maximum} processors cannot be built",
                 hint="processors must be at least 1 and at most max_processors.",
             )
+        if self.cores < 1 or self.maximum % self.cores:
+            raise UsageError(
+                f"{self.maximum} processors cannot be shared out to sockets of {self.cores} cores",
+                hint="max_processors must be a multiple of the cores of a socket.",
+            )
+
+    @property
+    def sockets(self) -> int:
+        """How many sockets there are."""
+        return self.maximum // self.cores
 
     def arguments(self) -> list[str]:
         """Return ``-cpu`` and ``-smp``."""
+        shape = f"sockets={self.sockets},cores={self.cores},threads=1"
         return [
             "-cpu", self.model,
-            "-smp", f"cpus={self.present},maxcpus={self.maximum},sockets={self.maximum},cores=1,threads=1",
+            "-smp", f"cpus={self.present},maxcpus={self.maximum},{shape}",
         ]  # fmt: skip
 
 
@@ -121,7 +130,7 @@ class Memory(msgspec.Struct, frozen=True):
         if not 1 <= self.nodes <= self.sockets or self.nodes > self.size // MIB:
             raise UsageError(
                 f"{self.nodes} NUMA nodes cannot share {self.sockets} sockets and {self.size // MIB} MiB",
-                hint="nodes must be at least 1 and at most max_processors.",
+                hint="nodes must be at least 1 and at most the number of sockets.",
             )
 
     def node_sizes(self) -> list[int]:
@@ -274,12 +283,13 @@ def parts(
     spec: MachineSpec, *, name: str, console: Path, debugcon: Path, control: Path, qmp: Path, human: Path
 ) -> list[Device]:
     """Return the parts of the machine that ``spec`` describes. Raises UsageError for what cannot be built."""
+    processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
     found: list[Device] = [
         Identity(name),
         Conduct(),
         Board(spec.machine, spec.accelerator),
-        Processors(processor_model(spec), spec.processors, spec.max_processors),
-        Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, spec.max_processors),
+        processors,
+        Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets),
         QmpSocket(qmp),
         SerialToFile(console),
         SerialToSocket(control),
@@ -290,6 +300,17 @@ def parts(
         found.append(HumanMonitor(human))
     if spec.firmware is not None:
         found.append(Firmware(spec.firmware))
+    if spec.flash is not None:
+        found.append(spec.flash)
+    found += [*spec.disks, *spec.cdroms]
+    if spec.network is not None:
+        found.append(spec.network)
+    if spec.screen:
+        found.append(Screen())
+    if spec.clock == "localtime":
+        found.append(LocalClock())
+    if spec.generation_id:
+        found.append(GenerationId())
     if spec.kernel is not None:
         found.append(LinuxBoot(spec.kernel, spec.initrd, spec.append))
     elif spec.initrd is not None or spec.append:

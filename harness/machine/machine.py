@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.deadline import Deadline
+from harness.machine.attachments import Cdrom, Disk, Flash, Network
 
 
 class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -17,6 +18,9 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``kernel``/``initrd``/``append`` boot Linux directly (the twin); ``firmware`` is a file for ``-bios`` or pflash.
     ``processors`` at power-on, ``max_processors`` slots in all; ``memory`` at power-on, ``max_memory``, ``dimm_slots``.
     ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor.
+
+    For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
+    ``clock`` what the real-time clock shows, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -35,6 +39,14 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     firmware: Path | None = None
     debug_port: int = 0x504
     monitor: bool = False
+    cores: int = 1
+    flash: Flash | None = None
+    disks: tuple[Disk, ...] = ()
+    cdroms: tuple[Cdrom, ...] = ()
+    network: Network | None = None
+    screen: bool = False
+    clock: Literal["utc", "localtime"] = "utc"
+    generation_id: bool = False
     extra: list[str] = []
 
 

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: MIT
+"""What a guest with a disk of its own needs: firmware in flash, disks, CD-ROMs, a network, a clock, a screen.
+
+Each is a value of :class:`harness.machine.machine.MachineSpec` and knows its own QEMU arguments. The devices are those
+that Windows has drivers for on its installation medium: AHCI, NVMe, e1000e and a VGA adapter. None is virtio, whose
+drivers would be under test together with the one that is meant to be (virtio-win issues 904 and 195).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.machine.option import value
+
+AHCI_PORTS = 6
+"""Ports of the AHCI controller that every q35 machine has (QEMU: hw/i386/pc_q35.c)."""
+
+Format = Literal["qcow2", "raw"]
+
+
+def _checked_port(port: int) -> None:
+    if not 0 <= port < AHCI_PORTS:
+        raise UsageError(
+            f"AHCI port {port} does not exist", hint=f"A q35 machine has ports 0 to {AHCI_PORTS - 1}."
+        )
+
+
+class Flash(msgspec.Struct, frozen=True, kw_only=True):
+    """UEFI firmware: ``code`` is shared and read only, ``variables`` are this machine's own and written by it.
+
+    With ``variables`` in qcow2 the machine can be saved; raw ones QEMU refuses to save ("Device 'pflash1' is writable
+    but does not support snapshots").
+    """
+
+    code: Path
+    variables: Path
+    variables_format: Format = "raw"
+
+    def arguments(self) -> list[str]:
+        """Two flash devices of the board (QEMU: docs/system/i386/pc.rst; -machine pflash0)."""
+        return [
+            "-blockdev", f"driver=raw,node-name=flash0,read-only=on,file.driver=file,file.filename={value(self.code)}",
+            "-blockdev",
+            f"driver={self.variables_format},node-name=flash1,file.driver=file,file.filename={value(self.variables)}",
+            "-machine", "pflash0=flash0,pflash1=flash1",
+        ]  # fmt: skip
+
+
+class Disk(msgspec.Struct, frozen=True, kw_only=True):
+    """A hard disk: on AHCI port ``port``, or an NVMe controller of its own. ``boot`` is its place in the boot order."""
+
+    file: Path
+    format: Format = "qcow2"
+    bus: Literal["ahci", "nvme"] = "ahci"
+    port: int = 0
+    boot: int | None = None
+
+    def __post_init__(self) -> None:
+        _checked_port(self.port)
+
+    @property
+    def node(self) -> str:
+        """Name of the block node, as ``snapshot-save`` wants it."""
+        return f"disk{self.port}"
+
+    def arguments(self) -> list[str]:
+        """What the guest discards is given back, so that overlays stay small."""
+        boot = "" if self.boot is None else f",bootindex={self.boot}"
+        if self.bus == "ahci":
+            device = f"ide-hd,bus=ide.{self.port},drive={self.node},id={self.node}-device,serial={self.node}"
+        else:
+            device = f"nvme,drive={self.node},id={self.node}-device,serial={self.node}"
+        file = f"file.driver=file,file.discard=unmap,file.filename={value(self.file)}"
+        return [
+            "-blockdev", f"driver={self.format},node-name={self.node},discard=unmap,{file}",
+            "-device", f"{device}{boot}",
+        ]  # fmt: skip
+
+
+class Cdrom(msgspec.Struct, frozen=True, kw_only=True):
+    """A CD-ROM drive on AHCI port ``port``; ``file`` is the ISO in it, None an empty drive."""
+
+    file: Path | None
+    port: int
+    boot: int | None = None
+
+    def __post_init__(self) -> None:
+        _checked_port(self.port)
+
+    @property
+    def node(self) -> str:
+        """Name of the block node; ``cdromN-device`` is the name ``eject`` and ``blockdev-change-medium`` take."""
+        return f"cdrom{self.port}"
+
+    def arguments(self) -> list[str]:
+        """The medium is read only."""
+        boot = "" if self.boot is None else f",bootindex={self.boot}"
+        device = f"ide-cd,bus=ide.{self.port},id={self.node}-device"
+        if self.file is None:
+            return ["-device", f"{device}{boot}"]
+        return [
+            "-blockdev",
+            f"driver=raw,node-name={self.node},read-only=on,file.driver=file,file.filename={value(self.file)}",
+            "-device", f"{device},drive={self.node}{boot}",
+        ]  # fmt: skip
+
+
+class Network(msgspec.Struct, frozen=True, kw_only=True):
+    """A user-mode network that reaches nothing: the guest sees no host and no internet.
+
+    Only the ports in ``forwards`` are reachable, from this host's loopback, each at a port that the kernel picks: ask
+    :func:`harness.machine.forwards.forwarded_ports` which.
+    """
+
+    forwards: tuple[int, ...] = ()
+    model: Literal["e1000e", "e1000"] = "e1000e"
+
+    def arguments(self) -> list[str]:
+        """``restrict=on`` does not touch forwarded ports (QEMU: qemu-options, -netdev user)."""
+        forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in self.forwards)
+        return [
+            "-netdev", f"user,id=net0,restrict=on{forwards}",
+            "-device", f"{self.model},netdev=net0,id=net0-device",
+        ]  # fmt: skip
+
+
+class Screen(msgspec.Struct, frozen=True):
+    """A VGA adapter that nobody looks at but ``screendump``."""
+
+    def arguments(self) -> list[str]:
+        """UEFI and Windows have a driver for it (QEMU: docs/system/device-url, ``-vga std``)."""
+        return ["-device", "VGA,id=screen"]
+
+
+class LocalClock(msgspec.Struct, frozen=True):
+    """The real-time clock in local time, as Windows takes it for."""
+
+    def arguments(self) -> list[str]:
+        """Lost timer ticks are made up for (QEMU: qemu-options, -rtc)."""
+        return ["-rtc", "base=localtime,driftfix=slew"]
+
+
+class GenerationId(msgspec.Struct, frozen=True):
+    """vmgenid: tells a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst)."""
+
+    def arguments(self) -> list[str]:
+        """A new value at each start."""
+        return ["-device", "vmgenid,guid=auto,id=generation"]

@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""The template: one folder of ``vm_templates`` with a ``template.toml``, all that is particular to one guest."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from harness.config import decode_toml, line_of, parse_size, read_document
+from harness.errors import BadDocument, MissingPart, UsageError
+from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network
+from harness.machine.firmware import Ovmf
+from harness.machine.machine import MachineSpec
+from harness.template.support import Expectation, Support
+
+DOCUMENT = "template.toml"
+
+WINRM_PORT = 5986
+"""WinRM over HTTPS (Microsoft Learn: "Installation and configuration for Windows Remote Management")."""
+
+SSH_PORT = 22
+
+MEMORY_BLOCK = 128 << 20
+"""Bytes; guests take hot-added memory in whole blocks of this size."""
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+
+
+class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The machine: QEMU's type, a versioned one, so that a guest sees the same board under every QEMU; its firmware."""
+
+    type: Annotated[str, msgspec.Meta(pattern=r"^pc-q35-[0-9]+\.[0-9]+$")] = "pc-q35-7.2"
+    firmware: Literal["ovmf"] = "ovmf"
+    generation_id: bool = True
+
+
+class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processor: ``model``, changes to its ``features`` (``-vmx``), and under KVM the ``hyperv`` enlightenments."""
+
+    model: Text
+    features: list[str] = []
+    hyperv: list[str] = []
+
+
+class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Processors at power-on, slots in all, cores of a socket; ``group_size`` 0 leaves processor groups to Windows."""
+
+    processors: Annotated[int, msgspec.Meta(ge=1, le=288)] = 2
+    max_processors: Annotated[int, msgspec.Meta(ge=1, le=288)] = 8
+    cores: Annotated[int, msgspec.Meta(ge=1, le=288)] = 1
+    nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
+    group_size: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
+
+
+class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Sizes with their units: at power-on, the most there can be, and how many DIMM slots."""
+
+    size: str = "4 GiB"
+    maximum: str = "32 GiB"
+    slots: Annotated[int, msgspec.Meta(ge=0, le=256)] = 8
+
+
+class Devices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Only what Windows has a driver for on its own medium."""
+
+    disk: Literal["ahci", "nvme"] = "ahci"
+    disk_size: str = "64 GiB"
+    network: Literal["e1000e", "e1000"] = "e1000e"
+
+
+class Edition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One image of the installation medium, known by what the medium itself says of its images.
+
+    ``ids`` are values of EDITIONID, ``installation`` that of INSTALLATIONTYPE in the WIM's XML (Microsoft Learn:
+    "Windows Setup Edition Configuration and Product ID Files"; [MS-WIM] 2.1). Evaluation media have ids of their own.
+    """
+
+    name: Name
+    title: Text
+    ids: Annotated[list[str], msgspec.Meta(min_length=1)]
+    installation: Literal["Server", "Server Core", "Client"]
+
+
+class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A guest that can be built. ``editions`` begins with the one that is taken unless another is asked for.
+
+    ``openssh`` says whether the OpenSSH server is on the medium (``inbox``) or must be given as a file. An image
+    installed for evaluation works ``evaluation_days``. ``directory`` is where the template was read from.
+    """
+
+    name: Name
+    title: Text
+    support: Support
+    expect: Expectation
+    cpu: Cpu
+    editions: Annotated[list[Edition], msgspec.Meta(min_length=1)]
+    machine: Board = Board()
+    topology: Topology = Topology()
+    memory: Memory = Memory()
+    devices: Devices = Devices()
+    openssh: Literal["inbox", "file"] = "file"
+    evaluation_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 180
+    directory: str = ""
+
+    @property
+    def memory_size(self) -> int:
+        """Bytes of memory at power-on."""
+        return parse_size(self.memory.size)
+
+    @property
+    def max_memory(self) -> int:
+        """Bytes of memory that the machine can grow to."""
+        return parse_size(self.memory.maximum)
+
+    @property
+    def disk_size(self) -> int:
+        """Bytes of the disk that Windows is installed on."""
+        return parse_size(self.devices.disk_size)
+
+    def edition(self, wanted: str = "") -> Edition:
+        """Return the edition called ``wanted``, "" for the first. Raises UsageError with those that exist."""
+        if not wanted:
+            return self.editions[0]
+        names = [edition.name for edition in self.editions]
+        if wanted in names:
+            return self.editions[names.index(wanted)]
+        raise UsageError(f"{self.name} has no edition called {wanted!r}", hint=_known(wanted, names))
+
+    def machine_spec(
+        self,
+        *,
+        accelerator: Literal["kvm", "tcg"],
+        qemu: Path,
+        firmware: Ovmf,
+        variables: Path,
+        disk: Path,
+        variables_format: Format = "raw",
+        disk_format: Format = "qcow2",
+        cdroms: Sequence[Path] = (),
+        network: bool = True,
+    ) -> MachineSpec:
+        """Return the machine: ``disk`` and ``variables`` are this run's own, ``cdroms`` are ISOs, the first bootable.
+
+        The disk boots before a CD-ROM: an empty one is passed over, and after the first restart of Setup it is not
+        asked for a key again. Under TCG the enlightenments are left out, which only KVM has.
+        """
+        changes = [*self.cpu.features, *(self.cpu.hyperv if accelerator == "kvm" else [])]
+        return MachineSpec(
+            accelerator=accelerator,
+            qemu=qemu,
+            machine=self.machine.type,
+            cpu=",".join([self.cpu.model, *changes]),
+            processors=self.topology.processors,
+            max_processors=self.topology.max_processors,
+            cores=self.topology.cores,
+            nodes=self.topology.nodes,
+            memory=self.memory_size,
+            max_memory=self.max_memory,
+            dimm_slots=self.memory.slots,
+            flash=Flash(code=firmware.code, variables=variables, variables_format=variables_format),
+            disks=(Disk(file=disk, format=disk_format, bus=self.devices.disk, port=0, boot=0),),
+            cdroms=tuple(Cdrom(file=iso, port=port, boot=port) for port, iso in enumerate(cdroms, 1)),
+            network=Network(forwards=(WINRM_PORT, SSH_PORT), model=self.devices.network) if network else None,
+            screen=True,
+            clock="localtime",
+            generation_id=self.machine.generation_id,
+        )
+
+
+def decode_template(text: str, *, name: str, directory: str = "") -> Template:
+    """Decode a template. Raises BadDocument with file:line, and "did you mean" where something is close."""
+    template = decode_toml(text, Template, name=name)
+
+    def bad(steps: list[str], words: str, hint: str = "") -> BadDocument:
+        return BadDocument(f"{name}:{line_of(text, list(steps))}: {words}", hint=hint)
+
+    sizes = {}
+    for steps, size in (
+        (["memory", "size"], template.memory.size),
+        (["memory", "maximum"], template.memory.maximum),
+        (["devices", "disk_size"], template.devices.disk_size),
+    ):
+        try:
+            sizes[steps[-1]] = parse_size(size)
+        except ValueError as error:
+            raise bad(steps, f"{'.'.join(steps)}: {error}") from error
+        if sizes[steps[-1]] == 0 or sizes[steps[-1]] % MEMORY_BLOCK:
+            raise bad(steps, f"{'.'.join(steps)} = {size!r} is no multiple of 128 MiB")
+    if sizes["maximum"] < sizes["size"]:
+        raise bad(
+            ["memory", "maximum"], f"memory.maximum = {template.memory.maximum!r} is less than memory.size"
+        )
+    topology = template.topology
+    if topology.processors > topology.max_processors:
+        raise bad(
+            ["topology", "processors"],
+            f"topology.processors = {topology.processors} is more than max_processors = {topology.max_processors}",
+        )
+    if topology.max_processors % topology.cores:
+        raise bad(
+            ["topology", "cores"],
+            f"topology.max_processors = {topology.max_processors} is no multiple of cores = {topology.cores}",
+        )
+    if topology.nodes > topology.max_processors // topology.cores:
+        raise bad(["topology", "nodes"], f"topology.nodes = {topology.nodes} is more than there are sockets")
+    names = [edition.name for edition in template.editions]
+    if len(set(names)) < len(names):
+        raise bad(["editions"], "two editions have the same name")
+    if template.support.status != "supported" and not (template.support.reason and template.support.link):
+        raise bad(
+            ["support", "status"],
+            f"support.status = {template.support.status!r} needs a reason and a link",
+            hint="Say why, and where that is told.",
+        )
+    return msgspec.structs.replace(template, directory=directory)
+
+
+def templates_directory() -> Path:
+    """Return ``vm_templates``. Raises MissingPart if the harness was installed without it."""
+    folder = Path(__file__).resolve().parents[2] / "vm_templates"
+    if folder.is_dir():
+        return folder
+    raise MissingPart(
+        f"the guest templates are not where they belong: {folder}",
+        hint="Run the harness from a clone of its repository: pip install -e CLONE",
+    )
+
+
+def find_templates(directory: Path | None = None) -> dict[str, Template]:
+    """Return the templates in ``directory`` (default: those of the harness), by name, in order of name.
+
+    Raises BadDocument for one that does not decode or is not called as its folder is.
+    """
+    found: dict[str, Template] = {}
+    for document in sorted((directory or templates_directory()).glob(f"*/{DOCUMENT}")):
+        folder = document.parent
+        template = decode_template(
+            read_document(document), name=f"{folder.name}/{DOCUMENT}", directory=str(folder)
+        )
+        if template.name != folder.name:
+            raise BadDocument(
+                f"{folder.name}/{DOCUMENT}: the template in folder {folder.name!r} calls itself {template.name!r}",
+                hint="Both must be the same: rename one.",
+            )
+        found[template.name] = template
+    return found
+
+
+def find_template(wanted: str, directory: Path | None = None) -> Template:
+    """Return the template called ``wanted``. Raises UsageError with those that exist."""
+    templates = find_templates(directory)
+    if wanted in templates:
+        return templates[wanted]
+    raise UsageError(f"no template is called {wanted!r}", hint=_known(wanted, list(templates)))
+
+
+def _known(wanted: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(wanted, names, 1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    return f"{guess}There are: {', '.join(names) or 'none'}."
