@@ -237,6 +237,37 @@ def test_statistics(host: Path) -> None:
     assert (BUFFER_TOO_SMALL, b"") == seen.answers[3]
 
 
+def test_work_is_done_where_it_belongs(host: Path) -> None:
+    """Neither a thread nor a DPC ever finds itself on another processor than its own, however often one looks."""
+    looks = 100
+    asked = f"repeat {looks} {request('STATISTICS', output=STATISTICS.size + 5 * PROCESSOR.size)}"
+    seen = run(
+        host, "start hpnotify", "add 2", "add 3", "add 4", request("WORK", 5000), asked, request("WORK", 5000), asked,
+        *STOP, processors="2 6 2",
+    )  # fmt: skip
+    accounts = [data for _, data in seen.answers if len(data) > STATISTICS.size]
+    assert 2 * looks == len(accounts)
+    rows = [list(PROCESSOR.iter_unpack(account[STATISTICS.size :])) for account in accounts]
+    assert {(0, 0, 0), (1, 0, 1), (2, 1, 0), (3, 1, 1), (4, 2, 0)} == {
+        row[:3] for look in rows for row in look
+    }
+    assert {0} == {misplaced for look in rows for *_, misplaced, _ in look}
+    assert 10000 == sum({r.nt: r.done for r in seen.records if isinstance(r, Work)}.values())
+
+
+def test_trace_failures_are_counted(host: Path) -> None:
+    """An event that could not be written is counted, and no other; the other channels have its record."""
+    asked = request("STATISTICS", output=STATISTICS.size)
+    commands = [step for nth in range(1, 8) for step in (f"break {nth}", mark(f"m{nth}"), "break 0", asked)]
+    seen = run(host, "trace", "start hpnotify", asked, *commands, *STOP)
+    failures = [STATISTICS.unpack(data)[3] for _, data in seen.answers if len(data) == STATISTICS.size]
+    marks = [record.seq for record in seen.records if isinstance(record, Mark)]
+    traced = {int.from_bytes(pieces[0], "little") for _, pieces in seen.events}
+    assert (0, 1) == (failures[0], failures[-1])
+    assert sorted(failures) == failures
+    assert 1 == len([seq for seq in marks if seq not in traced])
+
+
 def test_all_channels_carry_the_same(host: Path) -> None:
     """The ring and the debug print hold the port's lines, byte for byte; the trace events hold the same values."""
     seen = run(
@@ -510,13 +541,11 @@ def test_reading_a_small_ring_while_it_overruns(threads: Path) -> None:
         threads, "start hpnotify RingRecords=16", "parallel", *commands, "join", *STOP, processors="2 20 64"
     )
     assert ([], []) == (seen.unbalanced(), seen.trouble)
-    lines = {
-        line
-        for _, data in seen.answers
-        for line in data.decode(errors="replace").splitlines()
-        if line[:1] == "H"
+    # Statistics are numbers; what was read of the ring begins with a line.
+    read = {
+        line for _, data in seen.answers if data[:5] == b"HPN1 " for line in data.decode("ascii").splitlines()
     }
-    assert lines <= set(seen.lines)
+    assert read <= set(seen.lines)
 
 
 def test_flush_forgets_what_is_unread(host: Path) -> None:
