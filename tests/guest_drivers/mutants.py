@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Small mistakes, planted in the driver's source one at a time: each must be caught by a test, or is known to change nothing.
 
-``python tests/guest_drivers/mutants.py [COUNT [SEED]]`` plants COUNT of them, drawn by SEED (default: all), and prints the
-table. Exit status 1 if one survives that is not listed in EQUIVALENT.
+``python tests/guest_drivers/mutants.py [COUNT [SEED]] [--shard K/N] [--log FILE]`` plants COUNT of them, drawn by SEED
+(default: all), or the Kth of N equal parts of those, and prints the table. What FILE says of a mistake is not tried again,
+so that a run that was stopped can go on. Exit status 1 if one survives that is not listed in EQUIVALENT.
 """
 
 from __future__ import annotations
 
+import argparse
+import hashlib
 import os
 import random
 import re
@@ -15,8 +18,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import SimpleQueue
@@ -26,6 +30,10 @@ import msgspec
 DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
 HERE = Path(__file__).parent
 TESTS = (str(HERE / "test_host_process.py"), str(HERE / "test_plug_and_play.py"))
+THREADS = "everything_at_once or overruns"
+SCHEDULES = "unload or neither"
+HANGS = 60
+"""Seconds after which tests that have not ended have caught a mistake; ``--patience`` for a busy machine."""
 
 SWAPS = {
     "compare": [(" == ", " != "), (" != ", " == "), (" < ", " <= "), (" >= ", " > "), (" > ", " >= "), (" <= ", " < ")],
@@ -77,6 +85,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("worker.c", "constant FALSE to TRUE",
      "KeWaitForSingleObject(&worker->Wake, Executive, KernelMode, FALSE, NULL);"): LAYER + " (no alerts)",
     ("worker.c", "drop", "Worker->Thread = NULL;"): UNREAD,
+    ("worker.c", "connect || to &&",
+     "return here.Group != Worker->Number.Group || here.Number != Worker->Number.Number;"): LAYER + " (nobody is misplaced)",
     ("control.c", "drop", "WdfObjectDelete(device);"): LAYER + " (the driver object's end deletes its devices)",
     ("sync.c", "drop", "record.OperationStatus = (ULONG)OperationStatus;"): LAYER + " (no Start follows a veto)",
 }  # fmt: skip
@@ -140,6 +150,12 @@ class Bench:
         )  # fmt: skip
         return made.returncode == 0
 
+    def check(self) -> None:
+        """Raise AssertionError if the tests do not pass without a mistake: then they would catch everything."""
+        assert self._passes("address,undefined", *TESTS, "-m", "not qemu")
+        assert self._passes("thread", str(HERE / "test_host_process.py"), "-k", THREADS)
+        assert self._passes("address,undefined", str(HERE / "test_schedules.py"), "-k", SCHEDULES)
+
     def _passes(self, sanitizer: str, *arguments: str) -> bool:
         process = subprocess.Popen(
             [sys.executable, "-m", "pytest", "-x", "-q", "-o", f"cache_dir={self.folder}/cache", *arguments],
@@ -147,7 +163,7 @@ class Bench:
             env={**os.environ, "HOTPLUG_HARNESS_HOST_PROGRAMS": str(self.folder / sanitizer)},
         )  # fmt: skip
         try:
-            return process.wait(timeout=60) == 0
+            return process.wait(timeout=HANGS) == 0
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
@@ -167,24 +183,24 @@ class Bench:
             if not self._passes("address,undefined", *TESTS, "-m", "not qemu"):
                 return "tests"
             if not self._build("thread", "hpnotify-host") or not self._passes(
-                "thread", str(HERE / "test_host_process.py"), "-k", "everything_at_once or overruns"
+                "thread", str(HERE / "test_host_process.py"), "-k", THREADS
             ):
                 return "threads"
-            if not self._passes(
-                "address,undefined", str(HERE / "test_schedules.py"), "-k", "unload or neither"
-            ):
+            if not self._passes("address,undefined", str(HERE / "test_schedules.py"), "-k", SCHEDULES):
                 return "schedules"
             return ""
         finally:
             path.write_text(original)
 
 
-def run(chosen: list[Mutant]) -> Iterator[tuple[Mutant, str]]:
-    """Try the mistakes out on two benches; yield each with who caught it."""
+def run(chosen: list[Mutant], *, check: bool = False) -> Iterator[tuple[Mutant, str]]:
+    """Try the mistakes out on two benches; yield each with who caught it. ``check``: try the tests without any first."""
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(2) as workers:
         benches: SimpleQueue[Bench] = SimpleQueue()
         for bench in workers.map(lambda n: Bench(Path(folder) / str(n)), range(2)):
             benches.put(bench)
+        if check:
+            bench.check()
 
         def one(mutant: Mutant) -> str:
             bench = benches.get()
@@ -207,20 +223,75 @@ def excuse(mutant: Mutant) -> str:
     return EQUIVALENT.get((mutant.file, mutant.operator, mutant.before), "")
 
 
-def main(count: int, seed: int) -> int:
+class Log:
+    """What became of each mistake, kept in a file from one run to the next, as long as driver and tests are the same."""
+
+    def __init__(self, path: Path | None) -> None:
+        self._path = path
+        self.caught: dict[str, str] = {}
+        sources = [*sorted((DRIVER / "src").glob("*.c")), *map(Path, TESTS), HERE / "test_schedules.py"]
+        state = hashlib.sha256(b"".join(source.read_bytes() for source in sources)).hexdigest()[:16]
+        if path is not None and path.exists():
+            first, *lines = path.read_text().splitlines()
+            if first != state:
+                sys.exit(f"{path} is about another driver or other tests; delete it or name another file")
+            self.caught = {name: caught for caught, _, name in (line.partition("\t") for line in lines)}
+        elif path is not None:
+            path.write_text(f"{state}\n")
+
+    def add(self, mutant: Mutant, caught: str) -> None:
+        """Note who caught a mistake."""
+        self.caught[mutant.name] = caught
+        if self._path is not None:
+            with self._path.open("a") as file:
+                file.write(f"{caught}\t{mutant.name}\n")
+
+
+def verdicts(chosen: list[Mutant], log: Log) -> Iterable[tuple[Mutant, str]]:
+    """Yield each mistake and who caught it, from the log or by trying it out."""
+    known = [mutant for mutant in chosen if mutant.name in log.caught]
+    yield from ((mutant, log.caught[mutant.name]) for mutant in known)
+    if len(known) < len(chosen):
+        for mutant, caught in run([m for m in chosen if m.name not in log.caught], check=True):
+            log.add(mutant, caught)
+            yield mutant, caught
+
+
+def main(chosen: list[Mutant], log: Log) -> int:
     """Plant, print and count."""
     counts: Counter[str] = Counter()
-    for mutant, caught in run(share(count, seed)):
+    begun = time.monotonic()
+    for mutant, caught in verdicts(chosen, log):
         verdict = caught or (f"equivalent: {excuse(mutant)}" if excuse(mutant) else "SURVIVED")
         counts[verdict.partition(":")[0]] += 1
         print(f"{verdict:12} {mutant.name}", flush=True)
     print(
         ", ".join(f"{name} {number}" for name, number in sorted(counts.items())),
-        f"of {len(all_mutants())} in all",
+        f"of {len(all_mutants())} in all, {time.monotonic() - begun:.0f} seconds",
     )
     return int(counts["SURVIVED"] > 0)
 
 
+def part_of(text: str) -> tuple[int, int]:
+    """Read ``K/N``, from 1/N to N/N."""
+    found = re.fullmatch(r"([1-9][0-9]{0,3})/([1-9][0-9]{0,3})", text)
+    if found is None or int(found[1]) > int(found[2]):
+        raise argparse.ArgumentTypeError(f"{text!r} is no part such as 2/5")
+    return int(found[1]), int(found[2])
+
+
 if __name__ == "__main__":
-    numbers = [int(word) for word in sys.argv[1:]]
-    sys.exit(main(*(numbers + [1_000_000, 1][len(numbers) :])))
+    parser = argparse.ArgumentParser(
+        description="Plant small mistakes in the driver and see who catches them."
+    )
+    parser.add_argument("count", nargs="?", type=int, default=1_000_000, help="how many; default: all")
+    parser.add_argument("seed", nargs="?", type=int, default=1, help="which of them, and in what order")
+    parser.add_argument(
+        "--shard", type=part_of, default=(1, 1), metavar="K/N", help="the Kth of N equal parts"
+    )
+    parser.add_argument("--log", type=Path, metavar="FILE", help="go on where FILE ends, and write on in it")
+    parser.add_argument("--patience", type=int, default=HANGS, metavar="SECONDS", help="until tests hang")
+    given = parser.parse_args()
+    HANGS = given.patience
+    which, of = given.shard
+    sys.exit(main(share(given.count, given.seed)[which - 1 :: of], Log(given.log)))

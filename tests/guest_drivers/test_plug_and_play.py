@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from guest_drivers.host_process import SUCCESS, Transcript, build, request, run, sweep
+from guest_drivers.host_process import INVALID_DEVICE_STATE, SUCCESS, Transcript, build, request, run, sweep
 
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from harness.pytest_plugin import Hotplug
 
 ROOT = "ROOT\\HPNOTIFY#1"
+ROOT_AGAIN = "ROOT\\HPNOTIFY#3"
 PCI = "PCI\\VEN_1234&DEV_11E8&SUBSYS_11001AF4&REV_10#2"
+NO_SUCH_NAME = 0xC0000034
 STARTED = ["START", "PrepareHardware", "D0Entry"]
 STOPPED = ["STOP", "SelfManagedIoSuspend", "D0Exit", "ReleaseHardware"]
 REMOVED = [
@@ -81,6 +83,49 @@ def test_control_device_works_and_goes(hosts: dict[str, Path]) -> None:
     )  # fmt: skip
     statuses = [status for status, _ in transcript.answers]
     assert [SUCCESS, SUCCESS, SUCCESS, SUCCESS, SUCCESS, 0xC0000034, SUCCESS, SUCCESS, SUCCESS] == statuses
+    assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
+
+
+def test_the_device_that_registered_deregisters(hosts: dict[str, Path]) -> None:
+    """Registrations are made and ended by the first device; the other's removal before it touches none."""
+    transcript = run(hosts["address,undefined"], "start hpnotify PlugAndPlay=1", "stop hpnotify")
+    within: dict[str, list[str]] = {}
+    device = ""
+    for record in transcript.records:
+        if isinstance(record, PnpEnter) and record.minor.startswith("SelfManagedIo"):
+            device = f"{record.device} {record.minor}"
+            within[device] = []
+        elif isinstance(record, CallEnter) and device:
+            within[device].append(record.call)
+    assert {
+        f"{ROOT} SelfManagedIoInit": ["reg_sync", "reg_async", "reg_async"],
+        f"{PCI} SelfManagedIoInit": [],
+        f"{PCI} SelfManagedIoSuspend": [],
+        f"{PCI} SelfManagedIoCleanup": [],
+        f"{ROOT} SelfManagedIoSuspend": [],
+        f"{ROOT} SelfManagedIoCleanup": ["unreg_ex", "unreg_ex", "dereg_sync", "unload", "etw_unreg"],
+    } == within
+
+
+def test_a_device_that_comes_again_registers_again(hosts: dict[str, Path]) -> None:
+    """Disabled and enabled, the device that had the registrations has them again; another one never takes them."""
+    transcript = run(
+        hosts["address,undefined"], "start hpnotify PlugAndPlay=1", "reenable hpnotify", "add 2", request("FLUSH"),
+        "reenable hpnotify", "reenable other", "stop hpnotify", "start hpnotify", "reenable hpnotify", "stop hpnotify",
+    )  # fmt: skip
+    statuses = [status for status, _ in transcript.answers]
+    assert [*[SUCCESS] * 5, NO_SUCH_NAME, SUCCESS, SUCCESS, INVALID_DEVICE_STATE, SUCCESS] == statuses
+    calls = [record.call for record in transcript.records if isinstance(record, CallEnter)]
+    assert (3, 6, 3, 6) == tuple(
+        calls.count(name) for name in ("reg_sync", "reg_async", "dereg_sync", "unreg_ex")
+    )
+    again = [
+        record.minor
+        for record in transcript.records
+        if isinstance(record, PnpEnter) and record.device == ROOT_AGAIN
+    ]
+    assert ["AddDevice", *STARTED, "SelfManagedIoInit"] == again[:5]
+    assert "S2 C2" in transcript.states()
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
 
 

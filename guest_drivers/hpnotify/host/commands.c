@@ -6,6 +6,7 @@
  *   processors COUNT MAXIMUM GROUP_SIZE   first of all
  *   start NAME [VALUE=N ...]              start a service                           = STATUS
  *   stop NAME                                                                       = STATUS
+ *   reenable NAME                         its first device goes and comes again       = STATUS
  *   control NAME CODE OUTPUT_BYTES [HEX]  a request to its device                   = STATUS HEX
  *   add N                                 a processor starts and runs               = STATUS
  *   fail N                                a processor starts, and then cannot run   = STATUS
@@ -139,6 +140,8 @@ void host_obey(char *line)
         start(words, count);
     } else if (strcmp(words[0], "stop") == 0 && count == 2) {
         host_say("= %08x\n", core_service_stop(words[1]));
+    } else if (strcmp(words[0], "reenable") == 0 && count == 2) {
+        host_say("= %08x\n", core_service_reenable(words[1]));
     } else if (strcmp(words[0], "control") == 0 && count >= 4) {
         control(words, count);
     } else if (strcmp(words[0], "add") == 0 && count == 2) {

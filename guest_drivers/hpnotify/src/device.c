@@ -333,7 +333,6 @@ HpnEvtSelfManagedIoCleanup(
     if (device->Registers) {
         HpnControlDelete(device->Driver);
         HpnDriverEnd(device->Driver);
-        device->Registers = FALSE;
         InterlockedExchange(&device->Driver->HasRegistrar, 0);
     }
 

@@ -48,6 +48,9 @@ int core_service_stop(const char *name);
  * redistributes resources. Also done, for all drivers, some time after a processor was added.
  */
 int core_service_rebalance(const char *name);
+
+/* Has the first of its devices disabled and enabled again while the driver stays loaded, as a device manager can. */
+int core_service_reenable(const char *name);
 int core_service_control(
     const char *name, unsigned code, const void *input, unsigned long input_bytes, void *output,
     unsigned long output_bytes, unsigned long *information);

@@ -231,20 +231,47 @@ devices_add(WDFDRIVER driver)
     return status;
 }
 
+static void
+take_away(struct WDFDEVICE_INIT **link)
+{
+    struct WDFDEVICE_INIT *node = *link;
+
+    *link = node->next;
+    (void)send(node, IRP_MN_QUERY_REMOVE_DEVICE);
+    (void)send(node, IRP_MN_REMOVE_DEVICE);
+    machine_free(node);
+    InterlockedDecrement(&nodes);
+}
+
 void
 devices_remove(WDFDRIVER driver)
 {
     struct object *object = (struct object *)driver;
-    struct WDFDEVICE_INIT *node;
 
     while (object->driver.nodes != NULL) {
-        node = object->driver.nodes;
-        object->driver.nodes = node->next;
-        (void)send(node, IRP_MN_QUERY_REMOVE_DEVICE);
-        (void)send(node, IRP_MN_REMOVE_DEVICE);
-        machine_free(node);
-        InterlockedDecrement(&nodes);
+        take_away(&object->driver.nodes);
     }
+}
+
+/* The device that was added first is the last of the list. */
+NTSTATUS
+devices_reenable(WDFDRIVER driver)
+{
+    struct object *object = (struct object *)driver;
+    struct WDFDEVICE_INIT **link = &object->driver.nodes;
+    const char *hardware;
+    BOOLEAN resources;
+
+    if (*link == NULL) {
+        return STATUS_INVALID_DEVICE_STATE;
+    }
+    while ((*link)->next != NULL) {
+        link = &(*link)->next;
+    }
+    hardware = (*link)->hardware;
+    resources = (*link)->resources;
+    take_away(link);
+    return add(object, hardware, resources);
 }
 
 /* A device that does not start again is lost (WD: kernel/stopping-a-device-to-rebalance-resources.md). */

@@ -79,6 +79,7 @@ BOOLEAN devices_exist(void);
 NTSTATUS devices_add(WDFDRIVER driver);
 void devices_remove(WDFDRIVER driver);
 void devices_rebalance(WDFDRIVER driver);
+NTSTATUS devices_reenable(WDFDRIVER driver);
 
 /* service.c */
 

@@ -159,6 +159,21 @@ core_service_rebalance(const char *name)
     return status;
 }
 
+int
+core_service_reenable(const char *name)
+{
+    PDRIVER_OBJECT service;
+    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
+
+    machine_lock(MACHINE_MUTEX_SERVICE);
+    service = find(name);
+    if (service != NULL) {
+        status = devices_reenable(service->framework);
+    }
+    machine_unlock(MACHINE_MUTEX_SERVICE);
+    return status;
+}
+
 void
 service_rebalance_all(void *unused)
 {
