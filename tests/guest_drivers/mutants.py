@@ -87,6 +87,8 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("worker.c", "drop", "Worker->Thread = NULL;"): UNREAD,
     ("worker.c", "connect || to &&",
      "return here.Group != Worker->Number.Group || here.Number != Worker->Number.Number;"): LAYER + " (nobody is misplaced)",
+    ("worker.c", "constant FALSE to TRUE",
+     "KeInitializeEvent(&Worker->Wake, SynchronizationEvent, FALSE);"): "a thread that is woken without work waits again",
     ("control.c", "drop", "WdfObjectDelete(device);"): LAYER + " (the driver object's end deletes its devices)",
     ("sync.c", "drop", "record.OperationStatus = (ULONG)OperationStatus;"): LAYER + " (no Start follows a veto)",
 }  # fmt: skip
