@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""The stages of a build, in order, with how long each may take and how long it may stand still.
+
+No source says how long Windows Setup takes: these are generous guesses for KVM, to be replaced by what builds show.
+``Pace`` stretches all of them, since emulation is many times as slow.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+
+class BuildStage(StrEnum):
+    """Where a build is. Its value is the name by which a mark says it (:mod:`harness.template.mark`)."""
+
+    FIRMWARE = "firmware"
+    WINPE = "winpe"
+    COPYING = "copying"
+    SPECIALIZE = "specialize"
+    FIRST_LOGON = "first-logon"
+    PROVISIONING = "provisioning"
+    DONE = "done"
+
+    @property
+    def place(self) -> int:
+        """0 for the first."""
+        return ORDER.index(self)
+
+    @classmethod
+    def named(cls, name: str) -> BuildStage | None:
+        """Return the stage of this name, None if there is none."""
+        return cls(name) if name in ORDER else None
+
+
+ORDER = list(BuildStage)
+
+SHOWN = {
+    BuildStage.FIRMWARE: "firmware",
+    BuildStage.WINPE: "WinPE",
+    BuildStage.COPYING: "copying",
+    BuildStage.SPECIALIZE: "specialize",
+    BuildStage.FIRST_LOGON: "first logon",
+    BuildStage.PROVISIONING: "provisioning",
+    BuildStage.DONE: "shutdown",
+}
+"""What a person calls them; after the done mark all that is left is the shutdown."""
+
+
+class Limit(msgspec.Struct, frozen=True):
+    """Seconds: what the stage may take in all, and how long nothing at all may happen in it."""
+
+    whole: float
+    still: float
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """How long each stage may take. ``factor`` stretches every limit."""
+
+    factor: float = 1.0
+
+    def limit(self, stage: BuildStage) -> Limit:
+        """Return the limit of ``stage``; that of provisioning is for one step."""
+        limit = LIMITS[stage]
+        return Limit(limit.whole * self.factor, limit.still * self.factor)
+
+
+LIMITS = {
+    BuildStage.FIRMWARE: Limit(180, 90),
+    BuildStage.WINPE: Limit(900, 300),
+    BuildStage.COPYING: Limit(3600, 600),
+    BuildStage.SPECIALIZE: Limit(2700, 900),
+    BuildStage.FIRST_LOGON: Limit(1800, 900),
+    BuildStage.PROVISIONING: Limit(1800, 900),
+    BuildStage.DONE: Limit(900, 600),
+}
