@@ -9,6 +9,7 @@ as it is, by ``<qemu:commandline>`` (libvirt: drvqemu.html#pass-through-of-arbit
   drvqemu.html, ``stdio_handler``; virtlogd.conf). What the guest wrote before a reply must be in the file before the
   reply, and stay there: QEMU itself has to open them.
 - **Options of the machine type**, which libvirt has no element for.
+- **NVMe disks and the network's forwarded ports**, which libvirt 9 has no elements for.
 - **A file with QEMU's process number** in the harness's own runtime directory, **the human monitor**, and what the user
   adds as it is.
 """
@@ -24,7 +25,7 @@ from xml.etree.ElementTree import Element, SubElement
 import msgspec
 
 from harness.errors import UsageError
-from harness.machine import devices
+from harness.machine import devices, drives, enlightenments
 from harness.machine.machine import MachineSpec
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -59,11 +60,15 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: Owner) -> str:
     """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for what cannot be built."""
     # The typed devices refuse what cannot be built.
-    devices.Processors(devices.processor_model(spec), spec.processors, spec.max_processors)
-    memory = devices.Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, spec.max_processors)
+    processors = devices.Processors(
+        devices.processor_model(spec), spec.processors, spec.max_processors, spec.cores
+    )
+    memory = devices.Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets)
     domain = Element("domain", type="kvm" if spec.accelerator == "kvm" else "qemu")
     _text(domain, "name", name)
     _text(domain, "uuid", uuid)
+    if spec.generation_id:
+        SubElement(domain, "genid")
     _text(domain, "title", title.replace("\n", " "))
     if spec.dimm_slots:
         _text(domain, "maxMemory", spec.max_memory >> 10, slots=spec.dimm_slots, unit="KiB")
@@ -74,7 +79,11 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
     features = SubElement(domain, "features")
     SubElement(features, "acpi")
     SubElement(features, "apic")
-    domain.append(_processor(spec, memory))
+    model, changes, hyperv = _model(processors.model)
+    if hyperv:
+        features.append(enlightenments.features(hyperv))
+    domain.append(_processor(spec, processors, memory, model, changes))
+    _clock(domain, spec, hyperv)
     # No end of the guest ends QEMU where libvirt lets it: a guest that powers off is always ended.
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
@@ -92,6 +101,9 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
         devices.DebugPort(spec.debug_port, files.debugcon),
         devices.Extra(["-pidfile", str(files.pid)]),
     ]
+    direct += [disk for disk in spec.disks if disk.bus == "nvme"]
+    if spec.network is not None:
+        direct.append(spec.network)
     if spec.monitor:
         direct.append(devices.HumanMonitor(files.human))
     direct.append(devices.Extra(spec.extra))
@@ -118,6 +130,9 @@ def _boot(spec: MachineSpec, machine: str) -> Element:
     _text(boot, "type", "hvm", arch="x86_64", machine=machine)
     if spec.firmware is not None:
         _text(boot, "loader", spec.firmware, type="rom")
+    if spec.flash is not None:
+        _text(boot, "loader", spec.flash.code, readonly="yes", secure="no", type="pflash")
+        _text(boot, "nvram", spec.flash.variables, format=spec.flash.variables_format)
     if spec.kernel is not None:
         _text(boot, "kernel", spec.kernel)
         if spec.initrd is not None:
@@ -131,26 +146,51 @@ def _boot(spec: MachineSpec, machine: str) -> Element:
     return boot
 
 
-def _processor(spec: MachineSpec, memory: devices.Memory) -> Element:
-    """Return one socket per processor, the model, and the nodes."""
-    model, *changes = devices.processor_model(spec).split(",")
+def _model(text: str) -> tuple[str, list[str], list[str]]:
+    """Return a processor's model, its changes, and the Hyper-V enlightenments, which libvirt keeps elsewhere."""
+    model, *changes = text.split(",")
+    hyperv = [change for change in changes if change.startswith("hv-")]
+    return model, [change for change in changes if change not in hyperv], hyperv
+
+
+def _clock(domain: Element, spec: MachineSpec, hyperv: Sequence[str]) -> None:
+    """Add the real-time clock, if it is not as libvirt has it anyway, and Hyper-V's, which is a timer to libvirt."""
+    clock = Element("clock", offset=spec.clock)
+    if spec.clock == "localtime":
+        SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
+    if enlightenments.CLOCK in hyperv:
+        SubElement(clock, "timer", name="hypervclock", present="yes")
+    if len(clock):
+        domain.append(clock)
+
+
+def _processor(
+    spec: MachineSpec,
+    processors: devices.Processors,
+    memory: devices.Memory,
+    model: str,
+    changes: Sequence[str],
+) -> Element:
+    """Return the sockets and their cores, the model, and the nodes."""
     if model in ("max", "host"):
         processor = Element("cpu", mode={"max": "maximum", "host": "host-passthrough"}[model], check="none")
     else:
         processor = Element("cpu", mode="custom", match="exact", check="none")
         _text(processor, "model", model, fallback="forbid")
-    SubElement(processor, "topology", sockets=str(spec.max_processors), cores="1", threads="1")
+    SubElement(
+        processor, "topology", sockets=str(processors.sockets), cores=str(processors.cores), threads="1"
+    )
     for change in changes:
         policy, feature = _feature(change)
         SubElement(processor, "feature", policy=policy, name=feature)
     numa = SubElement(processor, "numa")
     for node, size in enumerate(memory.node_sizes()):
-        sockets = [
-            str(socket)
-            for socket in range(spec.max_processors)
-            if socket * spec.nodes // spec.max_processors == node
+        members = [
+            str(place)
+            for place in range(spec.max_processors)
+            if place // processors.cores * spec.nodes // processors.sockets == node
         ]
-        SubElement(numa, "cell", id=str(node), cpus=",".join(sockets), memory=str(size >> 10), unit="KiB")
+        SubElement(numa, "cell", id=str(node), cpus=",".join(members), memory=str(size >> 10), unit="KiB")
     return processor
 
 
@@ -171,11 +211,19 @@ def _devices(spec: MachineSpec, files: Files) -> Element:
     """Return the devices that libvirt has elements for; those that it would add by itself are refused."""
     found = Element("devices")
     _text(found, "emulator", spec.qemu)
+    for disk in spec.disks:
+        if disk.bus == "ahci":
+            found.append(drives.disk(disk))
+    for cdrom in spec.cdroms:
+        found.append(drives.cdrom(cdrom))
     SubElement(found, "controller", type="usb", model="none")
     SubElement(found, "memballoon", model="none")
     serial = SubElement(found, "serial", type="unix")
     SubElement(serial, "source", mode="bind", path=str(files.control))
     SubElement(serial, "target", type="isa-serial", port="1")
+    if spec.screen:
+        video = SubElement(found, "video")
+        SubElement(video, "model", type="vga")
     panic = SubElement(found, "panic", model="isa")
     port = devices.PANIC_PORT if spec.debug_port != devices.PANIC_PORT else devices.PANIC_PORT + 1
     SubElement(panic, "address", type="isa", iobase=f"{port:#x}")

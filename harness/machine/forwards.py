@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""Which port of this host's loopback leads to which port of the guest: the kernel picks, QEMU knows."""
+
+from __future__ import annotations
+
+import re
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.machine.machine import Machine
+
+_FORWARD = re.compile(
+    r"^\s*TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d{1,5})\s+\S+\s+(\d{1,5})\s", re.MULTILINE
+)
+
+
+def read_forwards(text: str) -> dict[int, int]:
+    """Return guest port -> host port from what QEMU's ``info usernet`` says (QEMU: net/slirp.c, libslirp)."""
+    return {int(guest): int(host) for host, guest in _FORWARD.findall(text)}
+
+
+def forwarded_ports(machine: Machine, deadline: Deadline) -> dict[int, int]:
+    """Ask a running machine: guest port -> port of 127.0.0.1 on the host that runs QEMU.
+
+    Raises InfrastructureError if a port that the spec wants forwarded is not.
+    """
+    text = machine.execute("human-monitor-command", deadline, **{"command-line": "info usernet"})
+    found = read_forwards(str(text))
+    wanted = machine.spec.network.forwards if machine.spec.network else ()
+    for port in wanted:
+        if port not in found:
+            raise InfrastructureError(
+                f"QEMU forwards no port to the guest's port {port}; it forwards {sorted(found) or 'none'}",
+                hint="The machine must run. If it does, look at 'info usernet' in its monitor.",
+            )
+    return found
