@@ -259,7 +259,7 @@ def test_trace_failures_are_counted(host: Path) -> None:
     """An event that could not be written is counted, and no other; the other channels have its record."""
     asked = request("STATISTICS", output=STATISTICS.size)
     commands = [step for nth in range(1, 8) for step in (f"break {nth}", mark(f"m{nth}"), "break 0", asked)]
-    seen = run(host, "trace", "start hpnotify", asked, *commands, *STOP)
+    seen = run(host, "trace", "start hpnotify AddExisting=0", asked, *commands, *STOP)
     failures = [STATISTICS.unpack(data)[3] for _, data in seen.answers if len(data) == STATISTICS.size]
     marks = [record.seq for record in seen.records if isinstance(record, Mark)]
     traced = {int.from_bytes(pieces[0], "little") for _, pieces in seen.events}
