@@ -16,7 +16,7 @@ BASE = {"errors", "deadline"}
 ALLOWED = {
     "config": BASE,
     "history": BASE,
-    "machine": BASE | {"history", "setup"},
+    "machine": BASE | {"config", "history", "setup"},
     "capture": BASE | {"history"},
     "contract": BASE | {"history"},
     "setup": BASE,

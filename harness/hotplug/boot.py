@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from harness.capture.dbgprint.reader import Reader
 from harness.capture.session import Capture
 from harness.config import parse_size
 from harness.deadline import Deadline
@@ -18,12 +20,15 @@ from harness.history.record import Boot as BootRecord
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.tape import Tape
 from harness.hotplug.executor import Executor
+from harness.hotplug.need import need_of
 from harness.hotplug.request import RunRequest
 from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
 from harness.machine.accelerator import Choice, choose
 from harness.machine.backend import BACKENDS, choose_there, make_machine
+from harness.machine.budget import host_budget, size_text
 from harness.machine.connection import is_remote
+from harness.machine.lease import Leases
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.version import Qemu, find_qemu
 
@@ -64,11 +69,21 @@ class Boot:
         bootable = self._prepare(options)
         choice = self._accelerate(qemu, bootable)
         spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        if bootable.probe is not None and not is_remote(self.request.connect):
+            self._lease(spec, stack)
         machine = self._start(bootable, spec, qemu, stack)
         watch = Watch(self._tape, alive=machine.check_alive)
         capture = stack.enter_context(
-            Capture(debugcon=machine.debugcon, console=machine.console, tape=self._tape)
+            Capture(
+                debugcon=machine.debugcon,
+                console=machine.console,
+                tape=self._tape,
+                kd=machine.kd if self.request.kd == "listen" else None,
+                directory=self._directory.path,
+            )
         )
+        if self.request.kd == "debugger" and machine.kd is not None:
+            self._hand_over(machine.kd, stack)
         signs = Signs(crash=lambda: watch.crash, console_bytes=lambda: capture.console.bytes)
         guest = self._kind.attach(machine, self._tape, signs, options)
         stack.callback(guest.close)
@@ -132,6 +147,21 @@ class Boot:
         self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
         return choice
 
+    def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
+        """Wait for this machine's share of the host; it is given back after the machine is closed."""
+        with self._stages.stage("lease") as said:
+            place = self._directory.path
+            budget = host_budget(os.environ, place)
+            lease = Leases().take(
+                need_of(self.request.plan, spec),
+                budget,
+                Deadline(budget.wait, "a lease for the machine"),
+                place=place,
+                waiting=lambda where: self._stages.note("lease", str(where)),
+            )
+            stack.callback(lease.release)
+            said.append(f"{lease.claim.vcpus} processors, {size_text(lease.claim.memory)}")
+
     def _start(
         self,
         bootable: Bootable,
@@ -158,6 +188,12 @@ class Boot:
         )
         return machine
 
+    def _hand_over(self, socket: Path, stack: contextlib.ExitStack) -> None:
+        """Carry the kernel debugger's port to a TCP port for a debugger."""
+        reader = stack.enter_context(Reader(socket, self._directory.path / "debugger.log", bridge=True))
+        reader.start(Deadline(30, "hand over the kernel debugger's port"))
+        self._stages.note("qemu", f"for a debugger: windbg -k com:ipport={reader.port},port=127.0.0.1")
+
     def _wake(self, machine: Machine, guest: Guest) -> None:
         request = self.request
         self._tape.write(BootRecord(epoch=1, cause="power-on"))
@@ -182,6 +218,7 @@ def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
         machine=request.machine,
         firmware=Path(request.firmware) if request.firmware else None,
         monitor=request.monitor,
+        kd=bool(request.kd),
     )
     changes = {
         "processors": wishes.processors,
