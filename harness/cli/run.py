@@ -66,7 +66,7 @@ def demo(
         from harness.guest.plant import PLANTS
 
         say(
-            f"{name:23}{plant.does}\n{'':23}must be {plant.verdict} by {plant.rule}"
+            f"{name:23}{plant.does}\n{'':23}must be {plant.verdict} by {plant.rule}, in {plant.plan}"
             for name, plant in PLANTS.items()
         )
         return ExitCode.HOLDS

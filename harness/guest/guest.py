@@ -30,8 +30,13 @@ class Guest(Protocol):
         Raises GuestHang, which names the last stage reached, and GuestCrash with the panic.
         """
 
-    def load_driver(self, deadline: Deadline, *, add_existing: bool = True, driver: str = "hpnotify") -> None:
-        """Load and start the driver. Raises GuestRefused with the guest's words if it does not load."""
+    def load_driver(
+        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Load and start the driver, with ``pnp`` as a Plug and Play driver.
+
+        Raises GuestRefused with the guest's words if it does not load.
+        """
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Stop and unload the driver."""

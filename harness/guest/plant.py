@@ -10,11 +10,12 @@ import msgspec
 
 
 class Plant(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plant does, and the verdict and rule that must follow from it."""
+    """What a plant does, the verdict and rule that must follow from it, and the built-in plan in which it shows."""
 
     does: str
     verdict: str
     rule: str
+    plan: str = "cpu-and-dimm"
 
 
 PLANTS: dict[str, Plant] = {
@@ -48,5 +49,17 @@ PLANTS: dict[str, Plant] = {
     "lost-line": Plant(does="loses a line of the debug port", verdict="unknown", rule="CAP-NO-LOSS"),
     "reset-mid-attempt": Plant(
         does="resets the machine between Start and Complete", verdict="unknown", rule="CAP-EPOCH"
+    ),
+    "stop-unasked": Plant(
+        does="stops a device in a rebalance without asking it first",
+        verdict="violated",
+        rule="REBAL-ORDER",
+        plan="rebalance",
+    ),
+    "early-release": Plant(
+        does="releases a device's hardware before it leaves D0",
+        verdict="violated",
+        rule="REBAL-KMDF-ORDER",
+        plan="rebalance",
     ),
 }

@@ -117,9 +117,11 @@ class Twin:
                     )
                 self._changed.wait(min(deadline.remaining(), 0.1))
 
-    def load_driver(self, deadline: Deadline, *, add_existing: bool = True, driver: str = "hpnotify") -> None:
+    def load_driver(
+        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+    ) -> None:
         """Load the driver's module. Raises GuestRefused with the kernel's words."""
-        values = {"driver": driver, "add_existing": str(int(add_existing))}
+        values = {"driver": driver, "add_existing": str(int(add_existing)), "pnp": str(int(pnp))}
         if self._plant:
             values["plant"] = self._plant
         self._ask("load", deadline, **values)

@@ -67,11 +67,11 @@ class Executor:
         self._correlator = Correlator()
         tape.subscribe(self._correlate)
 
-    def prepare(self, *, load: bool = True, add_existing: bool = True) -> None:
+    def prepare(self, *, load: bool = True, add_existing: bool = True, pnp: bool = False) -> None:
         """Load the driver and establish the baseline: quiet, alive, counted."""
         if load:
             deadline = Deadline(self.budget.operation, "load the driver")
-            self._load(deadline, add_existing=add_existing)
+            self._load(deadline, add_existing=add_existing, pnp=pnp)
         self.quiesce(
             self.budget.quiet, Deadline(self.budget.operation, "come to rest after loading the driver")
         )
@@ -147,8 +147,8 @@ class Executor:
         if offset is not None:
             self.tape.write(offset)
 
-    def _load(self, deadline: Deadline, *, add_existing: bool) -> None:
-        self.guest.load_driver(deadline, add_existing=add_existing)
+    def _load(self, deadline: Deadline, *, add_existing: bool, pnp: bool) -> None:
+        self.guest.load_driver(deadline, add_existing=add_existing, pnp=pnp)
         self._loaded = True
 
     # -- operations ---------------------------------------------------------------------------------------------
@@ -198,7 +198,7 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.LoadDriver, deadline: Deadline) -> str:
-        self._load(deadline, add_existing=operation.add_existing)
+        self._load(deadline, add_existing=operation.add_existing, pnp=operation.pnp)
         self.quiesce(self.budget.quiet, deadline)
         self.watch.rebase()
         self._count("baseline")

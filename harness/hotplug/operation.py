@@ -69,9 +69,13 @@ class VetoNext(_Operation, frozen=True, kw_only=True, tag="veto-next"):
 
 
 class LoadDriver(_Operation, frozen=True, kw_only=True, tag="load-driver"):
-    """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING."""
+    """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING.
+
+    ``pnp = true`` installs it as a Plug and Play driver, which has devices and is told of rebalances.
+    """
 
     add_existing: bool = True
+    pnp: bool = False
 
 
 class UnloadDriver(_Operation, frozen=True, kw_only=True, tag="unload-driver"):

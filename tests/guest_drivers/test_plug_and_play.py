@@ -26,6 +26,7 @@ PCI = "PCI\\VEN_1234&DEV_11E8&SUBSYS_11001AF4&REV_10#2"
 NO_SUCH_NAME = 0xC0000034
 STARTED = ["START", "PrepareHardware", "D0Entry"]
 STOPPED = ["STOP", "SelfManagedIoSuspend", "D0Exit", "ReleaseHardware"]
+RELEASED_FIRST = ["STOP", "SelfManagedIoSuspend", "ReleaseHardware", "D0Exit"]
 REMOVED = [
     "QUERY_REMOVE",
     "REMOVE",
@@ -72,6 +73,24 @@ def test_rebalance_registers_nothing_again(hosts: dict[str, Path]) -> None:
         calls.count(name) for name in ("reg_sync", "reg_async", "dereg_sync", "unreg_ex")
     )
     assert ["pnp"] == [record.mode for record in records if isinstance(record, Hello)]
+    assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
+
+
+@pytest.mark.parametrize(
+    ("plant", "rebalanced"),
+    [
+        ("stop-unasked", [*STOPPED, *STARTED, "SelfManagedIoRestart"]),
+        ("early-release", ["QUERY_STOP", *RELEASED_FIRST, *STARTED, "SelfManagedIoRestart"]),
+    ],
+)
+def test_survives_a_rebalance_in_another_order(
+    hosts: dict[str, Path], plant: str, rebalanced: list[str]
+) -> None:
+    """A rebalance that is not as documented is recorded as it came, and leaves nothing behind."""
+    transcript = run(
+        hosts["address,undefined"], f"plant {plant}", "start hpnotify PlugAndPlay=1", "add 2", "deferred", "stop hpnotify"
+    )  # fmt: skip
+    assert rebalanced == minors(transcript.records, PCI)[5 : 5 + len(rebalanced)]
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
 
 

@@ -84,6 +84,15 @@ power_up(WDFDEVICE device, struct WDFDEVICE_INIT *node)
     return status;
 }
 
+void
+device_power_off(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target)
+{
+    WDFDEVICE device = (WDFDEVICE)node->device;
+
+    (void)node->callbacks.EvtDeviceD0Exit(device, target);
+    (void)node->callbacks.EvtDeviceReleaseHardware(device, NULL);
+}
+
 static void
 power_down(WDFDEVICE device, struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target, BOOLEAN suspend)
 {
@@ -92,8 +101,7 @@ power_down(WDFDEVICE device, struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE
         if (suspend) {
             (void)node->callbacks.EvtDeviceSelfManagedIoSuspend(device);
         }
-        (void)node->callbacks.EvtDeviceD0Exit(device, target);
-        (void)node->callbacks.EvtDeviceReleaseHardware(device, NULL);
+        behaviour()->power_off(node, target);
     }
 }
 
@@ -274,11 +282,17 @@ devices_reenable(WDFDRIVER driver)
     return add(object, hardware, resources);
 }
 
+NTSTATUS
+device_query_stop(struct WDFDEVICE_INIT *node)
+{
+    return send(node, IRP_MN_QUERY_STOP_DEVICE);
+}
+
 /* A device that does not start again is lost (WD: kernel/stopping-a-device-to-rebalance-resources.md). */
 static BOOLEAN
 rebalance(struct WDFDEVICE_INIT *node)
 {
-    if (!NT_SUCCESS(send(node, IRP_MN_QUERY_STOP_DEVICE)) || !node->resources) {
+    if (!NT_SUCCESS(behaviour()->query_stop(node)) || !node->resources) {
         (void)send(node, IRP_MN_CANCEL_STOP_DEVICE);
         return TRUE;
     }

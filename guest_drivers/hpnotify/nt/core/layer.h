@@ -39,7 +39,7 @@ void processor_announce_now(ULONG n);
 ULONG processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64]);
 
 /*
- * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c;
+ * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c and device.c;
  * every deviation is in plants.c, and nothing else asks which plant is selected.
  */
 struct behaviour {
@@ -49,6 +49,8 @@ struct behaviour {
     NTSTATUS (*replay)(struct sync_registration *registration);
     BOOLEAN (*drops_line)(void);
     KIRQL (*irql)(KIRQL real);
+    NTSTATUS (*query_stop)(struct WDFDEVICE_INIT *node);
+    void (*power_off)(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target);
 };
 
 extern const struct behaviour documented;
@@ -80,6 +82,10 @@ NTSTATUS devices_add(WDFDRIVER driver);
 void devices_remove(WDFDRIVER driver);
 void devices_rebalance(WDFDRIVER driver);
 NTSTATUS devices_reenable(WDFDRIVER driver);
+/* Asks whether the device may be stopped, and returns the answer. */
+NTSTATUS device_query_stop(struct WDFDEVICE_INIT *node);
+/* The device leaves D0, and then its hardware is released. */
+void device_power_off(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target);
 
 /* service.c */
 

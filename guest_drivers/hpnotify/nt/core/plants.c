@@ -2,9 +2,10 @@
 /*
  * Plants: every deviation from the documented behaviour that the NT layer can be told to show, so that the checker
  * can be seen to fail. Each is a variation of `documented`; nothing outside this file knows them. All act on the
- * addition of a processor, except existing-interleaved, which acts on registration.
+ * addition of a processor, except existing-interleaved, which acts on registration, and the last two, which act on the
+ * devices of a Plug and Play driver.
  */
-#include "layer.h"
+#include "object.h"
 
 static void
 deliver_all(KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n)
@@ -153,6 +154,25 @@ reset_mid_attempt_start(ULONG n)
     return status;
 }
 
+/* stop-unasked: a device with resources is stopped without being asked whether it can be. */
+
+static NTSTATUS
+stop_unasked_query_stop(struct WDFDEVICE_INIT *node)
+{
+    return node->resources ? STATUS_SUCCESS : documented.query_stop(node);
+}
+
+/* early-release: the hardware is released while the device is still powered. */
+
+static void
+early_release_power_off(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target)
+{
+    WDFDEVICE device = (WDFDEVICE)node->device;
+
+    (void)node->callbacks.EvtDeviceReleaseHardware(device, NULL);
+    (void)node->callbacks.EvtDeviceD0Exit(device, target);
+}
+
 static struct behaviour planted;
 static const struct behaviour *current = &documented;
 
@@ -169,6 +189,8 @@ static const struct behaviour plants[] = {
     { .name = "existing-interleaved", .replay = existing_interleaved_replay },
     { .name = "lost-line", .add_complete = lost_line_complete, .drops_line = lost_line_drops_line },
     { .name = "reset-mid-attempt", .add_start = reset_mid_attempt_start },
+    { .name = "stop-unasked", .query_stop = stop_unasked_query_stop },
+    { .name = "early-release", .power_off = early_release_power_off },
 };
 
 const struct behaviour *
@@ -204,6 +226,8 @@ core_plant(const char *name)
             planted.replay = plant->replay != NULL ? plant->replay : documented.replay;
             planted.drops_line = plant->drops_line != NULL ? plant->drops_line : documented.drops_line;
             planted.irql = plant->irql != NULL ? plant->irql : documented.irql;
+            planted.query_stop = plant->query_stop != NULL ? plant->query_stop : documented.query_stop;
+            planted.power_off = plant->power_off != NULL ? plant->power_off : documented.power_off;
             __atomic_store_n(&current, &planted, __ATOMIC_RELEASE);
         }
         return 0;

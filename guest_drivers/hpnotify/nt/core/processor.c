@@ -181,6 +181,8 @@ const struct behaviour documented = {
     .replay = documented_replay,
     .drops_line = documented_drops_line,
     .irql = documented_irql,
+    .query_stop = device_query_stop,
+    .power_off = device_power_off,
 };
 
 /* What the machine reports. */
