@@ -55,6 +55,7 @@ def unanswered(transcript: Transcript) -> set[int]:
     return entered - {record.enter for record in transcript.records if isinstance(record, PnpExit)}
 
 
+@pytest.mark.host
 def test_rebalance_registers_nothing_again(hosts: dict[str, Path]) -> None:
     """Each added processor stops and starts the device with resources, and the driver keeps its registrations."""
     transcript = run(
@@ -76,6 +77,7 @@ def test_rebalance_registers_nothing_again(hosts: dict[str, Path]) -> None:
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize(
     ("plant", "rebalanced"),
     [
@@ -94,6 +96,7 @@ def test_survives_a_rebalance_in_another_order(
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
 
 
+@pytest.mark.host
 def test_control_device_works_and_goes(hosts: dict[str, Path]) -> None:
     """The control device answers while a device has it, also after a rebalance, and the driver starts again."""
     transcript = run(
@@ -105,6 +108,7 @@ def test_control_device_works_and_goes(hosts: dict[str, Path]) -> None:
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
 
 
+@pytest.mark.host
 def test_the_device_that_registered_deregisters(hosts: dict[str, Path]) -> None:
     """Registrations are made and ended by the first device; the other's removal before it touches none."""
     transcript = run(hosts["address,undefined"], "start hpnotify PlugAndPlay=1", "stop hpnotify")
@@ -126,6 +130,7 @@ def test_the_device_that_registered_deregisters(hosts: dict[str, Path]) -> None:
     } == within
 
 
+@pytest.mark.host
 def test_a_device_that_comes_again_registers_again(hosts: dict[str, Path]) -> None:
     """Disabled and enabled, the device that had the registrations has them again; another one never takes them."""
     transcript = run(
@@ -148,6 +153,7 @@ def test_a_device_that_comes_again_registers_again(hosts: dict[str, Path]) -> No
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
 
 
+@pytest.mark.host
 @pytest.mark.parametrize("value", [0, 2, 0xFFFFFFFF])
 def test_only_one_means_plug_and_play(hosts: dict[str, Path], value: int) -> None:
     """Any other value than 1 leaves the driver without devices."""
@@ -156,6 +162,7 @@ def test_only_one_means_plug_and_play(hosts: dict[str, Path], value: int) -> Non
     assert ["nonpnp"] == [record.mode for record in transcript.records if isinstance(record, Hello)]
 
 
+@pytest.mark.host
 def test_everything_that_can_fail_fails_once(hosts: dict[str, Path]) -> None:
     """Whatever fails, nothing is left behind, and what was entered is left."""
     transcripts = sweep(
@@ -172,6 +179,7 @@ def test_everything_that_can_fail_fails_once(hosts: dict[str, Path]) -> None:
         assert (nth, 0, set(), [], []) == (nth, *left)
 
 
+@pytest.mark.host
 def test_added_and_removed_at_the_same_time(hosts: dict[str, Path]) -> None:
     """Processors come while the driver and its devices come and go; ThreadSanitizer watches."""
     lanes = [
