@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Capture of one machine: its debug port and console, from process start, onto the tape."""
+"""Capture of one machine: its debug port, console and debugger's port, from process start, onto the tape."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from types import TracebackType
 from typing import Self
 
 from harness.capture.console import ConsoleWatch
+from harness.capture.dbgprint.channel import DebuggerChannel
 from harness.capture.debugcon import DebugPort
 from harness.capture.follower import Follower
+from harness.deadline import Deadline
 from harness.history.driver import Hello
 from harness.history.record import Clock
 from harness.history.tape import Tape
@@ -18,10 +20,19 @@ from harness.history.tape import Tape
 class Capture:
     """Follows a started machine's files. Leaving it writes each channel's closing account.
 
-    ``drain`` puts everything written so far onto the tape before it returns.
+    ``drain`` puts everything written so far onto the tape before it returns. With ``kd``, the socket of the kernel
+    debugger's port, somebody listens there too; what was heard is kept in ``directory``.
     """
 
-    def __init__(self, *, debugcon: Path, console: Path, tape: Tape) -> None:
+    def __init__(
+        self,
+        *,
+        debugcon: Path,
+        console: Path,
+        tape: Tape,
+        kd: Path | None = None,
+        directory: Path | None = None,
+    ) -> None:
         self.console = ConsoleWatch()
         self.debug_port = DebugPort()
         self._tape = tape
@@ -29,8 +40,13 @@ class Capture:
         self._follower = Follower()
         self._follower.add(debugcon, self._driver)
         self._follower.add(console, self._console)
+        self.debugger = (
+            DebuggerChannel(kd, directory or debugcon.parent, tape, self._follower) if kd else None
+        )
 
     def __enter__(self) -> Self:
+        if self.debugger is not None:
+            self.debugger.start(Deadline(30, "listen on the kernel debugger's port"))
         self._follower.start()
         return self
 
@@ -38,10 +54,14 @@ class Capture:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
+            if self.debugger is not None:
+                self.debugger.end()
             self._follower.close()
             self.debug_port.finish()
         finally:
             self._tape.write(self.debug_port.account(closed=True))
+            if self.debugger is not None:
+                self.debugger.close()
 
     def drain(self) -> None:
         """Put everything the guest has written so far onto the tape."""

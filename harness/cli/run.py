@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from harness.hotplug.request import RunRequest
@@ -27,6 +27,15 @@ Machine = Annotated[str, typer.Option(metavar="TYPE", help="QEMU's machine type.
 Firmware = Annotated[str, typer.Option(metavar="PATH", help="A firmware file instead of QEMU's default.")]
 Monitor = Annotated[
     bool, typer.Option("--monitor", help="Open a second, human monitor; its socket is named.")
+]
+Kd = Annotated[
+    bool, typer.Option("--kd", help="Listen on the guest's kernel debugger port (COM3) and record DbgPrint.")
+]
+Debugger = Annotated[
+    bool,
+    typer.Option(
+        "--debugger", help="Hand that port to a real debugger, on a TCP port of this host that is named."
+    ),
 ]
 Plant = Annotated[
     str, typer.Option(metavar="NAME", help="Make the twin's NT layer misbehave; see demo --list-plants.")
@@ -53,6 +62,8 @@ def demo(
     machine: Machine = "q35",
     firmware: Firmware = "",
     monitor: Monitor = False,
+    kd: Kd = False,
+    debugger: Debugger = False,
     plant: Plant = "",
     list_plants: Annotated[bool, typer.Option("--list-plants", help="Explain the plants and stop.")] = False,
     runs: Runs = Path("runs"),
@@ -79,6 +90,8 @@ def demo(
         machine=machine,
         firmware=firmware,
         monitor=monitor,
+        kd=kd,
+        debugger=debugger,
         plant=plant,
         runs=runs,
         seed=seed,
@@ -99,6 +112,8 @@ def run(
     machine: Machine = "q35",
     firmware: Firmware = "",
     monitor: Monitor = False,
+    kd: Kd = False,
+    debugger: Debugger = False,
     plant: Plant = "",
     list_plans: Annotated[
         bool, typer.Option("--list-plans", help="Name the built-in plans and stop.")
@@ -121,6 +136,11 @@ def run(
     if list_plans:
         say(f"{found.name:18}{found.summary}" for found in built_in_plans().values())
         return ExitCode.HOLDS
+    if kd and debugger:
+        raise UsageError(
+            "--kd and --debugger exclude each other: one port has one listener",
+            hint="Leave out --kd to debug, or --debugger to record what drivers print.",
+        )
     request = RunRequest(
         plan=find_plan(plan),
         guest=guest,
@@ -131,6 +151,7 @@ def run(
         machine=machine,
         firmware=firmware,
         monitor=monitor,
+        kd="debugger" if debugger else "listen" if kd else "",
         plant=plant,
         runs=runs,
         cache=cache_directory(os.environ),

@@ -86,7 +86,7 @@ class TwinKind:
             options.spec,
             kernel=image.kernel,
             initrd=image.initrd,
-            append=f"{image.append} {kernel_arguments(options.spec.max_processors, options.group_size)}",
+            append=f"{image.append} {kernel_arguments(options.spec.max_processors, options.group_size, kd=options.spec.kd)}",
             extra=[*options.spec.extra, *machine_arguments(image.kernel_release)],
         )
         return Bootable(

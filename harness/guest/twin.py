@@ -16,14 +16,17 @@ from harness.guest.control import ControlChannel, parse_pairs
 from harness.guest.guest import GuestCounts
 from harness.history.record import GuestEvent
 from harness.history.tape import Tape
+from harness.machine.devices import KD_PORT
 from harness.machine.machine import Machine
 
 PHYSICAL_APIC = 9
 """With more than 8 possible processors Linux addresses APICs physically (apic_flat_64.c)."""
 
 
-def kernel_arguments(max_processors: int, group_size: int = 0) -> str:
+def kernel_arguments(max_processors: int, group_size: int = 0, *, kd: bool = False) -> str:
     """Return what a machine with so many slots, and groups of a size, adds to the twin's kernel command line.
+
+    With ``kd`` the twin's NT layer sends what drivers print to the kernel debugger's port.
 
     The agent hands ``hpnotify.`` arguments to the module and tells of a group size that is not 64.
 
@@ -34,7 +37,8 @@ def kernel_arguments(max_processors: int, group_size: int = 0) -> str:
     :func:`machine_arguments`.
     """
     groups = f" hpnotify.group_size={group_size}" if group_size else ""
-    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}"
+    debugger = f" hpnotify.kd={KD_PORT:#x}" if kd else ""
+    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}{debugger}"
 
 
 MADT_ONLY = (6, 9)

@@ -18,6 +18,7 @@ from harness.hotplug.plan import Plan
 from harness.machine.backend import BACKENDS
 
 ACCELERATORS = ("auto", "kvm", "tcg")
+DEBUGGERS = ("listen", "debugger")
 
 
 class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,6 +27,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``backend`` is one of :data:`harness.machine.backend.BACKENDS`, ``connect`` libvirt's URI, "" for its own choice.
     ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware``,
     ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
+    ``kd`` gives the guest a kernel debugger's port: ``listen`` records what drivers print there, ``debugger`` hands it to
+    a debugger over TCP.
     Raises UsageError for a name that does not exist, with those that do.
     """
 
@@ -43,6 +46,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     monitor: bool = False
     plant: str = ""
     driver: str = ""
+    kd: str = ""
     seed: int = 0
     budget: Budget = Budget()
 
@@ -55,6 +59,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                 f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",
                 hint="Say --backend libvirt too.",
             )
+        if self.kd:
+            _one_of("use of the kernel debugger's port", self.kd, DEBUGGERS)
         if self.plant:
             _one_of("plant", self.plant, PLANTS)
         if self.firmware and not Path(self.firmware).is_file():

@@ -205,6 +205,27 @@ class SerialToSocket(msgspec.Struct, frozen=True):
         ]  # fmt: skip
 
 
+KD_PORT = 0x3E8
+"""I/O port of COM3, which Windows calls ``debugport:3``."""
+
+
+class DebuggerPort(msgspec.Struct, frozen=True):
+    """COM3 on a listening unix socket: where a kernel debugger listens.
+
+    Its interrupt is not the usual 4, which is COM1's: ISA interrupts are not shared, and what either port lowers would
+    be lost to the other. A debugged Windows polls the port.
+    """
+
+    socket: Path
+
+    def arguments(self) -> list[str]:
+        """QEMU does not wait for the client; what the guest sends while nobody listens is dropped."""
+        return [
+            "-chardev", f"socket,id=kd,path={value(self.socket)},server=on,wait=off",
+            "-device", f"isa-serial,index=2,iobase={KD_PORT:#x},irq=5,chardev=kd",
+        ]  # fmt: skip
+
+
 class DebugPort(msgspec.Struct, frozen=True):
     """isa-debugcon: every byte written to ``port`` is appended to ``file`` at once."""
 
@@ -280,7 +301,15 @@ def processor_model(spec: MachineSpec) -> str:
 
 
 def parts(
-    spec: MachineSpec, *, name: str, console: Path, debugcon: Path, control: Path, qmp: Path, human: Path
+    spec: MachineSpec,
+    *,
+    name: str,
+    console: Path,
+    debugcon: Path,
+    control: Path,
+    qmp: Path,
+    human: Path,
+    kd: Path,
 ) -> list[Device]:
     """Return the parts of the machine that ``spec`` describes. Raises UsageError for what cannot be built."""
     processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
@@ -298,6 +327,8 @@ def parts(
     ]
     if spec.monitor:
         found.append(HumanMonitor(human))
+    if spec.kd:
+        found.append(DebuggerPort(kd))
     if spec.firmware is not None:
         found.append(Firmware(spec.firmware))
     if spec.flash is not None:

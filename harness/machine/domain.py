@@ -54,6 +54,7 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     debugcon: Path
     control: Path
     human: Path
+    kd: Path
     pid: Path
 
 
@@ -106,6 +107,8 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
         direct.append(spec.network)
     if spec.monitor:
         direct.append(devices.HumanMonitor(files.human))
+    if spec.kd:
+        direct.append(devices.DebuggerPort(files.kd))
     direct.append(devices.Extra(spec.extra))
     domain.append(_direct([word for device in direct for word in device.arguments()]))
     ElementTree.indent(domain)

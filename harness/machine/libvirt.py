@@ -103,6 +103,7 @@ class LibvirtMachine:
         self._runtime = RuntimeDirectory()
         self.control = self._runtime.path / "control"
         self.human = self._runtime.path / "human" if spec.monitor else None
+        self.kd = self._runtime.path / "kd" if spec.kd else None
         self._aliases = Aliases()
         self._log = EventLog(tape, self._check)
         self._connection = Connection(uri, joined=self._join, check=self._check)
@@ -196,6 +197,7 @@ class LibvirtMachine:
                 debugcon=self.debugcon,
                 control=self.control,
                 human=self._runtime.path / "human",
+                kd=self._runtime.path / "kd",
                 pid=self._runtime.path / "pid",
             ),
             uid=os.geteuid(),
@@ -209,7 +211,10 @@ class LibvirtMachine:
         named = {name: getattr(self.spec, name) for name in ("kernel", "initrd", "firmware")}
         sent = {name: far.send(file, name, deadline) for name, file in named.items() if file is not None}
         files = Files(
-            **{name: far.directory / name for name in ("console", "debugcon", "control", "human", "pid")}
+            **{
+                name: far.directory / name
+                for name in ("console", "debugcon", "control", "human", "kd", "pid")
+            }
         )
         far.follow(files.console, self.console, deadline)
         far.follow(files.debugcon, self.debugcon, deadline)
@@ -229,6 +234,8 @@ class LibvirtMachine:
         far.forward(files.control, self.control, deadline)
         if self.human is not None:
             far.forward(files.human, self.human, deadline)
+        if self.kd is not None:
+            far.forward(files.kd, self.kd, deadline)
         command = far.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
         self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
 

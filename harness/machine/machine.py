@@ -17,7 +17,8 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kernel``/``initrd``/``append`` boot Linux directly (the twin); ``firmware`` is a file for ``-bios`` or pflash.
     ``processors`` at power-on, ``max_processors`` slots in all; ``memory`` at power-on, ``max_memory``, ``dimm_slots``.
-    ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor.
+    ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor, ``kd`` for a serial port
+    on which a kernel debugger may listen.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
     ``clock`` what the real-time clock shows, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid.
@@ -39,6 +40,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     firmware: Path | None = None
     debug_port: int = 0x504
     monitor: bool = False
+    kd: bool = False
     cores: int = 1
     flash: Flash | None = None
     disks: tuple[Disk, ...] = ()
@@ -86,8 +88,8 @@ class Machine(Protocol):
     """One virtual machine from spawn to gone. Errors: see each method; all take a Deadline.
 
     ``console`` and ``debugcon`` are files that QEMU appends to from its start; ``control`` is the unix socket of the
-    guest's control port; ``human`` that of the second monitor, if the spec asks for one. ``argv`` is QEMU's command once
-    it runs. ``versions`` is what stands between the harness and QEMU, {} if nothing does.
+    guest's control port; ``human`` that of the second monitor and ``kd`` that of the kernel debugger's port, if the spec
+    asks for them. ``argv`` is QEMU's command once it runs. ``versions`` is what stands between the harness and QEMU, {} if nothing does.
     """
 
     spec: MachineSpec
@@ -96,6 +98,7 @@ class Machine(Protocol):
     debugcon: Path
     control: Path
     human: Path | None
+    kd: Path | None
     argv: list[str]
     versions: dict[str, str]
 

@@ -60,6 +60,7 @@ class QemuMachine:
         self._runtime = RuntimeDirectory()
         self.control = self._runtime.path / "control"
         self.human = self._runtime.path / "human" if spec.monitor else None
+        self.kd = self._runtime.path / "kd" if spec.kd else None
         self._entry: Entry | None = None
         self._process: Process | None = None
         self._monitor = Monitor(self._runtime.path / "qmp", tape, failure=self._failed)
@@ -97,6 +98,7 @@ class QemuMachine:
             control=self.control,
             qmp=self._monitor.path,
             human=self._runtime.path / "human",
+            kd=self._runtime.path / "kd",
         )
         self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
         harness = ProcessName.of(os.getpid())

@@ -31,6 +31,7 @@ def command(**fields: Any) -> list[str]:
         control=place / "control",
         qmp=place / "qmp",
         human=place / "human",
+        kd=place / "kd",
     )
     return [word for part in found for word in part.arguments()]
 

@@ -28,7 +28,9 @@ def perform_plan(
     request_run: Callable[..., RunRequest], private_libvirtd: PrivateLibvirtd
 ) -> Callable[..., RunResult]:
     """A function that runs a plan on a fresh twin through libvirt and returns its result."""
-    return lambda plan: perform(request_run(plan, backend="libvirt", connect=private_libvirtd.uri))
+    return lambda plan, **options: perform(
+        request_run(plan, backend="libvirt", connect=private_libvirtd.uri, **options)
+    )
 
 
 @pytest.mark.parametrize("name", ["burst", "every-slot", "reset", "unaligned-dimm", "veto"])
@@ -37,6 +39,15 @@ def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) 
     result = perform_plan(name)
     assert result.error is None
     assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
+
+
+def test_the_debuggers_port_is_listened_to(perform_plan: Callable[..., RunResult]) -> None:
+    """What the driver prints comes in over the third serial port, every record of it."""
+    result = perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), kd="listen")
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    accounts = {one.name: one for one in records_of(result) if isinstance(one, r.Channel)}
+    counts = {name: (one.records, one.lost) for name, one in accounts.items()}
+    assert counts["debugcon"] == counts["dbgprint"]
 
 
 def test_the_whole_chain_is_recorded(

@@ -325,6 +325,7 @@ void machine_print(int trouble, const char *text)
 		pr_err("hpnotify: trouble: %s\n", text);
 	else
 		pr_info("%s", text);
+	twin_debugger_print(text);
 }
 
 unsigned machine_format(char *buffer, unsigned capacity, const char *format, __builtin_va_list arguments)

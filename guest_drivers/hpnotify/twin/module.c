@@ -35,6 +35,9 @@ static int __init twin_begin(void)
 
 	if (error)
 		return error;
+	error = twin_debugger_begin();
+	if (error)
+		goto no_debugger;
 	error = twin_processors_begin(group_size);
 	if (error)
 		goto no_processors;
@@ -51,6 +54,8 @@ no_device:
 no_memory:
 	twin_processors_end();
 no_processors:
+	twin_debugger_end();
+no_debugger:
 	twin_machine_end();
 	return error;
 }
@@ -60,6 +65,7 @@ static void __exit twin_end(void)
 	twin_device_end();
 	twin_memory_end();
 	twin_processors_end();
+	twin_debugger_end();
 	twin_machine_end();
 }
 

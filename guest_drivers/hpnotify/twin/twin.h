@@ -12,6 +12,10 @@ void twin_processors_end(void);
 int twin_memory_begin(void);
 void twin_memory_end(void);
 
+int twin_debugger_begin(void);
+void twin_debugger_end(void);
+void twin_debugger_print(const char *text);
+
 int twin_device_begin(void);
 void twin_device_end(void);
 

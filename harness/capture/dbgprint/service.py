@@ -94,6 +94,9 @@ def serve(port: socket.socket, journal: Journal) -> str:
                 for _ in range(MOST_CHUNKS):
                     events += host.receive(_read(port) or b"", time.monotonic())
             events += host.tick(time.monotonic())
+            # Before it is acknowledged: when the guest goes on, what it said is in the file.
+            if events:
+                journal.write(events)
             # A target that does not read gets no second copy: what is not out yet is not added to.
             outgoing = _write(port, outgoing or host.take())
             if not outgoing:
@@ -101,8 +104,6 @@ def serve(port: socket.socket, journal: Journal) -> str:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if outgoing else 0)
             if selector.get_key(port).events != wanted:
                 selector.modify(port, wanted)
-            if events:
-                journal.write(events)
     journal.write([Account(counts=host.counts, dropped=journal.dropped, why=why)])
     return why
 

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""The kernel debugger's port of one machine as a channel of its run: the reader's process and its file on the tape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from harness.capture.dbgprint.message import Stop
+from harness.capture.dbgprint.reader import Log, Reader
+from harness.capture.follower import Follower
+from harness.deadline import Deadline
+from harness.history.tape import Tape
+
+FILE = "dbgprint.jsonl"
+"""The reader's file in the run directory."""
+
+ENDS = 5.0
+"""Seconds that the reader gets to read what is left."""
+
+
+class DebuggerChannel:
+    """Serves the port ``socket`` of a machine that is started and not yet running, and records what drivers print.
+
+    The reader's file lies in ``directory`` and is followed by ``follower``, on whose thread the records are written.
+    Call :meth:`start` before the guest runs, :meth:`end` before the follower is closed and :meth:`close` after it.
+    """
+
+    def __init__(self, socket: Path, directory: Path, tape: Tape, follower: Follower) -> None:
+        self._reader = Reader(socket, directory / FILE)
+        self._log = Log()
+        self._tape = tape
+        follower.add(self._reader.file, self._write)
+
+    @property
+    def stop(self) -> Stop | None:
+        """The exception in which the guest stopped, None if it did not."""
+        return self._log.stop
+
+    def start(self, deadline: Deadline) -> None:
+        """Connect to the port. Raises InfrastructureError."""
+        self._reader.start(deadline)
+
+    def end(self) -> None:
+        """Have the reader write what is left and its account."""
+        self._reader.close(Deadline(ENDS, "end of the DbgPrint reader"))
+
+    def close(self) -> None:
+        """Write the channel's account onto the tape."""
+        self._log.finish()
+        self._tape.write(self._log.account(closed=self._log.account_of_reader is not None))
+
+    def _write(self, data: bytes) -> None:
+        for host_ns, record in self._log.feed(data):
+            self._tape.write(record, host_ns=host_ns)
