@@ -141,6 +141,15 @@ TESTED = (
             Need("qemu-guest-agent", "QEMU's guest agent", ("qemu-ga", "/usr/sbin/qemu-ga")),
         ),
     ),
+    Part(
+        "media",
+        (
+            Need("wimtools", "makes Windows image files", ("wimlib-imagex",)),
+            Need("genisoimage", "makes installation media", ("genisoimage",)),
+            Need("genisoimage", "reads the answer medium", ("isoinfo",)),
+            Need("libarchive-tools", "reads the answer medium, too", ("bsdtar",)),
+        ),
+    ),
 )
 
 REQUIRABLE = tuple(part.name for part in TESTED if part.name != "qemu")

@@ -89,7 +89,7 @@ class Edition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A guest that can be built. ``editions`` begins with the one that is taken unless another is asked for.
 
-    ``openssh`` says whether the OpenSSH server is on the medium (``inbox``) or must be given as a file. An image
+    ``builds`` are the build numbers of the Windows that it is. ``openssh`` says whether the OpenSSH server is on the medium (``inbox``) or must be given as a file. An image
     installed for evaluation works ``evaluation_days``. ``directory`` is where the template was read from.
     """
 
@@ -103,6 +103,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     topology: Topology = Topology()
     memory: Memory = Memory()
     devices: Devices = Devices()
+    builds: list[int] = []
     openssh: Literal["inbox", "file"] = "file"
     evaluation_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 180
     directory: str = ""

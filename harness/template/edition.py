@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Which editions of Windows an installation medium holds, read from the medium: no two have them in the same order.
+
+Media are UDF; their ISO 9660 tree often holds nothing but a note saying so. ``sources`` holds one of install.wim,
+install.esd and install.swm (Microsoft Learn: "Windows Setup Command-Line Options"; "Split a Windows image file").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
+
+from harness.errors import MissingPart, UsageError
+from harness.template.template import Edition, Template
+from harness.template.wim import Image, NotWim, described, no_images, read_wim
+
+if TYPE_CHECKING:
+    import pycdlib
+
+IMAGE_FILES = ("install.wim", "install.esd", "install.swm")
+
+
+def load_pycdlib() -> Any:
+    """Return the module. Raises MissingPart with the command that installs it."""
+    try:
+        import pycdlib
+    except ImportError as error:
+        raise MissingPart(
+            "reading and making ISOs needs pycdlib, which is not installed",
+            hint="pip install 'hotplug-harness[windows]'",
+        ) from error
+    return pycdlib
+
+
+def read_images(iso: Path) -> list[Image]:
+    """Return the images on an installation medium. Raises UsageError with what is wrong with the file, MissingPart."""
+    module = load_pycdlib()
+    try:
+        size = iso.stat().st_size
+        if not iso.is_file():
+            raise UsageError(f"{iso}: not a file", hint="Give the ISO of the installation medium.")
+        with iso.open("rb") as file:
+            return _read(module, iso, file, size)
+    except OSError as error:
+        raise UsageError(
+            f"{iso}: {error.strerror}", hint="Give the path of an ISO that you may read."
+        ) from error
+
+
+def _read(module: Any, iso: Path, file: BinaryIO, size: int) -> list[Image]:
+    disc = module.PyCdlib()
+    try:
+        disc.open_fp(file)
+    except OSError:
+        raise
+    except Exception as error:
+        # pycdlib meets broken structures with whatever Python raises there.
+        raise no_images(str(iso), f"no ISO that can be read: {_words(error)}") from error
+    try:
+        return _images(disc, iso, size)
+    except (UsageError, OSError):
+        raise
+    except Exception as error:
+        raise no_images(str(iso), f"broken inside: {_words(error)}") from error
+    finally:
+        disc.close()
+
+
+def _words(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]
+
+
+def _images(disc: pycdlib.PyCdlib, iso: Path, size: int) -> list[Image]:
+    if not disc.has_udf():
+        where: dict[str, str] = {"iso_path": "/SOURCES/{};1"}
+        names = {name: name.upper() for name in IMAGE_FILES}
+        if disc.has_joliet():
+            where, names = {"joliet_path": "/sources/{}"}, {name: name for name in IMAGE_FILES}
+    else:
+        where, names = {"udf_path": "/sources/{}"}, {name: name for name in IMAGE_FILES}
+    for name in IMAGE_FILES:
+        path = {kind: pattern.format(names[name]) for kind, pattern in where.items()}
+        try:
+            opened = disc.open_file_from_iso(**path)
+        except _not_there():
+            continue
+        with opened as file:
+            length = file.length()
+            if length > size:
+                raise no_images(
+                    str(iso), f"sources/{name} has {length} bytes, the ISO {size}; it is cut short"
+                )
+            try:
+                return read_wim(cast("BinaryIO", file), length)
+            except NotWim as error:
+                raise no_images(str(iso), f"sources/{name}: {error}") from error
+    raise UsageError(
+        f"{iso}: holds no sources/install.wim, .esd or .swm",
+        hint="Give the ISO of a Windows installation medium, not of drivers, languages or features.",
+    )
+
+
+def _not_there() -> type[Exception]:
+    exceptions = load_pycdlib().pycdlibexception
+    return cast("type[Exception]", exceptions.PyCdlibInvalidInput)
+
+
+def choose(template: Template, images: Sequence[Image], wanted: str = "") -> tuple[Edition, Image]:
+    """Return the edition called ``wanted`` ("" for the template's first) and the image that holds it.
+
+    Raises UsageError saying what the medium holds instead.
+    """
+    edition = template.edition(wanted)
+    held = "\n".join(["The medium holds:", *(f"  {described(image)}" for image in images)])
+    fitting = [image for image in images if image.architecture in ("", "amd64")]
+    if template.builds and not any(image.build in template.builds for image in fitting):
+        builds = " or ".join(str(build) for build in template.builds)
+        raise UsageError(f"{template.name} is build {builds}, which the medium does not hold", hint=held)
+    for image in fitting:
+        right_build = not template.builds or image.build in template.builds
+        if right_build and image.edition in edition.ids and image.installation == edition.installation:
+            return edition, image
+    raise UsageError(
+        f"the medium does not hold {template.name}'s edition {edition.name!r} "
+        f"({' or '.join(edition.ids)}, {edition.installation})",
+        hint=held,
+    )
+
+
+def is_evaluation(image: Image) -> bool:
+    """True if the image is one for evaluation, which takes no product key and ends after some months."""
+    return image.edition.endswith("Eval")
