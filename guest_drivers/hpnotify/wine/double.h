@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What the parts of the double know of one another. They are compiled in three worlds that cannot see one another's
- * headers: adapter.c with nt/include (the NT core's), binding.c with mingw-w64's ntddk.h (the driver's), machine.c with
- * windows.h. So only plain C types pass here.
+ * headers: adapter.c with nt/include (the NT core's), machine.c with windows.h, the others with mingw-w64's ntddk.h (the
+ * driver's; see bound.h). So only plain C types pass here.
  */
 #ifndef DOUBLE_H
 #define DOUBLE_H

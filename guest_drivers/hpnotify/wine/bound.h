@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: MIT */
+/* What the parts of the double that see the driver's own headers know of one another. */
+#ifndef BOUND_H
+#define BOUND_H
+
+#include <ntddk.h>
+#include <wdf.h>
+
+#include "double.h"
+
+#define BOUND_NAME_CHARACTERS 64
+
+typedef struct _BOUND_NAME {
+    UNICODE_STRING String;
+    WCHAR Buffer[BOUND_NAME_CHARACTERS];
+} BOUND_NAME;
+
+/* One driver that is bound. Globals come first: the driver passes their address to every call. */
+typedef struct _BOUND {
+    WDF_DRIVER_GLOBALS Globals;
+    PDRIVER_OBJECT Driver;
+    PVOID Core;
+    PVOID Framework;
+    /* The control device, and its names. */
+    PDEVICE_OBJECT Control;
+    BOUND_NAME DeviceName;
+    BOUND_NAME LinkName;
+} BOUND;
+
+/* binding.c */
+
+BOUND *
+BoundOf(
+    _In_ PWDF_DRIVER_GLOBALS Globals
+    );
+
+/* NULL if that driver is not bound. */
+BOUND *
+BoundDriver(
+    _In_ PDRIVER_OBJECT Driver
+    );
+
+/* table.c: the framework's functions by their numbers. */
+
+WDFFUNC *
+TableFill(
+    VOID
+    );
+
+/* control.c: control devices, a bound driver's and the double's own. */
+
+VOID
+ControlBegin(
+    _Inout_ BOUND *Bound
+    );
+
+VOID
+ControlEnd(
+    _Inout_ BOUND *Bound
+    );
+
+/* Completes a request with a status. */
+NTSTATUS
+ControlComplete(
+    _Inout_ PIRP Irp,
+    _In_ NTSTATUS Status,
+    _In_ ULONG_PTR Information
+    );
+
+DRIVER_DISPATCH ControlAccept;
+
+/* imports.c */
+
+/* A function that takes the place of an import of that name. Lists end with a NULL. */
+typedef struct _BOUND_IMPORT {
+    PCSTR Name;
+    PVOID Address;
+} BOUND_IMPORT;
+
+#define BOUND_IMPORT_OF(Name, Function) { Name, (PVOID)(ULONG_PTR)Function }
+
+/* dpc.c, locks.c and objects.c */
+extern const BOUND_IMPORT DpcImports[];
+extern const BOUND_IMPORT LockImports[];
+extern const BOUND_IMPORT ObjectImports[];
+
+/* What a driver has of these and has not given back. */
+extern LONG DpcQueued;
+extern LONG ObjectThreads;
+extern LONG ObjectHandles;
+extern LONG ObjectReferences;
+
+/* Has the imports of an image in memory lead to the double or the core where they have the function. */
+VOID
+ImportsRedirect(
+    _In_ PUCHAR Image
+    );
+
+#endif
