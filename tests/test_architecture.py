@@ -23,7 +23,7 @@ ALLOWED = {
     "driver": BASE,
     "template": BASE | {"config", "history", "machine", "capture", "contract", "setup"},
     "guest": BASE | {"config", "history", "machine", "capture", "setup", "template"},
-    "report": BASE | {"history", "contract"},
+    "report": BASE | {"history", "contract", "capture", "driver"},
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template"},
 }
 

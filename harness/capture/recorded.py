@@ -27,14 +27,6 @@ PIECE = 1 << 20
 MOST_RECORDS = 2_000_000
 """Records taken from one file. They are held in memory, some hundred bytes each; a driver writes a few per attempt."""
 
-FILES = {
-    "debugcon": "debugcon.log",
-    "etw": "hpnotify.etl",
-    "dbgprint": "dbgprint.jsonl",
-    "ring": "ring.jsonl",
-}
-"""Where each channel lies in a run directory."""
-
 
 class Arrived(msgspec.Struct, frozen=True):
     """A record, and the host's clock when it had arrived: 0 if nobody looked at a clock then."""

@@ -111,6 +111,8 @@ class _Json(_View):
         document: dict[str, Any] = {"path": str(run.path), "exit_code": run.exit_code}
         if run.verdict is not None:
             document["verdict"] = run.verdict
+            if run.joined:
+                document["joined"] = run.joined
         else:
             document["error"] = {"message": run.error, "hint": run.hint}
         self._runs.append(msgspec.json.encode(document))
@@ -147,6 +149,10 @@ class _Text(_View):
         if self._timeline:
             say(_timeline(run.path, style, everything=self._everything))
         say(_verdict(run, run.verdict, style))
+        if run.joined:
+            from harness.report.escape import printable
+
+            say(printable(run.joined, 500))
 
     def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
         from harness.cli.output import complain

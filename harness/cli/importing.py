@@ -12,13 +12,9 @@ import typer
 from harness.errors import InfrastructureError, UsageError
 
 if TYPE_CHECKING:
-    from harness.capture.etl.manifest import Provider
     from harness.capture.placing import Placed
     from harness.capture.recorded import Recorded
-    from harness.history.record import Record
-
-MOST_HOST_RECORDS = 2_000_000
-"""Records of a history that one import holds in memory."""
+    from harness.history.reader import History
 
 
 def register(app: typer.Typer) -> None:
@@ -59,23 +55,17 @@ def import_(
 
     Without a FILE, those that lie in RUN under their usual names and that its history does not have yet.
     """
+    from harness.capture.joined import host_records, read_all
     from harness.capture.placing import place
-    from harness.capture.recorded import read
     from harness.cli.output import say, say_json
+    from harness.driver.source import driver_folder
     from harness.history.reader import History
 
     history = History(run)
-    host: list[Record] = []
-    for record in history:
-        host.append(record)
-        if len(host) > MOST_HOST_RECORDS:
-            raise UsageError(f"{history.path} holds more than {MOST_HOST_RECORDS} records")
+    host = host_records(history)
     given = {"debugcon": debugcon, "etw": etw, "dbgprint": dbgprint, "ring": ring}
-    files = {channel: file for channel, file in given.items() if file is not None} or _lying_in(
-        history.path.parent, host
-    )
-    provider = _provider(manifest) if "etw" in files else None
-    channels = [read(channel, file, provider) for channel, file in files.items()]
+    files = {channel: file for channel, file in given.items() if file is not None} or _lying_in(history)
+    channels = read_all(files, manifest or driver_folder() / "src" / "hpnotify.man")
     placed = place(host, channels)
     directory = into or history.path.parent.with_name(history.path.parent.resolve().name + "-imported")
     _write(directory, history.path.parent, placed, channels)
@@ -98,43 +88,22 @@ def import_(
     say(_lines(directory, placed, channels, history.damage))
 
 
-def _lying_in(directory: Path, host: list[Record]) -> dict[str, Path]:
+def _lying_in(history: History) -> dict[str, Path]:
     """Return the files of channels that a run directory holds and its history does not have."""
-    from harness.capture.recorded import FILES
-    from harness.history.driver import DriverRecord
-    from harness.history.record import Channel
+    from harness.capture.recordings import FILES, recordings
 
-    known = {one.channel for one in host if isinstance(one, DriverRecord)}
-    known |= {one.name for one in host if isinstance(one, Channel)}
-    found = {
-        channel: directory / name
-        for channel, name in FILES.items()
-        if channel not in known and (directory / name).is_file()
-    }
+    found = recordings(history)
     if not found:
         raise UsageError(
-            f"{directory} holds no recording of a channel that its history does not have already",
+            f"{history.path.parent} holds no recording of a channel that its history does not have already",
             hint=f"Name the files, or give them their usual names: {', '.join(FILES.values())}.",
         )
     return found
 
 
-def _provider(path: Path | None) -> Provider:
-    from harness.capture.etl import manifest
-    from harness.driver.source import driver_folder
-
-    file = path or driver_folder() / "src" / "hpnotify.man"
-    providers = manifest.load(file)
-    if len(providers) != 1:
-        raise UsageError(
-            f"{file} describes {len(providers)} providers, not one", hint="Give the driver's own manifest."
-        )
-    return providers[0]
-
-
 def _write(directory: Path, source: Path, placed: Placed, channels: list[Recorded]) -> None:
     """Write the new run directory: the history, and as evidence the files that it was made of."""
-    from harness.capture.recorded import FILES
+    from harness.capture.recordings import FILES
     from harness.history.tape import Tape
 
     try:

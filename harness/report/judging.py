@@ -20,8 +20,10 @@ from pathlib import Path
 
 import msgspec
 
+from harness.capture.recordings import recordings
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict
+from harness.driver.source import driver_folder
 from harness.errors import BadHistory, ExitCode, HarnessError, InfrastructureError
 from harness.history.reader import History
 
@@ -40,6 +42,7 @@ Done = Callable[[Path], None]
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """One run: its verdict, or ``error`` (with its way out, ``hint``) that kept it from having one.
 
+    ``joined`` says what lay beside the history and was judged with it, "" if nothing did.
     ``plan`` and ``build`` (the guest and which version of it) are what the ``run.json`` beside the history says;
     without one, ``plan`` is "" and ``build`` is the guest alone.
     """
@@ -49,6 +52,7 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     verdict: RunVerdict | None = None
     error: str = ""
     hint: str = ""
+    joined: str = ""
     plan: str = ""
     build: str = ""
 
@@ -62,18 +66,29 @@ def history_size(path: Path) -> int:
 
 
 def open_history(path: Path) -> History:
-    """Open the history at ``path``, a run directory or a file. Raises BadHistory with what to give instead."""
+    """Open the history at ``path``. Raises BadHistory with what to give instead.
+
+    With a run directory, channels that its history does not have and that were recorded in files beside it, as a guest
+    hands them over after a run, are joined to it; with a file, the history is taken as it is.
+    """
     file = path / "history.jsonl" if path.is_dir() else path
     if file.exists() and not file.is_file():
         # Opening a named pipe would wait for a writer for ever.
         raise BadHistory(f"{file} is no regular file", hint="Give a run directory or a history.jsonl.")
-    return History(path)
+    history = History(path)
+    if path.is_dir() and (files := recordings(history)):
+        # What reads all those formats is seldom needed, and takes its time to be loaded.
+        from harness.capture.joined import JoinedHistory
+
+        return JoinedHistory(path, files, driver_folder() / "src" / "hpnotify.man")
+    return history
 
 
 def judge_run(path: Path) -> Judged:
     """Judge one run. Never raises for what is, or is not, at ``path``."""
     try:
-        verdict = judge_history(open_history(path))
+        history = open_history(path)
+        verdict = judge_history(history)
     except HarnessError as error:
         return Judged(path=path, exit_code=error.exit_code, error=error.message, hint=error.hint)
     except OSError as error:
@@ -86,6 +101,7 @@ def judge_run(path: Path) -> Judged:
         path=path,
         exit_code=verdict.exit_code,
         verdict=verdict,
+        joined=getattr(history, "note", ""),
         plan=facts.plan.name if facts.run == verdict.run else "",
         build=f"{verdict.guest} {version}".strip() if facts.run == verdict.run else verdict.guest,
     )

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from capture.windows_run import WRITERS, driver_records, host_history, timed, trace_log
 
-from harness.capture.recorded import FILES
+from harness.capture.recordings import FILES
 from harness.cli.main import main
 from harness.contract.checker import judge
 from harness.contract.verdict import RunVerdict, Verdict
@@ -88,6 +88,33 @@ def test_each_channel_alone_and_all_together_give_the_verdict_of_the_run(
         options = [word for one in sorted(channels) for word in (f"--{one}", str(run / FILES[one]))]
         result = judged(imported(run, *options), capsys)
         assert (code, expected) == (result[0], said(result[1])), channels
+
+
+@pytest.mark.parametrize(("text", "code"), [(GOOD, 0), (VIOLATED, 1)], ids=["good", "no start"])
+def test_check_joins_what_lies_beside_the_history(
+    text: str, code: int, tmp_path: Path, capsys: Caught
+) -> None:
+    """One command judges a run directory with any channels in it; the history's file alone is judged as it is."""
+    expected = said(judge(timed(text)))
+    for number, channels in enumerate(SUBSETS):
+        run = recorded(tmp_path / str(number), text, of=channels)
+        assert (code, expected) == (judged(run, capsys)[0], said(judged(run, capsys)[1])), channels
+        assert Verdict.UNKNOWN is judged(run / "history.jsonl", capsys)[1].verdict
+    main(["check", str(tmp_path / "0")])
+    (name,) = SUBSETS[0]
+    count = len(driver_records(timed(text)))
+    assert (
+        f"Judged with the recordings beside the history: {count} of {name} records" in capsys.readouterr().out
+    )
+
+
+def test_check_says_which_recording_it_cannot_read(tmp_path: Path, capsys: Caught) -> None:
+    """A file that is no trace log costs nothing but its channel: the history is judged, and the file named."""
+    run = recorded(tmp_path / "run", GOOD, of=["etw"])
+    (run / FILES["etw"]).write_bytes(b"no trace log at all")
+    assert Verdict.UNKNOWN is judged(run, capsys)[1].verdict
+    main(["check", str(run)])
+    assert "hpnotify.etl" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("lossy", CHANNELS)

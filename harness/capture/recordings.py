@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: MIT
+"""The recordings of channels in a run directory, by their usual names: which there are, without reading them."""
+
+from __future__ import annotations
+
+import mmap
+from pathlib import Path
+
+from harness.history.reader import History
+
+FILES = {
+    "debugcon": "debugcon.log",
+    "etw": "hpnotify.etl",
+    "dbgprint": "dbgprint.jsonl",
+    "ring": "ring.jsonl",
+}
+"""Where each channel lies in a run directory."""
+
+
+def recordings(history: History) -> dict[str, Path]:
+    """Return the files of channels that lie beside a history under their usual names, and that it does not have."""
+    directory = history.path.parent
+    present = {name: directory / file for name, file in FILES.items() if (directory / file).is_file()}
+    return {name: file for name, file in present.items() if not _has(history.path, name)}
+
+
+def _has(history: Path, channel: str) -> bool:
+    """Return whether a history names the channel, in a driver's record or in an account."""
+    with history.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as text:
+        return any(text.find(b'"%s":"%s"' % (key, channel.encode())) >= 0 for key in (b"channel", b"name"))
