@@ -26,6 +26,7 @@ ALLOWED = {
     "report": BASE | {"history", "contract", "capture", "driver"},
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template"},
 }
+ALLOWED["lab"] = ALLOWED["hotplug"] | {"hotplug", "report", "setup"}
 
 
 def _imports(path: Path) -> set[str]:

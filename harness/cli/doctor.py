@@ -26,8 +26,11 @@ def doctor(
         typer.Option("--qemu", metavar="PATH", help="Look at this QEMU instead of the one on PATH."),
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="First remove what killed runs left, and have KVM probed again.")
+    ] = False,
 ) -> int:
-    """Say what this machine can do and what is missing. Starts no guest, changes nothing.
+    """Say what this machine can do and what is missing. Starts no guest; changes nothing without --fix.
 
     Ends with 0 if the main job, a run on the twin, can run; with 69 if it cannot.
     """
@@ -40,6 +43,8 @@ def doctor(
     from harness.report.style import style_for
     from harness.setup.cache import cache_directory
 
+    if fix:
+        _fix(quiet=json)
     parts = examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache_directory(os.environ))
     able = ready(parts)
     if json:
@@ -50,6 +55,20 @@ def doctor(
             say(_lines(part, style))
         say(["", _conclusion(parts, able)])
     return ExitCode.HOLDS if able else ExitCode.INFRASTRUCTURE
+
+
+def _fix(*, quiet: bool) -> None:
+    """Do what is safe: what ``harness gc`` does, and forget what the last probe of KVM said."""
+    import os
+
+    from harness.cli.gc import remove, what_is_left
+    from harness.cli.output import say
+    from harness.machine.accelerator import forget
+    from harness.setup.cache import cache_directory
+
+    remove(what_is_left(), quiet=quiet)
+    if forget(cache_directory(os.environ)) and not quiet:
+        say("done: forget what the last probe of KVM said; the next run with --accel auto tries it again")
 
 
 def _lines(part: Part, style: Style) -> list[str]:

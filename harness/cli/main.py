@@ -17,7 +17,7 @@ import typer
 import typer.main
 
 import harness
-from harness.cli import check, doctor, driver, etl, importing, observe, rules, run
+from harness.cli import check, doctor, driver, etl, gc, importing, observe, ps, rules, run
 from harness.cli.output import complain, complain_of, flush, say
 from harness.errors import ExitCode, HarnessError
 
@@ -58,6 +58,8 @@ run.register(app)
 check.register(app)
 rules.register(app)
 doctor.register(app)
+ps.register(app)
+gc.register(app)
 importing.register(app)
 observe.register(app)
 etl.register(app)

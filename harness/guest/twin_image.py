@@ -13,7 +13,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -170,7 +170,12 @@ def cached(place: Path, digest: str) -> TwinImage | None:
         kernel=directory / "vmlinuz", initrd=directory / "initrd", append=record.append, digest=record.digest,
         kernel_release=record.kernel_release,
     )  # fmt: skip
-    return image if record.digest == digest and image.kernel.is_file() and image.initrd.is_file() else None
+    if record.digest != digest or not image.kernel.is_file() or not image.initrd.is_file():
+        return None
+    # When it was used last; a cache that may only be read is as good.
+    with suppress(OSError):
+        os.utime(directory / "image.json")
+    return image
 
 
 def _build(

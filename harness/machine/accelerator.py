@@ -119,6 +119,15 @@ def remembered(cache: Path) -> tuple[bool, str] | None:
     return kept.works, kept.reason
 
 
+def forget(cache: Path) -> bool:
+    """Forget what the last probe answered, so that the next run probes again; return whether there was an answer."""
+    try:
+        (cache / "accelerator.json").unlink()
+    except OSError:
+        return False
+    return True
+
+
 def _key(qemu: Path, image: BootImage, deadline: Deadline) -> str:
     found = find_qemu(qemu, deadline)
     kvm = KVM.stat()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 from typing import Self
 
@@ -67,18 +68,29 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return self.harness.alive() and self.qemu is not None and self.qemu.alive()
 
     def processes(self) -> list[ProcessName]:
-        """Return the live processes that belong to this machine: QEMU, or what was spawned to become it."""
+        """Return the live processes that belong to this machine: QEMU, or what was spawned to become it.
+
+        Where QEMU's number was never noted, what has its very command is it; libvirt's has the name libvirt was given.
+        """
         if self.qemu is not None:
             return [self.qemu] if self.qemu.alive() else []
         found = []
         for directory in Path("/proc").iterdir():
             if directory.name.isdigit():
                 with contextlib.suppress(OSError):
-                    if os.fsencode(self.runtime) in (directory / "cmdline").read_bytes():
+                    words = [
+                        os.fsdecode(word) for word in (directory / "cmdline").read_bytes().split(b"\0")[:-1]
+                    ]
+                    if self._is_command(words):
                         name = ProcessName.of(int(directory.name))
                         if name is not None and name != self.harness:
                             found.append(name)
         return found
+
+    def _is_command(self, words: list[str]) -> bool:
+        if self.domain:
+            return any(word.startswith(f"guest={Path(self.runtime).name},") for word in words)
+        return len(self.command) > 1 and words[-len(self.command) :] == self.command
 
 
 class Registry:
@@ -124,6 +136,22 @@ class Registry:
                     entry = msgspec.json.decode(file.read_bytes(), type=Entry)
                     found.append((file.stat().st_mtime_ns, msgspec.structs.replace(entry, file=str(file))))
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+    def half_written(self) -> list[Path]:
+        """Return the files that were to become an entry and whose writer is dead.
+
+        One that cannot be read may be under way: writing it takes microseconds, so it is left alone for a minute.
+        """
+        found = []
+        for file in self.directory.glob("*.new"):
+            with contextlib.suppress(OSError):
+                try:
+                    dead = not msgspec.json.decode(file.read_bytes(), type=Entry).harness.alive()
+                except msgspec.DecodeError:
+                    dead = time.time() - file.stat().st_mtime > 60
+                if dead:
+                    found.append(file)
+        return found
 
     def running(self) -> list[Entry]:
         """Return the machines whose harness and QEMU both run."""

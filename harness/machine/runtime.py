@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""The runtime directory: a short, private place for sockets, whose paths may have at most 107 bytes (unix(7))."""
+"""The runtime directory: a short, private place for sockets, whose paths may have at most 107 bytes (unix(7)).
+
+Its owner holds flock(2) on it, so that one whose owner was killed is told from one that is in use.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
+import re
 import secrets
 import shutil
+import time
 import weakref
 from pathlib import Path
 from stat import S_ISDIR
@@ -34,6 +41,51 @@ def remove(path: Path) -> None:
 RANDOM_BYTES = 8
 """Random bytes in the name: nobody guesses it, and no two are ever the same."""
 
+NAME = re.compile(f"{PREFIX}[0-9a-f]{{{2 * RANDOM_BYTES}}}")
+
+UNLOCKED_AT_FIRST = 10.0
+"""Seconds: a directory this young may be about to be locked, which it is some microseconds after it was made."""
+
+
+def abandoned() -> list[Path]:
+    """Return the runtime directories of this user in the usual places whose owner is gone."""
+    found = []
+    for base in dict.fromkeys(_bases()):
+        with contextlib.suppress(OSError):
+            found += [
+                path for path in sorted(base.iterdir()) if NAME.fullmatch(path.name) and _ownerless(path)
+            ]
+    return found
+
+
+def _ownerless(path: Path) -> bool:
+    try:
+        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        status = os.fstat(folder)
+        if status.st_uid != os.getuid() or time.time() - status.st_ctime < UNLOCKED_AT_FIRST:
+            return False
+        fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    finally:
+        os.close(folder)
+    return True
+
+
+def _bases() -> list[Path]:
+    named = os.environ.get("XDG_RUNTIME_DIR", "")
+    usual = [Path("/run/user") / str(os.getuid()), Path("/tmp")]  # noqa: S108  the name is random, the mode private
+    return [Path(named), *usual] if named.startswith("/") else usual
+
+
+def _end(path: Path, lock: list[int]) -> None:
+    remove(path)
+    while lock:
+        os.close(lock.pop())
+
 
 class RuntimeDirectory:
     """A new directory with a random name and mode 0700 for the sockets of one machine.
@@ -44,15 +96,18 @@ class RuntimeDirectory:
     def __init__(self) -> None:
         tried: list[str] = []
         room = LONGEST_SOCKET_PATH - LONGEST_NAME - len(f"/{PREFIX}") - 2 * RANDOM_BYTES
-        for base in self._bases():
+        for base in _bases():
             if len(os.fsencode(base)) > room:
                 tried.append(f"{base} (path too long)")
                 continue
             self.path = base / f"{PREFIX}{secrets.token_hex(RANDOM_BYTES)}"
             # Removed also when nobody closes the machine; arranged first, so that no interrupt comes in between.
-            self._removal = weakref.finalize(self, remove, self.path)
+            lock: list[int] = []
+            self._removal = weakref.finalize(self, _end, self.path, lock)
             try:
                 self.path.mkdir(mode=0o700)
+                lock.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                fcntl.flock(lock[0], fcntl.LOCK_EX)
             except OSError as error:
                 self._removal.detach()
                 tried.append(f"{base} ({error.strerror})")
@@ -62,12 +117,6 @@ class RuntimeDirectory:
             f"no place for the machine's sockets: tried {', '.join(tried)}",
             hint=f"Set XDG_RUNTIME_DIR to a writable directory whose path has at most {room} bytes.",
         )
-
-    @staticmethod
-    def _bases() -> list[Path]:
-        named = os.environ.get("XDG_RUNTIME_DIR", "")
-        usual = [Path("/run/user") / str(os.getuid()), Path("/tmp")]  # noqa: S108  the name is random, the mode private
-        return [Path(named), *usual] if named.startswith("/") else usual
 
     def remove(self) -> None:
         """Remove the directory and the sockets in it; a second call does nothing."""

@@ -13,6 +13,8 @@ from harness.contract.catalogue import all_rules
 from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import RunVerdict
 from harness.errors import ExitCode
+from harness.lab.inventory import Listed
+from harness.machine.budget import Budget
 from harness.machine.preflight import Part
 from harness.report.junit import COUNTED
 from harness.report.observations import Comparison, Mark
@@ -88,6 +90,8 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     [
         ("harness check", "coverage[].", RuleCoverage),
         ("harness doctor", "parts[].", Part),
+        ("harness ps", "machines[].", Listed),
+        ("harness ps", "budget.", Budget),
         ("harness observe diff", "questions[].", Comparison),
     ],
 )

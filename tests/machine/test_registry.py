@@ -78,12 +78,16 @@ def test_being_spawned(tmp_path: Path, registry: Registry) -> None:
     assert ([], []) == (registry.running(), registry.stale())
 
 
-def test_unnoted_qemu_is_found_by_its_runtime_directory(tmp_path: Path) -> None:
-    """A QEMU whose number was never noted is found by the random name in its command."""
+def test_unnoted_qemu_is_found_by_its_command(tmp_path: Path) -> None:
+    """A QEMU whose number was never noted is found by its command, with what starts it or without; a mention is not enough."""
     unnoted = entry(tmp_path, ProcessName.of(os.getpid()), None)
     # A shell that waits without a child of its own, which would for a moment bear the same command.
     command = ["sh", "-c", "read line", unnoted.runtime + "/qmp"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE) as process:
+    unnoted = msgspec.structs.replace(unnoted, command=command[-3:])
+    with (
+        subprocess.Popen(command, stdin=subprocess.PIPE) as process,
+        subprocess.Popen([*command, "attached"], stdin=subprocess.PIPE),
+    ):
         # Around its exec a process bears no command or its parent's for a moment.
         Deadline(10, "exec").poll(lambda: [process.pid] == [name.pid for name in unnoted.processes()])
     assert [] == unnoted.processes()

@@ -46,9 +46,7 @@ def test_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_place_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With no usable place the message lists what was tried and how to name another."""
-    monkeypatch.setattr(
-        RuntimeDirectory, "_bases", staticmethod(lambda: [tmp_path / "no", Path("/" + "x" * 90)])
-    )
+    monkeypatch.setattr(runtime, "_bases", lambda: [tmp_path / "no", Path("/" + "x" * 90)])
     with pytest.raises(
         InfrastructureError, match=r"no \(No such file or directory\), .* \(path too long\)"
     ) as refused:

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""``harness ps``: this user's machines, and the leases of the host."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.lab.inventory import Listed
+    from harness.machine.budget import Budget
+    from harness.machine.lease import Held
+    from harness.report.style import Style
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("ps")(ps)
+
+
+def ps(
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> int:
+    """List this user's machines, and who holds or waits for which share of this host."""
+    import os
+    import sys
+
+    from harness.cli.output import say, say_json
+    from harness.lab.inventory import listed
+    from harness.machine.budget import host_budget
+    from harness.machine.lease import Leases
+    from harness.machine.registry import Registry
+    from harness.report.style import style_for
+
+    machines = listed(Registry())
+    held = Leases().held()
+    budget = host_budget(os.environ, Path())
+    if json:
+        say_json(
+            {
+                "machines": machines,
+                "leases": [
+                    {
+                        "user": each.uid,
+                        "process": each.claim.pid,
+                        "vcpus": each.claim.vcpus,
+                        "memory": each.claim.memory,
+                        "disk": each.claim.disk,
+                        "granted": each.claim.granted,
+                    }
+                    for each in held
+                ],
+                "budget": budget,
+            }
+        )
+        return ExitCode.HOLDS
+    style = style_for(sys.stdout)
+    say(_machines(machines, style))
+    say(["", *_leases(held, budget)])
+    return ExitCode.HOLDS
+
+
+def _machines(machines: list[Listed], style: Style) -> list[str]:
+    from harness.report.escape import printable
+
+    if not machines:
+        return ["No machine of yours is in the registry."]
+    lines = [f"{'state':<9} {'guest':<16} {'vCPUs':>5} {'age':>7} {'QEMU':>8} {'harness':>8}  run directory"]
+    for each in machines:
+        dead = each.state in ("orphaned", "gone")
+        state = (style.bad if dead else style.good)(f"{each.state:<9}")
+        lines.append(
+            f"{state} {printable(each.guest or '-', 16):<16} {each.vcpus or '-':>5} {_age(each.age):>7} "
+            f"{each.qemu or '-':>8} {each.harness or '-':>8}  {printable(each.directory, 1000)}"
+        )
+        if each.domain:
+            lines.append(f"{'':<10}domain {printable(each.domain, 40)} at {printable(each.uri, 300)}")
+    if any(each.state in ("orphaned", "gone") for each in machines):
+        lines += ["", "Some have no harness any more: harness gc"]
+    return lines
+
+
+def _leases(held: list[Held], budget: Budget) -> list[str]:
+    from harness.machine.budget import size_text
+
+    granted = [each for each in held if each.claim.granted]
+    vcpus, memory = (sum(getattr(each.claim, what) for each in granted) for what in ("vcpus", "memory"))
+    taken = (
+        f"{vcpus} of {budget.vcpus} processors, {size_text(memory)} of {size_text(budget.memory)} of memory"
+    )
+    lines = [f"Leases of this host: {taken}"]
+    for place, each in enumerate([each for each in held if not each.claim.granted], 1):
+        lines.append(
+            f"  waits in place {place}: process {each.claim.pid} of user {each.uid}, for {each.claim.vcpus} processors "
+            f"and {size_text(each.claim.memory)}"
+        )
+    return lines
+
+
+def _age(seconds: int) -> str:
+    if seconds < 120:
+        return f"{seconds} s"
+    if seconds < 7200:
+        return f"{seconds // 60} min"
+    return f"{seconds // 3600} h" if seconds < 172_800 else f"{seconds // 86_400} d"

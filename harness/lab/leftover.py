@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""Leftovers: what runs that were killed have left of theirs on this host, and how each kind of it goes away.
+
+Only what is this user's, and what is proved to be nobody's any more: a machine by the identity of the process that
+started it, a directory or a lease by a lock that the kernel took from its owner. Age proves nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from harness.errors import InfrastructureError
+from harness.lab.inventory import state_of
+from harness.machine import runtime
+from harness.machine.lease import Leases
+from harness.machine.orphan import end_orphan
+from harness.machine.registry import Entry, Registry
+
+IMAGES_KEPT = 5
+"""Images of the twin that are kept: those used last. Each is made again in seconds when its sources come back."""
+
+
+class Leftover(Protocol):
+    """Something to remove; ``text`` says what it is and what will be done with it."""
+
+    @property
+    def text(self) -> str: ...  # noqa: D102
+
+    def remove(self) -> None:
+        """Remove it. Raises HarnessError if it is still there. What was gone meanwhile is no error."""
+
+
+class DeadMachine(msgspec.Struct, frozen=True):
+    """A machine whose harness is dead."""
+
+    registry: Registry
+    entry: Entry
+
+    @property
+    def text(self) -> str:
+        """The machine by its name and its run directory."""
+        entry = self.entry
+        what = "end" if state_of(entry) == "orphaned" else "forget"
+        where = f"domain {entry.domain} at {entry.uri}" if entry.domain else "QEMU"
+        number = f" (process {entry.qemu.pid})" if entry.qemu is not None and entry.qemu.alive() else ""
+        return f"{what} machine {entry.name}, {where}{number}, of {entry.directory}"
+
+    def remove(self) -> None:
+        """End what goes on of it."""
+        end_orphan(self.registry, self.entry)
+
+
+class LooseDirectory(msgspec.Struct, frozen=True):
+    """A runtime directory of a machine that never came into the registry."""
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """Its path."""
+        return f"remove runtime directory {self.path}"
+
+    def remove(self) -> None:
+        """Remove it with its sockets."""
+        runtime.remove(self.path)
+
+
+class HalfEntry(msgspec.Struct, frozen=True):
+    """An entry of the registry whose writer was killed before it was in place."""
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """Its path."""
+        return f"remove half-written entry {self.path}"
+
+    def remove(self) -> None:
+        """Remove the file."""
+        _unlink(self.path)
+
+
+class DeadLeases(msgspec.Struct, frozen=True):
+    """Files of leases whose holders are dead. They count for nothing already."""
+
+    leases: Leases
+    names: list[str]
+
+    @property
+    def text(self) -> str:
+        """How many there are."""
+        return f"remove {len(self.names)} lease files of dead processes in {self.leases.directory}"
+
+    def remove(self) -> None:
+        """Remove the files."""
+        self.leases.sweep()
+
+
+class OldImage(msgspec.Struct, frozen=True):
+    """An image of the twin that was not used for a while."""
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """Its path."""
+        return f"remove image {self.path}"
+
+    def remove(self) -> None:
+        """Remove it, unless an image is being built or looked up at this moment."""
+        with _image_lock(self.path.parent) as held:
+            if held:
+                shutil.rmtree(self.path, ignore_errors=True)
+
+
+def leftovers(registry: Registry, leases: Leases, cache: Path) -> list[Leftover]:
+    """Return what can be removed, machines first."""
+    entries = registry.entries()
+    found: list[Leftover] = [DeadMachine(registry, entry) for entry in entries if not entry.harness.alive()]
+    named = {entry.runtime for entry in entries}
+    found += [LooseDirectory(path) for path in runtime.abandoned() if str(path) not in named]
+    found += [HalfEntry(path) for path in registry.half_written()]
+    if names := leases.sweep(dry=True):
+        found.append(DeadLeases(leases, names))
+    found += [OldImage(path) for path in old_images(cache, entries)]
+    return found
+
+
+def old_images(cache: Path, entries: list[Entry]) -> list[Path]:
+    """Return the twin's images but those used last, and those that a machine in the registry boots from."""
+    place = cache / "twin"
+    used = " ".join(word for entry in entries for word in entry.command)
+    images = []
+    for path in place.glob("image-*"):
+        with contextlib.suppress(OSError):
+            images.append(((path / "image.json").stat().st_mtime_ns, path))
+    return [path for _, path in sorted(images, reverse=True)[IMAGES_KEPT:] if str(path) not in used]
+
+
+@contextlib.contextmanager
+def _image_lock(place: Path) -> Iterator[bool]:
+    """Hold the lock of those who build images, if nobody else has it."""
+    try:
+        descriptor = os.open(place / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        yield False
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        yield False
+    else:
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise InfrastructureError(f"cannot remove {path}: {error.strerror}") from error
