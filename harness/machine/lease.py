@@ -343,14 +343,15 @@ class Leases:
         draft = self.directory.with_name(f"{self._draft}{secrets.token_hex(4)}")
         draft.mkdir(mode=0o700)
         note = draft / "README"
-        note.write_text(ABOUT, encoding="utf-8")
-        note.chmod(0o644)
-        draft.chmod(0o1777)
         try:
+            note.write_text(ABOUT, encoding="utf-8")
+            note.chmod(0o644)
+            draft.chmod(0o1777)
             draft.rename(self.directory)
         except OSError as error:
             shutil.rmtree(draft, ignore_errors=True)
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+            # Another may have been quicker, and have removed this draft: which is done where the directory is there.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
                 raise
 
     @property
