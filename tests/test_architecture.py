@@ -22,7 +22,7 @@ ALLOWED = {
     "setup": BASE,
     "driver": BASE,
     "template": BASE | {"config", "history", "machine", "capture", "contract", "setup"},
-    "guest": BASE | {"config", "history", "machine", "capture", "setup", "template"},
+    "guest": BASE | {"config", "history", "machine", "capture", "setup", "template", "driver"},
     "report": BASE | {"history", "contract", "capture", "driver"},
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template"},
 }

@@ -1,79 +1,22 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of guests: what a run needs to know to boot one, and the table of those there are."""
+"""Kinds of guests: the twin's, and the table of those there are."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.guest.guest import Guest
+from harness.guest.bootable import Bootable, GuestKind, GuestOptions, MakeMachine, Signs
+from harness.guest.host import HostKind
 from harness.guest.twin import Twin, kernel_arguments, machine_arguments
 from harness.guest.twin_image import build
+from harness.guest.wine import WineKind
 from harness.history.tape import Tape
-from harness.machine.accelerator import BootImage
-from harness.machine.machine import Machine, MachineSpec
+from harness.machine.machine import Machine
 
-
-class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run wants of its guest.
-
-    ``spec`` is the machine as request and plan describe it, its accelerator not chosen yet. ``cache`` is where built
-    things lie, ``directory`` the run's own place, for what only this run writes (an overlay, its NVRAM). ``group_size``
-    processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
-    on small systems). ``plant`` makes an NT layer of ours misbehave. ``driver`` is the driver to install, a file or a
-    folder; None for the guest's own choice.
-    """
-
-    spec: MachineSpec
-    cache: Path
-    directory: Path
-    group_size: int = 0
-    plant: str = ""
-    driver: Path | None = None
-
-
-MakeMachine = Callable[[MachineSpec, Path, Tape, str], Machine]
-"""Makes a machine, not yet started, from its spec, the run directory, the tape and a name."""
-
-
-class Bootable(msgspec.Struct, frozen=True, kw_only=True):
-    """A guest, ready to boot on the machine ``spec``.
-
-    ``description`` is for people, ``digest`` identifies all it was made from; ``driver`` says which driver it will run,
-    "" if that is part of the image. ``probe`` is the image that shows whether KVM works, None for a guest that is not
-    accelerated at all. ``make`` is set by a guest that brings a machine of its own instead of a backend's.
-    """
-
-    spec: MachineSpec
-    digest: str
-    description: str
-    driver: str = ""
-    probe: BootImage | None = None
-    make: MakeMachine | None = None
-
-
-class Signs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed."""
-
-    crash: Callable[[], str] = lambda: ""
-    console_bytes: Callable[[], int] = lambda: 0
-
-
-class GuestKind(Protocol):
-    """A kind of guest. Its name labels every verdict."""
-
-    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """Build or find what boots. Raises MissingPart or InfrastructureError with what is missing.
-
-        A kind that cannot grant a wish raises UsageError.
-        """
-
-    def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Guest:
-        """Connect to the guest of a started, paused machine, before its first instruction."""
+__all__ = ["KINDS", "Bootable", "GuestKind", "GuestOptions", "MakeMachine", "Signs", "TwinKind"]
 
 
 class TwinKind:
@@ -98,5 +41,5 @@ class TwinKind:
         return Twin(machine, tape, plant=options.plant, crash=signs.crash, console_bytes=signs.console_bytes)
 
 
-KINDS: dict[str, GuestKind] = {"twin": TwinKind()}
+KINDS: dict[str, GuestKind] = {"twin": TwinKind(), "host": HostKind(), "wine": WineKind()}
 """The kinds of guests by name."""

@@ -132,7 +132,9 @@ class Count(Record, frozen=True, kw_only=True, tag="count"):
 class Agreement(Record, frozen=True, kw_only=True, tag="agreement"):
     """The three-way agreement on an attempt: QEMU's list, the firmware's ``_OST``, the guest's own count.
 
-    ``agreed`` is judged against the outcome the plan expects; ``detail`` says which of the three differed.
+    ``agreed`` is judged against the outcome the plan expects; ``detail`` says which of the three differed. ``unshown``
+    names those of them that there are none of, because the machine is a process (``qemu``, ``ost``): they were not asked,
+    and no agreement of the three is claimed.
     """
 
     attempt: str
@@ -143,6 +145,7 @@ class Agreement(Record, frozen=True, kw_only=True, tag="agreement"):
     counted_before: int
     counted_after: int
     detail: str = ""
+    unshown: list[str] = []
 
 
 class Expect(Record, frozen=True, kw_only=True, tag="expect"):

@@ -42,6 +42,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     qemu: str = ""
     qemu_version: str = ""
     qemu_argv: list[str] = []
+    process_argv: list[str] = []
     backend: str = ""
     libvirt: dict[str, str] = {}
     machine: str = ""

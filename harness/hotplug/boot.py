@@ -16,6 +16,7 @@ from harness.config import parse_size
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
 from harness.guest.kind import KINDS, Bootable, GuestOptions, Signs
+from harness.guest.process_guest import ProcessKind
 from harness.history.record import Boot as BootRecord
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.tape import Tape
@@ -24,13 +25,16 @@ from harness.hotplug.need import need_of
 from harness.hotplug.request import RunRequest
 from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
-from harness.machine.accelerator import Choice, choose
+from harness.machine.accelerator import choose
 from harness.machine.backend import BACKENDS, choose_there, make_machine
 from harness.machine.budget import host_budget, size_text
 from harness.machine.connection import is_remote
 from harness.machine.lease import Leases
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.version import Qemu, find_qemu
+
+START_PROCESS = 120.0
+"""Seconds that a guest may take to start that is a process; Wine needs a few, and more on a busy machine."""
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,14 +68,15 @@ class Boot:
     def up(self, stack: contextlib.ExitStack) -> Live:
         """Take every step. Raises what a step raises."""
         self._stages.current = "qemu"
-        qemu = find_qemu(self.request.qemu)
+        # A guest that is a process needs no QEMU, and so none is looked for.
+        qemu = None if isinstance(self._kind, ProcessKind) else find_qemu(self.request.qemu)
         options = self._options(qemu)
         bootable = self._prepare(options)
-        choice = self._accelerate(qemu, bootable)
-        spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        spec = self._accelerate(qemu, bootable)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
-        machine = self._start(bootable, spec, qemu, stack)
+        machine = self._start(bootable, spec, stack)
+        self._begin(machine, qemu)
         watch = Watch(self._tape, alive=machine.check_alive)
         capture = stack.enter_context(
             Capture(
@@ -101,6 +106,7 @@ class Boot:
             drain=drain,
             seed=self.request.seed,
             budget=self.request.budget,
+            unshown=bootable.unshown,
         )
         with self._stages.stage("driver"):
             executor.prepare(load=self.request.plan.driver)
@@ -109,10 +115,10 @@ class Boot:
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self._tape
         )
 
-    def _options(self, qemu: Qemu) -> GuestOptions:
+    def _options(self, qemu: Qemu | None) -> GuestOptions:
         request = self.request
         return GuestOptions(
-            spec=_spec(request, qemu.path),
+            spec=_spec(request, qemu.path if qemu is not None else Path()),
             cache=request.cache,
             directory=self._directory.path,
             group_size=request.plan.machine.group_size or 0,
@@ -132,10 +138,11 @@ class Boot:
         self._learn(image_digest=bootable.digest, image=bootable.description, driver=bootable.driver)
         return bootable
 
-    def _accelerate(self, qemu: Qemu, bootable: Bootable) -> Choice:
+    def _accelerate(self, qemu: Qemu | None, bootable: Bootable) -> MachineSpec:
+        """Return the guest's machine with an accelerator, unless nothing is there to be accelerated."""
         request = self.request
-        if bootable.probe is None:
-            return Choice(name="tcg", reason="the guest is no virtual machine")
+        if bootable.probe is None or qemu is None:
+            return bootable.spec
         with self._stages.stage("accelerator") as said:
             if is_remote(request.connect):
                 choice = choose_there(request.accelerator)
@@ -145,7 +152,7 @@ class Boot:
                 )
             said.append(f"{choice.name}: {choice.reason}")
         self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
-        return choice
+        return msgspec.structs.replace(bootable.spec, accelerator=choice.name)
 
     def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
         """Wait for this machine's share of the host; it is given back after the machine is closed."""
@@ -162,13 +169,7 @@ class Boot:
             stack.callback(lease.release)
             said.append(f"{lease.claim.vcpus} processors, {size_text(lease.claim.memory)}")
 
-    def _start(
-        self,
-        bootable: Bootable,
-        spec: MachineSpec,
-        qemu: Qemu,
-        stack: contextlib.ExitStack,
-    ) -> Machine:
+    def _start(self, bootable: Bootable, spec: MachineSpec, stack: contextlib.ExitStack) -> Machine:
         request = self.request
         name, place = self._directory.name, self._directory.path
         if bootable.make is not None:
@@ -178,15 +179,23 @@ class Boot:
                 request.backend, spec, place, self._tape, name=name, connect=request.connect
             )
         stack.callback(machine.close)
+        return machine
+
+    def _begin(self, machine: Machine, qemu: Qemu | None) -> None:
+        if qemu is None:
+            with self._stages.stage("process") as said:
+                machine.start(Deadline(START_PROCESS, "start the process"))
+                said.append(Path(machine.argv[0]).name)
+            self._learn(backend="process", machine="", process_argv=machine.argv)
+            return
         with self._stages.stage("qemu") as said:
-            machine.start(Deadline(BACKENDS[request.backend], "start QEMU"))
+            machine.start(Deadline(BACKENDS[self.request.backend], "start QEMU"))
             said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
             if machine.human is not None:
                 self._stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
         self._learn(
             qemu=str(qemu.path), qemu_version=qemu.text, qemu_argv=machine.argv, libvirt=machine.versions
         )
-        return machine
 
     def _hand_over(self, socket: Path, stack: contextlib.ExitStack) -> None:
         """Carry the kernel debugger's port to a TCP port for a debugger."""

@@ -38,7 +38,8 @@ class Executor:
     """Drives one machine and its guest through operations.
 
     ``drain`` hands on everything the guest has written so far, so that what was there before a command is on the tape
-    before it.
+    before it. ``unshown`` is what this machine cannot show (:class:`harness.guest.bootable.Bootable`): it is not waited
+    for, and what a plan demands of it ends with GuestRefused.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Executor:
         drain: Callable[[], None],
         seed: int,
         budget: Budget | None = None,
+        unshown: tuple[str, ...] = (),
     ) -> None:
         self.machine = machine
         self.guest = guest
@@ -58,6 +60,7 @@ class Executor:
         self.watch = watch
         self.budget = budget or Budget()
         self._drain = drain
+        self._unshown = unshown
         self._nonces = random.Random(seed)  # noqa: S311  nonces only need to differ, and to be the same on a repro
         self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
         self._open: list[Attempt] = []
@@ -159,6 +162,7 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.AddCpu, deadline: Deadline) -> str:
+        self._check_outcome(operation)
         slot = self._slot(operation, deadline)
         attempt = self._attempt("cpu", operation, self._before(deadline).processors)
         with self._adding(attempt, operation, slot=str(slot.index)):
@@ -167,6 +171,7 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.AddDimm, deadline: Deadline) -> str:
+        self._check_outcome(operation)
         attempt = self._attempt("dimm", operation, self._before(deadline).memory)
         attempt.size = parse_size(operation.size)
         with self._adding(attempt, operation, size=attempt.size):
@@ -179,6 +184,9 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.WaitFor, deadline: Deadline) -> str:
+        if operation.what in self._unshown:
+            raise self._cannot_show("the firmware's _OST")
+
         def reached() -> int:
             if operation.what == "ost":
                 return sum(len(answers) for answers in self.watch.ost.values())
@@ -264,6 +272,17 @@ class Executor:
         return "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
 
     # -- attempts -----------------------------------------------------------------------------------------------
+
+    def _check_outcome(self, operation: op.AddCpu | op.AddDimm) -> None:
+        """Whatever is added to a process is used: there is no operating system that could leave it aside."""
+        if self._unshown and operation.expect == "ignored":
+            raise self._cannot_show("a device that the guest ignores")
+
+    def _cannot_show(self, what: str) -> GuestRefused:
+        return GuestRefused(
+            f"{self.guest.label} cannot show {what}, because its machine is a process",
+            hint="Run this plan on a guest that boots: --guest twin.",
+        )
 
     def _slot(self, operation: op.AddCpu, deadline: Deadline) -> CpuSlot:
         slots = self.machine.cpu_slots(deadline)
@@ -352,6 +371,7 @@ class Executor:
                 counted_before=attempt.before,
                 counted_after=attempt.before,
                 detail=detail,
+                unshown=list(self._unshown),
             )
         )
 
@@ -379,6 +399,7 @@ class Executor:
                 ost=self.watch.ost.get(attempt.device, []),
                 now=_count_of(attempt.what, now),
                 growth=_growth(attempts, attempt.what),
+                unshown=self._unshown,
             )
             self.tape.write(
                 Add(
@@ -402,6 +423,8 @@ class Executor:
         return "; ".join(lines)
 
     def _answered(self, attempt: Attempt) -> bool:
+        if "ost" in self._unshown:
+            return True
         return any(answer in OST_SUCCESS for answer in self.watch.ost.get(attempt.device, []))
 
     def _await_counts(self, attempts: list[Attempt], deadline: Deadline) -> None:

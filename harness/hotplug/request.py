@@ -13,6 +13,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.guest.kind import KINDS
 from harness.guest.plant import PLANTS
+from harness.guest.process_guest import ProcessKind
 from harness.hotplug.executor import Budget
 from harness.hotplug.plan import Plan
 from harness.machine.backend import BACKENDS
@@ -61,6 +62,19 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.kd:
             _one_of("use of the kernel debugger's port", self.kd, DEBUGGERS)
+        kind = KINDS[self.guest]
+        if isinstance(kind, ProcessKind):
+            kind.refuse(
+                {
+                    "--accel": self.accelerator != "auto",
+                    "--qemu": bool(self.qemu),
+                    "--backend": self.backend != "qemu",
+                    "--machine": self.machine != "q35",
+                    "--firmware": bool(self.firmware),
+                    "--monitor": self.monitor,
+                    "--kd": bool(self.kd),
+                }
+            )
         if self.plant:
             _one_of("plant", self.plant, PLANTS)
         if self.firmware and not Path(self.firmware).is_file():

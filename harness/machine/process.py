@@ -60,14 +60,19 @@ def describe(status: int) -> str:
 class Process:
     """One child in a session of its own, its output in ``log``. ``ended`` is called once, on the watching thread.
 
+    ``stdin`` is a descriptor that it reads from, to be kept open until :meth:`spawn` returns; nothing if None.
+
     Raises InfrastructureError when the log cannot be written; :meth:`spawn` raises MissingPart when it cannot be run.
     """
 
-    def __init__(self, command: list[str], log: Path, *, ended: Callable[[], None]) -> None:
+    def __init__(
+        self, command: list[str], log: Path, *, ended: Callable[[], None], stdin: int | None = None
+    ) -> None:
         self.command = command
         self.log = log
         self.pid = 0
         self._ended = ended
+        self._stdin = subprocess.DEVNULL if stdin is None else stdin
         self._lock = threading.Lock()
         self._asked = ""
         self._status: int | None = None
@@ -103,7 +108,7 @@ class Process:
         try:
             child = subprocess.Popen(
                 [*LEASH, str(os.getpid()), *self.command],
-                stdin=subprocess.DEVNULL,
+                stdin=self._stdin,
                 stdout=self._output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,

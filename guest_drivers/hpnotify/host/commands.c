@@ -3,14 +3,16 @@
  * The commands that the host process takes, one line each. Debug-port lines are said as they are; answers begin with
  * '=', and what must never happen with "trouble:".
  *
- *   processors COUNT MAXIMUM GROUP_SIZE   first of all
+ *   processors COUNT MAXIMUM GROUP_SIZE [BYTES]   first of all, with so much memory
  *   start NAME [VALUE=N ...]              start a service                           = STATUS
  *   stop NAME                                                                       = STATUS
  *   reenable NAME                         its first device goes and comes again       = STATUS
  *   control NAME CODE OUTPUT_BYTES [HEX]  a request to its device                   = STATUS HEX
  *   add N                                 a processor starts and runs               = STATUS
  *   fail N                                a processor starts, and then cannot run   = STATUS
- *   memory START BYTES                    memory arrives
+ *   memory START BYTES                    memory arrives                          = 0
+ *   counts                                active processors and bytes of memory    counts N BYTES
+ *   echo WORD                             a sign of life                           echo WORD
  *   deferred                              nothing; what was deferred runs before each command
  *   interface EVENT CLASS [HEX]           an interface event that nothing documented sends; the name in UTF-16
  *   plant NAME                                                                      = 0 or -1
@@ -44,14 +46,27 @@ static unsigned long long number(const char *text)
     return strtoull(text, NULL, 0);
 }
 
-static void processors(char **words)
+static void processors(char **words, int count_of_words)
 {
     unsigned count = (unsigned)number(words[1]);
     unsigned given[512];
 
     for (unsigned i = 0; i < count && i < 512; i++)
         given[i] = i;
+    if (count_of_words == 5)
+        host_first_memory(number(words[4]));
     host_say("= %d\n", core_initialize(given, count, (unsigned)number(words[2]), (unsigned)number(words[3])));
+}
+
+static void counts(void)
+{
+    struct machine_range ranges[64];
+    unsigned count = machine_memory(ranges, sizeof(ranges) / sizeof(ranges[0]));
+    unsigned long long bytes = 0;
+
+    for (unsigned i = 0; i < count; i++)
+        bytes += ranges[i].bytes;
+    host_say("counts %u %llu\n= 0\n", core_active(), bytes);
 }
 
 static void start(char **words, int count)
@@ -134,8 +149,12 @@ void host_obey(char *line)
 
     if (count == 0)
         return;
-    if (strcmp(words[0], "processors") == 0 && count == 4) {
-        processors(words);
+    if (strcmp(words[0], "processors") == 0 && (count == 4 || count == 5)) {
+        processors(words, count);
+    } else if (strcmp(words[0], "counts") == 0 && count == 1) {
+        counts();
+    } else if (strcmp(words[0], "echo") == 0 && count == 2) {
+        host_say("echo %s\n= 0\n", words[1]);
     } else if (strcmp(words[0], "start") == 0 && count >= 2) {
         start(words, count);
     } else if (strcmp(words[0], "stop") == 0 && count == 2) {
@@ -151,6 +170,7 @@ void host_obey(char *line)
     } else if (strcmp(words[0], "memory") == 0 && count == 3) {
         host_memory(number(words[1]), number(words[2]));
         core_memory_arrived(number(words[1]), number(words[2]));
+        host_say("= 0\n");
     } else if (strcmp(words[0], "interface") == 0 && (count == 3 || count == 4)) {
         interface(words, count);
     } else if (strcmp(words[0], "plant") == 0 && count == 2) {

@@ -34,7 +34,8 @@ void host_add_end(void);
 /* Waits for all threads of the layer and of its calls. */
 void host_wait(void);
 
-/* Memory that is there from now on. */
+/* Memory that is there from the beginning, and from now on. */
+void host_first_memory(unsigned long long bytes);
 void host_memory(unsigned long long start, unsigned long long bytes);
 void host_forget_memory(void);
 

@@ -171,6 +171,11 @@ void host_memory(unsigned long long start, unsigned long long bytes)
     }
 }
 
+void host_first_memory(unsigned long long bytes)
+{
+    memory[0].bytes = bytes;
+}
+
 void host_forget_memory(void)
 {
     memory_count = 1;

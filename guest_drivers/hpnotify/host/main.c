@@ -5,6 +5,9 @@
  *   repeat COUNT COMMAND                  run a command so many times
  *   parallel / NUMBER COMMAND / join      run commands of different numbers at the same time
  *
+ * With "--follow" a script can be a conversation: each line is said when it is complete, and what a command deferred is
+ * done before the next one is read.
+ *
  * With "--sweep" the whole script is run again and again, each time in a new process and with the next fallible call
  * failing, until a run has none left to fail. Each run's output ends with "sweep N STATUS", STATUS as from wait().
  */
@@ -71,7 +74,7 @@ static void repeat(char *line)
     }
 }
 
-static void perform(FILE *script)
+static void perform(FILE *script, int follow)
 {
     static char line[1 << 18];
 
@@ -83,6 +86,8 @@ static void perform(FILE *script)
             repeat(line + 7);
         else
             host_obey(line);
+        if (follow)
+            machine_flush();
     }
     machine_flush();
     core_finish();
@@ -106,7 +111,7 @@ static int sweep(char *script, size_t length, unsigned long nth)
     if (child == 0) {
         close(pipes[0]);
         host_fail(nth);
-        perform(fmemopen(script, length, "r"));
+        perform(fmemopen(script, length, "r"), 0);
         reached = host_fallible() >= nth;
         if (write(pipes[1], &reached, 1) != 1)
             exit(74);
@@ -126,8 +131,9 @@ int main(int count, char **arguments)
 {
     static char script[1 << 16];
     size_t length;
+    int follow = count == 2 && strcmp(arguments[1], "--follow") == 0;
 
-    setvbuf(stdout, NULL, _IOFBF, 1 << 16);
+    setvbuf(stdout, NULL, follow ? _IOLBF : _IOFBF, 1 << 16);
     if (count == 2 && strcmp(arguments[1], "--sweep") == 0) {
         length = fread(script, 1, sizeof(script), stdin);
         for (unsigned long nth = 1; sweep(script, length, nth); nth++) {
@@ -135,6 +141,6 @@ int main(int count, char **arguments)
         fflush(stdout);
         return 0;
     }
-    perform(stdin);
+    perform(stdin, follow);
     return 0;
 }

@@ -17,6 +17,7 @@
 #define WINE_STUB 0x80000100
 #define TRANSCRIPT "C:\\hpnotify-transcript.log"
 #define MOST_RANGES 64
+#define MOST_GIVEN 512
 
 static CRITICAL_SECTION mutexes[MACHINE_MUTEXES];
 static CRITICAL_SECTION output;
@@ -448,7 +449,32 @@ unsigned machine_memory(struct machine_range *ranges, unsigned capacity)
     return memory_count;
 }
 
-/* Commands: "add N", "fail N", "memory START BYTES", "plant NAME". */
+/*
+ * Commands: "processors COUNT MAXIMUM GROUP_SIZE BYTES" (before any driver), "add N", "fail N", "memory START BYTES",
+ * "plant NAME"; "counts" and "echo WORD", whose answer stands in the transcript.
+ */
+
+static int begin_again(unsigned count, unsigned maximum, unsigned group_size, unsigned long long bytes)
+{
+    unsigned given[MOST_GIVEN];
+
+    if (count > MOST_GIVEN)
+        return INVALID_PARAMETER;
+    for (unsigned processor = 0; processor < count; processor++)
+        given[processor] = processor;
+    core_finish();
+    memory[0].bytes = bytes;
+    return core_initialize(given, count, maximum, group_size) == 0 ? 0 : INVALID_PARAMETER;
+}
+
+static void tell_counts(void)
+{
+    unsigned long long bytes = 0;
+
+    for (unsigned range = 0; range < memory_count; range++)
+        bytes += memory[range].bytes;
+    double_say("counts %u %I64u\n", core_active(), bytes);
+}
 
 static void complete(void *context)
 {
@@ -479,7 +505,20 @@ int double_command(char *line)
     unsigned long long start;
     unsigned long long bytes;
     unsigned processor;
+    unsigned maximum;
+    unsigned group_size;
+    char word[64];
 
+    if (sscanf(line, "processors %u %u %u %llx", &processor, &maximum, &group_size, &bytes) == 4)
+        return begin_again(processor, maximum, group_size, bytes);
+    if (sscanf(line, "echo %63s", word) == 1) {
+        double_say("echo %s\n", word);
+        return 0;
+    }
+    if (strcmp(line, "counts") == 0) {
+        tell_counts();
+        return 0;
+    }
     if (sscanf(line, "add %u", &processor) == 1)
         return add(processor, 0);
     if (sscanf(line, "fail %u", &processor) == 1)

@@ -19,6 +19,9 @@ struct core_value {
 int core_initialize(const unsigned *processors, unsigned count, unsigned maximum, unsigned group_size);
 void core_finish(void);
 
+/* How many processors are active. */
+unsigned core_active(void);
+
 /*
  * The addition of a processor, by the machine's own number: start, then complete or failed. A nonzero result of start
  * is the veto; the addition must then not go on, and nothing more is to be called for it.

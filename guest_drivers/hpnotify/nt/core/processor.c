@@ -217,6 +217,12 @@ core_finish(void)
     registry_forget();
 }
 
+unsigned
+core_active(void)
+{
+    return processor_active();
+}
+
 int
 core_add_start(unsigned processor)
 {

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: MIT
+"""Wine's prefix in the cache: made once, used by one run at a time, and nothing of Wine left running after it.
+
+A prefix is one machine to the drivers in it, and its making takes half a minute and some 700 MB. So runs take turns.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from harness.deadline import Deadline
+from harness.driver.program import run
+from harness.errors import HarnessError, InfrastructureError
+from harness.machine import ladder
+from harness.setup.cache import Cache, digest
+
+SERVERS = ("wineserver", "/usr/lib/wine/wineserver", "/usr/lib/wine/wineserver64")
+ENDING = 30.0
+"""Seconds that Wine's server gets to end everything in a prefix."""
+
+
+class Prefix(NamedTuple):
+    """A prefix: where it is, the Wine that uses it, and that Wine's version."""
+
+    path: Path
+    wine: str
+    version: str
+
+    @property
+    def drive(self) -> Path:
+        """What programs see as ``C:\\``."""
+        return self.path / "drive_c"
+
+    def command(self, *words: str | Path) -> list[str]:
+        """Return the command that runs a program in it, without a display."""
+        return [*_environment(self.path), self.wine, *map(str, words)]
+
+    @contextmanager
+    def used(self, deadline: Deadline, progress: Callable[[str], None]) -> Iterator[None]:
+        """Have the prefix to oneself, quiet at the beginning and at the end. Raises InfrastructureError."""
+        with _turn(self.path.with_name("in-use"), deadline, progress):
+            self.end(deadline.within(ENDING, "end what runs in Wine's prefix"))
+            try:
+                yield
+            finally:
+                with ladder.uninterrupted():
+                    self.end(Deadline(ENDING, "end what runs in Wine's prefix"))
+
+    def end(self, deadline: Deadline) -> None:
+        """End everything that runs in the prefix, Wine's server too."""
+        run([*_environment(self.path), _server(), "--kill", "--wait"], deadline)
+
+
+def prepare_prefix(cache: Cache, wine: str, deadline: Deadline, progress: Callable[[str], None]) -> Prefix:
+    """Return the prefix for this Wine, making it if there is none. Raises InfrastructureError if Wine cannot."""
+    version = run([wine, "--version"], deadline.within(60, "ask Wine for its version")).output.strip()
+    version = version.splitlines()[-1] if version else "an unknown Wine"
+
+    def make(place: Path, _lock: int) -> None:
+        progress("making Wine's prefix; this takes half a minute, once")
+        prefix = Prefix(place / "prefix", wine, version)
+        done = run(prefix.command("wineboot", "--init"), deadline)
+        prefix.end(deadline)
+        if done.status or not (prefix.drive / "windows" / "system32" / "drivers").is_dir():
+            raise InfrastructureError(f"Wine made no prefix: {done.last_lines()}")
+
+    place = cache.built(
+        "wine-prefix", digest(wine, version), make, deadline, clone=Path(__file__).resolve().parents[2]
+    )
+    return Prefix(place / "prefix", wine, version)
+
+
+def _environment(prefix: Path) -> list[str]:
+    """Return the beginning of a command: Wine's settings. Neither .NET nor a web engine is offered for download."""
+    return [
+        "env", "-u", "DISPLAY", f"WINEPREFIX={prefix}", "WINEARCH=win64", "WINEDEBUG=-all",
+        "WINEDLLOVERRIDES=mscoree,mshtml=",
+    ]  # fmt: skip
+
+
+def _server() -> str:
+    return next((found for name in SERVERS if (found := shutil.which(name))), SERVERS[0])
+
+
+@contextmanager
+def _turn(path: Path, deadline: Deadline, progress: Callable[[str], None]) -> Iterator[None]:
+    """Hold the prefix's lock, which the kernel lets go of however its holder ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    told = False
+
+    def take() -> bool:
+        nonlocal told
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                progress("another run uses Wine; waiting for it")
+            told = True
+            return False
+        return True
+
+    def held() -> HarnessError:
+        return InfrastructureError(
+            f"another run has used Wine's prefix for {deadline.seconds:g} s",
+            hint=f"See who it is with: fuser -v {path}",
+        )
+
+    try:
+        deadline.poll(take, interval=0.1, error=held)
+        yield
+    finally:
+        os.close(descriptor)
