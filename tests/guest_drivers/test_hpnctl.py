@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -11,6 +12,7 @@ import pytest
 from guest_drivers.wine_prefix import Wine
 
 from harness.driver.build import TOOLCHAINS
+from harness.guest.windows.answer import MachineView, decode
 from harness.history.record import GuestEvent
 
 pytestmark = pytest.mark.wine
@@ -50,6 +52,21 @@ def test_words_and_exit_codes(built: dict[str, Path], wine: Wine, words: str, co
     done = wine.run(built["gcc"].with_name("hpnctl.exe"), *words.split())
     assert code == done.returncode
     assert said in (done.stdout if code == 0 else done.stderr)
+
+
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+def test_the_machine_from_inside(built: dict[str, Path], wine: Wine, toolchain: str) -> None:
+    """Without a driver: what is counted, by group and in all, and what CPUID says, which Wine leaves to the processor."""
+    done = wine.run(built[toolchain].with_name("hpnctl.exe"), "machine")
+    assert 0 == done.returncode, done.stderr
+    seen = decode(done.stdout, MachineView, what="hpnctl machine")
+    assert seen.processors == sum(group.active for group in seen.groups)
+    assert seen.maximum == sum(group.maximum for group in seen.groups)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    assert pytest.approx(memory, rel=0.1) == seen.memory
+    flags = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
+    assert ("hypervisor" in flags) == bool(seen.hypervisor)
+    assert "" == seen.srat
 
 
 def test_watching_without_events(built: dict[str, Path], wine: Wine) -> None:

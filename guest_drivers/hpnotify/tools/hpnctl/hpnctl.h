@@ -51,6 +51,9 @@ int record_json(struct text *text, const char *line, unsigned length);
 /* watch.c */
 int watch(int json, DWORD seconds);
 
+/* machine.c */
+int machine(void);
+
 /* The boot nonce that the driver left in the registry as 16 digits, or "" if there is none. */
 void boot_nonce(char digits[17]);
 

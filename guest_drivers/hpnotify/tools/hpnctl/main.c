@@ -20,6 +20,7 @@ static const char help[] =
     "                                   NTSTATUS (0xC0000001); a success status takes a veto back\n"
     "  mark NONCE                       have the driver echo up to 32 letters and digits everywhere\n"
     "  watch [--json] [--seconds N]     print what applications are told (WM_DEVICECHANGE)\n"
+    "  machine                          print, as JSON, what Windows counts and what the firmware says\n"
     "  delay MILLISECONDS               how long Start takes from now on, at most 60000\n"
     "  work ITEMS                       spread items of work over the processors, at most 100000\n"
     "  register WHAT [--existing]       make a registration: sync, sync2, processors or memory\n"
@@ -199,6 +200,14 @@ do_watch(HANDLE device, const struct options *options)
 }
 
 static int
+do_machine(HANDLE device, const struct options *options)
+{
+    (void)device;
+    (void)options;
+    return machine();
+}
+
+static int
 do_delay(HANDLE device, const struct options *options)
 {
     HPNOTIFY_DELAY request = { (ULONG)options->value };
@@ -254,6 +263,7 @@ static const struct command {
     { L"veto", do_veto, FLAG('n') | FLAG('s'), ~0ULL, 0 },
     { L"mark", mark, 0, 0, 0 },
     { L"watch", do_watch, FLAG('j') | FLAG('t'), ~0ULL, NO_DRIVER },
+    { L"machine", do_machine, 0, ~0ULL, NO_DRIVER },
     { L"delay", do_delay, 0, HPNOTIFY_MOST_DELAY, 0 },
     { L"work", do_work, 0, HPNOTIFY_MOST_WORK, 0 },
     { L"register", do_register, FLAG('e'), 0, 0 },

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the machine looks like from inside, as one JSON object: processors by group, memory, what CPUID says of a
+ * hypervisor, and the firmware's table of processors and memory by node (SRAT), byte for byte.
+ */
+#include "hpnctl.h"
+
+#include <cpuid.h>
+
+#define HYPERVISOR_LEAF 0x40000000U
+#define FEATURES_LEAF 0x40000003U
+#define MOST_GROUPS 64
+#define MOST_TABLE 32768
+
+/* The provider 'ACPI', and the table's signature back to front, as GetSystemFirmwareTable wants them. */
+#define OF_ACPI 0x41435049U
+#define SRAT 0x54415253U
+
+static struct text out;
+
+static void
+field(const char *name, ULONG64 value)
+{
+    add_text(&out, ",\"");
+    add_text(&out, name);
+    add_text(&out, "\":");
+    add_decimal(&out, value);
+}
+
+static void
+of_groups(void)
+{
+    WORD groups = GetMaximumProcessorGroupCount();
+
+    add_text(&out, ",\"groups\":[");
+    for (WORD group = 0; group < groups && group < MOST_GROUPS; group++) {
+        add_text(&out, group == 0 ? "{\"active\":" : ",{\"active\":");
+        add_decimal(&out, GetActiveProcessorCount(group));
+        field("maximum", GetMaximumProcessorCount(group));
+        add_text(&out, "}");
+    }
+    add_text(&out, "]");
+}
+
+/* Any program may execute CPUID; what it says is the hypervisor's word (Hypervisor Top Level Functional Specification, 2). */
+static void
+of_hypervisor(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    unsigned words[3] = { 0 };
+
+    __cpuid(1, eax, ebx, ecx, edx);
+    field("hypervisor", ecx >> 31);
+    if (ecx >> 31) {
+        __cpuid(HYPERVISOR_LEAF, eax, words[0], words[1], words[2]);
+        field("leaves", eax);
+        add_text(&out, ",\"signature\":\"");
+        for (unsigned at = 0; at < sizeof(words); at++)
+            add_hexadecimal(&out, ((const unsigned char *)words)[at], 2);
+        add_text(&out, "\"");
+        if (eax >= FEATURES_LEAF) {
+            __cpuid(FEATURES_LEAF, eax, ebx, ecx, edx);
+            field("privileges", ebx);
+            field("features", edx);
+        }
+    }
+}
+
+static void
+of_firmware(void)
+{
+    static unsigned char table[MOST_TABLE];
+    UINT bytes = GetSystemFirmwareTable(OF_ACPI, SRAT, table, sizeof(table));
+
+    add_text(&out, ",\"srat\":\"");
+    for (UINT at = 0; bytes <= sizeof(table) && at < bytes; at++) {
+        add_hexadecimal(&out, table[at], 2);
+        if (out.length > sizeof(out.bytes) / 2)
+            put(&out);
+    }
+    add_text(&out, "\"");
+}
+
+int
+machine(void)
+{
+    MEMORYSTATUSEX status = { .dwLength = sizeof(status) };
+
+    if (!GlobalMemoryStatusEx(&status))
+        return complain(REFUSED, "cannot tell how much memory there is", "", GetLastError());
+    add_text(&out, "{\"processors\":");
+    add_decimal(&out, GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
+    field("maximum", GetMaximumProcessorCount(ALL_PROCESSOR_GROUPS));
+    field("memory", status.ullTotalPhys);
+    of_groups();
+    of_hypervisor();
+    of_firmware();
+    add_text(&out, "}\n");
+    put(&out);
+    return DONE;
+}

@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What our scripts and tools say in Windows, decoded strictly: a guest may say anything."""
+
+from __future__ import annotations
+
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from harness.errors import GuestRefused
+
+T = TypeVar("T")
+
+LONGEST = 1 << 20
+"""Bytes of an answer that are read."""
+
+Text = Annotated[str, msgspec.Meta(max_length=4000)]
+Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class Ready(_Answer, frozen=True, kw_only=True):
+    """Which Windows it is; ``started`` is its boot's time in 100 ns since the year 1 (.NET's ticks), UTC."""
+
+    caption: Text
+    build: Text
+    started: Number
+
+
+class ServiceState(_Answer, frozen=True, kw_only=True):
+    """A driver's service: ``state`` of Win32_SystemDriver (``Running``, ``Stopped``, …), "" if there is none."""
+
+    state: Text
+    path: Text = ""
+
+
+class Step(_Answer, frozen=True, kw_only=True):
+    """The last step of a change and its exit code, which for ``sc.exe`` is a Windows error code. 0 is success."""
+
+    step: Text
+    code: int
+    said: Text = ""
+    state: Text = ""
+
+
+class Group(_Answer, frozen=True, kw_only=True):
+    """A processor group: how many processors are active in it and how many it can have."""
+
+    active: Number
+    maximum: Number
+
+
+class MachineView(_Answer, frozen=True, kw_only=True):
+    """The machine as Windows sees it (``hpnctl machine``). ``memory`` is ullTotalPhys in bytes.
+
+    ``hypervisor`` is CPUID 1, ECX bit 31; ``signature`` the twelve bytes of leaf 0x40000000 in hexadecimal;
+    ``privileges`` EBX and ``features`` EDX of leaf 0x40000003 (Hypervisor Top Level Functional Specification,
+    2.4.4); ``srat`` the firmware's table in hexadecimal, "" if there is none.
+    """
+
+    processors: Number
+    maximum: Number
+    memory: Number
+    groups: Annotated[list[Group], msgspec.Meta(max_length=64)]
+    hypervisor: Number
+    leaves: Number = 0
+    signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{0,24}$")] = ""
+    privileges: Number | None = None
+    features: Number | None = None
+    srat: Annotated[str, msgspec.Meta(max_length=65536, pattern="^(?:[0-9a-f]{2})*$")] = ""
+
+
+class _Failed(_Answer, frozen=True, kw_only=True):
+    failed: str
+
+
+def decode(text: str, kind: type[T], *, what: str) -> T:
+    """Return the answer in ``text``. Raises GuestRefused if it is none, or if it says why there is none."""
+    said = text.strip()
+    if len(said) > LONGEST:
+        raise GuestRefused(f"{what}: an answer of {len(said)} characters, more than {LONGEST}")
+    try:
+        return msgspec.json.decode(said, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        failed = _failed(said)
+        if failed:
+            raise GuestRefused(f"{what}: {failed[:400]}") from error
+        raise GuestRefused(f"{what}: the guest's answer makes no sense: {error}: {said[:200]!r}") from error
+
+
+def _failed(said: str) -> str:
+    try:
+        return msgspec.json.decode(said, type=_Failed).failed
+    except (msgspec.DecodeError, RecursionError):
+        return ""

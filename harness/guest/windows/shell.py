@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Our scripts in one guest: asked as often as need be, or done exactly once."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Any, TypeVar
+
+from harness.deadline import Deadline
+from harness.errors import GuestRefused
+from harness.guest.transport.transport import Outcome, Transport
+from harness.guest.windows import answer, script
+
+T = TypeVar("T")
+
+HOME = "C:\\ProgramData\\hotplug-harness"
+"""Where everything of ours lies in the guest."""
+
+ANSWERS = f"{HOME}\\answers"
+TOOL = f"{HOME}\\hpnctl.exe"
+"""The driver's control program, put there when the guest is ready."""
+
+
+class Shell:
+    """PowerShell in a guest, reached by ``commands``. Every method raises what a transport raises."""
+
+    def __init__(self, commands: Transport) -> None:
+        self.commands = commands
+
+    def ask(self, name: str, deadline: Deadline, kind: type[T], **values: Any) -> T:
+        """Run a script that changes nothing, again if the connection breaks, and return its answer."""
+        text = script.compose(name, **values)
+        return self._answer(self.commands.script(text, deadline, idempotent=True), kind, f"script {name}")
+
+    def once(self, name: str, deadline: Deadline, kind: type[T], **values: Any) -> T:
+        """Run a script exactly once, even if the connection breaks while it runs, and return its answer.
+
+        Across a hot-add Windows may stop and start its network; the script runs on, and is asked about again.
+        """
+        text = script.compose_once(name, directory=ANSWERS, command=secrets.token_hex(8), **values)
+        return self._answer(self.commands.script(text, deadline, idempotent=True), kind, f"script {name}")
+
+    def tool(self, words: str, deadline: Deadline, *, device: str = "", idempotent: bool = True) -> str:
+        """Run ``hpnctl`` and return what it printed. Raises GuestRefused with its words if it does not end with 0."""
+        named = f" --device {device}" if device else ""
+        outcome = self.commands.run(f'"{TOOL}"{named} {words}', deadline, idempotent=idempotent)
+        if outcome.exit_code != 0:
+            raise GuestRefused(f"hpnctl{named} {words}: exit code {outcome.exit_code}: {_words(outcome)}")
+        return outcome.stdout
+
+    def machine(self, deadline: Deadline) -> answer.MachineView:
+        """Ask what Windows counts and what the firmware told it."""
+        return answer.decode(self.tool("machine", deadline), answer.MachineView, what="hpnctl machine")
+
+    def _answer(self, outcome: Outcome, kind: type[T], what: str) -> T:
+        if outcome.exit_code != 0:
+            raise GuestRefused(f"{what}: exit code {outcome.exit_code}: {_words(outcome)}")
+        if not outcome.complete:
+            raise GuestRefused(f"{what}: half an answer: {'; '.join(outcome.remarks)}")
+        return answer.decode(outcome.stdout, kind, what=what)
+
+
+def _words(outcome: Outcome) -> str:
+    return (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:400]

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""Whether an operating system listens to ACPI, which is what every hot-add needs: asked of the machine, not the guest.
+
+A processor or a DIMM is announced by a general purpose event: bit 2 for processors, bit 3 for memory (QEMU:
+docs/specs/acpi_cpu_hotplug.rst, acpi_mem_hotplug.rst). An event whose enable bit is not set interrupts nobody (ACPI 6.5,
+4.8.4.1), and only an operating system sets these bits, when it has read the tables and taken ACPI over.
+
+``query-acpi-ospm-status`` does not tell: it lists processors as soon as somebody has used the processor interface in
+its modern form, and OVMF does that itself, within the first second, to count them.
+"""
+
+from __future__ import annotations
+
+import re
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.machine.machine import Machine
+
+ENABLED = 0x628
+"""First byte of GPE0_EN on a q35 board: the power management block is at 0x600 for SeaBIOS and OVMF alike, GPE0 at its
+0x20, and enabling comes after eight bytes of status (QEMU: include/hw/acpi/ich9.h)."""
+
+PROCESSOR = 1 << 2
+MEMORY = 1 << 3
+
+_BYTE = re.compile(r"=\s*0x([0-9a-fA-F]{1,2})\s*$")
+
+
+def listening(machine: Machine, deadline: Deadline) -> bool:
+    """Return whether both events are enabled. Raises InfrastructureError if the monitor's answer makes no sense."""
+    said = str(machine.execute("human-monitor-command", deadline, **{"command-line": f"i /b {ENABLED:#x}"}))
+    found = _BYTE.search(said)
+    if found is None:
+        raise InfrastructureError(f"QEMU does not say what is at I/O port {ENABLED:#x}: {said[:100]!r}")
+    return int(found[1], 16) & (PROCESSOR | MEMORY) == PROCESSOR | MEMORY
