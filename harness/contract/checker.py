@@ -13,6 +13,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from harness import __version__
+from harness.contract.blame import failure_class, tells_of_crash
 from harness.contract.catalogue import all_rules
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.merge import Merger
@@ -150,6 +151,7 @@ class Checker:
         self.model = Model(self._judge)
         self._header: Header | None = None
         self._faults: list[Fault] = []
+        self._crashed = False
 
     def _judge(self, kind: Any, subject: Any) -> None:
         asked = self._on.get(kind)
@@ -185,6 +187,8 @@ class Checker:
         elif kind is Fault:
             self._faults.append(record)  # type: ignore[arg-type]
             del self._faults[MOST_FINDINGS:]
+        elif tells_of_crash(record):
+            self._crashed = True
         update = model.update.get(kind)
         subject = record if update is None else update(record)
         self._seen.add(kind)
@@ -240,16 +244,8 @@ class Checker:
         return (Verdict.UNKNOWN, unknown) if unknown else (Verdict.HOLDS, [])
 
     def _failure_class(self, verdict: Verdict) -> str:
-        if self._faults:
-            return self._faults[0].failure_class
-        if verdict is Verdict.HOLDS:
-            return ""
-        if verdict is Verdict.UNKNOWN:
-            return "unknown"
-        worst = {tally.rule.level for tally in self.tallies if tally.broken and tally.rule.decides}
-        if Level.ERROR in worst:
-            return "contract"
-        return "driver" if Level.ERROR_DRIVER in worst else "unknown"
+        broken = {tally.rule.level for tally in self.tallies if tally.broken and tally.rule.decides}
+        return failure_class(verdict, broken, self._faults, crashed=self._crashed) or ""
 
 
 _ORDER = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 2, Verdict.HOLDS: 5, Verdict.NOT_APPLICABLE: 6}

@@ -8,6 +8,7 @@
         history.jsonl    the history
         verdict.json     the verdict (harness.contract.verdict.RunVerdict)
         qemu.log  console.log  debugcon.log
+        evidence/        what a run that went wrong left behind (harness.history.evidence)
     runs/latest          symbolic link to the newest
 """
 
@@ -27,7 +28,13 @@ from harness.errors import InfrastructureError
 
 
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a run was made of, as stored in ``run.json``. Times are UTC, ISO 8601."""
+    """What a run was made of, and what became of it, as stored in ``run.json``. Times are UTC, ISO 8601.
+
+    ``request`` is what was asked for where that is not said elsewhere, for whoever wants the same machine again.
+    ``attempt`` is 2 for the one repetition that an infrastructure failure gets, ``retry_of`` the run that failed;
+    ``repro_of`` the run that this one repeats. ``verdict`` and ``failure_class`` are "" until it was judged, the latter also
+    if nobody is to blame; ``failed_stage`` and ``error`` tell what ended the run early.
+    """
 
     run: str
     harness: str
@@ -52,6 +59,14 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     driver: str = ""
     plant: str = ""
     host: dict[str, str] = {}
+    request: dict[str, Any] = {}
+    attempt: int = 1
+    retry_of: str = ""
+    repro_of: str = ""
+    verdict: str = ""
+    failure_class: str = ""
+    failed_stage: str = ""
+    error: str = ""
 
 
 class RunDirectory:
@@ -80,9 +95,9 @@ class RunDirectory:
             fresh.replace(self.root / "latest")
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write ``value`` to the file ``name`` so that a reader sees the old or the new, never half of it."""
+        """Write ``value`` to the file ``name``, a path in the directory, so that a reader sees the old or the new, never half of it."""
         target = self.path / name
-        fresh = target.with_name(f".{name}.new")
+        fresh = target.with_name(f".{target.name}.new")
         try:
             data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
             with fresh.open("wb") as file:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -51,15 +52,28 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
 class Boot:
     """Brings one guest up. ``facts`` grows with what becomes known on the way and is stored as it does.
 
+    ``machine`` and ``guest`` are what there is so far, for whoever looks for the reason when the boot fails. ``learnt`` is
+    told of the facts whenever there are more.
+
     Each step is a stage on the tape. What is begun is pushed onto the ``stack`` given to :meth:`up`, so that leaving it
     ends everything, newest first, however far the boot came.
     """
 
     def __init__(
-        self, request: RunRequest, directory: RunDirectory, facts: RunFacts, tape: Tape, stages: Stages
+        self,
+        request: RunRequest,
+        directory: RunDirectory,
+        facts: RunFacts,
+        tape: Tape,
+        stages: Stages,
+        *,
+        learnt: Callable[[RunFacts], None] = lambda _: None,
     ) -> None:
         self.request = request
         self.facts = facts
+        self._learnt = learnt
+        self.machine: Machine | None = None
+        self.guest: Guest | None = None
         self._directory = directory
         self._tape = tape
         self._stages = stages
@@ -90,7 +104,7 @@ class Boot:
         if self.request.kd == "debugger" and machine.kd is not None:
             self._hand_over(machine.kd, stack)
         signs = Signs(crash=lambda: watch.crash, console_bytes=lambda: capture.console.bytes)
-        guest = self._kind.attach(machine, self._tape, signs, options)
+        guest = self.guest = self._kind.attach(machine, self._tape, signs, options)
         stack.callback(guest.close)
         self._wake(machine, guest)
 
@@ -178,6 +192,7 @@ class Boot:
             machine = make_machine(
                 request.backend, spec, place, self._tape, name=name, connect=request.connect
             )
+        self.machine = machine
         stack.callback(machine.close)
         return machine
 
@@ -216,6 +231,7 @@ class Boot:
         """Store what became known: a run that ends now still says what it was made of."""
         self.facts = msgspec.structs.replace(self.facts, **facts)
         self._directory.write_json("run.json", self.facts)
+        self._learnt(self.facts)
 
 
 def _spec(request: RunRequest, qemu: Path) -> MachineSpec:

@@ -15,7 +15,7 @@ import msgspec
 from harness.capture.correlation import Correlator
 from harness.config import parse_size
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestHang, GuestRefused, HarnessError, UsageError
+from harness.errors import CommandRefused, GuestError, GuestHang, GuestRefused, HarnessError, UsageError
 from harness.guest.guest import Guest, GuestCounts
 from harness.history.record import Add, Agreement, Count, Expect, Operation, Quiesced, Record, Stage
 from harness.history.tape import Tape
@@ -26,12 +26,19 @@ from harness.machine.machine import CpuSlot, Machine
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds. ``operation``: one operation; ``consequence``: the driver's records after the guest counted an add."""
+    """Seconds, for the set-up, the test and the evidence apart, so that none of them takes another's time.
+
+    Set-up: ``boot``, besides what making an image, probing KVM and starting QEMU have of their own. Test: ``test``, a
+    whole plan; ``operation``, one operation; ``consequence``, the driver's records after the guest counted an add.
+    ``evidence``: what is collected once the run went wrong, from then on.
+    """
 
     boot: float = 90.0
+    test: float = 3600.0
     operation: float = 30.0
     consequence: float = 5.0
     quiet: float = 0.1
+    evidence: float = 60.0
 
 
 class Executor:
@@ -83,8 +90,17 @@ class Executor:
         self.bracket()
 
     def execute(self, operations: list[op.Operation]) -> None:
-        """Execute in order. Raises what an operation raises; its record then says ``fail``."""
-        for operation in operations:
+        """Execute in order. Raises what an operation raises; its record then says ``fail``.
+
+        Raises GuestError when the time for the whole test is over; an operation that was begun gets its own time to the end.
+        """
+        deadline = Deadline(self.budget.test, "the plan")
+        for done, operation in enumerate(operations):
+            if deadline.expired:
+                raise GuestError(
+                    f"the time for the test, {deadline.seconds:g} s, was over after {done} of {len(operations)} operations",
+                    hint="The run is unknown from there. --test-timeout SECONDS gives it more.",
+                )
             self.step(operation)
         if self._open:
             self.step(op.Settle())

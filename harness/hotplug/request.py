@@ -29,7 +29,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware``,
     ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
     ``kd`` gives the guest a kernel debugger's port: ``listen`` records what drivers print there, ``debugger`` hands it to
-    a debugger over TCP.
+    a debugger over TCP. ``dump`` is how many bytes a dump of a failed guest's memory may have, 0 for no dump. ``attempt`` is
+    2 for the repetition of ``retry_of``, a run whose infrastructure failed; ``repro_of`` is the run that this one repeats.
     Raises UsageError for a name that does not exist, with those that do.
     """
 
@@ -50,6 +51,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     kd: str = ""
     seed: int = 0
     budget: Budget = Budget()
+    dump: int = 0
+    attempt: int = 1
+    retry_of: str = ""
+    repro_of: str = ""
 
     def __post_init__(self) -> None:
         _one_of("guest", self.guest, KINDS)

@@ -48,6 +48,7 @@ from harness.machine.ending import end_domain
 from harness.machine.event_log import EventLog
 from harness.machine.exchange import Exchange
 from harness.machine.far_host import FarHost
+from harness.machine.inspection import LibvirtInspector
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.monitor import is_query
 from harness.machine.registry import Entry, ProcessName, Registry
@@ -523,6 +524,10 @@ class LibvirtMachine:
     def check_alive(self) -> None:
         """Raise MachineFailed if QEMU is gone."""
         self._check("")
+
+    def inspector(self) -> LibvirtInspector:
+        """Return what looks at the guest through libvirt."""
+        return LibvirtInspector(self._connection, remote=self._far is not None)
 
     def close(self) -> None:
         """End QEMU through libvirt, or without it where that does not answer; forget the machine. Idempotent."""

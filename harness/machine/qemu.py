@@ -22,6 +22,7 @@ from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import devices, ladder, rows, version
 from harness.machine.client import Drop
+from harness.machine.inspection import QmpInspector
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process, describe
@@ -289,6 +290,10 @@ class QemuMachine:
         """Raise MachineFailed with QEMU's words if its process is gone."""
         if not self.alive():
             raise self._failed()
+
+    def inspector(self) -> QmpInspector:
+        """Return what looks at the guest through QMP."""
+        return QmpInspector(self.execute)
 
     def close(self) -> None:
         """End QEMU, quit before SIGTERM before SIGKILL, reap it, and remove sockets and registry entry."""

@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: MIT
+"""The index of a run's evidence: what was collected before its guest was ended, and what could not be.
+
+::
+
+    runs/20261121-091502-cpu-and-dimm-3f9c/evidence/
+        index.json       this, for programs
+        index.md         the same for people
+        state.json  registers.txt  screen.png  memory.elf  guest/…
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import UsageError
+
+FOLDER = "evidence"
+INDEX = "index.json"
+PAGE = "index.md"
+
+LARGEST_INDEX = 1 << 20
+"""Bytes of an index that are read; one has some kilobytes."""
+
+
+class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that was looked for: whether it was had, why not, and how long that took.
+
+    ``files`` are relative to the run directory, ``bytes`` their sum.
+    """
+
+    name: str
+    state: Literal["collected", "failed", "skipped"]
+    reason: str = ""
+    files: list[str] = []
+    bytes: int = 0
+    seconds: float = 0.0
+
+
+class EvidenceIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All of them. ``why`` is what went wrong, ``stage`` where; ``at`` is UTC, ISO 8601."""
+
+    run: str
+    why: str
+    failure_class: str = ""
+    stage: str = ""
+    at: str = ""
+    items: list[Item] = []
+
+
+def read_index(run: Path) -> EvidenceIndex | None:
+    """Return the index of the run in the directory ``run``, None if it has no evidence.
+
+    Raises UsageError if the index is damaged.
+    """
+    file = run / FOLDER / INDEX
+    if not file.is_file():
+        return None
+    try:
+        with file.open("rb") as data:
+            return msgspec.json.decode(data.read(LARGEST_INDEX), type=EvidenceIndex)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UsageError(
+            f"{file} cannot be read: {error}", hint="The files beside it may be whole."
+        ) from error

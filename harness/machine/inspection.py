@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""A look at a guest from outside, for evidence: its processors' registers, its screen, its memory.
+
+Nothing of it needs the guest to cooperate, so it works on one that hangs, or that panicked and was stopped. None of it
+changes what the guest does; dumping memory stops it meanwhile (QEMU: qapi/dump.json).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, InfrastructureError
+from harness.machine.connection import Connection, bounded, load, words
+
+T = TypeVar("T")
+
+REGISTERS = "info registers -a"
+"""The human monitor's command for the registers of all processors (QEMU: hmp-commands-info.hx)."""
+
+DUMP_POLL = 0.1
+"""Seconds between two looks at how far a dump is."""
+
+
+class Inspector(Protocol):
+    """What can be looked at. Each method raises what the machine's ``execute`` raises."""
+
+    def registers(self, deadline: Deadline) -> str:
+        """Return the registers of all processors, as QEMU's human monitor prints them."""
+
+    def screenshot(self, stem: Path, deadline: Deadline) -> Path:
+        """Write what the screen shows and return the file: ``stem`` with the suffix of its format."""
+
+    def dump(self, into: Path, deadline: Deadline) -> None:
+        """Write the guest's memory and its processors' state as one ELF file."""
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A machine whose guest can be looked at; one that is a mere process cannot."""
+
+    def inspector(self) -> Inspector:
+        """Return what looks at the guest from outside."""
+
+
+class QmpInspector:
+    """Looks through QMP."""
+
+    def __init__(self, execute: Callable[..., Any]) -> None:
+        self._execute = execute
+
+    def registers(self, deadline: Deadline) -> str:
+        """``human-monitor-command``: QMP itself has no command for it."""
+        return str(self._execute("human-monitor-command", deadline, **{"command-line": REGISTERS}))
+
+    def screenshot(self, stem: Path, deadline: Deadline) -> Path:
+        """``screendump``, as PNG; QEMU before 7.1, or built without libpng, knows only PPM (QEMU: qapi/ui.json)."""
+        file = stem.with_suffix(".png")
+        try:
+            self._execute("screendump", deadline, filename=str(file), format="png")
+        except CommandRefused as error:
+            if "format" not in error.description and "PNG" not in error.description:
+                raise
+            file = stem.with_suffix(".ppm")
+            self._execute("screendump", deadline, filename=str(file))
+        return file
+
+    def dump(self, into: Path, deadline: Deadline) -> None:
+        """``dump-guest-memory``, detached, so that the monitor answers meanwhile and the deadline can end the wait."""
+        self._execute("dump-guest-memory", deadline, paging=False, protocol=f"file:{into}", detach=True)
+
+        def status() -> dict[str, Any] | None:
+            answer: dict[str, Any] = self._execute("query-dump", deadline)
+            return answer if answer["status"] in ("completed", "failed") else None
+
+        answer = deadline.poll(
+            status,
+            interval=DUMP_POLL,
+            error=lambda: InfrastructureError(f"the dump was not finished within {deadline.seconds:.3g} s"),
+        )
+        if answer["status"] == "failed":
+            raise InfrastructureError("QEMU could not write the dump", hint="Is there room on the disk?")
+
+
+class LibvirtInspector:
+    """Looks through libvirt's own calls; the registers with QEMU's human monitor, which libvirt passes on."""
+
+    def __init__(self, connection: Connection, *, remote: bool) -> None:
+        self._connection = connection
+        self._remote = remote
+
+    def registers(self, deadline: Deadline) -> str:
+        """``virDomainQemuMonitorCommand`` of a command that only asks."""
+
+        def ask(domain: Any) -> str:
+            import libvirt_qemu
+
+            flag = libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP
+            return str(libvirt_qemu.qemuMonitorCommand(domain, REGISTERS, flag))
+
+        return self._call("virDomainQemuMonitorCommand", ask, deadline)
+
+    def screenshot(self, stem: Path, deadline: Deadline) -> Path:
+        """``virDomainScreenshot``, whose picture comes as a stream."""
+        libvirt = load()
+
+        def take(domain: Any) -> Path:
+            stream = domain.connect().newStream()
+            try:
+                kind = str(domain.screenshot(stream, 0, 0))
+                file = stem.with_suffix(".png" if kind.endswith("png") else ".ppm")
+                with file.open("wb") as picture:
+                    stream.recvAll(lambda _stream, data, _opaque: picture.write(data), None)
+                stream.finish()
+            except libvirt.libvirtError:
+                stream.abort()
+                raise
+            return file
+
+        return self._call("virDomainScreenshot", take, deadline)
+
+    def dump(self, into: Path, deadline: Deadline) -> None:
+        """``virDomainCoreDumpWithFormat``, memory only, which libvirt writes on its own host."""
+        libvirt = load()
+        if self._remote:
+            raise InfrastructureError(
+                "the guest runs on another host, and its memory is not fetched from there"
+            )
+        self._call(
+            "virDomainCoreDumpWithFormat",
+            lambda domain: domain.coreDumpWithFormat(
+                str(into), libvirt.VIR_DOMAIN_CORE_DUMP_FORMAT_RAW, libvirt.VIR_DUMP_MEMORY_ONLY
+            ),
+            deadline,
+        )
+
+    def _call(self, name: str, act: Callable[[Any], T], deadline: Deadline) -> T:
+        libvirt = load()
+        link = self._connection.wait(deadline, name)
+        try:
+            return bounded(lambda: act(link.domain), deadline)
+        except TimeoutError:
+            raise InfrastructureError(
+                f"{name}: libvirt did not answer within {deadline.seconds:.3g} s"
+            ) from None
+        except libvirt.libvirtError as error:
+            raise CommandRefused(
+                f"libvirt refused {name}: {words(error)}",
+                command=name,
+                error_class="",
+                description=words(error),
+            ) from error
