@@ -120,6 +120,11 @@ class PrivateLibvirtd:
         with self._connected() as connection:
             return [domain.UUIDString() for domain in connection.listAllDomains()]
 
+    def networks(self) -> list[str]:
+        """Return the names of the networks that libvirtd knows."""
+        with self._connected() as connection:
+            return [network.name() for network in connection.listAllNetworks()]
+
     def destroy(self, uuid: str) -> None:
         """Destroy a domain, as any other user of libvirt may."""
         with self._connected() as connection:

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: MIT
+"""A soak's own corner of the host: everything that its runs make lies here, so that whatever is left can be found."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import psutil
+
+from harness.machine.registry import Entry, Registry
+from tests.private_libvirtd import PrivateLibvirtd
+
+ROOT = Path(__file__).parents[2]
+
+
+class Place:
+    """Directories for runs, registry, runtime and leases; a libvirtd of its own, unless ``libvirt`` is false."""
+
+    def __init__(self, *, libvirt: bool) -> None:
+        # Short, so that sockets can be made in it.
+        self.path = Path(tempfile.mkdtemp(prefix="hh-soak-", dir="/tmp"))
+        self.runs = self.path / "runs"
+        self.environment = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "XDG_STATE_HOME": str(self.path / "state"),
+            "XDG_RUNTIME_DIR": str(self.path / "runtime"),
+            "HOTPLUG_HARNESS_LEASES": str(self.path / "leases"),
+            # Too few for three machines at once: some are hit while they wait for their lease.
+            "HOTPLUG_HARNESS_BUDGET_VCPUS": "7",
+            "TMPDIR": str(self.path / "tmp"),
+        }
+        for name in ("runtime", "tmp"):
+            (self.path / name).mkdir(mode=0o700)
+        self.registry = Registry(self.path / "state" / "hotplug-harness" / "machines")
+        self.interfaces = _interfaces()
+        self.libvirtd: PrivateLibvirtd | None = None
+        if libvirt:
+            daemon = Path(tempfile.mkdtemp(prefix="hh-", dir="/tmp"))
+            (daemon / "runtime").mkdir(mode=0o700)
+            self.libvirtd = PrivateLibvirtd(daemon)
+            self.libvirtd.start()
+
+    def close(self) -> None:
+        """Remove it, run directories included."""
+        if self.libvirtd is not None:
+            self.libvirtd.close()
+            shutil.rmtree(self.libvirtd.directory, ignore_errors=True)
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
+        """Start the command itself as a process of its own."""
+        with log.open("wb") as output:
+            return subprocess.Popen(
+                [sys.executable, "-m", "harness", *arguments],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+            )
+
+    def entry_of(self, harness: int) -> Entry | None:
+        """Return the entry of the machine that a harness runs."""
+        return next((each for each in self.registry.entries() if each.harness.pid == harness), None)
+
+    def collect(self) -> str:
+        """Run ``harness gc --yes``; return what it said if it failed."""
+        log = self.path / "gc.log"
+        code = self.start("gc", "--yes", log=log).wait(120)
+        return "" if code == 0 else f"harness gc ended with {code}: {log.read_text()}"
+
+    def processes(self) -> list[str]:
+        """Return the processes, libvirt's daemons left out, whose command mentions this place."""
+        found = []
+        for process in psutil.process_iter(["cmdline", "status"]):
+            words = process.info["cmdline"] or []
+            if process.info["status"] != psutil.STATUS_ZOMBIE and any(
+                str(self.path) in word for word in words
+            ):
+                found.append(f"process {process.pid}: {' '.join(words)[:200]}")
+        return found
+
+    def remains(self) -> list[str]:
+        """Return everything that must not be here between runs, each in words."""
+        found = self.processes()
+        found += [f"entry {path.name}" for path in _inside(self.registry.directory)]
+        found += [f"runtime directory {path.name}" for path in _inside(self.path / "runtime")]
+        found += [f"lease {path.name}" for path in _inside(self.path / "leases") if path.name != "README"]
+        found += [f"temporary {path.name}" for path in _inside(self.path / "tmp")]
+        found += [f"lock on {path}" for path in self._locked()]
+        overlays = [path for path in self.runs.rglob("*") if path.suffix in (".qcow2", ".raw", ".fd")]
+        found += [f"file {path.relative_to(self.runs)}" for path in sorted(overlays)]
+        found += [f"network interface {name}" for name in sorted(_interfaces() - self.interfaces)]
+        if self.libvirtd is not None:
+            found += [f"domain {uuid}" for uuid in self.libvirtd.domains()]
+            found += [f"libvirt network {name}" for name in self.libvirtd.networks()]
+        return found
+
+    def _locked(self) -> list[Path]:
+        """Return the files here on which somebody still holds a lock (proc(5), /proc/locks)."""
+        held = {line.split()[5].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines()}
+        own = [path for path in self.path.rglob("*") if path.is_file() or path.is_dir()]
+        return [path for path in own if str(path.lstat().st_ino) in held]
+
+
+def _inside(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
+def _interfaces() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: MIT
+"""One run of a soak: a plan, a hit at a random moment, and what must be true afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import msgspec
+
+from harness.contract.checker import judge_history
+from harness.contract.verdict import Verdict
+from harness.deadline import Deadline
+from harness.errors import BadHistory, ExitCode, HarnessError
+from harness.history.reader import History
+from harness.history.record import End
+from tests.soak.place import Place
+
+PLANS = ("burst", "cpu-and-dimm", "every-slot", "reload", "reset", "veto")
+"""Built-in plans that hold on an unharmed twin, through libvirt too."""
+
+HITS = ("none", "KILL", "INT", "INT twice", "TERM", "QEMU", "libvirtd")
+"""What is hit: nothing; the harness, by a signal; its QEMU, by SIGKILL; libvirtd, which comes back within two seconds."""
+
+SLOWEST = 300.0
+"""Seconds after which a run is said to hang."""
+
+_ALLOWED = {
+    "none": {ExitCode.HOLDS},
+    "KILL": {-signal.SIGKILL},
+    # Before Python has come to the harness a signal does what it does to any program.
+    "INT": {ExitCode.INTERRUPTED, -signal.SIGINT},
+    "INT twice": {ExitCode.INTERRUPTED, -signal.SIGINT},
+    "TERM": {ExitCode.INTERRUPTED, -signal.SIGTERM},
+    "QEMU": {ExitCode.INFRASTRUCTURE},
+    "libvirtd": {ExitCode.UNKNOWN, ExitCode.INFRASTRUCTURE},
+}
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """What one run is: all of it comes from the seed. ``moment`` is a share of the time that a whole run takes."""
+
+    number: int
+    plan: str
+    backend: str
+    hit: str
+    moment: float
+
+
+class Outcome(msgspec.Struct, kw_only=True):
+    """How a run ended. ``struck`` is whether the hit came before the end; ``wrong`` is what must not be, in words.
+
+    ``history`` is ``whole``, ``cut`` (its last line was being written), ``empty``, or ``none`` if the run did not come so far.
+    """
+
+    choice: Choice
+    struck: bool = False
+    code: int = 0
+    verdict: str = ""
+    history: str = "none"
+    seconds: float = 0.0
+    wrong: list[str] = []
+
+
+def choices(count: int, seed: int, *, libvirt: bool) -> list[Choice]:
+    """Return the runs of a soak; every hit comes in turn, everything else is drawn."""
+    dice = random.Random(seed)
+    hits = [hit for hit in HITS if libvirt or hit != "libvirtd"]
+    found = []
+    for number in range(count):
+        hit = hits[number % len(hits)]
+        through = hit == "libvirtd" or (libvirt and dice.random() < 0.4)
+        found.append(
+            Choice(
+                number=number,
+                plan=dice.choice(PLANS),
+                backend="libvirt" if through else "qemu",
+                hit=hit,
+                moment=dice.uniform(0.0, 1.1),
+            )
+        )
+    return found
+
+
+class Runner:
+    """Makes runs. ``usual`` is how long a whole run takes here and now, in seconds, by the latest that was seen."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.usual = {"qemu": 4.0, "libvirt": 6.0}
+        self._libvirtd = threading.Lock()
+
+    def run(self, choice: Choice) -> Outcome:
+        """Make one run, hit it, wait for its end, and judge what it left."""
+        runs = self.place.runs / f"{choice.number:04}"
+        runs.mkdir(parents=True)
+        options = ["--backend", choice.backend]
+        if choice.backend == "libvirt" and self.place.libvirtd is not None:
+            options += ["--connect", self.place.libvirtd.uri]
+        outcome = Outcome(choice=choice, wrong=[])
+        began = time.monotonic()
+        process = self.place.start(
+            "run",
+            choice.plan,
+            "--accel",
+            "tcg",
+            "--runs",
+            str(runs),
+            "--json",
+            *options,
+            log=runs / "out.log",
+        )
+        try:
+            outcome.struck = self._hit(choice, process)
+            outcome.code = process.wait(SLOWEST)
+        except (subprocess.TimeoutExpired, HarnessError) as error:
+            outcome.wrong.append(f"did not end within {SLOWEST:g} s: {error}")
+            process.kill()
+            outcome.code = process.wait()
+        outcome.seconds = time.monotonic() - began
+        if outcome.code == 0 and choice.hit != "libvirtd":
+            self.usual[choice.backend] = outcome.seconds
+        self._judge(outcome, runs)
+        return outcome
+
+    def _hit(self, choice: Choice, process: subprocess.Popen[bytes]) -> bool:
+        if choice.hit == "none":
+            return False
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(choice.moment * self.usual[choice.backend])
+            return False
+        if choice.hit == "QEMU":
+            return self._kill_qemu(process)
+        if choice.hit == "libvirtd":
+            self._restart_libvirtd(choice)
+            return True
+        process.send_signal(getattr(signal, f"SIG{choice.hit.split()[0]}"))
+        if choice.hit == "INT twice":
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(choice.moment / 10)
+            process.send_signal(signal.SIGINT)
+        return True
+
+    def _kill_qemu(self, process: subprocess.Popen[bytes]) -> bool:
+        """Kill QEMU now, or as soon as there is one."""
+
+        def killed() -> bool | None:
+            if process.poll() is not None:
+                return False
+            entry = self.place.entry_of(process.pid)
+            if entry is None or entry.qemu is None or not entry.qemu.alive():
+                return None
+            os.kill(entry.qemu.pid, signal.SIGKILL)
+            return True
+
+        deadline = Deadline(SLOWEST, "QEMU")
+        while not deadline.expired:
+            if (answer := killed()) is not None:
+                return answer
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(0.01)
+        return False
+
+    def _restart_libvirtd(self, choice: Choice) -> None:
+        with self._libvirtd:
+            assert self.place.libvirtd is not None
+            self.place.libvirtd.kill()
+            threading.Event().wait(choice.moment)
+            self.place.libvirtd.start()
+
+    def _judge(self, outcome: Outcome, runs: Path) -> None:
+        """Say what is wrong with how it ended and with what it recorded."""
+        choice, code = outcome.choice, outcome.code
+        allowed = _ALLOWED[choice.hit] | {ExitCode.HOLDS}
+        if choice.backend == "libvirt":
+            # Another run of the same soak may have taken libvirtd away.
+            allowed |= {ExitCode.UNKNOWN, ExitCode.INFRASTRUCTURE}
+        if code not in allowed:
+            outcome.wrong.append(f"ended with {code}: {_last_words(runs / 'out.log')}")
+        if b"Traceback (most recent call last)" in (runs / "out.log").read_bytes() and code not in (-2, -15):
+            outcome.wrong.append(f"traceback: {_last_words(runs / 'out.log')}")
+        directories = [path for path in runs.iterdir() if path.is_dir() and not path.is_symlink()]
+        if len(directories) != 1:
+            if code == 0 or directories:
+                outcome.wrong.append(f"{len(directories)} run directories, and ended with {code}")
+            return
+        history = directories[0] / "history.jsonl"
+        if not history.exists() or history.stat().st_size == 0:
+            outcome.history = "empty"
+            if code >= 0 and code != ExitCode.INTERRUPTED:
+                outcome.wrong.append(f"no history, and ended with {code}")
+            return
+        self._judge_history(outcome, directories[0])
+
+    def _judge_history(self, outcome: Outcome, directory: Path) -> None:
+        try:
+            reader = History(directory)
+            records = list(reader)
+            outcome.history = "cut" if reader.damage else "whole"
+            outcome.verdict = judge_history(History(directory)).verdict.value
+        except BadHistory as error:
+            outcome.history = "unreadable"
+            if outcome.choice.hit != "KILL":
+                outcome.wrong.append(f"unreadable history: {error}")
+            return
+        if reader.damage and outcome.code != -signal.SIGKILL:
+            outcome.wrong.append(f"damaged history: {reader.damage}")
+        # A run that was hit after its last record is whole all the same.
+        finished = bool(records) and isinstance(records[-1], End) and records[-1].outcome == "completed"
+        if outcome.verdict == Verdict.VIOLATED:
+            outcome.wrong.append("violated")
+        if outcome.verdict == Verdict.HOLDS and not finished:
+            outcome.wrong.append("holds, and never finished")
+        if outcome.verdict != Verdict.HOLDS and outcome.code == 0:
+            outcome.wrong.append(f"ended with 0, and is {outcome.verdict}")
+        if finished and not outcome.struck and outcome.verdict != Verdict.HOLDS:
+            outcome.wrong.append(f"unharmed and finished, and is {outcome.verdict}")
+
+
+def _last_words(log: Path) -> str:
+    return " ".join(log.read_text("utf-8", "replace").split())[-600:]
