@@ -19,7 +19,7 @@ from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.merge import Merger
 from harness.contract.model import Model
 from harness.contract.observe import question_id
-from harness.contract.rule import Broken, Check, Observed, Outcome, Rule, Unclear
+from harness.contract.rule import Broken, Check, NotShown, Observed, Outcome, Rule, Unclear
 from harness.contract.subjects import Epoch, Sample
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.history.driver import DriverRecord
@@ -41,7 +41,7 @@ A rule on the counts that every driver record samples does not count: a driver t
 class Tally:
     """What one rule has said so far."""
 
-    __slots__ = ("broken", "findings", "held", "observed", "reason", "rule", "unclear", "warned")
+    __slots__ = ("broken", "findings", "held", "observed", "reason", "rule", "unclear", "unshown", "warned")
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -50,6 +50,7 @@ class Tally:
         self.warned = 0
         self.unclear = 0
         self.reason = ""
+        self.unshown = ""
         self.observed: dict[str, Counter[str]] = {}
         self.findings: list[Finding] = []
 
@@ -66,6 +67,8 @@ class Tally:
                 self._find(Verdict.HOLDS, Level.FINDING, outcome.finding, outcome.shown, outcome.attempt)
         elif isinstance(outcome, Broken):
             self._broken(outcome)
+        elif isinstance(outcome, NotShown):
+            self.unshown = self.unshown or outcome.reason
         elif isinstance(outcome, Unclear):
             self.unclear += 1
             self.reason = self.reason or outcome.reason
@@ -129,7 +132,7 @@ class Tally:
         else:
             verdict, reason = (
                 Verdict.NOT_APPLICABLE,
-                f"not applicable, because the history holds no {rule.needs}",
+                f"not applicable, because {self.unshown or f'the history holds no {rule.needs}'}",
             )
         return RuleVerdict(
             rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, exercised=exercised,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from harness.contract.model import Model
 from harness.contract.order import contradiction
-from harness.contract.rule import HOLDS, Broken, Observed, Outcome, Section, Unclear
+from harness.contract.rule import HOLDS, Broken, NotShown, Observed, Outcome, Section, Unclear
 from harness.contract.subjects import Callback, Epoch, HostAdd
 from harness.contract.verdict import Level
 from harness.history.driver import START, SyncEnter
@@ -22,6 +22,9 @@ PREFLIGHT = (
     "control on the new processor; whether the guest evaluated _OST at all"
 )
 """What to look at when a processor was plugged and nobody was told (docs/contract.md D7)."""
+
+PROCESS = "the guest's machine is a process: there is no QEMU and no firmware whose word could stand against the guest's"
+"""Why nothing can be said of an agreement between three where there is only one."""
 
 
 @rule(
@@ -56,6 +59,8 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> Outcome:
 )  # fmt: skip
 def accepted_is_no_proof(agreement: Agreement, model: Model) -> Outcome:
     """The reply to device_add only means that QEMU plugged the device."""
+    if agreement.unshown:
+        return NotShown(PROCESS)
     if not agreement.qemu_lists:
         return Observed("not plugged")
     counted = agreement.counted_after > agreement.counted_before
@@ -112,10 +117,14 @@ def one_at_a_time(host: HostAdd, model: Model) -> Outcome:
     needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
 )  # fmt: skip
 def agreed(subject: Agreement | Epoch, model: Model) -> Outcome:
-    """A reply is no proof. Without agreement, or with none recorded, the run is unknown."""
+    """A reply is no proof. Without agreement, or with none recorded, the run is unknown.
+
+    Of a guest whose machine is a process this is never said to hold: where only the guest has a word, its own count not
+    being as expected still makes the run unknown.
+    """
     if isinstance(subject, Agreement):
         if subject.agreed:
-            return HOLDS
+            return NotShown(PROCESS) if subject.unshown else HOLDS
         said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
         return Unclear(said, (subject,), subject.attempt)
     judged: Outcome = None
@@ -123,7 +132,7 @@ def agreed(subject: Agreement | Epoch, model: Model) -> Outcome:
         add = host.begin
         if host.refused:
             if add.expected == "refused":
-                judged = judged or HOLDS
+                judged = judged or (NotShown(PROCESS) if host.unshown else HOLDS)
             else:
                 judged = Unclear(
                     f"{add.attempt}: QEMU refused it ({host.detail}), expected was {add.expected}",

@@ -262,6 +262,7 @@ class Model:
         host = self.adds.get(agreement.attempt)
         if host is not None:
             host.agreed, host.detail = agreement.agreed, agreement.detail
+            host.unshown = bool(agreement.unshown)
             self.added += host.begin.what == "cpu" and agreement.agreed and host.begin.expected == "added"
             self._forget(host)
         return agreement

@@ -9,7 +9,8 @@ subject is called with it. It answers one of:
 ``None``         the clause says nothing about this subject (not applicable);
 :class:`Broken`  the clause is violated, with the records that show it;
 :class:`Unclear` it cannot be told, and why;
-:class:`Observed` a value of something that is not documented.
+:class:`Observed` a value of something that is not documented;
+:class:`NotShown` the guest's machine is one on which this can never be seen, and why.
 """
 
 from __future__ import annotations
@@ -73,12 +74,19 @@ class Observed:
     part: str = ""
 
 
+@dataclass(slots=True)
+class NotShown:
+    """What the clause speaks of cannot be seen on the machine of this guest, because of ``reason``: not applicable."""
+
+    reason: str
+
+
 def some(count: int, noun: str) -> str:
     """Return "1 processor", "2 processors": ``noun`` gets an s unless there is one."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-Outcome = Literal[True] | Broken | Unclear | Observed | None
+Outcome = Literal[True] | Broken | Unclear | Observed | NotShown | None
 Check = Callable[[Any, Any], Outcome]
 
 DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_HARNESS})

@@ -268,6 +268,7 @@ class HostAdd:
     unsure: bool = False
     settled_at: int = 0
     agreed: bool | None = None
+    unshown: bool = False
     detail: str = ""
     starts_before: int = 0
     clean: bool = True

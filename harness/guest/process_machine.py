@@ -436,7 +436,7 @@ class ProcessMachine:
         """Raise GuestRefused: there are no events."""
         raise self.unshown(f"QEMU's event {name} after {after}")
 
-    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:  # noqa: ARG002 - the protocol's
+    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
         """Return none."""
         return []
 

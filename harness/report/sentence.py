@@ -135,8 +135,8 @@ def _add(e: r.Add) -> str:
         where = f" into slot {e.slot}" if e.slot else ""
         return f"{name}: {what}{where} as {e.device}, expected {e.expected}{detail}"
     outcome = {
-        "accepted": "QEMU accepted it",
-        "refused": "QEMU refused it",
+        "accepted": "the machine accepted it",
+        "refused": "the machine refused it",
         "unsure": "the monitor dropped before the reply",
         "settled": "settled",
     }[e.phase]
@@ -159,10 +159,20 @@ def _count(e: r.Count) -> str:
     return f"counts {e.processors} processors, {size(e.memory)} of memory{why}"
 
 
+_UNSHOWN = {"qemu": "QEMU", "ost": "_OST"}
+
+
 def _agreement(e: r.Agreement) -> str:
     answers = "; ".join(_ost_answer(*answer) for answer in e.ost[:4]) or "none"
     head = "agreed" if e.agreed else "NOT agreed"
     detail = f"; {e.detail}" if e.detail else ""
+    if e.unshown:
+        head = "as expected" if e.agreed else "NOT as expected"
+        absent = " and ".join(f"no {name}" for key, name in _UNSHOWN.items() if key in e.unshown)
+        return (
+            f"{e.attempt}: {head}, {e.expected}: guest count {_counted(e.counted_before)} -> "
+            f"{_counted(e.counted_after)}; {absent} here{detail}"
+        )
     return (
         f"{e.attempt}: {head} on {e.expected}: QEMU {'lists' if e.qemu_lists else 'does not list'} it, "
         f"_OST ({answers}), guest count {_counted(e.counted_before)} -> {_counted(e.counted_after)}{detail}"
