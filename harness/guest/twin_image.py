@@ -8,20 +8,20 @@ into place under a lock, so that two runs that start together build it once and 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError, MissingPart
+from harness.errors import InfrastructureError, MissingPart
 from harness.guest import cpio, kernel_package
 from harness.guest.kernel_package import Kernel, last_lines, run
+from harness.machine.file_lock import locked
 
 APPEND = (
     "console=ttyS0 quiet oops=panic nokaslr mitigations=off tsc=reliable no_timer_check lpj=4000000 audit=0 lsm= "
@@ -90,7 +90,7 @@ def build(cache: Path, deadline: Deadline, *, progress: Callable[[str], None] | 
     place = cache / "twin"
     try:
         place.mkdir(parents=True, exist_ok=True)
-        with _lock(place / "lock", deadline, say):
+        with locked(place / "lock", "building the twin's image", deadline, say):
             kernel = kernel_package.ensure(place, deadline, progress=say)
             digest = digest_of(sources, kernel, compiler_version(deadline))
             return cached(place, digest) or _build(place, sources, kernel, digest, deadline, say)
@@ -99,36 +99,6 @@ def build(cache: Path, deadline: Deadline, *, progress: Callable[[str], None] | 
             f"cannot build the twin's image in {place}: {error}",
             hint="Free some disk space, or give another cache directory.",
         ) from error
-
-
-@contextmanager
-def _lock(path: Path, deadline: Deadline, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the cache's lock; it ends with the process that holds it, however that dies."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    waiting = False
-
-    def take() -> bool:
-        nonlocal waiting
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not waiting:
-                say("another run is building the twin's image; waiting for it")
-            waiting = True
-            return False
-        return True
-
-    def too_late() -> HarnessError:
-        return InfrastructureError(
-            f"another run has been building the twin's image for {deadline.seconds:g} s and still holds {path}",
-            hint="Wait for it, or end it.",
-        )
-
-    try:
-        deadline.poll(take, interval=0.1, error=too_late)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def compiler_version(deadline: Deadline) -> str:

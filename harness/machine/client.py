@@ -56,8 +56,11 @@ class Client(QMPClient):
         self._fault = fault
         self._replies: dict[object, Reply] = {}
 
-    def submit(self, message: Message, reply: Reply) -> None:
-        """Send a command at once; ``reply`` is opened by its reply or by the end of the connection."""
+    def submit(self, message: Message, reply: Reply, descriptor: int | None = None) -> None:
+        """Send a command at once; ``reply`` is opened by its reply or by the end of the connection.
+
+        ``descriptor`` goes with it, for ``getfd`` and ``add-fd``.
+        """
         if self.runstate is not Runstate.RUNNING:
             reply.open(None)
             return
@@ -67,6 +70,8 @@ class Client(QMPClient):
             self._fault.when = None
             self.abort()
             return
+        if descriptor is not None:
+            self.send_fd_scm(descriptor)
         self._do_send(self._cb_outbound(message))
 
     def _cb_outbound(self, msg: Message) -> Message:

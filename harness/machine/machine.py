@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.deadline import Deadline
+from harness.machine.added import Added
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
 
 
@@ -19,6 +20,9 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``processors`` at power-on, ``max_processors`` slots in all; ``memory`` at power-on, ``max_memory``, ``dimm_slots``.
     ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor, ``kd`` for a serial port
     on which a kernel debugger may listen.
+
+    ``incoming`` is a saved state (:mod:`harness.machine.state`) that the machine takes over instead of starting its
+    firmware, ``added`` what had been hot-added when it was saved.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
     ``clock`` what the real-time clock shows, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid.
@@ -49,6 +53,8 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     screen: bool = False
     clock: Literal["utc", "localtime"] = "utc"
     generation_id: bool = False
+    incoming: Path | None = None
+    added: tuple[Added, ...] = ()
     extra: list[str] = []
 
 

@@ -249,8 +249,18 @@ class Monitor:
                         hint="QEMU's process runs but its monitor does not answer; see qemu.log.",
                     )
 
-    def execute(self, command: str, deadline: Deadline, arguments: Mapping[str, Any]) -> Any:
-        """Send a command and return what it returned; see :meth:`harness.machine.machine.Machine.execute`."""
+    def execute(
+        self,
+        command: str,
+        deadline: Deadline,
+        arguments: Mapping[str, Any],
+        *,
+        descriptor: int | None = None,
+    ) -> Any:
+        """Send a command and return what it returned; see :meth:`harness.machine.machine.Machine.execute`.
+
+        An open file goes with it as ``descriptor``; it stays the caller's.
+        """
         while True:
             client = self.wait_connected(deadline, command)
             content: dict[str, object] = {"execute": command}
@@ -261,7 +271,7 @@ class Monitor:
             self._waiting.add(reply)
             message = Message(content)
             try:
-                if not self._call(functools.partial(client.submit, message, reply)):
+                if not self._call(functools.partial(client.submit, message, reply, descriptor)):
                     # The machine was closed, or QEMU died.
                     continue
                 answered = reply.wait(deadline.remaining())

@@ -9,7 +9,7 @@ import os
 import shlex
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -21,6 +21,7 @@ from harness.errors import CommandRefused, HarnessError, InfrastructureError, Ma
 from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import devices, ladder, rows, version
+from harness.machine.added import Added, AddedCpu, AddedDimm
 from harness.machine.client import Drop
 from harness.machine.inspection import QmpInspector
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
@@ -116,8 +117,9 @@ class QemuMachine:
             command=self.argv,
         )
         self._entry = self._registry.write(entry)
-        self._process = Process(self.argv, self.log, ended=self._monitor.end)
-        self._process.spawn()
+        with self._state() as state:
+            self._process = Process(self.argv, self.log, ended=self._monitor.end, stdin=state)
+            self._process.spawn()
         entry = msgspec.structs.replace(self._entry, qemu=ProcessName.of(self._process.pid))
         self._entry = self._registry.write(entry)
         self._monitor.start()
@@ -131,6 +133,92 @@ class QemuMachine:
                 output=self._process.words(),
                 hint=f"See {self.log}.",
             ) from error
+        if self.spec.incoming is not None:
+            self._take_over(deadline)
+
+    @contextlib.contextmanager
+    def _state(self) -> Iterator[int | None]:
+        """Open the state that is taken over, if one is."""
+        file = self.spec.incoming
+        if file is None:
+            yield None
+            return
+        try:
+            state = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot read the saved state {file}: {error.strerror}",
+                hint="It is made anew when it is not in the cache.",
+            ) from error
+        try:
+            yield state
+        finally:
+            os.close(state)
+
+    def _take_over(self, deadline: Deadline) -> None:
+        """Wait until the state is read. Raises MachineFailed with QEMU's words if it is of another machine."""
+        self._devices.update(device.id for device in self.spec.added)
+
+        def read() -> bool:
+            return bool(self.execute("query-status", deadline)["status"] != "inmigrate")
+
+        deadline.poll(
+            read,
+            interval=0.005,
+            error=lambda: MachineFailed(
+                f"QEMU did not read the saved state within {deadline.seconds:.3g} s",
+                command=self.argv,
+                status=None,
+                output=self._process.words() if self._process else "",
+                hint=f"See {self.log}.",
+            ),
+        )
+
+    def save(self, file: Path, deadline: Deadline) -> list[Added]:
+        """Stop the guest and write its state to ``file``; return what was added to the machine until then.
+
+        The machine's disks must not change afterwards: the only thing left to do is to close it. Raises
+        InfrastructureError with QEMU's words if it cannot be saved or written.
+        """
+        self.pause(deadline)
+        added = self._added(deadline)
+        self.execute("migrate-set-parameters", deadline, **{"max-bandwidth": 1 << 40})
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                self._monitor.execute("getfd", deadline, {"fdname": "state"}, descriptor=descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise InfrastructureError(f"cannot write {file}: {error.strerror}") from error
+        self.execute("migrate", deadline, uri="fd:state")
+        found: dict[str, Any] = {}
+
+        def ended() -> bool:
+            found.update(self.execute("query-migrate", deadline))
+            return found.get("status") in ("completed", "failed", "cancelled")
+
+        deadline.poll(ended, interval=0.01)
+        if found["status"] != "completed":
+            raise InfrastructureError(
+                f"the state of machine {self.name!r} could not be saved: {found.get('error-desc', found['status'])}",
+                hint=f"It was to be written to {file}. Is there room? A device may have no state that can be saved.",
+            )
+        return added
+
+    def _added(self, deadline: Deadline) -> list[Added]:
+        """Return the processors and DIMMs that were plugged in, in an order in which they can be again."""
+        path = "/machine/peripheral/"
+        found: list[Added] = [
+            AddedCpu(id=slot.qom.removeprefix(path), driver=slot.type, props=slot.props)
+            for slot in self.cpu_slots(deadline)
+            if slot.qom.startswith(path)
+        ]
+        found += [
+            AddedDimm(id=dimm.id, size=dimm.size, node=dimm.node, slot=dimm.slot, address=dimm.address)
+            for dimm in self.memory_devices(deadline)
+        ]
+        return found
 
     def _make_directory(self) -> None:
         try:

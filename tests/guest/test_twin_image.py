@@ -7,7 +7,6 @@ import multiprocessing
 import os
 import shutil
 import stat
-import threading
 from pathlib import Path
 
 import msgspec
@@ -140,29 +139,6 @@ def test_two_processes_at_once_build_once(place: Path, sources: Sources) -> None
     for process in processes:
         process.join(30)
     assert (1, 1) == (len(digests), times_built(place))
-
-
-def test_says_that_another_run_builds(place: Path) -> None:
-    """Whoever waits for the lock says so, and gives up at its deadline with the reason."""
-    lock = place / "twin" / "lock"
-    holding = threading.Event()
-    release = threading.Event()
-
-    def hold() -> None:
-        with twin_image._lock(lock, soon(), lambda _: None):
-            holding.set()
-            release.wait(30)
-
-    thread = threading.Thread(target=hold)
-    thread.start()
-    holding.wait(30)
-    said: list[str] = []
-    with pytest.raises(InfrastructureError) as caught:
-        twin_image.build(place, Deadline(0.2, "test"), progress=said.append)
-    release.set()
-    thread.join()
-    assert "another run has been building" in caught.value.message
-    assert ["another run is building the twin's image; waiting for it"] == said
 
 
 def test_compiler_error_is_shown(place: Path) -> None:

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""What was hot-added to a machine before its state was saved: on the command line of the machine that takes it over.
+
+A restored machine must have every device that the saved one had, with the same names and places, from its start
+(QEMU: docs/devel/migration, "the destination must be started with the same devices").
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from harness.machine.option import value
+
+
+class AddedCpu(msgspec.Struct, frozen=True, kw_only=True, tag="cpu"):
+    """A processor of type ``driver`` in the slot that ``props`` says, as QEMU names it."""
+
+    id: str
+    driver: str
+    props: dict[str, Any]
+
+    def arguments(self) -> list[str]:
+        """Return ``-device``."""
+        place = "".join(f",{key}={value(word)}" for key, word in self.props.items())
+        return ["-device", f"{self.driver},id={value(self.id)}{place}"]
+
+
+class AddedDimm(msgspec.Struct, frozen=True, kw_only=True, tag="dimm"):
+    """A DIMM of ``size`` bytes at ``address``, where the first machine had put it."""
+
+    id: str
+    size: int
+    node: int
+    slot: int
+    address: int
+
+    def arguments(self) -> list[str]:
+        """Return its memory and itself."""
+        memory = f"{self.id}-memory"
+        return [
+            "-object", f"memory-backend-ram,id={value(memory)},size={self.size}",
+            "-device",
+            f"pc-dimm,id={value(self.id)},memdev={value(memory)},node={self.node},slot={self.slot},addr={self.address:#x}",
+        ]  # fmt: skip
+
+
+Added = AddedCpu | AddedDimm

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""A lock on a file, between processes: it ends with the process that holds it, however that dies."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError
+
+
+@contextlib.contextmanager
+def locked(path: Path, doing: str, deadline: Deadline, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock at ``path``, made if missing; ``doing`` is what whoever holds it does: "building the twin's image".
+
+    ``say`` is told once if another holds it. Raises InfrastructureError when the deadline passes first.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    told = False
+
+    def take() -> bool:
+        nonlocal told
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if not told:
+                say(f"another run is {doing}; waiting for it")
+            told = True
+            return False
+        return True
+
+    def too_late() -> HarnessError:
+        return InfrastructureError(
+            f"another run has been {doing} for {deadline.seconds:g} s and still holds {path}",
+            hint="Wait for it, or end it.",
+        )
+
+    try:
+        deadline.poll(take, interval=0.05, error=too_late)
+        yield
+    finally:
+        os.close(descriptor)
