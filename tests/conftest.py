@@ -3,4 +3,8 @@
 
 from __future__ import annotations
 
+from effort import load_profile
+
+load_profile()
+
 pytest_plugins = ["part_markers", "private_libvirtd", "unprivileged", "pytester"]

@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from capture.lines import encode_line
 from capture.windows_run import BEGIN, MS, counter, driver_records, timed
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -50,7 +51,7 @@ def host_only(records: list[Record]) -> list[Record]:
     return [one for one in records if not isinstance(one, DriverRecord | Channel)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(data=st.data(), text=st.sampled_from(TEXTS), slack=st.integers(0, 400 * MS))
 def test_a_place_contradicts_nothing(data: st.DataObject, text: str, slack: int) -> None:
     """However wide the brackets and whatever was lost: nothing stands before a host record that it came after, the
@@ -146,7 +147,7 @@ def test_a_crash_that_the_debugger_saw_stands_at_its_time(tmp_path: Path) -> Non
     assert not account.closed
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=examples(35))
 @given(
     pieces=st.lists(
         st.binary(max_size=60) | st.sampled_from([b"{", b'{"k":"mark"}\n', b"\n", b"[" * 5000]), max_size=12

@@ -9,16 +9,9 @@ processor groups; allocations; work on processors that already run.
 
 from __future__ import annotations
 
-import os
-
 from hypothesis import strategies as st
 
 MOST_PROCESSORS = 8
-
-
-def examples(usual: int) -> int:
-    """Return how many histories a property is tried on: ``usual``, or more if CONTRACT_EXAMPLES asks for a long run."""
-    return max(usual, int(os.environ.get("CONTRACT_EXAMPLES", "0")))
 
 
 @st.composite

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -60,7 +61,7 @@ def sound(verdict: RunVerdict) -> None:
     assert msgspec.json.decode(msgspec.json.encode(verdict), type=RunVerdict) == verdict
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(30))
 @given(HISTORIES)
 def test_any_records_get_a_verdict(records: list[Record]) -> None:
     """Records in any order with any values are judged; without a header they never hold."""
@@ -70,7 +71,7 @@ def test_any_records_get_a_verdict(records: list[Record]) -> None:
         assert Verdict.HOLDS is not verdict.verdict
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(st.randoms(use_true_random=False), st.integers(0, 4))
 def test_a_shuffled_run_gets_a_verdict(shuffle: random.Random, swaps: int) -> None:
     """A sane run with records moved about is judged."""
@@ -86,7 +87,7 @@ def written(path: Path, records: list[Record]) -> Path:
     return path
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(cut=st.integers(0, 6000), junk=st.binary(max_size=12))
 def test_any_bytes_are_refused_or_unknown(tmp_path_factory: Any, cut: int, junk: bytes) -> None:
     """A history with bytes replaced is no history, or damaged and unknown, or judged; it never holds when damaged."""

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import msgspec
-from contract.legal import examples, histories
+from contract.legal import histories
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -15,7 +16,7 @@ from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Quiesced, Record
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(20))
 @given(histories())
 def test_a_legal_history_holds(text: str) -> None:
     """Every whole history of the reference model holds, with nothing left to say."""
@@ -23,7 +24,7 @@ def test_a_legal_history_holds(text: str) -> None:
     assert (Verdict.HOLDS, []) == (verdict.verdict, verdict.reasons)
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(20))
 @given(histories(), st.data())
 def test_a_legal_history_with_lost_records_is_unknown(text: str, data: st.DataObject) -> None:
     """Whichever driver records never arrive, nobody is blamed and nothing holds."""
@@ -36,7 +37,7 @@ def test_a_legal_history_with_lost_records_is_unknown(text: str, data: st.DataOb
     assert Verdict.UNKNOWN is verdict.verdict, verdict.reasons
 
 
-@settings(max_examples=examples(25), deadline=None)
+@settings(max_examples=examples(10))
 @example("with b +cpu a:S2 b:S2 a:C2 a:V b:V b:C2 =cpu Q a:unload Q a:load Q", "b")
 @given(histories(), st.integers(min_value=0))
 def test_copies_from_a_second_channel_change_nothing(text: str, place: int | str) -> None:
@@ -73,7 +74,7 @@ def late(records: list[Record], *, bulk: bool) -> list[Record]:
     return [msgspec.structs.replace(record, n=n) for n, record in enumerate(out, 1)]
 
 
-@settings(max_examples=examples(30), deadline=None)
+@settings(max_examples=examples(15))
 @given(histories(), st.booleans())
 def test_late_receipt_blames_nobody(text: str, bulk: bool) -> None:
     """Receipt proves an order in one direction only: what is received late may have happened early."""

@@ -7,6 +7,7 @@ import random
 import time
 
 import msgspec
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -77,7 +78,7 @@ def test_waiting_has_an_end() -> None:
     assert ("gap 2-2", "late 2", PATIENCE + 10) == (words[1], words[-1], len(words))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(
     st.lists(
         st.tuples(st.sampled_from("ab"), st.sampled_from(["debugcon", "ring"]), st.integers(1, 9)),

@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
-from contract.legal import examples
 from contract.oracle import SCOPE
 from contract.oracle import violated as by_definition
+from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -39,7 +39,7 @@ def words(draw: st.DrawFn) -> str:
 TRACES = st.lists(words(), min_size=1, max_size=8).map(" ".join)
 
 
-@settings(max_examples=examples(80), deadline=None)
+@settings(max_examples=examples(30))
 @example("a:S2 b:S2 a:C2 a:S2 a:C2")
 @example("a:S2 a:C2 a:F2 b:S2 b:C2")
 @given(TRACES)

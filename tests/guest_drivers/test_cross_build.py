@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pefile
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -278,7 +279,7 @@ def test_every_check_has_a_test_that_fails_it() -> None:
 
 
 @pytest.mark.wine
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(20))
 @given(
     edits=st.lists(st.tuples(st.integers(0, 0x7FF), st.integers(0, 255)), max_size=12),
     cut=st.integers(0, 30000),

@@ -265,7 +265,7 @@ def faults() -> st.SearchStrategy[list[Fault]]:
     )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(50))
 @given(
     script=script_items(),
     to_host=faults(),
@@ -286,7 +286,7 @@ def test_bad_line_costs_nothing(
     assert len(came) == len(set(came))
 
 
-@settings(max_examples=examples(50), deadline=None)
+@settings(max_examples=examples(20))
 @given(script=script_items(), to_host=faults(), to_target=faults())
 def test_impatient_target_runs_on(script: list[Do], to_host: list[Fault], to_target: list[Fault]) -> None:
     """A target that gives the debugger up at the first timeout still runs, and loses only what it gave up."""
@@ -317,7 +317,7 @@ ALMOST = st.one_of(
 )
 
 
-@settings(max_examples=examples(150), deadline=None)
+@settings(max_examples=examples(50))
 @given(chunks=st.lists(ALMOST, max_size=30), gap=st.sampled_from([0.0, 0.1, 1.0]))
 def test_any_bytes_in_any_chunks(chunks: list[bytes], gap: float) -> None:
     """Nothing that a guest can send crashes the host, makes it grow, or has it send a break-in byte."""

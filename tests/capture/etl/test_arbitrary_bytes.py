@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from effort import examples
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.capture.etl import buffer, manifest, tracelogging
@@ -39,7 +39,7 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), rows), max_size=8))
-@settings(deadline=None, max_examples=examples(60))
+@settings(max_examples=examples(20))
 def test_any_log_comes_out_complete_and_in_order(path: Path, buffers: list[tuple[int, list[bytes]]]) -> None:
     """Records that were stamped in order on each processor come out in order, each once, ties by processor."""
     content = [encoder.header_buffer()]
@@ -68,7 +68,7 @@ def test_any_log_comes_out_complete_and_in_order(path: Path, buffers: list[tuple
 @example(bytes(64))
 @example(b"\x30\0\0\0" + bytes(60))
 @example(b"\xff" * 64)
-@settings(deadline=None, max_examples=examples(200))
+@settings(max_examples=examples(70))
 def test_counting_and_decoding_agree_on_any_bytes(raw: bytes) -> None:
     """The walk that only counts stops where the one that decodes does, whatever stands in the buffer."""
     counts = read_counts(bytes(72) + raw)
@@ -78,7 +78,7 @@ def test_counting_and_decoding_agree_on_any_bytes(raw: bytes) -> None:
 
 
 @given(rows, st.data())
-@settings(deadline=None, max_examples=examples(100))
+@settings(max_examples=examples(35))
 def test_counting_and_decoding_agree_on_damaged_records(good: list[bytes], data: st.DataObject) -> None:
     """The same for bytes that were records before some were changed."""
     raw = bytearray(b"".join(good))
@@ -101,7 +101,7 @@ def read_counts(data: bytes) -> dict[int, int]:
 
 
 @given(st.integers(0, 2**32))
-@settings(deadline=None, max_examples=examples(60))
+@settings(max_examples=examples(20))
 def test_a_mutated_log_is_read_to_its_end(path: Path, seed: int) -> None:
     """Flipped, cut, doubled and moved bytes: everything that can be asked of the log has an answer."""
     path.write_bytes(mutated(seeds(), seed))
@@ -109,7 +109,7 @@ def test_a_mutated_log_is_read_to_its_end(path: Path, seed: int) -> None:
 
 
 @given(st.binary(max_size=3000))
-@settings(deadline=None, max_examples=examples(60))
+@settings(max_examples=examples(20))
 def test_any_file_is_refused_or_read(path: Path, raw: bytes) -> None:
     """Bytes with no structure at all."""
     path.write_bytes(raw)
@@ -142,7 +142,7 @@ def test_what_was_read_before_the_damage_is_kept(path: Path) -> None:
 
 
 @given(st.binary(max_size=200), st.binary(max_size=100), st.sampled_from([4, 8]))
-@settings(deadline=None, max_examples=examples(200))
+@settings(max_examples=examples(70))
 def test_any_tracelogging_description_is_read_or_refused(raw: bytes, payload: bytes, pointer: int) -> None:
     """Descriptions and payloads from nowhere give values or a problem, never an exception."""
     schema = tracelogging.parse(raw)
@@ -173,7 +173,7 @@ fields = st.recursive(
 
 
 @given(st.lists(fields, max_size=5), st.binary(max_size=80), st.sampled_from([4, 8]))
-@settings(deadline=None, max_examples=examples(200))
+@settings(max_examples=examples(70))
 def test_any_layout_reads_any_payload(given_fields: list[Field], payload: bytes, pointer: int) -> None:
     """Every combination of types, counts and lengths ends, and every value can be shown."""
     layout = Layout(tuple(given_fields))
@@ -183,7 +183,7 @@ def test_any_layout_reads_any_payload(given_fields: list[Field], payload: bytes,
 
 
 @given(st.text(max_size=300))
-@settings(deadline=None, max_examples=examples(100), suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(35))
 def test_any_text_as_manifest_is_refused_in_words(text: str) -> None:
     """What is no manifest is a document error with the place, never a traceback."""
     with pytest.raises(BadDocument):
