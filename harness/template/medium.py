@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: MIT
+"""The answer medium: an ISO with the answer file at its root and all that provisioning needs beside it.
+
+Names are Joliet's, which Windows reads; the ISO 9660 names beneath are made up, for readers that know nothing else
+(Microsoft: "Joliet Specification"; ECMA-119). The medium holds the administrator's password, so it is its owner's alone.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Mapping
+from pathlib import Path, PurePosixPath
+
+from harness.errors import InfrastructureError, UsageError
+from harness.template import provision
+from harness.template.answer import ANSWER_FILE
+from harness.template.edition import load_pycdlib
+from harness.template.template import Template
+
+LABEL = "UNATTEND"
+
+LONGEST_NAME = 64
+"""Characters of a Joliet name."""
+
+
+def answer_medium(
+    template: Template,
+    answer: str,
+    *,
+    authorized_key: str,
+    certificate: bytes | None = None,
+    openssh: Path | None = None,
+) -> dict[str, bytes]:
+    """Return the files of the answer medium, by their paths.
+
+    ``answer`` is the rendered answer file, ``authorized_key`` a public key as ``authorized_keys`` holds it, ``certificate``
+    the test certificate in DER, ``openssh`` the file that OpenSSH comes in; an ISO is not copied: it is a medium of its own.
+    Raises UsageError for what cannot be on it.
+    """
+    key = authorized_key.strip()
+    if "\n" in key or not key.isascii() or not key.isprintable() or len(key.split()) < 2:
+        raise UsageError(
+            "the public key is not one line of an OpenSSH key", hint="Give KEY.pub, not the private key."
+        )
+    kind = provision.openssh_kind(template, openssh)
+    files = {
+        ANSWER_FILE: answer.encode(),
+        f"{provision.FOLDER}/settings.json": provision.settings(template, kind),
+        f"{provision.FOLDER}/authorized_keys": f"{key}\n".encode(),
+    }
+    for name, script in provision.scripts(template).items():
+        files[f"{provision.FOLDER}/{name}"] = script
+    if certificate is not None:
+        files[f"{provision.FOLDER}/test.cer"] = certificate
+    if openssh is not None and kind != "iso":
+        files[f"{provision.FOLDER}/openssh.{kind}"] = _payload(openssh)
+    return files
+
+
+def _payload(path: Path) -> bytes:
+    try:
+        size = path.stat().st_size
+        if size > provision.LARGEST_OPENSSH:
+            raise UsageError(f"{path}: {size >> 20} MiB, too large for an OpenSSH package")
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", hint="Give a file that you may read.") from error
+
+
+def write_medium(path: Path, files: Mapping[str, bytes]) -> None:
+    """Write an ISO with ``files`` (path with slashes -> content) to the new file ``path``, which only its owner can read.
+
+    Raises InfrastructureError if it exists or cannot be written, UsageError for a name that Joliet has no room for.
+    """
+    disc = load_pycdlib().PyCdlib()
+    disc.new(interchange_level=3, joliet=3, vol_ident=LABEL)
+    places = {PurePosixPath("."): ""}
+    for number, name in enumerate(sorted(files), 1):
+        inner = PurePosixPath(name)
+        if (
+            inner.is_absolute()
+            or ".." in inner.parts
+            or any(len(part) > LONGEST_NAME for part in inner.parts)
+        ):
+            raise UsageError(f"{name!r} cannot be a path on the answer medium")
+        for folder in reversed(inner.parents):
+            if folder not in places:
+                places[folder] = f"{places[folder.parent]}/D{len(places):07d}"
+                disc.add_directory(places[folder], joliet_path=f"/{folder}")
+        content = files[name]
+        disc.add_fp(
+            io.BytesIO(content),
+            len(content),
+            f"{places[inner.parent]}/F{number:07d}.;1",
+            joliet_path=f"/{inner}",
+        )
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            disc.write_fp(file)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path}: {error.strerror}", hint="Free some space, or remove it if it is from an earlier build."
+        ) from error
+    finally:
+        disc.close()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Provisioning: the scripts that make an installed Windows a guest for hot-adds, and what they are told.
+
+The steps are ``NN-name.ps1`` in ``vm_templates/windows-common/provision``, in the order of their numbers; a template's own
+``provision`` folder adds steps, or replaces one by the same file name. ``start.ps1`` runs them in the guest and tells the
+host of each on COM1. They are told by ``settings.json``, which holds no secret.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.errors import BadDocument, UsageError
+from harness.template.answer import COMMON
+from harness.template.template import Template, templates_directory
+
+FOLDER = "provision"
+STEP = re.compile(r"[0-9]{2}-([a-z0-9-]{1,40})\.ps1")
+RUNNER = ("start.ps1", "Provision.psm1")
+
+SESSION = "HotplugHarness"
+"""Name of the event trace session that begins with the boot."""
+
+SESSION_GUID = "{0D0C9B5C-6C5B-4E0E-9D5B-3A5F6C1A7E21}"
+PROVIDER_GUID = "{6F1B0E52-9C3D-4E57-8A64-2D5C8A1E7B90}"
+"""Of ``guest_drivers/hpnotify/src/hpnotify.man``."""
+
+LARGEST_SCRIPT = 256 << 10
+LARGEST_OPENSSH = 128 << 20
+
+OpenSsh = Literal["inbox", "msi", "zip", "cab", "iso", "none"]
+"""Where the OpenSSH server comes from: the medium itself, a file, a medium of features on demand, or nowhere."""
+
+_FILES: dict[str, OpenSsh] = {".msi": "msi", ".zip": "zip", ".cab": "cab", ".iso": "iso"}
+
+FACTS = {
+    "administrator": r"[^\x00-\x1f]{1,64}",
+    "build": r"[0-9]{4,6}\.[0-9]{1,6}",
+    "certificate": r"[0-9a-f]{64}",
+    "defender": r"removed|quiet|real-time",
+    "edition": r"[A-Za-z0-9]{1,64}",
+    "grace-minutes": r"[0-9]{1,9}",
+    "installation": r"[A-Za-z ]{1,32}",
+    "license": r"[0-6]",
+    "openssh": r"inbox|msi|zip|cab|iso|none",
+    "rearms": r"[0-9]{1,4}",
+    "ssh-host-key": r"ssh-ed25519 [A-Za-z0-9+/=]{40,120}",
+    "test-certificate": r"trusted",
+}
+"""What the steps tell by ``fact`` marks: its name, and what its value looks like."""
+
+NEEDED = ("build", "certificate", "edition", "openssh")
+"""Facts without which a build is not done; ``ssh-host-key`` too, unless ``openssh`` is none."""
+
+
+class Step(msgspec.Struct, frozen=True):
+    """One step: ``name`` as its mark says it, and the script."""
+
+    name: str
+    script: Path
+
+
+def steps(template: Template) -> list[Step]:
+    """Return the steps of ``template`` in their order. Raises BadDocument for a file that is no step, or a name twice."""
+    files: dict[str, Path] = {}
+    for folder in (templates_directory() / COMMON / FOLDER, Path(template.directory) / FOLDER):
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            if file.name not in RUNNER:
+                files[file.name] = file
+    found = []
+    for name in sorted(files):
+        match = STEP.fullmatch(name)
+        if match is None:
+            raise BadDocument(
+                f"{files[name]}: not the name of a step", hint="Call it NN-name.ps1, in small letters."
+            )
+        found.append(Step(match[1], files[name]))
+    names = [step.name for step in found]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise BadDocument(
+            f"{template.name} has two provisioning steps called {twice[0]!r}",
+            hint="To replace a step, give yours the same number too.",
+        )
+    return found
+
+
+def openssh_kind(template: Template, given: Path | None) -> OpenSsh:
+    """Return where ``template`` gets OpenSSH from. Raises UsageError for a file of another kind."""
+    if given is None:
+        return "inbox" if template.openssh == "inbox" else "none"
+    kind = _FILES.get(given.suffix.lower())
+    if kind is not None:
+        return kind
+    raise UsageError(
+        f"{given}: not a file that OpenSSH comes in",
+        hint="Give an .msi or .zip of Win32-OpenSSH, the .cab, or the ISO of features on demand.",
+    )
+
+
+def settings(template: Template, openssh: OpenSsh) -> bytes:
+    """Return ``settings.json`` for the steps."""
+    return json.dumps(
+        {
+            "template": template.name,
+            "openssh": openssh,
+            "max_processors": template.topology.max_processors,
+            "group_size": template.topology.group_size,
+            "trace": {"session": SESSION, "guid": SESSION_GUID, "provider": PROVIDER_GUID},
+        },
+        indent=2,
+    ).encode()
+
+
+def scripts(template: Template) -> dict[str, bytes]:
+    """Return the files of the ``provision`` folder on the answer medium, without settings, keys and certificate.
+
+    Lines end as Windows wants them. Raises BadDocument for a script that is too large or not ASCII: PowerShell 5.1 reads
+    a script without byte order mark in the system's code page (Microsoft Learn: "about_Character_Encoding").
+    """
+    common = templates_directory() / COMMON / FOLDER
+    found = {name: common / name for name in RUNNER} | {
+        step.script.name: step.script for step in steps(template)
+    }
+    return {name: _script(path) for name, path in found.items()}
+
+
+def _script(path: Path) -> bytes:
+    data = path.read_bytes()
+    if len(data) > LARGEST_SCRIPT or not data.isascii():
+        raise BadDocument(f"{path}: not ASCII, or larger than {LARGEST_SCRIPT >> 10} KiB")
+    return data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
+
+
+def fact_fits(name: str, value: str) -> bool:
+    """True if ``name`` is a fact that the steps tell and ``value`` looks like one; a guest may say anything."""
+    return name in FACTS and re.fullmatch(FACTS[name], value) is not None

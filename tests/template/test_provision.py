@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: MIT
+"""The provisioning scripts parse as PowerShell, keep to a list of rules, and say what the host understands."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.errors import BadDocument, UsageError
+from harness.template import provision
+from harness.template.mark import DoneMark, FactMark, FailMark, StageMark, StepMark, parse
+from harness.template.stage import ORDER
+from harness.template.template import find_templates, templates_directory
+from tests.template.powershell_rules import COMMANDS, OWN, broken, commands, nodes, tree_of, words
+
+TEMPLATES = find_templates()
+SERVER = TEMPLATES["windows-server-2022"]
+FOLDER = templates_directory() / "windows-common" / "provision"
+STEPS = sorted(FOLDER.glob("[0-9]*.ps1"))
+SCRIPTS = [*STEPS, FOLDER / "start.ps1", FOLDER / "Provision.psm1"]
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_script_keeps_to_the_rules(script: Path) -> None:
+    """It parses, stops at errors, uses known commands, looks at exit codes, and holds no secret."""
+    assert [] == broken(script.read_bytes(), script.name)
+
+
+GOOD = b"""# SPDX-License-Identifier: MIT
+param(
+    [Parameter(Mandatory = $true)][object] $Settings
+)
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+"""
+
+
+@pytest.mark.parametrize(
+    ("line", "rules"),
+    [
+        ("Set-Item -Path 'x' -Value $true", []),
+        ("if (", ["it_parses"]),
+        ("gci 'C:\\'", ["only_known_commands"]),
+        ("$x | % { $_ }", ["only_known_commands"]),
+        ("Read-Host -Prompt 'Go on?'", ["only_known_commands"]),
+        ("Get-Credential", ["only_known_commands", "no_secret_and_no_way_out"]),
+        ("bcdedit.exe /set testsigning on", ["only_known_commands", "exit_codes_count"]),
+        ("bcdedit /set testsigning on", ["only_known_commands"]),
+        ("Invoke-Native -Tool 'format.exe'", ["exit_codes_count"]),
+        ("& 'C:\\x.exe'", ["little_is_called_by_value", "exit_codes_count"]),
+        ("$password = 'x'", ["no_secret_and_no_way_out"]),
+        ("Stop-Service -Name 'x' -ErrorAction SilentlyContinue", ["nothing_is_kept_quiet"]),
+        ("Write-Fact -Name 'x' -Value '\u00e4'", ["ascii_with_its_licence"]),
+    ],
+)
+def test_the_rules_find_mistakes(line: str, rules: list[str]) -> None:
+    """Each rule tells a script that breaks it from one that does not."""
+    assert rules == broken(GOOD + line.encode() + b"\n")
+
+
+def test_the_first_statements_count() -> None:
+    """A script that does not stop at errors, or stops too late."""
+    late = GOOD.replace(b"Set-StrictMode -Version Latest\n", b"") + b"Set-StrictMode -Version Latest\n"
+    assert ["errors_stop_it"] == broken(late)
+    assert ["errors_stop_it"] == broken(GOOD.replace(b"'Stop'", b"'Continue'"))
+
+
+@pytest.mark.parametrize("script", STEPS, ids=lambda path: path.name)
+def test_steps_cite_their_pages(script: Path) -> None:
+    """What a step claims of Windows has the page that says so; and it takes its settings and nothing else."""
+    assert "Microsoft Learn: " in script.read_text()
+    parameters = [words(each) for each in nodes(tree_of(script.read_bytes()), "script_parameter")]
+    assert ["[Parameter(Mandatory = $true)][object] $Settings"] == parameters
+
+
+def test_every_cmdlet_is_used() -> None:
+    """The list holds nothing that no script uses."""
+    assert set(COMMANDS) | OWN == {name for script in SCRIPTS for name in commands(script.read_bytes())}
+
+
+def test_order() -> None:
+    """WinRM comes last, so that who can log on finds all else done; each has a name of its own."""
+    names = [step.name for step in provision.steps(SERVER)]
+    assert "winrm" == names[-1]
+    assert names.index("openssh") < names.index("winrm")
+    assert {"account", "quiet", "hot-add", "signing", "debug", "trace", "openssh", "facts", "winrm"} <= set(
+        names
+    )
+
+
+def test_marks() -> None:
+    """What the runner writes is what the host reads: the stage, each step, its failure, the end, in this order."""
+    written = re.findall(r"Write-Mark -Text (?:'([^']*)'|\"([^\"]*)\")\n", (FOLDER / "start.ps1").read_text())
+    filled = [
+        re.sub(r"\$\(\$steps\.Count\)", "9", single or double)
+        .replace("$number", "3")
+        .replace("$name", "winrm")
+        .replace("$($_.Exception.Message)", "Access is denied.")
+        .replace("$($_.InvocationInfo.ScriptLineNumber)", "12")
+        for single, double in written
+    ]
+    assert [
+        StageMark("provisioning"),
+        StepMark(3, 9, "winrm"),
+        FailMark(3, 9, "winrm", "Access is denied. (line 12)"),
+        DoneMark(),
+    ] == [parse(each) for each in filled]
+    assert "provisioning" in ORDER
+    assert '"HPN-MARK $line`r`n"' in (FOLDER / "Provision.psm1").read_text()
+
+
+def test_it_ends_with_a_shutdown() -> None:
+    """The last statement of the runner turns the guest off, after the mark that all is done."""
+    assert (
+        "Invoke-Native -Tool 'shutdown.exe' -Arguments '/s', '/t', '5' | Out-Null"
+        == ((FOLDER / "start.ps1").read_text().splitlines()[-1])
+    )
+
+
+def test_facts() -> None:
+    """The facts that scripts tell are those the host knows, and a value that looks wrong is none."""
+    told = {
+        name for script in STEPS for name in re.findall(r"Write-Fact -Name '([^']*)'", script.read_text())
+    }
+    assert set(provision.FACTS) == told
+    assert set(provision.NEEDED) <= told
+    assert all(isinstance(parse(f"fact {name} x"), FactMark) for name in told)
+    assert provision.fact_fits("certificate", "0" * 64)
+    assert not provision.fact_fits("certificate", "0" * 63 + "\n")
+    assert not provision.fact_fits("certificate", "../x")
+    assert not provision.fact_fits("nosuch", "1")
+    assert provision.fact_fits("ssh-host-key", "ssh-ed25519 " + "A" * 68)
+
+
+def test_settings() -> None:
+    """Every setting that a script reads is written, for every template."""
+    for template in TEMPLATES.values():
+        written = json.loads(provision.settings(template, "none"))
+        for script in SCRIPTS:
+            for path in re.findall(r"\$Settings((?:\.[a-z_]+)+)", script.read_text()):
+                value = written
+                for name in path.strip(".").split("."):
+                    value = value[name]
+        assert template.topology.max_processors == written["max_processors"]
+
+
+def test_the_provider_is_the_drivers() -> None:
+    """The session enables the provider of the driver's manifest."""
+    manifest = templates_directory().parent / "guest_drivers" / "hpnotify" / "src" / "hpnotify.man"
+    assert f'guid="{provision.PROVIDER_GUID}"' in manifest.read_text()
+
+
+def test_scripts_for_windows() -> None:
+    """Lines end as Windows wants them."""
+    for name, content in provision.scripts(SERVER).items():
+        assert content.count(b"\n") == content.count(b"\r\n") > 0, name
+
+
+class TestOwnSteps:
+    """A template may add steps and replace them."""
+
+    def with_step(self, tmp_path: Path, name: str, content: bytes = b"x\n") -> Any:
+        """A template whose folder holds one more step."""
+        (tmp_path / "provision").mkdir()
+        (tmp_path / "provision" / name).write_bytes(content)
+        return msgspec.structs.replace(SERVER, directory=str(tmp_path))
+
+    def test_added(self, tmp_path: Path) -> None:
+        """One more, in its place."""
+        names = [step.name for step in provision.steps(self.with_step(tmp_path, "35-mine.ps1"))]
+        assert "mine" == names[names.index("hot-add") + 1]
+
+    def test_replaced(self, tmp_path: Path) -> None:
+        """One of the same file name takes the place of the common one."""
+        template = self.with_step(tmp_path, "90-winrm.ps1", b"mine\n")
+        assert b"mine\r\n" == provision.scripts(template)["90-winrm.ps1"]
+        assert len(provision.steps(SERVER)) == len(provision.steps(template))
+
+    @pytest.mark.parametrize(
+        ("name", "words"),
+        [("mine.ps1", "not the name of a step"), ("95-winrm.ps1", "two provisioning steps called 'winrm'")],
+    )
+    def test_refused(self, tmp_path: Path, name: str, words: str) -> None:
+        """What is no step, and a name that is taken."""
+        with pytest.raises(BadDocument, match=words):
+            provision.steps(self.with_step(tmp_path, name))
+
+    def test_not_ascii(self, tmp_path: Path) -> None:
+        """PowerShell 5.1 would read it wrong."""
+        with pytest.raises(BadDocument, match="not ASCII"):
+            provision.scripts(self.with_step(tmp_path, "35-mine.ps1", "'ä'\n".encode()))
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "kind"),
+    [
+        ("windows-server-2025", None, "inbox"),
+        ("windows-server-2022", None, "none"),
+        ("windows-server-2022", "OpenSSH-Win64.MSI", "msi"),
+        ("windows-server-2019", "x/OpenSSH-Win64.zip", "zip"),
+        ("windows-server-2025", "fod.iso", "iso"),
+    ],
+)
+def test_where_openssh_comes_from(name: str, given: str | None, kind: str) -> None:
+    """From the medium, from a file by its kind, or nowhere."""
+    assert kind == provision.openssh_kind(TEMPLATES[name], Path(given) if given else None)
+
+
+def test_no_openssh() -> None:
+    """A file of another kind is refused."""
+    with pytest.raises(UsageError, match="not a file that OpenSSH comes in"):
+        provision.openssh_kind(SERVER, Path("sshd.exe"))

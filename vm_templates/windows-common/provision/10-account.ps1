@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+# The account that the host logs on with: its password does not expire after the 42 days that a server gives it.
+param(
+    [Parameter(Mandatory = $true)][object] $Settings
+)
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+# By its number, since its name is another in other languages (Microsoft Learn: "Well-known SIDs", S-1-5-21-...-500;
+# "Set-LocalUser (Microsoft.PowerShell.LocalAccounts)").
+$administrator = Get-LocalUser | Where-Object -FilterScript { $_.SID.Value -match '-500$' }
+Set-LocalUser -SID $administrator.SID -PasswordNeverExpires $true
+Write-Fact -Name 'administrator' -Value $administrator.Name
+
+# The log-on that ran this is the last without a password (Microsoft Learn: "Configure Windows to automate logon").
+$winlogon = 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon'
+Set-RegistryValue -Key $winlogon -Name 'AutoAdminLogon' -Value '0' -Kind 'String'
+foreach ($name in 'DefaultPassword', 'AutoLogonCount') {
+    Remove-ItemProperty -LiteralPath $winlogon -Name $name -ErrorAction SilentlyContinue
+}
+# Setup's own copy of the answers (Microsoft Learn: "Windows Setup Automation Overview": cached answer file).
+$answers = Join-Path -Path $env:SystemRoot -ChildPath 'Panther\unattend.xml'
+if (Test-Path -LiteralPath $answers) {
+    Remove-Item -LiteralPath $answers -Force
+}

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+# What the kernel tells: debug prints are not filtered, a bug check leaves a dump and stands still, boots ask nothing.
+param(
+    [Parameter(Mandatory = $true)][object] $Settings
+)
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+# Read at boot (Microsoft Learn: "Reading and Filtering Debugging Messages"): DEFAULT is what DbgPrint uses, IHVDRIVER
+# what our driver uses.
+$filter = 'HKLM:\SYSTEM\CurrentControlSet\Control\Session Manager\Debug Print Filter'
+Set-RegistryValue -Key $filter -Name 'DEFAULT' -Value 0xf
+Set-RegistryValue -Key $filter -Name 'IHVDRIVER' -Value 0xf
+
+# A kernel dump, kept; by NMI too; and no restart, so that screen, registers and memory can be taken
+# (Microsoft Learn: "Varieties of Kernel-Mode Dump Files"; "Forcing a System Crash from the Keyboard or by NMI";
+# "Configure system failure and recovery options in Windows").
+$crash = 'HKLM:\SYSTEM\CurrentControlSet\Control\CrashControl'
+Set-RegistryValue -Key $crash -Name 'CrashDumpEnabled' -Value 2
+Set-RegistryValue -Key $crash -Name 'AlwaysKeepMemoryDump' -Value 1
+Set-RegistryValue -Key $crash -Name 'NMICrashDump' -Value 1
+Set-RegistryValue -Key $crash -Name 'AutoReboot' -Value 0
+
+# After a killed run Windows starts, rather than ask how (Microsoft Learn: "BCDEdit /set", bootstatuspolicy, recoveryenabled).
+Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'bootstatuspolicy', 'ignoreallfailures' | Out-Null
+Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'recoveryenabled', 'no' | Out-Null

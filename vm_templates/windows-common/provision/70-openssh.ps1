@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+# The OpenSSH server, for files both ways: from the medium or from the file that was given, with our key only.
+param(
+    [Parameter(Mandatory = $true)][object] $Settings
+)
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+$kind = $Settings.openssh
+if ($kind -eq 'none') {
+    # Files go over WinRM then; the host's manifest says so.
+    Write-Fact -Name 'openssh' -Value 'none'
+    return
+}
+
+$given = Join-Path -Path $PSScriptRoot -ChildPath "openssh.$kind"
+if ($kind -eq 'msi') {
+    # Microsoft Learn: "msiexec"; 3010 is success that wants a restart.
+    Invoke-Native -Tool 'msiexec.exe' -Arguments '/i', $given, '/qn', '/norestart' -Success 0, 3010 | Out-Null
+}
+elseif ($kind -eq 'zip') {
+    # Win32-OpenSSH wiki: "Install Win32 OpenSSH", with the script that is in the archive.
+    $folder = Join-Path -Path $env:ProgramFiles -ChildPath 'OpenSSH'
+    $unpacked = Join-Path -Path $env:TEMP -ChildPath 'openssh'
+    Expand-Archive -LiteralPath $given -DestinationPath $unpacked -Force
+    $inner = Get-ChildItem -LiteralPath $unpacked -Recurse -Filter 'install-sshd.ps1' | Select-Object -First 1
+    New-Item -Path $folder -ItemType Directory -Force | Out-Null
+    Copy-Item -Path (Join-Path -Path $inner.DirectoryName -ChildPath '*') -Destination $folder -Recurse -Force
+    & (Join-Path -Path $folder -ChildPath 'install-sshd.ps1') | Out-Null
+}
+elseif ($kind -eq 'cab') {
+    # Microsoft Learn: "Add-WindowsPackage (DISM)".
+    Add-WindowsPackage -Online -PackagePath $given -NoRestart | Out-Null
+}
+elseif ($kind -eq 'iso') {
+    # A medium of features on demand, in another drive (Microsoft Learn: "Features on Demand", Add-WindowsCapability -Source).
+    $cab = Get-PSDrive -PSProvider FileSystem |
+        ForEach-Object -Process { Get-ChildItem -Path $_.Root -Filter 'OpenSSH-Server-Package*amd64*.cab' -Recurse -Depth 2 -ErrorAction SilentlyContinue } |
+        Select-Object -First 1
+    if (-not $cab) {
+        throw 'no drive holds an OpenSSH-Server-Package*.cab; give the medium of features on demand for this Windows'
+    }
+    Add-WindowsCapability -Online -Name 'OpenSSH.Server~~~~0.0.1.0' -Source $cab.DirectoryName -LimitAccess | Out-Null
+}
+
+# "inbox" falls through to here: the service is there and disabled (Microsoft Learn: "Get started with OpenSSH Server for
+# Windows").
+$programData = Join-Path -Path $env:ProgramData -ChildPath 'ssh'
+New-Item -Path $programData -ItemType Directory -Force | Out-Null
+$keys = Join-Path -Path $programData -ChildPath 'administrators_authorized_keys'
+Copy-Item -LiteralPath (Join-Path -Path $PSScriptRoot -ChildPath 'authorized_keys') -Destination $keys -Force
+# A copy from a CD-ROM is read only.
+Set-ItemProperty -LiteralPath $keys -Name 'IsReadOnly' -Value $false
+# Administrators and SYSTEM alone, by their numbers (Microsoft Learn: "Key-based authentication in OpenSSH for Windows").
+Invoke-Native -Tool 'icacls.exe' -Arguments $keys, '/inheritance:r', '/grant', '*S-1-5-32-544:F', '/grant', '*S-1-5-18:F' | Out-Null
+
+Set-Service -Name 'sshd' -StartupType Automatic
+# Its host keys are made when it first starts.
+Start-Service -Name 'sshd'
+
+# Keys only; the setting must stand before the first Match (Microsoft Learn: "OpenSSH Server configuration for Windows";
+# OpenBSD manual, sshd_config: the first value counts).
+$configuration = Join-Path -Path $programData -ChildPath 'sshd_config'
+$lines = @('PasswordAuthentication no', 'PubkeyAuthentication yes') + @(Get-Content -LiteralPath $configuration)
+Set-Content -LiteralPath $configuration -Value $lines -Encoding ASCII
+Restart-Service -Name 'sshd'
+
+New-NetFirewallRule -Name 'HotplugHarness-SSH' -DisplayName 'Hotplug Harness: SSH' -Direction Inbound -Protocol TCP -LocalPort 22 -Action Allow -Profile Any | Out-Null
+$hostKey = (Get-Content -LiteralPath (Join-Path -Path $programData -ChildPath 'ssh_host_ed25519_key.pub') -TotalCount 1) -split ' '
+Write-Fact -Name 'openssh' -Value $kind
+Write-Fact -Name 'ssh-host-key' -Value "$($hostKey[0]) $($hostKey[1])"

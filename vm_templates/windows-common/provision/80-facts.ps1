@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: MIT
+# What this Windows is, and how long it may be used.
+param(
+    [Parameter(Mandatory = $true)][object] $Settings
+)
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+# Microsoft Learn: "Win32_OperatingSystem class"; the revision is only in the registry.
+$system = Get-CimInstance -ClassName 'Win32_OperatingSystem'
+$version = Get-ItemProperty -LiteralPath 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
+Write-Fact -Name 'build' -Value "$($system.BuildNumber).$($version.UBR)"
+Write-Fact -Name 'edition' -Value $version.EditionID
+Write-Fact -Name 'installation' -Value $version.InstallationType
+
+# Microsoft Learn: "SoftwareLicensingProduct class" (the product that has a key is the one in use; minutes),
+# "SoftwareLicensingService class". A rearm is left to people: each may be used once.
+$product = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
+    Where-Object -FilterScript { $_.Name -like 'Windows*' } | Select-Object -First 1
+if ($product) {
+    Write-Fact -Name 'license' -Value "$($product.LicenseStatus)"
+    Write-Fact -Name 'grace-minutes' -Value "$($product.GracePeriodRemaining)"
+}
+$licensing = Get-CimInstance -ClassName 'SoftwareLicensingService'
+Write-Fact -Name 'rearms' -Value "$($licensing.RemainingWindowsReArmCount)"

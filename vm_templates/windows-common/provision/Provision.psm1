@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+# What every step uses: marks on COM1, native tools whose exit code counts, and registry values.
+Set-StrictMode -Version Latest
+$ErrorActionPreference = 'Stop'
+
+function Write-Mark {
+    # Writes one line on COM1 for the host (harness/template/mark.py). QEMU takes it at any speed.
+    # Microsoft Learn: "SerialPort Class (System.IO.Ports)".
+    param(
+        [Parameter(Mandatory = $true)][string] $Text
+    )
+    $line = $Text -replace '[^ -~]', '?'
+    $line = $line.Substring(0, [Math]::Min($line.Length, 1000))
+    $port = New-Object -TypeName System.IO.Ports.SerialPort -ArgumentList 'COM1', 115200
+    try {
+        $port.WriteTimeout = 10000
+        $port.Open()
+        $port.Write("HPN-MARK $line`r`n")
+        $port.BaseStream.Flush()
+    }
+    finally {
+        $port.Dispose()
+    }
+}
+
+function Write-Fact {
+    # Tells the host what only this guest knows.
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][string] $Value
+    )
+    Write-Mark -Text "fact $Name $Value"
+}
+
+function Invoke-Native {
+    # Runs a native tool. PowerShell 5.1 does not stop at its exit code (Microsoft Learn: "about_Automatic_Variables",
+    # $LASTEXITCODE), so this does. With Stop as preference, redirected standard error would end a tool that only warns.
+    param(
+        [Parameter(Mandatory = $true)][string] $Tool,
+        [string[]] $Arguments = @(),
+        [int[]] $Success = @(0)
+    )
+    $ErrorActionPreference = 'Continue'
+    $said = & $Tool @Arguments 2>&1 | Out-String
+    $code = $LASTEXITCODE
+    if ($Success -notcontains $code) {
+        throw "$Tool $($Arguments -join ' ') ended with $code`: $($said.Trim())"
+    }
+    $said.Trim()
+}
+
+function Set-RegistryValue {
+    # Makes the key if it is missing, and sets one value of it.
+    # Microsoft Learn: "New-ItemProperty (Microsoft.PowerShell.Management)", example for the registry provider.
+    param(
+        [Parameter(Mandatory = $true)][string] $Key,
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][object] $Value,
+        [ValidateSet('DWord', 'QWord', 'String')][string] $Kind = 'DWord'
+    )
+    if (-not (Test-Path -LiteralPath $Key)) {
+        New-Item -Path $Key -Force | Out-Null
+    }
+    New-ItemProperty -LiteralPath $Key -Name $Name -Value $Value -PropertyType $Kind -Force | Out-Null
+}
+
+Export-ModuleMember -Function 'Write-Mark', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue'
