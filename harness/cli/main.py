@@ -7,11 +7,12 @@ Help is plain text, and commands import what they need only when they run, so th
 from __future__ import annotations
 
 import difflib
+import functools
 import os
 import signal
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 import typer.main
@@ -92,8 +93,14 @@ def _trace() -> None:
         traceback.print_exc()
 
 
+@functools.cache
+def _command() -> Any:
+    """Return the command that ``app`` describes, made once: Typer reads the signature of each subcommand for it."""
+    return typer.main.get_command(app)
+
+
 def _run(arguments: list[str]) -> int:
-    command = typer.main.get_command(app)
+    command = _command()
     try:
         # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
         with command.make_context("harness", arguments) as context:

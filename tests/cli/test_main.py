@@ -28,8 +28,10 @@ def failing(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[BaseException]]:
         raise raised[0]
 
     command_line.app.command("fail", hidden=True)(fail)
+    command_line._command.cache_clear()
     yield raised
     command_line.app.registered_commands.pop()
+    command_line._command.cache_clear()
 
 
 def harness_process(*arguments: str, **options: object) -> subprocess.CompletedProcess[bytes]:
