@@ -11,6 +11,7 @@
     |   +-- MissingPart            exit 69   a program, package or extra is not installed
     |   +-- MachineFailed          exit 69   QEMU did not start, or died
     |   +-- MonitorLost            exit 69   the QMP connection is gone and could not be restored
+    |   +-- TemplateFailed         exit 69   a template could not be built: Setup or a provisioning step is to blame
     +-- CommandRefused             exit 69   QEMU answered a command with an error (a plan may expect it)
     +-- GuestError                 exit 3    the guest is to blame, or nobody can tell
         +-- GuestHang              exit 3    nothing came from the guest within its deadline
@@ -100,6 +101,14 @@ class MachineFailed(InfrastructureError):
 
 class MonitorLost(InfrastructureError):
     """The QMP socket closed and reconnecting within the deadline failed."""
+
+
+class TemplateFailed(InfrastructureError):
+    """*provisioning step 3 of 12 (winrm) failed: Access is denied*; ``reached`` is how far the build was."""
+
+    def __init__(self, message: str, *, reached: str, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.reached = reached
 
 
 class CommandRefused(HarnessError):

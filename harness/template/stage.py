@@ -28,6 +28,11 @@ class BuildStage(StrEnum):
         """0 for the first."""
         return ORDER.index(self)
 
+    @property
+    def last(self) -> bool:
+        """True for the stage in which all that is left is the shutdown."""
+        return self is BuildStage.DONE
+
     @classmethod
     def named(cls, name: str) -> BuildStage | None:
         """Return the stage of this name, None if there is none."""

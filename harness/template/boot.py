@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: MIT
+"""One boot of a build: a machine from power-on until its guest restarts it or turns it off, and all that can go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+from enum import StrEnum
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, HarnessError, InfrastructureError, TemplateFailed
+from harness.machine.machine import Machine, QmpEvent
+from harness.template.cause import Symptom, likely_cause, sentence
+from harness.template.mark import MarkReader
+from harness.template.progress import Progress
+from harness.template.reporter import Reporter
+from harness.template.screen import Screen
+from harness.template.stage import BuildStage, Pace
+
+LOOK = 0.1
+"""Seconds between two looks at COM1 and the monitor."""
+
+KEY_EVERY = 1.0
+"""Seconds between two keys while the firmware may be asking for one."""
+
+KEY_READ = 8 << 20
+"""Bytes read from the medium after which it has been started: no more keys, which Setup would take for answers."""
+
+SAMPLES = 5
+"""How many samples of disk and screen are taken within the time that nothing may happen, so that none is missed."""
+
+LONGEST_SAMPLE = 5.0
+"""Seconds between two samples at most."""
+
+READ_AT_ONCE = 1 << 20
+"""Bytes of COM1 that are read at once; a guest may write without end."""
+
+MEDIUM, DISK = "cdrom1", "disk0"
+"""Block nodes of the installation medium and the disk (:mod:`harness.machine.attachments`)."""
+
+
+class Ending(StrEnum):
+    """How the guest ended a boot."""
+
+    RESTART = "restart"
+    SHUTDOWN = "shutdown"
+
+
+class Boot:
+    """One boot. ``folder`` gets the pictures of a failure. The machine is started, paused, and closed by the caller."""
+
+    def __init__(
+        self, machine: Machine, progress: Progress, reporter: Reporter, pace: Pace, folder: Path
+    ) -> None:
+        self._machine = machine
+        self._progress = progress
+        self._reporter = reporter
+        self._pace = pace
+        self._screen = Screen(machine, folder)
+        self._marks = MarkReader()
+        self._place = machine.console.stat().st_size if machine.console.exists() else 0
+        self._read = 0
+        self._seen: object = None
+        self._short = Deadline(30, "ask QEMU")
+        self._key = Deadline(0, "press a key")
+        self._sample = Deadline(0, "take a sample")
+        self._whole = Deadline(0, "")
+        self._still = Deadline(0, "")
+
+    def run(self, deadline: Deadline) -> Ending:
+        """Let the guest run until it restarts or turns itself off. Raises TemplateFailed, InfrastructureError, MachineFailed.
+
+        A restart is stopped before it happens: the machine is left paused, with all that it wrote on disk.
+        """
+        # The default carries a restart out at once (Conduct); here the guest's disk is wanted as it left it.
+        self._machine.execute("set-action", deadline, reboot="shutdown", shutdown="pause")
+        self._renew()
+        self._machine.resume(deadline)
+        return deadline.poll(self._look, interval=LOOK, error=lambda: self._failed(Symptom.LATE))
+
+    def _look(self) -> Ending | None:
+        self._short = Deadline(30, "ask QEMU")
+        self._machine.check_alive()
+        ending = self._ended()
+        self._hear()
+        if self._progress.failure is not None:
+            raise self._step_failed()
+        if self._progress.began_again:
+            raise self._failed(Symptom.BEGAN_AGAIN)
+        self._refused()
+        if ending is not None:
+            return ending
+        if self._sample.expired:
+            self._take_sample()
+        if self._still.expired:
+            raise self._failed(Symptom.STILL)
+        if self._whole.expired:
+            raise self._failed(Symptom.LATE)
+        self._press()
+        return None
+
+    def _ended(self) -> Ending | None:
+        if self._machine.events("GUEST_PANICKED"):
+            raise self._failed(Symptom.PANICKED)
+        for event in self._machine.events("SHUTDOWN"):
+            reason = event.data.get("reason")
+            if event.data.get("guest") and reason in ("guest-reset", "guest-shutdown"):
+                return Ending.RESTART if reason == "guest-reset" else Ending.SHUTDOWN
+            raise InfrastructureError(
+                f"the machine was shut down by somebody else: {reason}", hint="Build again: its work is kept."
+            )
+        return None
+
+    def _hear(self) -> None:
+        with contextlib.suppress(OSError), self._machine.console.open("rb") as console:
+            console.seek(self._place)
+            piece = console.read(READ_AT_ONCE)
+            self._place += len(piece)
+            if piece:
+                self._still = Deadline(self._still.seconds, self._still.what)
+            for mark in self._marks.feed(piece):
+                if self._progress.mark(mark):
+                    self._moved()
+
+    def _moved(self) -> None:
+        self._reporter.reach(self._progress.reached)
+        self._renew()
+
+    def _renew(self) -> None:
+        limit = self._pace.limit(self._progress.reached.stage)
+        self._whole = Deadline(limit.whole, "this stage")
+        self._still = Deadline(limit.still, "anything to happen")
+
+    def _take_sample(self) -> None:
+        self._sample = Deadline(min(LONGEST_SAMPLE, self._still.seconds / SAMPLES), "the next sample")
+        rows = self._machine.execute("query-blockstats", self._short)
+        counts = {row.get("node-name"): row.get("stats", {}) for row in rows}
+        self._read = int(counts.get(MEDIUM, {}).get("rd_bytes", 0))
+        written = int(counts.get(DISK, {}).get("wr_bytes", 0))
+        if self._progress.counted(read=self._read, written=written):
+            self._moved()
+        bytes_ = {node: (stats.get("rd_bytes"), stats.get("wr_bytes")) for node, stats in counts.items()}
+        seen = (bytes_, self._screen.digest(self._short))
+        if seen != self._seen:
+            self._seen = seen
+            self._still = Deadline(self._still.seconds, self._still.what)
+
+    def _press(self) -> None:
+        """Answer "Press any key to boot from CD": only while the firmware is at work, and until the medium is read."""
+        if (
+            self._progress.reached.stage is BuildStage.FIRMWARE
+            and self._read < KEY_READ
+            and self._key.expired
+        ):
+            self._key = Deadline(KEY_EVERY, "the next key")
+            with contextlib.suppress(CommandRefused):
+                self._machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
+
+    def _refused(self) -> None:
+        errors = self._machine.events("BLOCK_IO_ERROR")
+        if errors:
+            raise _block_error(errors[0], self._machine.directory)
+
+    def _failed(self, symptom: Symptom) -> HarnessError:
+        reached = self._progress.reached
+        cause = likely_cause(reached.stage, symptom)
+        return self._with_picture(
+            sentence(reached.stage, symptom, reached.step_words()) + self._how_long(symptom),
+            f"Likely cause: {cause.likely}.\n{cause.advice}",
+        )
+
+    def _how_long(self, symptom: Symptom) -> str:
+        limit = self._pace.limit(self._progress.reached.stage)
+        seconds = {Symptom.STILL: limit.still, Symptom.LATE: limit.whole}.get(symptom)
+        return f": {seconds:g} s" if seconds else ""
+
+    def _step_failed(self) -> HarnessError:
+        failure = self._progress.failure
+        if failure is None:
+            raise AssertionError("no step failed")
+        return self._with_picture(
+            f"provisioning step {failure.number} of {failure.count} ({failure.name}) failed: {failure.message}",
+            "The message is the guest's own; the script of that name says what the step does.",
+        )
+
+    def _with_picture(self, message: str, hint: str) -> HarnessError:
+        picture = None
+        with contextlib.suppress(HarnessError):
+            picture = self._screen.save("failure", Deadline(10, "take a picture"))
+        shown = f"\nScreenshot: {picture}" if picture else ""
+        return TemplateFailed(
+            message,
+            hint=f"{hint}{shown}\nCOM1: {self._machine.console}",
+            reached=self._progress.reached.words(),
+        )
+
+
+def _block_error(event: QmpEvent, folder: Path) -> HarnessError:
+    """Make the error for a disk or a medium that QEMU could not read or write (QEMU: qapi/block-core.json)."""
+    node, operation = str(event.data.get("node-name", "")), str(event.data.get("operation", ""))
+    if event.data.get("nospace"):
+        return InfrastructureError(
+            f"the host's disk is full: QEMU could not {operation} the guest's disk",
+            hint=f"Free some space on the disk of {folder}, then build again: it goes on at the last checkpoint.",
+        )
+    what = "the installation medium" if node.startswith("cdrom") else "the guest's disk"
+    reason = str(event.data.get("reason", "no reason given"))
+    return InfrastructureError(
+        f"QEMU could not {operation} {what}: {reason}",
+        hint="The file, or the host's disk that it lies on, is damaged.",
+    )

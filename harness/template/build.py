@@ -1,0 +1,265 @@
+# SPDX-License-Identifier: MIT
+"""Builds a template: boots Setup again and again until the guest says that all is done and turns itself off.
+
+Every restart of the guest ends QEMU and starts it anew: for the guest a cold start instead of a warm one, for the host the
+moment at which nobody has the disk open. If the build is further than at the last checkpoint, that moment becomes the
+next one (:mod:`harness.template.work`); if not (the guest crashed, or restarts within a stage), it just goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+import harness
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError, TemplateFailed, UsageError
+from harness.history.record import FORMAT as HISTORY_FORMAT
+from harness.history.record import Clock, End, Header
+from harness.history.tape import Listener, Tape
+from harness.machine import ladder
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.machine.registry import Registry
+from harness.template import disk_image
+from harness.template.answer import write_secret
+from harness.template.boot import Boot, Ending
+from harness.template.cause import Symptom, likely_cause, sentence
+from harness.template.manifest import Manifest, Medium, Secrets, sha256_of, utc
+from harness.template.progress import MOST_RESETS, Progress
+from harness.template.provision import NEEDED, fact_fits
+from harness.template.reporter import Reporter
+from harness.template.stage import Pace
+from harness.template.store import DISK, LOG, MANIFEST, SECRETS, VARIABLES, Built, Store
+from harness.template.work import Work, disk_errors
+
+SPACE = 24 << 30
+"""Bytes that must be free: the layers of an installed Windows, and once more for the image made of them."""
+
+START = 60.0
+FLATTEN = 7200.0
+"""Seconds to start QEMU, and to write the finished image."""
+
+CERTIFICATE, HOST_KEY = "certificate", "ssh-host-key"
+"""Facts that the guest tells and the harness knows it by later on."""
+
+
+class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+    """All that one build needs. ``machine`` makes the machine from the disk and the variables it is to have.
+
+    ``inputs`` names everything the template is made from with its SHA-256; a resumed build must have the same.
+    ``variables`` is the firmware's empty variable store, sizes are in bytes. Without the facts ``needed`` it is not done.
+    """
+
+    template: str
+    title: str
+    support: str
+    edition: str
+    image: str
+    medium: Medium
+    inputs: dict[str, str]
+    machine: Callable[[Path, Path], MachineSpec]
+    variables: Path
+    disk_size: int
+    secrets: Secrets
+    transfer: Literal["sftp", "winrm"] = "winrm"
+    needed: tuple[str, ...] = NEEDED
+    evaluation_days: int = 0
+    space: int = SPACE
+    qemu_version: str = ""
+
+    def digest(self) -> str:
+        """Return a digest of all that the template is made from."""
+        return hashlib.sha256(msgspec.json.encode(sorted(self.inputs.items()))).hexdigest()
+
+
+class Build:
+    """One build of ``recipe`` into ``store``, whose lock for it the caller holds."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        store: Store,
+        *,
+        pace: Pace | None = None,
+        listeners: tuple[Listener, ...] = (),
+        registry: Registry | None = None,
+    ) -> None:
+        self._recipe = recipe
+        self._store = store
+        self._pace = pace or Pace()
+        self._listeners = listeners
+        self._registry = registry
+        self._work = Work(
+            store.work(recipe.template),
+            inputs=recipe.digest(),
+            variables=recipe.variables,
+            size=recipe.disk_size,
+        )
+
+    def run(self, deadline: Deadline) -> Built:
+        """Build, from the last checkpoint if there is one; return what was built.
+
+        Raises TemplateFailed when the guest or Setup is to blame, InfrastructureError when the host is, UsageError when
+        what is kept was made from something else, MachineFailed when QEMU died. The work is kept whatever ends it.
+        """
+        self._check()
+        folder = self._work.log_folder()
+        outcome: Literal["completed", "failed", "interrupted"] = "failed"
+        with Tape(folder / "history.jsonl") as tape:
+            for listener in self._listeners:
+                tape.subscribe(listener)
+            tape.write(
+                Header(
+                    format=HISTORY_FORMAT,
+                    harness=harness.__version__,
+                    run=f"build-{self._recipe.template}",
+                    guest=self._recipe.template,
+                    wall=utc(time.time()),
+                )
+            )
+            tape.write(Clock(domain="host", hz=1_000_000_000))
+            reporter = Reporter(tape, self._work.state.seconds)
+            try:
+                accelerator = self._install(tape, reporter, folder, deadline)
+                built = self._finish(reporter, accelerator, deadline)
+                outcome = "completed"
+            except HarnessError as error:
+                reporter.end(error)
+                raise
+            except KeyboardInterrupt:
+                outcome = "interrupted"
+                raise
+            finally:
+                with ladder.uninterrupted():
+                    reporter.end()
+                    tape.write(End(outcome=outcome))
+        return built
+
+    def _check(self) -> None:
+        state, name = self._work.state, self._recipe.template
+        if state.inputs != self._recipe.digest():
+            raise UsageError(
+                f"an interrupted build of {name} was made from another medium, edition, template or script",
+                hint=f"Give the same again, or throw it away: harness template build {name} … --from-scratch",
+            )
+        with disk_errors(self._store.root):
+            free = shutil.disk_usage(self._store.root).free
+        if free < self._recipe.space:
+            raise InfrastructureError(
+                f"{free >> 20} MiB are free in {self._store.root}, and a build of {name} may need {self._recipe.space >> 20} MiB",
+                hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
+            )
+
+    def _install(self, tape: Tape, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
+        """Boot until all is done; return the accelerator that was used."""
+        work = self._work
+        progress = Progress(work.state.reached, work.state.facts)
+        if work.state.checkpoint:
+            reporter.note(f"goes on after checkpoint {work.state.checkpoint}: {work.state.reached.words()}")
+        work.rewind()
+        accelerator = self._spec().accelerator
+        while not work.state.reached.stage.last:
+            reporter.reach(progress.reached)
+            ending = self._boot(tape, progress, reporter, folder, deadline)
+            if ending is Ending.SHUTDOWN and not progress.done:
+                raise self._gone_wrong(progress, Symptom.TURNED_OFF, folder)
+            if ending is Ending.RESTART:
+                progress.reset()
+            reporter.end()
+            if progress.reached.order > work.state.reached.order and (
+                ending is Ending.SHUTDOWN or not progress.done
+            ):
+                work.checkpoint(progress.reached, progress.facts)
+                work.note(seconds=reporter.seconds)
+            elif progress.resets > MOST_RESETS:
+                raise self._gone_wrong(progress, Symptom.RESETS, folder)
+        return accelerator
+
+    def _spec(self) -> MachineSpec:
+        return self._recipe.machine(self._work.disk, self._work.variables)
+
+    def _boot(
+        self, tape: Tape, progress: Progress, reporter: Reporter, folder: Path, deadline: Deadline
+    ) -> Ending:
+        name = f"build-{self._recipe.template}"
+        machine = QemuMachine(self._spec(), folder, tape, name=name, registry=self._registry)
+        try:
+            machine.start(deadline.within(START, "start QEMU"))
+            return Boot(machine, progress, reporter, self._pace, folder).run(deadline)
+        finally:
+            machine.close()
+
+    def _gone_wrong(self, progress: Progress, symptom: Symptom, folder: Path) -> TemplateFailed:
+        reached = progress.reached
+        cause = likely_cause(reached.stage, symptom)
+        return TemplateFailed(
+            sentence(reached.stage, symptom, reached.step_words()),
+            hint=f"Likely cause: {cause.likely}.\n{cause.advice}\nCOM1: {folder / 'console.log'}",
+            reached=reached.words(),
+        )
+
+    def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> Built:
+        recipe, work = self._recipe, self._work
+        facts = _believed(work.state.facts, recipe.needed)
+        draft = self._store.root / ".work" / f"{recipe.template}.draft"
+        with reporter.stage("image") as said, disk_errors(draft):
+            shutil.rmtree(draft, ignore_errors=True)
+            draft.mkdir(mode=0o755)
+            disk_image.flatten(work.disk, draft / DISK, deadline.within(FLATTEN, "write the image"))
+            shutil.copyfile(work.variables, draft / VARIABLES)
+            files = {}
+            for name in (DISK, VARIABLES):
+                files[name] = sha256_of(draft / name, deadline.within(FLATTEN, "digest the image"))
+                (draft / name).chmod(0o444)
+            said.append(f"{(draft / DISK).stat().st_size >> 20} MiB")
+        with disk_errors(draft):
+            shutil.copytree(work.folder / "log", draft / LOG)
+            write_secret(draft / SECRETS, msgspec.json.encode(recipe.secrets))
+            manifest = Manifest(
+                template=recipe.template,
+                title=recipe.title,
+                support=recipe.support,
+                edition=recipe.edition,
+                image=recipe.image,
+                medium=recipe.medium,
+                built=utc(time.time()),
+                harness=harness.__version__,
+                qemu=recipe.qemu_version,
+                accelerator=accelerator,
+                files=files,
+                inputs=recipe.inputs,
+                certificate=facts.pop(CERTIFICATE),
+                host_key=facts.pop(HOST_KEY, ""),
+                transfer=recipe.transfer,
+                evaluation_days=recipe.evaluation_days,
+                stages=reporter.seconds,
+                attempts=work.state.attempts,
+                facts=facts,
+            )
+            (draft / MANIFEST).write_bytes(
+                msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+            )
+            (draft / MANIFEST).chmod(0o444)
+        built = self._store.publish(recipe.template, draft)
+        work.remove()
+        return built
+
+
+def _believed(facts: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:
+    """Return the facts that are of a known kind and form. Raises TemplateFailed if a needed one is not among them."""
+    believed = {name: value for name, value in facts.items() if fact_fits(name, value)}
+    for name in sorted({*needed, CERTIFICATE} - believed.keys()):
+        told = f"told {facts[name][:100]!r} as its {name}" if name in facts else f"never told its {name}"
+        raise TemplateFailed(
+            f"the guest {told}",
+            hint=f"The step that sets it up must write 'HPN-MARK fact {name} VALUE' on COM1 before the done mark.",
+            reached="shutdown",
+        )
+    return believed

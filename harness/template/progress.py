@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: MIT
+"""How far a build is: the state that marks, restarts and the machine's own counters move forward, never back."""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.template.mark import DoneMark, FactMark, FailMark, Mark, StageMark, StepMark
+from harness.template.stage import SHOWN, BuildStage
+
+MOST_FACTS = 64
+
+MOST_RESETS = 6
+"""Restarts within one stage or step after which it is taken that the guest goes round in circles."""
+
+MIB = 1 << 20
+
+WINPE_READ = 64 * MIB
+"""Bytes read from the medium after which Setup's own system must be running, if no mark says so."""
+
+COPYING_WRITTEN = 256 * MIB
+"""Bytes written to the disk after which Setup must be copying, if no mark says so."""
+
+
+class Reached(msgspec.Struct, frozen=True):
+    """A place in a build: a stage, and within provisioning the step; ordered by how far it is."""
+
+    stage: BuildStage = BuildStage.FIRMWARE
+    number: int = 0
+    count: int = 0
+    name: str = ""
+
+    @property
+    def order(self) -> tuple[int, int]:
+        """Compare places by this."""
+        return self.stage.place, self.number
+
+    def words(self) -> str:
+        """Return it for people: *provisioning, step 3 of 12 (winrm)*."""
+        if self.stage is BuildStage.PROVISIONING and self.number:
+            return f"{SHOWN[self.stage]}, {self.step_words()}"
+        return SHOWN[self.stage]
+
+    def step_words(self) -> str:
+        """Return the step, "" outside provisioning."""
+        return f"step {self.number} of {self.count} ({self.name})" if self.number else ""
+
+
+class Progress:
+    """The state. ``reached`` only grows; ``failure`` is the guest's own word that a step failed.
+
+    ``began_again`` is set when the guest says that it is at the beginning again after a stage that follows the first
+    restart: the medium was started a second time. ``facts`` are what the guest said of itself, at most ``MOST_FACTS``.
+    """
+
+    def __init__(self, reached: Reached | None = None, facts: dict[str, str] | None = None) -> None:
+        self.reached = reached or Reached()
+        self.facts = dict(facts or {})
+        self.failure: FailMark | None = None
+        self.began_again = False
+        self.resets = 0
+        self.ignored = 0
+
+    @property
+    def done(self) -> bool:
+        """True once all that is left is the shutdown."""
+        return self.reached.stage.last
+
+    def mark(self, mark: Mark) -> bool:
+        """Take a mark; return whether the build is further than before."""
+        match mark:
+            case StageMark(stage=name):
+                return self._stage(BuildStage.named(name))
+            case StepMark():
+                return self._advance(Reached(BuildStage.PROVISIONING, mark.number, mark.count, mark.name))
+            case FailMark():
+                self._advance(Reached(BuildStage.PROVISIONING, mark.number, mark.count, mark.name))
+                self.failure = self.failure or mark
+            case FactMark(key=key, value=value):
+                if key in self.facts or len(self.facts) < MOST_FACTS:
+                    self.facts[key] = value
+                else:
+                    self.ignored += 1
+            case DoneMark():
+                return self._advance(Reached(BuildStage.DONE))
+        return False
+
+    def _stage(self, stage: BuildStage | None) -> bool:
+        # What only follows from all steps is no guest's to claim by a stage mark.
+        if stage is None or stage in (BuildStage.FIRMWARE, BuildStage.DONE):
+            self.ignored += 1
+            return False
+        if (
+            stage.place <= BuildStage.COPYING.place
+            and self.reached.stage.place >= BuildStage.SPECIALIZE.place
+        ):
+            self.began_again = True
+        return self._advance(Reached(stage))
+
+    def counted(self, *, read: int, written: int) -> bool:
+        """Take bytes read from the medium and written to the disk since the start of the machine; as :meth:`mark`."""
+        if self.reached.stage is BuildStage.FIRMWARE and read >= WINPE_READ:
+            return self._advance(Reached(BuildStage.WINPE))
+        if self.reached.stage is BuildStage.WINPE and written >= COPYING_WRITTEN:
+            return self._advance(Reached(BuildStage.COPYING))
+        return False
+
+    def reset(self) -> bool:
+        """Take a restart by the guest. The first one after copying begins specialize."""
+        self.resets += 1
+        if self.reached.stage is BuildStage.COPYING:
+            return self._advance(Reached(BuildStage.SPECIALIZE))
+        return False
+
+    def _advance(self, reached: Reached) -> bool:
+        if reached.order <= self.reached.order:
+            return False
+        self.reached = reached
+        self.resets = 0
+        return True

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""The store of built templates: one folder each, complete or not there at all, written once and never changed.
+
+::
+
+    windows-server-2025/          the template, all files 0444
+        disk.qcow2  variables.fd  manifest.json  log/
+        secrets.json              0600: the administrator's password, the private key
+    .work/windows-server-2025/    a build under way or interrupted (harness.template.work)
+    .lock/windows-server-2025.build, .use
+
+Locks are flock(2): the kernel lets go of them whatever becomes of the holder. Whoever builds holds ``.build``; whoever
+runs a guest on a template shares ``.use``, and what replaces or removes the template wants that for itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import InfrastructureError, UsageError
+from harness.template.manifest import FORMAT, Manifest, Secrets
+from harness.template.work import disk_errors
+
+VARIABLE = "HOTPLUG_HARNESS_TEMPLATES"
+
+DISK, VARIABLES, MANIFEST, SECRETS, LOG = "disk.qcow2", "variables.fd", "manifest.json", "secrets.json", "log"
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
+
+
+class Built(msgspec.Struct, frozen=True, kw_only=True):
+    """A built template: its folder and what it says of itself."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def disk(self) -> Path:
+        """The disk, to be put under an overlay."""
+        return self.folder / DISK
+
+    @property
+    def variables(self) -> Path:
+        """The firmware's variables, to be copied."""
+        return self.folder / VARIABLES
+
+    def secrets(self) -> Secrets:
+        """Return what opens the guest. Raises InfrastructureError."""
+        try:
+            return msgspec.json.decode((self.folder / SECRETS).read_bytes(), type=Secrets)
+        except (OSError, msgspec.DecodeError) as error:
+            raise InfrastructureError(
+                f"the secrets of {self.manifest.template} cannot be read: {getattr(error, 'strerror', error)}",
+                hint=f"They belong to whoever built it. Build it anew: harness template build {self.manifest.template} --force",
+            ) from error
+
+
+def store_directory(environment: Mapping[str, str]) -> Path:
+    """Return ``$HOTPLUG_HARNESS_TEMPLATES``, else the user's data directory (XDG Base Directory). Raises UsageError."""
+    for variable, below in ((VARIABLE, ""), ("XDG_DATA_HOME", "hotplug-harness/templates")):
+        if value := environment.get(variable):
+            if not value.startswith("/"):
+                raise UsageError(f"{variable} is {value!r}, which is not an absolute path")
+            return Path(value, below)
+    return Path.home() / ".local" / "share" / "hotplug-harness" / "templates"
+
+
+class Store:
+    """The store in ``root``, which is made when something is built."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def folder(self, name: str) -> Path:
+        """Return where the template called ``name`` is once it is built. Raises UsageError for what is no name."""
+        if not NAME.fullmatch(name):
+            raise UsageError(f"{name!r} is no template's name", hint="harness template list shows them.")
+        return self.root / name
+
+    def work(self, name: str) -> Path:
+        """Return where it is built."""
+        return self.root / ".work" / self.folder(name).name
+
+    def built(self, name: str) -> Built | None:
+        """Return the built template, None if there is none. Raises InfrastructureError for a manifest that is damaged."""
+        folder = self.folder(name)
+        try:
+            manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except (OSError, msgspec.DecodeError) as error:
+            raise InfrastructureError(
+                f"the manifest of {name} cannot be read: {getattr(error, 'strerror', None) or error}",
+                hint=f"Remove it, and build it anew: harness template remove {name} --yes",
+            ) from error
+        if manifest.format > FORMAT:
+            raise InfrastructureError(
+                f"{name} was built by a newer harness, {manifest.harness}",
+                hint="Use that one, or build it anew.",
+            )
+        return Built(folder=folder, manifest=manifest)
+
+    def find(self, name: str) -> Built:
+        """Return the built template. Raises UsageError with the command that builds it."""
+        built = self.built(name)
+        if built is None:
+            raise UsageError(
+                f"the template {name} is not built",
+                hint=f"Build it: harness template build {name} --iso PATH",
+            )
+        return built
+
+    @contextlib.contextmanager
+    def building(self, name: str) -> Iterator[None]:
+        """Be the only one who builds ``name``. Raises InfrastructureError at once if another does."""
+        with self._lock(f"{self.folder(name).name}.build", fcntl.LOCK_EX) as taken:
+            if not taken:
+                raise InfrastructureError(
+                    f"another process is building {name}", hint="Wait for it, or end it; its work is kept."
+                )
+            yield
+
+    @contextlib.contextmanager
+    def using(self, name: str) -> Iterator[Built]:
+        """Keep the template from being replaced or removed while it is used. Raises as :meth:`find`."""
+        with self._lock(f"{self.folder(name).name}.use", fcntl.LOCK_SH) as taken:
+            if not taken:
+                raise InfrastructureError(f"{name} is just being replaced or removed", hint="Try again.")
+            yield self.find(name)
+
+    @contextlib.contextmanager
+    def _unused(self, name: str, doing: str) -> Iterator[None]:
+        with self._lock(f"{name}.use", fcntl.LOCK_EX) as taken:
+            if not taken:
+                raise UsageError(
+                    f"{name} cannot be {doing}: a run is using it", hint="Wait for the run, or end it."
+                )
+            yield
+
+    def check_unused(self, name: str) -> None:
+        """Raise UsageError if a run is using the template."""
+        with self._unused(self.folder(name).name, "replaced"):
+            pass
+
+    def publish(self, name: str, draft: Path) -> Built:
+        """Make the finished folder ``draft`` the template, in place of an older one. Raises UsageError if that is used."""
+        folder = self.folder(name)
+        with self._unused(name, "replaced"), disk_errors(self.root):
+            old = self.root / ".work" / f"{name}.old"
+            shutil.rmtree(old, ignore_errors=True)
+            if folder.exists():
+                folder.rename(old)
+            draft.rename(folder)
+            shutil.rmtree(old, ignore_errors=True)
+        return self.find(name)
+
+    def remove(self, name: str) -> None:
+        """Remove the template and what is left of a build. Raises UsageError if a run uses it, or it is being built."""
+        folder = self.folder(name)
+        with self.building(name), self._unused(name, "removed"), disk_errors(self.root):
+            for place in (folder, self.work(name)):
+                if place.exists():
+                    shutil.rmtree(place)
+
+    @contextlib.contextmanager
+    def _lock(self, file: str, how: int) -> Iterator[bool]:
+        path = self.root / ".lock" / file
+        with disk_errors(self.root):
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.root / ".work").mkdir(exist_ok=True, mode=0o700)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+        finally:
+            os.close(descriptor)
