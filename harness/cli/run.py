@@ -28,6 +28,13 @@ Firmware = Annotated[str, typer.Option(metavar="PATH", help="A firmware file ins
 Monitor = Annotated[
     bool, typer.Option("--monitor", help="Open a second, human monitor; its socket is named.")
 ]
+Restore = Annotated[
+    bool,
+    typer.Option(
+        "--restore",
+        help="Begin from the guest's saved ready state, made on first use, instead of booting it.",
+    ),
+]
 Kd = Annotated[
     bool, typer.Option("--kd", help="Listen on the guest's kernel debugger port (COM3) and record DbgPrint.")
 ]
@@ -62,6 +69,7 @@ def demo(
     machine: Machine = "q35",
     firmware: Firmware = "",
     monitor: Monitor = False,
+    restore: Restore = False,
     kd: Kd = False,
     debugger: Debugger = False,
     plant: Plant = "",
@@ -90,6 +98,7 @@ def demo(
         machine=machine,
         firmware=firmware,
         monitor=monitor,
+        restore=restore,
         kd=kd,
         debugger=debugger,
         plant=plant,
@@ -112,6 +121,7 @@ def run(
     machine: Machine = "q35",
     firmware: Firmware = "",
     monitor: Monitor = False,
+    restore: Restore = False,
     kd: Kd = False,
     debugger: Debugger = False,
     plant: Plant = "",
@@ -151,6 +161,7 @@ def run(
         machine=machine,
         firmware=firmware,
         monitor=monitor,
+        restore=restore,
         kd="debugger" if debugger else "listen" if kd else "",
         plant=plant,
         runs=runs,
@@ -170,7 +181,7 @@ def _perform(request: RunRequest, *, json: bool) -> int:
     from harness.report.stage_view import StageView
 
     # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with StageView(quiet=json) as view:
         result = perform(request, listeners=(view,))
     _show(result, json=json)

@@ -30,6 +30,13 @@ class Guest(Protocol):
         Raises GuestHang, which names the last stage reached, and GuestCrash with the panic.
         """
 
+    def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
+        """Go on with a guest that was ready when its machine's state was saved, instead of waiting for its boot.
+
+        ``said`` is what it had told of itself until then, event and detail; it proves itself by echoing ``nonce``.
+        Raises GuestHang if it does not, GuestRefused if it echoes another or cannot be restored.
+        """
+
     def load_driver(
         self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
     ) -> None:

@@ -68,6 +68,10 @@ class ProcessGuest:
         self._tape.write(GuestEvent(event="ready", detail=f"guest={self.label}"))
         self.ready_count = 1
 
+    def revive(self, _said: list[tuple[str, str]], _nonce: str, _deadline: Deadline) -> None:
+        """Raise GuestRefused: a process has no state that could be saved."""
+        raise self._machine.unshown("a restored state")
+
     def load_driver(
         self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
     ) -> None:

@@ -121,6 +121,12 @@ class Twin:
                     )
                 self._changed.wait(min(deadline.remaining(), 0.1))
 
+    def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
+        """Take the agent's words from before, and have it echo ``nonce``."""
+        for name, detail in said:
+            self._event(name, detail)
+        self.prove_alive(nonce, deadline)
+
     def load_driver(
         self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
     ) -> None:

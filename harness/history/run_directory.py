@@ -56,6 +56,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     firmware: str = ""
     image_digest: str = ""
     image: str = ""
+    state: str = ""
     driver: str = ""
     plant: str = ""
     host: dict[str, str] = {}

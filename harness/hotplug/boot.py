@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from harness.capture.dbgprint.reader import Reader
 from harness.capture.session import Capture
 from harness.config import parse_size
 from harness.deadline import Deadline
+from harness.errors import MachineFailed, UsageError
 from harness.guest.guest import Guest
 from harness.guest.kind import KINDS, Bootable, GuestOptions, Signs
 from harness.guest.process_guest import ProcessKind
@@ -24,6 +26,7 @@ from harness.history.tape import Tape
 from harness.hotplug.executor import Executor
 from harness.hotplug.need import need_of
 from harness.hotplug.request import RunRequest
+from harness.hotplug.saved import ready_state
 from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
 from harness.machine.accelerator import choose
@@ -32,6 +35,7 @@ from harness.machine.budget import host_budget, size_text
 from harness.machine.connection import is_remote
 from harness.machine.lease import Leases
 from harness.machine.machine import Machine, MachineSpec
+from harness.machine.state import State, StateStore, restored
 from harness.machine.version import Qemu, find_qemu
 
 START_PROCESS = 120.0
@@ -78,6 +82,7 @@ class Boot:
         self._tape = tape
         self._stages = stages
         self._kind = KINDS[request.guest]
+        self._state: State | None = None
 
     def up(self, stack: contextlib.ExitStack) -> Live:
         """Take every step. Raises what a step raises."""
@@ -89,6 +94,8 @@ class Boot:
         spec = self._accelerate(qemu, bootable)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
+        if self.request.restore:
+            spec = self._restore(options, bootable, spec, qemu)
         machine = self._start(bootable, spec, stack)
         self._begin(machine, qemu)
         watch = Watch(self._tape, alive=machine.check_alive)
@@ -183,6 +190,30 @@ class Boot:
             stack.callback(lease.release)
             said.append(f"{lease.claim.vcpus} processors, {size_text(lease.claim.memory)}")
 
+    def _restore(
+        self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: Qemu | None
+    ) -> MachineSpec:
+        """Return the machine that takes the guest's saved ready state over, saving it first if need be."""
+        if qemu is None or bootable.make is not None:
+            raise UsageError(
+                f"the guest {self.request.guest!r} is no virtual machine: it has no state that can be saved",
+                hint="Leave out --restore.",
+            )
+        with self._stages.stage("state") as said:
+            state = self._state = ready_state(
+                self._kind,
+                options,
+                spec,
+                image=bootable.digest,
+                qemu=qemu.text,
+                boot=self.request.budget.boot,
+                say=lambda text: self._stages.note("state", text),
+            )
+            size = size_text(state.memory.stat().st_size)
+            said.append(f"saved {state.digest[:12]}, {size}")
+        self._learn(state=state.digest)
+        return restored(spec, state, self._directory.path, Deadline(60, "make overlays of the saved disks"))
+
     def _start(self, bootable: Bootable, spec: MachineSpec, stack: contextlib.ExitStack) -> Machine:
         request = self.request
         name, place = self._directory.name, self._directory.path
@@ -204,7 +235,13 @@ class Boot:
             self._learn(backend="process", machine="", process_argv=machine.argv)
             return
         with self._stages.stage("qemu") as said:
-            machine.start(Deadline(BACKENDS[self.request.backend], "start QEMU"))
+            try:
+                machine.start(Deadline(BACKENDS[self.request.backend], "start QEMU"))
+            except MachineFailed as error:
+                if self._state is not None:
+                    StateStore(self.request.cache).discard(self._state)
+                    error.hint += "\nThe saved state was thrown away: run again to have it made anew."
+                raise
             said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
             if machine.human is not None:
                 self._stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
@@ -219,11 +256,15 @@ class Boot:
         self._stages.note("qemu", f"for a debugger: windbg -k com:ipport={reader.port},port=127.0.0.1")
 
     def _wake(self, machine: Machine, guest: Guest) -> None:
-        request = self.request
-        self._tape.write(BootRecord(epoch=1, cause="power-on"))
+        request, state = self.request, self._state
+        self._tape.write(BootRecord(epoch=1, cause="restored" if state else "power-on"))
         with self._stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
-            guest.wait_ready(Deadline(request.budget.boot, f"boot {request.guest}"))
+            deadline = Deadline(request.budget.boot, f"boot {request.guest}")
+            if state is None:
+                guest.wait_ready(deadline)
+            else:
+                guest.revive(state.said, secrets.token_hex(8), deadline)
             counts = guest.counts(Deadline(request.budget.operation, "count after the boot"))
             said.append(f"{counts.processors} processors")
 

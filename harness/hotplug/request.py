@@ -28,6 +28,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``backend`` is one of :data:`harness.machine.backend.BACKENDS`, ``connect`` libvirt's URI, "" for its own choice.
     ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware``,
     ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
+    ``restore`` begins from the guest's saved ready state, which is made on first use, instead of booting it.
     ``kd`` gives the guest a kernel debugger's port: ``listen`` records what drivers print there, ``debugger`` hands it to
     a debugger over TCP. ``dump`` is how many bytes a dump of a failed guest's memory may have, 0 for no dump. ``attempt`` is
     2 for the repetition of ``retry_of``, a run whose infrastructure failed; ``repro_of`` is the run that this one repeats.
@@ -46,6 +47,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = "q35"
     firmware: str = ""
     monitor: bool = False
+    restore: bool = False
     plant: str = ""
     driver: str = ""
     kd: str = ""
@@ -65,6 +67,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                 f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",
                 hint="Say --backend libvirt too.",
             )
+        if self.restore:
+            self._check_restore()
         if self.kd:
             _one_of("use of the kernel debugger's port", self.kd, DEBUGGERS)
         kind = KINDS[self.guest]
@@ -88,6 +92,18 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
             raise UsageError(
                 f"there is no driver file or folder {self.driver!r}",
                 hint="`harness driver build --out DIR` makes one.",
+            )
+
+    def _check_restore(self) -> None:
+        if self.backend != "qemu":
+            raise UsageError(
+                f"a saved state cannot be restored through the backend {self.backend!r}",
+                hint="Leave out --restore, or --backend.",
+            )
+        if self.kd:
+            raise UsageError(
+                "a guest that was saved has no conversation with a debugger to go on with",
+                hint="Leave out --restore to boot it with the debugger's port.",
             )
 
 

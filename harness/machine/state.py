@@ -99,6 +99,10 @@ class StateStore:
         state = msgspec.structs.replace(state, directory=str(directory))
         return state if state.digest == digest and state.memory.is_file() else None
 
+    def discard(self, state: State) -> None:
+        """Throw a state away that QEMU cannot read; it is made anew when it is asked for again."""
+        shutil.rmtree(state.directory, ignore_errors=True)
+
     def provide(
         self, digest: str, make: Callable[[Path], State], deadline: Deadline, say: Callable[[str], None]
     ) -> State:

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""The saved ready state of a guest: made once by booting it, so that later runs begin where the boot ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.guest.bootable import GuestKind, GuestOptions, Signs
+from harness.history.record import GuestEvent, Record
+from harness.history.tape import Tape
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu import QemuMachine
+from harness.machine.state import MEMORY, State, StateStore, digest_of, disk_name
+
+SAVE = 300.0
+"""Seconds that saving may take besides the boot: the memory of a large guest has to be written."""
+
+
+def ready_state(
+    kind: GuestKind,
+    options: GuestOptions,
+    spec: MachineSpec,
+    *,
+    image: str,
+    qemu: str,
+    boot: float,
+    say: Callable[[str], None],
+) -> State:
+    """Return the state of a guest that is ready and has no driver loaded, booting it if nobody did before.
+
+    ``spec`` is the machine it boots on, its accelerator chosen; ``image`` and ``qemu`` identify what it is made from and
+    what runs it; ``boot`` is how long it may take to be ready, in seconds.
+    """
+    digest = digest_of(spec, image, qemu)
+
+    def make(work: Path) -> State:
+        say("booting once, to save the ready state")
+        return _save(kind, msgspec.structs.replace(options, directory=work), spec, image, digest, boot, say)
+
+    return StateStore(options.cache).provide(digest, make, Deadline(boot + SAVE, "save the ready state"), say)
+
+
+def _save(
+    kind: GuestKind,
+    options: GuestOptions,
+    spec: MachineSpec,
+    image: str,
+    digest: str,
+    boot: float,
+    say: Callable[[str], None],
+) -> State:
+    """Boot the guest in the state's own directory, on disks that lie there, and save it."""
+    work = options.directory
+    said: list[tuple[str, str]] = []
+
+    def listen(record: Record) -> None:
+        if isinstance(record, GuestEvent):
+            said.append((record.event, record.detail))
+
+    bootable = kind.prepare(options, Deadline(900, "make the image"), say)
+    if bootable.digest != image:
+        raise InfrastructureError(
+            "what the guest's image is made from changed while its state was to be saved", hint="Try again."
+        )
+    own = msgspec.structs.replace(bootable.spec, accelerator=spec.accelerator)
+    with contextlib.ExitStack() as stack:
+        tape = stack.enter_context(Tape(work / "history.jsonl"))
+        tape.subscribe(listen)
+        machine = stack.enter_context(QemuMachine(own, work, tape, name=f"state-{digest[:8]}"))
+        machine.start(Deadline(30, "start QEMU"))
+        guest = kind.attach(machine, tape, Signs(), options)
+        stack.callback(guest.close)
+        machine.resume(Deadline(30, "let the guest run"))
+        guest.wait_ready(Deadline(boot, "boot, to save the ready state"))
+        added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready state"))
+    for number, disk in enumerate(own.disks):
+        _keep(disk.file, work / disk_name(number, disk))
+    if own.flash is not None:
+        _keep(own.flash.variables, work / "variables.qcow2")
+    return State(digest=digest, added=added, said=said)
+
+
+def _keep(file: Path, kept: Path) -> None:
+    """Have a disk of the state's own under its name there; one that lies elsewhere stays there."""
+    if file.parent == kept.parent:
+        file.rename(kept)
+    else:
+        kept.symlink_to(file)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: MIT
+"""Runs that begin from the twin's saved ready state: judged as those that boot, and never booted twice."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from twin.running import Perform, plan_of, records_of, run_harness
+
+from harness.contract.verdict import Verdict
+from harness.errors import ExitCode, InfrastructureError, MachineFailed, UsageError
+from harness.history.record import Boot, GuestEvent, Stage
+from harness.hotplug.executor import Budget
+from harness.hotplug.request import RunRequest
+from harness.hotplug.run import RunResult, perform
+from harness.machine.state import StateStore
+
+pytestmark = pytest.mark.qemu
+
+ONE_CPU = plan_of('[[do]]\nop = "add-cpu"\n')
+
+
+def notes(result: RunResult) -> list[str]:
+    """What was said of the state."""
+    return [one.detail for one in records_of(result) if isinstance(one, Stage) and one.name == "state"]
+
+
+@pytest.mark.parametrize("name", ["cpu-and-dimm", "groups", "reset", "veto"])
+def test_built_in_plan_holds(perform_plan: Perform, name: str) -> None:
+    """From the saved state every plan has the verdict it has after a boot, resets of the guest included."""
+    result = perform_plan(name, restore=True)
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    records = records_of(result)
+    assert "restored" == next(one.cause for one in records if isinstance(one, Boot))
+    told = [one.event for one in records if isinstance(one, GuestEvent)]
+    assert ("ready" in told, "boot-option" in told) == (True, name == "groups")
+
+
+def test_plant_is_caught(perform_plan: Perform) -> None:
+    """A driver's misbehaviour is found in a restored guest as in any."""
+    result = perform_plan("cpu-and-dimm", restore=True, plant="missing-complete")
+    assert Verdict.VIOLATED is result.verdict.verdict
+
+
+def test_state_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: Path) -> None:
+    """The first run boots the guest and saves it, the second one does not; a damaged state is said and made anew."""
+    request = request_run(ONE_CPU, restore=True)
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "twin").symlink_to(request.cache / "twin")
+    request = msgspec.structs.replace(request, cache=cache)
+    first, second = perform(request), perform(request)
+    assert (True, False) == tuple(
+        any("booting once" in note for note in notes(run)) for run in (first, second)
+    )
+    facts = json.loads((second.directory / "run.json").read_bytes())
+    state = StateStore(cache).find(facts["state"])
+    assert state is not None
+    assert "fd:0" in facts["qemu_argv"]
+    state.memory.write_bytes(state.memory.read_bytes()[:1000])
+    broken = perform(request)
+    assert isinstance(broken.error, MachineFailed)
+    assert ("thrown away" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (True, broken.error.exit_code)
+    mended = perform(request)
+    assert (None, Verdict.HOLDS) == (mended.error, mended.verdict.verdict)
+
+
+def test_guest_that_never_is_ready_leaves_no_state(
+    request_run: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    """What keeps the guest from being ready is the run's error, and nothing half-made stays."""
+    request = request_run(ONE_CPU, restore=True, budget=Budget(boot=0.01))
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "twin").symlink_to(request.cache / "twin")
+    result = perform(msgspec.structs.replace(request, cache=cache))
+    assert result.error is not None
+    assert "was not ready within" in result.error.message
+    assert ["lock"] == [path.name for path in (cache / "states").iterdir()]
+    assert not isinstance(result.error, InfrastructureError)
+
+
+def test_what_cannot_be_restored_is_said(tmp_path: Path, request_run: Callable[..., RunRequest]) -> None:
+    """libvirt, a debugger's port and guests that are processes have no saved state: exit code 64 and the way out."""
+    for options in ({"backend": "libvirt"}, {"kd": "listen"}):
+        with pytest.raises(UsageError) as caught:
+            request_run(ONE_CPU, restore=True, **options)
+        assert "Leave out --restore" in caught.value.hint
+    code, _out, err = run_harness(
+        "run", "cpu-and-dimm", "--guest", "host", "--restore", "--runs", str(tmp_path)
+    )
+    assert (ExitCode.USAGE, True) == (code, "is no virtual machine" in err)
