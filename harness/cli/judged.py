@@ -25,7 +25,7 @@ def judged(paths: Sequence[Path], *, quiet: bool) -> Iterator[Iterator[Judged]]:
     """
     from harness.report.judging import judge_runs
 
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (
             _bar(paths, quiet=quiet) as (begun, done),

@@ -22,27 +22,37 @@ KILL_GRACE = 10.0
 """Seconds that each step gets. SIGKILL needs more only when the host itself hangs in the kernel."""
 
 
+HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[threading.Event]:
-    """Hold back Ctrl-C while the block runs; it sets the event, and takes effect when the block is left.
+    """Hold back Ctrl-C and a polite end while the block runs; they set the event, and take effect when the block is left.
 
-    Only the main thread receives Ctrl-C (Python: signal), on any other this does nothing.
+    Only the main thread receives signals (Python: signal), on any other this does nothing. A signal that the program
+    ignores (a shell's job in the background ignores Ctrl-C), or that ends it at once, stays as it is.
     """
     hurry = threading.Event()
     if threading.current_thread() is not threading.main_thread():
         yield hurry
         return
+    came: list[int] = []
 
-    def hold(_number: int, _frame: FrameType | None) -> None:
+    def hold(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
         hurry.set()
 
-    before = signal.signal(signal.SIGINT, hold)
+    before = {number: signal.getsignal(number) for number in HELD_BACK}
+    before = {number: handler for number, handler in before.items() if callable(handler)}
+    for number in before:
+        signal.signal(number, hold)
     try:
         yield hurry
     finally:
-        signal.signal(signal.SIGINT, before)
-        if hurry.is_set():
-            signal.raise_signal(signal.SIGINT)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitReport | None:

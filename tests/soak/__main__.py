@@ -8,6 +8,7 @@ import datetime
 import os
 import platform
 import random
+import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -27,6 +28,8 @@ def main() -> int:
     parser.add_argument("--no-libvirt", action="store_true")
     parser.add_argument("--keep", action="store_true", help="keep the run directories")
     asked = parser.parse_args()
+    # A shell's job in the background ignores Ctrl-C, and so would every harness that is to be hit by it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     libvirt = not asked.no_libvirt and not part("libvirt").missing()
     print(f"seed {asked.seed}", flush=True)
     began = datetime.datetime.now(datetime.UTC)
@@ -34,9 +37,8 @@ def main() -> int:
     try:
         outcomes, wrong, swept = soak(place, asked.runs, asked.seed, asked.at_once)
     finally:
-        if not asked.keep:
-            place.close()
-        else:
+        place.close(keep=asked.keep)
+        if asked.keep:
             print(f"kept: {place.path}")
     print(table(outcomes, swept))
     took = (datetime.datetime.now(datetime.UTC) - began).total_seconds()

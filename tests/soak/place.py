@@ -46,12 +46,13 @@ class Place:
             self.libvirtd = PrivateLibvirtd(daemon)
             self.libvirtd.start()
 
-    def close(self) -> None:
-        """Remove it, run directories included."""
+    def close(self, *, keep: bool = False) -> None:
+        """End libvirtd, and remove everything, run directories included unless ``keep``."""
         if self.libvirtd is not None:
             self.libvirtd.close()
             shutil.rmtree(self.libvirtd.directory, ignore_errors=True)
-        shutil.rmtree(self.path, ignore_errors=True)
+        if not keep:
+            shutil.rmtree(self.path, ignore_errors=True)
 
     def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
         """Start the command itself as a process of its own."""
