@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,6 +51,19 @@ Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories a
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the run's nonces.")]
 BootTimeout = Annotated[
     float, typer.Option(metavar="SECONDS", min=1, help="How long the guest may take to boot.")
+]
+TestTimeout = Annotated[
+    float,
+    typer.Option(metavar="SECONDS", min=1, help="How long the whole plan may take, once the guest is up."),
+]
+EvidenceTimeout = Annotated[
+    float,
+    typer.Option(
+        metavar="SECONDS", min=0, help="How long collecting evidence may take, once the run failed."
+    ),
+]
+Dump = Annotated[
+    str, typer.Option(metavar="SIZE", help="Keep a dump of a failed guest's memory, if not larger than this.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
@@ -131,6 +144,18 @@ def run(
     runs: Runs = Path("runs"),
     seed: Seed = 0,
     boot_timeout: BootTimeout = 90.0,
+    test_timeout: TestTimeout = 3600.0,
+    evidence_timeout: EvidenceTimeout = 60.0,
+    dump: Dump = "",
+    retry: Annotated[
+        bool, typer.Option("--retry", help="Try once more if the infrastructure fails; both runs are kept.")
+    ] = False,
+    retry_of: Annotated[
+        str,
+        typer.Option(
+            metavar="RUN", help="This is the second attempt of that run, whose infrastructure failed."
+        ),
+    ] = "",
     json: Json = False,
 ) -> int:
     """Execute a plan on a guest, record everything, judge it."""
@@ -168,12 +193,24 @@ def run(
         cache=cache_directory(os.environ),
         seed=seed,
         argv=sys.argv,
-        budget=Budget(boot=boot_timeout),
+        budget=Budget(boot=boot_timeout, test=test_timeout, evidence=evidence_timeout),
+        dump=_dump_size(dump),
+        attempt=2 if retry_of else 1,
+        retry_of=retry_of,
     )
-    return _perform(request, json=json)
+    return _perform(request, json=json, retry=retry)
 
 
-def _perform(request: RunRequest, *, json: bool) -> int:
+def _dump_size(text: str) -> int:
+    from harness.config import parse_size
+
+    try:
+        return parse_size(text) if text else 0
+    except ValueError as error:
+        raise UsageError(f"--dump: {error}", hint='For instance --dump "4 GiB".') from error
+
+
+def _perform(request: RunRequest, *, json: bool, retry: bool) -> int:
     """Run, with the stage view on standard error and the result on standard output."""
     import signal
 
@@ -183,37 +220,59 @@ def _perform(request: RunRequest, *, json: bool) -> int:
     # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with StageView(quiet=json) as view:
-        result = perform(request, listeners=(view,))
-    _show(result, json=json)
-    code = result.verdict.exit_code
-    if result.error is not None and code is not ExitCode.VIOLATED:
-        code = result.error.exit_code
-    return code
+        result = perform(request, listeners=(view,), retry=retry)
+    show_result(result, json=json)
+    return result.exit_code
 
 
-def _show(result: RunResult, *, json: bool) -> None:
+def result_document(result: RunResult) -> dict[str, Any]:
+    """Return what is said of a run to programs."""
+    document: dict[str, Any] = {"directory": str(result.directory), "verdict": result.verdict}
+    if result.failure_class is not None:
+        document["failure_class"] = result.failure_class
+    if result.first is not None:
+        document["first_attempt"] = str(result.first.directory)
+    if (error := result.error) is not None:
+        document["error"] = {
+            "message": error.message,
+            "hint": error.hint,
+            "class": error.failure_class,
+            "stage": result.stage,
+        }
+    return document
+
+
+def show_result(result: RunResult, *, json: bool) -> None:
+    """Print what became of a run."""
     import sys
 
     from harness.cli.output import complain_of, say, say_json
     from harness.contract.explanation import explainer
     from harness.contract.verdict import Level
     from harness.history.reader import History
+    from harness.report.escape import printable
     from harness.report.style import style_for
     from harness.report.timeline import HEADING, timeline
-    from harness.report.verdict_text import verdict_lines
+    from harness.report.verdict_text import evidence_lines, verdict_lines
 
     error = result.error
     if json:
-        document = {"directory": str(result.directory), "verdict": result.verdict}
-        if error is not None:
-            document["error"] = {"message": error.message, "hint": error.hint, "class": error.failure_class}
-        say_json(document)
+        say_json(result_document(result))
         return
+    if result.first is not None and result.first.error is not None:
+        say(
+            f"The first attempt, {result.first.directory}, failed: {printable(result.first.error.message, 300)}"
+        )
     if error is not None and not any(
         rule.exercised for rule in result.verdict.rules if rule.level is not Level.GATE
     ):
         # Nothing was there to judge: the error is all there is to say.
-        say(f"Evidence: {result.directory}")
+        say(
+            [
+                *evidence_lines(result.directory, judged=False),
+                f"Class: {result.failure_class}, in stage {result.stage}",
+            ]
+        )
         complain_of(error)
         return
     history = History(result.directory)

@@ -71,12 +71,21 @@ def verdict_lines(
     lines += _observed(verdict.observations, style)
     lines += ["", *coverage_lines(verdict.rules, style)]
     if evidence is not None:
-        path = shlex.quote(printable(str(evidence), 1000))
-        lines += [
-            "",
-            f"Evidence: {path}",
-            f"Judge again: harness check {path}   (every record: --timeline --all)",
-        ]
+        lines += ["", *evidence_lines(evidence, judged=True, clean=verdict.verdict is Verdict.HOLDS)]
+    return lines
+
+
+def evidence_lines(evidence: Path, *, judged: bool, clean: bool = False) -> list[str]:
+    """Return where the evidence is, and the commands that go on from there.
+
+    ``judged`` says whether there was something to judge, ``clean`` whether the run holds, so that nobody need repeat it.
+    """
+    path = shlex.quote(printable(str(evidence), 1000))
+    lines = [f"Evidence: {path}"]
+    if judged:
+        lines.append(f"Judge again: harness check {path}   (every record: --timeline --all)")
+    if not clean and (evidence / "run.json").is_file():
+        lines.append(f"Reproduce: harness repro {path}   (and stop for a look: --step N)")
     return lines
 
 

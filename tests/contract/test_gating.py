@@ -13,7 +13,18 @@ from harness.contract.trace import trace
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.history.driver import CallEnter, CallExit, DriverRecord, Hello, Mark
-from harness.history.record import Agreement, Boot, Channel, End, Expect, Operation, Quiesced, Record
+from harness.history.record import (
+    Agreement,
+    Boot,
+    Channel,
+    Console,
+    End,
+    Expect,
+    Operation,
+    Qmp,
+    Quiesced,
+    Record,
+)
 
 
 def rules(verdict: RunVerdict, said: Verdict) -> set[str]:
@@ -186,12 +197,26 @@ def test_an_expectation_that_is_not_met_is_a_violation() -> None:
 
 
 def test_the_fault_says_who_is_to_blame() -> None:
-    """A run's failure class is its first fault's; a violation's is the contract's or the driver's."""
+    """A run's failure class is its first fault's; a proved violation's is the contract's or the driver's all the same."""
     classes = [
         judge(trace(text)).failure_class
-        for text in ("S2 fault", "C2 V", "S2 C2{out=0xC0000001} V", "S2 C2 V")
+        for text in ("S2 C2 fault", "S2 fault", "C2 V", "S2 C2{out=0xC0000001} V", "S2 C2 V")
     ]
-    assert ["guest hang", "contract", "driver", ""] == classes
+    assert ["guest hang", "contract", "contract", "driver", ""] == classes
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        Console(text="Kernel panic - not syncing", severity="crash"),
+        Qmp(direction="in", message={"event": "GUEST_PANICKED", "data": {"action": "pause"}}),
+    ],
+)
+def test_a_guest_that_told_of_its_crash_did_not_hang(told: Record) -> None:
+    """A hang is a bug check when the console or pvpanic said so before or after."""
+    records = trace("S2 C2 fault")
+    numbered = [msgspec.structs.replace(x, n=n) for n, x in enumerate([*records[:-1], told, records[-1]], 1)]
+    assert ["guest hang", "bug check"] == [judge(records).failure_class, judge(numbered).failure_class]
 
 
 def test_nothing_at_all_is_unknown() -> None:

@@ -93,6 +93,7 @@ def test_guest_fails_before_an_add(
         failure,
         ExitCode.UNKNOWN,
     )
+    assert "RIP=" in (run.directory.path / "evidence" / "registers.txt").read_text()
 
 
 def test_qemu_dies_during_an_add(perform_plan: Perform, tmp_path: Path) -> None:
