@@ -209,7 +209,7 @@ class Boot:
                 boot=self.request.budget.boot,
                 say=lambda text: self._stages.note("state", text),
             )
-            size = size_text(state.memory.stat().st_size)
+            size = size_text(state.memory.stat().st_blocks * 512)
             said.append(f"saved {state.digest[:12]}, {size}")
         self._learn(state=state.digest)
         return restored(spec, state, self._directory.path, Deadline(60, "make overlays of the saved disks"))

@@ -78,12 +78,12 @@ def _save(
         stack.callback(guest.close)
         machine.resume(Deadline(30, "let the guest run"))
         guest.wait_ready(Deadline(boot, "boot, to save the ready state"))
-        added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready state"))
+        memory, added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready state"))
     for number, disk in enumerate(own.disks):
         _keep(disk.file, work / disk_name(number, disk))
     if own.flash is not None:
         _keep(own.flash.variables, work / "variables.qcow2")
-    return State(digest=digest, added=added, said=said)
+    return State(digest=digest, mapped=memory.mapped, added=added, said=said)
 
 
 def _keep(file: Path, kept: Path) -> None:

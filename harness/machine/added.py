@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What was hot-added to a machine before its state was saved: on the command line of the machine that takes it over.
+"""What a machine that takes over the saved state of another is given: the state, and what had been hot-added.
 
 A restored machine must have every device that the saved one had, with the same names and places, from its start
 (QEMU: docs/devel/migration, "the destination must be started with the same devices").
@@ -7,6 +7,7 @@ A restored machine must have every device that the saved one had, with the same 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -47,3 +48,18 @@ class AddedDimm(msgspec.Struct, frozen=True, kw_only=True, tag="dimm"):
 
 
 Added = AddedCpu | AddedDimm
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """The saved state ``file``, in place of a start of the firmware.
+
+    ``mapped`` is its form: with every page at a place of its own (mapped-ram, QEMU 9.0 and later), which QEMU reads from
+    the file itself, or else as a stream, which it reads from its standard input (QEMU: docs/devel/migration/mapped-ram.rst).
+    """
+
+    file: Path
+    mapped: bool = False
+
+    def arguments(self) -> list[str]:
+        """The capability has to be set before the state is read, so a mapped one is asked for later."""
+        return ["-incoming", "defer" if self.mapped else "fd:0"]

@@ -280,14 +280,6 @@ class HumanMonitor(msgspec.Struct, frozen=True):
         ]  # fmt: skip
 
 
-class Incoming(msgspec.Struct, frozen=True):
-    """The state of another machine, read from standard input, in place of a start of the firmware."""
-
-    def arguments(self) -> list[str]:
-        """QEMU: qemu-options, -incoming fd:"""
-        return ["-incoming", "fd:0"]
-
-
 class Extra(msgspec.Struct, frozen=True):
     """Arguments that the user adds as they are; they come last."""
 
@@ -358,6 +350,6 @@ def parts(
         )
     found += spec.added
     if spec.incoming is not None:
-        found.append(Incoming())
+        found.append(spec.incoming)
     found.append(Extra(spec.extra))
     return found

@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.deadline import Deadline
-from harness.machine.added import Added
+from harness.machine.added import Added, Incoming
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
 
 
@@ -53,7 +53,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     screen: bool = False
     clock: Literal["utc", "localtime"] = "utc"
     generation_id: bool = False
-    incoming: Path | None = None
+    incoming: Incoming | None = None
     added: tuple[Added, ...] = ()
     extra: list[str] = []
 

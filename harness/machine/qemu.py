@@ -21,7 +21,7 @@ from harness.errors import CommandRefused, HarnessError, InfrastructureError, Ma
 from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import devices, ladder, rows, version
-from harness.machine.added import Added, AddedCpu, AddedDimm
+from harness.machine.added import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.client import Drop
 from harness.machine.inspection import QmpInspector
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
@@ -29,6 +29,9 @@ from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process, describe
 from harness.machine.registry import Entry, ProcessName, Registry
 from harness.machine.runtime import RuntimeDirectory
+
+MAPPED = "mapped-ram"
+"""The migration capability of a state that is a file and no stream (QEMU: qapi/migration.json, since 9.0)."""
 
 
 class QemuMachine:
@@ -134,30 +137,33 @@ class QemuMachine:
                 hint=f"See {self.log}.",
             ) from error
         if self.spec.incoming is not None:
-            self._take_over(deadline)
+            self._take_over(self.spec.incoming, deadline)
 
     @contextlib.contextmanager
     def _state(self) -> Iterator[int | None]:
-        """Open the state that is taken over, if one is."""
-        file = self.spec.incoming
-        if file is None:
+        """Open the state that is taken over, if one is that QEMU does not open itself."""
+        incoming = self.spec.incoming
+        if incoming is None:
             yield None
             return
         try:
-            state = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
+            state = os.open(incoming.file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot read the saved state {file}: {error.strerror}",
+                f"cannot read the saved state {incoming.file}: {error.strerror}",
                 hint="It is made anew when it is not in the cache.",
             ) from error
         try:
-            yield state
+            yield None if incoming.mapped else state
         finally:
             os.close(state)
 
-    def _take_over(self, deadline: Deadline) -> None:
+    def _take_over(self, incoming: Incoming, deadline: Deadline) -> None:
         """Wait until the state is read. Raises MachineFailed with QEMU's words if it is of another machine."""
         self._devices.update(device.id for device in self.spec.added)
+        if incoming.mapped:
+            self._map_memory(deadline)
+            self.execute("migrate-incoming", deadline, uri=_file_uri(incoming.file))
 
         def read() -> bool:
             return bool(self.execute("query-status", deadline)["status"] != "inmigrate")
@@ -174,24 +180,33 @@ class QemuMachine:
             ),
         )
 
-    def save(self, file: Path, deadline: Deadline) -> list[Added]:
-        """Stop the guest and write its state to ``file``; return what was added to the machine until then.
+    def _map_memory(self, deadline: Deadline) -> None:
+        capability = {"capability": MAPPED, "state": True}
+        self.execute("migrate-set-capabilities", deadline, capabilities=[capability])
+
+    def save(self, file: Path, deadline: Deadline) -> tuple[Incoming, list[Added]]:
+        """Stop the guest and write its state to ``file``; return it with what was added to the machine until then.
 
         The machine's disks must not change afterwards: the only thing left to do is to close it. Raises
         InfrastructureError with QEMU's words if it cannot be saved or written.
         """
         self.pause(deadline)
         added = self._added(deadline)
+        offered = [one["capability"] for one in self.execute("query-migrate-capabilities", deadline)]
+        mapped = MAPPED in offered and "," not in str(file)
         self.execute("migrate-set-parameters", deadline, **{"max-bandwidth": 1 << 40})
         try:
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                self._monitor.execute("getfd", deadline, {"fdname": "state"}, descriptor=descriptor)
+                if not mapped:
+                    self._monitor.execute("getfd", deadline, {"fdname": "state"}, descriptor=descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
             raise InfrastructureError(f"cannot write {file}: {error.strerror}") from error
-        self.execute("migrate", deadline, uri="fd:state")
+        if mapped:
+            self._map_memory(deadline)
+        self.execute("migrate", deadline, uri=_file_uri(file) if mapped else "fd:state")
         found: dict[str, Any] = {}
 
         def ended() -> bool:
@@ -204,7 +219,7 @@ class QemuMachine:
                 f"the state of machine {self.name!r} could not be saved: {found.get('error-desc', found['status'])}",
                 hint=f"It was to be written to {file}. Is there room? A device may have no state that can be saved.",
             )
-        return added
+        return Incoming(file=file, mapped=mapped), added
 
     def _added(self, deadline: Deadline) -> list[Added]:
         """Return the processors and DIMMs that were plugged in, in an order in which they can be again."""
@@ -397,6 +412,10 @@ class QemuMachine:
                 if self._entry is not None:
                     self._registry.remove(self._entry)
                 _open.discard(self)
+
+
+def _file_uri(file: Path) -> str:
+    return f"file:{file.absolute()}"
 
 
 def _summary(words: str) -> str:

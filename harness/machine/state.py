@@ -19,7 +19,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
-from harness.machine.added import Added
+from harness.machine.added import Added, Incoming
 from harness.machine.attachments import Disk
 from harness.machine.file_lock import locked
 from harness.machine.machine import MachineSpec
@@ -33,13 +33,14 @@ DESCRIPTION = "state.json"
 
 
 class State(msgspec.Struct, frozen=True, kw_only=True):
-    """One saved state. ``added`` is what had been hot-added; ``said`` what the guest had told of itself: name, detail.
+    """One saved state. ``mapped`` is the form of its memory, ``added`` what had been hot-added, ``said`` what the guest had told of itself: name, detail.
 
     ``digest`` identifies what it depends on, ``directory`` is where it lies.
     """
 
     digest: str
     directory: str = ""
+    mapped: bool = False
     added: list[Added] = []
     said: list[tuple[str, str]] = []
 
@@ -165,7 +166,11 @@ def restored(spec: MachineSpec, state: State, directory: Path, deadline: Deadlin
         make_overlay(variables, saved / "variables.qcow2", deadline)
         flash = msgspec.structs.replace(flash, variables=variables, variables_format="qcow2")
     return msgspec.structs.replace(
-        spec, incoming=state.memory, added=tuple(state.added), disks=tuple(disks), flash=flash
+        spec,
+        incoming=Incoming(file=state.memory, mapped=state.mapped),
+        added=tuple(state.added),
+        disks=tuple(disks),
+        flash=flash,
     )
 
 

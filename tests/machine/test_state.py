@@ -13,7 +13,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MachineFailed
-from harness.machine.added import AddedCpu, AddedDimm
+from harness.machine.added import AddedCpu, AddedDimm, Incoming
 from harness.machine.attachments import Disk
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu import QemuMachine
@@ -38,7 +38,8 @@ def waiting_guest(file: Path) -> Path:
 def saved(machine: QemuMachine, file: Path, deadline: Deadline) -> State:
     """Run the guest until it waits, and save it there."""
     deadline.poll(lambda: b"begun" in machine.debugcon.read_bytes())
-    return State(digest="x", directory=str(file.parent), added=machine.save(file, deadline))
+    memory, added = machine.save(file, deadline)
+    return State(digest="x", directory=str(file.parent), mapped=memory.mapped, added=added)
 
 
 def go_on(machine: QemuMachine, deadline: Deadline) -> bytes:
@@ -91,14 +92,14 @@ def test_state_of_another_machine_is_refused_with_the_words_of_qemu(
     first.add_dimm("dimm-a", SIZE, deadline)
     saved(first, tmp_path / "memory", deadline)
     first.close()
-    second = make_machine(tmp_path / "second", kernel=kernel, incoming=tmp_path / "memory")
+    second = make_machine(tmp_path / "second", kernel=kernel, incoming=Incoming(file=tmp_path / "memory"))
     with pytest.raises(MachineFailed, match="load of migration failed"):
         second.start(deadline)
     (tmp_path / "text").write_text("no state")
-    third = make_machine(tmp_path / "third", kernel=kernel, incoming=tmp_path / "text")
+    third = make_machine(tmp_path / "third", kernel=kernel, incoming=Incoming(file=tmp_path / "text"))
     with pytest.raises(MachineFailed, match="Not a migration stream"):
         third.start(deadline)
-    fourth = make_machine(tmp_path / "fourth", kernel=kernel, incoming=tmp_path / "none")
+    fourth = make_machine(tmp_path / "fourth", kernel=kernel, incoming=Incoming(file=tmp_path / "none"))
     with pytest.raises(InfrastructureError, match="cannot read the saved state"):
         fourth.start(deadline)
 
