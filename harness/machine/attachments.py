@@ -16,6 +16,9 @@ import msgspec
 from harness.errors import UsageError
 from harness.machine.option import value
 
+SCREEN_SLOT, NETWORK_SLOT, NVME_SLOT = 0x01, 0x10, 0x11
+"""Slots on the board's PCI Express bus, the same whatever started QEMU: to Windows a device elsewhere is another device."""
+
 AHCI_PORTS = 6
 """Ports of the AHCI controller that every q35 machine has (QEMU: hw/i386/pc_q35.c)."""
 
@@ -73,7 +76,10 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
         if self.bus == "ahci":
             device = f"ide-hd,bus=ide.{self.port},drive={self.node},id={self.node}-device,serial={self.node}"
         else:
-            device = f"nvme,drive={self.node},id={self.node}-device,serial={self.node}"
+            device = (
+                f"nvme,bus=pcie.0,addr={NVME_SLOT + self.port:#x},drive={self.node},id={self.node}-device"
+            )
+            device += f",serial={self.node}"
         file = f"file.driver=file,file.discard=unmap,file.filename={value(self.file)}"
         return [
             "-blockdev", f"driver={self.format},node-name={self.node},discard=unmap,{file}",
@@ -124,7 +130,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in self.forwards)
         return [
             "-netdev", f"user,id=net0,restrict=on{forwards}",
-            "-device", f"{self.model},netdev=net0,id=net0-device",
+            "-device", f"{self.model},bus=pcie.0,addr={NETWORK_SLOT:#x},netdev=net0,id=net0-device",
         ]  # fmt: skip
 
 
@@ -133,7 +139,7 @@ class Screen(msgspec.Struct, frozen=True):
 
     def arguments(self) -> list[str]:
         """UEFI and Windows have a driver for it (QEMU: docs/system/device-url, ``-vga std``)."""
-        return ["-device", "VGA,id=screen"]
+        return ["-device", f"VGA,bus=pcie.0,addr={SCREEN_SLOT:#x},id=screen"]
 
 
 class LocalClock(msgspec.Struct, frozen=True):

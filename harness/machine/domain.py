@@ -26,6 +26,7 @@ import msgspec
 
 from harness.errors import UsageError
 from harness.machine import devices, drives, enlightenments
+from harness.machine.attachments import SCREEN_SLOT
 from harness.machine.machine import MachineSpec
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
@@ -135,7 +136,9 @@ def _boot(spec: MachineSpec, machine: str) -> Element:
         _text(boot, "loader", spec.firmware, type="rom")
     if spec.flash is not None:
         _text(boot, "loader", spec.flash.code, readonly="yes", secure="no", type="pflash")
-        _text(boot, "nvram", spec.flash.variables, format=spec.flash.variables_format)
+        # libvirt before 9.2 knows no format of it, and takes it for raw.
+        raw = spec.flash.variables_format == "raw"
+        _text(boot, "nvram", spec.flash.variables, **({} if raw else {"format": spec.flash.variables_format}))
     if spec.kernel is not None:
         _text(boot, "kernel", spec.kernel)
         if spec.initrd is not None:
@@ -227,6 +230,8 @@ def _devices(spec: MachineSpec, files: Files) -> Element:
     if spec.screen:
         video = SubElement(found, "video")
         SubElement(video, "model", type="vga")
+        slot = f"{SCREEN_SLOT:#04x}"
+        SubElement(video, "address", type="pci", domain="0x0000", bus="0x00", slot=slot, function="0x0")
     panic = SubElement(found, "panic", model="isa")
     port = devices.PANIC_PORT if spec.debug_port != devices.PANIC_PORT else devices.PANIC_PORT + 1
     SubElement(panic, "address", type="isa", iobase=f"{port:#x}")

@@ -62,6 +62,11 @@ SYNC = 10.0
 """Seconds for what the guest wrote on another host to arrive; over a LAN it takes some milliseconds."""
 
 
+def _shows(command: str, arguments: dict[str, Any]) -> bool:
+    """Return whether this is one of the human monitor's ``info`` commands, for what QMP itself cannot be asked."""
+    return command == "human-monitor-command" and str(arguments.get("command-line")).startswith("info ")
+
+
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
     """Where a machine is made: the spec with the paths of that host, its files there, and whose they are."""
 
@@ -321,7 +326,7 @@ class LibvirtMachine:
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send a QMP query, or do what ``cont``, ``stop`` and ``system_reset`` do; nothing else may pass libvirt by."""
-        if is_query(command):
+        if is_query(command) or _shows(command, arguments):
             return self._exchange.query(command, arguments, deadline)
         if command == "cont":
             # QEMU takes it for done when the guest runs already; libvirt refuses it.

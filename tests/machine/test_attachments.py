@@ -84,7 +84,9 @@ def test_network_is_closed_and_on_loopback() -> None:
 def test_screen_clock_and_generation() -> None:
     """Each is there if asked for, and only then."""
     there = {"screen": True, "clock": "localtime", "generation_id": True}
-    assert {"VGA,id=screen", "vmgenid,guid=auto,id=generation"} <= set(options("-device", **there))
+    assert {"VGA,bus=pcie.0,addr=0x1,id=screen", "vmgenid,guid=auto,id=generation"} <= set(
+        options("-device", **there)
+    )
     assert ["base=localtime,driftfix=slew"] == options("-rtc", **there)
     assert [] == options("-rtc")
     assert [] == [word for word in options("-device") if word.startswith(("VGA", "vmgenid"))]
