@@ -206,8 +206,11 @@ class QemuMachine:
             raise InfrastructureError(f"cannot write {file}: {error.strerror}") from error
         if mapped:
             self._map_memory(deadline)
-        self.execute("migrate", deadline, uri=_file_uri(file) if mapped else "fd:state")
         found: dict[str, Any] = {}
+        try:
+            self.execute("migrate", deadline, uri=_file_uri(file) if mapped else "fd:state")
+        except CommandRefused as error:
+            raise self._not_saved(file, error.description) from error
 
         def ended() -> bool:
             found.update(self.execute("query-migrate", deadline))
@@ -215,11 +218,14 @@ class QemuMachine:
 
         deadline.poll(ended, interval=0.01)
         if found["status"] != "completed":
-            raise InfrastructureError(
-                f"the state of machine {self.name!r} could not be saved: {found.get('error-desc', found['status'])}",
-                hint=f"It was to be written to {file}. Is there room? A device may have no state that can be saved.",
-            )
+            raise self._not_saved(file, found.get("error-desc", found["status"]))
         return Incoming(file=file, mapped=mapped), added
+
+    def _not_saved(self, file: Path, why: str) -> InfrastructureError:
+        return InfrastructureError(
+            f"the state of machine {self.name!r} could not be saved: {why}",
+            hint=f"It was to be written to {file}. Is there room? A device may have no state that can be saved.",
+        )
 
     def _added(self, deadline: Deadline) -> list[Added]:
         """Return the processors and DIMMs that were plugged in, in an order in which they can be again."""
