@@ -45,7 +45,11 @@ Debugger = Annotated[
     ),
 ]
 Plant = Annotated[
-    str, typer.Option(metavar="NAME", help="Make the twin's NT layer misbehave; see demo --list-plants.")
+    str,
+    typer.Option(
+        metavar="NAME",
+        help="Make the NT layer misbehave that delivers the callbacks; see demo --list-plants.",
+    ),
 ]
 Runs = Annotated[Path, typer.Option(metavar="DIR", help="Where run directories are made.")]
 Seed = Annotated[int, typer.Option(metavar="N", help="Seed of the run's nonces.")]
@@ -138,6 +142,13 @@ def run(
     kd: Kd = False,
     debugger: Debugger = False,
     plant: Plant = "",
+    driver: Annotated[
+        str,
+        typer.Option(
+            metavar="PATH",
+            help="The driver's file, or its folder, for guests that execute one; by default one made on the spot.",
+        ),
+    ] = "",
     list_plans: Annotated[
         bool, typer.Option("--list-plans", help="Name the built-in plans and stop.")
     ] = False,
@@ -189,6 +200,7 @@ def run(
         restore=restore,
         kd="debugger" if debugger else "listen" if kd else "",
         plant=plant,
+        driver=driver,
         runs=runs,
         cache=cache_directory(os.environ),
         seed=seed,

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import msgspec
 
 from harness.deadline import Deadline
+from harness.errors import UsageError
 from harness.guest.bootable import Bootable, GuestKind, GuestOptions, MakeMachine, Signs
 from harness.guest.host import HostKind
 from harness.guest.twin import Twin, kernel_arguments, machine_arguments
@@ -23,7 +24,12 @@ class TwinKind:
     """The twin."""
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """Build the twin's image, or take it from the cache."""
+        """Build the twin's image, or take it from the cache. Raises UsageError for a driver's file."""
+        if options.driver is not None:
+            raise UsageError(
+                f"--driver {options.driver}: the twin runs the driver's source, no file of it",
+                hint="A driver's file is executed by --guest wine.",
+            )
         image = build(options.cache, deadline, progress=progress)
         spec = msgspec.structs.replace(
             options.spec,

@@ -226,8 +226,8 @@ class ProcessMachine:
             self._orders = -1
 
     def alive(self) -> bool:
-        """Return whether the process runs."""
-        return self._process is not None and self._process.running
+        """Return whether the process runs and has not said that its machine resets itself."""
+        return self._process is not None and self._process.running and not self._reset
 
     def check_alive(self) -> None:
         """Raise GuestCrash if the process is gone: here the guest and its machine are one."""
@@ -320,10 +320,10 @@ class ProcessMachine:
                         hint=f"All it said is in {self.log}.",
                     )
                 self._changed.wait(min(deadline.remaining(), 0.1))
-        if answer() is None:
-            self.sync()  # what it said last may not have been read yet
+        if answer() != "0":
+            self.sync()  # what it said last may not have been read yet: a reason, or the answer itself
         word = answer()
-        if word is None:
+        if word is None or self._reset:
             raise self._gone()
         if fine is not None and not (word in fine or set(word.split(" ")[0]) == {"0"}):
             raise GuestRefused(f"the process answered {line!r} with {word}")

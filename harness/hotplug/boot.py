@@ -231,7 +231,7 @@ class Boot:
         if qemu is None:
             with self._stages.stage("process") as said:
                 machine.start(Deadline(START_PROCESS, "start the process"))
-                said.append(Path(machine.argv[0]).name)
+                said.append(self.request.guest)
             self._learn(backend="process", machine="", process_argv=machine.argv)
             return
         with self._stages.stage("qemu") as said:

@@ -82,6 +82,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                     "--firmware": bool(self.firmware),
                     "--monitor": self.monitor,
                     "--kd": bool(self.kd),
+                    "--restore": self.restore,
+                    "--dump": bool(self.dump),
                 }
             )
         if self.plant:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""``harness diff``: whether runs of the same plan, on several guests or of several builds, tell the same."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("diff")(diff)
+
+
+def diff(
+    runs: Annotated[
+        list[str],
+        typer.Argument(metavar="RUN...", help="Two or more run directories or history files of one plan."),
+    ],
+    json: Json = False,
+) -> int:
+    """Compare what runs of the same plan tell, leaving out what must differ and what a guest cannot show."""
+    import sys
+
+    from harness.cli.output import say, say_json
+    from harness.cli.run_set import runs_named
+    from harness.report.style import style_for
+    from harness.report.transcript import read_transcript
+    from harness.report.transcript_comparison import compare_transcripts, transcript_lines
+
+    paths = runs_named(runs)
+    if len(paths) < 2:
+        raise UsageError(
+            f"{runs[0]} is one run, and there is nothing to compare it with",
+            hint="Name two or more: harness diff RUN-ON-TWIN RUN-ON-WINE",
+        )
+    transcripts = [read_transcript(path) for path in paths]
+    compared = compare_transcripts(transcripts)
+    if json:
+        told = [
+            {
+                "path": str(path),
+                "run": one.run,
+                "guest": one.guest,
+                "unshown": sorted(one.unshown),
+                "missing": one.missing,
+            }
+            for path, one in zip(paths, transcripts, strict=True)
+        ]
+        say_json(
+            {
+                "verdict": compared.verdict,
+                "runs": told,
+                "differences": compared.differences,
+                "stories": compared.stories,
+                "steps": compared.steps,
+                "exit_code": compared.exit_code,
+            }
+        )
+    else:
+        say(transcript_lines(transcripts, compared, style_for(sys.stdout)))
+    return compared.exit_code
