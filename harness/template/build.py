@@ -36,7 +36,7 @@ from harness.template.progress import MOST_RESETS, Progress
 from harness.template.provision import NEEDED, fact_fits
 from harness.template.reporter import Reporter
 from harness.template.stage import Pace
-from harness.template.store import DISK, LOG, MANIFEST, SECRETS, VARIABLES, Built, Store
+from harness.template.store import DISK, DOCUMENT, KEY, LOG, MANIFEST, SECRETS, VARIABLES, Built, Store
 from harness.template.work import Work, disk_errors
 
 SPACE = 24 << 30
@@ -55,6 +55,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
     ``inputs`` names everything the template is made from with its SHA-256; a resumed build must have the same.
     ``variables`` is the firmware's empty variable store, sizes are in bytes. Without the facts ``needed`` it is not done.
+    ``document`` is the text of the template's template.toml.
     """
 
     template: str
@@ -72,6 +73,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     needed: tuple[str, ...] = NEEDED
     evaluation_days: int = 0
     space: int = SPACE
+    document: str = ""
     qemu_version: str = ""
 
     def digest(self) -> str:
@@ -222,6 +224,8 @@ class Build:
         with disk_errors(draft):
             shutil.copytree(work.folder / "log", draft / LOG)
             write_secret(draft / SECRETS, msgspec.json.encode(recipe.secrets))
+            write_secret(draft / KEY, recipe.secrets.private_key.encode())
+            (draft / DOCUMENT).write_text(recipe.document, encoding="utf-8")
             manifest = Manifest(
                 template=recipe.template,
                 title=recipe.title,

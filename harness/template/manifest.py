@@ -72,10 +72,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Secrets(msgspec.Struct, frozen=True, kw_only=True):
-    """What opens the guest: the administrator's password, and the private key in OpenSSH's format, "" without one."""
+    """What opens the guest: the administrator's password, and a private key in OpenSSH's format with its public one."""
 
     password: str
-    private_key: str = ""
+    private_key: str
+    public_key: str
 
     def __repr__(self) -> str:
         """Nothing of it: what is printed may end in a log."""

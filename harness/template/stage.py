@@ -61,13 +61,14 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How long each stage may take. ``factor`` stretches every limit."""
+    """How long each stage may take. ``factor`` stretches every limit; ``limits`` are some of one's own instead."""
 
     factor: float = 1.0
+    limits: dict[BuildStage, Limit] = {}
 
     def limit(self, stage: BuildStage) -> Limit:
         """Return the limit of ``stage``; that of provisioning is for one step."""
-        limit = LIMITS[stage]
+        limit = self.limits.get(stage) or LIMITS[stage]
         return Limit(limit.whole * self.factor, limit.still * self.factor)
 
 

@@ -5,7 +5,8 @@
 
     windows-server-2025/          the template, all files 0444
         disk.qcow2  variables.fd  manifest.json  log/
-        secrets.json              0600: the administrator's password, the private key
+        template.toml             the template as it was when this was built
+        secrets.json  key         0600: the administrator's password; the private key for SSH
     .work/windows-server-2025/    a build under way or interrupted (harness.template.work)
     .lock/windows-server-2025.build, .use
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -25,13 +27,16 @@ from pathlib import Path
 
 import msgspec
 
+from harness.config import read_document
 from harness.errors import InfrastructureError, UsageError
 from harness.template.manifest import FORMAT, Manifest, Secrets
+from harness.template.template import Template, decode_template
 from harness.template.work import disk_errors
 
 VARIABLE = "HOTPLUG_HARNESS_TEMPLATES"
 
 DISK, VARIABLES, MANIFEST, SECRETS, LOG = "disk.qcow2", "variables.fd", "manifest.json", "secrets.json", "log"
+KEY, DOCUMENT = "key", "template.toml"
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
@@ -51,6 +56,20 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
     def variables(self) -> Path:
         """The firmware's variables, to be copied."""
         return self.folder / VARIABLES
+
+    @property
+    def key(self) -> Path:
+        """The private key that the guest's SSH server lets in."""
+        return self.folder / KEY
+
+    def digest(self) -> str:
+        """Return what identifies the template: the SHA-256 of its manifest, which has those of all else."""
+        return hashlib.sha256((self.folder / MANIFEST).read_bytes()).hexdigest()
+
+    def template(self) -> Template:
+        """Return the template as it was when this was built. Raises BadDocument."""
+        document = self.folder / DOCUMENT
+        return decode_template(read_document(document), name=str(document), directory=str(self.folder))
 
     def secrets(self) -> Secrets:
         """Return what opens the guest. Raises InfrastructureError."""
@@ -161,6 +180,13 @@ class Store:
             draft.rename(folder)
             shutil.rmtree(old, ignore_errors=True)
         return self.find(name)
+
+    def discard(self, name: str) -> None:
+        """Throw away what an interrupted build left. The caller holds the build's lock."""
+        work = self.work(name)
+        with disk_errors(work):
+            if work.exists():
+                shutil.rmtree(work)
 
     def remove(self, name: str) -> None:
         """Remove the template and what is left of a build. Raises UsageError if a run uses it, or it is being built."""

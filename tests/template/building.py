@@ -61,7 +61,7 @@ class Bench:
             template=NAME, title="A scripted guest", support="supported", edition="only", image="only",
             medium=Medium(name=self.boot.name, size=self.boot.stat().st_size, sha256="0" * 64),
             inputs={"medium": "0" * 64}, machine=machine, variables=ovmf.variables, disk_size=1 << 30,
-            secrets=Secrets(password=PASSWORD), needed=("certificate",), space=64 << 20,
+            secrets=Secrets(password=PASSWORD, private_key="private", public_key="public"), needed=("certificate",), space=64 << 20,
         )  # fmt: skip
         return msgspec.structs.replace(recipe, **changes)
 

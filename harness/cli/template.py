@@ -1,0 +1,277 @@
+# SPDX-License-Identifier: MIT
+"""``harness template``: list, show, build and remove the guests that are made from an installation medium."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from harness.machine.version import Qemu
+    from harness.template.manifest import Manifest
+    from harness.template.store import Built, Store
+
+BUILD_SECONDS = 12 * 3600.0
+"""How long a whole build may take; the stages have limits of their own."""
+
+EMULATED = 12.0
+"""How much longer each stage may take without KVM."""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The template; harness template list names them.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
+QemuPath = Annotated[str, typer.Option("--qemu", metavar="PATH", help="The QEMU binary to use.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    group = typer.Typer(
+        name="template",
+        help="Guests that are built from an installation medium of Windows.",
+        rich_markup_mode=None,
+        no_args_is_help=True,
+    )
+    group.command("list")(list_)
+    group.command("show")(show)
+    group.command("build")(build)
+    group.command("remove")(remove)
+    app.add_typer(group)
+
+
+def _store() -> Store:
+    import os
+
+    from harness.template.store import Store, store_directory
+
+    return Store(store_directory(os.environ))
+
+
+def list_(json: Json = False) -> int:
+    """Name the templates, how far each is supported, and whether it is built."""
+    import time
+
+    from harness.cli.output import say, say_json
+    from harness.template.template import find_templates
+
+    store, now = _store(), time.time()
+    rows = []
+    for name, template in find_templates().items():
+        built = store.built(name)
+        rows.append(
+            {
+                "name": name,
+                "title": template.title,
+                "support": template.support.status,
+                "built": built.manifest.built if built else "",
+                "age_days": built.manifest.age_days(now) if built else None,
+                "days_left": built.manifest.days_left(now) if built else None,
+                "unfinished": store.work(name).exists(),
+            }
+        )
+    if json:
+        say_json({"directory": str(store.root), "templates": rows})
+        return ExitCode.HOLDS
+    for name, row in zip(find_templates(), rows, strict=True):
+        built = store.built(name)
+        state = _state(built.manifest, now) if built else "not built"
+        if row["unfinished"]:
+            state += "; a build of it was interrupted, the next goes on with it"
+        say(f"{name:21} {row['support']:16} {state}")
+    return ExitCode.HOLDS
+
+
+def _state(manifest: Manifest, now: float) -> str:
+    age = manifest.age_days(now)
+    left = manifest.days_left(now)
+    days = f"built {age} days ago" if age != 1 else "built a day ago"
+    if left is None:
+        return days
+    return f"{days}, evaluation {f'ends in {left} days' if left > 0 else 'has ended'}"
+
+
+def show(name: Name, json: Json = False) -> int:
+    """Say what a built template is, what it was made from and what it promises."""
+    import time
+
+    import msgspec
+
+    from harness.cli.output import say, say_json
+    from harness.report.escape import printable
+    from harness.template.template import find_template
+
+    find_template(name)
+    built = _store().find(name)
+    if json:
+        say_json({"directory": str(built.folder), "manifest": msgspec.to_builtins(built.manifest)})
+        return ExitCode.HOLDS
+    say(f"{what:14} {printable(text, 400)}" for what, text in _shown(built, time.time()))
+    return ExitCode.HOLDS
+
+
+def _shown(built: Built, now: float) -> list[tuple[str, str]]:
+    manifest = built.manifest
+    rows = [
+        ("template", f"{manifest.template}, {manifest.title} ({manifest.support})"),
+        ("state", _state(manifest, now)),
+        (
+            "built",
+            f"{manifest.built} by harness {manifest.harness}, QEMU {manifest.qemu}, {manifest.accelerator}",
+        ),
+        ("attempts", str(manifest.attempts)),
+        ("edition", f"{manifest.edition}: {manifest.image}"),
+        ("medium", f"{manifest.medium.name}, {manifest.medium.size} bytes, sha256 {manifest.medium.sha256}"),
+        ("files travel", "over SSH" if manifest.transfer == "sftp" else "over WinRM: it has no SSH server"),
+        ("certificate", f"WinRM's, sha256 {manifest.certificate}"),
+        ("host key", manifest.host_key or "none"),
+    ]
+    rows += [(key, value) for key, value in sorted(manifest.facts.items())]
+    rows += [("file", f"{name} sha256 {digest}") for name, digest in sorted(manifest.files.items())]
+    rows += [("made from", f"{name} sha256 {digest}") for name, digest in sorted(manifest.inputs.items())]
+    took = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in manifest.stages.items())
+    return [
+        *rows,
+        ("took", took),
+        ("directory", str(built.folder)),
+        ("log", str(built.folder / manifest.log)),
+    ]
+
+
+def build(
+    name: Name,
+    iso: Annotated[Path, typer.Option(metavar="PATH", help="The ISO of the installation medium.")],
+    edition: Annotated[
+        str, typer.Option(metavar="E", help="The edition to install; the template's first one by default.")
+    ] = "",
+    openssh: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where the SSH server comes from if the medium has none."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file with the product key; none for evaluation.")
+    ] = None,
+    certificate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The certificate, in DER, that signs the drivers under test."),
+    ] = None,
+    from_scratch: Annotated[
+        bool, typer.Option("--from-scratch", help="Throw an interrupted build away instead of going on.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the template if it is built.")] = False,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Build a template that is known not to work.")
+    ] = False,
+    accel: Accel = "auto",
+    qemu: QemuPath = "",
+    json: Json = False,
+) -> int:
+    """Install Windows from a medium, unattended, and make a template of it; goes on with an interrupted build."""
+    import signal
+
+    from harness.cli.output import say, say_json
+    from harness.deadline import Deadline
+    from harness.errors import UsageError
+    from harness.report.stage_view import StageView
+    from harness.template.build import Build
+    from harness.template.recipe import Wishes, make_recipe
+    from harness.template.stage import Pace
+    from harness.template.template import find_template
+
+    template, store = find_template(name), _store()
+    support = template.support
+    if support.status == "known-broken" and not anyway:
+        raise UsageError(
+            f"{name} is known not to work: {support.reason}",
+            hint=f"See {support.link}. {support.workaround}\nBuild it all the same with --anyway.".strip(),
+        )
+    # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with store.building(name), StageView(quiet=json) as view:
+        if store.built(name) is not None:
+            if not force:
+                raise UsageError(
+                    f"{name} is already built",
+                    hint=f"harness template show {name} describes it; --force replaces it.",
+                )
+            store.check_unused(name)
+        if from_scratch:
+            store.discard(name)
+        wishes = Wishes(
+            iso=iso,
+            edition=edition,
+            openssh=openssh,
+            key=key,
+            certificate=_read(certificate) if certificate else b"",
+        )
+        found, accelerator = _accelerator(accel, qemu, view.say)
+        recipe = make_recipe(template, wishes, store, accelerator=accelerator, qemu=found, say=view.say)
+        pace = Pace(EMULATED if accelerator == "tcg" else 1.0)
+        built = Build(recipe, store, pace=pace, listeners=(view,)).run(
+            Deadline(BUILD_SECONDS, f"build {name}")
+        )
+    if json:
+        say_json({"directory": str(built.folder), "manifest": built.manifest})
+    else:
+        say(f"{name} is built: {built.folder}")
+    return ExitCode.HOLDS
+
+
+def _read(file: Path) -> bytes:
+    from harness.errors import UsageError
+
+    try:
+        with file.open("rb") as source:
+            content = source.read(1 << 16)
+    except OSError as error:
+        raise UsageError(f"cannot read the certificate {file}: {error.strerror}") from error
+    if not content.startswith(b"\x30"):
+        raise UsageError(
+            f"{file} is no certificate in DER", hint="harness driver sign makes one: keys/hpnotify-test.cer"
+        )
+    return content
+
+
+def _accelerator(requested: str, qemu: str, say: Callable[[str], None]) -> tuple[Qemu, Literal["kvm", "tcg"]]:
+    """Return QEMU and what executes the guest. Only a guest that runs shows that KVM works; the twin is one."""
+    import os
+
+    from harness.deadline import Deadline
+    from harness.errors import UsageError
+    from harness.guest import twin_image
+    from harness.machine.accelerator import choose
+    from harness.machine.version import find_qemu
+    from harness.setup.cache import cache_directory
+
+    if requested not in ("auto", "kvm", "tcg"):
+        raise UsageError(f"--accel {requested!r} is none of auto, kvm, tcg")
+    found = find_qemu(qemu)
+    if requested == "tcg":
+        say("accelerator: tcg, requested; an installation takes many hours without KVM")
+        return found, "tcg"
+    cache = cache_directory(os.environ)
+    image = twin_image.build(cache, Deadline(900, "make the twin's image"), progress=say)
+    choice = choose(requested, found.path, image, cache, Deadline(60, "probe KVM"))  # type: ignore[arg-type] # checked above
+    say(f"accelerator: {choice.name}, {choice.reason}")
+    return found, choice.name
+
+
+def remove(
+    name: Name,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> int:
+    """Remove a built template and what an interrupted build left."""
+    from harness.cli.output import say
+
+    store = _store()
+    if not store.folder(name).exists() and not store.work(name).exists():
+        store.find(name)
+    if not yes:
+        typer.confirm(f"Remove {store.folder(name)}?", abort=True, err=True)
+    store.remove(name)
+    say(f"{name} is removed")
+    return ExitCode.HOLDS

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""What opens a guest, made anew for every template: a random password and a key pair for SSH."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import InfrastructureError
+from harness.template.answer import new_password, write_secret
+from harness.template.manifest import Secrets
+from harness.template.work import disk_errors
+
+COMMENT = "hotplug-harness"
+
+
+def new_secrets() -> Secrets:
+    """Make a password and an Ed25519 key pair."""
+    # Comes with paramiko; imported here because it takes a while.
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+    key = Ed25519PrivateKey.generate()
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    return Secrets(
+        password=new_password(), private_key=private.decode(), public_key=f"{public.decode()} {COMMENT}"
+    )
+
+
+def kept_secrets(file: Path) -> Secrets:
+    """Return the secrets in ``file``, made and written there if there are none: a resumed build needs the same.
+
+    Raises InfrastructureError if they can be neither read nor written.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+    except FileNotFoundError:
+        pass
+    except (OSError, msgspec.DecodeError) as error:
+        raise InfrastructureError(
+            f"the secrets of the interrupted build cannot be read: {getattr(error, 'strerror', None) or error}",
+            hint="Throw its work away: --from-scratch.",
+        ) from error
+    with disk_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    secrets = new_secrets()
+    write_secret(file, msgspec.json.encode(secrets))
+    return secrets

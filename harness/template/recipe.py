@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""From a template and an installation medium to the recipe of a build: edition, answers, secrets, machine."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.config import read_document
+from harness.deadline import Deadline
+from harness.errors import UsageError
+from harness.machine.firmware import find_ovmf
+from harness.machine.machine import MachineSpec
+from harness.machine.version import Qemu
+from harness.template import provision
+from harness.template.answer import ANSWER_FILE, answer_file, answers_for, render
+from harness.template.build import HOST_KEY, Recipe
+from harness.template.edition import choose, is_evaluation, read_images
+from harness.template.keys import kept_secrets
+from harness.template.manifest import Medium, sha256_of
+from harness.template.medium import answer_medium, write_medium
+from harness.template.store import Store
+from harness.template.template import DOCUMENT, Template
+from harness.template.wim import described
+from harness.template.work import disk_errors
+
+READ = 3600.0
+"""Seconds for reading the installation medium once."""
+
+LONGEST_KEY_FILE = 4096
+
+
+class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build is asked for.
+
+    ``edition`` "" is the template's first, ``openssh`` the file or medium that the SSH server comes from, ``key`` a file
+    with a product key, ``certificate`` the test certificate in DER that the guest is to trust, b"" for none.
+    """
+
+    iso: Path
+    edition: str = ""
+    openssh: Path | None = None
+    key: Path | None = None
+    certificate: bytes = b""
+
+
+def product_key(file: Path | None) -> str:
+    """Return the product key in ``file``, "" for no file. Raises UsageError; the key itself is in no message."""
+    if file is None:
+        return ""
+    try:
+        with file.open("rb") as source:
+            words = source.read(LONGEST_KEY_FILE).decode("ascii", "replace").split()
+    except OSError as error:
+        raise UsageError(f"cannot read the product key file {file}: {error.strerror}") from error
+    if len(words) != 1:
+        raise UsageError(f"{file} is to hold one product key and nothing else")
+    return words[0].upper()
+
+
+def make_recipe(
+    template: Template,
+    wishes: Wishes,
+    store: Store,
+    *,
+    accelerator: Literal["kvm", "tcg"],
+    qemu: Qemu,
+    say: Callable[[str], None],
+) -> Recipe:
+    """Read the medium, make secrets and the answer medium in the build's work folder; return the recipe.
+
+    The caller holds the store's lock for the build. Raises UsageError for a medium without the edition or that cannot
+    be read, for a key or a file that is none, MissingPart without UEFI firmware, InfrastructureError for a full disk.
+    """
+    iso = wishes.iso.absolute()
+    edition, image = choose(template, read_images(iso), wishes.edition)
+    key = product_key(wishes.key)
+    kind = provision.openssh_kind(template, wishes.openssh)
+    ovmf = find_ovmf()
+    size = iso.stat().st_size
+    say(f"reading {iso.name}, {size >> 20} MiB: {described(image)}")
+    digest = sha256_of(
+        iso, Deadline(READ, "read the medium"), progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB")
+    )
+    work = store.work(template.name)
+    secrets = kept_secrets(work / "secrets.json")
+    answers = answers_for(image, password=secrets.password, product_key=key)
+    files = answer_medium(
+        template,
+        render(template, answers),
+        authorized_key=secrets.public_key,
+        certificate=wishes.certificate or None,
+        openssh=wishes.openssh,
+    )
+    answer = work / "answers.iso"
+    with disk_errors(work):
+        answer.unlink(missing_ok=True)
+    write_medium(answer, files)
+    document = read_document(Path(template.directory) / DOCUMENT)
+    media = [iso, answer]
+    inputs = {
+        "medium": digest,
+        "edition": hashlib.sha256(edition.name.encode()).hexdigest(),
+        DOCUMENT: hashlib.sha256(document.encode()).hexdigest(),
+        ANSWER_FILE: hashlib.sha256(answer_file(template).read_bytes()).hexdigest(),
+        # What is secret, and differs from build to build, is left out.
+        **{
+            name: hashlib.sha256(content).hexdigest()
+            for name, content in sorted(files.items())
+            if name not in (ANSWER_FILE, f"{provision.FOLDER}/authorized_keys")
+        },
+    }
+    if wishes.openssh is not None and kind == "iso":
+        media.append(wishes.openssh.absolute())
+        inputs["openssh"] = sha256_of(wishes.openssh, Deadline(READ, "read the OpenSSH medium"))
+
+    def machine(disk: Path, variables: Path) -> MachineSpec:
+        return template.machine_spec(
+            accelerator=accelerator,
+            qemu=qemu.path,
+            firmware=ovmf,
+            variables=variables,
+            disk=disk,
+            cdroms=media,
+        )
+
+    return Recipe(
+        template=template.name,
+        title=template.title,
+        support=template.support.status,
+        edition=edition.name,
+        image=described(image),
+        medium=Medium(name=iso.name, size=size, sha256=digest),
+        inputs=inputs,
+        machine=machine,
+        variables=ovmf.variables,
+        disk_size=template.disk_size,
+        secrets=secrets,
+        transfer="winrm" if kind == "none" else "sftp",
+        needed=provision.NEEDED if kind == "none" else (*provision.NEEDED, HOST_KEY),
+        evaluation_days=template.evaluation_days if is_evaluation(image) else 0,
+        document=document,
+        qemu_version=qemu.text,
+    )
