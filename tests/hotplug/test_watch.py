@@ -94,7 +94,7 @@ def test_unexpected_reset_is_a_crash_and_a_boot(tape: Tape) -> None:
     assert isinstance(boot, r.Boot)
     assert (boot.epoch, boot.cause) == (2, "guest-reset")
     with pytest.raises(GuestCrash, match="reset itself"):
-        watch.wait(lambda: True, Deadline(5, "test"))
+        watch.wait(lambda: True, Deadline(60, "test"))
 
 
 def test_expected_reset_is_none(tape: Tape) -> None:
@@ -103,7 +103,7 @@ def test_expected_reset_is_none(tape: Tape) -> None:
     watch.expect_reset()
     tape.write(_reset(guest=False))
     tape.write(_reset(guest=True))
-    assert watch.wait(lambda: watch.resets == 2, Deadline(5, "test"))
+    assert watch.wait(lambda: watch.resets == 2, Deadline(60, "test"))
     tape.write(r.GuestEvent(event="ready"))
     watch.check()
     tape.write(_reset(guest=True))
@@ -116,7 +116,7 @@ def test_crash_line_ends_the_waiting(tape: Tape) -> None:
     watch = Watch(tape)
     tape.write(r.Console(text="Kernel panic - not syncing: x", severity="crash"))
     with pytest.raises(GuestCrash, match="Kernel panic"):
-        watch.wait(lambda: False, Deadline(5, "test"))
+        watch.wait(lambda: False, Deadline(60, "test"))
 
 
 def test_wait_gives_up_at_its_deadline(tape: Tape) -> None:

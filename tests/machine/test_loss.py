@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import msgspec
@@ -264,10 +263,10 @@ class TestDeadQemu:
         machine = make_machine()
         machine.start(Deadline(30, "start"))
         threading.Timer(0.1, os.kill, (machine.pid, signal.SIGKILL)).start()
-        began = time.monotonic()
+        wait = Deadline(300, "wait")
         with pytest.raises(MachineFailed, match="waiting for NEVER: QEMU died"):
-            machine.wait_event("NEVER", Deadline(30, "wait"))
-        assert time.monotonic() - began < 5
+            machine.wait_event("NEVER", wait)
+        assert wait.remaining() > 200
 
     def test_last_event_is_not_lost(self, make_machine: MakeMachine, deadline: Deadline) -> None:
         """What QEMU said before it ended is heard even by those who ask late."""
@@ -394,6 +393,9 @@ from harness.machine.registry import Registry
 from harness.machine.version import find_program
 directory = Path(sys.argv[1])
 spec = MachineSpec(accelerator="tcg", qemu=find_program(), memory=128 << 20)
+if "patient" in sys.argv:
+    from harness.machine import ladder
+    ladder.QUIT_GRACE = 300
 def closing(seen):
     if isinstance(seen, Qmp) and seen.message.get("execute") == "quit":
         print("closing", flush=True)
@@ -410,7 +412,10 @@ with Tape(directory / "history.jsonl") as tape:
 
 
 class Harness:
-    """A harness in a process of its own that waits for ever, or with "leave" for a line before it closes."""
+    """A harness in a process of its own that waits for ever, or with "leave" for a line before it closes.
+
+    With "patient" it would give a QEMU that does not quit longer than any test waits.
+    """
 
     def __init__(self, directory: Path, *arguments: str) -> None:
         directory.mkdir()
@@ -474,14 +479,12 @@ class TestDeadHarness:
 
     def test_ctrl_c_twice(self, tmp_path: Path) -> None:
         """Interrupted again while a stuck QEMU is being closed, it kills it at once and still cleans up."""
-        harness = Harness(tmp_path / "run")
+        harness = Harness(tmp_path / "run", "patient")
         os.kill(harness.qemu, signal.SIGSTOP)
-        began = time.monotonic()
         harness.process.send_signal(signal.SIGINT)
         assert "closing" == harness.line()
         harness.process.send_signal(signal.SIGINT)
         assert harness.end().splitlines()[-1] == "KeyboardInterrupt"
-        assert time.monotonic() - began < ladder.QUIT_GRACE
         assert ProcessName.of(harness.qemu) is None
         assert [] == harness.registry.entries()
         assert not harness.runtime.exists()

@@ -120,7 +120,7 @@ def test_leaving_early_ends_the_processes(runs: list[Path]) -> None:
     with closing(judge_runs(runs, processes=2)) as stream:
         next(stream)
         assert len(set(multiprocessing.active_children()) - before) == 2
-    gone = Deadline(5, "ending the processes").poll(
+    gone = Deadline(60, "ending the processes").poll(
         lambda: not set(multiprocessing.active_children()) - before, interval=0.01
     )
     assert gone

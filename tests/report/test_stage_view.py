@@ -79,7 +79,7 @@ def test_the_elapsed_time_of_a_running_stage_is_updated() -> None:
     stream = io.StringIO()
     with StageView(stream, terminal=True, style=PLAIN) as view:
         view(stage("boot", "begin"))
-        seen = Deadline(5, "the line is redrawn").poll(lambda: stream.getvalue().count("… boot") >= 3)
+        seen = Deadline(60, "the line is redrawn").poll(lambda: stream.getvalue().count("… boot") >= 3)
     assert seen
 
 

@@ -26,8 +26,9 @@ def test_a_run_brackets_the_guests_counter(perform_plan: Perform) -> None:
     offsets = [record for record in records if isinstance(record, Offset)]
     assert [mark.nonce for mark in marks] == [offset.nonce for offset in offsets]
     assert len(offsets) == 4
-    # A bracket is one order to the guest; ten times what it takes on two busy cores.
-    assert sum(offset.high_ns - offset.low_ns for offset in offsets) < 1_000_000_000
+    # A bracket is one order to the guest: a small part of the run, however busy the machine is.
+    lasted = max(offset.high_ns for offset in offsets) - min(offset.low_ns for offset in offsets)
+    assert sum(offset.high_ns - offset.low_ns for offset in offsets) < lasted / 2
     assert {offset.domain for offset in offsets} == {f"qpc/{marks[0].boot}"}
     clock = ClockMap(offsets)
     assert clock.contradictions == 0

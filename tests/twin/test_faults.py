@@ -150,11 +150,11 @@ def test_monitor_dropped_around_an_add(request_run: Callable[..., RunRequest], w
     """A monitor that drops around the command comes back, and exactly one processor is added."""
     run = Run(request_run(ONE_CPU))
     with run.live() as live:
-        slot = next(slot for slot in live.machine.cpu_slots(Deadline(5, "slots")) if not slot.qom)
+        slot = next(slot for slot in live.machine.cpu_slots(Deadline(30, "slots")) if not slot.qom)
         live.machine.drop_monitor(when)
-        live.machine.add_cpu("cpu-x", slot, Deadline(10, "add"))
-        assert live.watch.wait(lambda: live.watch.tally["cpu-arrival"] == 1, Deadline(10, "arrival"))
-        taken = [slot.qom for slot in live.machine.cpu_slots(Deadline(5, "slots")) if slot.qom]
+        live.machine.add_cpu("cpu-x", slot, Deadline(60, "add"))
+        assert live.watch.wait(lambda: live.watch.tally["cpu-arrival"] == 1, Deadline(60, "arrival"))
+        taken = [slot.qom for slot in live.machine.cpu_slots(Deadline(30, "slots")) if slot.qom]
     assert len(taken) == 3
     assert [q.monitor for q in History(run.directory.path) if isinstance(q, r.Qmp)][-1] == 2
 
@@ -185,9 +185,9 @@ def test_interrupted_at_any_stage(tmp_path: Path, stage: str, number: signal.Sig
     process = start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path))
     history = _reached(tmp_path, stage, process)
     process.send_signal(number)
-    _out, err = process.communicate(timeout=30)
+    _out, err = process.communicate(timeout=60)
     assert process.returncode == (-9 if number is signal.SIGKILL else ExitCode.INTERRUPTED), err
-    Deadline(5, "QEMU is gone").poll(lambda: not qemu_processes(tmp_path))
+    Deadline(30, "QEMU is gone").poll(lambda: not qemu_processes(tmp_path))
     records = list(history)
     reached = [x for x in records if _is_stage(x, stage)]
     assert reached

@@ -126,7 +126,7 @@ class Agent:
             stderr=subprocess.DEVNULL,
             **popen,  # type: ignore[call-overload]
         )
-        Deadline(5, "qemu-ga to listen").poll(self.path.exists)
+        Deadline(60, "qemu-ga to listen").poll(self.path.exists)
 
     def stop(self) -> None:
         """End it."""

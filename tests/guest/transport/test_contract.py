@@ -71,12 +71,12 @@ def test_clixml_on_stderr_becomes_text(far: Far, within: Deadline) -> None:
 def test_a_hanging_command_ends_with_its_deadline(far: Far) -> None:
     """The error names the deadline and the last stage reached, and comes when it should."""
     far.link.run("true", Deadline(20, "warming up"))
-    watch = Deadline(10, "watch")
+    watch = Deadline(300, "watch")
     with pytest.raises(
-        GuestHang, match=r"a hanging command: not done within 0.5 s: last stage reached 'command run"
+        GuestHang, match=r"a hanging command: not done within 2 s: last stage reached 'command run"
     ):
-        far.link.run("sleep 60", Deadline(0.5, "a hanging command"))
-    assert watch.remaining() > 6
+        far.link.run("sleep 600", Deadline(2, "a hanging command"))
+    assert watch.remaining() > 200
 
 
 def test_a_script_longer_than_a_command_line_runs(far: Far, within: Deadline) -> None:
@@ -222,8 +222,8 @@ def test_a_job_that_does_not_end_is_told_by_its_state(far: Far, within: Deadline
     """The deadline ends the waiting, not the job."""
     job = far.link.start(f"echo $$ > {far.disk}/pid; exec sleep 60", within)
     pid = within.poll(lambda: (far.disk / "pid").exists() and (far.disk / "pid").read_text().strip())
-    with pytest.raises(GuestHang, match=f"job {job} did not end within 1 s: last state seen 'running'"):
-        far.link.collect(job, Deadline(1, "the job"))
+    with pytest.raises(GuestHang, match=f"job {job} did not end within 3 s: last state seen 'running'"):
+        far.link.collect(job, Deadline(3, "the job"))
     os.kill(int(pid), 9)
     assert 0 != far.link.collect(job, within).exit_code
 

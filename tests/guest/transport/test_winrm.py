@@ -62,8 +62,8 @@ def test_a_command_past_its_deadline_is_ended_in_the_guest(
     over_winrm: Link, double: Double, within: Deadline
 ) -> None:
     """pywinrm would ask for ever; the deadline ends that, and the guest is told."""
-    with pytest.raises(GuestHang, match=r"an endless command: not done within 0.6 s"):
-        over_winrm.run("yes", Deadline(0.6, "an endless command"))
+    with pytest.raises(GuestHang, match=r"an endless command: not done within 2 s"):
+        over_winrm.run("yes", Deadline(2, "an endless command"))
     assert (1, 1) == (double.seen["Signal"], double.seen["Delete"])
     assert {} == double.shells
 
@@ -80,10 +80,10 @@ def test_a_response_that_never_ends_is_cut_off(over_winrm: Link, double: Double)
             handler.wfile.flush()
 
     double.hooks["Command"] = trickle
-    watch = Deadline(10, "watch")
+    watch = Deadline(300, "watch")
     with pytest.raises(GuestHang, match="last stage reached 'shell open'"):
-        over_winrm.run("true", Deadline(0.5, "a command"))
-    assert watch.remaining() > 6
+        over_winrm.run("true", Deadline(2, "a command"))
+    assert watch.remaining() > 200
 
 
 def test_a_response_of_any_size_is_not_swallowed(over_winrm: Link, double: Double, within: Deadline) -> None:
