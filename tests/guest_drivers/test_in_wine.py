@@ -6,21 +6,32 @@ What Wine lacks is answered by a double of the framework's loader and by the NT 
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
+from guest_drivers.host_process import INSUFFICIENT_RESOURCES
 from guest_drivers.host_process import request as ask
+from guest_drivers.schedules import violations
 from guest_drivers.wine_prefix import Wine
-from guest_drivers.wine_process import HPNCTL, Run, build_double, execute
+from guest_drivers.wine_process import HPNCTL, Run, execute
 
 from guest_drivers import host_process
-from harness.deadline import Deadline
-from harness.driver import certificate
 from harness.driver.build import TOOLCHAINS
-from harness.driver.signature import sign
-from harness.history.driver import AsyncEnter, Bind, DriverRecord, Grow, Hello, Mark, SyncEnter, Work
+from harness.guest.plant import PLANTS
+from harness.history.driver import (
+    AsyncEnter,
+    Bind,
+    CallExit,
+    DriverRecord,
+    Grow,
+    Hello,
+    Mark,
+    SyncEnter,
+    Work,
+)
 
 pytestmark = pytest.mark.wine
 
@@ -31,26 +42,6 @@ GEN_FAILURE = 31
 
 END = (f"{HPNCTL} detach", "unload hpnotify")
 NOTHING = {"allocations": 0, "core": 0, "threads": 0, "handles": 0, "references": 0, "dpcs": 0}
-
-
-@pytest.fixture(scope="session")
-def double(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return build_double(tmp_path_factory.mktemp("double"))
-
-
-@pytest.fixture(scope="session")
-def signed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """The signed drivers by their toolchain, each with its hpnctl.exe."""
-    folder = tmp_path_factory.mktemp("signed")
-    keys = certificate.ensure(folder / "keys")
-    drivers = {}
-    for name, path in built.items():
-        (folder / name).mkdir()
-        for file in (path, path.with_name("hpnctl.exe")):
-            shutil.copy(file, folder / name)
-        drivers[name] = folder / name / "hpnotify.sys"
-        sign(drivers[name], keys, Deadline(60, "signing"))
-    return drivers
 
 
 OWN = {"seq", "enter", "qpc", "boot", "thread", "cpu", "ctx", "object", "size", "n", "host_ns"}
@@ -182,3 +173,71 @@ def test_a_call_that_nobody_answers_is_told(
         "Wine has no ZzInitializeRundownProtection",
     ] == run.transcript.trouble
     assert 0 != run.answers[0]
+
+
+def test_two_drivers_meet_at_the_barrier(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
+    """Two services, each with its file: every Start comes before every Complete, and one veto fails it for both."""
+    second = f"{HPNCTL} --device second"
+    run = execute(
+        wine, double, signed["gcc"], "install second C:\\hpn\\second.sys", "load hpnotify", "load second", "add 2",
+        f"{second} veto", "add 3", f"{second} detach", "unload second", "add 4", *END,
+    )  # fmt: skip
+    assert [*[0] * 5, GEN_FAILURE, *[0] * 5] == run.answers
+    order = [
+        f"{record.driver[0]}{'SCF'[record.state]}{record.nt}"
+        for record in run.transcript.records
+        if isinstance(record, SyncEnter) and record.nt > 1
+    ]
+    assert "hS2 sS2 hC2 sC2 hS3 sS3 hF3 sF3 hS3 hC3" == " ".join(order)
+    assert ["S0 S1 C0 C1 S2 C2 S3! F3"] == [run.transcript.states("second")]
+    assert_clean(run)
+
+
+@pytest.mark.parametrize("name", ["duplicate-start", "wrong-irql", "existing-interleaved"])
+def test_plant_is_caught(wine: Wine, double: Path, signed: dict[str, Path], name: str) -> None:
+    """A deviation planted in the NT layer is survived by the file, and found by the rule that it must be found by."""
+    run = execute(wine, double, signed["clang"], f"plant {name}", "load hpnotify", "add 2", *END)
+    assert PLANTS[name].rule in {found.partition(":")[0] for found in violations(run.transcript)}
+    assert_clean(run)
+
+
+def test_nothing_is_violated_without_a_plant(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
+    """What the plants are told apart from: the same orders without one."""
+    run = execute(wine, double, signed["clang"], "load hpnotify", "add 2", *END)
+    assert [] == violations(run.transcript)
+
+
+def test_calls_that_fail_while_it_loads(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
+    """Each fallible call that the double answers fails once: the driver loads or does not, and leaves nothing behind."""
+    most = 45
+    script = [
+        step for nth in range(1, most + 1) for step in (f"break {nth}", "load hpnotify", "unload hpnotify")
+    ]
+    run = execute(wine, double, signed["gcc"], *script, "break 0", "load hpnotify", *END)
+    loads = run.answers[1 : 3 * most : 3]
+    failed = [nth for nth, error in enumerate(loads, 1) if error]
+    assert (0, 0) == (loads[-1], run.answers[-3])
+    assert len(failed) > 15
+    assert (NOTHING, []) == (run.left, run.transcript.unbalanced())
+    entries = [
+        r.result for r in run.transcript.records if isinstance(r, CallExit) and r.call == "driver_entry"
+    ]
+    assert INSUFFICIENT_RESOURCES in entries
+    assert entries.count(0) == loads.count(0) + 1
+
+
+def test_a_storm_is_counted(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
+    """100,000 records and more, which nobody reads meanwhile: the ring keeps the last, and every one is counted."""
+    run = execute(
+        wine, double, signed["gcc"], "quiet 1", "load hpnotify", "interfaces 25000", f"{HPNCTL} status", "quiet 0",
+        f"{HPNCTL} mark after", f"{HPNCTL} flush", *END,
+    )  # fmt: skip
+    said = dict(re.findall(r"(?m)^([a-z ]+?) +(\d+)$", "\n".join(run.output)))
+    records, unread, overrun = (int(said[name]) for name in ("records", "ring unread", "ring overrun"))
+    assert records > 100_000
+    assert (1024, records - 1024) == (unread, overrun)
+    # What is written down again goes on where the count was.
+    assert [("after", records + 1)] == [
+        (record.nonce, record.seq) for record in run.transcript.records if isinstance(record, Mark)
+    ]
+    assert NOTHING == run.left

@@ -42,7 +42,12 @@ def execute(wine: Wine, double: Path, driver: Path, *script: str) -> Run:
     place.mkdir(exist_ok=True)
     shutil.copy(double / "wdfldr.sys", wine.drive / "windows" / "system32" / "drivers")
     shutil.copy(double / "drive.exe", place)
-    shutil.copy(driver, place / "hpnotify.sys")
+    # A second service needs a file of its own: one file is loaded once.
+    for name in ("hpnotify.sys", "second.sys"):
+        shutil.copy(driver, place / name)
+    # Wine 8 knows no version in the decoration of a Models section.
+    inf = (DRIVER / "wdk" / "hpnotify.inf").read_text(encoding="ascii")
+    (place / "hpnotify.inf").write_text(inf.replace("NTamd64.10.0", "NTamd64"), encoding="ascii")
     shutil.copy(driver.with_name("hpnctl.exe"), place)
     log = wine.drive / "hpnotify-transcript.log"
     log.unlink(missing_ok=True)

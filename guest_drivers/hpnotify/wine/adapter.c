@@ -4,7 +4,7 @@
  * they cross the border of a callback (KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT, DEVICE_INTERFACE_CHANGE_NOTIFICATION,
  * UNICODE_STRING, and the beginning of WDF_OBJECT_CONTEXT_TYPE_INFO); the others are converted here.
  */
-#include "layer.h"
+#include "object.h"
 
 #include "double.h"
 
@@ -26,12 +26,12 @@ converted(const struct double_attributes *given, WDF_OBJECT_ATTRIBUTES *attribut
     return attributes;
 }
 
-/* Drivers have no Plug and Play devices here: the core is never asked for one, and refuses a driver that expects them. */
+/* Devices are Wine's here, and so the double asks them itself. */
 void
 service_rebalance_all(void *unused)
 {
     UNREFERENCED_PARAMETER(unused);
-    layer_trouble("a rebalance, although there are no devices");
+    double_rebalance();
 }
 
 #define CONVERTED(Given) ((PWDF_OBJECT_ATTRIBUTES)converted((Given), &(WDF_OBJECT_ATTRIBUTES){ 0 }))
@@ -85,13 +85,14 @@ adapter_irql(void)
 
 int
 adapter_driver_create(
-    void *driver, const struct double_attributes *attributes, unsigned flags, void *unload, void **framework)
+    void *driver, const struct double_attributes *attributes, unsigned flags, void *add, void *unload,
+    void **framework)
 {
     PDRIVER_OBJECT object = driver;
     WDF_DRIVER_CONFIG config;
     UNICODE_STRING path;
 
-    WDF_DRIVER_CONFIG_INIT(&config, NULL);
+    WDF_DRIVER_CONFIG_INIT(&config, (EVT_WDF_DRIVER_DEVICE_ADD *)(ULONG_PTR)add);
     config.DriverInitFlags = flags;
     config.EvtDriverUnload = (EVT_WDF_DRIVER_UNLOAD *)(ULONG_PTR)unload;
     RtlInitUnicodeString(&path, object->registry_path);
@@ -126,6 +127,75 @@ int
 adapter_key(const void *name, unsigned options, const struct double_attributes *attributes, void **key)
 {
     return WdfRegistryCreateKey(NULL, name, KEY_READ, options, NULL, CONVERTED(attributes), (WDFKEY *)key);
+}
+
+/* A device that Wine found. It has no resources; that it is stopped in a rebalance all the same is the double's doing. */
+void *
+adapter_node(void *framework)
+{
+    return node_create(framework, "", TRUE);
+}
+
+int
+adapter_node_add(void *node)
+{
+    return node_add(node);
+}
+
+void
+adapter_node_delete(void *node)
+{
+    node_delete(node);
+}
+
+void *
+adapter_node_device(void *node)
+{
+    return ((struct WDFDEVICE_INIT *)node)->device;
+}
+
+void
+adapter_node_callbacks(void *node, const struct double_callbacks *given)
+{
+    WDF_PNPPOWER_EVENT_CALLBACKS callbacks;
+
+    WDF_PNPPOWER_EVENT_CALLBACKS_INIT(&callbacks);
+    callbacks.EvtDevicePrepareHardware = (EVT_WDF_DEVICE_PREPARE_HARDWARE *)(ULONG_PTR)given->prepare;
+    callbacks.EvtDeviceReleaseHardware = (EVT_WDF_DEVICE_RELEASE_HARDWARE *)(ULONG_PTR)given->release;
+    callbacks.EvtDeviceD0Entry = (EVT_WDF_DEVICE_D0_ENTRY *)(ULONG_PTR)given->enter_d0;
+    callbacks.EvtDeviceD0Exit = (EVT_WDF_DEVICE_D0_EXIT *)(ULONG_PTR)given->leave_d0;
+    callbacks.EvtDeviceSelfManagedIoInit = (EVT_WDF_DEVICE_SELF_MANAGED_IO_INIT *)(ULONG_PTR)given->begin;
+    callbacks.EvtDeviceSelfManagedIoSuspend = (EVT_WDF_DEVICE_SELF_MANAGED_IO_SUSPEND *)(ULONG_PTR)given->suspend;
+    callbacks.EvtDeviceSelfManagedIoRestart = (EVT_WDF_DEVICE_SELF_MANAGED_IO_RESTART *)(ULONG_PTR)given->restart;
+    callbacks.EvtDeviceSelfManagedIoCleanup = (EVT_WDF_DEVICE_SELF_MANAGED_IO_CLEANUP *)(ULONG_PTR)given->end;
+    WdfDeviceInitSetPnpPowerEventCallbacks(node, &callbacks);
+}
+
+int
+adapter_node_preprocess(void *node, void *callback, unsigned char major, unsigned char *minors, unsigned count)
+{
+    return WdfDeviceInitAssignWdmIrpPreprocessCallback(
+        node, (EVT_WDFDEVICE_WDM_IRP_PREPROCESS *)(ULONG_PTR)callback, major, minors, count);
+}
+
+void *
+adapter_node_preprocessed(void *node, unsigned char minor)
+{
+    const struct WDFDEVICE_INIT *init = node;
+    ULONG index;
+
+    for (index = 0; index < init->minor_count; index += 1) {
+        if (init->minors[index] == minor) {
+            return (void *)(ULONG_PTR)init->preprocess;
+        }
+    }
+    return NULL;
+}
+
+int
+adapter_node_handle(void *node, unsigned char minor)
+{
+    return device_handle((WDFDEVICE)((struct WDFDEVICE_INIT *)node)->device, minor);
 }
 
 void *

@@ -47,6 +47,31 @@ TableFill(
     VOID
     );
 
+/* device.c: the devices of a Plug and Play driver. */
+
+DRIVER_ADD_DEVICE DeviceAdd;
+DRIVER_DISPATCH DevicePower;
+DRIVER_DISPATCH DevicePlugAndPlay;
+
+/* The functions of the framework that are about such a device. */
+
+NTSTATUS
+DeviceQueryProperty(
+    PWDF_DRIVER_GLOBALS Globals,
+    PWDFDEVICE_INIT DeviceInit,
+    DEVICE_REGISTRY_PROPERTY DeviceProperty,
+    ULONG BufferLength,
+    PVOID PropertyBuffer,
+    PULONG ResultLength
+    );
+
+NTSTATUS
+DeviceDispatchPreprocessed(
+    PWDF_DRIVER_GLOBALS Globals,
+    WDFDEVICE Device,
+    PIRP Irp
+    );
+
 /* control.c: control devices, a bound driver's and the double's own. */
 
 VOID

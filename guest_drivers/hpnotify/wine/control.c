@@ -2,6 +2,9 @@
 /* Control devices: that of a bound driver, and the double's own, by which processors and memory are added. */
 #include "bound.h"
 
+#include <initguid.h>
+#include <poclass.h>
+
 #include "core.h"
 
 DRIVER_INITIALIZE DriverEntry;
@@ -105,6 +108,12 @@ Command(
     }
     memcpy(line, Irp->AssociatedIrp.SystemBuffer, length);
     line[length] = 0;
+    if (strcmp(line, "announce processor") == 0) {
+        return ControlComplete(Irp, double_announce(&GUID_DEVICE_PROCESSOR), 0);
+    }
+    if (strcmp(line, "announce memory") == 0) {
+        return ControlComplete(Irp, double_announce(&GUID_DEVICE_MEMORY), 0);
+    }
     if (strcmp(line, "finish") != 0) {
         return ControlComplete(Irp, double_command(line), 0);
     }

@@ -25,6 +25,10 @@ int double_call(unsigned processor, void (*run)(void *context), void *context);
 /* The REG_DWORD values of a service's Parameters key, one by one until it returns 0. */
 int double_parameter(const unsigned short *service_path, unsigned index, unsigned short name[32], unsigned *value);
 
+/* device.c: has all devices of Plug and Play drivers stopped and started. */
+void double_rebalance(void);
+int double_announce(const void *class);
+
 /* adapter.c: the core's functions for a driver that has the real binary interface. */
 
 struct double_attributes {
@@ -39,12 +43,28 @@ void adapter_driver_gone(void *driver);
 unsigned adapter_outstanding(void);
 unsigned adapter_irql(void);
 int adapter_driver_create(
-    void *driver, const struct double_attributes *attributes, unsigned flags, void *unload, void **framework);
+    void *driver, const struct double_attributes *attributes, unsigned flags, void *add, void *unload,
+    void **framework);
 void adapter_unload(void *framework);
 const unsigned short *adapter_registry_path(void *framework);
 int adapter_parameters_key(void *framework, const struct double_attributes *attributes, void **key);
 int adapter_memory(const struct double_attributes *attributes, unsigned long long bytes, void **memory, void **buffer);
 int adapter_key(const void *name, unsigned options, const struct double_attributes *attributes, void **key);
+/* A node of the device tree, which is the driver's WDFDEVICE_INIT; the callbacks in the order of a device's life. */
+struct double_callbacks {
+    void *prepare, *enter_d0, *begin, *suspend, *restart, *leave_d0, *release, *end;
+};
+
+void *adapter_node(void *framework);
+int adapter_node_add(void *node);
+void adapter_node_delete(void *node);
+/* The driver's device, or NULL; what the driver set up for it. */
+void *adapter_node_device(void *node);
+void adapter_node_callbacks(void *node, const struct double_callbacks *given);
+int adapter_node_preprocess(void *node, void *callback, unsigned char major, unsigned char *minors, unsigned count);
+/* The driver's callback for a request, or NULL; the framework's own handling of it. */
+void *adapter_node_preprocessed(void *node, unsigned char minor);
+int adapter_node_handle(void *node, unsigned char minor);
 void *adapter_device_init(void *framework);
 int adapter_device(void **init, const struct double_attributes *attributes, void **device);
 int adapter_queue(

@@ -5,12 +5,19 @@
  *   install NAME PATH   make a kernel service
  *   load NAME           start it                                             = ERROR
  *   unload NAME         stop it                                              = ERROR
+ *   device ID INF       make a device that the root enumerates, and install it  = ERROR
+ *   remove ID           take all such devices away                              = ERROR
  *   run PROGRAM WORDS   run a program; its output comes between here and     = EXIT CODE
+ *   begin PROGRAM WORDS run a program until its first line of output         = ERROR
+ *   end                 wait for it; the rest of its output and              = EXIT CODE
  *   anything else       goes to the double's control device                  = ERROR
  */
 #include <windows.h>
 #include <winioctl.h>
 #include <winsvc.h>
+#include <setupapi.h>
+#include <newdev.h>
+#include <cfgmgr32.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -47,6 +54,53 @@ static DWORD change(const char *name, int start)
     return error;
 }
 
+/* As devcon install does. Wine starts the driver that the INF file names, and has it add the device. */
+static DWORD device(const char *identity, const char *inf)
+{
+    SP_DEVINFO_DATA made = { .cbSize = sizeof(made) };
+    char identities[70] = { 0 };
+    char name[MAX_CLASS_NAME_LEN];
+    DWORD error = 0;
+    BOOL restart;
+    GUID class;
+    HDEVINFO set;
+
+    strcpy(identities, identity);
+    if (!SetupDiGetINFClassA(inf, &class, name, sizeof(name), NULL))
+        return GetLastError();
+    set = SetupDiCreateDeviceInfoList(&class, NULL);
+    if (set == INVALID_HANDLE_VALUE)
+        return GetLastError();
+    if (!SetupDiCreateDeviceInfoA(set, name, &class, NULL, NULL, DICD_GENERATE_ID, &made) ||
+        !SetupDiSetDeviceRegistryPropertyA(
+            set, &made, SPDRP_HARDWAREID, (const BYTE *)identities, (DWORD)strlen(identity) + 2) ||
+        !SetupDiCallClassInstaller(DIF_REGISTERDEVICE, set, &made) ||
+        !UpdateDriverForPlugAndPlayDevicesA(NULL, identity, inf, INSTALLFLAG_FORCE, &restart))
+        error = GetLastError();
+    SetupDiDestroyDeviceInfoList(set);
+    return error;
+}
+
+/* As devcon remove does. */
+static DWORD take_away(const char *identity)
+{
+    HDEVINFO set = SetupDiGetClassDevsA(NULL, "ROOT", NULL, DIGCF_ALLCLASSES);
+    SP_DEVINFO_DATA found = { .cbSize = sizeof(found) };
+    DWORD error = ERROR_NOT_FOUND;
+    char identities[256];
+
+    if (set == INVALID_HANDLE_VALUE)
+        return GetLastError();
+    for (DWORD at = 0; SetupDiEnumDeviceInfo(set, at, &found); at++) {
+        if (SetupDiGetDeviceRegistryPropertyA(
+                set, &found, SPDRP_HARDWAREID, NULL, (BYTE *)identities, sizeof(identities), NULL) &&
+            strcmp(identities, identity) == 0)
+            error = SetupDiCallClassInstaller(DIF_REMOVE, set, &found) ? 0 : GetLastError();
+    }
+    SetupDiDestroyDeviceInfoList(set);
+    return error;
+}
+
 static DWORD run(char *words)
 {
     STARTUPINFOA startup = { .cb = sizeof(startup) };
@@ -60,6 +114,55 @@ static DWORD run(char *words)
     GetExitCodeProcess(process.hProcess, &code);
     CloseHandle(process.hThread);
     CloseHandle(process.hProcess);
+    return code;
+}
+
+static HANDLE begun;
+static HANDLE output;
+
+/* Reads what the program that was begun says: its first line, or everything else. Nobody waits for ever: it ends. */
+static void pass_on(int first)
+{
+    DWORD got;
+    char byte;
+
+    while (ReadFile(output, &byte, 1, &got, NULL) && got == 1) {
+        putchar(byte);
+        if (first && byte == '\n')
+            return;
+    }
+}
+
+static DWORD begin(char *words)
+{
+    SECURITY_ATTRIBUTES inherited = { .nLength = sizeof(inherited), .bInheritHandle = TRUE };
+    STARTUPINFOA startup = { .cb = sizeof(startup), .dwFlags = STARTF_USESTDHANDLES };
+    PROCESS_INFORMATION process;
+    BOOL made;
+
+    if (!CreatePipe(&output, &startup.hStdOutput, &inherited, 0))
+        return GetLastError();
+    startup.hStdError = startup.hStdOutput;
+    SetHandleInformation(output, HANDLE_FLAG_INHERIT, 0);
+    made = CreateProcessA(NULL, words, NULL, NULL, TRUE, 0, NULL, NULL, &startup, &process);
+    CloseHandle(startup.hStdOutput);
+    if (!made)
+        return GetLastError();
+    CloseHandle(process.hThread);
+    begun = process.hProcess;
+    pass_on(1);
+    return 0;
+}
+
+static DWORD end(void)
+{
+    DWORD code;
+
+    pass_on(0);
+    WaitForSingleObject(begun, INFINITE);
+    GetExitCodeProcess(begun, &code);
+    CloseHandle(begun);
+    CloseHandle(output);
     return code;
 }
 
@@ -96,8 +199,16 @@ int main(void)
             code = change(name, 1);
         else if (sscanf(line, "unload %63s", name) == 1)
             code = change(name, 0);
+        else if (sscanf(line, "device %63s %511s", name, path) == 2)
+            code = device(name, path);
+        else if (sscanf(line, "remove %63s", name) == 1)
+            code = take_away(name);
         else if (strncmp(line, "run ", 4) == 0)
             code = run(line + 4);
+        else if (strncmp(line, "begin ", 6) == 0)
+            code = begin(line + 6);
+        else if (strcmp(line, "end") == 0)
+            code = end();
         else
             code = ask(line);
         printf("= %lu\n", code);

@@ -27,6 +27,9 @@ static HANDLE transcript;
 static DWORD own_processor;
 static DWORD own_irql;
 static long allocations;
+static LONG fallible;
+static LONG to_fail;
+static int quiet;
 static LONG begun;
 
 /* Before begun there is one thread; all later callers find everything made. */
@@ -187,14 +190,15 @@ int double_parameter(const unsigned short *service_path, unsigned index, unsigne
 
 /* machine.h */
 
+/* Every failing call of the host process can be chosen here, too. */
 int machine_fails(void)
 {
-    return 0;
+    return InterlockedIncrement(&fallible) == to_fail;
 }
 
 void *machine_allocate(unsigned long bytes)
 {
-    void *memory = HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, bytes);
+    void *memory = machine_fails() ? NULL : HeapAlloc(GetProcessHeap(), HEAP_ZERO_MEMORY, bytes);
 
     if (memory != NULL)
         InterlockedIncrement(&allocations);
@@ -347,14 +351,15 @@ void machine_port_write(unsigned short port, const void *bytes, unsigned count)
 {
     if (port != 0x504)
         double_trouble("a write to port %#x", port);
-    say(bytes, count);
+    if (!quiet)
+        say(bytes, count);
 }
 
 void machine_print(int trouble, const char *text)
 {
     if (trouble)
         double_trouble("%s", text);
-    else
+    else if (!quiet)
         double_say("print %s", text);
 }
 
@@ -380,6 +385,8 @@ void machine_trace(unsigned id, const void *pieces, unsigned count)
     const struct piece *piece = pieces;
     DWORD length;
 
+    if (quiet)
+        return;
     EnterCriticalSection(&output);
     length = (DWORD)sprintf(line, "trace %u", id);
     for (; count != 0; count--, piece++) {
@@ -451,7 +458,8 @@ unsigned machine_memory(struct machine_range *ranges, unsigned capacity)
 
 /*
  * Commands: "processors COUNT MAXIMUM GROUP_SIZE BYTES" (before any driver), "add N", "fail N", "memory START BYTES",
- * "plant NAME"; "counts" and "echo WORD", whose answer stands in the transcript.
+ * "plant NAME", "break NTH" (that fallible call fails, counted from now; 0 for none), "quiet 1" (records are made and
+ * not written down) until "quiet 0", "interfaces COUNT" (so many events that mean nothing to a driver); "counts" and "echo WORD", whose answer stands in the transcript.
  */
 
 static int begin_again(unsigned count, unsigned maximum, unsigned group_size, unsigned long long bytes)
@@ -517,6 +525,18 @@ int double_command(char *line)
     }
     if (strcmp(line, "counts") == 0) {
         tell_counts();
+        return 0;
+    }
+    if (sscanf(line, "break %u", &processor) == 1) {
+        InterlockedExchange(&fallible, 0);
+        InterlockedExchange(&to_fail, (LONG)processor);
+        return 0;
+    }
+    if (sscanf(line, "quiet %d", &quiet) == 1)
+        return 0;
+    if (sscanf(line, "interfaces %u", &processor) == 1) {
+        for (; processor != 0; processor--)
+            core_interface_changed(2, 2, NULL, 0);
         return 0;
     }
     if (sscanf(line, "add %u", &processor) == 1)

@@ -78,13 +78,18 @@ DriverCreate(
         double_trouble("a WDF_DRIVER_CONFIG says that it has %u bytes", (unsigned)Config->Size);
     }
     status = adapter_driver_create(
-        bound->Core, CONVERTED(Attributes), Config->DriverInitFlags, (PVOID)(ULONG_PTR)Config->EvtDriverUnload,
-        &bound->Framework);
+        bound->Core, CONVERTED(Attributes), Config->DriverInitFlags, (PVOID)(ULONG_PTR)Config->EvtDriverDeviceAdd,
+        (PVOID)(ULONG_PTR)Config->EvtDriverUnload, &bound->Framework);
     if (NT_SUCCESS(status)) {
         bound->Globals.Driver = bound->Framework;
         bound->Globals.DriverFlags |= Config->DriverInitFlags;
         bound->Globals.DisplaceDriverUnload = Config->EvtDriverUnload != NULL;
         DriverObject->DriverUnload = Unload;
+        if (Config->EvtDriverDeviceAdd != NULL) {
+            DriverObject->DriverExtension->AddDevice = DeviceAdd;
+            DriverObject->MajorFunction[IRP_MJ_PNP] = DevicePlugAndPlay;
+            DriverObject->MajorFunction[IRP_MJ_POWER] = DevicePower;
+        }
         *Driver = bound->Framework;
     }
     return status;
@@ -192,6 +197,48 @@ DeviceInitAssignName(
     UNREFERENCED_PARAMETER(DeviceInit);
     Keep(&BoundOf(Globals)->DeviceName, DeviceName);
     return STATUS_SUCCESS;
+}
+
+static
+VOID
+DeviceInitSetPnpPowerEventCallbacks(
+    PWDF_DRIVER_GLOBALS Globals,
+    PWDFDEVICE_INIT DeviceInit,
+    PWDF_PNPPOWER_EVENT_CALLBACKS Callbacks
+    )
+{
+    UNREFERENCED_PARAMETER(Globals);
+    if (Callbacks->Size != sizeof(*Callbacks)) {
+        double_trouble("a WDF_PNPPOWER_EVENT_CALLBACKS says that it has %u bytes", (unsigned)Callbacks->Size);
+    }
+    adapter_node_callbacks(
+        DeviceInit,
+        &(struct double_callbacks){
+            .prepare = (PVOID)(ULONG_PTR)Callbacks->EvtDevicePrepareHardware,
+            .enter_d0 = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceD0Entry,
+            .begin = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoInit,
+            .suspend = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoSuspend,
+            .restart = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoRestart,
+            .leave_d0 = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceD0Exit,
+            .release = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceReleaseHardware,
+            .end = (PVOID)(ULONG_PTR)Callbacks->EvtDeviceSelfManagedIoCleanup,
+        });
+}
+
+static
+NTSTATUS
+DeviceInitAssignWdmIrpPreprocessCallback(
+    PWDF_DRIVER_GLOBALS Globals,
+    PWDFDEVICE_INIT DeviceInit,
+    EVT_WDFDEVICE_WDM_IRP_PREPROCESS *EvtDeviceWdmIrpPreprocess,
+    UCHAR MajorFunction,
+    PUCHAR MinorFunctions,
+    ULONG NumMinorFunctions
+    )
+{
+    UNREFERENCED_PARAMETER(Globals);
+    return adapter_node_preprocess(
+        DeviceInit, (PVOID)(ULONG_PTR)EvtDeviceWdmIrpPreprocess, MajorFunction, MinorFunctions, NumMinorFunctions);
 }
 
 static
@@ -325,7 +372,11 @@ TableFill(
     ENTRY(DeviceCreate);
     ENTRY(DeviceCreateSymbolicLink);
     ENTRY(DeviceInitAssignName);
+    ENTRY(DeviceInitAssignWdmIrpPreprocessCallback);
     ENTRY(DeviceInitFree);
+    ENTRY(DeviceInitSetPnpPowerEventCallbacks);
+    Table[WdfDeviceWdmDispatchPreprocessedIrpTableIndex] = (WDFFUNC)(ULONG_PTR)DeviceDispatchPreprocessed;
+    Table[WdfFdoInitQueryPropertyTableIndex] = (WDFFUNC)(ULONG_PTR)DeviceQueryProperty;
     ENTRY(DriverCreate);
     ENTRY(DriverGetRegistryPath);
     ENTRY(DriverOpenParametersRegistryKey);

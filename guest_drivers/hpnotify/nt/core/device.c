@@ -129,8 +129,8 @@ IoSkipCurrentIrpStackLocation(PIRP Irp)
     Irp->skipped = TRUE;
 }
 
-static NTSTATUS
-handle(WDFDEVICE device, UCHAR minor)
+NTSTATUS
+device_handle(WDFDEVICE device, UCHAR minor)
 {
     struct WDFDEVICE_INIT *node = ((struct object *)device)->device.node;
     NTSTATUS status = STATUS_SUCCESS;
@@ -147,6 +147,10 @@ handle(WDFDEVICE device, UCHAR minor)
         power_down(device, node, WdfPowerDeviceD3, TRUE);
         break;
 
+    case IRP_MN_SURPRISE_REMOVAL:
+        power_down(device, node, WdfPowerDeviceD3Final, TRUE);
+        break;
+
     case IRP_MN_REMOVE_DEVICE:
         remove_device(device, node);
         break;
@@ -160,7 +164,7 @@ WdfDeviceWdmDispatchPreprocessedIrp(WDFDEVICE Device, PIRP Irp)
     if (!Irp->skipped) {
         layer_trouble("a request was given back to the framework in the driver's own stack location");
     }
-    return handle(Device, Irp->location.MinorFunction);
+    return device_handle(Device, Irp->location.MinorFunction);
 }
 
 /* The Plug and Play manager's side. */
@@ -177,40 +181,65 @@ send(struct WDFDEVICE_INIT *node, UCHAR minor)
             return node->preprocess(device, &irp);
         }
     }
-    return handle(device, minor);
+    return device_handle(device, minor);
+}
+
+struct WDFDEVICE_INIT *
+node_create(WDFDRIVER driver, const char *hardware, BOOLEAN resources)
+{
+    struct WDFDEVICE_INIT *node = machine_allocate(sizeof(*node));
+
+    if (node != NULL) {
+        node->driver = (struct object *)driver;
+        node->plug_and_play = TRUE;
+        node->hardware = hardware;
+        node->resources = resources;
+        InterlockedIncrement(&nodes);
+    }
+    return node;
+}
+
+NTSTATUS
+node_add(struct WDFDEVICE_INIT *node)
+{
+    NTSTATUS status = node->driver->driver.config.EvtDriverDeviceAdd((WDFDRIVER)node->driver, node);
+
+    if (!NT_SUCCESS(status) && node->device != NULL) {
+        WdfObjectDelete(node->device);
+    }
+    return status;
+}
+
+void
+node_delete(struct WDFDEVICE_INIT *node)
+{
+    machine_free(node);
+    InterlockedDecrement(&nodes);
 }
 
 static NTSTATUS
 add(struct object *driver, const char *hardware, BOOLEAN resources)
 {
-    struct WDFDEVICE_INIT *node = machine_allocate(sizeof(*node));
+    struct WDFDEVICE_INIT *node = node_create((WDFDRIVER)driver, hardware, resources);
     NTSTATUS status;
 
     if (node == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    node->driver = driver;
-    node->plug_and_play = TRUE;
-    node->hardware = hardware;
-    node->resources = resources;
-
-    status = driver->driver.config.EvtDriverDeviceAdd((WDFDRIVER)driver, node);
+    status = node_add(node);
     if (NT_SUCCESS(status)) {
         status = send(node, IRP_MN_START_DEVICE);
         if (!NT_SUCCESS(status)) {
             (void)send(node, IRP_MN_REMOVE_DEVICE);
         }
-    } else if (node->device != NULL) {
-        WdfObjectDelete(node->device);
     }
     if (!NT_SUCCESS(status)) {
-        machine_free(node);
+        node_delete(node);
         return status;
     }
 
     node->next = driver->driver.nodes;
     driver->driver.nodes = node;
-    InterlockedIncrement(&nodes);
     return STATUS_SUCCESS;
 }
 
@@ -247,8 +276,7 @@ take_away(struct WDFDEVICE_INIT **link)
     *link = node->next;
     (void)send(node, IRP_MN_QUERY_REMOVE_DEVICE);
     (void)send(node, IRP_MN_REMOVE_DEVICE);
-    machine_free(node);
-    InterlockedDecrement(&nodes);
+    node_delete(node);
 }
 
 void
@@ -317,8 +345,7 @@ devices_rebalance(WDFDRIVER driver)
             link = &node->next;
         } else {
             *link = node->next;
-            machine_free(node);
-            InterlockedDecrement(&nodes);
+            node_delete(node);
         }
     }
 }

@@ -75,6 +75,16 @@ NTSTATUS framework_control(
     WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
     ULONG_PTR *information);
 
+/*
+ * device.c: a node of the device tree. Adding it has the driver make a device for it; the framework handles what the
+ * Plug and Play manager asks of the device.
+ */
+
+struct WDFDEVICE_INIT *node_create(WDFDRIVER driver, const char *hardware, BOOLEAN resources);
+NTSTATUS node_add(struct WDFDEVICE_INIT *node);
+void node_delete(struct WDFDEVICE_INIT *node);
+NTSTATUS device_handle(WDFDEVICE device, UCHAR minor);
+
 /* device.c: the devices of a driver, if it has any; under the lock of the services. */
 
 BOOLEAN devices_exist(void);

@@ -40,7 +40,10 @@ report(const char *event, const DEV_BROADCAST_DEVICEINTERFACE_W *device)
         add_text(&line, device->dbcc_classguid.Data1 == processor.Data1 ? " cls=cpu link=" : " cls=memory link=");
         link.length = 0;
         add_wide(&link, device->dbcc_name);
-        add_json(&line, link.bytes, link.length);
+        if (as_json)
+            add_json(&line, link.bytes, link.length);
+        else
+            add_bytes(&line, link.bytes, link.length);
     }
     add_text(&line, as_json ? "\"}\n" : "\n");
     put(&line);
