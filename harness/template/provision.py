@@ -39,7 +39,7 @@ OpenSsh = Literal["inbox", "msi", "zip", "cab", "iso", "none"]
 _FILES: dict[str, OpenSsh] = {".msi": "msi", ".zip": "zip", ".cab": "cab", ".iso": "iso"}
 
 FACTS = {
-    "administrator": r"[^\x00-\x1f]{1,64}",
+    "administrator": r"Administrator",
     "build": r"[0-9]{4,6}\.[0-9]{1,6}",
     "certificate": r"[0-9a-f]{64}",
     "defender": r"removed|quiet|real-time",

@@ -10,7 +10,11 @@ $ErrorActionPreference = 'Stop'
 # "Set-LocalUser (Microsoft.PowerShell.LocalAccounts)").
 $administrator = Get-LocalUser | Where-Object -FilterScript { $_.SID.Value -match '-500$' }
 Set-LocalUser -SID $administrator.SID -PasswordNeverExpires $true
-Write-Fact -Name 'administrator' -Value $administrator.Name
+# One name in all languages, as the host logs on with (Microsoft Learn: "Rename-LocalUser").
+if ($administrator.Name -ne 'Administrator') {
+    Rename-LocalUser -SID $administrator.SID -NewName 'Administrator'
+}
+Write-Fact -Name 'administrator' -Value 'Administrator'
 
 # The log-on that ran this is the last without a password (Microsoft Learn: "Configure Windows to automate logon").
 $winlogon = 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion\Winlogon'
