@@ -154,9 +154,9 @@ class TestDroppedMonitor:
         kept = machine._monitor
 
         class Gone(Client):
-            def submit(self, message: Message, reply: Reply) -> None:
+            def submit(self, message: Message, reply: Reply, descriptor: int | None = None) -> None:
                 kept._client = real
-                super().submit(message, reply)
+                super().submit(message, reply, descriptor)
 
         real, kept._client = kept._client, Gone(99, kept._passed, kept._fault)
         machine.resume(deadline)
