@@ -24,6 +24,8 @@ ALLOWED = {
     "driver": BASE,
     "template": BASE | {"config", "history", "machine", "capture", "contract", "setup"},
     "guest": BASE | {"config", "history", "machine", "capture", "setup", "template", "driver"},
+    "explore": BASE
+    | {"config", "history", "machine", "capture", "contract", "guest", "template", "hotplug", "report", "setup"},
     "report": BASE | {"history", "contract", "capture", "driver"},
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template"},
 }

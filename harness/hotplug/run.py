@@ -307,7 +307,7 @@ def _asked(request: RunRequest) -> dict[str, Any]:
     """Return of a request what says nothing else in ``run.json``, for whoever wants the same machine again."""
     named = {
         name: getattr(request, name)
-        for name in ("accelerator", "qemu", "connect", "driver", "kd", "monitor")
+        for name in ("accelerator", "qemu", "connect", "driver", "kd", "monitor", "restore")
         if getattr(request, name)
     }
     return {**named, "budget": msgspec.to_builtins(request.budget)}

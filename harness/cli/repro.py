@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""``harness repro RUN``: the same machine and the same plan again, whole, or up to a step with the guest handed over."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("repro")(repro)
+
+
+def repro(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")],
+    step: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            min=0,
+            help="Execute N operations, then hand the guest over; 0 only loads the driver.",
+        ),
+    ] = None,
+    anyway: Annotated[
+        bool, typer.Option("--anyway", help="Go on though QEMU, the image or the driver is another.")
+    ] = False,
+    debugger: Annotated[
+        bool,
+        typer.Option(
+            "--debugger", help="Give the guest a kernel debugger's port, on a TCP port that is named."
+        ),
+    ] = False,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the new run directory is made.")] = Path(
+        "runs"
+    ),
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> int:
+    """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or hand over at a step."""
+    import os
+    import signal
+    import sys
+
+    import msgspec
+
+    from harness.cli.output import complain, say, say_json
+    from harness.cli.run import result_document, show_result
+    from harness.explore.handover import hand_over
+    from harness.explore.recorded import Differences, Recorded, Signature
+    from harness.hotplug.run import perform
+    from harness.report.stage_view import StageView
+    from harness.setup.cache import cache_directory
+
+    recorded = Recorded.read(run)
+    operations = len(recorded.plan.do)
+    if step is not None and step > operations:
+        raise UsageError(
+            f"there is no step {step}: the run's plan has {operations} operations",
+            hint=f"--step {operations} executes all of them and hands the guest over.",
+        )
+    request = recorded.request(runs=runs, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway)
+    differences = Differences(recorded.facts, anyway=anyway)
+    if debugger:
+        request = msgspec.structs.replace(request, kd="debugger")
+    # As for a run: a polite end is an interruption.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with StageView(quiet=json) as view:
+        if step is None:
+            result = perform(request, listeners=(view,), learnt=differences)
+        else:
+            if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
+                request = msgspec.structs.replace(request, monitor=True)
+            result = hand_over(request, step, view.say, listeners=(view,), learnt=differences)
+    if isinstance(result.error, UsageError):
+        raise result.error
+    before, now = Signature.of(recorded.verdict), Signature.of(result.verdict, result.error)
+    if json:
+        say_json(
+            {
+                **result_document(result),
+                "repro_of": str(recorded.directory),
+                "same": before == now,
+                "before": before,
+                "now": now,
+                "differences": differences.notes,
+            }
+        )
+        return result.exit_code
+    show_result(result, json=False)
+    for note in differences.notes:
+        complain(f"not quite the same: {note}")
+    if step is None:
+        say(["", f"Same as before: {now}" if before == now else f"Different: before {before}, now {now}"])
+    return result.exit_code

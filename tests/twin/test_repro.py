@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""A run of the twin done again: whole, with the same verdict, and up to a step, with the guest handed over alive."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from twin.running import Perform, qemu_processes, run_harness, start_harness
+
+from harness.contract.verdict import Verdict
+
+pytestmark = pytest.mark.qemu
+
+
+def ask_monitor(path: str, command: str) -> str:
+    """Say a command to a human monitor and return what it prints, up to its next prompt."""
+    said = ""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(60)
+        monitor.connect(path)
+        for line in ("", command):
+            if line:
+                monitor.sendall(f"{line}\n".encode())
+            said = ""
+            while not said.endswith("(qemu) ") or (line and "\r\n" not in said):
+                said += monitor.recv(4096).decode()
+    return said
+
+
+def test_run_is_done_again_and_handed_over(perform_plan: Perform, tmp_path: Path) -> None:
+    """The same plant breaks the same rule; at step 1 a person reaches the guest, and Ctrl-C ends and judges it."""
+    first = perform_plan("cpu-and-dimm", plant="duplicate-start", seed=3)
+    assert first.verdict.verdict is Verdict.VIOLATED
+    code, out, _ = run_harness(
+        "repro", str(first.directory), "--runs", str(tmp_path / "again"), "--json", seconds=120
+    )
+    said = json.loads(out)
+    assert (code, said["same"], said["differences"]) == (1, True, [])
+    assert "SYNC-EXACTLY-TWO" in said["now"]["violated"]
+
+    process = start_harness("repro", str(first.directory), "--step", "1", "--runs", str(tmp_path / "held"))
+    assert process.stderr is not None
+    told = ""
+    for line in process.stderr:
+        told += line.decode()
+        if "The guest is yours" in told:
+            break
+    (monitor,) = re.findall(r"monitor +socat -,rawer UNIX-CONNECT:(\S+)", told)
+    (gdb,) = re.findall(r"target remote ([^']+)'", told)
+    assert "VM status: running" in ask_monitor(monitor, "info status")
+    assert Path(gdb).is_socket()
+    process.send_signal(signal.SIGINT)
+    out_bytes, _ = process.communicate(timeout=60)
+    assert (process.returncode, qemu_processes(tmp_path / "held")) == (1, [])
+    (held,) = [run for run in (tmp_path / "held").iterdir() if not run.is_symlink()]
+    facts = json.loads((held / "run.json").read_text())
+    assert (facts["repro_of"], facts["verdict"]) == (first.directory.name, "violated")
+    assert b"VIOLATED" in out_bytes
