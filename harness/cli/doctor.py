@@ -36,16 +36,20 @@ def doctor(
     """
     import os
     import sys
+    import time
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.machine.preflight import examine, ready
     from harness.report.style import style_for
     from harness.setup.cache import cache_directory
+    from harness.template import evaluation
+    from harness.template.store import Store, store_directory
 
     if fix:
         _fix(quiet=json)
     parts = examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache_directory(os.environ))
+    parts += evaluation.examine(Store(store_directory(os.environ)), time.time())
     able = ready(parts)
     if json:
         say_json({"ready": able, "parts": parts})

@@ -1,0 +1,255 @@
+# SPDX-License-Identifier: MIT
+"""The store of built templates: complete or not there, never changed while it is used, and open to nobody else."""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError, UsageError
+from harness.machine.preflight import State
+from harness.template import evaluation
+from harness.template.disk_image import qemu_img
+from harness.template.keys import kept_secrets
+from harness.template.manifest import Manifest, Medium, Secrets, utc
+from harness.template.progress import Reached
+from harness.template.stage import BuildStage
+from harness.template.store import Store, store_directory
+from harness.template.work import Work
+
+NAME = "windows-server-2025"
+DAY = 86400.0
+BUILT = 1_800_000_000.0
+
+
+def manifest(**changes: object) -> Manifest:
+    """Return the manifest of a template that was built at BUILT."""
+    plain = Manifest(
+        template=NAME, title="Windows Server 2025", support="supported", edition="core", image="1: Core",
+        medium=Medium(name="a.iso", size=1, sha256="0" * 64), built=utc(BUILT), harness="0", qemu="QEMU", accelerator="kvm",
+        files={}, inputs={}, certificate="5c" * 32, evaluation_days=180,
+    )  # fmt: skip
+    return msgspec.structs.replace(plain, **changes)
+
+
+def publish(store: Store, **changes: object) -> None:
+    """Put a template without disk into the store."""
+    draft = store.root / "draft"
+    draft.mkdir(parents=True)
+    (draft / "manifest.json").write_bytes(msgspec.json.encode(manifest(**changes)))
+    store.publish(NAME, draft)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    """An empty store."""
+    return Store(tmp_path / "store")
+
+
+def test_where_templates_are() -> None:
+    """The environment says so, absolute paths only; else they are in the user's data directory."""
+    assert Path("/a") == store_directory({"HOTPLUG_HARNESS_TEMPLATES": "/a", "XDG_DATA_HOME": "/b"})
+    assert Path("/b/hotplug-harness/templates") == store_directory({"XDG_DATA_HOME": "/b"})
+    with pytest.raises(UsageError, match="not an absolute path"):
+        store_directory({"HOTPLUG_HARNESS_TEMPLATES": "a"})
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", "A", ".work"])
+def test_only_a_name_becomes_a_path(store: Store, name: str) -> None:
+    """No name leads out of the store."""
+    with pytest.raises(UsageError, match="no template's name"):
+        store.folder(name)
+
+
+def test_what_is_not_built_is_told_with_the_command_that_builds_it(store: Store) -> None:
+    """Looking for it changes nothing on disk."""
+    with pytest.raises(UsageError, match="harness template build"):
+        store.find(NAME)
+    assert not store.root.exists()
+
+
+def test_a_newer_template_takes_the_place_of_the_older(store: Store) -> None:
+    """Publishing again replaces the whole folder."""
+    publish(store, edition="core")
+    publish(store, edition="desktop")
+    assert "desktop" == store.find(NAME).manifest.edition
+    assert [] == list((store.root / ".work").iterdir())
+
+
+def test_a_used_template_is_neither_replaced_nor_removed(store: Store) -> None:
+    """A run's lease keeps it, and other runs may use it at the same time; both hold in another process too."""
+    publish(store)
+    with store.using(NAME), store.using(NAME):
+        for change in (lambda: publish(store), lambda: store.remove(NAME), lambda: store.check_unused(NAME)):
+            with pytest.raises(UsageError, match="a run is using it"):
+                change()
+    program = (
+        "import sys; from pathlib import Path; from harness.template.store import Store; "
+        f"Store(Path(sys.argv[1])).remove({NAME!r})"
+    )
+    subprocess.run([sys.executable, "-c", program, store.root], check=True)
+    assert store.built(NAME) is None
+
+
+def test_two_builds_of_one_template_never_mix(store: Store) -> None:
+    """The second is refused at once; nor is what is being built removed."""
+    with store.building(NAME):
+        for second in (lambda: store.building(NAME).__enter__(), lambda: store.remove(NAME)):
+            with pytest.raises(InfrastructureError, match="another process is building"):
+                second()
+    with store.building(NAME):
+        pass
+
+
+def test_a_damaged_manifest_is_told(store: Store) -> None:
+    """It is neither taken for a template nor for nothing."""
+    publish(store)
+    (store.folder(NAME) / "manifest.json").write_text("{")
+    with pytest.raises(InfrastructureError, match="cannot be read"):
+        store.built(NAME)
+
+
+def test_a_template_of_a_newer_harness_is_told(store: Store) -> None:
+    """A format that is not known is not guessed at."""
+    with pytest.raises(InfrastructureError, match="a newer harness"):
+        publish(store, format=99)
+
+
+def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> None:
+    """A resumed build has the same password; neither it nor the key is shown by what holds them."""
+    file = tmp_path / "work" / "secrets.json"
+    secrets = kept_secrets(file)
+    assert secrets == kept_secrets(file)
+    assert 0o600 == stat.S_IMODE(file.stat().st_mode)
+    assert 0o700 == stat.S_IMODE(file.parent.stat().st_mode)
+    assert "Secrets(…)" == repr(secrets) == str(secrets)
+    assert secrets.private_key.startswith("-----BEGIN OPENSSH PRIVATE KEY-----")
+    assert ["ssh-ed25519", "hotplug-harness"] == secrets.public_key.split()[::2]
+
+
+def test_secrets_that_cannot_be_read_are_told(tmp_path: Path) -> None:
+    """Another password than the disk has would lock everybody out."""
+    (tmp_path / "secrets.json").write_text("{")
+    with pytest.raises(InfrastructureError, match="--from-scratch"):
+        kept_secrets(tmp_path / "secrets.json")
+
+
+@pytest.mark.parametrize(
+    ("days", "evaluation_days", "state", "words"),
+    [
+        (10, 180, State.OK, "built 10 days ago; its evaluation ends in 170 days"),
+        (151, 180, State.BROKEN, "ends in 29 days"),
+        (200, 180, State.BROKEN, "has ended"),
+        (2000, 0, State.OK, "built 2000 days ago"),
+        (-5, 180, State.OK, "built 0 days ago"),
+    ],
+)
+def test_an_evaluation_that_ends_is_told_in_time(
+    store: Store, days: int, evaluation_days: int, state: State, words: str
+) -> None:
+    """A month before its end a template is to be built anew; a clock that went back changes nothing."""
+    publish(store, evaluation_days=evaluation_days)
+    (part,) = evaluation.examine(store, BUILT + days * DAY)
+    assert state == part.state
+    assert words in part.found
+    assert not part.needed
+
+
+def test_a_damaged_template_is_a_broken_part(store: Store) -> None:
+    """Looking at all of them does not stop at one."""
+    publish(store)
+    (store.folder(NAME) / "manifest.json").write_text("{")
+    assert [State.BROKEN] == [part.state for part in evaluation.examine(store, BUILT)]
+
+
+class TestWork:
+    """Layers and checkpoints, without a machine: what is written to the disk stands for what a guest writes."""
+
+    @pytest.fixture
+    def work(self, tmp_path: Path) -> Work:
+        """Work on an empty disk."""
+        (tmp_path / "empty.fd").write_bytes(b"empty")
+        return self.again(tmp_path)
+
+    def again(self, tmp_path: Path) -> Work:
+        """Open the work as another process would."""
+        return Work(tmp_path / "work", inputs="a", variables=tmp_path / "empty.fd", size=1 << 20)
+
+    def write(self, work: Work, text: str) -> None:
+        """Write to disk and variables as a guest does."""
+        file = work.folder / "text"
+        file.write_text(text.ljust(512))
+        # A layer on top of others keeps what it does not write.
+        subprocess.run(
+            ["qemu-io", "-c", f"write -q -s {file} 0 512", str(work.disk)], check=True, capture_output=True
+        )
+        work.variables.write_text(text)
+
+    def read(self, work: Work) -> tuple[str, str]:
+        """Return what is on the disk, through all layers, and in the variables."""
+        raw = work.folder / "raw"
+        qemu_img(["convert", "-O", "raw", work.disk.name, raw.name], Deadline(60, "read"), folder=work.folder)
+        with raw.open("rb") as file:
+            return file.read(512).decode().strip("\0 "), work.variables.read_text()
+
+    def test_what_came_after_a_checkpoint_is_gone_and_what_came_before_stays(
+        self, work: Work, tmp_path: Path
+    ) -> None:
+        """Disk and variables go back together, to the last checkpoint and no further."""
+        reached = Reached(BuildStage.SPECIALIZE)
+        work.rewind()
+        self.write(work, "copied")
+        work.checkpoint(reached, {"build": "1.2"})
+        assert ("copied", "copied") == self.read(work)
+        self.write(work, "half")
+        assert ("half", "half") == self.read(work)
+        work = self.again(tmp_path)
+        work.rewind()
+        assert ("copied", "copied") == self.read(work)
+        assert (1, reached, {"build": "1.2"}) == (
+            work.state.checkpoint,
+            work.state.reached,
+            work.state.facts,
+        )
+
+    def test_without_a_checkpoint_all_begins_anew(self, work: Work, tmp_path: Path) -> None:
+        """The disk is empty and the variables are the firmware's own."""
+        work.rewind()
+        self.write(work, "half")
+        work = self.again(tmp_path)
+        work.rewind()
+        assert ("", "empty") == self.read(work)
+
+    def test_a_checkpoint_that_was_cut_does_not_count(self, work: Work, tmp_path: Path) -> None:
+        """Killed before the state was written, a build finds the former checkpoint, whatever files lie about."""
+        work.rewind()
+        self.write(work, "copied")
+        state = (work.folder / "state.json").read_bytes() if (work.folder / "state.json").exists() else b""
+        work.checkpoint(Reached(BuildStage.SPECIALIZE), {})
+        (work.folder / "state.json").write_bytes(state)
+        work = self.again(tmp_path)
+        work.rewind()
+        assert ("", "empty") == self.read(work)
+        assert ["layer-1.qcow2"] == [file.name for file in work.folder.glob("layer-*")]
+
+    def test_a_frozen_layer_cannot_be_written(self, work: Work) -> None:
+        """Its mode says so to whoever is not root."""
+        work.rewind()
+        work.checkpoint(Reached(BuildStage.SPECIALIZE), {})
+        assert 0 == (work.folder / "layer-1.qcow2").stat().st_mode & 0o222
+
+
+def test_secrets_can_be_read_back(store: Store) -> None:
+    """What a run needs to get in is in the store."""
+    draft = store.root / "draft"
+    draft.mkdir(parents=True)
+    (draft / "manifest.json").write_bytes(msgspec.json.encode(manifest()))
+    secrets = Secrets(password="a", private_key="b", public_key="c")
+    (draft / "secrets.json").write_bytes(msgspec.json.encode(secrets))
+    assert secrets == store.publish(NAME, draft).secrets()
