@@ -45,6 +45,9 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     "" if that is part of the image. ``probe`` is the image that shows whether KVM works, None for a guest that is not
     accelerated at all. ``make`` is set by a guest that brings a machine of its own instead of a backend's, and ``unshown``
     names what such a machine cannot show: ``qemu`` (its list of devices) and ``ost`` (the firmware's answers).
+
+    ``adapt`` changes the machine once its accelerator is chosen; ``release`` is called when the run is over. ``pace`` is how
+    many times as long as the twin this guest may take, unless a run says itself how long.
     """
 
     spec: MachineSpec
@@ -54,13 +57,20 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     probe: BootImage | None = None
     make: MakeMachine | None = None
     unshown: tuple[str, ...] = ()
+    adapt: Callable[[MachineSpec], MachineSpec] | None = None
+    release: Callable[[], None] | None = None
+    pace: float = 1.0
 
 
 class Signs(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed."""
+    """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed.
+
+    ``expect_reset`` is what a guest calls before it restarts, or may: until it is ready again no reset is a crash.
+    """
 
     crash: Callable[[], str] = lambda: ""
     console_bytes: Callable[[], int] = lambda: 0
+    expect_reset: Callable[[], None] = lambda: None
 
 
 class GuestKind(Protocol):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -15,6 +16,22 @@ class GuestCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     processors: int
     memory: int
+
+
+class Collected(msgspec.Struct, frozen=True, kw_only=True):
+    """One thing that a guest recorded: ``file`` is where it lies now, None if it was not had, and ``refused`` says why.
+
+    ``name`` is the harness's own word for it. ``channel`` names the driver's channel that the file holds, "" if it holds
+    none. ``note`` is what is worth knowing of it.
+    """
+
+    name: str
+    file: Path | None = None
+    size: int = 0
+    sha256: str = ""
+    channel: str = ""
+    note: str = ""
+    refused: str = ""
 
 
 class Guest(Protocol):
@@ -59,6 +76,13 @@ class Guest(Protocol):
 
     def provoke(self, verb: str, deadline: Deadline) -> None:
         """Have the guest misbehave (``panic``, ``hang``), for tests of the harness. GuestRefused if it cannot."""
+
+    def collect(self, into: Path, deadline: Deadline) -> list[Collected]:
+        """Put what the guest itself recorded into the directory ``into``, which is there: traces, its own logs, dumps.
+
+        Nothing more is asked of the guest afterwards. What cannot be had is in the list, with the reason; nothing is
+        raised for it.
+        """
 
     def close(self) -> None:
         """Let go of the guest; the machine goes on."""

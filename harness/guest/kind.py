@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.guest.bootable import Bootable, GuestKind, GuestOptions, MakeMachine, Signs
+from harness.guest.guest import Guest
 from harness.guest.host import HostKind
 from harness.guest.twin import Twin, kernel_arguments, machine_arguments
 from harness.guest.twin_image import build
@@ -47,5 +49,40 @@ class TwinKind:
         return Twin(machine, tape, plant=options.plant, crash=signs.crash, console_bytes=signs.console_bytes)
 
 
-KINDS: dict[str, GuestKind] = {"twin": TwinKind(), "host": HostKind(), "wine": WineKind()}
+class TemplateKind:
+    """A Windows guest by its template's name. What it needs is loaded when it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._kind: GuestKind | None = None
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """See WindowsKind."""
+        return self._loaded().prepare(options, deadline, progress)
+
+    def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Guest:
+        """See WindowsKind."""
+        return self._loaded().attach(machine, tape, signs, options)
+
+    def _loaded(self) -> GuestKind:
+        if self._kind is None:
+            from harness.guest.windows.kind import WindowsKind
+
+            self._kind = WindowsKind(self._name)
+        return self._kind
+
+
+def template_kinds() -> dict[str, GuestKind]:
+    """Return a kind for each Windows template of this checkout, built or not; none of them is read."""
+    folder = Path(__file__).resolve().parents[2] / "vm_templates"
+    names = sorted(document.parent.name for document in folder.glob("windows-*/template.toml"))
+    return {name: TemplateKind(name) for name in names}
+
+
+KINDS: dict[str, GuestKind] = {
+    "twin": TwinKind(),
+    "host": HostKind(),
+    "wine": WineKind(),
+    **template_kinds(),
+}
 """The kinds of guests by name."""

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError, UsageError
 from harness.guest.bootable import GuestOptions
-from harness.guest.guest import GuestCounts
+from harness.guest.guest import Collected, GuestCounts
 from harness.guest.process_machine import ProcessMachine
 from harness.history.record import GuestEvent
 from harness.history.tape import Tape
@@ -112,6 +113,10 @@ class ProcessGuest:
     def provoke(self, verb: str, _deadline: Deadline) -> None:
         """Raise GuestRefused: only a guest with an agent can be told to misbehave."""
         raise self._machine.unshown(f"what the order {verb!r} does")
+
+    def collect(self, _into: Path, _deadline: Deadline) -> list[Collected]:
+        """Nothing: whatever it has to say came while it ran."""
+        return []
 
     def close(self) -> None:
         """Have a process with nothing loaded end by itself, so that what it left behind is counted."""

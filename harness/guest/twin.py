@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
 from harness.guest.control import ControlChannel, parse_pairs
-from harness.guest.guest import GuestCounts
+from harness.guest.guest import Collected, GuestCounts
 from harness.history.record import GuestEvent
 from harness.history.tape import Tape
 from harness.machine.devices import KD_PORT
@@ -169,6 +170,10 @@ class Twin:
     def provoke(self, verb: str, deadline: Deadline) -> None:
         """Have the agent crash (``panic``) or stop (``hang``) the guest, for tests of the harness itself."""
         self._ask(verb, deadline)
+
+    def collect(self, _into: Path, _deadline: Deadline) -> list[Collected]:
+        """Nothing: whatever it has to say came while it ran."""
+        return []
 
     def close(self) -> None:
         """Let go of the control port."""

@@ -23,7 +23,7 @@ from harness.guest.process_guest import ProcessKind
 from harness.history.record import Boot as BootRecord
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.tape import Tape
-from harness.hotplug.executor import Executor
+from harness.hotplug.executor import Budget, Executor, paced
 from harness.hotplug.need import need_of
 from harness.hotplug.request import RunRequest
 from harness.hotplug.saved import ready_state
@@ -91,6 +91,9 @@ class Boot:
         qemu = None if isinstance(self._kind, ProcessKind) else find_qemu(self.request.qemu)
         options = self._options(qemu)
         bootable = self._prepare(options)
+        if bootable.release is not None:
+            stack.callback(bootable.release)
+        budget = paced(self.request.budget, bootable.pace)
         spec = self._accelerate(qemu, bootable)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
@@ -110,10 +113,14 @@ class Boot:
         )
         if self.request.kd == "debugger" and machine.kd is not None:
             self._hand_over(machine.kd, stack)
-        signs = Signs(crash=lambda: watch.crash, console_bytes=lambda: capture.console.bytes)
+        signs = Signs(
+            crash=lambda: watch.crash,
+            console_bytes=lambda: capture.console.bytes,
+            expect_reset=watch.expect_reset,
+        )
         guest = self.guest = self._kind.attach(machine, self._tape, signs, options)
         stack.callback(guest.close)
-        self._wake(machine, guest)
+        self._wake(machine, guest, budget)
 
         def drain() -> None:
             machine.sync()
@@ -126,7 +133,7 @@ class Boot:
             watch,
             drain=drain,
             seed=self.request.seed,
-            budget=self.request.budget,
+            budget=budget,
             unshown=bootable.unshown,
         )
         with self._stages.stage("driver"):
@@ -173,7 +180,8 @@ class Boot:
                 )
             said.append(f"{choice.name}: {choice.reason}")
         self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
-        return msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        return bootable.adapt(spec) if bootable.adapt is not None else spec
 
     def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
         """Wait for this machine's share of the host; it is given back after the machine is closed."""
@@ -255,17 +263,17 @@ class Boot:
         reader.start(Deadline(30, "hand over the kernel debugger's port"))
         self._stages.note("qemu", f"for a debugger: windbg -k com:ipport={reader.port},port=127.0.0.1")
 
-    def _wake(self, machine: Machine, guest: Guest) -> None:
+    def _wake(self, machine: Machine, guest: Guest, budget: Budget) -> None:
         request, state = self.request, self._state
         self._tape.write(BootRecord(epoch=1, cause="restored" if state else "power-on"))
         with self._stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
-            deadline = Deadline(request.budget.boot, f"boot {request.guest}")
+            deadline = Deadline(budget.boot, f"boot {request.guest}")
             if state is None:
                 guest.wait_ready(deadline)
             else:
                 guest.revive(state.said, secrets.token_hex(8), deadline)
-            counts = guest.counts(Deadline(request.budget.operation, "count after the boot"))
+            counts = guest.counts(Deadline(budget.operation, "count after the boot"))
             said.append(f"{counts.processors} processors")
 
     def _learn(self, **facts: Any) -> None:

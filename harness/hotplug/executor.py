@@ -41,6 +41,19 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     evidence: float = 60.0
 
 
+def paced(budget: Budget, pace: float) -> Budget:
+    """Return the budget for a guest that takes ``pace`` times as long as the twin; what was changed by hand stays."""
+    usual = Budget()
+    return msgspec.structs.replace(
+        budget,
+        **{
+            name: getattr(usual, name) * pace
+            for name in ("boot", "operation", "consequence", "evidence")
+            if getattr(budget, name) == getattr(usual, name)
+        },
+    )
+
+
 class Executor:
     """Drives one machine and its guest through operations.
 

@@ -73,6 +73,39 @@ class MachineView(_Answer, frozen=True, kw_only=True):
     srat: Annotated[str, msgspec.Meta(max_length=65536, pattern="^(?:[0-9a-f]{2})*$")] = ""
 
 
+class TraceAccount(_Answer, frozen=True, kw_only=True):
+    """What a trace session says of itself (EVENT_TRACE_PROPERTIES): what it lost, and what it wrote."""
+
+    events_lost: Number
+    buffers_lost: Number
+    buffers_written: Number
+    buffers: Number
+
+
+class Device(_Answer, frozen=True, kw_only=True):
+    """A device of a service: ``problem`` is ConfigManagerErrorCode of Win32_PnPEntity, 0 if it works."""
+
+    device: Text
+    problem: int
+
+
+class Installed(_Answer, frozen=True, kw_only=True):
+    """What ``pnputil`` ended with and said, and the devices of the service afterwards."""
+
+    code: int
+    said: Text
+    devices: Annotated[list[Device], msgspec.Meta(max_length=100)]
+
+
+class Exported(_Answer, frozen=True, kw_only=True):
+    """What ``wevtutil`` ended with and said, how many minidumps there are, and the bytes of MEMORY.DMP, 0 without one."""
+
+    code: int
+    said: Text
+    minidumps: Number
+    dump: Number
+
+
 class _Failed(_Answer, frozen=True, kw_only=True):
     failed: str
 

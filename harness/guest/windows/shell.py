@@ -27,10 +27,10 @@ class Shell:
     def __init__(self, commands: Transport) -> None:
         self.commands = commands
 
-    def ask(self, name: str, deadline: Deadline, kind: type[T], **values: Any) -> T:
-        """Run a script that changes nothing, again if the connection breaks, and return its answer."""
+    def ask(self, name: str, deadline: Deadline, kind: type[T], *, again: bool = True, **values: Any) -> T:
+        """Run a script that may be run twice, ``again`` and again if the connection breaks, and return its answer."""
         text = script.compose(name, **values)
-        return self._answer(self.commands.script(text, deadline, idempotent=True), kind, f"script {name}")
+        return self._answer(self.commands.script(text, deadline, idempotent=again), kind, f"script {name}")
 
     def once(self, name: str, deadline: Deadline, kind: type[T], **values: Any) -> T:
         """Run a script exactly once, even if the connection breaks while it runs, and return its answer.

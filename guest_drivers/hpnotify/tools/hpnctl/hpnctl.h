@@ -54,6 +54,9 @@ int watch(int json, DWORD seconds);
 /* machine.c */
 int machine(void);
 
+/* trace.c */
+int trace(const WCHAR *name, int flush, int stop);
+
 /* The boot nonce that the driver left in the registry as 16 digits, or "" if there is none. */
 void boot_nonce(char digits[17]);
 

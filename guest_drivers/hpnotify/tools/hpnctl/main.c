@@ -21,6 +21,7 @@ static const char help[] =
     "  mark NONCE                       have the driver echo up to 32 letters and digits everywhere\n"
     "  watch [--json] [--seconds N]     print what applications are told (WM_DEVICECHANGE)\n"
     "  machine                          print, as JSON, what Windows counts and what the firmware says\n"
+    "  trace SESSION [--flush | --stop] print, as JSON, what a trace session lost; flush it or stop it first\n"
     "  delay MILLISECONDS               how long Start takes from now on, at most 60000\n"
     "  work ITEMS                       spread items of work over the processors, at most 100000\n"
     "  register WHAT [--existing]       make a registration: sync, sync2, processors or memory\n"
@@ -208,6 +209,13 @@ do_machine(HANDLE device, const struct options *options)
 }
 
 static int
+do_trace(HANDLE device, const struct options *options)
+{
+    (void)device;
+    return trace(options->word, (options->flags & FLAG('l')) != 0, (options->flags & FLAG('o')) != 0);
+}
+
+static int
 do_delay(HANDLE device, const struct options *options)
 {
     HPNOTIFY_DELAY request = { (ULONG)options->value };
@@ -264,6 +272,7 @@ static const struct command {
     { L"mark", mark, 0, 0, 0 },
     { L"watch", do_watch, FLAG('j') | FLAG('t'), ~0ULL, NO_DRIVER },
     { L"machine", do_machine, 0, ~0ULL, NO_DRIVER },
+    { L"trace", do_trace, FLAG('l') | FLAG('o'), 0, NO_DRIVER },
     { L"delay", do_delay, 0, HPNOTIFY_MOST_DELAY, 0 },
     { L"work", do_work, 0, HPNOTIFY_MOST_WORK, 0 },
     { L"register", do_register, FLAG('e'), 0, 0 },
@@ -277,7 +286,7 @@ static const struct option {
     char letter;
     ULONG64 most;
 } names[] = {
-    { L"--follow", 'f', 0 }, { L"--json", 'j', 0 }, { L"--existing", 'e', 0 },
+    { L"--flush", 'l', 0 }, { L"--stop", 'o', 0 }, { L"--follow", 'f', 0 }, { L"--json", 'j', 0 }, { L"--existing", 'e', 0 },
     { L"--nth", 'n', 0xFFFFFFFF }, { L"--status", 's', 0xFFFFFFFF }, { L"--seconds", 't', 86400 },
 };
 

@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""What Windows recorded, fetched: by the ways into the guest, or from outside and off its disk if it does not answer.
+
+Each thing is fetched for itself, into a file that the harness names, no larger than its limit; whatever goes wrong with
+one of them is said in the list and costs no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from harness.capture.recordings import FILES
+from harness.deadline import Deadline
+from harness.errors import GuestError, HarnessError
+from harness.guest.guest import Collected
+from harness.guest.transport.transport import Transport
+from harness.guest.windows import answer
+from harness.guest.windows.autopsy import Autopsy
+from harness.guest.windows.service import RING, Service
+from harness.guest.windows.shell import HOME, Shell
+from harness.guest.windows.trace import Trace
+from harness.guest.windows.ways import Ways
+from harness.machine.machine import Machine
+
+ANSWERS_WITHIN = 30.0
+"""Seconds in which a guest that can hand over anything at all runs a trivial command."""
+
+EXPORTS = f"{HOME}\\collected"
+MINIDUMPS = "C:\\Windows\\Minidump"
+MEMORY_DUMP = "C:\\Windows\\MEMORY.DMP"
+
+MIB = 1 << 20
+LIMITS = {
+    "trace": 512 * MIB,
+    "ring": 64 * MIB,
+    "events": 64 * MIB,
+    "setup": 4 * MIB,
+    "minidumps": 64 * MIB,
+    "dump": 1024 * MIB,
+}
+"""Bytes of each thing that are taken at most. The trace of a template stops at 256 MiB by itself."""
+
+MOST_MINIDUMPS = 16
+
+
+class Collection:
+    """One collection. The trace is stopped by it."""
+
+    def __init__(self, machine: Machine, shell: Shell, ways: Ways, trace: Trace, service: Service) -> None:
+        self._machine = machine
+        self._shell = shell
+        self._ways = ways
+        self._trace = trace
+        self._service = service
+
+    def take(self, into: Path, deadline: Deadline) -> list[Collected]:
+        """Fetch everything into ``into``."""
+        self._into = into
+        self._deadline = deadline
+        try:
+            self._ways.commands.run(
+                "echo collect", deadline.within(ANSWERS_WITHIN, "ask whether the guest answers")
+            )
+        except GuestError as error:
+            said = Collected(name="guest", refused=error.message[:400])
+            return [said, *Autopsy(self._machine).take(into, deadline)]
+        except HarnessError as error:
+            return [Collected(name="guest", refused=error.message[:400])]
+        return [
+            *self._each("trace", self._take_trace),
+            *self._each("ring", self._take_ring),
+            *self._each("logs", self._take_logs),
+        ]
+
+    def _each(self, name: str, act: Callable[[], Iterator[Collected]]) -> Iterator[Collected]:
+        try:
+            yield from act()
+        except HarnessError as error:
+            yield Collected(name=name, refused=error.message[:400])
+
+    def _take_trace(self) -> Iterator[Collected]:
+        note = ""
+        try:
+            account = self._trace.stop(self._deadline)
+            note = f"{account.events_lost} events and {account.buffers_lost} buffers lost, by the session's own account"
+        except GuestError as error:
+            # Not running any more is no reason not to take what it wrote.
+            note = error.message[:300]
+        yield self._get("trace", self._trace.file, FILES["etw"], channel="etw", note=note)
+
+    def _take_ring(self) -> Iterator[Collected]:
+        for name in self._service.loaded:
+            self._service.drain(name, self._deadline)
+        if self._service.drained:
+            yield self._get("ring", RING, FILES["ring"], channel="ring")
+
+    def _take_logs(self) -> Iterator[Collected]:
+        made = self._shell.ask(
+            "export", self._deadline, answer.Exported, Directory=EXPORTS, Most=LIMITS["setup"]
+        )
+        if made.code:
+            yield Collected(name="events", refused=f"wevtutil: exit code {made.code}: {made.said[:300]}")
+        else:
+            yield from self._each(
+                "events", lambda: iter([self._get("events", f"{EXPORTS}\\System.evtx", "System.evtx")])
+            )
+        yield from self._each(
+            "setup", lambda: iter([self._get("setup", f"{EXPORTS}\\setupapi.dev.log", "setupapi.dev.log")])
+        )
+        if made.minidumps:
+            yield from self._each("minidumps", self._take_minidumps)
+        if made.dump > LIMITS["dump"]:
+            yield Collected(
+                name="dump", refused=f"MEMORY.DMP has {made.dump} bytes, more than {LIMITS['dump']}"
+            )
+        elif made.dump:
+            yield from self._each("dump", lambda: iter([self._get("dump", MEMORY_DUMP, "MEMORY.DMP")]))
+
+    def _take_minidumps(self) -> Iterator[Collected]:
+        folder = self._into / "minidumps"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for one in self._files.gather(
+            MINIDUMPS, folder, self._deadline, files=MOST_MINIDUMPS, limit=LIMITS["minidumps"]
+        ):
+            yield Collected(
+                name="minidump",
+                file=one.path,
+                size=one.size,
+                sha256=one.sha256,
+                note=one.name[:100],
+                refused=one.refused,
+            )
+
+    def _get(self, name: str, source: str, target: str, *, channel: str = "", note: str = "") -> Collected:
+        file = self._into / target
+        copied = self._files.get(source, file, self._deadline, limit=LIMITS[name])
+        return Collected(
+            name=name, file=file, size=copied.size, sha256=copied.sha256, channel=channel, note=note
+        )
+
+    @property
+    def _files(self) -> Transport:
+        return self._ways.files

@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: MIT
+"""The partition table of a disk that Windows was installed on: GPT, as far as the volume with Windows is to be found.
+
+UEFI 2.10, 5.3: a header in block 1, and where it says an array of entries.
+"""
+
+from __future__ import annotations
+
+import struct
+import uuid
+from typing import BinaryIO
+
+import msgspec
+
+from harness.errors import GuestRefused
+
+BLOCK = 512
+SIGNATURE = b"EFI PART"
+MOST_ENTRIES = 1024
+ENTRY_SIZES = (128, 256, 512)
+BASIC_DATA = uuid.UUID("EBD0A0A2-B9E5-4433-87C0-68B6B72699C7").bytes_le
+"""The type of a partition with a volume of Windows (UEFI 2.10, table 5.7 and Microsoft Learn: PARTITION_INFORMATION_GPT)."""
+
+_HEADER = struct.Struct("<8sIIIIQQQQ16sQII")
+
+
+class Partition(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes ``offset`` to ``offset + size`` of the disk."""
+
+    offset: int
+    size: int
+
+
+def windows_partition(disk: BinaryIO, size: int) -> Partition:
+    """Return the largest partition of basic data on a disk of ``size`` bytes. Raises GuestRefused if there is none."""
+    disk.seek(BLOCK)
+    head = disk.read(_HEADER.size)
+    if len(head) < _HEADER.size or not head.startswith(SIGNATURE):
+        raise GuestRefused("the guest's disk has no partition table (GPT)")
+    fields = _HEADER.unpack(head)
+    array, count, length = fields[10:13]
+    if count > MOST_ENTRIES or length not in ENTRY_SIZES or array * BLOCK + count * length > size:
+        raise GuestRefused("the partition table of the guest's disk makes no sense")
+    disk.seek(array * BLOCK)
+    entries = disk.read(count * length)
+    found = []
+    for at in range(0, len(entries) - length + 1, length):
+        kind, first, last = struct.unpack_from("<16s16xQQ", entries, at)
+        if kind == BASIC_DATA and first <= last and (last + 1) * BLOCK <= size:
+            found.append(Partition(offset=first * BLOCK, size=(last - first + 1) * BLOCK))
+    if not found:
+        raise GuestRefused("the guest's disk has no partition with a volume of Windows")
+    return max(found, key=lambda one: one.size)

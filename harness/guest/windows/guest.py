@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""A Windows guest: what a run asks of it, by WinRM and SSH, through our scripts and ``hpnctl``."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
+from harness.guest.guest import Collected, GuestCounts
+from harness.guest.windows.boot_options import BootOptions, set_boot_options
+from harness.guest.windows.collection import Collection
+from harness.guest.windows.driver_files import DriverFiles
+from harness.guest.windows.image import WindowsImage
+from harness.guest.windows.readiness import BootStage, Readiness
+from harness.guest.windows.service import Service
+from harness.guest.windows.shell import Shell
+from harness.guest.windows.trace import Trace
+from harness.guest.windows.ways import Ways
+from harness.history.record import GuestEvent
+from harness.history.tape import Tape
+from harness.machine.inspection import Inspectable
+from harness.machine.machine import Machine
+
+PICTURE = 10.0
+"""Seconds for a picture of the screen."""
+
+_NONCE = re.compile(r"[0-9A-Za-z]{1,32}")
+
+
+class WindowsGuest:
+    """The guest on ``machine``, which is started and may still be paused. ``label`` is its template's name.
+
+    ``boot`` is set before the first plan begins, with a restart of its own. ``expect_reset`` is told before the guest is
+    going to restart. ``directory`` is for pictures of a boot that failed. ``ways`` are the ways into the guest.
+    """
+
+    emulates_nt = False
+
+    def __init__(
+        self,
+        machine: Machine,
+        tape: Tape,
+        image: WindowsImage,
+        ways: Ways,
+        *,
+        directory: Path,
+        files: DriverFiles | None = None,
+        boot: BootOptions | None = None,
+        expect_reset: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.label = image.name
+        self.ready_count = 0
+        self.ways = ways
+        self.shell = Shell(ways.commands)
+        self.service = Service(self.shell, ways, files)
+        self.trace = Trace(self.shell)
+        self._machine = machine
+        self._tape = tape
+        self._directory = directory
+        self._boot = boot or BootOptions()
+        self._expect_reset = expect_reset
+        self._readiness = Readiness(machine, ways, self.shell, label=self.label)
+        self._since = 0
+
+    @property
+    def stage(self) -> BootStage:
+        """The last boot stage reached."""
+        return self._readiness.stage
+
+    def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
+        """Wait until Windows takes orders, and set the boot options of this run, with a restart, before the first."""
+        while self.ready_count < boots:
+            self._come_up(deadline)
+            if self.ready_count == 0 and self._boot.lines():
+                set_boot_options(self.shell, self._boot, deadline.within(120, "set the boot options"))
+                self._restart(deadline)
+                self._come_up(deadline)
+            self.ready_count += 1
+            self._tape.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
+
+    def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
+        """Go on with a guest whose state was saved when it was ready: both ways in are opened anew."""
+        if not any(event == "ready" for event, _ in said):
+            raise GuestRefused(f"{self.label} had not been ready when its state was saved")
+        self.prove_alive(nonce, deadline)
+        self.ready_count = 1
+        self._since = self._machine.serial()
+
+    def restart(self, deadline: Deadline) -> None:
+        """Restart Windows in an orderly way and wait until it takes orders again."""
+        self._expect_reset()
+        self._restart(deadline)
+        self.wait_ready(deadline, boots=self.ready_count + 1)
+
+    def load_driver(
+        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Install and start the driver. Raises GuestRefused with the step that failed, and Windows' words."""
+        self.service.load(driver, deadline, add_existing=add_existing, pnp=pnp)
+
+    def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Stop the driver and take it away."""
+        self.service.unload(driver, deadline)
+
+    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
+        """Have the driver refuse the next processor in Start with ``status``."""
+        self._control(driver, f"veto --status {status:#010x}", deadline)
+
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver echo ``nonce``."""
+        self._control(driver, f"mark {_checked(nonce)}", deadline)
+
+    def counts(self, deadline: Deadline) -> GuestCounts:
+        """Count active processors of all groups (GetActiveProcessorCount) and physical memory (GlobalMemoryStatusEx).
+
+        Neither Win32_Processor nor the Device Manager is asked: both may show a processor that does not run
+        (cloud-hypervisor issue 1799).
+        """
+        seen = self.shell.machine(deadline)
+        return GuestCounts(processors=seen.processors, memory=seen.memory)
+
+    def prove_alive(self, nonce: str, deadline: Deadline) -> None:
+        """``echo`` it, by the command interpreter."""
+        said = self.ways.commands.run(f"echo {_checked(nonce)}", deadline, idempotent=True).stdout.strip()
+        if said != nonce:
+            raise GuestRefused(f"{self.label} echoed {said[:40]!r} instead of {nonce!r}")
+
+    def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...] = ("hpnotify.sys",)) -> None:
+        """Switch Driver Verifier on for these files, or off for none, and restart (WD: devtest/verifier-command-line.md)."""
+        self.service.verify(drivers, deadline)
+        self.restart(deadline)
+
+    def set_boot(self, options: BootOptions, deadline: Deadline) -> None:
+        """Change boot options, and restart."""
+        set_boot_options(self.shell, options, deadline)
+        self.restart(deadline)
+
+    def provoke(self, verb: str, deadline: Deadline) -> None:
+        """``panic``: a bug check 0x80, by an NMI (WD: debugger/forcing-a-system-crash.md, NMICrashDump)."""
+        if verb != "panic":
+            raise GuestRefused(f"{self.label} cannot be made to {verb}")
+        self._machine.execute("inject-nmi", deadline)
+
+    def collect(self, into: Path, deadline: Deadline) -> list[Collected]:
+        """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
+        return Collection(self._machine, self.shell, self.ways, self.trace, self.service).take(into, deadline)
+
+    def close(self) -> None:
+        """Let go of the ways into the guest."""
+        self.ways.close()
+
+    def _control(self, driver: str, words: str, deadline: Deadline) -> None:
+        self.shell.tool(words, deadline, device=self.service.service(driver))
+
+    def _come_up(self, deadline: Deadline) -> None:
+        # Windows restarts by itself when it meets a new machine for the first time.
+        self._expect_reset()
+        if self.ready_count:
+            self._since_reset()
+        self.service.forget()
+        ready = self._readiness.wait(deadline, since=self._since, picture=self._picture)
+        self._since = self._machine.serial()
+        self._tape.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
+        self.service.put_tool(deadline.within(300, "put hpnctl into the guest"))
+
+    def _since_reset(self) -> None:
+        """The boot that is awaited begins with the newest reset: what came before it tells of another boot."""
+        resets = self._machine.events("RESET", after=self._since)
+        if resets:
+            self._since = resets[-1].serial
+
+    def _restart(self, deadline: Deadline) -> None:
+        self._expect_reset()
+        before = self._machine.serial()
+        with contextlib.suppress(GuestError):
+            # It may be gone before it has answered; the machine's own word counts.
+            self.ways.commands.run("shutdown.exe /r /f /t 0", deadline.within(30, "ask for a restart"))
+        self._machine.wait_event("RESET", deadline.within(300, "the guest's restart"), after=before)
+        self._since = before
+
+    def _picture(self, stage: BootStage) -> str:
+        if not self._machine.spec.screen or not isinstance(self._machine, Inspectable):
+            return ""
+        with contextlib.suppress(HarnessError):
+            inspector = self._machine.inspector()
+            file = inspector.screenshot(
+                self._directory / f"screen-{stage}", Deadline(PICTURE, "take a picture")
+            )
+            return f"Its screen: {file}"
+        return ""
+
+
+def _checked(nonce: str) -> str:
+    if not _NONCE.fullmatch(nonce):
+        raise UsageError(f"{nonce!r} cannot be echoed: 1 to 32 letters and digits")
+    return nonce

@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""Files of a guest that does not answer, read from its disk image: nothing is mounted in the host, nothing is written.
+
+``qemu-storage-daemon`` shows the volume inside the image as a file (a FUSE export, read only; QEMU: qemu-storage-daemon(1)),
+and ``ntfsls`` and ``ntfscat`` of ntfs-3g read NTFS in it, each a program of its own without a privilege: the volume is
+a guest's, and may be made to break its reader. After a crash NTFS is not clean, which matters to who writes only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import GuestHang, GuestRefused, InfrastructureError, MissingPart
+from harness.guest.transport.copying import hostile
+from harness.guest.windows.gpt import Partition, windows_partition
+from harness.machine.option import value
+from harness.machine.process import Process
+
+TOOLS = {
+    "qemu-storage-daemon": "qemu-system-common",
+    "ntfsls": "ntfs-3g",
+    "ntfscat": "ntfs-3g",
+    "fusermount3": "fuse3",
+}
+"""The programs, and the Debian packages that hold them."""
+
+LARGEST_LISTING = 1 << 20
+PIECE = 1 << 16
+
+
+def missing() -> str:
+    """Say what is not installed and how to get it, "" if everything is there."""
+    lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
+    if not lacking:
+        return "" if Path("/dev/fuse").exists() else "the kernel of this machine has no FUSE (/dev/fuse)"
+    packages = sorted({TOOLS[tool] for tool in lacking})
+    return f"{', '.join(lacking)} not installed: sudo apt install {' '.join(packages)}"
+
+
+class Volume:
+    """The volume with Windows in it, as a file of this host. Paths in it have forward slashes and no drive."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def names(self, directory: str, deadline: Deadline) -> list[str]:
+        """Return the names in a directory, hostile ones left out. Raises GuestRefused if it cannot be read."""
+        listing = b"".join(
+            self._run(
+                ["ntfsls", "--force", "--path", f"/{directory}", str(self._file)], LARGEST_LISTING, deadline
+            )
+        )
+        found = [line.decode("utf-8", "surrogateescape") for line in listing.splitlines()]
+        return [name for name in found if not hostile(name)]
+
+    def read(self, path: str, target: Path, deadline: Deadline, *, limit: int) -> int:
+        """Write at most ``limit`` bytes of a file to ``target`` and return how many there were.
+
+        Raises GuestRefused if there is no such file or it is larger; InfrastructureError if it cannot be written here.
+        """
+        size = 0
+        try:
+            with target.open("wb") as file:
+                for piece in self._run(
+                    ["ntfscat", "--force", "--quiet", str(self._file), path], limit, deadline
+                ):
+                    file.write(piece)
+                    size += len(piece)
+        except OSError as error:
+            target.unlink(missing_ok=True)
+            raise InfrastructureError(f"cannot write {target}: {error.strerror}") from error
+        except (GuestRefused, GuestHang):
+            target.unlink(missing_ok=True)
+            raise
+        return size
+
+    def _run(self, command: list[str], limit: int, deadline: Deadline) -> Iterator[bytes]:
+        """Yield what a tool prints. Raises GuestRefused with its words if it fails, or prints more than ``limit``."""
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
+            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+        )  # fmt: skip
+        assert process.stdout is not None
+        assert process.stderr is not None
+        words = b""
+        size = 0
+        try:
+            with selectors.DefaultSelector() as selector:
+                for stream in (process.stdout, process.stderr):
+                    os.set_blocking(stream.fileno(), False)
+                    selector.register(stream, selectors.EVENT_READ)
+                while selector.get_map():
+                    for key, _ in selector.select(deadline.remaining()):
+                        piece = os.read(key.fd, PIECE)
+                        if not piece:
+                            selector.unregister(key.fileobj)
+                        elif key.fileobj is process.stderr:
+                            words = (words + piece)[-2000:]
+                        else:
+                            size += len(piece)
+                            if size > limit:
+                                raise GuestRefused(f"{command[-1]}: more than {limit} bytes")
+                            yield piece
+                    if deadline.expired:
+                        raise GuestHang(
+                            f"{command[0]} did not end within {deadline.seconds:g} s ({deadline.what})"
+                        )
+            if process.wait():
+                said = words.decode("utf-8", "replace").strip()
+                raise GuestRefused(f"{command[0]}: {said[-300:] or f'exit code {process.returncode}'}")
+        finally:
+            process.kill()
+            process.wait()
+            process.stdout.close()
+            process.stderr.close()
+
+
+@contextlib.contextmanager
+def open_volume(image: Path, folder: Path, deadline: Deadline) -> Iterator[Volume]:
+    """Show the volume with Windows in the disk ``image`` (qcow2), which nobody may be writing to, for as long as needed.
+
+    ``folder`` is for our own files and exists. Raises MissingPart with what is not installed, GuestRefused if the disk
+    has no such volume.
+    """
+    lacking = missing()
+    if lacking:
+        raise MissingPart(f"the guest's disk cannot be read: {lacking.partition(':')[0]}", hint=lacking)
+    with (
+        _export(image, None, folder / "disk.raw", deadline) as disk,
+        disk.open("rb", buffering=0) as content,
+    ):
+        partition = windows_partition(content, disk.stat().st_size)
+    with _export(image, partition, folder / "volume.raw", deadline) as volume:
+        yield Volume(volume)
+
+
+@contextlib.contextmanager
+def _export(image: Path, partition: Partition | None, at: Path, deadline: Deadline) -> Iterator[Path]:
+    """Have a file show an image's content, or a part of it, until the end of the block."""
+    # A paused machine holds its locks, and writes nothing.
+    chain = [
+        f"driver=file,node-name=file,filename={value(image)},read-only=on,locking=off",
+        "driver=qcow2,node-name=disk,file=file,read-only=on",
+    ]
+    node = "disk"
+    if partition is not None:
+        node = "volume"
+        chain.append(
+            f"driver=raw,node-name=volume,file=disk,read-only=on,offset={partition.offset},size={partition.size}"
+        )
+    command = ["qemu-storage-daemon"]
+    for link in chain:
+        command += ["--blockdev", link]
+    command += ["--export", f"type=fuse,id=show,node-name={node},mountpoint={value(at)},writable=off"]
+    at.touch(0o600)
+    empty = at.stat().st_dev
+    process = Process(command, at.with_suffix(".log"), ended=lambda: None)
+    process.spawn()
+    try:
+        deadline.poll(
+            lambda: not process.running or at.stat().st_dev != empty,
+            error=lambda: InfrastructureError(f"{image} was not shown within {deadline.seconds:g} s"),
+        )
+        if not process.running:
+            raise InfrastructureError(f"{image} cannot be shown: {process.words()[-400:]}")
+        yield at
+    finally:
+        _end(process, at)
+
+
+def _end(process: Process, at: Path) -> None:
+    process.ask("SIGTERM")
+    process.signal(signal.SIGTERM)
+    if not process.wait(10.0):
+        process.signal(signal.SIGKILL)
+        process.wait(10.0)
+        # A daemon that was killed leaves its mount behind, which keeps its folder from being removed.
+        subprocess.run(["fusermount3", "-u", "-q", str(at)], check=False, timeout=10)
+    at.unlink(missing_ok=True)

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""How far the boot of a Windows guest has come, stage by stage, and what it shows when it comes no further."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import StrEnum
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash, GuestError, GuestHang
+from harness.guest.windows import answer
+from harness.guest.windows.shell import Shell
+from harness.guest.windows.ways import Ways
+from harness.machine.machine import Machine
+from harness.machine.ospm import listening
+
+INTERVAL = 1.0
+"""Seconds between two looks at a guest that boots."""
+
+ONE_TRY = 20.0
+"""Seconds that one try to reach the guest may take; a service that is just starting accepts a connection and is silent."""
+
+
+class BootStage(StrEnum):
+    """The last thing a boot is known to have done."""
+
+    FIRMWARE = "firmware"
+    ACPI = "acpi"
+    WINRM = "winrm"
+    SSH = "ssh"
+    READY = "ready"
+
+
+MEANING = {
+    BootStage.FIRMWARE: "the machine runs, and no operating system has taken ACPI over",
+    BootStage.ACPI: "an operating system listens to ACPI, and WinRM does not answer",
+    BootStage.WINRM: "WinRM answers, and SSH does not",
+    BootStage.SSH: "WinRM and SSH answer",
+    BootStage.READY: "the guest takes orders",
+}
+
+LOOK_AT = {
+    BootStage.FIRMWARE: "Did the firmware find the disk? A boot takes minutes without KVM: --boot-timeout SECONDS.",
+    BootStage.ACPI: "It may still be starting (--boot-timeout SECONDS), or be waiting for somebody at its screen.",
+    BootStage.WINRM: "Does its service sshd run, and does the template's manifest hold its host key?",
+}
+
+
+class Readiness:
+    """Follows one boot after the other. ``stage`` is the last one reached in this boot."""
+
+    def __init__(self, machine: Machine, ways: Ways, shell: Shell, *, label: str) -> None:
+        self.stage = BootStage.FIRMWARE
+        self._machine = machine
+        self._ways = ways
+        self._shell = shell
+        self._label = label
+        self._since = 0
+        self._words = ""
+
+    def wait(
+        self, deadline: Deadline, *, since: int = 0, picture: Callable[[BootStage], str] = lambda _: ""
+    ) -> answer.Ready:
+        """Wait until the guest answers on every way; ``since`` is the serial of the last QMP message before this boot.
+
+        ``picture`` makes one of the screen when the deadline passes and says where it is. Raises GuestHang with the
+        stage, GuestCrash if the guest shut down or panicked, InfrastructureError if another machine answers.
+        """
+        self.stage, self._since, self._words = BootStage.FIRMWARE, since, ""
+        return deadline.poll(
+            lambda: self._look(deadline), interval=INTERVAL, error=lambda: self._late(deadline, picture)
+        )
+
+    def _look(self, deadline: Deadline) -> answer.Ready | None:
+        self._machine.check_alive()
+        self._check()
+        resets = len(self._machine.events("RESET", after=self._since))
+        if self.stage is BootStage.FIRMWARE and listening(
+            self._machine, deadline.within(ONE_TRY, "ask who listens to ACPI")
+        ):
+            self.stage = BootStage.ACPI
+        ready = self._ask(deadline)
+        if ready is None or not self._secure(deadline):
+            return None
+        if len(self._machine.events("RESET", after=self._since)) > resets:
+            self.stage = BootStage.FIRMWARE
+            return None
+        self.stage = BootStage.READY
+        return ready
+
+    def _check(self) -> None:
+        """Nothing more will come of a guest that has powered itself off, or that has told of its own end."""
+        if self._machine.events("SHUTDOWN", after=self._since):
+            raise GuestCrash(
+                f"{self._label} shut itself down while it was expected to boot; last stage reached {str(self.stage)!r}",
+                hint="An evaluation that has expired shuts down about hourly: harness template show tells its age.",
+            )
+        if self._machine.events("GUEST_PANICKED", after=self._since):
+            raise GuestCrash(
+                f"{self._label} panicked while it booted; last stage reached {str(self.stage)!r}"
+            )
+
+    def _ask(self, deadline: Deadline) -> answer.Ready | None:
+        try:
+            found = self._shell.ask(
+                "ready", deadline.within(ONE_TRY, "ask whether Windows is up"), answer.Ready, again=False
+            )
+        except GuestError as error:
+            # Services that are starting refuse in many ways; the last one is told if they never stop.
+            self._words = error.message
+            return None
+        if self.stage in (BootStage.FIRMWARE, BootStage.ACPI):
+            self.stage = BootStage.WINRM
+        return found
+
+    def _secure(self, deadline: Deadline) -> bool:
+        if self._ways.ssh is None:
+            return True
+        try:
+            self._ways.ssh.run("echo ready", deadline.within(ONE_TRY, "ask whether SSH answers"))
+        except GuestError as error:
+            self._words = error.message
+            return False
+        self.stage = BootStage.SSH
+        return True
+
+    def _late(self, deadline: Deadline, picture: Callable[[BootStage], str]) -> GuestHang:
+        shown = picture(self.stage)
+        words = f"; last heard: {self._words[:300]}" if self._words else ""
+        return GuestHang(
+            f"{self._label} was not ready within {deadline.seconds:g} s: the last stage it reached is "
+            f"{str(self.stage)!r} ({MEANING[self.stage]}){words}",
+            hint=" ".join(each for each in (LOOK_AT.get(self.stage, ""), shown) if each),
+        )

@@ -1,0 +1,197 @@
+# SPDX-License-Identifier: MIT
+"""The driver in Windows: its files put there, installed without Plug and Play or with it, started, stopped, taken away."""
+
+from __future__ import annotations
+
+import re
+
+from harness.deadline import Deadline
+from harness.errors import GuestRefused, UsageError
+from harness.guest.windows import answer
+from harness.guest.windows.driver_files import INF, DriverFiles
+from harness.guest.windows.shell import HOME, TOOL, Shell
+from harness.guest.windows.ways import Ways
+
+PNP_SERVICE = "hpnotifypnp"
+"""The service that ``hpnotify.inf`` installs."""
+
+DEBUG_PORT = 0x504
+
+RING = f"{HOME}\\collected\\ring.jsonl"
+"""Where the records of all drivers' rings are put together: a ring goes with its driver."""
+
+NO_MORE_ITEMS = 259
+"""ERROR_NO_MORE_ITEMS: pnputil found no device that takes the package (PnPUtil return values)."""
+
+RESTART_NEEDED = (3010, 1641)
+
+SYSTEM_ERRORS = {
+    2: "a file is not there",
+    5: "access was denied",
+    52: "Plug and Play refuses the signature",
+    193: "the file is no valid driver",
+    577: "Windows cannot verify the signature: is it signed, test signing on, Secure Boot off, and memory integrity off?",
+    1072: "the service is marked for deletion: something still holds it",
+    1073: "the service exists and runs already",
+    1275: "Windows blocks this driver",
+}
+"""Windows' error codes that installing a driver meets most (W32: debug/system-error-codes)."""
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
+
+
+class Service:
+    """The driver, under one service name after the other. ``files`` None means that the run wants none."""
+
+    def __init__(self, shell: Shell, ways: Ways, files: DriverFiles | None) -> None:
+        self._shell = shell
+        self._ways = ways
+        self._files = files
+        self.drained = False
+        self._trusted = False
+        self._loaded: dict[str, str] = {}
+
+    def put_tool(self, deadline: Deadline) -> None:
+        """Put ``hpnctl.exe`` into the guest; nothing is counted without it."""
+        if self._files is not None:
+            self._prepare(HOME, deadline)
+            self._ways.files.put(self._files.tool, TOOL, deadline)
+
+    def load(self, name: str, deadline: Deadline, *, add_existing: bool, pnp: bool) -> None:
+        """Install and start the driver as service ``name``. Raises GuestRefused with the step, code and words."""
+        if not _NAME.fullmatch(name):
+            raise UsageError(f"{name!r} cannot be a service's name", hint="Up to 32 letters and digits.")
+        if name in self._loaded:
+            raise GuestRefused(f"the driver {name} is loaded already")
+        files = self._wanted()
+        self._trust(files, deadline)
+        if pnp:
+            self._install(files, deadline)
+            self._loaded[name] = PNP_SERVICE
+            return
+        # One file is loaded once, whatever the service is called, so each service gets a copy of its own name.
+        folder = f"{HOME}\\driver\\{files.sha256[:16]}"
+        self._prepare(folder, deadline)
+        path = f"{folder}\\{name}.sys"
+        self._ways.files.put(files.driver, path, deadline)
+        values = {
+            "AddExisting": int(add_existing),
+            # A string of port writes is not atomic across processors, so the port is the first driver's alone.
+            "DebugPort": 0 if self._loaded else DEBUG_PORT,
+        }
+        step = self._shell.once(
+            "driver-load",
+            deadline,
+            answer.Step,
+            Driver=name,
+            Path=path,
+            Names=list(values),
+            Values=[str(value) for value in values.values()],
+        )
+        _check(step, f"the driver {name}")
+        if step.state != "Running":
+            raise GuestRefused(f"the driver {name} was started and is {step.state or 'gone'!r}")
+        self._loaded[name] = name
+
+    def unload(self, name: str, deadline: Deadline) -> None:
+        """Have the driver end its registrations, stop it and take it away."""
+        service = self.service(name)
+        self.drain(service, deadline)
+        if service == PNP_SERVICE:
+            found = self._shell.once("pnp-remove", deadline, answer.Installed, Inf=INF, Service=PNP_SERVICE)
+            if found.code not in (0, *RESTART_NEEDED) or found.devices:
+                raise GuestRefused(f"the package {INF} was not removed: {_words(found.code, found.said)}")
+        else:
+            step = self._shell.once("driver-unload", deadline, answer.Step, Driver=service, Tool=TOOL)
+            _check(step, f"the driver {name}")
+        del self._loaded[name]
+
+    def verify(self, drivers: tuple[str, ...], deadline: Deadline) -> None:
+        """Have Driver Verifier watch these files with its standard settings from the next boot on, or nothing.
+
+        2 is what ``verifier`` ends with when a restart is needed (WD: devtest/verifier-command-line.md).
+        """
+        words = ["/standard", "/driver", *drivers] if drivers else ["/reset"]
+        step = self._shell.once("verifier", deadline, answer.Step, Arguments=words)
+        if step.code not in (0, 2):
+            raise GuestRefused(f"verifier {' '.join(words)}: {_words(step.code, step.said)}")
+
+    def drain(self, service: str, deadline: Deadline) -> None:
+        """Append what is unread in a driver's ring to :data:`RING`. Raises GuestRefused with hpnctl's words."""
+        step = self._shell.once("ring", deadline, answer.Step, Driver=service, Tool=TOOL, Path=RING)
+        if step.code:
+            raise GuestRefused(f"the ring of {service} was not read: hpnctl: exit code {step.code}")
+        self.drained = True
+
+    def state(self, name: str, deadline: Deadline) -> str:
+        """Return the state of the driver's service, "" if there is none."""
+        found = self._shell.ask(
+            "driver-state", deadline, answer.ServiceState, Driver=self._loaded.get(name, name)
+        )
+        return found.state
+
+    def service(self, name: str) -> str:
+        """Return the name of the service, which is that of its device too. Raises GuestRefused if it is not loaded."""
+        if name not in self._loaded:
+            raise GuestRefused(f"the driver {name} is not loaded")
+        return self._loaded[name]
+
+    @property
+    def loaded(self) -> list[str]:
+        """The services that run."""
+        return list(self._loaded.values())
+
+    def forget(self) -> None:
+        """The guest starts anew: services started on demand do not run any more."""
+        self._loaded.clear()
+
+    def _wanted(self) -> DriverFiles:
+        if self._files is None:
+            raise GuestRefused("no driver was prepared for this guest")
+        return self._files
+
+    def _trust(self, files: DriverFiles, deadline: Deadline) -> None:
+        if self._trusted or files.certificate is None:
+            return
+        path = f"{HOME}\\driver\\signer.cer"
+        self._prepare(f"{HOME}\\driver", deadline)
+        self._ways.files.put(files.certificate, path, deadline)
+        self._shell.once("trust", deadline, answer.ServiceState, Path=path)
+        self._trusted = True
+
+    def _install(self, files: DriverFiles, deadline: Deadline) -> None:
+        if files.package is None:
+            raise GuestRefused(
+                f"{files.driver.parent} holds no driver package: {INF} and its catalog are needed for Plug and Play",
+                hint="harness driver build --wdk makes one; inf2cat is part of the WDK.",
+            )
+        folder = f"{HOME}\\driver\\package"
+        self._prepare(folder, deadline)
+        for file in (files.driver, files.package / INF, files.package / INF.replace(".inf", ".cat")):
+            self._ways.files.put(file, f"{folder}\\{file.name}", deadline)
+        found = self._shell.once(
+            "pnp-install", deadline, answer.Installed, Inf=f"{folder}\\{INF}", Service=PNP_SERVICE
+        )
+        if found.code not in (0, NO_MORE_ITEMS, *RESTART_NEEDED):
+            raise GuestRefused(f"the package {INF} was not installed: {_words(found.code, found.said)}")
+        working = [device for device in found.devices if device.problem == 0]
+        if not working:
+            problems = ", ".join(f"{one.device} with problem {one.problem}" for one in found.devices)
+            raise GuestRefused(
+                f"the package {INF} is installed, and no device works with it: {problems or 'none takes it'}",
+                hint="Problem codes: learn.microsoft.com, 'Device Manager error messages'. 52 is the signature.",
+            )
+
+    def _prepare(self, directory: str, deadline: Deadline) -> None:
+        self._shell.ask("folder", deadline, answer.ServiceState, Path=directory)
+
+
+def _check(step: answer.Step, what: str) -> None:
+    if step.code:
+        raise GuestRefused(f"{what}: {step.step}: {_words(step.code, step.said)}")
+
+
+def _words(code: int, said: str) -> str:
+    known = SYSTEM_ERRORS.get(code, "")
+    meaning = f" ({known})" if known else ""
+    return f"exit code {code}{meaning}: {said[:300] or 'nothing said'}"
