@@ -131,10 +131,11 @@ def _settings(settings: Element, configuration_pass: str) -> Iterator[str]:
         if element.tag != f"{{{UNATTEND}}}component" or component is None:
             yield f"{where}: no component of this pass"
             continue
-        places.append(table().components.index(component))
+        place = table().components.index(component)
+        places.append(place)
         if {key: value for key, value in element.attrib.items() if key != "name"} != IDENTITY:
             yield f"{where}: its attributes are not those of every component"
-        yield from _children(element, component, "", where)
+        yield from _children(element, place, "", where)
     wanted = [
         place for place, component in enumerate(table().components) if configuration_pass in component.passes
     ]
@@ -143,8 +144,8 @@ def _settings(settings: Element, configuration_pass: str) -> Iterator[str]:
         yield f"{configuration_pass}: its components are not {names}, each once and in this order"
 
 
-def _children(parent: Element, component: Component, path: str, where: str) -> Iterator[str]:
-    allowed = {f"{{{UNATTEND}}}{setting.name}": setting for setting in component.settings(path)}
+def _children(parent: Element, component: int, path: str, where: str) -> Iterator[str]:
+    allowed = _allowed(component, path)
     if (parent.text or "").strip():
         yield f"{where}: holds the text {parent.text!r}, and should hold elements"
     order = list(allowed)
@@ -169,6 +170,13 @@ def _children(parent: Element, component: Component, path: str, where: str) -> I
         else:
             yield from _children(element, component, setting.path, here)
     yield from _missing(parent, allowed, where)
+
+
+@cache
+def _allowed(component: int, path: str) -> dict[str, Setting]:
+    """Return what may stand in an element, by its tag, in order."""
+    settings = table().components[component].settings(path)
+    return {f"{{{UNATTEND}}}{setting.name}": setting for setting in settings}
 
 
 def _missing(parent: Element, allowed: dict[str, Setting], where: str) -> Iterator[str]:

@@ -156,22 +156,16 @@ def every_element() -> Iterator[tuple[Element, Element, Element]]:
     seen = set()
     for text in FILES.values():
         original = ElementTree.fromstring(text)
-        fresh = copy.deepcopy(original)
-        for place, (_, element) in enumerate(pairs(original)):
-            path = (*_path(original, element), element.text, element.findtext(tag("Order")))
+        fresh = ElementTree.fromstring(text)
+        above: dict[Element, tuple[str, ...]] = {original: ()}
+        for place, (parent, element) in enumerate(pairs(original)):
+            name = element.tag + element.get("name", "") + element.get("pass", "")
+            above[element] = (*above[parent], name)
+            path = (*above[element], element.text, element.findtext(tag("Order")))
             if path not in seen:
                 seen.add(path)
                 yield (fresh, *list(pairs(fresh))[place])
-                fresh = copy.deepcopy(original)
-
-
-def _path(root: Element, wanted: Element) -> tuple[str, ...]:
-    above = {child: parent for parent, child in pairs(root)}
-    found = []
-    while wanted is not root:
-        found.append(wanted.tag + wanted.get("name", "") + wanted.get("pass", ""))
-        wanted = above[wanted]
-    return tuple(found)
+                fresh = ElementTree.fromstring(text)
 
 
 @pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda each: each.__name__)

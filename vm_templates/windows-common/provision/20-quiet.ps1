@@ -20,5 +20,5 @@ Set-Service -Name 'wuauserv' -StartupType Disabled
 # Microsoft Learn: "Get-ScheduledTask"; "defrag": the task optimizes disks once a week.
 Get-ScheduledTask -TaskPath '\Microsoft\Windows\Defrag\' | Disable-ScheduledTask | Out-Null
 
-# Nobody looks at it (Microsoft Learn: "Server Manager", do not start automatically at logon).
+# Nobody looks at it (Microsoft Learn: "Microsoft-Windows-ServerManager-SvrMgrNc", DoNotOpenServerManagerAtLogon).
 Set-RegistryValue -Key 'HKLM:\SOFTWARE\Microsoft\ServerManager' -Name 'DoNotOpenServerManagerAtLogon' -Value 1

@@ -13,8 +13,8 @@ Set-RegistryValue -Key $filter -Name 'DEFAULT' -Value 0xf
 Set-RegistryValue -Key $filter -Name 'IHVDRIVER' -Value 0xf
 
 # A kernel dump, kept; by NMI too; and no restart, so that screen, registers and memory can be taken
-# (Microsoft Learn: "Varieties of Kernel-Mode Dump Files"; "Forcing a System Crash from the Keyboard or by NMI";
-# "Configure system failure and recovery options in Windows").
+# (Microsoft Learn: "Varieties of Kernel-Mode Dump Files"; "Generate a kernel or complete crash dump"; "Configure system
+# failure and recovery options in Windows"; NMICrashDump: "Enable serial console and memory dump collection" of Azure).
 $crash = 'HKLM:\SYSTEM\CurrentControlSet\Control\CrashControl'
 Set-RegistryValue -Key $crash -Name 'CrashDumpEnabled' -Value 2
 Set-RegistryValue -Key $crash -Name 'AlwaysKeepMemoryDump' -Value 1

@@ -24,5 +24,6 @@ Set-RegistryValue -Key $session -Name 'MaxFileSize' -Value 256
 $provider = "$session\$($Settings.trace.provider)"
 Set-RegistryValue -Key $provider -Name 'Enabled' -Value 1
 Set-RegistryValue -Key $provider -Name 'EnableLevel' -Value 0xff
-Set-RegistryValue -Key $provider -Name 'MatchAnyKeyword' -Value ([long] -1) -Kind 'QWord'
+# 0 is all events.
+Set-RegistryValue -Key $provider -Name 'MatchAnyKeyword' -Value 0 -Kind 'QWord'
 Set-RegistryValue -Key $session -Name 'Start' -Value 1
