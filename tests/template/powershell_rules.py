@@ -10,25 +10,65 @@ from typing import Any
 import pytest
 
 COMMANDS = {
-    "Add-WindowsCapability": "dism", "Add-WindowsPackage": "dism",
-    "ConvertFrom-Json": "utility", "Copy-Item": "management", "Disable-ScheduledTask": "scheduledtasks", "Expand-Archive": "archive",
-    "Export-ModuleMember": "core", "ForEach-Object": "core", "Get-ChildItem": "management", "Get-CimInstance": "cimcmdlets",
-    "Get-Command": "core", "Get-Content": "management", "Get-Date": "utility", "Get-ItemProperty": "management",
-    "Get-LocalUser": "localaccounts", "Get-MpComputerStatus": "defender", "Get-NetConnectionProfile": "netconnection",
-    "Get-PSDrive": "management", "Get-ScheduledTask": "scheduledtasks", "Get-WindowsFeature": "servermanager",
-    "Import-Certificate": "pki", "Import-Module": "core", "Join-Path": "management", "New-Item": "management",
-    "New-ItemProperty": "management", "New-NetFirewallRule": "netsecurity", "New-Object": "utility",
-    "New-SelfSignedCertificate": "pki", "Out-Null": "core", "Out-String": "utility", "Remove-Item": "management",
-    "Remove-ItemProperty": "management",
-    "Rename-LocalUser": "localaccounts", "Restart-Service": "management", "Select-Object": "utility",
-    "Set-Content": "management", "Set-Item": "management", "Set-ItemProperty": "management", "Set-LocalUser": "localaccounts",
-    "Set-MpPreference": "defender", "Set-NetConnectionProfile": "netconnection", "Set-Service": "management",
-    "Set-StrictMode": "core", "Sort-Object": "utility", "Start-Service": "management", "Stop-Service": "management",
-    "Test-Path": "management", "Uninstall-WindowsFeature": "servermanager", "Where-Object": "core",
-}  # fmt: skip
-"""Cmdlets that the scripts may use, with their module on Microsoft Learn. None of them asks a person anything."""
+    "Add-WindowsCapability": "dism LimitAccess Name Online Source",
+    "Add-WindowsPackage": "dism NoRestart Online PackagePath",
+    "ConvertFrom-Json": "utility",
+    "Copy-Item": "management Destination Force LiteralPath Path Recurse",
+    "Disable-ScheduledTask": "scheduledtasks",
+    "Expand-Archive": "archive DestinationPath Force LiteralPath",
+    "Export-ModuleMember": "core Function",
+    "ForEach-Object": "core Process",
+    "Get-ChildItem": "management Depth ErrorAction File Filter LiteralPath Path Recurse",
+    "Get-CimInstance": "cimcmdlets ClassName Filter",
+    "Get-Command": "core ErrorAction Name",
+    "Get-Content": "management LiteralPath Raw TotalCount",
+    "Get-Date": "utility",
+    "Get-ItemProperty": "management LiteralPath",
+    "Get-LocalUser": "localaccounts",
+    "Get-MpComputerStatus": "defender",
+    "Get-NetConnectionProfile": "netconnection",
+    "Get-PSDrive": "management PSProvider",
+    "Get-ScheduledTask": "scheduledtasks TaskPath",
+    "Get-WindowsFeature": "servermanager Name",
+    "Import-Certificate": "pki CertStoreLocation FilePath",
+    "Import-Module": "core Force Name",
+    "Join-Path": "management ChildPath Path",
+    "New-Item": "management Address CertificateThumbPrint Force ItemType Path Transport",
+    "New-ItemProperty": "management Force LiteralPath Name PropertyType Value",
+    "New-NetFirewallRule": "netsecurity Action Direction DisplayName LocalPort Name Profile Protocol",
+    "New-Object": "utility ArgumentList TypeName",
+    "New-SelfSignedCertificate": "pki CertStoreLocation DnsName NotAfter",
+    "Out-Null": "core",
+    "Out-String": "utility",
+    "Remove-Item": "management Force LiteralPath Recurse",
+    "Remove-ItemProperty": "management ErrorAction LiteralPath Name",
+    "Rename-LocalUser": "localaccounts NewName SID",
+    "Restart-Service": "management Name",
+    "Select-Object": "utility First",
+    "Set-Content": "management Encoding LiteralPath Value",
+    "Set-Item": "management Force Path Value",
+    "Set-ItemProperty": "management LiteralPath Name Value",
+    "Set-LocalUser": "localaccounts PasswordNeverExpires SID",
+    "Set-MpPreference": "defender DisableRealtimeMonitoring",
+    "Set-NetConnectionProfile": "netconnection NetworkCategory",
+    "Set-Service": "management Name StartupType",
+    "Set-StrictMode": "core Version",
+    "Sort-Object": "utility Property",
+    "Start-Service": "management Name",
+    "Start-Sleep": "utility Seconds",
+    "Stop-Service": "management Force Name",
+    "Test-Path": "management LiteralPath",
+    "Uninstall-WindowsFeature": "servermanager Name",
+    "Where-Object": "core FilterScript",
+}
+"""Cmdlets that the scripts may use: their module on Microsoft Learn, and their parameters. None asks a person anything."""
 
-OWN = {"Write-Mark", "Write-Fact", "Invoke-Native", "Set-RegistryValue"}
+OWN = {
+    "Write-Mark": "provision Text",
+    "Write-Fact": "provision Name Value",
+    "Invoke-Native": "provision Arguments Success Tool",
+    "Set-RegistryValue": "provision Key Kind Name Value",
+}
 TOOLS = {"bcdedit.exe", "icacls.exe", "msiexec.exe", "powercfg.exe", "shutdown.exe"}
 
 
@@ -88,7 +128,22 @@ def errors_stop_it(source: bytes, name: str) -> bool:
 
 def only_known_commands(source: bytes, name: str) -> bool:
     """Cmdlets by their full names, from a list of those that ask nothing; no alias, no native tool by itself."""
-    return commands(source) <= set(COMMANDS) | OWN
+    return commands(source) <= set(COMMANDS) | set(OWN)
+
+
+def only_known_parameters(source: bytes, name: str) -> bool:
+    """By their full names; a switch or value that a cmdlet does not have would end the step in Windows only."""
+    for command in nodes(tree_of(source), "command"):
+        known = {**COMMANDS, **OWN}.get(
+            " ".join(words(each) for each in command.children if each.type == "command_name")
+        )
+        parts = [
+            part for each in command.children if each.type == "command_elements" for part in each.children
+        ]
+        given = {words(part).lstrip("-").rstrip(":") for part in parts if part.type == "command_parameter"}
+        if known is not None and not given <= set(known.split()[1:]):
+            return False
+    return True
 
 
 def little_is_called_by_value(source: bytes, name: str) -> bool:
@@ -126,7 +181,8 @@ def ascii_with_its_licence(source: bytes, name: str) -> bool:
 
 
 RULES: list[Callable[[bytes, str], bool]] = [
-    it_parses, errors_stop_it, only_known_commands, little_is_called_by_value, exit_codes_count,
+    it_parses, errors_stop_it, only_known_commands, only_known_parameters, little_is_called_by_value,
+    exit_codes_count,
     no_secret_and_no_way_out, nothing_is_kept_quiet, ascii_with_its_licence,
 ]  # fmt: skip
 

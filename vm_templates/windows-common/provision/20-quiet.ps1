@@ -7,7 +7,8 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 # Microsoft Learn: "Powercfg command-line options".
-Invoke-Native -Tool 'powercfg.exe' -Arguments '/hibernate', 'off' | Out-Null
+# 1 where the machine cannot hibernate anyway.
+Invoke-Native -Tool 'powercfg.exe' -Arguments '/hibernate', 'off' -Success 0, 1 | Out-Null
 foreach ($timeout in 'standby-timeout-ac', 'monitor-timeout-ac', 'disk-timeout-ac') {
     Invoke-Native -Tool 'powercfg.exe' -Arguments '/change', $timeout, '0' | Out-Null
 }

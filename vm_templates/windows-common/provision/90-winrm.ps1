@@ -7,7 +7,21 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 # A public network is closed to WinRM (Microsoft Learn: "Installation and configuration for Windows Remote Management").
-Get-NetConnectionProfile | Set-NetConnectionProfile -NetworkCategory Private
+# Refused while Windows still finds out which network it is.
+$deadline = (Get-Date).AddMinutes(3)
+$private = $false
+while (-not $private) {
+    try {
+        Get-NetConnectionProfile | Set-NetConnectionProfile -NetworkCategory Private
+        $private = $true
+    }
+    catch {
+        if ((Get-Date) -gt $deadline) {
+            throw
+        }
+        Start-Sleep -Seconds 5
+    }
+}
 
 # The host pins this certificate by its SHA-256, whatever name it carries (Microsoft Learn: "New-SelfSignedCertificate").
 $certificate = New-SelfSignedCertificate -DnsName $env:COMPUTERNAME -CertStoreLocation 'Cert:\LocalMachine\My' -NotAfter (Get-Date).AddYears(10)
@@ -17,11 +31,11 @@ Start-Service -Name 'WinRM'
 # Servers listen on HTTP from the start; nothing but HTTPS is left (Microsoft Learn: "about_WSMan_Provider").
 Get-ChildItem -Path 'WSMan:\localhost\Listener' | Remove-Item -Recurse -Force
 New-Item -Path 'WSMan:\localhost\Listener' -Transport HTTPS -Address '*' -CertificateThumbPrint $certificate.Thumbprint -Force | Out-Null
-Set-Item -Path 'WSMan:\localhost\Service\Auth\Basic' -Value $false
-Set-Item -Path 'WSMan:\localhost\Service\AllowUnencrypted' -Value $false
-# Half an hour for a command, 1 GiB for a shell.
-Set-Item -Path 'WSMan:\localhost\MaxTimeoutms' -Value 1800000
-Set-Item -Path 'WSMan:\localhost\Shell\MaxMemoryPerShellMB' -Value 1024
+Set-Item -Path 'WSMan:\localhost\Service\Auth\Basic' -Value $false -Force
+Set-Item -Path 'WSMan:\localhost\Service\AllowUnencrypted' -Value $false -Force
+# Without Force some of these ask. Half an hour for a command, 1 GiB for a shell.
+Set-Item -Path 'WSMan:\localhost\MaxTimeoutms' -Value 1800000 -Force
+Set-Item -Path 'WSMan:\localhost\Shell\MaxMemoryPerShellMB' -Value 1024 -Force
 New-NetFirewallRule -Name 'HotplugHarness-WinRM' -DisplayName 'Hotplug Harness: WinRM over HTTPS' -Direction Inbound -Protocol TCP -LocalPort 5986 -Action Allow -Profile Any | Out-Null
 Restart-Service -Name 'WinRM'
 
