@@ -25,6 +25,7 @@ from typing import Any
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.history.private import open_private
 
 
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -81,6 +82,8 @@ class RunDirectory:
         try:
             root.mkdir(parents=True, exist_ok=True)
             self.path.mkdir(mode=0o700)
+            # A umask may have taken even the owner's rights away.
+            self.path.chmod(0o700)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot make the run directory {self.path}: {error.strerror}",
@@ -101,7 +104,7 @@ class RunDirectory:
         fresh = target.with_name(f".{target.name}.new")
         try:
             data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-            with fresh.open("wb") as file:
+            with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

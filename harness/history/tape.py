@@ -15,6 +15,7 @@ from typing import Self
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.history.private import open_private
 from harness.history.record import Record
 
 Listener = Callable[[Record], None]
@@ -37,7 +38,7 @@ class Tape:
         self._count = 0
         self._failed: InfrastructureError | None = None
         try:
-            self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self._fd = open_private(path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot create the history {path}: {error.strerror}",

@@ -244,6 +244,18 @@ class Connection:
             except HarnessError:
                 return
 
+    def ask(self, link: Link, act: Callable[[], T], deadline: Deadline) -> T:
+        """Return what a call answers that changes nothing. Raises InfrastructureError with libvirt's words."""
+        libvirt = load()
+        try:
+            return bounded(act, deadline)
+        except TimeoutError:
+            raise self._unreachable(f"no answer within {deadline.seconds:.3g} s") from None
+        except libvirt.libvirtError as error:
+            if link.dropped(error):
+                self.lost(link)
+            raise self._unreachable(words(error)) from error
+
     def lost(self, link: Link) -> None:
         """The link dropped: nobody may use it any more, and the keeper makes another."""
         with self._changed:

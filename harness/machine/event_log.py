@@ -13,7 +13,10 @@ from harness.errors import GuestError, GuestHang
 from harness.history.record import Qmp
 from harness.history.tape import Tape
 from harness.machine.machine import QmpEvent
-from harness.machine.monitor import MOST_EVENTS, matches
+
+MOST_EVENTS = 100_000
+"""Events that one machine may send. A guest can make QEMU send them without end (each write to ACPI's _OST register
+is one); a run of hours has some hundreds."""
 
 LONGEST_NAP = 0.25
 """Seconds between two looks at whether the machine is still there, while nothing is told."""
@@ -22,7 +25,7 @@ LONGEST_NAP = 0.25
 class EventLog:
     """Messages in the order in which they became known. ``check`` raises when the machine is gone; any thread may call.
 
-    ``changed`` is notified of every event, and by :meth:`wake`.
+    ``changed`` is notified of every event, and by :meth:`wake`. ``broken`` is what made the recording fail.
     """
 
     def __init__(self, tape: Tape, check: Callable[[str], None]) -> None:
@@ -31,39 +34,47 @@ class EventLog:
         self._check_machine = check
         self._serial = 0
         self._events: list[QmpEvent] = []
-        self._broken: Exception | None = None
+        self.broken: Exception | None = None
 
     def passed(self, direction: Literal["in", "out"], message: dict[str, Any], connection: int) -> None:
         """Put a message on the tape and, if it is an event, before those who wait for it."""
         with self.changed:
             host_ns = time.monotonic_ns()
-            if self._broken is None:
+            if self.broken is None:
                 try:
                     self._tape.write(
                         Qmp(direction=direction, message=message, monitor=connection), host_ns=host_ns
                     )
                 except Exception as error:  # noqa: BLE001  raised where the caller is, not on the thread of events
-                    self._broken = error
+                    self.fail(error)
             self._serial += 1
             if "event" in message:
                 self._keep(message, host_ns)
+                self.changed.notify_all()
+
+    def fail(self, error: Exception) -> None:
+        """The recording failed: whoever calls or waits gets ``error``; nothing is recorded any more."""
+        with self.changed:
+            self.broken = self.broken or error
             self.changed.notify_all()
 
     def _keep(self, message: dict[str, Any], host_ns: int) -> None:
         if len(self._events) >= MOST_EVENTS:
-            self._broken = self._broken or GuestError(
-                f"the guest made QEMU send {MOST_EVENTS} events, the last of them {message['event']}",
-                hint="It writes to an event register without end; see console.log.",
+            self.fail(
+                GuestError(
+                    f"the guest made QEMU send {MOST_EVENTS} events, the last of them {message['event']}",
+                    hint="It writes to an event register without end; see console.log.",
+                )
             )
             return
-        stamp = message["timestamp"]
+        stamp = message.get("timestamp", {})
         self._events.append(
             QmpEvent(
                 name=message["event"],
                 data=message.get("data", {}),
                 serial=self._serial,
                 host_ns=host_ns,
-                qemu_us=stamp["seconds"] * 1_000_000 + stamp["microseconds"],
+                qemu_us=stamp.get("seconds", 0) * 1_000_000 + stamp.get("microseconds", 0),
             )
         )
 
@@ -74,8 +85,8 @@ class EventLog:
 
     def check(self, doing: str) -> None:
         """Raise what broke the recording, or what ``check`` raises for a machine that is gone."""
-        if self._broken is not None:
-            raise self._broken
+        if self.broken is not None:
+            raise self.broken
         self._check_machine(doing)
 
     def serial(self) -> int:
@@ -104,3 +115,16 @@ class EventLog:
                         hint="The guest did nothing that makes QEMU send it; see console.log.",
                     )
                 self.changed.wait(min(deadline.remaining(), LONGEST_NAP))
+
+
+def matches(data: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
+    """Return whether ``data`` holds every wanted value; a dot in a key leads into a nested object."""
+    for key, expected in wanted.items():
+        found: Any = data
+        for part in key.split("."):
+            if not isinstance(found, Mapping) or part not in found:
+                return False
+            found = found[part]
+        if found != expected:
+            return False
+    return True

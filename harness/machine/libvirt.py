@@ -11,18 +11,15 @@ Devices are called by the names they were added by, on the tape too (:mod:`harne
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import re
 import threading
 import time
 import uuid
-import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
@@ -30,15 +27,14 @@ from harness.deadline import Deadline
 from harness.errors import (
     CommandRefused,
     HarnessError,
-    InfrastructureError,
     MachineFailed,
     MonitorLost,
     UsageError,
 )
-from harness.history.record import Stage
+from harness.history.private import keep_private
 from harness.history.tape import Tape
-from harness.machine import ladder, version
 from harness.machine import rows as rows_of
+from harness.machine import version
 from harness.machine.aliases import PERIPHERAL, Aliases, dimm, processor, refused
 from harness.machine.client import Drop
 from harness.machine.connection import Connection, Link, bounded, is_remote, load, words
@@ -48,11 +44,10 @@ from harness.machine.ending import end_domain
 from harness.machine.event_log import EventLog
 from harness.machine.exchange import Exchange
 from harness.machine.far_host import FarHost
-from harness.machine.inspection import LibvirtInspector
-from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.life import Life
+from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
 from harness.machine.monitor import is_query
-from harness.machine.registry import Entry, ProcessName, Registry
-from harness.machine.runtime import RuntimeDirectory
+from harness.machine.registry import ProcessName, Registry
 
 LAST_WORDS = 1.0
 """Seconds for libvirt to pass on what QEMU told before it ended."""
@@ -76,7 +71,7 @@ class _Place(msgspec.Struct, frozen=True, kw_only=True):
     gid: int
 
 
-class LibvirtMachine:
+class LibvirtMachine(Life):
     """One virtual machine under libvirt; implements :class:`harness.machine.machine.Machine`.
 
     ``uri`` is "" for libvirt's own choice. ``directory`` is the run directory (made if missing): console.log and
@@ -95,44 +90,20 @@ class LibvirtMachine:
         name: str = "guest",
         registry: Registry | None = None,
     ) -> None:
-        self.spec = spec
-        self.name = name
-        self.directory = directory.absolute()
-        self.console = self.directory / "console.log"
-        self.debugcon = self.directory / "debugcon.log"
-        self.argv: list[str] = []
-        self.versions: dict[str, str] = {}
+        super().__init__(spec, directory, tape, name=name, registry=registry)
         self.xml = ""
         self.uuid = str(uuid.uuid4())
-        self._tape = tape
-        self._registry = registry or Registry()
-        self._runtime = RuntimeDirectory()
-        self.control = self._runtime.path / "control"
-        self.human = self._runtime.path / "human" if spec.monitor else None
-        self.kd = self._runtime.path / "kd" if spec.kd else None
         self._aliases = Aliases()
         self._log = EventLog(tape, self._check)
         self._connection = Connection(uri, joined=self._join, check=self._check)
         self._exchange = Exchange(self._connection, self._log, self._check_end)
         self._far: FarHost | None = None
         self._leash: Any = None
-        self._entry: Entry | None = None
         self._process: ProcessName | None = None
         self._created = False
         self._gone = ""
         self._missed = 0.0
         self._slots: list[CpuSlot] = []
-        self._closing = threading.Lock()
-        self._closed = False
-        _open.add(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     @property
     def uri(self) -> str:
@@ -141,22 +112,12 @@ class LibvirtMachine:
 
     # -- start ------------------------------------------------------------------------------------------------------
 
-    def start(self, deadline: Deadline) -> None:
-        """Define and create the domain, paused. Raises MissingPart, MachineFailed with libvirt's words, InfrastructureError."""
-        if self._created or self._closed:
-            raise InfrastructureError(f"machine {self.name!r} was started before", hint="Make a new one.")
-        try:
-            self._start(deadline)
-        except BaseException:
-            self.close()
-            raise
-
     def _start(self, deadline: Deadline) -> None:
-        self._make_directory()
         link = self._connection.open(deadline)
-        if link.connection.getType() != "QEMU":
+        kind = self._connection.ask(link, lambda: str(link.connection.getType()), deadline)
+        if kind != "QEMU":
             raise UsageError(
-                f"libvirt at {self.uri} runs {link.connection.getType()}, not QEMU",
+                f"libvirt at {self.uri} runs {kind}, not QEMU",
                 hint="Name another with --connect, for instance qemu:///system.",
             )
         place = self._far_place(link, deadline) if is_remote(self.uri) else self._place(deadline)
@@ -166,33 +127,17 @@ class LibvirtMachine:
             title=self.name,
             uuid=self.uuid,
             files=place.files,
-            owner=Owner(uid=place.uid, gid=place.gid, models=_security_models(link)),
+            owner=Owner(uid=place.uid, gid=place.gid, models=self._security_models(link, deadline)),
         )
         self._keep_domain()
-        harness = ProcessName.of(os.getpid())
-        if harness is None:
-            raise InfrastructureError(
-                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
-            )
-        entry = Entry(
-            name=self.name,
-            harness=harness,
-            qemu=None,
-            directory=str(self.directory),
-            runtime=str(self._runtime.path),
-            command=[str(place.spec.qemu)],
-            uri=self.uri,
-            domain=self.uuid,
-        )
-        self._entry = self._registry.write(entry)
+        self._register([str(place.spec.qemu)], uri=self.uri, domain=self.uuid)
         self._created = True
         self._create(link, deadline)
         if self._far is None:
             self._find_process()
         else:
             self._reach(self._far, place.files, deadline)
-        entry = msgspec.structs.replace(self._entry, qemu=self._process, command=self.argv)
-        self._entry = self._registry.write(entry)
+        self._note_process(self._process)
 
     def _place(self, deadline: Deadline) -> _Place:
         """Everything is here."""
@@ -226,8 +171,8 @@ class LibvirtMachine:
         far.follow(files.debugcon, self.debugcon, deadline)
         kind = "kvm" if self.spec.accelerator == "kvm" else "qemu"
         board = self.spec.machine.partition(",")[0]
-        offered = bounded(
-            lambda: str(link.connection.getDomainCapabilities(None, "x86_64", board, kind)), deadline
+        offered = self._connection.ask(
+            link, lambda: str(link.connection.getDomainCapabilities(None, "x86_64", board, kind)), deadline
         )
         emulator = re.search("<path>([^<]+)</path>", offered)
         spec = msgspec.structs.replace(
@@ -245,25 +190,11 @@ class LibvirtMachine:
         command = far.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
         self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
 
-    def _make_directory(self) -> None:
-        with self._writing():
-            self.directory.mkdir(parents=True, exist_ok=True)
-            for file in (self.console, self.debugcon):
-                file.touch(0o600)
-
     def _keep_domain(self) -> None:
         with self._writing():
-            (self.directory / "domain.xml").write_text(self.xml, encoding="utf-8")
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write in the run directory {self.directory}: {error.strerror}",
-                hint="Give another place with --runs DIR.",
-            ) from error
+            file = self.directory / "domain.xml"
+            keep_private(file)
+            file.write_text(self.xml, encoding="utf-8")
 
     def _create(self, link: Link, deadline: Deadline) -> None:
         libvirt = load()
@@ -319,7 +250,7 @@ class LibvirtMachine:
             link,
             self.uuid,
             told=lambda event: self._log.passed("in", self._aliases.event(event), link.number),
-            ended=self._end,
+            ended=self._heard_end,
         )
 
     # -- calls ------------------------------------------------------------------------------------------------------
@@ -346,20 +277,6 @@ class LibvirtMachine:
             description="it may change the machine behind libvirt's back",
             hint="Use --backend qemu for it.",
         )
-
-    def resume(self, deadline: Deadline) -> None:
-        """``virDomainResume``."""
-        self.execute("cont", deadline)
-
-    def pause(self, deadline: Deadline) -> None:
-        """``virDomainSuspend``."""
-        self.execute("stop", deadline)
-
-    def reset(self, deadline: Deadline) -> None:
-        """``virDomainReset``, and wait for the RESET event that the host caused."""
-        before = self.serial()
-        self.execute("system_reset", deadline)
-        self.wait_event("RESET", deadline, after=before, guest=False)
 
     # -- devices ----------------------------------------------------------------------------------------------------
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
@@ -444,9 +361,6 @@ class LibvirtMachine:
                     raise lost from None
                 self._note(f"the connection dropped again during {call} {device}; QEMU has it")
 
-    def _note(self, text: str) -> None:
-        self._tape.write(Stage(name="qemu", phase="note", detail=text))
-
     # -- events -----------------------------------------------------------------------------------------------------
 
     def drop_monitor(self, when: Drop = "now") -> None:
@@ -456,21 +370,9 @@ class LibvirtMachine:
         else:
             self._exchange.fault = when
 
-    def serial(self) -> int:
-        """Return the serial of the last message."""
-        return self._log.serial()
-
-    def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
-        """Wait for an event; nested data is matched as ``**{"info.device": "cpu2"}``."""
-        return self._log.wait_event(name, deadline, after=after, match=match)
-
-    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
-        """Return the events seen so far."""
-        return self._log.events(name, after)
-
     # -- end --------------------------------------------------------------------------------------------------------
 
-    def _end(self, how: str) -> None:
+    def _heard_end(self, how: str) -> None:
         """QEMU is gone; ``how`` is the first that was heard of it."""
         self._gone = self._gone or how
         self._log.wake()
@@ -497,7 +399,7 @@ class LibvirtMachine:
         except libvirt.libvirtError as error:
             active = error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN
         if not active:
-            self._end(QEMU_DIED)
+            self._heard_end(QEMU_DIED)
         self._check(doing)
 
     def _failed(self, doing: str = "") -> HarnessError:
@@ -530,28 +432,21 @@ class LibvirtMachine:
         """Raise MachineFailed if QEMU is gone."""
         self._check("")
 
-    def inspector(self) -> LibvirtInspector:
-        """Return what looks at the guest through libvirt."""
-        return LibvirtInspector(self._connection, remote=self._far is not None)
+    def _end(self, hurry: threading.Event) -> bool:
+        """End it through libvirt, or without where that does not answer."""
+        self._log.wake()
+        ended = True
+        if self._created:
+            ended = end_domain(self._connection, self._leash, self.uuid, self._process, hurry)
+        self._connection.close(2.0)
+        if self._far is not None:
+            self._far.close()
+        return ended
 
-    def close(self) -> None:
-        """End QEMU through libvirt, or without it where that does not answer; forget the machine. Idempotent."""
-        with self._closing:
-            if self._closed:
-                return
-            with ladder.uninterrupted() as hurry:
-                self._closed = True
-                self._log.wake()
-                ended = True
-                if self._created:
-                    ended = end_domain(self._connection, self._leash, self.uuid, self._process, hurry)
-                self._connection.close(2.0)
-                if self._far is not None:
-                    self._far.close()
-                self._runtime.remove()
-                if self._entry is not None and ended:
-                    self._registry.remove(self._entry)
-                _open.discard(self)
+    def _security_models(self, link: Link, deadline: Deadline) -> tuple[str, ...]:
+        """Return the security drivers of the host (libvirt: formatcaps.html, ``secmodel``)."""
+        offered = self._connection.ask(link, lambda: str(link.connection.getCapabilities()), deadline)
+        return tuple(re.findall(r"<secmodel>\s*<model>([a-z]+)</model>", offered))
 
 
 def _dotted(number: int) -> str:
@@ -559,22 +454,7 @@ def _dotted(number: int) -> str:
     return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
 
 
-def _security_models(link: Link) -> tuple[str, ...]:
-    """Return the security drivers of the host (libvirt: formatcaps.html, ``secmodel``)."""
-    return tuple(re.findall(r"<secmodel>\s*<model>([a-z]+)</model>", link.connection.getCapabilities()))
-
-
 if TYPE_CHECKING:
 
     def _keeps_the_protocol(machine: LibvirtMachine) -> Machine:
         return machine
-
-
-_open: weakref.WeakSet[LibvirtMachine] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Close what was left open when the interpreter ends; libvirt does the same when it is killed."""
-    for machine in list(_open):
-        machine.close()

@@ -20,7 +20,6 @@ import functools
 import itertools
 import socket
 import threading
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -28,15 +27,10 @@ from typing import Any, Literal
 from qemu.qmp import Message, QMPError, Runstate
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestError, GuestHang, HarnessError, MonitorLost
-from harness.history.record import Qmp
+from harness.errors import CommandRefused, HarnessError, MonitorLost
 from harness.history.tape import Tape
 from harness.machine.client import Client, Drop, Fault, Reply
-from harness.machine.machine import QmpEvent
-
-MOST_EVENTS = 100_000
-"""Events that one machine may send. A guest can make QEMU send them without end (each write to ACPI's _OST register
-is one); a run of hours has some hundreds."""
+from harness.machine.event_log import EventLog
 
 RETRY = 0.001, 0.05
 """Seconds between attempts to connect: the first, and the longest after doubling."""
@@ -63,17 +57,14 @@ class Monitor:
         self.connections = 0
         self.greeting: dict[str, Any] = {}
         self._fault = Fault()
-        self._tape = tape
+        self.log = EventLog(tape, self._check_over)
         self._failure = failure
-        self._changed = threading.Condition()
+        self._changed = self.log.changed
         self._client: Client | None = None
-        self._serial = 0
         self._ids = itertools.count(1)
-        self._events: list[QmpEvent] = []
         self._waiting: set[Reply] = set()
         self._last = False
         self._over = False
-        self._broken: Exception | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._keeper: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name=f"monitor {path.parent.name}", daemon=True)
@@ -90,7 +81,7 @@ class Monitor:
         except asyncio.CancelledError:
             pass
         except Exception as error:  # noqa: BLE001  raised where the caller is, not on this thread
-            self._broken = error
+            self.log.fail(error)
         loop.run_until_complete(self._settle())
         loop.close()
         with self._changed:
@@ -111,7 +102,7 @@ class Monitor:
         """Take an error that nobody awaited. A dropped connection leaves some behind; any other is ours to tell."""
         error = context.get("exception")
         if isinstance(error, Exception) and not isinstance(error, EOFError | OSError):
-            self._break(error)
+            self.log.fail(error)
 
     async def _keep(self) -> None:
         pause, longest = RETRY
@@ -145,46 +136,10 @@ class Monitor:
                     await client.disconnect()
 
     def _passed(self, direction: Literal["in", "out"], message: dict[str, Any], number: int) -> None:
-        """Put a message on the tape and, if it is an event, before those who wait for it."""
-        host_ns = time.monotonic_ns()
-        if self._broken is None:
-            try:
-                self._tape.write(Qmp(direction=direction, message=message, monitor=number), host_ns=host_ns)
-            except Exception as error:  # noqa: BLE001  raised where the caller is, not on this thread
-                self._break(error)
-        # Only this thread counts and appends; the lock is for those who wait.
-        serial = self._serial + 1
-        if "event" in message:
-            if len(self._events) >= MOST_EVENTS:
-                self._break(
-                    GuestError(
-                        f"the guest made QEMU send {MOST_EVENTS} events, the last of them {message['event']}",
-                        hint="It writes to an event register without end; see console.log.",
-                    )
-                )
-                return
-            stamp = message.get("timestamp", {})
-            event = QmpEvent(
-                name=message["event"],
-                data=message.get("data", {}),
-                serial=serial,
-                host_ns=host_ns,
-                qemu_us=stamp.get("seconds", 0) * 1_000_000 + stamp.get("microseconds", 0),
-            )
-            with self._changed:
-                self._serial = serial
-                self._events.append(event)
-                self._changed.notify_all()
-            return
-        self._serial = serial
+        """Take a message in the order in which it is on the socket."""
+        self.log.passed(direction, message, number)
         if "QMP" in message:
             self.greeting = message["QMP"]
-
-    def _break(self, error: Exception) -> None:
-        """The recording failed: whoever calls or waits gets ``error``; nothing is recorded any more."""
-        with self._changed:
-            self._broken = self._broken or error
-            self._changed.notify_all()
 
     # Any other thread.
 
@@ -221,9 +176,7 @@ class Monitor:
         if self._keeper is not None:
             self._keeper.cancel()
 
-    def _check(self, doing: str) -> None:
-        if self._broken is not None:
-            raise self._broken
+    def _check_over(self, doing: str) -> None:
         if self._over:
             raise self._failure(doing)
 
@@ -236,11 +189,11 @@ class Monitor:
     def wait_connected(self, deadline: Deadline, doing: str) -> Client:
         """Return the connected client. Raises MonitorLost when the deadline passes first."""
         client = self._client
-        if client is not None and not self._over and self._broken is None:
+        if client is not None and not self._over and self.log.broken is None:
             return client
         with self._changed:
             while True:
-                self._check(doing)
+                self.log.check(doing)
                 if self._client is not None:
                     return self._client
                 if not self._changed.wait(deadline.remaining()) and deadline.expired:
@@ -278,13 +231,13 @@ class Monitor:
             finally:
                 self._waiting.discard(reply)
             if not answered:
-                self._check(command)
+                self.log.check(command)
                 raise MonitorLost(
                     f"{command}: QEMU did not answer within {deadline.seconds:.3g} s",
                     hint="QEMU's process runs but its main loop is stuck; see qemu.log.",
                 )
-            if self._broken is not None:
-                raise self._broken
+            if self.log.broken is not None:
+                raise self.log.broken
             if reply.message is not None:
                 return outcome(command, reply.message)
             self.wait_connected(deadline, command)
@@ -300,41 +253,6 @@ class Monitor:
         if client is not None:
             message = Message({"execute": "quit", "id": f"harness-{next(self._ids)}"})
             self._call(functools.partial(client.submit, message, Reply()))
-
-    def serial(self) -> int:
-        """Return the serial of the last message."""
-        return self._serial
-
-    def events(self, name: str, after: int = 0) -> list[QmpEvent]:
-        """Return the events called ``name`` later than ``after``."""
-        with self._changed:
-            return [event for event in self._events if event.serial > after and event.name == name]
-
-    def wait_event(self, name: str, deadline: Deadline, *, after: int, match: Mapping[str, Any]) -> QmpEvent:
-        """Return the first event that matches; see :meth:`harness.machine.machine.Machine.wait_event`."""
-        wanted = " ".join([name, *(f"{key}={expected}" for key, expected in match.items())])
-        seen = after
-        with self._changed:
-            while True:
-                for event in reversed(self._newer(seen)):
-                    if event.name == name and matches(event.data, match):
-                        return event
-                seen = self._serial
-                self._check(f"waiting for {wanted}")
-                if not self._changed.wait(deadline.remaining()) and deadline.expired:
-                    raise GuestHang(
-                        f"{deadline.what}: no {wanted} within {deadline.seconds:.3g} s",
-                        hint="The guest did nothing that makes QEMU send it; see console.log.",
-                    )
-
-    def _newer(self, serial: int) -> list[QmpEvent]:
-        """Return the events after ``serial``, the newest first."""
-        found = []
-        for event in reversed(self._events):
-            if event.serial <= serial:
-                break
-            found.append(event)
-        return found
 
     def drop(self, when: Drop) -> None:
         """Lose the connection: now, or in place of sending the next command, or of reading the next reply."""
@@ -365,16 +283,3 @@ def outcome(command: str, reply: Mapping[str, Any]) -> Any:
         error_class=str(error.get("class", "")),
         description=description,
     )
-
-
-def matches(data: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:
-    """Return whether ``data`` holds every wanted value; a dot in a key leads into a nested object."""
-    for key, expected in wanted.items():
-        found: Any = data
-        for part in key.split("."):
-            if not isinstance(found, Mapping) or part not in found:
-                return False
-            found = found[part]
-        if found != expected:
-            return False
-    return True

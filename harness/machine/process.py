@@ -19,6 +19,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import InfrastructureError, MissingPart
+from harness.history.private import open_private
 
 LEASH = [
     "setpriv", "--pdeathsig", "KILL", "--",
@@ -80,7 +81,7 @@ class Process:
         self._gone = threading.Event()
         self._failure: OSError | None = None
         try:
-            self._output = log.open("ab")
+            self._output = os.fdopen(open_private(log, os.O_WRONLY | os.O_APPEND), "ab")
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write {log}: {error.strerror}", hint="Give another place with --runs DIR."

@@ -3,43 +3,35 @@
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import shlex
 import threading
-import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
-
-import msgspec
+from typing import TYPE_CHECKING, Any
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, InfrastructureError, MachineFailed, MonitorLost
-from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import devices, ladder, rows, version
 from harness.machine.added import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.client import Drop
-from harness.machine.inspection import QmpInspector
-from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.life import Life
+from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process, describe
-from harness.machine.registry import Entry, ProcessName, Registry
-from harness.machine.runtime import RuntimeDirectory
+from harness.machine.registry import ProcessName, Registry
 
 MAPPED = "mapped-ram"
 """The migration capability of a state that is a file and no stream (QEMU: qapi/migration.json, since 9.0)."""
 
 
-class QemuMachine:
+class QemuMachine(Life):
     """One virtual machine under QEMU; implements :class:`harness.machine.machine.Machine`.
 
-    ``directory`` is the run directory (made if missing): qemu.log, console.log and debugcon.log grow there. Sockets
-    live in a short runtime directory that is gone after :meth:`close`. ``human`` is the socket of the human monitor,
-    if the spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
+    What QEMU itself says is in ``log``, qemu.log of the run directory. ``human`` is the socket of the human monitor, if the
+    spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
     """
 
     def __init__(
@@ -51,50 +43,16 @@ class QemuMachine:
         name: str = "guest",
         registry: Registry | None = None,
     ) -> None:
-        self.spec = spec
-        self.name = name
-        self.directory = directory.absolute()
-        self.console = self.directory / "console.log"
-        self.debugcon = self.directory / "debugcon.log"
+        super().__init__(spec, directory, tape, name=name, registry=registry)
         self.log = self.directory / "qemu.log"
         self.exit_report: ExitReport | None = None
-        self.argv: list[str] = []
-        self.versions: dict[str, str] = {}
-        self._tape = tape
-        self._registry = registry or Registry()
-        self._runtime = RuntimeDirectory()
-        self.control = self._runtime.path / "control"
-        self.human = self._runtime.path / "human" if spec.monitor else None
-        self.kd = self._runtime.path / "kd" if spec.kd else None
-        self._entry: Entry | None = None
         self._process: Process | None = None
         self._monitor = Monitor(self._runtime.path / "qmp", tape, failure=self._failed)
+        self._log = self._monitor.log
         self._devices: set[str] = set()
-        self._closing = threading.Lock()
-        self._closed = False
-        _open.add(self)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def start(self, deadline: Deadline) -> None:
-        """Spawn paused and connect. Raises MissingPart, MachineFailed with QEMU's words, InfrastructureError."""
-        if self._process is not None or self._closed:
-            raise InfrastructureError(f"machine {self.name!r} was started before", hint="Make a new one.")
-        try:
-            self._start(deadline)
-        except BaseException:
-            self.close()
-            raise
 
     def _start(self, deadline: Deadline) -> None:
         found = version.find_qemu(self.spec.qemu, deadline)
-        self._make_directory()
         parts = devices.parts(
             self.spec,
             name=self.name,
@@ -106,25 +64,11 @@ class QemuMachine:
             kd=self._runtime.path / "kd",
         )
         self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
-        harness = ProcessName.of(os.getpid())
-        if harness is None:
-            raise InfrastructureError(
-                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
-            )
-        entry = Entry(
-            name=self.name,
-            harness=harness,
-            qemu=None,
-            directory=str(self.directory),
-            runtime=str(self._runtime.path),
-            command=self.argv,
-        )
-        self._entry = self._registry.write(entry)
+        self._register(self.argv)
         with self._state() as state:
             self._process = Process(self.argv, self.log, ended=self._monitor.end, stdin=state)
             self._process.spawn()
-        entry = msgspec.structs.replace(self._entry, qemu=ProcessName.of(self._process.pid))
-        self._entry = self._registry.write(entry)
+        self._note_process(ProcessName.of(self._process.pid))
         self._monitor.start()
         try:
             self._monitor.wait_connected(deadline, "start")
@@ -241,17 +185,6 @@ class QemuMachine:
         ]
         return found
 
-    def _make_directory(self) -> None:
-        try:
-            self.directory.mkdir(parents=True, exist_ok=True)
-            for file in (self.console, self.debugcon):
-                file.touch(0o600)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write in the run directory {self.directory}: {error.strerror}",
-                hint="Give another place with --runs DIR.",
-            ) from error
-
     def _failed(self, doing: str = "") -> HarnessError:
         """Make the error for a QEMU that is gone; ``doing`` is what it was needed for."""
         process = self._process
@@ -272,20 +205,6 @@ class QemuMachine:
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send one QMP command; argument names that Python cannot write go in as ``**{"node-name": …}``."""
         return self._monitor.execute(command, deadline, arguments)
-
-    def resume(self, deadline: Deadline) -> None:
-        """``cont``."""
-        self.execute("cont", deadline)
-
-    def pause(self, deadline: Deadline) -> None:
-        """``stop``."""
-        self.execute("stop", deadline)
-
-    def reset(self, deadline: Deadline) -> None:
-        """``system_reset``, and wait for the RESET event that the host caused."""
-        before = self.serial()
-        self.execute("system_reset", deadline)
-        self.wait_event("RESET", deadline, after=before, guest=False)
 
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
         """Return the rows of ``query-hotpluggable-cpus`` in ascending order."""
@@ -360,9 +279,6 @@ class QemuMachine:
                     self._note(f"the monitor dropped again during {command} {device}; QEMU has it")
         self._devices.add(device)
 
-    def _note(self, text: str) -> None:
-        self._tape.write(Stage(name="qemu", phase="note", detail=text))
-
     def drop_monitor(self, when: Drop = "now") -> None:
         """Lose the QMP connection on purpose; it comes back by itself.
 
@@ -370,18 +286,6 @@ class QemuMachine:
         never sees; ``before-reply`` loses it when the next reply arrives, so that QEMU has done what nobody learns.
         """
         self._monitor.drop(when)
-
-    def serial(self) -> int:
-        """Return the serial of the last QMP message."""
-        return self._monitor.serial()
-
-    def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
-        """Wait for an event; nested data is matched as ``**{"info.device": "cpu2"}``."""
-        return self._monitor.wait_event(name, deadline, after=after, match=match)
-
-    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
-        """Return the events seen so far."""
-        return self._monitor.events(name, after)
 
     def sync(self) -> None:
         """Do nothing: QEMU writes to both files before the guest goes on."""
@@ -400,24 +304,12 @@ class QemuMachine:
         if not self.alive():
             raise self._failed()
 
-    def inspector(self) -> QmpInspector:
-        """Return what looks at the guest through QMP."""
-        return QmpInspector(self.execute)
-
-    def close(self) -> None:
-        """End QEMU, quit before SIGTERM before SIGKILL, reap it, and remove sockets and registry entry."""
-        with self._closing:
-            if self._closed:
-                return
-            with ladder.uninterrupted() as hurry:
-                self._closed = True
-                if self._process is not None:
-                    self.exit_report = ladder.descend(self._process, self._monitor, hurry)
-                self._monitor.close(2.0)
-                self._runtime.remove()
-                if self._entry is not None:
-                    self._registry.remove(self._entry)
-                _open.discard(self)
+    def _end(self, hurry: threading.Event) -> bool:
+        """Quit before SIGTERM before SIGKILL, and reap it."""
+        if self._process is not None:
+            self.exit_report = ladder.descend(self._process, self._monitor, hurry)
+        self._monitor.close(2.0)
+        return True
 
 
 def _file_uri(file: Path) -> str:
@@ -434,13 +326,3 @@ if TYPE_CHECKING:
 
     def _keeps_the_protocol(machine: QemuMachine) -> Machine:
         return machine
-
-
-_open: weakref.WeakSet[QemuMachine] = weakref.WeakSet()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Close what was left open when the interpreter ends; the kernel does the same when it is killed."""
-    for machine in list(_open):
-        machine.close()

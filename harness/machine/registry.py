@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.history.private import open_private
 from harness.machine.runtime import remove as remove_runtime
 
 
@@ -112,7 +113,8 @@ class Registry:
         fresh = file.with_suffix(".new")
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-            fresh.write_bytes(msgspec.json.encode(entry))
+            with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "wb") as draft:
+                draft.write(msgspec.json.encode(entry))
             fresh.replace(file)
         except OSError as error:
             raise InfrastructureError(

@@ -25,7 +25,7 @@ from harness.errors import (
 )
 from harness.history.record import Qmp, Record, Stage
 from harness.history.tape import Tape
-from harness.machine import ladder, monitor
+from harness.machine import event_log, ladder
 from harness.machine.client import Client, Drop, Reply
 from harness.machine.registry import ProcessName, Registry
 from tests.machine import bare_guest
@@ -364,7 +364,7 @@ class TestFlood:
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """The run ends as unknown, history and memory stay bounded, and the machine still closes."""
-        monkeypatch.setattr(monitor, "MOST_EVENTS", 200)
+        monkeypatch.setattr(event_log, "MOST_EVENTS", 200)
         act = bare_guest.dimm_ost(0, 1, 0)
         machine = make_machine(kernel=bare_guest.build(tmp_path / "kernel", act, bare_guest.again(len(act))))
         machine.start(deadline)

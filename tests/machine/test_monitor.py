@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 import harness
 from harness.errors import CommandRefused
-from harness.machine.monitor import is_query, matches, outcome
+from harness.machine.event_log import matches
+from harness.machine.monitor import is_query, outcome
 
 NOT_FREE = ("legacy", "qmp_shell", "qmp_tui")
 """The modules of qemu.qmp under the GPL."""
