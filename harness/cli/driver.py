@@ -9,10 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from harness.driver.image import Check
 
 BUILD_SECONDS = 300.0
 SIGN_SECONDS = 60.0
+WDK_SECONDS = 3600.0
+"""A boot of Windows, and Static Driver Verifier, which takes as long as it takes."""
 
 Driver = Annotated[Path, typer.Argument(metavar="FILE", help="A built driver, hpnotify.sys.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
@@ -40,21 +44,95 @@ def build(
             help="Use the wdf.h of a WDK (…/Include/wdf/kmdf/1.15) instead of the project's own declarations.",
         ),
     ] = None,
+    wdk: Annotated[
+        bool, typer.Option("--wdk", help="Build with Microsoft's WDK in a Windows guest instead.")
+    ] = False,
+    guest: Annotated[
+        str, typer.Option(metavar="NAME", help="With --wdk: the Windows guest to build in.")
+    ] = "",
+    ewdk: Annotated[
+        Path | None, typer.Option(metavar="ISO", help="With --wdk: the medium of the Enterprise WDK.")
+    ] = None,
     json: Json = False,
-) -> None:
-    """Cross-build the driver; the same sources give the same bytes. Nothing built here was ever loaded by Windows."""
+) -> int:
+    """Build the driver: across, where the same sources give the same bytes, or with the WDK. Ends with 1 if a WDK build is wrong."""
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver.build import build as build_driver
+    from harness.errors import ExitCode, UsageError
 
+    if wdk:
+        return _build_with_wdk(out, guest, ewdk, json=json)
+    if guest or ewdk is not None:
+        raise UsageError(
+            "--guest and --ewdk go with --wdk", hint="Without it the driver is built on this machine."
+        )
     path, manifest = build_driver(
         out, Deadline(BUILD_SECONDS, "building the driver"), toolchain=toolchain, kmdf_inc=kmdf_inc
     )
     if json:
         say_json(manifest)
-        return
+        return ExitCode.HOLDS
     say(f"{digest}  {path.parent / name}" for name, digest in manifest.sha256.items())
     say(f"{manifest.compiler}; KMDF {manifest.kmdf}; {manifest.label}")
+    return ExitCode.HOLDS
+
+
+def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> int:
+    """Start the guest with the medium in its drive, build there, and check what came back."""
+    import os
+    import sys
+    from typing import cast
+
+    from harness.cli.output import say, say_json
+    from harness.deadline import Deadline
+    from harness.driver.wdk import Workshop, build_with_wdk, check_medium
+    from harness.errors import ExitCode, UsageError
+    from harness.guest.kind import KINDS
+    from harness.report.escape import printable
+    from harness.setup.cache import cache_directory
+
+    if not guest or ewdk is None:
+        raise UsageError(
+            "--wdk needs a Windows guest and the medium of the Enterprise WDK",
+            hint="harness driver build --wdk --guest windows-server-2022 --ewdk EWDK.iso --out DIR",
+        )
+    check_medium(ewdk)
+    if guest not in KINDS:
+        raise UsageError(f"no guest is called {guest!r}", hint=f"There are: {', '.join(KINDS)}.")
+    kind = KINDS[guest]
+    if not hasattr(kind, "workshop"):
+        raise UsageError(f"the WDK does not run in the guest {guest!r}", hint="It needs a Windows guest.")
+    deadline = Deadline(WDK_SECONDS, "building the driver with the WDK")
+
+    def progress(text: str) -> None:
+        sys.stderr.write(f"{printable(text, 400)}\n")
+
+    workshop = cast("Workshop", kind).workshop(ewdk, cache_directory(os.environ), deadline, progress)
+    with workshop as far:
+        built = build_with_wdk(far, out, deadline, medium=ewdk.name)
+    ok = all(one.ok for one in built.checks)
+    if json:
+        say_json(
+            {
+                "ok": ok,
+                "manifest": built.manifest,
+                "missing": built.missing,
+                "checks": [one._asdict() for one in built.checks],
+            }
+        )
+    else:
+        say(f"{digest}  {out / name}" for name, digest in built.manifest.sha256.items())
+        say(_shown(built.checks))
+        say([f"not there: {name}" for name in built.missing])
+        say(printable(f"{built.manifest.compiler}; KMDF {built.manifest.kmdf}; {built.manifest.label}", 400))
+    return ExitCode.HOLDS if ok else ExitCode.VIOLATED
+
+
+def _shown(checks: Iterable[Check]) -> list[str]:
+    from harness.report.escape import printable
+
+    return [f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks]
 
 
 def sign(
@@ -106,7 +184,6 @@ def check(
     from harness.driver.image import Check, check_image
     from harness.driver.signature import check_signature
     from harness.errors import ExitCode
-    from harness.report.escape import printable
 
     checks: list[Check] = check_image(path)
     if not unsigned:
@@ -126,5 +203,5 @@ def check(
             }
         )
     else:
-        say(f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks)
+        say(_shown(checks))
     return ExitCode.HOLDS if all(one.ok for one in checks) else ExitCode.VIOLATED

@@ -117,6 +117,10 @@ def test_windows_can_read_it(name: str) -> None:
 def test_script_builds_the_project() -> None:
     """The script names the project, both of its configurations' platform, and jumps to no label."""
     script = (WDK / "build.cmd").read_text()
-    assert '"%~dp0hpnotify.vcxproj"' in script
-    assert "/p:Platform=x64" in script
+    assert 'set "PROJECT=%~dp0hpnotify.vcxproj"' in script
+    builds = [line for line in script.splitlines() if "msbuild" in line and not line.startswith("rem")]
+    assert ["/t:sdv", "/t:Rebuild", "/t:dvl"] == [
+        word for line in builds for word in line.split() if word[:3] == "/t:"
+    ]
+    assert [] == [line for line in builds if '"%PROJECT%"' not in line or "/p:Platform=x64" not in line]
     assert [] == re.findall(r"(?im)^\s*(?::\w|goto\b)", script)

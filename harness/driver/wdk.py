@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: MIT
+"""The WDK build: ``hpnotify.sys`` made by Microsoft's own compiler, in a Windows guest with the Enterprise WDK in its drive.
+
+The sources are copied in, ``wdk/build.cmd`` runs there, and what it made comes back with its logs. How the guest is
+reached is the caller's business: :class:`Far` is what is asked of it, and a transport of ``harness.guest`` is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from harness.deadline import Deadline
+from harness.driver import manifest
+from harness.driver.build import DRIVER, KMDF
+from harness.driver.image import Check, check_image
+from harness.driver.manifest import Manifest
+from harness.driver.source import driver_folder, revision
+from harness.errors import GuestError, GuestRefused, InfrastructureError, UsageError
+
+WDK_LABEL = "WDK-built"
+"""What such a driver is called. Whether Windows has loaded it is for ``pytest -m hardware`` to say."""
+
+SOURCES = {"src": ("*.c", "*.h"), "wdk": ("*.cmd", "*.inf", "*.vcxproj")}
+"""What the WDK is given, by folder; it lies next to each other in the guest as it does here."""
+
+SECTOR = 2048
+DESCRIPTORS = 16
+"""The sector at which an ISO's volume descriptors begin (ECMA-119, 6.2.1; ECMA-167, part 2, 8.3.1)."""
+
+VOLUMES = (b"CD001", b"BEA01")
+"""What the first of them says: ISO 9660, or an extended area as UDF has. The Enterprise WDK's medium may be either."""
+
+
+class Answer(Protocol):
+    """What a command did."""
+
+    @property
+    def exit_code(self) -> int:
+        """0 if it did what it should."""
+
+    @property
+    def stdout(self) -> str:
+        """Its standard output."""
+
+    @property
+    def stderr(self) -> str:
+        """Its standard error."""
+
+
+class Far(Protocol):
+    """A guest to build in. Each method raises GuestError if the guest cannot be reached or refuses."""
+
+    def run(self, command: str, deadline: Deadline) -> Answer:
+        """Run a command line of the guest's shell."""
+
+    def put(self, source: Path, target: str, deadline: Deadline) -> object:
+        """Copy a file into the guest, into a folder that exists."""
+
+    def get(self, source: str, target: Path, deadline: Deadline, *, limit: int) -> object:
+        """Copy a file of at most ``limit`` bytes out of the guest. Raises GuestRefused if there is none."""
+
+
+LARGEST = 256 << 20
+"""Bytes of the largest file that is taken from the guest."""
+
+
+class Words(NamedTuple):
+    """How a guest's shell says what is needed. ``build`` names no drive: the script looks for the medium itself."""
+
+    folder: str
+    separator: str
+    prepare: str
+    build: str
+    remove: str
+
+    def path(self, *names: str) -> str:
+        """Return a path below the folder."""
+        return self.separator.join((self.folder, *names))
+
+
+WINDOWS = Words(
+    folder=r"C:\hpnotify-wdk",
+    separator="\\",
+    prepare=r"(if exist C:\hpnotify-wdk rmdir /s /q C:\hpnotify-wdk) & mkdir C:\hpnotify-wdk\src C:\hpnotify-wdk\wdk",
+    build=r"C:\hpnotify-wdk\wdk\build.cmd auto Release verify",
+    remove=r"rmdir /s /q C:\hpnotify-wdk",
+)
+"""cmd.exe's words."""
+
+
+class Workshop(Protocol):
+    """A kind of guest in which the WDK runs: it has this besides what a run needs of it."""
+
+    def workshop(
+        self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
+    ) -> AbstractContextManager[Far]:
+        """Start the guest with ``medium`` in its drive, give it when it is ready, and end it.
+
+        Raises UsageError or MissingPart with the command that makes what is missing, as a template that was not built.
+        """
+
+
+class Product(NamedTuple):
+    """A file that the build leaves: what it is called here, and where it lies below ``wdk`` in the guest."""
+
+    name: str
+    at: tuple[str, ...]
+
+
+PACKAGE = (
+    Product(DRIVER, ("build", "Release", "hpnotify", DRIVER)),
+    Product("hpnotify.inf", ("build", "Release", "hpnotify", "hpnotify.inf")),
+    Product("hpnotify.pdb", ("build", "Release", "hpnotify.pdb")),
+)
+"""Without these there is no driver."""
+
+EXTRAS = (
+    Product("hpnotify.cat", ("build", "Release", "hpnotify", "hpnotify.cat")),
+    Product("hpnotify.cer", ("build", "Release", "hpnotify.cer")),
+    Product("versions.txt", ("build", "Release", "versions.txt")),
+    Product("code-analysis.xml", ("build", "Release", "objects", "vc.nativecodeanalysis.all.xml")),
+    Product("static-driver-verifier.xml", ("sdv", "SDV.DVL.xml")),
+    Product("driver-verification.xml", ("hpnotify.DVL.XML",)),
+)
+"""What may be missing: Static Driver Verifier, for one, left the WDK after Windows 11 22H2's."""
+
+LOG = Product("build.log", ("build", "Release", "build.log"))
+
+
+class Built(NamedTuple):
+    """What came back: the driver, its manifest, what its image's checks say, and the products that were not there."""
+
+    driver: Path
+    manifest: Manifest
+    checks: list[Check]
+    missing: list[str]
+
+
+def check_medium(iso: Path) -> None:
+    """Raise UsageError unless ``iso`` is a file that is laid out as an ISO."""
+    hint = "Name the ISO of the Enterprise WDK, as it was downloaded."
+    try:
+        with iso.open("rb") as file:
+            file.seek(DESCRIPTORS * SECTOR + 1)
+            volume = file.read(len(VOLUMES[0]))
+    except OSError as error:
+        raise UsageError(f"cannot read {iso}: {error.strerror}", hint=hint) from error
+    if volume not in VOLUMES:
+        raise UsageError(f"{iso} is not laid out as an ISO", hint=hint)
+
+
+def build_with_wdk(far: Far, out: Path, deadline: Deadline, *, medium: str, words: Words = WINDOWS) -> Built:
+    """Build the driver in a guest whose drive holds the Enterprise WDK, and put what came of it into the folder ``out``.
+
+    ``medium`` names the ISO, for the manifest. The guest is left without the sources. Raises GuestRefused, with the end
+    of the build's log, if it does not build; GuestError if the guest is lost; InfrastructureError if ``out`` cannot be
+    written.
+    """
+    folder = driver_folder()
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write {out}: {error.strerror}", hint="Name another folder with --out."
+        ) from error
+    _ask(far, words.prepare, "make a folder for the sources", deadline)
+    try:
+        for name, patterns in SOURCES.items():
+            for source in sorted(path for pattern in patterns for path in (folder / name).glob(pattern)):
+                far.put(source, words.path(name, source.name), deadline)
+        made = far.run(words.build, deadline)
+        missing = _fetch(far, words, (LOG, *EXTRAS), out, deadline)
+        if made.exit_code:
+            raise GuestRefused(
+                f"the driver does not build with the WDK (exit code {made.exit_code}): {_end(made)}",
+                hint=f"The whole log is {out / LOG.name}." if LOG.name not in missing else "It left no log.",
+            )
+        for product in PACKAGE:
+            far.get(words.path("wdk", *product.at), out / product.name, deadline, limit=LARGEST)
+    finally:
+        _remove(far, words, deadline)
+    record = _manifest(out, folder, missing, medium, deadline)
+    manifest.save(out / DRIVER, record)
+    return Built(out / DRIVER, record, check_image(out / DRIVER), missing)
+
+
+def _ask(far: Far, command: str, what: str, deadline: Deadline) -> None:
+    answer = far.run(command, deadline)
+    if answer.exit_code:
+        raise GuestRefused(f"the guest could not {what} (exit code {answer.exit_code}): {_end(answer)}")
+
+
+def _end(answer: Answer) -> str:
+    """Return the last lines of what a command said; the guest's words are escaped where they are shown."""
+    lines = f"{answer.stdout}\n{answer.stderr}".split("\n")
+    return "\n  ".join([line.rstrip()[:300] for line in lines if line.strip()][-20:]) or "it said nothing"
+
+
+def _fetch(far: Far, words: Words, products: tuple[Product, ...], out: Path, deadline: Deadline) -> list[str]:
+    """Copy back what is there and return the names of what is not. Files of an earlier build go first."""
+    missing = []
+    for product in products:
+        (out / product.name).unlink(missing_ok=True)
+        try:
+            far.get(words.path("wdk", *product.at), out / product.name, deadline, limit=LARGEST)
+        except GuestRefused:
+            missing.append(product.name)
+    return missing
+
+
+def _remove(far: Far, words: Words, deadline: Deadline) -> None:
+    """Remove the sources from the guest; what went wrong before is worth more than that this does."""
+    try:
+        far.run(words.remove, deadline)
+    except GuestError:
+        return
+
+
+def _manifest(out: Path, folder: Path, missing: list[str], medium: str, deadline: Deadline) -> Manifest:
+    versions = ""
+    if "versions.txt" not in missing:
+        with (out / "versions.txt").open(errors="replace") as file:
+            versions = file.read(1 << 16)
+    products = [product.name for product in (*PACKAGE, *EXTRAS) if product.name not in missing]
+    return Manifest(
+        label=WDK_LABEL,
+        sha256={name: manifest.digest(out / name) for name in products},
+        toolchain=f"wdk: {medium}",
+        compiler=_line(versions, "Compiler Version"),
+        linker=_line(versions, "Linker Version"),
+        kmdf=KMDF,
+        declarations="WDK",
+        revision=revision(folder, deadline),
+    )
+
+
+def _line(text: str, word: str) -> str:
+    """Return the first line of a text with a word in it, "unknown" if there is none."""
+    return next((line.strip()[:200] for line in text.splitlines() if word in line), "unknown")
