@@ -48,6 +48,7 @@ FACTS = {
     "installation": r"[A-Za-z ]{1,32}",
     "license": r"[0-6]",
     "openssh": r"inbox|msi|zip|cab|iso|none",
+    "processor-container": r"[A-Za-z]{1,20}: ?[ -~]{0,200}",
     "rearms": r"[0-9]{1,4}",
     "ssh-host-key": r"ssh-ed25519 [A-Za-z0-9+/=]{40,120}",
     "test-certificate": r"trusted",

@@ -48,11 +48,15 @@ class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Processors at power-on, slots in all, cores of a socket; ``group_size`` 0 leaves processor groups to Windows."""
+    """Processors at power-on, slots in all, cores of a socket; ``group_size`` 0 leaves processor groups to Windows.
 
-    processors: Annotated[int, msgspec.Meta(ge=1, le=288)] = 2
-    max_processors: Annotated[int, msgspec.Meta(ge=1, le=288)] = 8
-    cores: Annotated[int, msgspec.Meta(ge=1, le=288)] = 1
+    More than 255 processors would need an IOMMU that remaps interrupts, which no template's machine has (QEMU:
+    hw/i386/pc_q35.c; "-device intel-iommu,intremap=on,eim=on").
+    """
+
+    processors: Annotated[int, msgspec.Meta(ge=1, le=255)] = 2
+    max_processors: Annotated[int, msgspec.Meta(ge=1, le=255)] = 8
+    cores: Annotated[int, msgspec.Meta(ge=1, le=255)] = 1
     nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] = 1
     group_size: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
 

@@ -27,6 +27,7 @@ COMMANDS = {
     "Get-LocalUser": "localaccounts",
     "Get-MpComputerStatus": "defender",
     "Get-NetConnectionProfile": "netconnection",
+    "Get-PnpDevice": "pnpdevice",
     "Get-PSDrive": "management PSProvider",
     "Get-ScheduledTask": "scheduledtasks TaskPath",
     "Get-WindowsFeature": "servermanager Name",

@@ -6,6 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from harness.errors import BadDocument, UsageError
 from harness.machine.firmware import Ovmf
@@ -69,6 +72,31 @@ def test_no_enlightenments_without_kvm() -> None:
     assert "hv-" not in spec.cpu
 
 
+@settings(max_examples=examples(40))
+@given(st.data())
+def test_any_mistake_is_told(data: st.DataObject) -> None:
+    """A template with a line changed is still one, or is refused with file and line; nothing else ever happens."""
+    lines = text_of("windows-11").splitlines()
+    place = data.draw(st.integers(0, len(lines) - 1))
+    key = lines[place].partition("=")[0]
+    value = data.draw(
+        st.sampled_from(
+            ["", "[]", "{}", "-1", "1e9", "9" * 30, '""', '"x"', "true", '"4 GiB"', "[[]]", "1979-05-27"]
+        )
+        | st.text(max_size=8)
+    )
+    lines[place] = data.draw(
+        st.sampled_from([f"{key}= {value}", value, f"[{value}]", f"{lines[place]}\n{lines[place]}"])
+    )
+    try:
+        decode_template("\n".join(lines), name="t.toml")
+    except BadDocument as refused:
+        said = refused.message
+    else:
+        return
+    assert said.startswith("t.toml:")
+
+
 class TestMistakes:
     """What is wrong in a template is named by file and line."""
 
@@ -101,6 +129,7 @@ class TestMistakes:
             ),
             ('name = "standard-core"', 'name = "datacenter-core"', "two editions have the same name"),
             ('status = "supported"', 'status = "known-broken"', "needs a reason and a link"),
+            ("max_processors = 8", "max_processors = 256", r"t\.toml:\d+: .*<= 255"),
             ('type = "pc-q35-7.2"', 'type = "q35"', r"t\.toml:\d+: "),
         ],
     )

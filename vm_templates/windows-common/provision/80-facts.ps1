@@ -13,6 +13,13 @@ Write-Fact -Name 'build' -Value "$($system.BuildNumber).$($version.UBR)"
 Write-Fact -Name 'edition' -Value $version.EditionID
 Write-Fact -Name 'installation' -Value $version.InstallationType
 
+# Which driver has the container of the processors: on Server 2016 it is the wrong one (tp-qemu pull request 2594;
+# Microsoft Learn: "Get-PnpDevice").
+$container = Get-PnpDevice | Where-Object -FilterScript { $_.InstanceId -like 'ACPI\ACPI0010*' } | Select-Object -First 1
+if ($container) {
+    Write-Fact -Name 'processor-container' -Value "$($container.Status): $($container.FriendlyName)"
+}
+
 # Microsoft Learn: "SoftwareLicensingProduct class" (the product that has a key is the one in use; minutes),
 # "SoftwareLicensingService class". A rearm is left to people: each may be used once.
 $product = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
