@@ -21,6 +21,9 @@ Set-RegistryValue -Key $crash -Name 'AlwaysKeepMemoryDump' -Value 1
 Set-RegistryValue -Key $crash -Name 'NMICrashDump' -Value 1
 Set-RegistryValue -Key $crash -Name 'AutoReboot' -Value 0
 
+# COM1 is the host's: no emergency console on it (Microsoft Learn: "BCDEdit /ems").
+Invoke-Native -Tool 'bcdedit.exe' -Arguments '/ems', 'off' | Out-Null
+
 # After a killed run Windows starts, rather than ask how (Microsoft Learn: "BCDEdit /set", bootstatuspolicy, recoveryenabled).
 Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'bootstatuspolicy', 'ignoreallfailures' | Out-Null
 Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'recoveryenabled', 'no' | Out-Null
