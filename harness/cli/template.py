@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness template``: list, show, build and remove the guests that are made from an installation medium."""
+"""``harness template``: list, show, build, verify and remove the guests that are made from an installation medium."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 
 BUILD_SECONDS = 12 * 3600.0
 """How long a whole build may take; the stages have limits of their own."""
+
+HASH_SECONDS = 3600.0
+"""How long reading the disk of a template may take."""
 
 EMULATED = 12.0
 """How much longer each stage may take without KVM."""
@@ -40,6 +43,7 @@ def register(app: typer.Typer) -> None:
     group.command("list")(list_)
     group.command("show")(show)
     group.command("build")(build)
+    group.command("verify")(verify)
     group.command("remove")(remove)
     app.add_typer(group)
 
@@ -217,7 +221,7 @@ def build(
     if json:
         say_json({"directory": str(built.folder), "manifest": built.manifest})
     else:
-        say(f"{name} is built: {built.folder}")
+        say([f"{name} is built: {built.folder}", f"Prove what it promises: harness template verify {name}"])
     return ExitCode.HOLDS
 
 
@@ -258,6 +262,40 @@ def _accelerator(requested: str, qemu: str, say: Callable[[str], None]) -> tuple
     choice = choose(requested, found.path, image, cache, Deadline(60, "probe KVM"))  # type: ignore[arg-type] # checked above
     say(f"accelerator: {choice.name}, {choice.reason}")
     return found, choice.name
+
+
+def verify(
+    name: Name,
+    boot_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long Windows may take to answer.")
+    ] = 900.0,
+    accel: Accel = "auto",
+    qemu: QemuPath = "",
+    json: Json = False,
+) -> int:
+    """Boot a throw-away copy of a template and prove each promise of its manifest, one line each."""
+    from harness.cli.output import say, say_json
+    from harness.cli.template_visit import visit
+    from harness.deadline import Deadline
+    from harness.report.escape import printable
+    from harness.report.stage_view import StageView
+    from harness.template.promise import Finding, untouched
+    from harness.template.template import find_template
+
+    find_template(name)
+    with _store().using(name) as built, StageView(quiet=json) as view:
+        findings: list[Finding] = [untouched(built, Deadline(HASH_SECONDS, "read the template"))]
+        found, accelerator = _accelerator(accel, qemu, view.say)
+        findings += visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))
+    kept = all(finding.kept for finding in findings)
+    if json:
+        say_json({"kept": kept, "promises": findings})
+    else:
+        say(
+            f"{'kept  ' if each.kept else 'BROKEN'} {each.name:<12} {each.says}: {printable(each.seen, 200)}"
+            for each in findings
+        )
+    return ExitCode.HOLDS if kept else ExitCode.VIOLATED
 
 
 def remove(

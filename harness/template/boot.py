@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from enum import StrEnum
 from pathlib import Path
 
@@ -81,15 +82,21 @@ class Boot:
     def _look(self) -> Ending | None:
         self._short = Deadline(30, "ask QEMU")
         self._machine.check_alive()
-        ending = self._ended()
+        # What happened is asked for first and told last: the marks that the guest wrote before it are then all heard.
+        panics, ends, errors = (
+            self._machine.events(name) for name in ("GUEST_PANICKED", "SHUTDOWN", "BLOCK_IO_ERROR")
+        )
         self._hear()
         if self._progress.failure is not None:
             raise self._step_failed()
         if self._progress.began_again:
             raise self._failed(Symptom.BEGAN_AGAIN)
-        self._refused()
-        if ending is not None:
-            return ending
+        if panics:
+            raise self._failed(Symptom.PANICKED)
+        if errors:
+            raise _block_error(errors[0], self._machine.directory)
+        if ends:
+            return _ending(ends[0])
         if self._sample.expired:
             self._take_sample()
         if self._still.expired:
@@ -99,28 +106,16 @@ class Boot:
         self._press()
         return None
 
-    def _ended(self) -> Ending | None:
-        if self._machine.events("GUEST_PANICKED"):
-            raise self._failed(Symptom.PANICKED)
-        for event in self._machine.events("SHUTDOWN"):
-            reason = event.data.get("reason")
-            if event.data.get("guest") and reason in ("guest-reset", "guest-shutdown"):
-                return Ending.RESTART if reason == "guest-reset" else Ending.SHUTDOWN
-            raise InfrastructureError(
-                f"the machine was shut down by somebody else: {reason}", hint="Build again: its work is kept."
-            )
-        return None
-
     def _hear(self) -> None:
         with contextlib.suppress(OSError), self._machine.console.open("rb") as console:
+            end = console.seek(0, os.SEEK_END)
             console.seek(self._place)
-            piece = console.read(READ_AT_ONCE)
-            self._place += len(piece)
-            if piece:
+            while self._place < end and (piece := console.read(min(READ_AT_ONCE, end - self._place))):
+                self._place += len(piece)
                 self._still = Deadline(self._still.seconds, self._still.what)
-            for mark in self._marks.feed(piece):
-                if self._progress.mark(mark):
-                    self._moved()
+                for mark in self._marks.feed(piece):
+                    if self._progress.mark(mark):
+                        self._moved()
 
     def _moved(self) -> None:
         self._reporter.reach(self._progress.reached)
@@ -156,11 +151,6 @@ class Boot:
             with contextlib.suppress(CommandRefused):
                 self._machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
 
-    def _refused(self) -> None:
-        errors = self._machine.events("BLOCK_IO_ERROR")
-        if errors:
-            raise _block_error(errors[0], self._machine.directory)
-
     def _failed(self, symptom: Symptom) -> HarnessError:
         reached = self._progress.reached
         cause = likely_cause(reached.stage, symptom)
@@ -193,6 +183,16 @@ class Boot:
             hint=f"{hint}{shown}\nCOM1: {self._machine.console}",
             reached=self._progress.reached.words(),
         )
+
+
+def _ending(event: QmpEvent) -> Ending:
+    """Return how the guest ended the boot (QEMU: qapi/run-state.json). Raises InfrastructureError if it was not the guest."""
+    reason = event.data.get("reason")
+    if event.data.get("guest") and reason in ("guest-reset", "guest-shutdown"):
+        return Ending.RESTART if reason == "guest-reset" else Ending.SHUTDOWN
+    raise InfrastructureError(
+        f"the machine was shut down by somebody else: {reason}", hint="Build again: its work is kept."
+    )
 
 
 def _block_error(event: QmpEvent, folder: Path) -> HarnessError:

@@ -61,15 +61,15 @@ class Limit(msgspec.Struct, frozen=True):
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """How long each stage may take. ``factor`` stretches every limit; ``limits`` are some of one's own instead."""
+    """How long each stage may take. ``factor`` stretches the usual limits; ``limits`` are taken as they are instead."""
 
     factor: float = 1.0
     limits: dict[BuildStage, Limit] = {}
 
     def limit(self, stage: BuildStage) -> Limit:
         """Return the limit of ``stage``; that of provisioning is for one step."""
-        limit = self.limits.get(stage) or LIMITS[stage]
-        return Limit(limit.whole * self.factor, limit.still * self.factor)
+        usual = LIMITS[stage]
+        return self.limits.get(stage) or Limit(usual.whole * self.factor, usual.still * self.factor)
 
 
 LIMITS = {

@@ -1,0 +1,221 @@
+# SPDX-License-Identifier: MIT
+"""What a built template promises, and how what a guest shows is held against it.
+
+The guest is asked once, by ``vm_templates/windows-common/verify/promises.ps1``, which says what is and judges nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import msgspec
+
+from harness.config import read_document
+from harness.deadline import Deadline
+from harness.errors import GuestRefused
+from harness.template.answer import COMMON
+from harness.template.manifest import Manifest, sha256_of
+from harness.template.provision import FOLDER
+from harness.template.store import Built
+from harness.template.template import Template, templates_directory
+
+SCRIPT = Path("verify", "promises.ps1")
+
+MASK = 0xF
+"""What step ``debug`` sets: errors, warnings, trace and information."""
+
+KERNEL_DUMP = 2
+"""CrashDumpEnabled of a kernel memory dump."""
+
+LONGEST_ANSWER = 64 << 10
+
+Value = Annotated[str, msgspec.Meta(max_length=8000)]
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the script said; every value is text, "" for what is missing. ``stored`` says whether a password is, never which."""
+
+    build: Value
+    edition: Value
+    installation: Value
+    processors: Value
+    license: Value
+    grace: Value
+    vbs: Value
+    options: Value
+    mask: Value
+    dump: Value
+    nmi: Value
+    restart: Value
+    trace: Value
+    buffers: Value
+    update: Value
+    logon: Value
+    stored: Value
+    basic: Value
+    plain: Value
+    listeners: Value
+    trusted: Value
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One promise: its ``name``, what it ``says``, whether it is ``kept``, and what was ``seen``."""
+
+    name: str
+    says: str
+    kept: bool
+    seen: str
+
+
+class Promise(NamedTuple):
+    """``applies`` tells whether this template promises it; ``shows`` what was seen; ``kept`` whether that is right."""
+
+    name: str
+    says: str
+    shows: Callable[[Seen], str]
+    kept: Callable[[Seen, Manifest, Template], bool]
+    applies: Callable[[Manifest], bool] = lambda _: True
+
+
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else -1
+
+
+def _certificate(manifest: Manifest) -> str:
+    """Return the SHA-256 of the test certificate that was on the answer medium, "" if there was none."""
+    return manifest.inputs.get(f"{FOLDER}/test.cer", "")
+
+
+PROMISES = (
+    Promise(
+        "build",
+        "it is the Windows that was installed",
+        lambda seen: f"{seen.edition}, {seen.installation}, build {seen.build}",
+        lambda seen, manifest, _: all(
+            getattr(seen, name) == manifest.facts[name]
+            for name in ("build", "edition", "installation")
+            if name in manifest.facts
+        ),
+    ),
+    Promise(
+        "license",
+        "its evaluation has not ended",
+        lambda seen: f"LicenseStatus {seen.license}, {seen.grace} minutes left",
+        lambda seen, _, __: _number(seen.grace) > 0,
+        lambda manifest: manifest.evaluation_days > 0,
+    ),
+    Promise(
+        "processors",
+        "it starts with the template's processors",
+        lambda seen: seen.processors,
+        lambda seen, _, template: _number(seen.processors) == template.topology.processors,
+    ),
+    Promise(
+        "no VBS",
+        "neither virtualization-based security nor Windows' own hypervisor runs",
+        lambda seen: f"VirtualizationBasedSecurityStatus {seen.vbs}",
+        lambda seen, _, __: seen.vbs == "0",
+    ),
+    Promise(
+        "testsigning",
+        "it loads test-signed drivers",
+        lambda seen: f"started with {seen.options.strip()!r}",
+        lambda seen, _, __: "TESTSIGNING" in seen.options.upper().split(),
+    ),
+    Promise(
+        "certificate",
+        "it trusts the test certificate",
+        lambda seen: f"{len(seen.trusted.split())} trusted publishers",
+        lambda seen, manifest, _: _certificate(manifest) in seen.trusted.split(),
+        lambda manifest: bool(_certificate(manifest)),
+    ),
+    Promise(
+        "debug print",
+        "the kernel debugger's port shows what drivers print",
+        lambda seen: f"mask {seen.mask}",
+        lambda seen, _, __: _number(seen.mask) & MASK == MASK and _number(seen.mask) > 0,
+    ),
+    Promise(
+        "dump",
+        "a bug check, or an NMI, writes a kernel dump and does not restart",
+        lambda seen: (
+            f"CrashDumpEnabled {seen.dump}, NMICrashDump {seen.nmi}, AutoReboot {seen.restart or 'missing'}"
+        ),
+        lambda seen, _, __: (_number(seen.dump), seen.nmi, seen.restart) == (KERNEL_DUMP, "1", "0"),
+    ),
+    Promise(
+        "trace",
+        "the event trace begins with the boot, with buffers for every processor that can be added",
+        lambda seen: f"Start {seen.trace}, at most {seen.buffers} buffers",
+        lambda seen, _, template: (
+            seen.trace == "1" and _number(seen.buffers) >= 2 * template.topology.max_processors
+        ),
+    ),
+    Promise(
+        "quiet",
+        "no update is installed by itself",
+        lambda seen: f"NoAutoUpdate {seen.update}",
+        lambda seen, _, __: seen.update == "1",
+    ),
+    Promise(
+        "logon",
+        "nobody is logged on by itself, and the password is not kept in the registry",
+        lambda seen: f"AutoAdminLogon {seen.logon}, DefaultPassword {seen.stored}",
+        lambda seen, _, __: seen.logon in ("", "0") and seen.stored == "none",
+    ),
+    Promise(
+        "WinRM",
+        "WinRM listens on HTTPS alone, without Basic authentication",
+        lambda seen: f"listeners {seen.listeners}, Basic {seen.basic}, unencrypted {seen.plain}",
+        lambda seen, _, __: (seen.listeners, seen.basic, seen.plain) == ("HTTPS", "false", "false"),
+    ),
+)
+
+
+def script() -> str:
+    """Return the script. Raises BadDocument if it cannot be read."""
+    return read_document(templates_directory() / COMMON / SCRIPT)
+
+
+def decode(text: str) -> Seen:
+    """Return what the script said. Raises GuestRefused; a guest may say anything."""
+    if len(text) > LONGEST_ANSWER:
+        raise GuestRefused(f"the guest answered {len(text)} characters, at most {LONGEST_ANSWER} are read")
+    try:
+        return msgspec.json.decode(text.strip().encode(), type=Seen)
+    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+        raise GuestRefused(
+            f"the guest's answer about its promises does not decode: {str(error)[:200]}",
+            hint="The template was provisioned by other scripts, or is damaged: build it anew.",
+        ) from error
+
+
+def judge(seen: Seen, manifest: Manifest, template: Template) -> list[Finding]:
+    """Return a finding for every promise that this template makes about its inside."""
+    return [
+        Finding(
+            name=promise.name,
+            says=promise.says,
+            kept=promise.kept(seen, manifest, template),
+            seen=promise.shows(seen),
+        )
+        for promise in PROMISES
+        if promise.applies(manifest)
+    ]
+
+
+def untouched(built: Built, deadline: Deadline) -> Finding:
+    """Return whether disk and variables are what was built. Raises InfrastructureError if they cannot be read."""
+    changed = [
+        name
+        for name, digest in sorted(built.manifest.files.items())
+        if sha256_of(built.folder / name, deadline) != digest
+    ]
+    return Finding(
+        name="files",
+        says="disk and firmware variables are those that were built",
+        kept=not changed and bool(built.manifest.files),
+        seen=f"changed: {', '.join(changed)}" if changed else f"{len(built.manifest.files)} files unchanged",
+    )
