@@ -24,6 +24,9 @@ ENABLED = 0x628
 PROCESSOR = 1 << 2
 MEMORY = 1 << 3
 
+UNMAPPED = 0xFF
+"""What a port reads that no device answers for: until the firmware has placed the power management block."""
+
 _BYTE = re.compile(r"=\s*0x([0-9a-fA-F]{1,2})\s*$")
 
 
@@ -33,4 +36,5 @@ def listening(machine: Machine, deadline: Deadline) -> bool:
     found = _BYTE.search(said)
     if found is None:
         raise InfrastructureError(f"QEMU does not say what is at I/O port {ENABLED:#x}: {said[:100]!r}")
-    return int(found[1], 16) & (PROCESSOR | MEMORY) == PROCESSOR | MEMORY
+    enabled = int(found[1], 16)
+    return enabled != UNMAPPED and enabled & (PROCESSOR | MEMORY) == PROCESSOR | MEMORY

@@ -17,8 +17,11 @@ from harness.machine.ospm import listening
 INTERVAL = 1.0
 """Seconds between two looks at a guest that boots."""
 
-ONE_TRY = 20.0
-"""Seconds that one try to reach the guest may take; a service that is just starting accepts a connection and is silent."""
+ASK_QEMU = 10.0
+
+FIRST_TRY, LONGEST_TRY = 2.0, 30.0
+"""Seconds that a try to reach the guest may take: little at first, so that its own end is soon noticed, and more with each
+try, since a guest without KVM takes long for anything. A service that is just starting may accept and be silent."""
 
 
 class BootStage(StrEnum):
@@ -57,6 +60,7 @@ class Readiness:
         self._label = label
         self._since = 0
         self._words = ""
+        self._patience = FIRST_TRY
 
     def wait(
         self, deadline: Deadline, *, since: int = 0, picture: Callable[[BootStage], str] = lambda _: ""
@@ -67,6 +71,7 @@ class Readiness:
         stage, GuestCrash if the guest shut down or panicked, InfrastructureError if another machine answers.
         """
         self.stage, self._since, self._words = BootStage.FIRMWARE, since, ""
+        self._patience = FIRST_TRY
         return deadline.poll(
             lambda: self._look(deadline), interval=INTERVAL, error=lambda: self._late(deadline, picture)
         )
@@ -74,9 +79,11 @@ class Readiness:
     def _look(self, deadline: Deadline) -> answer.Ready | None:
         self._machine.check_alive()
         self._check()
+        if deadline.expired:
+            return None
         resets = len(self._machine.events("RESET", after=self._since))
         if self.stage is BootStage.FIRMWARE and listening(
-            self._machine, deadline.within(ONE_TRY, "ask who listens to ACPI")
+            self._machine, Deadline(ASK_QEMU, "ask who listens to ACPI")
         ):
             self.stage = BootStage.ACPI
         ready = self._ask(deadline)
@@ -103,9 +110,13 @@ class Readiness:
     def _ask(self, deadline: Deadline) -> answer.Ready | None:
         try:
             found = self._shell.ask(
-                "ready", deadline.within(ONE_TRY, "ask whether Windows is up"), answer.Ready, again=False
+                "ready",
+                deadline.within(self._patience, "ask whether Windows is up"),
+                answer.Ready,
+                again=False,
             )
         except GuestError as error:
+            self._patience = min(1.5 * self._patience, LONGEST_TRY)
             # Services that are starting refuse in many ways; the last one is told if they never stop.
             self._words = error.message
             return None
@@ -117,7 +128,7 @@ class Readiness:
         if self._ways.ssh is None:
             return True
         try:
-            self._ways.ssh.run("echo ready", deadline.within(ONE_TRY, "ask whether SSH answers"))
+            self._ways.ssh.run("echo ready", deadline.within(LONGEST_TRY, "ask whether SSH answers"))
         except GuestError as error:
             self._words = error.message
             return False

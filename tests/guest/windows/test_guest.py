@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: MIT
+"""A Windows guest from its boot to its end, with a scripted Windows as the far end and a real QEMU as its machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from guest.transport.wsman_double import Handler, make_certificate
+from guest.windows.conftest import MakeGuest, ScriptedWindows
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash, GuestHang, GuestRefused, InfrastructureError, UsageError
+from harness.guest.guest import GuestCounts
+from harness.guest.windows.boot_options import BootOptions
+from harness.guest.windows.guest import WindowsGuest
+from harness.guest.windows.readiness import BootStage
+from harness.guest.windows.shell import TOOL
+from harness.machine.ospm import listening
+from harness.machine.qemu import QemuMachine
+
+pytestmark = [pytest.mark.remote, pytest.mark.qemu]
+
+
+def monitor(machine: QemuMachine, *lines: str) -> None:
+    """Say something to QEMU's human monitor."""
+    for line in lines:
+        machine.execute("human-monitor-command", Deadline(10, line), **{"command-line": line})
+
+
+def be_an_operating_system(machine: QemuMachine) -> None:
+    """Do what firmware and an operating system do: place the power management block, enable both events."""
+    monitor(
+        machine,
+        "o /w 0xcf8 0x8000f840", "o /w 0xcfc 0x601", "o /w 0xcf8 0x8000f844", "o /b 0xcfc 0x80", "o /b 0x628 0x0c",
+    )  # fmt: skip
+
+
+def test_a_guest_that_answers_is_ready(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """Its tool is in place, and it counts what the tool says: all groups, and physical memory."""
+    assert (1, BootStage.READY) == (guest.ready_count, guest.stage)
+    assert b"hpnctl.exe" * 100 == windows.file(TOOL).read_bytes()
+    assert GuestCounts(processors=2, memory=4 << 30) == guest.counts(within)
+    guest.prove_alive("abc123", within)
+
+
+def test_who_listens_to_acpi_is_asked_of_the_machine(machine: QemuMachine, within: Deadline) -> None:
+    """Nobody before the firmware has run, and nobody until both events are enabled."""
+    assert not listening(machine, within)
+    be_an_operating_system(machine)
+    assert listening(machine, within)
+    monitor(machine, "o /b 0x628 0x04")
+    assert not listening(machine, within)
+
+
+def test_a_boot_that_stops_in_the_firmware_says_so(
+    make_guest: MakeGuest, windows: ScriptedWindows, tmp_path: Path
+) -> None:
+    """The timeout names the stage, and a picture of the screen is there."""
+    windows.double.stop()
+    with pytest.raises(GuestHang, match="the last stage it reached is 'firmware'") as caught:
+        make_guest().wait_ready(Deadline(1.5, "boot"))
+    picture = tmp_path / "run" / "screen-firmware.png"
+    assert b"\x89PNG" == picture.read_bytes()[:4]
+    assert str(picture) in caught.value.hint
+
+
+def test_a_boot_that_stops_before_winrm_says_so(
+    make_guest: MakeGuest, machine: QemuMachine, windows: ScriptedWindows
+) -> None:
+    """An operating system is there, and nobody answers."""
+    be_an_operating_system(machine)
+    windows.double.stop()
+    with pytest.raises(
+        GuestHang, match=r"'acpi' \(an operating system listens to ACPI, and WinRM does not answer\)"
+    ):
+        make_guest().wait_ready(Deadline(1.5, "boot"))
+
+
+def test_a_service_that_is_still_starting_is_waited_for(
+    make_guest: MakeGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """The first answers are refusals; the guest is ready once they end."""
+    refusals = iter([503, 500])
+
+    def refuse(handler: Handler) -> None:
+        code = next(refusals, None)
+        if code is not None:
+            windows.double.hooks["Create"] = refuse
+            handler.reply(code, b"")
+
+    windows.double.hooks["Create"] = refuse
+    guest = make_guest()
+    guest.wait_ready(within)
+    assert 1 == guest.ready_count
+
+
+def test_another_machine_in_the_guests_place_ends_the_boot_at_once(
+    make_guest: MakeGuest, windows: ScriptedWindows, tmp_path: Path, within: Deadline
+) -> None:
+    """A wrong certificate is no reason to wait: it will not become the right one."""
+    _, other = make_certificate(tmp_path, "other")
+    with pytest.raises(InfrastructureError, match="the certificate is not the pinned one"):
+        make_guest(ways=windows.ways(pin=other)).wait_ready(within)
+    assert within.remaining() > 60
+
+
+def test_a_wrong_password_is_named_when_time_is_over(make_guest: MakeGuest, windows: ScriptedWindows) -> None:
+    """And not shown."""
+    with pytest.raises(GuestHang, match="the guest refuses the user or the password") as caught:
+        make_guest(ways=windows.ways(password="wrong-horse")).wait_ready(Deadline(3, "boot"))
+    assert "horse" not in str(caught.value)
+
+
+def test_a_guest_that_powers_itself_off_is_not_waited_for(
+    make_guest: MakeGuest, windows: ScriptedWindows, machine: QemuMachine, within: Deadline
+) -> None:
+    """As an evaluation does that has expired."""
+    windows.double.stop()
+    guest = make_guest()
+    # ICH9: sleep type 0 with sleep enable in PM1_CNT is the power-off of QEMU's board.
+    be_an_operating_system(machine)
+    monitor(machine, "o /h 0x604 0x2000")
+    with pytest.raises(GuestCrash, match="shut itself down while it was expected to boot"):
+        guest.wait_ready(within)
+
+
+def test_the_group_size_is_set_before_the_first_plan(
+    make_guest: MakeGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """With a restart of its own, after which the guest is ready for the first time."""
+    guest = make_guest(boot=BootOptions(group_size=2))
+    guest.wait_ready(within)
+    assert ["/set {current} groupsize 2", "/set {current} groupaware on"] == windows.model["bcd"]
+    assert (1, 2) == (guest.ready_count, windows.model["boots"])
+
+
+def test_a_reset_is_followed_by_another_boot(
+    guest: WindowsGuest, windows: ScriptedWindows, machine: QemuMachine, within: Deadline
+) -> None:
+    """The executor's way: reset, then wait until the guest was ready twice; no service of before runs any more."""
+    guest.load_driver(within)
+    machine.reset(within)
+    windows.change(services={})
+    guest.wait_ready(within, boots=2)
+    assert 2 == guest.ready_count
+    guest.load_driver(within)
+    assert "Running" == guest.service.state("hpnotify", within)
+
+
+def test_the_driver_is_loaded_and_taken_away(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """Its file is there under the service's name, its certificate trusted, its parameters set; then nothing is left."""
+    guest.load_driver(within, add_existing=False)
+    service = windows.model["services"]["hpnotify"]
+    assert ("Running", {"AddExisting": 0, "DebugPort": 0x504}) == (service["state"], service["parameters"])
+    assert b"hpnotify.sys" * 100 == windows.file(service["path"]).read_bytes()
+    assert 1 == len(windows.model["trusted"])
+    guest.mark("nonce1", within)
+    guest.veto_next(within, status=0xC0000001)
+    assert ["--device", "hpnotify", "veto", "--status", "0xc0000001"] == windows.calls("hpnctl")[-1]
+    guest.unload_driver(within)
+    assert {} == windows.model["services"]
+    with pytest.raises(GuestRefused, match="hpnotify is not loaded"):
+        guest.mark("nonce2", within)
+
+
+def test_two_drivers_have_two_files_and_one_port(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """Windows loads a file once, and two drivers that write to one port mix their lines."""
+    guest.load_driver(within)
+    guest.load_driver(within, driver="hpnother")
+    first, second = windows.model["services"]["hpnotify"], windows.model["services"]["hpnother"]
+    assert first["path"] != second["path"]
+    assert (0x504, 0) == (first["parameters"]["DebugPort"], second["parameters"]["DebugPort"])
+    with pytest.raises(GuestRefused, match="hpnother is loaded already"):
+        guest.load_driver(within, driver="hpnother")
+
+
+REFUSALS = [
+    (
+        {"step": "start", "code": 577, "said": "FAILED 577", "state": "Stopped"},
+        r"hpnotify: start: exit code 577 \(Windows cannot verify the signature",
+    ),
+    ({"step": "create", "code": 1073, "said": "x", "state": "Running"}, r"1073 \(the service exists"),
+    ({"step": "start", "code": 0, "said": "", "state": "Stopped"}, "was started and is 'Stopped'"),
+    ({"step": "start", "code": 31, "said": "", "state": ""}, "exit code 31: nothing said"),
+    ({"failed": "Access is denied"}, "script driver-load: Access is denied"),
+    ({"step": 3}, "the guest's answer makes no sense"),
+    ([], "the guest's answer makes no sense"),
+]
+
+
+def test_a_driver_that_does_not_load_is_told_in_windows_words(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """The step, the code, what it means, and what was said; an answer of another kind is refused."""
+    for answer, words in REFUSALS:
+        windows.change(answers={"driver-load": answer})
+        with pytest.raises(GuestRefused, match=words):
+            guest.load_driver(within)
+
+
+def test_a_connection_that_breaks_in_a_change_does_it_once(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """As network and processors are rebalanced: nobody knows whether the command ran, it is sent again, and ran once."""
+    breaks = {"left": 2}
+
+    def cut(handler: Handler) -> None:
+        if windows.model["services"] and breaks["left"]:
+            breaks["left"] -= 1
+            windows.double.restart()
+        windows.double.hooks["Receive"] = cut
+
+    windows.double.hooks["Receive"] = cut
+    guest.load_driver(within)
+    assert 1 == len(windows.calls("driver-load"))
+    assert 0 == breaks["left"]
+
+
+def test_the_plug_and_play_variant_needs_its_package(
+    guest: WindowsGuest, within: Deadline, windows: ScriptedWindows
+) -> None:
+    """Without an INF file and its catalog there is none, and the way to one is named."""
+    with pytest.raises(GuestRefused, match="holds no driver package") as caught:
+        guest.load_driver(within, pnp=True)
+    assert "--wdk" in caught.value.hint
+
+
+@pytest.mark.parametrize("verb", ["hang", "format"])
+def test_what_it_cannot_do_is_refused(guest: WindowsGuest, within: Deadline, verb: str) -> None:
+    """Only an NMI can be given from outside."""
+    with pytest.raises(GuestRefused, match=f"cannot be made to {verb}"):
+        guest.provoke(verb, within)
+
+
+def test_words_that_are_no_nonces_never_leave(guest: WindowsGuest, within: Deadline) -> None:
+    """They would be part of a command line."""
+    for nonce in ("", "a b", "a&b", "x" * 33, "é"):
+        with pytest.raises(UsageError):
+            guest.mark(nonce, within)
+
+
+def test_verifier_and_boot_options_restart_the_guest(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """Both count from the next boot on, so there is one."""
+    guest.verifier(within)
+    assert ["/standard", "/driver", "hpnotify.sys"] == windows.model["verifier"]
+    guest.verifier(within, drivers=())
+    assert ["/reset"] == windows.model["verifier"]
+    guest.set_boot(BootOptions(test_signing=True, debug=True), within)
+    assert [
+        "/set {current} testsigning on",
+        "/dbgsettings serial debugport:3 baudrate:115200",
+        "/debug {current} on",
+    ] == windows.model["bcd"]
+    assert (4, 4) == (guest.ready_count, windows.model["boots"])
