@@ -7,6 +7,7 @@ import difflib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -85,6 +86,11 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                     "--restore": self.restore,
                     "--dump": bool(self.dump),
                 }
+            )
+        if urlsplit(self.connect).password is not None:
+            raise UsageError(
+                "the URI of --connect holds a password, which would be in the history and on command lines",
+                hint="ssh is called without a question: give it a key, qemu+ssh://USER@HOST/system?keyfile=PATH.",
             )
         if self.plant:
             _one_of("plant", self.plant, PLANTS)
