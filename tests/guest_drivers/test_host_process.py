@@ -274,7 +274,7 @@ def test_all_channels_carry_the_same(host: Path) -> None:
         host, "trace", "start hpnotify", "add 3", "memory 0x100000000 0x10000000", mark("abc"),
         request("READ_RING", output=65536), *STOP,
     )  # fmt: skip
-    ring = seen.answers[3][1].decode().splitlines()
+    ring = seen.answers[4][1].decode().splitlines()
     assert seen.lines[: len(ring)] == ring
     # A worker's thread tells of itself when it first runs, which may be after the mark.
     assert [Mark] == [type(record) for record in seen.records[: len(ring)] if isinstance(record, Mark)]
