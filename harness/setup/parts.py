@@ -88,7 +88,7 @@ TESTED = (
         tuple(
             need
             for need in BASE.needs
-            if need.package in ("qemu-system-x86", "busybox-static", "gcc", "make")
+            if need.package in ("qemu-system-x86", "qemu-utils", "ovmf", "busybox-static", "gcc", "make")
         ),
     ),
     Part(
@@ -148,6 +148,13 @@ TESTED = (
             Need("genisoimage", "makes installation media", ("genisoimage",)),
             Need("genisoimage", "reads the answer medium", ("isoinfo",)),
             Need("libarchive-tools", "reads the answer medium, too", ("bsdtar",)),
+        ),
+    ),
+    Part(
+        "ntfs",
+        (
+            Need("ntfs-3g", "makes and reads the volumes of Windows", ("ntfscat",)),
+            Need("fuse3", "shows a volume inside an image as a file", ("fusermount3",)),
         ),
     ),
 )

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import stat
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from harness.history.record import Record, Stage
-from tests.template.building import CERTIFICATE, FACT, NAME, PASSWORD, Bench
-from tests.template.scripted_medium import boot_medium, compile_setup
+from harness.errors import InfrastructureError, MachineFailed, TemplateFailed
+from harness.history.record import End, Qmp, Record, Stage
+from harness.template.stage import BuildStage, Limit, Pace
+from harness.template.work import Work
+from tests.template.building import CERTIFICATE, FACT, NAME, PACE, PASSWORD, Bench
+from tests.template.scripted_medium import boot_medium, compile_setup, script_medium
 
 pytestmark = pytest.mark.qemu
 
@@ -61,3 +67,108 @@ def test_a_build_goes_through_all_stages_to_a_template(bench: Bench) -> None:
     assert not bench.store.work(NAME).exists()
     logs = [file for file in (built.folder / "log").rglob("*") if file.is_file()]
     assert [] == [file for file in logs if PASSWORD.encode() in file.read_bytes()]
+
+
+def _failing(bench: Bench, script: list[str], kind: type[Exception] = TemplateFailed, **options: Any) -> Any:
+    """Build, and return the error that ended it."""
+    with pytest.raises(kind) as caught:
+        bench.build(bench.recipe(script), **options)
+    return caught.value
+
+
+def _pace(stage: BuildStage, whole: float, still: float) -> Pace:
+    return Pace(PACE.factor, {stage: Limit(whole, still)})
+
+
+def test_a_stall_is_told_with_a_picture_and_its_likely_cause(bench: Bench) -> None:
+    """When nothing at all happens the build ends, and shows the screen that the guest stopped at."""
+    error = _failing(bench, [*WINPE, "say Where is the disk?", "hang"], pace=_pace(BuildStage.WINPE, 600, 3))
+    assert "nothing happened in stage WinPE: 3 s" == error.message
+    assert "Setup shows a question" in error.hint
+    picture = Path(error.hint.partition("Screenshot: ")[2].splitlines()[0])
+    assert b"\x89PNG" == picture.read_bytes()[:4]
+
+
+def test_a_stage_that_never_ends_is_told_though_things_happen(bench: Bench) -> None:
+    """A screen that keeps changing is no stall, and is ended by the stage's own limit."""
+    error = _failing(bench, [*WINPE, "mark stage copying", "blink"], pace=_pace(BuildStage.COPYING, 4, 600))
+    assert "stage copying took too long: 4 s" == error.message
+
+
+def test_a_medium_that_does_not_start_is_told(bench: Bench, tmp_path: Path) -> None:
+    """Firmware that finds nothing to start ends in the firmware stage."""
+    bench.boot = script_medium(tmp_path / "data.iso", ["not", "bootable"])
+    error = _failing(bench, ["hang"], pace=_pace(BuildStage.FIRMWARE, 12, 600))
+    assert "stage firmware took too long: 12 s" == error.message
+    assert "not bootable with UEFI" in error.hint
+
+
+def test_a_failed_step_is_told_in_the_guests_words(bench: Bench) -> None:
+    """The step, its name and its message; what the guest did before the step is kept."""
+    error = _failing(
+        bench, [*WINPE, "mark step 1 2 first", "mark fail 1 2 first Access is \x1bdenied.", "hang"]
+    )
+    assert "provisioning step 1 of 2 (first) failed: Access is ?denied." == error.message
+    assert "provisioning, step 1 of 2 (first)" == error.reached
+
+
+def test_a_shutdown_before_the_done_mark_is_no_success(bench: Bench) -> None:
+    """Setup that gives up turns the machine off, which makes no template."""
+    error = _failing(bench, [*WINPE, "shutdown"])
+    assert "the guest turned itself off in stage WinPE" == error.message
+    assert bench.store.built(NAME) is None
+
+
+def test_a_guest_that_panics_is_told(bench: Bench) -> None:
+    """A crash the guest announces itself ends the build at once."""
+    assert "the guest crashed in stage WinPE" == _failing(bench, [*WINPE, "panic"]).message
+
+
+def test_a_full_disk_of_the_host_is_told_and_the_work_kept(bench: Bench) -> None:
+    """QEMU stops the guest when its disk cannot grow; the build says so, and goes on once there is room."""
+    folder = bench.store.work(NAME)
+    folder.mkdir(parents=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("needs the right to mount a tmpfs (run as root)")
+    try:
+        error = _failing(bench, [*WINPE, "write 64", "hang"], InfrastructureError)
+        assert "the host's disk is full" in error.message
+        assert "failed" == next(record for record in bench.records if isinstance(record, End)).outcome
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def test_what_interrupts_a_build_costs_no_more_than_the_stage_it_was_in(bench: Bench) -> None:
+    """A killed QEMU, then Ctrl-C: each time the next build goes on after the last restart, and it ends well."""
+    hanging = [*COPYING, "mark stage specialize", "reset", "mark step 1 2 first", "hang"]
+
+    def kill(record: Record) -> None:
+        """End the QEMU of the second boot as soon as its guest runs."""
+        resumed = isinstance(record, Qmp) and record.message.get("event") == "RESUME"
+        if resumed and "specialize" in _stages(bench.records):
+            for entry in bench.registry.entries():
+                if entry.qemu is not None:
+                    os.kill(entry.qemu.pid, signal.SIGKILL)
+
+    assert "killed by SIGKILL" in _failing(bench, hanging, MachineFailed, listen=kill).message
+    state = Work.read(bench.store.work(NAME))
+    assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.reached.stage)
+
+    def interrupt(record: Record) -> None:
+        if isinstance(record, Stage) and "step 1 of 2" in record.name and record.phase == "begin":
+            signal.raise_signal(signal.SIGINT)
+
+    bench.records.clear()
+    with pytest.raises(KeyboardInterrupt):
+        bench.build(bench.recipe(hanging), listen=interrupt)
+    assert {"specialize", "provisioning, step 1 of 2 (first)"} == set(_stages(bench.records))
+    assert [] == bench.registry.entries()
+
+    bench.records.clear()
+    patient = [*COPYING, "mark stage specialize", "reset", *LAST]
+    built = bench.build(bench.recipe(patient))
+    assert "firmware" not in _stages(bench.records)
+    assert (3, CERTIFICATE) == (built.manifest.attempts, built.manifest.certificate)

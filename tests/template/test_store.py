@@ -168,6 +168,7 @@ def test_a_damaged_template_is_a_broken_part(store: Store) -> None:
     assert [State.BROKEN] == [part.state for part in evaluation.examine(store, BUILT)]
 
 
+@pytest.mark.qemu
 class TestWork:
     """Layers and checkpoints, without a machine: what is written to the disk stands for what a guest writes."""
 
