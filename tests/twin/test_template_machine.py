@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: MIT
+"""The machine that Windows guests get takes what is added: the twin shows it, in Windows' place, from the same firmware."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from twin.running import Perform, plan_of
+
+from harness.contract.verdict import Verdict
+from harness.deadline import Deadline
+from harness.guest.kind import KINDS, Bootable, GuestOptions, TwinKind
+from harness.machine.firmware import find_ovmf
+from harness.template.template import find_template
+
+pytestmark = pytest.mark.qemu
+
+PLAN = """
+[[do]]
+op = "add-cpu"
+slot = 7
+
+[[do]]
+op = "add-dimm"
+size = "1 GiB"
+
+[[do]]
+op = "expect"
+starts = 1
+completes = 1
+cpu_arrivals = 1
+memory_arrivals = 1
+dimms = 1
+"""
+
+
+class TwinInTheirPlace(TwinKind):
+    """The twin's kernel on a template's machine: its firmware, board, processor, memory, disk and network."""
+
+    def __init__(self, template: str) -> None:
+        self._template = find_template(template)
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """Keep of the twin's machine only what boots it."""
+        firmware = find_ovmf()
+        disk, variables = options.directory / "disk.qcow2", options.directory / "variables"
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", disk, str(self._template.disk_size)], check=True
+        )
+        shutil.copyfile(firmware.variables, variables)
+        spec = self._template.machine_spec(
+            accelerator="tcg", qemu=options.spec.qemu, firmware=firmware, variables=variables, disk=disk
+        )
+        # The kernel that QEMU is given has the first place in the boot order.
+        disks = tuple(msgspec.structs.replace(disk, boot=None) for disk in spec.disks)
+        spec = msgspec.structs.replace(spec, disks=disks)
+        twin = super().prepare(msgspec.structs.replace(options, spec=spec), deadline, progress)
+        return msgspec.structs.replace(twin, pace=5.0)
+
+
+@pytest.mark.parametrize("template", ["windows-server-2025"])
+def test_added_processor_and_dimm_arrive(
+    perform_plan: Perform, monkeypatch: pytest.MonkeyPatch, template: str
+) -> None:
+    """The last slot and a DIMM: QEMU, firmware and guest agree, and every rule holds."""
+    monkeypatch.setitem(KINDS, "twin-in-their-place", TwinInTheirPlace(template))
+    result = perform_plan(plan_of(PLAN), guest="twin-in-their-place")
+    assert result.error is None
+    assert (Verdict.HOLDS, []) == (result.verdict.verdict, result.verdict.reasons)
