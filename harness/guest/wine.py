@@ -36,7 +36,14 @@ KEY = "HKLM\\System\\CurrentControlSet\\Services\\{driver}\\Parameters"
 EXISTS = "1073"
 """ERROR_SERVICE_EXISTS: an earlier run in this prefix has made it."""
 
+NOT_FOUND = "1168"
+"""ERROR_NOT_FOUND: no such device was left behind by a run that was killed."""
+
 DOUBLE = ("wdfldr.sys", "drive.exe")
+PNP = "hpnotifypnp"
+"""The service's name in the INF file."""
+
+DEVICE = "ROOT\\HPNOTIFY"
 SYSTEM = "C:\\windows\\system32"
 PLACE = "C:\\hpn"
 
@@ -46,22 +53,34 @@ class WineService:
 
     def __init__(self, machine: ProcessMachine) -> None:
         self._machine = machine
+        self._devices: set[str] = set()
 
     def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
-        """StartService, with the values in the registry."""
-        if values.pop("PlugAndPlay", 0):
-            raise self._machine.unshown("a Plug and Play driver: there are no devices in Wine")
-        self._ask(f"install {driver} {PLACE}\\hpnotify.sys", deadline, EXISTS)
-        key = KEY.format(driver=driver)
+        """StartService, with the values in the registry; a Plug and Play driver by its INF file, on a root device."""
+        pnp = bool(values["PlugAndPlay"])
+        service = PNP if pnp else driver
+        # The service exists before the INF file is installed, so that it runs in the process of the double.
+        self._ask(f"install {service} {PLACE}\\hpnotify.sys", deadline, EXISTS)
+        key = KEY.format(driver=service)
         for name, value in values.items():
             words = f"add {key} /v {name} /t REG_DWORD /d {value} /f"
             self._ask(f"run {SYSTEM}\\reg.exe {words}", deadline)
-        self._ask(f"load {driver}", deadline)
+        if pnp:
+            self._devices.add(driver)
+            self._ask(f"device {DEVICE} {PLACE}\\hpnotify.inf", deadline)
+        else:
+            self._ask(f"load {driver}", deadline)
 
     def unload(self, driver: str, deadline: Deadline) -> None:
-        """``hpnctl detach``, then the service is stopped."""
+        """``hpnctl detach``, then the device is taken away if there is one, and the service is stopped."""
         self._control(driver, "detach", deadline)
-        self._ask(f"unload {driver}", deadline)
+        if driver in self._devices:
+            self._ask(f"remove {DEVICE}", deadline)
+        self._ask(f"unload {self._service(driver)}", deadline)
+        self._devices.discard(driver)
+
+    def _service(self, driver: str) -> str:
+        return PNP if driver in self._devices else driver
 
     def veto(self, driver: str, status: int, deadline: Deadline) -> None:
         """``hpnctl veto``."""
@@ -72,7 +91,7 @@ class WineService:
         self._control(driver, f"mark {nonce}", deadline)
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
-        self._ask(f"run {PLACE}\\hpnctl.exe --device {driver} {words}", deadline)
+        self._ask(f"run {PLACE}\\hpnctl.exe --device {self._service(driver)} {words}", deadline)
 
     def _ask(self, line: str, deadline: Deadline, *fine: str) -> None:
         word = self._machine.ask(line, deadline)
@@ -118,9 +137,13 @@ class WineKind(ProcessKind):
                 command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
                 group_size=options.group_size or 64,
                 transcript=prefix.drive / "hpnotify-transcript.log",
-                opening=(f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys", "load hpnwine"),
+                opening=(
+                    f"remove {DEVICE}",
+                    f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys",
+                    "load hpnwine",
+                ),
                 closing=("finish", "unload hpnwine"),
-                fine=frozenset({EXISTS}),
+                fine=frozenset({EXISTS, NOT_FOUND}),
                 place=place,
             )
 
@@ -198,6 +221,9 @@ def _install(prefix: Prefix, double: Path, driver: Path) -> None:
         shutil.copy(double / DOUBLE[1], place)
         shutil.copy(driver, place / cross.DRIVER)
         shutil.copy(driver.with_name(cross.TOOL), place / cross.TOOL)
+        # Wine 8 knows no version in the decoration of a Models section.
+        inf = (driver_folder() / "wdk" / "hpnotify.inf").read_text(encoding="ascii")
+        (place / "hpnotify.inf").write_text(inf.replace("NTamd64.10.0", "NTamd64"), encoding="ascii")
         (prefix.drive / "hpnotify-transcript.log").write_bytes(b"")
     except OSError as error:
         raise InfrastructureError(

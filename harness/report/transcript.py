@@ -6,7 +6,7 @@ processor, the calls of one load of the driver, the arrivals of one class, the o
 outcome of each attempt. Between stories there is no order, because documents promise none and guests differ.
 
 Left out is what must differ from one guest to the next: clocks, sequence numbers, addresses, threads, the processor that
-a callback happened to run on, names of interfaces (the first, the second … is kept), the size of memory and of what is
+a callback happened to run on, names of services and interfaces (the first, the second … is kept), the size of memory and of what is
 allocated, and how many processors there could be. Records of threads of the driver's own (``bind``, ``work``) come
 whenever those run, and the ``mark`` of a bracket is the harness's doing.
 """
@@ -33,6 +33,9 @@ QEMU = "QEMU's list of devices"
 FIRMWARE = "the firmware's _OST"
 ABSENT = {"qemu": QEMU, "ost": FIRMWARE}
 """The story that each name in ``Agreement.unshown`` stands for."""
+
+DEVICE = ", device "
+"""What the story of a device has in its name. Guests have different devices, and none is missed where there is none."""
 
 ORDER = "order of callbacks"
 ATTEMPTS = "attempts"
@@ -92,6 +95,7 @@ class Reader:
         self.transcript = Transcript(run=run, guest=guest)
         self._loads: dict[tuple[str, str], _Load] = {}
         self._count: Counter[str] = Counter()
+        self._drivers: dict[str, int] = {}
         self._channel: dict[tuple[str, str], str] = {}
         self._last: dict[tuple[str, str], int] = {}
         self._ended = False
@@ -191,7 +195,8 @@ class Reader:
         self._last[key] = record.seq
         if isinstance(record, d.Hello) or key not in self._loads:
             self._count[record.driver] += 1
-            self._loads[key] = _Load(f"{record.driver}, load {self._count[record.driver]}")
+            driver = self._drivers.setdefault(record.driver, len(self._drivers) + 1)
+            self._loads[key] = _Load(f"driver {driver}, load {self._count[record.driver]}")
         self._step(self._loads[key], record)
 
     def _step(self, load: _Load, record: DriverRecord) -> None:
@@ -230,9 +235,9 @@ class Reader:
                     f"{load.name}, registration {record.reg}: arrivals", f"callback returns {record.ret:#x}"
                 )
             case d.PnpEnter():
-                self._tell(f"{load.name}, device {record.device}", record.minor)
+                self._tell(f"{load.name}{DEVICE}{record.device}", record.minor)
             case d.PnpExit():
-                self._tell(f"{load.name}, device {record.device}", f"{record.minor} returns {record.ret:#x}")
+                self._tell(f"{load.name}{DEVICE}{record.device}", f"{record.minor} returns {record.ret:#x}")
             case _:
                 pass
 

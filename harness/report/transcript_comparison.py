@@ -16,7 +16,7 @@ import msgspec
 from harness.errors import ExitCode, UsageError
 from harness.report.escape import printable
 from harness.report.style import Style
-from harness.report.transcript import ATTEMPTS, FIRMWARE, OPERATIONS, QEMU, Transcript
+from harness.report.transcript import ATTEMPTS, DEVICE, FIRMWARE, OPERATIONS, QEMU, Transcript
 from harness.report.verdict_text import guest_label
 
 HOST_STORIES = frozenset({ATTEMPTS, OPERATIONS, QEMU, FIRMWARE})
@@ -91,6 +91,8 @@ def _story(one: Transcript, name: str) -> list[str] | None:
     """Return a story, None if this transcript cannot be asked for it."""
     if name in one.unshown or (one.lossy and name not in HOST_STORIES):
         return None
+    if DEVICE in name and name not in one.stories:
+        return None
     return one.stories.get(name, [])
 
 
@@ -126,13 +128,22 @@ def transcript_lines(
         yield from _grouped(letters, difference.said, style)
     if len(compared.differences) > MOST_SHOWN:
         yield f"… and in {len(compared.differences) - MOST_SHOWN} more stories"
-    absent = [", ".join(sorted(one.unshown)) for one in transcripts]
+    devices = sorted(
+        {name.rpartition(DEVICE)[2] for one in transcripts for name in one.stories if DEVICE in name}
+    )
+    absent = [", ".join([*sorted(one.unshown), *_without(one, devices)]) for one in transcripts]
     missing = ["; ".join(one.missing) for one in transcripts]
     for title, found in (("Cannot be shown, and so not compared:", absent), ("Not whole:", missing)):
         if any(found):
             yield ""
             yield title
             yield from _grouped(letters, [words or None for words in found], style)
+
+
+def _without(one: Transcript, devices: list[str]) -> list[str]:
+    """Return those of the devices that a guest does not have."""
+    own = {name.rpartition(DEVICE)[2] for name in one.stories if DEVICE in name}
+    return [f"the device {device}" for device in devices if device not in own]
 
 
 def _grouped(letters: list[str], said: Sequence[str | None], style: Style) -> Iterator[str]:

@@ -31,7 +31,7 @@ def wine_processes() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["cpu-and-dimm", "groups"])
+@pytest.mark.parametrize("name", ["cpu-and-dimm", "groups", "rebalance"])
 def test_built_in_plan_holds(perform_on: Perform, name: str) -> None:
     """A plan holds, the verdict says wine, the facts say which file was executed, and nothing of Wine is left."""
     result = perform_on(name, "wine")

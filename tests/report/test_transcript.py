@@ -75,6 +75,22 @@ def test_what_a_machine_cannot_show_is_not_held_against_it() -> None:
     assert "host: says nothing about Windows itself" in text
 
 
+def test_services_are_called_by_their_order_and_devices_may_be_absent() -> None:
+    """The same driver under another service name tells the same; a device that one guest lacks is named and not missed."""
+
+    def renamed(record: Record) -> Record:
+        return (
+            msgspec.structs.replace(record, driver="other") if isinstance(record, d.DriverRecord) else record
+        )
+
+    run = hot_add()
+    run.driver(203, d.PnpEnter, device="PCI#2", minor="START")
+    here, there = transcript(run.records), transcript(changed(renamed))
+    compared = compare_transcripts([here, there])
+    assert [] == compared.differences
+    assert "  B  the device PCI#2" in list(transcript_lines([here, there], compared, Style(colour=False)))
+
+
 def _without_start(record: Record) -> Record | None:
     gone = isinstance(record, d.SyncEnter | d.SyncExit) and record.state == d.START
     return None if gone else record
