@@ -10,6 +10,9 @@ import msgspec
 
 from harness.deadline import Deadline
 
+REGISTRATIONS = ("sync", "sync2", "processors", "memory")
+"""What the driver can register while it runs, in the order of its numbers (guest_drivers/hpnotify/src/public.h)."""
+
 
 class GuestCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What the guest itself counts: active processors, usable memory in bytes."""
@@ -67,6 +70,20 @@ class Guest(Protocol):
 
     def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
         """Have the driver refuse the next processor in its Start callback with ``status``."""
+
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver take so long in each Start from now on."""
+
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver make one of :data:`REGISTRATIONS` while it runs. GuestRefused if it has it already."""
+
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver end one of :data:`REGISTRATIONS` while it runs."""
+
+    def strain(self, seconds: int, deadline: Deadline) -> None:
+        """Keep all processors and some memory busy for so many seconds from now on; returns at once."""
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` (at most 32 letters and digits) on every channel."""

@@ -14,6 +14,7 @@ from harness.driver.program import run
 from harness.driver.source import driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions, Signs
+from harness.guest.guest import REGISTRATIONS
 from harness.guest.process_guest import NOT_WINDOWS, ProcessGuest, ProcessKind, machine_of
 from harness.guest.process_machine import UNSHOWN, ProcessMachine
 from harness.guest.sources import digest_of_folders
@@ -25,13 +26,19 @@ PROGRAM = "hpnotify-host"
 FOLDERS = ("src", "nt", "host")
 TOOLS = "Install it with: apt-get install gcc make libc6-dev"
 
-REQUESTS = ("VETO", "MARK", "DETACH")
+REQUESTS = ("VETO", "MARK", "DETACH", "READ_RING", "STATISTICS", "DELAY", "REGISTER", "DEREGISTER")
 """The first requests of the driver's control device, in the order of their codes (src/public.h)."""
 
 
 def request(name: str) -> int:
     """Return the I/O control code of a request: METHOD_BUFFERED, read and write access."""
     return 0x8504 << 16 | 3 << 14 | (0x800 + REQUESTS.index(name)) << 2
+
+
+def _registration(which: str, existing: bool) -> str:
+    """Return HPNOTIFY_REGISTRATION in hexadecimal: its number, and whether to be told of what there is."""
+    number = REGISTRATIONS.index(which)
+    return (number.to_bytes(4, "little") + int(existing).to_bytes(4, "little")).hex()
 
 
 class HostService:
@@ -54,6 +61,20 @@ class HostService:
         """HPNOTIFY_VETO: a status, and that it is for the first processor from now."""
         words = status.to_bytes(4, "little") + (1).to_bytes(4, "little")
         self._ask(f"control {driver} {request('VETO'):#x} 0 {words.hex()}", deadline)
+
+    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+        """HPNOTIFY_DELAY: milliseconds."""
+        self._ask(
+            f"control {driver} {request('DELAY'):#x} 0 {milliseconds.to_bytes(4, 'little').hex()}", deadline
+        )
+
+    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+        """HPNOTIFY_REGISTRATION: which, and whether with what exists."""
+        self._ask(f"control {driver} {request('REGISTER'):#x} 0 {_registration(which, existing)}", deadline)
+
+    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+        """HPNOTIFY_REGISTRATION: which."""
+        self._ask(f"control {driver} {request('DEREGISTER'):#x} 0 {_registration(which, False)}", deadline)
 
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
         """HPNOTIFY_MARK: 32 bytes of text."""

@@ -34,6 +34,15 @@ class Service(Protocol):
     def veto(self, driver: str, status: int, deadline: Deadline) -> None:
         """Have it refuse the next processor."""
 
+    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+        """Have it take so long in Start."""
+
+    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+        """Have it make a registration."""
+
+    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+        """Have it end a registration."""
+
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
         """Have it echo the nonce."""
 
@@ -90,6 +99,24 @@ class ProcessGuest:
     def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
         """Have the driver refuse the next processor in Start with ``status``."""
         self._service.veto(driver, status, deadline)
+
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver take so long in each Start."""
+        self._service.delay(driver, milliseconds, deadline)
+
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver make a registration."""
+        self._service.register(driver, which, existing, deadline)
+
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver end a registration."""
+        self._service.deregister(driver, which, deadline)
+
+    def strain(self, _seconds: int, _deadline: Deadline) -> None:
+        """Raise GuestRefused: its processors are this host's, which is not to be kept busy."""
+        raise self._machine.unshown("what a busy guest does")
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` on its channels."""

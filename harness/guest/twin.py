@@ -14,7 +14,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
 from harness.guest.control import ControlChannel, parse_pairs
-from harness.guest.guest import Collected, GuestCounts
+from harness.guest.guest import REGISTRATIONS, Collected, GuestCounts
 from harness.history.record import GuestEvent
 from harness.history.tape import Tape
 from harness.machine.devices import KD_PORT
@@ -144,6 +144,25 @@ class Twin:
     def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
         """Have the driver refuse the next processor in Start with ``status``."""
         self._ask("veto", deadline, driver=driver, status=f"{status:#010x}")
+
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver take so long in each Start."""
+        self._ask("delay", deadline, driver=driver, ms=str(milliseconds))
+
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver make a registration."""
+        number = REGISTRATIONS.index(which)
+        self._ask("register", deadline, driver=driver, which=str(number), flags=str(int(existing)))
+
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver end a registration."""
+        self._ask("deregister", deadline, driver=driver, which=str(REGISTRATIONS.index(which)))
+
+    def strain(self, seconds: int, deadline: Deadline) -> None:
+        """The agent starts two busy processes for each processor."""
+        self._ask("busy", deadline, seconds=str(seconds))
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` on its channels."""

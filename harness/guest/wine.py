@@ -86,6 +86,18 @@ class WineService:
         """``hpnctl veto``."""
         self._control(driver, f"veto --status {status:#x}", deadline)
 
+    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+        """``hpnctl delay``."""
+        self._control(driver, f"delay {milliseconds}", deadline)
+
+    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+        """``hpnctl register``."""
+        self._control(driver, f"register {which}{' --existing' if existing else ''}", deadline)
+
+    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+        """``hpnctl deregister``."""
+        self._control(driver, f"deregister {which}", deadline)
+
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
         """``hpnctl mark``."""
         self._control(driver, f"mark {nonce}", deadline)

@@ -21,6 +21,7 @@ from harness.history.record import Add, Agreement, Count, Expect, Operation, Qui
 from harness.history.tape import Tape
 from harness.hotplug import operation as op
 from harness.hotplug.attempt import OST_SUCCESS, Attempt, counted
+from harness.hotplug.steering import steer
 from harness.hotplug.watch import Watch
 from harness.machine.machine import CpuSlot, Machine
 
@@ -86,7 +87,7 @@ class Executor:
         self._open: list[Attempt] = []
         self._base: GuestCounts | None = None
         self._index = 0
-        self._loaded = False
+        self._loaded: list[str] = []
         self._correlator = Correlator()
         tape.subscribe(self._correlate)
 
@@ -94,7 +95,7 @@ class Executor:
         """Load the driver and establish the baseline: quiet, alive, counted."""
         if load:
             deadline = Deadline(self.budget.operation, "load the driver")
-            self._load(deadline, add_existing=add_existing, pnp=pnp)
+            self._load(op.LoadDriver(add_existing=add_existing, pnp=pnp), deadline)
         self.quiesce(
             self.budget.quiet, Deadline(self.budget.operation, "come to rest after loading the driver")
         )
@@ -168,7 +169,8 @@ class Executor:
         nonce = f"{self._nonces.getrandbits(64):016x}"
         self._correlator.sent(nonce, time.monotonic_ns())
         try:
-            self.guest.mark(nonce, Deadline(self.budget.operation, "have the driver echo a nonce"))
+            deadline = Deadline(self.budget.operation, "have the driver echo a nonce")
+            self.guest.mark(nonce, deadline, driver=self._loaded[0])
         except GuestRefused as error:
             self.tape.write(Stage(name="correlation", phase="note", detail=error.message))
         self._drain()
@@ -179,9 +181,11 @@ class Executor:
         if offset is not None:
             self.tape.write(offset)
 
-    def _load(self, deadline: Deadline, *, add_existing: bool, pnp: bool) -> None:
-        self.guest.load_driver(deadline, add_existing=add_existing, pnp=pnp)
-        self._loaded = True
+    def _load(self, wanted: op.LoadDriver, deadline: Deadline) -> None:
+        self.guest.load_driver(
+            deadline, add_existing=wanted.add_existing, pnp=wanted.pnp, driver=wanted.driver
+        )
+        self._loaded.append(wanted.driver)
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -229,13 +233,17 @@ class Executor:
         return f"{reached()} {operation.what}"
 
     @_do.register
-    def _(self, operation: op.VetoNext, deadline: Deadline) -> str:
-        self.guest.veto_next(deadline, status=operation.status)
-        return f"status {operation.status:#010x}"
+    def _(self, operation: op.Steering, deadline: Deadline) -> str:
+        return steer(self.guest, operation, deadline)
+
+    @_do.register
+    def _(self, operation: op.Unplug, deadline: Deadline) -> str:
+        self.machine.execute("device_del", deadline, id=operation.device)
+        return operation.device
 
     @_do.register
     def _(self, operation: op.LoadDriver, deadline: Deadline) -> str:
-        self._load(deadline, add_existing=operation.add_existing, pnp=operation.pnp)
+        self._load(operation, deadline)
         self.quiesce(self.budget.quiet, deadline)
         self.watch.rebase()
         self._count("baseline")
@@ -243,9 +251,10 @@ class Executor:
         return ""
 
     @_do.register
-    def _(self, _operation: op.UnloadDriver, deadline: Deadline) -> str:
-        self._loaded = False
-        self.guest.unload_driver(deadline)
+    def _(self, operation: op.UnloadDriver, deadline: Deadline) -> str:
+        if operation.driver in self._loaded:
+            self._loaded.remove(operation.driver)
+        self.guest.unload_driver(deadline, driver=operation.driver)
         self._drain()
         return ""
 
@@ -262,10 +271,15 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.Reset, deadline: Deadline) -> str:
-        self._loaded = False
+        self._loaded.clear()
         self.watch.expect_reset()
         boots = self.guest.ready_count + 1
+        if operation.add_cpus:
+            self.machine.pause(deadline)
         self.machine.reset(deadline)
+        if operation.add_cpus:
+            self._add_unseen(operation.add_cpus, deadline)
+            self.machine.resume(deadline)
         self.guest.wait_ready(Deadline(operation.timeout or self.budget.boot, "boot again"), boots=boots)
         return ""
 
@@ -299,6 +313,17 @@ class Executor:
         met = seen == wanted
         self.tape.write(Expect(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met))
         return "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
+
+    def _add_unseen(self, count: int, deadline: Deadline) -> None:
+        """Plug processors into a machine whose guest has not begun: no attempts, for nobody is there to be told."""
+        empty = [slot for slot in self.machine.cpu_slots(deadline) if not slot.qom]
+        if len(empty) < count:
+            raise UsageError(
+                f"the machine has {len(empty)} empty processor slots, not {count}",
+                hint="machine.max_processors in the plan sets how many there are.",
+            )
+        for number, slot in enumerate(empty[:count], 1):
+            self.machine.add_cpu(f"unseen-{self._index}-{number}", slot, deadline)
 
     # -- attempts -----------------------------------------------------------------------------------------------
 

@@ -11,6 +11,8 @@ Seconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 Tally = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 Outcome = Literal["added", "vetoed", "refused", "ignored"]
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9]{0,31}$")]
+Registration = Literal["sync", "sync2", "processors", "memory"]
 Awaited = Literal["start", "complete", "failure", "cpu-arrival", "memory-arrival", "ost"]
 
 
@@ -62,13 +64,57 @@ class WaitFor(_Operation, frozen=True, kw_only=True, tag="wait-for"):
     count: Tally = 1
 
 
-class VetoNext(_Operation, frozen=True, kw_only=True, tag="veto-next"):
+class _OfDriver(_Operation, frozen=True, kw_only=True):
+    """``driver`` is the service's name: the driver can be loaded under several."""
+
+    driver: Name = "hpnotify"
+
+
+class VetoNext(_OfDriver, frozen=True, kw_only=True, tag="veto-next"):
     """Have the driver refuse the next processor in Start with the NTSTATUS ``status``."""
 
     status: Annotated[int, msgspec.Meta(ge=0x80000000, le=0xFFFFFFFF)] = 0xC000009A
 
 
-class LoadDriver(_Operation, frozen=True, kw_only=True, tag="load-driver"):
+class DelayStart(_OfDriver, frozen=True, kw_only=True, tag="delay-start"):
+    """Have the driver take so many ``milliseconds`` in each Start from now on."""
+
+    milliseconds: Annotated[int, msgspec.Meta(ge=0, le=60_000)]
+
+
+class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
+    """Have the driver make a registration while it runs: ``existing`` asks to be told of what there is already.
+
+    ``which``: ``sync`` and ``sync2`` are processor change callbacks, ``processors`` and ``memory`` device interfaces.
+    """
+
+    which: Registration
+    existing: bool = False
+
+
+class Deregister(_OfDriver, frozen=True, kw_only=True, tag="deregister"):
+    """Have the driver end a registration while it runs; no callback of it may come after that returned."""
+
+    which: Registration
+
+
+class Strain(_Operation, frozen=True, kw_only=True, tag="strain"):
+    """Keep the guest's processors and memory busy for so many ``seconds`` from now on, and go on at once."""
+
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=600)]
+
+
+class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
+    """Ask the guest to give a ``device`` back (``device_del``), and go on at once. Windows never does."""
+
+    device: str
+
+
+class Crash(_Operation, frozen=True, kw_only=True, tag="crash"):
+    """Have the guest crash: by an NMI on Windows, a bug check 0x80; the run is unknown from there."""
+
+
+class LoadDriver(_OfDriver, frozen=True, kw_only=True, tag="load-driver"):
     """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING.
 
     ``pnp = true`` installs it as a Plug and Play driver, which has devices and is told of rebalances.
@@ -78,7 +124,7 @@ class LoadDriver(_Operation, frozen=True, kw_only=True, tag="load-driver"):
     pnp: bool = False
 
 
-class UnloadDriver(_Operation, frozen=True, kw_only=True, tag="unload-driver"):
+class UnloadDriver(_OfDriver, frozen=True, kw_only=True, tag="unload-driver"):
     """Unload the driver."""
 
 
@@ -91,7 +137,13 @@ class Resume(_Operation, frozen=True, kw_only=True, tag="resume"):
 
 
 class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
-    """Reset the machine and wait until the guest is ready again; the driver has to be loaded again."""
+    """Reset the machine and wait until the guest is ready again; the driver has to be loaded again.
+
+    ``add_cpus`` processors are plugged in before the reset machine runs its first instruction: the firmware and the
+    guest find them as if they had always been there.
+    """
+
+    add_cpus: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
 
 
 class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
@@ -120,7 +172,10 @@ class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
     memory_arrivals: Tally | None = None
 
 
+Steering = VetoNext | DelayStart | Register | Deregister | Strain | Crash
+"""Operations that are orders to the guest and wait for nothing but its answer."""
+
 Operation = (
     AddCpu | AddDimm | Settle | WaitFor | VetoNext | LoadDriver | UnloadDriver | Pause | Resume | Reset
-    | Quiesce | DropMonitor | Expect
+    | Quiesce | DropMonitor | Expect | DelayStart | Register | Deregister | Strain | Unplug | Crash
 )  # fmt: skip

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
-from harness.guest.guest import Collected, GuestCounts
+from harness.guest.guest import REGISTRATIONS, Collected, GuestCounts
+from harness.guest.windows import answer
 from harness.guest.windows.boot_options import BootOptions, set_boot_options
 from harness.guest.windows.collection import Collection
 from harness.guest.windows.driver_files import DriverFiles
@@ -110,6 +111,26 @@ class WindowsGuest:
         """Have the driver refuse the next processor in Start with ``status``."""
         self._control(driver, f"veto --status {status:#010x}", deadline)
 
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver take so long in each Start."""
+        self._control(driver, f"delay {milliseconds}", deadline)
+
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver make a registration."""
+        self._control(driver, f"register {_registration(which)}{' --existing' if existing else ''}", deadline)
+
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver end a registration."""
+        self._control(driver, f"deregister {_registration(which)}", deadline)
+
+    def strain(self, seconds: int, deadline: Deadline) -> None:
+        """A process for each processor, which computes and moves memory about."""
+        step = self.shell.once("strain", deadline, answer.Step, Seconds=seconds)
+        if step.code != 0:
+            raise GuestRefused(f"{self.label} could not start a process to be busy with: {step.code}")
+
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce``."""
         self._control(driver, f"mark {_checked(nonce)}", deadline)
@@ -192,6 +213,12 @@ class WindowsGuest:
             )
             return f"Its screen: {file}"
         return ""
+
+
+def _registration(which: str) -> str:
+    if which not in REGISTRATIONS:
+        raise UsageError(f"{which!r} is no registration", hint=f"There are: {', '.join(REGISTRATIONS)}.")
+    return which
 
 
 def _checked(nonce: str) -> str:
