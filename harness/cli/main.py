@@ -18,7 +18,22 @@ import typer
 import typer.main
 
 import harness
-from harness.cli import check, diff, doctor, driver, etl, gc, importing, observe, ps, repro, rules, run, template
+from harness.cli import (
+    check,
+    diff,
+    doctor,
+    driver,
+    etl,
+    gc,
+    importing,
+    nightly,
+    observe,
+    ps,
+    repro,
+    rules,
+    run,
+    template,
+)
 from harness.cli.output import complain, complain_of, flush, say
 from harness.errors import ExitCode, HarnessError
 
@@ -59,6 +74,7 @@ run.register(app)
 check.register(app)
 diff.register(app)
 repro.register(app)
+nightly.register(app)
 rules.register(app)
 doctor.register(app)
 ps.register(app)

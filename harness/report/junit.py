@@ -79,6 +79,19 @@ class JUnit:
         ET.indent(suite, level=1)
         self._suites.append(ET.tostring(suite, encoding="utf-8"))
 
+    def skip(self, name: str, label: str, reason: str) -> None:
+        """Take a run that was not made, for a reason."""
+        counts: Counter[str] = Counter()
+        suite = ET.Element("testsuite", name=_text(name))
+        case = _case(suite, counts, _text(label), "verdict")
+        counts["skipped"] += 1
+        ET.SubElement(case, "skipped", message=_text(reason))
+        for tag in ("tests", *COUNTED.values()):
+            suite.set(tag, str(counts[tag]))
+        self._totals += counts
+        ET.indent(suite, level=1)
+        self._suites.append(ET.tostring(suite, encoding="utf-8"))
+
     def document(self) -> bytes:
         """Return the whole document, UTF-8."""
         root = ET.Element("testsuites", name="harness check")

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""``harness nightly --once``: the matrix of a ``lab.toml``, every run in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.lab.matrix import Matrix
+    from harness.lab.night import Night, Outcome
+    from harness.lab.nightly import Nightly
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("nightly")(nightly)
+
+
+def nightly(
+    once: Annotated[bool, typer.Option("--once", help="Go through the matrix once, then end.")] = False,
+    lab: Annotated[Path, typer.Option(metavar="FILE", help="The matrix.")] = Path("lab.toml"),
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Where nights are kept.")] = Path("nightly"),
+    night: Annotated[
+        str, typer.Option(metavar="NAME", help="Begin or go on with this night; by default today's.")
+    ] = "",
+    parallel: Annotated[
+        int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
+    ] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> int:
+    """Run guests x QEMU builds x topologies x plans x repetitions; go on where an interrupted night stopped."""
+    import signal
+
+    from harness.cli.output import say, say_json
+    from harness.lab import summary
+    from harness.lab.matrix import read_matrix
+    from harness.lab.night import open_night
+    from harness.lab.nightly import Nightly
+
+    if not once and not dry_run:
+        raise UsageError(
+            "a night is begun with --once",
+            hint="Have cron or a systemd timer start 'harness nightly --once' each night.",
+        )
+    matrix = read_matrix(lab)
+    if dry_run:
+        _plan(matrix, json=json)
+        return ExitCode.HOLDS
+    # As for a run: a polite end is an interruption, and the runs under way are ended.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    with open_night(into, matrix, name=night) as state:
+        done = len(state.outcomes)
+        try:
+            with _progress(state, matrix, done=done, quiet=json) as (tell, tick):
+                lab_run = Nightly(
+                    matrix,
+                    state,
+                    lab.parent,
+                    parallel=parallel or matrix.document.parallel,
+                    tell=tell,
+                    tick=lambda: tick(lab_run),
+                )
+                lab_run.run()
+        finally:
+            summary.write(state, matrix)
+            if json:
+                say_json(summary.document(state, matrix))
+            else:
+                say([*summary.lines(state, matrix), "", f"Summary, JUnit and runs: {state.directory}"])
+        return summary.exit_code(state, left=0)
+
+
+def _plan(matrix: Matrix, *, json: bool) -> None:
+    """Print the cells in their order."""
+    from harness.cli.output import say, say_json
+
+    if json:
+        say_json(
+            {
+                "digest": matrix.digest,
+                "cells": [{"id": cell.id, "seed": cell.seed} for cell in matrix.cells],
+                "skipped": matrix.skipped,
+            }
+        )
+        return
+    say(f"{number:>5}  {cell.id}  seed {cell.seed}" for number, cell in enumerate(matrix.cells, 1))
+    say(f"       left out: {skipped.point}: {skipped.why}" for skipped in matrix.skipped)
+    say(f"{len(matrix.cells)} runs, {matrix.document.parallel} at once")
+
+
+@contextmanager
+def _progress(
+    state: Night, matrix: Matrix, *, done: int, quiet: bool
+) -> Iterator[tuple[Callable[[Outcome], None], Callable[[Nightly], None]]]:
+    """Give what is told of each run that is over, and what is called twice a second."""
+    import sys
+
+    from harness.cli.output import complain
+    from harness.lab.summary import word
+    from harness.report.escape import printable
+    from harness.report.style import is_terminal, style_for
+
+    total = len(matrix.cells)
+    if quiet:
+        yield lambda _: None, lambda _: None
+        return
+    if done:
+        complain(f"going on with {state.directory}: {done} of {total} runs are over")
+    style = style_for(sys.stderr)
+
+    def line(outcome: Outcome) -> str:
+        name = word(outcome)
+        paint = {"holds": style.good, "violated": style.bad}.get(name, style.doubtful)
+        why = "" if name == "holds" else f"  {printable(outcome.reason, 160)}"
+        return f"{paint(name)}  {outcome.cell}  {outcome.seconds:.0f} s{why}"
+
+    if not is_terminal(sys.stderr):
+
+        def plain(outcome: Outcome) -> None:
+            sys.stderr.write(f"[{len(state.outcomes)}/{total}] {line(outcome)}\n")
+            sys.stderr.flush()
+
+        yield plain, lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.text import Text
+
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}"),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task("night", total=total, completed=done, left="")
+
+    def tell(outcome: Outcome) -> None:
+        bar.console.print(Text.from_ansi(line(outcome)), soft_wrap=True)
+        bar.update(task, completed=len(state.outcomes))
+
+    def tick(nightly: Nightly) -> None:
+        names = ", ".join(child.cell.id for child in nightly.running[:3])
+        seconds = nightly.estimate()
+        about = "" if seconds is None else f"about {_duration(seconds)} left"
+        bar.update(task, description=names[:60] or "night", left=about)
+
+    with bar:
+        yield tell, tick
+
+
+def _duration(seconds: float) -> str:
+    minutes = int(seconds) // 60
+    return (
+        f"{minutes // 60} h {minutes % 60} min"
+        if minutes >= 60
+        else f"{minutes} min"
+        if minutes
+        else f"{int(seconds)} s"
+    )

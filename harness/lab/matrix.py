@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: MIT
+"""The matrix of a night: guests x QEMU builds x topologies x plans x repetitions, from a ``lab.toml``, in a planned order.
+
+The order depends on the seed and on nothing else. All cells are visited once before any is repeated, so that a night that
+is cut short has seen as much as it could; within a round they are shuffled, so that what wears a host down does not always
+hit the same ones.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import random
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from harness.config import decode_toml, line_of, read_document
+from harness.errors import BadDocument, UsageError
+from harness.guest.kind import KINDS
+from harness.guest.process_guest import ProcessKind
+from harness.hotplug.plan import MachineWishes, Plan, decode_plan, find_plan
+from harness.hotplug.plan_text import plan_text
+from harness.machine.backend import BACKENDS
+from harness.machine.budget import BudgetWishes
+from harness.machine.version import find_program
+
+Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
+Times = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 24 * 3600)]
+
+MOST_CELLS = 100_000
+"""Runs of one night; a run takes seconds at best."""
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class GuestRow(_Table, frozen=True, kw_only=True):
+    """``[[guest]]``: a kind of guest by its name, and the driver to install, a path; "" for the guest's own."""
+
+    name: str
+    driver: str = ""
+
+
+class QemuRow(_Table, frozen=True, kw_only=True):
+    """``[[qemu]]``: a QEMU build: its ``path``, "" for the first on PATH, and the ``backend`` that runs it."""
+
+    name: Name
+    path: str = ""
+    backend: str = "qemu"
+    connect: str = ""
+
+
+class TopologyRow(MachineWishes, frozen=True, kw_only=True):
+    """``[[topology]]``: what a plan's ``[machine]`` may say, which it overrides; ``machine`` is QEMU's machine type."""
+
+    name: Name
+    machine: str = ""
+
+
+class PlanRow(_Table, frozen=True, kw_only=True):
+    """``[[plan]]``: a built-in plan's name or the path of a file, and how often it is done each night."""
+
+    plan: str
+    repeat: Times | None = None
+
+
+class SkipRow(_Table, frozen=True, kw_only=True):
+    """``[[skip]]``: cells that are left out, by what is said of them, and ``why``: the URL of a bug, if there is one."""
+
+    why: Annotated[str, msgspec.Meta(min_length=1)]
+    guest: str = ""
+    qemu: str = ""
+    topology: str = ""
+    plan: str = ""
+
+
+class LabDocument(_Table, frozen=True, kw_only=True):
+    """A ``lab.toml``. Relative paths are from where it lies.
+
+    ``repeat`` is for plans that do not say theirs; ``parallel`` runs at once, as far as the host has leases for them;
+    ``timeout`` seconds for one run with its wait for a lease; ``test_timeout`` and ``boot_timeout`` as for ``harness run``.
+    ``budget`` is the host's (:mod:`harness.machine.budget`).
+    """
+
+    name: Name = "lab"
+    seed: Annotated[int, msgspec.Meta(ge=0, le=2**32)] = 0
+    repeat: Times = 1
+    parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
+    timeout: Seconds = 7200.0
+    boot_timeout: Seconds = 90.0
+    test_timeout: Seconds = 3600.0
+    accel: Literal["auto", "kvm", "tcg"] = "auto"
+    dump: str = ""
+    guest: list[GuestRow] = msgspec.field(default_factory=lambda: [GuestRow(name="twin")])
+    qemu: list[QemuRow] = msgspec.field(default_factory=lambda: [QemuRow(name="default")])
+    topology: list[TopologyRow] = msgspec.field(default_factory=lambda: [TopologyRow(name="default")])
+    plan: Annotated[list[PlanRow], msgspec.Meta(min_length=1)]
+    skip: list[SkipRow] = []
+    budget: BudgetWishes = BudgetWishes()
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One run of the night. ``id`` names it in the state, ``text`` is its plan, ``seed`` its own."""
+
+    guest: str
+    qemu: str
+    topology: str
+    plan: str
+    repetition: int
+    seed: int
+
+    @property
+    def point(self) -> str:
+        """The place in the matrix, without the repetition."""
+        return f"{self.guest}.{self.qemu}.{self.topology}.{self.plan}"
+
+    @property
+    def id(self) -> str:
+        """The name of this run in the night."""
+        return f"{self.point}.{self.repetition}"
+
+
+class Skipped(msgspec.Struct, frozen=True, kw_only=True):
+    """A place in the matrix that the document leaves out."""
+
+    point: str
+    why: str
+
+
+class Matrix(msgspec.Struct, frozen=True, kw_only=True):
+    """What a night does: its ``cells`` in their order, the text of each point's plan, and what is left out.
+
+    ``digest`` tells this matrix from any other: two documents with the same digest make the same night.
+    """
+
+    document: LabDocument
+    cells: list[Cell]
+    plans: dict[str, str]
+    skipped: list[Skipped]
+    digest: str
+
+    def guest(self, cell: Cell) -> GuestRow:
+        """Return the row of the cell's guest."""
+        return next(row for row in self.document.guest if row.name == cell.guest)
+
+    def qemu(self, cell: Cell) -> QemuRow | None:
+        """Return the row of the cell's QEMU, None for a guest that needs none."""
+        return next((row for row in self.document.qemu if row.name == cell.qemu), None)
+
+    def topology(self, cell: Cell) -> TopologyRow:
+        """Return the row of the cell's topology."""
+        return next(row for row in self.document.topology if row.name == cell.topology)
+
+
+NO_QEMU = "process"
+"""What stands for the QEMU of a guest whose machine is a process."""
+
+
+def read_matrix(path: Path) -> Matrix:
+    """Read a ``lab.toml``. Raises BadDocument with file:line and a way out for whatever cannot be done."""
+    return decode_matrix(read_document(path), name=str(path), base=path.parent)
+
+
+def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
+    """Decode a ``lab.toml`` called ``name`` in messages, whose relative paths begin at ``base``."""
+    document = decode_toml(text, LabDocument, name=name)
+    check = _Check(text, name, base)
+    check.names("guest", [row.name for row in document.guest])
+    check.names("qemu", [row.name for row in document.qemu])
+    check.names("topology", [row.name for row in document.topology])
+    for index, guest in enumerate(document.guest):
+        check.one_of("guest", index, "name", guest.name, KINDS)
+    for index, qemu in enumerate(document.qemu):
+        check.one_of("qemu", index, "backend", qemu.backend, BACKENDS)
+        if qemu.path:
+            check.program(index, qemu.path)
+    plans = [check.plan(index, row.plan) for index, row in enumerate(document.plan)]
+    check.names("plan", [plan.name for plan in plans], key="plan")
+    for index, skip in enumerate(document.skip):
+        check.skip(index, skip, document, [plan.name for plan in plans])
+    matrix = _expand(document, plans, check)
+    if len(matrix.cells) > MOST_CELLS:
+        raise BadDocument(f"{name}:1: this night would have {len(matrix.cells)} runs, more than {MOST_CELLS}")
+    if not matrix.cells:
+        raise BadDocument(f"{name}:1: this night would have no runs: all are skipped")
+    return matrix
+
+
+def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matrix:
+    points: list[tuple[str, str, str, str, int]] = []
+    texts: dict[str, str] = {}
+    skipped: list[Skipped] = []
+    several = [len(document.topology) > 1, len(document.qemu) > 1]
+    for guest in document.guest:
+        qemus = (
+            [NO_QEMU] if isinstance(KINDS[guest.name], ProcessKind) else [row.name for row in document.qemu]
+        )
+        for qemu in qemus:
+            for at, topology in enumerate(document.topology):
+                for row, plan in zip(document.plan, plans, strict=True):
+                    slug = _slug(plan.name)
+                    point = f"{guest.name}.{qemu}.{topology.name}.{slug}"
+                    why = _skips(document.skip, guest.name, qemu, topology.name, plan.name)
+                    if why:
+                        skipped.append(Skipped(point=point, why=why))
+                        continue
+                    parts = [
+                        plan.name,
+                        *([topology.name] if several[0] else []),
+                        *([qemu] if several[1] else []),
+                    ]
+                    texts[point] = check.merged(at, plan, topology, "-".join(parts))
+                    times = row.repeat or document.repeat
+                    points.append((guest.name, qemu, topology.name, slug, times))
+    cells: list[Cell] = []
+    for repetition in range(1, max((point[-1] for point in points), default=0) + 1):
+        round_ = [
+            Cell(
+                guest=guest, qemu=qemu, topology=topology, plan=plan, repetition=repetition,
+                seed=_seed(document.seed, guest, qemu, topology, plan, repetition),
+            )
+            for guest, qemu, topology, plan, times in points
+            if repetition <= times
+        ]  # fmt: skip
+        random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
+        cells += round_
+    meant = msgspec.json.encode([document, texts], order="sorted")
+    return Matrix(
+        document=document, cells=cells, plans=texts, skipped=skipped, digest=hashlib.sha256(meant).hexdigest()
+    )
+
+
+def _seed(*of: object) -> int:
+    return int.from_bytes(hashlib.sha256(repr(of).encode()).digest()[:4])
+
+
+def _slug(name: str) -> str:
+    return (
+        "".join(sign if sign.isascii() and (sign.isalnum() or sign in "_-") else "-" for sign in name)[:60]
+        or "plan"
+    )
+
+
+def _skips(rows: Iterable[SkipRow], guest: str, qemu: str, topology: str, plan: str) -> str:
+    for row in rows:
+        pairs = ((row.guest, guest), (row.qemu, qemu), (row.topology, topology), (row.plan, plan))
+        if all(wanted in ("", value) for wanted, value in pairs):
+            return row.why
+    return ""
+
+
+class _Check:
+    """Refuses what a document says and nobody can do, by the line that says it."""
+
+    def __init__(self, text: str, name: str, base: Path) -> None:
+        self._text = text
+        self._name = name
+        self._base = base
+
+    def _at(self, *steps: object) -> str:
+        return f"{self._name}:{line_of(self._text, list(steps))}"
+
+    def names(self, table: str, names: Sequence[str], *, key: str = "name") -> None:
+        for index, name in enumerate(names):
+            if _slug(name) in [_slug(before) for before in names[:index]]:
+                raise BadDocument(
+                    f"{self._at(table, index, key)}: two {table} tables are called {name!r}",
+                    hint="repeat = N does a plan more than once."
+                    if table == "plan"
+                    else "Give each a name of its own.",
+                )
+
+    def one_of(self, table: str, index: int, key: str, value: str, known: Iterable[str]) -> None:
+        if value not in known:
+            close = difflib.get_close_matches(value, list(known), 1)
+            hint = f"did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
+            raise BadDocument(f"{self._at(table, index, key)}: no {key} of a {table} is {value!r}", hint=hint)
+
+    def program(self, index: int, path: str) -> None:
+        try:
+            find_program(resolved(self._base, path))
+        except UsageError:
+            raise
+        except Exception as error:
+            raise BadDocument(
+                f"{self._at('qemu', index, 'path')}: there is no program {path!r}",
+                hint=f"Relative paths begin where {self._name} lies; a name without a slash is looked up on PATH.",
+            ) from error
+
+    def plan(self, index: int, wanted: str) -> Plan:
+        named = resolved(self._base, wanted) if "/" in wanted or wanted.endswith(".toml") else wanted
+        try:
+            return find_plan(str(named))
+        except BadDocument:
+            raise
+        except UsageError as error:
+            raise BadDocument(
+                f"{self._at('plan', index, 'plan')}: {error.message}", hint=error.hint
+            ) from error
+
+    def skip(self, index: int, row: SkipRow, document: LabDocument, plans: Sequence[str]) -> None:
+        known = {
+            "guest": [other.name for other in document.guest],
+            "qemu": [other.name for other in document.qemu],
+            "topology": [other.name for other in document.topology],
+            "plan": list(plans),
+        }
+        for key, names in known.items():
+            if value := getattr(row, key):
+                self.one_of("skip", index, key, value, names)
+        if not any(getattr(row, key) for key in known):
+            raise BadDocument(
+                f"{self._at('skip', index)}: this leaves out everything", hint="Name a guest or a plan."
+            )
+
+    def merged(self, index: int, plan: Plan, topology: TopologyRow, name: str) -> str:
+        """Return the plan's text with the topology's wishes over its own."""
+        wishes = {
+            field.name: getattr(topology, field.name)
+            for field in msgspec.structs.fields(MachineWishes)
+            if getattr(topology, field.name) is not None
+        }
+        machine = msgspec.structs.replace(plan.machine, **wishes)
+        text = plan_text(msgspec.structs.replace(plan, name=name, machine=machine))
+        try:
+            decode_plan(text, name=plan.name)
+        except BadDocument as error:
+            raise BadDocument(
+                f"{self._at('topology', index)}: the plan {plan.name!r} cannot run on topology {topology.name!r}: {error.message}",
+                hint="A [[skip]] table with this plan and topology leaves the two apart.",
+            ) from error
+        return text
+
+
+def resolved(base: Path, path: str) -> Path:
+    """Return a path of the document: relative ones begin at ``base``; a bare name of a program stays as it is."""
+    return Path(path) if "/" not in path and not path.endswith(".toml") else base / path

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""What came of a night: for people, for programs, and as JUnit XML; written again whenever the night stops."""
+
+from __future__ import annotations
+
+import shlex
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import ExitCode, InfrastructureError, worst
+from harness.lab.matrix import Matrix
+from harness.lab.night import Night, Outcome
+from harness.report.escape import printable
+from harness.report.judging import Judged, judge_run
+from harness.report.junit import JUnit
+from harness.report.junit import write as write_junit
+
+LONGEST_REASON = 300
+
+WORDS = ("holds", "violated", "unknown", "infrastructure", "skipped")
+"""What becomes of a cell, in the order in which it is counted."""
+
+
+def word(outcome: Outcome) -> str:
+    """Return what became of a cell, in one word of :data:`WORDS`."""
+    if outcome.state == "skipped":
+        return "skipped"
+    if outcome.verdict != "violated" and outcome.code in (ExitCode.INFRASTRUCTURE, ExitCode.USAGE):
+        return "infrastructure"
+    return outcome.verdict if outcome.verdict in WORDS else "unknown"
+
+
+def exit_code(night: Night, *, left: int) -> ExitCode:
+    """Return the worst of the night's; a night that is not over is interrupted."""
+    if left:
+        return ExitCode.INTERRUPTED
+    return worst([outcome.code for outcome in night.outcomes.values()])
+
+
+def unsteady(night: Night, matrix: Matrix) -> dict[str, Counter[str]]:
+    """Return the points of the matrix whose repetitions came to different ends."""
+    found: dict[str, Counter[str]] = {}
+    for cell in matrix.cells:
+        outcome = night.outcomes.get(cell.id)
+        if outcome is not None and outcome.state == "done":
+            found.setdefault(cell.point, Counter())[word(outcome)] += 1
+    return {point: seen for point, seen in found.items() if len(seen) > 1}
+
+
+def lines(night: Night, matrix: Matrix) -> list[str]:
+    """Return the summary for people: the counts, each cell that does not hold, and how to get at it."""
+    outcomes = [night.outcomes[cell.id] for cell in matrix.cells if cell.id in night.outcomes]
+    left = len(matrix.cells) - len(outcomes)
+    counts = Counter(word(outcome) for outcome in outcomes)
+    spent = sum(outcome.seconds for outcome in outcomes)
+    said = ", ".join(f"{name} {counts[name]}" for name in WORDS if counts[name]) or "nothing yet"
+    code = int(exit_code(night, left=left))
+    runs = f"{len(outcomes)} of {len(matrix.cells)} runs, {spent / 60:.1f} minutes of runs"
+    text = [
+        f"Night {night.head.night} of {night.head.lab}: {runs}; exit code {code}",
+        f"  {said}",
+    ]
+    for outcome in outcomes:
+        name = word(outcome)
+        if name == "holds":
+            continue
+        label = f"{name}, {outcome.failure_class}" if outcome.failure_class not in ("", name) else name
+        text += ["", f"{outcome.cell}: {label}"]
+        if outcome.reason:
+            text.append(f"  {printable(outcome.reason, LONGEST_REASON)}")
+        if len(outcome.runs) > 1:
+            text.append(f"  First attempt: {printable(outcome.runs[0], 1000)}")
+        if outcome.runs:
+            text.append(f"  Reproduce: harness repro {shlex.quote(printable(outcome.runs[-1], 1000))}")
+    if flaky := unsteady(night, matrix):
+        text += ["", "Not the same every time:"]
+        text += [
+            f"  {point}: {', '.join(f'{name} {seen[name]}' for name in WORDS if seen[name])}"
+            for point, seen in sorted(flaky.items())
+        ]
+    if left:
+        text += ["", f"{left} runs are left; the same command goes on with them."]
+    return text
+
+
+def document(night: Night, matrix: Matrix) -> dict[str, Any]:
+    """Return the summary for programs."""
+    outcomes = [night.outcomes[cell.id] for cell in matrix.cells if cell.id in night.outcomes]
+    left = len(matrix.cells) - len(outcomes)
+    return {
+        "night": night.head.night,
+        "directory": str(night.directory),
+        "lab": night.head.lab,
+        "digest": night.head.digest,
+        "seed": night.head.seed,
+        "planned": len(matrix.cells),
+        "left": left,
+        "exit_code": exit_code(night, left=left),
+        "counts": {name: sum(word(outcome) == name for outcome in outcomes) for name in WORDS},
+        "unsteady": unsteady(night, matrix),
+        "runs": [{**msgspec.to_builtins(outcome), "word": word(outcome)} for outcome in outcomes],
+    }
+
+
+def junit(night: Night, matrix: Matrix) -> bytes:
+    """Return the night as JUnit XML: what each run's verdict says, what was not run as skipped."""
+    report = JUnit()
+    for cell in matrix.cells:
+        outcome = night.outcomes.get(cell.id)
+        label = f"{cell.guest}.{cell.plan}"
+        if outcome is None:
+            report.skip(cell.id, label, "the night was interrupted before it")
+        elif outcome.state == "skipped":
+            report.skip(cell.id, label, outcome.reason)
+        elif outcome.runs and (judged := judge_run(Path(outcome.runs[-1]))).verdict is not None:
+            report.add(judged)
+        else:
+            report.add(
+                Judged(path=Path(cell.id), exit_code=outcome.code, error=outcome.reason, plan=cell.plan)
+            )
+    return report.document()
+
+
+def write(night: Night, matrix: Matrix) -> None:
+    """Write all three beside the state. Raises InfrastructureError if they cannot be."""
+    try:
+        (night.directory / "summary.txt").write_text(
+            "".join(f"{line}\n" for line in lines(night, matrix)), encoding="utf-8"
+        )
+        (night.directory / "summary.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(document(night, matrix)), indent=2) + b"\n"
+        )
+        write_junit(night.directory / "junit.xml", junit(night, matrix))
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write the summary in {night.directory}: {error.strerror}"
+        ) from error

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""A lab.toml becomes the same plan of a night every time, and what is wrong with it is said by its line."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from pathlib import Path
+
+import pytest
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.errors import BadDocument
+from harness.hotplug.plan import built_in_plans, decode_plan
+from harness.lab.matrix import Matrix, decode_matrix
+
+PLANS = ("cpu-and-dimm", "veto", "reset")
+
+
+def matrix(text: str, base: Path = Path()) -> Matrix:
+    """Decode a document that is called lab.toml."""
+    return decode_matrix(text, name="lab.toml", base=base)
+
+
+def document(topologies: list[str], plans: list[tuple[str, int]], seed: int) -> str:
+    """Return a document of those topologies, and plans with how often."""
+    lines = [f"seed = {seed}"]
+    lines += [f'[[topology]]\nname = "{name}"\nmax_processors = 6' for name in topologies]
+    lines += [f'[[plan]]\nplan = "{plan}"\nrepeat = {times}' for plan, times in plans]
+    return "\n".join(lines)
+
+
+DOCUMENTS = st.builds(
+    document,
+    st.lists(st.sampled_from(["a", "b", "c"]), unique=True, min_size=1),
+    st.lists(st.tuples(st.sampled_from(PLANS), st.integers(1, 3)), unique_by=lambda row: row[0], min_size=1),
+    st.integers(0, 5),
+)
+
+
+@settings(max_examples=examples(8), deadline=None)
+@given(DOCUMENTS)
+def test_every_point_is_visited_before_any_is_repeated(text: str) -> None:
+    """The cells are the product with the repetitions, each once, in rounds; the same text gives the same night."""
+    night = matrix(text)
+    topologies = [row.name for row in night.document.topology]
+    wanted = {
+        f"twin.default.{topology}.{row.plan}.{number}"
+        for topology in topologies
+        for row in night.document.plan
+        for number in range(1, (row.repeat or 1) + 1)
+    }
+    assert wanted == {cell.id for cell in night.cells}
+    assert len(wanted) == len(night.cells)
+    rounds = [cell.repetition for cell in night.cells]
+    assert sorted(rounds) == rounds
+    assert night == matrix(text)
+    assert len({cell.seed for cell in night.cells}) == len(night.cells)
+
+
+def test_another_seed_is_another_order_and_other_seeds() -> None:
+    """The order within a round is shuffled by the document's seed, and so are the runs' own seeds."""
+    one, two = (matrix(document(["a", "b", "c"], [(plan, 1) for plan in PLANS], seed)) for seed in (1, 2))
+    assert {cell.id for cell in one.cells} == {cell.id for cell in two.cells}
+    assert [cell.id for cell in one.cells] != [cell.id for cell in two.cells]
+    assert {cell.seed for cell in one.cells} & {cell.seed for cell in two.cells} == set()
+    assert one.digest != two.digest
+
+
+def test_topology_is_put_over_the_plan() -> None:
+    """What a topology says wins, what it does not say stays the plan's, and the plan's name says which it is."""
+    text = '[[topology]]\nname = "a"\nmax_processors = 8\n[[topology]]\nname = "b"\n[[plan]]\nplan = "veto"\n'
+    night = matrix(text)
+    plans = {point: decode_plan(text, name=point) for point, text in night.plans.items()}
+    usual = built_in_plans()["veto"]
+    assert (8, "veto-a") == (
+        plans["twin.default.a.veto"].machine.max_processors,
+        plans["twin.default.a.veto"].name,
+    )
+    assert (usual.machine, usual.do) == (
+        plans["twin.default.b.veto"].machine,
+        plans["twin.default.b.veto"].do,
+    )
+
+
+def test_what_is_skipped_is_left_out_with_its_reason() -> None:
+    """A skip names any of the four, and all it names must match."""
+    text = document(["a", "b"], [("veto", 1), ("reset", 1)], 0)
+    night = matrix(text + '\n[[skip]]\nplan = "veto"\ntopology = "b"\nwhy = "https://example.org/1"\n')
+    assert [("twin.default.b.veto", "https://example.org/1")] == [(s.point, s.why) for s in night.skipped]
+    assert {"twin.default.a.veto", "twin.default.a.reset", "twin.default.b.reset"} == {
+        c.point for c in night.cells
+    }
+
+
+def test_guest_that_is_a_process_has_no_qemu_to_vary() -> None:
+    """It is run once for all QEMU builds."""
+    text = '[[guest]]\nname = "host"\n[[qemu]]\nname = "x"\n[[qemu]]\nname = "y"\n[[plan]]\nplan = "veto"\n'
+    assert ["host.process.default.veto.1"] == [cell.id for cell in matrix(text).cells]
+
+
+def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
+    """A relative path begins where the lab.toml lies."""
+    (tmp_path / "mine.toml").write_text('name = "mine"\n[[do]]\nop = "add-cpu"\n')
+    assert ["twin.default.default.mine.1"] == [
+        cell.id for cell in matrix('[[plan]]\nplan = "./mine.toml"\n', tmp_path).cells
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ('[[plan]]\nplan = "vetto"\n', "lab.toml:2: no plan is called 'vetto'", "did you mean 'veto'?"),
+        ('repeet = 2\n[[plan]]\nplan = "veto"\n', "lab.toml:1: unknown key 'repeet'", "did you mean 'repeat'?"),
+        (
+            '[[plan]]\nplan = "veto"\n\n[[guest]]\nname = "twim"\n',
+            "lab.toml:5: no name of a guest is 'twim'",
+            "did you mean 'twin'?",
+        ),
+        (
+            '[[plan]]\nplan = "veto"\n[[qemu]]\nname = "new"\npath = "/opt/none/qemu"\n',
+            "lab.toml:5: there is no program '/opt/none/qemu'",
+            "PATH",
+        ),
+        (
+            '[[plan]]\nplan = "veto"\n[[topology]]\nname = "a"\nprocessors = 4\nmax_processors = 2\n',
+            "lab.toml:3: the plan 'veto' cannot run on topology 'a'",
+            "[[skip]]",
+        ),
+        (
+            '[[plan]]\nplan = "veto"\n[[plan]]\nplan = "veto"\n',
+            "lab.toml:4: two plan tables are called 'veto'",
+            "repeat = N",
+        ),
+        (
+            '[[plan]]\nplan = "veto"\n[[skip]]\nplan = "vetto"\nwhy = "x"\n',
+            "lab.toml:4: no plan of a skip is 'vetto'",
+            "did you mean 'veto'?",
+        ),
+        ('[[plan]]\nplan = "veto"\n[[skip]]\nwhy = "x"\n', "lab.toml:3: this leaves out everything", "Name a guest"),
+        ('name = "x"\n', "lab.toml:1: object missing required field `plan`", ""),
+    ],
+)  # fmt: skip
+def test_mistakes_are_told_by_their_line(text: str, message: str, hint: str) -> None:
+    """Each says where, what, and what to do."""
+    with pytest.raises(BadDocument) as refused:
+        matrix(text)
+    assert message in refused.value.message
+    assert hint in refused.value.hint
+
+
+@settings(max_examples=examples(30), deadline=None)
+@given(DOCUMENTS, st.randoms(use_true_random=False))
+def test_garbage_is_refused_and_never_crashes(text: str, chance: random.Random) -> None:
+    """A document with a piece cut out or doubled is a document or is refused."""
+    start = chance.randrange(len(text))
+    end = min(len(text), start + chance.randrange(20))
+    with contextlib.suppress(BadDocument):
+        matrix(text[:start] + text[end:] + chance.choice(["", text[start:end]]))

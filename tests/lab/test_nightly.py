@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Nights whose runs are real processes of the harness, on a QEMU that is none: how runs fail, and how a night goes on.
+
+They take seconds, and so they run with those that boot guests.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from harness.cli.main import main
+
+BAD = "#!/bin/sh\nexit 7\n"
+KILLER = "#!/bin/sh\nkill -KILL $PPID\n"
+SLOW = "#!/bin/sh\ntest -e {gate} && exit 7\nexec sleep 600\n"
+
+
+def lab(tmp_path: Path, *qemus: tuple[str, str], plans: tuple[str, ...] = ("veto",), head: str = "") -> Path:
+    """Write a lab.toml of programs that are no QEMU."""
+    text = f'accel = "tcg"\n{head}\n'
+    for name, script in qemus:
+        program = tmp_path / f"qemu-{name}"
+        program.write_text(script)
+        program.chmod(0o755)
+        text += f'[[qemu]]\nname = "{name}"\npath = "./{program.name}"\n'
+    text += "".join(f'[[plan]]\nplan = "{plan}"\n' for plan in plans)
+    file = tmp_path / "lab.toml"
+    file.write_text(text)
+    return file
+
+
+def night(file: Path, *options: str) -> list[str]:
+    """Return the words of a night's command; the night is called n."""
+    return [
+        "nightly", "--once", "--lab", str(file), "--into", str(file.parent / "nights"), "--night", "n", *options,
+    ]  # fmt: skip
+
+
+def said(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """Return the JSON document that was printed."""
+    document: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return document
+
+
+@pytest.mark.qemu
+def test_guest_that_does_not_boot_is_not_booted_again(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its infrastructure failure is tried twice, both kept; what else needs it is skipped and says why."""
+    file = lab(tmp_path, ("bad", BAD), plans=("veto", "reset"))
+    assert 69 == main(night(file, "--json"))
+    document = said(capsys)
+    done, skipped = document["runs"]
+    assert ("done", 69, "infrastructure", 2) == (
+        done["state"],
+        done["exit_code"],
+        done["failure_class"],
+        len(done["runs"]),
+    )
+    facts = [json.loads((Path(run) / "run.json").read_text()) for run in done["runs"]]
+    assert [("", 1), (facts[0]["run"], 2)] == [(f.get("retry_of", ""), f.get("attempt", 1)) for f in facts]
+    assert skipped["state"] == "skipped"
+    assert f"twin did not boot before (run {facts[1]['run']}, stage qemu)" in skipped["reason"]
+    report = ET.parse(tmp_path / "nights" / "n" / "junit.xml").getroot()
+    assert [skipped["reason"]] == [
+        case.attrib["message"]
+        for suite in report
+        if suite.get("name") == skipped["cell"]
+        for case in suite.iter("skipped")
+    ]
+    assert ["unknown: infrastructure"] == [error.get("type") for error in report.iter("error")][:1]
+
+
+@pytest.mark.qemu
+def test_run_that_is_killed_does_not_end_the_night(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is repeated once, the second attempt names the first, and both are found."""
+    assert 69 == main(night(lab(tmp_path, ("killer", KILLER)), "--json"))
+    (run,) = said(capsys)["runs"]
+    assert "the run was killed by signal 9" in run["reason"]
+    runs = [json.loads(file.read_text()) for file in sorted((tmp_path / "nights/n/runs").glob("2*/run.json"))]
+    assert {1: "", 2: next(f["run"] for f in runs if f.get("attempt", 1) == 1)} == {
+        f.get("attempt", 1): f.get("retry_of", "") for f in runs
+    }
+
+
+@pytest.mark.qemu
+def test_interrupted_night_goes_on(tmp_path: Path) -> None:
+    """Ctrl-C ends the runs under way, leaves a readable state and 130; the same command does what is left."""
+    gate = tmp_path / "gate"
+    file = lab(tmp_path, ("bad", BAD), ("slow", SLOW.format(gate=gate)), head="parallel = 2")
+    words = [sys.executable, "-m", "harness", *night(file)]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    first = process.stderr.readline()
+    assert "[1/2] infrastructure  twin.bad.default.veto.1" in first
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert (130, True) == (process.returncode, "1 runs are left; the same command goes on with them." in out)
+    mine = [
+        one.pid
+        for one in psutil.process_iter(["cmdline"])
+        if any(str(tmp_path) in word for word in one.info["cmdline"] or []) and one.pid != os.getpid()
+    ]
+    assert mine == []
+    gate.touch()
+    again = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert (69, True) == (again.returncode, "2 of 2 runs" in again.stdout)
+    assert "1 of 2 runs are over" in again.stderr
+    assert "[2/2] infrastructure  twin.slow.default.veto.1" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["nightly"], "a night is begun with --once"),
+        (["nightly", "--once", "--lab", "/nonexistent.toml"], "/nonexistent.toml: No such file"),
+        (["nightly", "--dry-run", "--lab", "{lab}", "--night"], "requires an argument"),
+    ],
+)
+def test_mistakes_end_with_64(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
+) -> None:
+    """A night that was not asked for, no document, an option without its value."""
+    file = lab(tmp_path, ("bad", BAD))
+    assert 64 == main([word.format(lab=file) for word in words])
+    assert message in capsys.readouterr().err
+
+
+def test_dry_run_prints_the_matrix_and_runs_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each run with its seed, in its order."""
+    file = lab(tmp_path, ("bad", BAD), plans=("veto", "reset"))
+    assert 0 == main(["nightly", "--dry-run", "--lab", str(file)])
+    out = capsys.readouterr().out
+    assert ("2 runs, 1 at once", 2) == (out.splitlines()[-1], out.count("  seed "))
+    assert not (tmp_path / "nights").exists()
