@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import msgspec
@@ -13,6 +14,7 @@ from harness.errors import UsageError
 from harness.guest.bootable import Bootable, GuestKind, GuestOptions, MakeMachine, Signs
 from harness.guest.guest import Guest
 from harness.guest.host import HostKind
+from harness.guest.transport.transport import Transport
 from harness.guest.twin import Twin, kernel_arguments, machine_arguments
 from harness.guest.twin_image import build
 from harness.guest.wine import WineKind
@@ -63,6 +65,14 @@ class TemplateKind:
     def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Guest:
         """See WindowsKind."""
         return self._loaded().attach(machine, tape, signs, options)
+
+    def workshop(
+        self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
+    ) -> AbstractContextManager[Transport]:
+        """Start the guest with ``medium`` in its drive, for ``harness driver build --wdk``, and end it."""
+        from harness.guest.windows.workshop import workshop
+
+        return workshop(self, medium, cache, deadline, progress)
 
     def _loaded(self) -> GuestKind:
         if self._kind is None:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from guest.transport.far_ends import SSHD, SshServer
+from twin.running import qemu_processes
 
 from guest_drivers import wdk_standin
 from harness.cli import driver as command
@@ -37,6 +38,10 @@ from harness.guest.transport import ssh
 from harness.guest.transport.link import Link
 from harness.guest.transport.pin import HostKeyPin
 from harness.guest.transport.posix import Posix
+from harness.guest.windows.workshop import with_medium, workshop
+from harness.machine.attachments import Cdrom
+from harness.machine.machine import MachineSpec
+from harness.setup.cache import cache_directory
 
 pytestmark = pytest.mark.host
 
@@ -198,18 +203,46 @@ def test_a_guest_with_a_workshop_builds(
         ("twin", "text.iso", "text.iso is not laid out as an ISO"),
         ("twin", "EWDK.iso", "the WDK does not run in the guest 'twin'"),
         ("windows-95", "EWDK.iso", "no guest is called 'windows-95'"),
+        ("windows-server-2022", "EWDK.iso", "(?s)windows-server-2022.*built"),
     ],
 )
-def test_mistakes_have_words(tmp_path: Path, guest: str, name: str, complaint: str) -> None:
-    """What was left out, or is none, is named; nothing is started."""
+def test_mistakes_have_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, guest: str, name: str, complaint: str
+) -> None:
+    """What was left out, is none, or was never built, is named; nothing is started."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOTPLUG_HARNESS_TEMPLATES", str(tmp_path / "templates"))
     medium(tmp_path / "EWDK.iso")
     (tmp_path / "text.iso").write_text("no medium")
     with pytest.raises(UsageError, match=complaint):
         command.build(tmp_path / "out", wdk=True, guest=guest, ewdk=tmp_path / name if name else None)
     assert not (tmp_path / "out").exists()
+    assert [] == list((tmp_path / "cache").glob("workshop-*"))
+
+
+def test_the_medium_has_a_drive_of_its_own(tmp_path: Path) -> None:
+    """It is the last, so that nothing boots from it, and the template's own media stay where they are."""
+    spec = MachineSpec(accelerator="tcg", qemu=Path("qemu"), cdroms=(Cdrom(file=None, port=1),))
+    iso = medium(tmp_path / "EWDK.iso")
+    assert (*spec.cdroms, Cdrom(file=iso, port=5)) == with_medium(spec, iso).cdroms
 
 
 def test_words_of_the_wdk_need_it(tmp_path: Path) -> None:
     """A guest without --wdk is a mistake, not a cross build."""
     with pytest.raises(UsageError, match="go with --wdk"):
         command.build(tmp_path, guest="twin")
+
+
+@pytest.mark.qemu
+def test_only_windows_is_a_workshop(tmp_path: Path) -> None:
+    """A machine with the medium starts; a guest that turns out to be no Windows is ended, and nothing of it stays."""
+    cache = cache_directory(os.environ)
+    before = set(cache.glob("workshop-*"))
+    iso = medium(tmp_path / "EWDK.iso")
+    with (
+        pytest.raises(InfrastructureError, match="is no Windows"),
+        workshop(KINDS["twin"], iso, cache, soon(), lambda text: None),
+    ):
+        pass
+    assert before == set(cache.glob("workshop-*"))
+    assert [] == qemu_processes(iso)
