@@ -46,31 +46,29 @@ def missing() -> str:
 
 
 class Volume:
-    """The volume with Windows in it, as a file of this host. Paths in it have forward slashes and no drive."""
+    """The volume with Windows in it, as a file of this host.
+
+    Paths in it have forward slashes and no drive; case does not matter, as on Windows, though it does to the tools.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = file
 
     def names(self, directory: str, deadline: Deadline) -> list[str]:
         """Return the names in a directory, hostile ones left out. Raises GuestRefused if it cannot be read."""
-        listing = b"".join(
-            self._run(
-                ["ntfsls", "--force", "--path", f"/{directory}", str(self._file)], LARGEST_LISTING, deadline
-            )
-        )
-        found = [line.decode("utf-8", "surrogateescape") for line in listing.splitlines()]
-        return [name for name in found if not hostile(name)]
+        return self._list(self._resolve(directory, deadline), deadline)
 
     def read(self, path: str, target: Path, deadline: Deadline, *, limit: int) -> int:
         """Write at most ``limit`` bytes of a file to ``target`` and return how many there were.
 
         Raises GuestRefused if there is no such file or it is larger; InfrastructureError if it cannot be written here.
         """
+        found = self._resolve(path, deadline)
         size = 0
         try:
             with target.open("wb") as file:
                 for piece in self._run(
-                    ["ntfscat", "--force", "--quiet", str(self._file), path], limit, deadline
+                    ["ntfscat", "--force", "--quiet", str(self._file), found], path, limit, deadline
                 ):
                     file.write(piece)
                     size += len(piece)
@@ -82,8 +80,27 @@ class Volume:
             raise
         return size
 
-    def _run(self, command: list[str], limit: int, deadline: Deadline) -> Iterator[bytes]:
-        """Yield what a tool prints. Raises GuestRefused with its words if it fails, or prints more than ``limit``."""
+    def _resolve(self, path: str, deadline: Deadline) -> str:
+        """Return the path as the volume spells it. Raises GuestRefused if it is not there."""
+        found = ""
+        for word in path.split("/"):
+            names = self._list(found, deadline)
+            same = [name for name in names if name == word] or [
+                name for name in names if name.casefold() == word.casefold()
+            ]
+            if not same:
+                raise GuestRefused(f"the guest's disk has no {path}")
+            found = f"{found}/{same[0]}"
+        return found
+
+    def _list(self, directory: str, deadline: Deadline) -> list[str]:
+        command = ["ntfsls", "--force", "--path", directory or "/", str(self._file)]
+        listing = b"".join(self._run(command, directory, LARGEST_LISTING, deadline))
+        found = [line.decode("utf-8", "surrogateescape") for line in listing.splitlines()]
+        return [name for name in found if not hostile(name)]
+
+    def _run(self, command: list[str], what: str, limit: int, deadline: Deadline) -> Iterator[bytes]:
+        """Yield what a tool prints of ``what``. Raises GuestRefused with its words if it fails, or prints more than ``limit``."""
         process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
             env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
@@ -107,7 +124,7 @@ class Volume:
                         else:
                             size += len(piece)
                             if size > limit:
-                                raise GuestRefused(f"{command[-1]}: more than {limit} bytes")
+                                raise GuestRefused(f"{what} on the guest's disk: more than {limit} bytes")
                             yield piece
                     if deadline.expired:
                         raise GuestHang(
@@ -115,7 +132,9 @@ class Volume:
                         )
             if process.wait():
                 said = words.decode("utf-8", "replace").strip()
-                raise GuestRefused(f"{command[0]}: {said[-300:] or f'exit code {process.returncode}'}")
+                raise GuestRefused(
+                    f"{what} on the guest's disk: {said[-300:] or f'{command[0]} ended with {process.returncode}'}"
+                )
         finally:
             process.kill()
             process.wait()
