@@ -91,19 +91,23 @@ def test_project_names_exactly_the_sources() -> None:
     assert ["hpnotify.inf"] == included("Inf")
 
 
-def test_project_is_complete_for_each_configuration() -> None:
-    """Both configurations have the same properties, and differ only in debug libraries."""
-    groups = [
-        {item.tag.removeprefix(MSBUILD): item.text for item in group}
-        for group in project().iter(MSBUILD + "PropertyGroup")
-        if group.get("Label") == "Configuration"
-    ]
-    debug, release = groups
-    assert {"UseDebugLibraries"} == {key for key in debug if debug[key] != release.get(key)}
-    assert debug.keys() == release.keys()
-    assert ("Driver", "KMDF", "WindowsKernelModeDriver10.0") == (
-        debug["ConfigurationType"], debug["DriverType"], debug["PlatformToolset"],
+def test_configurations_differ_in_debug_libraries_only() -> None:
+    """Both have the properties that make a KMDF driver of the project; one property has a condition, which names Debug."""
+    (group,) = (
+        group for group in project().iter(MSBUILD + "PropertyGroup") if group.get("Label") == "Configuration"
+    )
+    assert group.get("Condition") is None
+    always = {item.tag.removeprefix(MSBUILD): item.text for item in group if item.get("Condition") is None}
+    assert ("Driver", "KMDF", "WindowsKernelModeDriver10.0", "false") == (
+        always["ConfigurationType"], always["DriverType"], always["PlatformToolset"], always["UseDebugLibraries"],
     )  # fmt: skip
+    assert [("UseDebugLibraries", "'$(Configuration)' == 'Debug'", "true")] == [
+        (item.tag.removeprefix(MSBUILD), item.get("Condition"), item.text)
+        for item in group
+        if item.get("Condition") is not None
+    ]
+    named = {item.get("Include") for item in project().iter(MSBUILD + "ProjectConfiguration")}
+    assert {"Debug|x64", "Release|x64"} == named
 
 
 @pytest.mark.parametrize("name", ["hpnotify.inf", "build.cmd"])
