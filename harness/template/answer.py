@@ -13,6 +13,7 @@ import re
 import secrets
 import string
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -20,8 +21,9 @@ import msgspec
 from harness.config import read_document
 from harness.errors import BadDocument, InfrastructureError, UsageError
 from harness.template.components import UNATTEND, WCM, fits, problems
+from harness.template.edition import is_evaluation
 from harness.template.template import Template, templates_directory
-from harness.template.wim import Image
+from harness.template.wim import Image, described
 
 ANSWER_FILE = "autounattend.xml"
 """Setup looks for this name at the root of every removable medium (Microsoft Learn: "Windows Setup Automation
@@ -56,6 +58,10 @@ class Answers(msgspec.Struct, frozen=True, kw_only=True):
         """Secrets are not shown: what is printed may end in a log."""
         return f"Answers(image_index={self.image_index}, language={self.language!r}, …)"
 
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """Nor in a traceback that shows the values of variables."""
+        return [("image_index", self.image_index)]
+
 
 def new_password() -> str:
     """Return a random password that every password policy of Windows takes: three kinds of characters, 24 in all."""
@@ -69,7 +75,15 @@ def new_password() -> str:
 def answers_for(
     image: Image, *, password: str, computer_name: str = "hotplug", product_key: str = ""
 ) -> Answers:
-    """Return the answers for one image of a medium. Raises UsageError for a key or a name that cannot be one."""
+    """Return the answers for one image of a medium.
+
+    Raises UsageError for a key or a name that cannot be one, and for a key to an image that takes none.
+    """
+    if product_key and is_evaluation(image):
+        raise UsageError(
+            f"image {described(image)} is for evaluation and takes no product key",
+            hint="Build it without a key, or from a medium that is not for evaluation.",
+        )
     if product_key and not fits(PRODUCT_KEY, product_key):
         raise UsageError(
             "the product key is not five groups of five letters or digits",

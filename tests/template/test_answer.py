@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 
 import msgspec
 import pytest
+import rich.pretty
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -48,7 +49,7 @@ def image_of(template: Template, edition: Edition, **fields: Any) -> Image:
     """The third image of a medium, which holds ``edition``."""
     return Image(
         index=3,
-        edition=edition.ids[-1],
+        edition=edition.ids[0],
         installation=edition.installation,
         architecture="amd64",
         build=template.builds[0],
@@ -191,7 +192,8 @@ def test_no_secret_in_a_message(tmp_path: Path) -> None:
     with pytest.raises(BadDocument) as refused:
         render(msgspec.structs.replace(template, directory=str(tmp_path)), answers)
     assert "LogonCount" in refused.value.hint
-    assert "Geheim123" not in str(refused.value) + repr(answers)
+    shown = rich.pretty.pretty_repr(answers, expand_all=True)
+    assert "Geheim123" not in str(refused.value) + repr(answers) + shown
 
 
 def test_passwords() -> None:
@@ -214,6 +216,13 @@ def test_no_product_key(key: str) -> None:
     with pytest.raises(UsageError, match="not five groups") as refused:
         answers_for(Image(index=1), password="p", product_key=key)
     assert key not in str(refused.value)
+
+
+def test_no_key_for_evaluation() -> None:
+    """Evaluation media take no key: Setup would stop at it."""
+    image = Image(index=2, edition="ServerStandardEval")
+    with pytest.raises(UsageError, match=r"image 2: .* is for evaluation and takes no product key"):
+        answers_for(image, password="p", product_key=KEYS["with a key"])
 
 
 @pytest.mark.parametrize("name", ["", "1st", "sixteen-letters-", "a b", "a_b"])
