@@ -24,7 +24,8 @@ from harness.guest.windows.ways import Ways
 from harness.machine.machine import Machine
 
 ANSWERS_WITHIN = 30.0
-"""Seconds in which a guest that can hand over anything at all runs a trivial command."""
+ANSWER_SHARE = 0.25
+"""Seconds, and share of the time there is, in which a guest that can hand over anything at all runs a trivial command."""
 
 EXPORTS = f"{HOME}\\collected"
 MINIDUMPS = "C:\\Windows\\Minidump"
@@ -58,9 +59,10 @@ class Collection:
         """Fetch everything into ``into``."""
         self._into = into
         self._deadline = deadline
+        patience = min(ANSWERS_WITHIN, ANSWER_SHARE * deadline.remaining())
         try:
             self._ways.commands.run(
-                "echo collect", deadline.within(ANSWERS_WITHIN, "ask whether the guest answers")
+                "echo collect", deadline.within(patience, "ask whether the guest answers")
             )
         except GuestError as error:
             said = Collected(name="guest", refused=error.message[:400])
