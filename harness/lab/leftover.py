@@ -104,6 +104,23 @@ class DeadLeases(msgspec.Struct, frozen=True):
         self.leases.sweep()
 
 
+class HalfBuilt(msgspec.Struct, frozen=True):
+    """An image, or a saved state with all of a guest's memory, whose maker was killed. Makers hold the lock beside it."""
+
+    path: Path
+
+    @property
+    def text(self) -> str:
+        """Its path."""
+        return f"remove half-built {self.path}"
+
+    def remove(self) -> None:
+        """Remove it, unless somebody has begun to make another there."""
+        with _makers_lock(self.path.parent) as held:
+            if held:
+                shutil.rmtree(self.path, ignore_errors=True)
+
+
 class OldImage(msgspec.Struct, frozen=True):
     """An image of the twin that was not used for a while."""
 
@@ -116,7 +133,7 @@ class OldImage(msgspec.Struct, frozen=True):
 
     def remove(self) -> None:
         """Remove it, unless an image is being built or looked up at this moment."""
-        with _image_lock(self.path.parent) as held:
+        with _makers_lock(self.path.parent) as held:
             if held:
                 shutil.rmtree(self.path, ignore_errors=True)
 
@@ -130,6 +147,10 @@ def leftovers(registry: Registry, leases: Leases, cache: Path) -> list[Leftover]
     found += [HalfEntry(path) for path in registry.half_written()]
     if names := leases.sweep(dry=True):
         found.append(DeadLeases(leases, names))
+    for path in (cache / "twin" / "image.new", cache / "states" / "new"):
+        with _makers_lock(path.parent) as free:
+            if free and path.is_dir():
+                found.append(HalfBuilt(path))
     found += [OldImage(path) for path in old_images(cache, entries)]
     return found
 
@@ -146,8 +167,8 @@ def old_images(cache: Path, entries: list[Entry]) -> list[Path]:
 
 
 @contextlib.contextmanager
-def _image_lock(place: Path) -> Iterator[bool]:
-    """Hold the lock of those who build images, if nobody else has it."""
+def _makers_lock(place: Path) -> Iterator[bool]:
+    """Hold the lock of those who make things in ``place``, if nobody else has it."""
     try:
         descriptor = os.open(place / "lock", os.O_RDWR | os.O_CLOEXEC)
     except OSError:

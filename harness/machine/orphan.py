@@ -10,6 +10,7 @@ import select
 import shlex
 import shutil
 import signal
+import stat
 import subprocess
 import tempfile
 from pathlib import Path
@@ -33,7 +34,7 @@ PROBE = "kvm-probe-"
 
 
 def end_orphan(registry: Registry, entry: Entry) -> None:
-    """End what is left of the machine, remove its runtime directory, and forget it.
+    """End what is left of the machine, remove its runtime directory and its overlays, and forget it.
 
     Raises InfrastructureError, and forgets nothing, if its harness lives, if QEMU does not end, or if it is on a host that
     does not answer.
@@ -54,7 +55,21 @@ def end_orphan(registry: Registry, entry: Entry) -> None:
     directory = Path(entry.directory)
     if directory.name.startswith(PROBE) and directory.parent == Path(tempfile.gettempdir()):
         shutil.rmtree(directory, ignore_errors=True)
+    for overlay in overlays(entry):
+        with contextlib.suppress(OSError):
+            overlay.unlink()
     registry.remove(entry)
+
+
+def overlays(entry: Entry) -> list[Path]:
+    """Return the disks of the machine's own in its run directory: without what they lie on they tell nothing."""
+    with contextlib.suppress(OSError):
+        return [
+            path
+            for path in sorted(Path(entry.directory).glob("*.qcow2"))
+            if stat.S_ISREG(path.lstat().st_mode) and path.lstat().st_uid == os.geteuid()
+        ]
+    return []
 
 
 def end_process(process: ProcessName) -> None:

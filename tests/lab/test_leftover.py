@@ -157,6 +157,32 @@ def test_half_written_entries(registry: Registry, host: Path) -> None:
     }
 
 
+def test_overlays_of_the_dead(registry: Registry, host: Path) -> None:
+    """Disks that a killed run wrote go with its machine; its evidence stays, and so does what its links lead to."""
+    noted(registry, host, dead_harness(), None)
+    run, image = host / "run", host / "image.qcow2"
+    image.touch()
+    for name in ("disk.qcow2", "restored-disk0.qcow2", "history.jsonl", "console.log"):
+        (run / name).touch()
+    (run / "link.qcow2").symlink_to(image)
+    gc(registry, host)
+    assert ["console.log", "history.jsonl", "link.qcow2"] == sorted(path.name for path in run.iterdir())
+    assert image.exists()
+
+
+@pytest.mark.parametrize("name", ["twin/image.new", "states/new"])
+def test_half_built(registry: Registry, host: Path, name: str) -> None:
+    """What a maker left that was killed goes; what is being made stays."""
+    place = host / "cache" / name
+    place.mkdir(parents=True)
+    (place / "memory").touch()
+    with (place.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert [] == gc(registry, host)
+    assert [f"remove half-built {place}"] == gc(registry, host)
+    assert not place.exists()
+
+
 def images(host: Path, count: int) -> Path:
     place = host / "cache" / "twin"
     for number in range(count):
