@@ -262,20 +262,25 @@ class ProcessMachine:
         if len(rest) > LONGEST_LINE:
             lines, rest = [*lines, rest], b""
         self._rest[source] = rest
-        for line in lines:
-            self._sort(line)
+        spoken = source == self.log.name
+        # Under the lock as a whole, so that nobody who was answered asks again before the rest is sorted.
+        with self._changed:
+            for line in lines:
+                self._sort(line, driver=self._transcript is None or not spoken, spoken=spoken)
+            self._changed.notify_all()
 
-    def _sort(self, line: bytes) -> None:
+    def _sort(self, line: bytes, *, driver: bool, spoken: bool) -> None:
+        """Put a line where it belongs. With a transcript the ``driver`` writes there, and only what is ``spoken`` answers."""
         word, _, rest = line.partition(b" ")
-        if word == b"HPN1":
+        if word == b"HPN1" and driver:
             self._port.write(line + b"\n")
             return
         text = line.decode("utf-8", "replace").rstrip("\r")
-        if word == b"=":
-            self._answered(text[2:].strip())
+        if word == b"=" and spoken and len(self._answers) < self._sent:
+            self._answers.append(text[2:102].strip())
         elif word in (b"counts", b"echo"):
             self._said[word.decode()] = rest.decode("ascii", "replace").strip()
-        elif text == "reset":
+        elif text == "reset" and not self._reset:
             self._reset = True
             self._screen.write(b"the machine resets itself\n")
             self._tape.write(Boot(epoch=2, cause="guest-reset"))
@@ -290,11 +295,6 @@ class ProcessMachine:
             if rest:
                 (self._port if rest.startswith(b"HPN1 ") else self._screen).write(rest)
         self._rest = {}
-
-    def _answered(self, word: str) -> None:
-        with self._changed:
-            self._answers.append(word[:100])
-            self._changed.notify_all()
 
     # -- what it is told ----------------------------------------------------------------------------------------
 
