@@ -61,12 +61,13 @@ def list_(json: Json = False) -> int:
     import time
 
     from harness.cli.output import say, say_json
+    from harness.report.escape import printable
     from harness.template.template import find_templates
 
     store, now = _store(), time.time()
     rows = []
     for name, template in find_templates().items():
-        built = store.built(name)
+        built, damage = _looked_up(store, name)
         rows.append(
             {
                 "name": name,
@@ -76,18 +77,27 @@ def list_(json: Json = False) -> int:
                 "age_days": built.manifest.age_days(now) if built else None,
                 "days_left": built.manifest.days_left(now) if built else None,
                 "unfinished": store.work(name).exists(),
+                "damage": damage,
             }
         )
+        state = _state(built.manifest, now) if built else printable(damage, 300) or "not built"
+        if store.work(name).exists():
+            state += "; a build of it was interrupted, the next goes on with it"
+        if not json:
+            say(f"{name:21} {template.support.status:16} {state}")
     if json:
         say_json({"directory": str(store.root), "templates": rows})
-        return ExitCode.HOLDS
-    for name, row in zip(find_templates(), rows, strict=True):
-        built = store.built(name)
-        state = _state(built.manifest, now) if built else "not built"
-        if row["unfinished"]:
-            state += "; a build of it was interrupted, the next goes on with it"
-        say(f"{name:21} {row['support']:16} {state}")
     return ExitCode.HOLDS
+
+
+def _looked_up(store: Store, name: str) -> tuple[Built | None, str]:
+    """Return what is built, and what is wrong with it: one that is damaged hides no other."""
+    from harness.errors import HarnessError
+
+    try:
+        return store.built(name), ""
+    except HarnessError as error:
+        return None, error.message
 
 
 def _state(manifest: Manifest, now: float) -> str:
@@ -196,7 +206,7 @@ def build(
     # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with store.building(name), StageView(quiet=json) as view:
-        if store.built(name) is not None:
+        if store.folder(name).exists():
             if not force:
                 raise UsageError(
                     f"{name} is already built",

@@ -94,7 +94,7 @@ class Boot:
         if panics:
             raise self._failed(Symptom.PANICKED)
         if errors:
-            raise _block_error(errors[0], self._machine.directory)
+            raise block_error(errors[0], self._machine.directory)
         if ends:
             return _ending(ends[0])
         if self._sample.expired:
@@ -195,7 +195,7 @@ def _ending(event: QmpEvent) -> Ending:
     )
 
 
-def _block_error(event: QmpEvent, folder: Path) -> HarnessError:
+def block_error(event: QmpEvent, folder: Path) -> HarnessError:
     """Make the error for a disk or a medium that QEMU could not read or write (QEMU: qapi/block-core.json)."""
     node, operation = str(event.data.get("node-name", "")), str(event.data.get("operation", ""))
     if event.data.get("nospace"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Disk images as files: made, stacked and flattened with qemu-img."""
+"""Disk images as files: made and flattened with qemu-img."""
 
 from __future__ import annotations
 
@@ -37,14 +37,6 @@ def qemu_img(arguments: list[str], deadline: Deadline, *, folder: Path) -> str:
 def create(image: Path, size: int, deadline: Deadline) -> None:
     """Make an empty image of ``size`` bytes."""
     qemu_img(["create", "-q", "-f", "qcow2", image.name, str(size)], deadline, folder=image.parent)
-
-
-def overlay(image: Path, base: Path, deadline: Deadline) -> None:
-    """Make ``image`` on top of ``base`` in the same folder, which it names without its folder: both can be moved."""
-    qemu_img(
-        ["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", base.name, image.name],
-        deadline, folder=image.parent,
-    )  # fmt: skip
 
 
 def flatten(image: Path, target: Path, deadline: Deadline) -> None:

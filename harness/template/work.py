@@ -13,6 +13,7 @@ former one. The working layer is made anew on every start.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
+from harness.machine.overlay import make_overlay
 from harness.template import disk_image
 from harness.template.progress import Reached
 
@@ -53,6 +55,15 @@ def disk_errors(folder: Path) -> Iterator[None]:
             f"cannot write in {folder}: {error.strerror or error}",
             hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
         ) from error
+
+
+def _settle(path: Path) -> None:
+    """Have the kernel write a file or a folder out."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 class Work:
@@ -103,7 +114,7 @@ class Work:
     def _new_layer(self) -> None:
         deadline = Deadline(ONE_STEP, "make the disk")
         if self.state.checkpoint:
-            disk_image.overlay(self.disk, self._layer(self.state.checkpoint), deadline)
+            make_overlay(self.disk, self._layer(self.state.checkpoint), deadline)
         else:
             disk_image.create(self.disk, self._size, deadline)
 
@@ -115,6 +126,9 @@ class Work:
             shutil.copyfile(self.variables, draft)
             draft.replace(self._kept(number))
             self._layer(number).chmod(0o400)
+            # On the disk before the state says so: a power cut must not leave a checkpoint that is none.
+            for file in (self._layer(number), self._kept(number)):
+                _settle(file)
         self.note(checkpoint=number, reached=reached, facts=facts)
         self._new_layer()
 
@@ -125,7 +139,9 @@ class Work:
         with disk_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             draft.write_bytes(msgspec.json.encode(self.state))
+            _settle(draft)
             draft.replace(self.folder / "state.json")
+            _settle(self.folder)
 
     def log_folder(self) -> Path:
         """Count an attempt and return a new folder for its logs."""

@@ -55,6 +55,18 @@ def test_the_list_says_what_there_is(store: Store, capsys: pytest.CaptureFixture
     assert (True, "") == (rows["windows-server-2019"]["unfinished"], rows["windows-server-2019"]["built"])
 
 
+def test_a_damaged_template_hides_no_other(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is told in its own line, and can be removed."""
+    publish(store)
+    (store.folder(NAME) / "manifest.json").write_text("{")
+    assert ExitCode.HOLDS == main(["template", "list"])
+    said = capsys.readouterr().out
+    assert f"the manifest of {NAME} cannot be read" in said
+    assert "windows-server-2025" in said
+    assert ExitCode.INFRASTRUCTURE == main(["template", "show", NAME])
+    assert ExitCode.HOLDS == main(["template", "remove", NAME, "--yes"])
+
+
 def test_a_built_template_is_described(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """Words for people, the manifest for programs."""
     publish(store)

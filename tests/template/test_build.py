@@ -12,8 +12,12 @@ from typing import Any
 
 import pytest
 
-from harness.errors import InfrastructureError, MachineFailed, TemplateFailed
+from harness.errors import InfrastructureError, MachineFailed, TemplateFailed, UsageError
 from harness.history.record import End, Qmp, Record, Stage
+from harness.machine.machine import QmpEvent
+from harness.template.boot import block_error
+from harness.template.build import Recipe
+from harness.template.progress import Reached
 from harness.template.stage import BuildStage, Limit, Pace
 from harness.template.work import Work
 from tests.template.building import CERTIFICATE, FACT, NAME, PACE, PASSWORD, Bench
@@ -172,3 +176,73 @@ def test_what_interrupts_a_build_costs_no_more_than_the_stage_it_was_in(bench: B
     built = bench.build(bench.recipe(patient))
     assert "firmware" not in _stages(bench.records)
     assert (3, CERTIFICATE) == (built.manifest.attempts, built.manifest.certificate)
+
+
+class TestWithoutABoot:
+    """What ends a build before its first boot, or after its last."""
+
+    def _state(self, bench: Bench, **changes: Any) -> Recipe:
+        """Return a recipe, of which a build was interrupted with this state."""
+        recipe = bench.recipe([])
+        work = Work(
+            bench.store.work(NAME), inputs=recipe.digest(), variables=recipe.variables, size=recipe.disk_size
+        )
+        work.rewind()
+        work.note(**changes)
+        return recipe
+
+    def test_a_disk_without_space_is_told_before_anything_is_done(self, bench: Bench) -> None:
+        """With how much there is and how much it takes."""
+        with pytest.raises(InfrastructureError, match=r"MiB are free .* may need 1073741824 MiB"):
+            bench.build(bench.recipe([], space=1 << 50))
+
+    def test_work_on_other_inputs_is_not_gone_on_with(self, bench: Bench) -> None:
+        """Another medium or script needs a new beginning, which nobody but the user decides."""
+        self._state(bench)
+        with pytest.raises(UsageError, match="made from another medium") as caught:
+            bench.build(bench.recipe([], inputs={"medium": "1" * 64}))
+        assert "--from-scratch" in caught.value.hint
+
+    def test_a_build_that_was_cut_after_its_last_boot_only_finishes(self, bench: Bench) -> None:
+        """Nothing is booted again; without the space of a boot's logs it is the same template."""
+        recipe = self._state(
+            bench, reached=Reached(BuildStage.DONE), facts={"certificate": CERTIFICATE, "surprise": "x"}
+        )
+        built = bench.build(recipe)
+        assert {"image"} == set(_stages(bench.records))
+        assert (CERTIFICATE, {}) == (built.manifest.certificate, built.manifest.facts)
+
+    @pytest.mark.parametrize(
+        ("facts", "says"),
+        [({}, "never told its certificate"), ({"certificate": "x"}, "told 'x' as its certificate")],
+    )
+    def test_without_its_certificate_a_guest_is_no_template(
+        self, bench: Bench, facts: dict[str, str], says: str
+    ) -> None:
+        """Nobody could know it again."""
+        recipe = self._state(bench, reached=Reached(BuildStage.DONE), facts=facts)
+        with pytest.raises(TemplateFailed, match=says):
+            bench.build(recipe)
+        assert bench.store.built(NAME) is None
+
+    @pytest.mark.parametrize(
+        ("data", "says"),
+        [
+            ({"node-name": "disk0", "operation": "write", "nospace": True}, "the host's disk is full"),
+            (
+                {"node-name": "cdrom1", "operation": "read", "reason": "Input/output error"},
+                "could not read the installation medium: Input/output error",
+            ),
+            (
+                {"node-name": "disk0", "operation": "write", "reason": "x"},
+                "could not write the guest's disk: x",
+            ),
+            ({}, "the guest's disk"),
+        ],
+    )
+    def test_what_qemu_cannot_read_or_write_is_told(
+        self, data: dict[str, Any], says: str, tmp_path: Path
+    ) -> None:
+        """A full disk, a medium that cannot be read and a broken disk are three things to do something about."""
+        event = QmpEvent(name="BLOCK_IO_ERROR", data=data, serial=1, host_ns=1, qemu_us=1)
+        assert says in block_error(event, tmp_path).message
