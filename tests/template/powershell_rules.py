@@ -51,7 +51,7 @@ COMMANDS = {
     "Set-ItemProperty": "management LiteralPath Name Value",
     "Set-LocalUser": "localaccounts PasswordNeverExpires SID",
     "Set-MpPreference": "defender DisableRealtimeMonitoring",
-    "Set-NetConnectionProfile": "netconnection NetworkCategory",
+    "Set-NetConnectionProfile": "netconnection ErrorAction NetworkCategory",
     "Set-Service": "management Name StartupType",
     "Set-StrictMode": "core Version",
     "Sort-Object": "utility Property",
@@ -70,15 +70,14 @@ OWN = {
     "Invoke-Native": "provision Arguments Success Tool",
     "Set-RegistryValue": "provision Key Kind Name Value",
 }
-TOOLS = {"bcdedit.exe", "icacls.exe", "msiexec.exe", "powercfg.exe", "shutdown.exe"}
+TOOLS = {"bcdedit.exe", "icacls.exe", "msiexec.exe", "powercfg.exe", "powershell.exe", "shutdown.exe"}
 
 
 CALLED = {
     "start.ps1": ["$step.FullName"],
     "Provision.psm1": ["$Tool"],
-    "70-openssh.ps1": ["(Join-Path -Path $folder -ChildPath 'install-sshd.ps1')"],
 }
-"""What ``&`` may run: steps, native tools whose exit code is looked at, and the installer of OpenSSH."""
+"""What ``&`` may run: steps, and native tools whose exit code is looked at."""
 
 SECRET = re.compile(
     r"(?i)AsPlainText|SecureString|-Credential|Invoke-Expression|Invoke-WebRequest|https?://|password\s*="

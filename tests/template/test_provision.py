@@ -123,6 +123,12 @@ def test_marks() -> None:
     assert '"HPN-MARK $line`r`n"' in (FOLDER / "Provision.psm1").read_text()
 
 
+def test_errors_stop_what_modules_do_too() -> None:
+    """Functions of modules see only the global preference, so the runner sets that before it runs anything."""
+    said = (FOLDER / "start.ps1").read_text()
+    assert 0 < said.index("$global:ErrorActionPreference = 'Stop'") < said.index("Import-Module")
+
+
 def test_it_ends_with_a_shutdown() -> None:
     """The last statement of the runner turns the guest off, after the mark that all is done."""
     assert (

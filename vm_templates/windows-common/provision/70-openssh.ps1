@@ -26,7 +26,9 @@ elseif ($kind -eq 'zip') {
     $inner = Get-ChildItem -LiteralPath $unpacked -Recurse -Filter 'install-sshd.ps1' | Select-Object -First 1
     New-Item -Path $folder -ItemType Directory -Force | Out-Null
     Copy-Item -Path (Join-Path -Path $inner.DirectoryName -ChildPath '*') -Destination $folder -Recurse -Force
-    & (Join-Path -Path $folder -ChildPath 'install-sshd.ps1') | Out-Null
+    # In a process of its own: it was not written for strict mode, which what is called inherits.
+    $installer = Join-Path -Path $folder -ChildPath 'install-sshd.ps1'
+    Invoke-Native -Tool 'powershell.exe' -Arguments '-NoProfile', '-NonInteractive', '-ExecutionPolicy', 'Bypass', '-File', $installer | Out-Null
 }
 elseif ($kind -eq 'cab') {
     # Microsoft Learn: "Add-WindowsPackage (DISM)".

@@ -12,7 +12,7 @@ $deadline = (Get-Date).AddMinutes(3)
 $private = $false
 while (-not $private) {
     try {
-        Get-NetConnectionProfile | Set-NetConnectionProfile -NetworkCategory Private
+        Get-NetConnectionProfile | Set-NetConnectionProfile -NetworkCategory Private -ErrorAction Stop
         $private = $true
     }
     catch {

@@ -4,6 +4,10 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
+# Cmdlets that are functions of a module know nothing of a script's preference, only of the global one
+# (github.com/PowerShell/PowerShell/issues/4568).
+$global:ErrorActionPreference = 'Stop'
+
 Import-Module -Name (Join-Path -Path $PSScriptRoot -ChildPath 'Provision.psm1') -Force
 
 $settings = Get-Content -LiteralPath (Join-Path -Path $PSScriptRoot -ChildPath 'settings.json') -Raw | ConvertFrom-Json
