@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from effort import examples
 from harness.template.cause import Symptom, likely_cause, sentence
 from harness.template.mark import DoneMark, FactMark, FailMark, Mark, StageMark, StepMark
 from harness.template.progress import COPYING_WRITTEN, MOST_FACTS, WINPE_READ, Progress, Reached
