@@ -13,8 +13,9 @@ Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', 'hypervisorlaunchtype', 'of
 $guard = 'HKLM:\SYSTEM\CurrentControlSet\Control\DeviceGuard'
 Set-RegistryValue -Key $guard -Name 'EnableVirtualizationBasedSecurity' -Value 0
 Set-RegistryValue -Key "$guard\Scenarios\HypervisorEnforcedCodeIntegrity" -Name 'Enabled' -Value 0
-# Microsoft Learn: "Configure Credential Guard", disable: newer Windows turns it on by itself.
+# Microsoft Learn: "Configure Credential Guard", disable, both keys: newer Windows turns it on by itself.
 Set-RegistryValue -Key 'HKLM:\SYSTEM\CurrentControlSet\Control\Lsa' -Name 'LsaCfgFlags' -Value 0
+Set-RegistryValue -Key 'HKLM:\SOFTWARE\Policies\Microsoft\Windows\DeviceGuard' -Name 'LsaCfgFlags' -Value 0
 
 # Groups of fewer processors than 64, to cross from one to the next with few (Microsoft Learn: "BCDEdit /set", groupsize).
 if ($Settings.group_size -gt 0) {
