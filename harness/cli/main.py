@@ -24,6 +24,7 @@ from harness.cli import (
     doctor,
     driver,
     etl,
+    evidence,
     gc,
     importing,
     nightly,
@@ -74,6 +75,7 @@ run.register(app)
 check.register(app)
 diff.register(app)
 repro.register(app)
+evidence.register(app)
 nightly.register(app)
 rules.register(app)
 doctor.register(app)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""``harness evidence``: what a run that went wrong left behind, shown, or packed to be attached to a bug."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from harness.errors import ExitCode, UsageError
+
+group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
+
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.add_typer(group, name="evidence")
+
+
+@group.command("show")
+def show(run: Run, json: Json = False) -> int:
+    """Say what was collected before the guest was ended, what could not be, and why."""
+    from harness.cli.output import say, say_json
+    from harness.history.evidence import read_index
+    from harness.report.escape import printable
+
+    if not run.is_dir():
+        raise UsageError(f"there is no run directory {run}")
+    index = read_index(run)
+    if index is None:
+        raise UsageError(
+            f"{run} has no evidence",
+            hint="It is collected when a run fails or is violated. 'harness check' judges what the run recorded.",
+        )
+    if json:
+        say_json(index)
+        return ExitCode.HOLDS
+    lines = [f"{printable(index.run, 100)}: {printable(index.why, 400)}"]
+    if index.failure_class or index.stage:
+        lines.append(
+            f"class {printable(index.failure_class, 40) or '-'}, stage {printable(index.stage, 40) or '-'}"
+        )
+    lines.append("")
+    for item in index.items:
+        files = ", ".join(printable(str(run / name), 400) for name in item.files)
+        said = f"{files}  ({item.bytes} bytes)" if files else printable(item.reason, 400)
+        lines.append(f"{item.state:<10}  {printable(item.name, 40):<16}  {said}")
+    say(lines)
+    return ExitCode.HOLDS
+
+
+@group.command("pack")
+def pack(
+    run: Run,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The archive; the run's name with .tar.gz by default.")
+    ] = None,
+    limit: Annotated[
+        str, typer.Option(metavar="SIZE", help="How much is packed at most, before compression.")
+    ] = "256 MiB",
+    dump: Annotated[bool, typer.Option("--dump", help="Pack memory dumps too.")] = False,
+    json: Json = False,
+) -> int:
+    """Make one archive of a run, to attach to a bug: the same bytes each time, without links, disks and keys."""
+    from harness.cli.output import say, say_json
+    from harness.config import parse_size
+    from harness.report.escape import printable
+    from harness.report.pack import pack as make
+
+    try:
+        size = parse_size(limit)
+    except ValueError as error:
+        raise UsageError(f"--limit: {error}") from error
+    archive = out or Path(f"{run.resolve().name}.tar.gz")
+    manifest = make(run, archive, limit=size, dumps=dump)
+    if json:
+        say_json({"archive": str(archive), "manifest": manifest})
+        return ExitCode.HOLDS
+    say(f"{archive}: {len(manifest.files)} files, {archive.stat().st_size} bytes")
+    say(
+        f"  left out: {printable(file.name, 200)} ({file.bytes} bytes): {file.why}"
+        for file in manifest.left_out
+    )
+    return ExitCode.HOLDS
