@@ -27,7 +27,7 @@ ALLOWED = {
     "explore": BASE
     | {"config", "history", "machine", "capture", "contract", "guest", "template", "hotplug", "report", "setup"},
     "report": BASE | {"history", "contract", "capture", "driver"},
-    "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template"},
+    "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template", "driver"},
 }
 ALLOWED["lab"] = ALLOWED["hotplug"] | {"hotplug", "report", "setup"}
 

@@ -22,6 +22,7 @@ from harness.errors import HarnessError, InfrastructureError, MonitorLost
 from harness.guest.guest import Guest
 from harness.history.evidence import FOLDER, INDEX, PAGE, EvidenceIndex, Item
 from harness.history.run_directory import RunDirectory
+from harness.hotplug.handover import hand_over
 from harness.machine.budget import size_text
 from harness.machine.inspection import Inspectable, Inspector
 from harness.machine.machine import Machine
@@ -176,14 +177,15 @@ class Evidence:
     def _from_guest(self, deadline: Deadline) -> list[Path]:
         """Have the guest hand over what it recorded itself, if it is a kind that can and still does."""
         self._running()
-        collect = getattr(self._guest, "collect", None)
-        if collect is None:
+        guest = self._guest
+        if guest is None or guest.emulates_nt:
             raise _Left("this guest hands over nothing of its own")
         into = self._folder / "guest"
-        into.mkdir(mode=0o700, exist_ok=True)
         share = max(1.0, deadline.remaining() * GUEST_SHARE)
+        within = deadline.within(share, "have the guest hand over its traces")
+        into.mkdir(mode=0o700, exist_ok=True)
         try:
-            collect(into, deadline.within(share, "have the guest hand over its traces"))
+            hand_over(guest, into, self._directory.path, within)
         except HarnessError as error:
             # What came before it failed is worth as much as it was.
             had = [file.name for file in _files(into)]

@@ -27,6 +27,7 @@ from harness.history.tape import Listener, Tape
 from harness.hotplug.boot import Boot, Live
 from harness.hotplug.evidence import Evidence
 from harness.hotplug.failure import BootFailure, boot_failure, classify, second_attempt
+from harness.hotplug.handover import FOLDER, hand_over, history_of, summary
 from harness.hotplug.request import RunRequest
 from harness.hotplug.stage import Stages
 from harness.machine import ladder
@@ -39,6 +40,10 @@ AGREEMENT = "HOST-AGREED"
 
 LARGEST_DOUBT = 8 << 20
 """Bytes of a history that is judged once more while its guest still runs; some tenths of a second."""
+
+
+COLLECTION = 600.0
+"""Seconds for a guest to hand over what it recorded: a trace may have some hundred megabytes."""
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,6 +139,7 @@ class Run:
             try:
                 self._begin()
                 yield self._boot.up(stack)
+                self._collect()
                 if why := self._doubt():
                     self.collect_evidence(why, cheap=True)
                 outcome = "completed"
@@ -178,9 +184,19 @@ class Run:
             self.stages.current = stage
         return collector.index
 
+    def _collect(self) -> None:
+        """Have a guest that records things itself hand them over; the others have said everything already."""
+        guest = self._boot.guest
+        if guest is None or guest.emulates_nt:
+            return
+        with self.stages.stage("collect") as said:
+            deadline = Deadline(COLLECTION, "have the guest hand over what it recorded")
+            place = self.directory.path
+            said.append(summary(hand_over(guest, place / FOLDER, place, deadline)))
+
     def judge(self) -> RunVerdict:
         """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` what came of the run."""
-        verdict = judge_history(History(self.directory.path))
+        verdict = judge_history(history_of(self.directory.path))
         self.directory.write_json("verdict.json", verdict)
         blamed = classify(verdict, self.error)
         self._boot.facts = msgspec.structs.replace(
