@@ -182,15 +182,38 @@ def screen(machine: Machine, file: Path, deadline: Deadline) -> bytes:
 
 
 @pytest.mark.qemu
-def test_nvme(
+def test_names_of_enlightenments(
     spec_of: Callable[..., MachineSpec], run_in_qemu: Callable[..., QemuMachine], deadline: Deadline
 ) -> None:
-    """A disk may be on NVMe, where Windows has a driver for it too."""
+    """QEMU knows every processor feature that a template names for KVM; a misspelt one would fail on hosts with KVM only."""
+    machine = run_in_qemu(spec_of(TEMPLATES[0]))
+    for template in TEMPLATES:
+        kind = f"{template.cpu.model}-x86_64-cpu"
+        known = {each["name"] for each in machine.execute("device-list-properties", deadline, typename=kind)}
+        named = [word.partition("=")[0].lstrip("+-") for word in template.cpu.features]
+        named += [word.partition("=")[0] for word in template.cpu.hyperv]
+        assert len(named) >= 6
+        assert [] == [word for word in named if word not in known]
+
+
+@pytest.mark.qemu
+def test_nvme_and_variables_in_qcow2(
+    spec_of: Callable[..., MachineSpec], run_in_qemu: Callable[..., QemuMachine], deadline: Deadline
+) -> None:
+    """A disk may be on NVMe, where Windows has a driver for it too, and the variables in a format that can be saved."""
     template = find_templates()["windows-server-2025"]
     spec = spec_of(
         msgspec.structs.replace(template, devices=msgspec.structs.replace(template.devices, disk="nvme"))
     )
-    machine = run_in_qemu(spec)
+    # Variables in qcow2 are what a machine that is to be saved needs.
+    raw, packed = spec.flash.variables, spec.flash.variables.with_suffix(".qcow2")  # type: ignore[union-attr]
+    subprocess.run(["qemu-img", "convert", "-O", "qcow2", raw, packed], check=True)
+    flash = msgspec.structs.replace(spec.flash, variables=packed, variables_format="qcow2")
+    machine = run_in_qemu(msgspec.structs.replace(spec, flash=flash))
+    formats = {
+        each["node-name"]: each["drv"] for each in machine.execute("query-named-block-nodes", deadline)
+    }
+    assert ("raw", "qcow2", "qcow2") == (formats["flash0"], formats["flash1"], formats["disk0"])
     (found,) = (
         each
         for each in machine.execute("query-block", deadline)
