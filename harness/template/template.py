@@ -184,6 +184,8 @@ def decode_template(text: str, *, name: str, directory: str = "") -> Template:
     def bad(steps: list[str], words: str, hint: str = "") -> BadDocument:
         return BadDocument(f"{name}:{line_of(text, list(steps))}: {words}", hint=hint)
 
+    if template.directory:
+        raise bad(["directory"], "unknown key 'directory'", "Where a template lies is where it is read from.")
     sizes = {}
     for steps, size in (
         (["memory", "size"], template.memory.size),

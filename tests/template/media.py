@@ -53,23 +53,18 @@ def make_wim(file: Path, *images: dict[str, str], solid: bool = False) -> Path:
     return file
 
 
-def make_iso(iso: Path, tree: Path, *, udf: bool = True) -> Path:
-    """Make an ISO of ``tree``: UDF beside ISO 9660 as Windows media are, or with Joliet instead."""
-    run(
-        "genisoimage",
-        "-quiet",
-        "-o",
-        iso,
-        *(["-udf", "-iso-level", "3"] if udf else ["-J"]),
-        "-V",
-        "SSS_X64FREE",
-        tree,
-    )
+FORMS = {"udf": ["-udf", "-iso-level", "3"], "joliet": ["-J"], "plain": ["-iso-level", "2"]}
+"""UDF beside ISO 9660 as Windows media are, or Joliet beside it, or nothing."""
+
+
+def make_iso(iso: Path, tree: Path, *, form: str = "udf") -> Path:
+    """Make an ISO of ``tree``."""
+    run("genisoimage", "-quiet", "-o", iso, *FORMS[form], "-V", "SSS_X64FREE", tree)
     return iso
 
 
 def windows_medium(
-    directory: Path, *images: dict[str, str], udf: bool = True, name: str = "install.wim"
+    directory: Path, *images: dict[str, str], form: str = "udf", name: str = "install.wim"
 ) -> Path:
     """Make an installation medium with ``images`` (default: two editions)."""
     tree = directory / "medium"
@@ -79,4 +74,4 @@ def windows_medium(
     )
     made.rename(tree / "sources" / name)
     (tree / "setup.exe").write_bytes(b"MZ" * 4096)
-    return make_iso(directory / "windows.iso", tree, udf=udf)
+    return make_iso(directory / "windows.iso", tree, form=form)

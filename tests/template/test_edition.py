@@ -13,17 +13,17 @@ from harness.errors import UsageError
 from harness.template.edition import choose, is_evaluation, read_images
 from harness.template.template import find_template
 from harness.template.wim import Image
-from tests.template.media import STANDARD_CORE, make_iso, make_wim, windows_medium
+from tests.template.media import FORMS, STANDARD_CORE, make_iso, make_wim, windows_medium
 
 SERVER = find_template("windows-server-2022")
 
 
 @pytest.mark.media
 @pytest.mark.parametrize("name", ["install.wim", "install.esd"])
-@pytest.mark.parametrize("udf", [True, False])
-def test_two_editions(tmp_path: Path, name: str, udf: bool) -> None:
-    """Both are there with all that the medium tells, from a compressed and from a solid file, in UDF and Joliet."""
-    core, desktop = read_images(windows_medium(tmp_path, udf=udf, name=name))
+@pytest.mark.parametrize("form", FORMS)
+def test_two_editions(tmp_path: Path, name: str, form: str) -> None:
+    """Both are there with all that the medium tells, from a compressed and from a solid file, whatever form the medium has."""
+    core, desktop = read_images(windows_medium(tmp_path, form=form, name=name))
     assert (1, "ServerStandardEval", "Server Core") == (core.index, core.edition, core.installation)
     assert (2, "ServerStandardEval", "Server") == (desktop.index, desktop.edition, desktop.installation)
     assert ("amd64", 20348, "en-US") == (core.architecture, core.build, core.language)

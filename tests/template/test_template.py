@@ -127,6 +127,7 @@ class TestMistakes:
                 "cores = 8\nnodes = 2",
                 r"topology\.nodes = 2 is more than there are sockets",
             ),
+            ("builds = [26100]", 'directory = "/tmp"', r"t\.toml:\d+: unknown key 'directory'"),
             ('name = "standard-core"', 'name = "datacenter-core"', "two editions have the same name"),
             ('status = "supported"', 'status = "known-broken"', "needs a reason and a link"),
             ("max_processors = 8", "max_processors = 256", r"t\.toml:\d+: .*<= 255"),
