@@ -225,9 +225,13 @@ def build(
         found, accelerator = _accelerator(accel, qemu, view.say)
         recipe = make_recipe(template, wishes, store, accelerator=accelerator, qemu=found, say=view.say)
         pace = Pace(EMULATED if accelerator == "tcg" else 1.0)
-        built = Build(recipe, store, pace=pace, listeners=(view,)).run(
-            Deadline(BUILD_SECONDS, f"build {name}")
-        )
+        try:
+            built = Build(recipe, store, pace=pace, listeners=(view,)).run(
+                Deadline(BUILD_SECONDS, f"build {name}")
+            )
+        except KeyboardInterrupt:
+            view.say("what was done is kept; the same command goes on with it")
+            raise
     if json:
         say_json({"directory": str(built.folder), "manifest": built.manifest})
     else:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,10 @@ import pycdlib
 import pytest
 
 from harness.cli.main import main
+from harness.deadline import Deadline
 from harness.errors import ExitCode
 from harness.template.store import Store
+from harness.template.work import Work
 from tests.template.media import windows_medium
 from tests.template.scripted_medium import FAT_SECTORS, compile_setup, fat
 from tests.template.test_store import manifest
@@ -174,10 +177,18 @@ def _bootable(iso: Path, wim: Path, script: list[str]) -> Path:
     return iso
 
 
+def _checkpoint(store: Store) -> int:
+    """Return the checkpoint that an interrupted build would go on from."""
+    state = Work.read(store.work(NAME))
+    return state.checkpoint if state else 0
+
+
 @pytest.mark.qemu
 @pytest.mark.media
-def test_a_whole_build_by_command(store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The real template's machine, its real answer medium, and a medium whose Setup does what the scripts would tell."""
+def test_a_whole_build_by_command_interrupted_once(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real template's machine and answer medium, a medium whose Setup is scripted, and Ctrl-C in between."""
     windows_medium(tmp_path)
     iso = _bootable(
         tmp_path / "server.iso",
@@ -189,14 +200,23 @@ def test_a_whole_build_by_command(store: Store, tmp_path: Path, capsys: pytest.C
             "mark fact surprise is not kept", "mark done", "shutdown",
         ],
     )  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", "harness", "template", "build", NAME, "--iso", iso, "--accel", "tcg"],
-        env={**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")},
-        capture_output=True, text=True, timeout=500, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "-m", "harness", "template", "build", NAME, "--iso", iso, "--accel", "tcg"]
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state")}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "env": environment}
+    with subprocess.Popen(command, **pipes) as first:  # type: ignore[call-overload]
+        Deadline(400, "the first checkpoint").poll(
+            lambda: _checkpoint(store) == 1 or first.poll() is not None
+        )
+        first.send_signal(signal.SIGINT)
+        said = first.communicate(timeout=60)
+    assert ExitCode.INTERRUPTED == first.returncode, said
+    assert "what was done is kept" in said[1]
+    assert [] == list((tmp_path / "state" / "hotplug-harness" / "machines").glob("*.json"))
+    done = subprocess.run(command, **pipes, timeout=400, check=False)  # type: ignore[call-overload]
     assert (0, f"{NAME} is built: {store.folder(NAME)}") == (done.returncode, done.stdout.splitlines()[0]), (
         done.stderr
     )
+    assert "goes on after checkpoint 1: specialize" in done.stderr
     built = store.find(NAME)
     assert ({"build": "20348.1", "edition": "ServerStandardEval", "openssh": "none"}, 180, "winrm") == (
         built.manifest.facts, built.manifest.evaluation_days, built.manifest.transfer

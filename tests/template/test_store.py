@@ -107,6 +107,16 @@ def test_two_builds_of_one_template_never_mix(store: Store) -> None:
         pass
 
 
+def test_an_interrupted_build_can_be_thrown_away(store: Store) -> None:
+    """Its work goes, what is built stays; nothing to throw away is no error."""
+    publish(store)
+    store.work(NAME).mkdir(parents=True)
+    with store.building(NAME):
+        store.discard(NAME)
+        store.discard(NAME)
+    assert (False, True) == (store.work(NAME).exists(), store.folder(NAME).exists())
+
+
 def test_a_damaged_manifest_is_told(store: Store) -> None:
     """It is neither taken for a template nor for nothing."""
     publish(store)
