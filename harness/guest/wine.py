@@ -34,10 +34,7 @@ UNUSED = ("clang", "lld")
 
 KEY = "HKLM\\System\\CurrentControlSet\\Services\\{driver}\\Parameters"
 EXISTS = "1073"
-"""ERROR_SERVICE_EXISTS: an earlier run in this prefix has made it."""
-
-NOT_FOUND = "1168"
-"""ERROR_NOT_FOUND: no such device was left behind by a run that was killed."""
+"""ERROR_SERVICE_EXISTS: it was loaded before in this run."""
 
 DOUBLE = ("wdfldr.sys", "drive.exe")
 PNP = "hpnotifypnp"
@@ -149,13 +146,8 @@ class WineKind(ProcessKind):
                 command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
                 group_size=options.group_size or 64,
                 transcript=prefix.drive / "hpnotify-transcript.log",
-                opening=(
-                    f"remove {DEVICE}",
-                    f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys",
-                    "load hpnwine",
-                ),
+                opening=(f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys", "load hpnwine"),
                 closing=("finish", "unload hpnwine"),
-                fine=frozenset({EXISTS, NOT_FOUND}),
                 place=place,
             )
 

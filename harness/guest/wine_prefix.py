@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Wine's prefix in the cache: made once, used by one run at a time, and nothing of Wine left running after it.
 
-A prefix is one machine to the drivers in it, and its making takes half a minute and some 700 MB. So runs take turns.
+A prefix is one machine to the drivers in it, and its making takes half a minute and some 700 MB. So runs take turns, and
+each begins with the registry as it was made: a device that an earlier run left would have its driver started by Wine.
 """
 
 from __future__ import annotations
@@ -21,6 +22,9 @@ from harness.machine import ladder
 from harness.setup.cache import Cache, digest
 
 SERVERS = ("wineserver", "/usr/lib/wine/wineserver", "/usr/lib/wine/wineserver64")
+REGISTRY = ("system.reg", "user.reg", "userdef.reg")
+"""The files that Wine's server keeps the registry in, and writes when it ends."""
+
 ENDING = 30.0
 """Seconds that Wine's server gets to end everything in a prefix."""
 
@@ -46,11 +50,26 @@ class Prefix(NamedTuple):
         """Have the prefix to oneself, quiet at the beginning and at the end. Raises InfrastructureError."""
         with _turn(self.path.with_name("in-use"), deadline, progress):
             self.end(deadline.within(ENDING, "end what runs in Wine's prefix"))
+            self._copy_registry(self.path.parent, self.path)
             try:
                 yield
             finally:
                 with ladder.uninterrupted():
                     self.end(Deadline(ENDING, "end what runs in Wine's prefix"))
+
+    def keep_registry(self) -> None:
+        """Keep a copy of the registry as it is, while nothing runs, for every run to begin with."""
+        self._copy_registry(self.path, self.path.parent)
+
+    def _copy_registry(self, source: Path, target: Path) -> None:
+        try:
+            for name in REGISTRY:
+                shutil.copyfile(source / name, target / name)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot copy the registry of Wine's prefix {self.path}: {error}",
+                hint=f"Delete {self.path.parent}; it is made again.",
+            ) from error
 
     def end(self, deadline: Deadline) -> None:
         """End everything that runs in the prefix, Wine's server too."""
@@ -69,9 +88,14 @@ def prepare_prefix(cache: Cache, wine: str, deadline: Deadline, progress: Callab
         prefix.end(deadline)
         if done.status or not (prefix.drive / "windows" / "system32" / "drivers").is_dir():
             raise InfrastructureError(f"Wine made no prefix: {done.last_lines()}")
+        prefix.keep_registry()
 
     place = cache.built(
-        "wine-prefix", digest(wine, version), make, deadline, clone=Path(__file__).resolve().parents[2]
+        "wine-prefix",
+        digest(wine, version, *REGISTRY),
+        make,
+        deadline,
+        clone=Path(__file__).resolve().parents[2],
     )
     return Prefix(place / "prefix", wine, version)
 

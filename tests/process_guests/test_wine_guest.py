@@ -10,10 +10,12 @@ from pathlib import Path
 import psutil
 import pytest
 from process_guests.conftest import Perform
+from twin.running import records_of
 
 from harness.contract.verdict import Verdict
 from harness.driver import manifest
 from harness.errors import GuestRefused, UsageError
+from harness.history.driver import DriverRecord
 
 pytestmark = pytest.mark.wine
 
@@ -31,7 +33,7 @@ def wine_processes() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["cpu-and-dimm", "groups", "rebalance"])
+@pytest.mark.parametrize("name", ["cpu-and-dimm", "groups"])
 def test_built_in_plan_holds(perform_on: Perform, name: str) -> None:
     """A plan holds, the verdict says wine, the facts say which file was executed, and nothing of Wine is left."""
     result = perform_on(name, "wine")
@@ -41,6 +43,15 @@ def test_built_in_plan_holds(perform_on: Perform, name: str) -> None:
     assert f"hpnotify.sys sha256 {facts['image_digest']}; {manifest.LABEL}" == facts["driver"]
     assert "nothing it shows is a Windows result" in facts["image"]
     assert [] == wine_processes()
+
+
+def test_a_run_begins_as_if_there_had_been_none(perform_on: Perform) -> None:
+    """A plan that ends with its Plug and Play device installed holds, and the next run hears nothing of that device."""
+    for plan, service in (("rebalance", "hpnotifypnp"), ("veto", "hpnotify")):
+        result = perform_on(plan, "wine")
+        assert (None, Verdict.HOLDS) == (result.error, result.verdict.verdict)
+        drivers = {record.driver for record in records_of(result) if isinstance(record, DriverRecord)}
+        assert {service} == drivers
 
 
 def test_plant_is_caught(perform_on: Perform) -> None:
