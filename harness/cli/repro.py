@@ -49,7 +49,7 @@ def repro(
 
     from harness.cli.output import complain, say, say_json
     from harness.cli.run import result_document, show_result
-    from harness.explore.handover import hand_over
+    from harness.explore.hold import execute_and_hold
     from harness.explore.recorded import Differences, Recorded, Signature
     from harness.hotplug.run import perform
     from harness.report.stage_view import StageView
@@ -74,7 +74,7 @@ def repro(
         else:
             if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
                 request = msgspec.structs.replace(request, monitor=True)
-            result = hand_over(request, step, view.say, listeners=(view,), learnt=differences)
+            result = execute_and_hold(request, step, view.say, listeners=(view,), learnt=differences)
     if isinstance(result.error, UsageError):
         raise result.error
     before, now = Signature.of(recorded.verdict), Signature.of(result.verdict, result.error)

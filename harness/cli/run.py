@@ -156,7 +156,7 @@ def run(
     seed: Seed = 0,
     boot_timeout: BootTimeout = 90.0,
     test_timeout: TestTimeout = 3600.0,
-    evidence_timeout: EvidenceTimeout = 60.0,
+    evidence_timeout: EvidenceTimeout = 120.0,
     dump: Dump = "",
     retry: Annotated[
         bool, typer.Option("--retry", help="Try once more if the infrastructure fails; both runs are kept.")

@@ -4,7 +4,7 @@
 The evidence has a time budget of its own, begun when the run failed, so that a timeout of the test never costs it. Each
 thing has its share of that budget and fails alone: whatever goes wrong here is written into the index and never raised,
 since it must not hide the run's own error. What needs QEMU is left out once QEMU does not answer or is gone; the logs and
-the history are there in any case. The dearest thing, a dump of the guest's memory, comes last and only if it was allowed.
+the history are there in any case. The dearest thing, a dump of the guest's memory, is made only if it was allowed.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ ASK = 5.0
 
 GUEST_SHARE = 0.5
 """Share of the time left that a guest gets to hand over its own traces."""
+
+DUMP_SHARE = 0.5
+"""Share of the time left that a dump of the memory gets."""
 
 QUERIES = (
     "query-status", "query-cpus-fast", "query-hotpluggable-cpus", "query-memory-devices", "query-memory-size-summary",
@@ -85,8 +88,9 @@ class Evidence:
             self._take("registers", self._registers, deadline)
             self._take("screen", self._screen, deadline)
             if not cheap:
-                self._take("guest", self._from_guest, deadline)
+                # Asking a guest that hangs may have it crash: its memory as it was comes first.
                 self._take("memory", self._memory, deadline)
+                self._take("guest", self._from_guest, deadline)
         except KeyboardInterrupt:
             self._items.append(Item(name="the rest", state="skipped", reason="interrupted"))
             raise
@@ -208,7 +212,8 @@ class Evidence:
             )
         file = self._folder / "memory.elf"
         try:
-            inspector.dump(file, deadline)
+            share = max(1.0, deadline.remaining() * DUMP_SHARE)
+            inspector.dump(file, deadline.within(share, "dump the guest's memory"))
         except HarnessError:
             # Half a dump is as large as a whole one, and no debugger reads it.
             file.unlink(missing_ok=True)

@@ -39,7 +39,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
     operation: float = 30.0
     consequence: float = 5.0
     quiet: float = 0.1
-    evidence: float = 60.0
+    evidence: float = 120.0
 
 
 def paced(budget: Budget, pace: float) -> Budget:

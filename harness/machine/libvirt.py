@@ -44,6 +44,7 @@ from harness.machine.ending import end_domain
 from harness.machine.event_log import EventLog
 from harness.machine.exchange import Exchange
 from harness.machine.far_host import FarHost
+from harness.machine.inspection import Inspector, LibvirtInspector
 from harness.machine.life import Life
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
 from harness.machine.monitor import is_query
@@ -254,6 +255,10 @@ class LibvirtMachine(Life):
         )
 
     # -- calls ------------------------------------------------------------------------------------------------------
+
+    def inspector(self) -> Inspector:
+        """Return what looks at the guest through libvirt's own calls; through QMP it may only ask."""
+        return LibvirtInspector(self._connection, remote=self._far is not None)
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send a QMP query, or do what ``cont``, ``stop`` and ``system_reset`` do; nothing else may pass libvirt by."""

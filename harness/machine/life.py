@@ -23,7 +23,7 @@ from harness.history.record import Stage
 from harness.history.tape import Tape
 from harness.machine import ladder
 from harness.machine.event_log import EventLog
-from harness.machine.inspection import QmpInspector
+from harness.machine.inspection import Inspector, QmpInspector
 from harness.machine.machine import MachineSpec, QmpEvent
 from harness.machine.registry import Entry, ProcessName, Registry
 from harness.machine.runtime import RuntimeDirectory
@@ -160,7 +160,7 @@ class Life(abc.ABC):
         """Return the events seen so far."""
         return self._log.events(name, after)
 
-    def inspector(self) -> QmpInspector:
+    def inspector(self) -> Inspector:
         """Return what looks at the guest through QMP."""
         return QmpInspector(self.execute)
 

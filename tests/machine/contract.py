@@ -14,6 +14,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestHang, MachineFailed
+from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
 from tests.machine import bare_guest
 
@@ -157,6 +158,28 @@ class MachineContract:
         ]
         assert sorted(each.serial for each in seen) == [each.serial for each in seen]
         assert sorted(each.host_ns for each in seen) == [each.host_ns for each in seen]
+
+    def test_looked_at_from_outside(
+        self, make_machine: Callable[..., Machine], deadline: Deadline, tmp_path: Path
+    ) -> None:
+        """Registers, screen and memory of a guest that does nothing and is asked nothing; it goes on afterwards."""
+        kernel = bare_guest.build(tmp_path / "kernel", bare_guest.spin())
+        machine = make_machine(kernel=kernel, processors=2, max_processors=2, screen=True)
+        machine.start(deadline)
+        machine.resume(deadline)
+        assert isinstance(machine, Inspectable)
+        inspector = machine.inspector()
+        registers = inspector.registers(deadline)
+        assert ["CPU#0", "CPU#1"] == [
+            line.strip() for line in registers.splitlines() if line.startswith("CPU#")
+        ]
+        picture = inspector.screenshot(tmp_path / "screen", deadline)
+        assert picture.read_bytes()[:4] in (b"\x89PNG", b"P6\n7", b"P6 7")
+        inspector.dump(tmp_path / "memory.elf", deadline)
+        with (tmp_path / "memory.elf").open("rb") as memory:
+            assert b"\x7fELF" == memory.read(4)
+        assert (tmp_path / "memory.elf").stat().st_size > 128 * MIB
+        assert machine.execute("query-status", deadline)["running"] is True
 
     def test_close_is_idempotent(self, machine: Machine, deadline: Deadline) -> None:
         """After close nothing runs, nothing answers, and closing again does nothing."""
