@@ -14,133 +14,173 @@ always judged: a violated contract fails the test even if it never asked for the
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from _pytest.runner import runtestprotocol
+
+from harness.testing import marks
+from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
+from harness.testing.settings import Settings, add_settings
+from harness.testing.summary import Summary, attach
+from harness.testing.under_test import History, Hotplug, Judged, RunUnderTest
 
 if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict
     from harness.guest.guest import Guest
     from harness.history.record import Record
-    from harness.hotplug.boot import Live
-    from harness.hotplug.run import Run
+
+__all__ = ["History", "Hotplug", "Judged", "RunUnderTest"]
+
+FIXTURE = "run_under_test"
+"""The fixture that every test with a guest takes, directly or not."""
+
+GUESTS = pytest.StashKey[Guests]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add the options; each has a default that works on any machine with QEMU."""
-    group = parser.getgroup("hotplug harness")
-    group.addoption("--hotplug-accel", default="auto", help="accelerator of the guests: auto, kvm or tcg")
-    group.addoption(
-        "--hotplug-runs", default="", help="where run directories are made (default: pytest's own)"
-    )
-    group.addoption("--hotplug-guest", default="twin", help="the guest that tests run on")
-    group.addoption("--hotplug-qemu", default="", help="the QEMU binary to use")
+    """Add the options and their ini keys; each has a default that works on any machine with QEMU."""
+    add_settings(parser)
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the markers."""
-    config.addinivalue_line("markers", "plant(name): make the twin's NT layer misbehave in a known way")
-    config.addinivalue_line("markers", "machine(**wishes): what the plan's [machine] table would say")
+    """Register the markers, and refuse settings that cannot be."""
+    for name in marks.MARKERS.values():
+        config.addinivalue_line("markers", name)
+    settings = Settings(config)
+    settings.check()
+    # A prompt needs the guest's ways in to be there from its start.
+    prompts = bool(config.getoption("usepdb", False) or config.getoption("trace", False))
+    guests = config.stash[GUESTS] = Guests(settings, prompts=prompts)
+    config.pluginmanager.register(guests, "hotplug_harness_guests")
+    config.pluginmanager.register(Summary(), "hotplug_harness_summary")
 
 
-class RunUnderTest:
-    """One test's run: begun on first use, ended and judged once."""
-
-    def __init__(self, run: Run, *, stack: contextlib.ExitStack) -> None:
-        self.run = run
-        self.asked = False
-        self._stack = stack
-        self._verdict: RunVerdict | None = None
-        self.live: Live = stack.enter_context(run.live())
-
-    def verdict(self) -> RunVerdict:
-        """End the run if it goes on, judge it, and return the verdict, the same one from then on."""
-        from harness.errors import HarnessError
-
-        if self._verdict is None:
-            with contextlib.suppress(HarnessError):  # it is in the history as a Fault, and so in the verdict
-                self.live.executor.execute([])
-            with contextlib.suppress(HarnessError):
-                self._stack.close()
-            self._verdict = self.run.judge()
-        return self._verdict
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Check what the markers say, and leave out what needs real Windows unless the selection names it."""
+    for item in items:
+        marks.known_issue(item)
+        marks.guest_of(item)
+    if "hardware" in (config.option.markexpr or ""):
+        return
+    left = [item for item in items if item.get_closest_marker("hardware") is not None]
+    if left:
+        config.hook.pytest_deselected(items=left)
+        items[:] = [item for item in items if item.get_closest_marker("hardware") is None]
 
 
-class Hotplug:
-    """Hot-add operations on the test's guest; each waits for its consequences and records them.
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """Say on what the tests will run, if any needs a guest."""
+    if not any(FIXTURE in getattr(item, "fixturenames", ()) for item in items):
+        return []
+    from harness.testing.header import header_lines
 
-    The arguments are those of a plan's operations (:mod:`harness.hotplug.operation`).
-    """
+    return header_lines(config.stash[GUESTS].settings)
 
-    def __init__(self, live: Live) -> None:
-        self._live = live
 
-    def add_cpu(self, **arguments: Any) -> None:
-        """Add one processor: ``slot``, ``id``, ``expect``, ``saying``, ``settle``, ``timeout``."""
-        from harness.hotplug.operation import AddCpu
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
+    """Run a test with a guest once more if its infrastructure failed; only the last attempt counts."""
+    if FIXTURE not in getattr(item, "fixturenames", ()):
+        return None
+    hook = item.ihook
+    hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
+    reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    if item.stash.get(AGAIN, False):
+        item.stash[AGAIN] = False
+        reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    for report in reports:
+        hook.pytest_runtest_logreport(report=report)
+    hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
 
-        self.do(AddCpu(**arguments))
 
-    def add_dimm(self, size: str = "256 MiB", **arguments: Any) -> None:
-        """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``."""
-        from harness.hotplug.operation import AddDimm
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Tell the run what failed; make a failure that is a known bug, and not the infrastructure's, an xfail."""
+    report = yield
+    error = call.excinfo.value if call.excinfo is not None else None
+    run = item.stash.get(RUN, None)
+    if report.failed and report.when == "call":
+        item.stash[CLASS] = str(getattr(error, "failure_class", ""))
+        if run is not None:
+            run.error = error
+    issue = marks.known_issue(item)
+    if issue is not None and report.failed and item.stash.get(CLASS, "") not in NO_BUG:
+        report.outcome = "skipped"
+        report.wasxfail = str(issue)
+    # The rows of a first attempt are told with those of the second.
+    if report.when == "teardown" and not item.stash.get(AGAIN, False):
+        attach(report, item.stash.get(ROWS, []), str(issue or ""))
+        item.stash[ROWS] = []
+    return report
 
-        self.do(AddDimm(size=size, **arguments))
 
-    def do(self, *operations: Any) -> None:
-        """Execute operations of :mod:`harness.hotplug.operation` in order."""
-        for operation in operations:
-            self._live.executor.step(operation)
-
-    def plan(self, name: str) -> None:
-        """Execute the operations of a built-in plan or a plan file."""
-        from harness.hotplug.plan import find_plan
-
-        self.do(*find_plan(name).do)
+def pytest_enter_pdb(config: pytest.Config) -> None:
+    """Say how to get at the guests that are alive while the prompt is open."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None:
+        return
+    for run in config.stash[GUESTS].live:
+        for line in run.ways_in():
+            terminal.write_line(line)
 
 
 @pytest.fixture
 def guest_name(request: pytest.FixtureRequest) -> str:
-    """The guest a test runs on: ``--hotplug-guest``. A suite overrides it to run on several guests."""
-    return str(request.config.option.hotplug_guest)
+    """The guest a test runs on: its marker's, else ``--hotplug-guest``. A suite overrides it to run on several guests."""
+    named = marks.guest_of(request.node)
+    return named[0] if named is not None else request.config.stash[GUESTS].settings["guest"]
 
 
 @pytest.fixture
 def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Path) -> Iterator[RunUnderTest]:
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
-    from harness.hotplug.operation import Quiesce
-    from harness.hotplug.plan import MachineWishes, Plan
-    from harness.hotplug.request import RunRequest
+    from harness.errors import HarnessError, UsageError
     from harness.hotplug.run import Run
-    from harness.setup.cache import cache_directory
 
-    plant = request.node.get_closest_marker("plant")
-    machine = request.node.get_closest_marker("machine")
-    options = request.config.option
-    wishes = MachineWishes(**(machine.kwargs if machine else {}))
-    run_request = RunRequest(
-        plan=Plan(name=request.node.name, machine=wishes, do=[Quiesce()]),
-        runs=Path(options.hotplug_runs) if options.hotplug_runs else tmp_path / "runs",
-        cache=cache_directory(os.environ),
-        argv=["pytest", request.node.nodeid],
-        guest=guest_name,
-        accelerator=options.hotplug_accel,
-        qemu=options.hotplug_qemu,
-        plant=plant.args[0] if plant else "",
-    )
+    item, guests = request.node, request.config.stash[GUESTS]
+    try:
+        asked = guests.request(item, guest_name, tmp_path / "runs")
+    except UsageError as error:
+        item.stash[CLASS] = "usage"
+        raise pytest.fail.Exception(str(error), pytrace=False) from None
+    guests.refuse_known_failure(asked)
+    run = Run(asked)
     with contextlib.ExitStack() as stack:
-        under_test = RunUnderTest(Run(run_request), stack=stack)
-        yield under_test
-        verdict = under_test.verdict()
-    if verdict.verdict is Verdict.VIOLATED and not under_test.asked:
+        try:
+            under_test = RunUnderTest(run, stack=stack)
+        except HarnessError as error:
+            run.error = run.error or error
+            guests.ended(item, run, run.result(run.judge()))
+            said = f"{error}\nevidence: {run.directory.path}"
+            raise pytest.fail.Exception(said, pytrace=False) from None
+        except KeyboardInterrupt:
+            run.judge()
+            raise
+        guests.live.append(under_test)
+        item.stash[RUN] = under_test
+        try:
+            if item.get_closest_marker("plan") is not None:
+                under_test.begin(asked.plan.do)
+            yield under_test
+        finally:
+            item.stash[RUN] = None
+            result = under_test.result()
+            guests.live.remove(under_test)
+            guests.ended(item, run, result)
+    if result.verdict.verdict is Verdict.VIOLATED and not under_test.asked:
+        item.stash[CLASS] = str(result.failure_class or "")
         pytest.fail(
             "\n".join(
-                ["the contract is violated:", *verdict.reasons, f"evidence: {under_test.run.directory.path}"]
-            )
+                ["the contract is violated:", *result.verdict.reasons, f"evidence: {result.directory}"]
+            ),
+            pytrace=False,
         )
 
 
@@ -157,20 +197,20 @@ def hotplug(run_under_test: RunUnderTest) -> Hotplug:
 
 
 @pytest.fixture
-def history(run_under_test: RunUnderTest) -> Callable[[], list[Record]]:
+def history(run_under_test: RunUnderTest) -> History:
     """A function that returns everything recorded so far, the driver's last line included."""
-    from harness.history.reader import History
+    from harness.history.reader import History as Reader
 
     def records() -> list[Record]:
         with contextlib.suppress(ValueError):
             run_under_test.live.capture.drain()
-        return list(History(run_under_test.run.directory.path))
+        return list(Reader(run_under_test.run.directory.path))
 
     return records
 
 
 @pytest.fixture
-def verdict(run_under_test: RunUnderTest) -> Callable[[], RunVerdict]:
+def verdict(run_under_test: RunUnderTest) -> Judged:
     """A function that ends the run, judges it and returns the verdict; whoever asks may find a violation and pass."""
 
     def judged() -> RunVerdict:

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""What the plugin says before the tests run: on what they will. Nothing is built or booted to know it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.testing.settings import Settings
+
+
+def header_lines(settings: Settings) -> list[str]:
+    """Return a line for guest and image, and one for QEMU and the accelerator; what is missing is said, never raised."""
+    from harness.errors import HarnessError
+    from harness.guest.kind import KINDS
+    from harness.guest.process_guest import ProcessKind
+    from harness.machine.version import find_qemu
+    from harness.setup.cache import cache_directory
+
+    name = settings["guest"]
+    cache = cache_directory(os.environ)
+    lines = [f"hotplug: guest {name}, {_image(name, str(cache))}"]
+    if isinstance(KINDS[name], ProcessKind):
+        return lines
+    try:
+        found = find_qemu(settings["qemu"])
+        qemu = f"{found.text} ({found.path})"
+    except HarnessError as error:
+        qemu = error.message
+    lines.append(f"hotplug: {qemu}, accelerator {_accelerator(settings['accel'], str(cache))}")
+    return lines
+
+
+def _accelerator(asked: str, cache: str) -> str:
+    from pathlib import Path
+
+    from harness.machine.accelerator import KVM, remembered
+
+    if asked != "auto":
+        return asked
+    if not KVM.exists():
+        return f"tcg (there is no {KVM})"
+    known = remembered(Path(cache))
+    if known is None:
+        return "auto (KVM is tried by the first guest)"
+    works, reason = known
+    return f"{'kvm' if works else 'tcg'} (last tried: {reason})"
+
+
+def _image(name: str, cache: str) -> str:
+    """Return which image there is of a guest, by its digest."""
+    from pathlib import Path
+
+    if name == "twin":
+        built = sorted(Path(cache).glob("twin/image-*/image.json"), key=lambda file: file.stat().st_mtime)
+        return (
+            f"image {built[-1].parent.name.removeprefix('image-')[:12]} used last"
+            if built
+            else "image not built yet"
+        )
+    if name.startswith("windows"):
+        return _template(name)
+    return "made on the spot"
+
+
+def _template(name: str) -> str:
+    from harness.errors import HarnessError
+    from harness.template.store import Store, store_directory
+
+    try:
+        built = Store(store_directory(os.environ)).built(name)
+    except HarnessError as error:
+        return error.message
+    return f"template {built.digest()[:12]}" if built is not None else "template not built"

@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""The plugin's markers, checked: what a test says of its guest, its machine, its plan, and of bugs that are known."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from harness.hotplug.plan import MachineWishes, Plan
+
+MARKERS = {
+    "guest": "guest(name, *, cpus=None, dimms=None): the guest that the test needs, with how many processors at power-on "
+    "and how many slots for DIMMs",
+    "machine": "machine(**wishes): what a plan's [machine] table would say: processors, max_processors, memory, …",
+    "plan": "plan(name): execute a built-in plan, or a plan file, before the test looks at what came of it",
+    "plant": "plant(name): make the twin's NT layer misbehave in a known way",
+    "known_issue": "known_issue(url, reason): if the test really fails, that is the bug at this address: xfail",
+    "hardware": "hardware: needs a real Windows guest; not selected unless -m says so",
+}
+
+_URL = re.compile(r"https?://[^\s/]+\S*")
+
+
+@dataclass(frozen=True, slots=True)
+class KnownIssue:
+    """A bug that is known, and where it is told of."""
+
+    url: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.reason} ({self.url})"
+
+
+def _read(item: pytest.Item, name: str, shape: Callable[..., Any]) -> Any:
+    """Return what ``shape`` makes of the closest marker's arguments, None without one. Raises pytest.UsageError."""
+    mark = item.get_closest_marker(name)
+    if mark is None:
+        return None
+    try:
+        return shape(*mark.args, **mark.kwargs)
+    except (TypeError, ValueError) as error:
+        said = str(error).replace("_guest()", "guest()").replace("_issue()", "known_issue()")
+        said = said.replace("_one()", f"{name}()")
+        raise pytest.UsageError(f"{item.nodeid}: marker {name}: {said}\n  {MARKERS[name]}") from error
+
+
+def _guest(name: str, *, cpus: int | None = None, dimms: int | None = None) -> tuple[str, dict[str, int]]:
+    if not isinstance(name, str):
+        raise TypeError(f"the guest's name is a string, not {name!r}")
+    wishes = {"processors": cpus, "dimm_slots": dimms}
+    for word, value in (("cpus", cpus), ("dimms", dimms)):
+        if value is not None and not isinstance(value, int):
+            raise TypeError(f"{word} is a whole number, not {value!r}")
+    return name, {key: value for key, value in wishes.items() if value is not None}
+
+
+def _issue(url: str, reason: str) -> KnownIssue:
+    if not isinstance(url, str) or not _URL.fullmatch(url):
+        raise ValueError(f"{url!r} is no URL: say where the bug is told of, http(s)://…")
+    if not isinstance(reason, str) or not reason.strip():
+        raise ValueError("the reason is empty: say in a few words what is wrong")
+    return KnownIssue(url, reason.strip())
+
+
+def _one(name: str) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"it takes a name, not {name!r}")
+    return name
+
+
+def known_issue(item: pytest.Item) -> KnownIssue | None:
+    """Return the bug that is known of a test. Raises pytest.UsageError for a marker without an address."""
+    found: KnownIssue | None = _read(item, "known_issue", _issue)
+    return found
+
+
+def guest_of(item: pytest.Item) -> tuple[str, dict[str, int]] | None:
+    """Return the name of the guest that a test needs and its wishes, None if any will do."""
+    found: tuple[str, dict[str, int]] | None = _read(item, "guest", _guest)
+    return found
+
+
+def plant_of(item: pytest.Item) -> str:
+    """Return the plant's name, "" for none."""
+    return _read(item, "plant", _one) or ""
+
+
+def plan_of(item: pytest.Item) -> Plan | None:
+    """Return the plan that a test begins with, None for none. Raises UsageError of the harness for one that is not there."""
+    from harness.hotplug.plan import find_plan
+
+    name: str | None = _read(item, "plan", _one)
+    return None if name is None else find_plan(name)
+
+
+def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
+    """Return the machine that a test wants: what its plan says, then its guest marker, then its machine marker."""
+    import msgspec
+
+    from harness.hotplug.plan import MachineWishes
+
+    known = {field.name for field in msgspec.structs.fields(MachineWishes)}
+    mark = item.get_closest_marker("machine")
+    asked = dict(mark.kwargs) if mark is not None else {}
+    for word in asked:
+        if word not in known:
+            close = difflib.get_close_matches(word, known, 1)
+            guess = f"did you mean {close[0]!r}? " if close else ""
+            raise pytest.UsageError(
+                f"{item.nodeid}: marker machine: no wish is called {word!r}\n  {guess}There are: {', '.join(sorted(known))}."
+            )
+    named = guest_of(item)
+    base = msgspec.to_builtins(plan.machine) if plan is not None else {}
+    try:
+        return msgspec.convert({**base, **(named[1] if named else {}), **asked}, MachineWishes)
+    except msgspec.ValidationError as error:
+        raise pytest.UsageError(f"{item.nodeid}: marker machine: {error}") from error

@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: MIT
+"""One test's run, and what a test does with it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from harness.contract.verdict import RunVerdict
+    from harness.history.record import Record
+    from harness.hotplug.boot import Live
+    from harness.hotplug.run import Run, RunResult
+
+History = Callable[[], "list[Record]"]
+"""What the fixture ``history`` is."""
+
+Judged = Callable[[], "RunVerdict"]
+"""What the fixture ``verdict`` is."""
+
+
+class RunUnderTest:
+    """One test's run: begun when it is made, ended and judged once.
+
+    ``asked`` once the test took its verdict. ``error`` is what ended the test early, set while the guest still runs: the
+    run then ends with it, so that it is in the history and the guest's evidence is collected.
+    """
+
+    def __init__(self, run: Run, *, stack: contextlib.ExitStack) -> None:
+        self.run = run
+        self.asked = False
+        self.over = False
+        self.error: BaseException | None = None
+        self._stack = stack
+        self._verdict: RunVerdict | None = None
+        self.live: Live = stack.enter_context(run.live())
+
+    def begin(self, operations: Sequence[Any]) -> None:
+        """Execute the operations that a test begins with. What they raise is the run's error too."""
+        try:
+            self.live.executor.execute(list(operations))
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def verdict(self) -> RunVerdict:
+        """End the run if it goes on, judge it, and return the verdict, the same one from then on."""
+        from harness.errors import HarnessError
+
+        if self._verdict is None:
+            error = self.error
+            if error is None:
+                try:
+                    self.live.executor.execute([])
+                except HarnessError as late:
+                    error = late
+            self.over = True
+            if error is None:
+                with contextlib.suppress(
+                    HarnessError
+                ):  # it is in the history as a Fault, and so in the verdict
+                    self._stack.close()
+            else:
+                with contextlib.suppress(type(error)):
+                    self._stack.__exit__(type(error), error, error.__traceback__)
+            self._verdict = self.run.judge()
+        return self._verdict
+
+    def result(self) -> RunResult:
+        """Return what became of the run, ending it if it goes on."""
+        return self.run.result(self.verdict())
+
+    def ways_in(self) -> list[str]:
+        """Return how to look at the guest while it is alive, one line each; [] once it is ended."""
+        if self.over or not self.live.machine.alive():
+            return []
+        from harness.explore.handover import ways_in
+
+        return ways_in(self.live.machine, self.run)
+
+
+class Hotplug:
+    """Hot-add operations on the test's guest; each waits for its consequences and records them.
+
+    The arguments are those of a plan's operations (:mod:`harness.hotplug.operation`).
+    """
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def add_cpu(self, **arguments: Any) -> None:
+        """Add one processor: ``slot``, ``id``, ``expect``, ``saying``, ``settle``, ``timeout``."""
+        from harness.hotplug.operation import AddCpu
+
+        self.do(AddCpu(**arguments))
+
+    def add_dimm(self, size: str = "256 MiB", **arguments: Any) -> None:
+        """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``."""
+        from harness.hotplug.operation import AddDimm
+
+        self.do(AddDimm(size=size, **arguments))
+
+    def do(self, *operations: Any) -> None:
+        """Execute operations of :mod:`harness.hotplug.operation` in order."""
+        for operation in operations:
+            self._live.executor.step(operation)
+
+    def plan(self, name: str) -> None:
+        """Execute the operations of a built-in plan or a plan file."""
+        from harness.hotplug.plan import find_plan
+
+        self.do(*find_plan(name).do)
