@@ -87,8 +87,10 @@ def host_no_notify(host: HostAdd, model: Model) -> Outcome:
         return None
     if model.attempts.opened > host.starts_before:
         return HOLDS
+    named = list(model.environment)
+    why = f"this guest's own conditions: {'; '.join(named[:5])}" if named else PREFLIGHT
     return Unclear(
-        f"{add.attempt}: QEMU accepted the processor and no Start came until the attempt was settled; {PREFLIGHT}",
+        f"{add.attempt}: QEMU accepted the processor and no Start came until the attempt was settled; {why}",
         (add,), add.attempt,
     )  # fmt: skip
 

@@ -98,6 +98,7 @@ class Model:
         self.driver_records = 0
         self.group_options = ""
         self.opt_out = ""
+        self.environment: dict[str, None] = {}
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
             Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
@@ -272,11 +273,15 @@ class Model:
         return count
 
     def _guest(self, event: GuestEvent) -> GuestEvent:
-        """Take what the guest says of its own configuration: boot options on groups, the rebalance policy."""
+        """Take what the guest says of itself: boot options on groups, the rebalance policy, what keeps hardware out."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
         elif event.event == "rebalance-opt-out":
             self.opt_out = event.detail
+        elif event.event == "preflight" and any(
+            f": {one}: " in event.detail for one in ("broken", "doubtful")
+        ):
+            self.environment[event.detail[:400]] = None
         return event
 
     def _quiesced(self, quiesced: Quiesced) -> Quiesced:

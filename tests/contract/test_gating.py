@@ -20,6 +20,7 @@ from harness.history.record import (
     Console,
     End,
     Expect,
+    GuestEvent,
     Operation,
     Qmp,
     Quiesced,
@@ -156,6 +157,21 @@ def test_what_never_came_is_not_green(text: str, rule: str) -> None:
         any(reason.startswith(rule) for reason in verdict.reasons),
         verdict.exit_code,
     )
+
+
+def test_what_keeps_hardware_out_of_a_guest_is_named_when_nothing_comes() -> None:
+    """The conditions that the preflight found broken stand in the reason, in the place of where to look."""
+    records = trace("+cpu =cpu")
+    found = GuestEvent(
+        event="preflight", detail="virtualization-based security: broken: running (virtio-win issue 1607)"
+    )
+    fine = GuestEvent(event="preflight", detail="13 of 14 conditions hold")
+    (reason,) = [
+        reason
+        for reason in judge([*records[:2], found, fine, *records[2:]]).reasons
+        if reason.startswith("HOST-NO-NOTIFY")
+    ]
+    assert reason.endswith(f"this guest's own conditions: {found.detail}")
 
 
 def test_a_command_without_agreement_is_not_green() -> None:

@@ -8,6 +8,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
+
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
 from harness.guest.guest import REGISTRATIONS, Collected, GuestCounts
@@ -15,7 +17,9 @@ from harness.guest.windows import answer
 from harness.guest.windows.boot_options import BootOptions, set_boot_options
 from harness.guest.windows.collection import Collection
 from harness.guest.windows.driver_files import DriverFiles
+from harness.guest.windows.facts import Facts
 from harness.guest.windows.image import WindowsImage
+from harness.guest.windows.preflight import Check, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
 from harness.guest.windows.service import Service
 from harness.guest.windows.shell import Shell
@@ -60,6 +64,7 @@ class WindowsGuest:
         self.service = Service(self.shell, ways, files)
         self.trace = Trace(self.shell)
         self._machine = machine
+        self._image = image
         self._tape = tape
         self._directory = directory
         self._boot = boot or BootOptions()
@@ -80,8 +85,28 @@ class WindowsGuest:
                 set_boot_options(self.shell, self._boot, deadline.within(120, "set the boot options"))
                 self._restart(deadline)
                 self._come_up(deadline)
+            self._tell_options()
+            if self.ready_count == 0 and self.service.has_files:
+                self.preflight(deadline.within(120, "look whether this guest can take hardware"))
             self.ready_count += 1
             self._tape.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
+
+    def preflight(self, deadline: Deadline) -> list[Check]:
+        """Judge whether this guest can take hardware while it runs, and record what speaks against it.
+
+        A guest that cannot be asked has no findings, which is recorded, too.
+        """
+        try:
+            facts = self.shell.ask("preflight", deadline, Facts)
+            checks = judge(facts, self.shell.machine(deadline), self._machine.spec)
+        except GuestError as error:
+            self._tape.write(GuestEvent(event="preflight", detail=f"unknown: {error.message}"[:400]))
+            return []
+        for check in findings(checks):
+            self._tape.write(GuestEvent(event="preflight", detail=str(check)[:400]))
+        held = sum(check.state == "ok" for check in checks)
+        self._tape.write(GuestEvent(event="preflight", detail=f"{held} of {len(checks)} conditions hold"))
+        return checks
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
         """Go on with a guest whose state was saved when it was ready: both ways in are opened anew."""
@@ -158,6 +183,8 @@ class WindowsGuest:
     def set_boot(self, options: BootOptions, deadline: Deadline) -> None:
         """Change boot options, and restart."""
         set_boot_options(self.shell, options, deadline)
+        if options.group_size is not None:
+            self._boot = msgspec.structs.replace(self._boot, group_size=options.group_size)
         self.restart(deadline)
 
     def provoke(self, verb: str, deadline: Deadline) -> None:
@@ -173,6 +200,13 @@ class WindowsGuest:
     def close(self) -> None:
         """Let go of the ways into the guest."""
         self.ways.close()
+
+    def _tell_options(self) -> None:
+        """Record the boot options that change what the contract expects of groups."""
+        size = self._boot.group_size
+        size = self._image.template.topology.group_size if size is None else size
+        if size:
+            self._tape.write(GuestEvent(event="boot-option", detail=f"groupsize {size}"))
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
         self.shell.tool(words, deadline, device=self.service.service(driver))

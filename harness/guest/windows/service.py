@@ -51,6 +51,11 @@ class Service:
         self._trusted = False
         self._loaded: dict[str, str] = {}
 
+    @property
+    def has_files(self) -> bool:
+        """True if there is a driver to install, and its tool to ask with."""
+        return self._files is not None
+
     def put_tool(self, deadline: Deadline) -> None:
         """Put ``hpnctl.exe`` into the guest; nothing is counted without it."""
         if self._files is not None:

@@ -25,6 +25,36 @@ DISK = Path(os.environ.get("SCRIPTED_WINDOWS", "."))
 MODEL = DISK / "windows.json"
 SCRIPTS = ROOT / "harness" / "guest" / "windows" / "scripts"
 
+FACTS: dict[str, Any] = {
+    "caption": "Microsoft Windows Server 2025 Standard Evaluation",
+    "build": "26100",
+    "product_type": 3,
+    "sku": 79,
+    "sockets": 2,
+    "hypervisor_present": True,
+    "vbs": 0,
+    "security_services": [],
+    "start_options": " TESTSIGNING  NOEXECUTE=OPTOUT  HYPERVISORLAUNCHTYPE=OFF",
+    "secure_boot": 0,
+    "auto_reboot": 0,
+    "license": 1,
+    "grace_minutes": 200000,
+    "containers": [{"device": "ACPI\\ACPI0010\\0", "name": "Generic Bus", "service": "", "problem": 0}],
+    "processors": [
+        {
+            "device": f"ACPI\\GENUINEINTEL_-_INTEL64_FAMILY_6\\_{n}",
+            "name": "Intel",
+            "service": "intelppm",
+            "problem": 0,
+        }
+        for n in range(2)
+    ],
+    "memory_devices": [],
+    "virtio": [],
+    "drivers": ["storahci", "e1i68x64"],
+}
+"""What a Windows says that has everything it needs."""
+
 FRESH: dict[str, Any] = {
     "caption": "Microsoft Windows Server 2025 Standard Evaluation",
     "build": "26100",
@@ -39,7 +69,7 @@ FRESH: dict[str, Any] = {
     "calls": [],
     "answers": {},
     "exit": {},
-    "facts": {},
+    "facts": FACTS,
     "trace": True,
     "monitor": "",
     "minidumps": {},

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""What a Windows guest is, as far as it decides whether added hardware is taken: decoded strictly, judged elsewhere."""
+
+from __future__ import annotations
+
+import struct
+from typing import Annotated
+
+import msgspec
+
+from harness.guest.windows.answer import Number, Text
+
+Some = msgspec.Meta(max_length=4096)
+
+
+class PnpDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device of Win32_PnPEntity: its driver's service, "" if it has none; ``problem`` 0 if it works."""
+
+    device: Text
+    name: Text
+    service: Text
+    problem: int
+
+
+class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What ``preflight.ps1`` gathers.
+
+    ``product_type`` and ``sku`` of Win32_OperatingSystem (1 is a client; 2 and 3 are servers); ``vbs`` is
+    VirtualizationBasedSecurityStatus of Win32_DeviceGuard (0 off, 1 configured, 2 running, -1 if the class is not there);
+    ``start_options`` what the kernel was started with; ``license`` LicenseStatus of SoftwareLicensingProduct (1 licensed)
+    with the minutes left, -1 for none. ``containers`` are the processor containers, ACPI0010, ``processors`` the processors,
+    ``memory_devices`` the DIMMs that were there or came (PNP0C80), ``virtio`` devices of that maker, ``drivers`` the
+    services that run.
+    """
+
+    caption: Text
+    build: Text
+    product_type: int
+    sku: int
+    sockets: Number
+    hypervisor_present: bool
+    vbs: int
+    security_services: Annotated[list[int], Some]
+    start_options: Text
+    secure_boot: int
+    auto_reboot: int
+    license: int
+    grace_minutes: int
+    containers: Annotated[list[PnpDevice], Some]
+    processors: Annotated[list[PnpDevice], Some]
+    memory_devices: Annotated[list[PnpDevice], Some]
+    virtio: Annotated[list[PnpDevice], Some]
+    drivers: Annotated[list[Text], Some]
+
+
+class MemoryRange(msgspec.Struct, frozen=True, kw_only=True):
+    """A range of the firmware's table: on node ``node``, from ``base``, of ``size`` bytes; ``hot`` if it is for later."""
+
+    node: int
+    base: int
+    size: int
+    hot: bool
+
+
+SRAT_HEADER = 48
+MEMORY_AFFINITY = 1
+MEMORY_AFFINITY_SIZE = 40
+ENABLED, HOT_PLUGGABLE = 1, 2
+
+
+def srat_memory(table: bytes) -> list[MemoryRange] | None:
+    """Return the memory ranges of an SRAT (ACPI 6.5, 5.2.16), None if the bytes are none."""
+    if (
+        len(table) < SRAT_HEADER
+        or table[:4] != b"SRAT"
+        or struct.unpack_from("<I", table, 4)[0] != len(table)
+    ):
+        return None
+    found = []
+    at = SRAT_HEADER
+    while at + 2 <= len(table):
+        kind, size = table[at], table[at + 1]
+        if size < 2 or at + size > len(table):
+            return None
+        if kind == MEMORY_AFFINITY and size >= MEMORY_AFFINITY_SIZE:
+            node, base, length, flags = struct.unpack_from("<I2xQQ4xI", table, at + 2)
+            if flags & ENABLED:
+                found.append(MemoryRange(node=node, base=base, size=length, hot=bool(flags & HOT_PLUGGABLE)))
+        at += size
+    return found

@@ -1,0 +1,249 @@
+# SPDX-License-Identifier: MIT
+"""The conditions under which Windows takes a processor or a DIMM while it runs, each judged for itself, without a guest.
+
+If one of them does not hold and nothing is told to the driver, this is why, and the verdict says so by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal
+
+import msgspec
+
+from harness.guest.windows.answer import MachineView
+from harness.guest.windows.facts import Facts, MemoryRange, PnpDevice, srat_memory
+from harness.machine.machine import MachineSpec
+
+State = Literal["ok", "broken", "doubtful", "unknown"]
+
+CLIENT = 1
+LEAST_MEMORY = 4 << 30
+DYNAMIC_PARTITIONING = 1 << 3
+CREATE_PARTITIONS = 1 << 0
+FEATURES_LEAF = 0x40000003
+MOST_SOCKETS = 64
+LICENSED = 1
+REBALANCE_HANGS = ("viostor", "vioscsi", "vioser", "netkvm", "balloon")
+"""Services of virtio-win's drivers."""
+
+BROKEN_BUILD = "14393"
+"""Windows Server 2016."""
+
+
+class Check(msgspec.Struct, frozen=True, kw_only=True):
+    """One condition: whether it holds, what was found, and the page that says that it matters.
+
+    ``for_`` is what it is a condition of. ``doubtful`` may keep hardware from being taken, ``broken`` does.
+    """
+
+    name: str
+    state: State
+    found: str
+    source: str
+    for_: Literal["processors", "memory", "both"] = "both"
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.state}: {self.found} ({self.source})"
+
+
+def judge(facts: Facts, view: MachineView, spec: MachineSpec) -> list[Check]:
+    """Return every check, in the order in which they are worth looking at."""
+    return [check for look in LOOKS for check in look(facts, view, spec)]
+
+
+def findings(checks: list[Check]) -> list[Check]:
+    """Return those that explain that nothing was told."""
+    return [check for check in checks if check.state in ("broken", "doubtful")]
+
+
+Look = Callable[[Facts, MachineView, MachineSpec], Iterator[Check]]
+
+
+def _edition(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+    client = facts.product_type == CLIENT
+    yield Check(
+        name="edition",
+        state="broken" if client else "ok",
+        found=f"{facts.caption}, a client: it takes a processor at its next start"
+        if client
+        else facts.caption,
+        source="WD: kernel/dynamic-hardware-partitioning-architecture.md; gos-validation cpu_hot_add_basic",
+        for_="processors",
+    )
+
+
+def _known_bugs(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+    for one in facts.containers:
+        taken = bool(one.service) or one.problem != 0
+        yield Check(
+            name="processor container",
+            state="broken" if taken else "ok",
+            found=f"{one.device} is {one.name!r}, driver {one.service or 'none'}, problem {one.problem}",
+            source="tp-qemu provider/win_wora.py, pull request 2594",
+            for_="processors",
+        )
+    if not facts.containers:
+        yield Check(
+            name="processor container",
+            state="unknown",
+            found="no device ACPI0010 is listed",
+            source="tp-qemu provider/win_wora.py",
+            for_="processors",
+        )
+    if facts.build == BROKEN_BUILD:
+        yield Check(
+            name="release",
+            state="doubtful",
+            found="Windows Server 2016 may restart when a processor is added",
+            source="tp-qemu pull request 3861",
+            for_="processors",
+        )
+
+
+def _devices(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+    kinds: tuple[tuple[str, list[PnpDevice], Literal["processors", "memory"]], ...] = (
+        ("processor devices", facts.processors, "processors"),
+        ("memory devices", facts.memory_devices, "memory"),
+    )
+    for name, devices, what in kinds:
+        ill = [f"{one.device} has problem {one.problem}" for one in devices if one.problem]
+        yield Check(
+            name=name,
+            state="doubtful" if ill else "ok",
+            found="; ".join(ill[:4]) or f"{len(devices)}, none with a problem",
+            source="WD: install/device-manager-error-messages.md",
+            for_=what,
+        )
+
+
+def _virtualisation(facts: Facts, view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+    words = {-1: "not known to this Windows", 0: "off", 1: "configured, not running", 2: "running"}
+    yield Check(
+        name="virtualization-based security",
+        state={-1: "ok", 0: "ok", 1: "doubtful"}.get(facts.vbs, "broken"),  # type: ignore[arg-type]
+        found=words.get(facts.vbs, f"status {facts.vbs}"),
+        source="gos-validation (KB 334922); virtio-win issue 1607",
+    )
+    own = view.privileges is not None and bool(view.privileges & CREATE_PARTITIONS)
+    yield Check(
+        name="Windows hypervisor",
+        state="unknown" if view.privileges is None else "broken" if own else "ok",
+        found="Windows runs on its own hypervisor" if own else "Windows' own hypervisor does not run"
+        if view.privileges is not None else "no hypervisor tells of its privileges",
+        source="virtio-win issue 1607; Hypervisor Top Level Functional Specification, 2.4.4 (CreatePartitions)",
+    )  # fmt: skip
+
+
+def _announcement(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Check]:
+    source = "QEMU docs/system/i386/hyperv.rst; cloud-hypervisor issue 1799"
+    if spec.accelerator != "kvm":
+        state: State = "unknown"
+        found = "without KVM there are no enlightenments"
+    elif view.features is None:
+        state, found = "ok", "the hypervisor has no leaf 0x40000003, so nothing is asked of it"
+    elif view.features & DYNAMIC_PARTITIONING:
+        state, found = "ok", "CPUID 0x40000003 says that processors may come"
+    else:
+        state, found = "broken", "CPUID 0x40000003 says that no processors come: they show and never run"
+    yield Check(name="hypervisor bit", state=state, found=found, source=source, for_="processors")
+
+
+def _topology(facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Check]:
+    room = view.maximum
+    yield Check(
+        name="room for processors",
+        state="ok" if room >= spec.max_processors else "broken",
+        found=f"Windows has room for {room}, the machine for {spec.max_processors}",
+        source="DDI: ntddk/nf-ntddk-kequerymaximumprocessorcountex.md",
+        for_="processors",
+    )
+    sockets = spec.max_processors // spec.cores
+    yield Check(
+        name="sockets",
+        state="doubtful" if sockets > MOST_SOCKETS else "ok",
+        found=f"the machine has {sockets} sockets, {facts.sockets} in use",
+        source="Microsoft Learn: Windows Server, comparison of editions (64 sockets)",
+        for_="processors",
+    )
+    sizes = ", ".join(f"{group.active} of {group.maximum}" for group in view.groups)
+    whole = sum(group.active for group in view.groups) == view.processors
+    yield Check(
+        name="processor groups",
+        state="ok" if whole else "doubtful",
+        found=f"{len(view.groups)}: {sizes}",
+        source="WD: kernel/processor-groups (W32: procthread/processor-groups.md)",
+        for_="processors",
+    )
+
+
+def _memory(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Check]:
+    yield Check(
+        name="boot memory",
+        state="ok" if spec.memory >= LEAST_MEMORY else "doubtful",
+        found=f"{spec.memory >> 20} MiB at power-on, {view.memory >> 20} MiB counted",
+        source="tp-qemu pull requests 430, 1390, 4199",
+        for_="memory",
+    )
+    ranges = srat_memory(bytes.fromhex(view.srat))
+    source = "QEMU hw/i386/acpi-build.c (build_srat)"
+    if ranges is None:
+        missing = "the firmware has no SRAT" if not view.srat else "the firmware's SRAT is damaged"
+        yield Check(name="SRAT", state="broken", found=missing, source=source, for_="memory")
+        return
+    hot = [one for one in ranges if one.hot]
+    room = spec.max_memory - spec.memory
+    enough = sum(one.size for one in hot) >= room
+    state: State = "ok" if enough else "broken"
+    yield Check(
+        name="SRAT",
+        state=state if spec.dimm_slots else "unknown",
+        found=_shown(hot) if spec.dimm_slots else "the machine has no slots for DIMMs",
+        source=source,
+        for_="memory",
+    )
+    if spec.nodes > 1:
+        yield Check(
+            name="nodes",
+            state="doubtful",
+            found=f"{spec.nodes} nodes: a first DIMM on another than node 0 was not recognised",
+            source="openEuler: memory hot-plug of virtual machines",
+            for_="memory",
+        )
+
+
+def _shown(hot: list[MemoryRange]) -> str:
+    if not hot:
+        return "no range is for memory that comes later"
+    return ", ".join(f"{one.size >> 20} MiB at {one.base:#x}, node {one.node}" for one in hot)
+
+
+def _surroundings(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+    running = sorted({name for name in facts.drivers if name.lower() in REBALANCE_HANGS})
+    yield Check(
+        name="virtio drivers",
+        state="doubtful" if running else "ok",
+        found=f"{', '.join(running)} run, and are stopped by a rebalance" if running else "none runs",
+        source="virtio-win issues 904 and 195",
+        for_="processors",
+    )
+    state: State = "ok" if facts.license == LICENSED else "doubtful"
+    left = f", {facts.grace_minutes // 1440} days left" if facts.grace_minutes > 0 else ""
+    yield Check(
+        name="licence",
+        state=state,
+        found=f"status {facts.license}{left}",
+        source="Microsoft Learn: SoftwareLicensingProduct class",
+    )
+
+
+LOOKS: tuple[Look, ...] = (
+    _edition,
+    _known_bugs,
+    _devices,
+    _virtualisation,
+    _announcement,
+    _topology,
+    _memory,
+    _surroundings,
+)
