@@ -54,6 +54,9 @@ LAST_WORDS = 1.0
 """Seconds for libvirt to pass on what QEMU told before it ended."""
 
 
+ASK = 10.0
+"""Seconds for libvirt to say whether a guest that refuses a call is there at all."""
+
 SYNC = 10.0
 """Seconds for what the guest wrote on another host to arrive; over a LAN it takes some milliseconds."""
 
@@ -400,7 +403,10 @@ class LibvirtMachine(Life):
         """A call was refused as if there were no guest: raise MachineFailed if that is so."""
         libvirt = load()
         try:
-            active = link.domain is not None and bool(link.domain.isActive())
+            domain = link.domain
+            active = domain is not None and bool(bounded(domain.isActive, Deadline(ASK, doing)))
+        except TimeoutError:
+            active = True
         except libvirt.libvirtError as error:
             active = error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN
         if not active:
