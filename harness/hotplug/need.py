@@ -15,6 +15,9 @@ OVERHEAD = 256 << 20
 RUN_SIZE = 64 << 20
 """Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
 
+OVERLAY_SIZE = 2 << 30
+"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
+
 OPEN_VCPUS = 4
 OPEN_MEMORY = 1 << 30
 """What is allowed for where no plan says what will be added, because a test or a person will."""
@@ -32,5 +35,5 @@ def need_of(plan: Plan, spec: MachineSpec) -> Need:
     return Need(
         vcpus=min(spec.processors + processors, spec.max_processors),
         memory=min(spec.memory + memory, max(spec.max_memory, spec.memory)) + OVERHEAD,
-        disk=RUN_SIZE,
+        disk=RUN_SIZE + OVERLAY_SIZE * len(spec.disks),
     )
