@@ -30,6 +30,7 @@ from guest_drivers.host_process import (
 from harness.history.driver import (
     AnyDriverRecord,
     AsyncEnter,
+    AsyncExit,
     Bind,
     CallEnter,
     CallExit,
@@ -37,6 +38,8 @@ from harness.history.driver import (
     Hello,
     Mark,
     Overrun,
+    SyncEnter,
+    SyncExit,
     Work,
 )
 
@@ -237,6 +240,95 @@ def test_statistics(host: Path) -> None:
     assert (BUFFER_TOO_SMALL, b"") == seen.answers[3]
 
 
+def test_each_record_has_its_own_fields(host: Path) -> None:
+    """Callbacks in groups of two: numbers, masks and registrations are those of the processor and the callback."""
+    seen = run(
+        host, "start hpnotify SecondRegistration=1 IncludeExisting=1", "add 2", "add 3", "memory 0x100000000 0x10000000",
+        *STOP, processors="2 6 2",
+    )  # fmt: skip
+    enters = {record.seq: record for record in seen.records if isinstance(record, SyncEnter)}
+    assert {1, 2} == {enter.reg for enter in enters.values()}
+    for enter in enters.values():
+        own = (enter.group, enter.number)
+        assert (divmod(enter.nt, 2), 2) == (own, enter.max_in_group)
+        # A processor that is being added has no index before it runs.
+        runs = enter.state == 1 or enter.nt < 2
+        known = (0, *own, enter.nt) if runs else (INVALID_PARAMETER, 0, 0, -1)
+        assert known == (enter.idx_status, enter.idx_group, enter.idx_number, enter.back_idx)
+        assert runs == bool(enter.mask >> enter.number & 1)
+    leaves = [record for record in seen.records if isinstance(record, SyncExit)]
+    told = ("reg", "state", "nt", "group", "number", "status")
+    assert [[getattr(enters[leave.enter], name) for name in told] for leave in leaves] == [
+        [getattr(leave, name) for name in told] for leave in leaves
+    ]
+    arrivals = {record.seq: record.reg for record in seen.records if isinstance(record, AsyncEnter)}
+    assert arrivals == {record.enter: record.reg for record in seen.records if isinstance(record, AsyncExit)}
+    assert {3, 4} == set(arrivals.values())
+    assert {10_000_000} == {record.hz for record in seen.records if isinstance(record, Hello)}
+    assert 3 < len({record.thread for record in seen.records})
+    assert {0} == {record.irql for record in seen.records}
+    assert [] == seen.trouble
+
+
+def test_the_level_is_the_one_before_the_lock(host: Path) -> None:
+    """What a record says of IRQL is what the caller ran at, not the level of the log's own lock."""
+    seen = run(host, "plant wrong-irql", "start hpnotify", "add 2", *STOP)
+    assert {2} == {r.irql for r in seen.records if isinstance(r, SyncEnter) and r.nt == 2 and r.state == 0}
+    assert {0} == {r.irql for r in seen.records if isinstance(r, SyncEnter) and r.nt < 2}
+
+
+def test_statistics_count_what_happened(host: Path) -> None:
+    """DPCs, refused work and the ring's capacity are told; nothing of the request's own bytes is."""
+    seen = run(
+        host, "start hpnotify RingRecords=32", request("WORK", 100), f"repeat 50 {request('STATISTICS', output=200)}",
+        request("DEREGISTER", 0, 0), request("WORK", 7), request("STATISTICS", output=STATISTICS.size), *STOP,
+    )  # fmt: skip
+    accounts = [data for _, data in seen.answers if data]
+    last = STATISTICS.unpack(accounts[-1])
+    assert (7, 32, 0) == (last[5], last[6], last[-1])
+    busiest = list(PROCESSOR.iter_unpack(accounts[-2][STATISTICS.size :]))
+    assert [(0, 0, 0), (1, 0, 1)] == [row[:3] for row in busiest]
+    assert all(dpcs > 0 for *_, dpcs in busiest)
+
+
+def test_an_overrun_is_told_once(host: Path) -> None:
+    """Reading again reports only what was overwritten since: the line whose place the first report took."""
+    seen = run(
+        host, "start hpnotify RingRecords=16", f"repeat 40 {mark('x')}", request("READ_RING", output=65536),
+        request("READ_RING", output=65536), mark("y"), request("READ_RING", output=65536), *STOP,
+    )  # fmt: skip
+    first, second = (record.count for record in seen.records if isinstance(record, Overrun))
+    assert first > 40 - 16
+    assert 1 == second
+
+
+def test_a_line_that_just_fits_is_read(host: Path) -> None:
+    """With room for so many lines and not a byte more, they are all read: for every size there is a fit sooner or later."""
+    sizes = range(512, 760)
+    asked = [step for size in sizes for step in (*[mark("fit")] * 6, request("READ_RING", output=size))]
+    seen = run(host, "start hpnotify RingRecords=64", request("FLUSH"), *asked, *STOP)
+    answers = [data for _, data in seen.answers if data]
+    assert len(sizes) == len(answers)
+    nexts = [data.index(b"\n") + 1 for data in answers[1:]]
+    rooms = [size - len(data) for size, data in zip(sizes, answers, strict=True)]
+    assert [] == [size for size, room, line in zip(sizes, rooms, nexts, strict=False) if 0 <= line <= room]
+    assert 0 in rooms
+
+
+def test_buffer_grows_in_steps_and_holds_one(host: Path) -> None:
+    """Sizes are whole pages, an arrival that changes nothing makes no record, and the buffer before is given back."""
+    odd = ["memory 0x100000000 0x10001000", "memory 0x200000000 0x10002000"]
+    seen = run(
+        host, "start hpnotify", odd[0], "deferred", "allocations", odd[1], "deferred", "allocations", "interface 0 1", *STOP
+    )  # fmt: skip
+    grown = [(record.before, record.after) for record in seen.records if isinstance(record, Grow)]
+    assert [0, 0, 0] == [after % 4096 for _, after in grown]
+    assert [before for before, _ in grown[1:]] == [after for _, after in grown[:-1]]
+    # The second arrival leaves its interface behind; its buffer took the place of another.
+    first, second = (status for status, _ in seen.answers if status not in (SUCCESS, INVALID_PARAMETER))
+    assert (first + 1, 3) == (second, len(grown))
+
+
 def test_work_is_done_where_it_belongs(host: Path) -> None:
     """Neither a thread nor a DPC ever finds itself on another processor than its own, however often one looks."""
     looks = 100
@@ -389,6 +481,8 @@ def test_every_kind_of_event_and_name_is_only_recorded(host: Path) -> None:
         "\ud800x": "\ufffdx",
         "\udc00\ud800": "\ufffd\ufffd",
         "\ud800\ue000": "\ufffd\ue000",
+        "\udfff": "\ufffd",
+        "\U00010000\uffff": "\U00010000\uffff",
     }
     commands = [f"interface 1 1 {name.encode('utf-16-le', 'surrogatepass').hex()}" for name in names if name]
     long = ["x" * 256 + "y" * 50, "\u20ac" * 200]
@@ -527,6 +621,20 @@ def test_everything_at_once(threads: Path) -> None:
     assert 150 == sum(
         {r.nt: r.done for r in seen.records if isinstance(r, Work) and r.driver == "hpnotify"}.values()
     )
+
+
+def test_slots_change_while_they_are_counted_and_everything_at_once_overruns(threads: Path) -> None:
+    """Slots come and go, work looks for them and vetoes are taken, each in a thread of its own: no race."""
+    lanes = {
+        1: [step for number in range(2, 14) for step in (f"fail {number}", f"add {number}")],
+        2: [request("STATISTICS", output=900), request("WORK", 3)] * 30,
+        3: [request("VETO", 0xC0000001, 1), request("VETO", 0, 1)] * 20,
+        4: [f"memory {address << 32:#x} 0x10000000" for address in range(1, 8)],
+        5: ["start other", request("WORK", 20, driver="other"), "stop other"] * 3,
+    }
+    commands = [f"{lane} {command}" for lane, orders in lanes.items() for command in orders]
+    seen = run(threads, "start hpnotify", "parallel", *commands, "join", *STOP, processors="2 20 64")
+    assert ([], []) == (seen.unbalanced(), seen.trouble)
 
 
 def test_reading_a_small_ring_while_it_overruns(threads: Path) -> None:

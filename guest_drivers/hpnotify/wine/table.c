@@ -262,9 +262,11 @@ DeviceCreateSymbolicLink(
     PCUNICODE_STRING SymbolicLinkName
     )
 {
-    UNREFERENCED_PARAMETER(Device);
+    NTSTATUS (*link)(WDFDEVICE, PCUNICODE_STRING) =
+        (NTSTATUS (*)(WDFDEVICE, PCUNICODE_STRING))(ULONG_PTR)adapter_framework("WdfDeviceCreateSymbolicLink");
+
     Keep(&BoundOf(Globals)->LinkName, SymbolicLinkName);
-    return STATUS_SUCCESS;
+    return link(Device, SymbolicLinkName);
 }
 
 static

@@ -21,6 +21,9 @@ static volatile LONG nodes;
 VOID
 WdfDeviceInitSetPnpPowerEventCallbacks(PWDFDEVICE_INIT DeviceInit, PWDF_PNPPOWER_EVENT_CALLBACKS PnpPowerEventCallbacks)
 {
+    if (PnpPowerEventCallbacks->Size != sizeof(*PnpPowerEventCallbacks)) {
+        layer_trouble("a WDF_PNPPOWER_EVENT_CALLBACKS that was not initialized");
+    }
     DeviceInit->callbacks = *PnpPowerEventCallbacks;
 }
 

@@ -110,7 +110,8 @@ WdfDriverCreate(
 
     /* A driver that says it has no Plug and Play must not expect devices, any other must. */
     UNREFERENCED_PARAMETER(RegistryPath);
-    if (devices == ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) != 0) ||
+    if (DriverConfig->Size != sizeof(*DriverConfig) ||
+        devices == ((DriverConfig->DriverInitFlags & WdfDriverInitNonPnpDriver) != 0) ||
         DriverObject->framework != NULL) {
         return STATUS_INVALID_PARAMETER;
     }
@@ -303,14 +304,28 @@ WdfDeviceInitFree(PWDFDEVICE_INIT DeviceInit)
     machine_free(DeviceInit);
 }
 
+/* Whether a name lies below a folder of the namespace of objects. */
+static BOOLEAN
+lies_below(PCUNICODE_STRING name, const char *folder)
+{
+    ULONG index;
+
+    for (index = 0; folder[index] != '\0'; index += 1) {
+        if (index * sizeof(WCHAR) >= name->Length || name->Buffer[index] != (WCHAR)folder[index]) {
+            return FALSE;
+        }
+    }
+    return index * sizeof(WCHAR) < name->Length;
+}
+
 NTSTATUS
 WdfDeviceInitAssignName(PWDFDEVICE_INIT DeviceInit, PCUNICODE_STRING DeviceName)
 {
     if (machine_fails()) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    DeviceInit->named = DeviceName != NULL && DeviceName->Length != 0;
-    return STATUS_SUCCESS;
+    DeviceInit->named = DeviceName != NULL && lies_below(DeviceName, "\\Device\\");
+    return DeviceInit->named ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }
 
 NTSTATUS
@@ -343,11 +358,11 @@ WdfDeviceCreate(PWDFDEVICE_INIT *DeviceInit, PWDF_OBJECT_ATTRIBUTES DeviceAttrib
 NTSTATUS
 WdfDeviceCreateSymbolicLink(WDFDEVICE Device, PCUNICODE_STRING SymbolicLinkName)
 {
-    UNREFERENCED_PARAMETER(Device);
     if (machine_fails()) {
         return STATUS_OBJECT_NAME_COLLISION;
     }
-    return SymbolicLinkName->Length != 0 ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
+    ((struct object *)Device)->device.linked = lies_below(SymbolicLinkName, "\\DosDevices\\");
+    return ((struct object *)Device)->device.linked ? STATUS_SUCCESS : STATUS_INVALID_PARAMETER;
 }
 
 /* From here on the device can be opened. */
@@ -356,6 +371,9 @@ WdfControlFinishInitializing(WDFDEVICE Device)
 {
     struct object *device = (struct object *)Device;
 
+    if (!device->device.linked) {
+        layer_trouble("a control device that no name of user mode leads to");
+    }
     device->device.finished = TRUE;
     device->device.driver->driver.device = device;
 }
@@ -365,8 +383,13 @@ WdfIoQueueCreate(
     WDFDEVICE Device, PWDF_IO_QUEUE_CONFIG Config, PWDF_OBJECT_ATTRIBUTES QueueAttributes, WDFQUEUE *Queue)
 {
     struct object *device = (struct object *)Device;
-    struct object *queue = object_create(OBJECT_QUEUE, device, QueueAttributes, 0);
+    struct object *queue;
 
+    /* Only what the driver does: one queue, for all requests. */
+    if (Config->Size != sizeof(*Config) || Config->DispatchType == WdfIoQueueDispatchInvalid || !Config->DefaultQueue) {
+        return STATUS_INVALID_PARAMETER;
+    }
+    queue = object_create(OBJECT_QUEUE, device, QueueAttributes, 0);
     if (queue == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
@@ -410,6 +433,10 @@ framework_control(
     request->request.buffer = request->payload;
     request->request.input_bytes = input_bytes;
     request->request.output_bytes = output_bytes;
+    if (bytes != 0) {
+        /* What lies beyond the input is whatever was there before. */
+        __builtin_memset(request->payload, 0xA5, bytes);
+    }
     if (input_bytes != 0) {
         RtlCopyMemory(request->payload, input, input_bytes);
     }

@@ -89,6 +89,15 @@ create(enum interface_class class, ULONG64 identity)
     return interface;
 }
 
+/* Whatever an interface change is about, a driver answers STATUS_SUCCESS (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md). */
+static void
+call(struct async_registration *registration, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change)
+{
+    if (registration->callback(change, registration->context) != STATUS_SUCCESS) {
+        layer_trouble("a callback answered an interface change with an error");
+    }
+}
+
 static void
 deliver(struct async_registration *registration, struct interface *interface)
 {
@@ -102,7 +111,7 @@ deliver(struct async_registration *registration, struct interface *interface)
     change.Event = GUID_DEVICE_INTERFACE_ARRIVAL;
     change.InterfaceClassGuid = *class_guid(interface->class);
     change.SymbolicLinkName = &link;
-    (void)registration->callback(&change, registration->context);
+    call(registration, &change);
 }
 
 int
@@ -177,7 +186,7 @@ core_interface_changed(unsigned event, unsigned class, unsigned short *link, uns
 
     machine_lock(MACHINE_MUTEX_ASYNC);
     for (each = registrations; each != NULL; each = each->next) {
-        (void)each->callback(&change, each->context);
+        call(each, &change);
     }
     machine_unlock(MACHINE_MUTEX_ASYNC);
 }

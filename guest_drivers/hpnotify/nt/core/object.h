@@ -28,6 +28,7 @@ struct object {
         struct {
             struct object *driver;
             struct object *queue;
+            BOOLEAN linked;
             BOOLEAN finished;
             /* NULL for a control device. */
             struct WDFDEVICE_INIT *node;

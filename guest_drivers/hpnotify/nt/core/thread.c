@@ -54,7 +54,9 @@ LONG
 KeSetEvent(PKEVENT Event, KPRIORITY Increment, BOOLEAN Wait)
 {
     UNREFERENCED_PARAMETER(Increment);
-    UNREFERENCED_PARAMETER(Wait);
+    if (Wait) {
+        layer_trouble("an event was set with the promise of a wait that does not follow");
+    }
     machine_event_set(((struct event *)Event)->storage);
     return 0;
 }

@@ -32,6 +32,9 @@ EtwWrite(
     if (RegHandle == 0) {
         return STATUS_INVALID_HANDLE;
     }
+    if (EventDescriptor->Level == 0) {
+        layer_trouble("event %u has no level", EventDescriptor->Id);
+    }
     if (machine_fails()) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
