@@ -145,17 +145,16 @@ def _progress(
         redirect_stdout=False,
         redirect_stderr=False,
     )
-    task = bar.add_task("night", total=total, completed=done, left="")
+    task = bar.add_task("0 under way", total=total, completed=done, left="")
 
     def tell(outcome: Outcome) -> None:
         bar.console.print(Text.from_ansi(line(outcome)), soft_wrap=True)
         bar.update(task, completed=len(state.outcomes))
 
     def tick(nightly: Nightly) -> None:
-        names = ", ".join(child.cell.id for child in nightly.running[:3])
         seconds = nightly.estimate()
         about = "" if seconds is None else f"about {_duration(seconds)} left"
-        bar.update(task, description=names[:60] or "night", left=about)
+        bar.update(task, description=f"{len(nightly.running)} under way", left=about)
 
     with bar:
         yield tell, tick
