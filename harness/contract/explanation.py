@@ -7,6 +7,8 @@ terminal may colour whole lines.
 
 from __future__ import annotations
 
+import bisect
+import contextlib
 import shlex
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,7 +28,7 @@ from harness.history.driver import (
     SyncEnter,
     SyncExit,
 )
-from harness.history.reader import History
+from harness.history.reader import LONGEST_LINE, History
 from harness.history.record import Record
 
 MOST_WITNESSES = 5
@@ -185,27 +187,81 @@ def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") 
 
 
 def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], list[str]]:
-    """Return :func:`explain` for the findings of one recorded run, with its rules and the command that recorded it.
+    """Return :func:`explain` for the findings of one recorded run, with its rules and the command that makes it again.
 
-    The command is taken from the ``run.json`` beside the history, if one says how it was recorded.
+    The command is taken from the ``run.json`` beside the history, if one says how it was recorded; it goes as far as the
+    operation during which the last of the finding's records came.
     """
     from harness.contract.catalogue import find
 
-    command = reproduce or recording_command(history.path.parent)
-    return lambda finding: explain(finding, find(finding.rule), reproduce=command)
+    directory = history.path.parent
+    begun: list[int] = []
+    looked = False
+
+    def explained(finding: Finding) -> list[str]:
+        nonlocal looked
+        if not looked and not reproduce:
+            begun.extend(_operations(history.path))
+            looked = True
+        last = max((witness.record for witness in finding.witnesses), default=0)
+        step = bisect.bisect_left(begun, last)
+        command = reproduce or reproduction(directory, step=step if last else 0)
+        return explain(finding, find(finding.rule), reproduce=command)
+
+    return explained
 
 
 class _Facts(msgspec.Struct):
     argv: list[str] = []
+    plan: dict[str, Any] = {}
+
+
+class _Operation(msgspec.Struct):
+    n: int
+    phase: str
+    name: str
+
+
+def _operations(history: Path) -> list[int]:
+    """Return the record numbers at which operations of the plan began; what cannot be read is left out.
+
+    A last ``settle`` does not count: the executor adds one of its own.
+    """
+    begun: list[_Operation] = []
+    with contextlib.suppress(OSError), history.open("rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            if line.startswith(b'{"k":"operation"'):
+                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
+                    operation = msgspec.json.decode(line, type=_Operation)
+                    if operation.phase == "begin":
+                        begun.append(operation)
+    if begun and begun[-1].name == "settle":
+        begun.pop()
+    return [operation.n for operation in begun]
+
+
+def reproduction(directory: Path, *, step: int = 0) -> str:
+    """Return the command that does the run in ``directory`` again, as far as ``step`` if that is not 0; "" if none is known.
+
+    A run that says what it was made of is done again by ``harness repro``, another by the command that recorded it.
+    """
+    if not _facts(directory).plan:
+        return recording_command(directory)
+    return f"harness repro {shlex.quote(str(directory))}" + (f" --step {step}" if step else "")
+
+
+def _facts(directory: Path) -> _Facts:
+    """Return what the run's ``run.json`` says, nothing if there is none that can be read."""
+    try:
+        with (directory / "run.json").open("rb") as file:
+            return msgspec.json.decode(file.read(LARGEST_FACTS), type=_Facts)
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _Facts()
 
 
 def recording_command(directory: Path) -> str:
     """Return the ``harness`` command line that recorded the run in ``directory``; "" if it is not known."""
-    try:
-        with (directory / "run.json").open("rb") as file:
-            argv = msgspec.json.decode(file.read(LARGEST_FACTS), type=_Facts).argv
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return ""
+    argv = _facts(directory).argv
     if not argv or Path(argv[0]).name != "harness":
         return ""
     return "harness " + shlex.join(argv[1:])

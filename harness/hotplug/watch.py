@@ -129,6 +129,8 @@ class Watch:
                 ),
                 host_ns=seen.host_ns,
             )
+        elif name == "GUEST_PANICKED":
+            self.crash = self.crash or "it told QEMU of a panic (pvpanic)"
         elif name == "ACPI_DEVICE_OST":
             info = data.get("info", {})
             stamp = seen.message.get("timestamp", {})

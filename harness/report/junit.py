@@ -23,7 +23,7 @@ from pathlib import Path
 
 from harness import __version__
 from harness.contract.catalogue import find
-from harness.contract.explanation import explain, recording_command
+from harness.contract.explanation import explain, reproduction
 from harness.contract.verdict import Finding, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
 from harness.report.judging import Judged
@@ -72,7 +72,7 @@ class JUnit:
                 findings.setdefault(finding.rule, []).append(finding)
             for rule in run.verdict.rules:
                 case = _case(suite, counts, label, rule.rule)
-                _one(case, counts, rule, findings.get(rule.rule, []), recording_command(directory))
+                _one(case, counts, rule, findings.get(rule.rule, []), reproduction(directory))
         for name in ("tests", *COUNTED.values()):
             suite.set(name, str(counts[name]))
         self._totals += counts

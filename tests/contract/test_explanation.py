@@ -8,11 +8,12 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.catalogue import find
-from harness.contract.checker import judge
-from harness.contract.explanation import describe, explain, explainer, printable
+from harness.contract.checker import judge, judge_history
+from harness.contract.explanation import describe, explain, explainer, printable, reproduction
 from harness.contract.trace import trace
 from harness.contract.verdict import Finding
 from harness.history.reader import History
+from harness.history.record import Operation, Record
 
 
 def finding(text: str, rule: str) -> Finding:
@@ -109,3 +110,20 @@ def test_the_command_that_recorded_a_run_is_taken_from_its_facts(tmp_path: Path)
         with_facts,
         damaged.startswith("Reproduce"),
     )
+
+
+def test_a_run_that_says_what_it_was_made_of_is_done_again_up_to_the_step(tmp_path: Path) -> None:
+    """The command names the operation during which the finding's last record came, and the directory, quoted."""
+    run = tmp_path / "r 1"
+    run.mkdir()
+    (run / "run.json").write_text('{"argv": ["harness", "run", "p"], "plan": {"name": "p"}}')
+    records = trace("C2 V")
+    last = max(place for place, record in enumerate(records) if record.__struct_config__.tag == "sync.enter")
+    begun: list[Record] = [Operation(index=n, name="add-cpu", phase="begin") for n in (1, 2)]
+    records = [*records[:last], *begun, *records[last:]]
+    numbered = [msgspec.structs.replace(record, n=n) for n, record in enumerate(records, 1)]
+    (run / "history.jsonl").write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in numbered))
+    history = History(run)
+    (broken,) = [x for x in judge_history(history).findings if x.rule == "SYNC-START-BEFORE-COMPLETE"]
+    assert f"Reproduce:  harness repro '{run}' --step 2" == explainer(history)(broken)[-1]
+    assert f"harness repro '{run}'" == reproduction(run)

@@ -122,3 +122,11 @@ def test_crash_line_ends_the_waiting(tape: Tape) -> None:
 def test_wait_gives_up_at_its_deadline(tape: Tape) -> None:
     """What does not come is answered with False."""
     assert Watch(tape).wait(lambda: False, Deadline(0.05, "test")) is False
+
+
+def test_panic_that_only_qemu_heard_of_is_a_crash(tape: Tape) -> None:
+    """A guest without a console, as Windows is, tells pvpanic; nobody waits for it any longer."""
+    watch = Watch(tape)
+    tape.write(r.Qmp(direction="in", message={"event": "GUEST_PANICKED", "data": {"action": "pause"}}))
+    with pytest.raises(GuestCrash, match="it told QEMU of a panic"):
+        watch.wait(lambda: False, Deadline(5, "test"))
