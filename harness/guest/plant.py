@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Plants: known misbehaviours of the twin's NT layer, each of which the checker must catch.
+"""Plants: known misbehaviours of the NT layer (``nt/core/plants.c``), each of which the checker must catch.
 
-The names are the values of the module parameter ``plant`` in ``guest_drivers/hpnotify/twin``.
+They work on every guest that has this layer: the twin, the process and Wine.
 """
 
 from __future__ import annotations
