@@ -195,14 +195,19 @@ def _ending(event: QmpEvent) -> Ending:
     )
 
 
+def full_disk(folder: Path) -> InfrastructureError:
+    """Make the error for a host whose disk is full."""
+    return InfrastructureError(
+        f"the host's disk is full: {folder}",
+        hint="Free some space there, then build again: it goes on at the last checkpoint.",
+    )
+
+
 def block_error(event: QmpEvent, folder: Path) -> HarnessError:
     """Make the error for a disk or a medium that QEMU could not read or write (QEMU: qapi/block-core.json)."""
     node, operation = str(event.data.get("node-name", "")), str(event.data.get("operation", ""))
     if event.data.get("nospace"):
-        return InfrastructureError(
-            f"the host's disk is full: QEMU could not {operation} the guest's disk",
-            hint=f"Free some space on the disk of {folder}, then build again: it goes on at the last checkpoint.",
-        )
+        return full_disk(folder)
     what = "the installation medium" if node.startswith("cdrom") else "the guest's disk"
     reason = str(event.data.get("reason", "no reason given"))
     return InfrastructureError(

@@ -8,6 +8,7 @@ next one (:mod:`harness.template.work`); if not (the guest crashed, or restarts 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import shutil
 import time
@@ -21,15 +22,17 @@ import harness
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, TemplateFailed, UsageError
 from harness.history.record import FORMAT as HISTORY_FORMAT
-from harness.history.record import Clock, End, Header
+from harness.history.record import Clock, End, Header, Stage
 from harness.history.tape import Listener, Tape
 from harness.machine import ladder
+from harness.machine.budget import need_of_machine
+from harness.machine.lease import Place, take_lease
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu import QemuMachine
 from harness.machine.registry import Registry
 from harness.template import disk_image
 from harness.template.answer import write_secret
-from harness.template.boot import Boot, Ending
+from harness.template.boot import Boot, Ending, full_disk
 from harness.template.cause import Symptom, likely_cause, sentence
 from harness.template.manifest import Manifest, Medium, Secrets, sha256_of, utc
 from harness.template.progress import MOST_RESETS, Progress
@@ -41,6 +44,9 @@ from harness.template.work import Work, disk_errors
 
 SPACE = 24 << 30
 """Bytes that must be free: the layers of an installed Windows, and once more for the image made of them."""
+
+FULL = 1 << 20
+"""Bytes; with less than that free a disk is taken to be full."""
 
 START = 60.0
 FLATTEN = 7200.0
@@ -133,13 +139,18 @@ class Build:
                 built = self._finish(reporter, accelerator, deadline)
                 outcome = "completed"
             except HarnessError as error:
-                reporter.end(error)
+                with contextlib.suppress(InfrastructureError):
+                    reporter.end(error)
+                if _free(folder) < FULL:
+                    # Whoever met it first: QEMU, the log, or a tool.
+                    raise full_disk(folder) from error
                 raise
             except KeyboardInterrupt:
                 outcome = "interrupted"
                 raise
             finally:
-                with ladder.uninterrupted():
+                # A full disk keeps the log from ending as it should; what ended the build is told all the same.
+                with ladder.uninterrupted(), contextlib.suppress(InfrastructureError):
                     reporter.end()
                     tape.write(End(outcome=outcome))
         return built
@@ -151,8 +162,7 @@ class Build:
                 f"an interrupted build of {name} was made from another medium, edition, template or script",
                 hint=f"Give the same again, or throw it away: harness template build {name} … --from-scratch",
             )
-        with disk_errors(self._store.root):
-            free = shutil.disk_usage(self._store.root).free
+        free = _free(self._store.root)
         if free < self._recipe.space:
             raise InfrastructureError(
                 f"{free >> 20} MiB are free in {self._store.root}, and a build of {name} may need {self._recipe.space >> 20} MiB",
@@ -191,12 +201,20 @@ class Build:
         self, tape: Tape, progress: Progress, reporter: Reporter, folder: Path, deadline: Deadline
     ) -> Ending:
         name = f"build-{self._recipe.template}"
-        machine = QemuMachine(self._spec(), folder, tape, name=name, registry=self._registry)
-        try:
-            machine.start(deadline.within(START, "start QEMU"))
-            return Boot(machine, progress, reporter, self._pace, folder).run(deadline)
-        finally:
-            machine.close()
+        spec = self._spec()
+
+        def waiting(where: Place) -> None:
+            tape.write(Stage(name="lease", phase="note", detail=str(where)))
+
+        with take_lease(
+            need_of_machine(spec), folder, what=f"the build of {self._recipe.template}", waiting=waiting
+        ):
+            machine = QemuMachine(spec, folder, tape, name=name, registry=self._registry)
+            try:
+                machine.start(deadline.within(START, "start QEMU"))
+                return Boot(machine, progress, reporter, self._pace, folder).run(deadline)
+            finally:
+                machine.close()
 
     def _gone_wrong(self, progress: Progress, symptom: Symptom, folder: Path) -> TemplateFailed:
         reached = progress.reached
@@ -254,6 +272,12 @@ class Build:
         built = self._store.publish(recipe.template, draft)
         work.remove()
         return built
+
+
+def _free(folder: Path) -> int:
+    """Return the free bytes of the disk that ``folder`` is on. Raises InfrastructureError."""
+    with disk_errors(folder):
+        return shutil.disk_usage(folder).free
 
 
 def _believed(facts: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:
