@@ -72,7 +72,9 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     create(folder / DISK, 64 << 20, Deadline(30, "make a disk"))
     shutil.copyfile(find_ovmf().variables, folder / VARIABLES)
     (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest("ab" * 32)))
-    (folder / SECRETS).write_bytes(msgspec.json.encode(Secrets(password=PASSWORD, private_key="", public_key="")))
+    (folder / SECRETS).write_bytes(
+        msgspec.json.encode(Secrets(password=PASSWORD, private_key="", public_key=""))
+    )
     shutil.copyfile(templates_directory() / NAME / DOCUMENT, folder / DOCUMENT)
     for file in folder.iterdir():
         file.chmod(0o444)
