@@ -119,11 +119,12 @@ def test_a_run_that_says_what_it_was_made_of_is_done_again_up_to_the_step(tmp_pa
     (run / "run.json").write_text('{"argv": ["harness", "run", "p"], "plan": {"name": "p"}}')
     records = trace("C2 V")
     last = max(place for place, record in enumerate(records) if record.__struct_config__.tag == "sync.enter")
+    # The trace has an operation of its own before these.
     begun: list[Record] = [Operation(index=n, name="add-cpu", phase="begin") for n in (1, 2)]
     records = [*records[:last], *begun, *records[last:]]
     numbered = [msgspec.structs.replace(record, n=n) for n, record in enumerate(records, 1)]
     (run / "history.jsonl").write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in numbered))
     history = History(run)
     (broken,) = [x for x in judge_history(history).findings if x.rule == "SYNC-START-BEFORE-COMPLETE"]
-    assert f"Reproduce:  harness repro '{run}' --step 2" == explainer(history)(broken)[-1]
+    assert f"Reproduce:  harness repro '{run}' --step 3" == explainer(history)(broken)[-1]
     assert f"harness repro '{run}'" == reproduction(run)
