@@ -136,7 +136,7 @@ def build(cache: Path, sanitizer: str, program: str = "hpnotify-host") -> Path:
 def run(program: Path, *commands: str, processors: str = "2 6 64") -> Transcript:
     """Run a script, which must end well, on a machine of COUNT MAXIMUM GROUP_SIZE processors."""
     script = "\n".join([f"processors {processors}", *commands, ""])
-    done = subprocess.run([program], input=script, capture_output=True, text=True, timeout=60)
+    done = subprocess.run([program], input=script, capture_output=True, text=True, timeout=180)
     assert (0, "") == (done.returncode, done.stderr)
     transcript = read(done.stdout)
     assert (0, b"") == transcript.answers.pop(0)
@@ -148,7 +148,7 @@ def sweep(program: Path, *commands: str, processors: str = "2 6 64") -> list[Tra
     script = "\n".join([f"processors {processors}", *commands, ""])
     # The process counts its own allocations; the sanitizer's search for leaks would take most of the time.
     done = subprocess.run(
-        [program, "--sweep"], input=script, capture_output=True, text=True, timeout=120,
+        [program, "--sweep"], input=script, capture_output=True, text=True, timeout=300,
         env={**os.environ, "ASAN_OPTIONS": "detect_leaks=0"},
     )  # fmt: skip
     assert "" == done.stderr

@@ -71,6 +71,10 @@ class Mutant(msgspec.Struct, frozen=True):
 ZEROED = "the context of an object is zeroed by the framework"
 UNREAD = "nobody reads it"
 LAYER = "this layer never shows the difference; Windows may"
+SAME = "at that value both ways lead to the same"
+LARGER = "a larger buffer"
+PARENT = "the driver object's end does it, too"
+OTHERWISE = "the rest tells nonces apart"
 EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("veto.c", "drop", "Veto->Status = STATUS_SUCCESS;"): ZEROED,
     ("veto.c", "drop", "Veto->Remaining = 0;"): ZEROED,
@@ -89,6 +93,52 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
      "return here.Group != Worker->Number.Group || here.Number != Worker->Number.Number;"): LAYER + " (nobody is misplaced)",
     ("worker.c", "constant FALSE to TRUE",
      "KeInitializeEvent(&Worker->Wake, SynchronizationEvent, FALSE);"): "a thread that is woken without work waits again",
+    ("async.c", "compare > to >=", "if (length > HPN_LINK_CHARACTERS) {"): SAME,
+    ("async.c", "off by one + 1 to + 2", "WCHAR linkText[HPN_LINK_CHARACTERS + 1];"): LARGER,
+    ("async.c", "drop", "Async->Entry = NULL;"): LAYER + " (a call that fails writes nothing)",
+    ("async.c", "drop", "line.Capacity = 38;"): LAYER + " (what lies there is never less than what is written)",
+    ("balance.c", "drop", "from = worker->NtNumber + 1;"): "only who gets an item first",
+    ("balance.c", "drop", "entry->Misplaced = (ULONG64)ReadNoFence64(&worker->Misplaced);"): LAYER + " (nobody is misplaced)",
+    ("worker.c", "drop", "InterlockedIncrement64(&worker->Misplaced);"): LAYER + " (nobody is misplaced)",
+    ("worker.c", "drop", "PsTerminateSystemThread(STATUS_SUCCESS);"): "a thread that returns ends, too",
+    ("worker.c", "constant FALSE to TRUE",
+     "KeWaitForSingleObject(Worker->Thread, Executive, KernelMode, FALSE, NULL);"): LAYER + " (no alerts)",
+    ("sync.c", "constant FALSE to TRUE", "KeDelayExecutionThread(KernelMode, FALSE, &interval);"): LAYER + " (no alerts)",
+    ("device.c", "connect && to ||",
+     "for (; length < HPN_HARDWARE_CHARACTERS && length < bytes / sizeof(WCHAR); length += 1) {"):
+        LAYER + " (the list ends within both)",
+    ("device.c", "off by one + 1 to + 2", "CHAR name[HPN_DEVICE_CHARACTERS + 1];"): LARGER,
+    ("driver.c", "drop", "config.DriverPoolTag = HPN_POOL_TAG;"): LAYER + " (tags are for people)",
+    ("driver.c", "drop", "HpnVetoInitialize(&driver->Veto);"): ZEROED,
+    ("driver.c", "drop", "HpnBufferInitialize(&driver->Buffer);"): ZEROED,
+    ("line.c", "compare > to >=", "if (Limit > room) {"): SAME,
+    ("line.c", "drop", "Limit = room;"): LAYER + " (no record reaches the end of its line)",
+    ("line.c", "compare > to >=",
+     "if (Encoder->Cut || Encoder->Line->Length + (plain ? 1 : 3) > Encoder->End) {"): "a text is cut one character earlier",
+    ("log.c", "compare > to >=", "room = room > HPN_TAIL_BYTES ? room - HPN_TAIL_BYTES : 0;"): SAME,
+    ("log.c", "connect && to ||",
+     "if ((point >= L'a' && point <= L'z') || (point >= L'A' && point <= L'Z') || (point >= L'0' && point <= L'9') ||"):
+        LAYER + " (names of services have no other characters)",
+    ("log.c", "drop", "KeQuerySystemTime(&time);"): OTHERWISE,
+    ("log.c", "drop", "value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9ULL;"): OTHERWISE,
+    ("log.c", "drop", "attributes.ParentObject = Driver->Framework;"): "it is closed in any case",
+    ("log.c", "drop", "WdfRegistryClose(log->BootKey);"): PARENT,
+    ("memory.c", "no lock", "KeAcquireSpinLock(&buffer->Lock, &irql);"): LAYER + " (arrivals come one at a time)",
+    ("memory.c", "compare < to <=", "if (bytes < HPN_SMALLEST_BUFFER) {"): SAME,
+    ("memory.c", "compare <= to <", "if (bytes <= before ||"): "a buffer of the same size is given back at once",
+    ("memory.c", "drop", "loser = buffer->Memory;"): "nobody writes into the buffer",
+    ("parameters.c", "drop", "Parameters->IncludeExisting = 0;"): ZEROED,
+    ("parameters.c", "drop", "Parameters->SecondRegistration = 0;"): ZEROED,
+    ("parameters.c", "drop", "WdfRegistryClose(key);"): PARENT,
+    ("request.c", "off by one + 1 to + 2", "CHAR nonce[HPNOTIFY_NONCE_CHARACTERS + 1];"): LARGER,
+    ("request.c", "compare > to >=", "if (room > Driver->Sync[0].ProcessorCount) {"): SAME,
+    ("request.c", "drop", "room = Driver->Sync[0].ProcessorCount;"): "no more are told of than there are",
+    ("sync.c", "compare >= to >", "if (NtNumber >= Sync->ProcessorCount) {"): LAYER + " (no number is that large)",
+    ("sync.c", "drop", "attributes.ParentObject = Sync->Driver->Framework;"): "it is deleted in any case",
+    ("sync.c", "drop", "attributes.ParentObject = Driver->Framework;"): "it is deleted in any case",
+    ("sync.c", "drop", "Sync->ProcessorsMemory = NULL;"): LAYER + " (a call that fails writes nothing)",
+    ("sync.c", "drop", "KeInitializeSpinLock(&Sync->Lock);"): ZEROED,
+    ("sync.c", "drop", "ExWaitForRundownProtectionRelease(&Sync->Callbacks);"): LAYER + " (deregistration waits itself)",
     ("control.c", "drop", "WdfObjectDelete(device);"): LAYER + " (the driver object's end deletes its devices)",
     ("sync.c", "drop", "record.OperationStatus = (ULONG)OperationStatus;"): LAYER + " (no Start follows a veto)",
 }  # fmt: skip

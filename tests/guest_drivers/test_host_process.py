@@ -34,6 +34,7 @@ from harness.history.driver import (
     Bind,
     CallEnter,
     CallExit,
+    Free,
     Grow,
     Hello,
     Mark,
@@ -114,6 +115,9 @@ def test_veto(host: Path, nth: int, states: str) -> None:
         [SUCCESS, SUCCESS, 0xC0000001, SUCCESS] if nth == 1 else [SUCCESS, SUCCESS, SUCCESS, 0xC0000001]
     )
     assert [*expected, SUCCESS, SUCCESS] == [status for status, _ in seen.answers]
+    vetoed = next(record for record in seen.records if isinstance(record, SyncExit) and record.op)
+    freed = [record.seq for record in seen.records if isinstance(record, Free) and record.nt == vetoed.nt]
+    assert vetoed.enter < freed[0] < vetoed.seq
 
 
 def test_veto_taken_back(host: Path) -> None:
@@ -166,6 +170,14 @@ def test_loaded_again_goes_on_counting(host: Path) -> None:
         if isinstance(record, CallEnter) and record.call.startswith("reg_")
     ]
     assert [1, 2, 3, 4, 5, 6] == registrations
+
+
+def test_each_driver_counts_for_itself(host: Path) -> None:
+    """A driver that was never loaded before begins at one, whatever another's count came to."""
+    seen = run(host, "start a", "stop a", "start b", "stop b", "start a", "stop a")
+    for name in "ab":
+        numbers = [record.seq for record in seen.records if record.driver == name]
+        assert list(range(1, len(numbers) + 1)) == numbers
 
 
 def test_existing_interfaces_on_request(host: Path) -> None:
@@ -447,6 +459,9 @@ def test_requests_that_take_nothing(host: Path) -> None:
     [
         (request("VETO", 0xC0000001, 0), INVALID_PARAMETER),
         (request("DELAY", 60001), INVALID_PARAMETER),
+        (request("DELAY", 60000), SUCCESS),
+        (request("DEREGISTER", 2, 0), SUCCESS),
+        (request("DEREGISTER", 3, 0), SUCCESS),
         (request("REGISTER", 4, 0), INVALID_PARAMETER),
         (request("REGISTER", 1, 2), INVALID_PARAMETER),
         (request("REGISTER", 0, 0), INVALID_DEVICE_STATE),
@@ -594,6 +609,27 @@ def test_every_fallible_call_fails_once(host: Path) -> None:
         started = [status for status, _ in seen.answers[1:2]]
         entry = [r.result for r in seen.records if isinstance(r, CallExit) and r.call == "driver_entry"]
         assert entry in ([], started)
+        made = [r for r in seen.records if isinstance(r, CallExit) and r.call == "reg_sync"]
+        assert [] == [r for r in made if (r.handle == 0) != (r.result != SUCCESS)]
+
+
+def test_a_registration_that_fails_leaves_the_driver_as_it_was(host: Path) -> None:
+    """Whatever fails when the first registration is made again, statistics and work are still answered."""
+    transcripts = sweep(
+        host, "start hpnotify", request("DEREGISTER", 0, 0), request("REGISTER", 0, 1), request("STATISTICS", output=900),
+        request("WORK", 2), *STOP,
+    )  # fmt: skip
+    for nth, seen in enumerate(transcripts, start=1):
+        said = [text for text in seen.trouble if not text.startswith("no memory to announce")]
+        assert (nth, 0, [], []) == (nth, seen.status, said, seen.unbalanced())
+
+
+def test_a_vetoed_registration_holds_nothing(host: Path) -> None:
+    """A registration at run time that an existing processor's veto brings to nothing has given everything back."""
+    vetoed = (request("VETO", 0xC00000BB, 1), request("REGISTER", 1, 1))
+    seen = run(host, "start hpnotify", "allocations", *vetoed, *vetoed, "allocations", *STOP)
+    first, last = (status for status, _ in seen.answers if status not in (SUCCESS, 0xC00000BB))
+    assert first == last
 
 
 def test_everything_at_once(threads: Path) -> None:

@@ -163,12 +163,13 @@ def test_only_one_means_plug_and_play(hosts: dict[str, Path], value: int) -> Non
 
 
 @pytest.mark.host
-def test_everything_that_can_fail_fails_once(hosts: dict[str, Path]) -> None:
+@pytest.mark.parametrize("meanwhile", ["add 2", "reenable hpnotify"])
+def test_everything_that_can_fail_fails_once(hosts: dict[str, Path], meanwhile: str) -> None:
     """Whatever fails, nothing is left behind, and what was entered is left."""
     transcripts = sweep(
         hosts["address,undefined"],
         "start hpnotify PlugAndPlay=1 SecondRegistration=1",
-        "add 2",
+        meanwhile,
         "stop hpnotify",
     )
     assert len(transcripts) > 40
