@@ -15,13 +15,17 @@ from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.ways import Ways, ways_into
 from harness.history.record import Stage
 from harness.history.tape import Listener, Tape
+from harness.machine.budget import need_of_machine
 from harness.machine.firmware import find_ovmf
+from harness.machine.lease import Place, take_lease
 from harness.machine.overlay import make_overlay
 from harness.machine.qemu import QemuMachine
 from harness.machine.version import Qemu
 from harness.template import promise
 from harness.template.promise import Finding
 from harness.template.store import Built
+
+DISK, VARIABLES = "disk.qcow2", "variables.fd"
 
 START = 60.0
 ASK = 300.0
@@ -31,35 +35,68 @@ ASK = 300.0
 def visit(
     built: Built, qemu: Qemu, accelerator: Literal["kvm", "tcg"], listener: Listener, deadline: Deadline
 ) -> list[Finding]:
-    """Return what was found; ``deadline`` is for the boot. Nothing of the visit is kept.
+    """Return what was found; ``deadline`` is for the boot. What the guest wrote to its disk is not kept.
 
-    Raises GuestHang with the stage that the boot reached, MachineFailed, InfrastructureError if another guest answers.
+    Raises GuestHang with the stage that the boot reached, MachineFailed, InfrastructureError if another guest answers;
+    then QMP, COM1 and pictures are kept, and the error says where.
     """
+    folder = Path(tempfile.mkdtemp(prefix="harness-verify-"))
+    evidence = False
+    try:
+        return _visit(built, qemu, accelerator, listener, deadline, folder)
+    except HarnessError as error:
+        evidence = True
+        error.hint = f"{error.hint}\nEvidence: {folder}".lstrip()
+        raise
+    finally:
+        for file in (folder / DISK, folder / VARIABLES) if evidence else ():
+            file.unlink(missing_ok=True)
+        if not evidence:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _visit(
+    built: Built,
+    qemu: Qemu,
+    accelerator: Literal["kvm", "tcg"],
+    listener: Listener,
+    deadline: Deadline,
+    folder: Path,
+) -> list[Finding]:
     template = built.template()
     image = image_of(built, template)
-    with tempfile.TemporaryDirectory(prefix="verify-") as place:
-        folder = Path(place)
-        disk, variables = folder / "disk.qcow2", folder / "variables.fd"
-        make_overlay(disk, image.base, deadline)
-        shutil.copyfile(image.variables, variables)
-        variables.chmod(0o600)
-        spec = template.machine_spec(
-            accelerator=accelerator, qemu=qemu.path, firmware=find_ovmf(), variables=variables, disk=disk
-        )
-        with Tape(folder / "history.jsonl") as tape:
-            tape.subscribe(listener)
-            with QemuMachine(spec, folder, tape, name=f"verify-{template.name}") as machine:
-                machine.start(Deadline(START, "start QEMU"))
-                ways = ways_into(machine, image, Deadline(START, "ask which ports lead to the guest"))
-                guest = WindowsGuest(machine, tape, image, ways, directory=folder)
-                try:
-                    tape.write(Stage(name="boot", phase="begin"))
-                    machine.resume(Deadline(START, "let the guest run"))
-                    guest.wait_ready(deadline)
-                    tape.write(Stage(name="boot", phase="end"))
-                    return [*reached(image, ways), *ask(built, ways)]
-                finally:
-                    guest.close()
+    disk, variables = folder / DISK, folder / VARIABLES
+    make_overlay(disk, image.base, deadline)
+    shutil.copyfile(image.variables, variables)
+    variables.chmod(0o600)
+    spec = template.machine_spec(
+        accelerator=accelerator, qemu=qemu.path, firmware=find_ovmf(), variables=variables, disk=disk
+    )
+    with Tape(folder / "history.jsonl") as tape:
+        tape.subscribe(listener)
+
+        def waiting(where: Place) -> None:
+            tape.write(Stage(name="lease", phase="note", detail=str(where)))
+
+        with (
+            take_lease(need_of_machine(spec), folder, what="the visit", waiting=waiting),
+            QemuMachine(spec, folder, tape, name=f"verify-{template.name}") as machine,
+        ):
+            machine.start(Deadline(START, "start QEMU"))
+            ways = ways_into(machine, image, Deadline(START, "ask which ports lead to the guest"))
+            guest = WindowsGuest(machine, tape, image, ways, directory=folder)
+            try:
+                tape.write(Stage(name="boot", phase="begin"))
+                machine.resume(Deadline(START, "let the guest run"))
+                # A wait for the lease is not the boot's.
+                guest.wait_ready(Deadline(deadline.seconds, deadline.what))
+                tape.write(Stage(name="boot", phase="end"))
+                return [*reached(image, ways), *ask(built, ways)]
+            except HarnessError as error:
+                tape.write(Stage(name="boot", phase="fail", detail=error.message))
+                raise
+            finally:
+                guest.close()
 
 
 def reached(image: WindowsImage, ways: Ways) -> list[Finding]:

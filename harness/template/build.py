@@ -141,6 +141,9 @@ class Build:
             except HarnessError as error:
                 with contextlib.suppress(InfrastructureError):
                     reporter.end(error)
+                if self._work.state.checkpoint:
+                    reached = self._work.state.reached.words()
+                    error.hint += f"\nThe same command goes on at {reached}; --from-scratch begins anew."
                 if _free(folder) < FULL:
                     # Whoever met it first: QEMU, the log, or a tool.
                     raise full_disk(folder) from error

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import msgspec
@@ -186,7 +187,7 @@ def _checkpoint(store: Store) -> int:
 @pytest.mark.qemu
 @pytest.mark.media
 def test_a_whole_build_by_command_interrupted_once(
-    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The real template's machine and answer medium, a medium whose Setup is scripted, and Ctrl-C in between."""
     windows_medium(tmp_path)
@@ -235,3 +236,14 @@ def test_a_whole_build_by_command_interrupted_once(
     assert [] == [each for each in (secret.password, secret.private_key.splitlines()[2]) if each in told]
     assert ExitCode.HOLDS == main(["template", "show", NAME])
     assert "20348.1" in capsys.readouterr().out
+
+    # The scripted guest starts from its disk and answers nobody.
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert ExitCode.UNKNOWN == main(["template", "verify", NAME, "--accel", "tcg", "--boot-timeout", "8"])
+    said = capsys.readouterr().err
+    assert "the last stage it reached is 'firmware'" in said
+    (evidence,) = tmp_path.glob("harness-verify-*")
+    assert f"Evidence: {evidence}" in said
+    assert (True, False) == ((evidence / "history.jsonl").exists(), (evidence / "disk.qcow2").exists())
