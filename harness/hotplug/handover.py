@@ -8,6 +8,9 @@ import os
 import shutil
 from pathlib import Path
 
+import msgspec
+
+from harness.capture.driver_map import kept_in
 from harness.capture.joined import JoinedHistory
 from harness.capture.recordings import FILES, recordings
 from harness.deadline import Deadline
@@ -19,6 +22,9 @@ from harness.history.reader import History
 FOLDER = "guest"
 """Where in the run directory a guest's own files lie when its run went well."""
 
+LIST = "collected.json"
+"""What there is, with its SHA-256, and what could not be had, beside the files."""
+
 
 def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[Collected]:
     """Have ``guest`` put what it has into the directory ``into``, and the driver's channels where a judge finds them.
@@ -28,6 +34,7 @@ def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[C
     try:
         into.mkdir(mode=0o700, parents=True, exist_ok=True)
         found = guest.collect(into, deadline)
+        (into / LIST).write_bytes(_described(found, run))
         for one in found:
             if one.channel and one.file is not None and not (run / FILES[one.channel]).exists():
                 _link(one.file, run / FILES[one.channel])
@@ -44,7 +51,8 @@ def history_of(directory: Path) -> History:
     files = recordings(history)
     if not files:
         return history
-    return JoinedHistory(directory, files, driver_folder() / "src" / "hpnotify.man")
+    described = kept_in(directory) or driver_folder() / "src" / "hpnotify.man"
+    return JoinedHistory(directory, files, described)
 
 
 def summary(found: list[Collected]) -> str:
@@ -52,6 +60,16 @@ def summary(found: list[Collected]) -> str:
     had = [one.name for one in found if one.file is not None]
     refused = [f"{one.name}: {one.refused}" for one in found if one.refused]
     return "; ".join([", ".join(had) or "nothing", *refused])[:1000]
+
+
+def _described(found: list[Collected], run: Path) -> bytes:
+    rows = []
+    for one in found:
+        row = {name: value for name, value in msgspec.structs.asdict(one).items() if value}
+        if one.file is not None:
+            row["file"] = str(one.file.relative_to(run)) if one.file.is_relative_to(run) else one.file.name
+        rows.append(row)
+    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
 
 
 def _link(file: Path, target: Path) -> None:
