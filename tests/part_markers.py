@@ -10,27 +10,32 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
-from pathlib import Path
 
 import pytest
 
-from harness.errors import UsageError
+from harness.errors import HarnessError, UsageError
 from harness.setup.parts import REQUIRABLE, TESTED, part
+from harness.template.store import Store, store_directory
 
 HARDWARE_GUEST = "HOTPLUG_HARNESS_WINDOWS"
-"""Names the template directory of the Windows guest that ``hardware`` tests use."""
+"""Names the Windows guest that ``hardware`` tests use: a template that is built here."""
 
 Missing = Callable[[], str]
 """Says what is missing and how to get it, "" when nothing is."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--require``."""
+    """Add ``--require`` and ``--strict-hardware``."""
     parser.addoption(
         "--require",
         default="",
         metavar="PARTS",
         help="parts, separated by commas, whose tests must run: a skip is a failure, and so is none of them running",
+    )
+    parser.addoption(
+        "--strict-hardware",
+        action="store_true",
+        help="with -m hardware: a test that real Windows cannot be had for fails instead of being skipped",
     )
 
 
@@ -42,6 +47,8 @@ def pytest_configure(config: pytest.Config) -> None:
             part(name)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
+    if config.getoption("--strict-hardware"):
+        names.append("hardware")
     markers = {name: _part_missing(name) for name in (each.name for each in TESTED)}
     config.pluginmanager.register(PartWatch({**markers, "hardware": hardware_missing}, names), "part-watch")
 
@@ -59,12 +66,17 @@ def _part_missing(name: str) -> Missing:
 
 
 def hardware_missing() -> str:
-    """Say what keeps a ``hardware`` test from running."""
-    template = os.environ.get(HARDWARE_GUEST, "")
-    if not template:
-        return f"no Windows guest is configured: set {HARDWARE_GUEST} to its template directory"
-    if not (Path(template) / "template.toml").is_file():
-        return f"{HARDWARE_GUEST} is {template!r}, where there is no template.toml"
+    """Say what keeps a ``hardware`` test from running, and the command that supplies it."""
+    name = os.environ.get(HARDWARE_GUEST, "")
+    if not name:
+        return (
+            f"no Windows guest is chosen: build one with harness template build windows-server-2025 --iso PATH, "
+            f"and set {HARDWARE_GUEST}=windows-server-2025"
+        )
+    try:
+        Store(store_directory(os.environ)).find(name)
+    except HarnessError as error:
+        return f"{HARDWARE_GUEST}={name}: {error.message}; {error.hint}"
     return ""
 
 

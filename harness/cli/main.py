@@ -19,6 +19,7 @@ import typer.main
 
 import harness
 from harness.cli import (
+    accept,
     check,
     diff,
     doctor,
@@ -77,6 +78,7 @@ diff.register(app)
 repro.register(app)
 evidence.register(app)
 nightly.register(app)
+accept.register(app)
 rules.register(app)
 doctor.register(app)
 ps.register(app)

@@ -85,6 +85,9 @@ class Guest(Protocol):
     def strain(self, seconds: int, deadline: Deadline) -> None:
         """Keep all processors and some memory busy for so many seconds from now on; returns at once."""
 
+    def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
+        """Have Driver Verifier watch these driver files, or none, and restart. GuestRefused if the guest has none."""
+
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` (at most 32 letters and digits) on every channel."""
 

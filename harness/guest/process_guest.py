@@ -118,6 +118,10 @@ class ProcessGuest:
         """Raise GuestRefused: its processors are this host's, which is not to be kept busy."""
         raise self._machine.unshown("what a busy guest does")
 
+    def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
+        """Raise GuestRefused: Driver Verifier is Windows'."""
+        raise self._machine.unshown(f"Driver Verifier watching {', '.join(drivers) or 'nothing'}")
+
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` on its channels."""
         self._service.mark(driver, nonce, deadline)

@@ -164,6 +164,13 @@ class Twin:
         """The agent starts two busy processes for each processor."""
         self._ask("busy", deadline, seconds=str(seconds))
 
+    def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
+        """Raise GuestRefused: Linux has no Driver Verifier."""
+        raise GuestRefused(
+            f"the twin has no Driver Verifier to watch {', '.join(drivers) or 'nothing'}",
+            hint="Run this plan on Windows.",
+        )
+
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` on its channels."""
         self._ask("mark", deadline, driver=driver, nonce=nonce)

@@ -237,6 +237,14 @@ class Executor:
         return steer(self.guest, operation, deadline)
 
     @_do.register
+    def _(self, operation: op.Verifier, _deadline: Deadline) -> str:
+        self._loaded.clear()
+        self.watch.expect_reset()
+        deadline = Deadline(operation.timeout or 2 * self.budget.boot, "restart under Driver Verifier")
+        self.guest.verifier(deadline, drivers=("hpnotify.sys",) if operation.on else ())
+        return "on" if operation.on else "off"
+
+    @_do.register
     def _(self, operation: op.Unplug, deadline: Deadline) -> str:
         self.machine.execute("device_del", deadline, id=operation.device)
         return operation.device

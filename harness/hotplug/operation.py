@@ -86,10 +86,12 @@ class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
     """Have the driver make a registration while it runs: ``existing`` asks to be told of what there is already.
 
     ``which``: ``sync`` and ``sync2`` are processor change callbacks, ``processors`` and ``memory`` device interfaces.
+    ``expect``: ``made``, or ``refused`` as a registration is whose Start of an existing processor was vetoed.
     """
 
     which: Registration
     existing: bool = False
+    expect: Literal["made", "refused"] = "made"
 
 
 class Deregister(_OfDriver, frozen=True, kw_only=True, tag="deregister"):
@@ -108,6 +110,15 @@ class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
     """Ask the guest to give a ``device`` back (``device_del``), and go on at once. Windows never does."""
 
     device: str
+
+
+class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
+    """Have Driver Verifier watch the driver from the next boot on (``on = false``: no more), and restart the guest.
+
+    The driver has to be loaded again. Windows only (WD: devtest/driver-verifier.md).
+    """
+
+    on: bool = True
 
 
 class Crash(_Operation, frozen=True, kw_only=True, tag="crash"):
@@ -177,5 +188,5 @@ Steering = VetoNext | DelayStart | Register | Deregister | Strain | Crash
 
 Operation = (
     AddCpu | AddDimm | Settle | WaitFor | VetoNext | LoadDriver | UnloadDriver | Pause | Resume | Reset
-    | Quiesce | DropMonitor | Expect | DelayStart | Register | Deregister | Strain | Unplug | Crash
+    | Quiesce | DropMonitor | Expect | DelayStart | Register | Deregister | Strain | Unplug | Verifier | Crash
 )  # fmt: skip

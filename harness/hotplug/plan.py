@@ -43,8 +43,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
 
 
-def _checked(plan: Plan, text: str, name: str) -> Plan:
-    """Refuse what no machine can do. Raises BadDocument."""
+def checked(plan: Plan, text: str, name: str) -> Plan:
+    """Return ``plan``, decoded from ``text``, unless no machine can do it. Raises BadDocument with file:line."""
     wishes = plan.machine
     for key, value in (("memory", wishes.memory), ("max_memory", wishes.max_memory)):
         if value is not None:
@@ -78,7 +78,7 @@ def _size(text: str, where: str) -> int:
 
 def decode_plan(text: str, *, name: str) -> Plan:
     """Decode a plan. Raises BadDocument with file:line, and "did you mean" where something is close."""
-    return _checked(decode_toml(text, Plan, name=name), text, name)
+    return checked(decode_toml(text, Plan, name=name), text, name)
 
 
 def built_in_plans() -> dict[str, Plan]:

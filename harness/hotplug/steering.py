@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
+from harness.errors import GuestRefused
 from harness.hotplug import operation as op
 
 
@@ -17,9 +18,8 @@ def steer(guest: Guest, order: op.Steering, deadline: Deadline) -> str:
         case op.DelayStart(milliseconds=milliseconds, driver=driver):
             guest.delay_start(milliseconds, deadline, driver=driver)
             return f"{milliseconds} ms"
-        case op.Register(which=which, existing=existing, driver=driver):
-            guest.register(which, deadline, existing=existing, driver=driver)
-            return which
+        case op.Register():
+            return _register(guest, order, deadline)
         case op.Deregister(which=which, driver=driver):
             guest.deregister(which, deadline, driver=driver)
             return which
@@ -29,3 +29,15 @@ def steer(guest: Guest, order: op.Steering, deadline: Deadline) -> str:
         case op.Crash():
             guest.provoke("panic", deadline)
             return ""
+
+
+def _register(guest: Guest, order: op.Register, deadline: Deadline) -> str:
+    try:
+        guest.register(order.which, deadline, existing=order.existing, driver=order.driver)
+    except GuestRefused as error:
+        if order.expect != "refused":
+            raise
+        return f"{order.which} refused, as expected: {error.message}"
+    if order.expect == "refused":
+        raise GuestRefused(f"the registration {order.which} was made, and the plan expects it to be refused")
+    return order.which

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""An acceptance: the cases run on one guest, one fresh guest each, and what they say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from harness.acceptance.case import Case
+from harness.acceptance.questions import Question, questions
+from harness.acceptance.result import CaseResult, Outcome, not_run, result_of, skipped
+from harness.errors import ExitCode, HarnessError, worst
+from harness.history.tape import Listener
+from harness.hotplug.failure import BootFailures, boot_failure
+from harness.hotplug.request import RunRequest
+from harness.hotplug.run import perform
+from harness.report.judging import judge_run
+from harness.report.observations import RunSet
+from harness.report.transcript import read_transcript
+from harness.report.transcript_comparison import Difference, compare_transcripts
+
+TWIN = "twin"
+
+Told = Callable[[CaseResult], None]
+
+
+class Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """A case's transcript on the guest against that on the twin: ``agree``, ``differ``, ``unknown``, or why neither."""
+
+    number: int
+    verdict: str
+    differences: list[Difference] = []
+    why: str = ""
+
+
+class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cases said. ``observations`` are values and how often each was seen, by question."""
+
+    guest: str
+    build: str
+    started: str
+    results: list[CaseResult]
+    questions: list[Question]
+    observations: dict[str, dict[str, int]]
+    compared: list[Compared] = []
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The worst of all cases."""
+        return worst([one.exit_code for one in self.results])
+
+    def count(self, outcome: Outcome) -> int:
+        """Return how many cases ended so."""
+        return sum(one.outcome is outcome for one in self.results)
+
+
+def accept(
+    cases: Sequence[Case],
+    request: Callable[[Case, str], RunRequest],
+    guest: str,
+    *,
+    compare: bool,
+    soak: bool,
+    started: str,
+    told: Told,
+    listeners: tuple[Listener, ...] = (),
+) -> Acceptance:
+    """Run the cases on ``guest`` and, to ``compare`` their transcripts, on the twin.
+
+    ``request`` makes the request of a case on a guest. ``soak`` repeats those cases that are worth it. ``told`` hears of
+    each result. A boot that failed is not tried again. Raises KeyboardInterrupt after the guest was ended.
+    """
+    failures = BootFailures()
+    results: list[CaseResult] = []
+    compared: list[Compared] = []
+    for case in cases:
+        found = _run(case, guest, request, failures, case.repeat if soak else 1, listeners)
+        for one in found:
+            told(one)
+        results += found
+        if compare and guest != TWIN and found[-1].directory:
+            compared.append(_compare(case, found[-1], request, failures, listeners))
+    observed = RunSet(guest)
+    builds = set()
+    for one in results:
+        if one.directory:
+            judged = judge_run(Path(one.directory))
+            builds.add(judged.build)
+            observed.add(judged)
+    return Acceptance(
+        guest=guest,
+        build=", ".join(sorted(builds - {""})),
+        started=started,
+        results=results,
+        questions=questions(results, observed),
+        observations={
+            name: {value: seen.times for value, seen in observed.answer(name).values.items()}
+            for name in observed.questions()
+        },
+        compared=compared,
+    )
+
+
+def _run(
+    case: Case,
+    guest: str,
+    request: Callable[[Case, str], RunRequest],
+    failures: BootFailures,
+    times: int,
+    listeners: tuple[Listener, ...],
+) -> list[CaseResult]:
+    """Run a case, so often or until it does not pass."""
+    if guest == TWIN and case.twin:
+        return [skipped(case, guest, case.twin)]
+    results: list[CaseResult] = []
+    for _ in range(times):
+        wanted = request(case, guest)
+        if (failure := failures.against(wanted)) is not None:
+            return [*results, not_run(case, guest, str(failure))]
+        run = perform(wanted, listeners=listeners, retry=True)
+        if run.error is not None:
+            failures.note(boot_failure(wanted, run.directory.name, run.stage, run.error))
+        results.append(result_of(case, guest, run))
+        if results[-1].outcome is not Outcome.PASSED:
+            break
+    return results
+
+
+def _compare(
+    case: Case,
+    result: CaseResult,
+    request: Callable[[Case, str], RunRequest],
+    failures: BootFailures,
+    listeners: tuple[Listener, ...],
+) -> Compared:
+    (twin,) = _run(case, TWIN, request, failures, 1, listeners)
+    if not twin.directory:
+        return Compared(number=case.number, verdict="not compared", why="; ".join(twin.why))
+    try:
+        found = compare_transcripts([read_transcript(Path(one.directory)) for one in (result, twin)])
+    except HarnessError as error:
+        return Compared(number=case.number, verdict="not compared", why=error.message)
+    return Compared(number=case.number, verdict=found.verdict, differences=found.differences)

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: MIT
+"""The acceptance cases: each a plan, what is expected of it and by which page, and which rules it must put to work."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import Annotated, Literal
+
+import msgspec
+
+from harness.config import decode_toml
+from harness.contract.catalogue import all_rules
+from harness.errors import BadDocument, UsageError
+from harness.hotplug.operation import Operation
+from harness.hotplug.plan import MachineWishes, Plan, checked
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One case, decoded from ``cases/NN-name.toml``.
+
+    ``expected`` is one sentence, ``source`` the page it comes from. ``exercises`` are rules that must have had something to
+    judge: a case in which nothing was put to the test does not pass. ``races`` is why no more can be said of some
+    of its rules than that they are not broken. ``ends`` says how the run is to end. ``twin`` is why the
+    twin cannot show it, "" if it can. ``repeat`` is how often a soak does it. The rest is a plan's.
+    """
+
+    number: Annotated[int, msgspec.Meta(ge=1, le=99)]
+    name: str
+    expected: str
+    source: str
+    exercises: list[str] = []
+    twin: str = ""
+    races: str = ""
+    ends: Literal["completes", "crash"] = "completes"
+    repeat: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
+    driver: bool = True
+    machine: MachineWishes = MachineWishes()
+    do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
+
+    @property
+    def plan(self) -> Plan:
+        """What is executed; runs and reproductions carry its name."""
+        return Plan(
+            name=f"accept-{self.number:02}-{self.name}",
+            summary=self.expected,
+            driver=self.driver,
+            machine=self.machine,
+            do=self.do,
+        )
+
+
+def decode_case(text: str, *, name: str) -> Case:
+    """Decode one. Raises BadDocument with file:line, also for a rule that does not exist."""
+    case = decode_toml(text, Case, name=name)
+    checked(case.plan, text, name)
+    known = {rule.id for rule in all_rules()}
+    for rule in case.exercises:
+        if rule not in known:
+            raise BadDocument(f"{name}: no rule is called {rule!r}", hint="`harness rules` lists them.")
+    return case
+
+
+def all_cases() -> list[Case]:
+    """Return the cases in order of their numbers."""
+    folder = resources.files("harness.acceptance") / "cases"
+    cases = [
+        decode_case(entry.read_text(), name=f"cases/{entry.name}")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return sorted(cases, key=lambda case: case.number)
+
+
+def find_cases(wanted: list[str]) -> list[Case]:
+    """Return the cases with these numbers or names, all for an empty list. Raises UsageError with those there are."""
+    cases = all_cases()
+    if not wanted:
+        return cases
+    found = []
+    for word in wanted:
+        matching = [case for case in cases if word in (case.name, str(case.number), f"{case.number:02}")]
+        if not matching:
+            raise UsageError(
+                f"no case is called {word!r}",
+                hint="There are: " + ", ".join(f"{case.number} {case.name}" for case in cases),
+            )
+        found += [case for case in matching if case not in found]
+    return sorted(found, key=lambda case: case.number)

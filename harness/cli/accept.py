@@ -1,0 +1,136 @@
+# SPDX-License-Identifier: MIT
+"""``harness accept``: puts a guest through every case, and reports what was expected, seen and proved of each."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode, InfrastructureError
+
+if TYPE_CHECKING:
+    from harness.acceptance.acceptance import Acceptance
+    from harness.acceptance.case import Case
+    from harness.acceptance.result import CaseResult
+    from harness.hotplug.request import RunRequest
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("accept")(accept)
+
+
+def accept(
+    cases: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[CASE...]", help="Numbers or names of cases; all of them otherwise."),
+    ] = None,
+    guest: Annotated[str, typer.Option(metavar="NAME", help="The guest that is put through them.")] = "twin",
+    driver: Annotated[
+        str, typer.Option(metavar="PATH", help="The driver to install; the last build otherwise.")
+    ] = "",
+    accel: Annotated[
+        str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")
+    ] = "auto",
+    qemu: Annotated[str, typer.Option(metavar="PATH", help="The QEMU binary to use.")] = "",
+    compare: Annotated[
+        bool,
+        typer.Option(
+            "--compare/--no-compare", help="Run each case on the twin too, and compare what they tell."
+        ),
+    ] = True,
+    soak: Annotated[
+        bool, typer.Option("--soak", help="Repeat the cases that are worth it, 50 times to the last slot.")
+    ] = False,
+    restore: Annotated[
+        bool,
+        typer.Option(
+            "--restore/--cold", help="Begin each case from the guest's saved ready state, or boot it."
+        ),
+    ] = True,
+    list_cases: Annotated[
+        bool, typer.Option("--list", help="Name the cases and what they expect, and stop.")
+    ] = False,
+    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the report and the runs are put.")] = Path(
+        "acceptance"
+    ),
+    boot_timeout: Annotated[
+        float, typer.Option(metavar="SECONDS", min=1, help="How long the guest may take to boot.")
+    ] = 900.0,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+) -> int:
+    """Put a guest through the acceptance cases; write report.md and accept.json beside their evidence."""
+    import os
+    import signal
+    import sys
+
+    from harness.acceptance.acceptance import accept as run_cases
+    from harness.acceptance.case import find_cases
+    from harness.acceptance.report import case_lines, closing_lines
+    from harness.cli.output import say, say_json
+    from harness.hotplug.executor import Budget
+    from harness.hotplug.request import RunRequest
+    from harness.report.style import style_for
+    from harness.setup.cache import cache_directory
+
+    chosen = find_cases(cases or [])
+    style = style_for(sys.stdout)
+    if list_cases:
+        say(
+            line
+            for case in chosen
+            for line in style.fold(f"{case.number:>3}  {case.name}: {case.expected}", indent=5)
+        )
+        return ExitCode.HOLDS
+
+    def request(case: Case, name: str) -> RunRequest:
+        return RunRequest(
+            plan=case.plan,
+            guest=name,
+            accelerator=accel,  # type: ignore[arg-type] # RunRequest refuses other names itself
+            qemu=qemu,
+            driver=driver if name == guest else "",
+            restore=restore and name not in ("host", "wine"),
+            runs=runs,
+            cache=cache_directory(os.environ),
+            argv=sys.argv,
+            budget=Budget(boot=boot_timeout),
+        )
+
+    request(chosen[0], guest)
+
+    def told(result: CaseResult) -> None:
+        if not json:
+            say(case_lines(result, style))
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+    found = run_cases(chosen, request, guest, compare=compare, soak=soak, started=started, told=told)
+    _write(runs, found)
+    if json:
+        say_json(found)
+    else:
+        say(closing_lines(found, style))
+        say(["", f"Report: {runs / 'report.md'}"])
+    return found.exit_code
+
+
+def _write(directory: Path, found: Acceptance) -> None:
+    import msgspec
+
+    from harness.acceptance.report import markdown
+
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "report.md").write_text(markdown(found), encoding="utf-8")
+        (directory / "accept.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
+        )
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write the report in {directory}: {error.strerror}",
+            hint="Give another place with --runs DIR.",
+        ) from error
