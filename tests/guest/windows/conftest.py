@@ -15,6 +15,7 @@ from guest.windows import scripted_windows
 
 from harness.deadline import Deadline
 from harness.guest.transport import winrm
+from harness.guest.transport.link import Link
 from harness.guest.transport.pin import CertificatePin
 from harness.guest.transport.secret import Secret
 from harness.guest.windows.driver_files import DriverFiles
@@ -69,7 +70,7 @@ class ScriptedWindows:
         """Where a path of the guest lies here."""
         return self.disk / path.replace("\\", "/")
 
-    def ways(self, *, pin: bytes = b"", password: str = PASSWORD) -> Ways:
+    def ways(self, *, pin: bytes = b"", password: str = PASSWORD, ssh: Link | None = None) -> Ways:
         """The way in, as it is for a guest whose certificate is this server's."""
         link = winrm.transport(
             "127.0.0.1",
@@ -79,7 +80,7 @@ class ScriptedWindows:
             certificate=CertificatePin.of(pin or self.double.certificate),
             operation_timeout=1,
         )
-        return Ways(commands=link)
+        return Ways(commands=link, ssh=ssh)
 
 
 @pytest.fixture

@@ -3,9 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from guest.transport.conftest import ssh_to
+from guest.transport.far_ends import SSHD, SshServer, make_key
 from guest.transport.wsman_double import Handler, make_certificate
 from guest.windows.conftest import MakeGuest, ScriptedWindows
 
@@ -20,6 +24,17 @@ from harness.machine.ospm import listening
 from harness.machine.qemu import QemuMachine
 
 pytestmark = [pytest.mark.remote, pytest.mark.qemu]
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[SshServer]:
+    """A real SSH server."""
+    if SSHD is None:
+        pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
+    server = SshServer(tmp_path)
+    yield server
+    with contextlib.suppress(OSError):
+        server.stop()
 
 
 def monitor(machine: QemuMachine, *lines: str) -> None:
@@ -261,3 +276,43 @@ def test_verifier_and_boot_options_restart_the_guest(
         "/debug {current} on",
     ] == windows.model["bcd"]
     assert (4, 4) == (guest.ready_count, windows.model["boots"])
+
+
+def test_a_guest_that_panics_while_it_boots_is_not_waited_for(
+    make_guest: MakeGuest, windows: ScriptedWindows, machine: QemuMachine, within: Deadline
+) -> None:
+    """QEMU tells of it, if the guest has a driver for its panic device."""
+    windows.double.stop()
+    guest = make_guest()
+    monitor(machine, "o /b 0x505 1")
+    with pytest.raises(GuestCrash, match="panicked while it booted; last stage reached 'firmware'"):
+        guest.wait_ready(within)
+
+
+def test_ssh_is_a_stage_of_its_own(
+    make_guest: MakeGuest, windows: ScriptedWindows, sshd: SshServer, within: Deadline
+) -> None:
+    """A guest whose manifest has a host key is ready only when that answers, too."""
+    guest = make_guest(ways=windows.ways(ssh=ssh_to(sshd)), files=None)
+    guest.wait_ready(within)
+    assert 1 == guest.ready_count
+    assert 1 <= sshd.connections
+
+
+def test_another_host_key_ends_the_boot_at_once(
+    make_guest: MakeGuest, windows: ScriptedWindows, sshd: SshServer, tmp_path: Path, within: Deadline
+) -> None:
+    """As another certificate does."""
+    other = make_key(tmp_path / "other")
+    with pytest.raises(InfrastructureError, match="not the pinned one"):
+        make_guest(ways=windows.ways(ssh=ssh_to(sshd, host_key=other)), files=None).wait_ready(within)
+    assert within.remaining() > 60
+
+
+def test_ssh_that_never_answers_is_named(
+    make_guest: MakeGuest, windows: ScriptedWindows, sshd: SshServer
+) -> None:
+    """WinRM had been reached."""
+    sshd.stop()
+    with pytest.raises(GuestHang, match=r"'winrm' \(WinRM answers, and SSH does not\)"):
+        make_guest(ways=windows.ways(ssh=ssh_to(sshd)), files=None).wait_ready(Deadline(4, "boot"))
