@@ -35,6 +35,9 @@ def repro(
             "--debugger", help="Give the guest a kernel debugger's port, on a TCP port that is named."
         ),
     ] = False,
+    vnc: Annotated[
+        bool, typer.Option("--vnc", help="With --step: show the guest's screen by VNC, on a private socket.")
+    ] = False,
     runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the new run directory is made.")] = Path(
         "runs"
     ),
@@ -64,6 +67,13 @@ def repro(
         )
     request = recorded.request(runs=runs, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway)
     differences = Differences(recorded.facts, anyway=anyway)
+    if vnc:
+        if step is None or request.backend != "qemu" or not recorded.facts.qemu_argv:
+            raise UsageError(
+                "--vnc is for a guest that is handed over, of QEMU itself",
+                hint="Say --step N too; through libvirt, virt-viewer shows the screen.",
+            )
+        request = msgspec.structs.replace(request, vnc=True)
     if debugger:
         request = msgspec.structs.replace(request, kd="debugger")
     # As for a run: a polite end is an interruption.

@@ -90,6 +90,8 @@ def ways_in(machine: Machine, run: Run) -> list[str]:
         ways.append(f"monitor    socat -,rawer UNIX-CONNECT:{machine.human}")
         if (stub := _gdb_stub(machine, machine.human.with_name("gdb"))) is not None:
             ways.append(f"gdb        gdb -ex 'target remote {stub}'   (the guest stops when it connects)")
+    if run.request.vnc and machine.human is not None:
+        ways += _screen(machine, machine.human.with_name("vnc"))
     if machine.versions:
         ways.append(
             f"libvirt    virsh -c '{machine.versions.get('uri', '')}' list --title   (run {run.directory.name})"
@@ -100,6 +102,18 @@ def ways_in(machine: Machine, run: Run) -> list[str]:
     ]
     ways.append(f"history    harness check --timeline --all {run.directory.path}")
     return ["", *ways]
+
+
+def _screen(machine: Machine, socket: Path) -> list[str]:
+    """Have QEMU show the screen on ``socket``; VNC itself asks for no password, the directory lets nobody else in."""
+    addresses = [{"type": "unix", "path": str(socket)}]
+    try:
+        machine.execute(
+            "display-update", Deadline(ATTACH, "show the screen"), type="vnc", addresses=addresses
+        )
+    except HarnessError as error:
+        return [f"screen     not shown: {error.message}"]
+    return [f"screen     vncviewer {socket}"]
 
 
 def _gdb_stub(machine: Machine, socket: Path) -> Path | None:

@@ -292,6 +292,8 @@ def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
         machine=request.machine,
         firmware=Path(request.firmware) if request.firmware else None,
         monitor=request.monitor,
+        screen=request.vnc,
+        extra=["-vnc", "none"] if request.vnc else [],
         kd=bool(request.kd),
     )
     changes = {

@@ -28,7 +28,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``backend`` is one of :data:`harness.machine.backend.BACKENDS`, ``connect`` libvirt's URI, "" for its own choice.
     ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware``,
-    ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans.
+    ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans;
+    ``vnc`` gives the machine a screen that QEMU can be told to show.
     ``restore`` begins from the guest's saved ready state, which is made on first use, instead of booting it.
     ``kd`` gives the guest a kernel debugger's port: ``listen`` records what drivers print there, ``debugger`` hands it to
     a debugger over TCP. ``dump`` is how many bytes a dump of a failed guest's memory may have, 0 for no dump. ``attempt`` is
@@ -48,6 +49,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     machine: str = "q35"
     firmware: str = ""
     monitor: bool = False
+    vnc: bool = False
     restore: bool = False
     plant: str = ""
     driver: str = ""

@@ -43,7 +43,9 @@ def test_run_is_done_again_and_handed_over(perform_plan: Perform, tmp_path: Path
     assert (code, said["same"], said["differences"]) == (1, True, [])
     assert "SYNC-EXACTLY-TWO" in said["now"]["violated"]
 
-    process = start_harness("repro", str(first.directory), "--step", "1", "--runs", str(tmp_path / "held"))
+    process = start_harness(
+        "repro", str(first.directory), "--step", "1", "--vnc", "--runs", str(tmp_path / "held")
+    )
     assert process.stderr is not None
     told = ""
     for line in process.stderr:
@@ -54,6 +56,11 @@ def test_run_is_done_again_and_handed_over(perform_plan: Perform, tmp_path: Path
     (gdb,) = re.findall(r"target remote ([^']+)'", told)
     assert "VM status: running" in ask_monitor(monitor, "info status")
     assert Path(gdb).is_socket()
+    (screen,) = re.findall(r"vncviewer (\S+)", told)
+    with socket.socket(socket.AF_UNIX) as viewer:
+        viewer.settimeout(60)
+        viewer.connect(screen)
+        assert viewer.recv(4) == b"RFB "
     process.send_signal(signal.SIGINT)
     out_bytes, _ = process.communicate(timeout=60)
     assert (process.returncode, qemu_processes(tmp_path / "held")) == (1, [])
