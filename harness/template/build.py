@@ -231,7 +231,7 @@ class Build:
     def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> Built:
         recipe, work = self._recipe, self._work
         facts = _believed(work.state.facts, recipe.needed)
-        draft = self._store.root / ".work" / f"{recipe.template}.draft"
+        draft = self._store.draft(recipe.template)
         with reporter.stage("image") as said, disk_errors(draft):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(mode=0o755)

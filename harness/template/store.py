@@ -108,6 +108,10 @@ class Store:
         """Return where it is built."""
         return self.root / ".work" / self.folder(name).name
 
+    def draft(self, name: str) -> Path:
+        """Return where the finished template is put together."""
+        return self.root / ".work" / f"{self.folder(name).name}.draft"
+
     def built(self, name: str) -> Built | None:
         """Return the built template, None if there is none. Raises InfrastructureError for a manifest that is damaged."""
         folder = self.folder(name)
@@ -192,7 +196,7 @@ class Store:
         """Remove the template and what is left of a build. Raises UsageError if a run uses it, or it is being built."""
         folder = self.folder(name)
         with self.building(name), self._unused(name, "removed"), disk_errors(self.root):
-            for place in (folder, self.work(name)):
+            for place in (folder, self.work(name), self.draft(name)):
                 if place.exists():
                     shutil.rmtree(place)
 

@@ -136,6 +136,16 @@ def test_a_full_disk_of_the_host_is_told_and_the_work_kept(bench: Bench) -> None
         subprocess.run(["umount", folder], check=True)
 
 
+def test_a_guest_that_goes_round_in_circles_is_told(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Restarts that lead nowhere, and a medium that is started again although the disk was to be."""
+    monkeypatch.setattr("harness.template.build.MOST_RESETS", 0)
+    error = _failing(bench, [*COPYING, "reset", "hang"])
+    assert "the guest restarted again and again in stage specialize" == error.message
+    assert "The same command goes on at specialize" in error.hint
+    error = _failing(bench, [*COPYING, "mark stage winpe", "hang"])
+    assert "the guest began again in stage specialize" == error.message
+
+
 def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: Bench) -> None:
     """From "press any key" to a template, with a killed QEMU and Ctrl-C in between; the guest checks its own state."""
     hanging = [*COPYING, "mark stage specialize", "reset", "mark step 1 2 first", "hang"]
