@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -31,9 +30,9 @@ from harness.hotplug.stage import Stages
 from harness.hotplug.watch import Watch
 from harness.machine.accelerator import choose
 from harness.machine.backend import BACKENDS, choose_there, make_machine
-from harness.machine.budget import host_budget, size_text
+from harness.machine.budget import size_text
 from harness.machine.connection import is_remote
-from harness.machine.lease import Leases
+from harness.machine.lease import take_lease
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.state import State, StateStore, restored
 from harness.machine.version import Qemu, find_qemu
@@ -186,13 +185,10 @@ class Boot:
     def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
         """Wait for this machine's share of the host; it is given back after the machine is closed."""
         with self._stages.stage("lease") as said:
-            place = self._directory.path
-            budget = host_budget(os.environ, place)
-            lease = Leases().take(
+            lease = take_lease(
                 need_of(self.request.plan, spec),
-                budget,
-                Deadline(budget.wait, "a lease for the machine"),
-                place=place,
+                self._directory.path,
+                what="the machine",
                 waiting=lambda where: self._stages.note("lease", str(where)),
             )
             stack.callback(lease.release)

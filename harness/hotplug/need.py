@@ -6,17 +6,8 @@ from __future__ import annotations
 from harness.config import parse_size
 from harness.hotplug.operation import AddCpu, AddDimm
 from harness.hotplug.plan import Plan
-from harness.machine.budget import Need
+from harness.machine.budget import Need, need_of_machine
 from harness.machine.machine import MachineSpec
-
-OVERHEAD = 256 << 20
-"""Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
-
-RUN_SIZE = 64 << 20
-"""Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
-
-OVERLAY_SIZE = 2 << 30
-"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
 
 OPEN_VCPUS = 4
 OPEN_MEMORY = 1 << 30
@@ -32,8 +23,4 @@ def need_of(plan: Plan, spec: MachineSpec) -> Need:
     memory = sum(parse_size(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
     if not processors and not memory:
         processors, memory = OPEN_VCPUS, OPEN_MEMORY
-    return Need(
-        vcpus=min(spec.processors + processors, spec.max_processors),
-        memory=min(spec.memory + memory, max(spec.max_memory, spec.memory)) + OVERHEAD,
-        disk=RUN_SIZE + OVERLAY_SIZE * len(spec.disks),
-    )
+    return need_of_machine(spec, processors=processors, memory=memory)

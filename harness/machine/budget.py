@@ -8,7 +8,8 @@ have gets a QEMU killed; both make a run unknown that would have held. So the ma
   busy under TCG is a thread. At eight per processor a guest that is busy on all of them runs at an eighth of its speed, and
   the shortest deadline of a run allows for more. A machine with more processors than that still runs, alone.
 - **Memory**: three quarters of the host's. More can never be had, so a machine that needs more is refused.
-- **Disk**: nine tenths of what is free where the run directories are made.
+- **Disk**: nine tenths of what is free where the run directories are made. A machine may take less than it could, so one that
+  could take more than that runs too, alone; a disk that does fill up ends a run with that message.
 
 ``[budget]`` of the host's ``lab.toml`` and the environment set other values, the latter first.
 """
@@ -25,6 +26,7 @@ import msgspec
 
 from harness.config import decode_toml, parse_size, read_document
 from harness.errors import UsageError
+from harness.machine.machine import MachineSpec
 
 PROCESSORS_PER_CORE = 8
 MEMORY_SHARE = 0.75
@@ -45,6 +47,25 @@ class Need(msgspec.Struct, frozen=True, kw_only=True):
     disk: int = 0
 
 
+OVERHEAD = 256 << 20
+"""Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
+
+RUN_SIZE = 64 << 20
+"""Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
+
+OVERLAY_SIZE = 2 << 30
+"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
+
+
+def need_of_machine(spec: MachineSpec, *, processors: int = 0, memory: int = 0) -> Need:
+    """Return what the machine has at power-on, and what is to be added, as far as it has slots and room for that."""
+    return Need(
+        vcpus=min(spec.processors + processors, spec.max_processors),
+        memory=min(spec.memory + memory, max(spec.max_memory, spec.memory)) + OVERHEAD,
+        disk=RUN_SIZE + OVERLAY_SIZE * len(spec.disks),
+    )
+
+
 class BudgetWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The table ``[budget]``: ``vcpus``; ``memory`` and ``disk`` as sizes; ``wait``, seconds that a machine queues at most."""
 
@@ -63,14 +84,15 @@ class _Lab(msgspec.Struct, frozen=True):
 class Budget(msgspec.Struct, frozen=True, kw_only=True):
     """What all machines of this host share: processors, bytes of memory, bytes of disk where ``place`` is.
 
-    ``fixed_vcpus`` is true if somebody set the processors: then nothing larger runs, not even alone. ``wait`` is how many
-    seconds a machine may queue.
+    ``fixed_vcpus`` and ``fixed_disk`` are true if somebody set them: then nothing larger runs, not even alone. ``wait`` is
+    how many seconds a machine may queue.
     """
 
     vcpus: int
     memory: int
     disk: int
     fixed_vcpus: bool = False
+    fixed_disk: bool = False
     wait: float = 3600.0
 
     def fitting(self, need: Need) -> Need:
@@ -80,7 +102,7 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
             for what, wanted, have in (
                 ("processors", need.vcpus, self.vcpus if self.fixed_vcpus else need.vcpus),
                 ("memory", need.memory, self.memory),
-                ("disk", need.disk, self.disk),
+                ("disk", need.disk, self.disk if self.fixed_disk else need.disk),
             )
             if wanted > have
         ]
@@ -90,7 +112,9 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True):
                 hint=f"Ask for a smaller machine, or raise the host's budget: {VARIABLE}VCPUS, …MEMORY, …DISK, or "
                 f"[budget] in {HOST_DOCUMENT}.",
             )
-        return msgspec.structs.replace(need, vcpus=min(need.vcpus, self.vcpus))
+        return msgspec.structs.replace(
+            need, vcpus=min(need.vcpus, self.vcpus), disk=min(need.disk, self.disk)
+        )
 
 
 def _amount(what: str, number: int) -> str:
@@ -112,11 +136,13 @@ def host_budget(environment: Mapping[str, str], place: Path) -> Budget:
     document = environment.get("HOTPLUG_HARNESS_LAB", "")
     wishes = _read(Path(document) if document else HOST_DOCUMENT, needed=bool(document))
     vcpus = _number(environment, "VCPUS") or wishes.vcpus
+    disk = _size(environment, "DISK", wishes.disk)
     budget = Budget(
         vcpus=vcpus or PROCESSORS_PER_CORE * (os.cpu_count() or 1),
         memory=_size(environment, "MEMORY", wishes.memory) or int(_memory() * MEMORY_SHARE),
-        disk=_size(environment, "DISK", wishes.disk) or int(_free(place) * DISK_SHARE),
+        disk=disk or int(_free(place) * DISK_SHARE),
         fixed_vcpus=vcpus is not None,
+        fixed_disk=disk is not None,
     )
     wait = _number(environment, "WAIT") or wishes.wait
     return msgspec.structs.replace(budget, wait=float(wait)) if wait else budget

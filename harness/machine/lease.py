@@ -35,7 +35,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
 from harness.machine import ladder
-from harness.machine.budget import Budget, Need, size_text
+from harness.machine.budget import Budget, Need, host_budget, size_text
 
 T = TypeVar("T")
 
@@ -378,6 +378,18 @@ class Leases:
             f"{deadline.what}: no room on this host within {deadline.seconds:.3g} s; {told or 'the queue never moved'}",
             hint=f"Held by {'; '.join(holders[:8]) or 'nobody any more'}. 'harness ps' shows more.",
         )
+
+
+def take_lease(
+    need: Need, place: Path, *, what: str, waiting: Callable[[Place], None] = lambda _: None
+) -> Lease:
+    """Return a lease of this host's budget for a machine that writes to ``place``; ``what`` is it, for people.
+
+    Raises and tells of the queue as :meth:`Leases.take`; how long it may take is part of the budget.
+    """
+    budget = host_budget(os.environ, place)
+    deadline = Deadline(budget.wait, f"a lease for {what}")
+    return Leases().take(need, budget, deadline, place=place, waiting=waiting)
 
 
 def usual_directory() -> Path:

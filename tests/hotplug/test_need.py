@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from harness.hotplug.need import OPEN_MEMORY, OPEN_VCPUS, OVERHEAD, OVERLAY_SIZE, RUN_SIZE, need_of
+from harness.hotplug.need import OPEN_MEMORY, OPEN_VCPUS, need_of
 from harness.hotplug.plan import decode_plan
 from harness.machine.attachments import Disk
+from harness.machine.budget import OVERHEAD, OVERLAY_SIZE, RUN_SIZE
 from harness.machine.machine import MachineSpec
 
 MIB = 1 << 20

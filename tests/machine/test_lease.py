@@ -179,16 +179,18 @@ def test_what_never_fits_is_refused_at_once(leases: Leases) -> None:
     """A machine larger than the whole budget is refused with the numbers; nobody queues for it."""
     with pytest.raises(UsageError, match=r"it needs 11 GiB of memory of 10 GiB of memory in all"):
         leases.take(need(1, memory=11 * GIB), TEN, soon())
-    fixed = msgspec.structs.replace(TEN, fixed_vcpus=True)
-    with pytest.raises(UsageError, match="it needs 11 processors of 10 processors in all"):
-        leases.take(need(11), fixed, soon())
+    fixed = msgspec.structs.replace(TEN, fixed_vcpus=True, fixed_disk=True)
+    words = "it needs 11 processors of 10 processors and 11 GiB of disk of 10 GiB of disk in all"
+    with pytest.raises(UsageError, match=words):
+        leases.take(need(11, disk=11 * GIB), fixed, soon())
     assert [] == leases.held()
 
 
-def test_too_many_processors_for_the_default_run_alone(leases: Leases) -> None:
-    """Processors can be overcommitted: a machine larger than the usual budget gets all of it."""
-    first = leases.take(need(1), TEN, soon())
-    large = leases.enter(need(288), TEN, soon())
+@pytest.mark.parametrize("large_one", [need(288), need(1, disk=99 * GIB)], ids=["processors", "disk"])
+def test_too_much_for_the_default_runs_alone(leases: Leases, large_one: Need) -> None:
+    """Processors can be overcommitted, and disks fill up slowly: a machine larger than the usual budget gets all of it."""
+    first = leases.take(need(1, disk=1), TEN, soon())
+    large = leases.enter(large_one, TEN, soon())
     assert leases.look(large, TEN) is not None
     first.release()
     assert leases.look(large, TEN) is None
@@ -441,7 +443,7 @@ def test_budget_that_was_set(tmp_path: Path) -> None:
     """lab.toml sets the budget, the environment sets it over that; other tables are others' business."""
     lab = _lab(tmp_path, '[budget]\nvcpus = 4\nmemory = "2 GiB"\nwait = 60\n\n[nightly]\nguests = ["twin"]\n')
     environment = {"HOTPLUG_HARNESS_LAB": str(lab), "HOTPLUG_HARNESS_BUDGET_DISK": "1 GiB"}
-    expected = Budget(vcpus=4, memory=2 * GIB, disk=GIB, fixed_vcpus=True, wait=60.0)
+    expected = Budget(vcpus=4, memory=2 * GIB, disk=GIB, fixed_vcpus=True, fixed_disk=True, wait=60.0)
     assert expected == host_budget(environment, tmp_path)
     environment |= {"HOTPLUG_HARNESS_BUDGET_VCPUS": "6", "HOTPLUG_HARNESS_BUDGET_WAIT": "5"}
     assert msgspec.structs.replace(expected, vcpus=6, wait=5.0) == host_budget(environment, tmp_path)

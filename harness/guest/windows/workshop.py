@@ -20,6 +20,8 @@ from harness.history.tape import Tape
 from harness.machine.accelerator import choose
 from harness.machine.attachments import AHCI_PORTS, Cdrom
 from harness.machine.backend import BACKENDS, make_machine
+from harness.machine.budget import need_of_machine
+from harness.machine.lease import take_lease
 from harness.machine.machine import MachineSpec
 from harness.machine.version import find_qemu
 
@@ -62,6 +64,11 @@ def workshop(
         if bootable.adapt is not None:
             spec = bootable.adapt(spec)
         tape = stack.enter_context(Tape(place / "history.jsonl"))
+        stack.enter_context(
+            take_lease(
+                need_of_machine(spec), place, what="the workshop", waiting=lambda where: progress(str(where))
+            )
+        )
         machine = make_machine(BACKEND, spec, place, tape, name=place.name)
         stack.callback(machine.close)
         machine.start(Deadline(BACKENDS[BACKEND], "start QEMU"))
@@ -71,7 +78,8 @@ def workshop(
             raise InfrastructureError(f"the guest {guest.label} is no Windows")
         machine.resume(Deadline(30, "let the guest run"))
         progress(f"{bootable.description} boots")
-        guest.wait_ready(deadline)
+        # A wait for the lease is not the boot's.
+        guest.wait_ready(Deadline(deadline.seconds, deadline.what))
         yield guest.ways.files
 
 
