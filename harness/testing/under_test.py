@@ -75,7 +75,7 @@ class RunUnderTest:
         """Return how to look at the guest while it is alive, one line each; [] once it is ended."""
         if self.over or not self.live.machine.alive():
             return []
-        from harness.explore.handover import ways_in
+        from harness.explore.hold import ways_in
 
         return ways_in(self.live.machine, self.run)
 
