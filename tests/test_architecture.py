@@ -18,7 +18,7 @@ ALLOWED = {
     "config": BASE,
     "history": BASE,
     "machine": BASE | {"config", "history", "setup"},
-    "capture": BASE | {"history"},
+    "capture": BASE | {"config", "history"},
     "contract": BASE | {"history"},
     "setup": BASE,
     "driver": BASE,

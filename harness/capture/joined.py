@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from harness.capture.driver_map import DriverMap
+from harness.capture.driver_map import load as load_map
 from harness.capture.etl import manifest
 from harness.capture.etl.manifest import Provider
 from harness.capture.placing import place
@@ -39,8 +41,11 @@ def host_records(history: History) -> list[Record]:
 
 
 def read_all(files: dict[str, Path], described_by: Path) -> list[Recorded]:
-    """Read channels to their ends; ``described_by`` is the manifest that ``etw`` is decoded by."""
-    described = provider(described_by) if "etw" in files else None
+    """Read channels to their ends; ``described_by`` is the manifest, or the driver's map (.toml), that ``etw`` is decoded by."""
+    described: Provider | DriverMap | None = None
+    if "etw" in files:
+        mapped = described_by.suffix == ".toml"
+        described = load_map(described_by) if mapped else provider(described_by)
     return [read(channel, file, described) for channel, file in files.items()]
 
 

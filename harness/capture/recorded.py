@@ -14,9 +14,11 @@ import msgspec
 
 from harness.capture.dbgprint.reader import Log
 from harness.capture.debugcon import DebugPort
+from harness.capture.driver_map import DriverMap
 from harness.capture.etl.driver import DriverEvents
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.tracelog import TraceLog
+from harness.capture.mapping import mapper_of
 from harness.capture.ring import Ring
 from harness.errors import UsageError
 from harness.history.driver import DriverRecord
@@ -44,8 +46,8 @@ class Recorded(msgspec.Struct, kw_only=True):
     missing: list[str] = []
 
 
-def read(channel: str, file: Path, provider: Provider | None = None) -> Recorded:
-    """Read the file of a channel; ``provider`` is what ``etw`` is decoded by.
+def read(channel: str, file: Path, provider: Provider | DriverMap | None = None) -> Recorded:
+    """Read the file of a channel; ``provider`` is what ``etw`` is decoded by, a map for a driver with events of its own.
 
     Raises UsageError if it cannot be read, is no log, or holds more than :data:`MOST_RECORDS`.
     """
@@ -55,7 +57,7 @@ def read(channel: str, file: Path, provider: Provider | None = None) -> Recorded
         if channel == "etw":
             if provider is None:
                 raise UsageError(f"{file} cannot be decoded without the driver's manifest")
-            return _events(file, provider)
+            return _mapped(file, provider) if isinstance(provider, DriverMap) else _events(file, provider)
         return _dbgprint(file) if channel == "dbgprint" else _lines(channel, file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
@@ -106,6 +108,17 @@ def _events(file: Path, provider: Provider) -> Recorded:
         return Recorded(
             file=file, arrived=found, account=account, missing=[*events.reasons, *_damage(account)]
         )
+
+
+def _mapped(file: Path, described_by: DriverMap) -> Recorded:
+    """Read a driver's own events. A log has no number for each, so what is missing only its own account can tell."""
+    with TraceLog(file) as log:
+        mapper = mapper_of(log, described_by)
+        found = _bounded(file, (Arrived(record) for record in mapper.read(log)))
+        reasons = log.account.reasons()
+        account = mapper.account(closed=not reasons)
+        missing = [*reasons, *mapper.reasons, *_damage(account)]
+        return Recorded(file=file, arrived=found, account=account, missing=missing)
 
 
 def _damage(account: Channel) -> list[str]:

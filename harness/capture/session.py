@@ -10,6 +10,8 @@ from typing import Self
 from harness.capture.console import ConsoleWatch
 from harness.capture.dbgprint.channel import DebuggerChannel
 from harness.capture.debugcon import DebugPort
+from harness.capture.driver_map import DriverMap
+from harness.capture.event_lines import EventLines
 from harness.capture.follower import Follower
 from harness.deadline import Deadline
 from harness.history.driver import Hello
@@ -32,9 +34,10 @@ class Capture:
         tape: Tape,
         kd: Path | None = None,
         directory: Path | None = None,
+        mapped: DriverMap | None = None,
     ) -> None:
         self.console = ConsoleWatch()
-        self.debug_port = DebugPort()
+        self.debug_port: DebugPort | EventLines = DebugPort() if mapped is None else EventLines(mapped)
         self._tape = tape
         self._clocks: set[str] = set()
         self._follower = Follower()

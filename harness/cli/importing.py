@@ -45,6 +45,14 @@ def import_(
             "--manifest", metavar="FILE", help="The driver's manifest; the project's own otherwise."
         ),
     ] = None,
+    driver_map: Annotated[
+        Path | None,
+        typer.Option(
+            "--driver-map",
+            metavar="FILE",
+            help="Which of the driver's own events in --etw are which records; the run's own otherwise.",
+        ),
+    ] = None,
     into: Annotated[
         Path | None,
         typer.Option("--into", metavar="DIR", help="The new run directory; RUN-imported otherwise."),
@@ -55,6 +63,7 @@ def import_(
 
     Without a FILE, those that lie in RUN under their usual names and that its history does not have yet.
     """
+    from harness.capture.driver_map import kept_in
     from harness.capture.joined import host_records, read_all
     from harness.capture.placing import place
     from harness.cli.output import say, say_json
@@ -65,7 +74,13 @@ def import_(
     host = host_records(history)
     given = {"debugcon": debugcon, "etw": etw, "dbgprint": dbgprint, "ring": ring}
     files = {channel: file for channel, file in given.items() if file is not None} or _lying_in(history)
-    channels = read_all(files, manifest or driver_folder() / "src" / "hpnotify.man")
+    if manifest is not None and driver_map is not None:
+        raise UsageError(
+            "--manifest and --driver-map exclude each other",
+            hint="A map names its manifest itself; --manifest is for events that are the harness's own records.",
+        )
+    described = driver_map or manifest or kept_in(history.path.parent)
+    channels = read_all(files, described or driver_folder() / "src" / "hpnotify.man")
     placed = place(host, channels)
     directory = into or history.path.parent.with_name(history.path.parent.resolve().name + "-imported")
     _write(directory, history.path.parent, placed, channels)

@@ -149,6 +149,13 @@ def run(
             help="The driver's file, or its folder, for guests that execute one; by default one made on the spot.",
         ),
     ] = "",
+    driver_map: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE",
+            help="Which of the driver's own trace events are which records (TOML), for a driver that is not hpnotify.",
+        ),
+    ] = "",
     list_plans: Annotated[
         bool, typer.Option("--list-plans", help="Name the built-in plans and stop.")
     ] = False,
@@ -201,6 +208,7 @@ def run(
         kd="debugger" if debugger else "listen" if kd else "",
         plant=plant,
         driver=driver,
+        driver_map=driver_map,
         runs=runs,
         cache=cache_directory(os.environ),
         seed=seed,

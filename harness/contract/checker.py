@@ -22,9 +22,10 @@ from harness.contract.observe import question_id
 from harness.contract.rule import Broken, Check, NotShown, Observed, Outcome, Rule, Unclear
 from harness.contract.subjects import Epoch, Sample
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
+from harness.history.absent import Absent, Blanks, NotGiven
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
-from harness.history.record import Fault, Header, Record
+from harness.history.record import Fault, Header, Mapped, Record
 
 MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""
@@ -155,6 +156,7 @@ class Checker:
         self._header: Header | None = None
         self._faults: list[Fault] = []
         self._crashed = False
+        self._blanks: dict[str, Blanks] = {}
 
     def _judge(self, kind: Any, subject: Any) -> None:
         asked = self._on.get(kind)
@@ -167,6 +169,9 @@ class Checker:
         for check, tally in asked:
             try:
                 outcome = check(subject, model)
+            except NotGiven as absent:
+                tally.take(NotShown(str(absent)))
+                continue
             except Exception as error:  # noqa: BLE001 - any failure of a rule is that rule's, never the run's
                 tally.failed(error)
                 continue
@@ -182,11 +187,17 @@ class Checker:
         kind = type(record)
         if isinstance(record, DriverRecord):
             stream = model.enter(record)
-            self._run(self._samples, record)
-            model.sampled(stream, record)
+            if self._blanks and record.driver in self._blanks:
+                record = self._blanked(record)
+            else:
+                self._run(self._samples, record)
+                model.sampled(stream, record)
         elif kind is Header:
             self._header = record  # type: ignore[assignment]
             return
+        elif kind is Mapped:
+            if len(self._blanks) < MOST_VALUES:
+                self._blanks[record.driver] = Blanks(record)  # type: ignore[attr-defined, arg-type]
         elif kind is Fault:
             self._faults.append(record)  # type: ignore[arg-type]
             del self._faults[MOST_FINDINGS:]
@@ -198,6 +209,18 @@ class Checker:
         asked = self._on.get(kind)
         if asked:
             self._run(asked, subject)
+
+    def _blanked(self, record: DriverRecord) -> DriverRecord:
+        """Take a record made by a map: rules find its absent fields absent, and the model's samples are what is given."""
+        model, stream = self.model, self.model.stream
+        blanked = self._blanks[record.driver].blank(record)
+        self._run(self._samples, blanked)
+        active, previous = model.active, model.previous_active
+        model.sampled(stream, record)
+        if isinstance(blanked.active, Absent):
+            model.active, model.previous_active = active, previous
+        stream.last = blanked
+        return blanked
 
     def finish(self, damage: str = "") -> RunVerdict:
         """Close what is open and say what came of it all."""

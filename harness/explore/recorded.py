@@ -79,7 +79,7 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
         asked: dict[str, Any] = {
             name: value
             for name, value in facts.request.items()
-            if name in ("connect", "driver", "kd") and isinstance(value, str)
+            if name in ("connect", "driver", "driver_map", "kd") and isinstance(value, str)
         }
         asked["restore"] = facts.request.get("restore") is True
         if not isinstance(KINDS.get(facts.guest), ProcessKind):

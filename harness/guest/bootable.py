@@ -23,7 +23,8 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     things lie, ``directory`` the run's own place, for what only this run writes (an overlay, its NVRAM). ``group_size``
     processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
     on small systems). ``plant`` makes an NT layer of ours misbehave. ``driver`` is the driver to install, a file or a
-    folder; None for the guest's own choice.
+    folder; None for the guest's own choice. ``traced``: the driver reports by its own trace events, which the guest is to
+    hand over; ``providers`` are their providers' GUIDs.
     """
 
     spec: MachineSpec
@@ -32,6 +33,8 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     group_size: int = 0
     plant: str = ""
     driver: Path | None = None
+    traced: bool = False
+    providers: tuple[str, ...] = ()
 
 
 MakeMachine = Callable[[MachineSpec, Path, Tape, str], Machine]

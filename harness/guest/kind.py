@@ -29,21 +29,32 @@ class TwinKind:
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Build the twin's image, or take it from the cache. Raises UsageError for a driver's file."""
-        if options.driver is not None:
+        if options.driver is not None and not options.driver.is_dir():
             raise UsageError(
                 f"--driver {options.driver}: the twin runs the driver's source, no file of it",
-                hint="A driver's file is executed by --guest wine.",
+                hint="Give the folder of its sources; a driver's file is executed by --guest wine.",
             )
-        image = build(options.cache, deadline, progress=progress)
+        image = build(options.cache, deadline, driver=options.driver, progress=progress)
+        spec = options.spec
+        arguments = kernel_arguments(
+            spec.max_processors,
+            options.group_size,
+            kd=spec.kd,
+            trace_port=spec.debug_port if options.traced else 0,
+        )
         spec = msgspec.structs.replace(
             options.spec,
             kernel=image.kernel,
             initrd=image.initrd,
-            append=f"{image.append} {kernel_arguments(options.spec.max_processors, options.group_size, kd=options.spec.kd)}",
+            append=f"{image.append} {arguments}",
             extra=[*options.spec.extra, *machine_arguments(image.kernel_release)],
         )
         return Bootable(
-            spec=spec, digest=image.digest, description=f"Linux {image.kernel_release}", probe=image
+            spec=spec,
+            digest=image.digest,
+            description=f"Linux {image.kernel_release}",
+            driver=f"the sources in {options.driver}" if options.driver is not None else "",
+            probe=image,
         )
 
     def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Twin:

@@ -24,10 +24,13 @@ PHYSICAL_APIC = 9
 """With more than 8 possible processors Linux addresses APICs physically (apic_flat_64.c)."""
 
 
-def kernel_arguments(max_processors: int, group_size: int = 0, *, kd: bool = False) -> str:
+def kernel_arguments(
+    max_processors: int, group_size: int = 0, *, kd: bool = False, trace_port: int = 0
+) -> str:
     """Return what a machine with so many slots, and groups of a size, adds to the twin's kernel command line.
 
-    With ``kd`` the twin's NT layer sends what drivers print to the kernel debugger's port.
+    With ``kd`` the twin's NT layer sends what drivers print to the kernel debugger's port, with ``trace_port`` what they
+    give to EtwWrite to that port (:mod:`harness.capture.event_lines`).
 
     The agent hands ``hpnotify.`` arguments to the module and tells of a group size that is not 64.
 
@@ -39,7 +42,8 @@ def kernel_arguments(max_processors: int, group_size: int = 0, *, kd: bool = Fal
     """
     groups = f" hpnotify.group_size={group_size}" if group_size else ""
     debugger = f" hpnotify.kd={KD_PORT:#x}" if kd else ""
-    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}{debugger}"
+    trace = f" hpnotify.trace_port={trace_port:#x}" if trace_port else ""
+    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}{debugger}{trace}"
 
 
 MADT_ONLY = (6, 9)

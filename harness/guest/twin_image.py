@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest import cpio, kernel_package
 from harness.guest.kernel_package import Kernel, last_lines, run
 from harness.machine.file_lock import locked
@@ -36,6 +36,8 @@ agent's "online" with EINVAL, because the block already is (Linux: admin-guide/m
 
 BUILD_TOOLS = "Install it with: apt-get install gcc make libc6-dev"
 DRIVER_FOLDERS = ("src", "nt", "twin")
+OTHER = "other"
+"""The folder of another driver in a build; the module is then made of it instead of ``src``."""
 
 
 class TwinImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,18 +51,32 @@ class TwinImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the sources are: ``driver`` holds src, nt and twin, ``agent`` the agent's."""
+    """Where the sources are: ``driver`` holds src, nt and twin, ``agent`` the agent's.
+
+    ``other`` is the folder of another driver, whose sources take the place of src; the agent is built with src all the same.
+    """
 
     driver: Path
     agent: Path
+    other: Path | None = None
 
     @classmethod
-    def of_checkout(cls) -> Sources:
-        """Return the sources next to this package. Raises MissingPart if it was installed without them."""
+    def of_checkout(cls, other: Path | None = None) -> Sources:
+        """Return the sources next to this package. Raises MissingPart if it was installed without them.
+
+        ``other`` is another driver's folder; UsageError if there is no C source in it.
+        """
         root = Path(__file__).resolve().parents[2]
         sources = cls(
-            driver=root / "guest_drivers" / "hpnotify", agent=root / "vm_templates" / "twin" / "agent"
+            driver=root / "guest_drivers" / "hpnotify",
+            agent=root / "vm_templates" / "twin" / "agent",
+            other=other,
         )
+        if other is not None and not any(other.glob("*.c")):
+            raise UsageError(
+                f"--driver {other}: there is no C source in this folder",
+                hint="The twin runs a driver from its sources: give the folder in which its .c files lie.",
+            )
         if not (sources.driver / "twin" / "Kbuild").is_file() or not sources.agent.is_dir():
             raise MissingPart(
                 f"the twin is built from sources that are not in {root}",
@@ -76,17 +92,29 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
             for path in (self.driver / folder).rglob("*")
         ]
         found += [(f"agent/{path.relative_to(self.agent)}", path) for path in self.agent.rglob("*")]
+        if self.other is not None:
+            found += [
+                (f"{OTHER}/{path.name}", path) for path in self.other.iterdir() if path.suffix in (".c", ".h")
+            ]
         return sorted((name, path) for name, path in found if path.is_file())
 
 
-def build(cache: Path, deadline: Deadline, *, progress: Callable[[str], None] | None = None) -> TwinImage:
+def build(
+    cache: Path,
+    deadline: Deadline,
+    *,
+    driver: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> TwinImage:
     """Return the twin's image, building what is missing under ``cache``; a second call at once only looks it up.
+
+    ``driver`` is the folder of another driver's sources, which is built into the image instead of ``hpnotify``.
 
     ``progress`` hears one line per step that takes time. Raises MissingPart (no gcc, no make, no static C library, no
     apt) and InfrastructureError (registry not reachable, compiler error, disk full, deadline passed).
     """
     say = progress or (lambda _: None)
-    sources = Sources.of_checkout()
+    sources = Sources.of_checkout(driver)
     place = cache / "twin"
     try:
         place.mkdir(parents=True, exist_ok=True)
@@ -160,7 +188,7 @@ def _build(
         shutil.copyfile(path, target)
     shutil.copyfile(build_folder / "twin" / "Kbuild", build_folder / "Kbuild")
     say("compiling the driver for the twin")
-    module = _compile_module(build_folder, kernel, deadline)
+    module = _compile_module(build_folder, kernel, deadline, OTHER if sources.other is not None else "src")
     say("compiling the twin's agent")
     agent = _compile_agent(build_folder, deadline)
     (work / "initrd").write_bytes(
@@ -188,10 +216,11 @@ def _build(
     return image
 
 
-def _compile_module(folder: Path, kernel: Kernel, deadline: Deadline) -> Path:
+def _compile_module(folder: Path, kernel: Kernel, deadline: Deadline, driver: str) -> Path:
     made = run(
         # Debian 13's kernel adds type information to modules, which the twin does not use and which needs pahole.
-        ["make", "-C", str(kernel.headers), f"M={folder}", "CC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=", "modules"],
+        ["make", "-C", str(kernel.headers), f"M={folder}", "CC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=",
+         f"DRIVER={driver}", "modules"],
         deadline, what="the twin's driver", hint=BUILD_TOOLS,
     )  # fmt: skip
     module = folder / "hpnotify.ko"
@@ -203,7 +232,9 @@ def _compile_module(folder: Path, kernel: Kernel, deadline: Deadline) -> Path:
             )
         raise InfrastructureError(
             f"the driver does not compile for the twin:\n  {last_lines(made.stdout, 30)}",
-            hint="The driver's sources are in guest_drivers/hpnotify.",
+            hint="The driver's sources are in guest_drivers/hpnotify."
+            if driver == "src"
+            else "What of the WDK's headers the twin has is in guest_drivers/hpnotify/nt/include.",
         )
     run(["strip", "--strip-debug", str(module)], deadline, what="the twin's driver", hint=BUILD_TOOLS)
     return module

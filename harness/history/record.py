@@ -199,6 +199,18 @@ class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     closed: bool = False
 
 
+class Mapped(Record, frozen=True, kw_only=True, tag="mapped"):
+    """From here on the records of ``driver`` are made from its own trace events, by a map.
+
+    ``absent`` names, by the kind of record, the fields that its events do not give: what stands in their place means
+    nothing, and a rule that asks for one does not apply. ``provider`` is the GUID of the events.
+    """
+
+    driver: str
+    provider: str
+    absent: dict[str, list[str]]
+
+
 class Offset(Record, frozen=True, kw_only=True, tag="offset"):
     """The guest's counter bracketed by the host's clock: a driver read ``qpc`` between ``low_ns`` and ``high_ns``.
 
@@ -235,5 +247,5 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 HostRecord = (
     Header | Clock | Boot | Stage | Qmp | Operation | Add | Ost | Count | Agreement | Expect
-    | Quiesced | GuestEvent | Console | Channel | Offset | Fault | End
+    | Quiesced | GuestEvent | Console | Channel | Mapped | Offset | Fault | End
 )  # fmt: skip

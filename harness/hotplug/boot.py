@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from harness.capture.dbgprint.reader import Reader
+from harness.capture.etl import guid
 from harness.capture.session import Capture
 from harness.config import parse_size
 from harness.deadline import Deadline
@@ -82,6 +83,7 @@ class Boot:
         self._stages = stages
         self._kind = KINDS[request.guest]
         self._state: State | None = None
+        self._mapped = request.mapped()
 
     def up(self, stack: contextlib.ExitStack) -> Live:
         """Take every step. Raises what a step raises."""
@@ -108,6 +110,7 @@ class Boot:
                 tape=self._tape,
                 kd=machine.kd if self.request.kd == "listen" else None,
                 directory=self._directory.path,
+                mapped=self._mapped,
             )
         )
         if self.request.kd == "debugger" and machine.kd is not None:
@@ -151,6 +154,8 @@ class Boot:
             group_size=request.plan.machine.group_size or 0,
             plant=request.plant,
             driver=Path(request.driver) if request.driver else None,
+            traced=self._mapped is not None,
+            providers=(guid.text(self._mapped.provider),) if self._mapped is not None else (),
         )
 
     def _prepare(self, options: GuestOptions) -> Bootable:

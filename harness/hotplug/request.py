@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from harness.capture.driver_map import DriverMap
+from harness.capture.driver_map import load as load_map
 from harness.errors import UsageError
 from harness.guest.kind import KINDS
 from harness.guest.plant import PLANTS
@@ -30,6 +32,8 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     ``runs`` is where run directories are made, ``cache`` where built things lie. ``qemu``, ``firmware``,
     ``plant`` and ``driver`` (a file or folder to install) are "" for none. ``seed`` feeds the nonces; ``monitor`` opens a second monitor for humans;
     ``vnc`` gives the machine a screen that QEMU can be told to show.
+    ``driver_map`` is a file that says which of the driver's own trace events are which records
+    (:mod:`harness.capture.driver_map`), "" for a driver that speaks the harness's own language.
     ``restore`` begins from the guest's saved ready state, which is made on first use, instead of booting it.
     ``kd`` gives the guest a kernel debugger's port: ``listen`` records what drivers print there, ``debugger`` hands it to
     a debugger over TCP. ``dump`` is how many bytes a dump of a failed guest's memory may have, 0 for no dump. ``attempt`` is
@@ -53,6 +57,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     restore: bool = False
     plant: str = ""
     driver: str = ""
+    driver_map: str = ""
     kd: str = ""
     seed: int = 0
     budget: Budget = Budget()
@@ -87,6 +92,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                     "--kd": bool(self.kd),
                     "--restore": self.restore,
                     "--dump": bool(self.dump),
+                    "--driver-map": bool(self.driver_map),
                 }
             )
         if urlsplit(self.connect).password is not None:
@@ -94,6 +100,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                 "the URI of --connect holds a password, which would be in the history and on command lines",
                 hint="ssh is called without a question: give it a key, qemu+ssh://USER@HOST/system?keyfile=PATH.",
             )
+        self.mapped()
         if self.plant:
             _one_of("plant", self.plant, PLANTS)
         if self.firmware and not Path(self.firmware).is_file():
@@ -103,6 +110,10 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                 f"there is no driver file or folder {self.driver!r}",
                 hint="`harness driver build --out DIR` makes one.",
             )
+
+    def mapped(self) -> DriverMap | None:
+        """Return the decoded driver map, None without one. Raises BadDocument."""
+        return load_map(Path(self.driver_map)) if self.driver_map else None
 
     def _check_restore(self) -> None:
         if self.backend != "qemu":

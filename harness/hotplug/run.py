@@ -15,6 +15,7 @@ from typing import Any, Literal
 import msgspec
 
 import harness
+from harness.capture.driver_map import keep as keep_map
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
@@ -243,6 +244,7 @@ class Run:
 
     def _begin(self) -> None:
         self.directory.write_json("run.json", self.facts)
+        keep_map(self.request.mapped(), self.directory.path)
         self.tape.write(
             Header(
                 format=FORMAT,
@@ -323,7 +325,7 @@ def _asked(request: RunRequest) -> dict[str, Any]:
     """Return of a request what says nothing else in ``run.json``, for whoever wants the same machine again."""
     named = {
         name: getattr(request, name)
-        for name in ("accelerator", "qemu", "connect", "driver", "kd", "monitor", "restore")
+        for name in ("accelerator", "qemu", "connect", "driver", "driver_map", "kd", "monitor", "restore")
         if getattr(request, name)
     }
     return {**named, "budget": msgspec.to_builtins(request.budget)}

@@ -26,7 +26,8 @@ class Watch:
 
     Callbacks inside a registration's bracket tell of existing processors and are not counted. An arrival counts once
     per link, since existing interfaces may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
-    What a driver says on several channels counts on the one that brought its first record.
+    What a driver says on several channels counts on the one that brought its first record. ``untold`` is what a driver whose
+    events are mapped has no event for, and what is not waited for therefore.
     """
 
     def __init__(self, tape: Tape, *, alive: Callable[[], None] = lambda: None) -> None:
@@ -34,6 +35,7 @@ class Watch:
         self.ost: dict[str, list[tuple[int, int]]] = {}
         self.resets = 0
         self.crash = ""
+        self.untold: frozenset[str] = frozenset()
         self.last_driver = time.monotonic()
         self.unexpected_resets = 0
         self._rebooting = False
@@ -108,6 +110,8 @@ class Watch:
             elif isinstance(seen, record.Qmp):
                 if seen.direction == "in":
                     self._see_event(seen)
+            elif isinstance(seen, record.Mapped):
+                self.untold = frozenset() if "async.enter" in seen.absent else frozenset(_ARRIVAL.values())
             elif isinstance(seen, record.GuestEvent):
                 self._rebooting = self._rebooting and seen.event != "ready"
             else:

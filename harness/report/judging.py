@@ -78,9 +78,11 @@ def open_history(path: Path) -> History:
     history = History(path)
     if path.is_dir() and (files := recordings(history)):
         # What reads all those formats is seldom needed, and takes its time to be loaded.
+        from harness.capture.driver_map import kept_in
         from harness.capture.joined import JoinedHistory
 
-        return JoinedHistory(path, files, driver_folder() / "src" / "hpnotify.man")
+        described = kept_in(path) or driver_folder() / "src" / "hpnotify.man"
+        return JoinedHistory(path, files, described)
     return history
 
 

@@ -85,6 +85,7 @@ class Guests:
             backend=settings["backend"],
             connect=settings["connect"],
             driver=settings["driver"],
+            driver_map=settings["driver-map"],
             kd=settings["kd"],
             restore=self._restores(guest),
             # Somebody may want to look at the guest while pytest's prompt is open.

@@ -111,6 +111,10 @@ SETTINGS = (
         help="the driver to test: its .sys file or its folder; on the twin the folder of its sources",
     ),
     Setting(
+        name="driver-map", metavar="FILE", check=_there,
+        help="which of the driver's own trace events are which records (TOML, see docs/your-driver.md)",
+    ),
+    Setting(
         name="kd", metavar="listen|debugger", check=_named("use of the debugger's port", lambda: ("listen", "debugger")),
         help="record what drivers print on the kernel debugger's port, or hand the port to a debugger",
     ),

@@ -135,10 +135,12 @@ struct piece {
     uint32_t unused;
 };
 
-void machine_trace(unsigned id, const void *pieces, unsigned count)
+void machine_trace(const void *provider, unsigned id, unsigned version, const void *pieces, unsigned count)
 {
     const struct piece *piece = pieces;
 
+    (void)provider;
+    (void)version;
     if (!tracing)
         return;
     pthread_mutex_lock(&output);

@@ -379,12 +379,14 @@ struct piece {
     unsigned unused;
 };
 
-void machine_trace(unsigned id, const void *pieces, unsigned count)
+void machine_trace(const void *provider, unsigned id, unsigned version, const void *pieces, unsigned count)
 {
     static char line[8192];
     const struct piece *piece = pieces;
     DWORD length;
 
+    (void)provider;
+    (void)version;
     if (quiet)
         return;
     EnterCriticalSection(&output);

@@ -48,6 +48,9 @@ typedef char CHAR;
 	(((uint32_t)(DeviceType) << 16) | ((Access) << 14) | ((Function) << 2) | (Method))
 #include "public.h"
 
+/* What a driver without a control device is answered for: STATUS_DEVICE_NOT_READY. */
+#define DEVICE_NOT_READY 0xC00000A3U
+
 #define LINE_BYTES 512
 #define ARGUMENTS 16
 
@@ -394,12 +397,24 @@ static int device_control(const struct order *order, uint32_t code, const void *
 	return exchange(order, code, input, input_bytes, NULL, 0, NULL);
 }
 
+/* Has the driver let go of its Plug and Play registrations. Another driver than ours may have no device to ask. */
+static int detach(const struct order *order)
+{
+	struct twin_device_control request = { .code = IOCTL_HPNOTIFY_DETACH };
+
+	if (copy_name(order, request.name))
+		return -1;
+	if (ioctl(nt, TWIN_DEVICE_CONTROL, &request) == 0 && (uint32_t)request.status == DEVICE_NOT_READY)
+		return 0;
+	return device_control(order, IOCTL_HPNOTIFY_DETACH, NULL, 0);
+}
+
 /* As on Windows: the driver first lets go of its Plug and Play registrations, then its service is stopped. */
 static void order_unload(const struct order *order)
 {
 	struct twin_stop request = { 0 };
 
-	if (copy_name(order, request.name) || device_control(order, IOCTL_HPNOTIFY_DETACH, NULL, 0))
+	if (copy_name(order, request.name) || detach(order))
 		return;
 	if (ioctl(nt, TWIN_STOP, &request) != 0)
 		say("%s err stop: %s", order->id, strerror(errno));

@@ -83,8 +83,11 @@ void machine_port_write(unsigned short port, const void *bytes, unsigned count);
 void machine_print(int trouble, const char *text);
 unsigned machine_format(char *buffer, unsigned capacity, const char *format, __builtin_va_list arguments);
 
-/* One trace event: `count` pieces of data, each an address (8 bytes), a size (4 bytes) and 4 bytes that mean nothing. */
-void machine_trace(unsigned id, const void *pieces, unsigned count);
+/*
+ * One trace event of the provider with this GUID (16 bytes): `count` pieces of data, each an address (8 bytes), a size
+ * (4 bytes) and 4 bytes that mean nothing.
+ */
+void machine_trace(const void *provider, unsigned id, unsigned version, const void *pieces, unsigned count);
 
 /* Runs work later, in order, in a thread that may sleep. Returns 0, or -1 if there is no memory for it. */
 int machine_defer(void (*work)(void *context), void *context);

@@ -2,7 +2,15 @@
 /* Event tracing without a session: writing succeeds and nobody reads, as on a system where none is enabled. */
 #include "layer.h"
 
+#define PROVIDERS 64
+
 static LONG providers;
+
+/* A handle is the place of its provider here, counted from 1; a place is used again once its provider is gone. */
+static struct {
+    LONG used;
+    GUID id;
+} registered[PROVIDERS];
 
 ULONG
 providers_outstanding(void)
@@ -13,14 +21,28 @@ providers_outstanding(void)
 NTSTATUS
 EtwRegister(LPCGUID ProviderId, PVOID EnableCallback, PVOID CallbackContext, PREGHANDLE RegHandle)
 {
-    UNREFERENCED_PARAMETER(ProviderId);
+    ULONG place;
+
     UNREFERENCED_PARAMETER(EnableCallback);
     UNREFERENCED_PARAMETER(CallbackContext);
     if (machine_fails()) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    *RegHandle = (REGHANDLE)InterlockedIncrement(&providers);
-    return STATUS_SUCCESS;
+    for (place = 0; place < PROVIDERS; place += 1) {
+        if (__atomic_exchange_n(&registered[place].used, 1, __ATOMIC_SEQ_CST) == 0) {
+            registered[place].id = *ProviderId;
+            InterlockedIncrement(&providers);
+            *RegHandle = place + 1;
+            return STATUS_SUCCESS;
+        }
+    }
+    return STATUS_INSUFFICIENT_RESOURCES;
+}
+
+static BOOLEAN
+valid(REGHANDLE handle)
+{
+    return handle != 0 && handle <= PROVIDERS && __atomic_load_n(&registered[handle - 1].used, __ATOMIC_SEQ_CST) != 0;
 }
 
 NTSTATUS
@@ -29,7 +51,7 @@ EtwWrite(
     PEVENT_DATA_DESCRIPTOR UserData)
 {
     UNREFERENCED_PARAMETER(ActivityId);
-    if (RegHandle == 0) {
+    if (!valid(RegHandle)) {
         return STATUS_INVALID_HANDLE;
     }
     if (EventDescriptor->Level == 0) {
@@ -38,16 +60,18 @@ EtwWrite(
     if (machine_fails()) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
-    machine_trace(EventDescriptor->Id, UserData, UserDataCount);
+    machine_trace(
+        &registered[RegHandle - 1].id, EventDescriptor->Id, EventDescriptor->Version, UserData, UserDataCount);
     return STATUS_SUCCESS;
 }
 
 NTSTATUS
 EtwUnregister(REGHANDLE RegHandle)
 {
-    if (RegHandle == 0) {
+    if (!valid(RegHandle)) {
         return STATUS_INVALID_HANDLE;
     }
+    __atomic_store_n(&registered[RegHandle - 1].used, 0, __ATOMIC_SEQ_CST);
     InterlockedDecrement(&providers);
     return STATUS_SUCCESS;
 }
