@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from harness.acceptance.case import Case
+from harness.acceptance.migration import migrate
 from harness.acceptance.questions import Question, questions
 from harness.acceptance.result import CaseResult, Outcome, not_run, result_of, skipped
 from harness.errors import ExitCode, HarnessError, worst
@@ -80,7 +81,7 @@ def accept(
         for one in found:
             told(one)
         results += found
-        if compare and guest != TWIN and found[-1].directory:
+        if compare and guest != TWIN and found[-1].directory and not case.procedure:
             compared.append(_compare(case, found[-1], request, failures, listeners))
     observed = RunSet(guest)
     builds = set()
@@ -119,6 +120,9 @@ def _run(
         wanted = request(case, guest)
         if (failure := failures.against(wanted)) is not None:
             return [*results, not_run(case, guest, str(failure))]
+        if case.procedure == "migrate":
+            results.append(migrate(case, wanted))
+            continue
         run = perform(wanted, listeners=listeners, retry=True)
         if run.error is not None:
             failures.note(boot_failure(wanted, run.directory.name, run.stage, run.error))

@@ -20,7 +20,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``expected`` is one sentence, ``source`` the page it comes from. ``exercises`` are rules that must have had something to
     judge: a case in which nothing was put to the test does not pass. ``races`` is why no more can be said of some
-    of its rules than that they are not broken. ``ends`` says how the run is to end. ``twin`` is why the
+    of its rules than that they are not broken. ``procedure`` ``migrate`` takes
+    the machine over into another QEMU after the plan's operations. ``ends`` says how the run is to end. ``twin`` is why the
     twin cannot show it, "" if it can. ``repeat`` is how often a soak does it. The rest is a plan's.
     """
 
@@ -31,6 +32,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     exercises: list[str] = []
     twin: str = ""
     races: str = ""
+    procedure: Literal["", "migrate"] = ""
     ends: Literal["completes", "crash"] = "completes"
     repeat: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     driver: bool = True

@@ -79,11 +79,16 @@ def _save(
         machine.resume(Deadline(30, "let the guest run"))
         guest.wait_ready(Deadline(boot, "boot, to save the ready state"))
         memory, added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready state"))
-    for number, disk in enumerate(own.disks):
-        _keep(disk.file, work / disk_name(number, disk))
-    if own.flash is not None:
-        _keep(own.flash.variables, work / "variables.qcow2")
+    keep_disks(own, work)
     return State(digest=digest, mapped=memory.mapped, added=added, said=said)
+
+
+def keep_disks(spec: MachineSpec, work: Path) -> None:
+    """Put the disks and variables of a machine that was saved where its state's directory ``work`` has them."""
+    for number, disk in enumerate(spec.disks):
+        _keep(disk.file, work / disk_name(number, disk))
+    if spec.flash is not None:
+        _keep(spec.flash.variables, work / "variables.qcow2")
 
 
 def _keep(file: Path, kept: Path) -> None:

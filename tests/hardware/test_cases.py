@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.acceptance.case import Case, all_cases
+from harness.acceptance.migration import migrate
 from harness.acceptance.result import Outcome, result_of
 from harness.hotplug.executor import Budget
 from harness.hotplug.request import RunRequest
@@ -27,17 +28,15 @@ def test_case(case: Case, guest_name: str, tmp_path: Path) -> None:
     """The plan runs to its end, nothing documented is violated, and what the case is about was put to the test."""
     if guest_name == "twin" and case.twin:
         pytest.skip(case.twin)
-    result = perform(
-        RunRequest(
-            plan=case.plan,
-            guest=guest_name,
-            accelerator="tcg" if guest_name == "twin" else "auto",
-            restore=True,
-            runs=tmp_path / "runs",
-            cache=cache_directory(os.environ),
-            argv=sys.argv,
-            budget=Budget(boot=90.0 if guest_name == "twin" else 1800.0, operation=60.0),
-        )
+    request = RunRequest(
+        plan=case.plan,
+        guest=guest_name,
+        accelerator="tcg" if guest_name == "twin" else "auto",
+        restore=True,
+        runs=tmp_path / "runs",
+        cache=cache_directory(os.environ),
+        argv=sys.argv,
+        budget=Budget(boot=90.0 if guest_name == "twin" else 1800.0, operation=60.0),
     )
-    found = result_of(case, guest_name, result)
+    found = migrate(case, request) if case.procedure else result_of(case, guest_name, perform(request))
     assert (Outcome.PASSED, []) == (found.outcome, found.why), found.seen
