@@ -139,6 +139,18 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("sync.c", "drop", "Sync->ProcessorsMemory = NULL;"): LAYER + " (a call that fails writes nothing)",
     ("sync.c", "drop", "KeInitializeSpinLock(&Sync->Lock);"): ZEROED,
     ("sync.c", "drop", "ExWaitForRundownProtectionRelease(&Sync->Callbacks);"): LAYER + " (deregistration waits itself)",
+    ("worker.c", "drop", "NT_ASSERT(NT_SUCCESS(status));"): "an assertion that holds",
+    ("log.c", "drop", "Log->Driver[index] = '\\0';"): ZEROED,
+    ("memory.c", "compare > to >=", "if (bytes > buffer->Bytes) {"): LAYER + " (arrivals come one at a time)",
+    ("line.c", "drop", "HpnEncoderEnd(&encoder);"): LAYER + " (no text but a link is too long)",
+    ("line.c", "compare < to <=", "if (count < Digits) {"): SAME,
+    ("control.c", "drop", "attributes.ExecutionLevel = WdfExecutionLevelPassive;"): LAYER + " (requests come at PASSIVE_LEVEL)",
+    ("device.c", "compare < to <=",
+     "for (; length < HPN_HARDWARE_CHARACTERS && length < bytes / sizeof(WCHAR); length += 1) {"): LAYER + " (IDs are shorter)",
+    ("device.c", "compare < to <=", "Name[length] = hardware[length] < 0x80 ? (CHAR)hardware[length] : '_';"):
+        LAYER + " (no such character)",
+    ("device.c", "drop", "line.Capacity = HPN_DEVICE_CHARACTERS;"):
+        LAYER + " (what lies there is never less than what is written)",
     ("control.c", "drop", "WdfObjectDelete(device);"): LAYER + " (the driver object's end deletes its devices)",
     ("sync.c", "drop", "record.OperationStatus = (ULONG)OperationStatus;"): LAYER + " (no Start follows a veto)",
 }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import shutil
+import struct
 from pathlib import Path
 
 import pytest
@@ -87,3 +88,14 @@ def test_work_is_neither_lost_nor_done_twice(schedules: Path) -> None:
     for transcript in explored.transcripts:
         done = {record.nt: record.done for record in transcript.records if type(record).__name__ == "Work"}
         assert 7 == sum(done.values())
+
+
+def test_waiting_work_counts_and_neither_processor_is_preferred(schedules: Path) -> None:
+    """One item at a time, before any is done: each goes to a processor with the fewest waiting, which is told."""
+    ask = request("STATISTICS", output=48 + 24 + 3 * 40)
+    text = script("start hpnotify", "add 2", *[request("WORK", 1)] * 6, ask, *END)
+    (transcript,) = explore(schedules, text, "all", "0").transcripts
+    (account,) = (data for _, data in transcript.answers if data)
+    rows = [row[3] for row in struct.iter_unpack("<4I3Q", account[72:])]
+    done = {record.nt: record.done for record in transcript.records if type(record).__name__ == "Work"}
+    assert ([2, 2, 2], {0: 2, 1: 2, 2: 2}) == (rows, done)
