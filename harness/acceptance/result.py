@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.acceptance.case import Case
+from harness.acceptance.user_mode import heard
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, GuestCrash, HarnessError
 from harness.history import driver as d
@@ -89,7 +90,7 @@ def result_of(case: Case, guest: str, run: RunResult) -> CaseResult:
         outcome=outcome,
         expected=case.expected,
         source=case.source,
-        seen=seen_in(run.directory),
+        seen=[*seen_in(run.directory), *heard(run.directory)],
         why=why,
         directory=str(run.directory),
         exit_code=code,

@@ -85,6 +85,9 @@ class Guest(Protocol):
     def strain(self, seconds: int, deadline: Deadline) -> None:
         """Keep all processors and some memory busy for so many seconds from now on; returns at once."""
 
+    def watch_arrivals(self, seconds: int, deadline: Deadline) -> None:
+        """Have ``hpnctl watch`` listen in user mode for so long; returns at once. GuestRefused where there is none."""
+
     def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
         """Have Driver Verifier watch these driver files, or none, and restart. GuestRefused if the guest has none."""
 

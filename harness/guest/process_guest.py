@@ -118,6 +118,10 @@ class ProcessGuest:
         """Raise GuestRefused: its processors are this host's, which is not to be kept busy."""
         raise self._machine.unshown("what a busy guest does")
 
+    def watch_arrivals(self, _seconds: int, _deadline: Deadline) -> None:
+        """Raise GuestRefused: arrivals are not broadcast to other programs here."""
+        raise self._machine.unshown("what user mode hears")
+
     def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
         """Raise GuestRefused: Driver Verifier is Windows'."""
         raise self._machine.unshown(f"Driver Verifier watching {', '.join(drivers) or 'nothing'}")

@@ -168,6 +168,12 @@ class Twin:
         """The agent starts two busy processes for each processor."""
         self._ask("busy", deadline, seconds=str(seconds))
 
+    def watch_arrivals(self, _seconds: int, _deadline: Deadline) -> None:
+        """Raise GuestRefused: WM_DEVICECHANGE is Windows'."""
+        raise GuestRefused(
+            "the twin has no user mode of Windows to listen in", hint="Run this plan on Windows."
+        )
+
     def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
         """Raise GuestRefused: Linux has no Driver Verifier."""
         raise GuestRefused(

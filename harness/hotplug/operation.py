@@ -106,6 +106,15 @@ class Strain(_Operation, frozen=True, kw_only=True, tag="strain"):
     seconds: Annotated[int, msgspec.Meta(ge=1, le=600)]
 
 
+class WatchArrivals(_Operation, frozen=True, kw_only=True, tag="watch-arrivals"):
+    """Have a program in user mode listen for the same arrivals for so many ``seconds``, and go on at once (Windows only).
+
+    What it heard is handed over with the rest, as ``user-mode.jsonl``.
+    """
+
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300
+
+
 class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
     """Ask the guest to give a ``device`` back (``device_del``), and go on at once. Windows never does."""
 
@@ -183,10 +192,11 @@ class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
     memory_arrivals: Tally | None = None
 
 
-Steering = VetoNext | DelayStart | Register | Deregister | Strain | Crash
+Steering = VetoNext | DelayStart | Register | Deregister | Strain | Crash | WatchArrivals
 """Operations that are orders to the guest and wait for nothing but its answer."""
 
 Operation = (
     AddCpu | AddDimm | Settle | WaitFor | VetoNext | LoadDriver | UnloadDriver | Pause | Resume | Reset
     | Quiesce | DropMonitor | Expect | DelayStart | Register | Deregister | Strain | Unplug | Verifier | Crash
+    | WatchArrivals
 )  # fmt: skip

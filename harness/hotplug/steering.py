@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from harness.deadline import Deadline
-from harness.guest.guest import Guest
 from harness.errors import GuestRefused
+from harness.guest.guest import Guest
 from harness.hotplug import operation as op
 
 
@@ -25,6 +25,9 @@ def steer(guest: Guest, order: op.Steering, deadline: Deadline) -> str:
             return which
         case op.Strain(seconds=seconds):
             guest.strain(seconds, deadline)
+            return f"{seconds} s"
+        case op.WatchArrivals(seconds=seconds):
+            guest.watch_arrivals(seconds, deadline)
             return f"{seconds} s"
         case op.Crash():
             guest.provoke("panic", deadline)

@@ -17,7 +17,7 @@ from harness.guest.guest import Collected
 from harness.guest.transport.transport import Transport
 from harness.guest.windows import answer
 from harness.guest.windows.autopsy import Autopsy
-from harness.guest.windows.service import RING, Service
+from harness.guest.windows.service import RING, USER_MODE, Service
 from harness.guest.windows.shell import HOME, Shell
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.ways import Ways
@@ -35,6 +35,7 @@ MIB = 1 << 20
 LIMITS = {
     "trace": 512 * MIB,
     "ring": 64 * MIB,
+    "user mode": 16 * MIB,
     "events": 64 * MIB,
     "setup": 4 * MIB,
     "minidumps": 64 * MIB,
@@ -72,6 +73,7 @@ class Collection:
         return [
             *self._each("trace", self._take_trace),
             *self._each("ring", self._take_ring),
+            *self._each("user mode", self._take_user_mode),
             *self._each("logs", self._take_logs),
         ]
 
@@ -96,6 +98,10 @@ class Collection:
             self._service.drain(name, self._deadline)
         if self._service.drained:
             yield self._get("ring", RING, FILES["ring"], channel="ring")
+
+    def _take_user_mode(self) -> Iterator[Collected]:
+        if self._service.watching:
+            yield self._get("user mode", USER_MODE, "user-mode.jsonl")
 
     def _take_logs(self) -> Iterator[Collected]:
         made = self._shell.ask(

@@ -21,8 +21,8 @@ from harness.guest.windows.facts import Facts
 from harness.guest.windows.image import WindowsImage
 from harness.guest.windows.preflight import Check, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
-from harness.guest.windows.service import Service
-from harness.guest.windows.shell import Shell
+from harness.guest.windows.service import USER_MODE, Service
+from harness.guest.windows.shell import TOOL, Shell
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.ways import Ways
 from harness.history.record import GuestEvent
@@ -174,6 +174,13 @@ class WindowsGuest:
         said = self.ways.commands.run(f"echo {_checked(nonce)}", deadline, idempotent=True).stdout.strip()
         if said != nonce:
             raise GuestRefused(f"{self.label} echoed {said[:40]!r} instead of {nonce!r}")
+
+    def watch_arrivals(self, seconds: int, deadline: Deadline) -> None:
+        """``hpnctl watch`` in a process of its own, which outlives this session's job."""
+        step = self.shell.once("watch", deadline, answer.Step, Tool=TOOL, Path=USER_MODE, Seconds=seconds)
+        if step.code != 0:
+            raise GuestRefused(f"{self.label} could not start hpnctl watch: {step.code}")
+        self.service.watching = True
 
     def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...] = ("hpnotify.sys",)) -> None:
         """Switch Driver Verifier on for these files, or off for none, and restart (WD: devtest/verifier-command-line.md)."""

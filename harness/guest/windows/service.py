@@ -20,6 +20,9 @@ DEBUG_PORT = 0x504
 RING = f"{HOME}\\collected\\ring.jsonl"
 """Where the records of all drivers' rings are put together: a ring goes with its driver."""
 
+USER_MODE = f"{HOME}\\collected\\user-mode.jsonl"
+"""What ``hpnctl watch`` heard in user mode."""
+
 NO_MORE_ITEMS = 259
 """ERROR_NO_MORE_ITEMS: pnputil found no device that takes the package (PnPUtil return values)."""
 
@@ -48,6 +51,7 @@ class Service:
         self._ways = ways
         self._files = files
         self.drained = False
+        self.watching = False
         self._trusted = False
         self._loaded: dict[str, str] = {}
 

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: MIT
+"""What an application was told of arrivals, held against what the driver was told: ``hpnctl watch --json``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+
+from harness.history import driver as d
+from harness.history.reader import History
+
+FILE = "user-mode.jsonl"
+MOST_LINES = 10_000
+LONGEST_LINE = 8192
+
+
+_ARRIVAL = re.compile(r"qpc=(\d{1,19}) .*?\bcls=(cpu|memory) ")
+"""The performance counter when the message came, and the class of the interface, in the words of ``hpnctl watch``."""
+
+
+class _Heard(msgspec.Struct):
+    """One line: a guest event with its details as ``key=value``."""
+
+    event: str = ""
+    detail: str = ""
+
+
+def heard(directory: Path) -> list[str]:
+    """Return in sentences when user mode heard of each class of arrival, compared with the driver; [] if nobody listened."""
+    files = sorted(directory.rglob(FILE))
+    if not files:
+        return []
+    told: dict[str, list[int]] = {}
+    hz = 0
+    for record in History(directory):
+        if isinstance(record, d.Hello):
+            hz = record.hz
+        elif isinstance(record, d.AsyncEnter) and record.event == "arrival":
+            told.setdefault(record.cls, []).append(record.qpc)
+    applications: dict[str, list[int]] = {}
+    for line in _lines(files[0]):
+        found = _ARRIVAL.match(line.detail) if line.event == "app.arrival" else None
+        if found is not None:
+            applications.setdefault(found[2], []).append(int(found[1]))
+    return [
+        _sentence(cls, sorted(applications.get(cls, [])), sorted(told.get(cls, [])), hz)
+        for cls in ("cpu", "memory")
+    ]
+
+
+def _lines(file: Path) -> list[_Heard]:
+    found: list[_Heard] = []
+    with file.open("rb") as stream:
+        for _ in range(MOST_LINES):
+            line = stream.readline(LONGEST_LINE)
+            if not line:
+                break
+            try:
+                found.append(msgspec.json.decode(line, type=_Heard))
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                continue
+    return found
+
+
+def _sentence(cls: str, applications: list[int], driver: list[int], hz: int) -> str:
+    if not applications:
+        return f"user mode heard of no {cls} arrival, the driver of {len(driver)}"
+    if not driver or hz <= 0:
+        return f"user mode heard of {len(applications)} {cls} arrivals, the driver of none"
+    apart = (applications[0] - driver[0]) * 1_000_000 // hz
+    order = "after" if apart >= 0 else "before"
+    return (
+        f"user mode heard of the first {cls} arrival {abs(apart)} us {order} the driver "
+        f"({len(applications)} and {len(driver)} arrivals)"
+    )
