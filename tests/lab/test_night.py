@@ -30,7 +30,7 @@ def outcome(cell: str, code: int = 0, verdict: str = "holds", **more: object) ->
     return Outcome(cell=cell, state="done", exit_code=code, verdict=verdict, seconds=1.0, **more)  # type: ignore[arg-type]
 
 
-@settings(max_examples=examples(40), deadline=None)
+@settings(max_examples=examples(15), deadline=None)
 @given(done=st.integers(0, 4), cut=st.integers(0, 2000))
 def test_interrupted_night_goes_on_where_it_stopped(
     tmp_path_factory: pytest.TempPathFactory, done: int, cut: int
