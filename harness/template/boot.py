@@ -60,7 +60,6 @@ class Boot:
         self._screen = Screen(machine, folder)
         self._marks = MarkReader()
         self._place = machine.console.stat().st_size if machine.console.exists() else 0
-        self._read = 0
         self._seen: object = None
         self._short = Deadline(30, "ask QEMU")
         self._key = Deadline(0, "press a key")
@@ -126,28 +125,31 @@ class Boot:
         self._whole = Deadline(limit.whole, "this stage")
         self._still = Deadline(limit.still, "anything to happen")
 
+    def _count(self) -> dict[str, tuple[int, int]]:
+        """Return the bytes read and written of every disk and medium since the start of the machine."""
+        rows = self._machine.execute("query-blockstats", self._short)
+        stats = {str(row.get("node-name", "")): row.get("stats", {}) for row in rows}
+        return {
+            node: (int(row.get("rd_bytes", 0)), int(row.get("wr_bytes", 0))) for node, row in stats.items()
+        }
+
     def _take_sample(self) -> None:
         self._sample = Deadline(min(LONGEST_SAMPLE, self._still.seconds / SAMPLES), "the next sample")
-        rows = self._machine.execute("query-blockstats", self._short)
-        counts = {row.get("node-name"): row.get("stats", {}) for row in rows}
-        self._read = int(counts.get(MEDIUM, {}).get("rd_bytes", 0))
-        written = int(counts.get(DISK, {}).get("wr_bytes", 0))
-        if self._progress.counted(read=self._read, written=written):
+        counts = self._count()
+        if self._progress.counted(read=counts.get(MEDIUM, (0, 0))[0], written=counts.get(DISK, (0, 0))[1]):
             self._moved()
-        bytes_ = {node: (stats.get("rd_bytes"), stats.get("wr_bytes")) for node, stats in counts.items()}
-        seen = (bytes_, self._screen.digest(self._short))
+        seen = (counts, self._screen.digest(self._short))
         if seen != self._seen:
             self._seen = seen
             self._still = Deadline(self._still.seconds, self._still.what)
 
     def _press(self) -> None:
         """Answer "Press any key to boot from CD": only while the firmware is at work, and until the medium is read."""
-        if (
-            self._progress.reached.stage is BuildStage.FIRMWARE
-            and self._read < KEY_READ
-            and self._key.expired
-        ):
-            self._key = Deadline(KEY_EVERY, "the next key")
+        if self._progress.reached.stage is not BuildStage.FIRMWARE or not self._key.expired:
+            return
+        self._key = Deadline(KEY_EVERY, "the next key")
+        # Asked each time: a key too many would be an answer to Setup.
+        if self._count().get(MEDIUM, (0, 0))[0] < KEY_READ:
             with contextlib.suppress(CommandRefused):
                 self._machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
 
