@@ -97,9 +97,10 @@ def demo(
     json: Json = False,
 ) -> int:
     """Boot the twin, hot-add a processor and a DIMM, show the callbacks in order and the verdict."""
+    from harness.guest.plant import PLANTS
+
     if list_plants:
         from harness.cli.output import say
-        from harness.guest.plant import PLANTS
 
         say(
             f"{name:23}{plant.does}\n{'':23}must be {plant.verdict} by {plant.rule}, in {plant.plan}"
@@ -107,7 +108,7 @@ def demo(
         )
         return ExitCode.HOLDS
     return run(
-        "cpu-and-dimm",
+        PLANTS[plant].plan if plant in PLANTS else "cpu-and-dimm",
         accel=accel,
         qemu=qemu,
         backend=backend,

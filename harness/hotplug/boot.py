@@ -139,7 +139,7 @@ class Boot:
             unshown=bootable.unshown,
         )
         with self._stages.stage("driver"):
-            executor.prepare(load=self.request.plan.driver)
+            executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
         self._stages.current = "plan"
         return Live(
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self._tape

@@ -34,11 +34,15 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A plan. ``do`` is executed in order; ``driver = false`` starts without loading the driver."""
+    """A plan. ``do`` is executed in order; ``driver = false`` starts without loading the driver.
+
+    ``pnp = true`` starts with the driver installed as a Plug and Play driver.
+    """
 
     name: str
     summary: str = ""
     driver: bool = True
+    pnp: bool = False
     machine: MachineWishes = MachineWishes()
     do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
 
@@ -62,6 +66,11 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
             raise BadDocument(
                 f"{name}:{line_of(text, ['do', index - 1, 'saying'])}: do[{index}]: 'saying' goes with expect = \"refused\""
             )
+    if plan.pnp and not plan.driver:
+        raise BadDocument(
+            f"{name}:{line_of(text, ['pnp'])}: pnp = true goes with a driver that is loaded at the start",
+            hint="Leave out driver = false, or give pnp = true to the load-driver operation.",
+        )
     if wishes.processors and wishes.max_processors and wishes.processors > wishes.max_processors:
         raise BadDocument(
             f"{name}:{line_of(text, ['machine', 'processors'])}: machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}"

@@ -18,6 +18,8 @@ def plan_text(plan: Plan) -> str:
         lines.append(f"summary = {_value(plan.summary)}")
     if not plan.driver:
         lines.append("driver = false")
+    if plan.pnp:
+        lines.append("pnp = true")
     wishes = _set(msgspec.to_builtins(plan.machine), msgspec.to_builtins(MachineWishes()))
     if wishes:
         lines += ["", "[machine]", *_pairs(wishes)]

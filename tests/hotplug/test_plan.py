@@ -65,6 +65,11 @@ def test_every_built_in_plan_decodes() -> None:
             "p.toml:3: machine.processors",
             "",
         ),
+        (
+            'name="a"\ndriver=false\npnp=true\n[[do]]\nop="reset"',
+            "p.toml:3: pnp = true goes with",
+            "load-driver",
+        ),
         ("name=", "p.toml:1: not TOML", ""),
         ('name="a"\nname="b"', "p.toml:2: not TOML", ""),
         ("x=" + "[" * 5000, "p.toml:1: not TOML", ""),
