@@ -21,6 +21,7 @@ from harness.report.judging import judge_run
 from harness.report.observations import RunSet
 from harness.report.transcript import read_transcript
 from harness.report.transcript_comparison import Difference, compare_transcripts
+from harness.template.template import find_template
 
 TWIN = "twin"
 
@@ -104,6 +105,18 @@ def accept(
     )
 
 
+def unsuited(case: Case, guest: str) -> str:
+    """Return why a case is not for this guest, "" if it is."""
+    if guest == TWIN and case.twin:
+        return case.twin
+    client = guest.startswith("windows") and find_template(guest).expect.processor == "after-restart"
+    if client and case.adds_processors and case.guests != "clients":
+        return "a client edition takes no processor while it runs"
+    if case.guests == "clients" and not client:
+        return "only client editions of Windows take a processor no sooner than at a restart"
+    return ""
+
+
 def _run(
     case: Case,
     guest: str,
@@ -113,8 +126,8 @@ def _run(
     listeners: tuple[Listener, ...],
 ) -> list[CaseResult]:
     """Run a case, so often or until it does not pass."""
-    if guest == TWIN and case.twin:
-        return [skipped(case, guest, case.twin)]
+    if why := unsuited(case, guest):
+        return [skipped(case, guest, why)]
     results: list[CaseResult] = []
     for _ in range(times):
         wanted = request(case, guest)

@@ -11,7 +11,7 @@ import msgspec
 from harness.config import decode_toml
 from harness.contract.catalogue import all_rules
 from harness.errors import BadDocument, UsageError
-from harness.hotplug.operation import Operation
+from harness.hotplug.operation import AddCpu, Operation
 from harness.hotplug.plan import MachineWishes, Plan, checked
 
 
@@ -20,7 +20,8 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
     ``expected`` is one sentence, ``source`` the page it comes from. ``exercises`` are rules that must have had something to
     judge: a case in which nothing was put to the test does not pass. ``races`` is why no more can be said of some
-    of its rules than that they are not broken. ``procedure`` ``migrate`` takes
+    of its rules than that they are not broken. ``guests`` ``clients`` is for
+    guests that take processors only when they restart, which every other case that adds one is not for. ``procedure`` ``migrate`` takes
     the machine over into another QEMU after the plan's operations. ``ends`` says how the run is to end. ``twin`` is why the
     twin cannot show it, "" if it can. ``repeat`` is how often a soak does it. The rest is a plan's.
     """
@@ -32,12 +33,18 @@ class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     exercises: list[str] = []
     twin: str = ""
     races: str = ""
+    guests: Literal["", "clients"] = ""
     procedure: Literal["", "migrate"] = ""
     ends: Literal["completes", "crash"] = "completes"
     repeat: Annotated[int, msgspec.Meta(ge=1, le=1000)] = 1
     driver: bool = True
     machine: MachineWishes = MachineWishes()
     do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
+
+    @property
+    def adds_processors(self) -> bool:
+        """Whether a processor is added to the running guest."""
+        return any(isinstance(operation, AddCpu) for operation in self.do)
 
     @property
     def plan(self) -> Plan:

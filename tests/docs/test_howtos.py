@@ -11,6 +11,7 @@ import msgspec
 import pytest
 from capture.lines import encode_line
 
+from harness.acceptance.case import Case, decode_case
 from harness.history.driver import Mark, SyncEnter
 from harness.history.reader import History
 from harness.history.record import Channel, Header
@@ -36,6 +37,17 @@ def test_plan_of_the_page_decodes() -> None:
     assert [type(operation).__name__ for operation in decode_plan(text, name="docs/plans.md").do] == [
         "AddCpu", "VetoNext", "AddCpu", "Expect",
     ]  # fmt: skip
+
+
+def test_case_of_the_page_decodes() -> None:
+    """The example case is one, and the page lists every key of a case."""
+    (text,) = blocks("acceptance.md", "toml")
+    assert "mine" == decode_case(text, name="docs/acceptance.md").name
+    listed = set(
+        re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", (DOCS / "acceptance.md").read_text(), re.MULTILINE)
+    )
+    keys = {key.strip("[]") for row in listed for key in re.findall(r"`([^`]+)`", row)}
+    assert {field.name for field in msgspec.structs.fields(Case)} <= keys
 
 
 @pytest.mark.parametrize("kind", get_args(Operation), ids=lambda kind: kind.__name__)

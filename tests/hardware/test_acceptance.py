@@ -10,7 +10,7 @@ import msgspec
 import pytest
 from twin.running import run_harness
 
-from harness.acceptance.acceptance import Acceptance, accept
+from harness.acceptance.acceptance import Acceptance, accept, unsuited
 from harness.acceptance.case import Case, all_cases, decode_case, find_cases
 from harness.acceptance.questions import UNANSWERED
 from harness.acceptance.report import closing_lines, markdown
@@ -60,6 +60,18 @@ def test_list(capsys: Caught) -> None:
     assert ExitCode.HOLDS == main(["accept", "--list"])
     said = capsys.readouterr().out
     assert [] == [case.name for case in all_cases() if case.name not in said]
+
+
+def test_clients_are_asked_something_else() -> None:
+    """A client edition is not asked to take a processor in place; no other guest is asked to wait for a restart."""
+    asked = {
+        guest: [case.number for case in all_cases() if not unsuited(case, guest)]
+        for guest in ("twin", "windows-11", "windows-server-2025")
+    }
+    assert [15 in asked[guest] or 26 in asked[guest] for guest in asked] == [True, True, True]
+    assert [False, True, False] == [28 in asked[guest] for guest in asked]
+    assert [True, False, True] == [2 in asked[guest] for guest in asked]
+    assert [False, False, True] == [11 in asked[guest] for guest in asked]
 
 
 @pytest.mark.qemu

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.acceptance.acceptance import unsuited
 from harness.acceptance.case import Case, all_cases
 from harness.acceptance.migration import migrate
 from harness.acceptance.result import Outcome, result_of
@@ -26,8 +27,8 @@ def named(case: Case) -> str:
 @pytest.mark.parametrize("case", all_cases(), ids=named)
 def test_case(case: Case, guest_name: str, tmp_path: Path) -> None:
     """The plan runs to its end, nothing documented is violated, and what the case is about was put to the test."""
-    if guest_name == "twin" and case.twin:
-        pytest.skip(case.twin)
+    if why := unsuited(case, guest_name):
+        pytest.skip(why)
     request = RunRequest(
         plan=case.plan,
         guest=guest_name,

@@ -34,9 +34,8 @@ def arrival() -> d.AsyncEnter:
 @pytest.mark.parametrize(("later", "said"), [(10_000, "1000 us after"), (-20_000, "2000 us before")])
 def test_order_is_told_in_time(later: int, said: str, tmp_path: Path) -> None:
     """Both read one counter, so the difference is exact."""
-    words = "qpc=%d boot=0123456789abcdef active=3 memory=1 cls=cpu link=\\\\\\\\?\\\\ACPI#1" % (
-        arrival().qpc + later
-    )
+    counter = arrival().qpc + later
+    words = rf"qpc={counter} boot=0123456789abcdef active=3 memory=1 cls=cpu link=\\\\?\\ACPI#1"
     line = f'{{"k":"guest","event":"app.watching","detail":"qpc=1"}}\n{{"k":"guest","event":"app.arrival","detail":"{words}"}}\n'
     first, second = heard(run_with(tmp_path / "run", line.encode()))
     assert (True, True) == (said in first, "no memory arrival" in second)
