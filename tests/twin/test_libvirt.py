@@ -12,7 +12,9 @@ from private_libvirtd import PrivateLibvirtd
 from twin.running import plan_of, records_of
 
 from harness.contract.verdict import Verdict
+from harness.errors import FailureClass
 from harness.history import record as r
+from harness.history.evidence import read_index
 from harness.hotplug.request import RunRequest
 from harness.hotplug.run import RunResult, perform
 from tests.guest.transport.far_ends import SshServer
@@ -80,6 +82,18 @@ def test_a_connection_that_drops_adds_nothing_twice(perform_plan: Callable[..., 
     result = perform_plan(plan_of(text))
     assert result.error is None
     assert result.verdict.verdict is Verdict.HOLDS
+
+
+def test_a_run_that_fails_leaves_its_evidence(perform_plan: Callable[..., RunResult]) -> None:
+    """Registers and memory come through libvirt's own calls while the guest is still there."""
+    waits = '[[do]]\nop = "wait-for"\nwhat = "ost"\ncount = 9\ntimeout = 0.5\n'
+    result = perform_plan(plan_of(waits), dump=1 << 30)
+    assert result.failure_class is FailureClass.GUEST_HANG
+    index = read_index(result.directory)
+    assert index is not None
+    had = {item.name: (item.state, item.reason) for item in index.items}
+    assert [("collected", "")] * 3 == [had["state"], had["registers"], had["memory"]]
+    assert "RIP=" in (result.directory / "evidence" / "registers.txt").read_text()
 
 
 @pytest.mark.remote
