@@ -30,6 +30,7 @@ ALLOWED = {
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template", "driver"},
 }
 ALLOWED["lab"] = ALLOWED["hotplug"] | {"hotplug", "report", "setup"}
+ALLOWED["acceptance"] = ALLOWED["lab"]
 ALLOWED["testing"] = ALLOWED["lab"] | {"explore"}
 
 
