@@ -22,6 +22,7 @@ from __future__ import annotations
 import difflib
 import shutil
 import typing
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,6 +73,7 @@ FOLDER, NAME = "driver-map", "map.toml"
 """Where a run directory keeps the map."""
 
 
+@cache
 def own_fields(kind: str) -> dict[str, Any]:
     """Return a record's fields that a map may speak of: name -> type."""
     return {
@@ -79,6 +81,17 @@ def own_fields(kind: str) -> dict[str, Any]:
         for field in msgspec.structs.fields(KINDS[kind])
         if field.name not in FROM_EVENT - {"cpu", "thread"}
     }
+
+
+@cache
+def record_fields(kind: str) -> tuple[tuple[str, type, bool], ...]:
+    """Return the same in the record's order, with name, type, and whether the record must have it."""
+    own = own_fields(kind)
+    return tuple(
+        (field.name, field.type, field.required)
+        for field in msgspec.structs.fields(KINDS[kind])
+        if field.name in own
+    )
 
 
 def absent(kind: str, mapped: set[str]) -> list[str]:
@@ -121,7 +134,7 @@ class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
 
     def absent(self) -> dict[str, list[str]]:
         """Return by kind of record what its events do not give; if only some do, it counts as not given."""
-        found: dict[str, set[str]] = {}
+        found: dict[str, set[str]] = {"hello": set(SAMPLED)}
         for event in self.events:
             found.setdefault(event.record, set()).update(absent(event.record, {*event.fields, *event.values}))
         return {kind: sorted(names) for kind, names in found.items()}

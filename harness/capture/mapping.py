@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from harness.capture.driver_map import DriverMap, EventMap, own_fields
+from harness.capture.driver_map import KINDS, DriverMap, EventMap, own_fields, record_fields
 from harness.capture.etl import guid, tracelogging
 from harness.capture.etl.record import EventRecord
 from harness.capture.etl.tracelog import TraceLog
@@ -184,14 +184,12 @@ class Mapper:
         return layout.read(traced.payload, traced.pointer)
 
     def _record(self, event: EventMap, values: dict[str, Any], traced: Traced, number: int) -> Any:
-        from harness.capture.driver_map import KINDS
-
         kind = KINDS[event.record]
         thread = values.get("thread", traced.thread)
         found: dict[str, Any] = self._common(traced, number)
-        for field in msgspec.structs.fields(kind):
-            if field.name in own_fields(event.record) and field.name not in found and field.required:
-                found[field.name] = "" if field.type is str else 0
+        for name, type_, required in record_fields(event.record):
+            if required and name not in found:
+                found[name] = "" if type_ is str else 0
         enters = _ENTERS.get(event.record)
         if enters is not None and "enter" not in values:
             entered = self._open.get((enters, thread))

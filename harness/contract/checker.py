@@ -42,7 +42,18 @@ A rule on the counts that every driver record samples does not count: a driver t
 class Tally:
     """What one rule has said so far."""
 
-    __slots__ = ("broken", "findings", "held", "observed", "reason", "rule", "unclear", "unshown", "warned")
+    __slots__ = (
+        "absent",
+        "broken",
+        "findings",
+        "held",
+        "observed",
+        "reason",
+        "rule",
+        "unclear",
+        "unshown",
+        "warned",
+    )
 
     def __init__(self, rule: Rule) -> None:
         self.rule = rule
@@ -52,6 +63,7 @@ class Tally:
         self.unclear = 0
         self.reason = ""
         self.unshown = ""
+        self.absent = ""
         self.observed: dict[str, Counter[str]] = {}
         self.findings: list[Finding] = []
 
@@ -122,6 +134,9 @@ class Tally:
             verdict = Verdict.VIOLATED
         elif self.unclear:
             verdict = Verdict.UNKNOWN
+        elif self.absent:
+            # Kept where it could be judged says nothing of where it could not.
+            verdict, reason, exercised = Verdict.NOT_APPLICABLE, f"not applicable, because {self.absent}", 0
         elif exercised:
             verdict = Verdict.HOLDS
             if self.observed:
@@ -170,7 +185,7 @@ class Checker:
             try:
                 outcome = check(subject, model)
             except NotGiven as absent:
-                tally.take(NotShown(str(absent)))
+                tally.absent = tally.absent or str(absent)
                 continue
             except Exception as error:  # noqa: BLE001 - any failure of a rule is that rule's, never the run's
                 tally.failed(error)

@@ -14,6 +14,8 @@ import msgspec
 from harness.history.driver import DriverRecord
 from harness.history.record import Mapped
 
+_COMMON = frozenset(field.name for field in msgspec.structs.fields(DriverRecord))
+
 
 class NotGiven(Exception):
     """Something asked for a field that the driver's events do not give; the message names it."""
@@ -54,7 +56,8 @@ class Blanks:
 
     def __init__(self, mapped: Mapped) -> None:
         self._of = {
-            kind: {name: Absent(f"{kind}.{name}") for name in names} for kind, names in mapped.absent.items()
+            kind: {name: Absent(name if name in _COMMON else f"{kind}.{name}") for name in names}
+            for kind, names in mapped.absent.items()
         }
 
     def blank(self, record: DriverRecord) -> DriverRecord:

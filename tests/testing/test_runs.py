@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""The plugin at work, on the guest that is a process: verdicts, retries, boots that failed, workers, prompts, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.deadline import Deadline
+
+pytestmark = pytest.mark.host
+
+HOST = "--hotplug-guest=host"
+
+
+def test_header_summary_and_repro(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table has each run with its verdict; what does not hold has rules, class, evidence, and a command that works."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.machine(max_processors=3)
+        def test_honest(hotplug, guest_name):
+            assert guest_name == "host"
+            hotplug.add_cpu()
+
+        @pytest.mark.plant("duplicate-start")
+        @pytest.mark.plan("veto")
+        def test_planted(guest):
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs", "--strict-markers")
+    result.assert_outcomes(passed=2, errors=1)
+    result.stdout.fnmatch_lines(
+        [
+            "hotplug: guest host, *",
+            "*= hotplug verdicts =*",
+            "holds     *::test_honest",
+            "violated  *::test_planted",
+            "    rules:    SYNC-EXACTLY-TWO*",
+            "    class:    contract",
+            "    evidence: *runs/*",
+            "    again:    harness repro *",
+        ]
+    )
+    run = re.search(r"again: +harness repro (\S+)", result.stdout.str())
+    assert run is not None
+    again = subprocess.run(
+        [sys.executable, "-m", "harness", "repro", run[1], "--runs", "again"],
+        capture_output=True, text=True, check=False, cwd=pytester.path,
+    )  # fmt: skip
+    assert (1, True) == (again.returncode, "SYNC-EXACTLY-TWO" in again.stdout)
+
+
+def test_failed_assertion_ends_the_run_with_evidence(pytester: pytest.Pytester) -> None:
+    """What failed in the test is what the evidence says, and the verdict is about what was recorded."""
+    pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n    assert 1 == 2, 'not so'\n")
+    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs")
+    result.assert_outcomes(failed=1)
+    (index,) = Path(pytester.path, "runs").glob("2*/evidence/index.json")
+    assert "not so" in index.read_text()
+
+
+def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) -> None:
+    """The monitor is lost in the first attempt; the second counts, and both keep their evidence."""
+    pytester.makepyfile(
+        """
+        from pathlib import Path
+
+        from harness.errors import MonitorLost
+
+        def test_it(hotplug):
+            if not Path("lost").exists():
+                Path("lost").touch()
+                raise MonitorLost("the connection is gone")
+            hotplug.add_cpu()
+        """
+    )
+    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(
+        ["unknown   *::test_it", "    class:    infrastructure*", "holds     *::test_it (attempt 2)"]
+    )
+    assert 2 == len(list(Path(pytester.path, "runs").glob("2*/run.json")))
+
+
+def test_boot_that_failed_is_not_tried_again(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """After two attempts the guest is given up: later tests of it are skipped with the cause, others run."""
+    broken = tmp_path / "qemu-system-x86_64"
+    broken.write_text("#!/bin/sh\n[ $1 = --version ] && echo QEMU emulator version 8.0.0 && exit\nexit 7\n")
+    broken.chmod(0o755)
+    pytester.makepyfile(
+        """
+        def test_first(guest):
+            pass
+
+        def test_second(guest):
+            pass
+
+        def test_other():
+            pass
+        """
+    )
+    result = pytester.runpytest_subprocess("--hotplug-boot=cold", f"--hotplug-qemu={broken}", "-rs")
+    result.assert_outcomes(passed=1, errors=1, skipped=1)
+    result.stdout.fnmatch_lines(["SKIPPED *twin did not boot before *stage *"])
+
+
+def test_workers_share_one_summary(pytester: pytest.Pytester) -> None:
+    """Under pytest-xdist the rows come from the workers, once each."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.parametrize("number", [1, 2])
+        def test_it(hotplug, number):
+            hotplug.add_cpu()
+        """
+    )
+    result = pytester.runpytest_subprocess(HOST, "-n", "2")
+    result.assert_outcomes(passed=2)
+    rows = [line for line in result.stdout.lines if line.startswith("holds ")]
+    assert ["test_it[1]", "test_it[2]"] == [line.rpartition("::")[2] for line in rows]
+
+
+def test_exit_first_and_last_failed(pytester: pytest.Pytester) -> None:
+    """-x stops after the first failure, --lf runs only what failed."""
+    pytester.makepyfile("def test_a(guest):\n    assert 0\n\ndef test_b(guest):\n    pass\n")
+    pytester.runpytest_subprocess(HOST, "-x").assert_outcomes(failed=1)
+    result = pytester.runpytest_subprocess(HOST, "--lf")
+    result.assert_outcomes(failed=1, deselected=0)
+    assert "test_b" not in result.stdout.str()
+
+
+def test_prompt_keeps_the_guest_and_names_the_ways_in(pytester: pytest.Pytester) -> None:
+    """With --pdb the guest answers while the prompt is open, and is gone afterwards."""
+    pytester.makepyfile("def test_it(hotplug, run_under_test):\n    hotplug.add_cpu()\n    assert 1 == 2\n")
+    typed = "run_under_test.live.machine.alive()\np 'pid', run_under_test.live.machine._process.pid\nquit\n"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", HOST, "--pdb"],
+        input=typed, capture_output=True, text=True, check=False, cwd=pytester.path,
+    )  # fmt: skip
+    before, after = done.stdout.split("(Pdb)", 1)
+    assert re.search(r"^history +harness check --timeline", before, re.MULTILINE)
+    assert "True" in after
+    pid = re.search(r"'pid', (\d+)", after)
+    assert pid is not None
+    assert not Path(f"/proc/{pid[1]}").exists()
+
+
+def test_interruption_ends_the_guest_and_judges(pytester: pytest.Pytester) -> None:
+    """After Ctrl-C no process is left, and the history ends as interrupted."""
+    pytester.makepyfile(
+        """
+        import threading
+
+        def test_it(hotplug, run_under_test):
+            hotplug.add_cpu()
+            print(f"pid {run_under_test.live.machine._process.pid}", flush=True)
+            threading.Event().wait()
+        """
+    )
+    program = [sys.executable, "-m", "pytest", HOST, "-s", "--hotplug-runs", "runs"]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, text=True, cwd=pytester.path) as process:
+        assert process.stdout is not None
+        said = ""
+        while "pid " not in said:
+            line = process.stdout.readline()
+            assert line
+            said += line
+        pid = re.search(r"pid (\d+)", said)
+        os.kill(process.pid, signal.SIGINT)
+        rest = process.stdout.read()
+    assert pytest.ExitCode.INTERRUPTED == process.returncode
+    assert pid is not None
+    Deadline(10, "the process").poll(lambda: not Path(f"/proc/{pid[1]}").exists())
+    (history,) = Path(pytester.path, "runs").glob("2*/history.jsonl")
+    assert '"outcome":"interrupted"' in history.read_text().splitlines()[-1]
+    assert "hotplug verdicts" in rest or "KeyboardInterrupt" in rest
