@@ -78,6 +78,7 @@ class Boot:
         self._learnt = learnt
         self.machine: Machine | None = None
         self.guest: Guest | None = None
+        self.budget = request.budget
         self._directory = directory
         self._tape = tape
         self._stages = stages
@@ -94,7 +95,7 @@ class Boot:
         bootable = self._prepare(options)
         if bootable.release is not None:
             stack.callback(bootable.release)
-        budget = paced(self.request.budget, bootable.pace)
+        budget = self.budget = paced(self.request.budget, bootable.pace)
         spec = self._accelerate(qemu, bootable)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)

@@ -167,7 +167,7 @@ class Run:
         collector = Evidence(
             self.directory, self._boot.machine, self._boot.guest, dump=0 if cheap else self.request.dump
         )
-        deadline = Deadline(self.request.budget.evidence, "collect the evidence")
+        deadline = Deadline(self._boot.budget.evidence, "collect the evidence")
 
         def collect() -> None:
             failure = str(self.error.failure_class) if self.error is not None else ""

@@ -39,8 +39,9 @@ _NONCE = re.compile(r"[0-9A-Za-z]{1,32}")
 class WindowsGuest:
     """The guest on ``machine``, which is started and may still be paused. ``label`` is its template's name.
 
-    ``boot`` is set before the first plan begins, with a restart of its own. ``expect_reset`` is told before the guest is
-    going to restart. ``directory`` is for pictures of a boot that failed. ``ways`` are the ways into the guest.
+    ``boot`` is set before the first plan begins, with a restart of its own; then, if ``look``, a guest with a driver is
+    looked at (:meth:`preflight`). ``expect_reset`` is told before the guest is going to restart. ``directory`` is for
+    pictures of a boot that failed. ``ways`` are the ways into the guest.
     """
 
     emulates_nt = False
@@ -56,6 +57,7 @@ class WindowsGuest:
         files: DriverFiles | None = None,
         boot: BootOptions | None = None,
         expect_reset: Callable[[], None] = lambda: None,
+        look: bool = True,
     ) -> None:
         self.label = image.name
         self.ready_count = 0
@@ -69,6 +71,7 @@ class WindowsGuest:
         self._directory = directory
         self._boot = boot or BootOptions()
         self._expect_reset = expect_reset
+        self._look = look
         self._readiness = Readiness(machine, ways, self.shell, label=self.label)
         self._since = 0
 
@@ -86,7 +89,7 @@ class WindowsGuest:
                 self._restart(deadline)
                 self._come_up(deadline)
             self._tell_options()
-            if self.ready_count == 0 and self.service.has_files:
+            if self._look and self.ready_count == 0 and self.service.has_files:
                 self.preflight(deadline.within(120, "look whether this guest can take hardware"))
             self.ready_count += 1
             self._tape.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))

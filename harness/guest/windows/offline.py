@@ -204,3 +204,5 @@ def _end(process: Process, at: Path) -> None:
         # A daemon that was killed leaves its mount behind, which keeps its folder from being removed.
         subprocess.run(["fusermount3", "-u", "-q", str(at)], check=False, timeout=10)
     at.unlink(missing_ok=True)
+    if not process.words():
+        process.log.unlink(missing_ok=True)

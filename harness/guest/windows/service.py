@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, UsageError
@@ -53,6 +54,7 @@ class Service:
         self.drained = False
         self.watching = False
         self._trusted = False
+        self._placed: set[str] = set()
         self._loaded: dict[str, str] = {}
 
     @property
@@ -63,8 +65,7 @@ class Service:
     def put_tool(self, deadline: Deadline) -> None:
         """Put ``hpnctl.exe`` into the guest; nothing is counted without it."""
         if self._files is not None:
-            self._prepare(HOME, deadline)
-            self._ways.files.put(self._files.tool, TOOL, deadline)
+            self._place(self._files.tool, TOOL, deadline)
 
     def load(self, name: str, deadline: Deadline, *, add_existing: bool, pnp: bool) -> None:
         """Install and start the driver as service ``name``. Raises GuestRefused with the step, code and words."""
@@ -79,10 +80,8 @@ class Service:
             self._loaded[name] = PNP_SERVICE
             return
         # One file is loaded once, whatever the service is called, so each service gets a copy of its own name.
-        folder = f"{HOME}\\driver\\{files.sha256[:16]}"
-        self._prepare(folder, deadline)
-        path = f"{folder}\\{name}.sys"
-        self._ways.files.put(files.driver, path, deadline)
+        path = f"{HOME}\\driver\\{files.sha256[:16]}\\{name}.sys"
+        self._place(files.driver, path, deadline)
         values = {
             "AddExisting": int(add_existing),
             # A string of port writes is not atomic across processors, so the port is the first driver's alone.
@@ -163,8 +162,7 @@ class Service:
         if self._trusted or files.certificate is None:
             return
         path = f"{HOME}\\driver\\signer.cer"
-        self._prepare(f"{HOME}\\driver", deadline)
-        self._ways.files.put(files.certificate, path, deadline)
+        self._place(files.certificate, path, deadline)
         self._shell.once("trust", deadline, answer.ServiceState, Path=path)
         self._trusted = True
 
@@ -175,9 +173,8 @@ class Service:
                 hint="harness driver build --wdk makes one; inf2cat is part of the WDK.",
             )
         folder = f"{HOME}\\driver\\package"
-        self._prepare(folder, deadline)
         for file in (files.driver, files.package / INF, files.package / INF.replace(".inf", ".cat")):
-            self._ways.files.put(file, f"{folder}\\{file.name}", deadline)
+            self._place(file, f"{folder}\\{file.name}", deadline)
         found = self._shell.once(
             "pnp-install", deadline, answer.Installed, Inf=f"{folder}\\{INF}", Service=PNP_SERVICE
         )
@@ -191,8 +188,14 @@ class Service:
                 hint="Problem codes: learn.microsoft.com, 'Device Manager error messages'. 52 is the signature.",
             )
 
-    def _prepare(self, directory: str, deadline: Deadline) -> None:
-        self._shell.ask("folder", deadline, answer.ServiceState, Path=directory)
+    def _place(self, file: Path, target: str, deadline: Deadline) -> None:
+        """Put a file into the guest, once: its disk is this run's own, and keeps it when the guest restarts."""
+        if target in self._placed:
+            return
+        folder = target.rpartition("\\")[0]
+        self._shell.ask("folder", deadline, answer.ServiceState, Path=folder)
+        self._ways.files.put(file, target, deadline)
+        self._placed.add(target)
 
 
 def _check(step: answer.Step, what: str) -> None:

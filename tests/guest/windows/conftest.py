@@ -173,7 +173,12 @@ def make_guest(
         windows.change(monitor=str(machine.human))
         directory = tmp_path / "run"
         guest = WindowsGuest(
-            machine, tape, image, ways or windows.ways(), directory=directory, **{"files": files, **more}
+            machine,
+            tape,
+            image,
+            ways or windows.ways(),
+            directory=directory,
+            **{"files": files, "look": False, **more},
         )
         made.append(guest)
         return guest

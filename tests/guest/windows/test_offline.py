@@ -41,7 +41,7 @@ def test_files_come_off_the_disk_whole(disk: Path, tmp_path: Path) -> None:
             size = volume.read(path.upper(), target, Deadline(30, "read"), limit=1 << 24)
             assert (len(content), content) == (size, target.read_bytes())
         assert {"112126-1.dmp", "a$(id)'b.dmp"} == set(volume.names("windows/minidump", Deadline(30, "list")))
-    assert {"0", "1", "2", "3", "disk.log", "volume.log"} == {each.name for each in tmp_path.iterdir()}
+    assert {"0", "1", "2", "3"} == {each.name for each in tmp_path.iterdir()}
 
 
 @pytest.mark.ntfs

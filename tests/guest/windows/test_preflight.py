@@ -206,7 +206,7 @@ def test_what_speaks_against_a_guest_is_in_the_history(
 ) -> None:
     """By name and with its source, before the first plan; and a guest that cannot be asked says that."""
     windows.change(facts={**FACTS, "vbs": 2})
-    guest = make_guest()
+    guest = make_guest(look=True)
     guest.wait_ready(within)
     history = (tmp_path / "history.jsonl").read_text()
     assert (
