@@ -96,7 +96,7 @@ def _seconds(text: str) -> float:
 
 
 def sha256_of(file: Path, deadline: Deadline, *, progress: Callable[[int], None] | None = None) -> str:
-    """Return the SHA-256 of a file; ``progress`` hears how many bytes are read, once every 256 MiB. Raises InfrastructureError."""
+    """Return the SHA-256 of a file; ``progress`` hears how many bytes are read, once every GiB. Raises InfrastructureError."""
     digest = hashlib.sha256()
     done = 0
     try:
@@ -104,7 +104,7 @@ def sha256_of(file: Path, deadline: Deadline, *, progress: Callable[[int], None]
             while piece := source.read(PIECE):
                 digest.update(piece)
                 done += len(piece)
-                if progress is not None and done % (256 * PIECE) == 0:
+                if progress is not None and done % (1024 * PIECE) == 0:
                     progress(done)
                 if deadline.expired:
                     raise InfrastructureError(

@@ -49,6 +49,15 @@ def _stages(records: list[Record]) -> list[str]:
     return [record.name for record in records if isinstance(record, Stage) and record.phase == "begin"]
 
 
+def _keys(records: list[Record]) -> list[int]:
+    """Return the numbers of the records of keys that were pressed."""
+    return [
+        record.n
+        for record in records
+        if isinstance(record, Qmp) and record.message.get("execute") == "send-key"
+    ]
+
+
 def _published(built: Built) -> None:
     """The files are what the manifest says, cannot be written, and only those that are meant to hold the password."""
     digest = subprocess.run(["sha256sum", built.disk], capture_output=True, text=True, check=True)
@@ -160,6 +169,11 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
 
     assert "killed by SIGKILL" in _failing(bench, hanging, MachineFailed, listen=kill).message
     assert ["firmware", "WinPE", "copying", "specialize"] == _stages(bench.records)
+    started = next(
+        record.n for record in bench.records if isinstance(record, Stage) and record.name == "WinPE"
+    )
+    assert _keys(bench.records)
+    assert max(_keys(bench.records)) < started
     state = Work.read(bench.store.work(NAME))
     assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.reached.stage)
 
@@ -172,6 +186,7 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
         bench.build(bench.recipe(hanging), listen=interrupt)
     # The second restart came within a stage, so it made no checkpoint.
     assert ["specialize", "specialize", "provisioning, step 1 of 2 (first)"] == _stages(bench.records)
+    assert [] == _keys(bench.records)
     assert [] == bench.registry.entries()
 
     bench.records.clear()
