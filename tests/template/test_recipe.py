@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""Recipes: the same wishes give the same build with the same secrets, and other wishes another."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.errors import UsageError
+from harness.machine.version import find_qemu
+from harness.template.build import Recipe
+from harness.template.recipe import Wishes, make_recipe, product_key
+from harness.template.store import Store
+from harness.template.template import Template, find_templates
+from tests.template.media import windows_medium
+
+KEY = "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"
+
+
+def medium(folder: Path, template: Template) -> Path:
+    """Make a medium with every edition of the template."""
+    images = [
+        {
+            "NAME": edition.title,
+            "DISPLAYNAME": edition.title,
+            "WINDOWS/EDITIONID": edition.ids[0],
+            "WINDOWS/INSTALLATIONTYPE": edition.installation,
+            "WINDOWS/VERSION/BUILD": str(template.builds[0] if template.builds else 20348),
+        }
+        for edition in template.editions[:2]
+    ]
+    folder.mkdir()
+    return windows_medium(folder, *images)
+
+
+def recipe(tmp_path: Path, template: Template, **wishes: Any) -> Recipe:
+    """Make the recipe in the test's own store."""
+    return make_recipe(
+        template, Wishes(**wishes), Store(tmp_path / "store"), accelerator="kvm", qemu=find_qemu(), say=lambda _: None
+    )  # fmt: skip
+
+
+@pytest.mark.qemu
+@pytest.mark.media
+@pytest.mark.parametrize("name", list(find_templates()))
+def test_every_template_has_a_recipe(name: str, tmp_path: Path) -> None:
+    """Made again it is the same, with the same password; its answers are their owner's alone."""
+    template = find_templates()[name]
+    iso = medium(tmp_path / "medium", template)
+    first, second = (recipe(tmp_path, template, iso=iso) for _ in range(2))
+    assert (first.digest(), first.secrets) == (second.digest(), second.secrets)
+    assert ("sftp" if template.openssh == "inbox" else "winrm") == first.transfer
+    assert (template.openssh == "inbox") == ("ssh-host-key" in first.needed)
+    spec = first.machine(tmp_path / "disk", tmp_path / "variables")
+    assert [iso, tmp_path / "store" / ".work" / name / "answers.iso"] == [drive.file for drive in spec.cdroms]
+    assert 0o600 == stat.S_IMODE(spec.cdroms[1].file.stat().st_mode)  # type: ignore[union-attr]
+
+
+@pytest.mark.qemu
+@pytest.mark.media
+def test_other_wishes_are_another_build(tmp_path: Path) -> None:
+    """Edition, certificate and OpenSSH are part of what a build is made from; a product key is told nowhere."""
+    template = find_templates()["windows-server-2022"]
+    iso = medium(tmp_path / "medium", template)
+    features = tmp_path / "features.iso"
+    features.write_bytes(b"features on demand")
+    (tmp_path / "key").write_text(f"{KEY.lower()}\n")
+    plain = recipe(tmp_path, template, iso=iso)
+    others = [
+        recipe(tmp_path, template, iso=iso, edition=template.editions[1].name),
+        recipe(tmp_path, template, iso=iso, certificate=b"0certificate"),
+        recipe(tmp_path, template, iso=iso, openssh=features),
+    ]
+    assert 4 == len({plain.digest(), *(other.digest() for other in others)})
+    assert features == others[2].machine(Path("/d"), Path("/v")).cdroms[2].file
+    assert "provision/test.cer" in others[1].inputs
+    assert KEY not in repr(recipe(tmp_path, template, iso=iso, key=tmp_path / "key"))
+
+
+def test_a_product_key_comes_from_a_file(tmp_path: Path) -> None:
+    """One word in any case; without a file there is none, and what is in a wrong file is in no message."""
+    file = tmp_path / "key"
+    assert "" == product_key(None)
+    file.write_text(f"  {KEY.lower()}\r\n")
+    assert KEY == product_key(file)
+    file.write_text(f"{KEY} {KEY}")
+    with pytest.raises(UsageError, match="one product key") as caught:
+        product_key(file)
+    assert KEY not in str(caught.value)
+    with pytest.raises(UsageError, match="cannot read"):
+        product_key(tmp_path / "nosuch")
