@@ -7,6 +7,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from guest.transport.conftest import ssh_to
 from guest.transport.far_ends import SSHD, SshServer, make_key
@@ -17,6 +18,7 @@ from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused, InfrastructureError, UsageError
 from harness.guest.guest import GuestCounts
 from harness.guest.windows.boot_options import BootOptions
+from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.readiness import BootStage
 from harness.guest.windows.shell import TOOL
@@ -245,6 +247,53 @@ def test_the_plug_and_play_variant_needs_its_package(
     with pytest.raises(GuestRefused, match="holds no driver package") as caught:
         guest.load_driver(within, pnp=True)
     assert "--wdk" in caught.value.hint
+
+
+def test_the_plug_and_play_variant_is_installed_and_removed(
+    make_guest: MakeGuest, windows: ScriptedWindows, files: DriverFiles, within: Deadline
+) -> None:
+    """By pnputil, on the device that the machine has for it; its service is the one of the INF file."""
+    folder = files.driver.parent
+    for name in ("hpnotify.inf", "hpnotify.cat"):
+        (folder / name).write_text(name)
+    guest = make_guest(files=msgspec.structs.replace(files, package=folder))
+    guest.wait_ready(within)
+    guest.load_driver(within, pnp=True)
+    (installed,) = windows.calls("pnp-install")
+    place = windows.file(installed["Inf"]).parent
+    assert {"hpnotify.sys", "hpnotify.inf", "hpnotify.cat"} == {file.name for file in place.iterdir()}
+    guest.mark("nonce1", within)
+    assert ["--device", "hpnotifypnp", "mark", "nonce1"] == windows.calls("hpnctl")[-1]
+    guest.unload_driver(within)
+    assert [{"Inf": "hpnotify.inf", "Service": "hpnotifypnp"}] == windows.calls("pnp-remove")
+
+
+PACKAGES = [
+    ({"code": 259, "said": "no devices", "devices": []}, "no device works with it: none takes it"),
+    (
+        {"code": 0, "said": "", "devices": [{"device": "PCI", "problem": 52}]},
+        "no device works with it: PCI with problem 52",
+    ),
+    (
+        {"code": 5, "said": "denied", "devices": []},
+        r"was not installed: exit code 5 \(access was denied\): denied",
+    ),
+]
+
+
+def test_a_package_that_no_device_takes_is_refused(
+    make_guest: MakeGuest, windows: ScriptedWindows, files: DriverFiles, within: Deadline
+) -> None:
+    """That pnputil ended well says nothing; a device that works does."""
+    folder = files.driver.parent
+    for name in ("hpnotify.inf", "hpnotify.cat"):
+        (folder / name).write_text(name)
+    guest = make_guest(files=msgspec.structs.replace(files, package=folder))
+    guest.wait_ready(within)
+    for answer, words in PACKAGES:
+        windows.change(answers={"pnp-install": answer})
+        with pytest.raises(GuestRefused, match=words):
+            guest.load_driver(within, pnp=True)
 
 
 @pytest.mark.parametrize("verb", ["hang", "format"])
