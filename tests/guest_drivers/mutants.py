@@ -139,6 +139,22 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("sync.c", "drop", "Sync->ProcessorsMemory = NULL;"): LAYER + " (a call that fails writes nothing)",
     ("sync.c", "drop", "KeInitializeSpinLock(&Sync->Lock);"): ZEROED,
     ("sync.c", "drop", "ExWaitForRundownProtectionRelease(&Sync->Callbacks);"): LAYER + " (deregistration waits itself)",
+    ("log.c", "compare == to !=", "point == L'.' || point == L'-') {"):
+        LAYER + " (names of services have no other characters)",
+    ("sync.c", "constant STATUS_INVALID_PARAMETER to STATUS_SUCCESS", "return STATUS_INVALID_PARAMETER;"):
+        LAYER + " (no number is that large)",
+    ("sync.c", "compare >= to >", "if (!Sync->Works || Change->NtNumber >= Sync->ProcessorCount) {"):
+        LAYER + " (no number is that large)",
+    ("sync.c", "drop", "HpnSyncExitRecord(sync, enter, ChangeContext, *OperationStatus);"):
+        LAYER + " (no callback comes after deregistration)",
+    ("sync.c", "drop", "ExInitializeRundownProtection(&Sync->Callbacks);"): ZEROED,
+    ("memory.c", "drop", "bytes = HPN_SMALLEST_BUFFER;"): LAYER + " (there is never so little memory)",
+    ("memory.c", "compare > to >=", "} else if (bytes > HPN_LARGEST_BUFFER) {"): SAME,
+    ("device.c", "compare < to <=",
+     "while (index < RTL_NUMBER_OF(HpnMinors) - 1 && HpnMinors[index] != Minor) {"): LAYER + " (only these requests come)",
+    ("async.c", "drop", "exit.Returned = STATUS_SUCCESS;"): "it is zero already",
+    ("line.c", "compare > to >=",
+     "Encoder->End = Line->Length + (Limit > HPN_CUT_BYTES ? Limit - HPN_CUT_BYTES : 0);"): SAME,
     ("worker.c", "drop", "NT_ASSERT(NT_SUCCESS(status));"): "an assertion that holds",
     ("log.c", "drop", "Log->Driver[index] = '\\0';"): ZEROED,
     ("memory.c", "compare > to >=", "if (bytes > buffer->Bytes) {"): LAYER + " (arrivals come one at a time)",
