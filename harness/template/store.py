@@ -149,7 +149,18 @@ class Store:
                 raise InfrastructureError(
                     f"another process is building {name}", hint="Wait for it, or end it; its work is kept."
                 )
+            self._restore(name)
             yield
+
+    def _old(self, name: str) -> Path:
+        """Return where an older template is while a newer one takes its place."""
+        return self.root / ".work" / f"{name}.old"
+
+    def _restore(self, name: str) -> None:
+        """Put back the older template if its replacement was cut between taking it away and putting the newer there."""
+        with disk_errors(self.root):
+            if self._old(name).exists() and not self.folder(name).exists():
+                self._old(name).rename(self.folder(name))
 
     @contextlib.contextmanager
     def using(self, name: str) -> Iterator[Built]:
@@ -177,7 +188,7 @@ class Store:
         """Make the finished folder ``draft`` the template, in place of an older one. Raises UsageError if that is used."""
         folder = self.folder(name)
         with self._unused(name, "replaced"), disk_errors(self.root):
-            old = self.root / ".work" / f"{name}.old"
+            old = self._old(name)
             shutil.rmtree(old, ignore_errors=True)
             if folder.exists():
                 folder.rename(old)

@@ -82,6 +82,15 @@ def test_a_newer_template_takes_the_place_of_the_older(store: Store) -> None:
     assert [] == list((store.root / ".work").iterdir())
 
 
+def test_a_replacement_that_was_cut_is_undone(store: Store) -> None:
+    """Killed between two renames, the older template is back when the next build begins."""
+    publish(store)
+    store.folder(NAME).rename(store.root / ".work" / f"{NAME}.old")
+    assert store.built(NAME) is None
+    with store.building(NAME):
+        assert store.built(NAME) is not None
+
+
 def test_a_used_template_is_neither_replaced_nor_removed(store: Store) -> None:
     """A run's lease keeps it, and other runs may use it at the same time; both hold in another process too."""
     publish(store)
