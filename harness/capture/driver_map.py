@@ -34,6 +34,7 @@ from harness.capture.etl.layout import Layout
 from harness.capture.etl.manifest import Provider
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, InfrastructureError
+from harness.history.absent import OPTIONAL, SAMPLED
 from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
 
 KINDS: dict[str, type[DriverRecord]] = {
@@ -43,19 +44,6 @@ KINDS: dict[str, type[DriverRecord]] = {
 
 FROM_EVENT = frozenset({"n", "host_ns", "channel", "qpc", "boot", "driver", "cpu", "thread"})
 """Fields that come with any event."""
-
-SAMPLED = frozenset({"irql", "active", "active_g0", "active_g0_ex", "maximum", "groups"})
-"""Fields of every record that an event need not give."""
-
-OPTIONAL: dict[str, frozenset[str]] = {
-    "sync.enter": frozenset(
-        {"ctx", "max_in_group", "mask", "idx_status", "idx_group", "idx_number", "back_idx"}
-    ),
-    "sync.exit": frozenset({"state", "nt", "group", "number", "status"}),
-    "async.enter": frozenset({"version", "memory"}),
-    "call.enter": frozenset({"ctx"}),
-}
-"""Further fields that an event of a kind need not give."""
 
 DERIVED = frozenset({"seq", "enter", "reg"})
 """Fields that are found out where they are not mapped: the order, the record that an exit ends, the only registration."""

@@ -19,6 +19,7 @@ import msgspec
 from harness.contract.merge import Gap, Repeat, Stale
 from harness.contract.rule import Because, Rule
 from harness.contract.verdict import Finding, Level, Verdict, Witness
+from harness.history.absent import absent_in, standing
 from harness.history.driver import (
     STATE_NAMES,
     AsyncEnter,
@@ -80,6 +81,8 @@ def describe(record: Record) -> str:
             if name not in ("n", "host_ns")
         ]
         return printable(f"host  {tag}  {' '.join(words)}") + f"   host_ns={record.host_ns}"
+    absent = absent_in(record)
+    record = standing(record)
     what = str(tag)
     if isinstance(record, SyncEnter | SyncExit):
         phase = "entered" if what.endswith("enter") else "returned"
@@ -88,11 +91,12 @@ def describe(record: Record) -> str:
         what = f"{record.call} {'entered' if what.endswith('enter') else 'returned'}"
     elif isinstance(record, AsyncEnter):
         what = f"{printable(record.event)} of {printable(record.cls)} entered"
-    skip = _COMMON | {"state", "nt", "call", "event", "cls"}
+    skip = _COMMON | {"state", "nt", "call", "event", "cls"} | absent
     words = [_value(name, getattr(record, name)) for name in record.__struct_fields__ if name not in skip]
+    sampled = [f"{name}={getattr(record, name)}" for name in ("active", "cpu", "irql") if name not in absent]
     return (
         f"driver {printable(record.driver)}  {what}   {printable(record.channel)} #{record.seq}  qpc={record.qpc}   "
-        f"active={record.active} cpu={record.cpu} irql={record.irql}  {' '.join(words)}"
+        f"{' '.join(sampled)}  {' '.join(words)}"
     )
 
 

@@ -7,14 +7,26 @@ instead of an answer that would be made up; so no rule needs to know beforehand 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any, NoReturn, Self
 
 import msgspec
 
 from harness.history.driver import DriverRecord
-from harness.history.record import Mapped
+from harness.history.record import Mapped, Record
 
-_COMMON = frozenset(field.name for field in msgspec.structs.fields(DriverRecord))
+SAMPLED = frozenset({"irql", "active", "active_g0", "active_g0_ex", "maximum", "groups"})
+"""Fields of every record that an event need not give."""
+
+OPTIONAL: dict[str, frozenset[str]] = {
+    "sync.enter": frozenset(
+        {"ctx", "max_in_group", "mask", "idx_status", "idx_group", "idx_number", "back_idx"}
+    ),
+    "sync.exit": frozenset({"state", "nt", "group", "number", "status"}),
+    "async.enter": frozenset({"version", "memory"}),
+    "call.enter": frozenset({"ctx"}),
+}
+"""Further fields that an event of a kind need not give."""
 
 
 class NotGiven(Exception):
@@ -26,11 +38,16 @@ class Absent(int):
 
     _name: str
 
-    def __new__(cls, name: str) -> Self:
-        """``name`` is the field, as a person would call it: ``sync.enter.active``."""
-        made = super().__new__(cls, 0)
+    def __new__(cls, name: str, stands: int = 0) -> Self:
+        """``name`` is the field, as a person would call it: ``sync.enter.mask``; ``stands`` is what stands in its place."""
+        made = super().__new__(cls, stands)
         made._name = name
         return made
+
+    @property
+    def stands(self) -> int:
+        """What stands in the field's place in the history, and means nothing."""
+        return int.__index__(self)
 
     def _refuse(self, *_: Any) -> NoReturn:
         raise NotGiven(f"the driver's events do not give {self._name}")
@@ -56,12 +73,49 @@ class Blanks:
 
     def __init__(self, mapped: Mapped) -> None:
         self._of = {
-            kind: {name: Absent(name if name in _COMMON else f"{kind}.{name}") for name in names}
+            kind: {
+                name: name if name in SAMPLED else f"{kind}.{name}"
+                for name in names
+                # What everything else is built on is there, whatever a history claims.
+                if name in SAMPLED or name in OPTIONAL.get(kind, ())
+            }
             for kind, names in mapped.absent.items()
         }
 
-    def blank(self, record: DriverRecord) -> DriverRecord:
-        """Return the record with an :class:`Absent` in each field that is none."""
-        fields = self._of.get(str(type(record).__struct_config__.tag))
-        known = {name: value for name, value in (fields or {}).items() if hasattr(record, name)}
-        return msgspec.structs.replace(record, **known) if known else record
+    def blank(self, record: DriverRecord, *, common: bool = False) -> DriverRecord:
+        """Return the record with an :class:`Absent` in each field that is none; ``common``: only those of all records."""
+        fields = self._of.get(str(type(record).__struct_config__.tag), {})
+        blanks = {
+            name: Absent(said, value)
+            for name, said in fields.items()
+            if isinstance(value := getattr(record, name, None), int) and (name in SAMPLED or not common)
+        }
+        return msgspec.structs.replace(record, **blanks) if blanks else record
+
+
+def absent_in(record: Record) -> frozenset[str]:
+    """Return the names of the fields of a record that are absent."""
+    return frozenset(name for name in record.__struct_fields__ if isinstance(getattr(record, name), Absent))
+
+
+def standing(record: DriverRecord) -> DriverRecord:
+    """Return a record as it stands in the history, with nothing absent."""
+    found = {name: getattr(record, name).stands for name in absent_in(record)}
+    return msgspec.structs.replace(record, **found) if found else record
+
+
+class Given:
+    """Records for people to read: what is absent from every record of a mapped driver says so. Iterate it as often as them."""
+
+    def __init__(self, records: Iterable[Record]) -> None:
+        self._records = records
+
+    def __iter__(self) -> Iterator[Record]:
+        blanks: dict[str, Blanks] = {}
+        for record in self._records:
+            if isinstance(record, Mapped):
+                blanks[record.driver] = Blanks(record)
+            if blanks and isinstance(record, DriverRecord) and record.driver in blanks:
+                yield blanks[record.driver].blank(record, common=True)
+            else:
+                yield record

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from harness.history import driver as d
 from harness.history import record as r
+from harness.history.absent import Given
 from harness.report.sentence import call_result, lane, sentence, status_name
 from harness.report.style import Style
 
@@ -50,6 +51,7 @@ def timeline(
     that has a width, what does not fit goes on below itself.
     """
     zero = _zero(records)
+    records = Given(records)
     lines = _everything(records, zero) if everything else _Selection(zero).lines(records)
     if style is None:
         yield from lines

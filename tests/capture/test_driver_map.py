@@ -24,6 +24,7 @@ from harness.errors import BadDocument
 from harness.history.absent import Absent, Blanks, NotGiven
 from harness.history.driver import CallExit, DriverRecord, Hello, SyncEnter, SyncExit
 from harness.history.record import Mapped, Record
+from harness.report.timeline import timeline
 from tests.capture.etl import encoder
 
 TINY = Path(__file__).resolve().parents[2] / "guest_drivers" / "tiny"
@@ -268,8 +269,22 @@ def test_planted_defect_is_found_through_a_map(tiny: DriverMap) -> None:
         events += [(7, 5, _change(number, state)), (7, 6, _u32(0))]
     events += [(7, 4, _u32(0) + b"\x01"), (7, 2, _u32(0))]
     found = _records(EventLines(tiny), b"".join(_line(n, *event) for n, event in enumerate(events, 1)))
-    broken = {rule.rule for rule in judge(found).rules if rule.verdict is Verdict.VIOLATED}
+    verdict = judge(found)
+    broken = {rule.rule for rule in verdict.rules if rule.verdict is Verdict.VIOLATED}
     assert {"ADDEX-STARTS-THEN-COMPLETES"} == broken
+    told = [witness.text for finding in verdict.findings for witness in finding.witnesses]
+    assert [] == [text for text in told if "active=" in text or "mask=" in text]
+    assert [] == [line for line in timeline(found) if "IRQL" in line or "not given" in line]
+
+
+def test_driver_that_changes_the_status_where_it_must_not_is_told(tiny: DriverMap) -> None:
+    """A finding shows records with absent fields by what they do give."""
+    events = [*_life()[:-1], (9, 6, _u32(0xC0000001))]
+    found = _records(EventLines(tiny), b"".join(_line(n, *event) for n, event in enumerate(events, 1)))
+    (finding,) = [one for one in judge(found).findings if one.rule == "OB-OPSTATUS-DISCIPLINE"]
+    assert ["Complete entered  NtNumber=1", "Complete returned  NtNumber=1"] == [
+        witness.text.split("  ", 1)[1].split("   ")[0] for witness in finding.witnesses
+    ]
 
 
 def test_blanks_leave_given_fields_alone(tiny: DriverMap) -> None:
@@ -281,6 +296,16 @@ def test_blanks_leave_given_fields_alone(tiny: DriverMap) -> None:
     assert isinstance(blanked, SyncEnter)
     assert (enter.nt, enter.state, enter.seq) == (blanked.nt, blanked.state, blanked.seq)
     assert isinstance(blanked.active, Absent)
+
+
+def test_history_cannot_claim_that_everything_is_absent(tiny: DriverMap) -> None:
+    """What the checker builds on is never blanked, whatever the record of the map says."""
+    found = _records(EventLines(tiny), b"".join(_line(n, *event) for n, event in enumerate(_life(), 1)))
+    names = {kind: list(driver_map.own_fields(kind)) for kind in driver_map.KINDS}
+    claimed = Mapped(driver="tiny", provider=GUID, absent={**names, "hello": ["seq", "boot", "hz"]})
+    assert [rule.rule for rule in judge(found).rules] == [
+        rule.rule for rule in judge([claimed, *found[1:]]).rules
+    ]
 
 
 def test_run_directory_keeps_the_map(tiny: DriverMap, tmp_path: Path) -> None:
