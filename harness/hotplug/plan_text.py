@@ -36,9 +36,7 @@ def plan_text(plan: Plan) -> str:
 
 
 def _set(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: value for key, value in values.items() if value is not None and value != defaults.get(key)
-    }
+    return {key: value for key, value in values.items() if value is not None and value != defaults.get(key)}
 
 
 def _pairs(values: dict[str, Any]) -> list[str]:
