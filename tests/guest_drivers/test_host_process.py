@@ -308,7 +308,7 @@ def test_statistics_count_what_happened(host: Path) -> None:
     )  # fmt: skip
     accounts = [data for _, data in seen.answers if data]
     last = STATISTICS.unpack(accounts[-1])
-    assert (7, 32, 0) == (last[5], last[6], last[-1])
+    assert (128 << 10, 7, 32, 0) == (last[4], last[5], last[6], last[-1])
     busiest = list(PROCESSOR.iter_unpack(accounts[-2][STATISTICS.size :]))
     assert [(0, 0, 0), (1, 0, 1)] == [row[:3] for row in busiest]
 
