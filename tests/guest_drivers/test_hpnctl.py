@@ -12,7 +12,7 @@ import pytest
 from guest_drivers.wine_prefix import Wine
 
 from harness.driver.build import TOOLCHAINS
-from harness.guest.windows.answer import MachineView, decode
+from harness.guest.windows.answer import MachineView, TraceAccount, decode
 from harness.history.record import GuestEvent
 
 pytestmark = pytest.mark.wine
@@ -43,6 +43,9 @@ def test_it_needs_only_what_every_windows_has(built: dict[str, Path], toolchain:
         ("events --seconds", 64, "it takes a number: --seconds"),
         ("mark", 64, "it takes an argument: mark"),
         ("work 100001", 64, "too large a one: 100001"),
+        ("machine all", 64, "one word too many: all"),
+        ("trace", 64, "it takes an argument: trace"),
+        ("trace session --follow", 64, "no such option of this command: --follow"),
         ("status", 69, "cannot open the device of hpnotify: "),
         ("--device other events --json", 69, "cannot open the device of other: "),
     ],
@@ -67,6 +70,16 @@ def test_the_machine_from_inside(built: dict[str, Path], wine: Wine, toolchain: 
     flags = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
     assert ("hypervisor" in flags) == bool(seen.hypervisor)
     assert "" == seen.srat
+
+
+def test_a_trace_session_tells_what_it_lost(built: dict[str, Path], wine: Wine) -> None:
+    """Wine has no sessions and says so of none; the answer has the form that is read."""
+    for words in (("trace", "any"), ("trace", "any", "--flush"), ("trace", "any", "--stop")):
+        done = wine.run(built["clang"].with_name("hpnctl.exe"), *words)
+        assert 0 == done.returncode, done.stderr
+        assert TraceAccount(events_lost=0, buffers_lost=0, buffers_written=0, buffers=0) == decode(
+            done.stdout, TraceAccount, what="hpnctl trace"
+        )
 
 
 def test_watching_without_events(built: dict[str, Path], wine: Wine) -> None:
