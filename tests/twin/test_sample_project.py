@@ -62,6 +62,20 @@ def test_one_fixture_gives_a_verdict_for_another_driver(python: Path, tmp_path: 
     assert '"driver":"tiny"' in history.read_text()
 
 
+def test_command_of_the_page_holds(tmp_path: Path) -> None:
+    """The run that the page shows is done as it stands there, and only what tiny has no event for is left out."""
+    (block,) = re.findall(
+        r"```sh\nharness (.*?)\n```", (ROOT / "docs" / "your-driver.md").read_text(), re.DOTALL
+    )
+    done = _run(
+        [sys.executable, "-m", "harness", *block.split(), "--accel", "tcg", "--runs", tmp_path, "--json"], ROOT
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stdout if done.returncode else "")
+    (history,) = tmp_path.glob("2*/history.jsonl")
+    assert "the driver has no event for cpu_arrivals, memory_arrivals" in history.read_text()
+    assert (history.parent / "driver-map" / "tiny.man").is_file()
+
+
 def test_defect_in_another_driver_is_found(tmp_path: Path) -> None:
     """Tiny that changes the operation status at Complete breaks its obligation, and the rule says so by its events."""
     broken = tmp_path / "broken"

@@ -159,6 +159,12 @@ def _refuse(options: GuestOptions, name: str) -> None:
         raise UsageError(
             f"nothing can be planted in {name}: it is no emulation of ours", hint="Use --guest twin."
         )
+    if options.traced:
+        raise UsageError(
+            f"{name} records the events of hpnotify, and not yet those of another driver",
+            hint="Record that driver's provider in the guest with logman, and put its log into the run's history:\n"
+            "harness import RUN --etw FILE --driver-map MAP",
+        )
 
 
 def _warnings(template: Template, days_left: int | None) -> list[str]:
