@@ -25,13 +25,18 @@ from harness.machine.file_lock import locked
 
 APPEND = (
     "console=ttyS0 quiet oops=panic nokaslr mitigations=off tsc=reliable no_timer_check lpj=4000000 audit=0 lsm= "
-    "ima=off cryptomgr.notests 8250.nr_uarts=2 nohpet memhp_default_state=offline"
+    "ima=off cryptomgr.notests 8250.nr_uarts=2 nohpet memhp_default_state=offline "
+    "nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"
 )
 """The kernel's command line. From ``nokaslr`` to ``nohpet`` it only makes the boot faster under emulation.
 
 ``memhp_default_state=offline`` leaves it to the agent to put added memory into use, as it does with processors: Debian
 12's kernel does so anyway, that of Debian 13 is built with CONFIG_MEMORY_HOTPLUG_DEFAULT_ONLINE and would refuse the
 agent's "online" with EINVAL, because the block already is (Linux: admin-guide/mm/memory-hotplug.rst).
+
+``nosoftlockup`` and ``rcu_cpu_stall_suppress``: on a busy host the kernel now and then measures its processors' counter
+wrongly while it boots, and its clock runs up to eleven times too fast; it then takes a pause of two seconds for a lockup of
+twenty (Linux: admin-guide/kernel-parameters.txt). Whether the twin hangs is for the harness's own clock to say.
 """
 
 BUILD_TOOLS = "Install it with: apt-get install gcc make libc6-dev"
