@@ -35,7 +35,7 @@ APPEND = (
 agent's "online" with EINVAL, because the block already is (Linux: admin-guide/mm/memory-hotplug.rst).
 
 ``nosoftlockup`` and ``rcu_cpu_stall_suppress``: on a busy host the kernel now and then measures its processors' counter
-wrongly while it boots, and its clock runs up to eleven times too fast; it then takes a pause of two seconds for a lockup of
+wrongly while it boots, and its clock runs some times too fast (docs/reliability.md); it then takes a pause of two seconds for a lockup of
 twenty (Linux: admin-guide/kernel-parameters.txt). Whether the twin hangs is for the harness's own clock to say.
 """
 

@@ -43,7 +43,7 @@ def sources(tmp_path: Path) -> Sources:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: Sources) -> Path:
     """A cache with an unpacked kernel whose headers "build" a module by copying a source, and count how often."""
-    monkeypatch.setattr(Sources, "of_checkout", classmethod(lambda cls: sources))
+    monkeypatch.setattr(Sources, "of_checkout", classmethod(lambda cls, other=None: sources))
     root = tmp_path / "cache" / "twin" / "kernel" / "root"
     headers = root / "usr" / "src" / f"linux-headers-{RELEASE}"
     headers.mkdir(parents=True)
@@ -123,7 +123,7 @@ def test_same_inputs_give_the_same_bytes(place: Path) -> None:
 
 def _build_in_process(place: str, driver: str, agent: str, results: multiprocessing.Queue[str]) -> None:
     sources = Sources(driver=Path(driver), agent=Path(agent))
-    Sources.of_checkout = classmethod(lambda cls: sources)  # type: ignore[method-assign]
+    Sources.of_checkout = classmethod(lambda cls, *_: sources)  # type: ignore[method-assign]
     results.put(twin_image.build(Path(place), soon()).digest)
 
 
@@ -198,7 +198,7 @@ def test_missing_libelf(place: Path) -> None:
 @pytest.fixture
 def empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: Sources) -> Path:
     """A cache without a kernel."""
-    monkeypatch.setattr(Sources, "of_checkout", classmethod(lambda cls: sources))
+    monkeypatch.setattr(Sources, "of_checkout", classmethod(lambda cls, other=None: sources))
     return tmp_path / "cache"
 
 
