@@ -66,28 +66,28 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
     other: Path | None = None
 
     @classmethod
-    def of_checkout(cls, other: Path | None = None) -> Sources:
-        """Return the sources next to this package. Raises MissingPart if it was installed without them.
-
-        ``other`` is another driver's folder; UsageError if there is no C source in it.
-        """
+    def of_checkout(cls) -> Sources:
+        """Return the sources next to this package. Raises MissingPart if it was installed without them."""
         root = Path(__file__).resolve().parents[2]
         sources = cls(
             driver=root / "guest_drivers" / "hpnotify",
             agent=root / "vm_templates" / "twin" / "agent",
-            other=other,
         )
-        if other is not None and not any(other.glob("*.c")):
-            raise UsageError(
-                f"--driver {other}: there is no C source in this folder",
-                hint="The twin runs a driver from its sources: give the folder in which its .c files lie.",
-            )
         if not (sources.driver / "twin" / "Kbuild").is_file() or not sources.agent.is_dir():
             raise MissingPart(
                 f"the twin is built from sources that are not in {root}",
                 hint="Run the harness from a checkout of its repository (./lab does).",
             )
         return sources
+
+    def with_driver(self, folder: Path | None) -> Sources:
+        """Return the sources with another driver's, those in ``folder``. Raises UsageError if there is no C source in it."""
+        if folder is not None and not any(folder.glob("*.c")):
+            raise UsageError(
+                f"--driver {folder}: there is no C source in this folder",
+                hint="The twin runs a driver from its sources: give the folder in which its .c files lie.",
+            )
+        return msgspec.structs.replace(self, other=folder)
 
     def files(self) -> list[tuple[str, Path]]:
         """Return every file with its name in the build, sorted by name."""
@@ -119,7 +119,7 @@ def build(
     apt) and InfrastructureError (registry not reachable, compiler error, disk full, deadline passed).
     """
     say = progress or (lambda _: None)
-    sources = Sources.of_checkout(driver)
+    sources = Sources.of_checkout().with_driver(driver)
     place = cache / "twin"
     try:
         place.mkdir(parents=True, exist_ok=True)

@@ -84,8 +84,9 @@ class Guests:
             qemu=settings["qemu"],
             backend=settings["backend"],
             connect=settings["connect"],
-            driver=settings["driver"],
-            driver_map=settings["driver-map"],
+            # Absolute, so that whoever does the run again may do it from anywhere.
+            driver=_absolute(settings["driver"]),
+            driver_map=_absolute(settings["driver-map"]),
             kd=settings["kd"],
             restore=self._restores(guest),
             # Somebody may want to look at the guest while pytest's prompt is open.
@@ -130,3 +131,7 @@ class Guests:
             item.stash[RETRY_OF] = name
         else:
             self.failures.note(run.boot_failure)
+
+
+def _absolute(path: str) -> str:
+    return str(Path(path).resolve()) if path else ""

@@ -18,12 +18,16 @@ import pytest
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """One setting. ``check`` returns what is wrong with a value that is not empty, "" if nothing; "" means: not set."""
+    """One setting. ``check`` returns what is wrong with a value that is not empty, "" if nothing; "" means: not set.
+
+    A ``path`` in the ini file is meant from where that file is, like pytest's own.
+    """
 
     name: str
     metavar: str
     help: str
     default: str = ""
+    path: bool = False
     check: Callable[[str], str] = lambda _: ""
 
     @property
@@ -100,18 +104,18 @@ SETTINGS = (
         name="boot", metavar="restore|cold", check=_named("way to boot", lambda: ("restore", "cold")),
         help="begin from the guest's saved ready state, or boot it anew (default: restore what can be restored)",
     ),
-    Setting(name="qemu", metavar="PATH", help="the QEMU binary to use"),
+    Setting(name="qemu", path=True, metavar="PATH", help="the QEMU binary to use"),
     Setting(
         name="backend", metavar="qemu|libvirt", default="qemu",
         check=_named("backend", lambda: ("qemu", "libvirt")), help="start QEMU directly, or have libvirt do it",
     ),
     Setting(name="connect", metavar="URI", help="where libvirt is, as for virsh -c"),
     Setting(
-        name="driver", metavar="PATH", check=_there,
+        name="driver", path=True, metavar="PATH", check=_there,
         help="the driver to test: its .sys file or its folder; on the twin the folder of its sources",
     ),
     Setting(
-        name="driver-map", metavar="FILE", check=_there,
+        name="driver-map", path=True, metavar="FILE", check=_there,
         help="which of the driver's own trace events are which records (TOML, see docs/your-driver.md)",
     ),
     Setting(
@@ -119,7 +123,7 @@ SETTINGS = (
         help="record what drivers print on the kernel debugger's port, or hand the port to a debugger",
     ),
     Setting(
-        name="runs", metavar="DIR", help="where run directories are made (default: pytest's own temporary directory)"
+        name="runs", path=True, metavar="DIR", help="where run directories are made (default: pytest's own temporary directory)"
     ),
     Setting(name="boot-timeout", metavar="SECONDS", default="90", check=_seconds, help="how long a boot may take"),
     Setting(
@@ -136,6 +140,15 @@ SETTINGS = (
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
+def _from_ini(config: pytest.Config, setting: Setting) -> str:
+    value = str(config.getini(setting.key))
+    # "qemu-system-x86_64" is a program that is looked for, "./qemu" a file.
+    named = setting.name == "qemu" and "/" not in value
+    if value and setting.path and config.inipath is not None and not named:
+        return str(config.inipath.parent / value)
+    return value
+
+
 class Settings:
     """What is set. ``settings["accel"]`` is its value, the default if nobody set it."""
 
@@ -145,7 +158,7 @@ class Settings:
             for value, place in (
                 (config.getoption(setting.attribute, None), setting.option),
                 (environment.get(setting.variable), f"{setting.variable} in the environment"),
-                (config.getini(setting.key), f"{setting.key} in {config.inipath or 'the ini file'}"),
+                (_from_ini(config, setting), f"{setting.key} in {config.inipath or 'the ini file'}"),
             ):
                 if value:
                     self._values[setting.name] = (str(value), place)

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest import kernel_package, twin_image
 from harness.guest.kernel_package import Kernel
 from harness.guest.twin_image import Sources
@@ -95,6 +95,22 @@ def test_rebuilt_when_an_input_changes(
     assert first.digest != second.digest
     assert first.initrd.is_file()
     assert 2 == times_built(place)
+
+
+def test_another_driver_takes_the_place_of_ours(place: Path, tmp_path: Path) -> None:
+    """Its C sources and headers are part of the digest; a folder without any is refused."""
+    other = tmp_path / "other"
+    other.mkdir()
+    with pytest.raises(UsageError, match="there is no C source in this folder"):
+        twin_image.build(place, soon(), driver=other)
+    (other / "mine.c").write_text("int mine;\n")
+    (other / "notes.txt").write_text("no source\n")
+    ours, theirs = twin_image.build(place, soon()), twin_image.build(place, soon(), driver=other)
+    assert ours.digest != theirs.digest
+    (other / "notes.txt").write_text("changed\n")
+    assert theirs == twin_image.build(place, soon(), driver=other)
+    (other / "mine.c").write_text("int changed;\n")
+    assert theirs.digest != twin_image.build(place, soon(), driver=other).digest
 
 
 def test_damaged_image_is_built_again(place: Path) -> None:

@@ -91,6 +91,7 @@ def test_infrastructure_failure_is_tried_once_more(pytester: pytest.Pytester) ->
     assert 2 == len(list(Path(pytester.path, "runs").glob("2*/run.json")))
 
 
+@pytest.mark.qemu
 def test_boot_that_failed_is_not_tried_again(pytester: pytest.Pytester, tmp_path: Path) -> None:
     """After two attempts the guest is given up: later tests of it are skipped with the cause, others run."""
     broken = tmp_path / "qemu-system-x86_64"

@@ -72,6 +72,16 @@ def test_message_says_where_it_was_set(pytester: pytest.Pytester, monkeypatch: p
     assert re.search(r"hotplug_kd in \S*tox.ini: no use", _refused(pytester))
 
 
+def test_path_in_the_ini_file_is_meant_from_there(pytester: pytest.Pytester) -> None:
+    """Wherever pytest is started; a program's name is no path."""
+    pytester.makeini("[pytest]\nhotplug_driver = ../mine\nhotplug_qemu = qemu-system-x86_64\n")
+    settings = Settings(pytester.parseconfig(), {})
+    assert (pytester.path / ".." / "mine", "qemu-system-x86_64") == (
+        Path(settings["driver"]),
+        settings["qemu"],
+    )
+
+
 def test_page_lists_every_setting_and_marker() -> None:
     """Each with its three names, and the values that it takes."""
     page = PAGE.read_text()
