@@ -95,7 +95,6 @@ typedef struct _HPN_WORKER {
 /* What the driver holds for one processor, from Start to Failure or deregistration. */
 typedef struct _HPN_PROCESSOR {
     WDFMEMORY Memory;
-    PROCESSOR_NUMBER Number;
     /* Complete was delivered and the worker works. */
     BOOLEAN Running;
     HPN_WORKER Worker;

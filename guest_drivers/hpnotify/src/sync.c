@@ -77,7 +77,6 @@ HpnProcessorStart(
 
     RtlZeroMemory(processor, sizeof(*processor));
     processor->Memory = memory;
-    processor->Number = Change->ProcNumber;
 
     KeAcquireSpinLock(&Sync->Lock, &irql);
     taken = Sync->Processors[Change->NtNumber] != NULL;
