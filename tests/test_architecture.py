@@ -25,7 +25,18 @@ ALLOWED = {
     "template": BASE | {"config", "history", "machine", "capture", "contract", "setup"},
     "guest": BASE | {"config", "history", "machine", "capture", "setup", "template", "driver"},
     "explore": BASE
-    | {"config", "history", "machine", "capture", "contract", "guest", "template", "hotplug", "report", "setup"},
+    | {
+        "config",
+        "history",
+        "machine",
+        "capture",
+        "contract",
+        "guest",
+        "template",
+        "hotplug",
+        "report",
+        "setup",
+    },
     "report": BASE | {"history", "contract", "capture", "driver"},
     "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template", "driver"},
 }
