@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 import uuid
 import zlib
 from collections.abc import Callable
@@ -18,12 +20,14 @@ from harness.capture.driver_map import DriverMap
 from harness.capture.event_lines import LONGEST_LINE, EventLines
 from harness.capture.mapping import Mapper, Traced
 from harness.capture.recorded import read
-from harness.contract.checker import judge
+from harness.contract.checker import judge, judge_history
 from harness.contract.verdict import Verdict
 from harness.errors import BadDocument
 from harness.history.absent import Absent, Blanks, NotGiven
 from harness.history.driver import CallExit, DriverRecord, Hello, SyncEnter, SyncExit
-from harness.history.record import Mapped, Record
+from harness.history.reader import History
+from harness.history.record import FORMAT, Boot, Clock, End, Header, Mapped, Record
+from harness.history.tape import Tape
 from harness.report.timeline import timeline
 from tests.capture.etl import encoder
 
@@ -315,3 +319,31 @@ def test_run_directory_keeps_the_map(tiny: DriverMap, tmp_path: Path) -> None:
     kept = driver_map.kept_in(tmp_path)
     assert kept is not None
     assert tiny.events == driver_map.load(kept).events
+
+
+def test_log_is_imported_by_the_map(tmp_path: Path) -> None:
+    """``harness import --driver-map`` puts the driver's own events into a run's history, and judging finds them there."""
+    events = [
+        encoder.event(encoder.START + 1000 * n, data, provider=uuid.UUID(GUID), event_id=event, thread=thread)
+        for n, (thread, event, data) in enumerate(_life(), 1)
+    ]
+    log = tmp_path / "tiny.etl"
+    log.write_bytes(encoder.header_buffer(size=8192) + encoder.buffer(*events, size=8192))
+    run = tmp_path / "run"
+    run.mkdir()
+    with Tape(run / "history.jsonl") as tape:
+        tape.write(Header(format=FORMAT, harness="0", run="run", guest="windows-server-2025", wall=""))
+        tape.write(Clock(domain="host", hz=1_000_000_000))
+        tape.write(Boot(epoch=1, cause="power-on"))
+        tape.write(End(outcome="completed"))
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "import", run, "--etw", log, "--driver-map", TINY / "harness.toml"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (0, "") == (done.returncode, done.stderr)
+    history = History(tmp_path / "run-imported")
+    assert len(_life()) + 1 == sum(isinstance(record, DriverRecord) for record in history)
+    rules = {rule.rule: rule.verdict for rule in judge_history(history).rules}
+    assert (Verdict.HOLDS, Verdict.NOT_APPLICABLE) == (
+        rules["ADDEX-STARTS-THEN-COMPLETES"], rules["COUNT-MONOTONIC"],
+    )  # fmt: skip
