@@ -25,6 +25,9 @@ HZ = 10_000_000
 LONGEST_LINE = 4096
 """Bytes of the longest line, newline included: a payload of some 1,900 bytes."""
 
+LARGEST = (1 << 63) - 1
+"""The largest number that a line may count to, or a thread or a time may be."""
+
 _LINE = re.compile(
     rb"EVT1 n=(\d{1,20}) boot=([0-9a-f]{16}) provider=([0-9a-f]{32}) id=(\d{1,5}) version=(\d{1,3}) "
     rb"time=(\d{1,20}) cpu=(\d{1,5}) thread=(\d{1,20}) data=((?:[0-9a-f]{2})*)"
@@ -92,6 +95,9 @@ class EventLines:
             self.corrupt += 1
             return
         number = int(match[1])
+        if max(number, int(match[6]), int(match[8])) > LARGEST:
+            self.corrupt += 1
+            return
         skipped = max(0, number - self._next) if self._next else 0
         self._next = max(self._next, number + 1)
         self.lost += skipped

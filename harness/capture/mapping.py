@@ -209,6 +209,8 @@ class Mapper:
             if self._shift is None or values.get("call") == "driver_entry":
                 self._shift = number - values["seq"]
             found["seq"] = max(0, values["seq"] + self._shift)
+            if found["seq"] >> 63:
+                raise ValueError(f"its number {values['seq']} is out of range")
         return msgspec.convert(found | {"k": event.record}, kind)
 
     def _common(self, traced: Traced, number: int) -> dict[str, Any]:

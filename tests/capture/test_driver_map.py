@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import subprocess
 import sys
@@ -176,6 +177,19 @@ def test_what_is_no_event_is_counted(tiny: DriverMap) -> None:
     assert ["event 5 is no sync.enter"] == [reason.partition(":")[0] for reason in lines.reasons()]
 
 
+@pytest.mark.parametrize("field", ["n", "time", "thread"])
+def test_number_that_no_history_can_hold_is_refused(tiny: DriverMap, field: str, tmp_path: Path) -> None:
+    """The largest that is taken can be written down; one more is corrupt."""
+    plain = _line(1, 7, 1, b"").split(b" crc=")[0].decode()
+    for value, corrupt in (((1 << 63) - 1, 0), (1 << 63, 1), (10**20 - 1, 1)):
+        text = re.sub(rf" {field}=\d+", f" {field}={value}", plain).encode()
+        lines = EventLines(tiny)
+        with Tape(tmp_path / f"{value}.jsonl") as tape:
+            for record in lines.feed(b"%s crc=%08x\n" % (text, zlib.crc32(text))):
+                tape.write(record)
+        assert corrupt == lines.account().corrupt
+
+
 @given(
     st.lists(st.one_of(st.binary(max_size=80), st.sampled_from(range(len(_life())))), max_size=12), st.data()
 )
@@ -264,6 +278,20 @@ def test_rules_that_ask_for_absent_fields_do_not_apply(tiny: DriverMap) -> None:
     )  # fmt: skip
     assert [] == [rule.rule for rule in rules.values() if "rule itself failed" in rule.reason]
     assert [] == [rule.rule for rule in rules.values() if rule.verdict is Verdict.VIOLATED]
+
+
+def test_own_count_of_a_driver_shows_what_is_lost() -> None:
+    """If ``seq`` is mapped, a number that never came is missing; one that no history can hold is no record."""
+    text = SYNC.replace("payload = { ", 'payload = { Count = "uint64", ').replace(
+        "fields = { ", 'fields = { seq = "Count", '
+    )
+    mapper = Mapper(driver_map.decode(text, name="map.toml", folder=Path()), boot="0" * 16, hz=1)
+    found: list[Record] = []
+    for count in (40, 41, 43, (1 << 64) - 1):
+        payload = struct.pack("<QII", count, 0, 2)
+        found += mapper.records(Traced(id=5, version=0, time=5, processor=0, thread=1, payload=payload))
+    assert [1, 2, 3, 5] == [record.seq for record in found if isinstance(record, DriverRecord)]
+    assert 1 == mapper.corrupt
 
 
 def test_planted_defect_is_found_through_a_map(tiny: DriverMap) -> None:
