@@ -11,7 +11,7 @@ from typing import Any
 
 from harness.history import driver as d
 from harness.history import record as r
-from harness.history.absent import absent_in
+from harness.history.absent import Absent
 from harness.report.escape import printable
 
 LONGEST_SENTENCE = 400
@@ -210,14 +210,13 @@ def _channel(e: r.Channel) -> str:
 
 
 def _hello(e: d.Hello) -> str:
-    at_most = "" if "maximum" in absent_in(e) else f", at most {e.maximum}"
+    at_most = "" if isinstance(e.maximum, Absent) else f", at most {e.maximum}"
     return f"{e.driver} {e.version} loaded, {_active(e)}{at_most}, QPC at {e.hz} Hz"
 
 
 def _active(e: d.DriverRecord) -> str:
-    absent = absent_in(e)
-    active = "" if "active" in absent else f"{e.active} active, "
-    return f"{active}{'' if 'irql' in absent else f'IRQL {e.irql}, '}CPU {e.cpu}"
+    active = "" if isinstance(e.active, Absent) else f"{e.active} active, "
+    return f"{active}{'' if isinstance(e.irql, Absent) else f'IRQL {e.irql}, '}CPU {e.cpu}"
 
 
 def _state(state: int) -> str:
