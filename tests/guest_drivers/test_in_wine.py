@@ -209,7 +209,7 @@ def test_nothing_is_violated_without_a_plant(wine: Wine, double: Path, signed: d
 
 def test_calls_that_fail_while_it_loads(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
     """Each fallible call that the double answers fails once: the driver loads or does not, and leaves nothing behind."""
-    most = 45
+    most = 60
     script = [
         step for nth in range(1, most + 1) for step in (f"break {nth}", "load hpnotify", "unload hpnotify")
     ]
