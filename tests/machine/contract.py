@@ -14,7 +14,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestHang, MachineFailed
-from harness.machine.inspection import Inspectable
+from harness.machine.inspection import Inspectable, Inspector
 from harness.machine.machine import Machine
 from tests.machine import bare_guest
 
@@ -175,11 +175,15 @@ class MachineContract:
         ]
         picture = inspector.screenshot(tmp_path / "screen", deadline)
         assert picture.read_bytes()[:4] in (b"\x89PNG", b"P6\n7", b"P6 7")
-        inspector.dump(tmp_path / "memory.elf", deadline)
-        with (tmp_path / "memory.elf").open("rb") as memory:
-            assert b"\x7fELF" == memory.read(4)
-        assert (tmp_path / "memory.elf").stat().st_size > 128 * MIB
+        self.check_dump(inspector, tmp_path / "memory.elf", deadline)
         assert machine.execute("query-status", deadline)["running"] is True
+
+    def check_dump(self, inspector: Inspector, file: Path, deadline: Deadline) -> None:
+        """The dump is an ELF file that holds all memory."""
+        inspector.dump(file, deadline)
+        with file.open("rb") as memory:
+            assert b"\x7fELF" == memory.read(4)
+        assert file.stat().st_size > 128 * MIB
 
     def test_close_is_idempotent(self, machine: Machine, deadline: Deadline) -> None:
         """After close nothing runs, nothing answers, and closing again does nothing."""

@@ -16,6 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
 from harness.history.tape import Tape
 from harness.machine.far_host import PREFIX, FarHost, ssh_words
+from harness.machine.inspection import Inspector
 from harness.machine.libvirt import LibvirtMachine
 from harness.machine.machine import MachineSpec
 from harness.machine.registry import Registry
@@ -127,6 +128,12 @@ class TestFarMachine(MachineContract):
     duplicate_cpu = ("virDomainSetVcpu", "NotCalled")
     slot_taken = "vcpu '0' is already in requested state"
     no_dimm_slot = "exceeds slots count '2'"
+
+    def check_dump(self, inspector: Inspector, file: Path, deadline: Deadline) -> None:
+        """A dump would be made on the other host, by a QEMU that may not write there: it is refused, and no file is left."""
+        with pytest.raises(InfrastructureError, match="another host"):
+            inspector.dump(file, deadline)
+        assert not file.exists()
 
     def test_channels(self, make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:
         """What the guest wrote is here once the machine is asked to fetch it."""
