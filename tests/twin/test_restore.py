@@ -93,4 +93,4 @@ def test_what_cannot_be_restored_is_said(tmp_path: Path, request_run: Callable[.
     code, _out, err = run_harness(
         "run", "cpu-and-dimm", "--guest", "host", "--restore", "--runs", str(tmp_path)
     )
-    assert (ExitCode.USAGE, True) == (code, "is no virtual machine" in err)
+    assert (ExitCode.USAGE, True) == (code, "Leave --restore out" in err)
