@@ -56,15 +56,15 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def skipped(case: Case, guest: str, why: str) -> CaseResult:
     """Return the result of a case that this guest cannot show."""
-    return _without_run(case, guest, Outcome.SKIPPED, why)
+    return _result(case, guest, Outcome.SKIPPED, [why])
 
 
 def not_run(case: Case, guest: str, why: str) -> CaseResult:
     """Return the result of a case that was not tried, because the guest does not come up."""
-    return _without_run(case, guest, Outcome.UNKNOWN, why)
+    return _result(case, guest, Outcome.UNKNOWN, [why])
 
 
-def _without_run(case: Case, guest: str, outcome: Outcome, why: str) -> CaseResult:
+def _result(case: Case, guest: str, outcome: Outcome, why: list[str]) -> CaseResult:
     return CaseResult(
         number=case.number,
         name=case.name,
@@ -72,7 +72,7 @@ def _without_run(case: Case, guest: str, outcome: Outcome, why: str) -> CaseResu
         outcome=outcome,
         expected=case.expected,
         source=case.source,
-        why=[why],
+        why=why,
         exit_code=EXIT_CODES[outcome],
     )
 
@@ -83,15 +83,9 @@ def result_of(case: Case, guest: str, run: RunResult) -> CaseResult:
     code = EXIT_CODES[outcome]
     if outcome is Outcome.UNKNOWN and run.error is not None:
         code = run.error.exit_code
-    return CaseResult(
-        number=case.number,
-        name=case.name,
-        guest=guest,
-        outcome=outcome,
-        expected=case.expected,
-        source=case.source,
+    return msgspec.structs.replace(
+        _result(case, guest, outcome, why),
         seen=[*seen_in(run.directory), *heard(run.directory)],
-        why=why,
         directory=str(run.directory),
         exit_code=code,
     )

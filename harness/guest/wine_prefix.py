@@ -7,8 +7,6 @@ each begins with the registry as it was made: a device that an earlier run left 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,8 +15,9 @@ from typing import NamedTuple
 
 from harness.deadline import Deadline
 from harness.driver.program import run
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import InfrastructureError
 from harness.machine import ladder
+from harness.machine.file_lock import locked
 from harness.setup.cache import Cache, digest
 
 SERVERS = ("wineserver", "/usr/lib/wine/wineserver", "/usr/lib/wine/wineserver64")
@@ -48,7 +47,7 @@ class Prefix(NamedTuple):
     @contextmanager
     def used(self, deadline: Deadline, progress: Callable[[str], None]) -> Iterator[None]:
         """Have the prefix to oneself, quiet at the beginning and at the end. Raises InfrastructureError."""
-        with _turn(self.path.with_name("in-use"), deadline, progress):
+        with locked(self.path.with_name("in-use"), "using Wine", deadline, progress):
             self.end(deadline.within(ENDING, "end what runs in Wine's prefix"))
             self._copy_registry(self.path.parent, self.path)
             try:
@@ -110,33 +109,3 @@ def _environment(prefix: Path) -> list[str]:
 
 def _server() -> str:
     return next((found for name in SERVERS if (found := shutil.which(name))), SERVERS[0])
-
-
-@contextmanager
-def _turn(path: Path, deadline: Deadline, progress: Callable[[str], None]) -> Iterator[None]:
-    """Hold the prefix's lock, which the kernel lets go of however its holder ends."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    told = False
-
-    def take() -> bool:
-        nonlocal told
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if not told:
-                progress("another run uses Wine; waiting for it")
-            told = True
-            return False
-        return True
-
-    def held() -> HarnessError:
-        return InfrastructureError(
-            f"another run has used Wine's prefix for {deadline.seconds:g} s",
-            hint=f"See who it is with: fuser -v {path}",
-        )
-
-    try:
-        deadline.poll(take, interval=0.1, error=held)
-        yield
-    finally:
-        os.close(descriptor)
