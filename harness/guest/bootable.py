@@ -24,7 +24,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
     on small systems). ``plant`` makes an NT layer of ours misbehave. ``driver`` is the driver to install, a file or a
     folder; None for the guest's own choice. ``traced``: the driver reports by its own trace events, which the guest is to
-    hand over; ``providers`` are their providers' GUIDs.
+    hand over; ``providers`` are their providers' GUIDs. ``here`` is false for a machine on another host.
     """
 
     spec: MachineSpec
@@ -33,6 +33,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     group_size: int = 0
     plant: str = ""
     driver: Path | None = None
+    here: bool = True
     traced: bool = False
     providers: tuple[str, ...] = ()
 

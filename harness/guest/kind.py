@@ -15,13 +15,20 @@ from harness.guest.bootable import Bootable, GuestKind, GuestOptions, MakeMachin
 from harness.guest.guest import Guest
 from harness.guest.host import HostKind
 from harness.guest.transport.transport import Transport
-from harness.guest.twin import Twin, kernel_arguments, machine_arguments
+from harness.guest.twin import Twin, counter_argument, kernel_arguments, machine_arguments
 from harness.guest.twin_image import build
 from harness.guest.wine import WineKind
 from harness.history.tape import Tape
 from harness.machine.machine import Machine
 
 __all__ = ["KINDS", "Bootable", "GuestKind", "GuestOptions", "MakeMachine", "Signs", "TwinKind"]
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text("ascii", "replace")
+    except OSError:
+        return ""
 
 
 class TwinKind:
@@ -46,7 +53,7 @@ class TwinKind:
             options.spec,
             kernel=image.kernel,
             initrd=image.initrd,
-            append=f"{image.append} {arguments}",
+            append=f"{image.append} {arguments}{counter_argument(_cpuinfo()) if options.here else ''}",
             extra=[*options.spec.extra, *machine_arguments(image.kernel_release)],
         )
         return Bootable(

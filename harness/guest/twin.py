@@ -46,6 +46,20 @@ def kernel_arguments(
     return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}{debugger}{trace}"
 
 
+def counter_argument(cpuinfo: str) -> str:
+    """Return the kernel argument that says how fast the processors' counter runs, "" if the host does not tell.
+
+    Under TCG the guest's counter is the host's. On a busy host the kernel now and then measures it wrongly while it boots,
+    and its clock then runs some times too fast or too slowly (docs/reliability.md). The host's own kernel knows it:
+    ``bogomips`` in ``/proc/cpuinfo`` is twice its MHz wherever the counter is constant (Linux: init/calibrate.c,
+    lpj_fine; admin-guide/kernel-parameters.txt, tsc_early_khz).
+    """
+    if not re.search(r"^flags\s*:.*\bconstant_tsc\b", cpuinfo, re.MULTILINE):
+        return ""
+    speed = re.search(r"^bogomips\s*:\s*(\d{3,6}\.\d{2})$", cpuinfo, re.MULTILINE)
+    return f" tsc_early_khz={round(float(speed[1]) * 500)}" if speed else ""
+
+
 MADT_ONLY = (6, 9)
 """The first Linux that makes room for later processors only as the firmware's MADT says (x86/kernel/cpu/topology.c)."""
 

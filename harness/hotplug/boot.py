@@ -155,6 +155,7 @@ class Boot:
             group_size=request.plan.machine.group_size or 0,
             plant=request.plant,
             driver=Path(request.driver) if request.driver else None,
+            here=not is_remote(request.connect),
             traced=self._mapped is not None,
             providers=(guid.text(self._mapped.provider),) if self._mapped is not None else (),
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import GuestHang, InfrastructureError
 from harness.guest.bootable import GuestKind, GuestOptions, Signs
 from harness.history.record import GuestEvent, Record
 from harness.history.tape import Tape
@@ -43,9 +43,19 @@ def ready_state(
 
     def make(work: Path) -> State:
         say("booting once, to save the ready state")
-        return _save(kind, msgspec.structs.replace(options, directory=work), spec, image, digest, boot, say)
+        own = msgspec.structs.replace(options, directory=work)
+        try:
+            return _save(kind, own, spec, image, digest, boot, say)
+        except GuestHang as error:
+            # No verdict is at stake yet, and a busy host's emulated guest may hang in its boot for the host's own reasons.
+            say(f"it did not come up: {error.message}; once more")
+            for left in list(work.iterdir()):
+                left.rename(work / f"first-{left.name}")
+            return _save(kind, own, spec, image, digest, boot, say)
 
-    return StateStore(options.cache).provide(digest, make, Deadline(boot + SAVE, "save the ready state"), say)
+    return StateStore(options.cache).provide(
+        digest, make, Deadline(2 * (boot + SAVE), "save the ready state"), say
+    )
 
 
 def _save(

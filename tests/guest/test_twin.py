@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.guest.twin import KNOWN_HYPERVISOR, kernel_arguments, machine_arguments
+from harness.guest.twin import KNOWN_HYPERVISOR, counter_argument, kernel_arguments, machine_arguments
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,17 @@ def test_kernels_that_must_know_their_hypervisor(release: str, needed: bool) -> 
 def test_room_for_processors(slots: int, places: int) -> None:
     """There is room for every slot, and for never less than nine, so that APICs are addressed physically."""
     assert kernel_arguments(slots) == f"possible_cpus={places}"
+
+
+@pytest.mark.parametrize(
+    ("cpuinfo", "argument"),
+    [
+        ("flags\t\t: fpu constant_tsc nx\nbogomips\t: 5192.26\n", " tsc_early_khz=2596130"),
+        ("flags\t\t: fpu nx\nbogomips\t: 5192.26\n", ""),
+        ("flags\t\t: constant_tsc\nBogoMIPS\t: 50.00\n", ""),
+        ("", ""),
+    ],
+)
+def test_speed_of_the_counter_is_the_hosts(cpuinfo: str, argument: str) -> None:
+    """Half of bogomips, where the counter is constant; nothing where the host does not tell."""
+    assert argument == counter_argument(cpuinfo)

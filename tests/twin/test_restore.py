@@ -12,11 +12,16 @@ import pytest
 from twin.running import Perform, plan_of, records_of, run_harness
 
 from harness.contract.verdict import Verdict
-from harness.errors import ExitCode, InfrastructureError, MachineFailed, UsageError
+from harness.deadline import Deadline
+from harness.errors import ExitCode, GuestHang, InfrastructureError, MachineFailed, UsageError
+from harness.guest.kind import KINDS, GuestOptions, Signs, TwinKind
+from harness.guest.twin import Twin
 from harness.history.record import Boot, GuestEvent, Stage
+from harness.history.tape import Tape
 from harness.hotplug.executor import Budget
 from harness.hotplug.request import RunRequest
 from harness.hotplug.run import RunResult, perform
+from harness.machine.machine import Machine
 from harness.machine.state import StateStore
 
 pytestmark = pytest.mark.qemu
@@ -67,6 +72,35 @@ def test_state_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: P
     assert ("thrown away" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (True, broken.error.exit_code)
     mended = perform(request)
     assert (None, Verdict.HOLDS) == (mended.error, mended.verdict.verdict)
+
+
+def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
+    request_run: Callable[..., RunRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No verdict is at stake while a state is saved: the second boot counts, and what the first left is kept beside it."""
+    boots: list[Twin] = []
+
+    class Reluctant(Twin):
+        def wait_ready(self, deadline: Deadline, *, boots_: list[Twin] = boots, boots: int = 1) -> None:
+            boots_.append(self)
+            if len(boots_) == 1:
+                raise GuestHang("it hangs")
+            super().wait_ready(deadline, boots=boots)
+
+    class ReluctantKind(TwinKind):
+        def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Twin:
+            return Reluctant(machine, tape, crash=signs.crash, console_bytes=signs.console_bytes)
+
+    monkeypatch.setitem(KINDS, "reluctant-twin", ReluctantKind())
+    request = request_run(ONE_CPU, restore=True, guest="reluctant-twin")
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    (cache / "twin").symlink_to(request.cache / "twin")
+    result = perform(msgspec.structs.replace(request, cache=cache))
+    assert (None, Verdict.HOLDS, 2) == (result.error, result.verdict.verdict, len(boots))
+    assert any("it hangs; once more" in note for note in notes(result))
+    (state,) = [path for path in (cache / "states").iterdir() if path.is_dir()]
+    assert (state / "first-history.jsonl").is_file()
 
 
 def test_guest_that_never_is_ready_leaves_no_state(
