@@ -45,3 +45,13 @@ def perform_plan(request_run: Callable[..., RunRequest]) -> Perform:
         return perform(request_run(plan, **options), listeners=listeners)
 
     return run
+
+
+@pytest.fixture
+def perform_restored(perform_plan: Perform) -> Perform:
+    """The same on a twin that begins from its saved ready state, for tests in which the boot is not the matter."""
+
+    def run(plan: Plan | str, **options: Any) -> RunResult:
+        return perform_plan(plan, restore=True, **options)
+
+    return run

@@ -22,9 +22,9 @@ from harness.hotplug.plan import built_in_plans
 pytestmark = pytest.mark.qemu
 
 
-def test_demo_shows_the_whole_chain(perform_plan: Perform) -> None:
+def test_demo_shows_the_whole_chain(perform_restored: Perform) -> None:
     """One added processor and one DIMM: command, reply, firmware, callbacks in order, count, agreement, verdict."""
-    result = perform_plan("cpu-and-dimm")
+    result = perform_restored("cpu-and-dimm")
     assert result.error is None
     assert (result.verdict.verdict, result.verdict.guest, result.verdict.exit_code) == (
         Verdict.HOLDS,
@@ -48,9 +48,9 @@ def test_demo_shows_the_whole_chain(perform_plan: Perform) -> None:
     assert isinstance(records[-1], r.End)
 
 
-def test_run_directory_holds_the_evidence(perform_plan: Perform) -> None:
+def test_run_directory_holds_the_evidence(perform_restored: Perform) -> None:
     """The run directory has every file that it should have, private, and ``latest`` points to it."""
-    result = perform_plan("unaligned-dimm")
+    result = perform_restored("unaligned-dimm")
     names = {path.name for path in result.directory.iterdir()}
     assert {"run.json", "history.jsonl", "verdict.json", "qemu.log", "console.log", "debugcon.log"} <= names
     assert result.directory.stat().st_mode & 0o777 == 0o700
@@ -65,16 +65,16 @@ def test_run_directory_holds_the_evidence(perform_plan: Perform) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(built_in_plans()) - {"cpu-and-dimm", "groups", "unaligned-dimm"}))
-def test_built_in_plan_holds(perform_plan: Perform, name: str) -> None:
+def test_built_in_plan_holds(perform_restored: Perform, name: str) -> None:
     """A built-in plan runs to its end and its verdict holds."""
-    result = perform_plan(name)
+    result = perform_restored(name)
     assert result.error is None
     assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
 
 
-def test_processors_cross_into_new_groups(perform_plan: Perform) -> None:
+def test_processors_cross_into_new_groups(perform_restored: Perform) -> None:
     """With groups of two, processors arrive in groups 0, 1 and 2; the guest says so, and group 0 is not demanded."""
-    result = perform_plan("groups")
+    result = perform_restored("groups")
     assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
     records = records_of(result)
     starts = [x for x in records if isinstance(x, d.SyncEnter) and x.state == d.START]
@@ -84,44 +84,46 @@ def test_processors_cross_into_new_groups(perform_plan: Perform) -> None:
     assert [False] == [x.exercised > 0 for x in result.verdict.rules if x.rule == "NUM-GROUP0"]
 
 
-def test_unmet_expectation_is_a_violation(perform_plan: Perform) -> None:
+def test_unmet_expectation_is_a_violation(perform_restored: Perform) -> None:
     """A plan that demands what is not so ends violated, by its own demand, with exit code 1."""
-    result = perform_plan(
+    result = perform_restored(
         plan_of('[[do]]\nop = "add-cpu"\n\n[[do]]\nop = "expect"\ncompletes = 2\nprocessors = 3\n')
     )
     assert result.verdict.exit_code is ExitCode.VIOLATED
     assert [f.rule for f in result.verdict.findings if f.verdict is Verdict.VIOLATED] == ["EXPECT"]
 
 
-def test_chosen_slots_are_used(perform_plan: Perform) -> None:
+def test_chosen_slots_are_used(perform_restored: Perform) -> None:
     """A processor goes into the slot that the plan names, whatever order they are added in."""
     text = '[[do]]\nop = "add-cpu"\nslot = 5\n\n[[do]]\nop = "add-cpu"\nslot = 3\n'
-    records = records_of(perform_plan(plan_of(text)))
+    records = records_of(perform_restored(plan_of(text)))
     assert [(x.device, x.slot) for x in records if isinstance(x, r.Ost)] == [("cpu-1", "5"), ("cpu-2", "3")]
     numbers = [x.nt for x in records if isinstance(x, d.SyncEnter) and x.state == d.START]
     assert numbers == [0, 1, 2, 3], "NT numbers are dense in order of arrival, whatever the slot"
 
 
-def test_driver_without_existing_is_silent_at_load(perform_plan: Perform) -> None:
+def test_driver_without_existing_is_silent_at_load(perform_restored: Perform) -> None:
     """Registered without ADD_EXISTING the driver hears of new processors only."""
     text = 'driver = false\n[[do]]\nop = "load-driver"\nadd_existing = false\n\n[[do]]\nop = "add-cpu"\n'
-    result = perform_plan(plan_of(text))
+    result = perform_restored(plan_of(text))
     starts = [x.nt for x in records_of(result) if isinstance(x, d.SyncEnter) and x.state == d.START]
     assert (result.verdict.verdict, starts) == (Verdict.HOLDS, [2])
 
 
-def test_uefi_firmware_is_taken(perform_plan: Perform) -> None:
+def test_uefi_firmware_is_taken(perform_restored: Perform) -> None:
     """With OVMF instead of SeaBIOS the twin boots, and the contract holds as well."""
     firmware = Path("/usr/share/ovmf/OVMF.fd")
     if not firmware.exists():
         pytest.skip(f"there is no {firmware}: sudo apt-get install ovmf")
-    result = perform_plan("cpu-and-dimm", firmware=str(firmware))
+    result = perform_restored("cpu-and-dimm", firmware=str(firmware))
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     facts = json.loads((result.directory / "run.json").read_bytes())
     assert facts["firmware"] == str(firmware)
 
 
-def test_arguments_of_the_guest_reach_qemu(perform_plan: Perform, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_of_the_guest_reach_qemu(
+    perform_restored: Perform, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What a guest needs of QEMU is on its command line; what newer kernels need does an older one no harm."""
 
     class Disguised(TwinKind):
@@ -131,13 +133,13 @@ def test_arguments_of_the_guest_reach_qemu(perform_plan: Perform, monkeypatch: p
             return msgspec.structs.replace(image, spec=spec)
 
     monkeypatch.setitem(KINDS, "disguised-twin", Disguised())
-    result = perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), guest="disguised-twin")
+    result = perform_restored(plan_of('[[do]]\nop = "add-cpu"\n'), guest="disguised-twin")
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     words = json.loads((result.directory / "run.json").read_bytes())["qemu_argv"]
     assert KNOWN_HYPERVISOR == words[-len(KNOWN_HYPERVISOR) :]
 
 
-def test_human_monitor_is_named(perform_plan: Perform) -> None:
+def test_human_monitor_is_named(perform_restored: Perform) -> None:
     """Asked for, a second monitor is opened and its socket is said while the run goes on."""
     said: list[str] = []
 
@@ -146,5 +148,5 @@ def test_human_monitor_is_named(perform_plan: Perform) -> None:
             socket = Path(record.detail.rpartition(":")[2])
             said.append("open" if socket.is_socket() else "missing")
 
-    perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), monitor=True, listeners=(listen,))
+    perform_restored(plan_of('[[do]]\nop = "add-cpu"\n'), monitor=True, listeners=(listen,))
     assert said == ["open"]

@@ -14,10 +14,10 @@ pytestmark = pytest.mark.qemu
 
 
 @pytest.mark.parametrize("name", PLANTS)
-def test_plant_is_caught(perform_plan: Perform, name: str) -> None:
+def test_plant_is_caught(perform_restored: Perform, name: str) -> None:
     """The run ends as the plant's description says, and the rule it names has the finding, with its witnesses."""
     plant = PLANTS[name]
-    result = perform_plan(plant.plan, plant=name)
+    result = perform_restored(plant.plan, plant=name)
     verdict = result.verdict
     assert verdict.verdict == plant.verdict
     assert verdict.exit_code is (ExitCode.VIOLATED if plant.verdict == "violated" else ExitCode.UNKNOWN)
