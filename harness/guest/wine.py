@@ -14,14 +14,14 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.driver import build as cross
-from harness.driver import certificate, manifest
+from harness.driver import manifest
 from harness.driver.program import run
-from harness.driver.signature import sign
 from harness.driver.source import driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, Signs
 from harness.guest.process_guest import NOT_WINDOWS, ProcessGuest, ProcessKind, machine_of
 from harness.guest.process_machine import UNSHOWN, ProcessMachine
+from harness.guest.signed_driver import signed_driver
 from harness.guest.sources import digest_of_folders
 from harness.guest.wine_prefix import Prefix, prepare_prefix
 from harness.history.tape import Tape
@@ -171,7 +171,7 @@ def _driver(
     wanted: Path | None, cache: Cache, deadline: Deadline, progress: Callable[[str], None]
 ) -> tuple[Path, str]:
     """Return the driver's file, with its client next to it, and what it is in words."""
-    path = _built(cache, deadline, progress) if wanted is None else wanted
+    path = signed_driver(cache, deadline, progress) if wanted is None else wanted
     if path.is_dir():
         path = path / cross.DRIVER
     for file in (path, path.with_name(cross.TOOL)):
@@ -183,19 +183,6 @@ def _driver(
     known = manifest.load(path)
     label = known.label if known is not None else "of unknown origin: it has no manifest"
     return path, f"{path.name} sha256 {manifest.digest(path)}; {label}"
-
-
-def _built(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
-    folder = driver_folder()
-    compiler = run(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
-    digest = digest_of_folders(folder, ("src", "cross", "tools"), compiler)
-
-    def make(place: Path, _lock: int) -> None:
-        progress("cross-building and signing the driver")
-        driver, _ = cross.build(place, deadline)
-        sign(driver, certificate.ensure(place / "keys"), deadline)
-
-    return cache.built("wine-driver", digest[:20], make, deadline, clone=folder.parents[1])
 
 
 def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:

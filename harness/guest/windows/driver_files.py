@@ -10,12 +10,9 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.driver import build as cross
-from harness.driver import certificate, manifest
-from harness.driver.program import run
-from harness.driver.signature import sign
-from harness.driver.source import driver_folder
+from harness.driver import manifest
 from harness.errors import UsageError
-from harness.guest.sources import digest_of_folders
+from harness.guest.signed_driver import signed_driver
 from harness.setup.cache import Cache
 
 INF = "hpnotify.inf"
@@ -48,7 +45,7 @@ def find_driver(
 
     Raises UsageError for a folder without it, and what building and signing raise.
     """
-    path = wanted if wanted is not None else _built(Cache(cache, progress), deadline, progress)
+    path = wanted if wanted is not None else signed_driver(Cache(cache, progress), deadline, progress)
     driver = path / cross.DRIVER if path.is_dir() else path
     tool = driver.with_name(cross.TOOL)
     for file in (driver, tool):
@@ -76,16 +73,3 @@ def _label(driver: Path) -> str:
     if known.sha256.get(driver.name) != manifest.digest(driver):
         return f"not the file that its manifest describes ({known.label})"
     return known.label if known.signer else f"{known.label}; not signed"
-
-
-def _built(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
-    folder = driver_folder()
-    compiler = run(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
-    digest = digest_of_folders(folder, ("src", "cross", "tools"), compiler)
-
-    def make(place: Path, _lock: int) -> None:
-        progress("cross-building and signing the driver")
-        driver, _ = cross.build(place, deadline)
-        sign(driver, certificate.ensure(place / "keys"), deadline)
-
-    return cache.built("windows-driver", digest[:20], make, deadline, clone=folder.parents[1])
