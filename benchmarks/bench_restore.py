@@ -23,7 +23,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import psutil
 
 from harness.deadline import Deadline
@@ -196,9 +195,7 @@ def measure(rounds: int) -> dict[str, object]:
                     own.append(psutil.Process(machine.pid).memory_full_info().uss / (1 << 20))
 
                 times[f"ours{label}"].append(
-                    twin.run(
-                        msgspec.structs.replace(spec), place, state, weigh if not label else lambda _: None
-                    )
+                    twin.run(spec, place, state, weigh if not label else lambda _: None)
                 )
                 again = top / f"{number}{label}-bare"
                 again.mkdir()

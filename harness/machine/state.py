@@ -62,7 +62,6 @@ def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
         incoming=None,
         flash=None,
         disks=tuple(msgspec.structs.replace(disk, file=Path()) for disk in spec.disks),
-        network=msgspec.structs.replace(spec.network) if spec.network else None,
     )
     facts = [msgspec.json.encode(plain, enc_hook=str).decode(), image, qemu]
     if spec.flash is not None:
