@@ -23,6 +23,9 @@ STALE_LISTS = (
     "has no installation candidate",
     "404  Not Found",
     "Failed to fetch",
+    # Packages that are installed are newer than what the lists offer to install beside them.
+    "have unmet dependencies",
+    "held broken packages",
 )
 LOCKED = ("Could not get lock", "Unable to acquire the dpkg frontend lock", "Unable to lock directory")
 UNREACHABLE = (

@@ -107,7 +107,15 @@ def test_a_working_archive_is_asked_once(stand: Stand) -> None:
 @NO_ROOT
 @pytest.mark.parametrize(
     "complaint",
-    ["E: Unable to locate package gcc", "E: Failed to fetch http://archive/gcc.deb  404  Not Found"],
+    [
+        "E: Unable to locate package gcc",
+        "E: Failed to fetch http://archive/gcc.deb  404  Not Found",
+        # Recorded on Debian 12, where installed libraries came from a point release that the lists did not know.
+        (
+            " libarchive-tools : Depends: libarchive13 (= 3.6.2-1+deb12u4) but 3.6.2-1+deb12u5 is to be installed\n"
+            "E: Unable to correct problems, you have held broken packages."
+        ),
+    ],
 )
 def test_missing_or_old_package_lists_are_updated(stand: Stand, complaint: str) -> None:
     """An install that fails for want of fresh lists is tried once more after apt-get update."""
