@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: MIT
+"""The count of lines of code: what counts and what does not."""
+
+from __future__ import annotations
+
+from tests.code_lines import code_lines
+
+
+def test_blank_lines_comments_and_docstrings_do_not_count() -> None:
+    """Two statements over three lines are three lines, whatever is written about them."""
+    text = '"""About."""\n\n# Why.\nvalue = (\n    "two"\n\n)\n\ndef call() -> None:\n    """Do it."""\n'
+    assert 4 == code_lines(text)
