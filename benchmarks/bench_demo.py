@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from harness.deadline import Deadline
-from harness.guest.twin_image import TwinImage, build
+from harness.guest.twin.image import TwinImage, build
 from harness.history.driver import START, SyncEnter
 from harness.history.reader import History
 from harness.history.record import Add, GuestEvent, Stage
-from harness.machine.version import find_qemu
+from harness.host.qemu_build import find_qemu
 from harness.setup.cache import cache_directory
 
 

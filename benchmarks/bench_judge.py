@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from harness.contract.checker import judge_history
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.history.driver import DriverRecord
 from harness.history.reader import AnyRecord, History
 from harness.history.record import Add, Agreement, Count, End, Ost, Qmp, Record

@@ -18,10 +18,10 @@ from pathlib import Path
 from qemu.qmp import QMPClient
 
 from harness.deadline import Deadline
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
+from harness.host.qemu_build import find_qemu
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.version import find_qemu
+from harness.machine.qemu.machine import QemuMachine
 
 BATCH = 20
 
@@ -43,7 +43,7 @@ def measure(rounds: int) -> dict[str, object]:
             ],
         )  # fmt: skip
         with (
-            Tape(directory / "history.jsonl") as tape,
+            HistoryWriter(directory / "history.jsonl") as tape,
             QemuMachine(spec, directory, tape, name="bench") as machine,
         ):
             deadline = Deadline(300, "benchmark")

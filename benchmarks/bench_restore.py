@@ -26,13 +26,13 @@ from pathlib import Path
 import psutil
 
 from harness.deadline import Deadline
-from harness.guest.bootable import Bootable, GuestOptions, Signs
-from harness.guest.kind import KINDS
-from harness.history.tape import Tape
+from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES
+from harness.history.writer import HistoryWriter
+from harness.host.qemu_build import find_qemu
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.state import State, restored
-from harness.machine.version import find_qemu
+from harness.machine.qemu.machine import QemuMachine
+from harness.machine.snapshot import MachineSnapshot, restored
 from harness.setup.cache import cache_directory
 
 MOST_OF_BARE = 1.25
@@ -48,22 +48,26 @@ class Twin:
     """A twin that can be booted, saved, and restored."""
 
     def __init__(self) -> None:
-        self.kind = KINDS["twin"]
+        self.kind = GUEST_TYPES["twin"]
         spec = MachineSpec(accelerator="tcg", qemu=find_qemu().path)
         self.options = GuestOptions(spec=spec, cache=cache_directory(os.environ), directory=Path())
         self.bootable: Bootable = self.kind.prepare(self.options, Deadline(900, "image"), lambda _text: None)
         self.argv: list[str] = []
 
     def run(
-        self, spec: MachineSpec, place: Path, state: State | None, work: Callable[[QemuMachine], None]
+        self,
+        spec: MachineSpec,
+        place: Path,
+        state: MachineSnapshot | None,
+        work: Callable[[QemuMachine], None],
     ) -> float:
         """Boot or restore, hear the echo of a nonce, and do ``work``; return the milliseconds until the echo."""
         with contextlib.ExitStack() as stack:
-            tape = stack.enter_context(Tape(place / "history.jsonl"))
+            tape = stack.enter_context(HistoryWriter(place / "history.jsonl"))
             began = time.perf_counter()
             machine = stack.enter_context(QemuMachine(spec, place, tape, name="bench"))
             machine.start(soon())
-            guest = self.kind.attach(machine, tape, Signs(), self.options)
+            guest = self.kind.attach(machine, tape, OutsideSigns(), self.options)
             stack.callback(guest.close)
             machine.resume(soon())
             if state is None:
@@ -76,14 +80,16 @@ class Twin:
             work(machine)
         return took
 
-    def save(self, directory: Path, add: Callable[[QemuMachine], None]) -> State:
+    def save(self, directory: Path, add: Callable[[QemuMachine], None]) -> MachineSnapshot:
         """Boot, do ``add``, save."""
-        found: list[State] = []
+        found: list[MachineSnapshot] = []
 
         def work(machine: QemuMachine) -> None:
             add(machine)
             memory, added = machine.save(directory / "memory", soon())
-            found.append(State(digest="", directory=str(directory), mapped=memory.mapped, added=added))
+            found.append(
+                MachineSnapshot(digest="", directory=str(directory), mapped=memory.mapped, added=added)
+            )
 
         self.run(self.bootable.spec, directory, None, work)
         return found[0]

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
+from harness.host.qemu_build import find_qemu
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.version import find_qemu
+from harness.machine.qemu.machine import QemuMachine
 
 
 def measure(rounds: int) -> dict[str, object]:
@@ -26,7 +26,7 @@ def measure(rounds: int) -> dict[str, object]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as place:
             directory = Path(place)
-            with Tape(directory / "history.jsonl") as tape:
+            with HistoryWriter(directory / "history.jsonl") as tape:
                 began = time.perf_counter()
                 machine = QemuMachine(
                     MachineSpec(accelerator="tcg", qemu=qemu.path), directory, tape, name="bench"

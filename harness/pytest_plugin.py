@@ -25,14 +25,19 @@ from harness.testing import marks
 from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
 from harness.testing.settings import Settings, add_settings
 from harness.testing.summary import Summary, attach
-from harness.testing.under_test import History, Hotplug, Judged, RunUnderTest
+from harness.testing.under_test import (
+    Hotplug,
+    JudgeNow,
+    ReadRecords,
+    RunUnderTest,
+)
 
 if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict
     from harness.guest.guest import Guest
     from harness.history.record import Record
 
-__all__ = ["History", "Hotplug", "Judged", "RunUnderTest"]
+__all__ = ["Hotplug", "JudgeNow", "ReadRecords", "RunUnderTest"]
 
 FIXTURE = "run_under_test"
 """The fixture that every test with a guest takes, directly or not."""
@@ -142,7 +147,7 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
     from harness.errors import HarnessError, UsageError
-    from harness.hotplug.run import Run
+    from harness.run.run import Run
 
     item, guests = request.node, request.config.stash[GUESTS]
     try:
@@ -197,7 +202,7 @@ def hotplug(run_under_test: RunUnderTest) -> Hotplug:
 
 
 @pytest.fixture
-def history(run_under_test: RunUnderTest) -> History:
+def history(run_under_test: RunUnderTest) -> ReadRecords:
     """A function that returns everything recorded so far, the driver's last line included."""
     from harness.history.reader import History as Reader
 
@@ -210,7 +215,7 @@ def history(run_under_test: RunUnderTest) -> History:
 
 
 @pytest.fixture
-def verdict(run_under_test: RunUnderTest) -> Judged:
+def verdict(run_under_test: RunUnderTest) -> JudgeNow:
     """A function that ends the run, judges it and returns the verdict; whoever asks may find a violation and pass."""
 
     def judged() -> RunVerdict:

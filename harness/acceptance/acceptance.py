@@ -11,16 +11,22 @@ import msgspec
 from harness.acceptance.case import Case
 from harness.acceptance.migration import migrate
 from harness.acceptance.questions import Question, questions
-from harness.acceptance.result import CaseResult, Outcome, not_run, result_of, skipped
+from harness.acceptance.result import (
+    CaseOutcome,
+    CaseResult,
+    not_run,
+    result_of,
+    skipped,
+)
 from harness.errors import ExitCode, HarnessError, worst
-from harness.history.tape import Listener
-from harness.hotplug.failure import BootFailures, boot_failure
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import perform
+from harness.history.writer import Listener
 from harness.report.judging import judge_run
 from harness.report.observations import RunSet
 from harness.report.transcript import read_transcript
-from harness.report.transcript_comparison import Difference, compare_transcripts
+from harness.report.transcript_comparison import TranscriptDifference, compare_transcripts
+from harness.run.failure import BootFailures, boot_failure
+from harness.run.request import RunRequest
+from harness.run.run import perform
 from harness.template.template import find_template
 
 TWIN = "twin"
@@ -28,12 +34,12 @@ TWIN = "twin"
 Told = Callable[[CaseResult], None]
 
 
-class Compared(msgspec.Struct, frozen=True, kw_only=True):
+class TranscriptAgreement(msgspec.Struct, frozen=True, kw_only=True):
     """A case's transcript on the guest against that on the twin: ``agree``, ``differ``, ``unknown``, or why neither."""
 
     number: int
     verdict: str
-    differences: list[Difference] = []
+    differences: list[TranscriptDifference] = []
     why: str = ""
 
 
@@ -46,14 +52,14 @@ class Acceptance(msgspec.Struct, frozen=True, kw_only=True):
     results: list[CaseResult]
     questions: list[Question]
     observations: dict[str, dict[str, int]]
-    compared: list[Compared] = []
+    compared: list[TranscriptAgreement] = []
 
     @property
     def exit_code(self) -> ExitCode:
         """The worst of all cases."""
         return worst([one.exit_code for one in self.results])
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: CaseOutcome) -> int:
         """Return how many cases ended so."""
         return sum(one.outcome is outcome for one in self.results)
 
@@ -76,7 +82,7 @@ def accept(
     """
     failures = BootFailures()
     results: list[CaseResult] = []
-    compared: list[Compared] = []
+    compared: list[TranscriptAgreement] = []
     for case in cases:
         found = _run(case, guest, request, failures, case.repeat if soak else 1, listeners)
         for one in found:
@@ -140,7 +146,7 @@ def _run(
         if run.error is not None:
             failures.note(boot_failure(wanted, run.directory.name, run.stage, run.error))
         results.append(result_of(case, guest, run))
-        if results[-1].outcome is not Outcome.PASSED:
+        if results[-1].outcome is not CaseOutcome.PASSED:
             break
     return results
 
@@ -151,12 +157,12 @@ def _compare(
     request: Callable[[Case, str], RunRequest],
     failures: BootFailures,
     listeners: tuple[Listener, ...],
-) -> Compared:
+) -> TranscriptAgreement:
     (twin,) = _run(case, TWIN, request, failures, 1, listeners)
     if not twin.directory:
-        return Compared(number=case.number, verdict="not compared", why="; ".join(twin.why))
+        return TranscriptAgreement(number=case.number, verdict="not compared", why="; ".join(twin.why))
     try:
         found = compare_transcripts([read_transcript(Path(one.directory)) for one in (result, twin)])
     except HarnessError as error:
-        return Compared(number=case.number, verdict="not compared", why=error.message)
-    return Compared(number=case.number, verdict=found.verdict, differences=found.differences)
+        return TranscriptAgreement(number=case.number, verdict="not compared", why=error.message)
+    return TranscriptAgreement(number=case.number, verdict=found.verdict, differences=found.differences)

@@ -9,10 +9,10 @@ from typing import Annotated, Literal
 import msgspec
 
 from harness.config import decode_toml
-from harness.contract.catalogue import all_rules
+from harness.contract.rules.catalogue import all_rules
 from harness.errors import BadDocument, UsageError
-from harness.hotplug.operation import AddCpu, Operation
-from harness.hotplug.plan import MachineWishes, Plan, checked
+from harness.run.operation import AddCpu, Operation
+from harness.run.plan import MachineWishes, Plan, checked
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

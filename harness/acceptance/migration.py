@@ -11,21 +11,26 @@ from pathlib import Path
 import msgspec
 
 from harness.acceptance.case import Case
-from harness.acceptance.result import EXIT_CODES, CaseResult, Outcome, result_of
-from harness.capture.session import Capture
+from harness.acceptance.result import (
+    EXIT_CODES,
+    CaseOutcome,
+    CaseResult,
+    result_of,
+)
+from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import GuestHang, HarnessError
-from harness.guest.kind import KINDS, GuestOptions, Signs
+from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns
 from harness.history import driver as d
 from harness.history.reader import History
 from harness.history.record import GuestEvent, Record
-from harness.history.tape import Tape
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import Run
-from harness.hotplug.saved import keep_disks
+from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.state import MEMORY, State, restored
+from harness.machine.qemu.machine import QemuMachine
+from harness.machine.snapshot import MEMORY, MachineSnapshot, restored
+from harness.run.ready_snapshot import keep_disks
+from harness.run.request import RunRequest
+from harness.run.run import Run
 
 SAVE = 300.0
 """Seconds that saving and taking over may take."""
@@ -71,11 +76,11 @@ def migrate(case: Case, request: RunRequest) -> CaseResult:
         with contextlib.suppress(OSError):
             (run.directory.path / "state" / MEMORY).unlink()
     found = result_of(case, request.guest, run.result(run.judge()))
-    outcome = Outcome.FAILED if why else Outcome.PASSED
+    outcome = CaseOutcome.FAILED if why else CaseOutcome.PASSED
     return msgspec.structs.replace(found, outcome=outcome, why=why, seen=seen, exit_code=EXIT_CODES[outcome])
 
 
-def _save(case: Case, run: Run) -> tuple[State, MachineSpec, int]:
+def _save(case: Case, run: Run) -> tuple[MachineSnapshot, MachineSpec, int]:
     """Do the operations and save; return the state, its machine, and how many processors the guest counted."""
     place = run.directory.path / "state"
     with run.live() as live:
@@ -89,17 +94,19 @@ def _save(case: Case, run: Run) -> tuple[State, MachineSpec, int]:
         spec = live.machine.spec
     keep_disks(spec, place)
     said = [(one.event, one.detail) for one in History(run.directory.path) if isinstance(one, GuestEvent)]
-    state = State(digest="", directory=str(place), mapped=memory.mapped, added=added, said=said)
+    state = MachineSnapshot(digest="", directory=str(place), mapped=memory.mapped, added=added, said=said)
     return state, spec, before
 
 
-def _take_over(run: Run, state: State, spec: MachineSpec, before: int) -> tuple[list[str], list[str]]:
+def _take_over(
+    run: Run, state: MachineSnapshot, spec: MachineSpec, before: int
+) -> tuple[list[str], list[str]]:
     """Take the state over and wait for the processor; return what was seen, and what is wrong with it."""
     request = run.request
     place = run.directory.path / PLACE
     place.mkdir(mode=0o700)
     deadline = Deadline(SAVE + request.budget.boot, "go on after the take-over")
-    kind = KINDS[request.guest]
+    kind = GUEST_TYPES[request.guest]
     spec = restored(spec, state, place, deadline)
     options = GuestOptions(
         spec=spec,
@@ -109,12 +116,12 @@ def _take_over(run: Run, state: State, spec: MachineSpec, before: int) -> tuple[
     )
     told = _Told()
     with contextlib.ExitStack() as stack:
-        tape = stack.enter_context(Tape(place / "history.jsonl"))
+        tape = stack.enter_context(HistoryWriter(place / "history.jsonl"))
         tape.subscribe(told.see)
         machine = stack.enter_context(QemuMachine(spec, place, tape, name=f"{run.directory.name}-moved"))
         machine.start(deadline)
         capture = stack.enter_context(Capture(debugcon=machine.debugcon, console=machine.console, tape=tape))
-        guest = kind.attach(machine, tape, Signs(), options)
+        guest = kind.attach(machine, tape, OutsideSigns(), options)
         stack.callback(guest.close)
         machine.resume(deadline)
         guest.revive(state.said, secrets.token_hex(8), deadline)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.acceptance.result import CaseResult, Outcome
+from harness.acceptance.result import CaseOutcome, CaseResult
 from harness.history.reader import History
 from harness.history.record import Agreement, Channel, Count
 from harness.report.observations import RunSet
@@ -93,6 +93,6 @@ def _counts(seen: _Seen) -> str:
 
 
 def _case(result: CaseResult | None) -> str:
-    if result is None or result.outcome is Outcome.SKIPPED:
+    if result is None or result.outcome is CaseOutcome.SKIPPED:
         return UNANSWERED
     return f"case {result.number} {result.outcome.value}" + (f": {result.why[0]}" if result.why else "")

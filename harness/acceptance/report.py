@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from harness.acceptance.acceptance import Acceptance, Compared
-from harness.acceptance.result import CaseResult, Outcome
+from harness.acceptance.acceptance import Acceptance, TranscriptAgreement
+from harness.acceptance.result import CaseOutcome, CaseResult
 from harness.contract.observe import question
 from harness.report.escape import printable
 from harness.report.style import Style
@@ -19,12 +19,14 @@ MOST_VALUES = 5
 
 def case_lines(result: CaseResult, style: Style) -> list[str]:
     """Return what is said of a case as soon as it is over; no more than a line for one that passed."""
-    paint = {Outcome.PASSED: style.good, Outcome.FAILED: style.bad}.get(result.outcome, style.doubtful)
+    paint = {CaseOutcome.PASSED: style.good, CaseOutcome.FAILED: style.bad}.get(
+        result.outcome, style.doubtful
+    )
     word = result.outcome.value
     lines = [f"{paint(word)}{'':<{10 - len(word)}}{result.number:>3}  {printable(result.name, 60)}"]
-    if result.outcome is Outcome.SKIPPED:
+    if result.outcome is CaseOutcome.SKIPPED:
         return [*lines, *style.fold(f"            {printable(result.why[0], 300)}", indent=12)]
-    if result.outcome is not Outcome.PASSED:
+    if result.outcome is not CaseOutcome.PASSED:
         lines += style.fold(f"            expected: {printable(result.expected, 300)}", indent=12)
         for sentence in (*result.why, *result.seen):
             lines += style.fold(f"            {printable(sentence, 400)}", indent=12)
@@ -35,7 +37,7 @@ def case_lines(result: CaseResult, style: Style) -> list[str]:
 def closing_lines(found: Acceptance, style: Style) -> list[str]:
     """Return what is said when all cases are over."""
     counts = ", ".join(
-        f"{found.count(outcome)} {outcome.value}" for outcome in Outcome if found.count(outcome)
+        f"{found.count(outcome)} {outcome.value}" for outcome in CaseOutcome if found.count(outcome)
     )
     lines = ["", style.strong(f"{counts} on {printable(found.build or found.guest, 200)}")]
     lines += style.fold(f"  {guest_label(found.guest)}", indent=2)
@@ -49,7 +51,7 @@ def closing_lines(found: Acceptance, style: Style) -> list[str]:
     return lines
 
 
-def _comparison(one: Compared) -> str:
+def _comparison(one: TranscriptAgreement) -> str:
     if one.why:
         return f"case {one.number}: {one.verdict}: {printable(one.why, 300)}"
     if not one.differences:

@@ -15,11 +15,11 @@ from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, GuestCrash, HarnessError
 from harness.history import driver as d
 from harness.history.reader import History
-from harness.history.record import Agreement, Expect
-from harness.hotplug.run import RunResult
+from harness.history.record import Agreement, Expectation
+from harness.run.run import RunResult
 
 
-class Outcome(StrEnum):
+class CaseOutcome(StrEnum):
     """What a case says of a guest."""
 
     PASSED = "passed"
@@ -29,10 +29,10 @@ class Outcome(StrEnum):
 
 
 EXIT_CODES = {
-    Outcome.PASSED: ExitCode.HOLDS,
-    Outcome.SKIPPED: ExitCode.HOLDS,
-    Outcome.FAILED: ExitCode.VIOLATED,
-    Outcome.UNKNOWN: ExitCode.UNKNOWN,
+    CaseOutcome.PASSED: ExitCode.HOLDS,
+    CaseOutcome.SKIPPED: ExitCode.HOLDS,
+    CaseOutcome.FAILED: ExitCode.VIOLATED,
+    CaseOutcome.UNKNOWN: ExitCode.UNKNOWN,
 }
 
 
@@ -45,7 +45,7 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
     number: int
     name: str
     guest: str
-    outcome: Outcome
+    outcome: CaseOutcome
     expected: str
     source: str
     seen: list[str] = []
@@ -56,15 +56,15 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True):
 
 def skipped(case: Case, guest: str, why: str) -> CaseResult:
     """Return the result of a case that this guest cannot show."""
-    return _result(case, guest, Outcome.SKIPPED, [why])
+    return _result(case, guest, CaseOutcome.SKIPPED, [why])
 
 
 def not_run(case: Case, guest: str, why: str) -> CaseResult:
     """Return the result of a case that was not tried, because the guest does not come up."""
-    return _result(case, guest, Outcome.UNKNOWN, [why])
+    return _result(case, guest, CaseOutcome.UNKNOWN, [why])
 
 
-def _result(case: Case, guest: str, outcome: Outcome, why: list[str]) -> CaseResult:
+def _result(case: Case, guest: str, outcome: CaseOutcome, why: list[str]) -> CaseResult:
     return CaseResult(
         number=case.number,
         name=case.name,
@@ -81,7 +81,7 @@ def result_of(case: Case, guest: str, run: RunResult) -> CaseResult:
     """Return what the run of a case says."""
     outcome, why = _outcome(case, run)
     code = EXIT_CODES[outcome]
-    if outcome is Outcome.UNKNOWN and run.error is not None:
+    if outcome is CaseOutcome.UNKNOWN and run.error is not None:
         code = run.error.exit_code
     return msgspec.structs.replace(
         _result(case, guest, outcome, why),
@@ -91,23 +91,23 @@ def result_of(case: Case, guest: str, run: RunResult) -> CaseResult:
     )
 
 
-def _outcome(case: Case, run: RunResult) -> tuple[Outcome, list[str]]:
+def _outcome(case: Case, run: RunResult) -> tuple[CaseOutcome, list[str]]:
     verdict = run.verdict
     if verdict.verdict is Verdict.VIOLATED:
-        return Outcome.FAILED, verdict.reasons
+        return CaseOutcome.FAILED, verdict.reasons
     if case.ends == "crash":
         if isinstance(run.error, GuestCrash):
-            return Outcome.PASSED, []
-        return Outcome.UNKNOWN, [_said(run.error) or "the guest was to crash, and did not"]
+            return CaseOutcome.PASSED, []
+        return CaseOutcome.UNKNOWN, [_said(run.error) or "the guest was to crash, and did not"]
     if run.error is not None:
-        return Outcome.UNKNOWN, [_said(run.error)]
+        return CaseOutcome.UNKNOWN, [_said(run.error)]
     if verdict.verdict is not Verdict.HOLDS and not case.races:
-        return Outcome.UNKNOWN, verdict.reasons
+        return CaseOutcome.UNKNOWN, verdict.reasons
     idle = {rule.rule for rule in verdict.rules if not rule.exercised}
     missed = [rule for rule in case.exercises if rule in idle]
     if missed:
-        return Outcome.UNKNOWN, [f"nothing was seen that {rule} could judge" for rule in missed]
-    return Outcome.PASSED, []
+        return CaseOutcome.UNKNOWN, [f"nothing was seen that {rule} could judge" for rule in missed]
+    return CaseOutcome.PASSED, []
 
 
 def _said(error: HarnessError | None) -> str:
@@ -133,7 +133,7 @@ def seen_in(directory: Path) -> list[str]:
                 answers = ", ".join(f"({source:#x}, {status:#x})" for source, status in ost)
                 word = f"went as expected: {expected}" if agreed else f"was to be {expected}: {detail}"
                 sentences.append(f"{attempt} {word}; _OST {answers or 'none'}")
-            case Expect(met=False, demanded=demanded, seen=seen):
+            case Expectation(met=False, demanded=demanded, seen=seen):
                 sentences.append(f"demanded {demanded}, seen {seen}")
             case _:
                 pass

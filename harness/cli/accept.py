@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from harness.acceptance.acceptance import Acceptance
     from harness.acceptance.case import Case
     from harness.acceptance.result import CaseResult
-    from harness.hotplug.request import RunRequest
+    from harness.run.request import RunRequest
 
 
 def register(app: typer.Typer) -> None:
@@ -71,9 +71,9 @@ def accept(
     from harness.acceptance.case import find_cases
     from harness.acceptance.report import case_lines, closing_lines
     from harness.cli.output import say, say_json
-    from harness.hotplug.executor import Budget
-    from harness.hotplug.request import RunRequest
     from harness.report.style import style_for
+    from harness.run.executor import Timeouts
+    from harness.run.request import RunRequest
     from harness.setup.cache import cache_directory
 
     chosen = find_cases(cases or [])
@@ -97,7 +97,7 @@ def accept(
             runs=runs,
             cache=cache_directory(os.environ),
             argv=sys.argv,
-            budget=Budget(boot=boot_timeout),
+            budget=Timeouts(boot=boot_timeout),
         )
 
     request(chosen[0], guest)

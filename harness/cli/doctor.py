@@ -11,7 +11,7 @@ import typer
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
-    from harness.machine.preflight import Part
+    from harness.host.preflight import HostPart
     from harness.report.style import Style
 
 
@@ -40,7 +40,7 @@ def doctor(
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
-    from harness.machine.preflight import examine, ready
+    from harness.host.preflight import examine, ready
     from harness.report.style import style_for
     from harness.setup.cache import cache_directory
     from harness.template import evaluation
@@ -75,23 +75,23 @@ def _fix(*, quiet: bool) -> None:
         say("done: forget what the last probe of KVM said; the next run with --accel auto tries it again")
 
 
-def _lines(part: Part, style: Style) -> list[str]:
-    from harness.machine.preflight import State
+def _lines(part: HostPart, style: Style) -> list[str]:
+    from harness.host.preflight import PartState
     from harness.report.escape import printable
 
-    paint = style.good if part.state is State.OK else style.bad if part.needed else style.doubtful
+    paint = style.good if part.state is PartState.OK else style.bad if part.needed else style.doubtful
     lines = [f"{paint(f'{part.state.value:<8}')} {part.name:<12} {printable(part.found, 300)}"]
-    if part.state is not State.OK:
+    if part.state is not PartState.OK:
         lines.append(f"{'':<21} for: {part.serves}")
         if part.supply:
             lines.append(f"{'':<21} get: {part.supply}")
     return lines
 
 
-def _conclusion(parts: list[Part], able: bool) -> str:
-    from harness.machine.preflight import State
+def _conclusion(parts: list[HostPart], able: bool) -> str:
+    from harness.host.preflight import PartState
 
     if able:
         return "The main job can run: harness demo"
-    lacking = ", ".join(part.name for part in parts if part.needed and part.state is not State.OK)
+    lacking = ", ".join(part.name for part in parts if part.needed and part.state is not PartState.OK)
     return f"The main job cannot run yet: {lacking}"

@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from harness.driver.image import Check
+    from harness.driver.image import ImageCheck
 
 BUILD_SECONDS = 300.0
 SIGN_SECONDS = 60.0
@@ -86,9 +86,9 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
-    from harness.driver.wdk import Workshop, build_with_wdk, check_medium
+    from harness.driver.wdk import WdkGuest, build_with_wdk, check_medium
     from harness.errors import ExitCode, UsageError
-    from harness.guest.kind import KINDS
+    from harness.guest.guest_types import GUEST_TYPES
     from harness.report.escape import printable
     from harness.setup.cache import cache_directory
 
@@ -98,9 +98,9 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
             hint="harness driver build --wdk --guest windows-server-2022 --ewdk EWDK.iso --out DIR",
         )
     check_medium(ewdk)
-    if guest not in KINDS:
-        raise UsageError(f"no guest is called {guest!r}", hint=f"There are: {', '.join(KINDS)}.")
-    kind = KINDS[guest]
+    if guest not in GUEST_TYPES:
+        raise UsageError(f"no guest is called {guest!r}", hint=f"There are: {', '.join(GUEST_TYPES)}.")
+    kind = GUEST_TYPES[guest]
     if not hasattr(kind, "workshop"):
         raise UsageError(f"the WDK does not run in the guest {guest!r}", hint="It needs a Windows guest.")
     deadline = Deadline(WDK_SECONDS, "building the driver with the WDK")
@@ -108,7 +108,7 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
     def progress(text: str) -> None:
         sys.stderr.write(f"{printable(text, 400)}\n")
 
-    workshop = cast("Workshop", kind).workshop(ewdk, cache_directory(os.environ), deadline, progress)
+    workshop = cast("WdkGuest", kind).workshop(ewdk, cache_directory(os.environ), deadline, progress)
     with workshop as far:
         built = build_with_wdk(far, out, deadline, medium=ewdk.name)
     ok = all(one.ok for one in built.checks)
@@ -129,7 +129,7 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
     return ExitCode.HOLDS if ok else ExitCode.VIOLATED
 
 
-def _shown(checks: Iterable[Check]) -> list[str]:
+def _shown(checks: Iterable[ImageCheck]) -> list[str]:
     from harness.report.escape import printable
 
     return [f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks]
@@ -181,18 +181,18 @@ def check(
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver import manifest
-    from harness.driver.image import Check, check_image
+    from harness.driver.image import ImageCheck, check_image
     from harness.driver.signature import check_signature
     from harness.errors import ExitCode
 
-    checks: list[Check] = check_image(path)
+    checks: list[ImageCheck] = check_image(path)
     if not unsigned:
         checks.append(check_signature(path, certificate, Deadline(SIGN_SECONDS, "checking the signature")))
     record = manifest.load(path)
     if record is not None:
         same = record.sha256.get(path.name) == manifest.digest(path)
         checks.append(
-            Check("manifest", same, record.label if same else "the file is not the one that was built")
+            ImageCheck("manifest", same, record.label if same else "the file is not the one that was built")
         )
     if json:
         say_json(

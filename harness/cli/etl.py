@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections import Counter
 
     from harness.capture.etl.decoder import Decoded, Decoder
-    from harness.capture.etl.record import AnyRecord
+    from harness.capture.etl.record import AnyLogRecord
     from harness.capture.etl.tracelog import TraceLog
 
 LONG = 32 << 20
@@ -34,7 +34,7 @@ REST = "(all further names)"
 NOBODY = 0xFFFFFFFF
 """The process and thread id of a kernel event that belongs to none."""
 
-Log = Annotated[Path, typer.Argument(metavar="LOG", help="An .etl file.")]
+LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="An .etl file.")]
 Manifests = Annotated[
     list[Path] | None,
     typer.Option(
@@ -55,7 +55,7 @@ def register(app: typer.Typer) -> None:
     app.add_typer(etl, name="etl")
 
 
-def info(path: Log, manifest: Manifests = None, json: Json = False) -> None:
+def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     """Show the session, its clock, what was lost, and the providers with their counts."""
     from collections import Counter
 
@@ -95,7 +95,7 @@ def info(path: Log, manifest: Manifests = None, json: Json = False) -> None:
     say(_counts("records", "provider", [(printable(name), count) for name, count in providers.most_common()]))
 
 
-def stat(path: Log, manifest: Manifests = None, json: Json = False) -> None:
+def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     """Count the events of each provider, and the records of each processor."""
     from collections import Counter
 
@@ -135,7 +135,7 @@ def stat(path: Log, manifest: Manifests = None, json: Json = False) -> None:
 
 
 def dump(
-    path: Log,
+    path: LogPath,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON object on each line, for programs.")
     ] = False,
@@ -159,7 +159,7 @@ def dump(
     wanted = {one.strip("{}").lower() for one in provider or []}
     with TraceLog(path) as log:
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
-        render: Callable[[TraceLog, AnyRecord, Decoded], str] = _json_line if jsonl else _line
+        render: Callable[[TraceLog, AnyLogRecord, Decoded], str] = _json_line if jsonl else _line
         with _progress(log, "reading", beside_output=True) as progress:
 
             def lines() -> Iterator[str]:
@@ -189,7 +189,7 @@ def _decoder(manifests: list[Path] | None) -> Decoder:
     return Decoder([provider for path in manifests or [] for provider in manifest.load(path)])
 
 
-def _is_wanted(record: AnyRecord, decoder: Decoder, wanted: set[str]) -> bool:
+def _is_wanted(record: AnyLogRecord, decoder: Decoder, wanted: set[str]) -> bool:
     from harness.capture.etl import guid
 
     return decoder.provider_name(record).lower() in wanted or guid.text(record.provider) in wanted
@@ -229,7 +229,7 @@ def _tick(log: TraceLog, written: str, option: str) -> int | None:
     return tick
 
 
-def _where(log: TraceLog, record: AnyRecord) -> str:
+def _where(log: TraceLog, record: AnyLogRecord) -> str:
     nanoseconds = log.session.clock.nanoseconds(record.time)
     if nanoseconds is None:
         return f"{record.time:>16}t"
@@ -238,7 +238,7 @@ def _where(log: TraceLog, record: AnyRecord) -> str:
     return f"{sign}{seconds}.{rest:09d}".rjust(17)
 
 
-def _line(log: TraceLog, record: AnyRecord, decoded: Decoded) -> str:
+def _line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
     from harness.capture.etl.decoder import show
     from harness.report.escape import printable
 
@@ -263,7 +263,7 @@ def _line(log: TraceLog, record: AnyRecord, decoded: Decoded) -> str:
     return "  ".join(parts)
 
 
-def _json_line(log: TraceLog, record: AnyRecord, decoded: Decoded) -> str:
+def _json_line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
     import msgspec
 
     from harness.capture.etl import guid

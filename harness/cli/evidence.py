@@ -12,7 +12,7 @@ from harness.errors import ExitCode, UsageError
 
 group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
 
-Run = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")]
+RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command("show")
-def show(run: Run, json: Json = False) -> int:
+def show(run: RunPath, json: Json = False) -> int:
     """Say what was collected before the guest was ended, what could not be, and why."""
     from harness.cli.output import say, say_json
     from harness.history.evidence import read_index
@@ -55,7 +55,7 @@ def show(run: Run, json: Json = False) -> int:
 
 @group.command("pack")
 def pack(
-    run: Run,
+    run: RunPath,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The archive; the run's name with .tar.gz by default.")
     ] = None,

@@ -56,9 +56,9 @@ def what_is_left() -> list[Leftover]:
     """Return what killed runs of this user have left on this host."""
     import os
 
+    from harness.host.lease import Leases
+    from harness.host.registry import Registry
     from harness.lab.leftover import leftovers
-    from harness.machine.lease import Leases
-    from harness.machine.registry import Registry
     from harness.setup.cache import cache_directory
 
     return leftovers(Registry(), Leases(), cache_directory(os.environ))

@@ -12,8 +12,8 @@ import typer
 from harness.errors import InfrastructureError, UsageError
 
 if TYPE_CHECKING:
-    from harness.capture.placing import Placed
-    from harness.capture.recorded import Recorded
+    from harness.capture.offline.alignment import AlignedHistory
+    from harness.capture.offline.recorded import RecordedChannel
     from harness.history.reader import History
 
 
@@ -63,9 +63,9 @@ def import_(
 
     Without a FILE, those that lie in RUN under their usual names and that its history does not have yet.
     """
-    from harness.capture.driver_map import kept_in
-    from harness.capture.joined import host_records, read_all
-    from harness.capture.placing import place
+    from harness.capture.mapping.driver_map import kept_in
+    from harness.capture.offline.alignment import place
+    from harness.capture.offline.joined import host_records, read_all
     from harness.cli.output import say, say_json
     from harness.driver.source import driver_folder
     from harness.history.reader import History
@@ -105,7 +105,7 @@ def import_(
 
 def _lying_in(history: History) -> dict[str, Path]:
     """Return the files of channels that a run directory holds and its history does not have."""
-    from harness.capture.recordings import FILES, recordings
+    from harness.capture.offline.recordings import FILES, recordings
 
     found = recordings(history)
     if not found:
@@ -116,10 +116,10 @@ def _lying_in(history: History) -> dict[str, Path]:
     return found
 
 
-def _write(directory: Path, source: Path, placed: Placed, channels: list[Recorded]) -> None:
+def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list[RecordedChannel]) -> None:
     """Write the new run directory: the history, and as evidence the files that it was made of."""
-    from harness.capture.recordings import FILES
-    from harness.history.tape import Tape
+    from harness.capture.offline.recordings import FILES
+    from harness.history.writer import HistoryWriter
 
     try:
         directory.mkdir(mode=0o700)
@@ -127,7 +127,7 @@ def _write(directory: Path, source: Path, placed: Placed, channels: list[Recorde
         raise InfrastructureError(
             f"cannot make {directory}: {error.strerror}", hint="Give another place with --into DIR."
         ) from error
-    with Tape(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as tape:
         for record in placed.records:
             tape.write(record, host_ns=record.host_ns)
     evidence = {channel.file: FILES[channel.account.name] for channel in channels}
@@ -144,7 +144,9 @@ def _write(directory: Path, source: Path, placed: Placed, channels: list[Recorde
             ) from error
 
 
-def _lines(directory: Path, placed: Placed, channels: list[Recorded], damage: str) -> list[str]:
+def _lines(
+    directory: Path, placed: AlignedHistory, channels: list[RecordedChannel], damage: str
+) -> list[str]:
     from harness.report.escape import printable
 
     missing = {channel.account.name: channel.missing for channel in channels}

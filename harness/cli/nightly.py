@@ -14,8 +14,8 @@ from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     from harness.lab.matrix import Matrix
-    from harness.lab.night import Night, Outcome
     from harness.lab.nightly import Nightly
+    from harness.lab.nightly_state import CellOutcome, NightlyState
 
 
 def register(app: typer.Typer) -> None:
@@ -42,8 +42,8 @@ def nightly(
     from harness.cli.output import say, say_json
     from harness.lab import summary
     from harness.lab.matrix import read_matrix
-    from harness.lab.night import open_night
     from harness.lab.nightly import Nightly
+    from harness.lab.nightly_state import open_night
 
     if not once and not dry_run:
         raise UsageError(
@@ -98,8 +98,8 @@ def _plan(matrix: Matrix, *, json: bool) -> None:
 
 @contextmanager
 def _progress(
-    state: Night, matrix: Matrix, *, done: int, quiet: bool
-) -> Iterator[tuple[Callable[[Outcome], None], Callable[[Nightly], None]]]:
+    state: NightlyState, matrix: Matrix, *, done: int, quiet: bool
+) -> Iterator[tuple[Callable[[CellOutcome], None], Callable[[Nightly], None]]]:
     """Give what is told of each run that is over, and what is called twice a second."""
     import sys
 
@@ -116,7 +116,7 @@ def _progress(
         complain(f"going on with {state.directory}: {done} of {total} runs are over")
     style = style_for(sys.stderr)
 
-    def line(outcome: Outcome) -> str:
+    def line(outcome: CellOutcome) -> str:
         name = word(outcome)
         paint = {"holds": style.good, "violated": style.bad}.get(name, style.doubtful)
         why = "" if name == "holds" else f"  {printable(outcome.reason, 160)}"
@@ -124,7 +124,7 @@ def _progress(
 
     if not is_terminal(sys.stderr):
 
-        def plain(outcome: Outcome) -> None:
+        def plain(outcome: CellOutcome) -> None:
             sys.stderr.write(f"[{len(state.outcomes)}/{total}] {line(outcome)}\n")
             sys.stderr.flush()
 
@@ -147,7 +147,7 @@ def _progress(
     )
     task = bar.add_task("0 under way", total=total, completed=done, left="")
 
-    def tell(outcome: Outcome) -> None:
+    def tell(outcome: CellOutcome) -> None:
         bar.console.print(Text.from_ansi(line(outcome)), soft_wrap=True)
         bar.update(task, completed=len(state.outcomes))
 

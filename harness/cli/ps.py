@@ -11,9 +11,9 @@ import typer
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
-    from harness.lab.inventory import Listed
-    from harness.machine.budget import Budget
-    from harness.machine.lease import Held
+    from harness.host.budget import HostBudget
+    from harness.host.lease import HeldLease
+    from harness.lab.inventory import ListedMachine
     from harness.report.style import Style
 
 
@@ -30,10 +30,10 @@ def ps(
     import sys
 
     from harness.cli.output import say, say_json
+    from harness.host.budget import host_budget
+    from harness.host.lease import Leases
+    from harness.host.registry import Registry
     from harness.lab.inventory import listed
-    from harness.machine.budget import host_budget
-    from harness.machine.lease import Leases
-    from harness.machine.registry import Registry
     from harness.report.style import style_for
 
     machines = listed(Registry())
@@ -64,7 +64,7 @@ def ps(
     return ExitCode.HOLDS
 
 
-def _machines(machines: list[Listed], style: Style) -> list[str]:
+def _machines(machines: list[ListedMachine], style: Style) -> list[str]:
     from harness.report.escape import printable
 
     if not machines:
@@ -84,8 +84,8 @@ def _machines(machines: list[Listed], style: Style) -> list[str]:
     return lines
 
 
-def _leases(held: list[Held], budget: Budget) -> list[str]:
-    from harness.machine.budget import size_text
+def _leases(held: list[HeldLease], budget: HostBudget) -> list[str]:
+    from harness.host.budget import size_text
 
     granted = [each for each in held if each.claim.granted]
     vcpus, memory = (sum(getattr(each.claim, what) for each in granted) for what in ("vcpus", "memory"))

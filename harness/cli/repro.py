@@ -52,13 +52,13 @@ def repro(
 
     from harness.cli.output import complain, say, say_json
     from harness.cli.run import result_document, show_result
-    from harness.explore.hold import execute_and_hold
-    from harness.explore.recorded import Differences, Recorded, Signature
-    from harness.hotplug.run import perform
     from harness.report.stage_view import StageView
+    from harness.repro.interactive import execute_and_hold
+    from harness.repro.recorded_run import Differences, RepeatableRun, Signature
+    from harness.run.run import perform
     from harness.setup.cache import cache_directory
 
-    recorded = Recorded.read(run)
+    recorded = RepeatableRun.read(run)
     operations = len(recorded.plan.do)
     if step is not None and step > operations:
         raise UsageError(

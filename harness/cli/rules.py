@@ -10,7 +10,7 @@ import typer
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
-    from harness.contract.rule import Rule
+    from harness.contract.rules.rule import Rule
 
 
 def register(app: typer.Typer) -> None:
@@ -28,7 +28,7 @@ def rules(
     import sys
 
     from harness.cli.output import say, say_json
-    from harness.contract.catalogue import all_rules
+    from harness.contract.rules.catalogue import all_rules
     from harness.report.rule_text import example_documents, one_rule_lines, rule_document, rule_lines
     from harness.report.style import style_for
 
@@ -49,7 +49,7 @@ def _called(identifier: str) -> Rule:
     """Return the rule with this id. Raises UsageError with those that may have been meant."""
     import difflib
 
-    from harness.contract.catalogue import ALIASES, all_rules, find
+    from harness.contract.rules.catalogue import ALIASES, all_rules, find
 
     rule = find(identifier.strip())
     if rule is not None:

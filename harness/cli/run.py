@@ -11,8 +11,8 @@ import typer
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from harness.hotplug.request import RunRequest
-    from harness.hotplug.run import RunResult
+    from harness.run.request import RunRequest
+    from harness.run.run import RunResult
 
 Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
 Qemu = Annotated[str, typer.Option(metavar="PATH", help="The QEMU binary to use.")]
@@ -97,18 +97,18 @@ def demo(
     json: Json = False,
 ) -> int:
     """Boot the twin, hot-add a processor and a DIMM, show the callbacks in order and the verdict."""
-    from harness.guest.plant import PLANTS
+    from harness.guest.fault_injection import INJECTED_FAULTS
 
     if list_plants:
         from harness.cli.output import say
 
         say(
             f"{name:23}{plant.does}\n{'':23}must be {plant.verdict} by {plant.rule}, in {plant.plan}"
-            for name, plant in PLANTS.items()
+            for name, plant in INJECTED_FAULTS.items()
         )
         return ExitCode.HOLDS
     return run(
-        PLANTS[plant].plan if plant in PLANTS else "cpu-and-dimm",
+        INJECTED_FAULTS[plant].plan if plant in INJECTED_FAULTS else "cpu-and-dimm",
         accel=accel,
         qemu=qemu,
         backend=backend,
@@ -182,9 +182,9 @@ def run(
     import sys
 
     from harness.cli.output import say
-    from harness.hotplug.executor import Budget
-    from harness.hotplug.plan import built_in_plans, find_plan
-    from harness.hotplug.request import RunRequest
+    from harness.run.executor import Timeouts
+    from harness.run.plan import built_in_plans, find_plan
+    from harness.run.request import RunRequest
     from harness.setup.cache import cache_directory
 
     if list_plans:
@@ -214,7 +214,7 @@ def run(
         cache=cache_directory(os.environ),
         seed=seed,
         argv=sys.argv,
-        budget=Budget(boot=boot_timeout, test=test_timeout, evidence=evidence_timeout),
+        budget=Timeouts(boot=boot_timeout, test=test_timeout, evidence=evidence_timeout),
         dump=_dump_size(dump),
         attempt=2 if retry_of else 1,
         retry_of=retry_of,
@@ -235,8 +235,8 @@ def _perform(request: RunRequest, *, json: bool, retry: bool) -> int:
     """Run, with the stage view on standard error and the result on standard output."""
     import signal
 
-    from harness.hotplug.run import perform
     from harness.report.stage_view import StageView
+    from harness.run.run import perform
 
     # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

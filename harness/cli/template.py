@@ -13,9 +13,9 @@ from harness.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from harness.machine.version import Qemu
-    from harness.template.manifest import Manifest
-    from harness.template.store import Built, Store
+    from harness.host.qemu_build import QemuBuild
+    from harness.template.manifest import TemplateManifest
+    from harness.template.store import BuiltTemplate, Store
 
 BUILD_SECONDS = 12 * 3600.0
 """How long a whole build may take; the stages have limits of their own."""
@@ -26,7 +26,9 @@ HASH_SECONDS = 3600.0
 EMULATED = 12.0
 """How much longer each stage may take without KVM."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The template; harness template list names them.")]
+TemplateName = Annotated[
+    str, typer.Argument(metavar="NAME", help="The template; harness template list names them.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
 QemuPath = Annotated[str, typer.Option("--qemu", metavar="PATH", help="The QEMU binary to use.")]
@@ -90,7 +92,7 @@ def list_(json: Json = False) -> int:
     return ExitCode.HOLDS
 
 
-def _looked_up(store: Store, name: str) -> tuple[Built | None, str]:
+def _looked_up(store: Store, name: str) -> tuple[BuiltTemplate | None, str]:
     """Return what is built, and what is wrong with it: one that is damaged hides no other."""
     from harness.errors import HarnessError
 
@@ -100,7 +102,7 @@ def _looked_up(store: Store, name: str) -> tuple[Built | None, str]:
         return None, error.message
 
 
-def _state(manifest: Manifest, now: float) -> str:
+def _state(manifest: TemplateManifest, now: float) -> str:
     age = manifest.age_days(now)
     left = manifest.days_left(now)
     days = f"built {age} days ago" if age != 1 else "built a day ago"
@@ -109,7 +111,7 @@ def _state(manifest: Manifest, now: float) -> str:
     return f"{days}, evaluation {f'ends in {left} days' if left > 0 else 'has ended'}"
 
 
-def show(name: Name, json: Json = False) -> int:
+def show(name: TemplateName, json: Json = False) -> int:
     """Say what a built template is, what it was made from and what it promises."""
     import time
 
@@ -128,7 +130,7 @@ def show(name: Name, json: Json = False) -> int:
     return ExitCode.HOLDS
 
 
-def _shown(built: Built, now: float) -> list[tuple[str, str]]:
+def _shown(built: BuiltTemplate, now: float) -> list[tuple[str, str]]:
     manifest = built.manifest
     rows = [
         ("template", f"{manifest.template}, {manifest.title} ({manifest.support})"),
@@ -157,7 +159,7 @@ def _shown(built: Built, now: float) -> list[tuple[str, str]]:
 
 
 def build(
-    name: Name,
+    name: TemplateName,
     iso: Annotated[Path, typer.Option(metavar="PATH", help="The ISO of the installation medium.")],
     edition: Annotated[
         str, typer.Option(metavar="E", help="The edition to install; the template's first one by default.")
@@ -191,9 +193,9 @@ def build(
     from harness.deadline import Deadline
     from harness.errors import UsageError
     from harness.report.stage_view import StageView
-    from harness.template.build import Build
-    from harness.template.recipe import Wishes, make_recipe
-    from harness.template.stage import Pace
+    from harness.template.build import TemplateBuild
+    from harness.template.recipe import BuildOptions, make_recipe
+    from harness.template.stage import StageTimeouts
     from harness.template.template import find_template
 
     template, store = find_template(name), _store()
@@ -215,7 +217,7 @@ def build(
             store.check_unused(name)
         if from_scratch:
             store.discard(name)
-        wishes = Wishes(
+        wishes = BuildOptions(
             iso=iso,
             edition=edition,
             openssh=openssh,
@@ -224,9 +226,9 @@ def build(
         )
         found, accelerator = _accelerator(accel, qemu, view.say)
         recipe = make_recipe(template, wishes, store, accelerator=accelerator, qemu=found, say=view.say)
-        pace = Pace(EMULATED if accelerator == "tcg" else 1.0)
+        pace = StageTimeouts(EMULATED if accelerator == "tcg" else 1.0)
         try:
-            built = Build(recipe, store, pace=pace, listeners=(view,)).run(
+            built = TemplateBuild(recipe, store, pace=pace, listeners=(view,)).run(
                 Deadline(BUILD_SECONDS, f"build {name}")
             )
         except KeyboardInterrupt:
@@ -254,15 +256,17 @@ def _read(file: Path) -> bytes:
     return content
 
 
-def _accelerator(requested: str, qemu: str, say: Callable[[str], None]) -> tuple[Qemu, Literal["kvm", "tcg"]]:
+def _accelerator(
+    requested: str, qemu: str, say: Callable[[str], None]
+) -> tuple[QemuBuild, Literal["kvm", "tcg"]]:
     """Return QEMU and what executes the guest. Only a guest that runs shows that KVM works; the twin is one."""
     import os
 
     from harness.deadline import Deadline
     from harness.errors import UsageError
-    from harness.guest import twin_image
+    from harness.guest.twin import image as twin_image
+    from harness.host.qemu_build import find_qemu
     from harness.machine.accelerator import choose
-    from harness.machine.version import find_qemu
     from harness.setup.cache import cache_directory
 
     if requested not in ("auto", "kvm", "tcg"):
@@ -279,7 +283,7 @@ def _accelerator(requested: str, qemu: str, say: Callable[[str], None]) -> tuple
 
 
 def verify(
-    name: Name,
+    name: TemplateName,
     boot_timeout: Annotated[
         float, typer.Option(metavar="SECONDS", min=1, help="How long Windows may take to answer.")
     ] = 900.0,
@@ -293,12 +297,12 @@ def verify(
     from harness.deadline import Deadline
     from harness.report.escape import printable
     from harness.report.stage_view import StageView
-    from harness.template.promise import Finding, untouched
+    from harness.template.promise import PromiseFinding, untouched
     from harness.template.template import find_template
 
     find_template(name)
     with _store().using(name) as built, StageView(quiet=json) as view:
-        findings: list[Finding] = [untouched(built, Deadline(HASH_SECONDS, "read the template"))]
+        findings: list[PromiseFinding] = [untouched(built, Deadline(HASH_SECONDS, "read the template"))]
         found, accelerator = _accelerator(accel, qemu, view.say)
         findings += visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))
     kept = all(finding.kept for finding in findings)
@@ -313,7 +317,7 @@ def verify(
 
 
 def remove(
-    name: Name,
+    name: TemplateName,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
     """Remove a built template and what an interrupted build left."""

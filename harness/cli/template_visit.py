@@ -12,18 +12,18 @@ from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage, image_of
-from harness.guest.windows.ways import Ways, ways_into
+from harness.guest.windows.transports import GuestTransports, ways_into
 from harness.history.record import Stage
-from harness.history.tape import Listener, Tape
-from harness.machine.budget import need_of_machine
-from harness.machine.firmware import find_ovmf
-from harness.machine.lease import Place, take_lease
+from harness.history.writer import HistoryWriter, Listener
+from harness.host.budget import need_of_machine
+from harness.host.firmware import find_ovmf
+from harness.host.lease import QueuePlace, take_lease
+from harness.host.qemu_build import QemuBuild
 from harness.machine.overlay import make_overlay
-from harness.machine.qemu import QemuMachine
-from harness.machine.version import Qemu
+from harness.machine.qemu.machine import QemuMachine
 from harness.template import promise
-from harness.template.promise import Finding
-from harness.template.store import Built
+from harness.template.promise import PromiseFinding
+from harness.template.store import BuiltTemplate
 
 DISK, VARIABLES = "disk.qcow2", "variables.fd"
 
@@ -33,8 +33,12 @@ ASK = 300.0
 
 
 def visit(
-    built: Built, qemu: Qemu, accelerator: Literal["kvm", "tcg"], listener: Listener, deadline: Deadline
-) -> list[Finding]:
+    built: BuiltTemplate,
+    qemu: QemuBuild,
+    accelerator: Literal["kvm", "tcg"],
+    listener: Listener,
+    deadline: Deadline,
+) -> list[PromiseFinding]:
     """Return what was found; ``deadline`` is for the boot. What the guest wrote to its disk is not kept.
 
     Raises GuestHang with the stage that the boot reached, MachineFailed, InfrastructureError if another guest answers;
@@ -56,13 +60,13 @@ def visit(
 
 
 def _visit(
-    built: Built,
-    qemu: Qemu,
+    built: BuiltTemplate,
+    qemu: QemuBuild,
     accelerator: Literal["kvm", "tcg"],
     listener: Listener,
     deadline: Deadline,
     folder: Path,
-) -> list[Finding]:
+) -> list[PromiseFinding]:
     template = built.template()
     image = image_of(built, template)
     disk, variables = folder / DISK, folder / VARIABLES
@@ -72,10 +76,10 @@ def _visit(
     spec = template.machine_spec(
         accelerator=accelerator, qemu=qemu.path, firmware=find_ovmf(), variables=variables, disk=disk
     )
-    with Tape(folder / "history.jsonl") as tape:
+    with HistoryWriter(folder / "history.jsonl") as tape:
         tape.subscribe(listener)
 
-        def waiting(where: Place) -> None:
+        def waiting(where: QueuePlace) -> None:
             tape.write(Stage(name="lease", phase="note", detail=str(where)))
 
         with (
@@ -99,10 +103,10 @@ def _visit(
                 guest.close()
 
 
-def reached(image: WindowsImage, ways: Ways) -> list[Finding]:
+def reached(image: WindowsImage, ways: GuestTransports) -> list[PromiseFinding]:
     """Return findings on the ways in. A guest that is ready has proved its certificate: WinRM refuses any other."""
     findings = [
-        Finding(
+        PromiseFinding(
             name="certificate",
             says="WinRM answers over HTTPS with the certificate that the build told, to the template's password",
             kept=True,
@@ -117,10 +121,10 @@ def reached(image: WindowsImage, ways: Ways) -> list[Finding]:
     except HarnessError as error:
         kept, seen = False, error.message
     says = "SSH answers with the host key that the build told, to the template's key"
-    return [*findings, Finding(name="SSH", says=says, kept=kept, seen=seen)]
+    return [*findings, PromiseFinding(name="SSH", says=says, kept=kept, seen=seen)]
 
 
-def ask(built: Built, ways: Ways) -> list[Finding]:
+def ask(built: BuiltTemplate, ways: GuestTransports) -> list[PromiseFinding]:
     """Return findings on the inside of the guest."""
     outcome = ways.commands.script(
         promise.script(), Deadline(ASK, "ask for what the template promises"), idempotent=True

@@ -12,7 +12,12 @@ from collections.abc import Collection, Sequence
 
 from harness.contract.verdict import Level, Verdict
 from harness.errors import FailureClass
-from harness.history.record import Console, Fault, Qmp, Record
+from harness.history.record import (
+    Console,
+    Qmp,
+    Record,
+    RunFailure,
+)
 
 CRASHED = FailureClass.BUG_CHECK
 
@@ -28,7 +33,7 @@ def tells_of_crash(record: Record) -> bool:
 
 
 def failure_class(
-    verdict: Verdict, broken: Collection[Level], faults: Sequence[Fault], *, crashed: bool
+    verdict: Verdict, broken: Collection[Level], faults: Sequence[RunFailure], *, crashed: bool
 ) -> FailureClass | None:
     """Return who is to blame, None if nobody need be.
 

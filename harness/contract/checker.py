@@ -14,18 +14,31 @@ from typing import Any
 
 from harness import __version__
 from harness.contract.blame import failure_class, tells_of_crash
-from harness.contract.catalogue import all_rules
 from harness.contract.explanation import chain_lines, clock_line, witnesses
-from harness.contract.merge import Merger
-from harness.contract.model import Model
 from harness.contract.observe import question_id
-from harness.contract.rule import Broken, Check, NotShown, Observed, Outcome, Rule, Unclear
-from harness.contract.subjects import Epoch, Sample
+from harness.contract.rules.catalogue import all_rules
+from harness.contract.rules.rule import (
+    Broken,
+    NotShown,
+    Observed,
+    Predicate,
+    Rule,
+    RuleOutcome,
+    Unclear,
+)
+from harness.contract.state.entities import Epoch, Sample
+from harness.contract.state.merge import Merger
+from harness.contract.state.model import Model
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
-from harness.history.absent import Absent, Blanks, NotGiven
+from harness.history.absent import Absent, AbsentFields, NotGiven
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
-from harness.history.record import Fault, Header, Mapped, Record
+from harness.history.record import (
+    Header,
+    Mapped,
+    Record,
+    RunFailure,
+)
 
 MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""
@@ -39,7 +52,7 @@ CONTRACT_LEVELS = frozenset({Level.ERROR, Level.ERROR_DRIVER})
 A rule on the counts that every driver record samples does not count: a driver that is only loaded keeps those."""
 
 
-class Tally:
+class RuleTally:
     """What one rule has said so far."""
 
     __slots__ = (
@@ -67,7 +80,7 @@ class Tally:
         self.observed: dict[str, Counter[str]] = {}
         self.findings: list[Finding] = []
 
-    def take(self, outcome: Outcome) -> None:
+    def take(self, outcome: RuleOutcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
         if isinstance(outcome, Observed):
             value, observed = outcome.value, self.observed.get(outcome.part)
@@ -160,8 +173,8 @@ class Checker:
     """Judges one history: :meth:`feed` every record in order, then :meth:`finish`."""
 
     def __init__(self, rules: Sequence[Rule] | None = None) -> None:
-        self.tallies = [Tally(rule) for rule in (all_rules() if rules is None else rules)]
-        self._on: dict[Any, list[tuple[Check, Tally]]] = {}
+        self.tallies = [RuleTally(rule) for rule in (all_rules() if rules is None else rules)]
+        self._on: dict[Any, list[tuple[Predicate, RuleTally]]] = {}
         for tally in self.tallies:
             for kind in tally.rule.on:
                 self._on.setdefault(kind, []).append((tally.rule.check, tally))
@@ -169,9 +182,9 @@ class Checker:
         self._seen: set[Any] = set()
         self.model = Model(self._judge)
         self._header: Header | None = None
-        self._faults: list[Fault] = []
+        self._faults: list[RunFailure] = []
         self._crashed = False
-        self._blanks: dict[str, Blanks] = {}
+        self._blanks: dict[str, AbsentFields] = {}
 
     def _judge(self, kind: Any, subject: Any) -> None:
         asked = self._on.get(kind)
@@ -179,7 +192,7 @@ class Checker:
             self._seen.add(kind)
             self._run(asked, subject)
 
-    def _run(self, asked: list[tuple[Check, Tally]], subject: Any) -> None:
+    def _run(self, asked: list[tuple[Predicate, RuleTally]], subject: Any) -> None:
         model = self.model
         for check, tally in asked:
             try:
@@ -212,8 +225,8 @@ class Checker:
             return
         elif kind is Mapped:
             if len(self._blanks) < MOST_VALUES:
-                self._blanks[record.driver] = Blanks(record)  # type: ignore[attr-defined, arg-type]
-        elif kind is Fault:
+                self._blanks[record.driver] = AbsentFields(record)  # type: ignore[attr-defined, arg-type]
+        elif kind is RunFailure:
             self._faults.append(record)  # type: ignore[arg-type]
             del self._faults[MOST_FINDINGS:]
         elif tells_of_crash(record):

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from harness.contract.catalogue import all_rules
+from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Level, RunVerdict, Verdict
 
 

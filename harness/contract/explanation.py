@@ -16,8 +16,8 @@ from typing import Any
 
 import msgspec
 
-from harness.contract.merge import Gap, Repeat, Stale
-from harness.contract.rule import Because, Rule
+from harness.contract.rules.rule import OrderReason, Rule
+from harness.contract.state.merge import Gap, Repeat, Stale
 from harness.contract.verdict import Finding, Level, Verdict, Witness
 from harness.history.absent import absent_in, standing
 from harness.history.driver import (
@@ -120,7 +120,7 @@ def _names(shown: Sequence[Record]) -> dict[int, str]:
     return names
 
 
-def chain_lines(shown: Sequence[Record], chain: Sequence[Because]) -> list[str]:
+def chain_lines(shown: Sequence[Record], chain: Sequence[OrderReason]) -> list[str]:
     """Return "E1 < E2, because …" for every edge of a contradiction."""
     names = _names(shown)
     return [
@@ -130,7 +130,7 @@ def chain_lines(shown: Sequence[Record], chain: Sequence[Because]) -> list[str]:
     ]
 
 
-def clock_line(shown: Sequence[Record], chain: Sequence[Because]) -> str:
+def clock_line(shown: Sequence[Record], chain: Sequence[OrderReason]) -> str:
     """Say whether a clock could be to blame for the contradiction."""
     if any(edge.kind == "clock" for edge in chain):
         return (
@@ -149,7 +149,7 @@ def clock_line(shown: Sequence[Record], chain: Sequence[Because]) -> str:
 def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") -> list[str]:
     """Return the lines that explain ``finding``.
 
-    ``rule`` adds the sentence and the source page (see :func:`harness.contract.catalogue.find`); ``reproduce`` is the
+    ``rule`` adds the sentence and the source page (see :func:`harness.contract.rules.catalogue.find`); ``reproduce`` is the
     command that makes it happen again, "" if there is none to give.
     """
     label = {
@@ -196,7 +196,7 @@ def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], l
     The command is taken from the ``run.json`` beside the history, if one says how it was recorded; it goes as far as the
     operation during which the last of the finding's records came.
     """
-    from harness.contract.catalogue import find
+    from harness.contract.rules.catalogue import find
 
     directory = history.path.parent
     begun: list[int] = []

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from harness.contract.catalogue import find
+from harness.contract.rules.catalogue import find
 from harness.contract.verdict import RunVerdict
 
 

@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Sequence
 
-from harness.contract.rule import Because
+from harness.contract.rules.rule import OrderReason
 from harness.history.driver import DriverRecord
 from harness.history.record import Add, Record
 
 
-def edge(first: Record, second: Record, *, clock: bool = True) -> Because | None:
+def edge(first: Record, second: Record, *, clock: bool = True) -> OrderReason | None:
     """Return why ``first`` is known to come before ``second``; None if it is not known.
 
     ``clock=False`` when the counter was seen to contradict the sequence numbers: then it proves nothing.
@@ -27,14 +27,14 @@ def edge(first: Record, second: Record, *, clock: bool = True) -> Because | None
     if isinstance(first, DriverRecord) and isinstance(second, DriverRecord):
         if first.boot == second.boot and first.driver == second.driver:
             if first.seq < second.seq:
-                return Because(
+                return OrderReason(
                     before=first, after=second, kind="program order",
                     reason=f"both were logged by driver {first.driver} under its lock "
                     f"and #{first.seq} precedes #{second.seq}",
                 )  # fmt: skip
             return None
         if clock and first.qpc < second.qpc:
-            return Because(
+            return OrderReason(
                 before=first, after=second, kind="clock",
                 reason=f"both drivers read the same performance counter and {first.qpc} is less than {second.qpc}",
             )  # fmt: skip
@@ -45,12 +45,12 @@ def edge(first: Record, second: Record, *, clock: bool = True) -> Because | None
         and second.phase == "begin"
         and first.n < second.n
     ):
-        return Because(
+        return OrderReason(
             before=first, after=second, kind="receipt",
             reason=f"record {first.n} had arrived when the host was about to send the command of record {second.n}",
         )  # fmt: skip
     if isinstance(first, Add) and isinstance(second, Add) and first.n < second.n:
-        return Because(
+        return OrderReason(
             before=first, after=second, kind="program order",
             reason="the host wrote both, one after the other",
         )  # fmt: skip
@@ -59,7 +59,7 @@ def edge(first: Record, second: Record, *, clock: bool = True) -> Because | None
 
 def contradiction(
     before: Record, after: Record, known: Iterable[Record] = (), *, clock: bool = True
-) -> list[Because]:
+) -> list[OrderReason]:
     """Return the shortest chain that shows ``after`` to come before ``before``; empty if there is none.
 
     ``known`` are further records a chain may run through. Breadth first, so no shorter chain exists.
@@ -69,7 +69,7 @@ def contradiction(
         *(node for node in known if node is not before and node is not after),
         before,
     ]
-    came: dict[int, tuple[int, Because]] = {}
+    came: dict[int, tuple[int, OrderReason]] = {}
     queue = deque([0])
     goal = len(nodes) - 1
     while queue:
@@ -82,7 +82,7 @@ def contradiction(
                 continue
             came[there] = (here, found)
             if there == goal:
-                chain: list[Because] = []
+                chain: list[OrderReason] = []
                 while there:
                     there, found = came[there]
                     chain.append(found)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.image import check_image, load_pefile, set_checksum
-from harness.driver.manifest import LABEL, Manifest
+from harness.driver.manifest import LABEL, DriverManifest
 from harness.driver.program import run
 from harness.driver.source import driver_folder, revision
 from harness.errors import InfrastructureError, UsageError
@@ -44,7 +44,7 @@ TOOLCHAINS = {
 
 def build(
     out: Path, deadline: Deadline, *, toolchain: str = "gcc", kmdf_inc: Path | None = None
-) -> tuple[Path, Manifest]:
+) -> tuple[Path, DriverManifest]:
     """Build the driver into the folder ``out`` and return its path and manifest. The same sources give the same bytes.
 
     ``kmdf_inc`` is the folder of a WDK with KMDF's ``wdf.h`` (``…/Include/wdf/kmdf/1.15``), to be used instead of the
@@ -68,7 +68,7 @@ def build(
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
             made = _make(folder, Path(temporary), tools, kmdf_inc, deadline)
-            record = Manifest(
+            record = DriverManifest(
                 label=LABEL,
                 sha256={path.name: manifest.digest(path) for path in made},
                 toolchain=tools.name,

@@ -29,7 +29,7 @@ MOST_NAMES = 5
 """How many offending names a message lists."""
 
 
-class Check(NamedTuple):
+class ImageCheck(NamedTuple):
     """What came of one check: ``detail`` says what was found, or what is wrong."""
 
     name: str
@@ -37,7 +37,7 @@ class Check(NamedTuple):
     detail: str
 
 
-class Image:
+class PeImage:
     """A parsed PE file. Raises UsageError if ``path`` is none, MissingPart without pefile."""
 
     def __init__(self, path: Path) -> None:
@@ -98,7 +98,7 @@ def load_pefile() -> Any:
     return pefile
 
 
-def _machine(image: Image) -> str:
+def _machine(image: PeImage) -> str:
     machine = image.pe.FILE_HEADER.Machine
     if machine != MACHINE_AMD64:
         return f"is for machine {machine:#06x}, not {MACHINE_AMD64:#06x} (x64)"
@@ -106,12 +106,12 @@ def _machine(image: Image) -> str:
     return "" if magic == MAGIC_PE32_PLUS else f"its optional header is of kind {magic:#x}, not PE32+"
 
 
-def _subsystem(image: Image) -> str:
+def _subsystem(image: PeImage) -> str:
     subsystem = image.pe.OPTIONAL_HEADER.Subsystem
     return "" if subsystem == SUBSYSTEM_NATIVE else f"is {subsystem}, not {SUBSYSTEM_NATIVE} (native)"
 
 
-def _imports(image: Image) -> str:
+def _imports(image: PeImage) -> str:
     allowed = allowed_imports()
     strays: list[str] = []
     found = 0
@@ -129,14 +129,14 @@ def _imports(image: Image) -> str:
     return "" if found else "there are none, which no driver can do without"
 
 
-def _relocations(image: Image) -> str:
+def _relocations(image: PeImage) -> str:
     _, size = image.directory(RELOCATION)
     if image.pe.FILE_HEADER.Characteristics & RELOCATIONS_STRIPPED or not size:
         return "there are none, so that the image could only lie at its preferred address"
     return ""
 
 
-def _unwind(image: Image) -> str:
+def _unwind(image: PeImage) -> str:
     functions = list(image.functions())
     if not functions:
         return "there is none (.pdata): the first exception would be a bug check without a stack"
@@ -149,7 +149,7 @@ def _unwind(image: Image) -> str:
     return ""
 
 
-def _sections(image: Image) -> str:
+def _sections(image: PeImage) -> str:
     both = [
         section.Name.rstrip(b"\0").decode("ascii", "replace")
         for section in image.pe.sections
@@ -158,7 +158,7 @@ def _sections(image: Image) -> str:
     return f"writable and executable: {', '.join(both)}" if both else ""
 
 
-def _hardening(image: Image) -> str:
+def _hardening(image: PeImage) -> str:
     flags = image.pe.OPTIONAL_HEADER.DllCharacteristics
     missing = [
         name for flag, name in ((DYNAMIC_BASE, "DYNAMIC_BASE"), (NX_COMPAT, "NX_COMPAT")) if not flags & flag
@@ -166,17 +166,17 @@ def _hardening(image: Image) -> str:
     return f"lacks {' and '.join(missing)}" if missing else ""
 
 
-def _entry(image: Image) -> str:
+def _entry(image: PeImage) -> str:
     entry = image.pe.OPTIONAL_HEADER.AddressOfEntryPoint
     return "" if image.executable(entry) else f"at {entry:#x} there is no code"
 
 
-def _checksum(image: Image) -> str:
+def _checksum(image: PeImage) -> str:
     written, right = image.pe.OPTIONAL_HEADER.CheckSum, image.pe.generate_checksum()
     return "" if written == right else f"is {written:#x} and must be {right:#x}, or Windows refuses the file"
 
 
-CHECKS: dict[str, tuple[Callable[[Image], str], str]] = {
+CHECKS: dict[str, tuple[Callable[[PeImage], str], str]] = {
     "machine": (_machine, "x64, PE32+"),
     "subsystem": (_subsystem, "native"),
     "imports": (_imports, "all exported by every supported Windows"),
@@ -190,9 +190,9 @@ CHECKS: dict[str, tuple[Callable[[Image], str], str]] = {
 """Every check of the image itself: its function, which returns "" or what is wrong, and what is said when nothing is."""
 
 
-def check_image(path: Path) -> list[Check]:
-    """Look at an image in every way of :data:`CHECKS`. Raises as :class:`Image` does."""
-    image = Image(path)
+def check_image(path: Path) -> list[ImageCheck]:
+    """Look at an image in every way of :data:`CHECKS`. Raises as :class:`PeImage` does."""
+    image = PeImage(path)
     found = []
     for name, (look, fine) in CHECKS.items():
         try:
@@ -207,13 +207,13 @@ def check_image(path: Path) -> list[Check]:
         ) as error:
             # What pefile says of headers that contradict themselves.
             wrong = f"cannot be read: {error}"
-        found.append(Check(name, not wrong, wrong or fine))
+        found.append(ImageCheck(name, not wrong, wrong or fine))
     return found
 
 
 def set_checksum(path: Path) -> None:
     """Write the right checksum into an image; lld-link leaves it out. Raises InfrastructureError."""
-    image = Image(path)
+    image = PeImage(path)
     image.pe.OPTIONAL_HEADER.CheckSum = image.pe.generate_checksum()
     data = image.pe.write()
     try:

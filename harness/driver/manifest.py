@@ -14,7 +14,7 @@ LABEL = "cross-built: never loaded by Windows"
 """What every cross-built driver is called, until a real Windows has loaded it."""
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class DriverManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One build.
 
     ``sha256`` by file name, of the files as they lie there (signing changes it); ``declarations`` is ``own`` or
@@ -44,11 +44,11 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load(driver: Path) -> Manifest | None:
+def load(driver: Path) -> DriverManifest | None:
     """Return the manifest next to a driver, None if there is none. Raises BadDocument if it is none of ours."""
     path = path_of(driver)
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Manifest)
+        return msgspec.json.decode(path.read_bytes(), type=DriverManifest)
     except FileNotFoundError:
         return None
     except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -57,7 +57,7 @@ def load(driver: Path) -> Manifest | None:
         ) from error
 
 
-def save(driver: Path, manifest: Manifest) -> None:
+def save(driver: Path, manifest: DriverManifest) -> None:
     """Write the manifest next to a driver. Raises InfrastructureError."""
     path = path_of(driver)
     try:

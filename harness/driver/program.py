@@ -23,7 +23,7 @@ PACKAGES = {
 """The Debian package of each program."""
 
 
-class Done(NamedTuple):
+class ProgramResult(NamedTuple):
     """A program that ended: its exit status, and what it wrote to both streams."""
 
     status: int
@@ -34,7 +34,7 @@ class Done(NamedTuple):
         return "\n  ".join(self.output.strip().splitlines()[-count:])
 
 
-def run(command: list[str], deadline: Deadline, *, cwd: Path | None = None) -> Done:
+def run(command: list[str], deadline: Deadline, *, cwd: Path | None = None) -> ProgramResult:
     """Run a program in the C locale and return it whatever its exit status was.
 
     Raises MissingPart if there is no such program, InfrastructureError if it cannot be run or does not end before the
@@ -63,4 +63,4 @@ def run(command: list[str], deadline: Deadline, *, cwd: Path | None = None) -> D
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
-    return Done(process.returncode, output)
+    return ProgramResult(process.returncode, output)

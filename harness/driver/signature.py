@@ -12,7 +12,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.certificate import Certificate, fingerprint
-from harness.driver.image import Check, Image
+from harness.driver.image import ImageCheck, PeImage
 from harness.driver.program import run
 from harness.errors import InfrastructureError, UsageError
 
@@ -27,7 +27,7 @@ def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
     Raises UsageError if it is no image, MissingPart without osslsigncode, InfrastructureError if signing fails; the
     file is as it was then.
     """
-    Image(path)
+    PeImage(path)
     for file in (certificate.pem, certificate.key):
         if not file.is_file():
             raise UsageError(f"there is no file {file}", hint="Give --certificate and --key, or neither.")
@@ -54,7 +54,7 @@ def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
         manifest.save(path, msgspec.structs.replace(written, sha256=sums, signer=signer))
 
 
-def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> Check:
+def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> ImageCheck:
     """Verify a file's signature and page hashes, against a certificate if one is given.
 
     Without one only a self-signed signature can be told to be whole, not whose it is. Raises MissingPart.
@@ -68,19 +68,19 @@ def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> Check:
                 deadline,
             )
             if taken.status or not extracted.is_file():
-                return Check(name, False, "there is none")
+                return ImageCheck(name, False, "there is none")
             pem = _signer(extracted)
             if pem is None:
-                return Check(name, False, "it carries no certificate")
+                return ImageCheck(name, False, "it carries no certificate")
         signer = fingerprint(pem)
         done = run(["osslsigncode", "verify", "-CAfile", str(pem), "-in", str(path)], deadline)
     if UNSIGNED in done.output:
-        return Check(name, False, "there is none")
+        return ImageCheck(name, False, "there is none")
     if done.status or VERIFIED not in done.output:
-        return Check(name, False, f"does not verify: {_reason(done.output)}")
+        return ImageCheck(name, False, f"does not verify: {_reason(done.output)}")
     if PAGE_HASHES not in done.output:
-        return Check(name, False, "verifies, but has no page hashes")
-    return Check(name, True, f"verifies, with page hashes; signer {signer[:16]}…")
+        return ImageCheck(name, False, "verifies, but has no page hashes")
+    return ImageCheck(name, True, f"verifies, with page hashes; signer {signer[:16]}…")
 
 
 def _signer(signature: Path) -> Path | None:

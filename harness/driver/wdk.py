@@ -2,7 +2,7 @@
 """The WDK build: ``hpnotify.sys`` made by Microsoft's own compiler, in a Windows guest with the Enterprise WDK in its drive.
 
 The sources are copied in, ``wdk/build.cmd`` runs there, and what it made comes back with its logs. How the guest is
-reached is the caller's business: :class:`Far` is what is asked of it, and a transport of ``harness.guest`` is one.
+reached is the caller's business: :class:`BuildGuest` is what is asked of it, and a transport of ``harness.guest`` is one.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import NamedTuple, Protocol
 from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.build import DRIVER, KMDF
-from harness.driver.image import Check, check_image
-from harness.driver.manifest import Manifest
+from harness.driver.image import ImageCheck, check_image
+from harness.driver.manifest import DriverManifest
 from harness.driver.source import driver_folder, revision
 from harness.errors import GuestError, GuestRefused, InfrastructureError, UsageError
 
@@ -34,7 +34,7 @@ VOLUMES = (b"CD001", b"BEA01")
 """What the first of them says: ISO 9660, or an extended area as UDF has. The Enterprise WDK's medium may be either."""
 
 
-class Answer(Protocol):
+class CommandAnswer(Protocol):
     """What a command did."""
 
     @property
@@ -50,10 +50,10 @@ class Answer(Protocol):
         """Its standard error."""
 
 
-class Far(Protocol):
+class BuildGuest(Protocol):
     """A guest to build in. Each method raises GuestError if the guest cannot be reached or refuses."""
 
-    def run(self, command: str, deadline: Deadline) -> Answer:
+    def run(self, command: str, deadline: Deadline) -> CommandAnswer:
         """Run a command line of the guest's shell."""
 
     def put(self, source: Path, target: str, deadline: Deadline) -> object:
@@ -67,7 +67,7 @@ LARGEST = 256 << 20
 """Bytes of the largest file that is taken from the guest."""
 
 
-class Words(NamedTuple):
+class ShellWords(NamedTuple):
     """How a guest's shell says what is needed. ``build`` names no drive: the script looks for the medium itself."""
 
     folder: str
@@ -81,7 +81,7 @@ class Words(NamedTuple):
         return self.separator.join((self.folder, *names))
 
 
-WINDOWS = Words(
+WINDOWS = ShellWords(
     folder=r"C:\hpnotify-wdk",
     separator="\\",
     prepare=r"(if exist C:\hpnotify-wdk rmdir /s /q C:\hpnotify-wdk) & mkdir C:\hpnotify-wdk\src C:\hpnotify-wdk\wdk",
@@ -91,19 +91,19 @@ WINDOWS = Words(
 """cmd.exe's words."""
 
 
-class Workshop(Protocol):
+class WdkGuest(Protocol):
     """A kind of guest in which the WDK runs: it has this besides what a run needs of it."""
 
     def workshop(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
-    ) -> AbstractContextManager[Far]:
+    ) -> AbstractContextManager[BuildGuest]:
         """Start the guest with ``medium`` in its drive, give it when it is ready, and end it.
 
         Raises UsageError or MissingPart with the command that makes what is missing, as a template that was not built.
         """
 
 
-class Product(NamedTuple):
+class WdkProduct(NamedTuple):
     """A file that the build leaves: what it is called here, and where it lies below ``wdk`` in the guest."""
 
     name: str
@@ -111,31 +111,31 @@ class Product(NamedTuple):
 
 
 PACKAGE = (
-    Product(DRIVER, ("build", "Release", "hpnotify", DRIVER)),
-    Product("hpnotify.inf", ("build", "Release", "hpnotify", "hpnotify.inf")),
-    Product("hpnotify.pdb", ("build", "Release", "hpnotify.pdb")),
+    WdkProduct(DRIVER, ("build", "Release", "hpnotify", DRIVER)),
+    WdkProduct("hpnotify.inf", ("build", "Release", "hpnotify", "hpnotify.inf")),
+    WdkProduct("hpnotify.pdb", ("build", "Release", "hpnotify.pdb")),
 )
 """Without these there is no driver."""
 
 EXTRAS = (
-    Product("hpnotify.cat", ("build", "Release", "hpnotify", "hpnotify.cat")),
-    Product("hpnotify.cer", ("build", "Release", "hpnotify.cer")),
-    Product("versions.txt", ("build", "Release", "versions.txt")),
-    Product("code-analysis.xml", ("build", "Release", "objects", "vc.nativecodeanalysis.all.xml")),
-    Product("static-driver-verifier.xml", ("sdv", "SDV.DVL.xml")),
-    Product("driver-verification.xml", ("hpnotify.DVL.XML",)),
+    WdkProduct("hpnotify.cat", ("build", "Release", "hpnotify", "hpnotify.cat")),
+    WdkProduct("hpnotify.cer", ("build", "Release", "hpnotify.cer")),
+    WdkProduct("versions.txt", ("build", "Release", "versions.txt")),
+    WdkProduct("code-analysis.xml", ("build", "Release", "objects", "vc.nativecodeanalysis.all.xml")),
+    WdkProduct("static-driver-verifier.xml", ("sdv", "SDV.DVL.xml")),
+    WdkProduct("driver-verification.xml", ("hpnotify.DVL.XML",)),
 )
 """What may be missing: Static Driver Verifier, for one, left the WDK after Windows 11 22H2's."""
 
-LOG = Product("build.log", ("build", "Release", "build.log"))
+LOG = WdkProduct("build.log", ("build", "Release", "build.log"))
 
 
-class Built(NamedTuple):
+class WdkProducts(NamedTuple):
     """What came back: the driver, its manifest, what its image's checks say, and the products that were not there."""
 
     driver: Path
-    manifest: Manifest
-    checks: list[Check]
+    manifest: DriverManifest
+    checks: list[ImageCheck]
     missing: list[str]
 
 
@@ -152,7 +152,9 @@ def check_medium(iso: Path) -> None:
         raise UsageError(f"{iso} is not laid out as an ISO", hint=hint)
 
 
-def build_with_wdk(far: Far, out: Path, deadline: Deadline, *, medium: str, words: Words = WINDOWS) -> Built:
+def build_with_wdk(
+    far: BuildGuest, out: Path, deadline: Deadline, *, medium: str, words: ShellWords = WINDOWS
+) -> WdkProducts:
     """Build the driver in a guest whose drive holds the Enterprise WDK, and put what came of it into the folder ``out``.
 
     ``medium`` names the ISO, for the manifest. The guest is left without the sources. Raises GuestRefused, with the end
@@ -184,22 +186,24 @@ def build_with_wdk(far: Far, out: Path, deadline: Deadline, *, medium: str, word
         _remove(far, words, deadline)
     record = _manifest(out, folder, missing, medium, deadline)
     manifest.save(out / DRIVER, record)
-    return Built(out / DRIVER, record, check_image(out / DRIVER), missing)
+    return WdkProducts(out / DRIVER, record, check_image(out / DRIVER), missing)
 
 
-def _ask(far: Far, command: str, what: str, deadline: Deadline) -> None:
+def _ask(far: BuildGuest, command: str, what: str, deadline: Deadline) -> None:
     answer = far.run(command, deadline)
     if answer.exit_code:
         raise GuestRefused(f"the guest could not {what} (exit code {answer.exit_code}): {_end(answer)}")
 
 
-def _end(answer: Answer) -> str:
+def _end(answer: CommandAnswer) -> str:
     """Return the last lines of what a command said; the guest's words are escaped where they are shown."""
     lines = f"{answer.stdout}\n{answer.stderr}".split("\n")
     return "\n  ".join([line.rstrip()[:300] for line in lines if line.strip()][-20:]) or "it said nothing"
 
 
-def _fetch(far: Far, words: Words, products: tuple[Product, ...], out: Path, deadline: Deadline) -> list[str]:
+def _fetch(
+    far: BuildGuest, words: ShellWords, products: tuple[WdkProduct, ...], out: Path, deadline: Deadline
+) -> list[str]:
     """Copy back what is there and return the names of what is not. Files of an earlier build go first."""
     missing = []
     for product in products:
@@ -211,7 +215,7 @@ def _fetch(far: Far, words: Words, products: tuple[Product, ...], out: Path, dea
     return missing
 
 
-def _remove(far: Far, words: Words, deadline: Deadline) -> None:
+def _remove(far: BuildGuest, words: ShellWords, deadline: Deadline) -> None:
     """Remove the sources from the guest; what went wrong before is worth more than that this does."""
     try:
         far.run(words.remove, deadline)
@@ -219,13 +223,13 @@ def _remove(far: Far, words: Words, deadline: Deadline) -> None:
         return
 
 
-def _manifest(out: Path, folder: Path, missing: list[str], medium: str, deadline: Deadline) -> Manifest:
+def _manifest(out: Path, folder: Path, missing: list[str], medium: str, deadline: Deadline) -> DriverManifest:
     versions = ""
     if "versions.txt" not in missing:
         with (out / "versions.txt").open(errors="replace") as file:
             versions = file.read(1 << 16)
     products = [product.name for product in (*PACKAGE, *EXTRAS) if product.name not in missing]
-    return Manifest(
+    return DriverManifest(
         label=WDK_LABEL,
         sha256={name: manifest.digest(out / name) for name in products},
         toolchain=f"wdk: {medium}",

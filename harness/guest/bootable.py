@@ -11,7 +11,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.machine.accelerator import BootImage
 from harness.machine.machine import Machine, MachineSpec
 
@@ -38,7 +38,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     providers: tuple[str, ...] = ()
 
 
-MakeMachine = Callable[[MachineSpec, Path, Tape, str], Machine]
+MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]
 """Makes a machine, not yet started, from its spec, the run directory, the tape and a name."""
 
 
@@ -66,7 +66,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     pace: float = 1.0
 
 
-class Signs(msgspec.Struct, frozen=True, kw_only=True):
+class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
     """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed.
 
     ``expect_reset`` is what a guest calls before it restarts, or may: until it is ready again no reset is a crash.
@@ -77,7 +77,7 @@ class Signs(msgspec.Struct, frozen=True, kw_only=True):
     expect_reset: Callable[[], None] = lambda: None
 
 
-class GuestKind(Protocol):
+class GuestType(Protocol):
     """A kind of guest. Its name labels every verdict."""
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
@@ -86,5 +86,7 @@ class GuestKind(Protocol):
         A kind that cannot grant a wish raises UsageError.
         """
 
-    def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Guest:
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+    ) -> Guest:
         """Connect to the guest of a started, paused machine, before its first instruction."""

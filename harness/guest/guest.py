@@ -21,7 +21,7 @@ class GuestCounts(msgspec.Struct, frozen=True, kw_only=True):
     memory: int
 
 
-class Collected(msgspec.Struct, frozen=True, kw_only=True):
+class CollectedFile(msgspec.Struct, frozen=True, kw_only=True):
     """One thing that a guest recorded: ``file`` is where it lies now, None if it was not had, and ``refused`` says why.
 
     ``name`` is the harness's own word for it. ``channel`` names the driver's channel that the file holds, "" if it holds
@@ -100,7 +100,7 @@ class Guest(Protocol):
     def provoke(self, verb: str, deadline: Deadline) -> None:
         """Have the guest misbehave (``panic``, ``hang``), for tests of the harness. GuestRefused if it cannot."""
 
-    def collect(self, into: Path, deadline: Deadline) -> list[Collected]:
+    def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Put what the guest itself recorded into the directory ``into``, which is there: traces, its own logs, dumps.
 
         Nothing more is asked of the guest afterwards. What cannot be had is in the list, with the reason; nothing is

@@ -68,7 +68,7 @@ class Absent(int):
         return "not given"
 
 
-class Blanks:
+class AbsentFields:
     """What is absent from the records of one mapped driver."""
 
     def __init__(self, mapped: Mapped) -> None:
@@ -104,17 +104,17 @@ def standing(record: DriverRecord) -> DriverRecord:
     return msgspec.structs.replace(record, **found) if found else record
 
 
-class Given:
+class ReadableRecords:
     """Records for people to read: what is absent from every record of a mapped driver says so. Iterate it as often as them."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = records
 
     def __iter__(self) -> Iterator[Record]:
-        blanks: dict[str, Blanks] = {}
+        blanks: dict[str, AbsentFields] = {}
         for record in self._records:
             if isinstance(record, Mapped):
-                blanks[record.driver] = Blanks(record)
+                blanks[record.driver] = AbsentFields(record)
             if blanks and isinstance(record, DriverRecord) and record.driver in blanks:
                 yield blanks[record.driver].blank(record, common=True)
             else:

@@ -26,7 +26,7 @@ LARGEST_INDEX = 1 << 20
 """Bytes of an index that are read; one has some kilobytes."""
 
 
-class Item(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class EvidenceItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing that was looked for: whether it was had, why not, and how long that took.
 
     ``files`` are relative to the run directory, ``bytes`` their sum.
@@ -48,7 +48,7 @@ class EvidenceIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     failure_class: str = ""
     stage: str = ""
     at: str = ""
-    items: list[Item] = []
+    items: list[EvidenceItem] = []
 
 
 def read_index(run: Path) -> EvidenceIndex | None:

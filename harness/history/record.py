@@ -73,7 +73,7 @@ class Qmp(Record, frozen=True, kw_only=True, tag="qmp"):
     monitor: int = 1
 
 
-class Operation(Record, frozen=True, kw_only=True, tag="operation"):
+class OperationProgress(Record, frozen=True, kw_only=True, tag="operation"):
     """A plan's operation begins or ends. ``index`` is its 1-based position; ``arguments`` are the plan's own."""
 
     index: int
@@ -148,7 +148,7 @@ class Agreement(Record, frozen=True, kw_only=True, tag="agreement"):
     unshown: list[str] = []
 
 
-class Expect(Record, frozen=True, kw_only=True, tag="expect"):
+class Expectation(Record, frozen=True, kw_only=True, tag="expect"):
     """A plan's ``expect`` operation: what was demanded, what was seen, and whether they match."""
 
     index: int
@@ -231,7 +231,7 @@ class Offset(Record, frozen=True, kw_only=True, tag="offset"):
     drift_high_ppb: int | None = None
 
 
-class Fault(Record, frozen=True, kw_only=True, tag="fault"):
+class RunFailure(Record, frozen=True, kw_only=True, tag="fault"):
     """The run could not go on: who is to blame (:class:`harness.errors.FailureClass`), where, and the message."""
 
     failure_class: str
@@ -246,6 +246,6 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 
 HostRecord = (
-    Header | Clock | Boot | Stage | Qmp | Operation | Add | Ost | Count | Agreement | Expect
-    | Quiesced | GuestEvent | Console | Channel | Mapped | Offset | Fault | End
+    Header | Clock | Boot | Stage | Qmp | OperationProgress | Add | Ost | Count | Agreement | Expectation
+    | Quiesced | GuestEvent | Console | Channel | Mapped | Offset | RunFailure | End
 )  # fmt: skip

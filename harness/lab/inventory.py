@@ -13,10 +13,10 @@ from typing import Literal
 
 import msgspec
 
-from harness.machine.connection import is_remote
-from harness.machine.registry import Entry, ProcessName, Registry
+from harness.host.registry import MachineEntry, ProcessName, Registry
+from harness.machine.libvirt.connection import is_remote
 
-State = Literal["running", "starting", "ending", "orphaned", "gone"]
+MachineCondition = Literal["running", "starting", "ending", "orphaned", "gone"]
 """``running``, ``starting`` and ``ending`` have a harness that lives. ``orphaned`` has none, and QEMU goes on, as far as is
 known; of ``gone`` nothing is left but files. The last two are for ``harness gc``."""
 
@@ -31,14 +31,14 @@ class _Facts(msgspec.Struct):
     backend: str = ""
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
+class ListedMachine(msgspec.Struct, frozen=True, kw_only=True):
     """One machine. ``age`` in seconds since its harness noted it; ``vcpus`` at power-on, 0 if that is not known.
 
     ``qemu`` and ``harness`` are process numbers, 0 if there is none, or none on this host.
     """
 
     name: str
-    state: State
+    state: MachineCondition
     guest: str
     vcpus: int
     age: int
@@ -49,7 +49,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     domain: str = ""
 
 
-def state_of(entry: Entry) -> State:
+def state_of(entry: MachineEntry) -> MachineCondition:
     """Return how a machine is."""
     if entry.harness.alive():
         if entry.qemu is None:
@@ -62,20 +62,20 @@ def state_of(entry: Entry) -> State:
     return "orphaned" if entry.processes() else "gone"
 
 
-def _same_boot(entry: Entry, here: ProcessName | None) -> bool:
+def _same_boot(entry: MachineEntry, here: ProcessName | None) -> bool:
     return here is not None and here.boot == entry.harness.boot
 
 
-def listed(registry: Registry) -> list[Listed]:
+def listed(registry: Registry) -> list[ListedMachine]:
     """Return all machines that the registry knows, oldest first."""
     return [_listed(entry) for entry in registry.entries()]
 
 
-def _listed(entry: Entry) -> Listed:
+def _listed(entry: MachineEntry) -> ListedMachine:
     age = 0.0
     with contextlib.suppress(OSError):
         age = time.time() - Path(entry.file).stat().st_mtime
-    return Listed(
+    return ListedMachine(
         name=entry.name,
         state=state_of(entry),
         guest=_facts(entry).guest,
@@ -89,7 +89,7 @@ def _listed(entry: Entry) -> Listed:
     )
 
 
-def _facts(entry: Entry) -> _Facts:
+def _facts(entry: MachineEntry) -> _Facts:
     with (
         contextlib.suppress(OSError, msgspec.DecodeError),
         (Path(entry.directory) / "run.json").open("rb") as file,

@@ -18,11 +18,11 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.host import runtime
+from harness.host.lease import Leases
+from harness.host.registry import MachineEntry, Registry
 from harness.lab.inventory import state_of
-from harness.machine import runtime
-from harness.machine.lease import Leases
 from harness.machine.orphan import end_orphan
-from harness.machine.registry import Entry, Registry
 
 IMAGES_KEPT = 5
 """Images of the twin that are kept: those used last. Each is made again in seconds when its sources come back."""
@@ -42,7 +42,7 @@ class DeadMachine(msgspec.Struct, frozen=True):
     """A machine whose harness is dead."""
 
     registry: Registry
-    entry: Entry
+    entry: MachineEntry
 
     @property
     def text(self) -> str:
@@ -155,7 +155,7 @@ def leftovers(registry: Registry, leases: Leases, cache: Path) -> list[Leftover]
     return found
 
 
-def old_images(cache: Path, entries: list[Entry]) -> list[Path]:
+def old_images(cache: Path, entries: list[MachineEntry]) -> list[Path]:
     """Return the twin's images but those used last, and those that a machine in the registry boots from."""
     place = cache / "twin"
     used = " ".join(word for entry in entries for word in entry.command)

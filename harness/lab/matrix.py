@@ -19,17 +19,22 @@ import msgspec
 
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
-from harness.guest.kind import KINDS
-from harness.guest.process_guest import ProcessKind
-from harness.hotplug.plan import MachineWishes, Plan, decode_plan, find_plan
-from harness.hotplug.plan_text import plan_text
+from harness.guest.guest_types import GUEST_TYPES
+from harness.guest.process.guest import ProcessType
+from harness.host.budget import BudgetWishes
+from harness.host.qemu_build import find_program
 from harness.machine.backend import BACKENDS
-from harness.machine.budget import BudgetWishes
-from harness.machine.version import find_program
+from harness.run.plan import (
+    MachineWishes,
+    Plan,
+    decode_plan,
+    find_plan,
+)
+from harness.run.plan_text import plan_text
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
+RowName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 Times = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
-Seconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 24 * 3600)]
+NightlySeconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 24 * 3600)]
 
 MOST_CELLS = 100_000
 """Runs of one night; a run takes seconds at best."""
@@ -49,7 +54,7 @@ class GuestRow(_Table, frozen=True, kw_only=True):
 class QemuRow(_Table, frozen=True, kw_only=True):
     """``[[qemu]]``: a QEMU build: its ``path``, "" for the first on PATH, and the ``backend`` that runs it."""
 
-    name: Name
+    name: RowName
     path: str = ""
     backend: str = "qemu"
     connect: str = ""
@@ -58,7 +63,7 @@ class QemuRow(_Table, frozen=True, kw_only=True):
 class TopologyRow(MachineWishes, frozen=True, kw_only=True):
     """``[[topology]]``: what a plan's ``[machine]`` may say, which it overrides; ``machine`` is QEMU's machine type."""
 
-    name: Name
+    name: RowName
     machine: str = ""
 
 
@@ -84,16 +89,16 @@ class LabDocument(_Table, frozen=True, kw_only=True):
 
     ``repeat`` is for plans that do not say theirs; ``parallel`` runs at once, as far as the host has leases for them;
     ``timeout`` seconds for one run with its wait for a lease; ``test_timeout`` and ``boot_timeout`` as for ``harness run``.
-    ``budget`` is the host's (:mod:`harness.machine.budget`).
+    ``budget`` is the host's (:mod:`harness.host.budget`).
     """
 
-    name: Name = "lab"
+    name: RowName = "lab"
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**32)] = 0
     repeat: Times = 1
     parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
-    timeout: Seconds = 7200.0
-    boot_timeout: Seconds = 90.0
-    test_timeout: Seconds = 3600.0
+    timeout: NightlySeconds = 7200.0
+    boot_timeout: NightlySeconds = 90.0
+    test_timeout: NightlySeconds = 3600.0
     accel: Literal["auto", "kvm", "tcg"] = "auto"
     dump: str = ""
     guest: list[GuestRow] = msgspec.field(default_factory=lambda: [GuestRow(name="twin")])
@@ -174,7 +179,7 @@ def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
     check.names("qemu", [row.name for row in document.qemu])
     check.names("topology", [row.name for row in document.topology])
     for index, guest in enumerate(document.guest):
-        check.one_of("guest", index, "name", guest.name, KINDS)
+        check.one_of("guest", index, "name", guest.name, GUEST_TYPES)
     for index, qemu in enumerate(document.qemu):
         check.one_of("qemu", index, "backend", qemu.backend, BACKENDS)
         if qemu.path:
@@ -198,7 +203,9 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
     several = [len(document.topology) > 1, len(document.qemu) > 1]
     for guest in document.guest:
         qemus = (
-            [NO_QEMU] if isinstance(KINDS[guest.name], ProcessKind) else [row.name for row in document.qemu]
+            [NO_QEMU]
+            if isinstance(GUEST_TYPES[guest.name], ProcessType)
+            else [row.name for row in document.qemu]
         )
         for qemu in qemus:
             for at, topology in enumerate(document.topology):

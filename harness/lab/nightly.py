@@ -18,11 +18,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import ExitCode
-from harness.hotplug.failure import ATTEMPTS, BootFailures
-from harness.lab.child import Child, command
 from harness.lab.matrix import Cell, Matrix
-from harness.lab.night import Night, Outcome
-from harness.machine import ladder
+from harness.lab.nightly_state import CellOutcome, NightlyState
+from harness.lab.run_process import RunProcess, command
+from harness.machine import shutdown
+from harness.run.failure import ATTEMPTS, BootFailures
 
 TICK = 0.5
 """Seconds between two looks at the time when nothing happens."""
@@ -30,7 +30,7 @@ TICK = 0.5
 GRACE = 45.0
 """Seconds for a run that was asked to end: it ends its guest, judges what there is and leaves."""
 
-Tell = Callable[[Outcome], None]
+Tell = Callable[[CellOutcome], None]
 
 
 class Nightly:
@@ -39,7 +39,7 @@ class Nightly:
     def __init__(
         self,
         matrix: Matrix,
-        night: Night,
+        night: NightlyState,
         base: Path,
         *,
         parallel: int,
@@ -47,7 +47,7 @@ class Nightly:
         tick: Callable[[], None] = lambda: None,
     ) -> None:
         self.parallel = parallel
-        self.running: list[Child] = []
+        self.running: list[RunProcess] = []
         self._matrix = matrix
         self._night = night
         self._base = base
@@ -71,13 +71,13 @@ class Nightly:
                 while self._queue or self.running:
                     self._start(selector)
                     for key, _ in selector.select(TICK):
-                        child: Child = key.data
+                        child: RunProcess = key.data
                         selector.unregister(child.descriptor)
                         self._over(child)
                     self._end_the_late()
                     self._tick()
         finally:
-            with ladder.uninterrupted() as hurry:
+            with shutdown.uninterrupted() as hurry:
                 self._end_all(hurry)
 
     def estimate(self) -> float | None:
@@ -105,7 +105,7 @@ class Nightly:
             failure = self._boots.of(cell.guest, machine)
             if failure is not None and number == 1:
                 self._settle(
-                    Outcome(
+                    CellOutcome(
                         cell=cell.id, state="skipped", verdict="unknown", failure_class=failure.failure_class,
                         reason=str(failure), exit_code=ExitCode.UNKNOWN,
                     )
@@ -114,15 +114,15 @@ class Nightly:
             words = command(self._matrix, cell, self._night.directory, self._base)
             if before:
                 words += ["--retry-of", Path(before[-1]).name]
-            with ladder.uninterrupted():
+            with shutdown.uninterrupted():
                 # Known as soon as it runs, whenever an interrupt comes.
-                child = Child(
+                child = RunProcess(
                     cell, words, self._night.directory, number=number, seconds=self._matrix.document.timeout
                 )
                 self.running.append(child)
                 selector.register(child.descriptor, selectors.EVENT_READ, child)
 
-    def _over(self, child: Child) -> None:
+    def _over(self, child: RunProcess) -> None:
         self.running.remove(child)
         outcome, again = child.outcome(child.reap(), _machine(child.cell))
         if again and child.number < ATTEMPTS:
@@ -131,7 +131,7 @@ class Nightly:
         self._boots.note(outcome.boot)
         self._settle(outcome)
 
-    def _settle(self, outcome: Outcome) -> None:
+    def _settle(self, outcome: CellOutcome) -> None:
         self._night.record(outcome)
         self._tell(outcome)
 
@@ -158,7 +158,7 @@ class Nightly:
                 selector.register(child.descriptor, selectors.EVENT_READ, child)
             while self.running:
                 for key, _ in selector.select(TICK):
-                    ended: Child = key.data
+                    ended: RunProcess = key.data
                     selector.unregister(ended.descriptor)
                     ended.reap()
                     self.running.remove(ended)

@@ -12,7 +12,7 @@ import msgspec
 
 from harness.errors import ExitCode, InfrastructureError, worst
 from harness.lab.matrix import Matrix
-from harness.lab.night import Night, Outcome
+from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.report.escape import printable
 from harness.report.judging import Judged, judge_run
 from harness.report.junit import JUnit
@@ -24,7 +24,7 @@ WORDS = ("holds", "violated", "unknown", "infrastructure", "skipped")
 """What becomes of a cell, in the order in which it is counted."""
 
 
-def word(outcome: Outcome) -> str:
+def word(outcome: CellOutcome) -> str:
     """Return what became of a cell, in one word of :data:`WORDS`."""
     if outcome.state == "skipped":
         return "skipped"
@@ -33,14 +33,14 @@ def word(outcome: Outcome) -> str:
     return outcome.verdict if outcome.verdict in WORDS else "unknown"
 
 
-def exit_code(night: Night, *, left: int) -> ExitCode:
+def exit_code(night: NightlyState, *, left: int) -> ExitCode:
     """Return the worst of the night's; a night that is not over is interrupted."""
     if left:
         return ExitCode.INTERRUPTED
     return worst([outcome.code for outcome in night.outcomes.values()])
 
 
-def unsteady(night: Night, matrix: Matrix) -> dict[str, Counter[str]]:
+def unsteady(night: NightlyState, matrix: Matrix) -> dict[str, Counter[str]]:
     """Return the points of the matrix whose repetitions came to different ends."""
     found: dict[str, Counter[str]] = {}
     for cell in matrix.cells:
@@ -50,7 +50,7 @@ def unsteady(night: Night, matrix: Matrix) -> dict[str, Counter[str]]:
     return {point: seen for point, seen in found.items() if len(seen) > 1}
 
 
-def lines(night: Night, matrix: Matrix) -> list[str]:
+def lines(night: NightlyState, matrix: Matrix) -> list[str]:
     """Return the summary for people: the counts, each cell that does not hold, and how to get at it."""
     outcomes = [night.outcomes[cell.id] for cell in matrix.cells if cell.id in night.outcomes]
     left = len(matrix.cells) - len(outcomes)
@@ -86,7 +86,7 @@ def lines(night: Night, matrix: Matrix) -> list[str]:
     return text
 
 
-def document(night: Night, matrix: Matrix) -> dict[str, Any]:
+def document(night: NightlyState, matrix: Matrix) -> dict[str, Any]:
     """Return the summary for programs."""
     outcomes = [night.outcomes[cell.id] for cell in matrix.cells if cell.id in night.outcomes]
     left = len(matrix.cells) - len(outcomes)
@@ -105,7 +105,7 @@ def document(night: Night, matrix: Matrix) -> dict[str, Any]:
     }
 
 
-def junit(night: Night, matrix: Matrix) -> bytes:
+def junit(night: NightlyState, matrix: Matrix) -> bytes:
     """Return the night as JUnit XML: what each run's verdict says, what was not run as skipped."""
     report = JUnit()
     for cell in matrix.cells:
@@ -124,7 +124,7 @@ def junit(night: Night, matrix: Matrix) -> bytes:
     return report.document()
 
 
-def write(night: Night, matrix: Matrix) -> None:
+def write(night: NightlyState, matrix: Matrix) -> None:
     """Write all three beside the state. Raises InfrastructureError if they cannot be."""
     try:
         (night.directory / "summary.txt").write_text(

@@ -23,10 +23,10 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
+from harness.host.qemu_build import find_qemu
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.version import find_qemu
+from harness.machine.qemu.machine import QemuMachine
 
 KVM = Path("/dev/kvm")
 
@@ -54,7 +54,7 @@ class BootImage(Protocol):
     def append(self) -> str: ...  # noqa: D102
 
 
-class Choice(msgspec.Struct, frozen=True, kw_only=True):
+class AcceleratorChoice(msgspec.Struct, frozen=True, kw_only=True):
     """The accelerator to use, and why, in words for the report."""
 
     name: Literal["kvm", "tcg"]
@@ -71,21 +71,21 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 def choose(
     requested: Literal["auto", "kvm", "tcg"], qemu: Path, image: BootImage, cache: Path, deadline: Deadline
-) -> Choice:
+) -> AcceleratorChoice:
     """Return the accelerator for guests of ``image``; probe results are kept in ``cache``/accelerator.json.
 
     Raises InfrastructureError if KVM was requested and no guest runs under it, MissingPart without a usable QEMU.
     """
     if requested == "tcg":
-        return Choice(name="tcg", reason="requested")
+        return AcceleratorChoice(name="tcg", reason="requested")
     works, reason = kvm_works(qemu, image, cache, deadline)
     if works:
-        return Choice(name="kvm", reason=reason)
+        return AcceleratorChoice(name="kvm", reason=reason)
     if requested == "kvm":
         raise InfrastructureError(
             f"KVM was requested but cannot be used: {reason}", hint="Use --accel tcg, or --accel auto."
         )
-    return Choice(name="tcg", reason=f"KVM cannot be used: {reason}")
+    return AcceleratorChoice(name="tcg", reason=f"KVM cannot be used: {reason}")
 
 
 def kvm_works(qemu: Path, image: BootImage, cache: Path, deadline: Deadline) -> tuple[bool, str]:
@@ -154,7 +154,7 @@ def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]
         directory = Path(place)
         try:
             with (
-                Tape(directory / "history.jsonl") as tape,
+                HistoryWriter(directory / "history.jsonl") as tape,
                 QemuMachine(spec, directory, tape, name="kvm-probe") as machine,
             ):
                 machine.start(limit)

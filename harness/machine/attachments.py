@@ -134,7 +134,7 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
         ]  # fmt: skip
 
 
-class Screen(msgspec.Struct, frozen=True):
+class VgaAdapter(msgspec.Struct, frozen=True):
     """A VGA adapter that nobody looks at but ``screendump``."""
 
     def arguments(self) -> list[str]:

@@ -5,31 +5,31 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.history.tape import Tape
-from harness.machine.accelerator import Choice
+from harness.history.writer import HistoryWriter
+from harness.machine.accelerator import AcceleratorChoice
 from harness.machine.machine import Machine, MachineSpec
-from harness.machine.qemu import QemuMachine
+from harness.machine.qemu.machine import QemuMachine
 
 BACKENDS = {"qemu": 30.0, "libvirt": 180.0}
 """Each with the seconds that a start may take. libvirt asks a QEMU that it has not seen before for all it can do."""
 
 
-def choose_there(requested: str) -> Choice:
+def choose_there(requested: str) -> AcceleratorChoice:
     """Return the accelerator for guests on another host, where nobody has tried whether KVM works."""
     if requested == "auto":
-        return Choice(
+        return AcceleratorChoice(
             name="tcg", reason="KVM of another host is not tried; say --accel kvm if it works there"
         )
-    return Choice(name="kvm" if requested == "kvm" else "tcg", reason="requested")
+    return AcceleratorChoice(name="kvm" if requested == "kvm" else "tcg", reason="requested")
 
 
 def make_machine(
-    backend: str, spec: MachineSpec, directory: Path, tape: Tape, *, name: str, connect: str = ""
+    backend: str, spec: MachineSpec, directory: Path, tape: HistoryWriter, *, name: str, connect: str = ""
 ) -> Machine:
     """Return a machine, not yet started. ``connect`` is libvirt's URI, "" for its own choice. Raises MissingPart."""
     if backend == "libvirt":
         # Whoever runs QEMU directly needs no libvirt.
-        from harness.machine.libvirt import LibvirtMachine
+        from harness.machine.libvirt.machine import LibvirtMachine
 
         return LibvirtMachine(spec, directory, tape, name=name, uri=connect)
     return QemuMachine(spec, directory, tape, name=name)

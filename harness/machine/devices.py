@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import UsageError
-from harness.machine.attachments import GenerationId, LocalClock, Screen
+from harness.machine.attachments import GenerationId, LocalClock, VgaAdapter
 from harness.machine.machine import MachineSpec
 from harness.machine.option import value
 
@@ -40,7 +40,7 @@ class Identity(msgspec.Struct, frozen=True):
         return ["-name", f"guest={value(self.name)},debug-threads=on"]
 
 
-class Conduct(msgspec.Struct, frozen=True):
+class Behaviour(msgspec.Struct, frozen=True):
     """How QEMU behaves: nothing by default, no display, no network, sandboxed, paused at start.
 
     No end of the guest ends QEMU: after a shutdown or a panic it stays, stopped, and tells of it by SHUTDOWN or
@@ -280,7 +280,7 @@ class HumanMonitor(msgspec.Struct, frozen=True):
         ]  # fmt: skip
 
 
-class Extra(msgspec.Struct, frozen=True):
+class UserArguments(msgspec.Struct, frozen=True):
     """Arguments that the user adds as they are; they come last."""
 
     words: list[str]
@@ -315,7 +315,7 @@ def parts(
     processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
     found: list[Device] = [
         Identity(name),
-        Conduct(),
+        Behaviour(),
         Board(spec.machine, spec.accelerator),
         processors,
         Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets),
@@ -337,7 +337,7 @@ def parts(
     if spec.network is not None:
         found.append(spec.network)
     if spec.screen:
-        found.append(Screen())
+        found.append(VgaAdapter())
     if spec.clock == "localtime":
         found.append(LocalClock())
     if spec.generation_id:
@@ -351,5 +351,5 @@ def parts(
     found += spec.added
     if spec.incoming is not None:
         found.append(spec.incoming)
-    found.append(Extra(spec.extra))
+    found.append(UserArguments(spec.extra))
     return found

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestHang
 from harness.history.record import Qmp
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.machine.machine import QmpEvent
 
 MOST_EVENTS = 100_000
@@ -28,7 +28,7 @@ class EventLog:
     ``changed`` is notified of every event, and by :meth:`wake`. ``broken`` is what made the recording fail.
     """
 
-    def __init__(self, tape: Tape, check: Callable[[str], None]) -> None:
+    def __init__(self, tape: HistoryWriter, check: Callable[[str], None]) -> None:
         self.changed = threading.Condition()
         self._tape = tape
         self._check_machine = check

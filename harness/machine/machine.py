@@ -9,8 +9,8 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.deadline import Deadline
-from harness.machine.added import Added, Incoming
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
+from harness.machine.migration_state import Added, Incoming
 
 
 class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,7 +21,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor, ``kd`` for a serial port
     on which a kernel debugger may listen.
 
-    ``incoming`` is a saved state (:mod:`harness.machine.state`) that the machine takes over instead of starting its
+    ``incoming`` is a saved state (:mod:`harness.machine.snapshot`) that the machine takes over instead of starting its
     firmware, ``added`` what had been hot-added when it was saved.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,

@@ -28,9 +28,14 @@ from qemu.qmp import Message, QMPError, Runstate
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, MonitorLost
-from harness.history.tape import Tape
-from harness.machine.client import Client, Drop, Fault, Reply
+from harness.history.writer import HistoryWriter
 from harness.machine.event_log import EventLog
+from harness.machine.qmp_client import (
+    Client,
+    Drop,
+    MessageFault,
+    Reply,
+)
 
 RETRY = 0.001, 0.05
 """Seconds between attempts to connect: the first, and the longest after doubling."""
@@ -52,11 +57,11 @@ class Monitor:
     ``greeting`` is QEMU's latest; ``connections`` counts them, 2 is the first reconnect.
     """
 
-    def __init__(self, path: Path, tape: Tape, *, failure: Callable[[str], HarnessError]) -> None:
+    def __init__(self, path: Path, tape: HistoryWriter, *, failure: Callable[[str], HarnessError]) -> None:
         self.path = path
         self.connections = 0
         self.greeting: dict[str, Any] = {}
-        self._fault = Fault()
+        self._fault = MessageFault()
         self.log = EventLog(tape, self._check_over)
         self._failure = failure
         self._changed = self.log.changed

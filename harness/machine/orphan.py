@@ -17,9 +17,14 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
-from harness.machine.connection import bounded, is_remote, load, words
-from harness.machine.far_host import ssh_words
-from harness.machine.registry import Entry, ProcessName, Registry
+from harness.host.registry import MachineEntry, ProcessName, Registry
+from harness.machine.libvirt.connection import (
+    bounded,
+    is_remote,
+    load,
+    words,
+)
+from harness.machine.libvirt.remote_host import ssh_words
 
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
@@ -33,7 +38,7 @@ PROBE = "kvm-probe-"
 """How the directory is called that the probe of KVM makes for its guest."""
 
 
-def end_orphan(registry: Registry, entry: Entry) -> None:
+def end_orphan(registry: Registry, entry: MachineEntry) -> None:
     """End what is left of the machine, remove its runtime directory and its overlays, and forget it.
 
     Raises InfrastructureError, and forgets nothing, if its harness lives, if QEMU does not end, or if it is on a host that
@@ -61,7 +66,7 @@ def end_orphan(registry: Registry, entry: Entry) -> None:
     registry.remove(entry)
 
 
-def overlays(entry: Entry) -> list[Path]:
+def overlays(entry: MachineEntry) -> list[Path]:
     """Return the disks of the machine's own in its run directory: without what they lie on they tell nothing."""
     with contextlib.suppress(OSError):
         return [
@@ -102,7 +107,7 @@ def end_process(process: ProcessName) -> None:
     )
 
 
-def _end_domain(entry: Entry) -> None:
+def _end_domain(entry: MachineEntry) -> None:
     """Have libvirt destroy the domain, and forget it if somebody made it persistent."""
     libvirt = load()
 
@@ -138,7 +143,7 @@ def _end_domain(entry: Entry) -> None:
         )
 
 
-def _tidy_far_host(entry: Entry) -> None:
+def _tidy_far_host(entry: MachineEntry) -> None:
     """Remove the machine's directory on the host that it ran on, as far as it is known."""
     known = " ".join(entry.command)
     with contextlib.suppress(OSError):

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.capture.recordings import recordings
+from harness.capture.offline.recordings import recordings
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict
 from harness.driver.source import driver_folder
@@ -36,7 +36,7 @@ WINDOW = 8
 LARGEST_FACTS = 1 << 20
 """Bytes of a ``run.json`` that are read."""
 
-Done = Callable[[Path], None]
+RunJudged = Callable[[Path], None]
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +78,8 @@ def open_history(path: Path) -> History:
     history = History(path)
     if path.is_dir() and (files := recordings(history)):
         # What reads all those formats is seldom needed, and takes its time to be loaded.
-        from harness.capture.driver_map import kept_in
-        from harness.capture.joined import JoinedHistory
+        from harness.capture.mapping.driver_map import kept_in
+        from harness.capture.offline.joined import JoinedHistory
 
         described = kept_in(path) or driver_folder() / "src" / "hpnotify.man"
         return JoinedHistory(path, files, described)
@@ -114,7 +114,7 @@ def judge_runs(
     *,
     processes: int | None = None,
     begun: Callable[[], None] | None = None,
-    done: Done | None = None,
+    done: RunJudged | None = None,
 ) -> Generator[Judged, None, None]:
     """Yield the result of each run, in the order given.
 
@@ -137,7 +137,7 @@ def judge_runs(
 
 
 def _in_parallel(
-    paths: Sequence[Path], workers: int, begun: Callable[[], None] | None, done: Done | None
+    paths: Sequence[Path], workers: int, begun: Callable[[], None] | None, done: RunJudged | None
 ) -> Generator[Judged, None, None]:
     """Give each idle process the next run, unless that is too far ahead of the one whose turn it is."""
     # Not a ProcessPoolExecutor: when one of its processes is killed while it writes a result, it waits for the rest of

@@ -22,8 +22,8 @@ from collections import Counter
 from pathlib import Path
 
 from harness import __version__
-from harness.contract.catalogue import find
 from harness.contract.explanation import explain, reproduction
+from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
 from harness.report.judging import Judged

@@ -14,8 +14,8 @@ from enum import StrEnum
 
 import msgspec
 
-from harness.contract.catalogue import all_rules
 from harness.contract.observe import collect, question, rule_and_part
+from harness.contract.rules.catalogue import all_rules
 from harness.report.escape import printable
 from harness.report.judging import Judged
 from harness.report.style import Style
@@ -31,7 +31,7 @@ MOST_BUILDS = 8
 """Guest builds of one set that are named; the rest are counted."""
 
 
-class Mark(StrEnum):
+class ComparisonResult(StrEnum):
     """How two sets of runs answer one question, the most telling first."""
 
     VALUES = "different"
@@ -41,18 +41,18 @@ class Mark(StrEnum):
     SAME = "same"
 
 
-class Seen(msgspec.Struct):
+class SeenValue(msgspec.Struct):
     """How often a value was seen, and in how many runs."""
 
     times: int = 0
     runs: int = 0
 
 
-class Answer(msgspec.Struct):
+class QuestionAnswer(msgspec.Struct):
     """Everything that was seen to one question: ``runs`` had something to say; value by value, the most frequent first."""
 
     runs: int = 0
-    values: dict[str, Seen] = {}
+    values: dict[str, SeenValue] = {}
 
     @property
     def times(self) -> int:
@@ -67,7 +67,7 @@ class RunSet:
         self.name = name
         self.runs = 0
         self.builds: Counter[str] = Counter()
-        self._answers: dict[str, Answer] = {}
+        self._answers: dict[str, QuestionAnswer] = {}
 
     def add(self, run: Judged) -> None:
         """Take one run; one that could not be read shows nothing."""
@@ -76,18 +76,18 @@ class RunSet:
         self.runs += 1
         self.builds[run.build] += 1
         for rule, values in collect([run.verdict]).items():
-            answer = self._answers.setdefault(rule, Answer(values={}))
+            answer = self._answers.setdefault(rule, QuestionAnswer(values={}))
             answer.runs += 1
             for value, times in values.items():
-                seen = answer.values.setdefault(value, Seen())
+                seen = answer.values.setdefault(value, SeenValue())
                 seen.times += times
                 seen.runs += 1
 
-    def answer(self, rule: str) -> Answer:
+    def answer(self, rule: str) -> QuestionAnswer:
         """Return what was seen to one question, the most frequent value first; an empty answer if nothing was."""
-        answer = self._answers.get(rule, Answer(values={}))
+        answer = self._answers.get(rule, QuestionAnswer(values={}))
         often = sorted(answer.values.items(), key=lambda item: (-item[1].times, item[0]))
-        return Answer(runs=answer.runs, values=dict(often))
+        return QuestionAnswer(runs=answer.runs, values=dict(often))
 
     def questions(self) -> list[str]:
         """Return the questions to which something was seen, in the catalogue's order."""
@@ -100,36 +100,38 @@ def in_order(questions: Iterable[str]) -> list[str]:
     return sorted({*questions}, key=lambda name: (order.get(rule_and_part(name)[0], len(order)), name))
 
 
-class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+class AnswerComparison(msgspec.Struct, frozen=True, kw_only=True):
     """How two sets of runs answer one question."""
 
     rule: str
     question: str
-    mark: Mark
-    a: Answer
-    b: Answer
+    mark: ComparisonResult
+    a: QuestionAnswer
+    b: QuestionAnswer
 
 
-def compare(first: RunSet, second: RunSet) -> list[Comparison]:
+def compare(first: RunSet, second: RunSet) -> list[AnswerComparison]:
     """Return one comparison per question that either set answers: different ones first, the same ones last."""
     found = []
     for rule in in_order([*first.questions(), *second.questions()]):
         a, b = first.answer(rule), second.answer(rule)
-        found.append(Comparison(rule=rule, question=question(rule), mark=_mark(a, b), a=a, b=b))
-    return sorted(found, key=lambda comparison: list(Mark).index(comparison.mark))
+        found.append(AnswerComparison(rule=rule, question=question(rule), mark=_mark(a, b), a=a, b=b))
+    return sorted(found, key=lambda comparison: list(ComparisonResult).index(comparison.mark))
 
 
-def _mark(a: Answer, b: Answer) -> Mark:
+def _mark(a: QuestionAnswer, b: QuestionAnswer) -> ComparisonResult:
     if not b.values:
-        return Mark.ONLY_A
+        return ComparisonResult.ONLY_A
     if not a.values:
-        return Mark.ONLY_B
+        return ComparisonResult.ONLY_B
     if a.values.keys() != b.values.keys():
-        return Mark.VALUES
-    return Mark.SHARES if any(_apart(value, a, b) for value in a.values) else Mark.SAME
+        return ComparisonResult.VALUES
+    return (
+        ComparisonResult.SHARES if any(_apart(value, a, b) for value in a.values) else ComparisonResult.SAME
+    )
 
 
-def _apart(value: str, a: Answer, b: Answer) -> bool:
+def _apart(value: str, a: QuestionAnswer, b: QuestionAnswer) -> bool:
     """True if the value's shares in A and B differ by more than SPREAD times what chance makes of one common share.
 
     The standard error of the difference of two proportions, with the share in A and B together for the common one.
@@ -141,20 +143,20 @@ def _apart(value: str, a: Answer, b: Answer) -> bool:
 
 
 def comparison_lines(
-    first: RunSet, second: RunSet, compared: Sequence[Comparison], style: Style | None = None
+    first: RunSet, second: RunSet, compared: Sequence[AnswerComparison], style: Style | None = None
 ) -> list[str]:
     """Return the two sets side by side: each question, and each value with its counts in A and in B."""
     style = style or Style(colour=False)
     lines = [*_set_lines("A", first, style), *_set_lines("B", second, style)]
     counts = Counter(comparison.mark for comparison in compared)
-    told = ", ".join(f"{counts[mark]} {mark.value}" for mark in Mark if counts[mark])
+    told = ", ".join(f"{counts[mark]} {mark.value}" for mark in ComparisonResult if counts[mark])
     lines += ["", f"{len(compared)} questions answered: {told or 'none'}"]
     width = max(
         (len(_value(value)) for one in compared for value in (*one.a.values, *one.b.values)), default=0
     )
     width = min(width, max(20, (style.width or 100) - 62))
     for one in compared:
-        paint = style.faint if one.mark is Mark.SAME else style.doubtful
+        paint = style.faint if one.mark is ComparisonResult.SAME else style.doubtful
         head = f"{one.mark.value.upper()}  {printable(one.question, 200)}   ({printable(one.rule, 60)})"
         first_line, *rest = style.fold(head, indent=4)
         lines += ["", first_line.replace(one.mark.value.upper(), paint(one.mark.value.upper()), 1), *rest]
@@ -164,7 +166,7 @@ def comparison_lines(
     return lines
 
 
-def _row(value: str, one: Comparison, width: int, style: Style) -> list[str]:
+def _row(value: str, one: AnswerComparison, width: int, style: Style) -> list[str]:
     in_a, in_b = one.a.values.get(value), one.b.values.get(value)
     where = "only A" if in_b is None else "only B" if in_a is None else ""
     counts = f"A {_count(in_a, one.a):<20}  B {_count(in_b, one.b):<20}  {where}".rstrip()
@@ -174,7 +176,7 @@ def _row(value: str, one: Comparison, width: int, style: Style) -> list[str]:
     return [f"    {shown:<{width}}  {counts}"]
 
 
-def _count(seen: Seen | None, answer: Answer) -> str:
+def _count(seen: SeenValue | None, answer: QuestionAnswer) -> str:
     if seen is None:
         return "-"
     share = "" if len(answer.values) < 2 else f" {100 * seen.times / answer.times:.0f}%"

@@ -66,7 +66,7 @@ class Packed(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
+class OmittedFile(msgspec.Struct, frozen=True, kw_only=True):
     """A file that is not, and why."""
 
     name: str
@@ -74,16 +74,16 @@ class LeftOut(msgspec.Struct, frozen=True, kw_only=True):
     why: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class PackManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What the archive holds of the run, and what not."""
 
     run: str
     harness: str
     files: list[Packed]
-    left_out: list[LeftOut]
+    left_out: list[OmittedFile]
 
 
-def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Manifest:
+def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> PackManifest:
     """Write the run in the directory ``run`` to the archive ``out`` (.tar.gz), whole or not at all.
 
     Raises UsageError if ``run`` is no run directory, InfrastructureError if the archive cannot be written.
@@ -96,7 +96,7 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Ma
     fresh = out.with_name(f".{out.name}.new")
     try:
         files, left_out = _chosen(run, limit, dumps=dumps)
-        manifest = Manifest(run=name, harness=__version__, files=files, left_out=left_out)
+        manifest = PackManifest(run=name, harness=__version__, files=files, left_out=left_out)
         with (
             fresh.open("wb") as raw,
             # Neither a name nor a time, or no two archives would be the same.
@@ -119,15 +119,15 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Ma
     return manifest
 
 
-def _chosen(run: Path, limit: int, *, dumps: bool) -> tuple[list[Packed], list[LeftOut]]:
+def _chosen(run: Path, limit: int, *, dumps: bool) -> tuple[list[Packed], list[OmittedFile]]:
     """Return what goes in, sorted, and what does not."""
     files: list[Packed] = []
-    left_out: list[LeftOut] = []
+    left_out: list[OmittedFile] = []
     room = limit
     for name in sorted(_names(run), key=lambda name: (name not in FIRST, name)):
         size, why, digest = _looked_at(run / name, dumps=dumps, room=room)
         if why:
-            left_out.append(LeftOut(name=name, bytes=size, why=why))
+            left_out.append(OmittedFile(name=name, bytes=size, why=why))
         else:
             files.append(Packed(name=name, bytes=size, sha256=digest))
             room -= size

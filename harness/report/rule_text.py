@@ -6,11 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.contract.catalogue import ALIASES, SECTIONS
 from harness.contract.checker import judge
 from harness.contract.explanation import explain
-from harness.contract.rule import Rule
-from harness.contract.trace import trace
+from harness.contract.notation import trace
+from harness.contract.rules.catalogue import ALIASES, SECTIONS
+from harness.contract.rules.rule import Rule
 from harness.contract.verdict import Level, RuleVerdict, RunVerdict, Verdict
 from harness.history import driver as d
 from harness.history import record as r
@@ -178,7 +178,7 @@ def _telling(record: r.Record) -> bool:
         return not d.nt_success(record.ret)
     if isinstance(record, r.Add):
         return record.phase == "begin"
-    return not isinstance(record, r.Header | r.Operation | r.Channel | r.Clock)
+    return not isinstance(record, r.Header | r.OperationProgress | r.Channel | r.Clock)
 
 
 def _sentence(text: str) -> str:

@@ -122,7 +122,7 @@ def _stage(e: r.Stage) -> str:
     return f"stage {e.name} {phase}{': ' + e.detail if e.detail else ''}"
 
 
-def _operation(e: r.Operation) -> str:
+def _operation(e: r.OperationProgress) -> str:
     phase = {"begin": "", "end": " done", "fail": " failed"}[e.phase]
     detail = f": {e.detail}" if e.detail else ""
     return f"operation {e.index}: {e.name} {_pairs(e.arguments)}".rstrip() + phase + detail
@@ -185,7 +185,7 @@ def _counted(count: int) -> str:
     return str(count) if count < 1_000_000 else size(count)
 
 
-def _expect(e: r.Expect) -> str:
+def _expect(e: r.Expectation) -> str:
     if e.met and e.seen == e.demanded:
         return f"expected {e.demanded}: met"
     return f"expected {e.demanded}: {'met' if e.met else 'NOT met'}, seen {e.seen}"
@@ -262,12 +262,12 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.Clock: lambda e: f"clock {e.domain} runs at {e.hz} Hz",
     r.Boot: lambda e: f"boot {e.epoch} ({e.cause})",
     r.Stage: _stage,
-    r.Operation: _operation,
+    r.OperationProgress: _operation,
     r.Add: _add,
     r.Ost: _ost,
     r.Count: _count,
     r.Agreement: _agreement,
-    r.Expect: _expect,
+    r.Expectation: _expect,
     r.Quiesced: _quiesced,
     r.GuestEvent: lambda e: f"{e.event}{': ' + e.detail if e.detail else ''}",
     r.Console: lambda e: f"console {e.severity}: {printable(e.text)}",
@@ -275,7 +275,7 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.Offset: lambda e: (
         f"the driver read {e.qpc} within {_milliseconds(e.high_ns - e.low_ns)} ms of the host's time"
     ),
-    r.Fault: lambda e: f"{e.failure_class} in stage {e.stage}: {e.message}",
+    r.RunFailure: lambda e: f"{e.failure_class} in stage {e.stage}: {e.message}",
     r.End: lambda e: f"run {e.outcome}",
     d.Hello: _hello,
     d.SyncEnter: _sync_enter,

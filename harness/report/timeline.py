@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 
 from harness.history import driver as d
 from harness.history import record as r
-from harness.history.absent import Given
+from harness.history.absent import ReadableRecords
 from harness.report.sentence import call_result, lane, sentence, status_name
 from harness.report.style import Style
 
@@ -34,7 +34,7 @@ LOUD_CALLS = frozenset(
 )
 
 ALWAYS = (
-    r.Operation, r.Ost, r.Count, r.Agreement, r.Expect, r.Quiesced, r.GuestEvent, r.Console, r.Fault, r.End, r.Boot,
+    r.OperationProgress, r.Ost, r.Count, r.Agreement, r.Expectation, r.Quiesced, r.GuestEvent, r.Console, r.RunFailure, r.End, r.Boot,
     d.Hello, d.SyncEnter, d.SyncExit, d.AsyncEnter, d.AsyncExit, d.PnpEnter, d.PnpExit, d.Grow, d.Overrun,
 )  # fmt: skip
 
@@ -51,7 +51,7 @@ def timeline(
     that has a width, what does not fit goes on below itself.
     """
     zero = _zero(records)
-    records = Given(records)
+    records = ReadableRecords(records)
     lines = _everything(records, zero) if everything else _Selection(zero).lines(records)
     if style is None:
         yield from lines
@@ -152,7 +152,7 @@ class _Selection:
             # The reply to device_add, if it is on the tape, has just said "accepted" or "refused".
             answered = isinstance(before, r.Qmp) and before.direction == "in"
             return record.phase in ("begin", "unsure") or (record.phase != "settled" and not answered)
-        if isinstance(record, r.Operation):
+        if isinstance(record, r.OperationProgress):
             # Adds and expectations have records of their own that say more.
             told = record.name.startswith("add-") or record.name == "expect"
             return record.phase == "fail" or (record.phase == "begin" and not told)

@@ -21,7 +21,13 @@ import msgspec
 from harness.history import driver as d
 from harness.history.driver import STATE_NAMES, DriverRecord, nt_success
 from harness.history.reader import History
-from harness.history.record import Agreement, Channel, End, Expect, Operation
+from harness.history.record import (
+    Agreement,
+    Channel,
+    End,
+    Expectation,
+    OperationProgress,
+)
 
 MOST_STEPS = 200_000
 """Steps that are kept of one run; what comes later is not compared, and the comparison says so."""
@@ -88,7 +94,7 @@ class _Load:
         self.hot_arrivals = 0
 
 
-class Reader:
+class TranscriptReader:
     """Turns records into a transcript: :meth:`take` each in file order, then :meth:`finish`."""
 
     def __init__(self, run: str, guest: str) -> None:
@@ -106,13 +112,13 @@ class Reader:
         match record:
             case DriverRecord():
                 self._driver(record)
-            case Operation(phase="begin"):
+            case OperationProgress(phase="begin"):
                 self.transcript.plan.append(_operation(record))
-            case Operation():
+            case OperationProgress():
                 self._operation(record)
             case Agreement():
                 self._agreement(record)
-            case Expect():
+            case Expectation():
                 self._tell(OPERATIONS, f"expect: {'met' if record.met else 'NOT met'}")
             case Channel() if record.lost or record.torn or record.corrupt or record.oversized:
                 self._lost(f"channel {record.name} lost or damaged lines")
@@ -154,7 +160,7 @@ class Reader:
 
     # -- the host's side ----------------------------------------------------------------------------------------
 
-    def _operation(self, operation: Operation) -> None:
+    def _operation(self, operation: OperationProgress) -> None:
         if operation.phase == "fail":
             self._cut(f"operation {operation.index} ({operation.name}) failed: {operation.detail}")
         else:
@@ -281,7 +287,7 @@ def _arrival(load: _Load, record: d.AsyncEnter) -> str:
     )
 
 
-def _operation(operation: Operation) -> str:
+def _operation(operation: OperationProgress) -> str:
     words = " ".join(f"{key}={value!r}" for key, value in sorted(operation.arguments.items()))
     return f"{operation.name} {words}".rstrip()
 
@@ -289,7 +295,7 @@ def _operation(operation: Operation) -> str:
 def read_transcript(path: Path) -> Transcript:
     """Read the transcript of a run directory or a history file. Raises BadHistory if there is none."""
     history = History(path)
-    reader = Reader(history.header.run, history.header.guest)
+    reader = TranscriptReader(history.header.run, history.header.guest)
     for record in history:
         reader.take(record)
     return reader.finish(history.damage)

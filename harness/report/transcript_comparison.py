@@ -27,7 +27,7 @@ MOST_SHOWN = 50
 """Differences that are printed; the rest are counted."""
 
 
-class Difference(msgspec.Struct, frozen=True, kw_only=True):
+class TranscriptDifference(msgspec.Struct, frozen=True, kw_only=True):
     """The first step (1-based) in which the runs tell a story differently, and what each says, None if it does not tell it."""
 
     story: str
@@ -39,7 +39,7 @@ class TranscriptComparison(msgspec.Struct, kw_only=True):
     """What came of comparing: ``verdict`` is ``agree``, ``differ`` or ``unknown``."""
 
     verdict: str
-    differences: list[Difference]
+    differences: list[TranscriptDifference]
     stories: int
     steps: int
 
@@ -65,7 +65,7 @@ def compare_transcripts(transcripts: Sequence[Transcript]) -> TranscriptComparis
         found = _first_difference(transcripts, told)
         if found is not None:
             at, said = found
-            differences.append(Difference(story=name, step=at + 1, said=said))
+            differences.append(TranscriptDifference(story=name, step=at + 1, said=said))
     whole = not any(one.missing for one in transcripts)
     verdict = "differ" if differences else "agree" if whole and stories else "unknown"
     return TranscriptComparison(verdict=verdict, differences=differences, stories=stories, steps=steps)

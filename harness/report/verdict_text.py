@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract import explanation
-from harness.contract.catalogue import find
 from harness.contract.observe import question, rule_and_part
+from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
 from harness.report.style import Style

@@ -35,7 +35,7 @@ OUTGROWN_AFTER = 24 * 3600
 
 WORKABLE = re.compile(r"[\w/.+@=~-]+")
 
-Build = Callable[[Path, int], None]
+BuildInto = Callable[[Path, int], None]
 """Builds into an empty directory; the number is the lock's file descriptor, to be passed on to children."""
 
 
@@ -106,7 +106,7 @@ class Cache:
             return place if os.access(marker, os.R_OK) else None
         return place
 
-    def built(self, kind: str, key: str, build: Build, deadline: Deadline, *, clone: Path) -> Path:
+    def built(self, kind: str, key: str, build: BuildInto, deadline: Deadline, *, clone: Path) -> Path:
         """Return the thing called ``kind``/``key``, building it first if need be; once, whoever else asks.
 
         ``clone`` is the checkout it is for: once that is gone, the thing may go too. Raises InfrastructureError when

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.setup.step import Ended, run
+from harness.setup.step import StepResult, run
 
 OS_RELEASE = Path("/etc/os-release")
 MEANT_FOR = {"debian": ("12", "13"), "ubuntu": ("24.04",)}
@@ -154,7 +154,7 @@ class Installer:
                 raise MissingPart(f"these packages are missing and sudo refused: {names}", hint=hint)
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
 
-    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> Ended:
+    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> StepResult:
         """Run apt-get, again and again while another package manager holds a lock that apt itself does not wait for."""
         environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         wait = max(1, int(deadline.remaining()))
@@ -169,9 +169,9 @@ class Installer:
             *arguments,
         ]
         told = False
-        last: list[Ended] = []
+        last: list[StepResult] = []
 
-        def attempt() -> Ended | None:
+        def attempt() -> StepResult | None:
             nonlocal told
             if last and deadline.expired:
                 return None

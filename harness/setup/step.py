@@ -19,7 +19,7 @@ FRAMES = re.compile(r"^([ \t]*)Traceback \(most recent call last\):\n(?:\1[ \t]+
 """The frames of a traceback, which tell a user nothing; the line after them says what happened."""
 
 
-class Ended(NamedTuple):
+class StepResult(NamedTuple):
     """How a step ended: its exit status and all its output."""
 
     status: int
@@ -43,7 +43,7 @@ def run(
     environment: Mapping[str, str],
     descriptors: Sequence[int] = (),
     finish: bool = False,
-) -> Ended:
+) -> StepResult:
     """Run ``command`` to its end, adding its output to ``log``.
 
     ``descriptors`` stay open in the child. With ``finish`` Ctrl-C does not reach the child and is raised only when it
@@ -81,4 +81,4 @@ def run(
                 hint=f"What it printed is in {log}",
             ) from error
         file.seek(start)
-        return Ended(status, file.read().decode(errors="replace"))
+        return StepResult(status, file.read().decode(errors="replace"))

@@ -23,7 +23,7 @@ from harness.errors import BadDocument, InfrastructureError, UsageError
 from harness.template.components import UNATTEND, WCM, fits, problems
 from harness.template.edition import is_evaluation
 from harness.template.template import Template, templates_directory
-from harness.template.wim import Image, described
+from harness.template.wim import WimImage, described
 
 ANSWER_FILE = "autounattend.xml"
 """Setup looks for this name at the root of every removable medium (Microsoft Learn: "Windows Setup Automation
@@ -73,7 +73,7 @@ def new_password() -> str:
 
 
 def answers_for(
-    image: Image, *, password: str, computer_name: str = "hotplug", product_key: str = ""
+    image: WimImage, *, password: str, computer_name: str = "hotplug", product_key: str = ""
 ) -> Answers:
     """Return the answers for one image of a medium.
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, InfrastructureError, TemplateFailed
 from harness.machine.machine import Machine, QmpEvent
-from harness.template.cause import Symptom, likely_cause, sentence
-from harness.template.mark import MarkReader
-from harness.template.progress import Progress
+from harness.template.diagnosis import Symptom, likely_cause, sentence
+from harness.template.progress import BuildProgress
 from harness.template.reporter import Reporter
-from harness.template.screen import Screen
-from harness.template.stage import BuildStage, Pace
+from harness.template.screen import GuestScreen
+from harness.template.serial_markers import SerialMarkerReader
+from harness.template.stage import BuildStage, StageTimeouts
 
 LOOK = 0.1
 """Seconds between two looks at COM1 and the monitor."""
@@ -40,25 +40,25 @@ MEDIUM, DISK = "cdrom1", "disk0"
 """Block nodes of the installation medium and the disk (:mod:`harness.machine.attachments`)."""
 
 
-class Ending(StrEnum):
+class SetupBootEnd(StrEnum):
     """How the guest ended a boot."""
 
     RESTART = "restart"
     SHUTDOWN = "shutdown"
 
 
-class Boot:
+class SetupBoot:
     """One boot. ``folder`` gets the pictures of a failure. The machine is started, paused, and closed by the caller."""
 
     def __init__(
-        self, machine: Machine, progress: Progress, reporter: Reporter, pace: Pace, folder: Path
+        self, machine: Machine, progress: BuildProgress, reporter: Reporter, pace: StageTimeouts, folder: Path
     ) -> None:
         self._machine = machine
         self._progress = progress
         self._reporter = reporter
         self._pace = pace
-        self._screen = Screen(machine, folder)
-        self._marks = MarkReader()
+        self._screen = GuestScreen(machine, folder)
+        self._marks = SerialMarkerReader()
         self._place = machine.console.stat().st_size if machine.console.exists() else 0
         self._seen: object = None
         self._short = Deadline(30, "ask QEMU")
@@ -67,7 +67,7 @@ class Boot:
         self._whole = Deadline(0, "")
         self._still = Deadline(0, "")
 
-    def run(self, deadline: Deadline) -> Ending:
+    def run(self, deadline: Deadline) -> SetupBootEnd:
         """Let the guest run until it restarts or turns itself off. Raises TemplateFailed, InfrastructureError, MachineFailed.
 
         A restart is stopped before it happens: the machine is left paused, with all that it wrote on disk.
@@ -78,7 +78,7 @@ class Boot:
         self._machine.resume(deadline)
         return deadline.poll(self._look, interval=LOOK, error=lambda: self._failed(Symptom.LATE))
 
-    def _look(self) -> Ending | None:
+    def _look(self) -> SetupBootEnd | None:
         self._short = Deadline(30, "ask QEMU")
         self._machine.check_alive()
         # What happened is asked for first and told last: the marks that the guest wrote before it are then all heard.
@@ -187,11 +187,11 @@ class Boot:
         )
 
 
-def _ending(event: QmpEvent) -> Ending:
+def _ending(event: QmpEvent) -> SetupBootEnd:
     """Return how the guest ended the boot (QEMU: qapi/run-state.json). Raises InfrastructureError if it was not the guest."""
     reason = event.data.get("reason")
     if event.data.get("guest") and reason in ("guest-reset", "guest-shutdown"):
-        return Ending.RESTART if reason == "guest-reset" else Ending.SHUTDOWN
+        return SetupBootEnd.RESTART if reason == "guest-reset" else SetupBootEnd.SHUTDOWN
     raise InfrastructureError(
         f"the machine was shut down by somebody else: {reason}", hint="Build again: its work is kept."
     )

@@ -3,7 +3,7 @@
 
 Every restart of the guest ends QEMU and starts it anew: for the guest a cold start instead of a warm one, for the host the
 moment at which nobody has the disk open. If the build is further than at the last checkpoint, that moment becomes the
-next one (:mod:`harness.template.work`); if not (the guest crashed, or restarts within a stage), it just goes on.
+next one (:mod:`harness.template.checkpoints`); if not (the guest crashed, or restarts within a stage), it just goes on.
 """
 
 from __future__ import annotations
@@ -23,24 +23,40 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, TemplateFailed, UsageError
 from harness.history.record import FORMAT as HISTORY_FORMAT
 from harness.history.record import Clock, End, Header, Stage
-from harness.history.tape import Listener, Tape
-from harness.machine import ladder
-from harness.machine.budget import need_of_machine
-from harness.machine.lease import Place, take_lease
+from harness.history.writer import HistoryWriter, Listener
+from harness.host.budget import need_of_machine
+from harness.host.lease import QueuePlace, take_lease
+from harness.host.registry import Registry
+from harness.machine import shutdown
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.registry import Registry
+from harness.machine.qemu.machine import QemuMachine
 from harness.template import disk_image
 from harness.template.answer import write_secret
-from harness.template.boot import Boot, Ending, full_disk
-from harness.template.cause import Symptom, likely_cause, sentence
-from harness.template.manifest import Manifest, Medium, Secrets, sha256_of, utc
-from harness.template.progress import MOST_RESETS, Progress
+from harness.template.boot import SetupBoot, SetupBootEnd, full_disk
+from harness.template.checkpoints import CheckpointStack, disk_errors
+from harness.template.diagnosis import Symptom, likely_cause, sentence
+from harness.template.manifest import (
+    GuestCredentials,
+    Medium,
+    TemplateManifest,
+    sha256_of,
+    utc,
+)
+from harness.template.progress import MOST_RESETS, BuildProgress
 from harness.template.provision import NEEDED, fact_fits
 from harness.template.reporter import Reporter
-from harness.template.stage import Pace
-from harness.template.store import DISK, DOCUMENT, KEY, LOG, MANIFEST, SECRETS, VARIABLES, Built, Store
-from harness.template.work import Work, disk_errors
+from harness.template.stage import StageTimeouts
+from harness.template.store import (
+    DISK,
+    DOCUMENT,
+    KEY,
+    LOG,
+    MANIFEST,
+    SECRETS,
+    VARIABLES,
+    BuiltTemplate,
+    Store,
+)
 
 SPACE = 24 << 30
 """Bytes that must be free: the layers of an installed Windows, and once more for the image made of them."""
@@ -74,7 +90,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     machine: Callable[[Path, Path], MachineSpec]
     variables: Path
     disk_size: int
-    secrets: Secrets
+    secrets: GuestCredentials
     transfer: Literal["sftp", "winrm"] = "winrm"
     needed: tuple[str, ...] = NEEDED
     evaluation_days: int = 0
@@ -87,7 +103,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         return hashlib.sha256(msgspec.json.encode(sorted(self.inputs.items()))).hexdigest()
 
 
-class Build:
+class TemplateBuild:
     """One build of ``recipe`` into ``store``, whose lock for it the caller holds."""
 
     def __init__(
@@ -95,23 +111,23 @@ class Build:
         recipe: Recipe,
         store: Store,
         *,
-        pace: Pace | None = None,
+        pace: StageTimeouts | None = None,
         listeners: tuple[Listener, ...] = (),
         registry: Registry | None = None,
     ) -> None:
         self._recipe = recipe
         self._store = store
-        self._pace = pace or Pace()
+        self._pace = pace or StageTimeouts()
         self._listeners = listeners
         self._registry = registry
-        self._work = Work(
+        self._work = CheckpointStack(
             store.work(recipe.template),
             inputs=recipe.digest(),
             variables=recipe.variables,
             size=recipe.disk_size,
         )
 
-    def run(self, deadline: Deadline) -> Built:
+    def run(self, deadline: Deadline) -> BuiltTemplate:
         """Build, from the last checkpoint if there is one; return what was built.
 
         Raises TemplateFailed when the guest or Setup is to blame, InfrastructureError when the host is, UsageError when
@@ -120,7 +136,7 @@ class Build:
         self._check()
         folder = self._work.log_folder()
         outcome: Literal["completed", "failed", "interrupted"] = "failed"
-        with Tape(folder / "history.jsonl") as tape:
+        with HistoryWriter(folder / "history.jsonl") as tape:
             for listener in self._listeners:
                 tape.subscribe(listener)
             tape.write(
@@ -153,7 +169,7 @@ class Build:
                 raise
             finally:
                 # A full disk keeps the log from ending as it should; what ended the build is told all the same.
-                with ladder.uninterrupted(), contextlib.suppress(InfrastructureError):
+                with shutdown.uninterrupted(), contextlib.suppress(InfrastructureError):
                     reporter.end()
                     tape.write(End(outcome=outcome))
         return built
@@ -172,10 +188,10 @@ class Build:
                 hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
             )
 
-    def _install(self, tape: Tape, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
+    def _install(self, tape: HistoryWriter, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
         """Boot until all is done; return the accelerator that was used."""
         work = self._work
-        progress = Progress(work.state.reached, work.state.facts)
+        progress = BuildProgress(work.state.reached, work.state.facts)
         if work.state.checkpoint:
             reporter.note(f"goes on after checkpoint {work.state.checkpoint}: {work.state.reached.words()}")
         work.rewind()
@@ -183,13 +199,13 @@ class Build:
         while not work.state.reached.stage.last:
             reporter.reach(progress.reached)
             ending = self._boot(tape, progress, reporter, folder, deadline)
-            if ending is Ending.SHUTDOWN and not progress.done:
+            if ending is SetupBootEnd.SHUTDOWN and not progress.done:
                 raise self._gone_wrong(progress, Symptom.TURNED_OFF, folder)
-            if ending is Ending.RESTART:
+            if ending is SetupBootEnd.RESTART:
                 progress.reset()
             reporter.end()
             if progress.reached.order > work.state.reached.order and (
-                ending is Ending.SHUTDOWN or not progress.done
+                ending is SetupBootEnd.SHUTDOWN or not progress.done
             ):
                 work.checkpoint(progress.reached, progress.facts)
                 work.note(seconds=reporter.seconds)
@@ -201,12 +217,17 @@ class Build:
         return self._recipe.machine(self._work.disk, self._work.variables)
 
     def _boot(
-        self, tape: Tape, progress: Progress, reporter: Reporter, folder: Path, deadline: Deadline
-    ) -> Ending:
+        self,
+        tape: HistoryWriter,
+        progress: BuildProgress,
+        reporter: Reporter,
+        folder: Path,
+        deadline: Deadline,
+    ) -> SetupBootEnd:
         name = f"build-{self._recipe.template}"
         spec = self._spec()
 
-        def waiting(where: Place) -> None:
+        def waiting(where: QueuePlace) -> None:
             tape.write(Stage(name="lease", phase="note", detail=str(where)))
 
         with take_lease(
@@ -215,11 +236,11 @@ class Build:
             machine = QemuMachine(spec, folder, tape, name=name, registry=self._registry)
             try:
                 machine.start(deadline.within(START, "start QEMU"))
-                return Boot(machine, progress, reporter, self._pace, folder).run(deadline)
+                return SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)
             finally:
                 machine.close()
 
-    def _gone_wrong(self, progress: Progress, symptom: Symptom, folder: Path) -> TemplateFailed:
+    def _gone_wrong(self, progress: BuildProgress, symptom: Symptom, folder: Path) -> TemplateFailed:
         reached = progress.reached
         cause = likely_cause(reached.stage, symptom)
         return TemplateFailed(
@@ -228,7 +249,7 @@ class Build:
             reached=reached.words(),
         )
 
-    def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> Built:
+    def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> BuiltTemplate:
         recipe, work = self._recipe, self._work
         facts = _believed(work.state.facts, recipe.needed)
         draft = self._store.draft(recipe.template)
@@ -247,7 +268,7 @@ class Build:
             write_secret(draft / SECRETS, msgspec.json.encode(recipe.secrets))
             write_secret(draft / KEY, recipe.secrets.private_key.encode())
             (draft / DOCUMENT).write_text(recipe.document, encoding="utf-8")
-            manifest = Manifest(
+            manifest = TemplateManifest(
                 template=recipe.template,
                 title=recipe.title,
                 support=recipe.support,

@@ -37,7 +37,7 @@ BASE = "https://learn.microsoft.com/windows-hardware/customize/desktop/unattend/
 TABLE = Path(__file__).with_name("components.toml")
 
 
-class Setting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class AnswerSetting(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One element of a component: ``path`` from the component, ``value`` "" if it holds others. See ``components.toml``."""
 
     path: str
@@ -64,9 +64,9 @@ class Component(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     name: str
     passes: list[str]
     page: str
-    elements: list[Setting]
+    elements: list[AnswerSetting]
 
-    def settings(self, parent: str) -> list[Setting]:
+    def settings(self, parent: str) -> list[AnswerSetting]:
         """Return what may stand in ``parent``, in order."""
         return [setting for setting in self.elements if setting.parent == parent]
 
@@ -173,13 +173,13 @@ def _children(parent: Element, component: int, path: str, where: str) -> Iterato
 
 
 @cache
-def _allowed(component: int, path: str) -> dict[str, Setting]:
+def _allowed(component: int, path: str) -> dict[str, AnswerSetting]:
     """Return what may stand in an element, by its tag, in order."""
     settings = table().components[component].settings(path)
     return {f"{{{UNATTEND}}}{setting.name}": setting for setting in settings}
 
 
-def _missing(parent: Element, allowed: dict[str, Setting], where: str) -> Iterator[str]:
+def _missing(parent: Element, allowed: dict[str, AnswerSetting], where: str) -> Iterator[str]:
     for tag, setting in allowed.items():
         found = parent.findall(tag)
         if setting.required and not found:
@@ -190,7 +190,7 @@ def _missing(parent: Element, allowed: dict[str, Setting], where: str) -> Iterat
                 yield f"{where}/{setting.name}: Order counts {numbers}, not from 1 without gaps"
 
 
-def _value(element: Element, setting: Setting, where: str) -> Iterator[str]:
+def _value(element: Element, setting: AnswerSetting, where: str) -> Iterator[str]:
     if len(element):
         yield f"{where}: holds elements, and should hold a value"
     elif not fits(setting.value, element.text or ""):

@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from harness.errors import MissingPart, UsageError
 from harness.template.template import Edition, Template
-from harness.template.wim import Image, NotWim, described, no_images, read_wim
+from harness.template.wim import (
+    NotWim,
+    WimImage,
+    described,
+    no_images,
+    read_wim,
+)
 
 if TYPE_CHECKING:
     import pycdlib
@@ -33,7 +39,7 @@ def load_pycdlib() -> Any:
     return pycdlib
 
 
-def read_images(iso: Path) -> list[Image]:
+def read_images(iso: Path) -> list[WimImage]:
     """Return the images on an installation medium. Raises UsageError with what is wrong with the file, MissingPart."""
     module = load_pycdlib()
     try:
@@ -48,7 +54,7 @@ def read_images(iso: Path) -> list[Image]:
         ) from error
 
 
-def _read(module: Any, iso: Path, file: BinaryIO, size: int) -> list[Image]:
+def _read(module: Any, iso: Path, file: BinaryIO, size: int) -> list[WimImage]:
     disc = module.PyCdlib()
     try:
         disc.open_fp(file)
@@ -71,7 +77,7 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]
 
 
-def _images(disc: pycdlib.PyCdlib, iso: Path, size: int) -> list[Image]:
+def _images(disc: pycdlib.PyCdlib, iso: Path, size: int) -> list[WimImage]:
     if not disc.has_udf():
         where: dict[str, str] = {"iso_path": "/SOURCES/{};1"}
         names = {name: name.upper() for name in IMAGE_FILES}
@@ -106,7 +112,7 @@ def _not_there() -> type[Exception]:
     return cast("type[Exception]", exceptions.PyCdlibInvalidInput)
 
 
-def choose(template: Template, images: Sequence[Image], wanted: str = "") -> tuple[Edition, Image]:
+def choose(template: Template, images: Sequence[WimImage], wanted: str = "") -> tuple[Edition, WimImage]:
     """Return the edition called ``wanted`` ("" for the template's first) and the image that holds it.
 
     Raises UsageError saying what the medium holds instead.
@@ -128,6 +134,6 @@ def choose(template: Template, images: Sequence[Image], wanted: str = "") -> tup
     )
 
 
-def is_evaluation(image: Image) -> bool:
+def is_evaluation(image: WimImage) -> bool:
     """True if the image is one for evaluation, which takes no product key and ends after some months."""
     return image.edition.endswith("Eval")

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from harness.errors import HarnessError
-from harness.machine.preflight import Part, State
+from harness.host.preflight import HostPart, PartState
 from harness.template.manifest import WARN_DAYS
 from harness.template.store import Store
 from harness.template.template import find_templates
@@ -12,24 +12,26 @@ from harness.template.template import find_templates
 SERVES = "runs on Windows"
 
 
-def examine(store: Store, now: float) -> list[Part]:
+def examine(store: Store, now: float) -> list[HostPart]:
     """Return a part for every built template; ``now`` is seconds since the epoch. Raises nothing for a damaged one."""
     return [part for name in find_templates() if (part := _part(store, name, now)) is not None]
 
 
-def _part(store: Store, name: str, now: float) -> Part | None:
+def _part(store: Store, name: str, now: float) -> HostPart | None:
     again = f"harness template build {name} --iso PATH --force"
     try:
         built = store.built(name)
     except HarnessError as error:
-        return Part(name="template", state=State.BROKEN, found=error.message, serves=SERVES, supply=again)
+        return HostPart(
+            name="template", state=PartState.BROKEN, found=error.message, serves=SERVES, supply=again
+        )
     if built is None:
         return None
     left = built.manifest.days_left(now)
     age = f"{name}, built {built.manifest.age_days(now)} days ago"
     if left is None:
-        return Part(name="template", state=State.OK, found=age, serves=SERVES)
+        return HostPart(name="template", state=PartState.OK, found=age, serves=SERVES)
     found = f"{age}; its evaluation {f'ends in {left} days' if left > 0 else 'has ended'}"
     if left > WARN_DAYS:
-        return Part(name="template", state=State.OK, found=found, serves=SERVES)
-    return Part(name="template", state=State.BROKEN, found=found, serves=SERVES, supply=again)
+        return HostPart(name="template", state=PartState.OK, found=found, serves=SERVES)
+    return HostPart(name="template", state=PartState.BROKEN, found=found, serves=SERVES, supply=again)

@@ -9,13 +9,13 @@ import msgspec
 
 from harness.errors import InfrastructureError
 from harness.template.answer import new_password, write_secret
-from harness.template.manifest import Secrets
-from harness.template.work import disk_errors
+from harness.template.checkpoints import disk_errors
+from harness.template.manifest import GuestCredentials
 
 COMMENT = "hotplug-harness"
 
 
-def new_secrets() -> Secrets:
+def new_secrets() -> GuestCredentials:
     """Make a password and an Ed25519 key pair."""
     # Comes with paramiko; imported here because it takes a while.
     from cryptography.hazmat.primitives import serialization
@@ -26,18 +26,18 @@ def new_secrets() -> Secrets:
         serialization.Encoding.PEM, serialization.PrivateFormat.OpenSSH, serialization.NoEncryption()
     )
     public = key.public_key().public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
-    return Secrets(
+    return GuestCredentials(
         password=new_password(), private_key=private.decode(), public_key=f"{public.decode()} {COMMENT}"
     )
 
 
-def kept_secrets(file: Path) -> Secrets:
+def kept_secrets(file: Path) -> GuestCredentials:
     """Return the secrets in ``file``, made and written there if there are none: a resumed build needs the same.
 
     Raises InfrastructureError if they can be neither read nor written.
     """
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Secrets)
+        return msgspec.json.decode(file.read_bytes(), type=GuestCredentials)
     except FileNotFoundError:
         pass
     except (OSError, msgspec.DecodeError) as error:

@@ -31,7 +31,7 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
 
 
-class Manifest(msgspec.Struct, frozen=True, kw_only=True):
+class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a built template. ``files`` has the SHA-256 of every file beside it, ``inputs`` of all it is made from.
 
     ``certificate`` is the SHA-256 of WinRM's certificate, ``host_key`` the SSH server's public key, "" without one;
@@ -71,7 +71,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
         return self.evaluation_days - self.age_days(now) if self.evaluation_days else None
 
 
-class Secrets(msgspec.Struct, frozen=True, kw_only=True):
+class GuestCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """What opens the guest: the administrator's password, and a private key in OpenSSH's format with its public one."""
 
     password: str

@@ -5,7 +5,14 @@ from __future__ import annotations
 
 import msgspec
 
-from harness.template.mark import DoneMark, FactMark, FailMark, Mark, StageMark, StepMark
+from harness.template.serial_markers import (
+    DoneMarker,
+    FactMarker,
+    FailMarker,
+    SerialMarker,
+    StageMarker,
+    StepMarker,
+)
 from harness.template.stage import SHOWN, BuildStage
 
 MOST_FACTS = 64
@@ -22,7 +29,7 @@ COPYING_WRITTEN = 256 * MIB
 """Bytes written to the disk after which Setup must be copying, if no mark says so."""
 
 
-class Reached(msgspec.Struct, frozen=True):
+class BuildPosition(msgspec.Struct, frozen=True):
     """A place in a build: a stage, and within provisioning the step; ordered by how far it is."""
 
     stage: BuildStage = BuildStage.FIRMWARE
@@ -46,17 +53,17 @@ class Reached(msgspec.Struct, frozen=True):
         return f"step {self.number} of {self.count} ({self.name})" if self.number else ""
 
 
-class Progress:
+class BuildProgress:
     """The state. ``reached`` only grows; ``failure`` is the guest's own word that a step failed.
 
     ``began_again`` is set when the guest says that it is at the beginning again after a stage that follows the first
     restart: the medium was started a second time. ``facts`` are what the guest said of itself, at most ``MOST_FACTS``.
     """
 
-    def __init__(self, reached: Reached | None = None, facts: dict[str, str] | None = None) -> None:
-        self.reached = reached or Reached()
+    def __init__(self, reached: BuildPosition | None = None, facts: dict[str, str] | None = None) -> None:
+        self.reached = reached or BuildPosition()
         self.facts = dict(facts or {})
-        self.failure: FailMark | None = None
+        self.failure: FailMarker | None = None
         self.began_again = False
         self.resets = 0
         self.ignored = 0
@@ -66,23 +73,25 @@ class Progress:
         """True once all that is left is the shutdown."""
         return self.reached.stage.last
 
-    def mark(self, mark: Mark) -> bool:
+    def mark(self, mark: SerialMarker) -> bool:
         """Take a mark; return whether the build is further than before."""
         match mark:
-            case StageMark(stage=name):
+            case StageMarker(stage=name):
                 return self._stage(BuildStage.named(name))
-            case StepMark():
-                return self._advance(Reached(BuildStage.PROVISIONING, mark.number, mark.count, mark.name))
-            case FailMark():
-                self._advance(Reached(BuildStage.PROVISIONING, mark.number, mark.count, mark.name))
+            case StepMarker():
+                return self._advance(
+                    BuildPosition(BuildStage.PROVISIONING, mark.number, mark.count, mark.name)
+                )
+            case FailMarker():
+                self._advance(BuildPosition(BuildStage.PROVISIONING, mark.number, mark.count, mark.name))
                 self.failure = self.failure or mark
-            case FactMark(key=key, value=value):
+            case FactMarker(key=key, value=value):
                 if key in self.facts or len(self.facts) < MOST_FACTS:
                     self.facts[key] = value
                 else:
                     self.ignored += 1
-            case DoneMark():
-                return self._advance(Reached(BuildStage.DONE))
+            case DoneMarker():
+                return self._advance(BuildPosition(BuildStage.DONE))
         return False
 
     def _stage(self, stage: BuildStage | None) -> bool:
@@ -95,24 +104,24 @@ class Progress:
             and self.reached.stage.place >= BuildStage.SPECIALIZE.place
         ):
             self.began_again = True
-        return self._advance(Reached(stage))
+        return self._advance(BuildPosition(stage))
 
     def counted(self, *, read: int, written: int) -> bool:
         """Take bytes read from the medium and written to the disk since the start of the machine; as :meth:`mark`."""
         if self.reached.stage is BuildStage.FIRMWARE and read >= WINPE_READ:
-            return self._advance(Reached(BuildStage.WINPE))
+            return self._advance(BuildPosition(BuildStage.WINPE))
         if self.reached.stage is BuildStage.WINPE and written >= COPYING_WRITTEN:
-            return self._advance(Reached(BuildStage.COPYING))
+            return self._advance(BuildPosition(BuildStage.COPYING))
         return False
 
     def reset(self) -> bool:
         """Take a restart by the guest. The first one after copying begins specialize."""
         self.resets += 1
         if self.reached.stage is BuildStage.COPYING:
-            return self._advance(Reached(BuildStage.SPECIALIZE))
+            return self._advance(BuildPosition(BuildStage.SPECIALIZE))
         return False
 
-    def _advance(self, reached: Reached) -> bool:
+    def _advance(self, reached: BuildPosition) -> bool:
         if reached.order <= self.reached.order:
             return False
         self.reached = reached

@@ -16,9 +16,9 @@ from harness.config import read_document
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
 from harness.template.answer import COMMON
-from harness.template.manifest import Manifest, sha256_of
+from harness.template.manifest import TemplateManifest, sha256_of
 from harness.template.provision import FOLDER
-from harness.template.store import Built
+from harness.template.store import BuiltTemplate
 from harness.template.template import Template, templates_directory
 
 SCRIPT = Path("verify", "promises.ps1")
@@ -34,7 +34,7 @@ LONGEST_ANSWER = 64 << 10
 Value = Annotated[str, msgspec.Meta(max_length=8000)]
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class PromiseEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the script said; every value is text, "" for what is missing. ``stored`` says whether a password is, never which."""
 
     build: Value
@@ -60,7 +60,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     trusted: Value
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+class PromiseFinding(msgspec.Struct, frozen=True, kw_only=True):
     """One promise: its ``name``, what it ``says``, whether it is ``kept``, and what was ``seen``."""
 
     name: str
@@ -74,16 +74,16 @@ class Promise(NamedTuple):
 
     name: str
     says: str
-    shows: Callable[[Seen], str]
-    kept: Callable[[Seen, Manifest, Template], bool]
-    applies: Callable[[Manifest], bool] = lambda _: True
+    shows: Callable[[PromiseEvidence], str]
+    kept: Callable[[PromiseEvidence, TemplateManifest, Template], bool]
+    applies: Callable[[TemplateManifest], bool] = lambda _: True
 
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else -1
 
 
-def _certificate(manifest: Manifest) -> str:
+def _certificate(manifest: TemplateManifest) -> str:
     """Return the SHA-256 of the test certificate that was on the answer medium, "" if there was none."""
     return manifest.inputs.get(f"{FOLDER}/test.cer", "")
 
@@ -179,12 +179,12 @@ def script() -> str:
     return read_document(templates_directory() / COMMON / SCRIPT)
 
 
-def decode(text: str) -> Seen:
+def decode(text: str) -> PromiseEvidence:
     """Return what the script said. Raises GuestRefused; a guest may say anything."""
     if len(text) > LONGEST_ANSWER:
         raise GuestRefused(f"the guest answered {len(text)} characters, at most {LONGEST_ANSWER} are read")
     try:
-        return msgspec.json.decode(text.strip().encode(), type=Seen)
+        return msgspec.json.decode(text.strip().encode(), type=PromiseEvidence)
     except (msgspec.DecodeError, UnicodeEncodeError) as error:
         raise GuestRefused(
             f"the guest's answer about its promises does not decode: {str(error)[:200]}",
@@ -192,10 +192,10 @@ def decode(text: str) -> Seen:
         ) from error
 
 
-def judge(seen: Seen, manifest: Manifest, template: Template) -> list[Finding]:
+def judge(seen: PromiseEvidence, manifest: TemplateManifest, template: Template) -> list[PromiseFinding]:
     """Return a finding for every promise that this template makes about its inside."""
     return [
-        Finding(
+        PromiseFinding(
             name=promise.name,
             says=promise.says,
             kept=promise.kept(seen, manifest, template),
@@ -206,14 +206,14 @@ def judge(seen: Seen, manifest: Manifest, template: Template) -> list[Finding]:
     ]
 
 
-def untouched(built: Built, deadline: Deadline) -> Finding:
+def untouched(built: BuiltTemplate, deadline: Deadline) -> PromiseFinding:
     """Return whether disk and variables are what was built. Raises InfrastructureError if they cannot be read."""
     changed = [
         name
         for name, digest in sorted(built.manifest.files.items())
         if sha256_of(built.folder / name, deadline) != digest
     ]
-    return Finding(
+    return PromiseFinding(
         name="files",
         says="disk and firmware variables are those that were built",
         kept=not changed and bool(built.manifest.files),

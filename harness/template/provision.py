@@ -59,14 +59,14 @@ NEEDED = ("build", "certificate", "edition", "openssh")
 """Facts without which a build is not done; ``ssh-host-key`` too, unless ``openssh`` is none."""
 
 
-class Step(msgspec.Struct, frozen=True):
+class ProvisionStep(msgspec.Struct, frozen=True):
     """One step: ``name`` as its mark says it, and the script."""
 
     name: str
     script: Path
 
 
-def steps(template: Template) -> list[Step]:
+def steps(template: Template) -> list[ProvisionStep]:
     """Return the steps of ``template`` in their order. Raises BadDocument for a file that is no step, or a name twice."""
     files: dict[str, Path] = {}
     for folder in (templates_directory() / COMMON / FOLDER, Path(template.directory) / FOLDER):
@@ -80,7 +80,7 @@ def steps(template: Template) -> list[Step]:
             raise BadDocument(
                 f"{files[name]}: not the name of a step", hint="Call it NN-name.ps1, in small letters."
             )
-        found.append(Step(match[1], files[name]))
+        found.append(ProvisionStep(match[1], files[name]))
     names = [step.name for step in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:

@@ -13,12 +13,13 @@ import msgspec
 from harness.config import read_document
 from harness.deadline import Deadline
 from harness.errors import UsageError
-from harness.machine.firmware import find_ovmf
+from harness.host.firmware import find_ovmf
+from harness.host.qemu_build import QemuBuild
 from harness.machine.machine import MachineSpec
-from harness.machine.version import Qemu
 from harness.template import provision
 from harness.template.answer import ANSWER_FILE, answer_file, answers_for, render
 from harness.template.build import HOST_KEY, Recipe
+from harness.template.checkpoints import disk_errors
 from harness.template.edition import choose, is_evaluation, read_images
 from harness.template.keys import kept_secrets
 from harness.template.manifest import Medium, sha256_of
@@ -26,7 +27,6 @@ from harness.template.medium import answer_medium, write_medium
 from harness.template.store import Store
 from harness.template.template import DOCUMENT, Template
 from harness.template.wim import described
-from harness.template.work import disk_errors
 
 READ = 3600.0
 """Seconds for reading the installation medium once."""
@@ -34,7 +34,7 @@ READ = 3600.0
 LONGEST_KEY_FILE = 4096
 
 
-class Wishes(msgspec.Struct, frozen=True, kw_only=True):
+class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a build is asked for.
 
     ``edition`` "" is the template's first, ``openssh`` the file or medium that the SSH server comes from, ``key`` a file
@@ -64,11 +64,11 @@ def product_key(file: Path | None) -> str:
 
 def make_recipe(
     template: Template,
-    wishes: Wishes,
+    wishes: BuildOptions,
     store: Store,
     *,
     accelerator: Literal["kvm", "tcg"],
-    qemu: Qemu,
+    qemu: QemuBuild,
     say: Callable[[str], None],
 ) -> Recipe:
     """Read the medium, make secrets and the answer medium in the build's work folder; return the recipe.

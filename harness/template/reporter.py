@@ -9,21 +9,21 @@ from collections.abc import Iterator
 
 from harness.errors import HarnessError
 from harness.history.record import Stage
-from harness.history.tape import Tape
-from harness.template.progress import Reached
+from harness.history.writer import HistoryWriter
+from harness.template.progress import BuildPosition
 
 
 class Reporter:
     """Writes where a build is; ``seconds`` adds up what each stage took."""
 
-    def __init__(self, tape: Tape, seconds: dict[str, float] | None = None) -> None:
+    def __init__(self, tape: HistoryWriter, seconds: dict[str, float] | None = None) -> None:
         self.seconds = dict(seconds or {})
         self._tape = tape
         self._current = ""
         self._stage = ""
         self._began = 0.0
 
-    def reach(self, reached: Reached) -> None:
+    def reach(self, reached: BuildPosition) -> None:
         """End the stage or step under way, and begin this one."""
         self.end()
         self._current, self._stage, self._began = reached.words(), str(reached.stage), time.monotonic()

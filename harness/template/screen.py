@@ -12,7 +12,7 @@ from harness.errors import CommandRefused
 from harness.machine.machine import Machine
 
 
-class Screen:
+class GuestScreen:
     """Screenshots by QMP's ``screendump`` (QEMU: qapi/ui.json), in ``folder``."""
 
     def __init__(self, machine: Machine, folder: Path) -> None:

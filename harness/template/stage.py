@@ -2,7 +2,7 @@
 """The stages of a build, in order, with how long each may take and how long it may stand still.
 
 No source says how long Windows Setup takes: these are generous guesses for KVM, to be replaced by what builds show.
-``Pace`` stretches all of them, since emulation is many times as slow.
+``StageTimeouts`` stretches all of them, since emulation is many times as slow.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import msgspec
 
 
 class BuildStage(StrEnum):
-    """Where a build is. Its value is the name by which a mark says it (:mod:`harness.template.mark`)."""
+    """Where a build is. Its value is the name by which a mark says it (:mod:`harness.template.serial_markers`)."""
 
     FIRMWARE = "firmware"
     WINPE = "winpe"
@@ -53,31 +53,31 @@ SHOWN = {
 """What a person calls them; after the done mark all that is left is the shutdown."""
 
 
-class Limit(msgspec.Struct, frozen=True):
+class StageTimeout(msgspec.Struct, frozen=True):
     """Seconds: what the stage may take in all, and how long nothing at all may happen in it."""
 
     whole: float
     still: float
 
 
-class Pace(msgspec.Struct, frozen=True):
+class StageTimeouts(msgspec.Struct, frozen=True):
     """How long each stage may take. ``factor`` stretches the usual limits; ``limits`` are taken as they are instead."""
 
     factor: float = 1.0
-    limits: dict[BuildStage, Limit] = {}
+    limits: dict[BuildStage, StageTimeout] = {}
 
-    def limit(self, stage: BuildStage) -> Limit:
+    def limit(self, stage: BuildStage) -> StageTimeout:
         """Return the limit of ``stage``; that of provisioning is for one step."""
         usual = LIMITS[stage]
-        return self.limits.get(stage) or Limit(usual.whole * self.factor, usual.still * self.factor)
+        return self.limits.get(stage) or StageTimeout(usual.whole * self.factor, usual.still * self.factor)
 
 
 LIMITS = {
-    BuildStage.FIRMWARE: Limit(180, 90),
-    BuildStage.WINPE: Limit(900, 300),
-    BuildStage.COPYING: Limit(3600, 600),
-    BuildStage.SPECIALIZE: Limit(2700, 900),
-    BuildStage.FIRST_LOGON: Limit(1800, 900),
-    BuildStage.PROVISIONING: Limit(1800, 900),
-    BuildStage.DONE: Limit(900, 600),
+    BuildStage.FIRMWARE: StageTimeout(180, 90),
+    BuildStage.WINPE: StageTimeout(900, 300),
+    BuildStage.COPYING: StageTimeout(3600, 600),
+    BuildStage.SPECIALIZE: StageTimeout(2700, 900),
+    BuildStage.FIRST_LOGON: StageTimeout(1800, 900),
+    BuildStage.PROVISIONING: StageTimeout(1800, 900),
+    BuildStage.DONE: StageTimeout(900, 600),
 }

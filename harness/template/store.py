@@ -7,7 +7,7 @@
         disk.qcow2  variables.fd  manifest.json  log/
         template.toml             the template as it was when this was built
         secrets.json  key         0600: the administrator's password; the private key for SSH
-    .work/windows-server-2025/    a build under way or interrupted (harness.template.work)
+    .work/windows-server-2025/    a build under way or interrupted (harness.template.checkpoints)
     .lock/windows-server-2025.build, .use
 
 Locks are flock(2): the kernel lets go of them whatever becomes of the holder. Whoever builds holds ``.build``; whoever
@@ -29,9 +29,9 @@ import msgspec
 
 from harness.config import read_document
 from harness.errors import InfrastructureError, UsageError
-from harness.template.manifest import FORMAT, Manifest, Secrets
+from harness.template.checkpoints import disk_errors
+from harness.template.manifest import FORMAT, GuestCredentials, TemplateManifest
 from harness.template.template import Template, decode_template
-from harness.template.work import disk_errors
 
 VARIABLE = "HOTPLUG_HARNESS_TEMPLATES"
 
@@ -41,11 +41,11 @@ KEY, DOCUMENT = "key", "template.toml"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,40}")
 
 
-class Built(msgspec.Struct, frozen=True, kw_only=True):
+class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
     """A built template: its folder and what it says of itself."""
 
     folder: Path
-    manifest: Manifest
+    manifest: TemplateManifest
 
     @property
     def disk(self) -> Path:
@@ -71,10 +71,10 @@ class Built(msgspec.Struct, frozen=True, kw_only=True):
         document = self.folder / DOCUMENT
         return decode_template(read_document(document), name=str(document), directory=str(self.folder))
 
-    def secrets(self) -> Secrets:
+    def secrets(self) -> GuestCredentials:
         """Return what opens the guest. Raises InfrastructureError."""
         try:
-            return msgspec.json.decode((self.folder / SECRETS).read_bytes(), type=Secrets)
+            return msgspec.json.decode((self.folder / SECRETS).read_bytes(), type=GuestCredentials)
         except (OSError, msgspec.DecodeError) as error:
             raise InfrastructureError(
                 f"the secrets of {self.manifest.template} cannot be read: {getattr(error, 'strerror', error)}",
@@ -112,11 +112,11 @@ class Store:
         """Return where the finished template is put together."""
         return self.root / ".work" / f"{self.folder(name).name}.draft"
 
-    def built(self, name: str) -> Built | None:
+    def built(self, name: str) -> BuiltTemplate | None:
         """Return the built template, None if there is none. Raises InfrastructureError for a manifest that is damaged."""
         folder = self.folder(name)
         try:
-            manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+            manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=TemplateManifest)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, msgspec.DecodeError) as error:
@@ -129,9 +129,9 @@ class Store:
                 f"{name} was built by a newer harness, {manifest.harness}",
                 hint="Use that one, or build it anew.",
             )
-        return Built(folder=folder, manifest=manifest)
+        return BuiltTemplate(folder=folder, manifest=manifest)
 
-    def find(self, name: str) -> Built:
+    def find(self, name: str) -> BuiltTemplate:
         """Return the built template. Raises UsageError with the command that builds it."""
         built = self.built(name)
         if built is None:
@@ -163,7 +163,7 @@ class Store:
                 self._old(name).rename(self.folder(name))
 
     @contextlib.contextmanager
-    def using(self, name: str) -> Iterator[Built]:
+    def using(self, name: str) -> Iterator[BuiltTemplate]:
         """Keep the template from being replaced or removed while it is used. Raises as :meth:`find`."""
         with self._lock(f"{self.folder(name).name}.use", fcntl.LOCK_SH) as taken:
             if not taken:
@@ -184,7 +184,7 @@ class Store:
         with self._unused(self.folder(name).name, "replaced"):
             pass
 
-    def publish(self, name: str, draft: Path) -> Built:
+    def publish(self, name: str, draft: Path) -> BuiltTemplate:
         """Make the finished folder ``draft`` the template, in place of an older one. Raises UsageError if that is used."""
         folder = self.folder(name)
         with self._unused(name, "replaced"), disk_errors(self.root):

@@ -23,7 +23,7 @@ class Support(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     workaround: str = ""
 
 
-class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HotAddSupport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows a hot-add in this guest: taken ``in-place``, only ``after-restart``, or ``unknown`` (no source says).
 
     ``source`` is the page that says so.

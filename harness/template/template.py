@@ -12,10 +12,10 @@ import msgspec
 
 from harness.config import decode_toml, line_of, parse_size, read_document
 from harness.errors import BadDocument, MissingPart, UsageError
+from harness.host.firmware import Ovmf
 from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network
-from harness.machine.firmware import Ovmf
 from harness.machine.machine import MachineSpec
-from harness.template.support import Expectation, Support
+from harness.template.support import HotAddSupport, Support
 
 DOCUMENT = "template.toml"
 
@@ -27,11 +27,11 @@ SSH_PORT = 22
 MEMORY_BLOCK = 128 << 20
 """Bytes; guests take hot-added memory in whole blocks of this size."""
 
-Name = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
-Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+TemplateId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
+TemplateText = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
 
-class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TemplateBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The machine: QEMU's type, a versioned one, so that a guest sees the same board under every QEMU; its firmware."""
 
     type: Annotated[str, msgspec.Meta(pattern=r"^pc-q35-[0-9]+\.[0-9]+$")] = "pc-q35-7.2"
@@ -42,7 +42,7 @@ class Board(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The processor: ``model``, changes to its ``features`` (``-vmx``), and under KVM the ``hyperv`` enlightenments."""
 
-    model: Text
+    model: TemplateText
     features: list[str] = []
     hyperv: list[str] = []
 
@@ -61,7 +61,7 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     group_size: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0
 
 
-class Memory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TemplateMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes with their units: at power-on, the most there can be, and how many DIMM slots."""
 
     size: str = "4 GiB"
@@ -84,8 +84,8 @@ class Edition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     "Windows Setup Edition Configuration and Product ID Files"; [MS-WIM] 2.1). Evaluation media have ids of their own.
     """
 
-    name: Name
-    title: Text
+    name: TemplateId
+    title: TemplateText
     ids: Annotated[list[str], msgspec.Meta(min_length=1)]
     installation: Literal["Server", "Server Core", "Client"]
 
@@ -97,15 +97,15 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     installed for evaluation works ``evaluation_days``. ``directory`` is where the template was read from.
     """
 
-    name: Name
-    title: Text
+    name: TemplateId
+    title: TemplateText
     support: Support
-    expect: Expectation
+    expect: HotAddSupport
     cpu: Cpu
     editions: Annotated[list[Edition], msgspec.Meta(min_length=1)]
-    machine: Board = Board()
+    machine: TemplateBoard = TemplateBoard()
     topology: Topology = Topology()
-    memory: Memory = Memory()
+    memory: TemplateMemory = TemplateMemory()
     devices: Devices = Devices()
     builds: list[int] = []
     openssh: Literal["inbox", "file"] = "file"

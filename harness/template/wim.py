@@ -31,7 +31,7 @@ ARCHITECTURES = {"0": "x86", "5": "arm", "9": "amd64", "12": "arm64"}
 """PROCESSOR_ARCHITECTURE_* (Windows API: SYSTEM_INFO)."""
 
 
-class Image(msgspec.Struct, frozen=True, kw_only=True):
+class WimImage(msgspec.Struct, frozen=True, kw_only=True):
     """One image: ``index`` from 1. What the file does not say is "" or 0."""
 
     index: int
@@ -48,7 +48,7 @@ class NotWim(ValueError):
     """The file is no WIM, or says of itself what cannot be."""
 
 
-def read_wim(file: BinaryIO, size: int) -> list[Image]:
+def read_wim(file: BinaryIO, size: int) -> list[WimImage]:
     """Return the images of the WIM in ``file``, which has ``size`` bytes, in order. Raises NotWim."""
     return parse_images(_xml(file, size))
 
@@ -79,7 +79,7 @@ def _xml(file: BinaryIO, size: int) -> bytes:
     return found
 
 
-def parse_images(data: bytes) -> list[Image]:
+def parse_images(data: bytes) -> list[WimImage]:
     """Return the images that a WIM's XML tells of. Raises NotWim."""
     try:
         text = data.decode("utf-16-le").removeprefix("\ufeff")
@@ -100,11 +100,11 @@ def parse_images(data: bytes) -> list[Image]:
     return sorted(images, key=lambda image: image.index)
 
 
-def _image(element: ElementTree.Element) -> Image | None:
+def _image(element: ElementTree.Element) -> WimImage | None:
     index = _number(element.get("INDEX", ""))
     if not 1 <= index <= 0xFFFF:
         return None
-    return Image(
+    return WimImage(
         index=index,
         name=_text(element, "NAME"),
         title=_text(element, "DISPLAYNAME"),
@@ -125,7 +125,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else 0
 
 
-def described(image: Image) -> str:
+def described(image: WimImage) -> str:
     """Return a line for people: ``2: Windows Server 2022 SERVERSTANDARD (ServerStandard, Server, build 20348, en-US)``."""
     facts = [image.edition, image.installation, f"build {image.build}" if image.build else "", image.language]
     return f"{image.index}: {image.name or image.title or 'no name'} ({', '.join(filter(None, facts))})"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from harness.hotplug.plan import MachineWishes, Plan
+    from harness.run.plan import MachineWishes, Plan
 
 MARKERS = {
     "guest": "guest(name, *, cpus=None, dimms=None): the guest that the test needs, with how many processors at power-on "
@@ -94,7 +94,7 @@ def plant_of(item: pytest.Item) -> str:
 
 def plan_of(item: pytest.Item) -> Plan | None:
     """Return the plan that a test begins with, None for none. Raises UsageError of the harness for one that is not there."""
-    from harness.hotplug.plan import find_plan
+    from harness.run.plan import find_plan
 
     name: str | None = _read(item, "plan", _one)
     return None if name is None else find_plan(name)
@@ -104,7 +104,7 @@ def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
     """Return the machine that a test wants: what its plan says, then its guest marker, then its machine marker."""
     import msgspec
 
-    from harness.hotplug.plan import MachineWishes
+    from harness.run.plan import MachineWishes
 
     known = {field.name for field in msgspec.structs.fields(MachineWishes)}
     mark = item.get_closest_marker("machine")

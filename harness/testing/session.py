@@ -17,9 +17,9 @@ from harness.testing import marks
 from harness.testing.summary import Row, row_of
 
 if TYPE_CHECKING:
-    from harness.hotplug.failure import BootFailures
-    from harness.hotplug.request import RunRequest
-    from harness.hotplug.run import Run, RunResult
+    from harness.run.failure import BootFailures
+    from harness.run.request import RunRequest
+    from harness.run.run import Run, RunResult
     from harness.testing.settings import Settings
     from harness.testing.under_test import RunUnderTest
 
@@ -51,7 +51,7 @@ class Guests:
     def failures(self) -> BootFailures:
         """The boots that failed."""
         if self._failures is None:
-            from harness.hotplug.failure import BootFailures
+            from harness.run.failure import BootFailures
 
             self._failures = BootFailures()
         return self._failures
@@ -59,10 +59,10 @@ class Guests:
     def request(self, item: pytest.Item, guest: str, runs: Path) -> RunRequest:
         """Return what a test's run is asked to be. Raises pytest.UsageError, or UsageError of the harness."""
         from harness.config import parse_size
-        from harness.hotplug.executor import Budget
-        from harness.hotplug.operation import Quiesce
-        from harness.hotplug.plan import Plan
-        from harness.hotplug.request import RunRequest
+        from harness.run.executor import Timeouts
+        from harness.run.operation import Quiesce
+        from harness.run.plan import Plan
+        from harness.run.request import RunRequest
         from harness.setup.cache import cache_directory
 
         settings = self.settings
@@ -92,17 +92,19 @@ class Guests:
             # Somebody may want to look at the guest while pytest's prompt is open.
             monitor=self._prompts and not self._is_process(guest),
             plant=marks.plant_of(item),
-            budget=Budget(boot=float(settings["boot-timeout"]), evidence=float(settings["evidence-timeout"])),
+            budget=Timeouts(
+                boot=float(settings["boot-timeout"]), evidence=float(settings["evidence-timeout"])
+            ),
             dump=parse_size(settings["dump"]) if settings["dump"] else 0,
             attempt=2 if retry_of else 1,
             retry_of=retry_of,
         )
 
     def _is_process(self, guest: str) -> bool:
-        from harness.guest.kind import KINDS
-        from harness.guest.process_guest import ProcessKind
+        from harness.guest.guest_types import GUEST_TYPES
+        from harness.guest.process.guest import ProcessType
 
-        return isinstance(KINDS.get(guest), ProcessKind)
+        return isinstance(GUEST_TYPES.get(guest), ProcessType)
 
     def _restores(self, guest: str) -> bool:
         """Return whether the guest begins from its saved state: as was asked, else if it can."""
@@ -120,7 +122,7 @@ class Guests:
     def ended(self, item: pytest.Item, run: Run, result: RunResult) -> None:
         """Note what became of a run: its row, whether the test is tried again, whether the guest is given up."""
         from harness.contract.verdict import Verdict
-        from harness.hotplug.failure import second_attempt
+        from harness.run.failure import second_attempt
 
         item.stash.setdefault(ROWS, []).append(row_of(item.nodeid, run.facts, result))
         item.stash[CLASS] = str(result.failure_class or "")

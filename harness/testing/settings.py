@@ -17,7 +17,7 @@ import pytest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
+class PluginSetting:
     """One setting. ``check`` returns what is wrong with a value that is not empty, "" if nothing; "" means: not set.
 
     A ``path`` in the ini file is meant from where that file is, like pytest's own.
@@ -64,9 +64,9 @@ def _named(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str
 
 
 def _guests() -> Iterable[str]:
-    from harness.guest.kind import KINDS
+    from harness.guest.guest_types import GUEST_TYPES
 
-    return KINDS
+    return GUEST_TYPES
 
 
 def _seconds(value: str) -> str:
@@ -92,45 +92,45 @@ def _there(value: str) -> str:
 
 
 SETTINGS = (
-    Setting(
+    PluginSetting(
         name="guest", metavar="NAME", default="twin", check=_named("guest", _guests),
         help="the guest that tests run on, unless a test has the marker guest",
     ),
-    Setting(
+    PluginSetting(
         name="accel", metavar="auto|kvm|tcg", default="auto",
         check=_named("accelerator", lambda: ("auto", "kvm", "tcg")), help="accelerator of the guests",
     ),
-    Setting(
+    PluginSetting(
         name="boot", metavar="restore|cold", check=_named("way to boot", lambda: ("restore", "cold")),
         help="begin from the guest's saved ready state, or boot it anew (default: restore what can be restored)",
     ),
-    Setting(name="qemu", path=True, metavar="PATH", help="the QEMU binary to use"),
-    Setting(
+    PluginSetting(name="qemu", path=True, metavar="PATH", help="the QEMU binary to use"),
+    PluginSetting(
         name="backend", metavar="qemu|libvirt", default="qemu",
         check=_named("backend", lambda: ("qemu", "libvirt")), help="start QEMU directly, or have libvirt do it",
     ),
-    Setting(name="connect", metavar="URI", help="where libvirt is, as for virsh -c"),
-    Setting(
+    PluginSetting(name="connect", metavar="URI", help="where libvirt is, as for virsh -c"),
+    PluginSetting(
         name="driver", path=True, metavar="PATH", check=_there,
         help="the driver to test: its .sys file or its folder; on the twin the folder of its sources",
     ),
-    Setting(
+    PluginSetting(
         name="driver-map", path=True, metavar="FILE", check=_there,
         help="which of the driver's own trace events are which records (TOML, see docs/your-driver.md)",
     ),
-    Setting(
+    PluginSetting(
         name="kd", metavar="listen|debugger", check=_named("use of the debugger's port", lambda: ("listen", "debugger")),
         help="record what drivers print on the kernel debugger's port, or hand the port to a debugger",
     ),
-    Setting(
+    PluginSetting(
         name="runs", path=True, metavar="DIR", help="where run directories are made (default: pytest's own temporary directory)"
     ),
-    Setting(name="boot-timeout", metavar="SECONDS", default="90", check=_seconds, help="how long a boot may take"),
-    Setting(
+    PluginSetting(name="boot-timeout", metavar="SECONDS", default="90", check=_seconds, help="how long a boot may take"),
+    PluginSetting(
         name="evidence-timeout", metavar="SECONDS", default="60", check=_seconds,
         help="how long collecting evidence may take, once a run failed",
     ),
-    Setting(
+    PluginSetting(
         name="dump", metavar="SIZE", check=_size,
         help="keep a dump of a failed guest's memory, if not larger than this",
     ),
@@ -140,7 +140,7 @@ SETTINGS = (
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
 
 
-def _from_ini(config: pytest.Config, setting: Setting) -> str:
+def _from_ini(config: pytest.Config, setting: PluginSetting) -> str:
     value = str(config.getini(setting.key))
     # "qemu-system-x86_64" is a program that is looked for, "./qemu" a file.
     named = setting.name == "qemu" and "/" not in value

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
     from harness.history.run_directory import RunFacts
-    from harness.hotplug.run import RunResult
+    from harness.run.run import RunResult
 
 ATTRIBUTE, ISSUE = "hotplug_rows", "hotplug_known_issue"
 """Where a report carries its rows, and what is known of its test."""

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict
     from harness.history.record import Record
-    from harness.hotplug.boot import Live
-    from harness.hotplug.run import Run, RunResult
+    from harness.run.boot import Live
+    from harness.run.run import Run, RunResult
 
-History = Callable[[], "list[Record]"]
+ReadRecords = Callable[[], "list[Record]"]
 """What the fixture ``history`` is."""
 
-Judged = Callable[[], "RunVerdict"]
+JudgeNow = Callable[[], "RunVerdict"]
 """What the fixture ``verdict`` is."""
 
 
@@ -75,7 +75,7 @@ class RunUnderTest:
         """Return how to look at the guest while it is alive, one line each; [] once it is ended."""
         if self.over or not self.live.machine.alive():
             return []
-        from harness.explore.hold import ways_in
+        from harness.repro.interactive import ways_in
 
         return ways_in(self.live.machine, self.run)
 
@@ -83,7 +83,7 @@ class RunUnderTest:
 class Hotplug:
     """Hot-add operations on the test's guest; each waits for its consequences and records them.
 
-    The arguments are those of a plan's operations (:mod:`harness.hotplug.operation`).
+    The arguments are those of a plan's operations (:mod:`harness.run.operation`).
     """
 
     def __init__(self, live: Live) -> None:
@@ -91,23 +91,23 @@ class Hotplug:
 
     def add_cpu(self, **arguments: Any) -> None:
         """Add one processor: ``slot``, ``id``, ``expect``, ``saying``, ``settle``, ``timeout``."""
-        from harness.hotplug.operation import AddCpu
+        from harness.run.operation import AddCpu
 
         self.do(AddCpu(**arguments))
 
     def add_dimm(self, size: str = "256 MiB", **arguments: Any) -> None:
         """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``."""
-        from harness.hotplug.operation import AddDimm
+        from harness.run.operation import AddDimm
 
         self.do(AddDimm(size=size, **arguments))
 
     def do(self, *operations: Any) -> None:
-        """Execute operations of :mod:`harness.hotplug.operation` in order."""
+        """Execute operations of :mod:`harness.run.operation` in order."""
         for operation in operations:
             self._live.executor.step(operation)
 
     def plan(self, name: str) -> None:
         """Execute the operations of a built-in plan or a plan file."""
-        from harness.hotplug.plan import find_plan
+        from harness.run.plan import find_plan
 
         self.do(*find_plan(name).do)

@@ -20,14 +20,14 @@ from capture.etl import encoder
 from capture.lines import encode_line
 
 from harness.capture.dbgprint import entry
-from harness.capture.dbgprint.entry import Account, Entry
-from harness.capture.dbgprint.host import Host
+from harness.capture.dbgprint.entry import PortEntry, ReaderAccount
+from harness.capture.dbgprint.host import DebuggerHost
 from harness.capture.etl import manifest
-from harness.capture.etl.field import In
-from harness.contract.trace import trace
+from harness.capture.etl.field import InType
+from harness.contract.notation import trace
 from harness.history.driver import DriverRecord, Hello, Mark
 from harness.history.record import Channel, Offset, Quiesced, Record
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 
 MANIFEST = Path(__file__).parents[2] / "guest_drivers" / "hpnotify" / "src" / "hpnotify.man"
 (PROVIDER,) = manifest.load(MANIFEST)
@@ -86,7 +86,7 @@ def driver_records(records: Iterable[Record]) -> list[DriverRecord]:
 def host_history(directory: Path, records: Iterable[Record], *, live: str = "") -> Path:
     """Write the run directory with the host's own records; those of the driver only if a channel was ``live``."""
     directory.mkdir()
-    with Tape(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as tape:
         for record in records:
             if isinstance(record, DriverRecord) and live:
                 tape.write(msgspec.structs.replace(record, channel=live), host_ns=record.host_ns + MS // 2)
@@ -118,17 +118,19 @@ def ring(file: Path, records: Iterable[DriverRecord]) -> Path:
 
 def debugger_text(file: Path, records: Iterable[DriverRecord], *, whole: bool = True) -> Path:
     """What the reader of the debugger's port wrote about the packets of a target that prints each record."""
-    host = Host()
+    host = DebuggerHost()
     entries: list[bytes] = []
     number = FIRST | SYNC
     for record in records:
         raw = packet(DEBUG_IO, number, print_payload(record.cpu, encode_line(record)))
         number = (number & ~SYNC) ^ 1
         for event in host.receive(raw, record.host_ns / 1e9):
-            entries.append(entry.encode(Entry(record.host_ns + MS // 3, event)))
+            entries.append(entry.encode(PortEntry(record.host_ns + MS // 3, event)))
         host.take()
     if whole:
-        entries.append(entry.encode(Entry(BEGIN, Account(counts=host.counts, why="the port was closed"))))
+        entries.append(
+            entry.encode(PortEntry(BEGIN, ReaderAccount(counts=host.counts, why="the port was closed")))
+        )
     file.write_bytes(b"".join(line + b"\n" for line in entries))
     return file
 
@@ -144,9 +146,9 @@ def event_of(record: DriverRecord) -> bytes:
         if field.name == "boot":
             value = int(value, 16)
         if isinstance(value, int):
-            payload += struct.pack("<q" if field.in_type == In.INT64 else "<Q", value)
+            payload += struct.pack("<q" if field.in_type == InType.INT64 else "<Q", value)
         else:
-            payload += f"{value}\0".encode("utf-16-le" if field.in_type == In.UTF16 else "utf-8")
+            payload += f"{value}\0".encode("utf-16-le" if field.in_type == InType.UTF16 else "utf-8")
     return encoder.event(
         record.qpc + 3, payload, provider=uuid.UUID(bytes_le=PROVIDER.guid), event_id=IDS[tag], process=4
     )

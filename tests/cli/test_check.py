@@ -17,7 +17,7 @@ from harness.contract.verdict import RunVerdict
 from harness.errors import ExitCode
 from harness.history.reader import History
 from harness.history.record import Record
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.report.timeline import HEADING, timeline
 from harness.report.verdict_text import verdict_lines
 
@@ -29,7 +29,7 @@ HEADER = b'{"k":"header","n":1,"host_ns":1,"format":1,"harness":"0","run":"r","g
 def record(directory: Path, records: list[Record]) -> Path:
     """Write a run directory with a history, as a run does, and return it."""
     directory.mkdir()
-    with Tape(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as tape:
         for each in records:
             tape.write(each, host_ns=each.host_ns)
     return directory

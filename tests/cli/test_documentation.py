@@ -9,15 +9,15 @@ import pytest
 import typer.main
 
 from harness.cli.main import BROKEN_PIPE, app
-from harness.contract.catalogue import all_rules
 from harness.contract.coverage import RuleCoverage
+from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import RunVerdict
 from harness.errors import ExitCode
-from harness.lab.inventory import Listed
-from harness.machine.budget import Budget
-from harness.machine.preflight import Part
+from harness.host.budget import HostBudget
+from harness.host.preflight import HostPart
+from harness.lab.inventory import ListedMachine
 from harness.report.junit import COUNTED
-from harness.report.observations import Comparison, Mark
+from harness.report.observations import AnswerComparison, ComparisonResult
 from harness.report.rule_text import rule_document
 
 PAGE = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
@@ -89,10 +89,10 @@ def test_the_exit_codes_are_those_of_the_code() -> None:
     ("title", "prefix", "struct"),
     [
         ("harness check", "coverage[].", RuleCoverage),
-        ("harness doctor", "parts[].", Part),
-        ("harness ps", "machines[].", Listed),
-        ("harness ps", "budget.", Budget),
-        ("harness observe diff", "questions[].", Comparison),
+        ("harness doctor", "parts[].", HostPart),
+        ("harness ps", "machines[].", ListedMachine),
+        ("harness ps", "budget.", HostBudget),
+        ("harness observe diff", "questions[].", AnswerComparison),
     ],
 )
 def test_the_documented_json_keys_are_the_fields(title: str, prefix: str, struct: type) -> None:
@@ -118,7 +118,7 @@ def test_the_documented_keys_of_a_rule_are_those_printed() -> None:
 
 def test_the_marks_of_a_comparison_are_those_of_the_code() -> None:
     """The table lists the marks in the order in which questions are sorted."""
-    assert list(Mark) == first_column(section("harness observe diff"), "mark")
+    assert list(ComparisonResult) == first_column(section("harness observe diff"), "mark")
 
 
 def test_the_kinds_of_junit_cases_are_those_of_the_code() -> None:

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 from capture.windows_run import WRITERS, driver_records, host_history, timed, trace_log
 
-from harness.capture.recordings import FILES
+from harness.capture.offline.recordings import FILES
 from harness.cli.main import main
 from harness.contract.checker import judge
 from harness.contract.verdict import RunVerdict, Verdict

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from harness.cli.main import main
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.errors import ExitCode
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 
 Caught = pytest.CaptureFixture[str]
 
@@ -18,7 +18,7 @@ Caught = pytest.CaptureFixture[str]
 def recorded(directory: Path, text: str, *, guest: str, kernel: str = "") -> Path:
     """A run directory as a run leaves it, holding the history of a trace."""
     directory.mkdir(parents=True)
-    with Tape(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as tape:
         for record in trace(text, run=directory.name, guest=guest):
             tape.write(record, host_ns=record.host_ns)
     facts = {"run": directory.name, "plan": {"name": "veto"}, "kernel_release": kernel}

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from harness.cli.main import main
-from harness.contract.catalogue import all_rules
+from harness.contract.rules.catalogue import all_rules
 from harness.errors import ExitCode
 from harness.report.rule_text import one_rule_lines, rule_lines
 

@@ -19,8 +19,8 @@ import pytest
 from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.errors import ExitCode
+from harness.template.checkpoints import CheckpointStack
 from harness.template.store import Store
-from harness.template.work import Work
 from tests.template.media import windows_medium
 from tests.template.scripted_medium import FAT_SECTORS, compile_setup, fat
 from tests.template.test_store import manifest
@@ -180,7 +180,7 @@ def _bootable(iso: Path, wim: Path, script: list[str]) -> Path:
 
 def _checkpoint(store: Store) -> int:
     """Return the checkpoint that an interrupted build would go on from."""
-    state = Work.read(store.work(NAME))
+    state = CheckpointStack.read(store.work(NAME))
     return state.checkpoint if state else 0
 
 

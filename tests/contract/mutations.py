@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.contract.checker import judge
-from harness.contract.rule import DECIDING
-from harness.contract.trace import trace
+from harness.contract.notation import trace
+from harness.contract.rules.rule import DECIDING
 from harness.contract.verdict import Verdict
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "rules.md"

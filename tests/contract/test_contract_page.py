@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.contract.catalogue import all_rules
-from harness.contract.rule import Rule
+from harness.contract.rules.catalogue import all_rules
+from harness.contract.rules.rule import Rule
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 PAGE = (DOCS / "contract.md").read_text()

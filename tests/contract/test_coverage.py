@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from harness.contract.checker import judge
 from harness.contract.coverage import coverage
+from harness.contract.notation import trace
 from harness.contract.observe import collect, question
-from harness.contract.trace import trace
 from harness.contract.verdict import RunVerdict
 
 

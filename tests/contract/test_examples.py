@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import pytest
 
-from harness.contract.catalogue import ALIASES, all_rules, find
 from harness.contract.checker import judge
-from harness.contract.rule import Rule
-from harness.contract.trace import trace
+from harness.contract.notation import trace
+from harness.contract.rules.catalogue import ALIASES, all_rules, find
+from harness.contract.rules.rule import Rule
 from harness.contract.verdict import Level, Verdict
 
 RULES = all_rules()

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import msgspec
 
-from harness.contract.catalogue import find
 from harness.contract.checker import judge, judge_history
 from harness.contract.explanation import describe, explain, explainer, printable, reproduction
-from harness.contract.trace import trace
+from harness.contract.notation import trace
+from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding
 from harness.history.reader import History
-from harness.history.record import Operation, Record
+from harness.history.record import OperationProgress, Record
 
 
 def finding(text: str, rule: str) -> Finding:
@@ -73,7 +73,7 @@ def test_a_missing_record_is_shown_by_the_silence() -> None:
 
 def test_every_violation_shows_one_to_five_records() -> None:
     """No example of a rule is violated without at least one record to show."""
-    from harness.contract.catalogue import all_rules
+    from harness.contract.rules.catalogue import all_rules
 
     counts = {
         rule.id: len(finding(rule.violates, rule.id).witnesses)
@@ -120,7 +120,7 @@ def test_a_run_that_says_what_it_was_made_of_is_done_again_up_to_the_step(tmp_pa
     records = trace("C2 V")
     last = max(place for place, record in enumerate(records) if record.__struct_config__.tag == "sync.enter")
     # The trace has an operation of its own before these.
-    begun: list[Record] = [Operation(index=n, name="add-cpu", phase="begin") for n in (1, 2)]
+    begun: list[Record] = [OperationProgress(index=n, name="add-cpu", phase="begin") for n in (1, 2)]
     records = [*records[:last], *begun, *records[last:]]
     numbered = [msgspec.structs.replace(record, n=n) for n, record in enumerate(records, 1)]
     (run / "history.jsonl").write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in numbered))

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from harness.contract.checker import judge
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.history.driver import CallEnter, CallExit, DriverRecord, Hello, Mark
@@ -19,9 +19,9 @@ from harness.history.record import (
     Channel,
     Console,
     End,
-    Expect,
+    Expectation,
     GuestEvent,
-    Operation,
+    OperationProgress,
     Qmp,
     Quiesced,
     Record,
@@ -190,7 +190,7 @@ def test_a_run_that_did_not_complete_is_not_green(outcome: str) -> None:
 
 def test_a_failed_operation_is_not_green() -> None:
     """So is one that began and never ended."""
-    records, begin = trace("S2 C2 V"), Operation(index=4, name="wait-for", phase="begin")
+    records, begin = trace("S2 C2 V"), OperationProgress(index=4, name="wait-for", phase="begin")
     failed = judge(
         [*records[:-1], begin, msgspec.structs.replace(begin, phase="fail", detail="too late"), records[-1]]
     )
@@ -204,7 +204,7 @@ def test_a_failed_operation_is_not_green() -> None:
 def test_an_expectation_that_is_not_met_is_a_violation() -> None:
     """The plan's own demand decides like a rule."""
     records = trace("S2 C2 V")
-    expect = Expect(index=3, demanded="processors = 4", seen="processors = 3", met=False)
+    expect = Expectation(index=3, demanded="processors = 4", seen="processors = 3", met=False)
     verdict = judge([*records[:-1], expect, records[-1]])
     assert (Verdict.VIOLATED, ["EXPECT: operation 3 demanded processors = 4, seen was processors = 3"]) == (
         verdict.verdict,

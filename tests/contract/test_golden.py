@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from harness.contract.checker import judge
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.contract.verdict import RunVerdict, Verdict
 
 

@@ -13,9 +13,9 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.contract.catalogue import all_rules
 from harness.contract.checker import Checker, judge, judge_history
-from harness.contract.trace import trace
+from harness.contract.notation import trace
+from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import BadHistory
 from harness.history.driver import AnyDriverRecord

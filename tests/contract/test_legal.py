@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.contract.checker import judge
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.contract.verdict import Verdict
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Quiesced, Record

@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from contract.mutations import DOCUMENT, MUTATIONS, Mutation, embedded, violated
 
-from harness.contract.catalogue import all_rules
+from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Level
 
 by_rule = pytest.mark.parametrize("mutation", MUTATIONS, ids=lambda mutation: mutation.rule)

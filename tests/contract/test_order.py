@@ -9,8 +9,8 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.contract.notation import trace
 from harness.contract.order import comes_before, contradiction, edge
-from harness.contract.trace import trace
 from harness.history.driver import DriverRecord, Mark
 from harness.history.record import Add
 

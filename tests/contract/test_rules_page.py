@@ -9,7 +9,7 @@ from typing import Any
 from contract.mutations import DOCUMENT
 
 from harness.contract.checker import Checker
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.contract.verdict import Level, Verdict
 
 

@@ -15,9 +15,9 @@ from harness.acceptance.case import Case, decode_case
 from harness.history.driver import Mark, SyncEnter
 from harness.history.reader import History
 from harness.history.record import Channel, Header
-from harness.history.tape import Tape
-from harness.hotplug.operation import Operation
-from harness.hotplug.plan import decode_plan
+from harness.history.writer import HistoryWriter
+from harness.run.operation import Operation
+from harness.run.plan import decode_plan
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -62,7 +62,7 @@ def test_page_lists_every_operation_with_its_keys(kind: type[msgspec.Struct]) ->
 
 def test_reading_a_history_as_the_page_says(tmp_path: Path) -> None:
     """The reader example returns the callbacks of a history."""
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         tape.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
         tape.write(
             SyncEnter(
@@ -81,7 +81,7 @@ def test_channel_of_the_page_captures(tmp_path: Path) -> None:
     exec(blocks("history.md", "python")[1], names)
     log = tmp_path / "serial.log"
     log.touch()
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         tape.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
         channel = names["SerialLog"](log, tape)
         with log.open("ab") as file:

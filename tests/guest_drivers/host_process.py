@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.capture.debugcon import decode_line
+from harness.capture.live.debugcon import decode_line
 from harness.history.driver import Alloc, CallEnter, CallExit, DriverRecord, Free, SyncEnter, SyncExit
 
 DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"

@@ -22,7 +22,7 @@ from harness.driver import certificate, manifest, source
 from harness.driver.build import TOOLCHAINS, build
 from harness.driver.certificate import Certificate
 from harness.driver.image import CHECKS, check_image, set_checksum
-from harness.driver.manifest import LABEL, Manifest
+from harness.driver.manifest import LABEL, DriverManifest
 from harness.driver.signature import check_signature, sign
 from harness.errors import BadDocument, ExitCode, InfrastructureError, UsageError
 
@@ -78,7 +78,7 @@ def wrong(path: Path) -> dict[str, str]:
 def test_what_is_built_is_right(built: dict[str, Path], toolchain: str) -> None:
     """Each compiler's image passes every check, and its manifest says what it is no evidence of."""
     path = built[toolchain]
-    record = msgspec.json.decode(manifest.path_of(path).read_bytes(), type=Manifest)
+    record = msgspec.json.decode(manifest.path_of(path).read_bytes(), type=DriverManifest)
     assert {} == wrong(path)
     assert (LABEL, toolchain, "own", "1.15", "") == (
         record.label, record.toolchain, record.declarations, record.kmdf, record.signer,

@@ -12,10 +12,10 @@ import pytest
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
-from harness.guest.twin import Twin
+from harness.guest.twin.guest import Twin
 from harness.history.driver import Bind, Grow, Work
 from harness.history.record import Console, Record
-from harness.hotplug.operation import Quiesce
+from harness.run.operation import Quiesce
 
 if TYPE_CHECKING:
     from harness.pytest_plugin import Hotplug, RunUnderTest

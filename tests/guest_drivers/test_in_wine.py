@@ -20,7 +20,7 @@ from guest_drivers.wine_process import HPNCTL, Run, execute
 
 from guest_drivers import host_process
 from harness.driver.build import TOOLCHAINS
-from harness.guest.plant import PLANTS
+from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history.driver import (
     AsyncEnter,
     Bind,
@@ -197,7 +197,7 @@ def test_two_drivers_meet_at_the_barrier(wine: Wine, double: Path, signed: dict[
 def test_plant_is_caught(wine: Wine, double: Path, signed: dict[str, Path], name: str) -> None:
     """A deviation planted in the NT layer is survived by the file, and found by the rule that it must be found by."""
     run = execute(wine, double, signed["clang"], f"plant {name}", "load hpnotify", "add 2", *END)
-    assert PLANTS[name].rule in {found.partition(":")[0] for found in violations(run.transcript)}
+    assert INJECTED_FAULTS[name].rule in {found.partition(":")[0] for found in violations(run.transcript)}
     assert_clean(run)
 
 

@@ -12,10 +12,10 @@ from guest_drivers.host_process import INVALID_DEVICE_STATE, SUCCESS, Transcript
 
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
-from harness.guest.twin import Twin
+from harness.guest.twin.guest import Twin
 from harness.history.driver import CallEnter, Hello, PnpEnter, PnpExit
 from harness.history.record import Console, Record
-from harness.hotplug.operation import Quiesce
+from harness.run.operation import Quiesce
 
 if TYPE_CHECKING:
     from harness.pytest_plugin import Hotplug

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from guest.transport.far_ends import SSHD, SshServer
+from transport.far_ends import SSHD, SshServer
 from twin.running import qemu_processes
 
 from guest_drivers import wdk_standin
@@ -27,27 +27,27 @@ from harness.driver.wdk import (
     PACKAGE,
     SECTOR,
     WINDOWS,
-    Far,
-    Words,
+    BuildGuest,
+    ShellWords,
     build_with_wdk,
     check_medium,
 )
 from harness.errors import ExitCode, GuestRefused, InfrastructureError, UsageError
-from harness.guest.kind import KINDS
-from harness.guest.transport import ssh
-from harness.guest.transport.link import Link
-from harness.guest.transport.pin import HostKeyPin
-from harness.guest.transport.posix import Posix
-from harness.guest.windows.workshop import with_medium, workshop
+from harness.guest.guest_types import GUEST_TYPES
+from harness.guest.windows.build_vm import with_medium, workshop
 from harness.machine.attachments import Cdrom
 from harness.machine.machine import MachineSpec
 from harness.setup.cache import cache_directory
+from harness.transport import ssh
+from harness.transport.link import WireTransport
+from harness.transport.pin import HostKeyPin
+from harness.transport.posix import Posix
 
 pytestmark = pytest.mark.host
 
 
 @pytest.fixture
-def far(tmp_path: Path) -> Iterator[Link]:
+def far(tmp_path: Path) -> Iterator[WireTransport]:
     """A transport to an sshd of the test's own."""
     if SSHD is None:
         pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
@@ -68,12 +68,12 @@ def far(tmp_path: Path) -> Iterator[Link]:
 
 
 @pytest.fixture
-def words(tmp_path: Path, built: dict[str, Path]) -> Callable[[str], Words]:
+def words(tmp_path: Path, built: dict[str, Path]) -> Callable[[str], ShellWords]:
     """What the guest's shell is told, by the mode of the stand-in."""
     folder = tmp_path / "guest disk" / "hpnotify-wdk"
 
-    def of(mode: str) -> Words:
-        return Words(
+    def of(mode: str) -> ShellWords:
+        return ShellWords(
             folder=str(folder),
             separator="/",
             prepare=f"rm -rf '{folder}' && mkdir -p '{folder}/src' '{folder}/wdk'",
@@ -88,7 +88,9 @@ def soon() -> Deadline:
     return Deadline(60, "the test")
 
 
-def test_everything_comes_back(far: Link, words: Callable[[str], Words], tmp_path: Path) -> None:
+def test_everything_comes_back(
+    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+) -> None:
     """Driver, package, symbols and logs, with a manifest that says what they are; the guest keeps nothing."""
     out = tmp_path / "out"
     built = build_with_wdk(far, out, soon(), medium="EWDK.iso", words=words("whole"))
@@ -106,7 +108,7 @@ def test_everything_comes_back(far: Link, words: Callable[[str], Words], tmp_pat
     assert not Path(words("whole").folder).exists()
 
 
-def test_logs_may_be_missing(far: Link, words: Callable[[str], Words], tmp_path: Path) -> None:
+def test_logs_may_be_missing(far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path) -> None:
     """A WDK without Static Driver Verifier still gives a driver; what is not there is named, nothing old stays."""
     build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("whole"))
     built = build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("bare"))
@@ -115,7 +117,9 @@ def test_logs_may_be_missing(far: Link, words: Callable[[str], Words], tmp_path:
     assert [] == [name for name in built.missing if (tmp_path / name).exists()]
 
 
-def test_what_does_not_build_says_why(far: Link, words: Callable[[str], Words], tmp_path: Path) -> None:
+def test_what_does_not_build_says_why(
+    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+) -> None:
     """The compiler's words are in the error, the log is here, and the guest keeps nothing."""
     with pytest.raises(GuestRefused, match=r"exit code 1.*error C2061") as caught:
         build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("broken"))
@@ -126,7 +130,7 @@ def test_what_does_not_build_says_why(far: Link, words: Callable[[str], Words], 
 
 
 def test_a_build_that_leaves_nothing_is_none(
-    far: Link, words: Callable[[str], Words], tmp_path: Path
+    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
     """Exit code 0 without a driver is an error, not a build."""
     with pytest.raises(GuestRefused):
@@ -134,14 +138,18 @@ def test_a_build_that_leaves_nothing_is_none(
     assert not (tmp_path / "hpnotify.json").exists()
 
 
-def test_a_guest_that_cannot_make_folders(far: Link, words: Callable[[str], Words], tmp_path: Path) -> None:
+def test_a_guest_that_cannot_make_folders(
+    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+) -> None:
     """The first command that fails ends it, with the guest's words."""
     told = words("whole")._replace(prepare="echo disk full >&2; exit 3")
     with pytest.raises(GuestRefused, match=r"make a folder .*exit code 3.*\s+disk full"):
         build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=told)
 
 
-def test_a_folder_that_cannot_be_made(far: Link, words: Callable[[str], Words], tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_made(
+    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+) -> None:
     """Nothing is asked of the guest if there is no place for what comes back."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InfrastructureError, match="cannot write"):
@@ -170,7 +178,7 @@ def test_media_are_taken(tmp_path: Path, volume: bytes) -> None:
 
 
 def test_a_guest_with_a_workshop_builds(
-    far: Link, words: Callable[[str], Words], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """The command gives the guest the medium, takes what it makes, checks it and says what it is."""
@@ -180,11 +188,11 @@ def test_a_guest_with_a_workshop_builds(
         @contextmanager
         def workshop(
             self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
-        ) -> Iterator[Far]:
+        ) -> Iterator[BuildGuest]:
             given.append(medium)
             yield far
 
-    monkeypatch.setitem(KINDS, "windows-of-the-test", Standing())  # type: ignore[arg-type]
+    monkeypatch.setitem(GUEST_TYPES, "windows-of-the-test", Standing())  # type: ignore[arg-type]
     monkeypatch.setattr("harness.driver.wdk.build_with_wdk.__kwdefaults__", {"words": words("whole")})
     iso = medium(tmp_path / "EWDK.iso")
     ended = command.build(tmp_path / "out", wdk=True, guest="windows-of-the-test", ewdk=iso)
@@ -241,7 +249,7 @@ def test_only_windows_is_a_workshop(tmp_path: Path) -> None:
     iso = medium(tmp_path / "EWDK.iso")
     with (
         pytest.raises(InfrastructureError, match="is no Windows"),
-        workshop(KINDS["twin"], iso, cache, soon(), lambda text: None),
+        workshop(GUEST_TYPES["twin"], iso, cache, soon(), lambda text: None),
     ):
         pass
     assert before == set(cache.glob("workshop-*"))

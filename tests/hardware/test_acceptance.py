@@ -14,12 +14,12 @@ from harness.acceptance.acceptance import Acceptance, accept, unsuited
 from harness.acceptance.case import Case, all_cases, decode_case, find_cases
 from harness.acceptance.questions import UNANSWERED
 from harness.acceptance.report import closing_lines, markdown
-from harness.acceptance.result import CaseResult, Outcome
+from harness.acceptance.result import CaseOutcome, CaseResult
 from harness.cli.main import main
 from harness.errors import BadDocument, ExitCode, UsageError
-from harness.hotplug.executor import Budget
-from harness.hotplug.request import RunRequest
 from harness.report.style import Style
+from harness.run.executor import Timeouts
+from harness.run.request import RunRequest
 
 Caught = pytest.CaptureFixture[str]
 
@@ -83,7 +83,9 @@ def test_report_of_the_twin(tmp_path: Path) -> None:
     assert (ExitCode.HOLDS, "") == (code, err[:0])
     assert "2 passed, 1 skipped" in out
     found = msgspec.json.decode((tmp_path / "accept.json").read_bytes(), type=Acceptance)
-    assert [Outcome.PASSED, Outcome.SKIPPED, Outcome.PASSED] == [one.outcome for one in found.results]
+    assert [CaseOutcome.PASSED, CaseOutcome.SKIPPED, CaseOutcome.PASSED] == [
+        one.outcome for one in found.results
+    ]
     assert [True, False, True] == [
         Path(one.directory).is_dir() and bool(one.directory) for one in found.results
     ]
@@ -113,7 +115,7 @@ def test_case_that_fails_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
         [find_cases(["7"])[0], idle], request, "twin",
         compare=False, soak=False, started="now", told=told.append,
     )  # fmt: skip
-    assert [Outcome.FAILED, Outcome.UNKNOWN] == [one.outcome for one in told]
+    assert [CaseOutcome.FAILED, CaseOutcome.UNKNOWN] == [one.outcome for one in told]
     assert ExitCode.VIOLATED is found.exit_code
     assert ["nothing was seen that VETO-NO-COMPLETE could judge"] == told[1].why
     assert any("Complete" in why for why in told[0].why)
@@ -130,7 +132,7 @@ def test_guest_that_does_not_boot_is_booted_once(tmp_path: Path) -> None:
         return RunRequest(
             plan=msgspec.structs.replace(case.plan, machine=find_cases(["2"])[0].machine), guest=guest,
             accelerator="tcg", runs=tmp_path / "runs", argv=[], cache=cache_directory(os.environ),
-            budget=Budget(boot=0.01),
+            budget=Timeouts(boot=0.01),
         )  # fmt: skip
 
     told: list[CaseResult] = []
@@ -138,7 +140,7 @@ def test_guest_that_does_not_boot_is_booted_once(tmp_path: Path) -> None:
         find_cases(["2", "15"]), request, "twin",
         compare=False, soak=False, started="now", told=told.append,
     )  # fmt: skip
-    assert [Outcome.UNKNOWN, Outcome.UNKNOWN] == [one.outcome for one in told]
+    assert [CaseOutcome.UNKNOWN, CaseOutcome.UNKNOWN] == [one.outcome for one in told]
     assert (True, "") == ("did not boot before" in told[1].why[0], told[1].directory)
     assert ExitCode.UNKNOWN is found.exit_code
 
@@ -158,7 +160,7 @@ def test_hostile_words_are_harmless_in_the_report() -> None:
     """What a guest made up becomes neither a table, nor a link, nor an escape sequence."""
     evil = "a|b](http://x)<script>\x1b[2J\n# head"
     result = CaseResult(
-        number=1, name="x", guest="twin", outcome=Outcome.FAILED, expected="e", source="s", seen=[evil], why=[evil],
+        number=1, name="x", guest="twin", outcome=CaseOutcome.FAILED, expected="e", source="s", seen=[evil], why=[evil],
         directory="/runs/1", exit_code=ExitCode.VIOLATED,
     )  # fmt: skip
     found = Acceptance(

@@ -12,10 +12,10 @@ import pytest
 from harness.acceptance.acceptance import unsuited
 from harness.acceptance.case import Case, all_cases
 from harness.acceptance.migration import migrate
-from harness.acceptance.result import Outcome, result_of
-from harness.hotplug.executor import Budget
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import perform
+from harness.acceptance.result import CaseOutcome, result_of
+from harness.run.executor import Timeouts
+from harness.run.request import RunRequest
+from harness.run.run import perform
 from harness.setup.cache import cache_directory
 
 
@@ -37,7 +37,7 @@ def test_case(case: Case, guest_name: str, tmp_path: Path) -> None:
         runs=tmp_path / "runs",
         cache=cache_directory(os.environ),
         argv=sys.argv,
-        budget=Budget(boot=90.0 if guest_name == "twin" else 1800.0, operation=60.0),
+        budget=Timeouts(boot=90.0 if guest_name == "twin" else 1800.0, operation=60.0),
     )
     found = migrate(case, request) if case.procedure else result_of(case, guest_name, perform(request))
-    assert (Outcome.PASSED, []) == (found.outcome, found.why), found.seen
+    assert (CaseOutcome.PASSED, []) == (found.outcome, found.why), found.seen

@@ -13,8 +13,8 @@ from harness.errors import CommandRefused
 from harness.guest.guest import Guest
 from harness.history import driver as d
 from harness.history.record import Record
-from harness.hotplug import operation as op
 from harness.pytest_plugin import Hotplug
+from harness.run import operation as op
 
 History = Callable[[], list[Record]]
 Judged = Callable[[], RunVerdict]

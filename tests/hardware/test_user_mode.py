@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from harness.acceptance.user_mode import FILE, heard
 from harness.history import driver as d
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 
 
 def run_with(directory: Path, text: bytes | None) -> Path:
     """A run in which a processor arrived, with what user mode heard."""
     directory.mkdir()
-    with Tape(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as tape:
         for record in timed("S2 C2 V unload"):
             tape.write(record, host_ns=record.host_ns)
     if text is not None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.machine import runtime
-from harness.machine.registry import Registry
+from harness.host import runtime
+from harness.host.registry import Registry
 
 
 @pytest.fixture(autouse=True)

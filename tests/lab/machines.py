@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.machine.registry import Entry, ProcessName, Registry
+from harness.host.registry import MachineEntry, ProcessName, Registry
 
 
 @contextlib.contextmanager
@@ -44,13 +44,13 @@ def dead_harness() -> ProcessName:
 
 def noted(
     registry: Registry, host: Path, harness: ProcessName, qemu: ProcessName | None, **changes: object
-) -> Entry:
+) -> MachineEntry:
     """Write an entry whose runtime directory exists, and return it."""
     number = len(registry.entries())
     runtime = host / "runtime" / f"hotplug-{number:016x}"
     runtime.mkdir()
     (host / "run").mkdir(exist_ok=True)
-    entry = Entry(
+    entry = MachineEntry(
         name=f"vm{number}",
         harness=harness,
         qemu=qemu,

@@ -12,13 +12,13 @@ import pytest
 from private_libvirtd import PrivateLibvirtd
 
 from harness.deadline import Deadline
+from harness.host.lease import Leases
+from harness.host.registry import Registry
 from harness.lab.inventory import listed
 from harness.lab.leftover import leftovers
-from harness.machine.lease import Leases
 from harness.machine.orphan import FAR_DIRECTORY
-from harness.machine.registry import Registry
-from tests.guest.transport.far_ends import SshServer
-from tests.machine.test_far_host import sshd, uri_of
+from tests.machine.libvirt.test_remote_host import sshd, uri_of
+from tests.transport.far_ends import SshServer
 
 __all__ = ["sshd"]
 
@@ -26,14 +26,14 @@ HARNESS = """
 import os, sys
 from pathlib import Path
 from harness.deadline import Deadline
-from harness.history.tape import Tape
-from harness.machine import version
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
 from harness.machine.backend import make_machine
 from harness.machine.machine import MachineSpec
 
 backend, uri, place = sys.argv[1], sys.argv[2], Path(sys.argv[3])
-spec = MachineSpec(accelerator="tcg", qemu=version.find_program(), memory=128 << 20)
-machine = make_machine(backend, spec, place / "run", Tape(place / "h.jsonl"), name="vm", connect=uri)
+spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20)
+machine = make_machine(backend, spec, place / "run", HistoryWriter(place / "h.jsonl"), name="vm", connect=uri)
 machine.start(Deadline(120, "start"))
 print(flush=True)
 sys.stdin.read()

@@ -12,14 +12,14 @@ import pytest
 
 from harness.cli.main import main
 from harness.deadline import Deadline
+from harness.host.budget import HostBudget, ResourceRequest
+from harness.host.lease import Leases
+from harness.host.registry import ProcessName, Registry
 from harness.lab.inventory import listed
-from harness.machine.budget import Budget, Need
-from harness.machine.lease import Leases
-from harness.machine.registry import ProcessName, Registry
 from tests.lab.machines import dead_harness, idle, name_of, noted
 
 ME = ProcessName.of(os.getpid())
-BUDGET = Budget(vcpus=8, memory=8 << 30, disk=1 << 40)
+BUDGET = HostBudget(vcpus=8, memory=8 << 30, disk=1 << 40)
 
 
 def test_states(registry: Registry, host: Path) -> None:
@@ -83,8 +83,8 @@ def test_ps_shows_machines_and_leases(
     noted(registry, host, dead_harness(), None)
     leases, soon = Leases(), Deadline(60, "test")
     with (
-        leases.take(Need(vcpus=5, memory=1 << 30), BUDGET, soon),
-        leases.enter(Need(vcpus=4, memory=2 << 30), BUDGET, soon),
+        leases.take(ResourceRequest(vcpus=5, memory=1 << 30), BUDGET, soon),
+        leases.enter(ResourceRequest(vcpus=4, memory=2 << 30), BUDGET, soon),
     ):
         assert 0 == main(["ps"])
         text = capsys.readouterr().out

@@ -14,11 +14,11 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import ExitCode, InfrastructureError
+from harness.host.lease import Leases
+from harness.host.registry import ProcessName, Registry
+from harness.host.runtime import RuntimeDirectory
 from harness.lab.leftover import DeadMachine, leftovers
 from harness.machine import orphan
-from harness.machine.lease import Leases
-from harness.machine.registry import ProcessName, Registry
-from harness.machine.runtime import RuntimeDirectory
 from tests.lab.machines import dead_harness, idle, name_of, noted
 
 ME = ProcessName.of(os.getpid())
@@ -112,7 +112,7 @@ def test_without_libvirt_a_known_qemu_is_ended(registry: Registry, host: Path) -
 MAKER = """
 import sys
 from pathlib import Path
-from harness.machine import runtime
+from harness.host import runtime
 runtime._bases = lambda: [Path(sys.argv[1])]
 runtime.LONGEST_SOCKET_PATH = 1000
 made = runtime.RuntimeDirectory()

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadDocument
-from harness.hotplug.plan import built_in_plans, decode_plan
 from harness.lab.matrix import Matrix, decode_matrix
+from harness.run.plan import built_in_plans, decode_plan
 
 PLANS = ("cpu-and-dimm", "veto", "reset")
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from harness.deadline import Deadline
-from harness.history.tape import Tape
-from harness.machine import version
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
+from harness.host.registry import Registry
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.registry import Registry
+from harness.machine.qemu.machine import QemuMachine
 
 MakeMachine = Callable[..., QemuMachine]
 
@@ -32,9 +32,9 @@ def deadline() -> Deadline:
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[Tape]:
+def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
     """The history of the test."""
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         yield tape
 
 
@@ -45,13 +45,13 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
-def make_machine(tmp_path: Path, tape: Tape, registry: Registry) -> Iterator[MakeMachine]:
+def make_machine(tmp_path: Path, tape: HistoryWriter, registry: Registry) -> Iterator[MakeMachine]:
     """Make machines, not yet started; keywords are those of MachineSpec."""
     machines: list[QemuMachine] = []
 
     def make(directory: Path | None = None, **fields: Any) -> QemuMachine:
         spec = MachineSpec(
-            **{"accelerator": "tcg", "qemu": version.find_program(), "memory": 128 << 20, **fields}
+            **{"accelerator": "tcg", "qemu": qemu_build.find_program(), "memory": 128 << 20, **fields}
         )
         machine = QemuMachine(
             spec, directory or tmp_path / "run", tape, name=f"test{len(machines)}", registry=registry

@@ -14,10 +14,10 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, InfrastructureError
+from harness.host.qemu_build import find_program
 from harness.machine import accelerator
-from harness.machine.accelerator import Choice, choose
-from harness.machine.qemu import QemuMachine
-from harness.machine.version import find_program
+from harness.machine.accelerator import AcceleratorChoice, choose
+from harness.machine.qemu.machine import QemuMachine
 from tests.machine import bare_guest
 
 READY = bare_guest.write(bare_guest.COM2, b"hello\r\n! ready 1\r\n")
@@ -71,7 +71,7 @@ def runs(tmp_path: Path) -> int:
 def test_tcg_needs_no_probe(tmp_path: Path, deadline: Deadline) -> None:
     """TCG asked for is TCG, whatever there is."""
     image = Image(tmp_path / "no kernel")
-    assert Choice(name="tcg", reason="requested") == choose(
+    assert AcceleratorChoice(name="tcg", reason="requested") == choose(
         "tcg", tmp_path / "no qemu", image, tmp_path, deadline
     )
 
@@ -81,7 +81,7 @@ def test_no_kvm(tmp_path: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(accelerator, "KVM", tmp_path / "none")
     image = Image(tmp_path / "kernel")
     choice = choose("auto", tmp_path / "qemu", image, tmp_path, deadline)
-    assert Choice(name="tcg", reason=f"KVM cannot be used: there is no {tmp_path}/none") == choice
+    assert AcceleratorChoice(name="tcg", reason=f"KVM cannot be used: there is no {tmp_path}/none") == choice
     with pytest.raises(
         InfrastructureError, match="KVM was requested but cannot be used: there is no"
     ) as refused:

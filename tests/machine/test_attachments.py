@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import MissingPart, UsageError
+from harness.host.firmware import find_ovmf
 from harness.machine import devices
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
-from harness.machine.domain import Files, Owner, domain_xml
-from harness.machine.firmware import find_ovmf
 from harness.machine.forwards import read_forwards
+from harness.machine.libvirt.domain import Files, QemuUser, domain_xml
 from harness.machine.machine import MachineSpec
 
 PLACE = Path("/run/x")
@@ -41,7 +41,7 @@ def options(name: str, **fields: Any) -> list[str]:
 def domain(**fields: Any) -> ElementTree.Element:
     """The domain for libvirt."""
     files = Files(**dict.fromkeys(Files.__struct_fields__, PLACE))
-    owner = Owner(uid=1, gid=1)
+    owner = QemuUser(uid=1, gid=1)
     return ElementTree.fromstring(
         domain_xml(spec_of(**fields), name="vm", title="t", uuid="0" * 8, files=files, owner=owner)
     )

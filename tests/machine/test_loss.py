@@ -24,10 +24,10 @@ from harness.errors import (
     MonitorLost,
 )
 from harness.history.record import Qmp, Record, Stage
-from harness.history.tape import Tape
-from harness.machine import event_log, ladder
-from harness.machine.client import Client, Drop, Reply
-from harness.machine.registry import ProcessName, Registry
+from harness.history.writer import HistoryWriter
+from harness.host.registry import ProcessName, Registry
+from harness.machine import event_log, shutdown
+from harness.machine.qmp_client import Client, Drop, Reply
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 
@@ -36,13 +36,13 @@ MIB = 1 << 20
 pytestmark = pytest.mark.qemu
 
 
-def adds(tape: Tape, command: str = "device_add") -> int:
+def adds(tape: HistoryWriter, command: str = "device_add") -> int:
     """How often a command was sent."""
     records = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
     return sum(1 for record in records if record.get("message", {}).get("execute") == command)
 
 
-def notes(tape: Tape) -> list[str]:
+def notes(tape: HistoryWriter) -> list[str]:
     """The notes on the tape."""
     records = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
     return [record["detail"] for record in records if record["k"] == "stage"]
@@ -63,7 +63,7 @@ class TestDroppedMonitor:
         self,
         make_machine: MakeMachine,
         deadline: Deadline,
-        tape: Tape,
+        tape: HistoryWriter,
         when: Drop,
         sent: int,
         note: list[str],
@@ -88,7 +88,7 @@ class TestDroppedMonitor:
         assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
 
     def test_at_the_moment_of_sending(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
+        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
     ) -> None:
         """A connection that closes while the command goes out, unknown whether in time, still adds exactly once."""
         machine = make_machine()
@@ -107,7 +107,7 @@ class TestDroppedMonitor:
         occupied = [slot.qom for slot in machine.cpu_slots(deadline) if "peripheral" in slot.qom]
         assert ["/machine/peripheral/cpu2"] == occupied
 
-    def test_twice(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+    def test_twice(self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter) -> None:
         """It may drop again while the command is sent again."""
         machine = make_machine()
         machine.start(deadline)
@@ -147,7 +147,9 @@ class TestDroppedMonitor:
         with pytest.raises(CommandRefused, match="uplicate"):
             machine.add_cpu("cpu2", slots[2], deadline)
 
-    def test_not_sent_is_not_lost(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+    def test_not_sent_is_not_lost(
+        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+    ) -> None:
         """A command that met a connection already gone was never sent, and goes out on the next without a word."""
         machine = make_machine()
         machine.start(deadline)
@@ -163,7 +165,7 @@ class TestDroppedMonitor:
         assert 1 == adds(tape, "cont")
 
     def test_a_refusal_that_nobody_read(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
+        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
     ) -> None:
         """When the reply that got lost was a refusal, the caller still learns of it."""
         machine = make_machine()
@@ -174,7 +176,9 @@ class TestDroppedMonitor:
             machine.add_cpu("cpu0", slot, deadline)
         assert 2 == adds(tape)
 
-    def test_queries_are_asked_again(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+    def test_queries_are_asked_again(
+        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+    ) -> None:
         """A question is asked again without a word."""
         machine = make_machine()
         machine.start(deadline)
@@ -182,7 +186,7 @@ class TestDroppedMonitor:
         assert machine.execute("query-status", deadline)["running"] is False
         assert 2 == adds(tape, "query-status")
 
-    def test_others_are_not(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+    def test_others_are_not(self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter) -> None:
         """Any other command raises, with the connection restored."""
         machine = make_machine()
         machine.start(deadline)
@@ -195,7 +199,7 @@ class TestDroppedMonitor:
         assert machine.execute("query-status", deadline)["running"] is True
 
     def test_the_tape_counts_connections(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: Tape
+        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
     ) -> None:
         """Each connection's messages carry its number, and each begins with a greeting."""
         machine = make_machine()
@@ -244,7 +248,7 @@ class TestDeadQemu:
         assert machine.exit_report is not None
         assert not machine.exit_report.asked
 
-    def test_during_an_add(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+    def test_during_an_add(self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter) -> None:
         """A QEMU killed in the middle of an add fails the add."""
         machine = make_machine()
         machine.start(deadline)
@@ -296,8 +300,8 @@ class TestStuckQemu:
         self, make_machine: MakeMachine, deadline: Deadline, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A QEMU that hears neither quit nor SIGTERM is killed."""
-        monkeypatch.setattr(ladder, "QUIT_GRACE", 0.1)
-        monkeypatch.setattr(ladder, "TERM_GRACE", 0.1)
+        monkeypatch.setattr(shutdown, "QUIT_GRACE", 0.1)
+        monkeypatch.setattr(shutdown, "TERM_GRACE", 0.1)
         machine = make_machine()
         machine.start(deadline)
         os.kill(machine.pid, signal.SIGSTOP)
@@ -318,7 +322,9 @@ class TestStuckQemu:
 class TestFullDisk:
     """The tape cannot be written any more."""
 
-    def test_the_caller_learns(self, make_machine: MakeMachine, deadline: Deadline, tape: Tape) -> None:
+    def test_the_caller_learns(
+        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+    ) -> None:
         """A tape that fails in the monitor's thread fails the command that was under way, and closing still works."""
         machine = make_machine()
         machine.start(deadline)
@@ -338,15 +344,15 @@ FORGETFUL = """
 import sys
 from pathlib import Path
 from harness.deadline import Deadline
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.registry import Registry
-from harness.machine.version import find_program
+from harness.machine.qemu.machine import QemuMachine
+from harness.host.registry import Registry
+from harness.host.qemu_build import find_program
 directory = Path(sys.argv[1])
 spec = MachineSpec(accelerator="tcg", qemu=find_program(), memory=128 << 20)
 unstarted = QemuMachine(spec, directory, None, registry=Registry(directory / "registry"))
-machine = QemuMachine(spec, directory, Tape(directory / "history.jsonl"), registry=Registry(directory / "registry"))
+machine = QemuMachine(spec, directory, HistoryWriter(directory / "history.jsonl"), registry=Registry(directory / "registry"))
 machine.start(Deadline(30, "start"))
 print(machine.pid, machine.control.parent, unstarted.control.parent)
 """
@@ -359,7 +365,7 @@ class TestFlood:
         self,
         make_machine: MakeMachine,
         deadline: Deadline,
-        tape: Tape,
+        tape: HistoryWriter,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -386,20 +392,20 @@ import sys
 from pathlib import Path
 from harness.deadline import Deadline
 from harness.history.record import Qmp
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.registry import Registry
-from harness.machine.version import find_program
+from harness.machine.qemu.machine import QemuMachine
+from harness.host.registry import Registry
+from harness.host.qemu_build import find_program
 directory = Path(sys.argv[1])
 spec = MachineSpec(accelerator="tcg", qemu=find_program(), memory=128 << 20)
 if "patient" in sys.argv:
-    from harness.machine import ladder
-    ladder.QUIT_GRACE = 300
+    from harness.machine import shutdown
+    shutdown.QUIT_GRACE = 300
 def closing(seen):
     if isinstance(seen, Qmp) and seen.message.get("execute") == "quit":
         print("closing", flush=True)
-with Tape(directory / "history.jsonl") as tape:
+with HistoryWriter(directory / "history.jsonl") as tape:
     tape.subscribe(closing)
     with QemuMachine(spec, directory, tape, registry=Registry(directory / "registry")) as machine:
         machine.start(Deadline(30, "start"))

@@ -11,8 +11,8 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
+from harness.host.registry import ProcessName
 from harness.machine.process import LONGEST_WORDS, ExitReport, Process, describe
-from harness.machine.registry import ProcessName
 
 
 def spawn(tmp_path: Path, script: str) -> tuple[Process, threading.Event]:

@@ -36,7 +36,7 @@ TYPES: tuple[type[r.Record], ...] = AnyRecord.__args__  # type: ignore[attr-defi
 
 
 def _arguments(kind: type[r.Record]) -> dict[str, Any]:
-    return {"arguments": st.dictionaries(ANY_TEXT, JSON, max_size=3)} if kind is r.Operation else {}
+    return {"arguments": st.dictionaries(ANY_TEXT, JSON, max_size=3)} if kind is r.OperationProgress else {}
 
 
 ANY_RECORD = st.one_of(QMP, *(st.builds(kind, **_arguments(kind)) for kind in TYPES if kind is not r.Qmp))

@@ -14,7 +14,7 @@ from report.records import hot_add
 from harness.deadline import Deadline
 from harness.errors import ExitCode
 from harness.history.record import Record
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.report import judging
 from harness.report.judging import Judged, history_size, judge_run, judge_runs
 
@@ -24,7 +24,7 @@ PROCESSES = [1, 2]
 def recorded(directory: Path, records: list[Record]) -> Path:
     """Write a run directory with these records and return it."""
     directory.mkdir()
-    with Tape(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as tape:
         for each in records:
             tape.write(each, host_ns=each.host_ns)
     return directory

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from report.records import ANY_TEXT, hot_add
 
 from harness.contract.checker import judge
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict, Witness
 from harness.errors import ExitCode
 from harness.report.judging import Judged

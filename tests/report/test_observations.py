@@ -11,7 +11,15 @@ from report.records import ANY_TEXT
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.report.judging import Judged
-from harness.report.observations import Answer, Mark, RunSet, Seen, compare, comparison_lines, show_lines
+from harness.report.observations import (
+    ComparisonResult,
+    QuestionAnswer,
+    RunSet,
+    SeenValue,
+    compare,
+    comparison_lines,
+    show_lines,
+)
 from harness.report.style import Style
 
 VETO = "VETO-SELF-FAILURE"
@@ -36,7 +44,10 @@ def runs(*observed: dict[str, object], name: str = "set", build: str = "twin 6.1
 def test_times_and_runs_are_both_counted() -> None:
     """How often a value was seen, in how many runs, and how many runs had an answer at all."""
     answer = runs({VETO: {"yes": 3}}, {VETO: {"yes": 1, "no": 9}}, {}).answer(VETO)
-    assert Answer(runs=2, values={"no": Seen(times=9, runs=1), "yes": Seen(times=4, runs=2)}) == answer
+    assert (
+        QuestionAnswer(runs=2, values={"no": SeenValue(times=9, runs=1), "yes": SeenValue(times=4, runs=2)})
+        == answer
+    )
     assert ["no", "yes"] == list(answer.values)
 
 
@@ -50,18 +61,18 @@ def test_what_could_not_be_read_and_forms_that_are_not_known_count_for_nothing()
 @pytest.mark.parametrize(
     ("a", "b", "mark"),
     [
-        ({"yes": 5}, {"yes": 1}, Mark.SAME),
-        ({"yes": 5}, {"no": 5}, Mark.VALUES),
-        ({"yes": 5}, {"yes": 5, "no": 1}, Mark.VALUES),
-        ({"yes": 5}, {}, Mark.ONLY_A),
-        ({}, {"yes": 5}, Mark.ONLY_B),
-        ({"yes": 50, "no": 50}, {"yes": 5, "no": 5}, Mark.SAME),
-        ({"yes": 52, "no": 48}, {"yes": 48, "no": 52}, Mark.SAME),
-        ({"yes": 90, "no": 10}, {"yes": 10, "no": 90}, Mark.SHARES),
-        ({"yes": 3, "no": 1}, {"yes": 1, "no": 1}, Mark.SAME),
+        ({"yes": 5}, {"yes": 1}, ComparisonResult.SAME),
+        ({"yes": 5}, {"no": 5}, ComparisonResult.VALUES),
+        ({"yes": 5}, {"yes": 5, "no": 1}, ComparisonResult.VALUES),
+        ({"yes": 5}, {}, ComparisonResult.ONLY_A),
+        ({}, {"yes": 5}, ComparisonResult.ONLY_B),
+        ({"yes": 50, "no": 50}, {"yes": 5, "no": 5}, ComparisonResult.SAME),
+        ({"yes": 52, "no": 48}, {"yes": 48, "no": 52}, ComparisonResult.SAME),
+        ({"yes": 90, "no": 10}, {"yes": 10, "no": 90}, ComparisonResult.SHARES),
+        ({"yes": 3, "no": 1}, {"yes": 1, "no": 1}, ComparisonResult.SAME),
     ],
 )
-def test_marks(a: dict[str, int], b: dict[str, int], mark: Mark) -> None:
+def test_marks(a: dict[str, int], b: dict[str, int], mark: ComparisonResult) -> None:
     """A new value is different, a share only if chance does not explain it, silence of one set is its own mark."""
     first, second = runs({VETO: a} if a else {}), runs({VETO: b} if b else {})
     assert [mark] == [one.mark for one in compare(first, second)]
@@ -72,11 +83,11 @@ def test_the_most_telling_questions_come_first() -> None:
     a = runs({"SERIAL-ADDS": {"x": 1}, VETO: {"yes": 1}, "NUM-REUSE": {"yes": 1}, "Z-UNKNOWN": {"1": 1}})
     b = runs({"SERIAL-ADDS": {"x": 1}, VETO: {"no": 1}, "NUM-REUSE": {"no": 1}, "ADDEX-ORDER": {"up": 1}})
     assert [
-        (VETO, Mark.VALUES),
-        ("NUM-REUSE", Mark.VALUES),
-        ("Z-UNKNOWN", Mark.ONLY_A),
-        ("ADDEX-ORDER", Mark.ONLY_B),
-        ("SERIAL-ADDS", Mark.SAME),
+        (VETO, ComparisonResult.VALUES),
+        ("NUM-REUSE", ComparisonResult.VALUES),
+        ("Z-UNKNOWN", ComparisonResult.ONLY_A),
+        ("ADDEX-ORDER", ComparisonResult.ONLY_B),
+        ("SERIAL-ADDS", ComparisonResult.SAME),
     ] == [(one.rule, one.mark) for one in compare(a, b)]
 
 

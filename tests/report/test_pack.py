@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
-from harness.history.evidence import EvidenceIndex, Item
-from harness.report.pack import Manifest, pack
+from harness.history.evidence import EvidenceIndex, EvidenceItem
+from harness.report.pack import PackManifest, pack
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
 
@@ -40,7 +40,7 @@ def run(tmp_path: Path) -> Path:
     return run
 
 
-def why(manifest: Manifest) -> dict[str, str]:
+def why(manifest: PackManifest) -> dict[str, str]:
     """Return why each file was left out."""
     return {file.name: file.why for file in manifest.left_out}
 
@@ -100,7 +100,7 @@ def test_pack_and_show_on_the_command_line(
         run="r-1",
         why="the guest \x1b[2J hung",
         stage="boot",
-        items=[Item(name="registers", state="collected", files=["evidence/registers.txt"], bytes=5)],
+        items=[EvidenceItem(name="registers", state="collected", files=["evidence/registers.txt"], bytes=5)],
     )
     (run / "evidence" / "index.json").write_bytes(json.dumps(_plain(index)).encode())
     assert 0 == main(["evidence", "show", str(run)])

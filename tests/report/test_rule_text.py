@@ -4,11 +4,11 @@
 import msgspec
 import pytest
 
-from harness.contract.catalogue import all_rules, find
 from harness.contract.checker import judge
 from harness.contract.explanation import explain
-from harness.contract.rule import Rule
-from harness.contract.trace import trace
+from harness.contract.notation import trace
+from harness.contract.rules.catalogue import all_rules, find
+from harness.contract.rules.rule import Rule
 from harness.contract.verdict import Level
 from harness.report.rule_text import (
     MEANS,

@@ -8,7 +8,7 @@ import msgspec
 
 from harness.contract.checker import judge
 from harness.contract.coverage import coverage
-from harness.contract.trace import trace
+from harness.contract.notation import trace
 from harness.contract.verdict import Level, RuleVerdict, RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.report.judging import Judged

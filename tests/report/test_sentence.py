@@ -68,8 +68,8 @@ def test_what_qemu_says(message: dict[str, object], answers: str, expected: str)
                 "guest count 403.1 MiB -> 403.1 MiB; the guest counts nothing new"
             ),
         ),
-        (r.Expect(index=3, demanded="dimms = 1", seen="dimms = 1", met=True), "expected dimms = 1: met"),
-        (r.Expect(index=3, demanded="dimms = 1", seen="dimms = 0", met=False), "expected dimms = 1: NOT met, seen dimms = 0"),
+        (r.Expectation(index=3, demanded="dimms = 1", seen="dimms = 1", met=True), "expected dimms = 1: met"),
+        (r.Expectation(index=3, demanded="dimms = 1", seen="dimms = 0", met=False), "expected dimms = 1: NOT met, seen dimms = 0"),
         (r.Channel(name="debugcon", records=9, torn=1, lost=2), "channel debugcon account: 9 records, 2 lost, 1 torn"),
         (
             r.Add(attempt="dimm-1", phase="begin", what="dimm", device="dimm-1", bytes=256 << 20, expected="vetoed"),

@@ -10,7 +10,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.history.record import GuestEvent, Stage
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.report.stage_view import StageView
 from harness.report.style import Style
 
@@ -129,7 +129,7 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
     """Records still reach the history when the view's pipe has no reader."""
     reader, writer = os.pipe()
     os.close(reader)
-    with open(writer, "w", buffering=1) as stream, Tape(tmp_path / "history.jsonl") as tape:  # noqa: PTH123
+    with open(writer, "w", buffering=1) as stream, HistoryWriter(tmp_path / "history.jsonl") as tape:  # noqa: PTH123
         with StageView(stream) as view:
             tape.subscribe(view)
             for phase in ("begin", "end"):

@@ -11,7 +11,7 @@ from report.records import ANY_RECORD, Run, hot_add
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.report.sentence import LANES, lane, sentence
 from harness.report.style import Style
 from harness.report.timeline import HEADING, timeline
@@ -87,7 +87,7 @@ def test_without_an_add_the_first_record_is_zero() -> None:
 
 def test_a_recorded_history_can_be_told_twice(tmp_path: Path) -> None:
     """A history read from its file gives the same lines each time."""
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         for record in hot_add().records:
             tape.write(record, host_ns=record.host_ns)
     history = History(tmp_path)

@@ -17,15 +17,21 @@ from harness.errors import ExitCode, UsageError
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.record import Record
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.report.style import Style
-from harness.report.transcript import FIRMWARE, ORDER, QEMU, Reader, Transcript
+from harness.report.transcript import (
+    FIRMWARE,
+    ORDER,
+    QEMU,
+    Transcript,
+    TranscriptReader,
+)
 from harness.report.transcript_comparison import compare_transcripts, transcript_lines
 
 
 def transcript(records: list[Record], *, guest: str = "twin", damage: str = "") -> Transcript:
     """Return what the records tell."""
-    reader = Reader("r1", guest)
+    reader = TranscriptReader("r1", guest)
     for record in records:
         reader.take(record)
     return reader.finish(damage)
@@ -160,8 +166,8 @@ def test_a_run_that_ends_early_must_agree_as_far_as_it_goes() -> None:
 
 def test_runs_of_different_plans_are_refused() -> None:
     """What was asked for must be the same before what came of it can be compared."""
-    first = r.Operation(index=1, name="add-cpu", phase="begin")
-    other = r.Operation(index=1, name="add-dimm", phase="begin", arguments={"size": "1 GiB"})
+    first = r.OperationProgress(index=1, name="add-cpu", phase="begin")
+    other = r.OperationProgress(index=1, name="add-dimm", phase="begin", arguments={"size": "1 GiB"})
     end = r.End(outcome="completed")
     with pytest.raises(UsageError, match=r"different plans: operation 1 .*add-dimm size.*add-cpu"):
         compare_transcripts([transcript([first, end]), transcript([other, end])])
@@ -178,7 +184,7 @@ def test_any_records_can_be_compared(records: list[Record]) -> None:
 
 def _recorded(folder: Path, run: Run | list[Record]) -> str:
     folder.mkdir()
-    with Tape(folder / "history.jsonl") as tape:
+    with HistoryWriter(folder / "history.jsonl") as tape:
         for record in run if isinstance(run, list) else run.records:
             tape.write(record)
     return str(folder)

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from report.records import hot_add
 
-from harness.contract.catalogue import find
 from harness.contract.checker import judge
 from harness.contract.explanation import explain
+from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict, Witness
 from harness.report.style import Style
 from harness.report.verdict_text import coverage_lines, headline, verdict_lines

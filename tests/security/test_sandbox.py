@@ -14,13 +14,13 @@ from private_libvirtd import PrivateLibvirtd
 
 from harness.deadline import Deadline
 from harness.errors import MachineFailed
-from harness.history.tape import Tape
-from harness.machine import version
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
+from harness.host.registry import Registry
 from harness.machine.attachments import Network
-from harness.machine.libvirt import LibvirtMachine
+from harness.machine.libvirt.machine import LibvirtMachine
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.registry import Registry
+from harness.machine.qemu.machine import QemuMachine
 
 DENIED = ("obsolete=deny", "elevateprivileges=deny", "spawn=deny", "resourcecontrol=deny")
 
@@ -40,10 +40,10 @@ def within() -> Deadline:
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """A function that starts a machine of either backend; keywords are those of MachineSpec."""
     machines: list[QemuMachine | LibvirtMachine] = []
-    tape = Tape(tmp_path / "history.jsonl")
+    tape = HistoryWriter(tmp_path / "history.jsonl")
 
     def make(**fields: object) -> QemuMachine | LibvirtMachine:
-        spec = MachineSpec(accelerator="tcg", qemu=version.find_program(), memory=128 << 20, **fields)  # type: ignore[arg-type]
+        spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20, **fields)  # type: ignore[arg-type]
         registry = Registry(tmp_path / "registry")
         if request.param == "qemu":
             machine: QemuMachine | LibvirtMachine = QemuMachine(

@@ -11,33 +11,35 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import UsageError
-from harness.guest.bootable import GuestOptions, Signs
-from harness.guest.kind import KINDS, TwinKind
-from harness.guest.transport import winrm
-from harness.guest.transport.pin import CertificatePin
-from harness.guest.transport.secret import Secret
-from harness.guest.twin import Twin
+from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES, TwinType
+from harness.guest.twin.guest import Twin
 from harness.history.record import Record
-from harness.history.tape import Tape
-from harness.hotplug.plan import find_plan
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import perform
+from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
+from harness.run.plan import find_plan
+from harness.run.request import RunRequest
+from harness.run.run import perform
 from harness.setup.cache import cache_directory
-from tests.guest.transport.conftest import PASSWORD, USER, double
-from tests.guest.transport.wsman_double import Double
+from harness.transport import winrm
+from harness.transport.pin import CertificatePin
+from harness.transport.secret import Secret
+from tests.transport.conftest import PASSWORD, USER, double
+from tests.transport.wsman_double import Double
 
 __all__ = ["double"]
 
 
-class TwinWithPassword(TwinKind):
+class TwinWithPassword(TwinType):
     """A twin beside which, at its attachment, a guest is asked over WinRM with a password from a file."""
 
     def __init__(self, double: Double, file: Path) -> None:
         self.double = double
         self.file = file
 
-    def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Twin:
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+    ) -> Twin:
         """Use the password before the guest runs."""
         password = Secret.from_file(self.file)
         link = winrm.transport(
@@ -61,7 +63,7 @@ def with_password(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\n")
     file.chmod(0o600)
-    monkeypatch.setitem(KINDS, "with-password", TwinWithPassword(double, file))
+    monkeypatch.setitem(GUEST_TYPES, "with-password", TwinWithPassword(double, file))
     return file
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.setup.step import LAST_LINES, Ended, run
+from harness.setup.step import LAST_LINES, StepResult, run
 
 FINISHER = """
 import os, sys
@@ -75,11 +75,11 @@ def test_last_words_leave_out_the_frames_of_a_traceback() -> None:
     output = (
         'one\nTraceback (most recent call last):\n  File "x", line 1\n    f()\nOSError: No space left\n\n'
     )
-    assert Ended(1, output).last_words() == "\n    one\n    OSError: No space left"
+    assert StepResult(1, output).last_words() == "\n    one\n    OSError: No space left"
 
 
 @given(st.text())
 def test_last_words_are_few_and_short(output: str) -> None:
     """Whatever a child prints, its last words stay a screenful."""
-    lines = Ended(1, output).last_words().split("\n")
+    lines = StepResult(1, output).last_words().split("\n")
     assert (len(lines) - 1 <= LAST_LINES, max(map(len, lines)) <= 304) == (True, True)

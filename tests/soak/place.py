@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from harness.machine.registry import Entry, Registry
+from harness.host.registry import MachineEntry, Registry
 from tests.private_libvirtd import PrivateLibvirtd
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +65,7 @@ class Place:
                 env=self.environment,
             )
 
-    def entry_of(self, harness: int) -> Entry | None:
+    def entry_of(self, harness: int) -> MachineEntry | None:
         """Return the entry of the machine that a harness runs."""
         return next((each for each in self.registry.entries() if each.harness.pid == harness), None)
 

@@ -12,15 +12,15 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.history.record import Record
-from harness.machine import version
+from harness.host import qemu_build
+from harness.host.firmware import find_ovmf
+from harness.host.registry import Registry
 from harness.machine.attachments import Cdrom, Disk, Flash
-from harness.machine.firmware import find_ovmf
 from harness.machine.machine import MachineSpec
-from harness.machine.registry import Registry
-from harness.template.build import Build, Recipe
-from harness.template.manifest import Medium, Secrets
-from harness.template.stage import Pace
-from harness.template.store import Built, Store
+from harness.template.build import Recipe, TemplateBuild
+from harness.template.manifest import GuestCredentials, Medium
+from harness.template.stage import StageTimeouts
+from harness.template.store import BuiltTemplate, Store
 from tests.template.scripted_medium import script_medium
 
 NAME = "scripted"
@@ -28,7 +28,7 @@ CERTIFICATE = "5c" * 32
 PASSWORD = "correct-horse-battery"
 FACT = f"mark fact certificate {CERTIFICATE}"
 
-PACE = Pace(0.5)
+PACE = StageTimeouts(0.5)
 """Firmware under emulation on a busy host takes up to half a minute; nothing else here takes more than seconds."""
 
 
@@ -50,7 +50,7 @@ class Bench:
 
         def machine(disk: Path, variables: Path) -> MachineSpec:
             return MachineSpec(
-                accelerator="tcg", qemu=version.find_program(), cpu="max", processors=1, max_processors=1,
+                accelerator="tcg", qemu=qemu_build.find_program(), cpu="max", processors=1, max_processors=1,
                 memory=128 << 20, max_memory=128 << 20, dimm_slots=0, screen=True,
                 flash=Flash(code=ovmf.code, variables=variables),
                 disks=(Disk(file=disk, format="qcow2", bus="ahci", port=0, boot=0),),
@@ -61,16 +61,16 @@ class Bench:
             template=NAME, title="A scripted guest", support="supported", edition="only", image="only",
             medium=Medium(name=self.boot.name, size=self.boot.stat().st_size, sha256="0" * 64),
             inputs={"medium": "0" * 64}, machine=machine, variables=ovmf.variables, disk_size=1 << 30,
-            secrets=Secrets(password=PASSWORD, private_key="private", public_key="public"), needed=("certificate",), space=64 << 20,
+            secrets=GuestCredentials(password=PASSWORD, private_key="private", public_key="public"), needed=("certificate",), space=64 << 20,
         )  # fmt: skip
         return msgspec.structs.replace(recipe, **changes)
 
     def build(
-        self, recipe: Recipe, *, pace: Pace = PACE, listen: Callable[[Record], None] | None = None
-    ) -> Built:
+        self, recipe: Recipe, *, pace: StageTimeouts = PACE, listen: Callable[[Record], None] | None = None
+    ) -> BuiltTemplate:
         """Build, and keep the records in ``records``."""
         listeners = (self.records.append, *([listen] if listen else []))
         with self.store.building(NAME):
-            return Build(
+            return TemplateBuild(
                 recipe, self.store, pace=pace, listeners=listeners, registry=self.registry
             ).run(Deadline(300, "the build"))  # fmt: skip

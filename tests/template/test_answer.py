@@ -28,10 +28,10 @@ from harness.template.answer import (
 )
 from harness.template.components import UNATTEND, problems
 from harness.template.edition import choose
-from harness.template.mark import PREFIX
+from harness.template.serial_markers import PREFIX
 from harness.template.stage import ORDER
 from harness.template.template import Edition, Template, find_templates, templates_directory
-from harness.template.wim import Image
+from harness.template.wim import WimImage
 
 SCHEMA = Path(__file__).resolve().parents[3] / "shared" / "data" / "unattend" / "autounattend.xsd"
 
@@ -45,9 +45,9 @@ EVERY = [
 ]
 
 
-def image_of(template: Template, edition: Edition, **fields: Any) -> Image:
+def image_of(template: Template, edition: Edition, **fields: Any) -> WimImage:
     """The third image of a medium, which holds ``edition``."""
-    return Image(
+    return WimImage(
         index=3,
         edition=edition.ids[0],
         installation=edition.installation,
@@ -214,13 +214,13 @@ def test_passwords() -> None:
 def test_no_product_key(key: str) -> None:
     """A key that is none is refused without being shown."""
     with pytest.raises(UsageError, match="not five groups") as refused:
-        answers_for(Image(index=1), password="p", product_key=key)
+        answers_for(WimImage(index=1), password="p", product_key=key)
     assert key not in str(refused.value)
 
 
 def test_no_key_for_evaluation() -> None:
     """Evaluation media take no key: Setup would stop at it."""
-    image = Image(index=2, edition="ServerStandardEval")
+    image = WimImage(index=2, edition="ServerStandardEval")
     with pytest.raises(UsageError, match=r"image 2: .* is for evaluation and takes no product key"):
         answers_for(image, password="p", product_key=KEYS["with a key"])
 
@@ -229,7 +229,7 @@ def test_no_key_for_evaluation() -> None:
 def test_no_computer_name(name: str) -> None:
     """A name that Windows would refuse is refused before."""
     with pytest.raises(UsageError, match="cannot be a computer's name"):
-        answers_for(Image(index=1), password="p", computer_name=name)
+        answers_for(WimImage(index=1), password="p", computer_name=name)
 
 
 def test_a_language_that_is_none() -> None:

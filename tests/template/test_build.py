@@ -17,10 +17,10 @@ from harness.history.record import Qmp, Record, Stage
 from harness.machine.machine import QmpEvent
 from harness.template.boot import block_error
 from harness.template.build import Recipe
-from harness.template.progress import Reached
-from harness.template.stage import BuildStage, Limit, Pace
-from harness.template.store import Built
-from harness.template.work import Work
+from harness.template.checkpoints import CheckpointStack
+from harness.template.progress import BuildPosition
+from harness.template.stage import BuildStage, StageTimeout, StageTimeouts
+from harness.template.store import BuiltTemplate
 from tests.template.building import CERTIFICATE, FACT, NAME, PACE, PASSWORD, Bench
 from tests.template.scripted_medium import boot_medium, compile_setup, script_medium
 
@@ -58,7 +58,7 @@ def _keys(records: list[Record]) -> list[int]:
     ]
 
 
-def _published(built: Built) -> None:
+def _published(built: BuiltTemplate) -> None:
     """The files are what the manifest says, cannot be written, and only those that are meant to hold the password."""
     digest = subprocess.run(["sha256sum", built.disk], capture_output=True, text=True, check=True)
     assert built.manifest.files["disk.qcow2"] == digest.stdout.split()[0]
@@ -80,8 +80,8 @@ def _failing(bench: Bench, script: list[str], kind: type[Exception] = TemplateFa
     return caught.value
 
 
-def _pace(stage: BuildStage, whole: float, still: float) -> Pace:
-    return Pace(PACE.factor, {stage: Limit(whole, still)})
+def _pace(stage: BuildStage, whole: float, still: float) -> StageTimeouts:
+    return StageTimeouts(PACE.factor, {stage: StageTimeout(whole, still)})
 
 
 def test_a_stall_is_told_with_a_picture_and_its_likely_cause(bench: Bench) -> None:
@@ -174,7 +174,7 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
     )
     assert _keys(bench.records)
     assert max(_keys(bench.records)) < started
-    state = Work.read(bench.store.work(NAME))
+    state = CheckpointStack.read(bench.store.work(NAME))
     assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.reached.stage)
 
     def interrupt(record: Record) -> None:
@@ -206,7 +206,7 @@ class TestWithoutABoot:
     def _state(self, bench: Bench, **changes: Any) -> Recipe:
         """Return a recipe, of which a build was interrupted with this state."""
         recipe = bench.recipe([])
-        work = Work(
+        work = CheckpointStack(
             bench.store.work(NAME), inputs=recipe.digest(), variables=recipe.variables, size=recipe.disk_size
         )
         work.rewind()
@@ -228,7 +228,7 @@ class TestWithoutABoot:
     def test_a_build_that_was_cut_after_its_last_boot_only_finishes(self, bench: Bench) -> None:
         """Nothing is booted again; without the space of a boot's logs it is the same template."""
         recipe = self._state(
-            bench, reached=Reached(BuildStage.DONE), facts={"certificate": CERTIFICATE, "surprise": "x"}
+            bench, reached=BuildPosition(BuildStage.DONE), facts={"certificate": CERTIFICATE, "surprise": "x"}
         )
         built = bench.build(recipe)
         assert {"image"} == set(_stages(bench.records))
@@ -242,7 +242,7 @@ class TestWithoutABoot:
         self, bench: Bench, facts: dict[str, str], says: str
     ) -> None:
         """Nobody could know it again."""
-        recipe = self._state(bench, reached=Reached(BuildStage.DONE), facts=facts)
+        recipe = self._state(bench, reached=BuildPosition(BuildStage.DONE), facts=facts)
         with pytest.raises(TemplateFailed, match=says):
             bench.build(recipe)
         assert bench.store.built(NAME) is None

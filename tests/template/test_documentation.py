@@ -6,14 +6,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from harness.machine.firmware import Ovmf
+from harness.host.firmware import Ovmf
 from harness.template import provision
 from harness.template.answer import answers_for, render
 from harness.template.components import problems
 from harness.template.edition import choose
 from harness.template.medium import answer_medium
 from harness.template.template import find_template, find_templates
-from harness.template.wim import Image
+from harness.template.wim import WimImage
 from tests.template.powershell_rules import broken
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "templates.md").read_text()
@@ -48,7 +48,7 @@ def test_adding_a_template_is_one_folder(tmp_path: Path) -> None:
     )
     assert (2, 16) == (spec.processors, spec.max_processors)
     medium = [
-        Image(
+        WimImage(
             index=4, edition="ServerStandardEval", installation="Server Core", build=30000, language="de-DE"
         )
     ]

@@ -12,7 +12,7 @@ import pytest
 from harness.errors import UsageError
 from harness.template.edition import choose, is_evaluation, read_images
 from harness.template.template import find_template
-from harness.template.wim import Image
+from harness.template.wim import WimImage
 from tests.template.media import FORMS, STANDARD_CORE, make_iso, make_wim, windows_medium
 
 SERVER = find_template("windows-server-2022")
@@ -109,12 +109,12 @@ def test_absent_or_a_directory(tmp_path: Path) -> None:
         read_images(tmp_path)
 
 
-def image(**fields: object) -> Image:
+def image(**fields: object) -> WimImage:
     """An image of Windows Server 2022 Standard with a desktop."""
     fixed: dict[str, object] = {
         "index": 1, "edition": "ServerStandard", "installation": "Server", "architecture": "amd64", "build": 20348
     }  # fmt: skip
-    return Image(**{**fixed, **fields})  # type: ignore[arg-type]
+    return WimImage(**{**fixed, **fields})  # type: ignore[arg-type]
 
 
 class TestChoice:

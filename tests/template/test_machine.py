@@ -17,16 +17,16 @@ from private_libvirtd import PrivateLibvirtd
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
-from harness.history.tape import Tape
-from harness.machine import version
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
+from harness.host.firmware import find_ovmf
+from harness.host.registry import Registry
 from harness.machine.attachments import Network
-from harness.machine.domain import Files, Owner, domain_xml
-from harness.machine.firmware import find_ovmf
 from harness.machine.forwards import forwarded_ports
-from harness.machine.libvirt import LibvirtMachine
+from harness.machine.libvirt.domain import Files, QemuUser, domain_xml
+from harness.machine.libvirt.machine import LibvirtMachine
 from harness.machine.machine import Machine, MachineSpec
-from harness.machine.qemu import QemuMachine
-from harness.machine.registry import Registry
+from harness.machine.qemu.machine import QemuMachine
 from harness.template.medium import write_medium
 from harness.template.template import SSH_PORT, WINRM_PORT, Template, find_templates
 
@@ -60,7 +60,7 @@ def spec_of(tmp_path: Path) -> Callable[..., MachineSpec]:
         write_medium(medium, {"autounattend.xml": b"<unattend/>"})
         found = template.machine_spec(
             accelerator="tcg",
-            qemu=version.find_program(),
+            qemu=qemu_build.find_program(),
             firmware=firmware,
             variables=variables,
             disk=disk,
@@ -72,14 +72,16 @@ def spec_of(tmp_path: Path) -> Callable[..., MachineSpec]:
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[Tape]:
+def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
     """The history of the test."""
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         yield tape
 
 
 @pytest.fixture
-def run_in_qemu(tmp_path: Path, tape: Tape, deadline: Deadline) -> Iterator[Callable[..., QemuMachine]]:
+def run_in_qemu(
+    tmp_path: Path, tape: HistoryWriter, deadline: Deadline
+) -> Iterator[Callable[..., QemuMachine]]:
     """Start machines paused, and close them when the test ends."""
     machines: list[QemuMachine] = []
 
@@ -240,7 +242,7 @@ def test_through_libvirt(
     template: Template,
     spec_of: Callable[..., MachineSpec],
     private_libvirtd: PrivateLibvirtd,
-    tape: Tape,
+    tape: HistoryWriter,
     tmp_path: Path,
     deadline: Deadline,
 ) -> None:
@@ -297,7 +299,7 @@ def test_defined_in_libvirt(
         title="t",
         uuid="6f1b0e52-9c3d-4e57-8a64-2d5c8a1e7b91",
         files=Files(**dict.fromkeys(Files.__struct_fields__, Path("/run/x"))),
-        owner=Owner(uid=os.getuid(), gid=os.getgid()),
+        owner=QemuUser(uid=os.getuid(), gid=os.getgid()),
     )
     assert '<stimer state="on" />' in xml
     assert_valid(xml, private_libvirtd.uri)

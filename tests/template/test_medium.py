@@ -14,7 +14,7 @@ from harness.template.answer import ANSWER_FILE, answers_for, render
 from harness.template.medium import LABEL, answer_medium, write_medium
 from harness.template.provision import LARGEST_OPENSSH
 from harness.template.template import find_templates
-from harness.template.wim import Image
+from harness.template.wim import WimImage
 
 TEMPLATES = find_templates()
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEr harness"
@@ -23,7 +23,7 @@ KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEr harness"
 def files_of(name: str, **more: object) -> dict[str, bytes]:
     """The files of a template's medium."""
     template = TEMPLATES[name]
-    answer = render(template, answers_for(Image(index=1, language="en-US"), password="Secret123"))
+    answer = render(template, answers_for(WimImage(index=1, language="en-US"), password="Secret123"))
     return answer_medium(template, answer, **{"authorized_key": KEY, **more})  # type: ignore[arg-type]
 
 

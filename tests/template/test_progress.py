@@ -8,26 +8,39 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.template.cause import Symptom, likely_cause, sentence
-from harness.template.mark import DoneMark, FactMark, FailMark, Mark, StageMark, StepMark
-from harness.template.progress import COPYING_WRITTEN, MOST_FACTS, WINPE_READ, Progress, Reached
+from harness.template.diagnosis import Symptom, likely_cause, sentence
+from harness.template.progress import (
+    COPYING_WRITTEN,
+    MOST_FACTS,
+    WINPE_READ,
+    BuildPosition,
+    BuildProgress,
+)
+from harness.template.serial_markers import (
+    DoneMarker,
+    FactMarker,
+    FailMarker,
+    SerialMarker,
+    StageMarker,
+    StepMarker,
+)
 from harness.template.stage import ORDER, SHOWN, BuildStage
 
 MARKS = st.one_of(
-    st.builds(StageMark, st.sampled_from([*ORDER, "nosuch"])),
+    st.builds(StageMarker, st.sampled_from([*ORDER, "nosuch"])),
     st.builds(
-        lambda number, more: StepMark(number, number + more, "a"), st.integers(1, 9), st.integers(0, 9)
+        lambda number, more: StepMarker(number, number + more, "a"), st.integers(1, 9), st.integers(0, 9)
     ),
-    st.builds(FactMark, st.text("abc", min_size=1, max_size=3), st.text("abc", max_size=3)),
-    st.just(DoneMark()),
+    st.builds(FactMarker, st.text("abc", min_size=1, max_size=3), st.text("abc", max_size=3)),
+    st.just(DoneMarker()),
 )
 
 
 @settings(max_examples=examples(50))
 @given(st.lists(MARKS | st.sampled_from(["reset", "read", "written"]), max_size=40))
-def test_a_build_never_goes_back(happenings: list[Mark | str]) -> None:
+def test_a_build_never_goes_back(happenings: list[SerialMarker | str]) -> None:
     """Whatever happens in whatever order, the place reached only grows, and done needs the done mark."""
-    progress, done = Progress(), False
+    progress, done = BuildProgress(), False
     for happening in happenings:
         before = progress.reached.order
         if happening == "reset":
@@ -38,7 +51,7 @@ def test_a_build_never_goes_back(happenings: list[Mark | str]) -> None:
             moved = progress.counted(read=0, written=COPYING_WRITTEN)
         else:
             moved = progress.mark(happening)  # type: ignore[arg-type]
-        done = done or isinstance(happening, DoneMark)
+        done = done or isinstance(happening, DoneMarker)
         assert moved == (progress.reached.order > before)
         assert progress.reached.order >= before
         assert progress.done == done
@@ -46,16 +59,16 @@ def test_a_build_never_goes_back(happenings: list[Mark | str]) -> None:
 
 def test_the_first_restart_after_copying_begins_specialize() -> None:
     """And a restart anywhere else only counts."""
-    progress = Progress()
-    progress.mark(StageMark("winpe"))
+    progress = BuildProgress()
+    progress.mark(StageMarker("winpe"))
     assert (False, 1) == (progress.reset(), progress.resets)
-    progress.mark(StageMark("copying"))
+    progress.mark(StageMarker("copying"))
     assert (True, BuildStage.SPECIALIZE, 0) == (progress.reset(), progress.reached.stage, progress.resets)
 
 
 def test_counters_stand_in_for_marks_that_never_come() -> None:
     """What is read from the medium tells of WinPE, what is written to the disk of copying, one after the other."""
-    progress = Progress()
+    progress = BuildProgress()
     assert not progress.counted(read=WINPE_READ - 1, written=COPYING_WRITTEN)
     assert progress.counted(read=WINPE_READ, written=0)
     assert progress.counted(read=WINPE_READ, written=COPYING_WRITTEN)
@@ -68,25 +81,25 @@ def test_counters_stand_in_for_marks_that_never_come() -> None:
 )
 def test_a_medium_that_is_started_twice_is_noticed(reached: BuildStage, began_again: bool) -> None:
     """WinPE after a stage that runs from the disk means that Setup began again."""
-    progress = Progress(Reached(reached))
-    progress.mark(StageMark("winpe"))
+    progress = BuildProgress(BuildPosition(reached))
+    progress.mark(StageMarker("winpe"))
     assert began_again == progress.began_again
 
 
 def test_the_first_failure_counts() -> None:
     """A failed step is kept with the guest's message, and the step it was."""
-    progress = Progress()
-    progress.mark(FailMark(3, 12, "winrm", "first"))
-    progress.mark(FailMark(4, 12, "other", "second"))
+    progress = BuildProgress()
+    progress.mark(FailMarker(3, 12, "winrm", "first"))
+    progress.mark(FailMarker(4, 12, "other", "second"))
     assert ("first", 4) == (progress.failure and progress.failure.message, progress.reached.number)
 
 
 def test_a_guest_cannot_tell_facts_without_end() -> None:
     """Past the bound new facts are dropped, known ones still change."""
-    progress = Progress()
+    progress = BuildProgress()
     for number in range(MOST_FACTS + 5):
-        progress.mark(FactMark(f"fact-{number}", "a"))
-    progress.mark(FactMark("fact-0", "b"))
+        progress.mark(FactMarker(f"fact-{number}", "a"))
+    progress.mark(FactMarker("fact-0", "b"))
     assert (MOST_FACTS, 5, "b") == (len(progress.facts), progress.ignored, progress.facts["fact-0"])
 
 
@@ -102,4 +115,6 @@ def test_every_symptom_has_a_likely_cause(stage: BuildStage, symptom: Symptom) -
 
 def test_steps_have_limits_of_their_own_in_words() -> None:
     """A place inside provisioning names its step."""
-    assert "provisioning, step 3 of 12 (winrm)" == Reached(BuildStage.PROVISIONING, 3, 12, "winrm").words()
+    assert (
+        "provisioning, step 3 of 12 (winrm)" == BuildPosition(BuildStage.PROVISIONING, 3, 12, "winrm").words()
+    )

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
 from harness.template import promise
-from harness.template.promise import PROMISES, Seen
-from harness.template.store import Built
+from harness.template.promise import PROMISES, PromiseEvidence
+from harness.template.store import BuiltTemplate
 from harness.template.template import find_templates
 from tests.template import powershell_rules as rules
 from tests.template.test_store import manifest
@@ -27,7 +27,7 @@ MANIFEST = manifest(
     facts={"build": "26100.1", "edition": "ServerStandardEval", "installation": "Server Core"},
     inputs={"provision/test.cer": CERTIFICATE},
 )
-KEPT = Seen(
+KEPT = PromiseEvidence(
     build="26100.1", edition="ServerStandardEval", installation="Server Core",
     processors=str(TEMPLATE.topology.processors), license="1", grace="1000", vbs="0",
     options=" TESTSIGNING  NOEXECUTE=OPTOUT", mask="15", dump="2", nmi="1", restart="0", trace="1",
@@ -36,7 +36,7 @@ KEPT = Seen(
 )  # fmt: skip
 
 
-def broken(seen: Seen) -> list[str]:
+def broken(seen: PromiseEvidence) -> list[str]:
     """Return the names of the promises that are not kept."""
     return [finding.name for finding in promise.judge(seen, MANIFEST, TEMPLATE) if not finding.kept]
 
@@ -83,15 +83,17 @@ def test_every_value_is_judged() -> None:
     """No value is asked of the guest for nothing, but the license's status, which is shown."""
     judged = {
         field
-        for field in Seen.__struct_fields__
+        for field in PromiseEvidence.__struct_fields__
         if broken(msgspec.structs.replace(KEPT, **{field: "something else"}))
     }
-    assert {"license"} == set(Seen.__struct_fields__) - judged
+    assert {"license"} == set(PromiseEvidence.__struct_fields__) - judged
 
 
 def test_the_script_says_what_is_judged() -> None:
     """The keys of the script's answer are the fields that the host reads."""
-    assert list(Seen.__struct_fields__) == re.findall(r"^    ([a-z]+) = ", promise.script(), re.MULTILINE)
+    assert list(PromiseEvidence.__struct_fields__) == re.findall(
+        r"^    ([a-z]+) = ", promise.script(), re.MULTILINE
+    )
 
 
 def test_the_script_keeps_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,5 +141,5 @@ def test_a_changed_file_is_found(tmp_path: Path) -> None:
     (folder / "disk.qcow2").write_bytes(b"a")
     digest = "ca978112ca1bbdcafac231b39a23dc4da786eff8147c4e72b9807785afee48bb"
     for files, kept in (({"disk.qcow2": digest}, True), ({"disk.qcow2": "0" * 64}, False), ({}, False)):
-        built = Built(folder=folder, manifest=manifest(files=files))
+        built = BuiltTemplate(folder=folder, manifest=manifest(files=files))
         assert kept == promise.untouched(built, Deadline(60, "read")).kept

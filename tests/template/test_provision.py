@@ -13,7 +13,14 @@ import pytest
 
 from harness.errors import BadDocument, UsageError
 from harness.template import provision
-from harness.template.mark import DoneMark, FactMark, FailMark, StageMark, StepMark, parse
+from harness.template.serial_markers import (
+    DoneMarker,
+    FactMarker,
+    FailMarker,
+    StageMarker,
+    StepMarker,
+    parse,
+)
 from harness.template.stage import ORDER
 from harness.template.template import find_templates, templates_directory
 from tests.template.powershell_rules import COMMANDS, OWN, broken, commands, nodes, tree_of, words
@@ -114,10 +121,10 @@ def test_marks() -> None:
         for single, double in written
     ]
     assert [
-        StageMark("provisioning"),
-        StepMark(3, 9, "winrm"),
-        FailMark(3, 9, "winrm", "Access is denied. (line 12)"),
-        DoneMark(),
+        StageMarker("provisioning"),
+        StepMarker(3, 9, "winrm"),
+        FailMarker(3, 9, "winrm", "Access is denied. (line 12)"),
+        DoneMarker(),
     ] == [parse(each) for each in filled]
     assert "provisioning" in ORDER
     assert '"HPN-MARK $line`r`n"' in (FOLDER / "Provision.psm1").read_text()
@@ -144,7 +151,7 @@ def test_facts() -> None:
     }
     assert set(provision.FACTS) == told
     assert set(provision.NEEDED) <= told
-    assert all(isinstance(parse(f"fact {name} x"), FactMark) for name in told)
+    assert all(isinstance(parse(f"fact {name} x"), FactMarker) for name in told)
     assert provision.fact_fits("certificate", "0" * 64)
     assert not provision.fact_fits("certificate", "0" * 63 + "\n")
     assert not provision.fact_fits("certificate", "../x")

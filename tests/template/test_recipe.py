@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.machine.version import find_qemu
+from harness.host.qemu_build import find_qemu
 from harness.template.build import Recipe
-from harness.template.recipe import Wishes, make_recipe, product_key
+from harness.template.recipe import BuildOptions, make_recipe, product_key
 from harness.template.store import Store
 from harness.template.template import Template, find_templates
 from tests.template.media import windows_medium
@@ -39,7 +39,7 @@ def medium(folder: Path, template: Template) -> Path:
 def recipe(tmp_path: Path, template: Template, **wishes: Any) -> Recipe:
     """Make the recipe in the test's own store."""
     return make_recipe(
-        template, Wishes(**wishes), Store(tmp_path / "store"), accelerator="kvm", qemu=find_qemu(), say=lambda _: None
+        template, BuildOptions(**wishes), Store(tmp_path / "store"), accelerator="kvm", qemu=find_qemu(), say=lambda _: None
     )  # fmt: skip
 
 

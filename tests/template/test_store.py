@@ -13,24 +13,29 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
-from harness.machine.preflight import State
+from harness.host.preflight import PartState
 from harness.template import evaluation
+from harness.template.checkpoints import CheckpointStack
 from harness.template.disk_image import qemu_img
 from harness.template.keys import kept_secrets
-from harness.template.manifest import Manifest, Medium, Secrets, utc
-from harness.template.progress import Reached
+from harness.template.manifest import (
+    GuestCredentials,
+    Medium,
+    TemplateManifest,
+    utc,
+)
+from harness.template.progress import BuildPosition
 from harness.template.stage import BuildStage
 from harness.template.store import Store, store_directory
-from harness.template.work import Work
 
 NAME = "windows-server-2025"
 DAY = 86400.0
 BUILT = 1_800_000_000.0
 
 
-def manifest(**changes: object) -> Manifest:
+def manifest(**changes: object) -> TemplateManifest:
     """Return the manifest of a template that was built at BUILT."""
-    plain = Manifest(
+    plain = TemplateManifest(
         template=NAME, title="Windows Server 2025", support="supported", edition="core", image="1: Core",
         medium=Medium(name="a.iso", size=1, sha256="0" * 64), built=utc(BUILT), harness="0", qemu="QEMU", accelerator="kvm",
         files={}, inputs={}, certificate="5c" * 32, evaluation_days=180,
@@ -162,15 +167,15 @@ def test_secrets_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("days", "evaluation_days", "state", "words"),
     [
-        (10, 180, State.OK, "built 10 days ago; its evaluation ends in 170 days"),
-        (151, 180, State.BROKEN, "ends in 29 days"),
-        (200, 180, State.BROKEN, "has ended"),
-        (2000, 0, State.OK, "built 2000 days ago"),
-        (-5, 180, State.OK, "built 0 days ago"),
+        (10, 180, PartState.OK, "built 10 days ago; its evaluation ends in 170 days"),
+        (151, 180, PartState.BROKEN, "ends in 29 days"),
+        (200, 180, PartState.BROKEN, "has ended"),
+        (2000, 0, PartState.OK, "built 2000 days ago"),
+        (-5, 180, PartState.OK, "built 0 days ago"),
     ],
 )
 def test_an_evaluation_that_ends_is_told_in_time(
-    store: Store, days: int, evaluation_days: int, state: State, words: str
+    store: Store, days: int, evaluation_days: int, state: PartState, words: str
 ) -> None:
     """A month before its end a template is to be built anew; a clock that went back changes nothing."""
     publish(store, evaluation_days=evaluation_days)
@@ -184,7 +189,7 @@ def test_a_damaged_template_is_a_broken_part(store: Store) -> None:
     """Looking at all of them does not stop at one."""
     publish(store)
     (store.folder(NAME) / "manifest.json").write_text("{")
-    assert [State.BROKEN] == [part.state for part in evaluation.examine(store, BUILT)]
+    assert [PartState.BROKEN] == [part.state for part in evaluation.examine(store, BUILT)]
 
 
 @pytest.mark.qemu
@@ -192,16 +197,16 @@ class TestWork:
     """Layers and checkpoints, without a machine: what is written to the disk stands for what a guest writes."""
 
     @pytest.fixture
-    def work(self, tmp_path: Path) -> Work:
+    def work(self, tmp_path: Path) -> CheckpointStack:
         """Work on an empty disk."""
         (tmp_path / "empty.fd").write_bytes(b"empty")
         return self.again(tmp_path)
 
-    def again(self, tmp_path: Path) -> Work:
+    def again(self, tmp_path: Path) -> CheckpointStack:
         """Open the work as another process would."""
-        return Work(tmp_path / "work", inputs="a", variables=tmp_path / "empty.fd", size=1 << 20)
+        return CheckpointStack(tmp_path / "work", inputs="a", variables=tmp_path / "empty.fd", size=1 << 20)
 
-    def write(self, work: Work, text: str) -> None:
+    def write(self, work: CheckpointStack, text: str) -> None:
         """Write to disk and variables as a guest does."""
         file = work.folder / "text"
         file.write_text(text.ljust(512))
@@ -211,7 +216,7 @@ class TestWork:
         )
         work.variables.write_text(text)
 
-    def read(self, work: Work) -> tuple[str, str]:
+    def read(self, work: CheckpointStack) -> tuple[str, str]:
         """Return what is on the disk, through all layers, and in the variables."""
         raw = work.folder / "raw"
         qemu_img(["convert", "-O", "raw", work.disk.name, raw.name], Deadline(60, "read"), folder=work.folder)
@@ -219,10 +224,10 @@ class TestWork:
             return file.read(512).decode().strip("\0 "), work.variables.read_text()
 
     def test_what_came_after_a_checkpoint_is_gone_and_what_came_before_stays(
-        self, work: Work, tmp_path: Path
+        self, work: CheckpointStack, tmp_path: Path
     ) -> None:
         """Disk and variables go back together, to the last checkpoint and no further."""
-        reached = Reached(BuildStage.SPECIALIZE)
+        reached = BuildPosition(BuildStage.SPECIALIZE)
         work.rewind()
         self.write(work, "copied")
         work.checkpoint(reached, {"build": "1.2"})
@@ -238,7 +243,7 @@ class TestWork:
             work.state.facts,
         )
 
-    def test_without_a_checkpoint_all_begins_anew(self, work: Work, tmp_path: Path) -> None:
+    def test_without_a_checkpoint_all_begins_anew(self, work: CheckpointStack, tmp_path: Path) -> None:
         """The disk is empty and the variables are the firmware's own."""
         work.rewind()
         self.write(work, "half")
@@ -246,22 +251,22 @@ class TestWork:
         work.rewind()
         assert ("", "empty") == self.read(work)
 
-    def test_a_checkpoint_that_was_cut_does_not_count(self, work: Work, tmp_path: Path) -> None:
+    def test_a_checkpoint_that_was_cut_does_not_count(self, work: CheckpointStack, tmp_path: Path) -> None:
         """Killed before the state was written, a build finds the former checkpoint, whatever files lie about."""
         work.rewind()
         self.write(work, "copied")
         state = (work.folder / "state.json").read_bytes() if (work.folder / "state.json").exists() else b""
-        work.checkpoint(Reached(BuildStage.SPECIALIZE), {})
+        work.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
         (work.folder / "state.json").write_bytes(state)
         work = self.again(tmp_path)
         work.rewind()
         assert ("", "empty") == self.read(work)
         assert ["layer-1.qcow2"] == [file.name for file in work.folder.glob("layer-*")]
 
-    def test_a_frozen_layer_cannot_be_written(self, work: Work) -> None:
+    def test_a_frozen_layer_cannot_be_written(self, work: CheckpointStack) -> None:
         """Its mode says so to whoever is not root."""
         work.rewind()
-        work.checkpoint(Reached(BuildStage.SPECIALIZE), {})
+        work.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
         assert 0 == (work.folder / "layer-1.qcow2").stat().st_mode & 0o222
 
 
@@ -270,6 +275,6 @@ def test_secrets_can_be_read_back(store: Store) -> None:
     draft = store.root / "draft"
     draft.mkdir(parents=True)
     (draft / "manifest.json").write_bytes(msgspec.json.encode(manifest()))
-    secrets = Secrets(password="a", private_key="b", public_key="c")
+    secrets = GuestCredentials(password="a", private_key="b", public_key="c")
     (draft / "secrets.json").write_bytes(msgspec.json.encode(secrets))
     assert secrets == store.publish(NAME, draft).secrets()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import BadDocument, UsageError
-from harness.machine.firmware import Ovmf
+from harness.host.firmware import Ovmf
 from harness.template.template import (
     Template,
     decode_template,

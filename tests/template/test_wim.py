@@ -13,7 +13,15 @@ from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.template.wim import LARGEST_XML, MOST_IMAGES, Image, NotWim, described, parse_images, read_wim
+from harness.template.wim import (
+    LARGEST_XML,
+    MOST_IMAGES,
+    NotWim,
+    WimImage,
+    described,
+    parse_images,
+    read_wim,
+)
 
 XML = """\ufeff<WIM><TOTALBYTES>1</TOTALBYTES>
 <IMAGE INDEX="2"><NAME>B</NAME><WINDOWS><ARCH>9</ARCH><EDITIONID>ServerDatacenter</EDITIONID>
@@ -39,7 +47,7 @@ def wim(xml: bytes = XML.encode("utf-16-le"), **changes: int) -> bytes:
     return head + xml
 
 
-def read(data: bytes) -> list[Image]:
+def read(data: bytes) -> list[WimImage]:
     """Read a file held in memory."""
     return read_wim(io.BytesIO(data), len(data))
 
@@ -47,9 +55,9 @@ def read(data: bytes) -> list[Image]:
 def test_images_in_order() -> None:
     """By their index, with all that is told of each, and nothing for what is not."""
     first, second = read(wim())
-    assert Image(index=1, name="A") == first
+    assert WimImage(index=1, name="A") == first
     assert (
-        Image(
+        WimImage(
             index=2,
             name="B",
             edition="ServerDatacenter",

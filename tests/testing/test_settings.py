@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.testing.marks import MARKERS
-from harness.testing.settings import SETTINGS, Setting, Settings
+from harness.testing.settings import SETTINGS, PluginSetting, Settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytest.md"
 USAGE = pytest.ExitCode.USAGE_ERROR
@@ -86,7 +86,7 @@ def test_page_lists_every_setting_and_marker() -> None:
     """Each with its three names, and the values that it takes."""
     page = PAGE.read_text()
 
-    def row(setting: Setting) -> str:
+    def row(setting: PluginSetting) -> str:
         metavar = setting.metavar.replace("|", "\\|")
         return f"| `{setting.option} {metavar}` | `{setting.variable}` | `{setting.key}` |"
 

@@ -12,9 +12,9 @@ import pytest
 from twin.running import Perform
 
 from harness.history.record import Record
-from harness.hotplug.plan import Plan, find_plan
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import RunResult, perform
+from harness.run.plan import Plan, find_plan
+from harness.run.request import RunRequest
+from harness.run.run import RunResult, perform
 from harness.setup.cache import cache_directory
 
 

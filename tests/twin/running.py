@@ -13,8 +13,8 @@ import psutil
 
 from harness.history.reader import History
 from harness.history.record import Record
-from harness.hotplug.plan import Plan, decode_plan
-from harness.hotplug.run import RunResult
+from harness.run.plan import Plan, decode_plan
+from harness.run.run import RunResult
 
 Perform = Callable[..., RunResult]
 

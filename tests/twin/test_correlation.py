@@ -6,9 +6,9 @@ from __future__ import annotations
 import pytest
 from twin.running import Perform, plan_of, records_of
 
-from harness.capture.correlation import ClockMap
-from harness.capture.placing import place
-from harness.capture.recorded import read
+from harness.capture.offline.alignment import place
+from harness.capture.offline.correlation import ClockMap
+from harness.capture.offline.recorded import read
 from harness.contract.checker import judge
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.history.driver import DriverRecord, Mark

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from twin.running import Perform, plan_of, records_of, run_harness
 
-from harness.capture.dbgprint.host import Host
+from harness.capture.dbgprint.host import DebuggerHost
 from harness.capture.dbgprint.message import Print
 from harness.contract.checker import judge
 from harness.contract.verdict import RunVerdict, Verdict
@@ -22,9 +22,16 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, GuestCrash
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
-from harness.history.record import Channel, Console, Fault, GuestEvent, Record, Stage
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import Run
+from harness.history.record import (
+    Channel,
+    Console,
+    GuestEvent,
+    Record,
+    RunFailure,
+    Stage,
+)
+from harness.run.request import RunRequest
+from harness.run.run import Run
 
 pytestmark = pytest.mark.qemu
 
@@ -80,7 +87,9 @@ def test_an_exception_ends_the_run_as_a_bug_check(request_run: Callable[..., Run
     records = list(History(run.directory.path))
     crashes = [one.text for one in records if isinstance(one, Console) and one.severity == "crash"]
     assert any("0x000000e2" in text and "stopped in the debugger" in text for text in crashes), crashes
-    assert [str(FailureClass.BUG_CHECK)] == [one.failure_class for one in records if isinstance(one, Fault)]
+    assert [str(FailureClass.BUG_CHECK)] == [
+        one.failure_class for one in records if isinstance(one, RunFailure)
+    ]
     assert run.judge().verdict is Verdict.UNKNOWN
 
 
@@ -90,7 +99,7 @@ def test_a_debugger_of_ones_own_gets_the_port(perform_plan: Perform) -> None:
     threads: list[threading.Thread] = []
 
     def debug(port: int) -> None:
-        host = Host()
+        host = DebuggerHost()
         with socket.create_connection(("127.0.0.1", port)) as line:
             while data := line.recv(4096):
                 events = host.receive(data, time.monotonic())

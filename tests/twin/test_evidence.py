@@ -19,9 +19,9 @@ from harness.history import record as r
 from harness.history.evidence import EvidenceIndex, read_index
 from harness.history.record import Record
 from harness.history.run_directory import RunFacts
-from harness.hotplug.executor import Budget
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import Run, perform
+from harness.run.executor import Timeouts
+from harness.run.request import RunRequest
+from harness.run.run import Run, perform
 
 pytestmark = pytest.mark.qemu
 
@@ -47,7 +47,7 @@ def facts_of(run: Path) -> RunFacts:
 
 def test_guest_that_answers_no_more_is_looked_at_from_outside(request_run: Callable[..., RunRequest]) -> None:
     """Registers of every processor and QEMU's state are kept of a guest that hangs, and its memory if wanted."""
-    run = Run(request_run(ONE_CPU, budget=Budget(operation=3), dump=1 << 30))
+    run = Run(request_run(ONE_CPU, budget=Timeouts(operation=3), dump=1 << 30))
     with pytest.raises(HarnessError), run.live() as live:  # noqa: PT012
         with contextlib.suppress(GuestError):
             live.guest.provoke("hang", Deadline(2, "provoke"))
@@ -81,7 +81,7 @@ def test_violated_run_keeps_a_cheap_look(perform_plan: Perform) -> None:
 
 def test_the_time_for_the_test_and_for_the_evidence_are_two(perform_plan: Perform) -> None:
     """A plan whose time is over leaves the run unknown; evidence that has no time says so of each thing."""
-    result = perform_plan(ONE_CPU, budget=Budget(test=0, evidence=0))
+    result = perform_plan(ONE_CPU, budget=Timeouts(test=0, evidence=0))
     assert result.error is not None
     assert "was over after 0 of 1 operations" in result.error.message
     skipped = [item.reason for item in index_of(result.directory).items if item.state == "skipped"]

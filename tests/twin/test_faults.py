@@ -29,10 +29,10 @@ from harness.errors import (
 from harness.history import record as r
 from harness.history.reader import History
 from harness.history.record import Record
-from harness.hotplug.executor import Budget
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import Run
 from harness.machine.monitor import Drop
+from harness.run.executor import Timeouts
+from harness.run.request import RunRequest
+from harness.run.run import Run
 
 pytestmark = pytest.mark.qemu
 
@@ -63,13 +63,13 @@ def test_qemu_dies_at_start(perform_plan: Perform) -> None:
     result = perform_plan(ONE_CPU, machine="pc-nonsense")
     assert isinstance(result.error, MachineFailed)
     assert "unsupported machine type" in result.error.message
-    fault = next(x for x in records_of(result) if isinstance(x, r.Fault))
+    fault = next(x for x in records_of(result) if isinstance(x, r.RunFailure))
     assert (fault.failure_class, fault.stage) == ("infrastructure", "qemu")
 
 
 def test_guest_never_ready(perform_plan: Perform) -> None:
     """A guest that does not get ready in time is a hang that names the stage it reached."""
-    result = perform_plan(ONE_CPU, budget=Budget(boot=0.3))
+    result = perform_plan(ONE_CPU, budget=Timeouts(boot=0.3))
     assert isinstance(result.error, GuestHang)
     assert "the last stage it reached is" in result.error.message
     assert (result.verdict.verdict, result.verdict.failure_class) == (Verdict.UNKNOWN, "guest hang")
@@ -82,7 +82,7 @@ def test_guest_fails_before_an_add(
     request_run: Callable[..., RunRequest], verb: str, error: type[Exception], failure: str
 ) -> None:
     """A guest that panics or stops answering ends the run with its own class, and nothing hangs."""
-    run = Run(request_run(ONE_CPU, budget=Budget(operation=3)))
+    run = Run(request_run(ONE_CPU, budget=Timeouts(operation=3)))
     with pytest.raises(error), run.live() as live:  # noqa: PT012
         with contextlib.suppress(GuestError):
             live.guest.provoke(verb, Deadline(2, "provoke"))

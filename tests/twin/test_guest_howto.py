@@ -10,7 +10,7 @@ import pytest
 from twin.running import Perform, plan_of
 
 from harness.contract.verdict import Verdict
-from harness.guest.kind import KINDS
+from harness.guest.guest_types import GUEST_TYPES
 
 pytestmark = pytest.mark.qemu
 
@@ -24,6 +24,6 @@ def test_guest_of_the_page_runs(perform_plan: Perform) -> None:
     try:
         result = perform_plan(plan_of('[[do]]\nop = "add-cpu"\n'), guest="loud-twin")
     finally:
-        del KINDS["loud-twin"]
+        del GUEST_TYPES["loud-twin"]
     assert (result.error, result.verdict.verdict, result.verdict.guest) == (None, Verdict.HOLDS, "loud-twin")
     assert "Linux version" in (result.directory / "console.log").read_text(errors="replace")

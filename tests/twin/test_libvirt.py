@@ -15,10 +15,10 @@ from harness.contract.verdict import Verdict
 from harness.errors import FailureClass
 from harness.history import record as r
 from harness.history.evidence import read_index
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import RunResult, perform
-from tests.guest.transport.far_ends import SshServer
-from tests.machine.test_far_host import sshd, uri_of
+from harness.run.request import RunRequest
+from harness.run.run import RunResult, perform
+from tests.machine.libvirt.test_remote_host import sshd, uri_of
+from tests.transport.far_ends import SshServer
 
 __all__ = ["sshd"]
 

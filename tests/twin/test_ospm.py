@@ -10,9 +10,9 @@ import pytest
 from twin.running import plan_of
 
 from harness.deadline import Deadline
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import Run
 from harness.machine.ospm import listening
+from harness.run.request import RunRequest
+from harness.run.run import Run
 
 pytestmark = pytest.mark.qemu
 

@@ -13,11 +13,11 @@ from twin.running import Perform, plan_of, records_of
 
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode
-from harness.guest.kind import KINDS, Bootable, TwinKind
-from harness.guest.twin import KNOWN_HYPERVISOR
+from harness.guest.guest_types import GUEST_TYPES, Bootable, TwinType
+from harness.guest.twin.guest import KNOWN_HYPERVISOR
 from harness.history import driver as d
 from harness.history import record as r
-from harness.hotplug.plan import built_in_plans
+from harness.run.plan import built_in_plans
 
 pytestmark = pytest.mark.qemu
 
@@ -126,13 +126,13 @@ def test_arguments_of_the_guest_reach_qemu(
 ) -> None:
     """What a guest needs of QEMU is on its command line; what newer kernels need does an older one no harm."""
 
-    class Disguised(TwinKind):
+    class Disguised(TwinType):
         def prepare(self, *arguments: Any) -> Bootable:
             image = super().prepare(*arguments)
             spec = msgspec.structs.replace(image.spec, extra=KNOWN_HYPERVISOR)
             return msgspec.structs.replace(image, spec=spec)
 
-    monkeypatch.setitem(KINDS, "disguised-twin", Disguised())
+    monkeypatch.setitem(GUEST_TYPES, "disguised-twin", Disguised())
     result = perform_restored(plan_of('[[do]]\nop = "add-cpu"\n'), guest="disguised-twin")
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     words = json.loads((result.directory / "run.json").read_bytes())["qemu_argv"]

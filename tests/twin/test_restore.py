@@ -14,15 +14,20 @@ from twin.running import Perform, plan_of, records_of, run_harness
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, GuestHang, InfrastructureError, MachineFailed, UsageError
-from harness.guest.kind import KINDS, GuestOptions, Signs, TwinKind
-from harness.guest.twin import Twin
+from harness.guest.guest_types import (
+    GUEST_TYPES,
+    GuestOptions,
+    OutsideSigns,
+    TwinType,
+)
+from harness.guest.twin.guest import Twin
 from harness.history.record import Boot, GuestEvent, Stage
-from harness.history.tape import Tape
-from harness.hotplug.executor import Budget
-from harness.hotplug.request import RunRequest
-from harness.hotplug.run import RunResult, perform
+from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
-from harness.machine.state import StateStore
+from harness.machine.snapshot import StateStore
+from harness.run.executor import Timeouts
+from harness.run.request import RunRequest
+from harness.run.run import RunResult, perform
 
 pytestmark = pytest.mark.qemu
 
@@ -87,11 +92,13 @@ def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
                 raise GuestHang("it hangs")
             super().wait_ready(deadline, boots=boots)
 
-    class ReluctantKind(TwinKind):
-        def attach(self, machine: Machine, tape: Tape, signs: Signs, options: GuestOptions) -> Twin:
+    class ReluctantKind(TwinType):
+        def attach(
+            self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+        ) -> Twin:
             return Reluctant(machine, tape, crash=signs.crash, console_bytes=signs.console_bytes)
 
-    monkeypatch.setitem(KINDS, "reluctant-twin", ReluctantKind())
+    monkeypatch.setitem(GUEST_TYPES, "reluctant-twin", ReluctantKind())
     request = request_run(ONE_CPU, restore=True, guest="reluctant-twin")
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -107,7 +114,7 @@ def test_guest_that_never_is_ready_leaves_no_state(
     request_run: Callable[..., RunRequest], tmp_path: Path
 ) -> None:
     """What keeps the guest from being ready is the run's error, and nothing half-made stays."""
-    request = request_run(ONE_CPU, restore=True, budget=Budget(boot=0.01))
+    request = request_run(ONE_CPU, restore=True, budget=Timeouts(boot=0.01))
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "twin").symlink_to(request.cache / "twin")

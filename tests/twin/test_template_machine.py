@@ -13,8 +13,13 @@ from twin.running import Perform, plan_of
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
-from harness.guest.kind import KINDS, Bootable, GuestOptions, TwinKind
-from harness.machine.firmware import find_ovmf
+from harness.guest.guest_types import (
+    GUEST_TYPES,
+    Bootable,
+    GuestOptions,
+    TwinType,
+)
+from harness.host.firmware import find_ovmf
 from harness.template.template import find_template
 
 pytestmark = pytest.mark.qemu
@@ -38,7 +43,7 @@ dimms = 1
 """
 
 
-class TwinInTheirPlace(TwinKind):
+class TwinInTheirPlace(TwinType):
     """The twin's kernel on a template's machine: its firmware, board, processor, memory, disk and network."""
 
     def __init__(self, template: str) -> None:
@@ -67,7 +72,7 @@ def test_added_processor_and_dimm_arrive(
     perform_plan: Perform, monkeypatch: pytest.MonkeyPatch, template: str
 ) -> None:
     """The last slot and a DIMM: QEMU, firmware and guest agree, and every rule holds."""
-    monkeypatch.setitem(KINDS, "twin-in-their-place", TwinInTheirPlace(template))
+    monkeypatch.setitem(GUEST_TYPES, "twin-in-their-place", TwinInTheirPlace(template))
     result = perform_plan(plan_of(PLAN), guest="twin-in-their-place")
     assert result.error is None
     assert (Verdict.HOLDS, []) == (result.verdict.verdict, result.verdict.reasons)

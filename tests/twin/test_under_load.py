@@ -12,11 +12,16 @@ import pytest
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
-from harness.guest.kind import KINDS, Bootable, GuestOptions, TwinKind
-from harness.guest.twin import Twin
+from harness.guest.guest_types import (
+    GUEST_TYPES,
+    Bootable,
+    GuestOptions,
+    TwinType,
+)
+from harness.guest.twin.guest import Twin
 from harness.history.driver import CallEnter, CallExit, SyncEnter, SyncExit
 from harness.history.record import Console, Record
-from harness.hotplug.operation import Quiesce, Settle
+from harness.run.operation import Quiesce, Settle
 
 if TYPE_CHECKING:
     from harness.pytest_plugin import Hotplug, RunUnderTest
@@ -24,7 +29,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.qemu
 
 
-class CheckedTwin(TwinKind):
+class CheckedTwin(TwinType):
     """A twin whose kernel checks its heap (red zones, poison, who allocated) and says every warning aloud."""
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
@@ -37,7 +42,7 @@ class CheckedTwin(TwinKind):
 @pytest.fixture
 def guest_name(monkeypatch: pytest.MonkeyPatch) -> str:
     """The kind of guest is known for the time of a test."""
-    monkeypatch.setitem(KINDS, "checked-twin", CheckedTwin())
+    monkeypatch.setitem(GUEST_TYPES, "checked-twin", CheckedTwin())
     return "checked-twin"
 
 

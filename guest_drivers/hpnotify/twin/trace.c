@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /*
  * The twin has no event tracing session: what a driver gives to EtwWrite goes out as lines on the debug port, if the
- * module is told so. One event is one line (harness/capture/event_lines.py):
+ * module is told so. One event is one line (harness/capture/live/event_lines.py):
  *
  *   EVT1 n=7 boot=<16 digits> provider=<32 digits> id=1 version=0 time=482911 cpu=2 thread=61 data=<digits> crc=<8 digits>
  *

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from harness.capture.dbgprint.bridge import Bridge, listen
-from harness.capture.dbgprint.service import Journal, serve
+from harness.capture.dbgprint.service import PortJournal, serve
 
 
 def main() -> int:
@@ -33,7 +33,7 @@ def main() -> int:
             print(f"ready {listener.getsockname()[1]}", flush=True)  # noqa: T201
             Bridge(port, listener).run()
         else:
-            journal = Journal(options.file)
+            journal = PortJournal(options.file)
             print("ready", flush=True)  # noqa: T201
             serve(port, journal)
             journal.close()

@@ -6,10 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.capture.dbgprint.message import Stop
-from harness.capture.dbgprint.reader import Log, Reader
-from harness.capture.follower import Follower
+from harness.capture.dbgprint.reader import PortLog, PortReader
+from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 
 FILE = "dbgprint.jsonl"
 """The reader's file in the run directory."""
@@ -25,9 +25,9 @@ class DebuggerChannel:
     Call :meth:`start` before the guest runs, :meth:`end` before the follower is closed and :meth:`close` after it.
     """
 
-    def __init__(self, socket: Path, directory: Path, tape: Tape, follower: Follower) -> None:
-        self._reader = Reader(socket, directory / FILE)
-        self._log = Log()
+    def __init__(self, socket: Path, directory: Path, tape: HistoryWriter, follower: Follower) -> None:
+        self._reader = PortReader(socket, directory / FILE)
+        self._log = PortLog()
         self._tape = tape
         follower.add(self._reader.file, self._write)
 

@@ -16,7 +16,7 @@ LONGEST_ENTRY = 1 << 16
 """Bytes of the longest line: a packet holds 4000 bytes, and JSON writes some of them as six."""
 
 
-class Account(Message, frozen=True, kw_only=True, tag="account"):
+class ReaderAccount(Message, frozen=True, kw_only=True, tag="account"):
     """How the reader fared, in its last line. ``dropped`` events found no room in the file any more."""
 
     counts: Counts
@@ -24,12 +24,12 @@ class Account(Message, frozen=True, kw_only=True, tag="account"):
     why: str = ""
 
 
-class Entry(msgspec.Struct, frozen=True):
+class PortEntry(msgspec.Struct, frozen=True):
     """One line: when, in nanoseconds of CLOCK_MONOTONIC, and what."""
 
     ns: int
-    what: Event | Account
+    what: Event | ReaderAccount
 
 
 encode = msgspec.json.Encoder().encode
-decode = msgspec.json.Decoder(Entry).decode
+decode = msgspec.json.Decoder(PortEntry).decode

@@ -70,7 +70,7 @@ class Counts(msgspec.Struct):
     odd: int = 0
 
 
-class Host:
+class DebuggerHost:
     """Bytes in, events out, and bytes to send. Times are seconds of one monotonic clock of the caller's choice.
 
     Feed it with :meth:`receive`, call :meth:`tick` when :attr:`wake` has come, and send what :meth:`take` returns

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The harness's end of the reader: starts its process and turns its file into records.
 
-Follow :attr:`Reader.file` with :class:`harness.capture.follower.Follower` and feed :class:`Log` what is appended.
+Follow :attr:`PortReader.file` with :class:`harness.capture.live.follower.Follower` and feed :class:`PortLog` what is appended.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Self
 import msgspec
 
 from harness.capture.dbgprint import entry
-from harness.capture.dbgprint.entry import LONGEST_ENTRY, Account
+from harness.capture.dbgprint.entry import LONGEST_ENTRY, ReaderAccount
 from harness.capture.dbgprint.host import Began
 from harness.capture.dbgprint.message import Print, Prompt, Stop
-from harness.capture.debugcon import DebugPort
+from harness.capture.live.debugcon import DebugPortDecoder
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.history.record import Channel, Console, GuestEvent, Record
@@ -30,7 +30,7 @@ from harness.history.record import Channel, Console, GuestEvent, Record
 _OURS = b"HPN1 "
 
 
-class Reader:
+class PortReader:
     """The process that serves one port; ``file`` exists from its construction on.
 
     ``bridge`` hands the port to a debugger instead; ``port`` is then where on 127.0.0.1 it may connect.
@@ -108,7 +108,7 @@ class Reader:
         process.stdout.close()
 
 
-class Log:
+class PortLog:
     """The reader's file, in pieces of any size, to records with the time at which the reader had them.
 
     Driver lines become driver records of channel ``dbgprint``; an exception becomes a console record of a crash, an
@@ -117,8 +117,8 @@ class Log:
 
     def __init__(self) -> None:
         self.stop: Stop | None = None
-        self.account_of_reader: Account | None = None
-        self._lines = DebugPort(channel="dbgprint")
+        self.account_of_reader: ReaderAccount | None = None
+        self._lines = DebugPortDecoder(channel="dbgprint")
         self._rest = b""
         self._damaged = 0
         self._middle = False
@@ -172,5 +172,5 @@ class Log:
                     text=f"{why} at {what.address:#x} on processor {what.processor}: stopped in the debugger",
                     severity="crash",
                 )
-            case Account():
+            case ReaderAccount():
                 self.account_of_reader = what

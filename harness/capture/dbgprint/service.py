@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from harness.capture.dbgprint import entry
-from harness.capture.dbgprint.entry import Account, Entry
-from harness.capture.dbgprint.host import Event, Host
+from harness.capture.dbgprint.entry import PortEntry, ReaderAccount
+from harness.capture.dbgprint.host import DebuggerHost, Event
 
 CHUNK = 1 << 16
 
@@ -31,7 +31,7 @@ LEASH = 0
 """Descriptor whose end ends the service."""
 
 
-class Journal:
+class PortJournal:
     """Appends entries to a file, each batch with one write. What cannot be written is counted, never fatal."""
 
     def __init__(self, path: Path, *, most: int = MOST_BYTES) -> None:
@@ -40,13 +40,13 @@ class Journal:
         self._room = most
         self._torn = False
 
-    def write(self, events: list[Event | Account]) -> None:
+    def write(self, events: list[Event | ReaderAccount]) -> None:
         """Append ``events``, all with the present time."""
         now = time.monotonic_ns()
-        lines = b"".join(entry.encode(Entry(now, event)) + b"\n" for event in events)
+        lines = b"".join(entry.encode(PortEntry(now, event)) + b"\n" for event in events)
         if self._torn:
             lines = b"\n" + lines
-        if len(lines) > self._room and not isinstance(events[-1], Account):
+        if len(lines) > self._room and not isinstance(events[-1], ReaderAccount):
             self.dropped += len(events)
             return
         try:
@@ -67,9 +67,9 @@ class Journal:
         os.close(self._fd)
 
 
-def serve(port: socket.socket, journal: Journal) -> str:
+def serve(port: socket.socket, journal: PortJournal) -> str:
     """Talk to the target on ``port`` until it or the leash ends; return which."""
-    host = Host()
+    host = DebuggerHost()
     outgoing = b""
     port.setblocking(False)
     with selectors.DefaultSelector() as selector:
@@ -79,7 +79,7 @@ def serve(port: socket.socket, journal: Journal) -> str:
         while not why:
             wake = host.wake
             ready = selector.select(None if wake is None else max(0.0, wake - time.monotonic()))
-            events: list[Event | Account] = []
+            events: list[Event | ReaderAccount] = []
             for key, mask in ready:
                 if key.fd == LEASH and not os.read(LEASH, CHUNK):
                     why = "asked to"
@@ -104,7 +104,7 @@ def serve(port: socket.socket, journal: Journal) -> str:
             wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if outgoing else 0)
             if selector.get_key(port).events != wanted:
                 selector.modify(port, wanted)
-    journal.write([Account(counts=host.counts, dropped=journal.dropped, why=why)])
+    journal.write([ReaderAccount(counts=host.counts, dropped=journal.dropped, why=why)])
     return why
 
 

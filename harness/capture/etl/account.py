@@ -16,7 +16,7 @@ class Damage(msgspec.Struct, frozen=True):
     reason: str
 
 
-class Account(msgspec.Struct, kw_only=True):
+class LogAccount(msgspec.Struct, kw_only=True):
     """Filled while a log is indexed and read. ``whole`` is what a verdict may rest on.
 
     ``buffers``         in the file, header buffer included; ``bytes`` of the file;

@@ -24,7 +24,7 @@ import msgspec
 
 from harness.capture.etl import guid, record
 from harness.capture.etl.record import (
-    AnyRecord,
+    AnyLogRecord,
     ClassicRecord,
     CompactRecord,
     EventRecord,
@@ -134,7 +134,7 @@ class _Unpack(Protocol):
     def __call__(self, data: bytes, at: int, /) -> tuple[Any, ...]: ...
 
 
-_Entry = tuple[Callable[..., AnyRecord] | None, _Unpack | None, int, bool]
+_Entry = tuple[Callable[..., AnyLogRecord] | None, _Unpack | None, int, bool]
 
 _EAGER: tuple[tuple[tuple[int, ...], type[Any], bool], ...] = (
     ((record.EVENT32, record.EVENT64), EventRecord, False),
@@ -225,7 +225,7 @@ def _message(data: bytes, at: int, processor: int, size: int, before: int) -> Me
     )
 
 
-def _rare(data: bytes, at: int, processor: int, marker: int, size: int, before: int) -> AnyRecord | str:
+def _rare(data: bytes, at: int, processor: int, marker: int, size: int, before: int) -> AnyLogRecord | str:
     upper = marker >> 16
     if upper & 0xF000 == 0x9000 or (upper & 0xC000 == 0xC000 and upper & 0xFF == record.MESSAGE):
         return _message(data, at, processor, size, before)
@@ -259,13 +259,13 @@ def peek_time(raw: bytes) -> int | None:
 
 def decode(
     data: bytes, processor: int, at: int, end: int, most: int, before: int = 0
-) -> tuple[list[AnyRecord], int, str]:
+) -> tuple[list[AnyLogRecord], int, str]:
     """Decode up to ``most`` records between two offsets of a buffer.
 
     Returns the records in the order in which they stand, the offset to go on from (``end`` when the buffer is done)
     and, when the walk met something that cannot be a record, why. ``before`` is the time of the record before.
     """
-    found: list[AnyRecord] = []
+    found: list[AnyLogRecord] = []
     add = found.append
     table = _TABLE
     words = _words(data)

@@ -12,10 +12,10 @@ eventtrace-header.md; ETW_DEBUG_PRINT_EVENT in the kernel's type information: co
 from __future__ import annotations
 
 from harness.capture.etl import guid, session
-from harness.capture.etl.field import Field, In, Out
+from harness.capture.etl.field import Field, InType, OutType
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.record import (
-    AnyRecord,
+    AnyLogRecord,
     ClassicRecord,
     CompactRecord,
     InstanceRecord,
@@ -86,41 +86,41 @@ _IMAGE_NAMES = {0x02: "Unload", 0x03: "DCStart", 0x04: "DCEnd", 0x0A: "Load"}
 _LOST_NAMES = {32: "EventsLost", 33: "BufferLost", 34: "BackupLost"}
 
 _IMAGE_FIELDS = (
-    Field(name="ImageBase", in_type=In.POINTER, out_type=Out.HEX),
-    Field(name="ImageSize", in_type=In.POINTER, out_type=Out.HEX),
-    Field(name="ProcessId", in_type=In.UINT32, out_type=Out.PID),
-    Field(name="ImageCheckSum", in_type=In.UINT32, out_type=Out.HEX),
-    Field(name="TimeDateStamp", in_type=In.UINT32, out_type=Out.HEX),
+    Field(name="ImageBase", in_type=InType.POINTER, out_type=OutType.HEX),
+    Field(name="ImageSize", in_type=InType.POINTER, out_type=OutType.HEX),
+    Field(name="ProcessId", in_type=InType.UINT32, out_type=OutType.PID),
+    Field(name="ImageCheckSum", in_type=InType.UINT32, out_type=OutType.HEX),
+    Field(name="TimeDateStamp", in_type=InType.UINT32, out_type=OutType.HEX),
 )
 _IMAGE_REST = (
-    Field(name="DefaultBase", in_type=In.POINTER, out_type=Out.HEX),
-    Field(name="Reserved", in_type=In.UINT32, count=4),
-    Field(name="FileName", in_type=In.UTF16),
+    Field(name="DefaultBase", in_type=InType.POINTER, out_type=OutType.HEX),
+    Field(name="Reserved", in_type=InType.UINT32, count=4),
+    Field(name="FileName", in_type=InType.UTF16),
 )
 _IMAGE_V3 = Layout(
     (
         *_IMAGE_FIELDS,
-        Field(name="SignatureLevel", in_type=In.UINT8),
-        Field(name="SignatureType", in_type=In.UINT8),
-        Field(name="Reserved0", in_type=In.UINT16),
+        Field(name="SignatureLevel", in_type=InType.UINT8),
+        Field(name="SignatureType", in_type=InType.UINT8),
+        Field(name="Reserved0", in_type=InType.UINT16),
         *_IMAGE_REST,
     )
 )
-_IMAGE_V2 = Layout((*_IMAGE_FIELDS, Field(name="Reserved0", in_type=In.UINT32), *_IMAGE_REST))
+_IMAGE_V2 = Layout((*_IMAGE_FIELDS, Field(name="Reserved0", in_type=InType.UINT32), *_IMAGE_REST))
 _DBGPRINT = Layout(
     (
-        Field(name="Component", in_type=In.UINT32),
-        Field(name="Level", in_type=In.UINT32),
-        Field(name="Message", in_type=In.ANSI),
+        Field(name="Component", in_type=InType.UINT32),
+        Field(name="Level", in_type=InType.UINT32),
+        Field(name="Message", in_type=InType.ANSI),
     )
 )
 
-Kernel = SystemRecord | CompactRecord | PerfRecord
+KernelRecord = SystemRecord | CompactRecord | PerfRecord
 
 
-def group_of(record: AnyRecord) -> int | None:
+def group_of(record: AnyLogRecord) -> int | None:
     """Return the kernel event group of a record, None when it belongs to none that is known here."""
-    if isinstance(record, Kernel):
+    if isinstance(record, KernelRecord):
         return record.group
     if isinstance(record, ClassicRecord | InstanceRecord):
         return CLASSES.get(record.provider)

@@ -21,7 +21,7 @@ UNIX_EPOCH = 116_444_736_000_000_000
 _KINDS: dict[int, Literal["qpc", "system time", "cpu cycles"]] = {1: "qpc", 2: "system time", 3: "cpu cycles"}
 
 
-class Clock(msgspec.Struct, frozen=True, kw_only=True):
+class LogClock(msgspec.Struct, frozen=True, kw_only=True):
     """``hz`` ticks per second, 0 when the log does not say; ``start`` ticks were ``start_filetime`` (100 ns, 1601)."""
 
     kind: Literal["qpc", "system time", "cpu cycles", "unknown"] = "unknown"
@@ -44,19 +44,19 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
         return self.start_filetime + (ticks - self.start) * FILETIME_HZ // self.hz
 
 
-def make(code: int, *, start: int, start_filetime: int, frequency: int, mhz: int) -> Clock:
+def make(code: int, *, start: int, start_filetime: int, frequency: int, mhz: int) -> LogClock:
     """Make the clock that a log header describes by ReservedFlags (``code``), PerfFreq and CpuSpeedInMHz.
 
     A code of 0 is how old loggers left the default, which was the performance counter.
     """
     kind = _KINDS.get(code or 1)
     if kind is None:
-        return Clock(start=start, start_filetime=start_filetime)
+        return LogClock(start=start, start_filetime=start_filetime)
     if kind == "system time":
         # Ticks are FILETIMEs already; the header record's own stamp is as good a start as StartTime and agrees.
-        return Clock(kind=kind, hz=FILETIME_HZ, start=start, start_filetime=start)
+        return LogClock(kind=kind, hz=FILETIME_HZ, start=start, start_filetime=start)
     hz = frequency if kind == "qpc" else mhz * 1_000_000
-    return Clock(kind=kind, hz=max(hz, 0), start=start, start_filetime=start_filetime)
+    return LogClock(kind=kind, hz=max(hz, 0), start=start, start_filetime=start_filetime)
 
 
 def iso(filetime: int) -> str:

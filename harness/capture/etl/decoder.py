@@ -9,10 +9,15 @@ from typing import Any, Literal
 import msgspec
 
 from harness.capture.etl import classic, clock, guid, manifest, session, tracelogging
-from harness.capture.etl.field import Field, In, Out, SystemTime
+from harness.capture.etl.field import (
+    Field,
+    InType,
+    OutType,
+    SystemTime,
+)
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import (
-    AnyRecord,
+    AnyLogRecord,
     ClassicRecord,
     EventRecord,
     InstanceRecord,
@@ -53,7 +58,7 @@ class Decoder:
         self._providers = {provider.guid: provider for provider in providers}
         self._names: dict[bytes, str] = {}
 
-    def decode(self, record: AnyRecord) -> Decoded:
+    def decode(self, record: AnyLogRecord) -> Decoded:
         """Decode one record. Never raises on what a payload holds."""
         if isinstance(record, EventRecord):
             return self._event(record)
@@ -83,7 +88,7 @@ class Decoder:
             message = manifest.fill(event.message, shown)
         return Decoded("manifest", provider.name, event.name, values, layout.fields, problem, message)
 
-    def _kernel(self, record: AnyRecord) -> Decoded:
+    def _kernel(self, record: AnyLogRecord) -> Decoded:
         if isinstance(record, ClassicRecord | InstanceRecord) and record.provider == classic.LOST_EVENT:
             return Decoded("kernel", "RT_LostEvent", classic.lost_name(record.opcode), {})
         group = classic.group_of(record)
@@ -102,7 +107,7 @@ class Decoder:
         values, problem = layout.read(record.payload, record.pointer_size)
         return Decoded("kernel", provider_name, name, values, layout.fields, problem)
 
-    def provider_name(self, record: AnyRecord) -> str:
+    def provider_name(self, record: AnyLogRecord) -> str:
         """Return the provider's name: from the event itself, a manifest, the kernel's groups, else its GUID."""
         if isinstance(record, EventRecord):
             known = self._names.get(record.provider)
@@ -124,7 +129,7 @@ class Decoder:
             return "WPP"
         return guid.text(record.provider) if record.provider != guid.NIL else "ETW"
 
-    def name(self, record: AnyRecord) -> tuple[str, str]:
+    def name(self, record: AnyLogRecord) -> tuple[str, str]:
         """Return the names of a record's provider and event without reading its payload."""
         if isinstance(record, EventRecord):
             schema = tracelogging.schema(record)
@@ -163,14 +168,14 @@ def show(value: Any, field: Field | None = None) -> str:
     return "" if value is None else str(value)
 
 
-_HEX_OUT = frozenset({Out.HEX, Out.NTSTATUS, Out.HRESULT, Out.CODE_POINTER})
-_HEX_IN = frozenset({In.HEX32, In.HEX64, In.POINTER})
+_HEX_OUT = frozenset({OutType.HEX, OutType.NTSTATUS, OutType.HRESULT, OutType.CODE_POINTER})
+_HEX_IN = frozenset({InType.HEX32, InType.HEX64, InType.POINTER})
 
 
 def _integer(value: int, field: Field) -> str:
-    if field.in_type == In.FILETIME:
+    if field.in_type == InType.FILETIME:
         return clock.iso(value)
-    if field.out_type in (Out.NTSTATUS, Out.HRESULT):
+    if field.out_type in (OutType.NTSTATUS, OutType.HRESULT):
         return f"0x{value & 0xFFFFFFFF:08X}"
     if field.out_type in _HEX_OUT or field.in_type in _HEX_IN:
         return hex(value)

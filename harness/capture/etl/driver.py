@@ -20,7 +20,7 @@ import msgspec
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import EventRecord
-from harness.capture.etl.tracelog import Progress, TraceLog
+from harness.capture.etl.tracelog import ReportProgress, TraceLog
 from harness.history.driver import AnyDriverRecord, DriverRecord
 from harness.history.record import Channel
 
@@ -73,7 +73,7 @@ class DriverEvents:
             raise BadEvent(f"{description.message}: the driver's name is not of its form")
         return record
 
-    def records(self, log: TraceLog, *, progress: Progress | None = None) -> Iterator[DriverRecord]:
+    def records(self, log: TraceLog, *, progress: ReportProgress | None = None) -> Iterator[DriverRecord]:
         """Yield the driver's records in time order, equal times by sequence number; others' events are left out."""
         events = (
             record

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import msgspec
 
 
-class In(IntEnum):
+class InType(IntEnum):
     """How bytes are laid out (TDH_INTYPE_*; the numbers are also TraceLogging's)."""
 
     NULL = 0
@@ -43,7 +43,7 @@ class In(IntEnum):
     COUNTED_BINARY = 25
 
 
-class Out(IntEnum):
+class OutType(IntEnum):
     """How a value is meant to be seen (TDH_OUTTYPE_* as TraceLogging numbers them)."""
 
     NULL = 0

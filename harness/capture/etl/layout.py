@@ -19,7 +19,13 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from harness.capture.etl import guid
-from harness.capture.etl.field import COUNTED, Field, In, Out, SystemTime
+from harness.capture.etl.field import (
+    COUNTED,
+    Field,
+    InType,
+    OutType,
+    SystemTime,
+)
 
 SPARE_VALUES = 1024
 """Values that one event may have beyond one for each byte of its payload: only empty ones take no byte."""
@@ -28,7 +34,7 @@ DEEPEST = 16
 """Levels of structures within structures."""
 
 
-class Short(Exception):
+class PayloadTooShort(Exception):
     """The payload ends, or stops making sense, within a field."""
 
 
@@ -51,19 +57,19 @@ class _Reading:
 _Reader = Callable[[_Reading, int], tuple[Any, int]]
 
 _NUMBERS = {
-    In.INT8: "<b",
-    In.UINT8: "<B",
-    In.INT16: "<h",
-    In.UINT16: "<H",
-    In.INT32: "<i",
-    In.UINT32: "<I",
-    In.INT64: "<q",
-    In.UINT64: "<Q",
-    In.FLOAT: "<f",
-    In.DOUBLE: "<d",
-    In.FILETIME: "<q",
-    In.HEX32: "<I",
-    In.HEX64: "<Q",
+    InType.INT8: "<b",
+    InType.UINT8: "<B",
+    InType.INT16: "<h",
+    InType.UINT16: "<H",
+    InType.INT32: "<i",
+    InType.UINT32: "<I",
+    InType.INT64: "<q",
+    InType.UINT64: "<Q",
+    InType.FLOAT: "<f",
+    InType.DOUBLE: "<d",
+    InType.FILETIME: "<q",
+    InType.HEX32: "<I",
+    InType.HEX64: "<Q",
 }
 _SYSTEMTIME = struct.Struct("<8H")
 _U16 = struct.Struct("<H")
@@ -82,23 +88,23 @@ def _utf16(raw: bytes) -> str:
 
 
 def _number(field: Field) -> _Reader:
-    form = struct.Struct(_NUMBERS[In(field.in_type)])
+    form = struct.Struct(_NUMBERS[InType(field.in_type)])
     unpack, size = form.unpack_from, form.size
     convert: Callable[[Any], Any] | None = None
-    if field.out_type == Out.BOOLEAN:
+    if field.out_type == OutType.BOOLEAN:
         convert = bool
-    elif field.out_type == Out.STRING and field.in_type in (In.UINT8, In.INT8):
+    elif field.out_type == OutType.STRING and field.in_type in (InType.UINT8, InType.INT8):
         convert = lambda value: bytes([value & 0xFF]).decode("cp1252", "replace")  # noqa: E731
-    elif field.out_type == Out.STRING and field.in_type == In.UINT16:
+    elif field.out_type == OutType.STRING and field.in_type == InType.UINT16:
         convert = lambda value: _utf16(_U16.pack(value))  # noqa: E731
-    elif field.out_type == Out.IPV4 and field.in_type == In.UINT32:
+    elif field.out_type == OutType.IPV4 and field.in_type == InType.UINT32:
         convert = lambda value: str(IPv4Address(value.to_bytes(4, "little")))  # noqa: E731
-    elif field.out_type == Out.PORT and field.in_type == In.UINT16:
+    elif field.out_type == OutType.PORT and field.in_type == InType.UINT16:
         convert = lambda value: int.from_bytes(_U16.pack(value), "big")  # noqa: E731
 
     def read(reading: _Reading, at: int) -> tuple[Any, int]:
         if at + size > reading.end:
-            raise Short
+            raise PayloadTooShort
         value = unpack(reading.data, at)[0]
         return (value if convert is None else convert(value)), at + size
 
@@ -111,33 +117,33 @@ def _null(_reading: _Reading, at: int) -> tuple[None, int]:
 
 def _boolean(reading: _Reading, at: int) -> tuple[bool, int]:
     if at + 4 > reading.end:
-        raise Short
+        raise PayloadTooShort
     return reading.data[at : at + 4] != b"\0\0\0\0", at + 4
 
 
 def _guid(reading: _Reading, at: int) -> tuple[str, int]:
     if at + 16 > reading.end:
-        raise Short
+        raise PayloadTooShort
     return guid.text(reading.data[at : at + 16]), at + 16
 
 
 def _pointer(reading: _Reading, at: int) -> tuple[int, int]:
     after = at + reading.pointer
     if after > reading.end:
-        raise Short
+        raise PayloadTooShort
     return int.from_bytes(reading.data[at:after], "little"), after
 
 
 def _systemtime(reading: _Reading, at: int) -> tuple[SystemTime, int]:
     if at + 16 > reading.end:
-        raise Short
+        raise PayloadTooShort
     return SystemTime._make(_SYSTEMTIME.unpack_from(reading.data, at)), at + 16
 
 
 def _sid(reading: _Reading, at: int) -> tuple[str, int]:
     data = reading.data
     if at + 8 > reading.end or at + 8 + 4 * data[at + 1] > reading.end:
-        raise Short
+        raise PayloadTooShort
     after = at + 8 + 4 * data[at + 1]
     parts = [data[at], int.from_bytes(data[at + 2 : at + 8], "big")]
     parts += struct.unpack_from(f"<{data[at + 1]}I", data, at + 8)
@@ -165,11 +171,11 @@ def _zero_ansi(reading: _Reading, at: int) -> tuple[str, int]:
 def _sized(in_type: int, out_type: int, size: Callable[[_Reading, int], tuple[int, int]]) -> _Reader:
     """Make a reader for strings and bytes whose size ``size`` finds in front of them or elsewhere."""
     convert: Callable[[bytes], Any]
-    if in_type in (In.UTF16, In.COUNTED_UTF16):
+    if in_type in (InType.UTF16, InType.COUNTED_UTF16):
         convert = _utf16
-    elif in_type in (In.ANSI, In.COUNTED_ANSI):
+    elif in_type in (InType.ANSI, InType.COUNTED_ANSI):
         convert = _ansi
-    elif out_type == Out.IPV6:
+    elif out_type == OutType.IPV6:
         convert = lambda raw: str(IPv6Address(raw)) if len(raw) == 16 else raw  # noqa: E731
     else:
         convert = bytes
@@ -177,7 +183,7 @@ def _sized(in_type: int, out_type: int, size: Callable[[_Reading, int], tuple[in
     def read(reading: _Reading, at: int) -> tuple[Any, int]:
         length, at = size(reading, at)
         if length < 0 or at + length > reading.end:
-            raise Short
+            raise PayloadTooShort
         return convert(reading.data[at : at + length]), at + length
 
     return read
@@ -185,7 +191,7 @@ def _sized(in_type: int, out_type: int, size: Callable[[_Reading, int], tuple[in
 
 def _counted(reading: _Reading, at: int) -> tuple[int, int]:
     if at + 2 > reading.end:
-        raise Short
+        raise PayloadTooShort
     return int(_U16.unpack_from(reading.data, at)[0]), at + 2
 
 
@@ -202,18 +208,18 @@ def _amount(wanted: int | str) -> Callable[[_Reading, int], tuple[int, int]]:
             value = scope.get(wanted)
             if isinstance(value, int):
                 return value, at
-        raise Short
+        raise PayloadTooShort
 
     return named
 
 
 def _text(field: Field) -> _Reader:
     """Make a reader for the string and binary types."""
-    if field.in_type in (In.COUNTED_UTF16, In.COUNTED_ANSI, In.COUNTED_BINARY):
+    if field.in_type in (InType.COUNTED_UTF16, InType.COUNTED_ANSI, InType.COUNTED_BINARY):
         return _sized(field.in_type, field.out_type, _counted)
     if field.length is not None:
         amount = _amount(field.length)
-        if field.in_type == In.UTF16:
+        if field.in_type == InType.UTF16:
             characters = amount
 
             def amount(reading: _Reading, at: int) -> tuple[int, int]:
@@ -221,28 +227,37 @@ def _text(field: Field) -> _Reader:
                 return 2 * count, at
 
         return _sized(field.in_type, field.out_type, amount)
-    if field.in_type == In.BINARY:
-        return _sized(In.BINARY, field.out_type, _counted)
-    return _zero_utf16 if field.in_type == In.UTF16 else _zero_ansi
+    if field.in_type == InType.BINARY:
+        return _sized(InType.BINARY, field.out_type, _counted)
+    return _zero_utf16 if field.in_type == InType.UTF16 else _zero_ansi
 
 
 _PLAIN: dict[int, _Reader] = {
-    In.NULL: _null,
-    In.BOOLEAN: _boolean,
-    In.GUID: _guid,
-    In.POINTER: _pointer,
-    In.SYSTEMTIME: _systemtime,
-    In.SID: _sid,
+    InType.NULL: _null,
+    InType.BOOLEAN: _boolean,
+    InType.GUID: _guid,
+    InType.POINTER: _pointer,
+    InType.SYSTEMTIME: _systemtime,
+    InType.SID: _sid,
 }
-_TEXTS = frozenset({In.UTF16, In.ANSI, In.BINARY, In.COUNTED_UTF16, In.COUNTED_ANSI, In.COUNTED_BINARY})
+_TEXTS = frozenset(
+    {
+        InType.UTF16,
+        InType.ANSI,
+        InType.BINARY,
+        InType.COUNTED_UTF16,
+        InType.COUNTED_ANSI,
+        InType.COUNTED_BINARY,
+    }
+)
 
 
 def _unknown(_reading: _Reading, _at: int) -> tuple[Any, int]:
-    raise Short
+    raise PayloadTooShort
 
 
 def _one(field: Field, depth: int) -> _Reader:
-    if field.in_type == In.STRUCT:
+    if field.in_type == InType.STRUCT:
         if depth >= DEEPEST:
             return _unknown
         return _structure(field.members, depth + 1)
@@ -260,7 +275,7 @@ def _structure(members: tuple[Field, ...], depth: int) -> _Reader:
     def read(reading: _Reading, at: int) -> tuple[dict[str, Any], int]:
         reading.left -= len(readers)
         if reading.left < 0:
-            raise Short
+            raise PayloadTooShort
         values: dict[str, Any] = {}
         reading.scopes.append(values)
         for name, one in zip(names, readers, strict=True):
@@ -278,7 +293,7 @@ def _array(one: _Reader, count: int | str) -> _Reader:
         number, at = amount(reading, at)
         reading.left -= number
         if number < 0 or reading.left < 0:
-            raise Short
+            raise PayloadTooShort
         values: list[Any] = []
         for _ in range(number):
             value, at = one(reading, at)
@@ -319,7 +334,7 @@ class Layout:
         for name, one in self._readers:
             try:
                 values[name], at = one(reading, at)
-            except Short:
+            except PayloadTooShort:
                 return (
                     values,
                     f"the payload of {len(data)} bytes ends, or makes no sense, in field {name!r} at byte {at}",

@@ -16,7 +16,7 @@ from xml.parsers import expat
 import msgspec
 
 from harness.capture.etl import guid
-from harness.capture.etl.field import Field, In, Out
+from harness.capture.etl.field import Field, InType, OutType
 from harness.capture.etl.layout import Layout
 from harness.errors import BadDocument, UsageError
 
@@ -24,53 +24,53 @@ LARGEST = 64 << 20
 """Bytes of the largest manifest that is read; those of Windows itself stay below 10 MB."""
 
 _IN = {
-    "unicodestring": In.UTF16,
-    "ansistring": In.ANSI,
-    "int8": In.INT8,
-    "uint8": In.UINT8,
-    "int16": In.INT16,
-    "uint16": In.UINT16,
-    "int32": In.INT32,
-    "uint32": In.UINT32,
-    "int64": In.INT64,
-    "uint64": In.UINT64,
-    "float": In.FLOAT,
-    "double": In.DOUBLE,
-    "boolean": In.BOOLEAN,
-    "binary": In.BINARY,
-    "guid": In.GUID,
-    "pointer": In.POINTER,
-    "filetime": In.FILETIME,
-    "systemtime": In.SYSTEMTIME,
-    "sid": In.SID,
-    "hexint32": In.HEX32,
-    "hexint64": In.HEX64,
-    "countedunicodestring": In.COUNTED_UTF16,
-    "countedansistring": In.COUNTED_ANSI,
-    "countedbinary": In.COUNTED_BINARY,
+    "unicodestring": InType.UTF16,
+    "ansistring": InType.ANSI,
+    "int8": InType.INT8,
+    "uint8": InType.UINT8,
+    "int16": InType.INT16,
+    "uint16": InType.UINT16,
+    "int32": InType.INT32,
+    "uint32": InType.UINT32,
+    "int64": InType.INT64,
+    "uint64": InType.UINT64,
+    "float": InType.FLOAT,
+    "double": InType.DOUBLE,
+    "boolean": InType.BOOLEAN,
+    "binary": InType.BINARY,
+    "guid": InType.GUID,
+    "pointer": InType.POINTER,
+    "filetime": InType.FILETIME,
+    "systemtime": InType.SYSTEMTIME,
+    "sid": InType.SID,
+    "hexint32": InType.HEX32,
+    "hexint64": InType.HEX64,
+    "countedunicodestring": InType.COUNTED_UTF16,
+    "countedansistring": InType.COUNTED_ANSI,
+    "countedbinary": InType.COUNTED_BINARY,
 }
 _OUT = {
-    "win:hexint8": Out.HEX,
-    "win:hexint16": Out.HEX,
-    "win:hexint32": Out.HEX,
-    "win:hexint64": Out.HEX,
-    "win:pid": Out.PID,
-    "win:tid": Out.TID,
-    "win:port": Out.PORT,
-    "win:ipv4": Out.IPV4,
-    "win:ipv6": Out.IPV6,
-    "win:socketaddress": Out.SOCKET_ADDRESS,
-    "win:errorcode": Out.WIN32_ERROR,
-    "win:win32error": Out.WIN32_ERROR,
-    "win:ntstatus": Out.NTSTATUS,
-    "win:hresult": Out.HRESULT,
-    "win:xml": Out.XML,
-    "win:json": Out.JSON,
-    "win:utf8": Out.UTF8,
-    "win:codepointer": Out.CODE_POINTER,
-    "win:datetimeutc": Out.DATE_TIME_UTC,
-    "xs:boolean": Out.BOOLEAN,
-    "xs:string": Out.STRING,
+    "win:hexint8": OutType.HEX,
+    "win:hexint16": OutType.HEX,
+    "win:hexint32": OutType.HEX,
+    "win:hexint64": OutType.HEX,
+    "win:pid": OutType.PID,
+    "win:tid": OutType.TID,
+    "win:port": OutType.PORT,
+    "win:ipv4": OutType.IPV4,
+    "win:ipv6": OutType.IPV6,
+    "win:socketaddress": OutType.SOCKET_ADDRESS,
+    "win:errorcode": OutType.WIN32_ERROR,
+    "win:win32error": OutType.WIN32_ERROR,
+    "win:ntstatus": OutType.NTSTATUS,
+    "win:hresult": OutType.HRESULT,
+    "win:xml": OutType.XML,
+    "win:json": OutType.JSON,
+    "win:utf8": OutType.UTF8,
+    "win:codepointer": OutType.CODE_POINTER,
+    "win:datetimeutc": OutType.DATE_TIME_UTC,
+    "xs:boolean": OutType.BOOLEAN,
+    "xs:string": OutType.STRING,
 }
 LEVELS = {1: "Critical", 2: "Error", 3: "Warning", 4: "Informational", 5: "Verbose"}
 """Levels that every provider has (winmeta.xml)."""
@@ -232,14 +232,14 @@ class _Reader:
             members = tuple(
                 self.field(one, maps) for one in element.children if one.tag in ("data", "struct")
             )
-            return Field(name=name, in_type=In.STRUCT, count=count, members=members)
+            return Field(name=name, in_type=InType.STRUCT, count=count, members=members)
         written = element.get("inType")
         in_type = _IN.get(written.rpartition(":")[2].lower())
         if in_type is None:
             raise self.bad(element, f"{name!r}: inType {written[:40]!r} is not known")
-        out_type = _OUT.get(element.get("outType").lower(), Out.NULL)
+        out_type = _OUT.get(element.get("outType").lower(), OutType.NULL)
         length = self.amount(element, "length")
-        if in_type == In.BINARY and length is None and out_type == Out.IPV6:
+        if in_type == InType.BINARY and length is None and out_type == OutType.IPV6:
             length = 16
         labels, bits = maps.get(element.get("map"), ({}, False))
         return Field(

@@ -2,7 +2,7 @@
 """The records of a log: one type per event header that ETW writes into its buffers.
 
 Every record knows its ``processor`` and its ``time`` in ticks of the session's clock, an integer that is never
-rounded; :class:`harness.capture.etl.clock.Clock` converts it. Headers are decoded at once, payloads on demand:
+rounded; :class:`harness.capture.etl.clock.LogClock` converts it. Headers are decoded at once, payloads on demand:
 ``data`` is the filled part of the buffer that the record came in, shared by all its records, so a consumer that
 keeps records for long should keep ``payload`` and drop the record.
 
@@ -74,7 +74,7 @@ class ExtendedItem(msgspec.Struct, frozen=True, gc=False):
     data: bytes
 
 
-class Placed(msgspec.Struct, frozen=True, gc=False):
+class BufferPosition(msgspec.Struct, frozen=True, gc=False):
     """Where a record stands: the processor whose buffer it came in, that buffer's bytes, its first byte in them."""
 
     processor: int
@@ -82,7 +82,7 @@ class Placed(msgspec.Struct, frozen=True, gc=False):
     start: int
 
 
-class EventRecord(Placed, frozen=True, gc=False):
+class EventRecord(BufferPosition, frozen=True, gc=False):
     """EVENT_HEADER: manifest-based and TraceLogging events. ``provider`` and ``activity`` are 16 raw bytes."""
 
     kind: ClassVar[str] = "event"
@@ -146,7 +146,7 @@ class EventRecord(Placed, frozen=True, gc=False):
         return self.data[first : self.start + self.size]
 
 
-class _Kernel(Placed, frozen=True, gc=False):
+class _Kernel(BufferPosition, frozen=True, gc=False):
     """What the three kernel headers share: a hook id made of a group and a type."""
 
     @property
@@ -225,7 +225,7 @@ class PerfRecord(_Kernel, frozen=True, gc=False):
     time: int
 
 
-class ClassicRecord(Placed, frozen=True, gc=False):
+class ClassicRecord(BufferPosition, frozen=True, gc=False):
     """EVENT_TRACE_HEADER: classic (MOF) events of TraceEvent(). ``provider`` is the event class's GUID."""
 
     kind: ClassVar[str] = "classic"
@@ -253,7 +253,7 @@ class ClassicRecord(Placed, frozen=True, gc=False):
         return self.data[self.start + 48 : self.start + self.size]
 
 
-class InstanceRecord(Placed, frozen=True, gc=False):
+class InstanceRecord(BufferPosition, frozen=True, gc=False):
     """EVENT_INSTANCE_GUID_HEADER: classic events of TraceEventInstance()."""
 
     kind: ClassVar[str] = "instance"
@@ -284,7 +284,7 @@ class InstanceRecord(Placed, frozen=True, gc=False):
         return self.data[self.start + 72 : self.start + self.size]
 
 
-class MessageRecord(Placed, frozen=True, gc=False):
+class MessageRecord(BufferPosition, frozen=True, gc=False):
     """MESSAGE_TRACE_HEADER: WPP and TraceMessage(). Its fields depend on ``options`` (TRACE_MESSAGE_* of evntrace.h).
 
     ``timed`` is false when the message carries no time: then ``time`` is that of the record before it in its buffer.
@@ -311,7 +311,7 @@ class MessageRecord(Placed, frozen=True, gc=False):
         return self.data[self.body : self.start + self.size]
 
 
-class OtherRecord(Placed, frozen=True, gc=False):
+class OtherRecord(BufferPosition, frozen=True, gc=False):
     """Headers that only old systems or failures write: TIMED, ERROR and WNODE_HEADER.
 
     ``timed`` is false when the header carries no time: then ``time`` is that of the record before it in its buffer.
@@ -332,7 +332,7 @@ class OtherRecord(Placed, frozen=True, gc=False):
         return self.data[self.body : self.start + self.size]
 
 
-AnyRecord = (
+AnyLogRecord = (
     EventRecord
     | SystemRecord
     | CompactRecord
@@ -344,6 +344,6 @@ AnyRecord = (
 )
 
 
-def concurrent(one: AnyRecord, other: AnyRecord) -> bool:
+def concurrent(one: AnyLogRecord, other: AnyLogRecord) -> bool:
     """True when ETW gives no order between two records: the same tick on different processors."""
     return one.time == other.time and one.processor != other.processor

@@ -12,8 +12,8 @@ import struct
 import msgspec
 
 from harness.capture.etl import clock
-from harness.capture.etl.clock import Clock
-from harness.capture.etl.record import AnyRecord, ClassicRecord, SystemRecord
+from harness.capture.etl.clock import LogClock
+from harness.capture.etl.record import AnyLogRecord, ClassicRecord, SystemRecord
 
 EVENT_TRACE = bytes.fromhex("00d9fd683e4ad11184f40000f80464e3")
 """GUID of the log header's own event class, 68fdd900-4a3e-11d1-84f4-0000f80464e3."""
@@ -42,7 +42,7 @@ _HEAD = struct.Struct("<IBBBBIIqIIIIIIII")
 _TAIL = struct.Struct("<qqqII")
 
 
-class Session(msgspec.Struct, frozen=True, kw_only=True):
+class TraceSession(msgspec.Struct, frozen=True, kw_only=True):
     """The session behind a log. Times are FILETIMEs, 100 ns units since 1601; 0 where the log does not say.
 
     ``events_lost`` and ``buffers_lost`` must be 0 before any order or absence may be judged (contract CAP-NO-LOSS).
@@ -67,7 +67,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     boot: int = 0
     start: int = 0
     end: int = 0
-    clock: Clock = Clock()
+    clock: LogClock = LogClock()
 
     @property
     def modes(self) -> list[str]:
@@ -77,14 +77,14 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
         return [*words, f"0x{rest:x}"] if rest else words
 
 
-def is_header(record: AnyRecord) -> bool:
+def is_header(record: AnyLogRecord) -> bool:
     """True for the record that describes the session."""
     if isinstance(record, SystemRecord):
         return record.hook == 0
     return isinstance(record, ClassicRecord) and record.provider == EVENT_TRACE and record.opcode == 0
 
 
-def decode(record: AnyRecord) -> Session | None:
+def decode(record: AnyLogRecord) -> TraceSession | None:
     """Decode the session from its header record, or return None when the payload is too short for one."""
     raw = record.payload
     if len(raw) < _HEAD.size:
@@ -102,7 +102,7 @@ def decode(record: AnyRecord) -> Session | None:
         text = raw[tail + _TAIL.size :]
         names = text[: len(text) & ~1].decode("utf-16-le", "replace").split("\0")[:2]
         names += [""] * (2 - len(names))
-    return Session(
+    return TraceSession(
         name=names[0],
         file_name=names[1],
         build=build,

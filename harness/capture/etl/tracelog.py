@@ -32,10 +32,10 @@ from types import TracebackType
 from typing import Self
 
 from harness.capture.etl import buffer, session
-from harness.capture.etl.account import Account
+from harness.capture.etl.account import LogAccount
 from harness.capture.etl.buffer import BufferHeader
-from harness.capture.etl.record import AnyRecord
-from harness.capture.etl.session import Session
+from harness.capture.etl.record import AnyLogRecord
+from harness.capture.etl.session import TraceSession
 from harness.errors import InfrastructureError, UsageError
 
 CHUNK = 1024
@@ -49,7 +49,7 @@ RECORD_COST = 400
 
 FOREVER = 1 << 64
 
-Progress = Callable[[int], None]
+ReportProgress = Callable[[int], None]
 
 _TIME = attrgetter("time")
 
@@ -67,9 +67,9 @@ class _Open:
         self.at = buffer.HEADER_SIZE
         self.end = len(data)
         self.place = 0
-        self.records: list[AnyRecord] = []
+        self.records: list[AnyLogRecord] = []
 
-    def refill(self, account: Account) -> bool:
+    def refill(self, account: LogAccount) -> bool:
         """Decode the next records; False when the buffer is used up."""
         before = self.records[-1].time if self.records else 0
         self.records, at, damage = buffer.decode(self.data, self.processor, self.at, self.end, CHUNK, before)
@@ -95,8 +95,8 @@ class TraceLog:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.account = Account()
-        self.session = Session()
+        self.account = LogAccount()
+        self.session = TraceSession()
         self._offsets = array("Q")
         self._first = array("q")
         self._processors = array("H")
@@ -121,7 +121,7 @@ class TraceLog:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[AnyRecord]:
+    def __iter__(self) -> Iterator[AnyLogRecord]:
         return self.records()
 
     def close(self) -> None:
@@ -244,8 +244,8 @@ class TraceLog:
         return self._read(self._offsets[index], self._used[index])
 
     def records(
-        self, *, since: int | None = None, until: int | None = None, progress: Progress | None = None
-    ) -> Iterator[AnyRecord]:
+        self, *, since: int | None = None, until: int | None = None, progress: ReportProgress | None = None
+    ) -> Iterator[AnyLogRecord]:
         """Yield all records in time order, streaming; ``since`` and ``until`` (exclusive) are ticks.
 
         ``progress`` is called with the number of bytes each time a buffer is opened. Each call reads the file anew
@@ -266,7 +266,7 @@ class TraceLog:
             else:
                 yield from batch[first:] if first else batch
 
-    def _batches(self, progress: Progress | None) -> Iterator[list[AnyRecord]]:
+    def _batches(self, progress: ReportProgress | None) -> Iterator[list[AnyLogRecord]]:
         heap: list[tuple[int, int, int, _Open]] = []
         cost = 0
         order = self._order
@@ -285,7 +285,7 @@ class TraceLog:
                 cost -= freed
                 yield batch
 
-    def _cut(self, heap: list[tuple[int, int, int, _Open]], horizon: int) -> tuple[list[AnyRecord], int]:
+    def _cut(self, heap: list[tuple[int, int, int, _Open]], horizon: int) -> tuple[list[AnyLogRecord], int]:
         """Take one batch of records before ``horizon`` from the open buffers; never more than one chunk of each."""
         # A buffer whose decoded records all come before the horizon may go on with more of them, so what the others
         # give now must not pass the last time decoded there.
@@ -297,7 +297,7 @@ class TraceLog:
             if opened.at < opened.end:
                 limit = min(limit, opened.records[-1].time)
         taking.sort(key=lambda one: (one.processor, one.key))
-        batch: list[AnyRecord] = []
+        batch: list[AnyLogRecord] = []
         freed = 0
         for opened in taking:
             records, place = opened.records, opened.place
@@ -317,7 +317,7 @@ class TraceLog:
             batch.sort(key=_TIME)
         return batch, freed
 
-    def tally(self, progress: Progress | None = None) -> dict[int, int]:
+    def tally(self, progress: ReportProgress | None = None) -> dict[int, int]:
         """Count the records by header type without decoding them, in file order."""
         counts: defaultdict[int, int] = defaultdict(int)
         for index in range(len(self._offsets)):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from harness.capture.etl.field import COUNTED, Field, In
+from harness.capture.etl.field import COUNTED, Field, InType
 from harness.capture.etl.layout import DEEPEST, Layout
 from harness.capture.etl.record import EXT_SCHEMA, EXT_TRAITS, EventRecord
 
@@ -89,12 +89,12 @@ class _Parser:
             # A serializer of the provider's own: its schema here, its bytes behind a 16-bit length in the payload.
             for _ in range(self.u16()):
                 self.byte()
-            return Field(name=name, in_type=In.BINARY, out_type=out)
+            return Field(name=name, in_type=InType.BINARY, out_type=out)
         if kind & CUSTOM == FIXED_COUNT:
             count = self.u16()
         elif kind & CUSTOM == VARIABLE_COUNT:
             count = COUNTED
-        if in_type != In.STRUCT:
+        if in_type != InType.STRUCT:
             return Field(name=name, in_type=in_type, out_type=out, count=count)
         if depth >= DEEPEST:
             raise _Cut

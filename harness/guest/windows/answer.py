@@ -14,7 +14,7 @@ T = TypeVar("T")
 LONGEST = 1 << 20
 """Bytes of an answer that are read."""
 
-Text = Annotated[str, msgspec.Meta(max_length=4000)]
+ReplyText = Annotated[str, msgspec.Meta(max_length=4000)]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
@@ -25,28 +25,28 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 class Ready(_Answer, frozen=True, kw_only=True):
     """Which Windows it is; ``started`` is its boot's time in 100 ns since the year 1 (.NET's ticks), UTC."""
 
-    caption: Text
-    build: Text
+    caption: ReplyText
+    build: ReplyText
     started: Number
 
 
 class ServiceState(_Answer, frozen=True, kw_only=True):
     """A driver's service: ``state`` of Win32_SystemDriver (``Running``, ``Stopped``, …), "" if there is none."""
 
-    state: Text
-    path: Text = ""
+    state: ReplyText
+    path: ReplyText = ""
 
 
-class Step(_Answer, frozen=True, kw_only=True):
+class ChangeStep(_Answer, frozen=True, kw_only=True):
     """The last step of a change and its exit code, which for ``sc.exe`` is a Windows error code. 0 is success."""
 
-    step: Text
+    step: ReplyText
     code: int
-    said: Text = ""
-    state: Text = ""
+    said: ReplyText = ""
+    state: ReplyText = ""
 
 
-class Group(_Answer, frozen=True, kw_only=True):
+class ProcessorGroup(_Answer, frozen=True, kw_only=True):
     """A processor group: how many processors are active in it and how many it can have."""
 
     active: Number
@@ -64,7 +64,7 @@ class MachineView(_Answer, frozen=True, kw_only=True):
     processors: Number
     maximum: Number
     memory: Number
-    groups: Annotated[list[Group], msgspec.Meta(max_length=64)]
+    groups: Annotated[list[ProcessorGroup], msgspec.Meta(max_length=64)]
     hypervisor: Number
     leaves: Number = 0
     signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{0,24}$")] = ""
@@ -82,26 +82,26 @@ class TraceAccount(_Answer, frozen=True, kw_only=True):
     buffers: Number
 
 
-class Device(_Answer, frozen=True, kw_only=True):
+class ServiceDevice(_Answer, frozen=True, kw_only=True):
     """A device of a service: ``problem`` is ConfigManagerErrorCode of Win32_PnPEntity, 0 if it works."""
 
-    device: Text
+    device: ReplyText
     problem: int
 
 
-class Installed(_Answer, frozen=True, kw_only=True):
+class PnpInstallation(_Answer, frozen=True, kw_only=True):
     """What ``pnputil`` ended with and said, and the devices of the service afterwards."""
 
     code: int
-    said: Text
-    devices: Annotated[list[Device], msgspec.Meta(max_length=100)]
+    said: ReplyText
+    devices: Annotated[list[ServiceDevice], msgspec.Meta(max_length=100)]
 
 
 class Exported(_Answer, frozen=True, kw_only=True):
     """What ``wevtutil`` ended with and said, how many minidumps there are, and the bytes of MEMORY.DMP, 0 without one."""
 
     code: int
-    said: Text
+    said: ReplyText
     minidumps: Number
     dump: Number
 

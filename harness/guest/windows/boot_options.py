@@ -8,7 +8,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, UsageError
 from harness.guest.windows import answer
-from harness.guest.windows.shell import Shell
+from harness.guest.windows.shell import PowerShellSession
 
 CURRENT = "{current}"
 MOST_IN_A_GROUP = 64
@@ -54,12 +54,12 @@ class BootOptions(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
 
-def set_boot_options(shell: Shell, options: BootOptions, deadline: Deadline) -> None:
+def set_boot_options(shell: PowerShellSession, options: BootOptions, deadline: Deadline) -> None:
     """Set them; the guest must be restarted then. Raises GuestRefused with the line that failed."""
     lines = options.lines()
     if not lines:
         return
-    step = shell.once("boot-options", deadline, answer.Step, Lines=lines)
+    step = shell.once("boot-options", deadline, answer.ChangeStep, Lines=lines)
     if step.code:
         raise GuestRefused(
             f"bcdedit {step.step}: exit code {step.code}: {step.said[:300]}",

@@ -10,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from harness.capture.recordings import FILES
+from harness.capture.offline.recordings import FILES
 from harness.deadline import Deadline
 from harness.errors import GuestError, HarnessError
-from harness.guest.guest import Collected
-from harness.guest.transport.transport import Transport
+from harness.guest.guest import CollectedFile
 from harness.guest.windows import answer
-from harness.guest.windows.autopsy import Autopsy
-from harness.guest.windows.service import RING, USER_MODE, Service
-from harness.guest.windows.shell import HOME, Shell
+from harness.guest.windows.crash_collection import CrashCollection
+from harness.guest.windows.service import RING, USER_MODE, WindowsService
+from harness.guest.windows.shell import HOME, PowerShellSession
 from harness.guest.windows.trace import Trace
-from harness.guest.windows.ways import Ways
+from harness.guest.windows.transports import GuestTransports
 from harness.machine.machine import Machine
+from harness.transport.transport import Transport
 
 ANSWERS_WITHIN = 30.0
 ANSWER_SHARE = 0.25
@@ -49,14 +49,21 @@ MOST_MINIDUMPS = 16
 class Collection:
     """One collection. The trace is stopped by it."""
 
-    def __init__(self, machine: Machine, shell: Shell, ways: Ways, trace: Trace, service: Service) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        shell: PowerShellSession,
+        ways: GuestTransports,
+        trace: Trace,
+        service: WindowsService,
+    ) -> None:
         self._machine = machine
         self._shell = shell
         self._ways = ways
         self._trace = trace
         self._service = service
 
-    def take(self, into: Path, deadline: Deadline) -> list[Collected]:
+    def take(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch everything into ``into``."""
         self._into = into
         self._deadline = deadline
@@ -66,10 +73,10 @@ class Collection:
                 "echo collect", deadline.within(patience, "ask whether the guest answers")
             )
         except GuestError as error:
-            said = Collected(name="guest", refused=error.message[:400])
-            return [said, *Autopsy(self._machine).take(into, deadline)]
+            said = CollectedFile(name="guest", refused=error.message[:400])
+            return [said, *CrashCollection(self._machine).take(into, deadline)]
         except HarnessError as error:
-            return [Collected(name="guest", refused=error.message[:400])]
+            return [CollectedFile(name="guest", refused=error.message[:400])]
         return [
             *self._each("trace", self._take_trace),
             *self._each("ring", self._take_ring),
@@ -77,13 +84,13 @@ class Collection:
             *self._each("logs", self._take_logs),
         ]
 
-    def _each(self, name: str, act: Callable[[], Iterator[Collected]]) -> Iterator[Collected]:
+    def _each(self, name: str, act: Callable[[], Iterator[CollectedFile]]) -> Iterator[CollectedFile]:
         try:
             yield from act()
         except HarnessError as error:
-            yield Collected(name=name, refused=error.message[:400])
+            yield CollectedFile(name=name, refused=error.message[:400])
 
-    def _take_trace(self) -> Iterator[Collected]:
+    def _take_trace(self) -> Iterator[CollectedFile]:
         note = ""
         try:
             account = self._trace.stop(self._deadline)
@@ -93,22 +100,22 @@ class Collection:
             note = error.message[:300]
         yield self._get("trace", self._trace.file, FILES["etw"], channel="etw", note=note)
 
-    def _take_ring(self) -> Iterator[Collected]:
+    def _take_ring(self) -> Iterator[CollectedFile]:
         for name in self._service.loaded:
             self._service.drain(name, self._deadline)
         if self._service.drained:
             yield self._get("ring", RING, FILES["ring"], channel="ring")
 
-    def _take_user_mode(self) -> Iterator[Collected]:
+    def _take_user_mode(self) -> Iterator[CollectedFile]:
         if self._service.watching:
             yield self._get("user mode", USER_MODE, "user-mode.jsonl")
 
-    def _take_logs(self) -> Iterator[Collected]:
+    def _take_logs(self) -> Iterator[CollectedFile]:
         made = self._shell.ask(
             "export", self._deadline, answer.Exported, Directory=EXPORTS, Most=LIMITS["setup"]
         )
         if made.code:
-            yield Collected(name="events", refused=f"wevtutil: exit code {made.code}: {made.said[:300]}")
+            yield CollectedFile(name="events", refused=f"wevtutil: exit code {made.code}: {made.said[:300]}")
         else:
             yield from self._each(
                 "events", lambda: iter([self._get("events", f"{EXPORTS}\\System.evtx", "System.evtx")])
@@ -119,19 +126,19 @@ class Collection:
         if made.minidumps:
             yield from self._each("minidumps", self._take_minidumps)
         if made.dump > LIMITS["dump"]:
-            yield Collected(
+            yield CollectedFile(
                 name="dump", refused=f"MEMORY.DMP has {made.dump} bytes, more than {LIMITS['dump']}"
             )
         elif made.dump:
             yield from self._each("dump", lambda: iter([self._get("dump", MEMORY_DUMP, "MEMORY.DMP")]))
 
-    def _take_minidumps(self) -> Iterator[Collected]:
+    def _take_minidumps(self) -> Iterator[CollectedFile]:
         folder = self._into / "minidumps"
         folder.mkdir(mode=0o700, exist_ok=True)
         for one in self._files.gather(
             MINIDUMPS, folder, self._deadline, files=MOST_MINIDUMPS, limit=LIMITS["minidumps"]
         ):
-            yield Collected(
+            yield CollectedFile(
                 name="minidump",
                 file=one.path,
                 size=one.size,
@@ -140,10 +147,12 @@ class Collection:
                 refused=one.refused,
             )
 
-    def _get(self, name: str, source: str, target: str, *, channel: str = "", note: str = "") -> Collected:
+    def _get(
+        self, name: str, source: str, target: str, *, channel: str = "", note: str = ""
+    ) -> CollectedFile:
         file = self._into / target
         copied = self._files.get(source, file, self._deadline, limit=LIMITS[name])
-        return Collected(
+        return CollectedFile(
             name=name, file=file, size=copied.size, sha256=copied.sha256, channel=channel, note=note
         )
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import msgspec
 
-from harness.guest.windows.answer import Number, Text
+from harness.guest.windows.answer import Number, ReplyText
 
 Some = msgspec.Meta(max_length=4096)
 
@@ -16,9 +16,9 @@ Some = msgspec.Meta(max_length=4096)
 class PnpDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A device of Win32_PnPEntity: its driver's service, "" if it has none; ``problem`` 0 if it works."""
 
-    device: Text
-    name: Text
-    service: Text
+    device: ReplyText
+    name: ReplyText
+    service: ReplyText
     problem: int
 
 
@@ -33,15 +33,15 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     services that run.
     """
 
-    caption: Text
-    build: Text
+    caption: ReplyText
+    build: ReplyText
     product_type: int
     sku: int
     sockets: Number
     hypervisor_present: bool
     vbs: int
     security_services: Annotated[list[int], Some]
-    start_options: Text
+    start_options: ReplyText
     secure_boot: int
     auto_reboot: int
     license: int
@@ -50,7 +50,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     processors: Annotated[list[PnpDevice], Some]
     memory_devices: Annotated[list[PnpDevice], Some]
     virtio: Annotated[list[PnpDevice], Some]
-    drivers: Annotated[list[Text], Some]
+    drivers: Annotated[list[ReplyText], Some]
 
 
 class MemoryRange(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,21 +12,21 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
-from harness.guest.guest import REGISTRATIONS, Collected, GuestCounts
+from harness.guest.guest import REGISTRATIONS, CollectedFile, GuestCounts
 from harness.guest.windows import answer
 from harness.guest.windows.boot_options import BootOptions, set_boot_options
 from harness.guest.windows.collection import Collection
 from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.facts import Facts
 from harness.guest.windows.image import WindowsImage
-from harness.guest.windows.preflight import Check, findings, judge
+from harness.guest.windows.preflight import GuestCheck, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
-from harness.guest.windows.service import USER_MODE, Service
-from harness.guest.windows.shell import TOOL, Shell
+from harness.guest.windows.service import USER_MODE, WindowsService
+from harness.guest.windows.shell import TOOL, PowerShellSession
 from harness.guest.windows.trace import Trace
-from harness.guest.windows.ways import Ways
+from harness.guest.windows.transports import GuestTransports
 from harness.history.record import GuestEvent
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
 
@@ -49,9 +49,9 @@ class WindowsGuest:
     def __init__(
         self,
         machine: Machine,
-        tape: Tape,
+        tape: HistoryWriter,
         image: WindowsImage,
-        ways: Ways,
+        ways: GuestTransports,
         *,
         directory: Path,
         files: DriverFiles | None = None,
@@ -62,8 +62,8 @@ class WindowsGuest:
         self.label = image.name
         self.ready_count = 0
         self.ways = ways
-        self.shell = Shell(ways.commands)
-        self.service = Service(self.shell, ways, files)
+        self.shell = PowerShellSession(ways.commands)
+        self.service = WindowsService(self.shell, ways, files)
         self.trace = Trace(self.shell)
         self._machine = machine
         self._image = image
@@ -94,7 +94,7 @@ class WindowsGuest:
             self.ready_count += 1
             self._tape.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
 
-    def preflight(self, deadline: Deadline) -> list[Check]:
+    def preflight(self, deadline: Deadline) -> list[GuestCheck]:
         """Judge whether this guest can take hardware while it runs, and record what speaks against it.
 
         A guest that cannot be asked has no findings, which is recorded, too.
@@ -155,7 +155,7 @@ class WindowsGuest:
 
     def strain(self, seconds: int, deadline: Deadline) -> None:
         """A process for each processor, which computes and moves memory about."""
-        step = self.shell.once("strain", deadline, answer.Step, Seconds=seconds)
+        step = self.shell.once("strain", deadline, answer.ChangeStep, Seconds=seconds)
         if step.code != 0:
             raise GuestRefused(f"{self.label} could not start a process to be busy with: {step.code}")
 
@@ -180,7 +180,9 @@ class WindowsGuest:
 
     def watch_arrivals(self, seconds: int, deadline: Deadline) -> None:
         """``hpnctl watch`` in a process of its own, which outlives this session's job."""
-        step = self.shell.once("watch", deadline, answer.Step, Tool=TOOL, Path=USER_MODE, Seconds=seconds)
+        step = self.shell.once(
+            "watch", deadline, answer.ChangeStep, Tool=TOOL, Path=USER_MODE, Seconds=seconds
+        )
         if step.code != 0:
             raise GuestRefused(f"{self.label} could not start hpnctl watch: {step.code}")
         self.service.watching = True
@@ -203,7 +205,7 @@ class WindowsGuest:
             raise GuestRefused(f"{self.label} cannot be made to {verb}")
         self._machine.execute("inject-nmi", deadline)
 
-    def collect(self, into: Path, deadline: Deadline) -> list[Collected]:
+    def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
         return Collection(self._machine, self.shell, self.ways, self.trace, self.service).take(into, deadline)
 

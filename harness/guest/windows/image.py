@@ -7,10 +7,10 @@ from pathlib import Path
 
 import msgspec
 
-from harness.guest.transport.pin import CertificatePin, HostKeyPin
-from harness.guest.transport.secret import Secret
-from harness.template.store import Built
+from harness.template.store import BuiltTemplate
 from harness.template.template import Template
+from harness.transport.pin import CertificatePin, HostKeyPin
+from harness.transport.secret import Secret
 
 ADMINISTRATOR = "Administrator"
 
@@ -39,7 +39,7 @@ class WindowsImage(msgspec.Struct, frozen=True, kw_only=True):
         return self.template.name
 
 
-def image_of(built: Built, template: Template) -> WindowsImage:
+def image_of(built: BuiltTemplate, template: Template) -> WindowsImage:
     """Return what a run needs of a built template.
 
     Raises InfrastructureError if its secrets cannot be read, UsageError if its manifest holds no certificate or key.

@@ -19,10 +19,10 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, InfrastructureError, MissingPart
-from harness.guest.transport.copying import hostile
 from harness.guest.windows.gpt import Partition, windows_partition
 from harness.machine.option import value
 from harness.machine.process import Process
+from harness.transport.copying import hostile
 
 TOOLS = {
     "qemu-storage-daemon": "qemu-system-common",
@@ -45,7 +45,7 @@ def missing() -> str:
     return f"{', '.join(lacking)} not installed: sudo apt install {' '.join(packages)}"
 
 
-class Volume:
+class WindowsVolume:
     """The volume with Windows in it, as a file of this host.
 
     Paths in it have forward slashes and no drive; case does not matter, as on Windows, though it does to the tools.
@@ -143,7 +143,7 @@ class Volume:
 
 
 @contextlib.contextmanager
-def open_volume(image: Path, folder: Path, deadline: Deadline) -> Iterator[Volume]:
+def open_volume(image: Path, folder: Path, deadline: Deadline) -> Iterator[WindowsVolume]:
     """Show the volume with Windows in the disk ``image`` (qcow2), which nobody may be writing to, for as long as needed.
 
     ``folder`` is for our own files and exists. Raises MissingPart with what is not installed, GuestRefused if the disk
@@ -158,7 +158,7 @@ def open_volume(image: Path, folder: Path, deadline: Deadline) -> Iterator[Volum
     ):
         partition = windows_partition(content, disk.stat().st_size)
     with _export(image, partition, folder / "volume.raw", deadline) as volume:
-        yield Volume(volume)
+        yield WindowsVolume(volume)
 
 
 @contextlib.contextmanager

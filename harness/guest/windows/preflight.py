@@ -15,7 +15,7 @@ from harness.guest.windows.answer import MachineView
 from harness.guest.windows.facts import Facts, MemoryRange, PnpDevice, srat_memory
 from harness.machine.machine import MachineSpec
 
-State = Literal["ok", "broken", "doubtful", "unknown"]
+CheckState = Literal["ok", "broken", "doubtful", "unknown"]
 
 CLIENT = 1
 LEAST_MEMORY = 4 << 30
@@ -31,14 +31,14 @@ BROKEN_BUILD = "14393"
 """Windows Server 2016."""
 
 
-class Check(msgspec.Struct, frozen=True, kw_only=True):
+class GuestCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One condition: whether it holds, what was found, and the page that says that it matters.
 
     ``for_`` is what it is a condition of. ``doubtful`` may keep hardware from being taken, ``broken`` does.
     """
 
     name: str
-    state: State
+    state: CheckState
     found: str
     source: str
     for_: Literal["processors", "memory", "both"] = "both"
@@ -47,22 +47,22 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.name}: {self.state}: {self.found} ({self.source})"
 
 
-def judge(facts: Facts, view: MachineView, spec: MachineSpec) -> list[Check]:
+def judge(facts: Facts, view: MachineView, spec: MachineSpec) -> list[GuestCheck]:
     """Return every check, in the order in which they are worth looking at."""
     return [check for look in LOOKS for check in look(facts, view, spec)]
 
 
-def findings(checks: list[Check]) -> list[Check]:
+def findings(checks: list[GuestCheck]) -> list[GuestCheck]:
     """Return those that explain that nothing was told."""
     return [check for check in checks if check.state in ("broken", "doubtful")]
 
 
-Look = Callable[[Facts, MachineView, MachineSpec], Iterator[Check]]
+Look = Callable[[Facts, MachineView, MachineSpec], Iterator[GuestCheck]]
 
 
-def _edition(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+def _edition(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
     client = facts.product_type == CLIENT
-    yield Check(
+    yield GuestCheck(
         name="edition",
         state="broken" if client else "ok",
         found=f"{facts.caption}, a client: it takes a processor at its next start"
@@ -73,10 +73,10 @@ def _edition(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[C
     )
 
 
-def _known_bugs(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+def _known_bugs(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
     for one in facts.containers:
         taken = bool(one.service) or one.problem != 0
-        yield Check(
+        yield GuestCheck(
             name="processor container",
             state="broken" if taken else "ok",
             found=f"{one.device} is {one.name!r}, driver {one.service or 'none'}, problem {one.problem}",
@@ -84,7 +84,7 @@ def _known_bugs(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterato
             for_="processors",
         )
     if not facts.containers:
-        yield Check(
+        yield GuestCheck(
             name="processor container",
             state="unknown",
             found="no device ACPI0010 is listed",
@@ -92,7 +92,7 @@ def _known_bugs(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterato
             for_="processors",
         )
     if facts.build == BROKEN_BUILD:
-        yield Check(
+        yield GuestCheck(
             name="release",
             state="doubtful",
             found="Windows Server 2016 may restart when a processor is added",
@@ -101,14 +101,14 @@ def _known_bugs(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterato
         )
 
 
-def _devices(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+def _devices(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
     kinds: tuple[tuple[str, list[PnpDevice], Literal["processors", "memory"]], ...] = (
         ("processor devices", facts.processors, "processors"),
         ("memory devices", facts.memory_devices, "memory"),
     )
     for name, devices, what in kinds:
         ill = [f"{one.device} has problem {one.problem}" for one in devices if one.problem]
-        yield Check(
+        yield GuestCheck(
             name=name,
             state="doubtful" if ill else "ok",
             found="; ".join(ill[:4]) or f"{len(devices)}, none with a problem",
@@ -117,16 +117,16 @@ def _devices(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[C
         )
 
 
-def _virtualisation(facts: Facts, view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+def _virtualisation(facts: Facts, view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
     words = {-1: "not known to this Windows", 0: "off", 1: "configured, not running", 2: "running"}
-    yield Check(
+    yield GuestCheck(
         name="virtualization-based security",
         state={-1: "ok", 0: "ok", 1: "doubtful"}.get(facts.vbs, "broken"),  # type: ignore[arg-type]
         found=words.get(facts.vbs, f"status {facts.vbs}"),
         source="gos-validation (KB 334922); virtio-win issue 1607",
     )
     own = view.privileges is not None and bool(view.privileges & CREATE_PARTITIONS)
-    yield Check(
+    yield GuestCheck(
         name="Windows hypervisor",
         state="unknown" if view.privileges is None else "broken" if own else "ok",
         found="Windows runs on its own hypervisor" if own else "Windows' own hypervisor does not run"
@@ -135,10 +135,10 @@ def _virtualisation(facts: Facts, view: MachineView, _spec: MachineSpec) -> Iter
     )  # fmt: skip
 
 
-def _announcement(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Check]:
+def _announcement(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[GuestCheck]:
     source = "QEMU docs/system/i386/hyperv.rst; cloud-hypervisor issue 1799"
     if spec.accelerator != "kvm":
-        state: State = "unknown"
+        state: CheckState = "unknown"
         found = "without KVM there are no enlightenments"
     elif view.features is None:
         state, found = "ok", "the hypervisor has no leaf 0x40000003, so nothing is asked of it"
@@ -146,12 +146,12 @@ def _announcement(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterat
         state, found = "ok", "CPUID 0x40000003 says that processors may come"
     else:
         state, found = "broken", "CPUID 0x40000003 says that no processors come: they show and never run"
-    yield Check(name="hypervisor bit", state=state, found=found, source=source, for_="processors")
+    yield GuestCheck(name="hypervisor bit", state=state, found=found, source=source, for_="processors")
 
 
-def _topology(facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Check]:
+def _topology(facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[GuestCheck]:
     room = view.maximum
-    yield Check(
+    yield GuestCheck(
         name="room for processors",
         state="ok" if room >= spec.max_processors else "broken",
         found=f"Windows has room for {room}, the machine for {spec.max_processors}",
@@ -159,7 +159,7 @@ def _topology(facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Ch
         for_="processors",
     )
     sockets = spec.max_processors // spec.cores
-    yield Check(
+    yield GuestCheck(
         name="sockets",
         state="doubtful" if sockets > MOST_SOCKETS else "ok",
         found=f"the machine has {sockets} sockets, {facts.sockets} in use",
@@ -168,7 +168,7 @@ def _topology(facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Ch
     )
     sizes = ", ".join(f"{group.active} of {group.maximum}" for group in view.groups)
     whole = sum(group.active for group in view.groups) == view.processors
-    yield Check(
+    yield GuestCheck(
         name="processor groups",
         state="ok" if whole else "doubtful",
         found=f"{len(view.groups)}: {sizes}",
@@ -177,8 +177,8 @@ def _topology(facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Ch
     )
 
 
-def _memory(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Check]:
-    yield Check(
+def _memory(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[GuestCheck]:
+    yield GuestCheck(
         name="boot memory",
         state="ok" if spec.memory >= LEAST_MEMORY else "doubtful",
         found=f"{spec.memory >> 20} MiB at power-on, {view.memory >> 20} MiB counted",
@@ -189,13 +189,13 @@ def _memory(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Che
     source = "QEMU hw/i386/acpi-build.c (build_srat)"
     if ranges is None:
         missing = "the firmware has no SRAT" if not view.srat else "the firmware's SRAT is damaged"
-        yield Check(name="SRAT", state="broken", found=missing, source=source, for_="memory")
+        yield GuestCheck(name="SRAT", state="broken", found=missing, source=source, for_="memory")
         return
     hot = [one for one in ranges if one.hot]
     room = spec.max_memory - spec.memory
     enough = sum(one.size for one in hot) >= room
-    state: State = "ok" if enough else "broken"
-    yield Check(
+    state: CheckState = "ok" if enough else "broken"
+    yield GuestCheck(
         name="SRAT",
         state=state if spec.dimm_slots else "unknown",
         found=_shown(hot) if spec.dimm_slots else "the machine has no slots for DIMMs",
@@ -203,7 +203,7 @@ def _memory(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterator[Che
         for_="memory",
     )
     if spec.nodes > 1:
-        yield Check(
+        yield GuestCheck(
             name="nodes",
             state="doubtful",
             found=f"{spec.nodes} nodes: a first DIMM on another than node 0 was not recognised",
@@ -218,18 +218,18 @@ def _shown(hot: list[MemoryRange]) -> str:
     return ", ".join(f"{one.size >> 20} MiB at {one.base:#x}, node {one.node}" for one in hot)
 
 
-def _surroundings(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[Check]:
+def _surroundings(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
     running = sorted({name for name in facts.drivers if name.lower() in REBALANCE_HANGS})
-    yield Check(
+    yield GuestCheck(
         name="virtio drivers",
         state="doubtful" if running else "ok",
         found=f"{', '.join(running)} run, and are stopped by a rebalance" if running else "none runs",
         source="virtio-win issues 904 and 195",
         for_="processors",
     )
-    state: State = "ok" if facts.license == LICENSED else "doubtful"
+    state: CheckState = "ok" if facts.license == LICENSED else "doubtful"
     left = f", {facts.grace_minutes // 1440} days left" if facts.grace_minutes > 0 else ""
-    yield Check(
+    yield GuestCheck(
         name="licence",
         state=state,
         found=f"status {facts.license}{left}",

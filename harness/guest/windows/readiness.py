@@ -9,8 +9,8 @@ from enum import StrEnum
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestError, GuestHang
 from harness.guest.windows import answer
-from harness.guest.windows.shell import Shell
-from harness.guest.windows.ways import Ways
+from harness.guest.windows.shell import PowerShellSession
+from harness.guest.windows.transports import GuestTransports
 from harness.machine.machine import Machine
 from harness.machine.ospm import listening
 
@@ -52,7 +52,9 @@ LOOK_AT = {
 class Readiness:
     """Follows one boot after the other. ``stage`` is the last one reached in this boot."""
 
-    def __init__(self, machine: Machine, ways: Ways, shell: Shell, *, label: str) -> None:
+    def __init__(
+        self, machine: Machine, ways: GuestTransports, shell: PowerShellSession, *, label: str
+    ) -> None:
         self.stage = BootStage.FIRMWARE
         self._machine = machine
         self._ways = ways

@@ -16,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from harness.guest.transport.powershell import MARK, quoted
+from harness.transport.powershell import MARK, quoted
 
 ONCE = "once"
 """The script that runs another one at most once."""

@@ -10,8 +10,8 @@ from harness.deadline import Deadline
 from harness.errors import GuestRefused, UsageError
 from harness.guest.windows import answer
 from harness.guest.windows.driver_files import INF, DriverFiles
-from harness.guest.windows.shell import HOME, TOOL, Shell
-from harness.guest.windows.ways import Ways
+from harness.guest.windows.shell import HOME, TOOL, PowerShellSession
+from harness.guest.windows.transports import GuestTransports
 
 PNP_SERVICE = "hpnotifypnp"
 """The service that ``hpnotify.inf`` installs."""
@@ -44,10 +44,10 @@ SYSTEM_ERRORS = {
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 
-class Service:
+class WindowsService:
     """The driver, under one service name after the other. ``files`` None means that the run wants none."""
 
-    def __init__(self, shell: Shell, ways: Ways, files: DriverFiles | None) -> None:
+    def __init__(self, shell: PowerShellSession, ways: GuestTransports, files: DriverFiles | None) -> None:
         self._shell = shell
         self._ways = ways
         self._files = files
@@ -90,7 +90,7 @@ class Service:
         step = self._shell.once(
             "driver-load",
             deadline,
-            answer.Step,
+            answer.ChangeStep,
             Driver=name,
             Path=path,
             Names=list(values),
@@ -106,11 +106,13 @@ class Service:
         service = self.service(name)
         self.drain(service, deadline)
         if service == PNP_SERVICE:
-            found = self._shell.once("pnp-remove", deadline, answer.Installed, Inf=INF, Service=PNP_SERVICE)
+            found = self._shell.once(
+                "pnp-remove", deadline, answer.PnpInstallation, Inf=INF, Service=PNP_SERVICE
+            )
             if found.code not in (0, *RESTART_NEEDED) or found.devices:
                 raise GuestRefused(f"the package {INF} was not removed: {_words(found.code, found.said)}")
         else:
-            step = self._shell.once("driver-unload", deadline, answer.Step, Driver=service, Tool=TOOL)
+            step = self._shell.once("driver-unload", deadline, answer.ChangeStep, Driver=service, Tool=TOOL)
             _check(step, f"the driver {name}")
         del self._loaded[name]
 
@@ -120,13 +122,13 @@ class Service:
         2 is what ``verifier`` ends with when a restart is needed (WD: devtest/verifier-command-line.md).
         """
         words = ["/standard", "/driver", *drivers] if drivers else ["/reset"]
-        step = self._shell.once("verifier", deadline, answer.Step, Arguments=words)
+        step = self._shell.once("verifier", deadline, answer.ChangeStep, Arguments=words)
         if step.code not in (0, 2):
             raise GuestRefused(f"verifier {' '.join(words)}: {_words(step.code, step.said)}")
 
     def drain(self, service: str, deadline: Deadline) -> None:
         """Append what is unread in a driver's ring to :data:`RING`. Raises GuestRefused with hpnctl's words."""
-        step = self._shell.once("ring", deadline, answer.Step, Driver=service, Tool=TOOL, Path=RING)
+        step = self._shell.once("ring", deadline, answer.ChangeStep, Driver=service, Tool=TOOL, Path=RING)
         if step.code:
             raise GuestRefused(f"the ring of {service} was not read: hpnctl: exit code {step.code}")
         self.drained = True
@@ -176,7 +178,7 @@ class Service:
         for file in (files.driver, files.package / INF, files.package / INF.replace(".inf", ".cat")):
             self._place(file, f"{folder}\\{file.name}", deadline)
         found = self._shell.once(
-            "pnp-install", deadline, answer.Installed, Inf=f"{folder}\\{INF}", Service=PNP_SERVICE
+            "pnp-install", deadline, answer.PnpInstallation, Inf=f"{folder}\\{INF}", Service=PNP_SERVICE
         )
         if found.code not in (0, NO_MORE_ITEMS, *RESTART_NEEDED):
             raise GuestRefused(f"the package {INF} was not installed: {_words(found.code, found.said)}")
@@ -198,7 +200,7 @@ class Service:
         self._placed.add(target)
 
 
-def _check(step: answer.Step, what: str) -> None:
+def _check(step: answer.ChangeStep, what: str) -> None:
     if step.code:
         raise GuestRefused(f"{what}: {step.step}: {_words(step.code, step.said)}")
 

@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
-from harness.guest.transport.transport import Outcome, Transport
 from harness.guest.windows import answer, script
+from harness.transport.transport import CommandResult, Transport
 
 T = TypeVar("T")
 
@@ -21,7 +21,7 @@ TOOL = f"{HOME}\\hpnctl.exe"
 """The driver's control program, put there when the guest is ready."""
 
 
-class Shell:
+class PowerShellSession:
     """PowerShell in a guest, reached by ``commands``. Every method raises what a transport raises."""
 
     def __init__(self, commands: Transport) -> None:
@@ -52,7 +52,7 @@ class Shell:
         """Ask what Windows counts and what the firmware told it."""
         return answer.decode(self.tool("machine", deadline), answer.MachineView, what="hpnctl machine")
 
-    def _answer(self, outcome: Outcome, kind: type[T], what: str) -> T:
+    def _answer(self, outcome: CommandResult, kind: type[T], what: str) -> T:
         if outcome.exit_code != 0:
             raise GuestRefused(f"{what}: exit code {outcome.exit_code}: {_words(outcome)}")
         if not outcome.complete:
@@ -60,5 +60,5 @@ class Shell:
         return answer.decode(outcome.stdout, kind, what=what)
 
 
-def _words(outcome: Outcome) -> str:
+def _words(outcome: CommandResult) -> str:
     return (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:400]

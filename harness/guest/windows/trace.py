@@ -6,7 +6,7 @@ from __future__ import annotations
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
 from harness.guest.windows import answer
-from harness.guest.windows.shell import HOME, Shell
+from harness.guest.windows.shell import HOME, PowerShellSession
 from harness.template.provision import PROVIDER_GUID, SESSION
 
 AT_BOOT = f"C:\\Windows\\System32\\LogFiles\\WMI\\{SESSION}.etl"
@@ -26,7 +26,7 @@ class Trace:
     ``file`` is where it writes.
     """
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: PowerShellSession) -> None:
         self._shell = shell
         self.file = AT_BOOT
 
@@ -38,7 +38,7 @@ class Trace:
         step = self._shell.once(
             "trace-start",
             deadline,
-            answer.Step,
+            answer.ChangeStep,
             Session=SESSION,
             Provider=PROVIDER_GUID,
             Path=RESTARTED,

@@ -7,7 +7,7 @@ from collections import deque
 
 from capture.dbgprint.target import Do, Line, Target
 
-from harness.capture.dbgprint.host import Event, Host
+from harness.capture.dbgprint.host import DebuggerHost, Event
 from harness.capture.dbgprint.protocol import BREAK_IN
 
 END = 3600.0
@@ -20,10 +20,10 @@ def simulate(
     to_target: Line | None = None,
     piece: int = 0,
     retries: int = 20,
-) -> tuple[Target, Host, list[Event]]:
+) -> tuple[Target, DebuggerHost, list[Event]]:
     """Run the script to its end, to a frozen target, or for an hour; return everyone involved."""
     to_host, to_target = to_host or Line([]), to_target or Line([])
-    target, host = Target(retries=retries), Host()
+    target, host = Target(retries=retries), DebuggerHost()
 
     def flush() -> None:
         to_host.held = to_target.held = b""

@@ -13,7 +13,13 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capture.dbgprint.host import MOST_OUTGOING, SILENCE, Began, Event, Host
+from harness.capture.dbgprint.host import (
+    MOST_OUTGOING,
+    SILENCE,
+    Began,
+    DebuggerHost,
+    Event,
+)
 from harness.capture.dbgprint.message import Aside, FileRequest, Print, Prompt, Stop, Symbols
 from harness.capture.dbgprint.protocol import BREAK_IN, LONGEST_PACKET
 
@@ -85,7 +91,7 @@ def test_bug_check_of_an_earlier_boot_is_not_this_one() -> None:
 
 def test_conversation_joined_in_the_middle_begins_anew() -> None:
     """A host that comes late asks for a RESET, gets the last packet again under the first number, and takes it once."""
-    host = Host()
+    host = DebuggerHost()
     number = kd.FIRST ^ 1
     late = kd.print_payload(0, b"late")
     assert [] == host.receive(kd.packet(kd.DEBUG_IO, number, late), 0.0)
@@ -98,7 +104,7 @@ def test_conversation_joined_in_the_middle_begins_anew() -> None:
 
 def test_target_that_ignores_resets_is_taken_as_it_is() -> None:
     """A target that never answers a RESET is not kept waiting for ever."""
-    host = Host()
+    host = DebuggerHost()
     data = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, b"stubborn"))
     got: list[Event] = []
     for second in range(20):
@@ -108,7 +114,7 @@ def test_target_that_ignores_resets_is_taken_as_it_is() -> None:
 
 def test_unsolicited_reset_is_answered() -> None:
     """A RESET of the target's own is answered with one RESET, and the target's answer to that with none."""
-    host = Host()
+    host = DebuggerHost()
     host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"a")), 0.0)
     host.take()
     host.receive(kd.control(kd.RESET), 0.1)
@@ -119,7 +125,7 @@ def test_unsolicited_reset_is_answered() -> None:
 
 def test_damaged_packet_is_asked_for_again() -> None:
     """A wrong checksum brings RESEND and no acknowledgement; the repetition is taken."""
-    host = Host()
+    host = DebuggerHost()
     good = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"text"))
     bad = good.replace(b"text", b"test")
     assert [] == host.receive(bad, 0.0)
@@ -130,7 +136,7 @@ def test_damaged_packet_is_asked_for_again() -> None:
 
 def test_packet_inside_a_cut_one_is_found() -> None:
     """A packet cut short by a reset swallows nothing of the next one."""
-    host = Host()
+    host = DebuggerHost()
     cut = kd.packet(kd.DEBUG_IO, kd.FIRST, kd.print_payload(0, b"x" * 100))[:30]
     whole = kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt"))
     events = host.receive(cut + whole, 0.0)
@@ -139,7 +145,7 @@ def test_packet_inside_a_cut_one_is_found() -> None:
 
 def test_silence_ends_an_unfinished_packet() -> None:
     """A length that was damaged upwards holds up the line no longer than SILENCE."""
-    host = Host()
+    host = DebuggerHost()
     good = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"text"))
     long = good[:7] + b"\x0f" + good[8:]
     assert [] == host.receive(long, 1.0)
@@ -152,7 +158,7 @@ def test_silence_ends_an_unfinished_packet() -> None:
 
 def test_packet_swallowed_by_an_unfinished_one_is_found_after_silence() -> None:
     """What came behind a damaged length was not lost with it: after the silence it is taken from what is held."""
-    host = Host()
+    host = DebuggerHost()
     first = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"one"))
     second = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, b"two"))
     host.receive(first, 0.0)
@@ -165,9 +171,9 @@ def test_packet_swallowed_by_an_unfinished_one_is_found_after_silence() -> None:
 CONTINUE = kd.packet(kd.MANIPULATE, kd.FIRST, struct.pack("<IHHI4xI36x", 0x3136, 0, 0, 0, 0x00010002))
 
 
-def asked() -> Host:
+def asked() -> DebuggerHost:
     """A host that has told a target to continue and does not know yet whether it heard."""
-    host = Host()
+    host = DebuggerHost()
     host.receive(kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt")), 0.0)
     assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) + CONTINUE == host.take()
     return host
@@ -206,7 +212,7 @@ def test_reset_is_repeated_while_an_answer_is_due() -> None:
 
 def test_number_repeated_with_other_content_begins_anew() -> None:
     """A packet that carries the last one's number and says something else is neither dropped nor believed."""
-    host = Host()
+    host = DebuggerHost()
     host.receive(kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, kd.print_payload(0, b"one")), 0.0)
     host.take()
     other = kd.print_payload(0, b"two")
@@ -218,7 +224,7 @@ def test_number_repeated_with_other_content_begins_anew() -> None:
 
 def test_unknown_packet_is_acknowledged_the_second_time() -> None:
     """A payload that is not of its type is first taken for damage, then acknowledged, so that no guest is stuck."""
-    host = Host()
+    host = DebuggerHost()
     data = kd.packet(kd.DEBUG_IO, kd.FIRST | kd.SYNC, b"\x99\x32\x00\x00" + bytes(12))
     assert [] == host.receive(data, 0.0)
     assert kd.control(kd.RESEND) == host.take()
@@ -321,7 +327,7 @@ ALMOST = st.one_of(
 @given(chunks=st.lists(ALMOST, max_size=30), gap=st.sampled_from([0.0, 0.1, 1.0]))
 def test_any_bytes_in_any_chunks(chunks: list[bytes], gap: float) -> None:
     """Nothing that a guest can send crashes the host, makes it grow, or has it send a break-in byte."""
-    host = Host()
+    host = DebuggerHost()
     now = 0.0
     for chunk in chunks:
         host.receive(chunk, now)
@@ -335,7 +341,7 @@ def test_any_bytes_in_any_chunks(chunks: list[bytes], gap: float) -> None:
 
 def test_flood_of_requests_is_bounded() -> None:
     """A target that asks without ever reading its answers fills no memory."""
-    host = Host()
+    host = DebuggerHost()
     data = (
         kd.packet(kd.STATE, kd.FIRST | kd.SYNC, kd.symbols_payload(0, b"nt")) + kd.control(kd.RESEND) * 10000
     )

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from capture.dbgprint import target as kd
 from capture.lines import encode_line
-from capture.test_debugcon import mark
+from capture.live.test_debugcon import mark
 
-from harness.capture.dbgprint.reader import Log, Reader
+from harness.capture.dbgprint.reader import PortLog, PortReader
 from harness.deadline import Deadline
 from harness.history.driver import Mark
-from harness.history.tape import Tape
-from harness.machine.qemu import QemuMachine
+from harness.history.writer import HistoryWriter
+from harness.machine.qemu.machine import QemuMachine
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine, make_machine, registry, tape
 
@@ -44,7 +44,7 @@ def machine_with_port(make_machine: MakeMachine, tmp_path: Path, kernel: Path) -
 
 
 def test_guest_runs_on_once_acknowledged(
-    make_machine: MakeMachine, tmp_path: Path, tape: Tape, deadline: Deadline
+    make_machine: MakeMachine, tmp_path: Path, tape: HistoryWriter, deadline: Deadline
 ) -> None:
     """Three prints, each awaiting its acknowledgement on a 16550, come out as records, and the guest gets past them."""
     packets = [
@@ -59,11 +59,11 @@ def test_guest_runs_on_once_acknowledged(
     ]
     machine, path = machine_with_port(make_machine, tmp_path, bare_guest.build(tmp_path / "kernel", *acts))
     machine.start(deadline)
-    with Reader(path, tmp_path / "dbgprint.jsonl") as reader:
+    with PortReader(path, tmp_path / "dbgprint.jsonl") as reader:
         reader.start(deadline)
         machine.resume(deadline)
         deadline.poll(lambda: b"3 acknowledged" in machine.debugcon.read_bytes())
-    log = Log()
+    log = PortLog()
     records = [record for _, record in log.feed(reader.file.read_bytes())]
     assert [1, 2, 3] == [record.seq for record in records if isinstance(record, Mark)]
     assert b"1 acknowledged\n2 acknowledged\n3 acknowledged\n" == machine.debugcon.read_bytes()
@@ -71,7 +71,7 @@ def test_guest_runs_on_once_acknowledged(
 
 
 def test_reader_that_comes_late_begins_the_conversation_anew(
-    make_machine: MakeMachine, tmp_path: Path, tape: Tape, deadline: Deadline
+    make_machine: MakeMachine, tmp_path: Path, tape: HistoryWriter, deadline: Deadline
 ) -> None:
     """A guest in the middle of its numbers is asked for a RESET, and what it then says again is taken once."""
     late = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, encode_line(mark(7))))
@@ -89,11 +89,11 @@ def test_reader_that_comes_late_begins_the_conversation_anew(
     machine.start(deadline)
     machine.resume(deadline)
     deadline.poll(lambda: b"begun" in machine.debugcon.read_bytes())
-    with Reader(path, tmp_path / "dbgprint.jsonl") as reader:
+    with PortReader(path, tmp_path / "dbgprint.jsonl") as reader:
         reader.start(deadline)
         with socket.socket(socket.AF_UNIX) as control:
             control.connect(str(machine.control))
             control.sendall(b"x")
             deadline.poll(lambda: b"gone on" in machine.debugcon.read_bytes())
-    records = [record for _, record in Log().feed(reader.file.read_bytes())]
+    records = [record for _, record in PortLog().feed(reader.file.read_bytes())]
     assert [7] == [record.seq for record in records if isinstance(record, Mark)]

@@ -22,19 +22,19 @@ import psutil
 import pytest
 from capture.dbgprint.target import Do, Fault, Line, Target
 from capture.lines import encode_line
-from capture.test_debugcon import mark
+from capture.live.test_debugcon import mark
 
 from harness.capture.dbgprint import entry
 from harness.capture.dbgprint.host import Began, Counts
 from harness.capture.dbgprint.message import Print, Stop
-from harness.capture.dbgprint.reader import Log, Reader
-from harness.capture.dbgprint.service import Journal
-from harness.capture.follower import Follower
+from harness.capture.dbgprint.reader import PortLog, PortReader
+from harness.capture.dbgprint.service import PortJournal
+from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.history.driver import Mark
 from harness.history.record import Console, GuestEvent, Record
-from harness.history.tape import Tape
+from harness.history.writer import HistoryWriter
 
 
 @pytest.fixture
@@ -89,13 +89,13 @@ def cable(tmp_path: Path) -> Iterator[Cable]:
     cable.close()
 
 
-def entries(file: Path) -> list[entry.Entry]:
+def entries(file: Path) -> list[entry.PortEntry]:
     """What stands in the reader's file."""
     return [entry.decode(line) for line in file.read_bytes().splitlines()]
 
 
 def run(
-    cable: Cable, reader: Reader, target: Target, script: list[Do], deadline: Deadline, **line: Line
+    cable: Cable, reader: PortReader, target: Target, script: list[Do], deadline: Deadline, **line: Line
 ) -> None:
     """Run ``script`` with ``reader`` on the other end, and close both."""
     thread = threading.Thread(target=cable.live, args=(target, script), kwargs=line, daemon=True)
@@ -111,7 +111,7 @@ def test_every_line_of_the_driver_becomes_a_record(cable: Cable, tmp_path: Path,
     script = [Do("print", n % 4, encode_line(mark(n))) for n in range(1, 200)]
     script.insert(50, Do("print", 1, b"another driver, no end of line"))
     script.insert(120, Do("print", 1, b"a whole line of another\n"))
-    reader, target, log = Reader(cable.path, tmp_path / "dbgprint.jsonl"), Target(), Log()
+    reader, target, log = PortReader(cable.path, tmp_path / "dbgprint.jsonl"), Target(), PortLog()
     got: list[tuple[int, Record]] = []
     follower = Follower()
     follower.add(reader.file, lambda data: got.extend(log.feed(data)))
@@ -150,7 +150,7 @@ def test_recording_as_the_page_says(cable: Cable, tmp_path: Path, deadline: Dead
     thread = threading.Thread(target=cable.live, args=(target, script), daemon=True)
     thread.start()
     began = time.monotonic_ns()
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         follower = Follower()
         reader, log = names["follow"](tmp_path, cable.path, tape, follower, deadline)
         thread.join(20)
@@ -173,7 +173,7 @@ def test_bad_line_over_a_real_socket(cable: Cable, tmp_path: Path, deadline: Dea
     script[13] = Do("prompt", 0, b"ignore? ")
     kinds = ["lose", "repeat", "damage", "cut", "hold", "noise"]
     faults = [Fault(kinds[(n + seed) % 6], 2 + 3 * n, 131 * n + seed) for n in range(5)]
-    reader, target = Reader(cable.path, tmp_path / "dbgprint.jsonl"), Target(timeout=0.2)
+    reader, target = PortReader(cable.path, tmp_path / "dbgprint.jsonl"), Target(timeout=0.2)
     run(cable, reader, target, script, deadline, out=Line(faults))
     came = [e.what.text.encode() for e in entries(reader.file) if isinstance(e.what, Print)]
     assert target.done
@@ -185,7 +185,7 @@ def test_bad_line_over_a_real_socket(cable: Cable, tmp_path: Path, deadline: Dea
 def test_bug_check_ends_in_a_crash_record(cable: Cable, tmp_path: Path, deadline: Deadline) -> None:
     """An exception becomes a console record of a crash with the bug check's code, and the target stays stopped."""
     script = [Do("print", 1, b"*** Fatal System Error: 0x0000003e\n (0x1,0x2,0x3,0x4)\n"), Do("stop", 1)]
-    reader, target, log = Reader(cable.path, tmp_path / "dbgprint.jsonl"), Target(), Log()
+    reader, target, log = PortReader(cable.path, tmp_path / "dbgprint.jsonl"), Target(), PortLog()
     thread = threading.Thread(target=cable.live, args=(target, script), daemon=True)
     thread.start()
     reader.start(deadline)
@@ -204,7 +204,7 @@ def test_bug_check_ends_in_a_crash_record(cable: Cable, tmp_path: Path, deadline
 
 def test_prompt_becomes_a_warning(cable: Cable, tmp_path: Path, deadline: Deadline) -> None:
     """What the guest asked the debugger, and what it was told, is on record."""
-    reader, target, log = Reader(cable.path, tmp_path / "dbgprint.jsonl"), Target(), Log()
+    reader, target, log = PortReader(cable.path, tmp_path / "dbgprint.jsonl"), Target(), PortLog()
     run(cable, reader, target, [Do("prompt", 0, b"Ignore\x1b? ")], deadline)
     records = [record for _, record in log.feed(reader.file.read_bytes())]
     assert Console(text="asked the debugger 'Ignore\\x1b?', answered 'i'", severity="warning") == records[-1]
@@ -213,9 +213,9 @@ def test_prompt_becomes_a_warning(cable: Cable, tmp_path: Path, deadline: Deadli
 def test_slow_harness_does_not_stall_the_target(cable: Cable, tmp_path: Path, deadline: Deadline) -> None:
     """While the whole harness is stopped, its reader goes on acknowledging."""
     program = (
-        "import sys,time\nfrom pathlib import Path\nfrom harness.capture.dbgprint.reader import Reader\n"
+        "import sys,time\nfrom pathlib import Path\nfrom harness.capture.dbgprint.reader import PortReader\n"
         "from harness.deadline import Deadline\n"
-        "r = Reader(Path(sys.argv[1]), Path(sys.argv[2])); r.start(Deadline(20, 'x')); print(r.pid, flush=True)\n"
+        "r = PortReader(Path(sys.argv[1]), Path(sys.argv[2])); r.start(Deadline(20, 'x')); print(r.pid, flush=True)\n"
         "sys.stdin.read()\n"
     )
     file = tmp_path / "dbgprint.jsonl"
@@ -247,7 +247,7 @@ def test_reader_ends_with_the_harness_and_not_with_ctrl_c(
     cable: Cable, tmp_path: Path, deadline: Deadline
 ) -> None:
     """SIGINT is the harness's to handle; letting go of the leash ends the process with an account."""
-    reader = Reader(cable.path, tmp_path / "dbgprint.jsonl")
+    reader = PortReader(cable.path, tmp_path / "dbgprint.jsonl")
     reader.start(deadline)
     os.kill(reader.pid, signal.SIGINT)
     process = psutil.Process(reader.pid)
@@ -259,7 +259,7 @@ def test_reader_ends_with_the_harness_and_not_with_ctrl_c(
 
 def test_closed_port_ends_the_reader(cable: Cable, tmp_path: Path, deadline: Deadline) -> None:
     """When QEMU ends, its reader ends by itself."""
-    reader = Reader(cable.path, tmp_path / "dbgprint.jsonl")
+    reader = PortReader(cable.path, tmp_path / "dbgprint.jsonl")
     reader.start(deadline)
     line, _ = cable.listener.accept()
     line.close()
@@ -271,42 +271,42 @@ def test_closed_port_ends_the_reader(cable: Cable, tmp_path: Path, deadline: Dea
 def test_nobody_listens(tmp_path: Path, deadline: Deadline) -> None:
     """A port that is not there is one clear error."""
     with pytest.raises(InfrastructureError, match=r"cannot serve .*No such file") as caught:
-        Reader(tmp_path / "none.sock", tmp_path / "dbgprint.jsonl").start(deadline)
+        PortReader(tmp_path / "none.sock", tmp_path / "dbgprint.jsonl").start(deadline)
     assert "listening unix socket" in caught.value.hint
 
 
 def test_file_that_cannot_be_written(tmp_path: Path) -> None:
     """A run directory that is gone is told before anything is started."""
     with pytest.raises(InfrastructureError, match="cannot write"):
-        Reader(tmp_path / "kd.sock", tmp_path / "gone" / "dbgprint.jsonl")
+        PortReader(tmp_path / "kd.sock", tmp_path / "gone" / "dbgprint.jsonl")
 
 
 def test_full_file_drops_and_counts(tmp_path: Path) -> None:
     """Once the file has its size, events are counted only; the account is written all the same."""
     file = tmp_path / "dbgprint.jsonl"
-    journal = Journal(file, most=200)
+    journal = PortJournal(file, most=200)
     for number in range(10):
         journal.write([Print(processor=0, text=f"text {number}")])
     kept = len(entries(file))
     assert 0 < kept < 10
     assert 10 - kept == journal.dropped
-    journal.write([entry.Account(counts=Counts(), dropped=journal.dropped)])
-    log = Log()
+    journal.write([entry.ReaderAccount(counts=Counts(), dropped=journal.dropped)])
+    log = PortLog()
     list(log.feed(file.read_bytes()))
     assert 10 - kept == log.account().lost
 
 
 def test_full_disk_is_not_fatal() -> None:
     """A disk without room costs events, which are counted, and nothing else."""
-    journal = Journal(Path("/dev/full"))
+    journal = PortJournal(Path("/dev/full"))
     journal.write([Began(), Print(processor=0, text="x")])
     assert 2 == journal.dropped
 
 
 def test_damaged_file_is_read_as_far_as_it_goes() -> None:
     """Lines that are none, or endless, are counted; those around them are read."""
-    log = Log()
-    good = entry.encode(entry.Entry(5, Print(processor=0, text=encode_line(mark(1)).decode()))) + b"\n"
+    log = PortLog()
+    good = entry.encode(entry.PortEntry(5, Print(processor=0, text=encode_line(mark(1)).decode()))) + b"\n"
     data = b"{\n" + good + b"\xff\xfe\n" + b"x" * 200_000 + b"\n" + good
     got = [item for at in range(0, len(data), 1000) for item in log.feed(data[at : at + 1000])]
     assert [5, 5] == [at for at, _ in got]
@@ -317,20 +317,20 @@ class TestBridge:
     """The port handed to a real debugger."""
 
     @pytest.fixture
-    def reader(self, cable: Cable, tmp_path: Path, deadline: Deadline) -> Iterator[Reader]:
+    def reader(self, cable: Cable, tmp_path: Path, deadline: Deadline) -> Iterator[PortReader]:
         """A reader that hands its port over."""
-        with Reader(cable.path, tmp_path / "dbgprint.jsonl", bridge=True) as reader:
+        with PortReader(cable.path, tmp_path / "dbgprint.jsonl", bridge=True) as reader:
             reader.start(deadline)
             yield reader
 
     @pytest.fixture
-    def line(self, cable: Cable, reader: Reader) -> socket.socket:
+    def line(self, cable: Cable, reader: PortReader) -> socket.socket:
         """QEMU's end."""
         cable.line, _ = cable.listener.accept()
         cable.line.settimeout(10)
         return cable.line
 
-    def connect(self, reader: Reader) -> socket.socket:
+    def connect(self, reader: PortReader) -> socket.socket:
         """A debugger."""
         return socket.create_connection(("127.0.0.1", reader.port), timeout=10)
 
@@ -339,7 +339,7 @@ class TestBridge:
         client.sendall(b"b")
         assert b"b" == line.recv(10)
 
-    def test_bytes_pass_both_ways_untouched(self, reader: Reader, line: socket.socket) -> None:
+    def test_bytes_pass_both_ways_untouched(self, reader: PortReader, line: socket.socket) -> None:
         """Every byte value passes, break-in too, and far more than any buffer holds."""
         client = self.connect(reader)
         self.talk(client, line)
@@ -357,7 +357,7 @@ class TestBridge:
             got += line.recv(1 << 16)
         assert much == bytes(got)
 
-    def test_one_debugger_at_a_time(self, reader: Reader, line: socket.socket) -> None:
+    def test_one_debugger_at_a_time(self, reader: PortReader, line: socket.socket) -> None:
         """A second is shown out; when the first is gone the next is let in."""
         first = self.connect(reader)
         self.talk(first, line)
@@ -379,7 +379,7 @@ class TestBridge:
 
         deadline.poll(knock)
 
-    def test_guest_without_a_debugger_is_not_held_up(self, reader: Reader, line: socket.socket) -> None:
+    def test_guest_without_a_debugger_is_not_held_up(self, reader: PortReader, line: socket.socket) -> None:
         """While nobody is connected the guest's bytes go nowhere, and it may go on writing."""
         line.sendall(b"x" * (4 << 20))
         client = self.connect(reader)
@@ -389,7 +389,7 @@ class TestBridge:
             pass
         assert data.endswith(b"y")
 
-    def test_only_loopback_listens(self, reader: Reader) -> None:
+    def test_only_loopback_listens(self, reader: PortReader) -> None:
         """The port is bound to 127.0.0.1 and chosen by the kernel."""
         listening = [
             c.laddr for c in psutil.Process(reader.pid).net_connections("tcp") if c.status == "LISTEN"

@@ -13,7 +13,7 @@ import pytest
 
 from harness.capture.etl import manifest
 from harness.capture.etl.driver import BadEvent, DriverEvents
-from harness.capture.etl.field import In
+from harness.capture.etl.field import InType
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import EventRecord
 from harness.capture.etl.tracelog import TraceLog
@@ -57,12 +57,12 @@ def payload(
             "call": "etw_reg",
             "what": "dpc",
         } | given
-        if field.in_type in (In.UINT64, In.INT64):
+        if field.in_type in (InType.UINT64, InType.INT64):
             value = known.get(field.name, number)
-            raw += struct.pack("<q" if field.in_type == In.INT64 else "<Q", value)
+            raw += struct.pack("<q" if field.in_type == InType.INT64 else "<Q", value)
         else:
             value = known.get(field.name, f"text {number}")
-            raw += f"{value}\0".encode("utf-16-le" if field.in_type == In.UTF16 else "ascii")
+            raw += f"{value}\0".encode("utf-16-le" if field.in_type == InType.UTF16 else "ascii")
         values[field.name] = f"{value:016x}" if field.name == "boot" else value
     return raw, values
 

@@ -11,7 +11,7 @@ import pytest
 
 from harness.capture.etl import record as headers
 from harness.capture.etl import tracelog
-from harness.capture.etl.clock import Clock, iso
+from harness.capture.etl.clock import LogClock, iso
 from harness.capture.etl.record import concurrent
 from harness.capture.etl.tracelog import TraceLog
 from harness.errors import UsageError
@@ -200,7 +200,7 @@ def test_the_session_is_described(tmp_path: Path) -> None:
             assert (log.session.name, log.session.file_name) == ("run 7", "C:\\lab\\lab.etl")
             assert (log.session.pointer_size, log.session.processors) == (pointer, 4)
             assert log.session.modes == ["circular", "real time"]
-            assert log.session.clock == Clock(
+            assert log.session.clock == LogClock(
                 kind="qpc", hz=encoder.HZ, start=T, start_filetime=encoder.START_FILETIME
             )
 

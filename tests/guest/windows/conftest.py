@@ -10,24 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from guest.transport.wsman_double import Double
 from guest.windows import scripted_windows
+from transport.wsman_double import Double
 
 from harness.deadline import Deadline
-from harness.guest.transport import winrm
-from harness.guest.transport.link import Link
-from harness.guest.transport.pin import CertificatePin
-from harness.guest.transport.secret import Secret
 from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage
 from harness.guest.windows.shell import TOOL
-from harness.guest.windows.ways import Ways
-from harness.history.tape import Tape
-from harness.machine import version
+from harness.guest.windows.transports import GuestTransports
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
+from harness.machine.qemu.machine import QemuMachine
 from harness.template.template import find_template
+from harness.transport import winrm
+from harness.transport.link import WireTransport
+from harness.transport.pin import CertificatePin
+from harness.transport.secret import Secret
 
 USER = "Administrator"
 PASSWORD = "correct-horse!7"
@@ -70,7 +70,9 @@ class ScriptedWindows:
         """Where a path of the guest lies here."""
         return self.disk / path.replace("\\", "/")
 
-    def ways(self, *, pin: bytes = b"", password: str = PASSWORD, ssh: Link | None = None) -> Ways:
+    def ways(
+        self, *, pin: bytes = b"", password: str = PASSWORD, ssh: WireTransport | None = None
+    ) -> GuestTransports:
         """The way in, as it is for a guest whose certificate is this server's."""
         link = winrm.transport(
             "127.0.0.1",
@@ -80,7 +82,7 @@ class ScriptedWindows:
             certificate=CertificatePin.of(pin or self.double.certificate),
             operation_timeout=1,
         )
-        return Ways(commands=link, ssh=ssh)
+        return GuestTransports(commands=link, ssh=ssh)
 
 
 @pytest.fixture
@@ -108,17 +110,17 @@ def windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripte
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[Tape]:
+def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
     """The history of the test."""
-    with Tape(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
         yield tape
 
 
 @pytest.fixture
-def machine(tmp_path: Path, tape: Tape) -> Iterator[QemuMachine]:
+def machine(tmp_path: Path, tape: HistoryWriter) -> Iterator[QemuMachine]:
     """A real machine with a screen, started and paused: everything that is asked of QEMU is asked of QEMU."""
     spec = MachineSpec(
-        accelerator="tcg", qemu=version.find_program(), memory=128 << 20, screen=True, monitor=True
+        accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20, screen=True, monitor=True
     )
     with QemuMachine(spec, tmp_path / "run", tape) as machine:
         machine.start(Deadline(30, "start QEMU"))
@@ -162,14 +164,14 @@ def make_guest(
     tmp_path: Path,
     windows: ScriptedWindows,
     machine: QemuMachine,
-    tape: Tape,
+    tape: HistoryWriter,
     image: WindowsImage,
     files: DriverFiles,
 ) -> Iterator[MakeGuest]:
     """Make guests on the machine; keywords are WindowsGuest's."""
     made: list[WindowsGuest] = []
 
-    def make(*, ways: Ways | None = None, **more: Any) -> WindowsGuest:
+    def make(*, ways: GuestTransports | None = None, **more: Any) -> WindowsGuest:
         windows.change(monitor=str(machine.human))
         directory = tmp_path / "run"
         guest = WindowsGuest(

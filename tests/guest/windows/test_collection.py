@@ -12,12 +12,12 @@ from guest.windows.conftest import MakeGuest, ScriptedWindows
 from guest.windows.ntfs import make_disk
 
 from harness.deadline import Deadline
-from harness.guest.guest import Collected
-from harness.guest.windows import autopsy, collection
+from harness.guest.guest import CollectedFile
+from harness.guest.windows import collection, crash_collection
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.trace import AT_BOOT
 from harness.machine.attachments import Disk
-from harness.machine.qemu import QemuMachine
+from harness.machine.qemu.machine import QemuMachine
 
 pytestmark = [pytest.mark.remote, pytest.mark.qemu]
 
@@ -44,7 +44,7 @@ def traced(windows: ScriptedWindows) -> ScriptedWindows:
     return windows
 
 
-def by_name(found: list[Collected]) -> dict[str, Collected]:
+def by_name(found: list[CollectedFile]) -> dict[str, CollectedFile]:
     """By the harness's own words."""
     return {one.name: one for one in found}
 
@@ -115,7 +115,7 @@ def test_a_guest_that_does_not_answer_is_looked_at_from_outside(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An NMI, a picture, and that there is no disk to read."""
-    monkeypatch.setattr(autopsy, "STILL", 0.3)
+    monkeypatch.setattr(crash_collection, "STILL", 0.3)
     guest = make_guest()
     windows.double.stop()
     found = by_name(guest.collect(into, Deadline(8, "collect")))
@@ -145,7 +145,7 @@ def test_the_disk_of_a_guest_that_hangs_is_read(machine: QemuMachine, into: Path
         within,
         **{"driver": "qcow2", "node-name": "held", "file": {"driver": "file", "filename": str(image)}},
     )
-    found = by_name(autopsy.Autopsy(machine).take(into, Deadline(30, "collect")))
+    found = by_name(crash_collection.CrashCollection(machine).take(into, Deadline(30, "collect")))
     assert ("etw", TRACE) == (found["trace"].channel, (into / "hpnotify.etl").read_bytes())
     assert b"PAGEDU64" == (into / "minidumps" / "0000").read_bytes()
     assert ["0000"] == [each.name for each in (into / "minidumps").iterdir()]

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from guest.transport.conftest import ssh_to
-from guest.transport.far_ends import SSHD, SshServer, make_key
-from guest.transport.wsman_double import Handler, make_certificate
 from guest.windows.conftest import MakeGuest, ScriptedWindows
+from transport.conftest import ssh_to
+from transport.far_ends import SSHD, SshServer, make_key
+from transport.wsman_double import Handler, make_certificate
 
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused, InfrastructureError, UsageError
@@ -23,7 +23,7 @@ from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.readiness import BootStage
 from harness.guest.windows.shell import TOOL
 from harness.machine.ospm import listening
-from harness.machine.qemu import QemuMachine
+from harness.machine.qemu.machine import QemuMachine
 
 pytestmark = [pytest.mark.remote, pytest.mark.qemu]
 

@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused
-from harness.guest.windows.answer import Group, MachineView, decode
+from harness.guest.windows.answer import MachineView, ProcessorGroup, decode
 from harness.guest.windows.facts import Facts, MemoryRange, srat_memory
 from harness.guest.windows.preflight import findings, judge
-from harness.history.tape import Tape
-from harness.machine import version
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
 from harness.machine.machine import MachineSpec
-from harness.machine.qemu import QemuMachine
+from harness.machine.qemu.machine import QemuMachine
 
 GIB = 1 << 30
 SPEC = MachineSpec(
@@ -48,7 +48,7 @@ VIEW = MachineView(
     processors=2,
     maximum=8,
     memory=4 * GIB,
-    groups=[Group(active=2, maximum=8)],
+    groups=[ProcessorGroup(active=2, maximum=8)],
     hypervisor=1,
     leaves=0x40000005,
     privileges=0,
@@ -172,9 +172,14 @@ def test_facts_of_another_form_are_refused_or_judged(key: str, value: Any) -> No
 @pytest.mark.qemu
 def test_a_real_machine_has_the_table_that_windows_needs(tmp_path: Path) -> None:
     """QEMU's own SRAT, out of the memory that the firmware put it into: the range for DIMMs is in it, on node 0."""
-    spec = MachineSpec(accelerator="tcg", qemu=version.find_program(), memory=128 << 20, max_memory=4 * GIB)
+    spec = MachineSpec(
+        accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20, max_memory=4 * GIB
+    )
     within = Deadline(60, "the firmware's tables")
-    with Tape(tmp_path / "history.jsonl") as tape, QemuMachine(spec, tmp_path / "run", tape) as machine:
+    with (
+        HistoryWriter(tmp_path / "history.jsonl") as tape,
+        QemuMachine(spec, tmp_path / "run", tape) as machine,
+    ):
         machine.start(within)
         machine.resume(within)
         file = tmp_path / "memory"

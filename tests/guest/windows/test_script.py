@@ -14,9 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.errors import GuestRefused
-from harness.guest.transport.powershell import Windows
 from harness.guest.windows import answer, script
 from harness.guest.windows.script import compose, compose_once, load, names
+from harness.transport.powershell import Windows
 
 FOLDER = Path(script.__file__).with_name("scripts")
 VALUES: dict[str, Any] = {"string": "it's", "int": 3, "long": 1 << 40, "bool": True, "string[]": ["a", "b"]}
@@ -118,7 +118,7 @@ def test_scripts_fit_a_command_line(name: str) -> None:
 @given(st.one_of(st.text(), st.recursive(st.none() | st.integers() | st.text(), st.lists).map(str)))
 def test_an_answer_is_decoded_or_refused(text: str) -> None:
     """Nothing a guest says does anything else."""
-    for kind in (answer.Ready, answer.Step, answer.MachineView, answer.ServiceState):
+    for kind in (answer.Ready, answer.ChangeStep, answer.MachineView, answer.ServiceState):
         try:
             said = type(answer.decode(text, kind, what="a script"))
         except GuestRefused as error:

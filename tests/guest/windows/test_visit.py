@@ -15,7 +15,7 @@ from harness.cli.template_visit import ask, reached
 from harness.errors import GuestRefused, InfrastructureError
 from harness.guest.windows.image import WindowsImage
 from harness.template.promise import script
-from harness.template.store import Built
+from harness.template.store import BuiltTemplate
 from harness.template.template import templates_directory
 from tests.template.test_promise import KEPT, MANIFEST
 
@@ -38,13 +38,13 @@ os.execv({python!r}, [{python!r}, "-I", {standin!r}, "powershell.exe", *words])
 
 
 @pytest.fixture
-def built(tmp_path: Path) -> Built:
+def built(tmp_path: Path) -> BuiltTemplate:
     """A template whose manifest the answers are held against."""
     folder = tmp_path / "template"
     folder.mkdir()
     source = templates_directory() / "windows-server-2025" / "template.toml"
     (folder / "template.toml").write_text(source.read_text())
-    return Built(folder=folder, manifest=MANIFEST)
+    return BuiltTemplate(folder=folder, manifest=MANIFEST)
 
 
 def answering(tmp_path: Path, text: str, code: int = 0) -> None:
@@ -59,7 +59,7 @@ def answering(tmp_path: Path, text: str, code: int = 0) -> None:
 
 
 def test_a_guest_that_keeps_its_promises(
-    windows: ScriptedWindows, built: Built, image: WindowsImage, tmp_path: Path
+    windows: ScriptedWindows, built: BuiltTemplate, image: WindowsImage, tmp_path: Path
 ) -> None:
     """The script gets there whole, over WinRM, and its answer is judged."""
     answering(tmp_path, msgspec.json.encode(KEPT).decode() + "\r\n")
@@ -70,21 +70,21 @@ def test_a_guest_that_keeps_its_promises(
     assert image.certificate.sha256 in findings[0].seen
 
 
-def test_a_guest_that_breaks_one(windows: ScriptedWindows, built: Built, tmp_path: Path) -> None:
+def test_a_guest_that_breaks_one(windows: ScriptedWindows, built: BuiltTemplate, tmp_path: Path) -> None:
     """The finding says what was seen."""
     answering(tmp_path, msgspec.json.encode(msgspec.structs.replace(KEPT, vbs="2")).decode())
     (broken,) = [finding for finding in ask(built, windows.ways()) if not finding.kept]
     assert ("no VBS", "VirtualizationBasedSecurityStatus 2") == (broken.name, broken.seen)
 
 
-def test_a_script_that_fails_is_told(windows: ScriptedWindows, built: Built, tmp_path: Path) -> None:
+def test_a_script_that_fails_is_told(windows: ScriptedWindows, built: BuiltTemplate, tmp_path: Path) -> None:
     """No answer is no promise kept."""
     answering(tmp_path, "", 1)
     with pytest.raises(GuestRefused, match="ended with 1"):
         ask(built, windows.ways())
 
 
-def test_another_guest_is_not_asked(windows: ScriptedWindows, built: Built) -> None:
+def test_another_guest_is_not_asked(windows: ScriptedWindows, built: BuiltTemplate) -> None:
     """Who shows another certificate than the build told gets neither password nor script."""
     with pytest.raises(InfrastructureError):
         ask(built, windows.ways(pin=b"another"))

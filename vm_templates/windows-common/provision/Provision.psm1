@@ -4,7 +4,7 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 function Write-Mark {
-    # Writes one line on COM1 for the host (harness/template/mark.py). QEMU takes it at any speed.
+    # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU takes it at any speed.
     # Microsoft Learn: "SerialPort Class (System.IO.Ports)".
     param(
         [Parameter(Mandatory = $true)][string] $Text

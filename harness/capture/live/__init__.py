@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Channels that are read while the guest runs."""

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""Trace events as lines: how a guest without ETW, the twin, hands over what a driver gave to EtwWrite.
+
+One event is one line on the debug port, of at most :data:`LONGEST_LINE` bytes::
+
+    EVT1 n=7 boot=00c0ffee00c0ffee provider=<32 hex digits> id=1 version=0 time=482911 cpu=2 thread=61 data=0200… crc=…
+
+``n`` counts the events of all providers from 1, so that a lost line shows; ``time`` counts 100 ns; ``data`` is the payload;
+``crc`` the CRC-32 of every byte before ``" crc="``. The stream comes from a guest: what is no such line is counted.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterator
+
+from harness.capture.mapping.driver_map import DriverMap
+from harness.capture.mapping.mapper import CHANNEL, Mapper, TraceEvent
+from harness.history.record import Channel, Record
+
+HZ = 10_000_000
+"""Ticks of ``time`` in a second."""
+
+LONGEST_LINE = 4096
+"""Bytes of the longest line, newline included: a payload of some 1,900 bytes."""
+
+LARGEST = (1 << 63) - 1
+"""The largest number that a line may count to, or a thread or a time may be."""
+
+_LINE = re.compile(
+    rb"EVT1 n=(\d{1,20}) boot=([0-9a-f]{16}) provider=([0-9a-f]{32}) id=(\d{1,5}) version=(\d{1,3}) "
+    rb"time=(\d{1,20}) cpu=(\d{1,5}) thread=(\d{1,20}) data=((?:[0-9a-f]{2})*)"
+)
+
+
+class EventLines:
+    """Bytes in, records of one driver out. Keeps at most one unfinished line."""
+
+    def __init__(self, described_by: DriverMap) -> None:
+        self._map = described_by
+        self._mappers: dict[str, Mapper] = {}
+        self._next = 0
+        self._rest = b""
+        self._skipping = False
+        self.torn = self.corrupt = self.foreign = self.oversized = self.lost = 0
+
+    def feed(self, data: bytes) -> Iterator[Record]:
+        """Yield the records that ``data`` completes."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if self._skipping:
+                self._skipping = False
+                continue
+            yield from self._take(line.removesuffix(b"\r"))
+        if self._skipping or len(rest) >= LONGEST_LINE:
+            self.oversized += not self._skipping
+            self._skipping = True
+            rest = b""
+        self._rest = rest
+
+    def finish(self) -> None:
+        """The stream ended: an unfinished line was torn."""
+        self.torn += bool(self._rest and not self._skipping)
+        self._rest = b""
+
+    def account(self, *, closed: bool = False) -> Channel:
+        """Return what was counted so far, as a record."""
+        mappers = self._mappers.values()
+        return Channel(
+            name=CHANNEL,
+            records=sum(one.decoded for one in mappers),
+            torn=self.torn,
+            corrupt=self.corrupt + sum(one.corrupt for one in mappers),
+            foreign=self.foreign,
+            oversized=self.oversized,
+            lost=self.lost,
+            closed=closed,
+        )
+
+    def reasons(self) -> list[str]:
+        """Return of the first events that could not be mapped why."""
+        return [reason for one in self._mappers.values() for reason in one.reasons][:8]
+
+    def _take(self, line: bytes) -> Iterator[Record]:
+        if len(line) >= LONGEST_LINE:
+            self.oversized += 1
+            return
+        if not line.startswith(b"EVT1 "):
+            self.foreign += bool(line)
+            return
+        text, mark, crc = line.rpartition(b" crc=")
+        match = _LINE.fullmatch(text)
+        if not mark or match is None or crc != b"%08x" % zlib.crc32(text):
+            self.corrupt += 1
+            return
+        number = int(match[1])
+        if max(number, int(match[6]), int(match[8])) > LARGEST:
+            self.corrupt += 1
+            return
+        skipped = max(0, number - self._next) if self._next else 0
+        self._next = max(self._next, number + 1)
+        self.lost += skipped
+        if bytes.fromhex(match[3].decode()) != self._map.provider:
+            return
+        boot = match[2].decode()
+        mapper = self._mappers.get(boot)
+        if mapper is None:
+            if len(self._mappers) >= 1000:
+                self.corrupt += 1
+                return
+            mapper = self._mappers[boot] = Mapper(self._map, boot=boot, hz=HZ)
+        traced = TraceEvent(
+            id=int(match[4]), version=int(match[5]), time=int(match[6]), processor=int(match[7]),
+            thread=int(match[8]), payload=bytes.fromhex(match[9].decode()), skipped=skipped,
+        )  # fmt: skip
+        yield from mapper.records(traced)

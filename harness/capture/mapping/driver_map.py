@@ -1,0 +1,273 @@
+# SPDX-License-Identifier: MIT
+"""The driver map: which of a driver's own trace events are which of the harness's records (TOML).
+
+::
+
+    driver = "tiny"                                    # what records and verdicts call it
+    provider = "{b7d5…}"                               # whose events; or manifest = "tiny.man", beside the map
+
+    [[event]]
+    id = 1                                             # or name = "Change", for TraceLogging
+    record = "sync.enter"
+    payload = { State = "uint32", NtNumber = "uint32" }  # only where neither a manifest nor the event describes it
+    fields = { state = "State", nt = "NtNumber" }      # the record's field = the event's
+    values = { reg = 1 }                               # what is always the same
+
+What every event has (its processor, thread, time and order) needs no mapping. Of the rest, :data:`NEEDED` must be
+mapped, and what is mapped neither way is absent: rules that ask for it do not apply.
+"""
+
+from __future__ import annotations
+
+import difflib
+import shutil
+import typing
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from harness.capture.etl import guid, manifest
+from harness.capture.etl.field import Field, InType
+from harness.capture.etl.layout import Layout
+from harness.capture.etl.manifest import Provider
+from harness.config import decode_toml, line_of, read_document
+from harness.errors import BadDocument, InfrastructureError
+from harness.history.absent import OPTIONAL, SAMPLED
+from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
+
+KINDS: dict[str, type[DriverRecord]] = {
+    str(kind.__struct_config__.tag): kind for kind in typing.get_args(AnyDriverRecord) if kind is not Hello
+}
+"""Records that an event may be. The first one, hello, is made from the log itself."""
+
+FROM_EVENT = frozenset({"n", "host_ns", "channel", "qpc", "boot", "driver", "cpu", "thread"})
+"""Fields that come with any event."""
+
+DERIVED = frozenset({"seq", "enter", "reg"})
+"""Fields that are found out where they are not mapped: the order, the record that an exit ends, the only registration."""
+
+PAYLOAD = {
+    "int8": InType.INT8, "uint8": InType.UINT8, "int16": InType.INT16, "uint16": InType.UINT16, "int32": InType.INT32,
+    "uint32": InType.UINT32, "int64": InType.INT64, "uint64": InType.UINT64, "boolean": InType.BOOLEAN, "pointer": InType.POINTER,
+    "guid": InType.GUID, "utf16": InType.UTF16, "ansi": InType.ANSI, "counted-utf16": InType.COUNTED_UTF16,
+    "counted-ansi": InType.COUNTED_ANSI,
+}  # fmt: skip
+"""Types of fields that a map may describe itself."""
+
+
+FOLDER, NAME = "driver-map", "map.toml"
+"""Where a run directory keeps the map."""
+
+
+@cache
+def own_fields(kind: str) -> dict[str, Any]:
+    """Return a record's fields that a map may speak of: name -> type."""
+    return {
+        field.name: field.type
+        for field in msgspec.structs.fields(KINDS[kind])
+        if field.name not in FROM_EVENT - {"cpu", "thread"}
+    }
+
+
+@cache
+def record_fields(kind: str) -> tuple[tuple[str, type, bool], ...]:
+    """Return the same in the record's order, with name, type, and whether the record must have it."""
+    own = own_fields(kind)
+    return tuple(
+        (field.name, field.type, field.required)
+        for field in msgspec.structs.fields(KINDS[kind])
+        if field.name in own
+    )
+
+
+def absent(kind: str, mapped: set[str]) -> list[str]:
+    """Return the fields of a record that nothing gives, if ``mapped`` are mapped."""
+    may = SAMPLED | OPTIONAL.get(kind, frozenset())
+    return sorted(name for name in own_fields(kind) if name in may and name not in mapped)
+
+
+class EventMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One event and the record that it is."""
+
+    record: str
+    id: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
+    version: Annotated[int, msgspec.Meta(ge=0, le=255)] | None = None
+    name: str = ""
+    payload: dict[str, str] = {}
+    fields: dict[str, str] = {}
+    values: dict[str, int | str] = {}
+
+
+class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    driver: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{1,64}$")]
+    event: Annotated[list[EventMap], msgspec.Meta(min_length=1, max_length=1000)]
+    provider: str = ""
+    manifest: str = ""
+
+
+class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
+    """A decoded map. ``provider`` are the GUID's 16 bytes, ``described`` the manifest's provider, if there is one.
+
+    ``layouts`` are those that the map itself describes, by the event's place in ``events``.
+    """
+
+    driver: str
+    provider: bytes
+    events: list[EventMap]
+    described: Provider | None
+    layouts: dict[int, Layout]
+    files: list[Path]
+
+    def absent(self) -> dict[str, list[str]]:
+        """Return by kind of record what its events do not give; if only some do, it counts as not given."""
+        found: dict[str, set[str]] = {"hello": set(SAMPLED)}
+        for event in self.events:
+            found.setdefault(event.record, set()).update(absent(event.record, {*event.fields, *event.values}))
+        return {kind: sorted(names) for kind, names in found.items()}
+
+
+def keep(kept: DriverMap | None, directory: Path) -> None:
+    """Keep the map and its manifest in a run directory, so that the run's own logs can be read without the driver's folder.
+
+    Raises InfrastructureError.
+    """
+    if kept is None:
+        return
+    try:
+        (directory / FOLDER).mkdir(mode=0o700)
+        for file in kept.files:
+            name = NAME if file is kept.files[0] else file.name
+            shutil.copyfile(file, directory / FOLDER / name)
+    except OSError as error:
+        raise InfrastructureError(f"cannot keep the driver's map in {directory}: {error.strerror}") from error
+
+
+def kept_in(directory: Path) -> Path | None:
+    """Return the map that a run directory keeps, None if there is none."""
+    file = directory / FOLDER / NAME
+    return file if file.is_file() else None
+
+
+def load(path: Path) -> DriverMap:
+    """Read a map. Raises BadDocument with file:line, and UsageError for a manifest that is not there."""
+    text = read_document(path)
+    return decode(text, name=str(path), folder=path.parent, path=path)
+
+
+def decode(text: str, *, name: str, folder: Path, path: Path | None = None) -> DriverMap:
+    """Decode a map, called ``name`` in messages, whose manifest lies in ``folder``. Raises BadDocument."""
+    document = decode_toml(text, _Document, name=name)
+
+    def bad(steps: list[Any], what: str, hint: str = "") -> BadDocument:
+        return BadDocument(f"{name}:{line_of(text, steps)}: {what}", hint=hint)
+
+    described = None
+    files = [path] if path is not None else []
+    if document.manifest:
+        there = folder / document.manifest
+        files.append(there if there.exists() else folder / Path(document.manifest).name)
+        described = _described(document, files[-1], bad)
+    try:
+        raw = guid.parse(document.provider) if document.provider else described.guid if described else b""
+    except ValueError as error:
+        raise bad(["provider"], str(error)) from error
+    if not raw:
+        raise bad([], "neither provider nor manifest says whose events are meant", 'provider = "{GUID}"')
+    layouts: dict[int, Layout] = {}
+    for index, event in enumerate(document.event):
+        _check(event, index, bad)
+        if event.payload:
+            layouts[index] = _layout(event, index, bad)
+        else:
+            _check_names(event, index, described, bad)
+    return DriverMap(
+        driver=document.driver, provider=raw, events=document.event, described=described, layouts=layouts, files=files
+    )  # fmt: skip
+
+
+def _described(document: _Document, file: Path, bad: Any) -> Provider:
+    providers = manifest.load(file)
+    if document.provider:
+        providers = [
+            one for one in providers if guid.text(one.guid) == document.provider.strip("{} ").lower()
+        ]
+    if len(providers) != 1:
+        raise bad(["manifest"], f"{file} describes {len(providers)} providers that may be meant, not one",
+                  "provider = \"{GUID}\" says which.")  # fmt: skip
+    return providers[0]
+
+
+def _check(event: EventMap, index: int, bad: Any) -> None:
+    """Refuse an event that cannot become its record."""
+    where = ["event", index]
+    if event.record not in KINDS:
+        close = difflib.get_close_matches(event.record, KINDS, 1)
+        guess = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(KINDS)}"
+        raise bad([*where, "record"], f"no record is called {event.record!r}", guess)
+    if (event.id is None) == (not event.name):
+        raise bad(where, "an event is named by its id, or by its name (TraceLogging), and not by both")
+    known = own_fields(event.record)
+    for table in ("fields", "values"):
+        for field in getattr(event, table):
+            if field not in known:
+                close = difflib.get_close_matches(field, known, 1)
+                guess = f"did you mean {close[0]!r}?" if close else f"its fields: {', '.join(known)}"
+                raise bad([*where, table], f"{event.record} has no field {field!r}", guess)
+    twice = sorted(event.fields.keys() & event.values.keys())
+    if twice:
+        raise bad([*where, "values"], f"{twice[0]!r} is mapped twice")
+    for field, value in event.values.items():
+        if isinstance(value, int) != (known[field] is int):
+            raise bad(
+                [*where, "values"],
+                f"{field!r} is {'a number' if known[field] is int else 'text'}, not {value!r}",
+            )
+    may_lack = SAMPLED | OPTIONAL.get(event.record, frozenset()) | DERIVED | {"cpu", "thread"}
+    call = event.values.get("call", "")
+    if not (event.record == "call.exit" and call == "reg_sync"):
+        may_lack |= {"handle"}
+    if not (event.record == "call.enter" and call in ("reg_sync", "reg_async")):
+        may_lack |= {"flags"}
+    if not (event.record == "call.enter" and call == "reg_async"):
+        may_lack |= {"cls"}
+    missing = [field for field in known if field not in may_lack and field not in event.fields | event.values]
+    if missing:
+        raise bad([*where, "record"], f"{event.record} needs {', '.join(missing)}",
+                  "Name the event's field in `fields`, or what it always is in `values`.")  # fmt: skip
+
+
+def _layout(event: EventMap, index: int, bad: Any) -> Layout:
+    for field, kind in event.payload.items():
+        if kind not in PAYLOAD:
+            close = difflib.get_close_matches(kind, PAYLOAD, 1)
+            guess = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(PAYLOAD)}"
+            raise bad(["event", index, "payload"], f"no type is called {kind!r}", guess)
+        del field
+    _check_sources(event, index, set(event.payload), bad)
+    return Layout(tuple(Field(name=name, in_type=PAYLOAD[kind]) for name, kind in event.payload.items()))
+
+
+def _check_names(event: EventMap, index: int, described: Provider | None, bad: Any) -> None:
+    """Hold an event without a payload of its own against the manifest; a TraceLogging event describes itself."""
+    if event.name:
+        return
+    if described is None:
+        raise bad(["event", index], f"nothing describes the payload of event {event.id}",
+                  "Give the manifest, or payload = { Name = \"uint32\", … } in the order of the event.")  # fmt: skip
+    versions = [one for one in described.events.values() if one.id == event.id]
+    if event.version is not None:
+        versions = [one for one in versions if one.version == event.version]
+    if not versions:
+        raise bad(["event", index, "id"], f"the manifest has no event {event.id}")
+    for one in versions:
+        _check_sources(event, index, {field.name for field in one.fields}, bad)
+
+
+def _check_sources(event: EventMap, index: int, known: set[str], bad: Any) -> None:
+    for source in event.fields.values():
+        if source not in known:
+            close = difflib.get_close_matches(source, known, 1)
+            guess = f"did you mean {close[0]!r}?" if close else f"its fields: {', '.join(sorted(known))}"
+            raise bad(["event", index, "fields"], f"the event has no field {source!r}", guess)

@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: MIT
+"""What the host's clock and a guest's counter have to do with each other.
+
+The harness notes its clock, has the driver echo a nonce, and notes its clock again when the echo is there. The driver
+read its counter in between: that is all that is known for certain, and it is recorded as an ``Offset``. From several
+of them :class:`ClockMap` tells in which interval of the host's clock any counter value lies. It assumes that the
+counter's rate is as stated up to :data:`MOST_DRIFT`; where two brackets contradict that, as they do when the guest was
+stopped in between, it uses only that both clocks run forward.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Iterable
+
+import msgspec
+
+from harness.history.driver import Hello, Mark
+from harness.history.record import Offset, Record
+
+SECOND = 1_000_000_000
+BILLION = 1_000_000_000
+
+MOST_DRIFT = 1_000_000
+"""Parts per billion by which a guest's counter may run other than its rate says: 0.1 %. Windows takes the rate from
+the hypervisor, or measures it once at boot."""
+
+MOST_PENDING = 1024
+"""Nonces awaited at once; a guest that echoes none makes the harness forget the oldest."""
+
+MOST_BOOTS = 10_000
+
+
+class Correlator:
+    """Brackets the guest's counter with nonces. Sans I/O: tell it what was sent and what came."""
+
+    def __init__(self) -> None:
+        self._sent: dict[str, int] = {}
+        self._hz: dict[str, int] = {}
+        self._samples: dict[str, tuple[Offset, ClockDrift]] = {}
+
+    def sent(self, nonce: str, host_ns: int) -> None:
+        """The harness is about to have ``nonce`` echoed; call before anything leaves, with the time before."""
+        while len(self._sent) >= MOST_PENDING:
+            del self._sent[next(iter(self._sent))]
+        self._sent[nonce] = host_ns
+
+    def observe(self, record: Record, host_ns: int) -> Offset | None:
+        """Take in a record that was there at ``host_ns``; return an Offset if it echoes a nonce for the first time.
+
+        The first channel to bring the echo gives the narrowest bracket; later copies add nothing. A boot whose
+        ``hello`` is not known has no rate, and its echo stays unused.
+        """
+        if isinstance(record, Hello) and 0 < record.hz <= SECOND * 100 and len(self._hz) < MOST_BOOTS:
+            self._hz[record.boot] = record.hz
+        if not isinstance(record, Mark) or record.boot not in self._hz:
+            return None
+        before = self._sent.get(record.nonce)
+        if before is None or host_ns < before:
+            return None
+        del self._sent[record.nonce]
+        offset = Offset(
+            domain=f"qpc/{record.boot}",
+            hz=self._hz[record.boot],
+            qpc=record.qpc,
+            low_ns=before,
+            high_ns=host_ns,
+            nonce=record.nonce,
+            channel=record.channel,
+        )
+        drift = self._samples[record.boot][1] if record.boot in self._samples else ClockDrift()
+        drift.add(offset)
+        self._samples[record.boot] = (offset, drift)
+        return msgspec.structs.replace(offset, drift_low_ppb=drift.low, drift_high_ppb=drift.high)
+
+
+class ClockDrift:
+    """By how many parts per billion the host's clock is ahead of the counter's stated rate, as an interval.
+
+    ``low`` and ``high`` are None until two samples lie apart. They are a mean over the whole time sampled, and hold
+    without any assumption; the first and the last samples are kept, no more.
+    """
+
+    def __init__(self) -> None:
+        self.low: int | None = None
+        self.high: int | None = None
+        self._first: Offset | None = None
+
+    def add(self, offset: Offset) -> None:
+        """Take in one more sample, later than those before; of an earlier one, nothing is learnt."""
+        if self._first is None:
+            self._first = offset
+            return
+        ticks = offset.qpc - self._first.qpc
+        if ticks <= 1:
+            return
+        # A reading q stands for any moment of its tick: the time between two is one tick uncertain either way.
+        shortest, longest = offset.low_ns - self._first.high_ns, offset.high_ns - self._first.low_ns
+        self.low = shortest * offset.hz // (ticks + 1 if shortest > 0 else ticks - 1) - BILLION
+        self.high = -(-longest * offset.hz // (ticks - 1)) - BILLION
+
+
+class _Sample(msgspec.Struct):
+    qpc: int
+    low: int
+    high: int
+    joined: bool = False
+    """Whether the stretch since the sample before is free of contradiction."""
+
+
+class ClockMap:
+    """Counter values of one boot to intervals of the host's clock, from that boot's Offset records.
+
+    ``most_drift`` is the assumption on the rate, in parts per billion. ``contradictions`` counts the neighbouring
+    samples that it does not fit: there the guest was stopped, and only the order of time is used.
+    """
+
+    def __init__(self, offsets: Iterable[Offset], *, most_drift: int = MOST_DRIFT) -> None:
+        self.contradictions = 0
+        self._slow, self._fast = BILLION + most_drift, BILLION - most_drift
+        samples = sorted(offsets, key=lambda offset: (offset.qpc, offset.low_ns))
+        self._hz = max(1, samples[0].hz) if samples else 1
+        self._samples = [_Sample(offset.qpc, offset.low_ns, offset.high_ns) for offset in samples]
+        for before, after in itertools.pairwise(self._samples):
+            low, high = self._after(before, after.qpc)
+            after.joined = low <= after.high and after.low <= high
+            if after.joined:
+                after.low, after.high = max(after.low, low), min(after.high, high)
+            else:
+                self.contradictions += 1
+        for before, after in reversed(list(itertools.pairwise(self._samples))):
+            if after.joined:
+                low, high = self._before(after, before.qpc)
+                before.low, before.high = max(before.low, low), min(before.high, high)
+        self._keys = [sample.qpc for sample in self._samples]
+
+    def host_ns(self, qpc: int) -> tuple[int, int] | None:
+        """Return the earliest and latest ``host_ns`` at which the guest's counter can have read ``qpc``.
+
+        None if there is no sample. Outside all samples the interval widens with the assumed drift.
+        """
+        place = bisect.bisect_right(self._keys, qpc)
+        before = self._samples[place - 1] if place else None
+        after = self._samples[place] if place < len(self._samples) else None
+        if before is not None and before.qpc == qpc:
+            # The same tick: neither reading is known to be the earlier one.
+            return before.low - self._ticks(1, self._slow), before.high + self._ticks(1, self._slow)
+        if before is not None and after is not None:
+            if not after.joined:
+                return before.low, after.high
+            low, high = self._after(before, qpc)
+            other_low, other_high = self._before(after, qpc)
+            return max(low, other_low), min(high, other_high)
+        if before is not None:
+            return self._after(before, qpc)
+        return None if after is None else self._before(after, qpc)
+
+    def _after(self, sample: _Sample, qpc: int) -> tuple[int, int]:
+        """The interval of a reading that is not earlier than ``sample``, from it alone."""
+        ticks = qpc - sample.qpc
+        low = (
+            sample.low + self._whole(ticks - 1, self._fast)
+            if ticks
+            else sample.low - self._ticks(1, self._slow)
+        )
+        return low, sample.high + self._ticks(ticks + 1, self._slow)
+
+    def _before(self, sample: _Sample, qpc: int) -> tuple[int, int]:
+        """The interval of a reading that is not later than ``sample``, from it alone."""
+        ticks = sample.qpc - qpc
+        high = (
+            sample.high - self._whole(ticks - 1, self._fast)
+            if ticks
+            else sample.high + self._ticks(1, self._slow)
+        )
+        return sample.low - self._ticks(ticks + 1, self._slow), high
+
+    def _whole(self, ticks: int, rate: int) -> int:
+        """Nanoseconds that so many ticks last at least."""
+        return ticks * SECOND * rate // (self._hz * BILLION)
+
+    def _ticks(self, ticks: int, rate: int) -> int:
+        """Nanoseconds that so many ticks last at most."""
+        return -(-ticks * SECOND * rate // (self._hz * BILLION))

@@ -1,0 +1,81 @@
+# SPDX-License-Identifier: MIT
+"""A run's history together with the recordings that lie beside it: what a guest handed over when the run was over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.capture.etl import manifest
+from harness.capture.etl.manifest import Provider
+from harness.capture.mapping.driver_map import DriverMap
+from harness.capture.mapping.driver_map import load as load_map
+from harness.capture.offline.alignment import place
+from harness.capture.offline.recorded import RecordedChannel, read
+from harness.errors import BadHistory, HarnessError, UsageError
+from harness.history.reader import History
+from harness.history.record import Record
+
+MOST_HOST_RECORDS = 2_000_000
+"""Records of a history that are held in memory to put others among them."""
+
+
+def provider(path: Path) -> Provider:
+    """Return the one provider that a manifest describes. Raises UsageError if it describes another number of them."""
+    found = manifest.load(path)
+    if len(found) != 1:
+        raise UsageError(
+            f"{path} describes {len(found)} providers, not one", hint="Give the driver's own manifest."
+        )
+    return found[0]
+
+
+def host_records(history: History) -> list[Record]:
+    """Return the whole history. Raises UsageError if it is too long to be held in memory."""
+    host: list[Record] = []
+    for record in history:
+        host.append(record)
+        if len(host) > MOST_HOST_RECORDS:
+            raise UsageError(f"{history.path} holds more than {MOST_HOST_RECORDS} records")
+    return host
+
+
+def read_all(files: dict[str, Path], described_by: Path) -> list[RecordedChannel]:
+    """Read channels to their ends; ``described_by`` is the manifest, or the driver's map (.toml), that ``etw`` is decoded by."""
+    described: Provider | DriverMap | None = None
+    if "etw" in files:
+        mapped = described_by.suffix == ".toml"
+        described = load_map(described_by) if mapped else provider(described_by)
+    return [read(channel, file, described) for channel, file in files.items()]
+
+
+class JoinedHistory(History):
+    """The history at a path with ``files``, channels it does not have, put where they belong.
+
+    After an iteration ``note`` says what was joined, or why it was not: then the history alone was yielded.
+    """
+
+    def __init__(self, path: Path, files: dict[str, Path], described_by: Path) -> None:
+        super().__init__(path)
+        self.files = files
+        self.note = ""
+        self._described_by = described_by
+
+    def __iter__(self) -> Iterator[Record]:
+        names = ", ".join(sorted(self.files))
+        plain = History(self.path)
+        try:
+            placed = place(host_records(plain), read_all(self.files, self._described_by))
+        except BadHistory as error:
+            self.note = (
+                f"The recordings beside the history ({names}) could not be joined to it: {error.message}"
+            )
+        except HarnessError as error:
+            self.note = f"The recordings beside the history ({names}) could not be read: {error.message}"
+        else:
+            counts = [f"{one.records} of {one.channel}" for one in placed.comparison.channels]
+            self.note = f"Judged with the recordings beside the history: {', '.join(counts)} records"
+            self.damage = plain.damage
+            yield from placed.records
+            return
+        yield from super().__iter__()

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""Channels that were kept in files, read to their ends: what a guest hands over when a run is over.
+
+Each reader takes whatever is in the file, never fails on its content, and gives the records with the channel's own
+account. :mod:`harness.capture.offline.alignment` puts them where they belong in a history.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.capture.dbgprint.reader import PortLog
+from harness.capture.etl.driver import DriverEvents
+from harness.capture.etl.manifest import Provider
+from harness.capture.etl.tracelog import TraceLog
+from harness.capture.live.debugcon import DebugPortDecoder
+from harness.capture.mapping.driver_map import DriverMap
+from harness.capture.mapping.mapper import mapper_of
+from harness.capture.offline.ring import Ring
+from harness.errors import UsageError
+from harness.history.driver import DriverRecord
+from harness.history.record import Channel, Record
+
+PIECE = 1 << 20
+
+MOST_RECORDS = 2_000_000
+"""Records taken from one file. They are held in memory, some hundred bytes each; a driver writes a few per attempt."""
+
+
+class TimedRecord(msgspec.Struct, frozen=True):
+    """A record, and the host's clock when it had arrived: 0 if nobody looked at a clock then."""
+
+    record: Record
+    ns: int = 0
+
+
+class RecordedChannel(msgspec.Struct, kw_only=True):
+    """One channel, read to its end. ``missing`` says in words why an absence in it proves nothing."""
+
+    file: Path
+    arrived: list[TimedRecord]
+    account: Channel
+    missing: list[str] = []
+
+
+def read(channel: str, file: Path, provider: Provider | DriverMap | None = None) -> RecordedChannel:
+    """Read the file of a channel; ``provider`` is what ``etw`` is decoded by, a map for a driver with events of its own.
+
+    Raises UsageError if it cannot be read, is no log, or holds more than :data:`MOST_RECORDS`.
+    """
+    if not file.is_file():
+        raise UsageError(f"{file} is no file", hint=f"Give the recording of the channel {channel}.")
+    try:
+        if channel == "etw":
+            if provider is None:
+                raise UsageError(f"{file} cannot be decoded without the driver's manifest")
+            return _mapped(file, provider) if isinstance(provider, DriverMap) else _events(file, provider)
+        return _dbgprint(file) if channel == "dbgprint" else _lines(channel, file)
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+
+
+def _bounded(file: Path, found: Iterator[TimedRecord]) -> list[TimedRecord]:
+    taken: list[TimedRecord] = []
+    for one in found:
+        if len(taken) >= MOST_RECORDS:
+            raise UsageError(
+                f"{file} holds more than {MOST_RECORDS} records", hint="Record a shorter run, or split it."
+            )
+        taken.append(one)
+    return taken
+
+
+def _pieces(file: Path) -> Iterator[bytes]:
+    with file.open("rb") as stream:
+        while data := stream.read(PIECE):
+            yield data
+
+
+def _lines(channel: str, file: Path) -> RecordedChannel:
+    port = Ring() if channel == "ring" else DebugPortDecoder(channel=channel)
+    found = _bounded(file, (TimedRecord(record) for data in _pieces(file) for record in port.feed(data)))
+    port.finish()
+    account = port.account(closed=True)
+    return RecordedChannel(file=file, arrived=found, account=account, missing=_damage(account))
+
+
+def _dbgprint(file: Path) -> RecordedChannel:
+    log = PortLog()
+    found = _bounded(
+        file, (TimedRecord(record, ns) for data in _pieces(file) for ns, record in log.feed(data))
+    )
+    log.finish()
+    # The reader writes its account last; without it, it was killed, and what came later is not in the file.
+    account = log.account(closed=log.account_of_reader is not None)
+    missing = _damage(account)
+    if not account.closed:
+        missing.append("the reader of the debugger's port never wrote its account")
+    return RecordedChannel(file=file, arrived=found, account=account, missing=missing)
+
+
+def _events(file: Path, provider: Provider) -> RecordedChannel:
+    with TraceLog(file) as log:
+        events = DriverEvents(provider)
+        found = _bounded(file, (TimedRecord(record) for record in events.records(log)))
+        account = events.channel()
+        return RecordedChannel(
+            file=file, arrived=found, account=account, missing=[*events.reasons, *_damage(account)]
+        )
+
+
+def _mapped(file: Path, described_by: DriverMap) -> RecordedChannel:
+    """Read a driver's own events. A log has no number for each, so what is missing only its own account can tell."""
+    with TraceLog(file) as log:
+        mapper = mapper_of(log, described_by)
+        found = _bounded(file, (TimedRecord(record) for record in mapper.read(log)))
+        reasons = log.account.reasons()
+        account = mapper.account(closed=not reasons)
+        missing = [*reasons, *mapper.reasons, *_damage(account)]
+        return RecordedChannel(file=file, arrived=found, account=account, missing=missing)
+
+
+def _damage(account: Channel) -> list[str]:
+    words: list[tuple[str, Callable[[Channel], int]]] = [
+        ("numbers are missing between its records", lambda one: one.lost),
+        ("lines are torn", lambda one: one.torn),
+        ("records are corrupt", lambda one: one.corrupt),
+        ("lines are too long", lambda one: one.oversized),
+        ("records are of an earlier boot", lambda one: one.stale),
+    ]
+    return [f"{count(account)} {what}" for what, count in words if count(account)]
+
+
+def driver_records(channels: list[RecordedChannel]) -> Iterator[DriverRecord]:
+    """Yield the driver's records of all channels."""
+    for channel in channels:
+        for one in channel.arrived:
+            if isinstance(one.record, DriverRecord):
+                yield one.record

@@ -1,0 +1,49 @@
+# SPDX-License-Identifier: MIT
+"""The driver's ring, as ``hpnctl events --json`` prints it: one JSON object a line, the fields of the record types.
+
+Without ``--json`` the lines are those of the debug port; both are read, in any mixture.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from harness.capture.live.debugcon import BadLine, DebugPortDecoder, is_named_well
+from harness.history.driver import AnyDriverRecord, DriverRecord
+
+CHANNEL = "ring"
+
+LONGEST_LINE = 4096
+"""Bytes of the longest JSON line: a line of 512 bytes, its keys and its escapes written out."""
+
+_DECODER: msgspec.json.Decoder[AnyDriverRecord] = msgspec.json.Decoder(AnyDriverRecord)
+
+
+def decode_object(line: bytes) -> DriverRecord:
+    """Decode one JSON line. Raises BadLine. ``n`` and ``host_ns`` are left to the tape."""
+    try:
+        record = _DECODER.decode(line)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BadLine(str(error)) from error
+    if not is_named_well(record):
+        raise BadLine("boot nonce or driver name is not of its form")
+    if not all(-1 <= value < 1 << 64 for value in msgspec.structs.astuple(record) if isinstance(value, int)):
+        raise BadLine("a number is out of range")
+    return msgspec.structs.replace(record, n=0, host_ns=0, channel=CHANNEL)
+
+
+class Ring(DebugPortDecoder):
+    """Bytes in, driver records of channel ``ring`` out, with the same account as the debug port's."""
+
+    def __init__(self) -> None:
+        super().__init__(channel=CHANNEL, longest=LONGEST_LINE)
+
+    def _take(self, line: bytes) -> DriverRecord | None:
+        if not line.startswith(b"{"):
+            return super()._take(line)
+        try:
+            record = decode_object(line)
+        except BadLine:
+            self.corrupt += 1
+            return None
+        return record if self._in_sequence(record) else None

@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: MIT
+"""R.1, capture integrity: may the history be believed? These rules are gates: they hold or are unknown, never violated.
+
+What a failed gate touches is decided by the model: only what overlaps the loss becomes unknown.
+"""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+)
+from harness.contract.state.entities import (
+    Arrival,
+    Attempt,
+    Callback,
+    CallSpan,
+    Epoch,
+    Sample,
+)
+from harness.contract.state.merge import Gap, Repeat, Stale
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import (
+    AsyncEnter,
+    AsyncExit,
+    CallEnter,
+    CallExit,
+    DriverRecord,
+    PnpExit,
+    SyncEnter,
+    SyncExit,
+)
+from harness.history.record import Boot
+
+SECTION = Section("R.1", "Capture integrity")
+rule = SECTION.rule
+
+ETW = "DDI:wdm/nf-wdm-etwwrite.md"
+
+
+@rule(
+    "CAP-NO-LOSS", Level.GATE, Gap, Repeat, Epoch, clauses="F2", source=ETW,
+    says="every record of every driver arrived exactly once", needs="driver record",
+    holds="S2 C2 V", violates="S2 lose C2",
+)  # fmt: skip
+def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
+    """Events can be lost although the call that wrote them succeeded; only the driver's numbers show it."""
+    if isinstance(subject, Gap):
+        return Unclear(model.losses.known[-1].why, (subject,))
+    if isinstance(subject, Repeat):
+        how = "came too late to be put in its place" if subject.late else "came twice"
+        return Unclear(
+            f"record #{subject.seq} of driver {subject.driver} {how} on {subject.channel}", (subject,)
+        )
+    if not subject.last:
+        return None
+    others = [loss for loss in model.losses.known if not isinstance(loss.shown, Gap)]
+    if others:
+        return Unclear(others[0].why, (others[0].shown,) if others[0].shown else ())
+    return HOLDS if model.driver_records else None
+
+
+@rule(
+    "CAP-BRACKETED", Level.GATE, SyncExit, AsyncExit, CallExit, PnpExit, Epoch, clauses="F2", source=ETW,
+    says="each enter record has exactly one exit record of the same thread, later in sequence",
+    needs="callback or call of a driver", holds="S2 C2 V", violates="S2 <C2",
+)  # fmt: skip
+def bracketed(subject: Callback | Arrival | CallSpan | PnpExit | Epoch | None, model: Model) -> RuleOutcome:
+    """A callback whose return was never seen may still be running, so nothing may be said of what follows it."""
+    if isinstance(subject, Epoch):
+        left = [item for stream in model.streams.values() for item in stream.opens.values()]
+        if not left:
+            return None
+        item = left[0]
+        record = item.enter if isinstance(item, Callback | Arrival | CallSpan) else item
+        ended = "the guest booted again" if subject.ended_by == "boot" else "the history ended"
+        return Unclear(f"what was entered in record {record.n} had not returned when {ended}", (record,))
+    if subject is None:
+        last = model.stream.last
+        return Unclear("an exit record has no enter record", () if last is None else (last,))
+    if isinstance(subject, PnpExit):
+        return HOLDS
+    leave = subject.exit
+    if leave is not None and leave.thread != subject.enter.thread:
+        return Unclear("enter and exit records name different threads", (subject.enter, leave))
+    return HOLDS
+
+
+@rule(
+    "CAP-ORDER", Level.GATE, Sample, clauses="F4", source="W32:ETW/about-event-tracing.md",
+    says="sorting by the performance counter never contradicts a driver's sequence numbers", needs="driver record",
+    holds="S2 C2 V", violates="S2 C2{qpc=1}",
+)  # fmt: skip
+def clock_order(record: DriverRecord, model: Model) -> RuleOutcome:
+    """If the counter runs against the numbers it proves nothing; orders between drivers then stay unknown."""
+    last = model.stream.last
+    if last is None or record.qpc >= last.qpc:
+        return HOLDS
+    model.stream.order_lost = True
+    return Unclear(f"the counter went back from {last.qpc} to {record.qpc}", (last, record))
+
+
+@rule(
+    "CAP-EPOCH", Level.GATE, Boot, Stale, Attempt, clauses="D5, D7",
+    source="WD:debugger/bug-check-0x3e--multiprocessor-configuration-not-supported.md",
+    says="no attempt and no record spans a boot of the guest", needs="boot record",
+    holds="S2 C2 V", violates="+cpu S2 reset",
+)  # fmt: skip
+def epoch(subject: Boot | Stale | Attempt, model: Model) -> RuleOutcome:
+    """A reset or a bug check inside an attempt: the rules on that attempt cannot be judged."""
+    if isinstance(subject, Attempt):
+        if not subject.cut:
+            return None
+        shown = [call.enter for call in subject.events[:4]]
+        return Unclear(f"guest reset or bug check during the add of {subject.name}", shown, subject.name)
+    if isinstance(subject, Stale):
+        return Unclear(
+            f"record #{subject.seq} of driver {subject.driver} has no place: {subject.why}", (subject,)
+        )
+    return HOLDS
+
+
+@rule(
+    "CAP-HOTCPU-BUFFERS", Level.OBSERVE, Attempt, clauses="F7",
+    source="W32:ETW/configuring-and-starting-an-autologger-session.md",
+    says="are records lost while a processor is added?", needs="hot-add of a processor", holds="S2 C2 V",
+)  # fmt: skip
+def buffers(attempt: Attempt, model: Model) -> RuleOutcome:
+    """How a running trace session gets buffers for a hot-added processor is not documented."""
+    lost = model.lost("", attempt.since, attempt.settled or attempt.sealed_at)
+    return Observed("records were lost" if lost else "nothing was lost")
+
+
+@rule(
+    "OB-ETW-BRACKET", Level.ERROR_DRIVER, CallEnter, SyncEnter, AsyncEnter, clauses="F3",
+    source="DDI:wdm/nf-wdm-etwregister.md",
+    says="the driver registers with ETW before its first registration and unregisters after its last removal",
+    needs="ETW registration", holds="etw load unload", violates="load etw",
+)  # fmt: skip
+def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOutcome:
+    """Outside EtwRegister and EtwUnregister nothing is traced, so callbacks there would go unseen."""
+    stream = model.stream
+    if not isinstance(subject, CallSpan):
+        if stream.etw != "unregistered":
+            return HOLDS if stream.etw else None
+        return Broken("a callback came after EtwUnregister", (subject.enter,))
+    call = subject.enter.call
+    alive = [known for known in stream.registrations.values() if known.handle and not known.left]
+    if call in ("etw_reg", "etw_unreg"):
+        if not alive:
+            return HOLDS
+        when = (
+            "after a registration had been made" if call == "etw_reg" else "while a registration was in force"
+        )
+        shown = [known.bracket.enter for known in alive[:1] if known.bracket is not None]
+        return Broken(f"{call} came {when}", (*shown, subject.enter))
+    if call in ("reg_sync", "reg_async") and stream.etw == "unregistered":
+        return Broken("a registration was made after EtwUnregister", (subject.enter,))
+    return None

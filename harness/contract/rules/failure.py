@@ -1,0 +1,357 @@
+# SPDX-License-Identifier: MIT
+"""R.3, the failed and the vetoed hot add."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from harness.contract.order import edge
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+    some,
+)
+from harness.contract.state.entities import Attempt, Callback
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import (
+    COMPLETE,
+    FAILURE,
+    START,
+    STATE_NAMES,
+    Alloc,
+    Bind,
+    Free,
+    SyncEnter,
+    SyncExit,
+    nt_success,
+)
+
+SECTION = Section("R.3", "Synchronous, failure and veto")
+rule = SECTION.rule
+
+REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
+STRUCT = "DDI:wdm/ns-wdm-_ke_processor_change_notify_context.md"
+PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
+CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
+
+
+@rule(
+    "FAIL-STATUS-ERROR", Level.ERROR, SyncEnter, clauses="A16", source=STRUCT,
+    says="the status of a Failure is an error, because it is the reason", needs="Failure",
+    holds="S2! F2", violates="S2! F2{status=0}",
+)  # fmt: skip
+def failure_status(call: Callback, model: Model) -> RuleOutcome:
+    """Of a hot add; for Failures of a registration with ADD_EXISTING only a warning (U6)."""
+    enter = call.enter
+    if enter.state != FAILURE:
+        return None
+    if not nt_success(enter.status):
+        return HOLDS
+    name, level = (call.attempt.name, None) if call.attempt is not None else ("", Level.WARN)
+    return Broken(f"Failure of processor {enter.nt} has status {enter.status:#x}", (enter,), (), name, level)
+
+
+@rule(
+    "FAIL-NOT-COUNTED", Level.ERROR, Attempt, clauses="A15", source=f"{PROCESSING}; {STRUCT}",
+    says="at Failure the processor is not active", needs="failed hot-add",
+    holds="S2! F2", violates="S2! F2{mask=7}",
+)  # fmt: skip
+def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Its affinity bit is clear, and without another add in flight the active count has not grown."""
+    failures = [call.enter for call in attempt.terminals if call.enter.state == FAILURE]
+    if not failures or attempt.n in model.attempts.completed:
+        return None
+    for enter in failures:
+        if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
+            said = f"at Failure of {attempt.name} bit {enter.number} of the mask {enter.mask:#x} was set"
+            return Broken(said, (enter,), (), attempt.name)
+    grown = [enter for enter in failures if enter.active > attempt.active_before]
+    if grown and attempt.active_before and not attempt.overlapped:
+        enter = grown[0]
+        said = f"the active count was {attempt.active_before} before {attempt.name} and {enter.active} at its Failure"
+        reason = model.touched(attempt)
+        if reason:
+            return Unclear(f"{said}, but {reason}", (enter,), attempt.name)
+        return Broken(said, (attempt.events[0].enter, enter), (), attempt.name, Level.WARN)
+    return HOLDS
+
+
+@rule(
+    "VETO-NO-COMPLETE", Level.ERROR, Attempt, clauses="A17, A12", source=f"{REGISTER}; {CALLBACK_OBJECT}",
+    says="a vetoed processor is not completed for any callback", needs="vetoed hot-add",
+    holds="a:S2 b:S2! a:F2", violates="a:S2! b:S2 b:C2",
+)  # fmt: skip
+def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
+    """That an error in the operation status stops the add is stated for the underlying callback object."""
+    if not attempt.vetoed:
+        return None
+    completes = attempt.completes
+    if not completes:
+        return HOLDS
+    veto = next(call for call in attempt.events if call.refused)
+    shown = (veto.exit or veto.enter, completes[0].enter)
+    lost = model.touched(attempt)
+    if lost:
+        return Unclear(f"{attempt.name} was vetoed and completed, but {lost}", shown, attempt.name)
+    return Broken(
+        f"{attempt.name} was vetoed by {veto.registration} and yet completed", shown, (), attempt.name
+    )
+
+
+@rule(
+    "VETO-FAILURE-DELIVERED", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
+    says="after a veto, every other callback that got Start gets exactly one Failure", needs="vetoed hot-add",
+    holds="a:S2 b:S2! a:F2 b:F2", violates="a:S2 b:S2!",
+)  # fmt: skip
+def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
+    """So that it can free what it allocated in Start."""
+    if not attempt.vetoed:
+        return None
+    judged: RuleOutcome = None
+    for registration, share in attempt.shares.items():
+        if not share.starts or share.vetoed:
+            continue
+        failures = share.state(FAILURE)
+        start = share.starts[0]
+        if len(failures) == 1 and failures[0].at > start.at:
+            judged = judged or HOLDS
+            continue
+        leave = registration.leave
+        if leave is not None and leave.at < attempt.over:
+            continue
+        reason = model.touched(attempt)
+        if not reason and not failures and not attempt.quiet:
+            reason = "the guest was not seen to be alive and quiet after it"
+        said = f"{registration} got {some(len(failures), 'Failure')} for the vetoed {attempt.name}"
+        if reason:
+            judged = Unclear(f"{said}, but {reason}", (start.enter,), attempt.name)
+            continue
+        veto = next(call for call in attempt.events if call.refused)
+        shown = (start.enter, veto.exit or veto.enter, *(call.enter for call in failures[:2]))
+        return Broken(said, shown, (), attempt.name)
+    return judged
+
+
+@rule(
+    "VETO-SELF-FAILURE", Level.OBSERVE, Attempt, clauses="X3, U2", source="undocumented: docs/contract.md A19",
+    says="does the vetoing callback get its own Failure?", needs="vetoed hot-add", holds="S2! F2",
+)  # fmt: skip
+def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
+    """The hot-add text excludes nobody, the text on existing processors does."""
+    for share in attempt.shares.values():
+        if share.vetoed:
+            if model.touched(attempt) or not attempt.quiet:
+                return None
+            return Observed("yes" if share.state(FAILURE) else "no")
+    return None
+
+
+@rule(
+    "VETO-LATER-STARTS", Level.OBSERVE, Attempt, clauses="U3", source="undocumented: docs/contract.md A19",
+    says="do callbacks later in the list still get Start after a veto?", needs="vetoed hot-add",
+    holds="a:S2! b:S2 b:F2",
+)  # fmt: skip
+def veto_later_starts(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Counts the Starts that were entered after the vetoing Start had returned."""
+    veto = next((call for call in attempt.events if call.refused and call.exit is not None), None)
+    if veto is None or veto.exit is None:
+        return None
+    later = sum(edge(veto.exit, call.enter) is not None for call in attempt.starts)
+    return Observed(some(later, "later Start"))
+
+
+@rule(
+    "VETO-STATUS-ECHO", Level.OBSERVE, Attempt, clauses="U6", source="undocumented: docs/contract.md A19",
+    says="is the status of Failure the status of the veto?", needs="vetoed hot-add", holds="S2! F2",
+)  # fmt: skip
+def veto_status_echo(attempt: Attempt, model: Model) -> RuleOutcome:
+    """The first veto counts."""
+    veto = next((call.exit for call in attempt.events if call.refused and call.exit is not None), None)
+    failure = next((call.enter for call in attempt.terminals if call.enter.state == FAILURE), None)
+    if veto is None or failure is None:
+        return None
+    if failure.status == veto.op:
+        return Observed("the same")
+    return Observed(f"vetoed with {veto.op:#x}, Failure says {failure.status:#x}")
+
+
+@rule(
+    "FAIL-WITHOUT-VETO", Level.OBSERVE, Attempt, clauses="A16", source=STRUCT,
+    says="did a hot-add fail although no logged callback vetoed it?", needs="failed hot-add", holds="S2 F2",
+)  # fmt: skip
+def fail_without_veto(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Another, unlogged client of the notification, or a cause inside the operating system."""
+    failure = next((call.enter for call in attempt.terminals if call.enter.state == FAILURE), None)
+    if failure is None:
+        return None
+    if attempt.vetoed or model.touched(attempt):
+        return Observed("no") if attempt.vetoed else None
+    said = f"{attempt.name} failed with status {failure.status:#x} and no logged callback had vetoed it"
+    return Observed(f"yes, status {failure.status:#x}", said, (failure,), attempt.name)
+
+
+@rule(
+    "FAIL-RETRY", Level.OBSERVE, Attempt, clauses="U29", source="undocumented: docs/contract.md A19",
+    says="is a failed add tried again without a new host command?", needs="failed hot-add", holds="S2! F2 S2 C2",
+)  # fmt: skip
+def fail_retry(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Seen when an attempt opens on a processor whose last one failed, with no host command between."""
+    if attempt.k == 1:
+        return None
+    return Observed("yes" if attempt.retried else "no, a host command came first")
+
+
+@rule(
+    "NUM-REUSE", Level.OBSERVE, Attempt, clauses="U15", source="undocumented: docs/contract.md A19",
+    says="is the number of a failed processor used again?", needs="hot-add after a failed one",
+    holds="S2! F2 =cpu Q +cpu S2 C2",
+)  # fmt: skip
+def number_reuse(attempt: Attempt, model: Model) -> RuleOutcome:
+    """The number of the next completed processor after a failed one."""
+    if not attempt.completes:
+        return None
+    failed, model.attempts.failed = model.attempts.failed, -1
+    if failed < 0:
+        return None
+    return Observed("yes" if failed == attempt.n else "no")
+
+
+@rule(
+    "OB-OPSTATUS-DISCIPLINE", Level.ERROR_DRIVER, SyncExit, clauses="A17", source=REGISTER,
+    says="a driver writes the operation status only in Start, and only an error", needs="synchronous callback",
+    holds="S2! F2", violates="S2 C2{out=0xC0000001}",
+)  # fmt: skip
+def operation_status(call: Callback | None, model: Model) -> RuleOutcome:
+    """Otherwise the status is to be left untouched."""
+    if call is None or call.exit is None:
+        return None
+    enter, leave = call.enter, call.exit
+    if leave.op == enter.op or (enter.state == START and not nt_success(leave.op)):
+        return HOLDS
+    name = STATE_NAMES.get(enter.state, str(enter.state))
+    return Broken(
+        f"the driver changed the operation status from {enter.op:#x} to {leave.op:#x} in {name}",
+        (enter, leave),
+    )
+
+
+@rule(
+    "OB-NO-OVERWRITE", Level.ERROR_DRIVER, SyncExit, clauses="A18", source=CALLBACK_OBJECT,
+    says="a driver does not overwrite the error of an earlier client", needs="Start with an error already set",
+    holds="a:S2! b:S2{op=0xC000009A} a:F2 b:F2", violates="a:S2! b:S2{op=0xC000009A,out=0xC0000001} a:F2 b:F2",
+)  # fmt: skip
+def no_overwrite(call: Callback | None, model: Model) -> RuleOutcome:
+    """Documented for the ProcessorAdd callback object; the variable is shared by its clients."""
+    if call is None or call.exit is None or call.enter.state != START or nt_success(call.enter.op):
+        return None
+    if call.exit.op == call.enter.op:
+        return HOLDS
+    return Broken(
+        f"the status was {call.enter.op:#x} and the driver made it {call.exit.op:#x}", (call.enter, call.exit)
+    )
+
+
+@rule(
+    "OPSTATUS-IN", Level.OBSERVE, SyncEnter, clauses="U4, U5", source="undocumented: docs/contract.md A18",
+    says="which operation status does a callback find?", needs="synchronous callback", holds="S2 C2 V",
+)  # fmt: skip
+def operation_status_in(call: Callback, model: Model) -> RuleOutcome:
+    """STATUS_SUCCESS is expected at the first Start."""
+    return Observed(f"{call.enter.op:#x}", part=STATE_NAMES.get(call.enter.state, "other"))
+
+
+@rule(
+    "OB-CTX-IMMUTABLE", Level.ERROR_DRIVER, SyncExit, clauses="A5", source=STRUCT,
+    says="a driver does not modify the notification context", needs="synchronous callback",
+    holds="S2 C2 V", violates="S2 C2{x.number=9}",
+)  # fmt: skip
+def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
+    """The fields are read again just before the callback returns."""
+    if call is None or call.exit is None:
+        return None
+    enter, leave = call.enter, call.exit
+    for name in ("state", "nt", "group", "number", "status"):
+        if getattr(enter, name) != getattr(leave, name):
+            return Broken(
+                f"{name} was {getattr(enter, name)} at entry and {getattr(leave, name)} at exit",
+                (enter, leave),
+            )
+    return HOLDS
+
+
+@rule(
+    "OB-ALLOC-FREE", Level.ERROR_DRIVER, Alloc, Free, SyncExit, clauses="C1, C4", source=PROCESSING,
+    says="what a driver allocates for a processor in Start lives through Complete and is freed in Failure",
+    needs="allocation record", holds="S2{alloc=1} C2 V", violates="S2{alloc=1} F2",
+)  # fmt: skip
+def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOutcome:
+    """One allocation per Start, none elsewhere; freed in Failure, in a vetoing Start, or when the driver withdraws."""
+    stream = model.stream
+    if isinstance(subject, Alloc | Free):
+        registration = stream.registrations.get(subject.reg)
+        if isinstance(subject, Free) and (
+            stream.unload is not None
+            or (registration is not None and (registration.leave or registration.open))
+        ):
+            return HOLDS
+        states = (START,) if isinstance(subject, Alloc) else (START, FAILURE)
+        for call in stream.opens.values():
+            if isinstance(call, Callback) and call.enter.nt == subject.nt and call.enter.state in states:
+                return HOLDS
+        lost = model.lost(stream.driver, model.epoch_at, model.at)
+        what = "allocated" if isinstance(subject, Alloc) else "freed"
+        where = "Start" if isinstance(subject, Alloc) else "Start or Failure"
+        said = f"the driver {what} an object for processor {subject.nt} outside {where}"
+        return Unclear(f"{said}, but {lost}", (subject,)) if lost else Broken(said, (subject,))
+    if subject is None or subject.exit is None or not stream.allocates:
+        return None
+    enter, leave = subject.enter, subject.exit
+    if not _announced_once(subject):
+        return None
+    held = len(stream.objects.get((enter.reg, enter.nt), ()))
+    lost = model.lost(stream.driver, model.epoch_at, model.at)
+    wrong = ""
+    if enter.state == FAILURE and held:
+        wrong = f"Failure of processor {enter.nt} left {some(held, 'object')}, none was expected"
+    elif enter.state == COMPLETE and held == 0:
+        wrong = f"no object for processor {enter.nt} was left at Complete"
+    elif enter.state == START and nt_success(leave.op) and held != 1:
+        wrong = f"Start of processor {enter.nt} left {some(held, 'object')}, one was expected"
+    if not wrong:
+        return HOLDS
+    return Unclear(f"{wrong}, but {lost}", (enter, leave)) if lost else Broken(wrong, (enter, leave))
+
+
+def _announced_once(call: Callback) -> bool:
+    """True if the driver was called in the documented order, so that what it holds is its own doing."""
+    if call.attempt is None:
+        calls = call.registration.existing
+    else:
+        calls = call.attempt.shares[call.registration].starts
+    starts = [other for other in calls if other.enter.state == START and other.enter.nt == call.enter.nt]
+    return len(starts) == 1 and starts[0].at <= call.at
+
+
+@rule(
+    "OB-THREAD-AFTER-COMPLETE", Level.ERROR_DRIVER, Bind, clauses="C3", source=STRUCT,
+    says="a driver binds threads and DPCs to a processor only after its Complete", needs="bind record",
+    holds="S2 C2 V bind{nt=2}", violates="S2 bind{nt=2} C2",
+)  # fmt: skip
+def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
+    """Before Complete the processor may not be schedulable. Processors that existed are judged only if reported."""
+    stream = model.stream
+    if bind.nt in stream.completed:
+        return HOLDS
+    attempt = model.attempts.newest.get(bind.nt)
+    started = [call.enter for call in attempt.starts] if attempt is not None else []
+    existing = any(known.add_existing for known in stream.registrations.values())
+    if not started and not existing:
+        return None
+    lost = model.lost(stream.driver, model.epoch_at, model.at)
+    said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete"
+    return Unclear(f"{said}, but {lost}", (bind,)) if lost else Broken(said, (*started[:1], bind))

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""R.8, what the host did, and whether the run itself went as it should. None of these is a clause of Windows."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from harness.contract.order import contradiction
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    NotShown,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+)
+from harness.contract.state.entities import Callback, Epoch, HostAdd
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import START, SyncEnter
+from harness.history.record import (
+    Add,
+    Agreement,
+    End,
+    Expectation,
+    OperationProgress,
+    RunFailure,
+)
+
+SECTION = Section("R.8", "Host correlation")
+rule = SECTION.rule
+
+PREFLIGHT = (
+    "look at: Hyper-V enlightenments without the CPUID bit for dynamic partitioning (the processor shows in Device "
+    "Manager and never runs); the driver bound to ACPI0010; the edition and its licence; the firmware's feature "
+    "control on the new processor; whether the guest evaluated _OST at all"
+)
+"""What to look at when a processor was plugged and nobody was told (docs/contract.md D7)."""
+
+PROCESS = "the guest's machine is a process: there is no QEMU and no firmware whose word could stand against the guest's"
+"""Why nothing can be said of an agreement between three where there is only one."""
+
+
+@rule(
+    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="docs/contract.md R.8",
+    says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
+    holds="+cpu S2 C2 V", violates="S2 +cpu C2",
+)  # fmt: skip
+def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome:
+    """By receipt: what arrived before the command was sent cannot be its consequence. No clock is used."""
+    if isinstance(subject, Callback):
+        if subject.enter.state != START or subject.attempt is None:
+            return None
+        if not model.cpu_adds and not model.uncaused:
+            model.uncaused.append(subject)
+        return HOLDS if model.cpu_adds else None
+    if not model.uncaused or not model.host_known:
+        return None
+    if isinstance(subject, HostAdd) and model.cpu_adds == 0:
+        return None
+    call = model.uncaused.pop()
+    name = call.attempt.name if call.attempt is not None else ""
+    said = f"Start of processor {call.enter.nt} arrived before the host had asked for any processor"
+    if isinstance(subject, HostAdd):
+        chain = contradiction(subject.begin, call.enter)
+        return Broken(said, (call.enter, subject.begin), chain, name)
+    return Broken(f"{said}, and it never asked for one", (call.enter,), (), name)
+
+
+@rule(
+    "HOST-ADD-NOT-PROOF", Level.OBSERVE, Agreement, clauses="-", source="docs/contract.md R.8",
+    says="did the guest count what QEMU had accepted?", needs="agreement on an attempt", holds="+cpu S2 C2 V =cpu",
+)  # fmt: skip
+def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
+    """The reply to device_add only means that QEMU plugged the device."""
+    if agreement.unshown:
+        return NotShown(PROCESS)
+    if not agreement.qemu_lists:
+        return Observed("not plugged")
+    counted = agreement.counted_after > agreement.counted_before
+    return Observed("plugged and counted" if counted else "plugged and not counted")
+
+
+@rule(
+    "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="docs/contract.md R.8",
+    says="a plugged processor is announced to the driver", needs="hot-add with a synchronous registration",
+    holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", awaited=True,
+)  # fmt: skip
+def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
+    """Nothing after the command: the environment is suspected first, so this is unknown, never a violation."""
+    add = host.begin
+    if add.what != "cpu" or add.expected not in ("added", "vetoed") or not host.settled_at or host.refused:
+        return None
+    if host.settled_at != model.at or not host.accepted:
+        return None
+    listening = any(
+        known.sync and known.handle and known.done_at < host.at and known.leave is None and not known.open
+        for stream in model.streams.values() for known in stream.registrations.values()
+    )  # fmt: skip
+    if not listening:
+        return None
+    if model.attempts.opened > host.starts_before:
+        return HOLDS
+    named = list(model.environment)
+    why = f"this guest's own conditions: {'; '.join(named[:5])}" if named else PREFLIGHT
+    return Unclear(
+        f"{add.attempt}: QEMU accepted the processor and no Start came until the attempt was settled; {why}",
+        (add,), add.attempt,
+    )  # fmt: skip
+
+
+@rule(
+    "HOST-ONE-AT-A-TIME", Level.POLICY, Add, clauses="-", source="docs/contract.md R.8",
+    says="the next processor is added only when the previous attempt is closed (policy)", needs="two hot-adds",
+    holds="+cpu S2 C2 =cpu +cpu S3 C3 =cpu", violates="+cpu +cpu S2 S3 C2 C3",
+)  # fmt: skip
+def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
+    """Except where adding several at once is what the plan tries."""
+    if host.at != model.at or host.begin.what != "cpu" or model.cpu_adds < 2:
+        return None
+    others = [other for other in model.cpu_in_flight.values() if other is not host]
+    if not others:
+        return HOLDS
+    return Broken(
+        f"{host.begin.attempt} began while {others[0].begin.attempt} was in flight",
+        (others[0].begin, host.begin),
+    )
+
+
+@rule(
+    "HOST-AGREED", Level.GATE, Agreement, Epoch, clauses="-", source="docs/architecture.md: three-way agreement",
+    says="QEMU, the firmware and the guest agree on the outcome that was expected of each command",
+    needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
+)  # fmt: skip
+def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
+    """A reply is no proof. Without agreement, or with none recorded, the run is unknown.
+
+    Of a guest whose machine is a process this is never said to hold: where only the guest has a word, its own count not
+    being as expected still makes the run unknown.
+    """
+    if isinstance(subject, Agreement):
+        if subject.agreed:
+            return NotShown(PROCESS) if subject.unshown else HOLDS
+        said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
+        return Unclear(said, (subject,), subject.attempt)
+    judged: RuleOutcome = None
+    for host in model.adds.values():
+        add = host.begin
+        if host.refused:
+            if add.expected == "refused":
+                judged = judged or (NotShown(PROCESS) if host.unshown else HOLDS)
+            else:
+                judged = Unclear(
+                    f"{add.attempt}: QEMU refused it ({host.detail}), expected was {add.expected}",
+                    (add,),
+                    add.attempt,
+                )
+        elif host.agreed is None:
+            how = "accepted" if host.accepted else "perhaps accepted" if host.unsure else "sent"
+            judged = Unclear(
+                f"{add.attempt}: the command was {how} and what came of it was never established",
+                (add,),
+                add.attempt,
+            )
+        elif host.agreed and not host.settled_at:
+            judged = Unclear(
+                f"{add.attempt}: its consequences were not awaited to the end", (add,), add.attempt
+            )
+    return judged
+
+
+@rule(
+    "EXPECT", Level.ERROR_HARNESS, Expectation, clauses="-", source="the plan",
+    says="what the plan expects is what is seen", needs="expect operation",
+    holds="expect.", violates="expect!",
+)  # fmt: skip
+def expectation(expect: Expectation, model: Model) -> RuleOutcome:
+    """The plan's own demand, judged when the plan was executed."""
+    if expect.met:
+        return HOLDS
+    return Broken(f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}", (expect,))
+
+
+@rule(
+    "RUN-COMPLETE", Level.GATE, OperationProgress, RunFailure, End, Epoch, clauses="-", source="docs/architecture.md: three answers",
+    says="the run came to its end and no operation failed", needs="record of the run",
+    holds="S2 C2 V", violates="S2 C2 fault",
+)  # fmt: skip
+def run_complete(subject: OperationProgress | RunFailure | End | Epoch, model: Model) -> RuleOutcome:
+    """A run that was interrupted, cut or given up proves nothing for what it did not do."""
+    if isinstance(subject, OperationProgress):
+        if subject.phase != "fail":
+            return None
+        return Unclear(f"operation {subject.index} ({subject.name}) failed: {subject.detail}", (subject,))
+    if isinstance(subject, RunFailure):
+        return Unclear(f"{subject.failure_class} at stage {subject.stage}: {subject.message}", (subject,))
+    if isinstance(subject, End):
+        return (
+            HOLDS if subject.outcome == "completed" else Unclear(f"the run was {subject.outcome}", (subject,))
+        )
+    if not subject.last:
+        return None
+    for operation in model.operations.values():
+        return Unclear(f"operation {operation.index} ({operation.name}) began and never ended", (operation,))
+    return (
+        Unclear("the history has no end: the run was killed, or the file was cut")
+        if model.ended is None
+        else None
+    )

@@ -1,0 +1,225 @@
+# SPDX-License-Identifier: MIT
+"""R.5, who a processor is and how many there are: indexes, groups, counts."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+)
+from harness.contract.state.entities import Attempt, Callback, Sample
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import COMPLETE, START, DriverRecord, SyncEnter, nt_success
+
+SECTION = Section("R.5", "Processor identity and counts")
+rule = SECTION.rule
+
+FROM_INDEX = "DDI:wdm/nf-wdm-kegetprocessornumberfromindex.md"
+NUMBER = "DDI:miniport/ns-miniport-_processor_number.md"
+ACTIVE_EX = "DDI:wdm/nf-wdm-kequeryactiveprocessorcountex.md"
+MAXIMUM_EX = "DDI:wdm/nf-wdm-kequerymaximumprocessorcountex.md"
+ACTIVE = "DDI:wdm/nf-wdm-kequeryactiveprocessorcount.md"
+GROUPS = "DDI:wdm/nf-wdm-kequeryactivegroupcount.md"
+
+
+def _disagreement(enter: SyncEnter) -> str:
+    if not nt_success(enter.idx_status):
+        return f"KeGetProcessorNumberFromIndex({enter.nt}) failed with {enter.idx_status:#x}"
+    if (enter.idx_group, enter.idx_number) != (enter.group, enter.number):
+        return (
+            f"index {enter.nt} is group {enter.idx_group} number {enter.idx_number}, "
+            f"the context says group {enter.group} number {enter.number}"
+        )
+    if enter.back_idx != enter.nt:
+        return f"group {enter.group} number {enter.number} is index {enter.back_idx}, the context says {enter.nt}"
+    return ""
+
+
+@rule(
+    "NUM-INDEX-AGREES", Level.ERROR, SyncEnter, clauses="A35", source=FROM_INDEX,
+    says="at Complete, index and (group, number) convert into each other", needs="Complete",
+    holds="S2 C2 V", violates="S2 C2{idx_number=7}",
+)  # fmt: skip
+def index_agrees(call: Callback, model: Model) -> RuleOutcome:
+    """For processors that existed and for added ones alike."""
+    if call.enter.state != COMPLETE:
+        return None
+    wrong = _disagreement(call.enter)
+    return Broken(wrong, (call.enter,)) if wrong else HOLDS
+
+
+@rule(
+    "NUM-INDEX-AT-START", Level.OBSERVE, SyncEnter, clauses="U16", source="undocumented: docs/contract.md A35",
+    says="do index and (group, number) convert into each other at Start already?", needs="Start of a hot-add",
+    holds="S2 C2 V",
+)  # fmt: skip
+def index_at_start(call: Callback, model: Model) -> RuleOutcome:
+    """Reported to fail on Server 2022 for processors that are not active yet."""
+    if call.enter.state != START or call.attempt is None:
+        return None
+    return Observed("no" if _disagreement(call.enter) else "yes")
+
+
+@rule(
+    "NUM-RANGE", Level.ERROR, SyncEnter, clauses="A36, E4", source=f"{NUMBER}; {MAXIMUM_EX}",
+    says="a number is below 64 and below its group's maximum, an index below the maximum", needs="synchronous callback",
+    holds="S2 C2 V", violates="S2{number=64} C2{number=64}",
+)  # fmt: skip
+def number_range(call: Callback, model: Model) -> RuleOutcome:
+    """A group holds at most 64 processors on 64-bit Windows."""
+    enter = call.enter
+    limit = min(64, enter.max_in_group) if enter.max_in_group > 0 else 64
+    if not 0 <= enter.number < limit:
+        return Broken(f"number {enter.number} is not below {limit}", (enter,))
+    if not 0 <= enter.nt < enter.maximum:
+        return Broken(f"index {enter.nt} is not below the maximum of {enter.maximum}", (enter,))
+    return HOLDS
+
+
+@rule(
+    "NUM-GROUP0", Level.ERROR, SyncEnter, clauses="A37", source=NUMBER,
+    says="a system with at most 64 processors has only group 0", needs="synchronous callback on such a system",
+    holds="S2 C2 V", violates="S2{group=1} C2{group=1}",
+)  # fmt: skip
+def group_zero(call: Callback, model: Model) -> RuleOutcome:
+    """Unless the boot options groupsize or maxgroup say otherwise (a ``boot-option`` event of the guest)."""
+    if call.enter.maximum > 64 or model.group_options:
+        return None
+    if call.enter.group == 0:
+        return HOLDS
+    return Broken(
+        f"the group is {call.enter.group} although the maximum is {call.enter.maximum}", (call.enter,)
+    )
+
+
+@rule(
+    "NUM-IS-OLD-COUNT", Level.OBSERVE, SyncEnter, clauses="A38, U15", source="undocumented: docs/contract.md A38",
+    says="is the index of an added processor the old active count?", needs="Start of a hot-add",
+    holds="S2 C2 V",
+)  # fmt: skip
+def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
+    """Common sense, and not documented."""
+    attempt = call.attempt
+    if call.enter.state != START or attempt is None or not attempt.active_before:
+        return None
+    return Observed("yes" if call.enter.nt == attempt.active_before else "no")
+
+
+@rule(
+    "NUM-UNIQUE", Level.ERROR, Attempt, clauses="E3, A34", source=f"{ACTIVE_EX}; {NUMBER}",
+    says="no two processors completed in one boot share an index or a group and number, because active processors "
+    "are never removed", needs="completed hot-add",
+    holds="+cpu S2 C2 V =cpu +cpu S3 C3 V =cpu", violates="S2 C2 S2 C2",
+)  # fmt: skip
+def unique(attempt: Attempt, model: Model) -> RuleOutcome:
+    """An added processor must be new: neither added before nor reported as existing before."""
+    completes = attempt.completes
+    if not completes:
+        return None
+    enter = completes[0].enter
+    earlier = model.attempts.completed.get(attempt.n) or model.attempts.completed_places.get(
+        (enter.group, enter.number)
+    )
+    if earlier is None:
+        for registration in attempt.shares:
+            for call in registration.existing:
+                same = call.enter.nt == enter.nt or (call.enter.group, call.enter.number) == (
+                    enter.group,
+                    enter.number,
+                )
+                if call.enter.state == COMPLETE and same:
+                    earlier = call
+                    break
+    if earlier is None:
+        return HOLDS
+    said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
+    lost = model.lost("", min(earlier.at, attempt.since), attempt.over)
+    if lost:
+        return Unclear(f"{said}, but {lost}", (earlier.enter, enter), attempt.name)
+    return Broken(said, (earlier.enter, enter), (), attempt.name)
+
+
+@rule(
+    "COUNT-MONOTONIC", Level.ERROR, Sample, clauses="E3", source=ACTIVE_EX,
+    says="the active count never falls within one boot", needs="driver record",
+    holds="S2 C2 V", violates="S2 C2 V{active=1}",
+)  # fmt: skip
+def count_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
+    """Between records of one driver by its numbers, between drivers by the counter."""
+    last = model.stream.last
+    if last is not None and record.active < last.active:
+        return Broken(f"the active count fell from {last.active} to {record.active}", (last, record))
+    if record.active < model.active:
+        for stream in model.streams.values():
+            other = stream.last
+            if (
+                other is not None
+                and stream is not model.stream
+                and other.active > record.active
+                and other.qpc < record.qpc
+                and not (stream.order_lost or model.stream.order_lost)
+            ):
+                return Broken(
+                    f"the active count fell from {other.active} to {record.active}", (other, record)
+                )
+    return HOLDS
+
+
+@rule(
+    "MAX-CONSTANT", Level.ERROR, Sample, clauses="E4", source=MAXIMUM_EX,
+    says="the maximum count is constant and never below the active count", needs="driver record",
+    holds="S2 C2 V", violates="S2 C2 V{maximum=9}",
+)  # fmt: skip
+def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
+    """Within one boot."""
+    if record.active > record.maximum:
+        return Broken(f"{record.active} processors were active, the maximum is {record.maximum}", (record,))
+    last = model.stream.last
+    if last is not None and record.maximum != last.maximum:
+        return Broken(f"the maximum changed from {last.maximum} to {record.maximum}", (last, record))
+    return HOLDS
+
+
+@rule(
+    "COUNT-LEGACY-IS-GROUP0", Level.ERROR, Sample, Attempt, clauses="E1", source=ACTIVE,
+    says="KeQueryActiveProcessorCount counts group 0 only", needs="driver record with no add in flight",
+    holds="S2 C2 V", violates="S2 C2 =cpu Q mark{active_g0=1}",
+)  # fmt: skip
+def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleOutcome:
+    """Compared with KeQueryActiveProcessorCountEx(0) while nothing is being added; unchanged by adds elsewhere."""
+    if isinstance(subject, Attempt):
+        if subject.overlapped or not subject.completes or subject.completes[0].enter.group == 0:
+            return None
+        first, last = subject.events[0].enter, subject.completes[0].enter
+        if first.active_g0 == last.active_g0:
+            return HOLDS
+        said = f"an add to group {last.group} changed the count of group 0 from {first.active_g0} to {last.active_g0}"
+        return Broken(said, (first, last), (), subject.name)
+    if model.attempts.unsettled or model.cpu_in_flight:
+        return None
+    if subject.active_g0 == subject.active_g0_ex:
+        return HOLDS
+    return Broken(
+        f"KeQueryActiveProcessorCount says {subject.active_g0}, KeQueryActiveProcessorCountEx(0) {subject.active_g0_ex}",
+        (subject,),
+    )  # fmt: skip
+
+
+@rule(
+    "GROUPS-MONOTONIC", Level.ERROR, Sample, clauses="E11", source=GROUPS,
+    says="the number of active groups never falls", needs="driver record",
+    holds="S2 C2 V", violates="S2 C2 V{groups=0}",
+)  # fmt: skip
+def groups_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
+    """A new group can become active; none goes away within one boot."""
+    last = model.stream.last
+    if last is None or record.groups >= last.groups:
+        return HOLDS
+    return Broken(f"the number of active groups fell from {last.groups} to {record.groups}", (last, record))

@@ -1,0 +1,274 @@
+# SPDX-License-Identifier: MIT
+"""R.7, memory, and the resource rebalance that follows a processor add."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+)
+from harness.contract.state.entities import (
+    Arrival,
+    Attempt,
+    Callback,
+    HostAdd,
+)
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import START, AsyncEnter, PnpEnter, PnpExit, SyncEnter, nt_success
+
+SECTION = Section("R.7", "Memory and rebalance")
+rule = SECTION.rule
+
+INTRODUCTION = "WD:kernel/introduction-to-driver-notification.md"
+CLASS = "WD:install/guid-device-memory.md"
+REBALANCE = "WD:kernel/stopping-a-device-to-rebalance-resources.md"
+KMDF = "WD:wdf/the-pnp-manager-redistributes-system-resources.md"
+OPT_OUT = "WD:install/devpkey-device-dhp-rebalance-policy.md"
+DIMM = "hot-add of a DIMM with no processor add in flight"
+PNP = "Plug and Play request record"
+
+KMDF_ORDER = (
+    "SelfManagedIoSuspend",
+    "D0Exit",
+    "ReleaseHardware",
+    "PrepareHardware",
+    "D0Entry",
+    "SelfManagedIoRestart",
+)
+"""KMDF callbacks of one rebalance, in their documented order."""
+
+
+def _dimm_window(model: Model) -> HostAdd | None:
+    """The DIMM command whose window is open, if no processor add can be mixed up with it."""
+    window = model.window
+    if window is None or not window.clean or window.begin.what != "dimm" or model.cpu_in_flight:
+        return None
+    return window
+
+
+@rule(
+    "MEM-NO-SYNC", Level.ERROR, SyncEnter, HostAdd, clauses="A6", source=INTRODUCTION,
+    says="adding memory causes no synchronous notification, because those exist for processors only", needs=DIMM,
+    holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
+)  # fmt: skip
+def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
+    """Not judged while a processor add is in flight or one of them is still without its notification."""
+    if isinstance(subject, HostAdd):
+        return HOLDS if subject.begin.what == "dimm" and subject.clean and model.driver_records else None
+    window = _dimm_window(model)
+    if window is None or subject.attempt is None or subject.enter.state != START:
+        return None
+    said = f"Start of processor {subject.enter.nt} came while only a DIMM was being added"
+    return Broken(said, (window.begin, subject.enter), (), window.begin.attempt)
+
+
+@rule(
+    "MEM-ARRIVAL-EVENTUALLY", Level.POLICY, HostAdd, clauses="B1, B5", source=f"{CLASS}; {INTRODUCTION}",
+    says="an added DIMM is followed by the arrival of memory", needs="hot-add of a DIMM with a memory registration",
+    holds="+dimm M =dimm", violates="+dimm =dimm", awaited=True,
+)  # fmt: skip
+def memory_arrives(window: HostAdd, model: Model) -> RuleOutcome:
+    """No latency is documented; a missing arrival is unknown."""
+    add = window.begin
+    registered = any(
+        not known.sync and known.alive and known.cls == "memory" and 0 < known.base_at < window.at
+        for stream in model.streams.values() for known in stream.registrations.values()
+    )  # fmt: skip
+    if add.what != "dimm" or add.expected != "added" or window.refused or not registered:
+        return None
+    if window.arrivals:
+        return HOLDS
+    return Unclear(
+        f"{add.attempt}: no memory arrived before the next command or the end", (add,), add.attempt
+    )
+
+
+@rule(
+    "MEM-CPU-SILENT", Level.ERROR, AsyncEnter, HostAdd, clauses="B1", source=CLASS,
+    says="adding memory brings no new processor and does not change the active count", needs=DIMM,
+    holds="+dimm M =dimm", violates="+dimm V M =dimm",
+)  # fmt: skip
+def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
+    """A late arrival of a processor added before is excluded by counting."""
+    if isinstance(subject, HostAdd):
+        return HOLDS if subject.begin.what == "dimm" and subject.clean and model.driver_records else None
+    window = _dimm_window(model)
+    if window is None or not subject.index:
+        return None
+    registration = subject.registration
+    late = len(registration.new_links) <= model.attempts.completed_count - registration.all_completes_at_base
+    if late:
+        return None
+    said = "a new processor link arrived while only a DIMM was being added"
+    return Broken(said, (window.begin, subject.enter), (), window.begin.attempt)
+
+
+@rule(
+    "MEM-NO-REBALANCE", Level.WARN, PnpEnter, clauses="B19", source=INTRODUCTION,
+    says="adding memory causes no system-wide rebalance", needs=PNP,
+    holds="+dimm irp=START M =dimm", violates="+dimm irp=QUERY_STOP M =dimm",
+)  # fmt: skip
+def memory_no_rebalance(enter: PnpEnter, model: Model) -> RuleOutcome:
+    """A warning: another cause of a rebalance cannot be excluded."""
+    window = _dimm_window(model)
+    if window is None or window.settled_at:
+        return None
+    if enter.minor not in ("QUERY_STOP", "STOP"):
+        return HOLDS
+    return Broken(f"{enter.minor} came while only a DIMM was being added", (window.begin, enter))
+
+
+@rule(
+    "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, AsyncEnter, clauses="B21, U30", source="undocumented: docs/contract.md B21",
+    says="is the new memory in the total when its arrival is delivered?", needs="memory arrival with the total",
+    holds="+dimm M{memory=671088640} =dimm",
+)  # fmt: skip
+def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
+    """Compared with what the guest counted last before."""
+    enter = arrival.enter
+    if enter.cls != "memory" or not enter.memory or model.count is None or arrival.registration.base < 0:
+        return None
+    return Observed("yes" if enter.memory > model.count.memory else "no")
+
+
+def _queried(attempt: Attempt, model: Model) -> bool:
+    return any(
+        isinstance(entry, PnpEnter) and entry.minor == "QUERY_STOP" and at > attempt.first
+        for entries in model.devices.values() for at, entry in entries
+    )  # fmt: skip
+
+
+@rule(
+    "REBAL-ON-CPU-ADD", Level.WARN, Attempt, clauses="C11", source=INTRODUCTION,
+    says="adding a processor starts a rebalance", needs=f"completed hot-add with a {PNP}",
+    holds="irp=START S2 C2 irp=QUERY_STOP irp=STOP irp=START", violates="irp=START S2 C2",
+)  # fmt: skip
+def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
+    """A warning: a device without resources, or one that does not take part, is not asked."""
+    if not attempt.completes or not model.devices or model.opt_out or model.touched(attempt):
+        return None
+    if _queried(attempt, model):
+        return HOLDS
+    return Broken(
+        f"no QUERY_STOP came after {attempt.name} was added", (attempt.completes[0].enter,), (), attempt.name
+    )
+
+
+@rule(
+    "REBAL-ORDER", Level.ERROR, PnpEnter, clauses="C12, C14", source=f"{REBALANCE}; WD:kernel/irp-mn-stop-device.md",
+    says="a device is stopped only after it agreed to stop, and started only after it was stopped", needs=PNP,
+    holds="irp=START irp=QUERY_STOP irp=STOP irp=START irp=REMOVE irp=START", violates="irp=START irp=STOP",
+)  # fmt: skip
+def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
+    """CANCEL_STOP instead of STOP is allowed; the first START, also after a removal, needs nothing before it."""
+    if enter.minor not in ("STOP", "START"):
+        return None
+    before = [entry for _, entry in model.devices.get(enter.device, ()) if entry is not enter]
+    states = [
+        entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP", "REMOVE")
+    ]
+    last = states[-1] if states else None
+    lost = model.lost(enter.driver, model.epoch_at, model.at)
+    said = ""
+    if enter.minor == "STOP":
+        if last is None or last.minor != "QUERY_STOP":
+            said = "STOP came without QUERY_STOP before it"
+        elif isinstance(last, PnpExit) and not nt_success(last.ret):
+            said = f"STOP came although QUERY_STOP had failed with {last.ret:#x}"
+    elif last is not None and last.minor not in ("STOP", "REMOVE"):
+        said = f"START came after {last.minor}"
+    if not said:
+        return HOLDS
+    shown = (*((last,) if last is not None else ()), enter)
+    return Unclear(f"{said}, but {lost}", shown) if lost else Broken(said, shown)
+
+
+@rule(
+    "REBAL-KMDF-ORDER", Level.ERROR, PnpEnter, clauses="C16", source=KMDF,
+    says="in a rebalance KMDF calls SelfManagedIoSuspend, D0Exit, ReleaseHardware, PrepareHardware, D0Entry and "
+    "SelfManagedIoRestart, in this order", needs="KMDF callback record",
+    holds="irp=SelfManagedIoSuspend irp=D0Exit irp=ReleaseHardware irp=PrepareHardware irp=D0Entry irp=SelfManagedIoRestart",
+    violates="irp=SelfManagedIoSuspend irp=ReleaseHardware irp=D0Exit",
+)  # fmt: skip
+def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
+    """From a suspend on; before the first suspend the device is being started, which has another order."""
+    if enter.minor not in KMDF_ORDER or enter.minor == KMDF_ORDER[0]:
+        return None
+    last = None
+    for _, entry in model.devices.get(enter.device, ()):
+        if entry is not enter and isinstance(entry, PnpEnter) and entry.minor in KMDF_ORDER:
+            last = entry
+    if last is None or KMDF_ORDER.index(last.minor) == len(KMDF_ORDER) - 1:
+        return None
+    suspended = any(entry.minor == KMDF_ORDER[0] for _, entry in model.devices[enter.device])
+    if not suspended:
+        return None
+    if KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor):
+        return HOLDS
+    lost = model.lost(enter.driver, model.epoch_at, model.at)
+    said = f"{enter.minor} came after {last.minor}"
+    return Unclear(f"{said}, but {lost}", (last, enter)) if lost else Broken(said, (last, enter))
+
+
+@rule(
+    "REBAL-OPTOUT", Level.ERROR, PnpEnter, clauses="C13",
+    source=f"{OPT_OUT}; WD:install/devpkey-deviceclass-dhprebalanceoptout.md",
+    says="a device that opted out is not asked to stop when a processor is added",
+    needs="device that opted out (a rebalance-opt-out event of the guest)",
+    holds="optout +cpu S2 C2 V irp=CANCEL_STOP", violates="optout +cpu S2 irp=QUERY_STOP C2",
+)  # fmt: skip
+def rebalance_opt_out(enter: PnpEnter, model: Model) -> RuleOutcome:
+    """Judged inside the window of a processor add."""
+    if not model.opt_out or not model.cpu_in_flight:
+        return None
+    if enter.minor != "QUERY_STOP":
+        return HOLDS
+    return Broken(f"the device opted out ({model.opt_out[:64]}) and got QUERY_STOP", (enter,))
+
+
+@rule(
+    "REBAL-NO-RESOURCES", Level.OBSERVE, PnpEnter, clauses="C15",
+    source="DDI:wdtfpnpaction/nf-wdtfpnpaction-iwdtfpnpaction2-edttrystopdevice.md",
+    says="is a device that was asked to stop really stopped?", needs=PNP,
+    holds="irp=QUERY_STOP irp=CANCEL_STOP",
+)  # fmt: skip
+def rebalance_without_resources(enter: PnpEnter, model: Model) -> RuleOutcome:
+    """A device without hardware resources may get CANCEL_STOP instead of STOP."""
+    return Observed(enter.minor) if enter.minor in ("STOP", "CANCEL_STOP") else None
+
+
+@rule(
+    "OB-NO-QUERYSTOP-VETO", Level.ERROR_DRIVER, PnpExit, clauses="C9", source=INTRODUCTION,
+    says="a driver does not refuse QUERY_STOP", needs=PNP,
+    holds="irp=QUERY_STOP irp=STOP", violates="irp=QUERY_STOP!",
+)  # fmt: skip
+def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
+    """Refusing takes the device out of the rebalance."""
+    if leave.minor != "QUERY_STOP":
+        return None
+    return HOLDS if nt_success(leave.ret) else Broken(f"QUERY_STOP was refused with {leave.ret:#x}", (leave,))
+
+
+@rule(
+    "REBAL-VS-NOTIFY", Level.OBSERVE, PnpEnter, clauses="C17, U18", source="undocumented: docs/contract.md C17",
+    says="when does the rebalance come, relative to Start and Complete?", needs=PNP,
+    holds="+cpu S2 irp=QUERY_STOP C2",
+)  # fmt: skip
+def rebalance_when(enter: PnpEnter, model: Model) -> RuleOutcome:
+    """The order is not documented, nor whether several adds share one rebalance."""
+    if enter.minor != "QUERY_STOP" or model.first_cpu_add is None:
+        return None
+    if not model.attempts.newest:
+        return Observed("before Start")
+    return Observed(
+        "between Start and its end"
+        if not all(a.closed for a in model.attempts.newest.values())
+        else "after the end"
+    )

@@ -1,0 +1,491 @@
+# SPDX-License-Identifier: MIT
+"""R.4, registration with and without KE_PROCESSOR_CHANGE_ADD_EXISTING, and its end."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from collections import Counter
+
+from harness.contract.order import contradiction
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+    some,
+)
+from harness.contract.state.entities import Callback, CallSpan, Registration
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import (
+    COMPLETE,
+    FAILURE,
+    START,
+    CallEnter,
+    CallExit,
+    SyncEnter,
+    SyncExit,
+    nt_success,
+)
+from harness.history.record import Record
+
+SECTION = Section("R.4", "Registration and ADD_EXISTING")
+rule = SECTION.rule
+
+REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
+DEREGISTER = "DDI:wdm/nf-wdm-kederegisterprocessorchangecallback.md"
+REGISTERING = "WD:kernel/registering-for-synchronous-driver-notification.md"
+BRACKET = "registration with ADD_EXISTING"
+
+
+def _returned(bracket: CallSpan | None, *, existing: bool | None = None) -> Registration | None:
+    """The synchronous registration that this record ends, if it is one, with or without ADD_EXISTING."""
+    if bracket is None or bracket.enter.call != "reg_sync" or bracket.registration is None:
+        return None
+    if existing is not None and bracket.registration.add_existing != existing:
+        return None
+    return bracket.registration
+
+
+def _state(registration: Registration, state: int) -> list[Callback]:
+    return [call for call in registration.existing if call.enter.state == state]
+
+
+def _veto(registration: Registration) -> Callback | None:
+    return next((call for call in registration.existing if call.refused), None)
+
+
+def _gate(registration: Registration, model: Model) -> str:
+    """Say why the counting rules cannot judge this bracket; "" if they can."""
+    bracket = registration.bracket
+    if bracket is None:
+        return "the registering call is not in the history"
+    lost = model.lost(registration.driver, bracket.at, model.at)
+    if lost:
+        return lost
+    if registration.races_add:
+        return "a host command to add a processor was in flight"
+    if any(call.exit is None for call in registration.existing):
+        return "a callback was not seen to return"
+    return ""
+
+
+def _numbers(calls: list[Callback]) -> str:
+    return ", ".join(str(call.enter.nt) for call in calls[:16]) or "none"
+
+
+def _judge(registration: Registration, model: Model, said: str, shown: tuple[Record, ...]) -> RuleOutcome:
+    gate = _gate(registration, model)
+    return Unclear(f"{said}, but {gate}", shown) if gate else Broken(said, shown)
+
+
+@rule(
+    "ADDEX-WITHIN-REGISTER", Level.ERROR, SyncEnter, CallExit, clauses="A20", source=REGISTER,
+    says="calls for processors that exist at registration all come before the registration returns", needs=BRACKET,
+    holds="[S0 S1 C0 C1]", violates="[S0 S1 C0 C1] S1 C1",
+)  # fmt: skip
+def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
+    """Afterwards nothing may be said of a processor that was already active."""
+    if not isinstance(subject, Callback):
+        registration = _returned(subject, existing=True)
+        return HOLDS if registration is not None and registration.handle else None
+    registration = subject.registration
+    if subject.attempt is None or subject.enter.nt not in registration.existing_processors:
+        return None
+    bracket = registration.bracket
+    shown = (bracket.exit,) if bracket is not None and bracket.exit is not None else ()
+    return Broken(
+        f"processor {subject.enter.nt} existed at registration and {registration} was called for it after "
+        "the registration had returned", (*shown, subject.enter), (), subject.attempt.name,
+    )  # fmt: skip
+
+
+@rule(
+    "ADDEX-ONE-START-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
+    says="with ADD_EXISTING there is one Start for every active processor", needs=BRACKET,
+    holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]",
+)  # fmt: skip
+def one_start_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """No number repeats, and there are as many as the active count says, which must not change meanwhile."""
+    registration = _returned(bracket, existing=True)
+    if registration is None or bracket is None or bracket.exit is None or _veto(registration) is not None:
+        return None
+    starts = _state(registration, START)
+    if not registration.handle and not starts:
+        return None
+    twice = [number for number, times in Counter(call.enter.nt for call in starts).items() if times > 1]
+    if twice:
+        repeats = tuple(call.enter for call in starts if call.enter.nt == twice[0])
+        return _judge(registration, model, f"Start came more than once for processor {twice[0]}", repeats[:3])
+    counts = {call.enter.active for call in registration.existing} | {
+        bracket.enter.active,
+        bracket.exit.active,
+    }
+    shown = (bracket.enter, bracket.exit)
+    if len(counts) > 1:
+        return Unclear(f"the active count changed during the registration: {sorted(counts)}", shown)
+    active = bracket.exit.active
+    if len(starts) == active:
+        return HOLDS if not _gate(registration, model) else Unclear(_gate(registration, model), shown)
+    said = f"{active} processors were active and Start came for {len(starts)} ({_numbers(starts)})"
+    return _judge(registration, model, said, shown)
+
+
+@rule(
+    "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
+    says="with ADD_EXISTING all Starts come before any Complete", needs=BRACKET,
+    holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]",
+)  # fmt: skip
+def starts_then_completes(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """A pure order within one driver: no loss excuses it."""
+    registration = _returned(bracket, existing=True)
+    if registration is None:
+        return None
+    starts, completes = _state(registration, START), _state(registration, COMPLETE)
+    if not starts or not completes:
+        return None
+    if starts[-1].enter.seq < completes[0].enter.seq:
+        return HOLDS
+    chain = contradiction(starts[-1].enter, completes[0].enter)
+    return Broken(
+        f"Complete of processor {completes[0].enter.nt} came before Start of processor {starts[-1].enter.nt}",
+        (completes[0].enter, starts[-1].enter), chain,
+    )  # fmt: skip
+
+
+@rule(
+    "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
+    says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=BRACKET,
+    holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]",
+)  # fmt: skip
+def one_complete_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """All before the registration returns."""
+    registration = _returned(bracket, existing=True)
+    if registration is None or bracket is None or bracket.exit is None or _veto(registration) is not None:
+        return None
+    starts, completes = _state(registration, START), _state(registration, COMPLETE)
+    failures = _state(registration, FAILURE)
+    if not starts and not completes and not failures:
+        return None
+    if failures:
+        said = f"Failure came for processor {failures[0].enter.nt} although no Start had reported an error"
+        return _judge(registration, model, said, (bracket.enter, failures[0].enter))
+    if Counter(call.enter.nt for call in starts) == Counter(call.enter.nt for call in completes):
+        gate = _gate(registration, model)
+        return Unclear(gate, (bracket.enter, bracket.exit)) if gate else HOLDS
+    said = f"Start came for {_numbers(starts)} and Complete for {_numbers(completes)}"
+    return _judge(registration, model, said, (bracket.enter, bracket.exit))
+
+
+@rule(
+    "ADDEX-VETO-STOPS", Level.ERROR, CallExit, clauses="A22", source=REGISTER,
+    says="after an error in a Start of ADD_EXISTING there is no further Start and no Complete",
+    needs="error in a Start of ADD_EXISTING",
+    holds="[S0 S1! F0]0", violates="[S0 S1! S2 F0]0",
+)  # fmt: skip
+def veto_stops(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """The first error ends the round."""
+    registration = _returned(bracket, existing=True)
+    veto = _veto(registration) if registration is not None else None
+    if registration is None or veto is None:
+        return None
+    for call in registration.existing:
+        if call.at > veto.at and call.enter.state in (START, COMPLETE):
+            return Broken(
+                f"Start of processor {veto.enter.nt} reported an error and a call for processor "
+                f"{call.enter.nt} followed", (veto.exit or veto.enter, call.enter),
+            )  # fmt: skip
+    completes = _state(registration, COMPLETE)
+    if completes:
+        said = "a Complete came although a Start reported an error"
+        return Broken(said, (completes[0].enter, veto.exit or veto.enter))
+    return HOLDS
+
+
+@rule(
+    "ADDEX-VETO-FAILURES", Level.ERROR, CallExit, clauses="A22", source=REGISTER,
+    says="after an error in a Start of ADD_EXISTING, Failure comes for every processor already started, "
+    "except the one with the error", needs="error in a Start of ADD_EXISTING",
+    holds="[S0 S1 S2! F1 F0]0", violates="[S0 S1!]0",
+)  # fmt: skip
+def veto_failures(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """In any order, all after the Start with the error returned."""
+    registration = _returned(bracket, existing=True)
+    veto = _veto(registration) if registration is not None else None
+    if registration is None or veto is None:
+        return None
+    failures = _state(registration, FAILURE)
+    expected = Counter(
+        call.enter.nt for call in _state(registration, START) if call.enter.nt != veto.enter.nt
+    )
+    early = [call for call in failures if veto.exit_at and call.at < veto.exit_at]
+    if early:
+        return Broken(
+            f"Failure of processor {early[0].enter.nt} came before the Start with the error had returned",
+            (early[0].enter, veto.exit or veto.enter),
+        )  # fmt: skip
+    if Counter(call.enter.nt for call in failures) == expected:
+        return HOLDS if not _gate(registration, model) else Unclear(_gate(registration, model))
+    said = (
+        f"after the error of processor {veto.enter.nt} Failure came for {_numbers(failures)}, "
+        f"expected for {', '.join(map(str, sorted(expected))) or 'none'}"
+    )
+    return _judge(
+        registration, model, said, (veto.exit or veto.enter, *(call.enter for call in failures[:3]))
+    )
+
+
+@rule(
+    "ADDEX-VETO-NULL", Level.WARN, CallExit, clauses="A23, X2", source=REGISTERING,
+    says="after an error in a Start of ADD_EXISTING the registration returns NULL",
+    needs="error in a Start of ADD_EXISTING", holds="[S0!]0", violates="[S0!]",
+)  # fmt: skip
+def veto_null(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """Implied by Microsoft's sample only; the page of the routine warns against reading that into it."""
+    registration = _returned(bracket, existing=True)
+    veto = _veto(registration) if registration is not None else None
+    if registration is None or veto is None or bracket is None or bracket.exit is None:
+        return None
+    if not registration.handle:
+        return HOLDS
+    return Broken(
+        "a Start reported an error and the registration returned a handle",
+        (veto.exit or veto.enter, bracket.exit),
+    )
+
+
+@rule(
+    "NULL-NO-CALLBACKS", Level.ERROR, SyncEnter, CallExit, clauses="A24, A28", source=REGISTER,
+    says="a registration that returned NULL is never called", needs="registration that returned NULL",
+    holds="[S0!]0", violates="[S0!]0 S2",
+)  # fmt: skip
+def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
+    """NULL means: not registered."""
+    if not isinstance(subject, Callback):
+        registration = _returned(subject)
+        return None if registration is None or registration.handle else HOLDS
+    registration = subject.registration
+    if registration.handle or registration.open or registration.bracket is None:
+        return None
+    shown = (registration.bracket.exit,) if registration.bracket.exit is not None else ()
+    return Broken(f"{registration} had returned NULL and was called", (*shown, subject.enter))
+
+
+@rule(
+    "OB-NULL-FAILS-ENTRY", Level.ERROR_DRIVER, CallExit, clauses="A24", source=REGISTER,
+    says="if the registration returns NULL, DriverEntry fails with the status that the callback stored",
+    needs="registration that returned NULL inside DriverEntry",
+    holds="entry [S0!]0 entry!", violates="entry [S0!]0 entry.",
+)  # fmt: skip
+def null_fails_entry(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """Without a callback's error any error will do."""
+    if bracket is None or bracket.exit is None or bracket.enter.call != "driver_entry":
+        return None
+    for registration in bracket.stream.registrations.values():
+        call = registration.bracket
+        if not registration.sync or registration.handle or call is None or call.at < bracket.at:
+            continue
+        shown = (*((call.exit,) if call.exit is not None else ()), bracket.exit)
+        if nt_success(bracket.exit.result):
+            return Broken(f"{registration} returned NULL and DriverEntry succeeded", shown)
+        veto = _veto(registration)
+        if veto is not None and veto.exit is not None and veto.exit.op != bracket.exit.result:
+            said = f"the callback stored {veto.exit.op:#x} and DriverEntry returned {bracket.exit.result:#x}"
+            return Broken(said, (veto.exit, bracket.exit))
+        return HOLDS
+    return None
+
+
+@rule(
+    "OB-VETO-SELF-CLEAN", Level.ERROR_DRIVER, SyncExit, clauses="A22", source=REGISTER,
+    says="a Start of ADD_EXISTING that reports an error frees what it allocated itself",
+    needs="error in a Start of ADD_EXISTING with allocation records",
+    holds="[S0{alloc=1} S1{alloc=1,free=1}! F0{free=1}]0", violates="[S0{alloc=1} S1{alloc=1}! F0{free=1}]0",
+)  # fmt: skip
+def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
+    """No Failure comes for that processor, so nobody else would."""
+    if (
+        call is None
+        or call.exit is None
+        or call.attempt is not None
+        or not call.veto
+        or not model.stream.allocates
+    ):
+        return None
+    held = model.stream.objects.get((call.enter.reg, call.enter.nt), {})
+    lost = model.lost(model.stream.driver, call.at, model.at)
+    if not held:
+        return HOLDS
+    said = f"Start of processor {call.enter.nt} reported an error and left {some(len(held), 'object')}"
+    shown = (*list(held.values())[:2], call.exit)
+    return Unclear(f"{said}, but {lost}", shown) if lost else Broken(said, shown)
+
+
+@rule(
+    "NOFLAG-SILENT", Level.ERROR, SyncEnter, CallExit, clauses="A21", source=REGISTER,
+    says="without ADD_EXISTING nothing is said of processors that are already active",
+    needs="registration without ADD_EXISTING", holds="( )", violates="( S0 C0 )",
+)  # fmt: skip
+def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
+    """Judged only when no host command to add a processor is in flight."""
+    if not isinstance(subject, Callback):
+        return HOLDS if _returned(subject, existing=False) is not None else None
+    registration = subject.registration
+    bracket = registration.bracket
+    if bracket is None or registration.add_existing or not model.host_known:
+        return None
+    if registration.open:
+        if registration.races_add or model.cpu_in_flight:
+            return None
+        if subject.enter.nt >= bracket.enter.active and model.attempts.opened <= model.cpu_adds:
+            return None
+        return Broken(
+            f"{registration} was called during a registration without ADD_EXISTING",
+            (bracket.enter, subject.enter),
+        )
+    if bracket.exit is None or subject.enter.state != START or registration.races_add:
+        return None
+    if subject.enter.nt < bracket.exit.active and not subject.enter.group:
+        said = f"processor {subject.enter.nt} was active when {registration} was made, and Start came for it"
+        return Broken(said, (bracket.exit, subject.enter))
+    return HOLDS
+
+
+@rule(
+    "ADDEX-OTHERS-SILENT", Level.ERROR, SyncEnter, CallExit, clauses="A25", source=REGISTER,
+    says="a registration with ADD_EXISTING calls only the callback being registered", needs="second synchronous registration",
+    holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
+)  # fmt: skip
+def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
+    """Other registrations are called for an added processor only; every one the host asked for is accounted for."""
+    if not isinstance(subject, Callback):
+        registration = _returned(subject, existing=True)
+        if registration is None or registration.races_add:
+            return None
+        others = any(
+            known.sync and known.alive and known is not registration
+            for stream in model.streams.values()
+            for known in stream.registrations.values()
+        )
+        return HOLDS if others else None
+    if subject.attempt is None or not model.host_known or model.cpu_in_flight or subject.enter.state != START:
+        return None
+    if model.attempts.opened <= model.cpu_adds:
+        return None
+    for other in model.open_registrations:
+        if other is not subject.registration and other.add_existing and not other.races_add:
+            shown = (*((other.bracket.enter,) if other.bracket is not None else ()), subject.enter)
+            return Broken(f"{subject.registration} was called while {other} was being made", shown)
+    return None
+
+
+@rule(
+    "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: docs/contract.md A27",
+    says="in which order are existing processors reported?", needs=BRACKET, holds="[S1 S0 C1 C0]",
+)  # fmt: skip
+def existing_order(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """Ascending is assumed by others and stated by nobody."""
+    registration = _returned(bracket, existing=True)
+    if registration is None or not registration.existing:
+        return None
+    words = []
+    for state, name in ((START, "Start"), (COMPLETE, "Complete"), (FAILURE, "Failure")):
+        numbers = [call.enter.nt for call in _state(registration, state)]
+        if len(numbers) > 1:
+            up, down = numbers == sorted(numbers), numbers == sorted(numbers, reverse=True)
+            words.append(f"{name} {'ascending' if up else 'descending' if down else 'in another order'}")
+    return Observed(", ".join(words) or "one processor")
+
+
+@rule(
+    "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: docs/contract.md A27",
+    says="do the calls of ADD_EXISTING run on the registering thread?", needs=BRACKET,
+    holds="[S0 S1 C0 C1]",
+)  # fmt: skip
+def existing_thread(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """The natural reading, but thread identity is not stated."""
+    registration = _returned(bracket, existing=True)
+    if registration is None or bracket is None or not registration.existing:
+        return None
+    same = all(call.enter.thread == bracket.enter.thread for call in registration.existing)
+    return Observed("yes" if same else "no")
+
+
+@rule(
+    "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: docs/contract.md A27",
+    says="what happens when a registration meets a hot add in flight?", needs=BRACKET,
+    holds="+cpu [S0 S1 C0 C1]",
+)  # fmt: skip
+def existing_race(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """How many processors the registration reported when a host command was in flight."""
+    registration = _returned(bracket, existing=True)
+    if registration is None or bracket is None or bracket.exit is None or not registration.races_add:
+        return None
+    starts = len(_state(registration, START))
+    return Observed(f"{starts} reported, {bracket.enter.active} active before, {bracket.exit.active} after")
+
+
+@rule(
+    "OB-DEREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallExit, CallEnter, clauses="A29", source=DEREGISTER,
+    says="a driver deregisters each handle exactly once before it is unloaded", needs="unload of a driver",
+    holds="S2 C2 unload", violates="S2 C2 unload!",
+)  # fmt: skip
+def deregister_before_unload(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+    """Typically in its Unload routine, with the handle."""
+    if bracket is None:
+        return None
+    if bracket.exit is None:
+        registration = bracket.registration
+        if bracket.enter.call == "dereg_sync" and registration is not None and registration.leaves > 1:
+            first = registration.leave
+            shown = (*((first.enter,) if first is not None else ()), bracket.enter)
+            return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
+        return None
+    if bracket.enter.call != "unload":
+        return None
+    judged: RuleOutcome = None
+    for registration in bracket.stream.registrations.values():
+        if not registration.sync or not registration.handle or registration.open:
+            continue
+        if registration.left:
+            judged = judged or HOLDS
+            continue
+        lost = model.lost(registration.driver, model.epoch_at, model.at)
+        said = f"{registration} was still registered when the driver was unloaded"
+        made = () if registration.bracket is None else (registration.bracket.enter,)
+        if lost:
+            judged = Unclear(f"{said}, but {lost}", (*made, bracket.exit))
+            continue
+        return Broken(said, (*made, bracket.exit))
+    return judged
+
+
+@rule(
+    "DEREG-QUIET", Level.OBSERVE, SyncEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
+    says="is a callback called during or after its deregistration?", needs="deregistration",
+    holds="S2 dereg C2",
+)  # fmt: skip
+def deregistered_quiet(call: Callback, model: Model) -> RuleOutcome:
+    """The page of KeDeregisterProcessorChangeCallback promises nothing, so this is news, not a violation."""
+    registration = call.registration
+    if registration.leave is None:
+        return None
+    when = "after" if registration.left else "during"
+    said = f"{registration} was called {when} its deregistration"
+    return Observed(f"called {when}", said, (registration.leave.enter, call.enter))
+
+
+@rule(
+    "DEREG-MIDFLIGHT", Level.OBSERVE, CallEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
+    says="is a registration removed between its Start and its end?", needs="deregistration", holds="S2 dereg",
+)  # fmt: skip
+def deregistered_midflight(bracket: CallSpan, model: Model) -> RuleOutcome:
+    """Whether the end is still delivered shows in DEREG-QUIET."""
+    registration = bracket.registration
+    if bracket.enter.call != "dereg_sync" or registration is None:
+        return None
+    midway = model.attempts.midway(registration)
+    return Observed("between Start and its end" if midway else "with nothing under way")

@@ -1,0 +1,643 @@
+# SPDX-License-Identifier: MIT
+"""R.2, the synchronous callback of a hot-added processor: Start, then Complete or Failure."""
+
+# ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
+
+from __future__ import annotations
+
+from itertools import product
+
+from harness.contract.order import contradiction, edge
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+    some,
+)
+from harness.contract.state.entities import (
+    Arrival,
+    Attempt,
+    Callback,
+    CallSpan,
+    Epoch,
+    Registration,
+    RegistrationView,
+)
+from harness.contract.state.model import Model
+from harness.contract.verdict import Level
+from harness.history.driver import (
+    COMPLETE,
+    FAILURE,
+    START,
+    STATE_NAMES,
+    AsyncEnter,
+    CallEnter,
+    SyncEnter,
+)
+
+SECTION = Section("R.2", "Synchronous, hot add")
+rule = SECTION.rule
+
+REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
+STRUCT = "DDI:wdm/ns-wdm-_ke_processor_change_notify_context.md"
+PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
+INTRODUCTION = "WD:kernel/introduction-to-driver-notification.md"
+MOST_WAITING = 64
+"""Arrivals without a Start that wait for one, per driver."""
+
+HOT_ADD = "hot-add of a processor"
+CALLBACK = "synchronous callback"
+
+
+@rule(
+    "SYNC-STATE-VALID", Level.ERROR, SyncEnter, clauses="A1", source=REGISTER,
+    says="the state is Start, Complete or Failure", needs=CALLBACK,
+    holds="S2 C2 V", violates="S2 C2{state=3}",
+)  # fmt: skip
+def state_valid(call: Callback, model: Model) -> RuleOutcome:
+    """KE_PROCESSOR_CHANGE_NOTIFY_STATE has three values."""
+    if call.enter.state in STATE_NAMES:
+        return HOLDS
+    return Broken(f"the state is {call.enter.state}", (call.enter,))
+
+
+@rule(
+    "SYNC-CONTEXT-IDENTITY", Level.ERROR, SyncEnter, clauses="A2", source=REGISTER,
+    says="the callback gets the context that was registered", needs=CALLBACK,
+    holds="S2 C2 V", violates="S2 C2{ctx=99}",
+)  # fmt: skip
+def context_identity(call: Callback, model: Model) -> RuleOutcome:
+    """The pointer is opaque to Windows and must come back as it was given."""
+    bracket = call.registration.bracket
+    if bracket is None:
+        return None
+    if call.enter.ctx == bracket.enter.ctx:
+        return HOLDS
+    return Broken(
+        f"the context is {call.enter.ctx:#x}, registered was {bracket.enter.ctx:#x}",
+        (bracket.enter, call.enter),
+    )
+
+
+@rule(
+    "SYNC-IRQL-PASSIVE", Level.ERROR, SyncEnter, clauses="A3", source=REGISTER,
+    says="the callback runs at PASSIVE_LEVEL", needs=CALLBACK,
+    holds="S2 C2 V", violates="S2{irql=2} C2",
+)  # fmt: skip
+def irql_passive(call: Callback, model: Model) -> RuleOutcome:
+    """Both for processors that exist at registration and for those added later."""
+    if call.enter.irql == 0:
+        return HOLDS
+    return Broken(f"the callback ran at IRQL {call.enter.irql}", (call.enter,))
+
+
+@rule(
+    "REG-IRQL-PASSIVE", Level.ERROR_DRIVER, CallEnter, clauses="A4",
+    source="DDI:wdm/nf-wdm-kederegisterprocessorchangecallback.md",
+    says="registering and deregistering happen at PASSIVE_LEVEL", needs="registering call",
+    holds="S2 C2 V", violates="S2 C2 dereg{irql=1}",
+)  # fmt: skip
+def registers_passive(bracket: CallSpan, model: Model) -> RuleOutcome:
+    """All four routines demand it of their caller."""
+    if bracket.registration is None:
+        return None
+    if bracket.enter.irql == 0:
+        return HOLDS
+    return Broken(f"{bracket.enter.call} was called at IRQL {bracket.enter.irql}", (bracket.enter,))
+
+
+def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
+    """Every terminal of the given state has a Start of the same registration before it."""
+    judged: RuleOutcome = None
+    for registration, share in attempt.shares.items():
+        for terminal in share.state(state):
+            if any(start.at < terminal.at for start in share.starts):
+                judged = judged or HOLDS
+                continue
+            if registration.done_at > attempt.since:
+                continue
+            name = STATE_NAMES[state]
+            lost = model.lost("", attempt.since, terminal.at)
+            if lost or attempt.crowded:
+                judged = Unclear(
+                    f"{name} came without a Start, but {lost or 'too much came'}",
+                    (terminal.enter,),
+                    attempt.name,
+                )
+                continue
+            later = [start.enter for start in share.starts[:1]]
+            chain = contradiction(later[0], terminal.enter) if later else []
+            what = "came before its Start" if later else "came and no Start had come before it"
+            return Broken(f"{name} of {attempt.name} {what}", (terminal.enter, *later), chain, attempt.name)
+    return judged
+
+
+@rule(
+    "SYNC-START-BEFORE-COMPLETE", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
+    says="Start must come before Complete, because Windows announces a processor before it adds it", needs=HOT_ADD,
+    holds="S2 C2 V", violates="C2",
+)  # fmt: skip
+def start_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Not applicable to a registration made while the attempt was under way (LATE-REG)."""
+    return _start_first(attempt, model, COMPLETE)
+
+
+@rule(
+    "SYNC-START-BEFORE-FAILURE", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
+    says="Start must come before Failure, because only an announced processor can fail to be added", needs=HOT_ADD,
+    holds="S2! F2", violates="F2",
+)  # fmt: skip
+def start_before_failure(attempt: Attempt, model: Model) -> RuleOutcome:
+    """As for Complete."""
+    return _start_first(attempt, model, FAILURE)
+
+
+def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
+    """True if no removal of the registration began before the attempt was over."""
+    leave = registration.leave
+    return registration.handle and (leave is None or leave.at > attempt.over)
+
+
+def _missing_terminal(
+    registration: Registration, share: RegistrationView, attempt: Attempt, model: Model
+) -> RuleOutcome:
+    """Judge a Start without Complete or Failure: only a quiesced point after it makes silence evidence."""
+    if not _alive_throughout(registration, attempt):
+        return None
+    start = share.starts[-1]
+    reason = model.touched(attempt)
+    if not reason and not attempt.quiet:
+        reason = "the guest was not seen to be alive and quiet after it"
+    if reason:
+        return Unclear(
+            f"Start of {attempt.name} has no Complete and no Failure, but {reason}",
+            (start.enter,),
+            attempt.name,
+        )
+    quiet = (attempt.proof,) if attempt.proof is not None else ()
+    return Broken(
+        f"Start of {attempt.name} was never followed by Complete or Failure, "
+        "and the guest then proved itself alive and quiet",
+        (start.enter, *quiet), (), attempt.name,
+    )  # fmt: skip
+
+
+@rule(
+    "SYNC-START-CLOSED", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
+    says="every Start is followed by Complete or Failure", needs=HOT_ADD,
+    holds="S2 C2 V", violates="S2",
+)  # fmt: skip
+def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Silence counts only after a quiesced point: no record for the policy time, then proof that the guest lives."""
+    judged: RuleOutcome = None
+    for registration, share in attempt.shares.items():
+        if not share.starts or share.vetoed:
+            continue
+        if share.terminals:
+            judged = judged or HOLDS
+            continue
+        outcome = _missing_terminal(registration, share, attempt, model)
+        if isinstance(outcome, Broken):
+            return outcome
+        judged = outcome or judged
+    return judged
+
+
+@rule(
+    "SYNC-EXACTLY-TWO", Level.ERROR, Attempt, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
+    says="each callback is called exactly two times for an added processor: Start, then Complete or Failure",
+    needs=HOT_ADD, holds="S2 C2 V", violates="S2 S2 C2",
+)  # fmt: skip
+def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
+    """A registration that vetoed may or may not get its own Failure (not documented for hot add)."""
+    judged: RuleOutcome = None
+    for registration, share in attempt.shares.items():
+        if not share.starts:
+            continue
+        extra = share.starts[1:2] or share.terminals[1:2]
+        if extra:
+            first = (share.starts if extra[0] in share.starts else share.terminals)[0]
+            lost = model.lost("", attempt.since, extra[0].at)
+            name = STATE_NAMES.get(extra[0].enter.state, "a call")
+            if lost:
+                judged = Unclear(
+                    f"a second {name} came, but {lost}", (first.enter, extra[0].enter), attempt.name
+                )
+                continue
+            return Broken(
+                f"{registration} got {some(len(share.starts), 'Start')} and {len(share.terminals)} Complete or Failure "
+                f"for {attempt.name}",
+                tuple(call.enter for call in (share.starts + share.terminals)[:4]), (), attempt.name,
+            )  # fmt: skip
+        if not share.terminals and not share.vetoed:
+            outcome = _missing_terminal(registration, share, attempt, model)
+            if isinstance(outcome, Broken):
+                return outcome
+            judged = outcome or judged
+        elif judged is None:
+            judged = HOLDS
+    return judged
+
+
+@rule(
+    "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, Attempt, clauses="A7", source=STRUCT,
+    says="a processor is either completed or failed, and after that nothing more is said of it", needs=HOT_ADD,
+    holds="S2 C2 V", violates="S2 C2 F2",
+)  # fmt: skip
+def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Complete can never be followed by Failure in the same attempt, nor Failure by Complete."""
+    judged: RuleOutcome = None
+    for registration, share in attempt.shares.items():
+        if not share.terminals:
+            continue
+        if len(share.terminals) == 1:
+            judged = judged or HOLDS
+            continue
+        first, second = share.terminals[:2]
+        lost = model.lost("", attempt.since, second.at)
+        names = f"{STATE_NAMES.get(first.enter.state)} and then {STATE_NAMES.get(second.enter.state)}"
+        if lost:
+            judged = Unclear(
+                f"{registration} got {names}, but {lost}", (first.enter, second.enter), attempt.name
+            )
+            continue
+        return Broken(
+            f"{registration} got {names} for {attempt.name}", (first.enter, second.enter), (), attempt.name
+        )
+    return judged
+
+
+@rule(
+    "SYNC-ALL-REGISTERED", Level.ERROR, Attempt, clauses="A8", source=STRUCT,
+    says="each registered callback is called for each added processor", needs=HOT_ADD,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="with b a:S2 a:C2",
+)  # fmt: skip
+def all_registered(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Of the registrations that were certainly in force before the attempt and all through it; not when vetoed."""
+    if attempt.vetoed:
+        return None
+    judged: RuleOutcome = None
+    for stream in model.streams.values():
+        for registration in stream.registrations.values():
+            if not registration.sync or registration.open or not _alive_throughout(registration, attempt):
+                continue
+            if registration.done_at > attempt.first:
+                continue
+            share = attempt.shares.get(registration)
+            if share is not None and share.starts and share.terminals:
+                judged = judged or HOLDS
+                continue
+            reason = model.touched(attempt) or model.lost(
+                registration.driver, registration.done_at, attempt.over
+            )
+            if not reason and registration.done_at > attempt.since:
+                reason = "it may have been registered while the attempt was already under way"
+            if not reason and not attempt.quiet:
+                reason = "the guest was not seen to be alive and quiet after it"
+            what = "Start" if share is None or not share.starts else "Complete or Failure"
+            shown = tuple(call.enter for call in attempt.events[:2])
+            made = () if registration.bracket is None else (registration.bracket.enter,)
+            if reason:
+                judged = Unclear(
+                    f"{registration} got no {what} for {attempt.name}, but {reason}", shown, attempt.name
+                )
+                continue
+            return Broken(
+                f"{registration} got no {what} for {attempt.name}", (*made, *shown), (), attempt.name
+            )
+    return judged
+
+
+@rule(
+    "SYNC-AGREE", Level.ERROR, Attempt, clauses="A12", source=REGISTER,
+    says="all callbacks are told the same outcome, because it is the outcome of the operating system", needs=HOT_ADD,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 b:S2 a:C2 b:F2",
+)  # fmt: skip
+def agree(attempt: Attempt, model: Model) -> RuleOutcome:
+    """The state describes what Windows did, not what a driver did."""
+    terminals = attempt.terminals
+    if not terminals:
+        return None
+    told: dict[int, list[Callback]] = {}
+    for terminal in terminals:
+        told.setdefault(terminal.enter.state, []).append(terminal)
+    if len(told) == 1:
+        return HOLDS
+    for first, other in product(*list(told.values())[:2]):
+        if other.registration is not first.registration:
+            lost = model.lost("", attempt.since, attempt.settled or attempt.sealed_at)
+            shown = (first.enter, other.enter)
+            if lost:
+                return Unclear(f"the outcomes of {attempt.name} differ, but {lost}", shown, attempt.name)
+            return Broken(
+                f"{first.registration} was told {STATE_NAMES.get(first.enter.state)} and {other.registration} "
+                f"{STATE_NAMES.get(other.enter.state)} of {attempt.name}",
+                shown, (), attempt.name,
+            )  # fmt: skip
+    return HOLDS
+
+
+@rule(
+    "SYNC-BARRIER", Level.ERROR, Attempt, clauses="A11", source=f"{INTRODUCTION}; {REGISTER}",
+    says="every Start returns before any Complete begins, because Start comes before threads are scheduled "
+    "on the processor and Complete after", needs=HOT_ADD,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 a:C2 b:S2 b:C2",
+)  # fmt: skip
+def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Across drivers, by the shared counter. Failure of a vetoed attempt is exempt: what later drivers see is open."""
+    starts, completes = attempt.starts, attempt.completes
+    if not starts or not completes:
+        return None
+    judged: RuleOutcome = HOLDS
+    clock = not any(call.registration.stream.order_lost for call in attempt.events)
+    for complete in completes:
+        for start in starts:
+            last = start.exit or start.enter
+            if edge(last, complete.enter, clock=clock) is not None and start.exit is not None:
+                continue
+            chain = contradiction(last, complete.enter, (start.enter,), clock=clock)
+            if chain:
+                return Broken(
+                    f"{complete.registration} was told Complete before {start.registration} was done with Start",
+                    (complete.enter, start.enter, last) if last is not start.enter else (complete.enter, last),
+                    chain, attempt.name,
+                )  # fmt: skip
+            judged = Unclear(
+                f"it cannot be told whether Start of {start.registration} had returned when Complete of "
+                f"{complete.registration} began", (last, complete.enter), attempt.name,
+            )  # fmt: skip
+    return judged
+
+
+@rule(
+    "SYNC-SAME-IDENTITY", Level.ERROR, Attempt, clauses="A34", source=STRUCT,
+    says="all calls about one processor name the same group and number", needs=HOT_ADD,
+    holds="S2 C2 V", violates="S2 C2{number=5}",
+)  # fmt: skip
+def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
+    """NtNumber is the system-wide index, ProcNumber the group and number; an attempt has one of each."""
+    first = attempt.events[0].enter
+    for call in attempt.events[1:]:
+        if (call.enter.group, call.enter.number) != (first.group, first.number):
+            return Broken(
+                f"{attempt.name} is group {first.group} number {first.number} and then "
+                f"group {call.enter.group} number {call.enter.number}",
+                (first, call.enter), (), attempt.name,
+            )  # fmt: skip
+    return HOLDS if len(attempt.events) > 1 else None
+
+
+@rule(
+    "NO-RUN-BEFORE-START-DONE", Level.ERROR, Attempt, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
+    says="no thread runs on a processor before every Start for it has returned", needs="completed hot-add",
+    holds="S2 C2 V", violates="S2{cpu=2} C2",
+)  # fmt: skip
+def no_run_before_start(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Microsoft's pages disagree on whether the processor is started at Start, but not on threads. DPCs: a warning."""
+    starts = [call for call in attempt.starts if call.exit is not None]
+    if not starts or not attempt.completes or attempt.n in model.attempts.completed:
+        return None
+    clock = not any(stream.order_lost for stream in model.streams.values())
+    for record, level in zip(attempt.ran_on, (None, Level.WARN), strict=True):
+        if record is None:
+            continue
+        for start in starts:
+            last = start.exit
+            if last is None or record is last:
+                continue
+            chain = contradiction(last, record, (start.enter,), clock=clock)
+            if chain:
+                return Broken(
+                    f"code ran on {attempt.name} before Start of {start.registration} had returned",
+                    (record, last), chain, attempt.name, level,
+                )  # fmt: skip
+    return HOLDS
+
+
+@rule(
+    "RUN-BEFORE-COMPLETE", Level.OBSERVE, Attempt, clauses="A13", source=INTRODUCTION,
+    says="does driver code run on the processor before Complete is delivered?", needs="completed hot-add",
+    holds="S2 work{cpu=2,nt=2} C2",
+)  # fmt: skip
+def run_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Legal: a driver must be ready when its Start returns, not when Complete arrives."""
+    completes = attempt.completes
+    if not completes or not attempt.starts:
+        return None
+    first = attempt.ran_on[0] or attempt.ran_on[1]
+    ran = first is not None and edge(first, completes[0].enter) is not None
+    return Observed("yes" if ran else "no")
+
+
+@rule(
+    "COMPLETE-COUNTED", Level.ERROR, SyncEnter, clauses="A10, A35",
+    source=f"{REGISTER}; DDI:wdm/nf-wdm-kequeryactiveprocessorcountex.md",
+    says="at Complete the processor is active: its affinity bit is set and its index is below the active count",
+    needs="Complete", holds="S2 C2 V", violates="S2 C2{active=2}",
+)  # fmt: skip
+def complete_counted(call: Callback, model: Model) -> RuleOutcome:
+    """Complete says the processor is started and schedulable, so the system must count it by then."""
+    enter = call.enter
+    if enter.state != COMPLETE:
+        return None
+    attempt = call.attempt.name if call.attempt is not None else ""
+    if enter.nt >= enter.active:
+        return Broken(
+            f"at Complete of processor {enter.nt} only {enter.active} were active", (enter,), (), attempt
+        )
+    if not 0 <= enter.number < 64 or not enter.mask >> enter.number & 1:
+        return Broken(
+            f"at Complete of processor {enter.nt} bit {enter.number} of the group's mask {enter.mask:#x} was clear",
+            (enter,), (), attempt,
+        )  # fmt: skip
+    return HOLDS
+
+
+@rule(
+    "START-NOT-COUNTED", Level.WARN, SyncEnter, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
+    says="at Start the processor is not counted yet", needs="Start of a hot-add",
+    holds="S2 C2 V", violates="S2{active=3} C2",
+)  # fmt: skip
+def start_not_counted(call: Callback, model: Model) -> RuleOutcome:
+    """A warning: the pages disagree on whether the processor is already started."""
+    enter, attempt = call.enter, call.attempt
+    if enter.state != START or attempt is None or attempt.overlapped or not attempt.active_before:
+        return None
+    if enter.active > attempt.active_before:
+        return Broken(
+            f"at Start {enter.active} processors were active, {attempt.active_before} before",
+            (enter,),
+            (),
+            attempt.name,
+        )
+    if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
+        return Broken(
+            f"at Start bit {enter.number} of the mask {enter.mask:#x} was set", (enter,), (), attempt.name
+        )
+    return HOLDS
+
+
+@rule(
+    "COUNT-STEP", Level.WARN, Attempt, clauses="A10, U10", source=REGISTER,
+    says="one completed hot-add raises the active count by one", needs="completed hot-add",
+    holds="S2 C2 V", violates="S2 C2{active=4}",
+)  # fmt: skip
+def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Only of attempts that do not overlap with another."""
+    completes = attempt.completes
+    if not completes or attempt.overlapped or not attempt.active_before or model.touched(attempt):
+        return None
+    enter = completes[0].enter
+    if enter.active == attempt.active_before + 1:
+        return HOLDS
+    return Broken(
+        f"the active count was {attempt.active_before} before {attempt.name} and {enter.active} at its Complete",
+        (attempt.events[0].enter, enter), (), attempt.name,
+    )  # fmt: skip
+
+
+@rule(
+    "SYNC-FIRST", Level.ERROR, AsyncEnter, SyncEnter, Epoch, clauses="A14, B9", source=INTRODUCTION,
+    says="the synchronous notification is the first one about an added processor", needs="processor arrival",
+    holds="S2 C2 V", violates="V S2 C2",
+)  # fmt: skip
+def sync_first(subject: Arrival | Callback | Epoch, model: Model) -> RuleOutcome:
+    """By count, since an arrival does not say which processor it is about. Needs both registrations and a baseline.
+
+    An arrival without its Start waits for the Start that comes too late, so that both can be shown.
+    """
+    if isinstance(subject, Arrival):
+        return _announced(subject, model)
+    if isinstance(subject, Callback):
+        early = model.stream.unannounced
+        if not early or subject.enter.state != START or subject.attempt is None:
+            return None
+        return _unannounced(early.pop(0), subject)
+    for stream in model.streams.values():
+        if stream.unannounced:
+            return _unannounced(stream.unannounced.pop(0), None)
+    return None
+
+
+def _announced(arrival: Arrival, model: Model) -> RuleOutcome:
+    stream, registration = arrival.registration.stream, arrival.registration
+    known = stream.registrations.values()
+    if not arrival.index or not any(other.sync and other.alive and other.base >= 0 for other in known):
+        return None
+    seen = stream.starts - registration.starts_at_base
+    if arrival.index <= seen:
+        return HOLDS
+    lost = model.lost("", registration.base_at, model.at)
+    if lost:
+        return Unclear(
+            f"{some(arrival.index, 'processor')} arrived after {some(seen, 'Start')}, but {lost}",
+            (arrival.enter,),
+        )
+    if len(stream.unannounced) < MOST_WAITING:
+        stream.unannounced.append(arrival)
+    return None
+
+
+def _unannounced(arrival: Arrival, start: Callback | None) -> Broken:
+    said = f"new processor link number {arrival.index} arrived before driver {arrival.registration.driver} had seen its Start"
+    if start is None:
+        return Broken(said + ", and none came", (arrival.enter,))
+    chain = contradiction(start.enter, arrival.enter)
+    return Broken(said, (arrival.enter, start.enter), chain)
+
+
+@rule(
+    "SERIAL-ADDS", Level.OBSERVE, Attempt, clauses="U10", source="undocumented: docs/contract.md A32",
+    says="do attempts of different processors overlap?", needs=HOT_ADD, holds="S2 S3 C2 C3",
+)  # fmt: skip
+def serial_adds(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Whether simultaneous adds are serialised is not documented."""
+    return Observed("overlapping" if attempt.overlapped else "one at a time")
+
+
+def _round(calls: list[Callback], registered: list[Registration]) -> str:
+    order = [registered.index(call.registration) for call in calls if call.registration in registered]
+    if len(order) < 2:
+        return "one callback"
+    if order == sorted(order):
+        return "in order of registration"
+    return "in reverse order" if order == sorted(order, reverse=True) else "in another order"
+
+
+@rule(
+    "CALL-ORDER", Level.OBSERVE, Attempt, clauses="U9", source="undocumented: docs/contract.md A32",
+    says="in which order are the registered callbacks called?", needs=HOT_ADD,
+    holds="a:S2 b:S2 b:C2 a:C2 a:V b:V",
+)  # fmt: skip
+def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Relative to the order of registration, for the Start round and for the terminal round."""
+    if len(attempt.shares) < 2:
+        return None
+    registered = sorted(attempt.shares, key=lambda known: known.done_at)
+    return Observed(
+        f"Start {_round(attempt.starts, registered)}, end {_round(attempt.terminals, registered)}"
+    )
+
+
+@rule(
+    "SYNC-CPU-THREAD", Level.OBSERVE, Attempt, clauses="U13", source="undocumented: docs/contract.md A32",
+    says="on which processor does the end of an attempt run, and on the thread of its Start?", needs=HOT_ADD,
+    holds="S2 C2 V",
+)  # fmt: skip
+def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
+    """The processor of a PASSIVE_LEVEL callback is a sample and may be stale at once."""
+    for share in attempt.shares.values():
+        if share.starts and share.terminals:
+            start, end = share.starts[0].enter, share.terminals[0].enter
+            where = (
+                "the new processor"
+                if end.cpu == attempt.n
+                else "processor 0"
+                if end.cpu == 0
+                else "another processor"
+            )
+            same = "the same thread" if start.thread == end.thread else "different threads"
+            return Observed(f"on {where}, {same}", part=STATE_NAMES.get(end.state, "other"))
+    return None
+
+
+@rule(
+    "LATE-REG", Level.OBSERVE, Attempt, clauses="A31", source="undocumented: docs/contract.md A31",
+    says="what does a callback get that was registered while an attempt was under way?", needs=HOT_ADD,
+    holds="a:<S2 with b a:S2> a:C2 b:C2",
+)  # fmt: skip
+def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:
+    """Whether the newcomer gets a terminal without a Start is not documented.
+
+    The place in the stream is not enough: a driver's last record may be received long after it was made.
+    """
+    for stream in model.streams.values():
+        for registration in stream.registrations.values():
+            bracket = registration.bracket
+            if (
+                registration.sync
+                and attempt.first < registration.done_at < attempt.last
+                and not registration.implied
+                and bracket is not None
+                and bracket.exit is not None
+                and any(edge(bracket.exit, call.exit or call.enter) for call in attempt.events)
+            ):
+                share = attempt.shares.get(registration)
+                if share is None:
+                    return Observed("nothing of the attempt")
+                return Observed("Start and terminal" if share.starts else "a terminal without a Start")
+    return None
+
+
+@rule(
+    "STATUS-NONFAIL", Level.OBSERVE, SyncEnter, clauses="X5", source=STRUCT,
+    says="which value has Status in Start and Complete?", needs=CALLBACK, holds="S2 C2 V",
+)  # fmt: skip
+def status_otherwise(call: Callback, model: Model) -> RuleOutcome:
+    """Status is documented for Failure only."""
+    if call.enter.state == FAILURE:
+        return None
+    return Observed(f"{call.enter.status:#x}", part=STATE_NAMES.get(call.enter.state, "other"))

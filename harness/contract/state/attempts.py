@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""Groups the callbacks of hot-added processors into attempts.
+
+A hot-add callback with processor number n belongs to A(n, k). A Start of registration R joins the newest attempt on n
+in which R has no Start yet, unless a quiesced point lies between, or a host command and everything started there is
+closed; it opens A(n, k+1) only if R already has a Start with its terminal or veto there. An attempt is *sealed*, which
+is when rules on attempts see it, when the next one on n has opened and the guest was quiet since, when the epoch ends,
+or when too many are remembered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from harness.contract.state.entities import (
+    Attempt,
+    Callback,
+    Registration,
+    RegistrationView,
+)
+from harness.history.driver import COMPLETE, START
+from harness.history.record import Quiesced
+
+MOST_ATTEMPTS = 8192
+"""Attempts remembered at once; the oldest is sealed beyond that."""
+
+MOST_EVENTS = 512
+"""Callbacks remembered of one attempt; what a sane system delivers is two per registration."""
+
+
+class Attempts:
+    """The attempts of one boot epoch. ``seal`` is called with each attempt when it is over.
+
+    ``newest`` maps a processor to its latest attempt; ``unsettled`` are those not closed at a quiesced point yet;
+    ``opened`` and ``completed_count`` count; ``completed`` and ``completed_places`` map an index, and a group and
+    number, to the first Complete; ``failed`` is the number of the last attempt that failed, -1 if none did;
+    ``barrier`` is the last place at which no attempt was under way.
+    """
+
+    def __init__(self, at: int, seal: Callable[[Attempt], None]) -> None:
+        self._emit = seal
+        self.barrier = at
+        self.newest: dict[int, Attempt] = {}
+        self.unsettled: dict[Attempt, None] = {}
+        self._open_ones: dict[Attempt, None] = {}
+        self._superseded: list[Attempt] = []
+        self.opened = 0
+        self.completed_count = 0
+        self.completed: dict[int, Callback] = {}
+        self.completed_places: dict[tuple[int, int], Callback] = {}
+        self.failed = -1
+
+    @property
+    def all_closed(self) -> bool:
+        """True if nothing is under way."""
+        return not self._open_ones
+
+    def midway(self, registration: Registration) -> bool:
+        """True if ``registration`` has a Start without its end."""
+        return any(
+            registration in one.shares and not one.shares[registration].closed for one in self.unsettled
+        )
+
+    def quiesced(self, at: int, proof: Quiesced) -> None:
+        """The guest is quiet: what is closed is settled, and what was superseded will get nothing more."""
+        superseded, self._superseded = self._superseded, []
+        for attempt in list(self.unsettled):
+            if not attempt.quiet:
+                attempt.quiet, attempt.proof = at, proof
+            if attempt.closed:
+                attempt.settled = at
+                del self.unsettled[attempt]
+        for attempt in superseded:
+            self._seal(attempt, at)
+        if not self.unsettled:
+            self.barrier = at
+
+    def end(self, at: int, *, rebooted: bool, in_flight: bool) -> None:
+        """The epoch is over; a boot cuts short what was open, and what a command was still in flight for."""
+        for attempt in [*self._superseded, *self.newest.values()]:
+            settled = attempt.closed and attempt.settled
+            if rebooted and not settled and (in_flight or not attempt.closed):
+                attempt.cut = "the guest was reset or restored inside this attempt"
+            self._seal(attempt, at)
+        self._superseded = []
+
+    def join(self, call: Callback, at: int, *, active_before: int, last_command: int, commands: int) -> None:
+        """Put a hot-add callback into its attempt, opening one if need be.
+
+        ``last_command`` is the place of the last host command to add a processor, ``commands`` how many there were.
+        """
+        enter, registration = call.enter, call.registration
+        attempt = self.newest.get(enter.nt)
+        if attempt is None:
+            attempt = self._open(enter.nt, 1, at, active_before)
+        elif enter.state == START and self._begins_anew(attempt, registration):
+            before = attempt
+            self._supersede(before, at)
+            attempt = self._open(enter.nt, before.k + 1, at, active_before)
+            attempt.retried = last_command < before.last
+            attempt.ambiguous = before.mixed
+        elif enter.state == START and commands > self.opened:
+            attempt.ambiguous |= attempt.closed
+            attempt.doubtful |= any(other.exit is None for other in attempt.starts)
+        call.attempt = attempt
+        attempt.last = at
+        attempt.settled = attempt.quiet = 0
+        self.unsettled[attempt] = None
+        if len(attempt.events) >= MOST_EVENTS:
+            attempt.crowded = True
+            return
+        share = attempt.shares.get(registration)
+        if share is None:
+            share = attempt.shares[registration] = RegistrationView()
+        self._count(call, attempt)
+        was_open = not share.closed
+        attempt.events.append(call)
+        if enter.state == START:
+            share.starts.append(call)
+            attempt.starts.append(call)
+        else:
+            share.terminals.append(call)
+            attempt.terminals.append(call)
+            if enter.state == COMPLETE:
+                attempt.completes.append(call)
+        self._opened_or_closed(attempt, was_open=was_open, is_open=not share.closed)
+
+    def _opened_or_closed(self, attempt: Attempt, *, was_open: bool, is_open: bool) -> None:
+        attempt.waiting += is_open - was_open
+        if attempt.waiting:
+            self._open_ones[attempt] = None
+        else:
+            self._open_ones.pop(attempt, None)
+
+    def _count(self, call: Callback, attempt: Attempt) -> None:
+        """Count the first Start and the first Complete that a driver sees of an attempt."""
+        stream, state = call.registration.stream, call.enter.state
+        mine = [share for owner, share in attempt.shares.items() if owner.stream is stream]
+        if state == START:
+            stream.starts += not any(share.starts for share in mine)
+        elif state == COMPLETE:
+            if not any(share.state(COMPLETE) for share in mine):
+                stream.completes += 1
+                stream.complete_calls.append(call)
+                if len(stream.complete_calls) > MOST_ATTEMPTS:
+                    del stream.complete_calls[:-MOST_ATTEMPTS]
+            self.completed_count += not attempt.completes
+
+    def left(self, call: Callback, at: int) -> None:
+        """A callback returned: note what it left in the operation status."""
+        attempt = call.attempt
+        if attempt is None:
+            return
+        attempt.last = at
+        share = attempt.shares.get(call.registration)
+        if call.refused and share is not None:
+            attempt.vetoed = True
+            if call.veto and not share.vetoed:
+                was_open = not share.closed
+                share.vetoed = True
+                self._opened_or_closed(attempt, was_open=was_open, is_open=False)
+
+    def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
+        """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
+        if attempt.quiet or (self.barrier > attempt.last and attempt.closed):
+            return True
+        share = attempt.shares.get(registration)
+        if share is None or not share.starts:
+            return False
+        return bool(share.terminals) or share.vetoed
+
+    def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
+        attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)
+        self.opened += 1
+        if self._open_ones:
+            attempt.overlapped = True
+            if len(self._open_ones) == 1:
+                next(iter(self._open_ones)).overlapped = True
+        if len(self.newest) >= MOST_ATTEMPTS:
+            self._seal(next(iter(self.newest.values())), at)
+        self.newest.pop(number, None)
+        self.newest[number] = attempt
+        return attempt
+
+    def _supersede(self, attempt: Attempt, at: int) -> None:
+        """The next attempt on the same processor begins. What this one lacks shows when the guest is next quiet."""
+        if attempt.quiet or len(self._superseded) >= MOST_ATTEMPTS:
+            self._seal(attempt, at)
+        else:
+            self._superseded.append(attempt)
+
+    def _seal(self, attempt: Attempt, at: int) -> None:
+        self.unsettled.pop(attempt, None)
+        self._open_ones.pop(attempt, None)
+        if self.newest.get(attempt.n) is attempt:
+            del self.newest[attempt.n]
+        attempt.sealed_at = at
+        self._emit(attempt)
+        if attempt.completes:
+            self.completed.setdefault(attempt.n, attempt.completes[0])
+            for call in attempt.completes:
+                self.completed_places.setdefault((call.enter.group, call.enter.number), call)
+        elif attempt.terminals or attempt.vetoed:
+            self.failed = attempt.n

@@ -1,0 +1,316 @@
+# SPDX-License-Identifier: MIT
+"""The subjects that rules judge: calls, callbacks, registrations, attempts, arrivals, host commands.
+
+They are built by :class:`harness.contract.state.model.Model`. ``at`` is the place of a record in the judged stream,
+counted from 1: it orders records by receipt, which is their order within one driver. Times of the guest's clock are
+compared only by :mod:`harness.contract.order`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from harness.history.driver import (
+    ADD_EXISTING,
+    INCLUDE_EXISTING,
+    START,
+    AsyncEnter,
+    AsyncExit,
+    CallEnter,
+    CallExit,
+    DriverRecord,
+    SyncEnter,
+    SyncExit,
+    nt_success,
+)
+from harness.history.record import Add, Quiesced, Record
+
+
+@dataclass(slots=True, eq=False)
+class Loss:
+    """Records that may be missing: between the places ``begin`` and ``end``, of ``driver`` ("" for any)."""
+
+    driver: str
+    begin: int
+    end: int
+    why: str
+    shown: Record | None = None
+
+
+@dataclass(slots=True, eq=False)
+class CallSpan:
+    """A call the driver made (or its DriverEntry or Unload): from just before it to just after it."""
+
+    at: int
+    stream: DriverLoad
+    enter: CallEnter
+    registration: Registration | None = None
+    exit: CallExit | None = None
+    exit_at: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Registration:
+    """One KeRegisterProcessorChangeCallback or IoRegisterPlugPlayNotification call and the time it was in force.
+
+    ``implied`` registrations were never seen being made: the history begins after them, or their record was lost.
+    ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
+    ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
+    """
+
+    stream: DriverLoad
+    id: int
+    sync: bool
+    bracket: CallSpan | None = None
+    handle: bool = True
+    presumed: bool = False
+    first_cls: str = ""
+    done_at: int = 0
+    leave: CallSpan | None = None
+    left_at: int = 0
+    leaves: int = 0
+    races_add: bool = False
+    existing: list[Callback] = field(default_factory=list)
+    existing_processors: frozenset[int] = frozenset()
+    base: int = -1
+    base_at: int = 0
+    starts_at_base: int = 0
+    completes_at_base: int = 0
+    all_completes_at_base: int = 0
+    links: dict[str, int] = field(default_factory=dict)
+    known_links: set[str] = field(default_factory=set)
+    new_links: set[str] = field(default_factory=set)
+
+    @property
+    def driver(self) -> str:
+        """Name of the driver instance."""
+        return self.stream.driver
+
+    @property
+    def implied(self) -> bool:
+        """True if the history does not hold the registering call."""
+        return self.bracket is None
+
+    @property
+    def flags(self) -> int:
+        """Flags of the registering call."""
+        return 0 if self.bracket is None else self.bracket.enter.flags
+
+    @property
+    def add_existing(self) -> bool:
+        """True for a synchronous registration with KE_PROCESSOR_CHANGE_ADD_EXISTING."""
+        return self.sync and bool(self.flags & ADD_EXISTING)
+
+    @property
+    def include_existing(self) -> bool:
+        """True for an asynchronous one with PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES."""
+        return not self.sync and bool(self.flags & INCLUDE_EXISTING)
+
+    @property
+    def cls(self) -> str:
+        """Device class of an asynchronous registration: ``cpu``, ``memory`` or a GUID."""
+        return self.first_cls if self.bracket is None else self.bracket.enter.cls
+
+    @property
+    def open(self) -> bool:
+        """True inside the registering call, also if only its callbacks were seen so far."""
+        if self.bracket is None:
+            return self.done_at == 0
+        return self.bracket.exit is None and not self.presumed
+
+    @property
+    def alive(self) -> bool:
+        """True while callbacks may be expected: registered and not about to be removed."""
+        return self.handle and not self.open and self.leave is None
+
+    @property
+    def left(self) -> bool:
+        """True once the removing call returned."""
+        return self.left_at > 0
+
+    def __str__(self) -> str:
+        return f"registration {self.id} of driver {self.driver}"
+
+
+@dataclass(slots=True, eq=False)
+class Callback:
+    """One call of the processor change callback: its enter record and, once seen, its exit record."""
+
+    at: int
+    enter: SyncEnter
+    registration: Registration
+    attempt: Attempt | None = None
+    exit: SyncExit | None = None
+    exit_at: int = 0
+
+    @property
+    def veto(self) -> bool:
+        """True if this Start itself turned a success into an error."""
+        return (
+            self.exit is not None
+            and self.enter.state == START
+            and nt_success(self.enter.op)
+            and not nt_success(self.exit.op)
+        )
+
+    @property
+    def refused(self) -> bool:
+        """True if the operation status was an error when this Start returned, whoever wrote it."""
+        return self.exit is not None and self.enter.state == START and not nt_success(self.exit.op)
+
+
+@dataclass(slots=True, eq=False)
+class RegistrationView:
+    """What one registration saw of one attempt. ``vetoed``: it refused the processor itself."""
+
+    starts: list[Callback] = field(default_factory=list)
+    terminals: list[Callback] = field(default_factory=list)
+    vetoed: bool = False
+
+    @property
+    def closed(self) -> bool:
+        """True if nothing more has to come: a terminal was delivered, or the registration vetoed."""
+        return bool(self.terminals) or not self.starts or self.vetoed
+
+    def state(self, state: int) -> list[Callback]:
+        """Terminals of the given state."""
+        return [call for call in self.terminals if call.enter.state == state]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
+
+    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``waiting`` counts the
+    registrations whose Start has no end. ``ambiguous`` if a Start joined that may be of another host command, because
+    nothing more had to come; ``doubtful`` if one joined while another had not been seen to return.
+
+    ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
+    point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
+    everything was closed (0: none came); ``quiet`` the first one after the last event, closed or not, ``proof`` its record. ``cut`` says why the attempt was cut short, "" if it was not.
+    """
+
+    n: int
+    k: int
+    since: int
+    first: int
+    active_before: int
+    shares: dict[Registration, RegistrationView] = field(default_factory=dict)
+    events: list[Callback] = field(default_factory=list)
+    starts: list[Callback] = field(default_factory=list)
+    terminals: list[Callback] = field(default_factory=list)
+    completes: list[Callback] = field(default_factory=list)
+    vetoed: bool = False
+    last: int = 0
+    settled: int = 0
+    quiet: int = 0
+    proof: Quiesced | None = None
+    overlapped: bool = False
+    cut: str = ""
+    crowded: bool = False
+    retried: bool = False
+    ambiguous: bool = False
+    doubtful: bool = False
+    waiting: int = 0
+    sealed_at: int = 0
+    ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
+
+    @property
+    def mixed(self) -> bool:
+        """True if callbacks of two host commands may be mixed in it."""
+        vetoed = self.vetoed or any(call.exit is None for call in self.starts)
+        return self.ambiguous or (self.doubtful and vetoed)
+
+    @property
+    def over(self) -> int:
+        """The place from which on nothing more was to be expected of it."""
+        return self.settled or self.quiet or self.sealed_at
+
+    @property
+    def name(self) -> str:
+        """``processor 2`` or ``processor 2, attempt 3``."""
+        return f"processor {self.n}" if self.k == 1 else f"processor {self.n}, attempt {self.k}"
+
+    @property
+    def closed(self) -> bool:
+        """True if every registration that saw a Start saw its terminal or vetoed."""
+        return not self.waiting
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """One call of a Plug and Play notification callback.
+
+    ``index`` counts the distinct new processor links of this registration after its base, from 1; 0 if this is none.
+    ``times`` is how often this link arrived since its last removal.
+    """
+
+    at: int
+    enter: AsyncEnter
+    registration: Registration
+    index: int = 0
+    times: int = 1
+    existing: bool = False
+    exit: AsyncExit | None = None
+
+
+@dataclass(slots=True, eq=False)
+class HostAdd:
+    """A host command to add one processor or DIMM and the window in which its consequences were awaited.
+
+    ``clean`` windows overlap with no processor add and follow only processor adds that are closed.
+    """
+
+    begin: Add
+    at: int
+    accepted: bool = False
+    refused: bool = False
+    unsure: bool = False
+    settled_at: int = 0
+    agreed: bool | None = None
+    unshown: bool = False
+    detail: str = ""
+    starts_before: int = 0
+    clean: bool = True
+    arrivals: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class DriverLoad:
+    """One load of one driver: what the checker remembers of it."""
+
+    driver: str
+    boot: str
+    began_at: int
+    last: DriverRecord | None = None
+    last_at: int = 0
+    hz: int = 0
+    mode: str = ""
+    finished: bool = False
+    unload: CallSpan | None = None
+    opens: dict[int, CallSpan | Callback | Arrival | Record] = field(default_factory=dict)
+    registrations: dict[int, Registration] = field(default_factory=dict)
+    objects: dict[tuple[int, int], dict[int, Record]] = field(default_factory=dict)
+    allocates: bool = False
+    starts: int = 0
+    completes: int = 0
+    complete_calls: list[Callback] = field(default_factory=list)
+    completed: set[int] = field(default_factory=set)
+    etw: str = ""
+    order_lost: bool = False
+    crowded: bool = False
+    unannounced: list[Arrival] = field(default_factory=list)
+
+
+class Sample:
+    """Kind of subject: every driver record, before it becomes the stream's last. The subject is the record."""
+
+
+@dataclass(slots=True, eq=False)
+class Epoch:
+    """The end of a boot epoch: by the next ``boot``, by the orderly ``end`` of the history, or because it was ``cut``."""
+
+    number: int
+    began_at: int
+    ended_by: str
+    last: bool

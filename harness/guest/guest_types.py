@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: MIT
+"""Kinds of guests: the twin's, and the table of those there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import UsageError
+from harness.guest.bootable import (
+    Bootable,
+    GuestOptions,
+    GuestType,
+    MakeMachine,
+    OutsideSigns,
+)
+from harness.guest.guest import Guest
+from harness.guest.process.host import HostType
+from harness.guest.process.wine import WineType
+from harness.guest.twin.guest import (
+    Twin,
+    counter_argument,
+    kernel_arguments,
+    machine_arguments,
+)
+from harness.guest.twin.image import build
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import Machine
+from harness.transport.transport import Transport
+
+__all__ = ["GUEST_TYPES", "Bootable", "GuestOptions", "GuestType", "MakeMachine", "OutsideSigns", "TwinType"]
+
+
+def _cpuinfo() -> str:
+    try:
+        return Path("/proc/cpuinfo").read_text("ascii", "replace")
+    except OSError:
+        return ""
+
+
+class TwinType:
+    """The twin."""
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """Build the twin's image, or take it from the cache. Raises UsageError for a driver's file."""
+        if options.driver is not None and not options.driver.is_dir():
+            raise UsageError(
+                f"--driver {options.driver}: the twin runs the driver's source, no file of it",
+                hint="Give the folder of its sources; a driver's file is executed by --guest wine.",
+            )
+        image = build(options.cache, deadline, driver=options.driver, progress=progress)
+        spec = options.spec
+        arguments = kernel_arguments(
+            spec.max_processors,
+            options.group_size,
+            kd=spec.kd,
+            trace_port=spec.debug_port if options.traced else 0,
+        )
+        spec = msgspec.structs.replace(
+            options.spec,
+            kernel=image.kernel,
+            initrd=image.initrd,
+            append=f"{image.append} {arguments}{counter_argument(_cpuinfo()) if options.here else ''}",
+            extra=[*options.spec.extra, *machine_arguments(image.kernel_release)],
+        )
+        return Bootable(
+            spec=spec,
+            digest=image.digest,
+            description=f"Linux {image.kernel_release}",
+            driver=f"the sources in {options.driver}" if options.driver is not None else "",
+            probe=image,
+        )
+
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+    ) -> Twin:
+        """Connect to the agent's control port."""
+        return Twin(machine, tape, plant=options.plant, crash=signs.crash, console_bytes=signs.console_bytes)
+
+
+class TemplateGuestType:
+    """A Windows guest by its template's name. What it needs is loaded when it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._kind: GuestType | None = None
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """See WindowsKind."""
+        return self._loaded().prepare(options, deadline, progress)
+
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+    ) -> Guest:
+        """See WindowsKind."""
+        return self._loaded().attach(machine, tape, signs, options)
+
+    def workshop(
+        self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
+    ) -> AbstractContextManager[Transport]:
+        """Start the guest with ``medium`` in its drive, for ``harness driver build --wdk``, and end it."""
+        from harness.guest.windows.build_vm import workshop
+
+        return workshop(self, medium, cache, deadline, progress)
+
+    def _loaded(self) -> GuestType:
+        if self._kind is None:
+            from harness.guest.windows.guest_type import WindowsType
+
+            self._kind = WindowsType(self._name)
+        return self._kind
+
+
+def template_kinds() -> dict[str, GuestType]:
+    """Return a kind for each Windows template of this checkout, built or not; none of them is read."""
+    folder = Path(__file__).resolve().parents[2] / "vm_templates"
+    names = sorted(document.parent.name for document in folder.glob("windows-*/template.toml"))
+    return {name: TemplateGuestType(name) for name in names}
+
+
+GUEST_TYPES: dict[str, GuestType] = {
+    "twin": TwinType(),
+    "host": HostType(),
+    "wine": WineType(),
+    **template_kinds(),
+}
+"""The kinds of guests by name."""

@@ -1,0 +1,198 @@
+# SPDX-License-Identifier: MIT
+"""What guests have in common whose machine is a process: no boot, no agent, one conversation."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from harness.deadline import Deadline
+from harness.errors import GuestRefused, HarnessError, UsageError
+from harness.guest.bootable import GuestOptions
+from harness.guest.guest import CollectedFile, GuestCounts
+from harness.guest.process.machine import ProcessMachine
+from harness.history.record import GuestEvent
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import Machine
+
+NOT_WINDOWS = "nothing it shows is a Windows result"
+"""What every description of such a guest says."""
+
+END = 10.0
+"""Seconds that a process with nothing loaded may take to end by itself."""
+
+
+class DriverControl(Protocol):
+    """The driver as the process has it: each method raises GuestRefused with what was answered."""
+
+    def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
+        """Start it with these values of its Parameters key."""
+
+    def unload(self, driver: str, deadline: Deadline) -> None:
+        """Have it let go of its registrations, and stop it."""
+
+    def veto(self, driver: str, status: int, deadline: Deadline) -> None:
+        """Have it refuse the next processor."""
+
+    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+        """Have it take so long in Start."""
+
+    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+        """Have it make a registration."""
+
+    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+        """Have it end a registration."""
+
+    def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
+        """Have it echo the nonce."""
+
+
+class ProcessGuest:
+    """The guest in a :class:`ProcessMachine`; ``label`` is that of its kind.
+
+    Its memory is all used as soon as it is added, and its processors run as soon as they are started.
+    """
+
+    emulates_nt = True
+
+    def __init__(
+        self,
+        machine: ProcessMachine,
+        tape: HistoryWriter,
+        service: DriverControl,
+        *,
+        plant: str = "",
+        group_size: int = 0,
+    ) -> None:
+        self.label = machine.label
+        self.ready_count = 0
+        self._machine = machine
+        self._tape = tape
+        self._service = service
+        self._plant = plant
+        self._group_size = group_size
+        self._loaded: set[str] = set()
+
+    def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
+        """Wait until the process answers. It is never ready a second time."""
+        if boots > 1:
+            raise self._machine.unshown("a second boot")
+        self.prove_alive("ready", deadline)
+        if self._group_size:
+            # As the twin says it: then default groups are not judged.
+            self._tape.write(GuestEvent(event="boot-option", detail=f"groupsize={self._group_size}"))
+        self._tape.write(GuestEvent(event="ready", detail=f"guest={self.label}"))
+        self.ready_count = 1
+
+    def revive(self, _said: list[tuple[str, str]], _nonce: str, _deadline: Deadline) -> None:
+        """Raise GuestRefused: a process has no state that could be saved."""
+        raise self._machine.unshown("a restored state")
+
+    def load_driver(
+        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Start the driver. A plant is chosen before, since the layer keeps the behaviour that a driver began with."""
+        if self._plant and not self._loaded:
+            self._machine.ask(f"plant {self._plant}", deadline, fine=frozenset())
+        self._service.load(driver, {"AddExisting": int(add_existing), "PlugAndPlay": int(pnp)}, deadline)
+        self._loaded.add(driver)
+
+    def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Stop the driver."""
+        self._service.unload(driver, deadline)
+        self._loaded.discard(driver)
+
+    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
+        """Have the driver refuse the next processor in Start with ``status``."""
+        self._service.veto(driver, status, deadline)
+
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver take so long in each Start."""
+        self._service.delay(driver, milliseconds, deadline)
+
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver make a registration."""
+        self._service.register(driver, which, existing, deadline)
+
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver end a registration."""
+        self._service.deregister(driver, which, deadline)
+
+    def strain(self, _seconds: int, _deadline: Deadline) -> None:
+        """Raise GuestRefused: its processors are this host's, which is not to be kept busy."""
+        raise self._machine.unshown("what a busy guest does")
+
+    def watch_arrivals(self, _seconds: int, _deadline: Deadline) -> None:
+        """Raise GuestRefused: arrivals are not broadcast to other programs here."""
+        raise self._machine.unshown("what user mode hears")
+
+    def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
+        """Raise GuestRefused: Driver Verifier is Windows'."""
+        raise self._machine.unshown(f"Driver Verifier watching {', '.join(drivers) or 'nothing'}")
+
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver echo ``nonce`` on its channels."""
+        self._service.mark(driver, nonce, deadline)
+
+    def counts(self, deadline: Deadline) -> GuestCounts:
+        """Ask the layer how many processors are active and how much memory there is."""
+        said = self._machine.value("counts", deadline)
+        try:
+            processors, memory = (int(word) for word in said.split())
+        except ValueError as error:
+            raise GuestRefused(f"the counts of {self.label} make no sense: {said!r:.200}") from error
+        return GuestCounts(processors=processors, memory=memory)
+
+    def prove_alive(self, nonce: str, deadline: Deadline) -> None:
+        """The process echoes ``nonce``."""
+        echoed = self._machine.value(f"echo {nonce}", deadline)
+        if echoed != nonce:
+            raise GuestRefused(f"{self.label} echoed {echoed[:40]!r} instead of {nonce!r}")
+
+    def provoke(self, verb: str, _deadline: Deadline) -> None:
+        """Raise GuestRefused: only a guest with an agent can be told to misbehave."""
+        raise self._machine.unshown(f"what the order {verb!r} does")
+
+    def collect(self, _into: Path, _deadline: Deadline) -> list[CollectedFile]:
+        """Nothing: whatever it has to say came while it ran."""
+        return []
+
+    def close(self) -> None:
+        """Have a process with nothing loaded end by itself, so that what it left behind is counted."""
+        if not self._loaded and self.ready_count:
+            try:
+                self._machine.finish(Deadline(END, f"end {self.label}"))
+            except HarnessError:
+                return  # it is ended by force, and its last words are in its log
+
+
+def machine_of(machine: Machine) -> ProcessMachine:
+    """Return the machine as what it is. Raises TypeError for one of a backend."""
+    if not isinstance(machine, ProcessMachine):
+        raise TypeError(f"a guest that is a process was attached to {type(machine).__name__}")
+    return machine
+
+
+class ProcessType:
+    """What kinds have in common whose machine is a process: no QEMU, and so none of its options."""
+
+    label = ""
+
+    def refuse(self, wishes: dict[str, bool]) -> None:
+        """Raise UsageError for the first of QEMU's options that was given (option: given or not)."""
+        for option, given in wishes.items():
+            if given:
+                raise UsageError(
+                    f"{option} is for guests that run on QEMU, and the guest {self.label!r} is a process",
+                    hint=f"Leave {option} out, or run the plan on the twin.",
+                )
+
+    def refuse_driver(self, options: GuestOptions) -> None:
+        """Raise UsageError if a driver's file was named for a guest that is built from source."""
+        if options.driver is not None:
+            raise UsageError(
+                f"--driver {options.driver}: the guest {self.label!r} runs the driver's source, no file of it",
+                hint="A driver's file is executed by --guest wine.",
+            )

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""The guest ``host``: the driver's source compiled into a Linux process, on the project's own double of the NT kernel.
+
+It starts in milliseconds and needs nothing but a C compiler. Nothing it shows is evidence about Windows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.driver.program import run
+from harness.driver.source import driver_folder
+from harness.errors import GuestRefused, InfrastructureError, MissingPart
+from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
+from harness.guest.guest import REGISTRATIONS
+from harness.guest.process.guest import (
+    NOT_WINDOWS,
+    ProcessGuest,
+    ProcessType,
+    machine_of,
+)
+from harness.guest.process.machine import UNSHOWN, ProcessMachine
+from harness.guest.sources import digest_of_folders
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import Machine, MachineSpec
+from harness.setup.cache import Cache
+
+PROGRAM = "hpnotify-host"
+FOLDERS = ("src", "nt", "host")
+TOOLS = "Install it with: apt-get install gcc make libc6-dev"
+
+REQUESTS = ("VETO", "MARK", "DETACH", "READ_RING", "STATISTICS", "DELAY", "REGISTER", "DEREGISTER")
+"""The first requests of the driver's control device, in the order of their codes (src/public.h)."""
+
+
+def request(name: str) -> int:
+    """Return the I/O control code of a request: METHOD_BUFFERED, read and write access."""
+    return 0x8504 << 16 | 3 << 14 | (0x800 + REQUESTS.index(name)) << 2
+
+
+def _registration(which: str, existing: bool) -> str:
+    """Return HPNOTIFY_REGISTRATION in hexadecimal: its number, and whether to be told of what there is."""
+    number = REGISTRATIONS.index(which)
+    return (number.to_bytes(4, "little") + int(existing).to_bytes(4, "little")).hex()
+
+
+class HostService:
+    """The driver under its service name in the process."""
+
+    def __init__(self, machine: ProcessMachine) -> None:
+        self._machine = machine
+
+    def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
+        """DriverEntry, with the values as the registry would hold them."""
+        words = " ".join(f"{name}={value}" for name, value in values.items())
+        self._ask(f"start {driver} {words}", deadline)
+
+    def unload(self, driver: str, deadline: Deadline) -> None:
+        """The request that ends the Plug and Play registrations, then EvtDriverUnload."""
+        self._ask(f"control {driver} {request('DETACH'):#x} 0", deadline)
+        self._ask(f"stop {driver}", deadline)
+
+    def veto(self, driver: str, status: int, deadline: Deadline) -> None:
+        """HPNOTIFY_VETO: a status, and that it is for the first processor from now."""
+        words = status.to_bytes(4, "little") + (1).to_bytes(4, "little")
+        self._ask(f"control {driver} {request('VETO'):#x} 0 {words.hex()}", deadline)
+
+    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+        """HPNOTIFY_DELAY: milliseconds."""
+        self._ask(
+            f"control {driver} {request('DELAY'):#x} 0 {milliseconds.to_bytes(4, 'little').hex()}", deadline
+        )
+
+    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+        """HPNOTIFY_REGISTRATION: which, and whether with what exists."""
+        self._ask(f"control {driver} {request('REGISTER'):#x} 0 {_registration(which, existing)}", deadline)
+
+    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+        """HPNOTIFY_REGISTRATION: which."""
+        self._ask(f"control {driver} {request('DEREGISTER'):#x} 0 {_registration(which, False)}", deadline)
+
+    def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
+        """HPNOTIFY_MARK: 32 bytes of text."""
+        text = nonce.encode("ascii")[:32].ljust(32, b"\0")
+        self._ask(f"control {driver} {request('MARK'):#x} 0 {text.hex()}", deadline)
+
+    def _ask(self, line: str, deadline: Deadline) -> None:
+        word = self._machine.ask(line, deadline).split(" ")[0]
+        if set(word) != {"0"}:
+            raise GuestRefused(f"the driver answered {line.split(' ')[0]!r} with 0x{word}")
+
+
+class HostType(ProcessType):
+    """The process on this host."""
+
+    label = "host"
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """Compile the program, or take it from the cache. Raises MissingPart without gcc or make."""
+        self.refuse_driver(options)
+        folder = driver_folder()
+        compiler = run(["gcc", "--version"], deadline.within(30, "ask gcc for its version"))
+        if compiler.status:
+            raise MissingPart(f"gcc does not run: {compiler.last_lines(3)}", hint=TOOLS)
+        version = compiler.output.partition("\n")[0].strip()
+        digest = digest_of_folders(folder, FOLDERS, version)
+
+        def make(place: Path, _lock: int) -> None:
+            progress("compiling the driver into a process")
+            command = ["make", "-s", "-j2", "-C", str(folder / "host"), f"OUT={place}", "SANITIZE="]
+            done = run([*command, str(place / PROGRAM)], deadline)
+            if done.status:
+                raise InfrastructureError(
+                    f"the driver does not compile into a process: {done.last_lines()}", hint=TOOLS
+                )
+
+        place = Cache(options.cache, progress).built(
+            "host-process", digest[:20], make, deadline, clone=folder.parents[1]
+        )
+
+        def machine(spec: MachineSpec, directory: Path, tape: HistoryWriter, name: str) -> Machine:
+            return ProcessMachine(
+                spec,
+                directory,
+                tape,
+                name=name,
+                label=self.label,
+                command=[str(place / PROGRAM), "--follow"],
+                group_size=options.group_size or 64,
+            )
+
+        return Bootable(
+            spec=options.spec,
+            digest=digest,
+            description=f"a Linux process by {version}; {NOT_WINDOWS}",
+            driver=f"compiled from source {digest[:12]}",
+            make=machine,
+            unshown=UNSHOWN,
+        )
+
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
+    ) -> ProcessGuest:
+        """Speak to the process."""
+        process = machine_of(machine)
+        service = HostService(process)
+        return ProcessGuest(process, tape, service, plant=options.plant, group_size=options.group_size)

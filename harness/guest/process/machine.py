@@ -1,0 +1,460 @@
+# SPDX-License-Identifier: MIT
+"""A machine that is a process: the driver runs in it on the project's own double of the NT kernel.
+
+There is no QEMU, no firmware and no operating system. Slots and memory are kept here, and a command of the plan becomes
+a line on the process's standard input:
+
+======================================  ==========================================================
+``processors COUNT MAXIMUM GROUP BYTES``  what there is from the beginning
+``add N``                                 processor N starts and runs
+``memory START BYTES``                    memory is there
+``counts``, ``echo WORD``                 answered with the same word and the values
+======================================  ==========================================================
+
+An answer is a line ``= WORD``, zero for success. Lines of the driver go to debugcon.log as from QEMU's port, so that
+everything above works as it is; all other lines go to console.log.
+"""
+
+# ruff: noqa: ARG002 - the methods have the arguments of the protocol, whether a process needs them or not
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import shlex
+import signal
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.capture.live.follower import Follower
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, GuestCrash, GuestHang, GuestRefused, InfrastructureError
+from harness.history.record import Boot, Stage
+from harness.history.writer import HistoryWriter
+from harness.host.registry import MachineEntry, ProcessName, Registry
+from harness.host.runtime import RuntimeDirectory
+from harness.machine import shutdown
+from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.process import Process, describe
+
+FIRST_DIMM = 4 << 30
+"""Where added memory begins, as on QEMU's machines with less than 4 GiB."""
+
+LONGEST_LINE = 1 << 16
+"""Bytes of a line that are kept; whatever says more without a newline says it in pieces."""
+
+UNSHOWN = ("qemu", "ost")
+"""What a machine that is a process cannot show (``Agreement.unshown``)."""
+
+TakeTurn = Callable[[Deadline], AbstractContextManager[None]]
+"""What surrounds the process's life: entered before it is spawned, left after it ended."""
+
+
+class ProcessMachine:
+    """A process as a machine; implements :class:`harness.machine.machine.Machine` as far as a process can.
+
+    ``command`` is the program, whose output goes to ``NAME.log`` in the run directory; ``transcript`` a file that it
+    writes to besides, None for none. ``opening`` are lines said first, each to be answered with zero or one of ``fine``,
+    ``closing`` those said when nothing is loaded any more. What only QEMU has (monitor, events, resets) raises
+    GuestRefused, which says so.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        tape: HistoryWriter,
+        *,
+        name: str,
+        label: str,
+        command: list[str],
+        group_size: int = 64,
+        transcript: Path | None = None,
+        opening: tuple[str, ...] = (),
+        closing: tuple[str, ...] = (),
+        fine: frozenset[str] = frozenset(),
+        place: TakeTurn | None = None,
+        registry: Registry | None = None,
+    ) -> None:
+        self.spec = spec
+        self.name = name
+        self.label = label
+        self.directory = directory.absolute()
+        self.console = self.directory / "console.log"
+        self.debugcon = self.directory / "debugcon.log"
+        self.log = self.directory / f"{label}.log"
+        self.argv: list[str] = []
+        self.versions: dict[str, str] = {}
+        self.human: Path | None = None
+        self.kd: Path | None = None
+        self._tape = tape
+        self._command = command
+        self._transcript = transcript
+        first = f"processors {spec.processors} {spec.max_processors} {group_size} {spec.memory:#x}"
+        self._opening = (*opening, first)
+        self._closing = closing
+        self._fine = fine
+        self._place = place
+        self._registry = registry or Registry()
+        self._runtime = RuntimeDirectory()
+        self.control = self._runtime.path / "control"
+        self._entry: MachineEntry | None = None
+        self._process: Process | None = None
+        self._orders = -1
+        self._follower = Follower()
+        self._changed = threading.Condition()
+        self._sent = 0
+        self._answers: list[str] = []
+        self._said: dict[str, str] = {}
+        self._rest: dict[str, bytes] = {}
+        self._reset = False
+        self._paused: list[str] | None = None
+        self._processors = {index: f"/machine/given/{index}" for index in range(spec.processors)}
+        self._dimms: list[MemoryDevice] = []
+        self._files = contextlib.ExitStack()
+        self._around = contextlib.ExitStack()
+        self._closed = False
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def start(self, deadline: Deadline) -> None:
+        """Spawn the process and tell it what it is. Raises MissingPart, GuestCrash with its words, GuestHang."""
+        try:
+            self._start(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self, deadline: Deadline) -> None:
+        self._make_files()
+        if self._place is not None:
+            self._around.enter_context(self._place(deadline))
+        followed = [self.log] if self._transcript is None else [self.log, self._transcript]
+        for path in followed:
+            self._follower.add(path, lambda data, path=path: self._take(path.name, data))  # type: ignore[misc]
+        self._follower.start()
+        self.argv = list(self._command)
+        self._register(None)
+        stdin, self._orders = os.pipe2(os.O_CLOEXEC)
+        try:
+            self._process = Process(self.argv, self.log, ended=self._notice, stdin=stdin)
+            self._process.spawn()
+        finally:
+            os.close(stdin)
+        self._register(ProcessName.of(self._process.pid))
+        for line in self._opening:
+            self.ask(line, deadline, fine=self._fine)
+
+    def _make_files(self) -> None:
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True)
+            for path in (self.console, self.debugcon, self.log):
+                path.touch(0o600)
+            self._port = self._files.enter_context(self.debugcon.open("ab", buffering=0))
+            self._screen = self._files.enter_context(self.console.open("ab", buffering=0))
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write in the run directory {self.directory}: {error.strerror}",
+                hint="Give another place with --runs DIR.",
+            ) from error
+
+    def _register(self, process: ProcessName | None) -> None:
+        harness = ProcessName.of(os.getpid())
+        if harness is None:
+            raise InfrastructureError(
+                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
+            )
+        entry = MachineEntry(
+            name=self.name,
+            harness=harness,
+            qemu=process,
+            directory=str(self.directory),
+            runtime=str(self._runtime.path),
+            command=self.argv,
+        )
+        self._entry = self._registry.write(entry)
+
+    def finish(self, deadline: Deadline) -> None:
+        """Have the process end by itself, which counts what was left behind; only when no driver is loaded."""
+        process = self._process
+        if process is None or not process.running:
+            return
+        for line in self._closing:
+            self.ask(line, deadline)
+        process.ask("itself")
+        self._end_orders()
+        process.wait(deadline.remaining())
+        self.sync()
+
+    def close(self) -> None:
+        """End the process: SIGTERM, SIGKILL, each with its grace. Idempotent, bounded in time."""
+        if self._closed:
+            return
+        with shutdown.uninterrupted():
+            self._closed = True
+            try:
+                self._end_process()
+                with contextlib.suppress(Exception):  # what a sink raised was raised where it was waited for
+                    self._follower.close()
+                self._flush()
+            finally:
+                self._around.close()
+                self._files.close()
+                self._runtime.remove()
+                if self._entry is not None:
+                    self._registry.remove(self._entry)
+
+    def _end_process(self) -> None:
+        process = self._process
+        if process is None:
+            return
+        process.settle()
+        for number, grace in ((signal.SIGTERM, shutdown.TERM_GRACE), (signal.SIGKILL, shutdown.KILL_GRACE)):
+            if process.running:
+                process.ask(number.name)
+                process.signal(number)
+                process.wait(grace)
+        self._end_orders()
+
+    def _end_orders(self) -> None:
+        if self._orders >= 0:
+            os.close(self._orders)
+            self._orders = -1
+
+    def alive(self) -> bool:
+        """Return whether the process runs and has not said that its machine resets itself."""
+        return self._process is not None and self._process.running and not self._reset
+
+    def check_alive(self) -> None:
+        """Raise GuestCrash if the process is gone: here the guest and its machine are one."""
+        if not self.alive():
+            raise self._gone()
+
+    def _gone(self) -> GuestCrash:
+        if self._reset:
+            return GuestCrash("the guest reset itself", hint="The run is unknown from there.")
+        report = self._process.report() if self._process is not None else None
+        words = self._process.words().splitlines() if self._process is not None else []
+        said = [line for line in words if not line.startswith(("HPN1 ", "= "))][-3:]
+        how = describe(report.status) if report is not None else "never begun"
+        return GuestCrash(
+            f"the process that is the guest ended, {how}{': ' + '; '.join(said) if said else ''}",
+            hint=f"All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
+        )
+
+    def _notice(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    # -- what it says -------------------------------------------------------------------------------------------
+
+    def sync(self) -> None:
+        """Return once all that the process has written is in ``debugcon`` and ``console``."""
+        self._follower.drain()
+
+    def _take(self, source: str, data: bytes) -> None:
+        """Sort what came from one file into lines; on the follower's thread or that of :meth:`sync`."""
+        *lines, rest = (self._rest.get(source, b"") + data).split(b"\n")
+        if len(rest) > LONGEST_LINE:
+            lines, rest = [*lines, rest], b""
+        self._rest[source] = rest
+        spoken = source == self.log.name
+        # Under the lock as a whole, so that nobody who was answered asks again before the rest is sorted.
+        with self._changed:
+            for line in lines:
+                self._sort(line, driver=self._transcript is None or not spoken, spoken=spoken)
+            self._changed.notify_all()
+
+    def _sort(self, line: bytes, *, driver: bool, spoken: bool) -> None:
+        """Put a line where it belongs. With a transcript the ``driver`` writes there, and only what is ``spoken`` answers."""
+        word, _, rest = line.partition(b" ")
+        if word == b"HPN1" and driver:
+            self._port.write(line + b"\n")
+            return
+        text = line.decode("utf-8", "replace").rstrip("\r")
+        if word == b"=" and spoken and len(self._answers) < self._sent:
+            self._answers.append(text[2:102].strip())
+        elif word in (b"counts", b"echo"):
+            self._said[word.decode()] = rest.decode("ascii", "replace").strip()
+        elif text == "reset" and not self._reset:
+            self._reset = True
+            self._screen.write(b"the machine resets itself\n")
+            self._tape.write(Boot(epoch=2, cause="guest-reset"))
+        elif word == b"trouble:" or (word == b"left" and re.search(r"=-?[1-9]", text)):
+            self._screen.write(f"hpnotify: trouble: {text.removeprefix('trouble: ')}\n".encode())
+        elif line:
+            self._screen.write(line + b"\n")
+
+    def _flush(self) -> None:
+        """The process is gone: a line that it did not end is torn."""
+        for rest in self._rest.values():
+            if rest:
+                (self._port if rest.startswith(b"HPN1 ") else self._screen).write(rest)
+        self._rest = {}
+
+    # -- what it is told ----------------------------------------------------------------------------------------
+
+    def ask(self, line: str, deadline: Deadline, *, fine: frozenset[str] | None = None) -> str:
+        """Say a line and return its answer. Raises GuestHang, GuestCrash.
+
+        With ``fine`` any answer but zero and those raises GuestRefused.
+        """
+        if self._paused is not None:
+            raise GuestRefused(f"the machine is paused and cannot be asked: {line}")
+        place = self._say(line, deadline)
+
+        def answer() -> str | None:
+            return self._answers[place] if len(self._answers) > place else None
+
+        with self._changed:
+            while answer() is None:
+                if not self.alive():
+                    break
+                if deadline.expired:
+                    raise GuestHang(
+                        f"the process did not answer {line!r} within {deadline.seconds:g} s",
+                        hint=f"All it said is in {self.log}.",
+                    )
+                self._changed.wait(min(deadline.remaining(), 0.1))
+        if answer() != "0":
+            self.sync()  # what it said last may not have been read yet: a reason, or the answer itself
+        word = answer()
+        if word is None or self._reset:
+            raise self._gone()
+        if fine is not None and not (word in fine or set(word.split(" ")[0]) == {"0"}):
+            raise GuestRefused(f"the process answered {line!r} with {word}")
+        return word
+
+    def value(self, line: str, deadline: Deadline) -> str:
+        """Ask something that is answered with words of its own, and return those."""
+        self.ask(line, deadline, fine=frozenset())
+        self.sync()
+        return self._said.get(line.partition(" ")[0], "")
+
+    def _say(self, line: str, deadline: Deadline) -> int:
+        """Hand a line over; return the place that its answer will have."""
+        self.check_alive()
+        data = line.encode() + b"\n"
+        with self._changed:
+            try:
+                os.set_blocking(self._orders, False)
+                if os.write(self._orders, data) != len(data):
+                    raise BlockingIOError
+            except BlockingIOError as error:
+                raise GuestHang(f"the process takes no more orders: {line}") from error
+            except OSError as error:
+                self._process and self._process.wait(deadline.within(1.0, "the process to end").remaining())
+                raise self._gone() from error
+            self._sent += 1
+            return self._sent - 1
+
+    def _command_line(self, line: str, deadline: Deadline) -> None:
+        """Give a machine's command without waiting for what comes of it, as QEMU does; later, if it is paused."""
+        self._tape.write(Stage(name=self.label, phase="note", detail=line))
+        if self._paused is not None:
+            self._paused.append(line)
+        else:
+            self._say(line, deadline)
+
+    # -- the machine --------------------------------------------------------------------------------------------
+
+    def resume(self, deadline: Deadline) -> None:
+        """Hand over what was held back while the machine was paused."""
+        held, self._paused = self._paused or [], None
+        for line in held:
+            self._say(line, deadline)
+
+    def pause(self, deadline: Deadline) -> None:
+        """Hold back what is added from now on."""
+        self._paused = self._paused or []
+
+    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
+        """Return the slots that are kept here."""
+        return [
+            CpuSlot(
+                index=index, type="processor", props={"processor": index}, qom=self._processors.get(index, "")
+            )
+            for index in range(self.spec.max_processors)
+        ]
+
+    def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
+        """Add a processor. Raises CommandRefused if the slot or the name is taken."""
+        if slot.index in self._processors:
+            raise _refused("add", f"slot {slot.index} is taken")
+        self._check_name(device)
+        self._processors[slot.index] = f"/machine/peripheral/{device}"
+        self._command_line(f"add {slot.index}", deadline)
+
+    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
+        """Return the DIMMs that are kept here."""
+        return list(self._dimms)
+
+    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
+        """Add memory. Raises CommandRefused if there is no slot for it, no room or no such node."""
+        self._check_name(device)
+        if len(self._dimms) >= self.spec.dimm_slots:
+            raise _refused("memory", f"no free slot: all {self.spec.dimm_slots} are taken")
+        plugged = sum(dimm.size for dimm in self._dimms)
+        if self.spec.memory + plugged + size > self.spec.max_memory:
+            raise _refused("memory", f"no room: there may be {self.spec.max_memory} bytes in all")
+        if node is not None and node >= self.spec.nodes:
+            raise _refused("memory", f"there is no node {node}")
+        dimm = MemoryDevice(
+            id=device, size=size, slot=len(self._dimms), node=node or 0, address=FIRST_DIMM + plugged
+        )
+        self._dimms.append(dimm)
+        self._command_line(f"memory {dimm.address:#x} {size:#x}", deadline)
+
+    def _check_name(self, device: str) -> None:
+        names = {qom.rpartition("/")[2] for qom in self._processors.values()} | {d.id for d in self._dimms}
+        if device in names:
+            raise _refused("add", f"there is a device {device!r} already")
+
+    # -- what only QEMU has -------------------------------------------------------------------------------------
+
+    def reset(self, deadline: Deadline) -> None:
+        """Raise GuestRefused: there is no firmware that could count its processors again."""
+        raise self.unshown("a reset: no firmware would count its processors again")
+
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Raise GuestRefused: there is no monitor."""
+        raise self.unshown(f"what QEMU answers to {command}")
+
+    def drop_monitor(self) -> None:
+        """Raise GuestRefused: there is no monitor."""
+        raise self.unshown("how a monitor drops")
+
+    def serial(self) -> int:
+        """Return 0: there are no messages."""
+        return 0
+
+    def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
+        """Raise GuestRefused: there are no events."""
+        raise self.unshown(f"QEMU's event {name} after {after}")
+
+    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
+        """Return none."""
+        return []
+
+    def unshown(self, what: str) -> GuestRefused:
+        """Return the error for something that no process can show."""
+        return GuestRefused(
+            f"{self.label} cannot show {what}, because its machine is a process",
+            hint="Run this plan on a guest that boots: --guest twin.",
+        )
+
+
+def _refused(command: str, why: str) -> CommandRefused:
+    return CommandRefused(
+        f"the machine refused {command!r}: {why}", command=command, error_class="Refused", description=why
+    )
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_protocol(machine: ProcessMachine) -> Machine:
+        return machine

@@ -1,0 +1,230 @@
+# SPDX-License-Identifier: MIT
+"""The guest ``wine``: the driver's Windows file, byte for byte, executed by Wine, with ``hpnctl.exe`` as its client.
+
+What Wine lacks is answered by a double of the framework's loader and by the project's own double of the NT kernel. It
+shows what a compiler, a linker or the binary interface could have got wrong, and nothing about Windows.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.driver import build as cross
+from harness.driver import manifest
+from harness.driver.program import run
+from harness.driver.source import driver_folder
+from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
+from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
+from harness.guest.process.guest import (
+    NOT_WINDOWS,
+    ProcessGuest,
+    ProcessType,
+    machine_of,
+)
+from harness.guest.process.machine import UNSHOWN, ProcessMachine
+from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
+from harness.guest.signed_driver import signed_driver
+from harness.guest.sources import digest_of_folders
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import Machine, MachineSpec
+from harness.setup.cache import Cache
+from harness.setup.parts import part
+
+UNUSED = ("clang", "lld")
+"""Packages of the part that only the tests of the other toolchain need."""
+
+KEY = "HKLM\\System\\CurrentControlSet\\Services\\{driver}\\Parameters"
+EXISTS = "1073"
+"""ERROR_SERVICE_EXISTS: it was loaded before in this run."""
+
+DOUBLE = ("wdfldr.sys", "drive.exe")
+PNP = "hpnotifypnp"
+"""The service's name in the INF file."""
+
+DEVICE = "ROOT\\HPNOTIFY"
+SYSTEM = "C:\\windows\\system32"
+PLACE = "C:\\hpn"
+
+
+class WineService:
+    """The driver under its service name in Wine: services are started by the client, requests sent by hpnctl."""
+
+    def __init__(self, machine: ProcessMachine) -> None:
+        self._machine = machine
+        self._devices: set[str] = set()
+
+    def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
+        """StartService, with the values in the registry; a Plug and Play driver by its INF file, on a root device."""
+        pnp = bool(values["PlugAndPlay"])
+        service = PNP if pnp else driver
+        # The service exists before the INF file is installed, so that it runs in the process of the double.
+        self._ask(f"install {service} {PLACE}\\hpnotify.sys", deadline, EXISTS)
+        key = KEY.format(driver=service)
+        for name, value in values.items():
+            words = f"add {key} /v {name} /t REG_DWORD /d {value} /f"
+            self._ask(f"run {SYSTEM}\\reg.exe {words}", deadline)
+        if pnp:
+            self._devices.add(driver)
+            self._ask(f"device {DEVICE} {PLACE}\\hpnotify.inf", deadline)
+        else:
+            self._ask(f"load {driver}", deadline)
+
+    def unload(self, driver: str, deadline: Deadline) -> None:
+        """``hpnctl detach``, then the device is taken away if there is one, and the service is stopped."""
+        self._control(driver, "detach", deadline)
+        if driver in self._devices:
+            self._ask(f"remove {DEVICE}", deadline)
+        self._ask(f"unload {self._service(driver)}", deadline)
+        self._devices.discard(driver)
+
+    def _service(self, driver: str) -> str:
+        return PNP if driver in self._devices else driver
+
+    def veto(self, driver: str, status: int, deadline: Deadline) -> None:
+        """``hpnctl veto``."""
+        self._control(driver, f"veto --status {status:#x}", deadline)
+
+    def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
+        """``hpnctl delay``."""
+        self._control(driver, f"delay {milliseconds}", deadline)
+
+    def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
+        """``hpnctl register``."""
+        self._control(driver, f"register {which}{' --existing' if existing else ''}", deadline)
+
+    def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
+        """``hpnctl deregister``."""
+        self._control(driver, f"deregister {which}", deadline)
+
+    def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
+        """``hpnctl mark``."""
+        self._control(driver, f"mark {nonce}", deadline)
+
+    def _control(self, driver: str, words: str, deadline: Deadline) -> None:
+        self._ask(f"run {PLACE}\\hpnctl.exe --device {self._service(driver)} {words}", deadline)
+
+    def _ask(self, line: str, deadline: Deadline, *fine: str) -> None:
+        word = self._machine.ask(line, deadline)
+        if word not in ("0", *fine):
+            kind = "exit code" if line.startswith("run ") else "Windows error"
+            raise GuestRefused(
+                f"{line.split(' ')[0]!r} ended with {kind} {word}: {line}",
+                hint=f"What the programs said is in {self._machine.log}.",
+            )
+
+
+class WineType(ProcessType):
+    """The driver's file in Wine."""
+
+    label = "wine"
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """Build driver, double and prefix, or take them from the cache. Raises MissingPart with the package."""
+        missing = [need for need in part("wine").missing() if need.package not in UNUSED]
+        if missing:
+            raise MissingPart(
+                f"the guest 'wine' needs {missing[0].why} ({missing[0].evidence[0]}), which is not installed",
+                hint=f"Install it with: apt-get install {' '.join(need.package for need in missing)}",
+            )
+        cache = Cache(options.cache, progress)
+        driver, said = _driver(options.driver, cache, deadline, progress)
+        double = _double(cache, deadline, progress)
+        prefix = prepare_prefix(cache, part("wine").needs[0].found(), deadline, progress)
+
+        @contextmanager
+        def place(within: Deadline) -> Iterator[None]:
+            with prefix.used(within, progress):
+                _install(prefix, double, driver)
+                yield
+
+        def machine(spec: MachineSpec, directory: Path, tape: HistoryWriter, name: str) -> Machine:
+            return ProcessMachine(
+                spec,
+                directory,
+                tape,
+                name=name,
+                label=self.label,
+                command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
+                group_size=options.group_size or 64,
+                transcript=prefix.drive / "hpnotify-transcript.log",
+                opening=(f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys", "load hpnwine"),
+                closing=("finish", "unload hpnwine"),
+                place=place,
+            )
+
+        return Bootable(
+            spec=options.spec,
+            digest=manifest.digest(driver),
+            description=f"{prefix.version}; {NOT_WINDOWS}",
+            driver=said,
+            make=machine,
+            unshown=UNSHOWN,
+        )
+
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
+    ) -> ProcessGuest:
+        """Speak to the one client of Wine."""
+        process = machine_of(machine)
+        service = WineService(process)
+        return ProcessGuest(process, tape, service, plant=options.plant, group_size=options.group_size)
+
+
+def _driver(
+    wanted: Path | None, cache: Cache, deadline: Deadline, progress: Callable[[str], None]
+) -> tuple[Path, str]:
+    """Return the driver's file, with its client next to it, and what it is in words."""
+    path = signed_driver(cache, deadline, progress) if wanted is None else wanted
+    if path.is_dir():
+        path = path / cross.DRIVER
+    for file in (path, path.with_name(cross.TOOL)):
+        if not file.is_file():
+            raise UsageError(
+                f"there is no {file}",
+                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}: harness driver build --out DIR",
+            )
+    known = manifest.load(path)
+    label = known.label if known is not None else "of unknown origin: it has no manifest"
+    return path, f"{path.name} sha256 {manifest.digest(path)}; {label}"
+
+
+def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
+    folder = driver_folder()
+    compiler = run(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
+    digest = digest_of_folders(folder, ("wine", "nt", "cross"), compiler)
+
+    def make(place: Path, _lock: int) -> None:
+        progress("building the double of the framework's loader")
+        done = run(["make", "-s", "-j2", "-C", str(folder / "wine"), f"OUT={place}"], deadline)
+        if done.status:
+            raise InfrastructureError(
+                f"the double for Wine does not build: {done.last_lines()}",
+                hint="A missing header comes with: apt-get install gcc-mingw-w64-x86-64",
+            )
+
+    return cache.built("wine-double", digest[:20], make, deadline, clone=folder.parents[1])
+
+
+def _install(prefix: WinePrefix, double: Path, driver: Path) -> None:
+    """Put the files where Wine finds them, with an empty transcript. Raises InfrastructureError."""
+    place = prefix.drive / "hpn"
+    system = prefix.drive / "windows" / "system32" / "drivers"
+    try:
+        place.mkdir(exist_ok=True)
+        shutil.copy(double / DOUBLE[0], system)
+        shutil.copy(double / DOUBLE[1], place)
+        shutil.copy(driver, place / cross.DRIVER)
+        shutil.copy(driver.with_name(cross.TOOL), place / cross.TOOL)
+        # Wine 8 knows no version in the decoration of a Models section.
+        inf = (driver_folder() / "wdk" / "hpnotify.inf").read_text(encoding="ascii")
+        (place / "hpnotify.inf").write_text(inf.replace("NTamd64.10.0", "NTamd64"), encoding="ascii")
+        (prefix.drive / "hpnotify-transcript.log").write_bytes(b"")
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot put the driver into Wine's prefix {prefix.path}: {error}",
+            hint="Free some disk space, or set HOTPLUG_HARNESS_CACHE to another directory.",
+        ) from error

@@ -1,0 +1,248 @@
+# SPDX-License-Identifier: MIT
+"""The twin: a Linux guest that runs the driver's own source in ring 0 on real ACPI hot-add.
+
+Its NT layer delivers the documented callbacks; nothing it shows is evidence about Windows, and every verdict says so.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash, GuestHang, GuestRefused
+from harness.guest.guest import REGISTRATIONS, CollectedFile, GuestCounts
+from harness.guest.twin.control import ControlChannel, parse_pairs
+from harness.history.record import GuestEvent
+from harness.history.writer import HistoryWriter
+from harness.machine.devices import KD_PORT
+from harness.machine.machine import Machine
+
+PHYSICAL_APIC = 9
+"""With more than 8 possible processors Linux addresses APICs physically (apic_flat_64.c)."""
+
+
+def kernel_arguments(
+    max_processors: int, group_size: int = 0, *, kd: bool = False, trace_port: int = 0
+) -> str:
+    """Return what a machine with so many slots, and groups of a size, adds to the twin's kernel command line.
+
+    With ``kd`` the twin's NT layer sends what drivers print to the kernel debugger's port, with ``trace_port`` what they
+    give to EtwWrite to that port (:mod:`harness.capture.live.event_lines`).
+
+    The agent hands ``hpnotify.`` arguments to the module and tells of a group size that is not 64.
+
+    QEMU 7.2's emulated APIC searches for a *logical* destination only up to the first APIC id that is not plugged in
+    (hw/intc/apic.c, apic_get_delivery_bitmask), so that interrupts for a processor behind an empty slot are lost and
+    the guest stands still for seconds. Physical addressing, which Linux chooses for more than 8 possible processors,
+    has no such gap. QEMU 9.0 searches them all. Since Linux 6.9 the argument only limits, which does no harm; see
+    :func:`machine_arguments`.
+    """
+    groups = f" hpnotify.group_size={group_size}" if group_size else ""
+    debugger = f" hpnotify.kd={KD_PORT:#x}" if kd else ""
+    trace = f" hpnotify.trace_port={trace_port:#x}" if trace_port else ""
+    return f"possible_cpus={max(PHYSICAL_APIC, max_processors)}{groups}{debugger}{trace}"
+
+
+def counter_argument(cpuinfo: str) -> str:
+    """Return the kernel argument that says how fast the processors' counter runs, "" if the host does not tell.
+
+    Under TCG the guest's counter is the host's. On a busy host the kernel now and then measures it wrongly while it boots,
+    and its clock then runs some times too fast or too slowly (docs/reliability.md). The host's own kernel knows it:
+    ``bogomips`` in ``/proc/cpuinfo`` is twice its MHz wherever the counter is constant (Linux: init/calibrate.c,
+    lpj_fine; admin-guide/kernel-parameters.txt, tsc_early_khz).
+    """
+    if not re.search(r"^flags\s*:.*\bconstant_tsc\b", cpuinfo, re.MULTILINE):
+        return ""
+    speed = re.search(r"^bogomips\s*:\s*(\d{3,6}\.\d{2})$", cpuinfo, re.MULTILINE)
+    return f" tsc_early_khz={round(float(speed[1]) * 500)}" if speed else ""
+
+
+MADT_ONLY = (6, 9)
+"""The first Linux that makes room for later processors only as the firmware's MADT says (x86/kernel/cpu/topology.c)."""
+
+KNOWN_HYPERVISOR = ["-global", "max-x86_64-cpu.hypervisor=off", "-smbios", "type=1,serial=VMware-"]
+"""QEMU arguments by which Linux knows under TCG that it is a guest; without effect on one under KVM."""
+
+
+def machine_arguments(kernel_release: str) -> list[str]:
+    """Return the QEMU arguments that a twin with this kernel needs, for ``MachineSpec.extra``.
+
+    QEMU lists a processor that may be plugged in later in the MADT as disabled, and its MADT is too old to say "online
+    capable" (hw/i386/acpi-common.c, pc_madt_cpu_entry). Linux believes such an entry only where it knows a hypervisor;
+    elsewhere the processor does not exist and can never be added (x86/kernel/acpi/boot.c, acpi_is_processor_usable,
+    commit adbf61cc47cb; in Debian 13 since its 6.12.85-1). Before 6.9 ``possible_cpus=`` made room all the same.
+
+    Linux finds KVM, as every hypervisor, by its signature in CPUID, but it knows none for TCG. There is one that it
+    also finds another way, if CPUID announces no hypervisor at all: VMware, by the serial number in SMBIOS and by an
+    I/O port that QEMU answers (x86/kernel/cpu/vmware.c, vmware_platform; QEMU: hw/i386/vmport.c, on by default). So
+    that is what ``max``, the model used under TCG, shows to the twin; under KVM the harness uses another, on which KVM's
+    own signature stays. It has two consequences here: Linux trusts the TSC, which ``tsc=reliable`` asks for anyway, and
+    uses x2APIC where QEMU emulates it (9.0), with physical addressing.
+    """
+    version = re.match(r"(\d{1,4})\.(\d{1,4})", kernel_release)
+    if version is None or (int(version[1]), int(version[2])) < MADT_ONLY:
+        return []
+    return KNOWN_HYPERVISOR
+
+
+class Twin:
+    """The guest side of a twin's machine. ``stage`` says how far its boot came: ``qemu``, ``kernel``, ``ready``.
+
+    ``plant`` makes its NT layer misbehave in one known way. ``crash`` returns the console's last crash line, or "".
+    """
+
+    label = "twin"
+    emulates_nt = True
+
+    def __init__(
+        self,
+        machine: Machine,
+        tape: HistoryWriter,
+        *,
+        plant: str = "",
+        crash: Callable[[], str] = lambda: "",
+        console_bytes: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.ready_count = 0
+        self.facts: dict[str, str] = {}
+        self._machine = machine
+        self._tape = tape
+        self._plant = plant
+        self._crash = crash
+        self._console_bytes = console_bytes
+        self._changed = threading.Condition()
+        self._control = ControlChannel(machine.control, self._event)
+
+    @property
+    def stage(self) -> str:
+        """The last boot stage reached."""
+        if self.ready_count:
+            return "ready"
+        return "kernel" if self._console_bytes() or self._control.lines else "qemu"
+
+    def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
+        """Wait until the agent announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed."""
+        with self._changed:
+            while self.ready_count < boots:
+                if crash := self._crash():
+                    raise GuestCrash(
+                        f"the twin panicked before it was ready: {crash[:200]}", hint="See console.log."
+                    )
+                if not self._machine.alive():
+                    self._machine.execute("query-status", deadline)
+                if deadline.expired:
+                    raise GuestHang(
+                        f"the twin was not ready within {deadline.seconds:g} s: the last stage it reached is {self.stage!r}",
+                        hint="Its console is in console.log, QEMU's own words in qemu.log.",
+                    )
+                self._changed.wait(min(deadline.remaining(), 0.1))
+
+    def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
+        """Take the agent's words from before, and have it echo ``nonce``."""
+        for name, detail in said:
+            self._event(name, detail)
+        self.prove_alive(nonce, deadline)
+
+    def load_driver(
+        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Load the driver's module. Raises GuestRefused with the kernel's words."""
+        values = {"driver": driver, "add_existing": str(int(add_existing)), "pnp": str(int(pnp))}
+        if self._plant:
+            values["plant"] = self._plant
+        self._ask("load", deadline, **values)
+
+    def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Unload the driver's module."""
+        self._ask("unload", deadline, driver=driver)
+
+    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
+        """Have the driver refuse the next processor in Start with ``status``."""
+        self._ask("veto", deadline, driver=driver, status=f"{status:#010x}")
+
+    def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver take so long in each Start."""
+        self._ask("delay", deadline, driver=driver, ms=str(milliseconds))
+
+    def register(
+        self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver make a registration."""
+        number = REGISTRATIONS.index(which)
+        self._ask("register", deadline, driver=driver, which=str(number), flags=str(int(existing)))
+
+    def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver end a registration."""
+        self._ask("deregister", deadline, driver=driver, which=str(REGISTRATIONS.index(which)))
+
+    def strain(self, seconds: int, deadline: Deadline) -> None:
+        """The agent starts two busy processes for each processor."""
+        self._ask("busy", deadline, seconds=str(seconds))
+
+    def watch_arrivals(self, _seconds: int, _deadline: Deadline) -> None:
+        """Raise GuestRefused: WM_DEVICECHANGE is Windows'."""
+        raise GuestRefused(
+            "the twin has no user mode of Windows to listen in", hint="Run this plan on Windows."
+        )
+
+    def verifier(self, _deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
+        """Raise GuestRefused: Linux has no Driver Verifier."""
+        raise GuestRefused(
+            f"the twin has no Driver Verifier to watch {', '.join(drivers) or 'nothing'}",
+            hint="Run this plan on Windows.",
+        )
+
+    def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
+        """Have the driver echo ``nonce`` on its channels."""
+        self._ask("mark", deadline, driver=driver, nonce=nonce)
+
+    def counts(self, deadline: Deadline) -> GuestCounts:
+        """Ask Linux how many processors are online and how much memory it manages."""
+        answer = self._ask("counts", deadline)
+        try:
+            return GuestCounts(processors=int(answer["processors"]), memory=int(answer["memory"]))
+        except (KeyError, ValueError) as error:
+            raise GuestRefused(f"the twin's counts make no sense: {answer!r:.200}") from error
+
+    def prove_alive(self, nonce: str, deadline: Deadline) -> None:
+        """The agent echoes ``nonce``. Raises GuestHang if it does not, GuestRefused if it echoes another."""
+        echoed = self._ask("ping", deadline, nonce=nonce).get("nonce", "")
+        if echoed != nonce:
+            raise GuestRefused(f"the twin echoed {echoed[:40]!r} instead of {nonce!r}")
+
+    def order(self, verb: str, deadline: Deadline, **values: str) -> dict[str, str]:
+        """Have the agent obey any order of its protocol (docs/twin.md) and return the answer's values."""
+        return self._ask(verb, deadline, **values)
+
+    def provoke(self, verb: str, deadline: Deadline) -> None:
+        """Have the agent crash (``panic``) or stop (``hang``) the guest, for tests of the harness itself."""
+        self._ask(verb, deadline)
+
+    def collect(self, _into: Path, _deadline: Deadline) -> list[CollectedFile]:
+        """Nothing: whatever it has to say came while it ran."""
+        return []
+
+    def close(self) -> None:
+        """Let go of the control port."""
+        self._control.close()
+
+    def _ask(self, verb: str, deadline: Deadline, **values: str) -> dict[str, str]:
+        try:
+            return self._control.request(verb, deadline, alive=self._machine.alive, **values)
+        except GuestHang as error:
+            if crash := self._crash():
+                raise GuestCrash(f"the twin crashed: {crash[:200]}", hint="See console.log.") from error
+            raise
+
+    def _event(self, name: str, detail: str) -> None:
+        self._tape.write(GuestEvent(event=name[:40], detail=detail[:400]))
+        if name == "ready":
+            if self.ready_count:
+                self._control.forget()
+            with self._changed:
+                self.facts = parse_pairs(detail)
+                self.ready_count += 1
+                self._changed.notify_all()

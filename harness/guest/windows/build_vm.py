@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: MIT
+"""A Windows guest to build in: booted on an overlay that is thrown away, with a medium in its CD-ROM drive."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
+from harness.guest.windows.guest import WindowsGuest
+from harness.history.writer import HistoryWriter
+from harness.host.budget import need_of_machine
+from harness.host.lease import take_lease
+from harness.host.qemu_build import find_qemu
+from harness.machine.accelerator import choose
+from harness.machine.attachments import AHCI_PORTS, Cdrom
+from harness.machine.backend import BACKENDS, make_machine
+from harness.machine.machine import MachineSpec
+from harness.transport.transport import Transport
+
+BACKEND = "qemu"
+
+
+def with_medium(spec: MachineSpec, medium: Path) -> MachineSpec:
+    """Return the machine with ``medium`` in a drive of its own, on the last port; nothing boots from it."""
+    drive = Cdrom(file=medium.resolve(), port=AHCI_PORTS - 1)
+    return msgspec.structs.replace(spec, cdroms=(*spec.cdroms, drive))
+
+
+@contextlib.contextmanager
+def workshop(
+    kind: GuestType, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
+) -> Iterator[Transport]:
+    """Start the guest with ``medium`` in its drive, give the way for commands and files, and end it.
+
+    Raises what preparing, starting and booting raise: a template that was not built is a UsageError with the command.
+    """
+    qemu = find_qemu("")
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        place = Path(tempfile.mkdtemp(prefix="workshop-", dir=cache))
+    except OSError as error:
+        raise InfrastructureError(f"cannot make a folder in {cache}: {error.strerror}") from error
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_removed(place))
+        options = GuestOptions(
+            spec=MachineSpec(accelerator="tcg", qemu=qemu.path), cache=cache, directory=place
+        )
+        bootable = kind.prepare(options, deadline, progress)
+        if bootable.release is not None:
+            stack.callback(bootable.release)
+        spec = with_medium(bootable.spec, medium)
+        if bootable.probe is not None:
+            choice = choose("auto", qemu.path, bootable.probe, cache, Deadline(60, "probe KVM"))
+            progress(f"{choice.name}: {choice.reason}")
+            spec = msgspec.structs.replace(spec, accelerator=choice.name)
+        if bootable.adapt is not None:
+            spec = bootable.adapt(spec)
+        tape = stack.enter_context(HistoryWriter(place / "history.jsonl"))
+        stack.enter_context(
+            take_lease(
+                need_of_machine(spec), place, what="the workshop", waiting=lambda where: progress(str(where))
+            )
+        )
+        machine = make_machine(BACKEND, spec, place, tape, name=place.name)
+        stack.callback(machine.close)
+        machine.start(Deadline(BACKENDS[BACKEND], "start QEMU"))
+        guest = kind.attach(machine, tape, OutsideSigns(), options)
+        stack.callback(guest.close)
+        if not isinstance(guest, WindowsGuest):
+            raise InfrastructureError(f"the guest {guest.label} is no Windows")
+        machine.resume(Deadline(30, "let the guest run"))
+        progress(f"{bootable.description} boots")
+        # A wait for the lease is not the boot's.
+        guest.wait_ready(Deadline(deadline.seconds, deadline.what))
+        yield guest.ways.files
+
+
+@contextlib.contextmanager
+def _removed(place: Path) -> Iterator[None]:
+    """Remove the overlay, and all else that this boot made, however it ends."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(place, ignore_errors=True)

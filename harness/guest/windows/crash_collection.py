@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: MIT
+"""A guest that does not answer any more: what an NMI makes of it, and what lies on its disk.
+
+The registers, the screen and the memory are the run's own evidence, taken before this (:mod:`harness.run.evidence`).
+The order matters: the NMI has Windows write what it has into its page file, and only then is the machine stopped for good
+and its disk read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.capture.offline.recordings import FILES
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, HarnessError
+from harness.guest.guest import CollectedFile
+from harness.guest.windows.offline import WindowsVolume, open_volume
+from harness.machine.inspection import Inspectable
+from harness.machine.machine import Machine
+from harness.template.provision import SESSION
+
+SHARE = 0.4
+"""Share of the time that the bug check gets to write its dump."""
+
+STILL = 5.0
+"""Seconds without a write to the disk after which the dump is taken for written."""
+
+MIB = 1 << 20
+ON_DISK = (
+    ("trace", f"Windows/System32/LogFiles/WMI/{SESSION}.etl", FILES["etw"], "etw", 512 * MIB),
+    ("events", "Windows/System32/winevt/Logs/System.evtx", "System.evtx", "", 64 * MIB),
+    ("setup", "Windows/INF/setupapi.dev.log", "setupapi.dev.log", "", 64 * MIB),
+    ("dump", "Windows/MEMORY.DMP", "MEMORY.DMP", "", 1024 * MIB),
+)
+"""What is taken from the disk: our name, its path there, its file here, its channel, and how many bytes at most."""
+
+MINIDUMPS = "Windows/Minidump"
+MOST_MINIDUMPS = 16
+
+
+class CrashCollection:
+    """What can be had of a guest without its help. The guest does not go on afterwards."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+
+    def take(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
+        """Do all of it, each thing for itself; what cannot be had is in the list with the reason."""
+        found = [
+            _tried(
+                "nmi",
+                lambda: self._interrupt(into, deadline.within(deadline.remaining() * SHARE, "the bug check")),
+            )
+        ]
+        try:
+            disk = self._stop(deadline)
+            with open_volume(disk, into, deadline) as volume:
+                found += self._read(volume, into, deadline)
+        except HarnessError as error:
+            found.append(CollectedFile(name="disk", refused=" ".join([error.message, error.hint])[:400]))
+        return found
+
+    def _interrupt(self, into: Path, deadline: Deadline) -> CollectedFile:
+        """Send the NMI that Windows answers with bug check 0x80 (WD: debugger/bug-check-0x80--nmi-hardware-failure.md)."""
+        self._machine.execute("inject-nmi", deadline)
+        written = [-1]
+        still = [Deadline(STILL, "a quiet disk")]
+
+        def quiet() -> bool:
+            now = sum(row["stats"]["wr_bytes"] for row in self._machine.execute("query-blockstats", deadline))
+            if now != written[0]:
+                written[0], still[0] = now, Deadline(STILL, "a quiet disk")
+            return still[0].expired or deadline.remaining() < 1.0
+
+        deadline.poll(quiet, interval=0.5)
+        note = (
+            "sent, and the disk came to rest"
+            if still[0].expired
+            else "sent, and the disk did not come to rest in time"
+        )
+        if not self._machine.spec.screen or not isinstance(self._machine, Inspectable):
+            return CollectedFile(name="nmi", note=note)
+        within = Deadline(10, "take a picture of the screen")
+        return of_file(
+            "nmi", self._machine.inspector().screenshot(into / "screen-after-nmi", within), note=note
+        )
+
+    def _stop(self, deadline: Deadline) -> Path:
+        """Stop the machine, which writes all that QEMU still holds, and return the image of its disk."""
+        if not self._machine.spec.disks:
+            raise CommandRefused(
+                "the machine has no disk", command="stop", error_class="", description="no disk"
+            )
+        if self._machine.alive():
+            self._machine.pause(deadline)
+        return self._machine.spec.disks[0].file
+
+    def _read(self, volume: WindowsVolume, into: Path, deadline: Deadline) -> list[CollectedFile]:
+        found = []
+        for name, path, file, channel, limit in ON_DISK:
+
+            def take(
+                name: str = name,
+                path: str = path,
+                file: str = file,
+                channel: str = channel,
+                limit: int = limit,
+            ) -> CollectedFile:
+                volume.read(path, into / file, deadline, limit=limit)
+                return of_file(
+                    name, into / file, channel=channel, note="from the disk of a guest that did not answer"
+                )
+
+            found.append(_tried(name, take))
+        try:
+            names = volume.names(MINIDUMPS, deadline)
+        except HarnessError as error:
+            return [*found, CollectedFile(name="minidumps", refused=error.message[:400])]
+        dumps = [name for name in names if name.lower().endswith(".dmp")][:MOST_MINIDUMPS]
+        folder = into / "minidumps"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for number, name in enumerate(dumps):
+
+            def fetch(number: int = number, name: str = name) -> CollectedFile:
+                file = folder / f"{number:04}"
+                volume.read(f"{MINIDUMPS}/{name}", file, deadline, limit=64 * MIB)
+                return of_file("minidump", file, note=name[:100])
+
+            found.append(_tried("minidump", fetch))
+        return found
+
+
+def of_file(name: str, file: Path, *, channel: str = "", note: str = "") -> CollectedFile:
+    """Describe a file that lies here."""
+    with file.open("rb") as content:
+        digest = hashlib.file_digest(content, "sha256").hexdigest()
+    return CollectedFile(
+        name=name, file=file, size=file.stat().st_size, sha256=digest, channel=channel, note=note
+    )
+
+
+def _tried(name: str, act: Callable[[], CollectedFile]) -> CollectedFile:
+    try:
+        return act()
+    except HarnessError as error:
+        return CollectedFile(name=name, refused=error.message[:400])

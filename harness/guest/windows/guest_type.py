@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The kind ``windows-…``: a built template, booted on an overlay of its disk and a copy of its firmware's variables."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError, UsageError
+from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
+from harness.guest.twin.image import build as build_twin
+from harness.guest.windows.boot_options import BootOptions
+from harness.guest.windows.driver_files import DriverFiles, find_driver
+from harness.guest.windows.guest import WindowsGuest
+from harness.guest.windows.image import WindowsImage, image_of
+from harness.guest.windows.transports import ways_into
+from harness.history.writer import HistoryWriter
+from harness.host.firmware import find_ovmf
+from harness.machine.machine import Machine, MachineSpec
+from harness.machine.overlay import make_overlay
+from harness.template.store import Store, store_directory
+from harness.template.template import Template, find_template
+
+DISK = "disk.qcow2"
+VARIABLES = "variables.fd"
+
+REBALANCED = ["-device", "edu,id=rebalanced"]
+"""A PCI device with resources, which Windows stops and starts when it rebalances: what the driver's INF file takes for its
+Plug and Play variant (QEMU: docs/specs/edu.rst). Without that driver it is a device that nothing uses."""
+
+PACE = 6.0
+"""How many times as long as the twin a Windows guest may take. Nothing says how long it takes: tp-qemu waits 30 s after a
+processor, and a boot under KVM may take minutes."""
+
+WARN_DAYS = 30
+
+
+class WindowsType:
+    """The guest of one template. ``store`` is where built templates are, None for the user's own."""
+
+    def __init__(self, name: str, *, store: Store | None = None) -> None:
+        self._name = name
+        self._store = store
+        self._image: WindowsImage | None = None
+        self._files: DriverFiles | None = None
+
+    def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
+        """Make the run's own disk and variables. Raises UsageError with the command that builds a missing template."""
+        template = find_template(self._name)
+        _refuse(options, self._name)
+        store = self._store or Store(store_directory(os.environ))
+        stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as undo:
+            undo.callback(stack.close)
+            built = stack.enter_context(store.using(self._name))
+            self._image = image = image_of(built, template)
+            for warning in _warnings(template, built.manifest.days_left(time.time())):
+                progress(warning)
+            self._files = files = find_driver(options.driver, options.cache, deadline, progress)
+            if options.driver is not None:
+                progress(f"driver {files.description}")
+            disk, variables = _own(image, options.directory, deadline)
+            spec = machine_of(template, options.spec, disk, variables)
+            probe = build_twin(options.cache, deadline, progress=progress)
+            undo.pop_all()
+        return Bootable(
+            spec=spec,
+            digest=image.digest,
+            description=image.description,
+            driver=files.description,
+            probe=probe,
+            adapt=lambda chosen: adapted(template, chosen),
+            release=stack.close,
+            pace=PACE,
+        )
+
+    def attach(
+        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+    ) -> WindowsGuest:
+        """Connect nothing yet: what the guest's ports are is known, and who answers there is proved when it does."""
+        if self._image is None:
+            raise InfrastructureError(f"the guest {self._name} was not prepared")
+        ways = ways_into(machine, self._image, Deadline(30, "ask which ports lead to the guest"))
+        return WindowsGuest(
+            machine,
+            tape,
+            self._image,
+            ways,
+            directory=options.directory,
+            files=self._files,
+            boot=BootOptions(group_size=options.group_size or None, debug=True if options.spec.kd else None),
+            expect_reset=signs.expect_reset,
+        )
+
+
+def machine_of(template: Template, wanted: MachineSpec, disk: Path, variables: Path) -> MachineSpec:
+    """Return the template's machine with what a run wants otherwise.
+
+    A plan's numbers of processors, slots and nodes win where they differ from those of the harness; memory is never less
+    than the template's, with which Windows takes more of it.
+    """
+    spec = template.machine_spec(
+        accelerator="tcg", qemu=wanted.qemu, firmware=find_ovmf(), variables=variables, disk=disk
+    )
+    usual = MachineSpec(accelerator="tcg", qemu=wanted.qemu)
+    changes = {
+        name: getattr(wanted, name)
+        for name in ("machine", "cpu", "processors", "max_processors", "dimm_slots", "nodes")
+        if getattr(wanted, name) != getattr(usual, name)
+    }
+    for name in ("memory", "max_memory"):
+        if getattr(wanted, name) != getattr(usual, name):
+            changes[name] = max(getattr(wanted, name), getattr(spec, name))
+    return msgspec.structs.replace(
+        spec,
+        debug_port=wanted.debug_port,
+        monitor=wanted.monitor,
+        kd=wanted.kd,
+        extra=[*wanted.extra, *REBALANCED],
+        **changes,
+    )
+
+
+def adapted(template: Template, spec: MachineSpec) -> MachineSpec:
+    """Return the machine with the enlightenments of its processor, which only KVM has."""
+    plain = ",".join([template.cpu.model, *template.cpu.features])
+    if spec.accelerator != "kvm" or spec.cpu != plain:
+        return spec
+    return msgspec.structs.replace(spec, cpu=",".join([plain, *template.cpu.hyperv]))
+
+
+def _own(image: WindowsImage, directory: Path, deadline: Deadline) -> tuple[Path, Path]:
+    """Make an overlay of the disk, never a copy, and a copy of the variables, which are small and written to."""
+    disk, variables = directory / DISK, directory / VARIABLES
+    make_overlay(disk, image.base, deadline)
+    try:
+        shutil.copyfile(image.variables, variables)
+        variables.chmod(0o600)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot copy {image.variables} to {variables}: {error.strerror}",
+            hint="Is there room on the disk of the run directory?",
+        ) from error
+    return disk, variables
+
+
+def _refuse(options: GuestOptions, name: str) -> None:
+    if options.spec.firmware is not None:
+        raise UsageError(
+            f"{name} boots by the UEFI firmware that its template was built with, not by {options.spec.firmware}",
+            hint="Leave out --firmware.",
+        )
+    if options.plant:
+        raise UsageError(
+            f"nothing can be planted in {name}: it is no emulation of ours", hint="Use --guest twin."
+        )
+    if options.traced:
+        raise UsageError(
+            f"{name} records the events of hpnotify, and not yet those of another driver",
+            hint="Record that driver's provider in the guest with logman, and put its log into the run's history:\n"
+            "harness import RUN --etw FILE --driver-map MAP",
+        )
+
+
+def _warnings(template: Template, days_left: int | None) -> list[str]:
+    found = []
+    support = template.support
+    if support.status != "supported":
+        found.append(f"{template.name} is {support.status}: {support.reason} ({support.link})")
+    if days_left is not None and days_left <= 0:
+        found.append(f"the evaluation of {template.name} ended {-days_left} days ago: it shuts itself down")
+    elif days_left is not None and days_left < WARN_DAYS:
+        found.append(f"the evaluation of {template.name} ends in {days_left} days: build it anew")
+    return found

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: MIT
+"""The tape: writes records to ``history.jsonl``, one line each, in the order in which they became known."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import msgspec
+
+from harness.errors import InfrastructureError
+from harness.history.private import open_private
+from harness.history.record import Record
+
+Listener = Callable[[Record], None]
+
+
+class HistoryWriter:
+    """Append-only writer of one history, usable from any thread.
+
+    Each record leaves the process with a single ``write`` before :meth:`write` returns, so that a killed run leaves
+    a readable history that ends with what was known. Listeners see each record after it was written, in order.
+    Raises InfrastructureError when the file cannot be written (disk full, directory gone); the records written
+    before stay, and nothing is written after.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.RLock()
+        self._encoder = msgspec.json.Encoder()
+        self._listeners: list[Listener] = []
+        self._count = 0
+        self._failed: InfrastructureError | None = None
+        try:
+            self._fd = open_private(path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot create the history {path}: {error.strerror}",
+                hint="Give another place with --runs DIR.",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def count(self) -> int:
+        """Number of records written."""
+        return self._count
+
+    def subscribe(self, listener: Listener) -> None:
+        """Have ``listener`` called with every record from now on, on the writing thread; it must be quick."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def write(self, record: Record, *, host_ns: int = 0) -> Record:
+        """Append ``record``; return it as written. ``host_ns`` is when it was observed; now, if not given."""
+        with self._lock:
+            if self._failed is not None:
+                raise self._failed
+            stamped = msgspec.structs.replace(
+                record, n=self._count + 1, host_ns=host_ns or time.monotonic_ns()
+            )
+            line = self._encoder.encode(stamped) + b"\n"
+            try:
+                written = os.write(self._fd, line)
+                if written != len(line):
+                    raise OSError(28, "No space left on device")
+            except OSError as error:
+                self._failed = InfrastructureError(
+                    f"cannot write record {self._count + 1} of {self.path}: {error.strerror}",
+                    hint="The history up to there is kept. Free some disk space, or give another place with --runs DIR.",
+                )
+                raise self._failed from error
+            self._count += 1
+            for listener in self._listeners:
+                listener(stamped)
+            return stamped
+
+    def close(self) -> None:
+        """Flush to disk and close; a second call does nothing."""
+        with self._lock:
+            if self._fd >= 0:
+                with contextlib.suppress(OSError):
+                    os.fsync(self._fd)
+                os.close(self._fd)
+                self._fd = -1

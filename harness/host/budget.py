@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""The budget: how much of this host all machines together may hold, and how much one machine needs.
+
+A deadline that passes because the host was overloaded looks like a guest that hangs, and memory that the host does not
+have gets a QEMU killed; both make a run unknown that would have held. So the machines of all users share one budget:
+
+- **Processors**: eight per processor of the host. They can be overcommitted: an idle one costs nothing, and one that is
+  busy under TCG is a thread. At eight per processor a guest that is busy on all of them runs at an eighth of its speed, and
+  the shortest deadline of a run allows for more. A machine with more processors than that still runs, alone.
+- **Memory**: three quarters of the host's. More can never be had, so a machine that needs more is refused.
+- **Disk**: nine tenths of what is free where the run directories are made. A machine may take less than it could, so one that
+  could take more than that runs too, alone; a disk that does fill up ends a run with that message.
+
+``[budget]`` of the host's ``lab.toml`` and the environment set other values, the latter first.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from harness.config import decode_toml, parse_size, read_document
+from harness.errors import UsageError
+from harness.machine.machine import MachineSpec
+
+PROCESSORS_PER_CORE = 8
+MEMORY_SHARE = 0.75
+DISK_SHARE = 0.9
+
+HOST_DOCUMENT = Path("/etc/hotplug-harness/lab.toml")
+"""What an administrator sets for everybody on this host; ``HOTPLUG_HARNESS_LAB`` names another."""
+
+VARIABLE = "HOTPLUG_HARNESS_BUDGET_"
+"""What the environment variables begin with: ``…VCPUS``, ``…MEMORY``, ``…DISK``, ``…WAIT``."""
+
+
+class ResourceRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What one machine takes: processors, and bytes of memory and of disk."""
+
+    vcpus: int
+    memory: int
+    disk: int = 0
+
+
+OVERHEAD = 256 << 20
+"""Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
+
+RUN_SIZE = 64 << 20
+"""Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
+
+OVERLAY_SIZE = 2 << 30
+"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
+
+
+def need_of_machine(spec: MachineSpec, *, processors: int = 0, memory: int = 0) -> ResourceRequest:
+    """Return what the machine has at power-on, and what is to be added, as far as it has slots and room for that."""
+    return ResourceRequest(
+        vcpus=min(spec.processors + processors, spec.max_processors),
+        memory=min(spec.memory + memory, max(spec.max_memory, spec.memory)) + OVERHEAD,
+        disk=RUN_SIZE + OVERLAY_SIZE * len(spec.disks),
+    )
+
+
+class BudgetWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The table ``[budget]``: ``vcpus``; ``memory`` and ``disk`` as sizes; ``wait``, seconds that a machine queues at most."""
+
+    vcpus: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    memory: str | None = None
+    disk: str | None = None
+    wait: Annotated[float, msgspec.Meta(gt=0)] | None = None
+
+
+class _Lab(msgspec.Struct, frozen=True):
+    """What of a lab.toml concerns the budget; the other tables are others' business."""
+
+    budget: BudgetWishes = BudgetWishes()
+
+
+class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
+    """What all machines of this host share: processors, bytes of memory, bytes of disk where ``place`` is.
+
+    ``fixed_vcpus`` and ``fixed_disk`` are true if somebody set them: then nothing larger runs, not even alone. ``wait`` is
+    how many seconds a machine may queue.
+    """
+
+    vcpus: int
+    memory: int
+    disk: int
+    fixed_vcpus: bool = False
+    fixed_disk: bool = False
+    wait: float = 3600.0
+
+    def fitting(self, need: ResourceRequest) -> ResourceRequest:
+        """Return what ``need`` counts as. Raises UsageError with the numbers for what can never be had."""
+        lacking = [
+            f"{_amount(what, wanted)} of {_amount(what, have)}"
+            for what, wanted, have in (
+                ("processors", need.vcpus, self.vcpus if self.fixed_vcpus else need.vcpus),
+                ("memory", need.memory, self.memory),
+                ("disk", need.disk, self.disk if self.fixed_disk else need.disk),
+            )
+            if wanted > have
+        ]
+        if lacking:
+            raise UsageError(
+                f"this machine can never run here: it needs {' and '.join(lacking)} in all",
+                hint=f"Ask for a smaller machine, or raise the host's budget: {VARIABLE}VCPUS, …MEMORY, …DISK, or "
+                f"[budget] in {HOST_DOCUMENT}.",
+            )
+        return msgspec.structs.replace(
+            need, vcpus=min(need.vcpus, self.vcpus), disk=min(need.disk, self.disk)
+        )
+
+
+def _amount(what: str, number: int) -> str:
+    return f"{number} processors" if what == "processors" else f"{size_text(number)} of {what}"
+
+
+def size_text(size: int) -> str:
+    """Return a number of bytes as people write it: *4.5 GiB*."""
+    if size < 1 << 30:
+        return f"{size >> 20} MiB"
+    return f"{size / (1 << 30):.1f}".removesuffix(".0") + " GiB"
+
+
+def host_budget(environment: Mapping[str, str], place: Path) -> HostBudget:
+    """Return the budget of this host; ``place`` is where run directories are made.
+
+    Raises UsageError for a variable that says no amount, BadDocument for a lab.toml that cannot be read.
+    """
+    document = environment.get("HOTPLUG_HARNESS_LAB", "")
+    wishes = _read(Path(document) if document else HOST_DOCUMENT, needed=bool(document))
+    vcpus = _number(environment, "VCPUS") or wishes.vcpus
+    disk = _size(environment, "DISK", wishes.disk)
+    budget = HostBudget(
+        vcpus=vcpus or PROCESSORS_PER_CORE * (os.cpu_count() or 1),
+        memory=_size(environment, "MEMORY", wishes.memory) or int(_memory() * MEMORY_SHARE),
+        disk=disk or int(_free(place) * DISK_SHARE),
+        fixed_vcpus=vcpus is not None,
+        fixed_disk=disk is not None,
+    )
+    wait = _number(environment, "WAIT") or wishes.wait
+    return msgspec.structs.replace(budget, wait=float(wait)) if wait else budget
+
+
+def _read(path: Path, *, needed: bool) -> BudgetWishes:
+    if not needed and not path.exists():
+        return BudgetWishes()
+    return decode_toml(read_document(path), _Lab, name=str(path)).budget
+
+
+def _number(environment: Mapping[str, str], name: str) -> int | None:
+    text = environment.get(VARIABLE + name, "")
+    if not text:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:10]) > 0 and len(text) <= 9):
+        raise UsageError(f"{VARIABLE}{name} is {text!r}", hint="Write a whole number of at least 1.")
+    return int(text)
+
+
+def _size(environment: Mapping[str, str], name: str, wished: str | None) -> int | None:
+    text = environment.get(VARIABLE + name, "") or wished
+    if not text:
+        return None
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise UsageError(f"the host's budget, {name.lower()}: {error}") from error
+
+
+def _memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _free(place: Path) -> int:
+    """Return the bytes that are free where ``place`` is, or will be made."""
+    for path in (place, *place.absolute().parents):
+        try:
+            return shutil.disk_usage(path).free
+        except OSError:
+            continue
+    return 0

@@ -1,0 +1,335 @@
+# SPDX-License-Identifier: MIT
+"""What this host has of the parts that runs, builds and tests need, and the command that supplies what is missing.
+
+Looking changes nothing and starts no guest. Each part is looked at on its own, so that one broken program does not
+hide the others.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import platform
+import shutil
+import struct
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, MissingPart
+from harness.host import qemu_build
+from harness.machine.accelerator import remembered
+from harness.setup import parts
+
+LEAST_DISK = 1 << 30
+"""Bytes that the twin's image, its build and a run's evidence may take, with room to spare."""
+
+LEAST_MEMORY = 1 << 30
+"""Bytes of available memory for one twin (512 MiB at power-on, plus a hot-added DIMM and QEMU itself)."""
+
+MINGW = parts.Need("gcc-mingw-w64-x86-64", "builds the .sys on Linux", ("x86_64-w64-mingw32-gcc",))
+OSSLSIGNCODE = parts.Need("osslsigncode", "test-signs the .sys", ("osslsigncode",))
+
+
+class PartState(StrEnum):
+    """How a part was found: ``broken`` is there and unusable."""
+
+    OK = "ok"
+    MISSING = "missing"
+    BROKEN = "broken"
+
+
+class HostPart(msgspec.Struct, frozen=True, kw_only=True):
+    """One part: ``found`` says what there is, or what is wrong with it; ``serves`` what it is for.
+
+    ``needed`` parts keep the main job from running when they are not ok. ``supply`` is what to type, "" if nothing helps.
+    """
+
+    name: str
+    state: PartState
+    found: str
+    serves: str
+    needed: bool = False
+    supply: str = ""
+
+
+def examine(
+    deadline: Deadline, *, qemu: Path | None = None, directory: Path | None = None, cache: Path | None = None
+) -> list[HostPart]:
+    """Look at every part, those of the main job first. ``directory`` is where runs will be written (default: here).
+
+    ``cache`` is where the accelerator's last probe is remembered.
+
+    Raises nothing for a part that is missing, broken or gives no answer: that is what it reports.
+    """
+    looks: list[Callable[[], HostPart]] = [
+        _python,
+        lambda: _qemu(qemu, deadline),
+        lambda: _firmware(qemu, deadline),
+        _qmp,
+        lambda: _program("gcc", [_base("gcc")], deadline, needed=True),
+        lambda: _program("make", [_base("make")], deadline, needed=True),
+        _busybox,
+        _packages,
+        lambda: _disk(directory or Path.cwd()),
+        _memory,
+        lambda: _kvm(cache),
+        *(functools.partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
+        lambda: _program("mingw-w64", [MINGW], deadline),
+        lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
+    ]
+    return [look() for look in looks]
+
+
+def ready(found: list[HostPart]) -> bool:
+    """True if the main job, a run on the twin, can run."""
+    return all(part.state is PartState.OK for part in found if part.needed)
+
+
+def _python() -> HostPart:
+    new_enough = sys.version_info >= (3, 11)
+    return HostPart(
+        name="python",
+        state=PartState.OK if new_enough else PartState.BROKEN,
+        found=f"{platform.python_version()} at {sys.executable}{'' if new_enough else ', older than 3.11'}",
+        serves="everything",
+        needed=True,
+        supply="" if new_enough else "sudo apt install python3.11",
+    )
+
+
+def _qemu(path: Path | None, deadline: Deadline) -> HostPart:
+    name, serves = "qemu", "every guest"
+    try:
+        found = qemu_build.find_qemu(path or "", deadline.within(10, "QEMU's version"))
+    except HarnessError as error:
+        gone = isinstance(error, MissingPart) and "is missing" in error.message
+        return HostPart(
+            name=name,
+            state=PartState.MISSING if gone else PartState.BROKEN,
+            found=error.message,
+            serves=serves,
+            needed=True,
+            supply=error.hint,
+        )
+    return HostPart(
+        name=name, state=PartState.OK, found=f"{found.text} at {found.path}", serves=serves, needed=True
+    )
+
+
+def _firmware(qemu: Path | None, deadline: Deadline) -> HostPart:
+    name, serves, supply = "firmware", "boots every guest", "sudo apt install seabios"
+    try:
+        program = qemu_build.find_program(qemu or "")
+    except MissingPart:
+        return HostPart(
+            name=name, state=PartState.MISSING, found="no QEMU to ask", serves=serves, needed=True
+        )
+    status, text = _ask([str(program), "-L", "help"], deadline)
+    if status != 0:
+        found = f"{program} -L help gave no list of directories"
+        return HostPart(name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True)
+    for directory in text.splitlines():
+        candidate = Path(directory.strip()) / "bios-256k.bin"
+        if candidate.is_file():
+            return HostPart(name=name, state=PartState.OK, found=str(candidate), serves=serves, needed=True)
+    found = f"bios-256k.bin is in none of {', '.join(text.split())}"
+    return HostPart(
+        name=name, state=PartState.MISSING, found=found, serves=serves, needed=True, supply=supply
+    )
+
+
+def _qmp() -> HostPart:
+    name, serves = "qemu.qmp", "talks to QEMU"
+    try:
+        there = importlib.util.find_spec("qemu.qmp") is not None
+    except ImportError:
+        there = False
+    if there:
+        return HostPart(name=name, state=PartState.OK, found="installed", serves=serves, needed=True)
+    supply = f"{sys.executable} -m pip install qemu.qmp"
+    return HostPart(
+        name=name, state=PartState.MISSING, found="not installed", serves=serves, needed=True, supply=supply
+    )
+
+
+def _base(package: str) -> parts.Need:
+    return next(need for need in parts.BASE.needs if need.package == package)
+
+
+def _tested(part: parts.Part, deadline: Deadline) -> HostPart:
+    return _program(
+        part.name, part.needs, deadline, serves=f"tests marked {part.name}", elsewhere=part.elsewhere
+    )
+
+
+def _program(
+    name: str,
+    needs: Sequence[parts.Need],
+    deadline: Deadline,
+    *,
+    serves: str = "",
+    elsewhere: str = "",
+    needed: bool = False,
+) -> HostPart:
+    """Judge a part by whether all its needs are there and the program that is the first one answers."""
+    serves = serves or needs[0].why
+    absent = [need for need in needs if not need.found()]
+    packages = dict.fromkeys(need.package for need in absent or needs)
+    supply = f"sudo apt install {' '.join(packages)}"
+    if elsewhere:
+        supply += f" ({elsewhere})"
+    if absent:
+        found = "not found" if len(needs) == 1 else f"not found: {', '.join(packages)}"
+        return HostPart(
+            name=name, state=PartState.MISSING, found=found, serves=serves, needed=needed, supply=supply
+        )
+    path = needs[0].found()
+    status, text = _ask([path, "--version"], deadline)
+    if status == 0:
+        first = (text.splitlines() or ["no version given"])[0].strip()
+        return HostPart(
+            name=name, state=PartState.OK, found=f"{first[:80]} at {path}", serves=serves, needed=needed
+        )
+    found = f"{path} --version {text if status is None else f'ended with status {status}'}"
+    return HostPart(
+        name=name, state=PartState.BROKEN, found=found, serves=serves, needed=needed, supply=supply
+    )
+
+
+def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
+    """Return a program's exit status and the beginning of its output; None and the reason if it gave no answer."""
+    try:
+        answer = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=max(0.1, deadline.within(5, command[0]).remaining()),
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        return None, f"gave no answer within {error.timeout:.3g} s"
+    except OSError as error:
+        return None, f"cannot be run: {error.strerror}"
+    # A start script may complain on standard error before the program says its version on standard output.
+    return answer.returncode, (answer.stdout or answer.stderr)[:8192].decode("utf-8", "replace")
+
+
+def _busybox() -> HostPart:
+    need = _base("busybox-static")
+    name, serves, supply = "busybox", need.why, f"sudo apt install {need.package}"
+    path = need.found()
+    if not path:
+        return HostPart(
+            name=name, state=PartState.MISSING, found="not found", serves=serves, needed=True, supply=supply
+        )
+    if not is_static(Path(path)):
+        found = f"{path} is no statically linked program"
+        return HostPart(
+            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
+        )
+    return HostPart(name=name, state=PartState.OK, found=f"static, at {path}", serves=serves, needed=True)
+
+
+def is_static(path: Path) -> bool:
+    """True if ``path`` is a 64-bit little-endian ELF program that names no interpreter (no PT_INTERP segment)."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(64)
+            if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
+                return False
+            (offset,) = struct.unpack_from("<Q", head, 32)
+            size, count = struct.unpack_from("<HH", head, 54)
+            file.seek(offset)
+            table = file.read(size * count)
+    except (OSError, ValueError, OverflowError):
+        return False
+    if size < 4 or len(table) < size * count:
+        return False
+    return all(struct.unpack_from("<I", table, size * each)[0] != 3 for each in range(count))
+
+
+def _packages() -> HostPart:
+    absent = [program for program in ("apt-get", "dpkg-deb") if shutil.which(program) is None]
+    return HostPart(
+        name="apt",
+        state=PartState.MISSING if absent else PartState.OK,
+        found=f"{' and '.join(absent)} not found" if absent else "apt-get and dpkg-deb",
+        serves="fetches and unpacks the twin's kernel, once",
+        needed=True,
+        supply="Use Debian 12, Debian 13 or Ubuntu 24.04, or a container of one." if absent else "",
+    )
+
+
+def _disk(directory: Path) -> HostPart:
+    name, serves = "disk", "the twin's image and the evidence of runs"
+    while not directory.exists() and directory != directory.parent:
+        directory = directory.parent
+    free = shutil.disk_usage(directory).free
+    found = f"{free / (1 << 30):.1f} GiB free at {directory}"
+    if free < LEAST_DISK:
+        supply = "Free some space, or give another place with --runs DIR."
+        return HostPart(
+            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
+        )
+    if not os.access(directory, os.W_OK | os.X_OK):
+        supply = "Go to a directory you may write to, or give one with --runs DIR."
+        found = f"{directory} cannot be written to"
+        return HostPart(
+            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
+        )
+    return HostPart(name=name, state=PartState.OK, found=found, serves=serves, needed=True)
+
+
+def _memory() -> HostPart:
+    free = _available_memory()
+    enough = free >= LEAST_MEMORY
+    return HostPart(
+        name="memory",
+        state=PartState.OK if enough else PartState.BROKEN,
+        found=f"{free / (1 << 30):.1f} GiB available",
+        serves="the guest",
+        needed=True,
+        supply="" if enough else "End something that takes memory: a guest needs 1 GiB.",
+    )
+
+
+def _available_memory() -> int:
+    """Return the kernel's own estimate of what can be allocated without swapping, in bytes (proc(5), MemAvailable)."""
+    for line in Path("/proc/meminfo").read_text().splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def _kvm(cache: Path | None) -> HostPart:
+    device = Path("/dev/kvm")
+    name, serves = "kvm", "makes guests several times faster; without it TCG is used"
+    if not device.exists():
+        supply = (
+            "Enable virtualisation in the firmware, or nested virtualisation in the host above: modprobe kvm"
+        )
+        return HostPart(
+            name=name, state=PartState.MISSING, found=f"no {device}", serves=serves, supply=supply
+        )
+    try:
+        os.close(os.open(device, os.O_RDWR | os.O_CLOEXEC))
+    except OSError as error:
+        found = f"{device} cannot be opened: {error.strerror}"
+        supply = "sudo adduser $USER kvm, then log in again" if isinstance(error, PermissionError) else ""
+        return HostPart(name=name, state=PartState.BROKEN, found=found, serves=serves, supply=supply)
+    last = remembered(cache) if cache else None
+    if last is None:
+        found = (
+            f"{device} opens; whether a guest runs under it is found out by the first run with --accel auto"
+        )
+        return HostPart(name=name, state=PartState.OK, found=found, serves=serves)
+    works, reason = last
+    found = f"when last probed, {reason}"
+    return HostPart(name=name, state=PartState.OK if works else PartState.BROKEN, found=found, serves=serves)

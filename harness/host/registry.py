@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""The registry: one file per running machine in the user's state directory, so that nothing of ours is ever lost.
+
+An entry is written before QEMU is spawned and removed when the machine is closed. A process is named by its number,
+its start time in clock ticks since boot, and the boot's id: a recycled number, a zombie or another boot's process is
+never taken for ours (proc(5)).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import Self
+
+import msgspec
+
+from harness.errors import InfrastructureError
+from harness.history.private import open_private
+from harness.host.runtime import remove as remove_runtime
+
+
+class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
+    """One process for all time: number, start in clock ticks since boot, boot id."""
+
+    pid: int
+    started: int
+    boot: str
+
+    @classmethod
+    def of(cls, pid: int) -> Self | None:
+        """Return the name of a live process; None for none, for a zombie, or when /proc cannot tell."""
+        try:
+            stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+            boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
+        except (OSError, ValueError):
+            return None
+        # The second field is the program's name in brackets and may itself hold brackets and spaces.
+        fields = stat[stat.rfind(")") + 2 :].split()
+        if len(fields) < 20 or fields[0] in "ZXx":
+            return None
+        return cls(pid=pid, started=int(fields[19]), boot=boot)
+
+    def alive(self) -> bool:
+        """True while this very process runs."""
+        return ProcessName.of(self.pid) == self
+
+
+class MachineEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A machine that a harness started. ``qemu`` is None until it was spawned, paths are absolute.
+
+    ``runtime``, a random name that occurs in ``command``, finds a QEMU whose number was never noted. ``uri`` and
+    ``domain``, the UUID, are "" for a machine that does not run through libvirt.
+    """
+
+    name: str
+    harness: ProcessName
+    qemu: ProcessName | None
+    directory: str
+    runtime: str
+    command: list[str]
+    uri: str = ""
+    domain: str = ""
+    file: str = ""
+
+    def alive(self) -> bool:
+        """True while both the harness and its QEMU run."""
+        return self.harness.alive() and self.qemu is not None and self.qemu.alive()
+
+    def processes(self) -> list[ProcessName]:
+        """Return the live processes that belong to this machine: QEMU, or what was spawned to become it.
+
+        Where QEMU's number was never noted, what has its very command is it; libvirt's has the name libvirt was given.
+        """
+        if self.qemu is not None:
+            return [self.qemu] if self.qemu.alive() else []
+        found = []
+        for directory in Path("/proc").iterdir():
+            if directory.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = [
+                        os.fsdecode(word) for word in (directory / "cmdline").read_bytes().split(b"\0")[:-1]
+                    ]
+                    if self._is_command(words):
+                        name = ProcessName.of(int(directory.name))
+                        if name is not None and name != self.harness:
+                            found.append(name)
+        return found
+
+    def _is_command(self, words: list[str]) -> bool:
+        if self.domain:
+            return any(word.startswith(f"guest={Path(self.runtime).name},") for word in words)
+        return len(self.command) > 1 and words[-len(self.command) :] == self.command
+
+
+class Registry:
+    """The entries of this user. ``directory`` overrides the place; it is made if it does not exist."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        self.directory = directory or self._usual()
+
+    @staticmethod
+    def _usual() -> Path:
+        named = os.environ.get("XDG_STATE_HOME", "")
+        base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
+        return base / "hotplug-harness" / "machines"
+
+    def write(self, entry: MachineEntry) -> MachineEntry:
+        """Write or replace an entry in one step; return it with its file. Raises InfrastructureError."""
+        file = self.directory / f"{Path(entry.runtime).name}.json"
+        entry = msgspec.structs.replace(entry, file=str(file))
+        fresh = file.with_suffix(".new")
+        try:
+            self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with os.fdopen(open_private(fresh, os.O_WRONLY | os.O_TRUNC), "wb") as draft:
+                draft.write(msgspec.json.encode(entry))
+            fresh.replace(file)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot note the machine in {self.directory}: {error.strerror}",
+                hint="Set XDG_STATE_HOME to a writable directory.",
+            ) from error
+        return entry
+
+    def remove(self, entry: MachineEntry) -> None:
+        """Forget a machine that is gone; its runtime directory goes with it."""
+        remove_runtime(Path(entry.runtime))
+        with contextlib.suppress(OSError):
+            Path(entry.file).unlink(missing_ok=True)
+
+    def entries(self) -> list[MachineEntry]:
+        """Return every readable entry, oldest first; a file that is no entry is passed over."""
+        found: list[tuple[int, MachineEntry]] = []
+        if self.directory.is_dir():
+            for file in sorted(self.directory.glob("*.json")):
+                with contextlib.suppress(OSError, msgspec.DecodeError):
+                    entry = msgspec.json.decode(file.read_bytes(), type=MachineEntry)
+                    found.append((file.stat().st_mtime_ns, msgspec.structs.replace(entry, file=str(file))))
+        return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
+
+    def half_written(self) -> list[Path]:
+        """Return the files that were to become an entry and whose writer is dead.
+
+        One that cannot be read may be under way: writing it takes microseconds, so it is left alone for a minute.
+        """
+        found = []
+        for file in self.directory.glob("*.new"):
+            with contextlib.suppress(OSError):
+                try:
+                    dead = not msgspec.json.decode(file.read_bytes(), type=MachineEntry).harness.alive()
+                except msgspec.DecodeError:
+                    dead = time.time() - file.stat().st_mtime > 60
+                if dead:
+                    found.append(file)
+        return found
+
+    def running(self) -> list[MachineEntry]:
+        """Return the machines whose harness and QEMU both run."""
+        return [entry for entry in self.entries() if entry.alive()]
+
+    def stale(self) -> list[MachineEntry]:
+        """Return the machines whose harness or QEMU is gone: leftovers, for ``gc``.
+
+        A machine that is just being spawned has no QEMU yet; it is stale only when its harness is gone.
+        """
+        return [
+            entry
+            for entry in self.entries()
+            if not entry.harness.alive() or (entry.qemu is not None and not entry.qemu.alive())
+        ]

@@ -1,0 +1,243 @@
+# SPDX-License-Identifier: MIT
+"""One night on disk: what was done already, so that a night that was interrupted goes on where it stopped.
+
+::
+
+    nightly/20261121/
+        state.jsonl      first what the night is, then one line for every run that is over
+        plans/           the plan of each point of the matrix
+        runs/            the run directories
+        output/          what each 'harness run' printed
+        summary.txt  summary.json  junit.xml
+
+The state is only appended to; a last line that was cut by a crash is as if it had never been, and its run is done again.
+The file is locked while a night is under way.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import Literal, Self
+
+import msgspec
+
+from harness.errors import ExitCode, InfrastructureError, UsageError
+from harness.lab.matrix import Cell, Matrix
+from harness.run.failure import BootFailure
+
+FORMAT = 1
+STATE = "state.jsonl"
+LONGEST_LINE = 1 << 20
+MOST_NIGHTS = 1000
+"""Nights of one name (``20261121``, ``20261121-2``, …) that are looked through."""
+
+
+class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
+    """The first line of a state: what the night is. ``started`` is UTC, ISO 8601."""
+
+    format: int
+    night: str
+    lab: str
+    digest: str
+    seed: int
+    cells: int
+    started: str
+
+
+class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What became of one cell: ``runs`` are its run directories, the last one counts. Times in seconds.
+
+    ``reason`` says why it does not hold, ``boot`` what it says about the next boot of its guest. A cell that is ``skipped``
+    was not tried, because its guest had not booted before.
+    """
+
+    cell: str
+    state: Literal["done", "skipped"]
+    exit_code: int = 0
+    verdict: str = ""
+    failure_class: str = ""
+    reason: str = ""
+    runs: list[str] = []
+    seconds: float = 0.0
+    boot: BootFailure | None = None
+
+    @property
+    def code(self) -> ExitCode:
+        """The exit code; what is none of the harness's own is the infrastructure's."""
+        try:
+            return ExitCode(self.exit_code)
+        except ValueError:
+            return ExitCode.INFRASTRUCTURE
+
+
+class NightlyState:
+    """The state of one night, open and locked. ``outcomes`` are those known so far, by cell."""
+
+    def __init__(
+        self, directory: Path, head: NightlyHeader, outcomes: dict[str, CellOutcome], descriptor: int
+    ) -> None:
+        self.directory = directory
+        self.head = head
+        self.outcomes = outcomes
+        self._descriptor = descriptor
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def record(self, outcome: CellOutcome) -> None:
+        """Append an outcome. Raises InfrastructureError if it cannot be written."""
+        line = msgspec.json.encode(outcome) + b"\n"
+        try:
+            if os.write(self._descriptor, line) != len(line):
+                raise OSError(28, "No space left on device")
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write the state of the night, {self.directory / STATE}: {error.strerror}",
+                hint="Free some disk space; the same command then goes on where this stopped.",
+            ) from error
+        self.outcomes[outcome.cell] = outcome
+
+    def todo(self, matrix: Matrix) -> list[Cell]:
+        """Return the cells that are not over yet, in their order."""
+        return [cell for cell in matrix.cells if cell.id not in self.outcomes]
+
+    def close(self) -> None:
+        """Let others have it."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def open_night(into: Path, matrix: Matrix, *, name: str = "") -> NightlyState:
+    """Open the night called ``name``, or today's: the one to go on with, if there is one, or a new one.
+
+    A night goes on if it is of the same matrix and not over. Without a name, one that is over or of another matrix is
+    followed by a second one of the day. Raises UsageError if the named night is of another matrix or over, or somebody
+    else is at it; InfrastructureError if it cannot be made.
+    """
+    if name and not all(sign.isascii() and (sign.isalnum() or sign in "._-") for sign in name):
+        raise UsageError(f"a night cannot be called {name!r}", hint="Letters, digits, '.', '_' and '-' only.")
+    today = name or time.strftime("%Y%m%d")
+    for number in range(1, MOST_NIGHTS):
+        directory = into / (today if number == 1 else f"{today}-{number}")
+        if not (directory / STATE).exists():
+            return _begin(directory, matrix)
+        if not name and _is_other(directory, matrix):
+            # Somebody may be at it, which is none of our business.
+            continue
+        night = _reopen(directory)
+        if night.head.digest == matrix.digest and night.todo(matrix):
+            return night
+        night.close()
+        if name:
+            over = night.head.digest == matrix.digest
+            raise UsageError(
+                f"the night {name!r} {'is over' if over else 'is of another lab.toml'}",
+                hint=f"What came of it is in {directory / 'summary.txt'}. Leave out --night for a new one.",
+            )
+    raise UsageError(f"there are {MOST_NIGHTS} nights called {today} in {into}", hint="Remove some.")
+
+
+def _is_other(directory: Path, matrix: Matrix) -> bool:
+    try:
+        return read_state((directory / STATE).read_bytes())[0].digest != matrix.digest
+    except (OSError, ValueError):
+        return False
+
+
+def _begin(directory: Path, matrix: Matrix) -> NightlyState:
+    head = NightlyHeader(
+        format=FORMAT,
+        night=directory.name,
+        lab=matrix.document.name,
+        digest=matrix.digest,
+        seed=matrix.document.seed,
+        cells=len(matrix.cells),
+        started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+    )
+    try:
+        for folder in ("plans", "runs", "output"):
+            (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+        for point, text in matrix.plans.items():
+            (directory / "plans" / f"{point}.toml").write_text(text, encoding="utf-8")
+        # The state comes last: a night without one was never begun.
+        descriptor = os.open(
+            directory / STATE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
+        )
+    except FileExistsError:
+        return _reopen(directory)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot make the night's directory {directory}: {error.strerror}",
+            hint="Give a writable place with --into DIR.",
+        ) from error
+    _lock(descriptor, directory)
+    os.write(descriptor, msgspec.json.encode(head) + b"\n")
+    return NightlyState(directory, head, {}, descriptor)
+
+
+def _reopen(directory: Path) -> NightlyState:
+    file = directory / STATE
+    try:
+        descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
+    except OSError as error:
+        raise InfrastructureError(f"cannot go on with {file}: {error.strerror}") from error
+    _lock(descriptor, directory)
+    try:
+        head, outcomes, whole = read_state(file.read_bytes())
+    except ValueError as error:
+        os.close(descriptor)
+        raise UsageError(
+            f"{file} is no state of a night: {error}",
+            hint=f"Move {directory} away, or name another with --night.",
+        ) from error
+    # A line that was cut must not run into the next one.
+    os.ftruncate(descriptor, whole)
+    return NightlyState(directory, head, outcomes, descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(descriptor)
+        raise UsageError(
+            f"another process is at the night in {directory}",
+            hint="Wait for it, or name another with --night.",
+        ) from error
+
+
+def read_state(data: bytes) -> tuple[NightlyHeader, dict[str, CellOutcome], int]:
+    """Return what a state says, and how many of its bytes are whole lines that say something.
+
+    Raises ValueError if it does not begin like one. What comes behind a damaged line is not taken.
+    """
+    first, newline, _ = data.partition(b"\n")
+    if not newline:
+        raise ValueError("it has no whole line")
+    try:
+        head = msgspec.json.decode(first[:LONGEST_LINE], type=NightlyHeader)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+    if head.format != FORMAT:
+        raise ValueError(f"its format is {head.format}, and this harness knows {FORMAT}")
+    outcomes: dict[str, CellOutcome] = {}
+    whole = len(first) + 1
+    for line in data[whole:].splitlines(keepends=True):
+        if not line.endswith(b"\n") or len(line) > LONGEST_LINE:
+            break
+        with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            outcome = msgspec.json.decode(line, type=CellOutcome)
+            outcomes[outcome.cell] = outcome
+            whole += len(line)
+            continue
+        break
+    return head, outcomes, whole

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""One run of a night as a process of its own: ``harness run``, so that nothing it does can end the night.
+
+It gets a session of its own, out of reach of the terminal's Ctrl-C, and the kernel asks it to end when the night's process
+dies, however that dies. Asked to end it ends its guest first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.errors import ExitCode, FailureClass, InfrastructureError
+from harness.lab.matrix import Cell, Matrix, resolved
+from harness.lab.nightly_state import CellOutcome
+from harness.run.failure import BOOT_STAGES, BootFailure
+
+LEASH = ["setpriv", "--pdeathsig", "TERM", "--"]
+"""Ends the child politely when this process dies; only the thread that spawned it counts, the main one."""
+
+LARGEST_OUTPUT = 64 << 20
+"""Bytes of a child's document that are read; one has some hundred kilobytes."""
+
+LAST_WORDS = 400
+"""Characters of a child's messages that make its reason when it left no document."""
+
+
+class _Verdict(msgspec.Struct):
+    verdict: str
+    reasons: list[str] = []
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+    stage: str = ""
+
+
+class _Document(msgspec.Struct):
+    """What of the document of ``harness run --json`` is needed here."""
+
+    directory: str
+    verdict: _Verdict
+    failure_class: str = ""
+    first_attempt: str = ""
+    error: _Error | None = None
+
+
+def command(matrix: Matrix, cell: Cell, night: Path, base: Path) -> list[str]:
+    """Return the command of one cell. ``base`` is where the document's relative paths begin."""
+    document, guest, qemu = matrix.document, matrix.guest(cell), matrix.qemu(cell)
+    words = [
+        "run", str(night / "plans" / f"{cell.point}.toml"), "--guest", guest.name, "--runs", str(night / "runs"),
+        "--seed", str(cell.seed), "--boot-timeout", str(document.boot_timeout),
+        "--test-timeout", str(document.test_timeout), "--json", "--retry",
+    ]  # fmt: skip
+    if document.dump:
+        words += ["--dump", document.dump]
+    if guest.driver:
+        words += ["--driver", str(resolved(base, guest.driver))]
+    if qemu is not None:
+        words += ["--accel", document.accel, "--backend", qemu.backend]
+        words += ["--qemu", str(resolved(base, qemu.path))] if qemu.path else []
+        words += ["--connect", qemu.connect] if qemu.connect else []
+        machine = matrix.topology(cell).machine
+        words += ["--machine", machine] if machine else []
+    return words
+
+
+class RunProcess:
+    """One attempt at a cell, started. ``number`` is 2 for the repetition of an attempt that left nothing behind."""
+
+    def __init__(self, cell: Cell, words: list[str], night: Path, *, number: int, seconds: float) -> None:
+        self.cell = cell
+        self.number = number
+        self.words = words
+        self.began = time.monotonic()
+        self.ends = self.began + seconds
+        self.late = False
+        self._night = night
+        stem = night / "output" / f"{cell.id}-{number}"
+        self._document, self.log = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.log")
+        try:
+            with self._document.open("wb") as out, self.log.open("wb") as err:
+                self._process = subprocess.Popen(
+                    [*LEASH, sys.executable, "-m", "harness", *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=err,
+                    start_new_session=True,
+                )
+            self.descriptor = os.pidfd_open(self._process.pid)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot start a run of the night: {error.strerror}",
+                hint=f"setpriv is in the package util-linux. Is there room in {night}?",
+            ) from error
+
+    def ask(self, number: signal.Signals) -> None:
+        """Send a signal: SIGTERM has it end its guest and then itself; SIGKILL ends all of its session."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if number is signal.SIGKILL:
+                os.killpg(self._process.pid, number)
+            else:
+                os.kill(self._process.pid, number)
+
+    def reap(self) -> int:
+        """Return the exit status of the ended child, negative for a signal."""
+        status = self._process.wait()
+        os.close(self.descriptor)
+        return status
+
+    def outcome(self, status: int, machine: str) -> tuple[CellOutcome, bool]:
+        """Return what became of it, and whether it is worth another attempt, because it left no result.
+
+        ``machine`` is what tells the machine of this cell from others when boots fail.
+        """
+        seconds = round(time.monotonic() - self.began, 1)
+        document = self._read()
+        if document is None:
+            return self._without(status, seconds)
+        error = document.error
+        boot = None
+        if error is not None and error.stage in BOOT_STAGES:
+            boot = BootFailure(
+                guest=self.cell.guest,
+                machine=machine,
+                stage=error.stage,
+                message=error.message[:500],
+                failure_class=document.failure_class,
+                run=Path(document.directory).name,
+            )
+        reason = error.message if error is not None else (document.verdict.reasons or [""])[0]
+        done = CellOutcome(
+            cell=self.cell.id,
+            state="done",
+            exit_code=status,
+            verdict=document.verdict.verdict,
+            failure_class=document.failure_class,
+            reason=reason[:1000],
+            runs=[path for path in (document.first_attempt, document.directory) if path],
+            seconds=seconds,
+            boot=boot,
+        )
+        return done, False
+
+    def _read(self) -> _Document | None:
+        try:
+            with self._document.open("rb") as file:
+                return msgspec.json.decode(file.read(LARGEST_OUTPUT), type=_Document)
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            return None
+
+    def _without(self, status: int, seconds: float) -> tuple[CellOutcome, bool]:
+        """A child without a result: a user's mistake is one; anything else is the infrastructure's."""
+        usage = status == ExitCode.USAGE
+        why = self._last_words()
+        if self.late:
+            why = f"the run did not end in time and was ended: {why}"
+        elif status < 0:
+            why = f"the run was killed by signal {-status}: {why}"
+        elif not usage:
+            why = f"the run ended with status {status} and no result: {why}"
+        found = CellOutcome(
+            cell=self.cell.id,
+            state="done",
+            exit_code=ExitCode.USAGE if usage else ExitCode.INFRASTRUCTURE,
+            verdict="unknown",
+            failure_class=FailureClass.INFRASTRUCTURE,
+            reason=why.rstrip(": ")[:1000],
+            runs=[str(run) for run in self._left()],
+            seconds=seconds,
+        )
+        return found, not usage
+
+    def _last_words(self) -> str:
+        try:
+            text = self.log.read_bytes()[-4096:].decode("utf-8", "replace")
+        except OSError:
+            return ""
+        lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+        said = [line.removeprefix("harness: ") for line in lines if line.startswith("harness: ")] or lines
+        return " ".join(said[-1:])[:LAST_WORDS]
+
+    def _left(self) -> list[Path]:
+        """Return the run directories of a child that could not say which they are: those that its command made."""
+        found = []
+        for facts in sorted((self._night / "runs").glob("*/run.json")):
+            with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+                said: dict[str, Any] = msgspec.json.decode(facts.read_bytes())
+                if said.get("argv", [])[1:] == self.words and not facts.parent.is_symlink():
+                    found.append(facts.parent)
+        return found
+
+    def __str__(self) -> str:
+        return f"harness {shlex.join(self.words)}"

@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: MIT
+"""The life of a machine as every backend that runs QEMU has it: made once, noted, started once, closed once, whatever happens."""
+
+from __future__ import annotations
+
+import abc
+import atexit
+import contextlib
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import InfrastructureError
+from harness.history.private import keep_private
+from harness.history.record import Stage
+from harness.history.writer import HistoryWriter
+from harness.host.registry import MachineEntry, ProcessName, Registry
+from harness.host.runtime import RuntimeDirectory
+from harness.machine import shutdown
+from harness.machine.event_log import EventLog
+from harness.machine.inspection import Inspector, QmpInspector
+from harness.machine.machine import MachineSpec, QmpEvent
+
+
+class MachineBase(abc.ABC):
+    """What is the same whoever starts QEMU. A backend says how it starts, how it is asked, and how it ends.
+
+    ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets live in a
+    short runtime directory that is gone after :meth:`close`.
+    """
+
+    _log: EventLog
+
+    def __init__(
+        self, spec: MachineSpec, directory: Path, tape: HistoryWriter, *, name: str, registry: Registry | None
+    ) -> None:
+        self.spec = spec
+        self.name = name
+        self.directory = directory.absolute()
+        self.console = self.directory / "console.log"
+        self.debugcon = self.directory / "debugcon.log"
+        self.argv: list[str] = []
+        self.versions: dict[str, str] = {}
+        self._tape = tape
+        self._registry = registry or Registry()
+        self._runtime = RuntimeDirectory()
+        self.control = self._runtime.path / "control"
+        self.human = self._runtime.path / "human" if spec.monitor else None
+        self.kd = self._runtime.path / "kd" if spec.kd else None
+        self._entry: MachineEntry | None = None
+        self._begun = False
+        self._closing = threading.Lock()
+        self._closed = False
+        _open.add(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @abc.abstractmethod
+    def _start(self, deadline: Deadline) -> None:
+        """Bring QEMU up, paused; what it leaves half-done is closed."""
+
+    @abc.abstractmethod
+    def _end(self, hurry: threading.Event) -> bool:
+        """End QEMU and whatever leads to it; return whether it is gone for certain. ``hurry`` cuts graces short."""
+
+    @abc.abstractmethod
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Send one QMP command; see :class:`harness.machine.machine.Machine`."""
+
+    def start(self, deadline: Deadline) -> None:
+        """Start paused. Raises MissingPart, MachineFailed with the words of who could not, InfrastructureError."""
+        if self._begun or self._closed:
+            raise InfrastructureError(f"machine {self.name!r} was started before", hint="Make a new one.")
+        self._begun = True
+        try:
+            with self._writing():
+                self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+                for file in (self.console, self.debugcon):
+                    keep_private(file)
+            self._start(deadline)
+        except BaseException:
+            self.close()
+            raise
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write in the run directory {self.directory}: {error.strerror}",
+                hint="Give another place with --runs DIR.",
+            ) from error
+
+    def _register(self, command: list[str], *, uri: str = "", domain: str = "") -> None:
+        """Note the machine before there is a QEMU, so that nothing is ever lost."""
+        harness = ProcessName.of(os.getpid())
+        if harness is None:
+            raise InfrastructureError(
+                "/proc is not readable", hint="The harness needs Linux with /proc mounted."
+            )
+        self._entry = self._registry.write(
+            MachineEntry(
+                name=self.name,
+                harness=harness,
+                qemu=None,
+                directory=str(self.directory),
+                runtime=str(self._runtime.path),
+                command=command,
+                uri=uri,
+                domain=domain,
+            )
+        )
+
+    def _note_process(self, qemu: ProcessName | None) -> None:
+        """Note which process QEMU is, None if it is on another host, and its command."""
+        if self._entry is not None:
+            entry = msgspec.structs.replace(self._entry, qemu=qemu, command=self.argv)
+            self._entry = self._registry.write(entry)
+
+    def _note(self, text: str) -> None:
+        self._tape.write(Stage(name="qemu", phase="note", detail=text))
+
+    def resume(self, deadline: Deadline) -> None:
+        """``cont``."""
+        self.execute("cont", deadline)
+
+    def pause(self, deadline: Deadline) -> None:
+        """``stop``."""
+        self.execute("stop", deadline)
+
+    def reset(self, deadline: Deadline) -> None:
+        """``system_reset``, and wait for the RESET event that the host caused."""
+        before = self.serial()
+        self.execute("system_reset", deadline)
+        self.wait_event("RESET", deadline, after=before, guest=False)
+
+    def serial(self) -> int:
+        """Return the serial of the last QMP message."""
+        return self._log.serial()
+
+    def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
+        """Wait for an event; nested data is matched as ``**{"info.device": "cpu2"}``."""
+        return self._log.wait_event(name, deadline, after=after, match=match)
+
+    def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
+        """Return the events seen so far."""
+        return self._log.events(name, after)
+
+    def inspector(self) -> Inspector:
+        """Return what looks at the guest through QMP."""
+        return QmpInspector(self.execute)
+
+    def close(self) -> None:
+        """End QEMU however it takes, remove the sockets, and forget the machine once it is gone. Idempotent, bounded in time."""
+        with self._closing:
+            if self._closed:
+                return
+            with shutdown.uninterrupted() as hurry:
+                self._closed = True
+                gone = self._end(hurry)
+                self._runtime.remove()
+                if self._entry is not None and gone:
+                    self._registry.remove(self._entry)
+                _open.discard(self)
+
+
+_open: weakref.WeakSet[MachineBase] = weakref.WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Close what was left open when the interpreter ends; the kernel, or libvirt, does the same when it is killed."""
+    for machine in list(_open):
+        machine.close()

@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: MIT
+"""The connection to libvirt: opened, kept, opened again when it drops; every call bounded by a deadline.
+
+libvirt's calls have no deadlines and its events come from a loop that the program runs. One thread per process runs the
+loop (libvirt has one for all connections). Calls are made on threads of their own, which are left to their fate when the
+deadline passes, and used again when it does not: on a busy host a new thread waits milliseconds for its first turn.
+
+One thread per connection, the keeper, opens it again whenever it drops. What QEMU announces while nobody is connected is
+lost. The greeting with the next ``monitor`` number shows the gap.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable
+from queue import SimpleQueue
+from typing import Any, ClassVar, Generic, TypeVar
+from urllib.parse import urlsplit
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError, MissingPart, MonitorLost
+
+T = TypeVar("T")
+
+RETRY = 0.05
+"""Seconds between attempts to connect again."""
+
+KEEP_ALIVE = 10, 6
+"""Seconds between two signs of life, and how many may be missing before the connection counts as dropped."""
+
+LONGEST_NAP = 0.25
+"""Seconds between two looks at whether the machine is still there, while nobody is connected."""
+
+
+def load() -> Any:
+    """Return the libvirt module, its event loop running and its complaints kept from standard error. Raises MissingPart."""
+    try:
+        import libvirt
+    except ImportError as error:
+        raise MissingPart(
+            f"libvirt-python cannot be imported: {error}",
+            hint="pip install libvirt-python, or use --backend qemu.",
+        ) from error
+    with _loading:
+        if not _loaded:
+            # Each error is raised as an exception as well.
+            libvirt.registerErrorHandler(lambda _context, _error: None, None)
+            libvirt.virEventRegisterDefaultImpl()
+            threading.Thread(target=_run_loop, args=(libvirt,), name="libvirt events", daemon=True).start()
+            _loaded.append(libvirt)
+    return libvirt
+
+
+_loading = threading.Lock()
+_loaded: list[Any] = []
+
+
+def _run_loop(libvirt: Any) -> None:
+    # A timer of its own keeps the loop from resting while there is nothing else in it.
+    libvirt.virEventAddTimeout(1000, lambda _timer, _opaque: None, None)
+    while True:
+        with contextlib.suppress(libvirt.libvirtError):
+            libvirt.virEventRunDefaultImpl()
+
+
+class _Call(Generic[T]):
+    """One call, made on a worker's thread and waited for on another."""
+
+    def __init__(self, act: Callable[[], T]) -> None:
+        self._act = act
+        self._done = threading.Event()
+        self._value: T
+        self._error: BaseException | None = None
+
+    def make(self) -> None:
+        try:
+            self._value = self._act()
+        except BaseException as error:  # noqa: BLE001  raised where the caller is
+            self._error = error
+
+    def end(self) -> None:
+        self._done.set()
+
+    def value(self, deadline: Deadline) -> T:
+        if not self._done.wait(deadline.remaining()):
+            raise TimeoutError
+        if self._error is not None:
+            raise self._error
+        return self._value
+
+
+class _Worker:
+    """A thread that makes one call after another. Between two it waits among the ``idle``; stuck, it is nobody's."""
+
+    idle: ClassVar[list[_Worker]] = []
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[_Call[Any]] = SimpleQueue()
+        threading.Thread(target=self._work, name="libvirt call", daemon=True).start()
+
+    @classmethod
+    def take(cls) -> _Worker:
+        try:
+            return cls.idle.pop()
+        except IndexError:
+            return cls()
+
+    def give(self, call: _Call[Any]) -> None:
+        self._calls.put(call)
+
+    def _work(self) -> None:
+        while True:
+            call = self._calls.get()
+            call.make()
+            self.idle.append(self)
+            call.end()
+            # Nothing may keep what the call referred to until the next one comes.
+            del call
+
+
+def bounded(act: Callable[[], T], deadline: Deadline) -> T:
+    """Return what ``act`` returns, or raise what it raises. Raises TimeoutError when the deadline passes first."""
+    call = _Call(act)
+    _Worker.take().give(call)
+    return call.value(deadline)
+
+
+def is_remote(uri: str) -> bool:
+    """Return whether a URI names a host: what is there is reached by that name even if it is this one."""
+    return bool(urlsplit(uri).hostname)
+
+
+def words(error: Any) -> str:
+    """Return libvirt's words for an error, in one line."""
+    return " ".join(str(error.get_error_message() or error).split())
+
+
+class LibvirtLink:
+    """One connection: libvirt's object, the ``domain`` looked up on it, and its ``number``, 1 for the first."""
+
+    def __init__(self, connection: Any, number: int) -> None:
+        self.connection = connection
+        self.number = number
+        self.domain: Any = None
+        self.leave: list[Callable[[], object]] = []
+
+    def dropped(self, error: Any) -> bool:
+        """Return whether ``error`` is the connection's own, so that nobody knows what became of the call."""
+        libvirt = load()
+        return error.get_error_domain() == libvirt.VIR_FROM_RPC or not self.connection.isAlive()
+
+    def close(self) -> None:
+        """Close it, as far as it is not closed already."""
+        libvirt = load()
+        for act in self.leave:
+            with contextlib.suppress(libvirt.libvirtError):
+                act()
+        # libvirt closes the socket when nothing refers to the connection any more; a domain does.
+        self.domain = None
+        with contextlib.suppress(libvirt.libvirtError):
+            self.connection.close()
+
+
+class Connection:
+    """One machine's way to libvirt at ``uri``, "" for libvirt's own choice.
+
+    ``joined`` is called with each new link before anybody uses it; what libvirt says no to there ends the attempt.
+    ``check`` raises when the machine is gone. ``number`` counts links.
+    """
+
+    def __init__(
+        self, uri: str, *, joined: Callable[[LibvirtLink], None], check: Callable[[str], None]
+    ) -> None:
+        self.uri = uri
+        self.number = 0
+        self._joined = joined
+        self._check = check
+        self._changed = threading.Condition()
+        self._link: LibvirtLink | None = None
+        self._closed = False
+        self._why = ""
+        self._keeper: threading.Thread | None = None
+
+    def open(self, deadline: Deadline) -> LibvirtLink:
+        """Connect. Raises MissingPart, InfrastructureError with libvirt's words."""
+        libvirt = load()
+        try:
+            link = bounded(self._connect, deadline)
+        except TimeoutError:
+            raise self._unreachable(f"no answer within {deadline.seconds:.3g} s") from None
+        except libvirt.libvirtError as error:
+            raise self._unreachable(words(error)) from error
+        self.uri = link.connection.getURI()
+        self._publish(link)
+        self._keeper = threading.Thread(target=self._keep, name=f"libvirt {self.uri}", daemon=True)
+        self._keeper.start()
+        return link
+
+    def _unreachable(self, why: str) -> HarnessError:
+        return InfrastructureError(
+            f"cannot connect to libvirt at {self.uri or 'its usual place'}: {why}",
+            hint="Is libvirtd or virtqemud running there, and may you use it? 'virsh -c URI version' must answer.",
+        )
+
+    def _connect(self) -> LibvirtLink:
+        libvirt = load()
+        connection = libvirt.open(self.uri or None)
+        link = LibvirtLink(connection, self.number + 1)
+        try:
+            # What cannot be had is done without: drivers in this process have neither.
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.setKeepAlive(*KEEP_ALIVE)
+            with contextlib.suppress(libvirt.libvirtError):
+                connection.registerCloseCallback(lambda _connection, _reason, _opaque: self.lost(link), None)
+                link.leave.append(connection.unregisterCloseCallback)
+            self._joined(link)
+        except BaseException:
+            link.close()
+            raise
+        return link
+
+    def _publish(self, link: LibvirtLink) -> None:
+        with self._changed:
+            self.number = link.number
+            if self._closed or not link.connection.isAlive():
+                closed = True
+            else:
+                self._link, closed = link, False
+            self._changed.notify_all()
+        if closed:
+            link.close()
+
+    def _keep(self) -> None:
+        libvirt = load()
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._link is None or self._closed)
+                self._changed.wait_for(lambda: self._closed, RETRY)
+                if self._closed:
+                    return
+            try:
+                self._publish(self._connect())
+            except libvirt.libvirtError as error:
+                self._why = words(error)
+            except HarnessError:
+                return
+
+    def ask(self, link: LibvirtLink, act: Callable[[], T], deadline: Deadline) -> T:
+        """Return what a call answers that changes nothing. Raises InfrastructureError with libvirt's words."""
+        libvirt = load()
+        try:
+            return bounded(act, deadline)
+        except TimeoutError:
+            raise self._unreachable(f"no answer within {deadline.seconds:.3g} s") from None
+        except libvirt.libvirtError as error:
+            if link.dropped(error):
+                self.lost(link)
+            raise self._unreachable(words(error)) from error
+
+    def lost(self, link: LibvirtLink) -> None:
+        """The link dropped: nobody may use it any more, and the keeper makes another."""
+        with self._changed:
+            if self._link is link:
+                self._link = None
+                self._changed.notify_all()
+
+    def drop(self) -> None:
+        """Close our side, as a crashing proxy would."""
+        with self._changed:
+            link, self._link = self._link, None
+            self._changed.notify_all()
+        if link is not None:
+            link.close()
+
+    def peek(self) -> LibvirtLink | None:
+        """Return the link, None while there is none."""
+        return self._link
+
+    def connected(self, seconds: float) -> bool:
+        """Return True once there is a link, False after ``seconds``."""
+        with self._changed:
+            return bool(self._changed.wait_for(lambda: self._link is not None, seconds))
+
+    def wait(self, deadline: Deadline, doing: str) -> LibvirtLink:
+        """Return the link. Raises MonitorLost when the deadline passes first, and what ``check`` raises."""
+        with self._changed:
+            while True:
+                self._check(doing)
+                if self._link is not None:
+                    return self._link
+                if deadline.expired:
+                    raise MonitorLost(
+                        f"{doing}: no connection to libvirt at {self.uri} within {deadline.seconds:.3g} s"
+                        + (f": {self._why}" if self._why else ""),
+                        hint="Is libvirtd running there? The guest may go on without it.",
+                    )
+                self._changed.wait(min(deadline.remaining(), LONGEST_NAP))
+
+    def close(self, seconds: float) -> None:
+        """Close, connect no more, and wait for the keeper."""
+        with self._changed:
+            self._closed = True
+            link, self._link = self._link, None
+            self._changed.notify_all()
+        if link is not None:
+            with contextlib.suppress(TimeoutError):
+                bounded(link.close, Deadline(seconds, "close the connection to libvirt"))
+        if self._keeper is not None:
+            self._keeper.join(seconds)

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: MIT
+"""The domain: the XML by which libvirt makes the same machine as :mod:`harness.machine.devices` gives QEMU directly.
+
+Where libvirt has an element that means the same, it is used, so that libvirt knows of the device. The rest goes to QEMU
+as it is, by ``<qemu:commandline>`` (libvirt: drvqemu.html#pass-through-of-arbitrary-qemu-commands), and why:
+
+- **COM1 and the debug port.** libvirt knows both, but where virtlogd runs, and it does by default, a chardev of type
+  ``file`` is a pipe to virtlogd, which writes the file later and begins a new one every 2 MiB (libvirt:
+  drvqemu.html, ``stdio_handler``; virtlogd.conf). What the guest wrote before a reply must be in the file before the
+  reply, and stay there: QEMU itself has to open them.
+- **Options of the machine type**, which libvirt has no element for.
+- **NVMe disks and the network's forwarded ports**, which libvirt 9 has no elements for.
+- **A file with QEMU's process number** in the harness's own runtime directory, **the human monitor**, and what the user
+  adds as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.machine import devices, enlightenments
+from harness.machine.attachments import SCREEN_SLOT
+from harness.machine.libvirt import drives
+from harness.machine.machine import MachineSpec
+
+QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
+
+ElementTree.register_namespace("qemu", QEMU_NAMESPACE)
+
+
+class QemuUser(msgspec.Struct, frozen=True, kw_only=True):
+    """Whom QEMU runs as, and the host's security drivers (``secmodel`` of libvirt's capabilities) that know users.
+
+    A privileged libvirtd runs QEMU as a user of its own, who can neither read a private run directory nor make sockets
+    in it; with ``dac`` among ``models`` QEMU runs as the harness's user instead and no file changes hands. Profiles of
+    AppArmor and SELinux are made from the XML alone and know nothing of what QEMU opens itself: the domain goes without.
+    QEMU then has the rights it has when the harness starts it directly, in QEMU's own seccomp sandbox.
+    """
+
+    uid: int
+    gid: int
+    models: tuple[str, ...] = ()
+
+
+class Files(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a machine's channels are, on the host that runs QEMU."""
+
+    console: Path
+    debugcon: Path
+    control: Path
+    human: Path
+    kd: Path
+    pid: Path
+
+
+def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: QemuUser) -> str:
+    """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for what cannot be built."""
+    # The typed devices refuse what cannot be built.
+    processors = devices.Processors(
+        devices.processor_model(spec), spec.processors, spec.max_processors, spec.cores
+    )
+    memory = devices.Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets)
+    domain = Element("domain", type="kvm" if spec.accelerator == "kvm" else "qemu")
+    _text(domain, "name", name)
+    _text(domain, "uuid", uuid)
+    if spec.generation_id:
+        SubElement(domain, "genid")
+    _text(domain, "title", title.replace("\n", " "))
+    if spec.dimm_slots:
+        _text(domain, "maxMemory", spec.max_memory >> 10, slots=spec.dimm_slots, unit="KiB")
+    _text(domain, "memory", spec.memory >> 10, unit="KiB")
+    _text(domain, "vcpu", spec.max_processors, placement="static", current=spec.processors)
+    machine, _, options = spec.machine.partition(",")
+    domain.append(_boot(spec, machine))
+    features = SubElement(domain, "features")
+    SubElement(features, "acpi")
+    SubElement(features, "apic")
+    model, changes, hyperv = _model(processors.model)
+    if hyperv:
+        features.append(enlightenments.features(hyperv))
+    domain.append(_processor(spec, processors, memory, model, changes))
+    _clock(domain, spec, hyperv)
+    # No end of the guest ends QEMU where libvirt lets it: a guest that powers off is always ended.
+    _text(domain, "on_poweroff", "destroy")
+    _text(domain, "on_reboot", "restart")
+    _text(domain, "on_crash", "preserve")
+    domain.append(_devices(spec, files))
+    for model in owner.models:
+        if model == "dac":
+            label = SubElement(domain, "seclabel", type="static", model="dac", relabel="no")
+            _text(label, "label", f"+{owner.uid}:+{owner.gid}")
+        elif model != "none":
+            SubElement(domain, "seclabel", type="none", model=model)
+    direct: list[devices.Device] = [
+        devices.UserArguments(["-machine", f"smm=off{',' if options else ''}{options}"]),
+        devices.SerialToFile(files.console),
+        devices.DebugPort(spec.debug_port, files.debugcon),
+        devices.UserArguments(["-pidfile", str(files.pid)]),
+    ]
+    direct += [disk for disk in spec.disks if disk.bus == "nvme"]
+    if spec.network is not None:
+        direct.append(spec.network)
+    if spec.monitor:
+        direct.append(devices.HumanMonitor(files.human))
+    if spec.kd:
+        direct.append(devices.DebuggerPort(files.kd))
+    direct.append(devices.UserArguments(spec.extra))
+    domain.append(_direct([word for device in direct for word in device.arguments()]))
+    ElementTree.indent(domain)
+    return _document(domain)
+
+
+def dimm_xml(alias: str, size: int, node: int) -> str:
+    """Return a DIMM to attach: ``size`` in bytes, ``alias`` begins with ``ua-`` (libvirt: formatdomain.html#devices).
+
+    Its memory is part of a dump of the guest, which libvirt leaves it out of by default.
+    """
+    memory = Element("memory", model="dimm")
+    target = SubElement(memory, "target")
+    _text(target, "size", size >> 10, unit="KiB")
+    _text(target, "node", node)
+    SubElement(memory, "alias", name=alias)
+    return _document(memory)
+
+
+def _boot(spec: MachineSpec, machine: str) -> Element:
+    boot = Element("os")
+    _text(boot, "type", "hvm", arch="x86_64", machine=machine)
+    if spec.firmware is not None:
+        _text(boot, "loader", spec.firmware, type="rom")
+    if spec.flash is not None:
+        _text(boot, "loader", spec.flash.code, readonly="yes", secure="no", type="pflash")
+        # libvirt before 9.2 knows no format of it, and takes it for raw.
+        raw = spec.flash.variables_format == "raw"
+        _text(boot, "nvram", spec.flash.variables, **({} if raw else {"format": spec.flash.variables_format}))
+    if spec.kernel is not None:
+        _text(boot, "kernel", spec.kernel)
+        if spec.initrd is not None:
+            _text(boot, "initrd", spec.initrd)
+        if spec.append:
+            _text(boot, "cmdline", spec.append)
+    elif spec.initrd is not None or spec.append:
+        raise UsageError(
+            "an initrd or a kernel command line was given without a kernel", hint="Give the kernel too."
+        )
+    return boot
+
+
+def _model(text: str) -> tuple[str, list[str], list[str]]:
+    """Return a processor's model, its changes, and the Hyper-V enlightenments, which libvirt keeps elsewhere."""
+    model, *changes = text.split(",")
+    hyperv = [change for change in changes if change.startswith("hv-")]
+    return model, [change for change in changes if change not in hyperv], hyperv
+
+
+def _clock(domain: Element, spec: MachineSpec, hyperv: Sequence[str]) -> None:
+    """Add the real-time clock, if it is not as libvirt has it anyway, and Hyper-V's, which is a timer to libvirt."""
+    clock = Element("clock", offset=spec.clock)
+    if spec.clock == "localtime":
+        SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
+    if enlightenments.CLOCK in hyperv:
+        SubElement(clock, "timer", name="hypervclock", present="yes")
+    if len(clock):
+        domain.append(clock)
+
+
+def _processor(
+    spec: MachineSpec,
+    processors: devices.Processors,
+    memory: devices.Memory,
+    model: str,
+    changes: Sequence[str],
+) -> Element:
+    """Return the sockets and their cores, the model, and the nodes."""
+    if model in ("max", "host"):
+        processor = Element("cpu", mode={"max": "maximum", "host": "host-passthrough"}[model], check="none")
+    else:
+        processor = Element("cpu", mode="custom", match="exact", check="none")
+        _text(processor, "model", model, fallback="forbid")
+    SubElement(
+        processor, "topology", sockets=str(processors.sockets), cores=str(processors.cores), threads="1"
+    )
+    for change in changes:
+        policy, feature = _feature(change)
+        SubElement(processor, "feature", policy=policy, name=feature)
+    numa = SubElement(processor, "numa")
+    for node, size in enumerate(memory.node_sizes()):
+        members = [
+            str(place)
+            for place in range(spec.max_processors)
+            if place // processors.cores * spec.nodes // processors.sockets == node
+        ]
+        SubElement(numa, "cell", id=str(node), cpus=",".join(members), memory=str(size >> 10), unit="KiB")
+    return processor
+
+
+def _feature(change: str) -> tuple[str, str]:
+    """Return the policy and the name of a change to a processor model, as QEMU writes it: ``-vmx``, ``x2apic=on``."""
+    found = re.fullmatch(r"(?:([+-])([\w.-]+)|([\w.-]+)(?:=(on|off))?)", change)
+    if found is None:
+        raise UsageError(
+            f"libvirt cannot be given the processor option {change!r}",
+            hint="It takes features only: '-vmx', '+x2apic', 'hle=off'. Or use --backend qemu.",
+        )
+    sign, signed, plain, switch = found.groups()
+    off = sign == "-" or switch == "off"
+    return "disable" if off else "require", signed or plain
+
+
+def _devices(spec: MachineSpec, files: Files) -> Element:
+    """Return the devices that libvirt has elements for; those that it would add by itself are refused."""
+    found = Element("devices")
+    _text(found, "emulator", spec.qemu)
+    for disk in spec.disks:
+        if disk.bus == "ahci":
+            found.append(drives.disk(disk))
+    for cdrom in spec.cdroms:
+        found.append(drives.cdrom(cdrom))
+    SubElement(found, "controller", type="usb", model="none")
+    SubElement(found, "memballoon", model="none")
+    serial = SubElement(found, "serial", type="unix")
+    SubElement(serial, "source", mode="bind", path=str(files.control))
+    SubElement(serial, "target", type="isa-serial", port="1")
+    if spec.screen:
+        video = SubElement(found, "video")
+        SubElement(video, "model", type="vga")
+        slot = f"{SCREEN_SLOT:#04x}"
+        SubElement(video, "address", type="pci", domain="0x0000", bus="0x00", slot=slot, function="0x0")
+    panic = SubElement(found, "panic", model="isa")
+    port = devices.PANIC_PORT if spec.debug_port != devices.PANIC_PORT else devices.PANIC_PORT + 1
+    SubElement(panic, "address", type="isa", iobase=f"{port:#x}")
+    return found
+
+
+def _direct(words: Sequence[str]) -> Element:
+    line = Element(f"{{{QEMU_NAMESPACE}}}commandline")
+    for word in words:
+        SubElement(line, f"{{{QEMU_NAMESPACE}}}arg", value=word)
+    return line
+
+
+def _text(parent: Element, tag: str, text: object, **attributes: object) -> None:
+    child = SubElement(parent, tag, {key: str(value) for key, value in attributes.items()})
+    child.text = str(text)
+
+
+def _document(root: Element) -> str:
+    """Return the XML as text. Raises UsageError for a character that XML cannot hold (XML 1.0, 2.2)."""
+    text = ElementTree.tostring(root, encoding="unicode")
+    bad = re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]", text)
+    if bad is not None:
+        raise UsageError(
+            f"libvirt's XML cannot hold the character {bad.group()!r} of a path or an argument",
+            hint="Use another name, or --backend qemu.",
+        )
+    return text

@@ -1,0 +1,489 @@
+# SPDX-License-Identifier: MIT
+"""Through libvirt: the life of one machine as a transient domain, from its definition to its end.
+
+What changes the machine goes through libvirt's own calls, so that libvirt always knows what it has; what only asks goes
+to QEMU as QMP (``virDomainQemuMonitorCommand``). Both are on the tape, the former by their names in libvirt's API.
+QEMU's events come by ``virConnectDomainQemuMonitorEventRegister``, in their order among themselves; against replies their
+order is libvirtd's, which passes them on from different threads. An event's own stamp is QEMU's.
+
+Devices are called by the names they were added by, on the tape too (:mod:`harness.machine.libvirt.aliases`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import (
+    CommandRefused,
+    HarnessError,
+    MachineFailed,
+    MonitorLost,
+    UsageError,
+)
+from harness.history.private import keep_private
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
+from harness.host.registry import ProcessName, Registry
+from harness.machine import rows as rows_of
+from harness.machine.base import MachineBase
+from harness.machine.event_log import EventLog
+from harness.machine.inspection import Inspector, LibvirtInspector
+from harness.machine.libvirt.aliases import (
+    PERIPHERAL,
+    Aliases,
+    dimm,
+    processor,
+    refused,
+)
+from harness.machine.libvirt.calls import LibvirtCalls
+from harness.machine.libvirt.connection import (
+    Connection,
+    LibvirtLink,
+    bounded,
+    is_remote,
+    load,
+    words,
+)
+from harness.machine.libvirt.domain import (
+    Files,
+    QemuUser,
+    dimm_xml,
+    domain_xml,
+)
+from harness.machine.libvirt.domain_events import QEMU_DIED, follow
+from harness.machine.libvirt.remote_host import RemoteHost
+from harness.machine.libvirt.shutdown import end_domain
+from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
+from harness.machine.monitor import is_query
+from harness.machine.qmp_client import Drop
+
+LAST_WORDS = 1.0
+"""Seconds for libvirt to pass on what QEMU told before it ended."""
+
+
+ASK = 10.0
+"""Seconds for libvirt to say whether a guest that refuses a call is there at all."""
+
+SYNC = 10.0
+"""Seconds for what the guest wrote on another host to arrive; over a LAN it takes some milliseconds."""
+
+
+def _shows(command: str, arguments: dict[str, Any]) -> bool:
+    """Return whether this is one of the human monitor's ``info`` commands, for what QMP itself cannot be asked."""
+    return command == "human-monitor-command" and str(arguments.get("command-line")).startswith("info ")
+
+
+class _Place(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a machine is made: the spec with the paths of that host, its files there, and whose they are."""
+
+    spec: MachineSpec
+    files: Files
+    uid: int
+    gid: int
+
+
+class LibvirtMachine(MachineBase):
+    """One virtual machine under libvirt; implements :class:`harness.machine.machine.Machine`.
+
+    ``uri`` is "" for libvirt's own choice. ``directory`` is the run directory (made if missing): console.log and
+    debugcon.log grow there, domain.xml is what libvirt was given. A local domain is tied to a connection of its own, the
+    leash, and libvirt destroys it when the harness ends, however it ends. ``argv`` is QEMU's command as libvirt made it,
+    ``versions`` says which ``libvirt`` answered at which ``uri``.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        tape: HistoryWriter,
+        *,
+        uri: str = "",
+        name: str = "guest",
+        registry: Registry | None = None,
+    ) -> None:
+        super().__init__(spec, directory, tape, name=name, registry=registry)
+        self.xml = ""
+        self.uuid = str(uuid.uuid4())
+        self._aliases = Aliases()
+        self._log = EventLog(tape, self._check)
+        self._connection = Connection(uri, joined=self._join, check=self._check)
+        self._exchange = LibvirtCalls(self._connection, self._log, self._check_end)
+        self._far: RemoteHost | None = None
+        self._leash: Any = None
+        self._process: ProcessName | None = None
+        self._created = False
+        self._gone = ""
+        self._missed = 0.0
+        self._slots: list[CpuSlot] = []
+
+    @property
+    def uri(self) -> str:
+        """Where libvirt is; once connected, libvirt's own word for it."""
+        return self._connection.uri
+
+    # -- start ------------------------------------------------------------------------------------------------------
+
+    def _start(self, deadline: Deadline) -> None:
+        link = self._connection.open(deadline)
+        kind = self._connection.ask(link, lambda: str(link.connection.getType()), deadline)
+        if kind != "QEMU":
+            raise UsageError(
+                f"libvirt at {self.uri} runs {kind}, not QEMU",
+                hint="Name another with --connect, for instance qemu:///system.",
+            )
+        place = self._far_place(link, deadline) if is_remote(self.uri) else self._place(deadline)
+        self.xml = domain_xml(
+            place.spec,
+            name=self._runtime.path.name,
+            title=self.name,
+            uuid=self.uuid,
+            files=place.files,
+            owner=QemuUser(uid=place.uid, gid=place.gid, models=self._security_models(link, deadline)),
+        )
+        self._keep_domain()
+        self._register([str(place.spec.qemu)], uri=self.uri, domain=self.uuid)
+        self._created = True
+        self._create(link, deadline)
+        if self._far is None:
+            self._find_process()
+        else:
+            self._reach(self._far, place.files, deadline)
+        self._note_process(self._process)
+
+    def _place(self, deadline: Deadline) -> _Place:
+        """Everything is here."""
+        return _Place(
+            spec=msgspec.structs.replace(self.spec, qemu=qemu_build.find_qemu(self.spec.qemu, deadline).path),
+            files=Files(
+                console=self.console,
+                debugcon=self.debugcon,
+                control=self.control,
+                human=self._runtime.path / "human",
+                kd=self._runtime.path / "kd",
+                pid=self._runtime.path / "pid",
+            ),
+            uid=os.geteuid(),
+            gid=os.getegid(),
+        )
+
+    def _far_place(self, link: LibvirtLink, deadline: Deadline) -> _Place:
+        """Everything is on another host, where it is brought to; QEMU is libvirt's own choice there."""
+        far = self._far = RemoteHost(self.uri, self._runtime.path, self.directory / "ssh.log")
+        far.connect(deadline)
+        named = {name: getattr(self.spec, name) for name in ("kernel", "initrd", "firmware")}
+        sent = {name: far.send(file, name, deadline) for name, file in named.items() if file is not None}
+        files = Files(
+            **{
+                name: far.directory / name
+                for name in ("console", "debugcon", "control", "human", "kd", "pid")
+            }
+        )
+        far.follow(files.console, self.console, deadline)
+        far.follow(files.debugcon, self.debugcon, deadline)
+        kind = "kvm" if self.spec.accelerator == "kvm" else "qemu"
+        board = self.spec.machine.partition(",")[0]
+        offered = self._connection.ask(
+            link, lambda: str(link.connection.getDomainCapabilities(None, "x86_64", board, kind)), deadline
+        )
+        emulator = re.search("<path>([^<]+)</path>", offered)
+        spec = msgspec.structs.replace(
+            self.spec, **sent, qemu=Path(emulator.group(1) if emulator else qemu_build.PROGRAM)
+        )
+        return _Place(spec=spec, files=files, uid=far.uid, gid=far.gid)
+
+    def _reach(self, far: RemoteHost, files: Files, deadline: Deadline) -> None:
+        """Have our sockets lead to those of the guest, and learn QEMU's command."""
+        far.forward(files.control, self.control, deadline)
+        if self.human is not None:
+            far.forward(files.human, self.human, deadline)
+        if self.kd is not None:
+            far.forward(files.kd, self.kd, deadline)
+        command = far.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
+        self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
+
+    def _keep_domain(self) -> None:
+        with self._writing():
+            file = self.directory / "domain.xml"
+            keep_private(file)
+            file.write_text(self.xml, encoding="utf-8")
+
+    def _create(self, link: LibvirtLink, deadline: Deadline) -> None:
+        libvirt = load()
+
+        def create() -> None:
+            flags = libvirt.VIR_DOMAIN_START_PAUSED
+            if self._far is None:
+                self._leash = libvirt.open(self.uri)
+                flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
+            # A network that drops must not take the guest with it: on another host there is no leash.
+            (self._leash or link.connection).createXML(self.xml, flags)
+            self._follow(link)
+
+        try:
+            bounded(create, deadline)
+        except TimeoutError:
+            raise self._no_start(f"libvirt did not create it within {deadline.seconds:.3g} s") from None
+        except libvirt.libvirtError as error:
+            raise self._no_start(words(error)) from error
+
+    def _no_start(self, why: str) -> HarnessError:
+        return MachineFailed(
+            f"libvirt at {self.uri} could not start the machine: {why}",
+            command=[str(self.spec.qemu)],
+            status=None,
+            output=why,
+            hint=f"The domain is in {self.directory / 'domain.xml'}: virsh -c '{self.uri}' create FILE says the same.",
+        )
+
+    def _find_process(self) -> None:
+        """Learn which process is QEMU; it writes its number before it takes the first command."""
+        try:
+            pid = int((self._runtime.path / "pid").read_text("ascii"))
+        except (OSError, ValueError) as error:
+            raise self._no_start(f"QEMU did not write its process number: {error}") from error
+        self._process = ProcessName.of(pid)
+        with contextlib.suppress(OSError):
+            command = Path(f"/proc/{pid}/cmdline").read_bytes()
+            self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
+
+    def _join(self, link: LibvirtLink) -> None:
+        """A new connection: record what answered, and follow the domain, if there is one yet."""
+        self.versions = {
+            "libvirt": _dotted(link.connection.getLibVersion()),
+            "uri": link.connection.getURI(),
+        }
+        self._log.passed("in", {"libvirt": self.versions}, link.number)
+        if self._created:
+            self._follow(link)
+
+    def _follow(self, link: LibvirtLink) -> None:
+        follow(
+            link,
+            self.uuid,
+            told=lambda event: self._log.passed("in", self._aliases.event(event), link.number),
+            ended=self._heard_end,
+        )
+
+    # -- calls ------------------------------------------------------------------------------------------------------
+
+    def inspector(self) -> Inspector:
+        """Return what looks at the guest through libvirt's own calls; through QMP it may only ask."""
+        return LibvirtInspector(self._connection, remote=self._far is not None)
+
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Send a QMP query, or do what ``cont``, ``stop`` and ``system_reset`` do; nothing else may pass libvirt by."""
+        if is_query(command) or _shows(command, arguments):
+            return self._exchange.query(command, arguments, deadline)
+        if command == "cont":
+            # QEMU takes it for done when the guest runs already; libvirt refuses it.
+            if not self._exchange.query("query-status", {}, deadline)["running"]:
+                self._exchange.call("virDomainResume", {}, lambda link: link.domain.resume(), deadline)
+            return {}
+        if command == "stop":
+            self._exchange.call("virDomainSuspend", {}, lambda link: link.domain.suspend(), deadline)
+            return {}
+        if command == "system_reset":
+            self._exchange.call("virDomainReset", {}, lambda link: link.domain.reset(0), deadline)
+            return {}
+        raise CommandRefused(
+            f"{command} is not sent: it may change the machine behind libvirt's back",
+            command=command,
+            error_class="NotThroughLibvirt",
+            description="it may change the machine behind libvirt's back",
+            hint="Use --backend qemu for it.",
+        )
+
+    # -- devices ----------------------------------------------------------------------------------------------------
+    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
+        """Return the rows of ``query-hotpluggable-cpus`` in ascending order, which is that of libvirt's vCPU numbers."""
+        rows = rows_of.cpu_slots(self.execute("query-hotpluggable-cpus", deadline))
+        self._slots = [self._aliases.slot(row) for row in rows]
+        return list(self._slots)
+
+    def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
+        """``virDomainSetVcpu`` of the slot's vCPU. Raises CommandRefused with libvirt's words; MonitorLost when it cannot be known.
+
+        A slot whose props or type are not those that the machine has is refused here: libvirt is told its number only.
+        """
+        libvirt = load()
+        call = "virDomainSetVcpu"
+        known = next(
+            (row for row in self._slots or self.cpu_slots(deadline) if row.props == slot.props), None
+        )
+        if known is None or known.type != slot.type:
+            raise refused(call, f"the machine has no slot for a {slot.type} at {slot.props}")
+
+        def there() -> bool:
+            return any(
+                row.qom == PERIPHERAL + device and row.props == slot.props for row in self.cpu_slots(deadline)
+            )
+
+        def act(link: LibvirtLink) -> object:
+            return link.domain.setVcpu(str(known.index), 1, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+        with self._aliases.named(call, processor(known.index), device):
+            self._change(device, deadline, there, call, {"vcpumap": str(known.index), "state": 1}, act)
+
+    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
+        """Return the DIMMs of ``query-memory-devices``."""
+        rows = rows_of.dimms(self.execute("query-memory-devices", deadline))
+        return [self._aliases.memory_device(row) for row in rows]
+
+    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
+        """``virDomainAttachDeviceFlags`` of a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`."""
+        libvirt = load()
+        call = "virDomainAttachDeviceFlags"
+        alias = dimm(device, call)
+        xml = dimm_xml(alias, size, node or 0)
+
+        def there() -> bool:
+            return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
+
+        def act(link: LibvirtLink) -> object:
+            return link.domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+        with self._aliases.named(call, alias, device):
+            self._change(device, deadline, there, call, {"xml": xml}, act)
+
+    def _change(
+        self,
+        device: str,
+        deadline: Deadline,
+        there: Callable[[], bool],
+        call: str,
+        arguments: dict[str, Any],
+        act: Callable[[LibvirtLink], object],
+    ) -> None:
+        """Make a call that makes ``device``, exactly once as far as QEMU is concerned.
+
+        When the connection drops before the reply, QEMU is asked whether it has the device. If so, that was the reply;
+        if not, the call is made again, once. libvirt does one thing at a time to a domain, so that the answer to a later
+        question settles the earlier call; and a second add of the same vCPU or alias would be refused.
+        """
+        try:
+            self._exchange.call(call, arguments, act, deadline)
+        except MonitorLost as lost:
+            if deadline.expired:
+                raise
+            if there():
+                self._note(f"the connection dropped during {call} {device}; QEMU has it, so it was accepted")
+                return
+            self._note(f"the connection dropped during {call} {device}; QEMU has it not, sent again")
+            try:
+                self._exchange.call(call, arguments, act, deadline)
+            except MonitorLost:
+                if deadline.expired or not there():
+                    raise lost from None
+                self._note(f"the connection dropped again during {call} {device}; QEMU has it")
+
+    # -- events -----------------------------------------------------------------------------------------------------
+
+    def drop_monitor(self, when: Drop = "now") -> None:
+        """Lose the connection to libvirt on purpose; it comes back by itself. See :class:`QemuMachine`."""
+        if when == "now":
+            self._connection.drop()
+        else:
+            self._exchange.fault = when
+
+    # -- end --------------------------------------------------------------------------------------------------------
+
+    def _heard_end(self, how: str) -> None:
+        """QEMU is gone; ``how`` is the first that was heard of it."""
+        self._gone = self._gone or how
+        self._log.wake()
+
+    def _check(self, doing: str) -> None:
+        """Raise MachineFailed if the machine is gone."""
+        if self._closed or not self._present():
+            raise self._failed(doing)
+
+    def _present(self) -> bool:
+        """Return whether QEMU is there. What it told before it ended gets some time to arrive."""
+        if self._gone:
+            return False
+        if self._process is None or self._process.alive():
+            return True
+        self._missed = self._missed or time.monotonic()
+        return time.monotonic() - self._missed < LAST_WORDS
+
+    def _check_end(self, link: LibvirtLink, doing: str) -> None:
+        """A call was refused as if there were no guest: raise MachineFailed if that is so."""
+        libvirt = load()
+        try:
+            domain = link.domain
+            active = domain is not None and bool(bounded(domain.isActive, Deadline(ASK, doing)))
+        except TimeoutError:
+            active = True
+        except libvirt.libvirtError as error:
+            active = error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN
+        if not active:
+            self._heard_end(QEMU_DIED)
+        self._check(doing)
+
+    def _failed(self, doing: str = "") -> HarnessError:
+        message = f"machine {self.name!r} was closed" if self._closed else self._gone or QEMU_DIED
+        if not self._closed and any(event.data.get("guest") for event in self.events("SHUTDOWN")):
+            message = "the guest powered off, and libvirt ended QEMU"
+        return MachineFailed(
+            f"{doing}: {message}" if doing else message,
+            command=self.argv,
+            status=None,
+            output="",
+            hint=f"What QEMU said is in libvirt's log of the domain {self._runtime.path.name}, on its host.",
+        )
+
+    def sync(self) -> None:
+        """Fetch what the guest has written, where it runs on another host."""
+        if self._far is not None:
+            self._far.sync(Deadline(SYNC, "fetch the guest's files"))
+
+    def alive(self) -> bool:
+        """Return whether QEMU runs, as far as is known."""
+        return self._created and not self._closed and self._present()
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process number, 0 before it was created or where it runs on another host."""
+        return self._process.pid if self._process is not None else 0
+
+    def check_alive(self) -> None:
+        """Raise MachineFailed if QEMU is gone."""
+        self._check("")
+
+    def _end(self, hurry: threading.Event) -> bool:
+        """End it through libvirt, or without where that does not answer."""
+        self._log.wake()
+        ended = True
+        if self._created:
+            ended = end_domain(self._connection, self._leash, self.uuid, self._process, hurry)
+        self._connection.close(2.0)
+        if self._far is not None:
+            self._far.close()
+        return ended
+
+    def _security_models(self, link: LibvirtLink, deadline: Deadline) -> tuple[str, ...]:
+        """Return the security drivers of the host (libvirt: formatcaps.html, ``secmodel``)."""
+        offered = self._connection.ask(link, lambda: str(link.connection.getCapabilities()), deadline)
+        return tuple(re.findall(r"<secmodel>\s*<model>([a-z]+)</model>", offered))
+
+
+def _dotted(number: int) -> str:
+    """Return one of libvirt's version numbers as people write it."""
+    return f"{number // 1_000_000}.{number // 1000 % 1000}.{number % 1000}"
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_protocol(machine: LibvirtMachine) -> Machine:
+        return machine

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: MIT
+"""The far host: where libvirt runs QEMU when its URI names one; its files brought here, ours brought there.
+
+``qemu+ssh://`` goes by the ``ssh`` program, and so does this, with the same user, port and key that the URI gives to
+libvirt. One connection carries everything: the guest's image there, once, and from then on the growing files of
+its console and debug port back, and its control port, whose socket is forwarded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from typing import IO
+from urllib.parse import parse_qs, urlsplit
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.machine.process import Process
+
+GRACE = 5.0
+"""Seconds that each of its steps gets when it is left."""
+
+PREFIX = "/tmp/hotplug-"  # noqa: S108  the name is random, the mode private
+"""How the name of a directory there begins."""
+
+
+def ssh_words(uri: str) -> tuple[list[str], str]:
+    """Return how ``ssh`` is called for a URI, as libvirt reads it (libvirt: uri.html#ssh-transport), and whom to call.
+
+    Raises UsageError for a URI of another transport.
+    """
+    parts = urlsplit(uri)
+    if not parts.scheme.endswith("+ssh") or not parts.hostname or parts.hostname.startswith("-"):
+        raise UsageError(
+            f"libvirt at {uri} cannot be used: the guest's files must be fetched from its host",
+            hint="Use qemu+ssh://USER@HOST/system, or run the harness on that host.",
+        )
+    options = parse_qs(parts.query)
+    command = [options.get("command", ["ssh"])[0], "-q", "-T", "-o", "BatchMode=yes"]
+    if parts.port:
+        command += ["-p", str(parts.port)]
+    if parts.username:
+        command += ["-l", parts.username]
+    if key := options.get("keyfile"):
+        command += ["-i", key[0]]
+    if options.get("no_verify", ["0"])[0] != "0":
+        command += ["-o", "StrictHostKeyChecking=no"]
+    return command, parts.hostname
+
+
+class RemoteHost:
+    """One machine's files on another host. ``runtime`` is our directory for sockets, ``log`` takes what ssh says.
+
+    ``uid`` and ``gid`` are those of the user there, ``directory`` is the user's own for this machine.
+    """
+
+    def __init__(self, uri: str, runtime: Path, log: Path) -> None:
+        self.uid = self.gid = 0
+        self.directory = Path()
+        self._ssh, self._host = ssh_words(uri)
+        self._socket = runtime / "ssh"
+        self._log = log
+        self._master: Process | None = None
+        self._followers: list[Process] = []
+        self._pairs: list[tuple[Path, Path]] = []
+
+    def connect(self, deadline: Deadline) -> None:
+        """Connect and make the directory. Raises InfrastructureError with what ssh says."""
+        command = [*self._ssh, "-M", "-N", "-S", str(self._socket), self._host]
+        self._master = Process(command, self._log, ended=lambda: None)
+        self._master.spawn()
+        deadline.poll(
+            lambda: self._socket.exists() or not (self._master and self._master.running),
+            error=lambda: self._lost("connect", f"no answer within {deadline.seconds:.3g} s"),
+        )
+        answer = self.run(f"umask 077 && mktemp -d {PREFIX}XXXXXXXXXXXX && id -u && id -g", deadline).split()
+        self.directory = Path(answer[0].decode())
+        self.uid, self.gid = int(answer[1]), int(answer[2])
+
+    def _lost(self, doing: str, why: str) -> HarnessError:
+        return InfrastructureError(
+            f"ssh {self._host}: cannot {doing}: {why}",
+            hint=f"'{shlex.join([*self._ssh, self._host, 'true'])}' must succeed without a question.",
+        )
+
+    def run(self, command: str, deadline: Deadline, *, data: IO[bytes] | None = None) -> bytes:
+        """Run a shell command there and return its output. Raises InfrastructureError."""
+        try:
+            done = subprocess.run(
+                [*self._ssh, "-S", str(self._socket), self._host, command],
+                stdin=data or subprocess.DEVNULL,
+                capture_output=True,
+                timeout=max(deadline.remaining(), 0.1),
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise self._lost(command, f"no answer within {deadline.seconds:.3g} s") from error
+        except OSError as error:
+            raise self._lost(command, str(error.strerror)) from error
+        if done.returncode != 0:
+            said = " ".join(done.stderr.decode("utf-8", "replace").split())
+            raise self._lost(command, f"exit status {done.returncode}{': ' + said[:400] if said else ''}")
+        return done.stdout
+
+    def send(self, file: Path, name: str, deadline: Deadline) -> Path:
+        """Copy a file of ours there; return its path there."""
+        there = self.directory / name
+        try:
+            with file.open("rb") as data:
+                self.run(f"cat > {shlex.quote(str(there))}", deadline, data=data)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot read {file}: {error.strerror}", hint="It is to be copied to the far host."
+            ) from error
+        return there
+
+    def follow(self, there: Path, here: Path, deadline: Deadline) -> None:
+        """Make the empty file ``there`` and have what is appended to it appended to ``here``."""
+        self.run(f": > {shlex.quote(str(there))}", deadline)
+        tail = f"exec tail --pid=$PPID -c +1 -f {shlex.quote(str(there))} 2>/dev/null"
+        command = [*self._ssh, "-S", str(self._socket), self._host, tail]
+        # There it ends with the connection that it writes to. What ssh itself says must not get among what the guest says.
+        follower = Process(
+            ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", str(self._log), *command],
+            here,
+            ended=lambda: None,
+        )
+        follower.spawn()
+        self._followers.append(follower)
+        self._pairs.append((there, here))
+
+    def forward(self, there: Path, here: Path, deadline: Deadline) -> None:
+        """Have a unix socket of ours lead to one there."""
+        forward = [*self._ssh, "-S", str(self._socket), "-O", "forward", "-L", f"{here}:{there}", self._host]
+        done = subprocess.run(
+            forward, capture_output=True, timeout=max(deadline.remaining(), 0.1), check=False
+        )
+        if done.returncode != 0:
+            raise self._lost(f"forward {there}", done.stderr.decode("utf-8", "replace").strip()[:400])
+
+    def sync(self, deadline: Deadline) -> None:
+        """Return once everything that is in the files there is in ours. Raises InfrastructureError."""
+        files = " ".join(shlex.quote(str(there)) for there, _ in self._pairs)
+        sizes = [int(word) for word in self.run(f"stat -c %s {files}", deadline).split()]
+        deadline.poll(
+            lambda: all(
+                here.stat().st_size >= size for (_, here), size in zip(self._pairs, sizes, strict=True)
+            ),
+            interval=0.002,
+            error=lambda: self._lost("follow the guest's files", "they do not arrive"),
+        )
+
+    def close(self) -> None:
+        """Fetch what is left, remove the directory there and end the connection; each step has its grace."""
+        if self._master is None:
+            return
+        with contextlib.suppress(HarnessError):
+            if self._pairs:
+                self.sync(Deadline(GRACE, "fetch the guest's last words"))
+        if str(self.directory).startswith(PREFIX):
+            with contextlib.suppress(HarnessError):
+                self.run(f"rm -rf {shlex.quote(str(self.directory))}", Deadline(GRACE, "tidy up there"))
+        for process in [*self._followers, self._master]:
+            process.settle()
+            process.ask("SIGTERM")
+            process.signal(signal.SIGTERM)
+            if not process.wait(GRACE):
+                process.signal(signal.SIGKILL)
+                process.wait(GRACE)

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""A machine that this process starts with QEMU itself."""

@@ -1,0 +1,334 @@
+# SPDX-License-Identifier: MIT
+"""Direct QEMU: the life of one machine from spawn to gone."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, HarnessError, InfrastructureError, MachineFailed, MonitorLost
+from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
+from harness.host.registry import ProcessName, Registry
+from harness.machine import devices, rows, shutdown
+from harness.machine.base import MachineBase
+from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
+from harness.machine.migration_state import (
+    Added,
+    AddedCpu,
+    AddedDimm,
+    Incoming,
+)
+from harness.machine.monitor import Monitor
+from harness.machine.process import ExitReport, Process, describe
+from harness.machine.qmp_client import Drop
+
+MAPPED = "mapped-ram"
+"""The migration capability of a state that is a file and no stream (QEMU: qapi/migration.json, since 9.0)."""
+
+
+class QemuMachine(MachineBase):
+    """One virtual machine under QEMU; implements :class:`harness.machine.machine.Machine`.
+
+    What QEMU itself says is in ``log``, qemu.log of the run directory. ``human`` is the socket of the human monitor, if the
+    spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
+    """
+
+    def __init__(
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        tape: HistoryWriter,
+        *,
+        name: str = "guest",
+        registry: Registry | None = None,
+    ) -> None:
+        super().__init__(spec, directory, tape, name=name, registry=registry)
+        self.log = self.directory / "qemu.log"
+        self.exit_report: ExitReport | None = None
+        self._process: Process | None = None
+        self._monitor = Monitor(self._runtime.path / "qmp", tape, failure=self._failed)
+        self._log = self._monitor.log
+        self._devices: set[str] = set()
+
+    def _start(self, deadline: Deadline) -> None:
+        found = qemu_build.find_qemu(self.spec.qemu, deadline)
+        parts = devices.parts(
+            self.spec,
+            name=self.name,
+            console=self.console,
+            debugcon=self.debugcon,
+            control=self.control,
+            qmp=self._monitor.path,
+            human=self._runtime.path / "human",
+            kd=self._runtime.path / "kd",
+        )
+        self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
+        self._register(self.argv)
+        with self._state() as state:
+            self._process = Process(self.argv, self.log, ended=self._monitor.end, stdin=state)
+            self._process.spawn()
+        self._note_process(ProcessName.of(self._process.pid))
+        self._monitor.start()
+        try:
+            self._monitor.wait_connected(deadline, "start")
+        except MonitorLost as error:
+            raise MachineFailed(
+                f"QEMU gave no QMP greeting within {deadline.seconds:.3g} s",
+                command=self.argv,
+                status=None,
+                output=self._process.words(),
+                hint=f"See {self.log}.",
+            ) from error
+        if self.spec.incoming is not None:
+            self._take_over(self.spec.incoming, deadline)
+
+    @contextlib.contextmanager
+    def _state(self) -> Iterator[int | None]:
+        """Open the state that is taken over, if one is that QEMU does not open itself."""
+        incoming = self.spec.incoming
+        if incoming is None:
+            yield None
+            return
+        try:
+            state = os.open(incoming.file, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot read the saved state {incoming.file}: {error.strerror}",
+                hint="It is made anew when it is not in the cache.",
+            ) from error
+        try:
+            yield None if incoming.mapped else state
+        finally:
+            os.close(state)
+
+    def _take_over(self, incoming: Incoming, deadline: Deadline) -> None:
+        """Wait until the state is read. Raises MachineFailed with QEMU's words if it is of another machine."""
+        self._devices.update(device.id for device in self.spec.added)
+        if incoming.mapped:
+            self._map_memory(deadline)
+            self.execute("migrate-incoming", deadline, uri=_file_uri(incoming.file))
+
+        def read() -> bool:
+            return bool(self.execute("query-status", deadline)["status"] != "inmigrate")
+
+        deadline.poll(
+            read,
+            interval=0.005,
+            error=lambda: MachineFailed(
+                f"QEMU did not read the saved state within {deadline.seconds:.3g} s",
+                command=self.argv,
+                status=None,
+                output=self._process.words() if self._process else "",
+                hint=f"See {self.log}.",
+            ),
+        )
+
+    def _map_memory(self, deadline: Deadline) -> None:
+        capability = {"capability": MAPPED, "state": True}
+        self.execute("migrate-set-capabilities", deadline, capabilities=[capability])
+
+    def save(self, file: Path, deadline: Deadline) -> tuple[Incoming, list[Added]]:
+        """Stop the guest and write its state to ``file``; return it with what was added to the machine until then.
+
+        The machine's disks must not change afterwards: the only thing left to do is to close it. Raises
+        InfrastructureError with QEMU's words if it cannot be saved or written.
+        """
+        self.pause(deadline)
+        added = self._added(deadline)
+        offered = [one["capability"] for one in self.execute("query-migrate-capabilities", deadline)]
+        mapped = MAPPED in offered and "," not in str(file)
+        self.execute("migrate-set-parameters", deadline, **{"max-bandwidth": 1 << 40})
+        try:
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                if not mapped:
+                    self._monitor.execute("getfd", deadline, {"fdname": "state"}, descriptor=descriptor)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            raise InfrastructureError(f"cannot write {file}: {error.strerror}") from error
+        if mapped:
+            self._map_memory(deadline)
+        found: dict[str, Any] = {}
+        try:
+            self.execute("migrate", deadline, uri=_file_uri(file) if mapped else "fd:state")
+        except CommandRefused as error:
+            raise self._not_saved(file, error.description) from error
+
+        def ended() -> bool:
+            found.update(self.execute("query-migrate", deadline))
+            return found.get("status") in ("completed", "failed", "cancelled")
+
+        deadline.poll(ended, interval=0.01)
+        if found["status"] != "completed":
+            raise self._not_saved(file, found.get("error-desc", found["status"]))
+        return Incoming(file=file, mapped=mapped), added
+
+    def _not_saved(self, file: Path, why: str) -> InfrastructureError:
+        return InfrastructureError(
+            f"the state of machine {self.name!r} could not be saved: {why}",
+            hint=f"It was to be written to {file}. Is there room? A device may have no state that can be saved.",
+        )
+
+    def _added(self, deadline: Deadline) -> list[Added]:
+        """Return the processors and DIMMs that were plugged in, in an order in which they can be again."""
+        path = "/machine/peripheral/"
+        found: list[Added] = [
+            AddedCpu(id=slot.qom.removeprefix(path), driver=slot.type, props=slot.props)
+            for slot in self.cpu_slots(deadline)
+            if slot.qom.startswith(path)
+        ]
+        found += [
+            AddedDimm(id=dimm.id, size=dimm.size, node=dimm.node, slot=dimm.slot, address=dimm.address)
+            for dimm in self.memory_devices(deadline)
+        ]
+        return found
+
+    def _failed(self, doing: str = "") -> HarnessError:
+        """Make the error for a QEMU that is gone; ``doing`` is what it was needed for."""
+        process = self._process
+        report = process.report() if process is not None else None
+        words = process.words() if process is not None else ""
+        if process is None or report is None or report.asked:
+            message = f"machine {self.name!r} was closed"
+        else:
+            message = f"QEMU died, {describe(report.status)}{_summary(words)}"
+        return MachineFailed(
+            f"{doing}: {message}" if doing else message,
+            command=self.argv,
+            status=report.status if report is not None else None,
+            output=words,
+            hint=f"All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
+        )
+
+    def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
+        """Send one QMP command; argument names that Python cannot write go in as ``**{"node-name": …}``."""
+        return self._monitor.execute(command, deadline, arguments)
+
+    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
+        """Return the rows of ``query-hotpluggable-cpus`` in ascending order."""
+        return rows.cpu_slots(self.execute("query-hotpluggable-cpus", deadline))
+
+    def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
+        """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when it cannot be known."""
+
+        def there() -> bool:
+            path = f"/machine/peripheral/{device}"
+            return any(row.qom == path and row.props == slot.props for row in self.cpu_slots(deadline))
+
+        self._change(device, deadline, there, "device_add", {"driver": slot.type, "id": device, **slot.props})
+
+    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
+        """Return the DIMMs of ``query-memory-devices``."""
+        return rows.dimms(self.execute("query-memory-devices", deadline))
+
+    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
+        """Plug a DIMM; its backend is called ``DEVICE-memory``. Raises as :meth:`add_cpu`."""
+        backend = f"{device}-memory"
+
+        def backend_there() -> bool:
+            objects = self.execute("qom-list", deadline, path="/objects")
+            return any(row["name"] == backend for row in objects)
+
+        def there() -> bool:
+            return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
+
+        memory = {"qom-type": "memory-backend-ram", "id": backend, "size": size}
+        self._change(backend, deadline, backend_there, "object-add", memory)
+        plug: dict[str, Any] = {"driver": "pc-dimm", "id": device, "memdev": backend}
+        if node is not None:
+            plug["node"] = node
+        try:
+            self._change(device, deadline, there, "device_add", plug)
+        except CommandRefused:
+            with contextlib.suppress(CommandRefused, MonitorLost):
+                self.execute("object-del", deadline, id=backend)
+                self._devices.discard(backend)
+            raise
+
+    def _change(
+        self,
+        device: str,
+        deadline: Deadline,
+        there: Callable[[], bool],
+        command: str,
+        arguments: dict[str, Any],
+    ) -> None:
+        """Send a command that makes ``device``, exactly once as far as QEMU is concerned.
+
+        When the monitor drops before the reply, QEMU is asked whether it has the device. If so, that was the reply;
+        if not, the command never arrived (QEMU carries out one command after another, so an answer to a later
+        question settles the earlier) and is sent again, once. A device that was there before proves nothing.
+        """
+        known = device in self._devices
+        try:
+            self.execute(command, deadline, **arguments)
+        except MonitorLost as lost:
+            if deadline.expired:
+                raise
+            if not known and there():
+                self._note(f"the monitor dropped during {command} {device}; QEMU has it, so it was accepted")
+            else:
+                self._note(f"the monitor dropped during {command} {device}; QEMU has it not, sent again")
+                try:
+                    self.execute(command, deadline, **arguments)
+                except MonitorLost:
+                    if deadline.expired or known or not there():
+                        raise lost from None
+                    self._note(f"the monitor dropped again during {command} {device}; QEMU has it")
+        self._devices.add(device)
+
+    def drop_monitor(self, when: Drop = "now") -> None:
+        """Lose the QMP connection on purpose; it comes back by itself.
+
+        ``now`` closes our side at once; ``before-command`` loses it in place of the next command, which QEMU then
+        never sees; ``before-reply`` loses it when the next reply arrives, so that QEMU has done what nobody learns.
+        """
+        self._monitor.drop(when)
+
+    def sync(self) -> None:
+        """Do nothing: QEMU writes to both files before the guest goes on."""
+
+    def alive(self) -> bool:
+        """Return whether QEMU's process runs."""
+        return self._process is not None and self._process.running
+
+    @property
+    def pid(self) -> int:
+        """QEMU's process number, 0 before it was spawned."""
+        return self._process.pid if self._process is not None else 0
+
+    def check_alive(self) -> None:
+        """Raise MachineFailed with QEMU's words if its process is gone."""
+        if not self.alive():
+            raise self._failed()
+
+    def _end(self, hurry: threading.Event) -> bool:
+        """Quit before SIGTERM before SIGKILL, and reap it."""
+        if self._process is not None:
+            self.exit_report = shutdown.descend(self._process, self._monitor, hurry)
+        self._monitor.close(2.0)
+        return True
+
+
+def _file_uri(file: Path) -> str:
+    return f"file:{file.absolute()}"
+
+
+def _summary(words: str) -> str:
+    """Return QEMU's last lines in one: what made it end, without the warnings that did not."""
+    lines = [line for line in words.splitlines() if line.strip() and "warning:" not in line]
+    return f": {'; '.join(lines[-3:])}" if lines else ", without a word"
+
+
+if TYPE_CHECKING:
+
+    def _keeps_the_protocol(machine: QemuMachine) -> Machine:
+        return machine

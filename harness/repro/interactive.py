@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: MIT
+"""Hands a live guest over to a person: executes a plan up to a step, says how to attach, and waits.
+
+The guest runs on, or stands where the step that failed left it: a panicked one is stopped, one that hangs hangs. Nothing
+is asked of it any more until the person is done (Ctrl-C) or QEMU ends; then the run is closed and judged like any other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, InfrastructureError, MachineFailed
+from harness.history.record import Stage
+from harness.history.writer import Listener
+from harness.machine.machine import Machine
+from harness.run.boot import Live
+from harness.run.request import RunRequest
+from harness.run.run import Learnt, Run, RunResult
+
+Say = Callable[[str], None]
+
+LONGEST = 7 * 24 * 3600.0
+"""Seconds that a guest is held for somebody at most."""
+
+LOOK = 0.2
+"""Seconds between two looks whether QEMU is still there."""
+
+ATTACH = 10.0
+"""Seconds that opening a way in may take."""
+
+
+def execute_and_hold(
+    request: RunRequest,
+    step: int,
+    say: Say,
+    *,
+    listeners: tuple[Listener, ...] = (),
+    learnt: Learnt = lambda _: None,
+) -> RunResult:
+    """Execute the first ``step`` operations of the plan, hand the guest over, and return what became of the run.
+
+    A step that fails hands over too, as long as there is a QEMU. Raises KeyboardInterrupt before that, and
+    InfrastructureError as :func:`harness.run.run.perform` does.
+    """
+    run = Run(request, listeners=listeners, learnt=learnt)
+    try:
+        with run.live() as live:
+            failed: HarnessError | None = None
+            try:
+                live.executor.execute(request.plan.do[:step])
+            except MachineFailed:
+                raise
+            except HarnessError as error:
+                failed = error
+                say(f"A step failed: {error.message}")
+            _hold(live, run, say)
+            if failed is not None:
+                raise failed
+    except HarnessError as error:
+        run.error = run.error or error
+    return run.result(run.judge())
+
+
+def _hold(live: Live, run: Run, say: Say) -> None:
+    for line in ways_in(live.machine, run):
+        say(line)
+    say("The guest is yours. Ctrl-C ends it, and judges the run.")
+    live.tape.write(Stage(name="held", phase="begin"))
+    why = "QEMU ended"
+    try:
+        with contextlib.suppress(InfrastructureError):
+            Deadline(LONGEST, "hold the guest").poll(
+                lambda: not live.machine.alive(),
+                interval=LOOK,
+                error=lambda: InfrastructureError("nobody took the guest back"),
+            )
+            say("QEMU ended.")
+    except KeyboardInterrupt:
+        why = "taken back"
+    live.tape.write(Stage(name="held", phase="end", detail=why))
+
+
+def ways_in(machine: Machine, run: Run) -> list[str]:
+    """Return how a person gets at the guest of a run that goes on, one way a line."""
+    ways = []
+    if machine.human is not None:
+        ways.append(f"monitor    socat -,rawer UNIX-CONNECT:{machine.human}")
+        if (stub := _gdb_stub(machine, machine.human.with_name("gdb"))) is not None:
+            ways.append(f"gdb        gdb -ex 'target remote {stub}'   (the guest stops when it connects)")
+    if run.request.vnc and machine.human is not None:
+        ways += _screen(machine, machine.human.with_name("vnc"))
+    if machine.versions:
+        ways.append(
+            f"libvirt    virsh -c '{machine.versions.get('uri', '')}' list --title   (run {run.directory.name})"
+        )
+    ways += [
+        f"{name:11}tail -f {file}"
+        for name, file in (("console", machine.console), ("driver", machine.debugcon))
+    ]
+    ways.append(f"history    harness check --timeline --all {run.directory.path}")
+    return ["", *ways]
+
+
+def _screen(machine: Machine, socket: Path) -> list[str]:
+    """Have QEMU show the screen on ``socket``; VNC itself asks for no password, the directory lets nobody else in."""
+    addresses = [{"type": "unix", "path": str(socket)}]
+    try:
+        machine.execute(
+            "display-update", Deadline(ATTACH, "show the screen"), type="vnc", addresses=addresses
+        )
+    except HarnessError as error:
+        return [f"screen     not shown: {error.message}"]
+    return [f"screen     vncviewer {socket}"]
+
+
+def _gdb_stub(machine: Machine, socket: Path) -> Path | None:
+    """Open QEMU's gdb stub on ``socket``, None where that cannot be (through libvirt, in a process)."""
+    command = f"gdbserver unix:{socket},server=on,wait=off"
+    try:
+        machine.execute(
+            "human-monitor-command", Deadline(ATTACH, "open the gdb stub"), **{"command-line": command}
+        )
+    except HarnessError:
+        return None
+    return socket if socket.exists() else None

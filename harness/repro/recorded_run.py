@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: MIT
+"""A recorded run as something that can be done again: its machine, its operations, its seed, its verdict."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.contract.checker import judge_history
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.errors import BadHistory, HarnessError, UsageError
+from harness.guest.guest_types import GUEST_TYPES
+from harness.guest.process.guest import ProcessType
+from harness.history.reader import History
+from harness.history.record import OperationProgress as OperationRecord
+from harness.history.run_directory import RunFacts
+from harness.run.executor import Timeouts
+from harness.run.operation import Operation, Settle
+from harness.run.plan import Plan
+from harness.run.request import RunRequest
+
+LARGEST_FACTS = 1 << 20
+"""Bytes of a ``run.json`` that are read."""
+
+MOST_OPERATIONS = 10_000
+"""Operations of a history that are taken; a plan has no more."""
+
+RUNTIME = re.compile(r"[^,=:\s]*/hotplug-[0-9a-f]{16}")
+"""The runtime directory in an argument; its name is new for every machine."""
+
+
+HUMAN = ("socket,id=human,", "chardev=human,")
+"""How the arguments of a second monitor begin (:mod:`harness.machine.devices`)."""
+
+
+class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``plan`` is what it did: the plan that it was given, or what a test did instead, from its history."""
+
+    directory: Path
+    facts: RunFacts
+    plan: Plan
+    verdict: RunVerdict
+
+    @classmethod
+    def read(cls, directory: Path) -> RepeatableRun:
+        """Read the run in ``directory``. Raises BadHistory, or UsageError with what keeps it from being done again."""
+        file = directory / "run.json"
+        try:
+            with file.open("rb") as data:
+                facts = msgspec.json.decode(data.read(LARGEST_FACTS), type=RunFacts)
+            plan = msgspec.convert(facts.plan, Plan)
+        except OSError as error:
+            raise UsageError(
+                f"{directory} cannot be done again: {file}: {error.strerror}",
+                hint="A run directory of 'harness run', or of a test, has a run.json that says what it was made of.",
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(
+                f"{directory} cannot be done again: {file} does not say what it was made of: {error}",
+                hint="It was made by another version of the harness, or changed.",
+            ) from error
+        history = History(directory)
+        return cls(
+            directory=directory,
+            facts=facts,
+            plan=_done(plan, history),
+            verdict=judge_history(history),
+        )
+
+    def request(self, *, runs: Path, cache: Path, argv: list[str], anyway: bool = False) -> RunRequest:
+        """Return the request of a run on the same machine with the same plan and seed.
+
+        ``anyway`` takes what QEMU there is when the run's is gone. Raises UsageError for what does not exist any more.
+        """
+        facts = self.facts
+        asked: dict[str, Any] = {
+            name: value
+            for name, value in facts.request.items()
+            if name in ("connect", "driver", "driver_map", "kd") and isinstance(value, str)
+        }
+        asked["restore"] = facts.request.get("restore") is True
+        if not isinstance(GUEST_TYPES.get(facts.guest), ProcessType):
+            asked["accelerator"] = facts.accelerator or "auto"
+            asked["qemu"] = facts.qemu if Path(facts.qemu).exists() or not anyway else ""
+            asked["machine"] = facts.machine or "q35"
+            asked["firmware"] = facts.firmware
+            asked["backend"] = facts.backend or "qemu"
+        try:
+            budget = msgspec.convert(facts.request.get("budget", {}), Timeouts)
+        except msgspec.ValidationError as error:
+            raise UsageError(f"{self.directory}: run.json has a budget that is none: {error}") from error
+        return RunRequest(
+            plan=self.plan,
+            runs=runs,
+            cache=cache,
+            argv=argv,
+            guest=facts.guest,
+            plant=facts.plant,
+            seed=facts.seed,
+            budget=budget,
+            repro_of=facts.run,
+            **asked,
+        )
+
+
+def _done(plan: Plan, history: History) -> Plan:
+    """Return the plan that leads through the same operations as the history.
+
+    That is the plan itself, unless a test drove the guest instead: its operations are only in the history. The executor's
+    own last ``settle`` is no operation of anybody.
+    """
+    done: list[Operation] = []
+    try:
+        for record in history:
+            if isinstance(record, OperationRecord) and record.phase == "begin":
+                done.append(msgspec.convert({"op": record.name, **record.arguments}, Operation))
+                if len(done) > MOST_OPERATIONS:
+                    break
+    except (msgspec.ValidationError, TypeError) as error:
+        raise BadHistory(f"{history.path}: an operation that this harness does not know: {error}") from error
+    if done == plan.do[: len(done)] or done == [*plan.do, Settle()]:
+        return plan
+    if done[-1] == Settle():
+        done.pop()
+    return msgspec.structs.replace(plan, do=done or plan.do)
+
+
+class Differences:
+    """Compares what a new run is made of with what the old one was, as soon as it is known.
+
+    Called with the new run's facts. What makes it another machine raises UsageError, or is only noted with ``anyway``;
+    ``notes`` has all of it in words.
+    """
+
+    def __init__(self, old: RunFacts, *, anyway: bool) -> None:
+        self.notes: list[str] = []
+        self._old = old
+        self._anyway = anyway
+        self._told: set[str] = set()
+
+    def __call__(self, new: RunFacts) -> None:
+        """Look at what is known by now."""
+        old = self._old
+        if old.harness != new.harness:
+            self._note("harness", f"the harness is {new.harness}, it was {old.harness}")
+        for name, what in (
+            ("image_digest", "the guest's image"),
+            ("driver", "the driver"),
+            ("qemu_version", "QEMU"),
+            ("accelerator", "the accelerator"),
+        ):
+            before, now = getattr(old, name), getattr(new, name)
+            if before and now and before != now:
+                self._refuse(name, f"{what} is another: {_short(now)}, it was {_short(before)}")
+        before, now = old.libvirt.get("libvirt", ""), new.libvirt.get("libvirt", "")
+        if before and now and before != now:
+            self._refuse("libvirt", f"libvirt is {now}, it was {before}")
+        if old.qemu_argv and new.qemu_argv and not new.libvirt:
+            self._compare(normal(old), normal(new))
+
+    def _compare(self, before: list[str], now: list[str]) -> None:
+        gone = [word for word in before if word not in now]
+        come = [word for word in now if word not in before]
+        if gone or come:
+            self._note(
+                "argv", f"QEMU's command differs: without {gone or 'nothing'}, with {come or 'nothing'}"
+            )
+
+    def _note(self, key: str, text: str) -> None:
+        if key not in self._told:
+            self._told.add(key)
+            self.notes.append(text)
+
+    def _refuse(self, key: str, text: str) -> None:
+        if not self._anyway:
+            raise UsageError(
+                f"this would not be the machine of run {self._old.run}: {text}",
+                hint="--anyway goes on all the same.",
+            )
+        self._note(key, text)
+
+
+def normal(facts: RunFacts) -> list[str]:
+    """Return QEMU's arguments without what is new for every run: its directory, its sockets' place, its name.
+
+    Nor does a second monitor make it another machine.
+    """
+    run = re.compile(rf"[^,=:\s]*/{re.escape(facts.run)}(?![\w-])")
+    return [
+        RUNTIME.sub("RUNTIME", run.sub("RUN", word)).replace(facts.run, "NAME")
+        for word in facts.qemu_argv[1:]
+        if not word.startswith(HUMAN)
+    ]
+
+
+def _short(text: str) -> str:
+    return text[:12] if re.fullmatch(r"[0-9a-f]{40,}", text) else text[:80]
+
+
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run came to, as far as two runs of one plan can be expected to agree: not the numbers, the kinds."""
+
+    verdict: str
+    failure_class: str
+    violated: list[str]
+
+    @classmethod
+    def of(cls, verdict: RunVerdict, error: HarnessError | None = None) -> Signature:
+        """Return that of a verdict; ``error`` is what ended the run where its history does not say so."""
+        return cls(
+            verdict=verdict.verdict.value,
+            failure_class=verdict.failure_class or (str(error.failure_class) if error else ""),
+            violated=sorted(
+                rule.rule
+                for rule in verdict.rules
+                if rule.verdict is Verdict.VIOLATED and rule.level.value in DECIDE
+            ),
+        )
+
+    def __str__(self) -> str:
+        why = ", ".join(self.violated) or self.failure_class
+        return f"{self.verdict} ({why})" if why else self.verdict
+
+
+DECIDE = ("error", "error(driver)", "error(harness)")
+"""Levels of rules that make a run violated."""

@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: MIT
+"""The boot of one run: from the request to a guest that is up, with its driver loaded, step by step."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.capture.dbgprint.reader import PortReader
+from harness.capture.etl import guid
+from harness.capture.live.session import Capture
+from harness.config import parse_size
+from harness.deadline import Deadline
+from harness.errors import MachineFailed, UsageError
+from harness.guest.guest import Guest
+from harness.guest.guest_types import (
+    GUEST_TYPES,
+    Bootable,
+    GuestOptions,
+    OutsideSigns,
+)
+from harness.guest.process.guest import ProcessType
+from harness.history.record import Boot as BootRecord
+from harness.history.run_directory import RunDirectory, RunFacts
+from harness.history.writer import HistoryWriter
+from harness.host.budget import size_text
+from harness.host.lease import take_lease
+from harness.host.qemu_build import QemuBuild, find_qemu
+from harness.machine.accelerator import choose
+from harness.machine.backend import BACKENDS, choose_there, make_machine
+from harness.machine.libvirt.connection import is_remote
+from harness.machine.machine import Machine, MachineSpec
+from harness.machine.snapshot import MachineSnapshot, StateStore, restored
+from harness.run.executor import Executor, Timeouts, paced
+from harness.run.ready_snapshot import ready_state
+from harness.run.request import RunRequest
+from harness.run.resource_request import need_of
+from harness.run.stage import Stages
+from harness.run.watch import Watch
+
+START_PROCESS = 120.0
+"""Seconds that a guest may take to start that is a process; Wine needs a few, and more on a busy machine."""
+
+
+class Live(msgspec.Struct, frozen=True, kw_only=True):
+    """A guest that is up, with its driver loaded: what a plan, or a test, works with."""
+
+    machine: Machine
+    guest: Guest
+    executor: Executor
+    watch: Watch
+    capture: Capture
+    tape: HistoryWriter
+
+
+class GuestBoot:
+    """Brings one guest up. ``facts`` grows with what becomes known on the way and is stored as it does.
+
+    ``machine`` and ``guest`` are what there is so far, for whoever looks for the reason when the boot fails. ``learnt`` is
+    told of the facts whenever there are more.
+
+    Each step is a stage on the tape. What is begun is pushed onto the ``stack`` given to :meth:`up`, so that leaving it
+    ends everything, newest first, however far the boot came.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        directory: RunDirectory,
+        facts: RunFacts,
+        tape: HistoryWriter,
+        stages: Stages,
+        *,
+        learnt: Callable[[RunFacts], None] = lambda _: None,
+    ) -> None:
+        self.request = request
+        self.facts = facts
+        self._learnt = learnt
+        self.machine: Machine | None = None
+        self.guest: Guest | None = None
+        self.budget = request.budget
+        self._directory = directory
+        self._tape = tape
+        self._stages = stages
+        self._kind = GUEST_TYPES[request.guest]
+        self._state: MachineSnapshot | None = None
+        self._mapped = request.mapped()
+
+    def up(self, stack: contextlib.ExitStack) -> Live:
+        """Take every step. Raises what a step raises."""
+        self._stages.current = "qemu"
+        # A guest that is a process needs no QEMU, and so none is looked for.
+        qemu = None if isinstance(self._kind, ProcessType) else find_qemu(self.request.qemu)
+        options = self._options(qemu)
+        bootable = self._prepare(options)
+        if bootable.release is not None:
+            stack.callback(bootable.release)
+        budget = self.budget = paced(self.request.budget, bootable.pace)
+        spec = self._accelerate(qemu, bootable)
+        if bootable.probe is not None and not is_remote(self.request.connect):
+            self._lease(spec, stack)
+        if self.request.restore:
+            spec = self._restore(options, bootable, spec, qemu)
+        machine = self._start(bootable, spec, stack)
+        self._begin(machine, qemu)
+        watch = Watch(self._tape, alive=machine.check_alive)
+        capture = stack.enter_context(
+            Capture(
+                debugcon=machine.debugcon,
+                console=machine.console,
+                tape=self._tape,
+                kd=machine.kd if self.request.kd == "listen" else None,
+                directory=self._directory.path,
+                mapped=self._mapped,
+            )
+        )
+        if self.request.kd == "debugger" and machine.kd is not None:
+            self._hand_over(machine.kd, stack)
+        signs = OutsideSigns(
+            crash=lambda: watch.crash,
+            console_bytes=lambda: capture.console.bytes,
+            expect_reset=watch.expect_reset,
+        )
+        guest = self.guest = self._kind.attach(machine, self._tape, signs, options)
+        stack.callback(guest.close)
+        self._wake(machine, guest, budget)
+
+        def drain() -> None:
+            machine.sync()
+            capture.drain()
+
+        executor = Executor(
+            machine,
+            guest,
+            self._tape,
+            watch,
+            drain=drain,
+            seed=self.request.seed,
+            budget=budget,
+            unshown=bootable.unshown,
+        )
+        with self._stages.stage("driver"):
+            executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
+        self._stages.current = "plan"
+        return Live(
+            machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self._tape
+        )
+
+    def _options(self, qemu: QemuBuild | None) -> GuestOptions:
+        request = self.request
+        return GuestOptions(
+            spec=_spec(request, qemu.path if qemu is not None else Path()),
+            cache=request.cache,
+            directory=self._directory.path,
+            group_size=request.plan.machine.group_size or 0,
+            plant=request.plant,
+            driver=Path(request.driver) if request.driver else None,
+            here=not is_remote(request.connect),
+            traced=self._mapped is not None,
+            providers=(guid.text(self._mapped.provider),) if self._mapped is not None else (),
+        )
+
+    def _prepare(self, options: GuestOptions) -> Bootable:
+        name = self.request.guest
+        with self._stages.stage("image") as said:
+            bootable = self._kind.prepare(
+                options,
+                Deadline(900, f"make the image of {name}"),
+                lambda text: self._stages.note("image", text),
+            )
+            said.append(f"{name} {bootable.digest[:12]}, {bootable.description}")
+        self._learn(image_digest=bootable.digest, image=bootable.description, driver=bootable.driver)
+        return bootable
+
+    def _accelerate(self, qemu: QemuBuild | None, bootable: Bootable) -> MachineSpec:
+        """Return the guest's machine with an accelerator, unless nothing is there to be accelerated."""
+        request = self.request
+        if bootable.probe is None or qemu is None:
+            return bootable.spec
+        with self._stages.stage("accelerator") as said:
+            if is_remote(request.connect):
+                choice = choose_there(request.accelerator)
+            else:
+                choice = choose(
+                    request.accelerator, qemu.path, bootable.probe, request.cache, Deadline(60, "probe KVM")
+                )
+            said.append(f"{choice.name}: {choice.reason}")
+        self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
+        spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        return bootable.adapt(spec) if bootable.adapt is not None else spec
+
+    def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
+        """Wait for this machine's share of the host; it is given back after the machine is closed."""
+        with self._stages.stage("lease") as said:
+            lease = take_lease(
+                need_of(self.request.plan, spec),
+                self._directory.path,
+                what="the machine",
+                waiting=lambda where: self._stages.note("lease", str(where)),
+            )
+            stack.callback(lease.release)
+            said.append(f"{lease.claim.vcpus} processors, {size_text(lease.claim.memory)}")
+
+    def _restore(
+        self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild | None
+    ) -> MachineSpec:
+        """Return the machine that takes the guest's saved ready state over, saving it first if need be."""
+        if qemu is None or bootable.make is not None:
+            raise UsageError(
+                f"the guest {self.request.guest!r} is no virtual machine: it has no state that can be saved",
+                hint="Leave out --restore.",
+            )
+        with self._stages.stage("state") as said:
+            state = self._state = ready_state(
+                self._kind,
+                options,
+                spec,
+                image=bootable.digest,
+                qemu=qemu.text,
+                boot=self.request.budget.boot,
+                say=lambda text: self._stages.note("state", text),
+            )
+            size = size_text(state.memory.stat().st_blocks * 512)
+            said.append(f"saved {state.digest[:12]}, {size}")
+        self._learn(state=state.digest)
+        return restored(spec, state, self._directory.path, Deadline(60, "make overlays of the saved disks"))
+
+    def _start(self, bootable: Bootable, spec: MachineSpec, stack: contextlib.ExitStack) -> Machine:
+        request = self.request
+        name, place = self._directory.name, self._directory.path
+        if bootable.make is not None:
+            machine = bootable.make(spec, place, self._tape, name)
+        else:
+            machine = make_machine(
+                request.backend, spec, place, self._tape, name=name, connect=request.connect
+            )
+        self.machine = machine
+        stack.callback(machine.close)
+        return machine
+
+    def _begin(self, machine: Machine, qemu: QemuBuild | None) -> None:
+        if qemu is None:
+            with self._stages.stage("process") as said:
+                machine.start(Deadline(START_PROCESS, "start the process"))
+                said.append(self.request.guest)
+            self._learn(backend="process", machine="", process_argv=machine.argv)
+            return
+        with self._stages.stage("qemu") as said:
+            try:
+                machine.start(Deadline(BACKENDS[self.request.backend], "start QEMU"))
+            except MachineFailed as error:
+                if self._state is not None:
+                    StateStore(self.request.cache).discard(self._state)
+                    error.hint += "\nThe saved state was thrown away: run again to have it made anew."
+                raise
+            said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
+            if machine.human is not None:
+                self._stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
+        self._learn(
+            qemu=str(qemu.path), qemu_version=qemu.text, qemu_argv=machine.argv, libvirt=machine.versions
+        )
+
+    def _hand_over(self, socket: Path, stack: contextlib.ExitStack) -> None:
+        """Carry the kernel debugger's port to a TCP port for a debugger."""
+        reader = stack.enter_context(PortReader(socket, self._directory.path / "debugger.log", bridge=True))
+        reader.start(Deadline(30, "hand over the kernel debugger's port"))
+        self._stages.note("qemu", f"for a debugger: windbg -k com:ipport={reader.port},port=127.0.0.1")
+
+    def _wake(self, machine: Machine, guest: Guest, budget: Timeouts) -> None:
+        request, state = self.request, self._state
+        self._tape.write(BootRecord(epoch=1, cause="restored" if state else "power-on"))
+        with self._stages.stage("boot") as said:
+            machine.resume(Deadline(30, "let the guest run"))
+            deadline = Deadline(budget.boot, f"boot {request.guest}")
+            if state is None:
+                guest.wait_ready(deadline)
+            else:
+                guest.revive(state.said, secrets.token_hex(8), deadline)
+            counts = guest.counts(Deadline(budget.operation, "count after the boot"))
+            said.append(f"{counts.processors} processors")
+
+    def _learn(self, **facts: Any) -> None:
+        """Store what became known: a run that ends now still says what it was made of."""
+        self.facts = msgspec.structs.replace(self.facts, **facts)
+        self._directory.write_json("run.json", self.facts)
+        self._learnt(self.facts)
+
+
+def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
+    """Return the machine that the request and its plan describe; the guest has not had its say yet."""
+    wishes = request.plan.machine
+    spec = MachineSpec(
+        accelerator="tcg",
+        qemu=qemu,
+        machine=request.machine,
+        firmware=Path(request.firmware) if request.firmware else None,
+        monitor=request.monitor,
+        screen=request.vnc,
+        extra=["-vnc", "none"] if request.vnc else [],
+        kd=bool(request.kd),
+    )
+    changes = {
+        "processors": wishes.processors,
+        "max_processors": wishes.max_processors,
+        "memory": parse_size(wishes.memory) if wishes.memory else None,
+        "max_memory": parse_size(wishes.max_memory) if wishes.max_memory else None,
+        "dimm_slots": wishes.dimm_slots,
+        "nodes": wishes.nodes,
+    }
+    return msgspec.structs.replace(
+        spec, **{key: value for key, value in changes.items() if value is not None}
+    )

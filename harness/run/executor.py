@@ -1,0 +1,560 @@
+# SPDX-License-Identifier: MIT
+"""Executes a plan on a booted guest and records every step; it judges nothing but the plan's own expectations."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import time
+from collections.abc import Callable, Iterator
+from functools import singledispatchmethod
+from typing import Any, Literal
+
+import msgspec
+
+from harness.capture.offline.correlation import Correlator
+from harness.config import parse_size
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, GuestError, GuestHang, GuestRefused, HarnessError, UsageError
+from harness.guest.guest import Guest, GuestCounts
+from harness.history.record import (
+    Add,
+    Agreement,
+    Count,
+    Expectation,
+    OperationProgress,
+    Quiesced,
+    Record,
+    Stage,
+)
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import CpuSlot, Machine
+from harness.run import operation as op
+from harness.run.guest_commands import steer
+from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
+from harness.run.watch import Watch
+
+
+class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds, for the set-up, the test and the evidence apart, so that none of them takes another's time.
+
+    Set-up: ``boot``, besides what making an image, probing KVM and starting QEMU have of their own. Test: ``test``, a
+    whole plan; ``operation``, one operation; ``consequence``, the driver's records after the guest counted an add.
+    ``evidence``: what is collected once the run went wrong, from then on.
+    """
+
+    boot: float = 90.0
+    test: float = 3600.0
+    operation: float = 30.0
+    consequence: float = 5.0
+    quiet: float = 0.1
+    evidence: float = 120.0
+
+
+def paced(budget: Timeouts, pace: float) -> Timeouts:
+    """Return the budget for a guest that takes ``pace`` times as long as the twin; what was changed by hand stays."""
+    usual = Timeouts()
+    return msgspec.structs.replace(
+        budget,
+        **{
+            name: getattr(usual, name) * pace
+            for name in ("boot", "operation", "consequence", "evidence")
+            if getattr(budget, name) == getattr(usual, name)
+        },
+    )
+
+
+class Executor:
+    """Drives one machine and its guest through operations.
+
+    ``drain`` hands on everything the guest has written so far, so that what was there before a command is on the tape
+    before it. ``unshown`` is what this machine cannot show (:class:`harness.guest.bootable.Bootable`): it is not waited
+    for, and what a plan demands of it ends with GuestRefused.
+    """
+
+    def __init__(
+        self,
+        machine: Machine,
+        guest: Guest,
+        tape: HistoryWriter,
+        watch: Watch,
+        *,
+        drain: Callable[[], None],
+        seed: int,
+        budget: Timeouts | None = None,
+        unshown: tuple[str, ...] = (),
+    ) -> None:
+        self.machine = machine
+        self.guest = guest
+        self.tape = tape
+        self.watch = watch
+        self.budget = budget or Timeouts()
+        self._drain = drain
+        self._unshown = unshown
+        self._nonces = random.Random(seed)  # noqa: S311  nonces only need to differ, and to be the same on a repro
+        self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
+        self._open: list[PendingAdd] = []
+        self._base: GuestCounts | None = None
+        self._index = 0
+        self._loaded: list[str] = []
+        self._correlator = Correlator()
+        tape.subscribe(self._correlate)
+
+    def prepare(self, *, load: bool = True, add_existing: bool = True, pnp: bool = False) -> None:
+        """Load the driver and establish the baseline: quiet, alive, counted."""
+        if load:
+            deadline = Deadline(self.budget.operation, "load the driver")
+            self._load(op.LoadDriver(add_existing=add_existing, pnp=pnp), deadline)
+        self.quiesce(
+            self.budget.quiet, Deadline(self.budget.operation, "come to rest after loading the driver")
+        )
+        self.watch.rebase()
+        self._count("baseline")
+        self.bracket()
+
+    def execute(self, operations: list[op.Operation]) -> None:
+        """Execute in order. Raises what an operation raises; its record then says ``fail``.
+
+        Raises GuestError when the time for the whole test is over; an operation that was begun gets its own time to the end.
+        """
+        deadline = Deadline(self.budget.test, "the plan")
+        for done, operation in enumerate(operations):
+            if deadline.expired:
+                raise GuestError(
+                    f"the time for the test, {deadline.seconds:g} s, was over after {done} of {len(operations)} operations",
+                    hint="The run is unknown from there. --test-timeout SECONDS gives it more.",
+                )
+            self.step(operation)
+        if self._open:
+            self.step(op.Settle())
+        self.bracket()
+
+    def step(self, operation: op.Operation) -> None:
+        """Execute one operation, between its two records."""
+        self._index += 1
+        name = str(type(operation).__struct_config__.tag)
+        arguments: dict[str, Any] = {
+            k: v for k, v in msgspec.to_builtins(operation).items() if k != "op" and v is not None
+        }
+        self.tape.write(OperationProgress(index=self._index, name=name, phase="begin", arguments=arguments))
+        try:
+            detail = self._do(operation, Deadline(operation.timeout or self.budget.operation, name))
+        except HarnessError as error:
+            self.tape.write(
+                OperationProgress(index=self._index, name=name, phase="fail", detail=error.message)
+            )
+            raise
+        self.tape.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
+
+    def quiesce(self, quiet: float, deadline: Deadline) -> None:
+        """Wait for ``quiet`` seconds without driver records, have the guest prove itself alive, and record that.
+
+        Raises GuestHang if the driver never falls silent or the guest does not answer.
+        """
+        while True:
+            self._drain()
+            left = self.watch.last_driver + quiet - time.monotonic()
+            if left > 0:
+                seen = self.watch.last_driver
+                self.watch.wait(lambda seen=seen: self.watch.last_driver > seen, Deadline(left, "quiet"))  # type: ignore[misc]
+                if deadline.expired:
+                    raise GuestHang(
+                        f"the driver did not fall silent for {quiet:g} s within {deadline.seconds:g} s"
+                    )
+                continue
+            nonce = f"{self._nonces.getrandbits(64):016x}"
+            self.guest.prove_alive(nonce, deadline)
+            self._drain()
+            silent = time.monotonic() - self.watch.last_driver
+            if silent >= quiet:
+                self.tape.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
+                return
+
+    def bracket(self) -> None:
+        """Have the driver echo a nonce, so that an ``Offset`` says what its counter was between two host times.
+
+        Does nothing while no driver is loaded. A guest that cannot have it echoed loses nothing but the bracket.
+        """
+        if not self._loaded:
+            return
+        nonce = f"{self._nonces.getrandbits(64):016x}"
+        self._correlator.sent(nonce, time.monotonic_ns())
+        try:
+            deadline = Deadline(self.budget.operation, "have the driver echo a nonce")
+            self.guest.mark(nonce, deadline, driver=self._loaded[0])
+        except GuestRefused as error:
+            self.tape.write(Stage(name="correlation", phase="note", detail=error.message))
+        self._drain()
+
+    def _correlate(self, record: Record) -> None:
+        """Listen to the tape: an echoed nonce gives an Offset right behind the record that echoed it."""
+        offset = self._correlator.observe(record, record.host_ns)
+        if offset is not None:
+            self.tape.write(offset)
+
+    def _load(self, wanted: op.LoadDriver, deadline: Deadline) -> None:
+        self.guest.load_driver(
+            deadline, add_existing=wanted.add_existing, pnp=wanted.pnp, driver=wanted.driver
+        )
+        self._loaded.append(wanted.driver)
+
+    # -- operations ---------------------------------------------------------------------------------------------
+
+    @singledispatchmethod
+    def _do(self, operation: object, _deadline: Deadline) -> str:
+        raise TypeError(f"no operation: {operation!r}")
+
+    @_do.register
+    def _(self, operation: op.AddCpu, deadline: Deadline) -> str:
+        self._check_outcome(operation)
+        slot = self._slot(operation, deadline)
+        attempt = self._attempt("cpu", operation, self._before(deadline).processors)
+        with self._adding(attempt, operation, slot=str(slot.index)):
+            self.machine.add_cpu(attempt.device, slot, deadline)
+        return self._after(attempt, operation, deadline)
+
+    @_do.register
+    def _(self, operation: op.AddDimm, deadline: Deadline) -> str:
+        self._check_outcome(operation)
+        attempt = self._attempt("dimm", operation, self._before(deadline).memory)
+        attempt.size = parse_size(operation.size)
+        with self._adding(attempt, operation, size=attempt.size):
+            self.machine.add_dimm(attempt.device, attempt.size, deadline, node=operation.node)
+        return self._after(attempt, operation, deadline)
+
+    @_do.register
+    def _(self, _operation: op.Settle, deadline: Deadline) -> str:
+        return self._settle(deadline)
+
+    @_do.register
+    def _(self, operation: op.WaitFor, deadline: Deadline) -> str:
+        if operation.what in self._unshown:
+            raise self._cannot_show("the firmware's _OST")
+
+        def reached() -> int:
+            if operation.what == "ost":
+                return sum(len(answers) for answers in self.watch.ost.values())
+            return self.watch.tally[operation.what]
+
+        if not self.watch.wait(lambda: reached() >= operation.count, deadline):
+            raise GuestHang(
+                f"waited {deadline.seconds:g} s for {operation.count} {operation.what}, seen {reached()}",
+                hint="The timeline shows what did come; a longer wait is timeout = SECONDS in the plan.",
+            )
+        return f"{reached()} {operation.what}"
+
+    @_do.register
+    def _(self, operation: op.GuestCommand, deadline: Deadline) -> str:
+        return steer(self.guest, operation, deadline)
+
+    @_do.register
+    def _(self, operation: op.Verifier, _deadline: Deadline) -> str:
+        self._loaded.clear()
+        self.watch.expect_reset()
+        deadline = Deadline(operation.timeout or 2 * self.budget.boot, "restart under Driver Verifier")
+        self.guest.verifier(deadline, drivers=("hpnotify.sys",) if operation.on else ())
+        return "on" if operation.on else "off"
+
+    @_do.register
+    def _(self, operation: op.Unplug, deadline: Deadline) -> str:
+        self.machine.execute("device_del", deadline, id=operation.device)
+        return operation.device
+
+    @_do.register
+    def _(self, operation: op.LoadDriver, deadline: Deadline) -> str:
+        self._load(operation, deadline)
+        self.quiesce(self.budget.quiet, deadline)
+        self.watch.rebase()
+        self._count("baseline")
+        self.bracket()
+        return ""
+
+    @_do.register
+    def _(self, operation: op.UnloadDriver, deadline: Deadline) -> str:
+        if operation.driver in self._loaded:
+            self._loaded.remove(operation.driver)
+        self.guest.unload_driver(deadline, driver=operation.driver)
+        self._drain()
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.Pause, deadline: Deadline) -> str:
+        self._before(deadline)  # a paused guest cannot be asked
+        self.machine.pause(deadline)
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.Resume, deadline: Deadline) -> str:
+        self.machine.resume(deadline)
+        return ""
+
+    @_do.register
+    def _(self, operation: op.Reset, deadline: Deadline) -> str:
+        self._loaded.clear()
+        self.watch.expect_reset()
+        boots = self.guest.ready_count + 1
+        if operation.add_cpus:
+            self.machine.pause(deadline)
+        self.machine.reset(deadline)
+        if operation.add_cpus:
+            self._add_unseen(operation.add_cpus, deadline)
+            self.machine.resume(deadline)
+        self.guest.wait_ready(Deadline(operation.timeout or self.budget.boot, "boot again"), boots=boots)
+        return ""
+
+    @_do.register
+    def _(self, operation: op.Quiesce, deadline: Deadline) -> str:
+        self.quiesce(operation.quiet, deadline)
+        return ""
+
+    @_do.register
+    def _(self, _operation: op.DropMonitor, _deadline: Deadline) -> str:
+        self.machine.drop_monitor()
+        return ""
+
+    @_do.register
+    def _(self, operation: op.Expect, deadline: Deadline) -> str:
+        self._drain()
+        wanted = {
+            k: v for k, v in msgspec.structs.asdict(operation).items() if v is not None and k != "timeout"
+        }
+        if not wanted:
+            raise UsageError("an 'expect' operation demands nothing: name at least one count")
+        untold = [key for key in wanted if key.removesuffix("s").replace("_", "-") in self.watch.untold]
+        for key in untold:
+            del wanted[key]
+        counts = self.guest.counts(deadline) if "processors" in wanted else None
+        seen: dict[str, int] = {}
+        for key in wanted:
+            if key == "processors" and counts is not None:
+                seen[key] = counts.processors
+            elif key == "dimms":
+                seen[key] = len(self.machine.memory_devices(deadline))
+            else:
+                seen[key] = self.watch.tally[key.removesuffix("s").replace("_", "-")]
+        met = seen == wanted
+        self.tape.write(Expectation(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met))
+        said = "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
+        return f"{said}; the driver has no event for {', '.join(untold)}" if untold else said
+
+    def _add_unseen(self, count: int, deadline: Deadline) -> None:
+        """Plug processors into a machine whose guest has not begun: no attempts, for nobody is there to be told."""
+        empty = [slot for slot in self.machine.cpu_slots(deadline) if not slot.qom]
+        if len(empty) < count:
+            raise UsageError(
+                f"the machine has {len(empty)} empty processor slots, not {count}",
+                hint="machine.max_processors in the plan sets how many there are.",
+            )
+        for number, slot in enumerate(empty[:count], 1):
+            self.machine.add_cpu(f"unseen-{self._index}-{number}", slot, deadline)
+
+    # -- attempts -----------------------------------------------------------------------------------------------
+
+    def _check_outcome(self, operation: op.AddCpu | op.AddDimm) -> None:
+        """Whatever is added to a process is used: there is no operating system that could leave it aside."""
+        if self._unshown and operation.expect == "ignored":
+            raise self._cannot_show("a device that the guest ignores")
+
+    def _cannot_show(self, what: str) -> GuestRefused:
+        return GuestRefused(
+            f"{self.guest.label} cannot show {what}, because its machine is a process",
+            hint="Run this plan on a guest that boots: --guest twin.",
+        )
+
+    def _slot(self, operation: op.AddCpu, deadline: Deadline) -> CpuSlot:
+        slots = self.machine.cpu_slots(deadline)
+        if operation.slot is not None:
+            if operation.slot >= len(slots):
+                raise UsageError(
+                    f"the machine has no processor slot {operation.slot}: its slots are 0 to {len(slots) - 1}",
+                    hint="machine.max_processors in the plan sets how many there are.",
+                )
+            return slots[operation.slot]
+        for slot in slots:
+            if not slot.qom:
+                return slot
+        if operation.expect == "refused":
+            return slots[-1]
+        raise CommandRefused(
+            f"no processor slot is left: all {len(slots)} are taken",
+            command="device_add",
+            error_class="NoSlot",
+            description="no slot left",
+            hint="machine.max_processors in the plan sets how many there are.",
+        )
+
+    def _attempt(
+        self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm, before: int
+    ) -> PendingAdd:
+        self._names[what] += 1
+        device = operation.id or f"{what}-{self._names[what]}"
+        self._drain()
+        return PendingAdd(
+            name=f"{what}-{self._names[what]}",
+            what=what,
+            device=device,
+            expected=operation.expect,
+            before=before,
+            tally=dict(self.watch.tally),
+        )
+
+    @contextlib.contextmanager
+    def _adding(
+        self, attempt: PendingAdd, operation: op.AddCpu | op.AddDimm, *, slot: str = "", size: int = 0
+    ) -> Iterator[None]:
+        """Write the add's records around the command; turn an expected refusal into an agreement."""
+
+        def note(phase: Any, detail: str = "") -> None:
+            self.tape.write(
+                Add(
+                    attempt=attempt.name,
+                    phase=phase,
+                    what=attempt.what,
+                    device=attempt.device,
+                    slot=slot,
+                    bytes=size,
+                    expected=attempt.expected,
+                    detail=detail,
+                )
+            )
+
+        note("begin")
+        try:
+            yield
+        except CommandRefused as error:
+            note("refused", error.description)
+            expected = operation.expect == "refused" and operation.saying in error.description
+            self._agree_on_refusal(attempt, agreed=expected, detail="" if expected else error.description)
+            if operation.expect != "refused":
+                raise
+        except HarnessError as error:
+            note("unsure", error.message)
+            raise
+        else:
+            note("accepted")
+            if operation.expect == "refused":
+                self._agree_on_refusal(
+                    attempt, agreed=False, detail="QEMU accepted what the plan expects it to refuse"
+                )
+
+    def _agree_on_refusal(self, attempt: PendingAdd, *, agreed: bool, detail: str) -> None:
+        self.tape.write(
+            Agreement(
+                attempt=attempt.name,
+                expected=attempt.expected,
+                agreed=agreed,
+                qemu_lists=False,
+                ost=[],
+                counted_before=attempt.before,
+                counted_after=attempt.before,
+                detail=detail,
+                unshown=list(self._unshown),
+            )
+        )
+
+    def _after(self, attempt: PendingAdd, operation: op.AddCpu | op.AddDimm, deadline: Deadline) -> str:
+        if operation.expect == "refused":
+            self._base = self._base if self._open else None
+            return "refused, as expected"
+        self._open.append(attempt)
+        return self._settle(deadline) if operation.settle else "sent"
+
+    def _settle(self, deadline: Deadline) -> str:
+        """Wait for the consequences of all open attempts, then record the agreement on each."""
+        attempts, self._open = self._open, []
+        for attempt in attempts:
+            self.watch.wait(lambda a=attempt: self._answered(a), deadline)  # type: ignore[misc]
+        self._await_counts(attempts, deadline)
+        told = self._await_driver(attempts)
+        self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest after an add"))
+        now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
+        self._base = None
+        lines = []
+        for attempt in attempts:
+            agreement = attempt.agreement(
+                listed=self._listed(attempt, Deadline(self.budget.operation, "list devices")),
+                ost=self.watch.ost.get(attempt.device, []),
+                now=_count_of(attempt.what, now),
+                growth=_growth(attempts, attempt.what),
+                unshown=self._unshown,
+            )
+            self.tape.write(
+                Add(
+                    attempt=attempt.name,
+                    phase="settled",
+                    what=attempt.what,
+                    device=attempt.device,
+                    expected=attempt.expected,
+                    bytes=attempt.size,
+                )
+            )
+            self.tape.write(agreement)
+            lines.append(
+                f"{attempt.name} {attempt.expected}"
+                if agreement.agreed
+                else f"{attempt.name}: {agreement.detail}"
+            )
+        if not told:
+            lines.append("the driver was not told of everything expected")
+        self.bracket()
+        return "; ".join(lines)
+
+    def _answered(self, attempt: PendingAdd) -> bool:
+        if "ost" in self._unshown:
+            return True
+        return any(answer in OST_SUCCESS for answer in self.watch.ost.get(attempt.device, []))
+
+    def _await_counts(self, attempts: list[PendingAdd], deadline: Deadline) -> None:
+        """Ask the guest again after each change until it counts as expected or the deadline passes."""
+        while True:
+            version = self.watch.version
+            now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
+            if deadline.expired or all(
+                counted(a.what, a.before, _count_of(a.what, now), _growth(attempts, a.what)) for a in attempts
+            ):
+                return
+            self.watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
+
+    def _await_driver(self, attempts: list[PendingAdd]) -> bool:
+        """Wait for the callbacks that the attempts should cause; what does not come is the checker's business."""
+        wanted: dict[str, int] = {}
+        for attempt in attempts:
+            kinds = {
+                ("cpu", "added"): ("complete", "cpu-arrival"),
+                ("cpu", "vetoed"): ("start",),
+                ("dimm", "added"): ("memory-arrival",),
+            }.get((attempt.what, attempt.expected), ())
+            for kind in set(kinds) - self.watch.untold:
+                base = min(other.tally.get(kind, 0) for other in attempts)
+                wanted[kind] = wanted.get(kind, base) + 1
+        return self.watch.wait(
+            lambda: all(self.watch.tally[kind] >= count for kind, count in wanted.items()),
+            Deadline(self.budget.consequence, "the driver's records"),
+        )
+
+    def _listed(self, attempt: PendingAdd, deadline: Deadline) -> bool:
+        if attempt.what == "dimm":
+            return any(device.id == attempt.device for device in self.machine.memory_devices(deadline))
+        return any(slot.qom.endswith(f"/{attempt.device}") for slot in self.machine.cpu_slots(deadline))
+
+    def _before(self, deadline: Deadline) -> GuestCounts:
+        """Return what the guest counted before the batch of adds that is open."""
+        if self._base is None:
+            self._base = self.guest.counts(deadline)
+        return self._base
+
+    def _count(self, why: str) -> None:
+        counts = self.guest.counts(Deadline(self.budget.operation, "count"))
+        self.tape.write(Count(processors=counts.processors, memory=counts.memory, why=why))
+
+
+def _count_of(what: str, counts: GuestCounts) -> int:
+    return counts.processors if what == "cpu" else counts.memory
+
+
+def _growth(attempts: list[PendingAdd], what: str) -> int:
+    return sum(attempt.growth for attempt in attempts if attempt.what == what)
+
+
+def _listed(values: dict[str, int]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in values.items())

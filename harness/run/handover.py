@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""What a guest recorded itself, handed over when its plan is over, and judged together with the history."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+
+import msgspec
+
+from harness.capture.mapping.driver_map import kept_in
+from harness.capture.offline.joined import JoinedHistory
+from harness.capture.offline.recordings import FILES, recordings
+from harness.deadline import Deadline
+from harness.driver.source import driver_folder
+from harness.errors import InfrastructureError
+from harness.guest.guest import CollectedFile, Guest
+from harness.history.reader import History
+
+FOLDER = "guest"
+"""Where in the run directory a guest's own files lie when its run went well."""
+
+LIST = "collected.json"
+"""What there is, with its SHA-256, and what could not be had, beside the files."""
+
+
+def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[CollectedFile]:
+    """Have ``guest`` put what it has into the directory ``into``, and the driver's channels where a judge finds them.
+
+    Raises InfrastructureError if the run directory cannot be written.
+    """
+    try:
+        into.mkdir(mode=0o700, parents=True, exist_ok=True)
+        found = guest.collect(into, deadline)
+        (into / LIST).write_bytes(_described(found, run))
+        for one in found:
+            if one.channel and one.file is not None and not (run / FILES[one.channel]).exists():
+                _link(one.file, run / FILES[one.channel])
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write {error.filename}: {error.strerror}", hint="Is there room on the disk?"
+        ) from error
+    return found
+
+
+def history_of(directory: Path) -> History:
+    """Return the history of a run with the recordings that lie beside it and that it does not have itself."""
+    history = History(directory)
+    files = recordings(history)
+    if not files:
+        return history
+    described = kept_in(directory) or driver_folder() / "src" / "hpnotify.man"
+    return JoinedHistory(directory, files, described)
+
+
+def summary(found: list[CollectedFile]) -> str:
+    """Say in a line what was handed over, and what was not."""
+    had = [one.name for one in found if one.file is not None]
+    refused = [f"{one.name}: {one.refused}" for one in found if one.refused]
+    return "; ".join([", ".join(had) or "nothing", *refused])[:1000]
+
+
+def _described(found: list[CollectedFile], run: Path) -> bytes:
+    rows = []
+    for one in found:
+        row = {name: value for name, value in msgspec.structs.asdict(one).items() if value}
+        if one.file is not None:
+            row["file"] = str(one.file.relative_to(run)) if one.file.is_relative_to(run) else one.file.name
+        rows.append(row)
+    return msgspec.json.format(msgspec.json.encode(rows), indent=2) + b"\n"
+
+
+def _link(file: Path, target: Path) -> None:
+    """A trace may be large: one file with two names, where the file system has that."""
+    with contextlib.suppress(OSError):
+        os.link(file, target)
+        return
+    shutil.copyfile(file, target)

@@ -1,0 +1,202 @@
+# SPDX-License-Identifier: MIT
+"""The operations a plan is made of: one struct each, told apart by ``op``."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+OperationSeconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
+Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
+ExpectedCount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
+ExpectedOutcome = Literal["added", "vetoed", "refused", "ignored"]
+DriverName = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9]{0,31}$")]
+RegistrationKind = Literal["sync", "sync2", "processors", "memory"]
+Awaited = Literal["start", "complete", "failure", "cpu-arrival", "memory-arrival", "ost"]
+
+
+class _Operation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="op"):
+    """``timeout`` in seconds overrides the operation's own budget."""
+
+    timeout: OperationSeconds | None = None
+
+
+class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
+    """Hot-add one processor.
+
+    ``slot`` counts QEMU's slots in ascending order of socket, die, core and thread; the first empty one if absent.
+    ``id`` is QEMU's device id. ``expect``: ``added``; ``vetoed`` by the driver; ``refused`` by QEMU, with words that
+    contain ``saying``; ``ignored`` by the guest. ``settle = false`` goes on without waiting (see ``settle``).
+    """
+
+    slot: Index | None = None
+    id: str | None = None
+    expect: ExpectedOutcome = "added"
+    saying: str = ""
+    settle: bool = True
+
+
+class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
+    """Hot-add one DIMM of ``size`` ("256 MiB"), on ``node`` if given.
+
+    A size that is no multiple of 128 MiB is refused before QEMU sees it, because it misaligns every later DIMM and
+    guests reject those although QEMU is content; ``unaligned = true`` asks for exactly that negative case.
+    """
+
+    size: str
+    node: Index | None = None
+    id: str | None = None
+    expect: ExpectedOutcome = "added"
+    saying: str = ""
+    settle: bool = True
+    unaligned: bool = False
+
+
+class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):
+    """Wait for the consequences of every add that was sent with ``settle = false``."""
+
+
+class WaitFor(_Operation, frozen=True, kw_only=True, tag="wait-for"):
+    """Wait until ``count`` records of a kind came since the driver was loaded last."""
+
+    what: Awaited
+    count: ExpectedCount = 1
+
+
+class _OfDriver(_Operation, frozen=True, kw_only=True):
+    """``driver`` is the service's name: the driver can be loaded under several."""
+
+    driver: DriverName = "hpnotify"
+
+
+class VetoNext(_OfDriver, frozen=True, kw_only=True, tag="veto-next"):
+    """Have the driver refuse the next processor in Start with the NTSTATUS ``status``."""
+
+    status: Annotated[int, msgspec.Meta(ge=0x80000000, le=0xFFFFFFFF)] = 0xC000009A
+
+
+class DelayStart(_OfDriver, frozen=True, kw_only=True, tag="delay-start"):
+    """Have the driver take so many ``milliseconds`` in each Start from now on."""
+
+    milliseconds: Annotated[int, msgspec.Meta(ge=0, le=60_000)]
+
+
+class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
+    """Have the driver make a registration while it runs: ``existing`` asks to be told of what there is already.
+
+    ``which``: ``sync`` and ``sync2`` are processor change callbacks, ``processors`` and ``memory`` device interfaces.
+    ``expect``: ``made``, or ``refused`` as a registration is whose Start of an existing processor was vetoed.
+    """
+
+    which: RegistrationKind
+    existing: bool = False
+    expect: Literal["made", "refused"] = "made"
+
+
+class Deregister(_OfDriver, frozen=True, kw_only=True, tag="deregister"):
+    """Have the driver end a registration while it runs; no callback of it may come after that returned."""
+
+    which: RegistrationKind
+
+
+class Strain(_Operation, frozen=True, kw_only=True, tag="strain"):
+    """Keep the guest's processors and memory busy for so many ``seconds`` from now on, and go on at once."""
+
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=600)]
+
+
+class WatchArrivals(_Operation, frozen=True, kw_only=True, tag="watch-arrivals"):
+    """Have a program in user mode listen for the same arrivals for so many ``seconds``, and go on at once (Windows only).
+
+    What it heard is handed over with the rest, as ``user-mode.jsonl``.
+    """
+
+    seconds: Annotated[int, msgspec.Meta(ge=1, le=3600)] = 300
+
+
+class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
+    """Ask the guest to give a ``device`` back (``device_del``), and go on at once. Windows never does."""
+
+    device: str
+
+
+class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
+    """Have Driver Verifier watch the driver from the next boot on (``on = false``: no more), and restart the guest.
+
+    The driver has to be loaded again. Windows only (WD: devtest/driver-verifier.md).
+    """
+
+    on: bool = True
+
+
+class Crash(_Operation, frozen=True, kw_only=True, tag="crash"):
+    """Have the guest crash: by an NMI on Windows, a bug check 0x80; the run is unknown from there."""
+
+
+class LoadDriver(_OfDriver, frozen=True, kw_only=True, tag="load-driver"):
+    """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING.
+
+    ``pnp = true`` installs it as a Plug and Play driver, which has devices and is told of rebalances.
+    """
+
+    add_existing: bool = True
+    pnp: bool = False
+
+
+class UnloadDriver(_OfDriver, frozen=True, kw_only=True, tag="unload-driver"):
+    """Unload the driver."""
+
+
+class Pause(_Operation, frozen=True, kw_only=True, tag="pause"):
+    """Stop the guest's processors; adds sent now are delivered together after ``resume``."""
+
+
+class Resume(_Operation, frozen=True, kw_only=True, tag="resume"):
+    """Let the guest run on."""
+
+
+class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
+    """Reset the machine and wait until the guest is ready again; the driver has to be loaded again.
+
+    ``add_cpus`` processors are plugged in before the reset machine runs its first instruction: the firmware and the
+    guest find them as if they had always been there.
+    """
+
+    add_cpus: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
+
+
+class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
+    """Wait until no driver record came for ``quiet`` seconds, then have the guest prove itself alive."""
+
+    quiet: Annotated[float, msgspec.Meta(gt=0, le=600)] = 0.3
+
+
+class DropMonitor(_Operation, frozen=True, kw_only=True, tag="drop-monitor"):
+    """Close the QMP connection, as a crashing proxy would; the harness must come back without a second add."""
+
+
+class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
+    """Demand a state; a demand that is not met makes the run violated (exit code 1).
+
+    ``processors`` and ``dimms``: what the guest counts and what QEMU lists. The others count the driver's hot-add
+    records since it was loaded last.
+    """
+
+    processors: ExpectedCount | None = None
+    dimms: ExpectedCount | None = None
+    starts: ExpectedCount | None = None
+    completes: ExpectedCount | None = None
+    failures: ExpectedCount | None = None
+    cpu_arrivals: ExpectedCount | None = None
+    memory_arrivals: ExpectedCount | None = None
+
+
+GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | WatchArrivals
+"""Operations that are orders to the guest and wait for nothing but its answer."""
+
+Operation = (
+    AddCpu | AddDimm | Settle | WaitFor | VetoNext | LoadDriver | UnloadDriver | Pause | Resume | Reset
+    | Quiesce | DropMonitor | Expect | DelayStart | Register | Deregister | Strain | Unplug | Verifier | Crash
+    | WatchArrivals
+)  # fmt: skip

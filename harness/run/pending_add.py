@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""One hot-add attempt, from the host's command to its last consequence, and the three-way agreement on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from harness.history.record import Agreement
+from harness.run.operation import ExpectedOutcome
+
+OST_SUCCESS = ((1, 0), (0x200, 0))
+"""``_OST`` answers that tell of success: device check, or insertion processing (ACPI 6.5, 6.3.5)."""
+
+SMALLEST_SHARE = 0.9
+"""Share of a DIMM that must show up as usable memory: the guest keeps its own tables of pages out of it."""
+
+
+class PendingAdd(msgspec.Struct, kw_only=True):
+    """An add under way. ``before`` is what the guest counted before its batch: processors, or bytes of memory.
+
+    ``tally`` is what the watch had counted when the command was sent.
+    """
+
+    name: str
+    what: Literal["cpu", "dimm"]
+    device: str
+    expected: ExpectedOutcome
+    before: int
+    size: int = 0
+    tally: dict[str, int]
+
+    @property
+    def growth(self) -> int:
+        """What the guest should count more because of this attempt: one processor, or the DIMM's bytes."""
+        if self.expected != "added":
+            return 0
+        return 1 if self.what == "cpu" else self.size
+
+    def agreement(
+        self,
+        *,
+        listed: bool,
+        ost: list[tuple[int, int]],
+        now: int,
+        growth: int,
+        unshown: tuple[str, ...] = (),
+    ) -> Agreement:
+        """Return the three-way agreement: QEMU lists it, the firmware said so, the guest counts as expected.
+
+        ``growth`` is what the whole batch should add to the guest's count. What is ``unshown`` has no say.
+        """
+        apart = []
+        if not listed and "qemu" not in unshown:
+            apart.append("QEMU does not list the device")
+        if not any(answer in OST_SUCCESS for answer in ost) and "ost" not in unshown:
+            apart.append(f"no _OST tells of success (seen: {ost or 'none'})")
+        if not counted(self.what, self.before, now, growth):
+            unit = "processors" if self.what == "cpu" else "bytes of memory"
+            apart.append(f"the guest counts {now} {unit}, expected {self.before} + {growth}")
+        return Agreement(
+            attempt=self.name,
+            expected=self.expected,
+            agreed=not apart,
+            qemu_lists=listed and "qemu" not in unshown,
+            ost=ost,
+            counted_before=self.before,
+            counted_after=now,
+            detail="; ".join(apart),
+            unshown=list(unshown),
+        )
+
+
+def counted(what: str, before: int, now: int, growth: int) -> bool:
+    """Return whether a count grew as it should; memory by nearly as much, since the guest keeps page tables out of it."""
+    if what == "cpu":
+        return now == before + growth
+    return before + int(growth * SMALLEST_SHARE) <= now <= before + growth

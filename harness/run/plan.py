@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: MIT
+"""The plan: what to hot-add, in which order, with which outcome expected. A TOML file of typed operations."""
+
+from __future__ import annotations
+
+import difflib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+from harness.config import decode_toml, line_of, parse_size, read_document
+from harness.errors import BadDocument, UsageError
+from harness.run.operation import AddCpu, AddDimm, Operation
+
+MEMORY_BLOCK = 128 << 20
+"""Bytes. QEMU packs DIMMs at automatic addresses; guests take only whole, aligned 128 MiB blocks."""
+
+
+class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a plan wants of its machine; every field has the guest's own default.
+
+    ``group_size`` is a boot option of the guest: how many processors make a group.
+    """
+
+    processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
+    max_processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
+    memory: str | None = None
+    max_memory: str | None = None
+    dimm_slots: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
+    nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
+    group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A plan. ``do`` is executed in order; ``driver = false`` starts without loading the driver.
+
+    ``pnp = true`` starts with the driver installed as a Plug and Play driver.
+    """
+
+    name: str
+    summary: str = ""
+    driver: bool = True
+    pnp: bool = False
+    machine: MachineWishes = MachineWishes()
+    do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
+
+
+def checked(plan: Plan, text: str, name: str) -> Plan:
+    """Return ``plan``, decoded from ``text``, unless no machine can do it. Raises BadDocument with file:line."""
+    wishes = plan.machine
+    for key, value in (("memory", wishes.memory), ("max_memory", wishes.max_memory)):
+        if value is not None:
+            _size(value, f"{name}:{line_of(text, ['machine', key])}: machine.{key}")
+    for index, operation in enumerate(plan.do, 1):
+        where = f"{name}:{line_of(text, ['do', index - 1, 'size'])}: do[{index}] (add-dimm)"
+        if isinstance(operation, AddDimm):
+            size = _size(operation.size, where)
+            if (size == 0 or size % MEMORY_BLOCK) and not operation.unaligned:
+                raise BadDocument(
+                    f"{where}: size {operation.size!r} is no multiple of 128 MiB",
+                    hint="Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
+                )
+        if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
+            raise BadDocument(
+                f"{name}:{line_of(text, ['do', index - 1, 'saying'])}: do[{index}]: 'saying' goes with expect = \"refused\""
+            )
+    if plan.pnp and not plan.driver:
+        raise BadDocument(
+            f"{name}:{line_of(text, ['pnp'])}: pnp = true goes with a driver that is loaded at the start",
+            hint="Leave out driver = false, or give pnp = true to the load-driver operation.",
+        )
+    if wishes.processors and wishes.max_processors and wishes.processors > wishes.max_processors:
+        raise BadDocument(
+            f"{name}:{line_of(text, ['machine', 'processors'])}: machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}"
+        )
+    return plan
+
+
+def _size(text: str, where: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise BadDocument(f"{where}: {error}") from error
+
+
+def decode_plan(text: str, *, name: str) -> Plan:
+    """Decode a plan. Raises BadDocument with file:line, and "did you mean" where something is close."""
+    return checked(decode_toml(text, Plan, name=name), text, name)
+
+
+def built_in_plans() -> dict[str, Plan]:
+    """Return the plans that come with the harness, by name."""
+    folder = resources.files("harness.run") / "plans"
+    plans = [
+        decode_plan(entry.read_text(), name=f"plans/{entry.name}")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".toml")
+    ]
+    return {plan.name: plan for plan in sorted(plans, key=lambda plan: plan.name)}
+
+
+def find_plan(wanted: str) -> Plan:
+    """Return the built-in plan or the plan in the file called ``wanted``.
+
+    Something with a slash or ending in ``.toml`` is a file. Raises UsageError naming the plans that exist.
+    """
+    if "/" in wanted or wanted.endswith(".toml"):
+        return decode_plan(read_document(Path(wanted)), name=wanted)
+    plans = built_in_plans()
+    if wanted in plans:
+        return plans[wanted]
+    if not wanted:
+        raise UsageError(
+            "no plan was named", hint=f"There are: {', '.join(plans)}; or give a file, ./mine.toml"
+        )
+    close = difflib.get_close_matches(wanted, plans, 1)
+    guess = f"did you mean {close[0]!r}? " if close else ""
+    raise UsageError(
+        f"no plan is called {wanted!r}",
+        hint=f"{guess}There are: {', '.join(plans)}. A file of your own is given as ./{wanted}.toml",
+    )

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: MIT
+"""A plan as TOML text, for plans that a program made: what is written here decodes to the same plan again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from harness.run.plan import MachineWishes, Plan
+
+
+def plan_text(plan: Plan) -> str:
+    """Return the text of a plan file; what has its default is left out."""
+    lines = [f"name = {_value(plan.name)}"]
+    if plan.summary:
+        lines.append(f"summary = {_value(plan.summary)}")
+    if not plan.driver:
+        lines.append("driver = false")
+    if plan.pnp:
+        lines.append("pnp = true")
+    wishes = _set(msgspec.to_builtins(plan.machine), msgspec.to_builtins(MachineWishes()))
+    if wishes:
+        lines += ["", "[machine]", *_pairs(wishes)]
+    for operation in plan.do:
+        kind = type(operation)
+        defaults = {
+            field.encode_name: field.default
+            for field in msgspec.structs.fields(kind)
+            if field.default is not msgspec.NODEFAULT
+        }
+        named = msgspec.to_builtins(operation)
+        lines += ["", "[[do]]", f"op = {_value(named.pop('op'))}", *_pairs(_set(named, defaults))]
+    return "\n".join(lines) + "\n"
+
+
+def _set(values: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if value is not None and value != defaults.get(key)}
+
+
+def _pairs(values: dict[str, Any]) -> list[str]:
+    return [f"{key} = {_value(value)}" for key, value in values.items()]
+
+
+def _value(value: object) -> str:
+    """Return a string, number or truth value as TOML writes it.
+
+    JSON writes strings as TOML does (TOML 1.0, strings), but for DEL, which TOML wants escaped.
+    """
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007F")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value)

@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+"""The saved ready state of a guest: made once by booting it, so that later runs begin where the boot ended."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import GuestHang, InfrastructureError
+from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
+from harness.history.record import GuestEvent, Record
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import MachineSpec
+from harness.machine.qemu.machine import QemuMachine
+from harness.machine.snapshot import (
+    MEMORY,
+    MachineSnapshot,
+    StateStore,
+    digest_of,
+    disk_name,
+)
+
+SAVE = 300.0
+"""Seconds that saving may take besides the boot: the memory of a large guest has to be written."""
+
+
+def ready_state(
+    kind: GuestType,
+    options: GuestOptions,
+    spec: MachineSpec,
+    *,
+    image: str,
+    qemu: str,
+    boot: float,
+    say: Callable[[str], None],
+) -> MachineSnapshot:
+    """Return the state of a guest that is ready and has no driver loaded, booting it if nobody did before.
+
+    ``spec`` is the machine it boots on, its accelerator chosen; ``image`` and ``qemu`` identify what it is made from and
+    what runs it; ``boot`` is how long it may take to be ready, in seconds.
+    """
+    # Windows keeps the size of groups among its boot options, where the machine does not show it.
+    groups = f" groups of {options.group_size}" if options.group_size else ""
+    digest = digest_of(spec, image + groups, qemu)
+
+    def make(work: Path) -> MachineSnapshot:
+        say("booting once, to save the ready state")
+        own = msgspec.structs.replace(options, directory=work)
+        try:
+            return _save(kind, own, spec, image, digest, boot, say)
+        except GuestHang as error:
+            # No verdict is at stake yet, and a busy host's emulated guest may hang in its boot for the host's own reasons.
+            say(f"it did not come up: {error.message}; once more")
+            for left in list(work.iterdir()):
+                left.rename(work / f"first-{left.name}")
+            return _save(kind, own, spec, image, digest, boot, say)
+
+    return StateStore(options.cache).provide(
+        digest, make, Deadline(2 * (boot + SAVE), "save the ready state"), say
+    )
+
+
+def _save(
+    kind: GuestType,
+    options: GuestOptions,
+    spec: MachineSpec,
+    image: str,
+    digest: str,
+    boot: float,
+    say: Callable[[str], None],
+) -> MachineSnapshot:
+    """Boot the guest in the state's own directory, on disks that lie there, and save it."""
+    work = options.directory
+    said: list[tuple[str, str]] = []
+
+    def listen(record: Record) -> None:
+        if isinstance(record, GuestEvent):
+            said.append((record.event, record.detail))
+
+    bootable = kind.prepare(options, Deadline(900, "make the image"), say)
+    if bootable.digest != image:
+        raise InfrastructureError(
+            "what the guest's image is made from changed while its state was to be saved", hint="Try again."
+        )
+    own = msgspec.structs.replace(bootable.spec, accelerator=spec.accelerator)
+    with contextlib.ExitStack() as stack:
+        tape = stack.enter_context(HistoryWriter(work / "history.jsonl"))
+        tape.subscribe(listen)
+        machine = stack.enter_context(QemuMachine(own, work, tape, name=f"state-{digest[:8]}"))
+        machine.start(Deadline(30, "start QEMU"))
+        guest = kind.attach(machine, tape, OutsideSigns(), options)
+        stack.callback(guest.close)
+        machine.resume(Deadline(30, "let the guest run"))
+        guest.wait_ready(Deadline(boot, "boot, to save the ready state"))
+        memory, added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready state"))
+    keep_disks(own, work)
+    return MachineSnapshot(digest=digest, mapped=memory.mapped, added=added, said=said)
+
+
+def keep_disks(spec: MachineSpec, work: Path) -> None:
+    """Put the disks and variables of a machine that was saved where its state's directory ``work`` has them."""
+    for number, disk in enumerate(spec.disks):
+        _keep(disk.file, work / disk_name(number, disk))
+    if spec.flash is not None:
+        _keep(spec.flash.variables, work / "variables.qcow2")
+
+
+def _keep(file: Path, kept: Path) -> None:
+    """Have a disk of the state's own under its name there; one that lies elsewhere stays there."""
+    if file.parent == kept.parent:
+        file.rename(kept)
+    else:
+        kept.symlink_to(file)

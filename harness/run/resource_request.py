@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+"""The need: what a run's machine takes of its host at most, for its lease."""
+
+from __future__ import annotations
+
+from harness.config import parse_size
+from harness.host.budget import ResourceRequest, need_of_machine
+from harness.machine.machine import MachineSpec
+from harness.run.operation import AddCpu, AddDimm
+from harness.run.plan import Plan
+
+OPEN_VCPUS = 4
+OPEN_MEMORY = 1 << 30
+"""What is allowed for where no plan says what will be added, because a test or a person will."""
+
+
+def need_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
+    """Return what the machine has at power-on and what the plan adds to it, as far as it has slots for that.
+
+    What a plan expects to be refused counts too: whether it is, the run has yet to show.
+    """
+    processors = sum(isinstance(operation, AddCpu) for operation in plan.do)
+    memory = sum(parse_size(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
+    if not processors and not memory:
+        processors, memory = OPEN_VCPUS, OPEN_MEMORY
+    return need_of_machine(spec, processors=processors, memory=memory)

@@ -1,0 +1,351 @@
+# SPDX-License-Identifier: MIT
+"""One run: boot a guest, load the driver, execute a plan, record everything, then judge the history."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+import harness
+from harness.capture.mapping.driver_map import keep as keep_map
+from harness.contract.checker import judge_history
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.deadline import Deadline
+from harness.errors import ExitCode, FailureClass, HarnessError, InfrastructureError
+from harness.history.evidence import EvidenceIndex
+from harness.history.reader import History
+from harness.history.record import (
+    FORMAT,
+    Clock,
+    End,
+    Header,
+    RunFailure,
+)
+from harness.history.run_directory import RunDirectory, RunFacts
+from harness.history.writer import HistoryWriter, Listener
+from harness.machine import shutdown
+from harness.run.boot import GuestBoot, Live
+from harness.run.evidence import Evidence
+from harness.run.failure import (
+    BootFailure,
+    boot_failure,
+    classify,
+    second_attempt,
+)
+from harness.run.handover import (
+    FOLDER,
+    hand_over,
+    history_of,
+    summary,
+)
+from harness.run.request import RunRequest
+from harness.run.stage import Stages
+
+RunEnd = Literal["completed", "failed", "interrupted"]
+Learnt = Callable[[RunFacts], None]
+
+AGREEMENT = "HOST-AGREED"
+"""The rule that QEMU, the firmware and the guest agree on an attempt."""
+
+LARGEST_DOUBT = 8 << 20
+"""Bytes of a history that is judged once more while its guest still runs; some tenths of a second."""
+
+
+COLLECTION = 600.0
+"""Seconds for a guest to hand over what it recorded: a trace may have some hundred megabytes."""
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the evidence is, the verdict, and the error that ended the run early, if one did.
+
+    ``failure_class`` is who is to blame, None if nobody need be; ``stage`` where an error came. ``first`` is the attempt
+    before this one, if its infrastructure failed.
+    """
+
+    directory: Path
+    verdict: RunVerdict
+    error: HarnessError | None = None
+    failure_class: FailureClass | None = None
+    stage: str = ""
+    first: RunResult | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The verdict's, or the error's if nothing is proved."""
+        if self.error is not None and self.verdict.verdict is not Verdict.VIOLATED:
+            return self.error.exit_code
+        return self.verdict.exit_code
+
+
+class Run:
+    """One run's evidence and life. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan.
+
+    ``learnt`` is told of the facts whenever one became known, and may raise to end the run. ``error`` is what ended it early
+    and ``failed_stage`` where, once it did.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        *,
+        listeners: tuple[Listener, ...] = (),
+        learnt: Learnt = lambda _: None,
+    ) -> None:
+        self.request = request
+        self.error: HarnessError | None = None
+        self.failed_stage = ""
+        self.directory = RunDirectory(request.runs, request.plan.name)
+        facts = RunFacts(
+            run=self.directory.name,
+            harness=harness.__version__,
+            argv=request.argv,
+            guest=request.guest,
+            plan=msgspec.to_builtins(request.plan),
+            seed=request.seed,
+            started=_utc(),
+            backend=request.backend,
+            machine=request.machine,
+            firmware=request.firmware,
+            plant=request.plant,
+            request=_asked(request),
+            attempt=request.attempt,
+            retry_of=request.retry_of,
+            repro_of=request.repro_of,
+            host={
+                "system": platform.platform(),
+                "python": sys.version.split()[0],
+                "cpus": str(os.cpu_count()),
+            },
+        )
+        self.tape = HistoryWriter(self.directory.path / "history.jsonl")
+        for listener in listeners:
+            self.tape.subscribe(listener)
+        self.stages = Stages(self.tape)
+        self._boot = GuestBoot(request, self.directory, facts, self.tape, self.stages, learnt=learnt)
+
+    @property
+    def facts(self) -> RunFacts:
+        """What the run is made of, as far as it is known."""
+        return self._boot.facts
+
+    @property
+    def boot_failure(self) -> BootFailure | None:
+        """What the run's end says about the next boot of its guest, None if nothing."""
+        if self.error is None:
+            return None
+        return boot_failure(self.request, self.directory.name, self.failed_stage, self.error)
+
+    @contextlib.contextmanager
+    def live(self) -> Iterator[Live]:
+        """Boot, load the driver, yield; then end everything, whatever happened, and close the history.
+
+        A HarnessError becomes a Fault record and is raised again; so is an interruption. Before the guest of a run that went
+        wrong is ended, its evidence is collected.
+        """
+        outcome: RunEnd = "failed"
+        stack = contextlib.ExitStack()
+        try:
+            try:
+                self._begin()
+                yield self._boot.up(stack)
+                self._collect()
+                if why := self._doubt():
+                    self.collect_evidence(why, cheap=True)
+                outcome = "completed"
+            except HarnessError as error:
+                self._failed(error)
+                raise
+            except Exception as error:
+                # A test's own assertion: what the guest can tell is wanted, but it is nobody's fault here.
+                self.collect_evidence(f"{type(error).__name__}: {error}")
+                raise
+        except KeyboardInterrupt:
+            outcome = "interrupted"
+            raise
+        finally:
+            with shutdown.uninterrupted():
+                self._end(outcome, stack)
+
+    def collect_evidence(self, why: str, *, cheap: bool = False) -> EvidenceIndex:
+        """Collect what the guest can tell now, into ``evidence/``; ``cheap`` only what takes milliseconds.
+
+        Raises nothing but KeyboardInterrupt: what cannot be had is said in the index.
+        """
+        stage = self.failed_stage or self.stages.current
+        collector = Evidence(
+            self.directory, self._boot.machine, self._boot.guest, dump=0 if cheap else self.request.dump
+        )
+        deadline = Deadline(self._boot.budget.evidence, "collect the evidence")
+
+        def collect() -> None:
+            failure = str(self.error.failure_class) if self.error is not None else ""
+            collector.collect(why, deadline, failure_class=failure, stage=stage, cheap=cheap)
+
+        try:
+            with self.stages.stage("evidence") as said:
+                collect()
+                said.append(collector.summary())
+        except HarnessError:
+            # The history cannot be written any more; the evidence still may be.
+            if not collector.index.items:
+                collect()
+        finally:
+            self.stages.current = stage
+        return collector.index
+
+    def _collect(self) -> None:
+        """Have a guest that records things itself hand them over; the others have said everything already."""
+        guest = self._boot.guest
+        if guest is None or guest.emulates_nt:
+            return
+        with self.stages.stage("collect") as said:
+            deadline = Deadline(COLLECTION, "have the guest hand over what it recorded")
+            place = self.directory.path
+            said.append(summary(hand_over(guest, place / FOLDER, place, deadline)))
+
+    def judge(self) -> RunVerdict:
+        """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` what came of the run."""
+        verdict = judge_history(history_of(self.directory.path))
+        self.directory.write_json("verdict.json", verdict)
+        blamed = classify(verdict, self.error)
+        self._boot.facts = msgspec.structs.replace(
+            self.facts, verdict=verdict.verdict.value, failure_class=str(blamed or "")
+        )
+        self.directory.write_json("run.json", self.facts)
+        return verdict
+
+    def result(self, verdict: RunVerdict) -> RunResult:
+        """Return what became of the run."""
+        return RunResult(
+            directory=self.directory.path,
+            verdict=verdict,
+            error=self.error,
+            failure_class=classify(verdict, self.error),
+            stage=self.failed_stage,
+        )
+
+    def _failed(self, error: HarnessError) -> None:
+        """Record the error, then have the guest tell what it can."""
+        self.error = error
+        self.failed_stage = self.stages.current
+        self._boot.facts = msgspec.structs.replace(
+            self.facts, failed_stage=self.failed_stage, error=error.message[:2000]
+        )
+        self._fault(error)
+        self.collect_evidence(error.message)
+
+    def _doubt(self) -> str:
+        """Return why the run may be worth a look at its guest though nothing failed, "" if it is not."""
+        history = self.directory.path / "history.jsonl"
+        try:
+            if history.stat().st_size > LARGEST_DOUBT:
+                return ""
+            early = judge_history(History(self.directory.path))
+        except (OSError, HarnessError):
+            return ""
+        if early.verdict is Verdict.VIOLATED:
+            return f"violated: {early.reasons[0]}"
+        disagreed = [
+            rule.reason for rule in early.rules if rule.rule == AGREEMENT and rule.verdict is Verdict.UNKNOWN
+        ]
+        return f"unknown: {disagreed[0]}" if disagreed else ""
+
+    def _begin(self) -> None:
+        self.directory.write_json("run.json", self.facts)
+        keep_map(self.request.mapped(), self.directory.path)
+        self.tape.write(
+            Header(
+                format=FORMAT,
+                harness=harness.__version__,
+                run=self.directory.name,
+                guest=self.request.guest,
+                wall=self.facts.started,
+            )
+        )
+        self.tape.write(Clock(domain="host", hz=1_000_000_000))
+
+    def _fault(self, error: HarnessError) -> None:
+        with contextlib.suppress(
+            InfrastructureError
+        ):  # the disk may be full: the error itself is raised all the same
+            self.tape.write(
+                RunFailure(
+                    failure_class=str(error.failure_class),
+                    stage=self.stages.current,
+                    message=error.message[:2000],
+                )
+            )
+
+    def _end(self, outcome: RunEnd, stack: contextlib.ExitStack) -> None:
+        """End what was begun, newest first; then close the history. The tape's own failure is not raised again."""
+        try:
+            stack.close()
+        except HarnessError as error:
+            outcome = "failed" if outcome == "completed" else outcome
+            self._fault(error)
+        finally:
+            with contextlib.suppress(InfrastructureError):
+                self.tape.write(End(outcome=outcome))
+            self.tape.close()
+        self._boot.facts = msgspec.structs.replace(self.facts, finished=_utc())
+        with contextlib.suppress(InfrastructureError):
+            self.directory.write_json("run.json", self.facts)
+
+
+def perform(
+    request: RunRequest,
+    *,
+    listeners: tuple[Listener, ...] = (),
+    learnt: Learnt = lambda _: None,
+    retry: bool = False,
+) -> RunResult:
+    """Run a plan from power-on to verdict; with ``retry`` once more if the infrastructure failed.
+
+    A HarnessError of the run itself is returned in the result, next to the verdict on what was recorded. Raises
+    InfrastructureError if no run directory or verdict can be written, KeyboardInterrupt after everything was ended.
+    """
+    result = _attempt(request, listeners, learnt)
+    again = second_attempt(request, result.directory.name, result.error) if retry else None
+    if again is None or result.verdict.verdict is Verdict.VIOLATED:
+        return result
+    return msgspec.structs.replace(_attempt(again, listeners, learnt), first=result)
+
+
+def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learnt) -> RunResult:
+    run = Run(request, listeners=listeners, learnt=learnt)
+    try:
+        with run.live() as live:
+            live.executor.execute(request.plan.do)
+    except HarnessError as error:
+        run.error = run.error or error
+    except KeyboardInterrupt:
+        with shutdown.uninterrupted():
+            run.judge()
+        raise
+    try:
+        verdict = run.judge()
+    except HarnessError as caught:
+        raise run.error or caught from caught
+    return run.result(verdict)
+
+
+def _asked(request: RunRequest) -> dict[str, Any]:
+    """Return of a request what says nothing else in ``run.json``, for whoever wants the same machine again."""
+    named = {
+        name: getattr(request, name)
+        for name in ("accelerator", "qemu", "connect", "driver", "driver_map", "kd", "monitor", "restore")
+        if getattr(request, name)
+    }
+    return {**named, "budget": msgspec.to_builtins(request.budget)}
+
+
+def _utc() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""Stages of a run as records, so that the log, the stage view and pytest all see the same steps."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from harness.errors import HarnessError
+from harness.history.record import Stage
+from harness.history.writer import HistoryWriter
+
+
+class Stages:
+    """Writes stage records; ``current`` is the innermost stage under way, which a fault names."""
+
+    def __init__(self, tape: HistoryWriter) -> None:
+        self.current = "start"
+        self._tape = tape
+
+    @contextlib.contextmanager
+    def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
+        """Bracket a stage. What is appended to the yielded list becomes the detail of its end."""
+        self.current = name
+        said: list[str] = []
+        self._tape.write(Stage(name=name, phase="begin", detail=detail))
+        try:
+            yield said
+        except HarnessError as error:
+            self._tape.write(Stage(name=name, phase="fail", detail=error.message))
+            raise
+        self._tape.write(Stage(name=name, phase="end", detail="; ".join(said)))
+
+    def note(self, name: str, detail: str) -> None:
+        """Record progress inside a stage."""
+        self._tape.write(Stage(name=name, phase="note", detail=detail))

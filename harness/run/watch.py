@@ -1,0 +1,174 @@
+# SPDX-License-Identifier: MIT
+"""What the tape has shown so far: tallies of driver records, firmware answers, resets and crashes, to be waited on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash
+from harness.history import driver, record
+from harness.history.record import Record
+from harness.history.writer import HistoryWriter
+
+_SYNC = {driver.START: "start", driver.COMPLETE: "complete", driver.FAILURE: "failure"}
+_ARRIVAL = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
+
+MOST_INSTANCES = 10_000
+"""Drivers, boot by boot, that are told apart; a guest that makes up more is not counted."""
+
+
+class Watch:
+    """Listens to a tape. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
+
+    Callbacks inside a registration's bracket tell of existing processors and are not counted. An arrival counts once
+    per link, since existing interfaces may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
+    What a driver says on several channels counts on the one that brought its first record. ``untold`` is what a driver whose
+    events are mapped has no event for, and what is not waited for therefore.
+    """
+
+    def __init__(self, tape: HistoryWriter, *, alive: Callable[[], None] = lambda: None) -> None:
+        self.tally: Counter[str] = Counter()
+        self.ost: dict[str, list[tuple[int, int]]] = {}
+        self.resets = 0
+        self.crash = ""
+        self.untold: frozenset[str] = frozenset()
+        self.last_driver = time.monotonic()
+        self.unexpected_resets = 0
+        self._rebooting = False
+        self._registering: set[tuple[str, str]] = set()
+        self._links: set[str] = set()
+        self._counted: dict[tuple[str, str], str] = {}
+        self._pending: dict[tuple[str, str, int], str] = {}
+        self._changed = threading.Condition()
+        self._version = 0
+        self._tape = tape
+        self._alive = alive
+        tape.subscribe(self._see)
+
+    def rebase(self) -> None:
+        """Start counting anew; links known so far stay known."""
+        with self._changed:
+            self.tally.clear()
+
+    def expect_reset(self) -> None:
+        """The harness itself is about to reset the machine: no reset is a crash until the guest is ready again.
+
+        There may be two: SeaBIOS, once reset, resets the machine a second time to get its own code back.
+        """
+        with self._changed:
+            self._rebooting = True
+
+    def wait(self, met: Callable[[], bool], deadline: Deadline) -> bool:
+        """Wait until ``met()``, or return False when the deadline passes.
+
+        Raises GuestCrash if the guest crashed or reset itself meanwhile, MachineFailed if QEMU ended.
+        """
+        with self._changed:
+            while True:
+                self.check()
+                if met():
+                    return True
+                if deadline.expired:
+                    return False
+                self._changed.wait(min(deadline.remaining(), 0.1))
+
+    def wait_change(self, version: int, deadline: Deadline) -> bool:
+        """Wait until something happened after ``version`` was read."""
+        return self.wait(lambda: self._version != version, deadline)
+
+    @property
+    def version(self) -> int:
+        """Grows whenever something worth waiting for happened."""
+        return self._version
+
+    def check(self) -> None:
+        """Raise GuestCrash if the guest crashed or reset itself, or what ``alive`` raises if QEMU ended."""
+        if self.crash:
+            raise GuestCrash(
+                f"the guest crashed: {self.crash[:200]}", hint="What it said last is in console.log."
+            )
+        if self.unexpected_resets:
+            raise GuestCrash(
+                "the guest reset itself",
+                hint="Its console up to the reset is in console.log; the run is unknown from there.",
+            )
+        self._alive()
+
+    def _see(self, seen: Record) -> None:
+        with self._changed:
+            if isinstance(seen, driver.DriverRecord):
+                self.last_driver = time.monotonic()
+                self._see_driver(seen)
+            elif isinstance(seen, record.Ost):
+                self.ost.setdefault(seen.device, []).append((seen.source, seen.status))
+            elif isinstance(seen, record.Console) and seen.severity == "crash":
+                self.crash = self.crash or seen.text
+            elif isinstance(seen, record.Qmp):
+                if seen.direction == "in":
+                    self._see_event(seen)
+            elif isinstance(seen, record.Mapped):
+                self.untold = frozenset() if "async.enter" in seen.absent else frozenset(_ARRIVAL.values())
+            elif isinstance(seen, record.GuestEvent):
+                self._rebooting = self._rebooting and seen.event != "ready"
+            else:
+                return
+            self._version += 1
+            self._changed.notify_all()
+
+    def _see_event(self, seen: record.Qmp) -> None:
+        """Turn QEMU's events into records of their own, right behind the message that brought them."""
+        name, data = seen.message.get("event"), seen.message.get("data", {})
+        if name == "RESET":
+            self.resets += 1
+            self.unexpected_resets += not self._rebooting
+            self._registering.clear()
+            self._pending.clear()
+            self._tape.write(
+                record.Boot(
+                    epoch=self.resets + 1, cause="guest-reset" if data.get("guest") else "host-reset"
+                ),
+                host_ns=seen.host_ns,
+            )
+        elif name == "GUEST_PANICKED":
+            self.crash = self.crash or "it told QEMU of a panic (pvpanic)"
+        elif name == "ACPI_DEVICE_OST":
+            info = data.get("info", {})
+            stamp = seen.message.get("timestamp", {})
+            self._tape.write(
+                record.Ost(
+                    device=str(info.get("device", ""))[:100],
+                    slot=str(info.get("slot", ""))[:20],
+                    slot_type=str(info.get("slot-type", ""))[:20],
+                    source=int(info.get("source", 0)),
+                    status=int(info.get("status", 0)),
+                    qemu_us=int(stamp.get("seconds", 0)) * 1_000_000 + int(stamp.get("microseconds", 0)),
+                ),
+                host_ns=seen.host_ns,
+            )
+
+    def _see_driver(self, seen: driver.DriverRecord) -> None:
+        instance = (seen.boot, seen.driver)
+        if len(self._counted) < MOST_INSTANCES:
+            self._counted.setdefault(instance, seen.channel)
+        if self._counted.get(instance) != seen.channel:
+            return
+        match seen:
+            case driver.CallEnter(call="reg_sync"):
+                self._registering.add(instance)
+            case driver.CallExit(call="reg_sync"):
+                self._registering.discard(instance)
+            case driver.SyncExit(state=state) if instance not in self._registering:
+                self.tally[_SYNC.get(state, "")] += 1
+            case driver.AsyncEnter(event="arrival", cls=cls, link=link) if link not in self._links:
+                if len(self._links) < 100_000:
+                    self._links.add(link)
+                self._pending[(*instance, seen.seq)] = cls
+            case driver.AsyncExit(enter=enter):
+                cls = self._pending.pop((*instance, enter), "")
+                self.tally[_ARRIVAL.get(cls, "")] += 1
+            case _:
+                pass

@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""Marks: lines that a guest writes on COM1 while it is installed, so that the host knows how far it is.
+
+::
+
+    HPN-MARK stage specialize             a stage of Windows Setup begins, by its name in harness.template.stage
+    HPN-MARK step 3 12 winrm              provisioning step 3 of 12 begins; the one before has succeeded
+    HPN-MARK fact certificate 9f86d081…   something that only the guest knows and the manifest keeps
+    HPN-MARK fail 3 12 winrm Access is …  that step failed, and why; nothing more is done
+    HPN-MARK done                         all is done; the guest shuts down next
+
+COM1 is shared: firmware draws its screen there, Windows' boot loader and its emergency console write to it. So a mark is
+looked for anywhere in a line, and everything else on the port is passed over. A guest is not trusted: lines, counts and
+values are bounded, and what is no mark is counted and never an error.
+"""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+PREFIX = b"HPN-MARK "
+
+LONGEST_LINE = 4096
+"""Bytes; a longer line is passed over whole."""
+
+MOST_MARKS = 10_000
+"""Marks of one build that are taken notice of. A real one has some dozens."""
+
+MOST_STEPS = 999
+
+WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
+NUMBER = re.compile(r"[0-9]{1,3}")
+VALUE = re.compile(r"[ -~]{1,1000}")
+
+
+class StageMarker(msgspec.Struct, frozen=True, tag="stage"):
+    """Stage ``stage`` begins; whether there is one of that name is for the reader to say."""
+
+    stage: str
+
+
+class StepMarker(msgspec.Struct, frozen=True, tag="step"):
+    """Provisioning step ``number`` of ``count`` begins, 1 ≤ number ≤ count."""
+
+    number: int
+    count: int
+    name: str
+
+
+class FailMarker(msgspec.Struct, frozen=True, tag="fail"):
+    """That step failed; ``message`` is the guest's, printable and at most 1000 characters long."""
+
+    number: int
+    count: int
+    name: str
+    message: str
+
+
+class FactMarker(msgspec.Struct, frozen=True, tag="fact"):
+    """What only the guest knows: ``value`` is printable ASCII."""
+
+    key: str
+    value: str
+
+
+class DoneMarker(msgspec.Struct, frozen=True, tag="done"):
+    """The last mark."""
+
+
+SerialMarker = StageMarker | StepMarker | FailMarker | FactMarker | DoneMarker
+
+
+def parse(text: str) -> SerialMarker | None:
+    """Return the mark whose words after the prefix are ``text``, None if it is none. Never raises."""
+    kind, _, rest = text.strip().partition(" ")
+    rest = rest.strip()
+    if kind == "done" and not rest:
+        return DoneMarker()
+    if kind == "stage" and WORD.fullmatch(rest):
+        return StageMarker(rest)
+    if kind == "fact":
+        key, _, value = rest.partition(" ")
+        return (
+            FactMarker(key, value.strip()) if WORD.fullmatch(key) and VALUE.fullmatch(value.strip()) else None
+        )
+    if kind in ("step", "fail"):
+        words = rest.split(maxsplit=3)
+        if len(words) < 3 or (kind == "step") != (len(words) == 3):
+            return (
+                FailMarker(*_step(words), "no reason given") if kind == "fail" and _is_step(words) else None
+            )
+        if not _is_step(words):
+            return None
+        return (
+            StepMarker(*_step(words)) if kind == "step" else FailMarker(*_step(words), _printable(words[3]))
+        )
+    return None
+
+
+def _is_step(words: list[str]) -> bool:
+    return (
+        len(words) >= 3
+        and all(NUMBER.fullmatch(word) for word in words[:2])
+        and 1 <= int(words[0]) <= int(words[1]) <= MOST_STEPS
+        and WORD.fullmatch(words[2]) is not None
+    )
+
+
+def _step(words: list[str]) -> tuple[int, int, str]:
+    return int(words[0]), int(words[1]), words[2]
+
+
+def _printable(text: str) -> str:
+    return "".join(sign if sign.isprintable() else "?" for sign in text)[:1000]
+
+
+class SerialMarkerReader:
+    """Finds the marks in COM1's bytes, however they are cut into pieces.
+
+    ``malformed`` counts lines that have the prefix and are no mark, ``oversized`` lines that were passed over.
+    """
+
+    def __init__(self) -> None:
+        self.malformed = 0
+        self.oversized = 0
+        self._found = 0
+        self._line = b""
+        self._skipping = False
+
+    def feed(self, piece: bytes) -> list[SerialMarker]:
+        """Take the next bytes; return the marks that they complete, in order. A mark counts once its line has ended."""
+        marks = []
+        *ended, rest = piece.replace(b"\r", b"\n").split(b"\n")
+        for end in ended:
+            mark = self._finish(end)
+            if mark is not None and self._found < MOST_MARKS:
+                self._found += 1
+                marks.append(mark)
+        self._extend(rest)
+        return marks
+
+    def _extend(self, piece: bytes) -> None:
+        if not self._skipping:
+            self._line += piece
+            if len(self._line) > LONGEST_LINE:
+                self._skipping = True
+                self.oversized += 1
+                self._line = b""
+
+    def _finish(self, piece: bytes) -> SerialMarker | None:
+        self._extend(piece)
+        line, self._line = self._line, b""
+        skipped, self._skipping = self._skipping, False
+        place = line.find(PREFIX)
+        if skipped or place < 0:
+            return None
+        mark = parse(line[place + len(PREFIX) :].decode("utf-8", "replace"))
+        self.malformed += mark is None
+        return mark

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: MIT
+"""Files, both ways, over any wire.
+
+A file travels under a name of its own, ``TARGET.<first digits of its SHA-256>.part``, and gets the target's name only
+when its digest has been checked where it arrived. Because the content is part of that name, whatever is found under
+it is the beginning of the same content, and the copy goes on there. Should it be damaged all the same, the digest
+tells, and the copy is made once more from the beginning.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import errno
+import hashlib
+import io
+import os
+import re
+from pathlib import Path
+from typing import BinaryIO, NamedTuple, Protocol, Self
+
+from harness.deadline import Deadline
+from harness.errors import GuestRefused, InfrastructureError, UsageError
+from harness.transport.output import Output
+from harness.transport.retry import persist
+from harness.transport.transport import Copied, GatheredFile
+from harness.transport.wire import Wire
+
+LONGEST_NAME = 255
+"""Characters of a file name; more than any guest's file system has."""
+
+_HOSTILE = re.compile(r"[/\\:\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+class CommandRunner(Protocol):
+    """What copying needs of a link."""
+
+    wire: Wire
+    name: str
+
+    def ask(self, script: str, deadline: Deadline) -> str:
+        """Run one of our own scripts and return what it printed."""
+
+
+class _Digest(NamedTuple):
+    size: int
+    sha256: str
+
+
+def put(link: CommandRunner, source: Path, target: str, deadline: Deadline, limit: int) -> Copied:
+    """See Transport.put. Raises UsageError if the host cannot read ``source`` or it is larger than ``limit``."""
+    try:
+        with source.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > limit:
+                raise UsageError(f"{source} has {size} bytes, more than the {limit} that may be copied")
+            return _put(link, file, target, deadline)
+    except OSError as error:
+        raise UsageError(f"cannot read {source}: {error.strerror}") from error
+
+
+def put_bytes(link: CommandRunner, content: bytes, target: str, deadline: Deadline) -> Copied:
+    """Copy bytes into a file of the guest."""
+    return _put(link, io.BytesIO(content), target, deadline)
+
+
+def _put(link: CommandRunner, file: BinaryIO, target: str, deadline: Deadline) -> Copied:
+    dialect = link.wire.dialect
+    whole = hashlib.file_digest(file, "sha256")  # type: ignore[arg-type]
+    size = file.tell()
+    sha256 = whole.hexdigest()
+    part = f"{target}.{sha256[:16]}.part"
+    first: list[int] = []
+
+    def attempt(number: int) -> Copied:
+        for again in (False, True):
+            there = link.ask(dialect.size(part), deadline)
+            offset = _number(link, there, "a file's size") if there != "absent" else 0
+            if again or offset > size:
+                offset = 0
+            first.append(offset)
+            file.seek(offset)
+            link.wire.write(part, offset, file, deadline)
+            answer = link.ask(dialect.settle(part, target, sha256), deadline)
+            if answer == "settled":
+                return Copied(size=size, sha256=sha256, resumed_at=max(first), attempts=number)
+            if offset == 0:
+                break
+        raise GuestRefused(
+            f"{link.name}: {target} arrived damaged: its SHA-256 should be {sha256}, but: {answer[:200]}"
+        )
+
+    return persist(attempt, deadline, name=link.name, idempotent=True)
+
+
+def get(link: CommandRunner, source: str, target: Path, deadline: Deadline, limit: int) -> Copied:
+    """See Transport.get. Raises GuestRefused if there is no such file or it is larger than ``limit``."""
+
+    def attempt(number: int) -> Copied:
+        digest = _digest(link, source, deadline)
+        if digest.size > limit:
+            raise GuestRefused(
+                f"{link.name}: {source} has {digest.size} bytes, more than the {limit} that may be copied"
+            )
+        part = target.with_name(f"{target.name}.{digest.sha256[:16]}.part")
+        try:
+            return _get(link, source, target, part, digest, deadline, number)
+        except OSError as error:
+            raise _unwritable(target, error) from error
+
+    return persist(attempt, deadline, name=link.name, idempotent=True)
+
+
+def _get(
+    link: CommandRunner,
+    source: str,
+    target: Path,
+    part: Path,
+    digest: _Digest,
+    deadline: Deadline,
+    number: int,
+) -> Copied:
+    found = ""
+    for again in (False, True):
+        with _HostFile(part, fresh=again) as sink:
+            if sink.size > digest.size:
+                sink.empty()
+            offset = sink.size
+            link.wire.read(source, offset, digest.size - offset, sink, deadline)
+        with part.open("rb") as arrived:
+            found = hashlib.file_digest(arrived, "sha256").hexdigest()
+        if found == digest.sha256:
+            part.replace(target)
+            return Copied(size=digest.size, sha256=found, resumed_at=offset, attempts=number)
+        part.unlink()
+        if offset == 0:
+            break
+    raise GuestRefused(
+        f"{link.name}: {source} arrived damaged: its SHA-256 was {digest.sha256} in the guest and is {found} here",
+        hint="Was it written to meanwhile?",
+    )
+
+
+class _HostFile:
+    """A file that grows at its end. A failure of the host's disk is told apart from one of the connection at once."""
+
+    def __init__(self, path: Path, *, fresh: bool) -> None:
+        self._path = path
+        self._file = path.open("wb" if fresh else "ab", buffering=0)
+        self.size = self._file.seek(0, os.SEEK_END)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def empty(self) -> None:
+        self._file.truncate(0)
+        self.size = self._file.seek(0)
+
+    def write(self, data: bytes, /) -> int:
+        rest = memoryview(data)
+        try:
+            while rest:
+                rest = rest[self._file.write(rest) :]
+        except OSError as error:
+            # Half a file helps nobody on a full disk, and what fails for another reason is not resumed either.
+            self._path.unlink(missing_ok=True)
+            raise _unwritable(self._path, error) from error
+        return len(data)
+
+
+def gather(
+    link: CommandRunner, directory: str, into: Path, deadline: Deadline, files: int, limit: int
+) -> list[GatheredFile]:
+    """See Transport.gather."""
+    dialect = link.wire.dialect
+    listing = link.ask(dialect.listing(directory), deadline)
+    gathered: list[GatheredFile] = []
+    left = limit
+    for line in listing.splitlines():
+        number, _, encoded = line.strip().partition(" ")
+        size = _number(link, number, "a file's size")
+        try:
+            raw = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError) as error:
+            raise GuestRefused(
+                f"{link.name}: the list of {directory} has a line that is none: {line[:80]!r}"
+            ) from error
+        name = raw.decode("utf-8", "surrogateescape")
+        taken = sum(1 for each in gathered if each.path is not None)
+        refused = hostile(name)
+        if not refused and taken >= files:
+            refused = f"{files} files are taken already"
+        if not refused and size > left:
+            refused = f"{size} bytes, of which only {left} may still be copied"
+        if refused:
+            gathered.append(GatheredFile(name=name, path=None, size=size, refused=refused))
+            continue
+        path = into / f"{taken:04}"
+        copied = get(link, dialect.join(directory, name), path, deadline, left)
+        left -= copied.size
+        gathered.append(GatheredFile(name=name, path=path, size=copied.size, sha256=copied.sha256))
+    return gathered
+
+
+def hostile(name: str) -> str:
+    """Say why a guest's file name is refused, "" if it is a plain one."""
+    if name in ("", ".", ".."):
+        return "no name of a file"
+    if len(name) > LONGEST_NAME:
+        return f"a name of {len(name)} characters"
+    if _HOSTILE.search(name):
+        return "a name with a separator or a control character"
+    if any(0xD800 <= ord(character) <= 0xDFFF for character in name):
+        return "a name that is not UTF-8"
+    return ""
+
+
+def read_output(link: CommandRunner, source: str, output: Output, deadline: Deadline) -> None:
+    """Read the beginning of a guest's file into ``output``, whose limit bounds it."""
+    there = link.ask(link.wire.dialect.size(source), deadline)
+    size = _number(link, there, "a file's size") if there != "absent" else 0
+
+    def attempt(_number: int) -> bytes:
+        sink = io.BytesIO()
+        link.wire.read(source, 0, min(size, output.limit), sink, deadline)
+        return sink.getvalue()
+
+    if size:
+        output.add(persist(attempt, deadline, name=link.name, idempotent=True))
+    output.size = max(output.size, size)
+
+
+def _digest(link: CommandRunner, path: str, deadline: Deadline) -> _Digest:
+    answer = link.ask(link.wire.dialect.digest(path), deadline)
+    if answer == "absent":
+        raise GuestRefused(f"{link.name}: the guest has no file {path}")
+    number, _, sha256 = answer.partition(" ")
+    if not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise GuestRefused(f"{link.name}: the guest's SHA-256 of {path} is none: {answer[:100]!r}")
+    return _Digest(_number(link, number, "a file's size"), sha256)
+
+
+def _number(link: CommandRunner, text: str, what: str) -> int:
+    if not re.fullmatch("[0-9]{1,18}", text):
+        raise GuestRefused(f"{link.name}: {text[:40]!r} is not {what}")
+    return int(text)
+
+
+def _unwritable(path: Path, error: OSError) -> InfrastructureError:
+    hint = "Free some space on the host." if error.errno in (errno.ENOSPC, errno.EDQUOT) else ""
+    return InfrastructureError(f"cannot write {path}: {error.strerror or error}", hint=hint)

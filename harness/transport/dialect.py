@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""The dialect protocol: what a guest's shell must be told so that files can be checked and jobs survive.
+
+Each method from ``size`` on returns a script. What such a script prints is ASCII and one line, except for
+``listing``; it is for :class:`harness.transport.link.WireTransport` to read.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Dialect(Protocol):
+    """A guest's shell. ``home`` is the guest's directory for long scripts and jobs, ``suffix`` that of a script's name.
+
+    ``longest_line`` is the number of characters that a command line may have, ``forbidden`` those it may not hold.
+    """
+
+    home: str
+    suffix: str
+    longest_line: int
+    forbidden: str
+
+    def invoke(self, script: str) -> str:
+        """Return the command line that runs a script given in the line itself."""
+
+    def content(self, script: str) -> bytes:
+        """Return what the file of a script must hold."""
+
+    def invoke_file(self, path: str) -> str:
+        """Return the command line that runs a script file."""
+
+    def arguments(self, line: str) -> list[str]:
+        """Return program and arguments that run a command line, for wires that know no shell."""
+
+    def join(self, directory: str, name: str) -> str:
+        """Return the path of ``name`` in ``directory``."""
+
+    def size(self, path: str) -> str:
+        """Print the size of a file in bytes, or ``absent``."""
+
+    def digest(self, path: str) -> str:
+        """Print the size of a file in bytes and its SHA-256, or ``absent``."""
+
+    def settle(self, part: str, target: str, sha256: str) -> str:
+        """Rename ``part`` to ``target`` if its SHA-256 is right and print ``settled``, else print ``differs SHA256``.
+
+        Prints ``settled`` as well when that was done before, and ``absent`` when there is no such file.
+        """
+
+    def remove(self, path: str) -> str:
+        """Remove a file or a directory with all that is in it; that there is none is no error."""
+
+    def listing(self, directory: str) -> str:
+        """Print, for each plain file of a directory, its size and the Base64 of its name in UTF-8."""
+
+    def prepare(self, directory: str) -> str:
+        """Make a directory and its parents."""
+
+    def runner(self, directory: str) -> str:
+        """Return the script that runs ``script`` in a job's directory, at most once, and leaves its result there.
+
+        The result is in ``stdout``, ``stderr`` and, written last, ``exit``.
+        """
+
+    def launch(self, directory: str) -> str:
+        """Start the runner of a job so that it outlives the connection."""
+
+    def state(self, directory: str) -> str:
+        """Print what became of a job: ``absent``, ``waiting``, ``running`` or ``done`` and its exit code."""

@@ -1,0 +1,191 @@
+# SPDX-License-Identifier: MIT
+"""The one implementation of the transport protocol, over any wire: retries, long scripts, jobs, decoded output."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import GuestHang, GuestRefused, UsageError
+from harness.transport import copying
+from harness.transport.retry import persist
+from harness.transport.transport import (
+    FILE_LIMIT,
+    FILES_LIMIT,
+    OUTPUT_LIMIT,
+    CommandResult,
+    Copied,
+    GatheredFile,
+)
+from harness.transport.wire import RawResult, Wire
+
+ANSWER_LIMIT = 4 * 1024 * 1024
+"""Bytes of output kept of our own scripts, which print a line, or one for each file of a directory."""
+
+STATE_INTERVAL = 0.25
+"""Seconds between two looks at a job."""
+
+_JOB = re.compile(r"[0-9a-z][0-9a-z-]{0,63}")
+_WORDS = 400
+
+
+class WireTransport:
+    """A transport over ``wire``. See :class:`harness.transport.transport.Transport` for what it promises."""
+
+    def __init__(self, wire: Wire) -> None:
+        self.wire = wire
+        self.name = wire.name
+
+    def __repr__(self) -> str:
+        return f"<transport {self.name}>"
+
+    def run(
+        self, command: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
+    ) -> CommandResult:
+        """See Transport. Raises UsageError for a line that is too long or that no guest would take as one line."""
+        dialect = self.wire.dialect
+        longest, forbidden = dialect.longest_line, dialect.forbidden
+        if len(command) > longest or not command.strip() or any(each in command for each in forbidden):
+            raise UsageError(
+                f"{self.name}: a command of {len(command)} characters is no command line",
+                hint=f"It has 1 to {longest} characters, none of them of {forbidden!r}; a script may have more.",
+            )
+        return self._execute(command, deadline, idempotent=idempotent, limit=limit)
+
+    def script(
+        self, text: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
+    ) -> CommandResult:
+        """See Transport."""
+        dialect = self.wire.dialect
+        line = dialect.invoke(text)
+        if len(line) > dialect.longest_line:
+            content = dialect.content(text)
+            directory = dialect.join(dialect.home, "scripts")
+            path = dialect.join(directory, f"{hashlib.sha256(content).hexdigest()[:32]}{dialect.suffix}")
+            self.ask(dialect.prepare(directory), deadline)
+            copying.put_bytes(self, content, path, deadline)
+            line = dialect.invoke_file(path)
+        return self._execute(line, deadline, idempotent=idempotent, limit=limit)
+
+    def put(self, source: Path, target: str, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
+        """See Transport."""
+        return copying.put(self, source, target, deadline, limit)
+
+    def get(self, source: str, target: Path, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
+        """See Transport."""
+        return copying.get(self, source, target, deadline, limit)
+
+    def gather(
+        self,
+        directory: str,
+        into: Path,
+        deadline: Deadline,
+        *,
+        files: int = FILES_LIMIT,
+        limit: int = FILE_LIMIT,
+    ) -> list[GatheredFile]:
+        """See Transport."""
+        return copying.gather(self, directory, into, deadline, files, limit)
+
+    def start(self, text: str, deadline: Deadline, *, job: str = "") -> str:
+        """See Transport. Every step may be repeated, because the runner claims the job before it runs the script."""
+        job = job or secrets.token_hex(8)
+        dialect = self.wire.dialect
+        directory = self._directory(job)
+        self.ask(dialect.prepare(directory), deadline)
+        for name, content in (("script", text), ("runner", dialect.runner(directory))):
+            path = dialect.join(directory, name + dialect.suffix)
+            copying.put_bytes(self, dialect.content(content), path, deadline)
+        self.ask(dialect.launch(directory), deadline)
+        return job
+
+    def collect(self, job: str, deadline: Deadline, *, limit: int = OUTPUT_LIMIT) -> CommandResult:
+        """See Transport."""
+        dialect = self.wire.dialect
+        directory = self._directory(job)
+        seen = ["nothing"]
+
+        def ended() -> str | None:
+            state = self.ask(dialect.state(directory), deadline)
+            seen[0] = state
+            if state == "absent":
+                raise GuestRefused(
+                    f"{self.name}: the guest knows no job {job!r}", hint="Was it started, or forgotten?"
+                )
+            return state if state.startswith("done") else None
+
+        try:
+            state = deadline.poll(ended, interval=STATE_INTERVAL)
+        except GuestHang as error:
+            raise GuestHang(
+                f"{self.name}: job {job} did not end within {deadline.seconds:g} s: last state seen {seen[0]!r}",
+                hint=error.message,
+            ) from error
+        answer = RawResult(limit)
+        for output in (answer.stdout, answer.stderr):
+            copying.read_output(self, dialect.join(directory, output.name), output, deadline)
+        answer.exit_code = _integer(self.name, state.removeprefix("done"))
+        return _outcome(answer, 1)
+
+    def forget(self, job: str, deadline: Deadline) -> None:
+        """See Transport."""
+        self.ask(self.wire.dialect.remove(self._directory(job)), deadline)
+
+    def close(self) -> None:
+        """See Transport."""
+        self.wire.close()
+
+    def ask(self, script: str, deadline: Deadline) -> str:
+        """Run one of our own scripts, which may all be run twice, and return what it printed, without line ends.
+
+        Raises GuestRefused with the guest's words if it fails, or if it prints more than it can have to say.
+        """
+        outcome = self._execute(
+            self.wire.dialect.invoke(script), deadline, idempotent=True, limit=ANSWER_LIMIT
+        )
+        if outcome.exit_code != 0:
+            words = (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:_WORDS]
+            raise GuestRefused(f"{self.name}: {deadline.what}: exit code {outcome.exit_code}: {words}")
+        if not outcome.complete:
+            raise GuestRefused(f"{self.name}: {deadline.what}: half an answer: {'; '.join(outcome.remarks)}")
+        return outcome.stdout.strip()
+
+    def _execute(self, line: str, deadline: Deadline, *, idempotent: bool, limit: int) -> CommandResult:
+        return persist(
+            lambda attempt: _outcome(self.wire.execute(line, deadline, limit=limit), attempt),
+            deadline,
+            name=self.name,
+            idempotent=idempotent,
+        )
+
+    def _directory(self, job: str) -> str:
+        if not _JOB.fullmatch(job):
+            raise UsageError(
+                f"{job[:80]!r} cannot be the id of a job",
+                hint="It has 1 to 64 lower-case letters, digits and hyphens, and does not begin with a hyphen.",
+            )
+        dialect = self.wire.dialect
+        return dialect.join(dialect.join(dialect.home, "jobs"), job)
+
+
+def _outcome(answer: RawResult, attempts: int) -> CommandResult:
+    stdout, said = answer.stdout.text()
+    stderr, also = answer.stderr.text()
+    return CommandResult(
+        exit_code=answer.exit_code,
+        stdout=stdout,
+        stderr=stderr,
+        remarks=(*answer.remarks, *said, *also),
+        complete=not (answer.stdout.cut or answer.stderr.cut or answer.remarks),
+        attempts=attempts,
+    )
+
+
+def _integer(name: str, text: str) -> int:
+    try:
+        return int(text.strip()[:20])
+    except ValueError as error:
+        raise GuestRefused(f"{name}: {text.strip()[:40]!r} is no exit code") from error

@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""The transport protocol: how the rest of the harness runs commands and copies files in a guest, whatever the wire.
+
+``winrm.transport(…)``, ``ssh.transport(…)`` and ``qga.transport(…)`` each return one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+
+from harness.deadline import Deadline
+
+OUTPUT_LIMIT = 16 * 1024 * 1024
+"""Bytes of each output stream that are kept unless the caller says otherwise."""
+
+FILE_LIMIT = 8 * 1024 * 1024 * 1024
+"""Bytes of one file that are copied unless the caller says otherwise."""
+
+FILES_LIMIT = 1000
+"""Files that one :meth:`Transport.gather` takes unless the caller says otherwise."""
+
+
+class CommandResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a command or script did.
+
+    ``remarks`` say what the texts do not show: bytes that were no UTF-8, output that was cut. ``complete`` is false
+    if output is missing. ``attempts`` counts the tries that it took.
+    """
+
+    exit_code: int
+    stdout: str
+    stderr: str
+    remarks: tuple[str, ...] = ()
+    complete: bool = True
+    attempts: int = 1
+
+
+class Copied(msgspec.Struct, frozen=True, kw_only=True):
+    """A file that was copied whole: both ends have this size and this SHA-256.
+
+    ``resumed_at`` is the number of bytes that an earlier, cut copy had already brought over.
+    """
+
+    size: int
+    sha256: str
+    resumed_at: int = 0
+    attempts: int = 1
+
+
+class GatheredFile(msgspec.Struct, frozen=True, kw_only=True):
+    """One file of a guest's directory. ``name`` is the guest's word for it and never part of ``path``.
+
+    ``path`` is None for a file that was refused, and ``refused`` says why.
+    """
+
+    name: str
+    path: Path | None
+    size: int
+    sha256: str = ""
+    refused: str = ""
+
+
+class Transport(Protocol):
+    """Commands, scripts, files and jobs in a guest.
+
+    Every method raises GuestHang when the deadline passes, naming the last stage reached; GuestRefused with the
+    guest's words; GuestUnreachable when the connection broke and it cannot be known whether the command ran; and
+    InfrastructureError when certificate or host key are not the pinned ones, or the host's disk is full.
+    """
+
+    name: str
+
+    def run(
+        self, command: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
+    ) -> CommandResult:
+        """Run one command line of the guest's shell (cmd.exe on Windows) and wait for its end.
+
+        An exit code other than 0 is an outcome, not an error. A command that is ``idempotent`` is tried again, with
+        growing pauses, until the deadline; any other only as long as it cannot have reached the guest.
+        """
+
+    def script(
+        self, text: str, deadline: Deadline, *, idempotent: bool = False, limit: int = OUTPUT_LIMIT
+    ) -> CommandResult:
+        """Run a script (PowerShell on Windows), as :meth:`run` does. It may be longer than a command line."""
+
+    def put(self, source: Path, target: str, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
+        """Copy a file into the guest. It appears under ``target`` only whole, with its SHA-256 checked in the guest.
+
+        A copy that was cut goes on where it stopped, in this call or in the next one for the same content.
+        """
+
+    def get(self, source: str, target: Path, deadline: Deadline, *, limit: int = FILE_LIMIT) -> Copied:
+        """Copy a file out of the guest. It appears at ``target`` only whole, with its SHA-256 checked on the host."""
+
+    def gather(
+        self,
+        directory: str,
+        into: Path,
+        deadline: Deadline,
+        *,
+        files: int = FILES_LIMIT,
+        limit: int = FILE_LIMIT,
+    ) -> list[GatheredFile]:
+        """Copy the plain files of a guest's directory, ``limit`` bytes in all, into the host's directory ``into``.
+
+        They are called ``0000``, ``0001``, … there: no name that the guest chose becomes a path. A name with a
+        separator or a control character in it is refused, as is a file past a limit; the list says so.
+        """
+
+    def start(self, text: str, deadline: Deadline, *, job: str = "") -> str:
+        """Start a script that may outlive the connection, e.g. across a hot-add, and return the job's id.
+
+        Calling it again with the same ``job`` never runs the script twice.
+        """
+
+    def collect(self, job: str, deadline: Deadline, *, limit: int = OUTPUT_LIMIT) -> CommandResult:
+        """Wait for a job's end and return what it did. Raises GuestRefused if the guest knows no such job."""
+
+    def forget(self, job: str, deadline: Deadline) -> None:
+        """Remove a job's files from the guest."""
+
+    def close(self) -> None:
+        """Give up the connection, if one is held. The next call makes a new one."""

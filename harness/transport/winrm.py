@@ -1,0 +1,398 @@
+# SPDX-License-Identifier: MIT
+"""WinRM over HTTPS, by pywinrm: NTLM inside TLS, the certificate pinned.
+
+The certificate is compared before the first byte of HTTP is sent, so a stranger learns nothing. Basic
+authentication, which would show the password to the guest, is never offered. Each command has its own connection
+and shell: one that is held across a hot-add may be cut when network and processors are rebalanced.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from harness.deadline import Deadline
+from harness.errors import (
+    GuestHang,
+    GuestRefused,
+    GuestUnreachable,
+    HarnessError,
+    InfrastructureError,
+    MissingPart,
+)
+from harness.transport.bound import bounded
+from harness.transport.link import WireTransport
+from harness.transport.pin import CertificatePin
+from harness.transport.pinned_https import LARGEST_RESPONSE, Sockets, pinned_adapter
+from harness.transport.powershell import Windows
+from harness.transport.secret import Secret
+from harness.transport.wire import ByteSink, RawResult
+
+if TYPE_CHECKING:
+    from winrm.protocol import Protocol
+
+
+PORT = 5986
+UTF_8 = 65001
+"""The code page a shell is asked for."""
+
+OPERATION_TIMEOUT = 20
+"""Seconds after which the guest answers "nothing yet"; pywinrm's own default, asked again until the deadline."""
+
+IDLE = "PT300S"
+"""How long the guest keeps a shell that nobody asks about. One whose connection broke would otherwise stay two hours,
+and a user may have only 30 of them (MaxShellsPerUser)."""
+
+CHUNK = 48 * 1024
+"""Bytes of a file in one envelope, where they are Base64 twice."""
+
+FAREWELL = 2.0
+"""Seconds past the deadline that ending the command in the guest may take."""
+
+SHELL_NOT_FOUND = 2150858843
+"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: what a request about a shell gets that a restarted service forgot."""
+
+ABORTED = 995
+"""ERROR_OPERATION_ABORTED: what a service that is being stopped answers to requests under way."""
+
+BUSY = (502, 503, 504)
+_WORDS = 400
+
+
+def transport(
+    address: str,
+    *,
+    user: str,
+    password: Secret,
+    certificate: CertificatePin,
+    port: int = PORT,
+    operation_timeout: int = OPERATION_TIMEOUT,
+    dialect: Windows | None = None,
+) -> WireTransport:
+    """Return a transport to the guest at ``address``. Nothing is sent yet. Raises MissingPart without pywinrm."""
+    return WireTransport(
+        WinrmWire(
+            address,
+            port=port,
+            user=user,
+            password=password,
+            certificate=certificate,
+            operation_timeout=operation_timeout,
+            dialect=dialect or Windows(),
+        )
+    )
+
+
+class WinrmWire:
+    """See :class:`harness.transport.wire.Wire`; constructed by :func:`transport`."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        port: int,
+        user: str,
+        password: Secret,
+        certificate: CertificatePin,
+        operation_timeout: int,
+        dialect: Windows,
+    ) -> None:
+        try:
+            import winrm.protocol  # noqa: F401
+        except ImportError as error:
+            raise MissingPart(f"pywinrm is not installed: {error}", hint="pip install pywinrm") from error
+        self.name = f"WinRM to {address}:{port}"
+        self.dialect = dialect
+        self._endpoint = f"https://{f'[{address}]' if ':' in address else address}:{port}/wsman"
+        self._user = user
+        self._password = password
+        self._certificate = certificate
+        self._operation_timeout = operation_timeout
+
+    def __repr__(self) -> str:
+        return f"<{self.name}>"
+
+    def execute(self, line: str, deadline: Deadline, *, limit: int) -> RawResult:
+        """See Wire."""
+        return self._run(line, deadline, limit=limit)
+
+    def write(self, target: str, offset: int, source: BinaryIO, deadline: Deadline) -> None:
+        """See Wire. One PowerShell reads the file's bytes from its stdin."""
+        answer = self._run(
+            self.dialect.invoke(self.dialect.write(target, offset)), deadline, limit=_WORDS, source=source
+        )
+        self._succeeded(answer, f"cannot write {target}")
+
+    def read(self, source: str, offset: int, length: int, sink: ByteSink, deadline: Deadline) -> None:
+        """See Wire. One PowerShell prints the file's bytes; what is whole of them is kept if the connection breaks."""
+        lines = _Lines(sink, length, self.name)
+        script = self.dialect.read(source, offset, length)
+        answer = self._run(self.dialect.invoke(script), deadline, limit=_WORDS, stdout=lines.add)
+        self._succeeded(answer, f"cannot read {source}")
+
+    def close(self) -> None:
+        """See Wire. No connection is held between commands."""
+
+    def _succeeded(self, answer: RawResult, what: str) -> None:
+        if answer.exit_code != 0:
+            words = answer.stderr.text()[0].strip()[:_WORDS]
+            raise GuestRefused(f"{self.name}: {what}: exit code {answer.exit_code}: {words}")
+
+    def _run(
+        self,
+        line: str,
+        deadline: Deadline,
+        *,
+        limit: int,
+        source: BinaryIO | None = None,
+        stdout: Callable[[bytes], None] | None = None,
+    ) -> RawResult:
+        talk = _Conversation(self._protocol, self.name)
+        answer = RawResult(limit)
+
+        def work() -> RawResult:
+            with talk.translated():
+                talk.command(line, console=source is None)
+                if source is not None:
+                    talk.feed(source)
+                talk.receive(answer, stdout)
+            # The command is over: that its shell cannot be closed any more takes nothing from its result.
+            with contextlib.suppress(HarnessError), talk.translated():
+                talk.end()
+            return answer
+
+        def late() -> HarnessError:
+            return GuestHang(
+                f"{self.name}: {deadline.what}: not done within {deadline.seconds:g} s: last stage reached "
+                f"{talk.stage!r}"
+            )
+
+        try:
+            return bounded(work, deadline, abort=talk.abort, late=late)
+        except (GuestHang, GuestRefused):
+            self._farewell(talk)
+            raise
+        finally:
+            talk.abort()
+
+    def _farewell(self, talk: _Conversation) -> None:
+        """End a command that we have given up, over a new connection, as far as that is possible at once."""
+        if not talk.shell:
+            return
+        last = _Conversation(self._protocol, self.name)
+        last.shell, last.command_id = talk.shell, talk.command_id
+
+        def work() -> None:
+            with last.translated():
+                last.end()
+
+        with contextlib.suppress(HarnessError):
+            bounded(
+                work,
+                Deadline(FAREWELL, "ending the command in the guest"),
+                abort=last.abort,
+                late=lambda: GuestHang("the guest did not end the command"),
+            )
+        last.abort()
+
+    def _protocol(self, sockets: Sockets) -> Protocol:
+        from winrm.protocol import Protocol
+
+        protocol = Protocol(
+            self._endpoint,
+            transport="ntlm",
+            username=self._user,
+            password=self._password.reveal(),
+            # pywinrm's own validation wants a known issuer and the right name; ours, mounted below, wants the bytes.
+            server_cert_validation="ignore",
+            operation_timeout_sec=self._operation_timeout,
+            read_timeout_sec=self._operation_timeout + 10,
+            proxy=None,
+        )
+        build = protocol.transport.build_session
+        certificate = self._certificate
+
+        def build_pinned() -> Any:
+            # pywinrm drops its session when a shell is closed, and makes another one when it needs one.
+            fresh = protocol.transport.session is None
+            session = build()
+            if fresh:
+                session.trust_env = False
+                session.max_redirects = 0
+                session.adapters.clear()
+                session.mount("https://", pinned_adapter(self.name, certificate, sockets))
+            return session
+
+        protocol.transport.build_session = build_pinned  # type: ignore[method-assign]
+        return protocol
+
+
+class _Conversation:
+    """One shell with one command in it. ``stage`` says how far it came."""
+
+    def __init__(self, protocol: Callable[[Sockets], Protocol], name: str) -> None:
+        self.stage = "nothing sent"
+        self.shell = ""
+        self.command_id = ""
+        self._name = name
+        self._sent = False
+        self._sockets = Sockets()
+        self._make = protocol
+        self._made: Protocol | None = None
+
+    @property
+    def _protocol(self) -> Protocol:
+        if self._made is None:
+            self._made = self._make(self._sockets)
+        return self._made
+
+    def abort(self) -> None:
+        self._sockets.cut()
+
+    def command(self, line: str, *, console: bool) -> None:
+        self.stage = "connecting"
+        self.shell = self._protocol.open_shell(codepage=UTF_8, idle_timeout=IDLE)
+        self.stage = "shell open"
+        self._sent = True
+        self.command_id = self._protocol.run_command(self.shell, line, console_mode_stdin=console)
+        self.stage = "command running, no output yet"
+
+    def feed(self, source: BinaryIO) -> None:
+        from winrm.exceptions import WSManFaultError
+
+        sent = 0
+        try:
+            while chunk := source.read(CHUNK):
+                line = base64.b64encode(chunk) + b"\r\n"
+                self._protocol.send_command_input(self.shell, self.command_id, line)
+                sent += len(chunk)
+                self.stage = f"command running, {sent} bytes sent"
+            self._protocol.send_command_input(self.shell, self.command_id, b"\r\n", end=True)
+        except WSManFaultError as error:
+            if error.wsman_fault_code == SHELL_NOT_FOUND:
+                raise
+            # The command has ended before it read everything: its exit code and stderr say more than this fault.
+            self.stage = f"command refused its input after {sent} bytes"
+
+    def receive(self, answer: RawResult, stdout: Callable[[bytes], None] | None) -> None:
+        from winrm.exceptions import WinRMOperationTimeoutError
+
+        done = False
+        while not done:
+            try:
+                out, err, code, done = self._protocol.get_command_output_raw(self.shell, self.command_id)
+            except WinRMOperationTimeoutError:
+                continue
+            if stdout is None:
+                answer.stdout.add(out)
+            else:
+                stdout(out)
+            answer.stderr.add(err)
+            answer.exit_code = code
+            if answer.size:
+                self.stage = f"command running, {answer.size} bytes of output"
+        self.stage = "command ended"
+
+    def end(self) -> None:
+        try:
+            if self.command_id:
+                self._protocol.cleanup_command(self.shell, self.command_id)
+        finally:
+            self._protocol.close_shell(self.shell)
+
+    @contextlib.contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn what pywinrm and what it stands on raise into the harness's own errors."""
+        import requests
+        import spnego.exceptions
+        from winrm import exceptions as its
+
+        try:
+            yield
+        except its.InvalidCredentialsError as error:
+            raise GuestRefused(
+                f"{self._name}: the guest refuses the user or the password",
+                hint="A local administrator needs LocalAccountTokenFilterPolicy; a template keeps its password.",
+            ) from error
+        except its.WSManFaultError as error:
+            words = " ".join(str(error.reason).split())[:_WORDS]
+            if error.wsman_fault_code in (SHELL_NOT_FOUND, ABORTED):
+                raise self._lost(words) from error
+            raise GuestRefused(
+                f"{self._name}: {self.stage}: {words} (fault {error.wsman_fault_code})"
+            ) from error
+        except its.WinRMTransportError as error:
+            if error.code in BUSY:
+                raise self._lost(f"HTTP {error.code}") from error
+            raise GuestRefused(f"{self._name}: {self.stage}: the guest answered HTTP {error.code}") from error
+        except (requests.exceptions.SSLError, requests.exceptions.InvalidSchema) as error:
+            if "ingerprint" in str(error):
+                raise InfrastructureError(
+                    f"{self._name}: the certificate is not the pinned one: {_fingerprints(error)}",
+                    hint="Another machine answers here, or the guest was built anew: its manifest has the right one.",
+                ) from error
+            raise self._lost(str(error)) from error
+        except requests.exceptions.TooManyRedirects as error:
+            raise GuestRefused(f"{self._name}: {self.stage}: the guest sends us elsewhere") from error
+        except (requests.exceptions.RequestException, its.WinRMOperationTimeoutError, OSError) as error:
+            if isinstance(error, PermissionError):
+                raise GuestRefused(
+                    f"{self._name}: {error}", hint="Is NTLM switched on in the guest?"
+                ) from error
+            raise self._lost(str(error)) from error
+        except (
+            its.WinRMError,
+            spnego.exceptions.SpnegoError,
+            # From pywinrm and requests_ntlm, for an answer that is not what the protocol says.
+            SyntaxError,
+            StopIteration,
+            LookupError,
+            ValueError,
+            TypeError,
+            AttributeError,
+            AssertionError,
+        ) as error:
+            kind = type(error).__name__
+            raise GuestRefused(
+                f"{self._name}: {self.stage}: the guest's answer is not WS-Management ({kind}: {str(error)[:_WORDS]})"
+            ) from error
+
+    def _lost(self, words: str) -> GuestUnreachable:
+        return GuestUnreachable(
+            f"{self._name}: connection lost, last stage reached {self.stage!r}: {words[:_WORDS]}",
+            sent=self._sent,
+            hint="" if self._sent else "Is the guest up, its WinRM service running and the port forwarded?",
+        )
+
+
+class _Lines:
+    """Takes Base64 lines in pieces of any size and writes their bytes."""
+
+    def __init__(self, sink: ByteSink, length: int, name: str) -> None:
+        self._sink = sink
+        self._left = length
+        self._name = name
+        self._rest = b""
+
+    def add(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        if len(self._rest) > LARGEST_RESPONSE:
+            raise GuestRefused(f"{self._name}: a line of Base64 without an end")
+        for line in lines:
+            try:
+                content = base64.b64decode(line.strip(), validate=True)
+            except binascii.Error as error:
+                raise GuestRefused(f"{self._name}: a line that is not Base64: {line[:40]!r}") from error
+            if len(content) > self._left:
+                raise GuestRefused(f"{self._name}: the guest sent more of the file than it was asked for")
+            self._left -= len(content)
+            self._sink.write(content)
+
+
+def _fingerprints(error: Exception) -> str:
+    text = str(error)
+    start = text.find("ingerprint")
+    return text[max(0, start - 1) : start + 300]

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: MIT
+"""The wire protocol: what one kind of connection must be able to do, once, without retries and without opinions.
+
+Everything a user of a transport may rely on (retry, resume, checksums, jobs) is made of these four in one place,
+:class:`harness.transport.link.WireTransport`, so that it is the same on every wire.
+"""
+
+from __future__ import annotations
+
+from typing import BinaryIO, Protocol
+
+from harness.deadline import Deadline
+from harness.transport.dialect import Dialect
+from harness.transport.output import Output
+
+
+class RawResult:
+    """What came of one command, before decoding."""
+
+    def __init__(self, limit: int) -> None:
+        self.exit_code = -1
+        self.stdout = Output("stdout", limit)
+        self.stderr = Output("stderr", limit)
+        self.remarks: list[str] = []
+
+    @property
+    def size(self) -> int:
+        """Bytes received so far on both streams."""
+        return self.stdout.size + self.stderr.size
+
+
+class ByteSink(Protocol):
+    """Where bytes from the guest go; bad news about the host's disk comes as InfrastructureError, never as OSError."""
+
+    def write(self, data: bytes, /) -> int:
+        """Take all of ``data``."""
+
+
+class Wire(Protocol):
+    """One way into one guest.
+
+    Every method raises GuestUnreachable when the connection cannot be made or breaks, with ``sent`` false if nothing
+    can have happened in the guest; GuestHang, naming the stage reached, when the deadline passes; GuestRefused with
+    the guest's words; InfrastructureError when the one who answers is not the guest that is pinned.
+    """
+
+    name: str
+
+    @property
+    def dialect(self) -> Dialect:
+        """The language of the guest's shell."""
+
+    def execute(self, line: str, deadline: Deadline, *, limit: int) -> RawResult:
+        """Run one command line in the guest's own shell and wait for its end; keep ``limit`` bytes of each stream."""
+
+    def write(self, target: str, offset: int, source: BinaryIO, deadline: Deadline) -> None:
+        """Write the rest of ``source`` to the guest's file ``target`` from ``offset``, and cut the file there."""
+
+    def read(self, source: str, offset: int, length: int, sink: ByteSink, deadline: Deadline) -> None:
+        """Append at most ``length`` bytes of the guest's file ``source`` from ``offset`` to ``sink``."""
+
+    def close(self) -> None:
+        """Give up the connection, if one is held."""

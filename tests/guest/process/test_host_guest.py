@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: MIT
+"""The plans on the guest ``host``: the driver's source in a process, with nothing but a compiler."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from guest.process.conftest import Perform
+from twin.running import plan_of, records_of
+
+from harness.contract.verdict import Verdict
+from harness.errors import ExitCode, GuestCrash, GuestHang, GuestRefused, UsageError
+from harness.guest.fault_injection import INJECTED_FAULTS
+from harness.history import record as r
+from harness.run import operation as op
+from harness.run.executor import Timeouts
+from harness.run.plan import built_in_plans
+from harness.run.request import RunRequest
+from harness.run.run import Run
+
+pytestmark = pytest.mark.host
+
+CANNOT = {"reset": "cannot show a reset", "unaligned-dimm": "cannot show a device that the guest ignores"}
+"""Plans that need a guest which boots, and what is said instead."""
+
+
+@pytest.mark.parametrize("name", sorted(set(built_in_plans()) - set(CANNOT)))
+def test_built_in_plan_holds(perform_on: Perform, name: str) -> None:
+    """A built-in plan runs to its end, holds, and is labelled with the guest that it ran on."""
+    result = perform_on(name, "host")
+    assert (None, Verdict.HOLDS, []) == (result.error, result.verdict.verdict, result.verdict.reasons)
+    assert "host" == result.verdict.guest
+
+
+@pytest.mark.parametrize("name", CANNOT)
+def test_what_no_process_can_show_is_said(perform_on: Perform, name: str) -> None:
+    """A plan that asks for what only a booted guest has ends unknown, with the fact as its reason."""
+    result = perform_on(name, "host")
+    assert isinstance(result.error, GuestRefused)
+    assert CANNOT[name] in result.error.message
+    assert (Verdict.UNKNOWN, ExitCode.UNKNOWN) == (result.verdict.verdict, result.verdict.exit_code)
+
+
+@pytest.mark.parametrize("name", INJECTED_FAULTS)
+def test_plant_is_caught(perform_on: Perform, name: str) -> None:
+    """Each planted misbehaviour ends as its description says, by the rule that it names."""
+    plant = INJECTED_FAULTS[name]
+    verdict = perform_on(plant.plan, "host", plant=name).verdict
+    assert plant.verdict == verdict.verdict
+    assert [Verdict(plant.verdict)] == [f.verdict for f in verdict.findings if f.rule == plant.rule][:1]
+
+
+def test_nothing_is_claimed_of_what_is_not_there(perform_on: Perform) -> None:
+    """No QEMU and no firmware: agreements say so, the rules that need them are not applicable, and the facts name none."""
+    result = perform_on("cpu-and-dimm", "host")
+    agreements = [record for record in records_of(result) if isinstance(record, r.Agreement)]
+    assert [(["qemu", "ost"], False, [])] * 2 == [(a.unshown, a.qemu_lists, a.ost) for a in agreements]
+    said = {rule.rule: rule for rule in result.verdict.rules}
+    for name in ("HOST-AGREED", "HOST-ADD-NOT-PROOF"):
+        assert Verdict.NOT_APPLICABLE == said[name].verdict
+        assert "machine is a process" in said[name].reason
+    facts = json.loads((result.directory / "run.json").read_bytes())
+    assert ("host", "process", None, None) == tuple(
+        facts.get(key) for key in ("guest", "backend", "qemu", "accelerator")
+    )
+    assert "nothing it shows is a Windows result" in facts["image"]
+    assert "--follow" == facts["process_argv"][-1]
+
+
+def test_no_qemu_is_needed(perform_on: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is neither QEMU nor anything else but what runs the process, the plan holds."""
+    perform_on("veto", "host")
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for name in ("gcc", "setpriv", "sh"):
+        (tools / name).symlink_to(str(shutil.which(name)))
+    monkeypatch.setenv("PATH", str(tools))
+    assert Verdict.HOLDS == perform_on("veto", "host").verdict.verdict
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"accelerator": "kvm"}, "--accel"),
+        ({"backend": "libvirt"}, "--backend"),
+        ({"firmware": "/dev/null"}, "--firmware"),
+        ({"monitor": True}, "--monitor"),
+        ({"restore": True}, "--restore"),
+        ({"kd": "listen"}, "--kd"),
+    ],
+)
+def test_options_of_qemu_are_refused(
+    request_run: Callable[..., RunRequest], options: dict[str, object], named: str
+) -> None:
+    """What only QEMU can do is refused by the name of its option, before anything is begun."""
+    with pytest.raises(UsageError, match=f"{named} is for guests that run on QEMU"):
+        request_run("veto", "host", **options)
+
+
+def test_a_driver_s_file_is_refused(perform_on: Perform, tmp_path: Path) -> None:
+    """A file cannot be compiled; the guest that executes one is named."""
+    error = perform_on("veto", "host", driver=str(tmp_path)).error
+    assert isinstance(error, UsageError)
+    assert "--guest wine" in error.hint
+
+
+def test_taken_slots_and_full_memory_are_refused(perform_on: Perform) -> None:
+    """The machine keeps its slots: the same one twice, a name twice, or too much memory is refused, and so expected."""
+    refused = 'expect = "refused"\nsaying = '
+    result = perform_on(
+        plan_of(
+            '[machine]\nmax_memory = "1 GiB"\n'
+            '[[do]]\nop = "add-cpu"\nslot = 3\nid = "one"\n'
+            f'[[do]]\nop = "add-cpu"\nslot = 3\n{refused}"slot 3 is taken"\n'
+            f'[[do]]\nop = "add-cpu"\nid = "one"\n{refused}"already"\n'
+            f'[[do]]\nop = "add-dimm"\nsize = "1 GiB"\n{refused}"no room"\n'
+            f'[[do]]\nop = "add-dimm"\nsize = "128 MiB"\nnode = 3\n{refused}"no node 3"\n'
+        ),
+        "host",
+    )
+    assert (None, Verdict.HOLDS) == (result.error, result.verdict.verdict)
+
+
+def test_what_needs_a_monitor_or_firmware_ends_with_the_reason(perform_on: Perform) -> None:
+    """Waiting for _OST or dropping the monitor is refused at once, not waited for."""
+    for text, words in (
+        ('[[do]]\nop = "wait-for"\nwhat = "ost"\n', "the firmware's _OST"),
+        ('[[do]]\nop = "drop-monitor"\n', "how a monitor drops"),
+    ):
+        error = perform_on(plan_of(text), "host").error
+        assert isinstance(error, GuestRefused)
+        assert words in error.message
+
+
+def own_processes() -> list[psutil.Process]:
+    """Return the guests that this process has begun and that still run."""
+    return [child for child in psutil.Process().children(recursive=True) if child.name() == "hpnotify-host"]
+
+
+def add_after(run: Run, number: signal.Signals) -> None:
+    """Boot, send the guest a signal, and add a processor."""
+    with run.live() as live:
+        own_processes()[0].send_signal(number)
+        live.executor.step(op.AddCpu())
+
+
+def test_a_process_that_dies_is_a_crash(request_run: Callable[..., RunRequest]) -> None:
+    """Killed in the middle, the guest has crashed: the run is unknown and says how it ended."""
+    run = Run(request_run("veto", "host"))
+    with pytest.raises(GuestCrash, match="killed by SIGKILL"):
+        add_after(run, signal.SIGKILL)
+    assert Verdict.UNKNOWN == run.judge().verdict
+    assert [] == own_processes()
+
+
+def test_a_process_that_stands_still_is_a_hang(request_run: Callable[..., RunRequest]) -> None:
+    """Stopped, the guest hangs: the wait is over with its deadline, and the process is ended all the same."""
+    run = Run(request_run("veto", "host", budget=Timeouts(operation=2.0)))
+    with pytest.raises(GuestHang, match="did not answer"):
+        add_after(run, signal.SIGSTOP)
+    assert [] == own_processes()
+
+
+def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of a plan ends with 130, a history that can be read, and no process."""
+    plan = tmp_path / "long.toml"
+    plan.write_text(
+        'name = "long"\n[[do]]\nop = "add-cpu"\n[[do]]\nop = "quiesce"\nquiet = 600\ntimeout = 3000\n'
+    )
+    words = [
+        sys.executable,
+        "-m",
+        "harness",
+        "run",
+        str(plan),
+        "--guest",
+        "host",
+        "--runs",
+        str(tmp_path / "runs"),
+    ]
+    process = subprocess.Popen(
+        words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ}
+    )
+    assert process.stderr is not None
+    seen = next(line for line in process.stderr if "host: add 2" in line)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert (True, ExitCode.INTERRUPTED) == (bool(seen), process.returncode)
+    assert [] == [
+        p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])
+    ]
+    assert (tmp_path / "runs" / "latest" / "verdict.json").is_file()

@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""The kind ``windows-…`` from a built template to a run: with a template whose disk holds nothing, on a real QEMU."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import pytest
+from guest.windows.conftest import PASSWORD, ScriptedWindows
+
+from harness.contract.verdict import Verdict
+from harness.deadline import Deadline
+from harness.errors import FailureClass, InfrastructureError, UsageError
+from harness.guest.bootable import GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES
+from harness.guest.windows import guest_type as kind_module
+from harness.guest.windows.guest_type import WindowsType, adapted, machine_of
+from harness.guest.windows.image import WindowsImage
+from harness.guest.windows.trace import AT_BOOT
+from harness.guest.windows.transports import GuestTransports
+from harness.history.reader import History
+from harness.history.record import GuestEvent, Stage
+from harness.host import qemu_build
+from harness.host.firmware import find_ovmf
+from harness.machine.machine import Machine, MachineSpec
+from harness.run.executor import Timeouts, paced
+from harness.run.operation import LoadDriver, UnloadDriver
+from harness.run.plan import Plan
+from harness.run.request import RunRequest
+from harness.run.run import perform
+from harness.setup.cache import cache_directory
+from harness.template.disk_image import create
+from harness.template.manifest import GuestCredentials, Medium, TemplateManifest
+from harness.template.store import DISK, DOCUMENT, MANIFEST, SECRETS, VARIABLES, Store
+from harness.template.template import find_template, templates_directory
+from harness.transport.pin import CertificatePin
+
+NAME = "windows-server-2025"
+GIB = 1 << 30
+
+
+def manifest(certificate: str) -> TemplateManifest:
+    """What the build of such a template would have written."""
+    return TemplateManifest(
+        template=NAME,
+        title="Windows Server 2025",
+        support="supported",
+        edition="standard-core",
+        image="Windows Server 2025 SERVERSTANDARDCORE",
+        medium=Medium(name="server.iso", size=1, sha256="00" * 32),
+        built="2026-11-01T00:00:00Z",
+        harness="0",
+        qemu="7.2",
+        accelerator="tcg",
+        files={},
+        inputs={},
+        certificate=certificate,
+        facts={"build": "26100.1", "administrator": "Administrator"},
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+    """A store with a template in it whose disk is empty."""
+    root = tmp_path / "templates"
+    folder = root / NAME
+    folder.mkdir(parents=True)
+    create(folder / DISK, 64 << 20, Deadline(30, "make a disk"))
+    shutil.copyfile(find_ovmf().variables, folder / VARIABLES)
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest("ab" * 32)))
+    (folder / SECRETS).write_bytes(
+        msgspec.json.encode(GuestCredentials(password=PASSWORD, private_key="", public_key=""))
+    )
+    shutil.copyfile(templates_directory() / NAME / DOCUMENT, folder / DOCUMENT)
+    for file in folder.iterdir():
+        file.chmod(0o444)
+    monkeypatch.setenv("HOTPLUG_HARNESS_TEMPLATES", str(root))
+    return Store(root)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Path:
+    """A folder with the files of a driver."""
+    folder = tmp_path / "a driver"
+    folder.mkdir()
+    for name in ("hpnotify.sys", "hpnctl.exe"):
+        (folder / name).write_bytes(name.encode())
+    return folder
+
+
+Request = Callable[..., RunRequest]
+
+
+@pytest.fixture
+def request_of(tmp_path: Path, driver: Path) -> Request:
+    """Make requests for a run of that guest."""
+
+    def make(*do: object, **more: object) -> RunRequest:
+        return RunRequest(
+            **{
+                "plan": Plan(name="try", do=list(do) or [LoadDriver()], driver=False),  # type: ignore[arg-type]
+                "runs": tmp_path / "runs",
+                "cache": cache_directory(os.environ),
+                "argv": [],
+                "guest": NAME,
+                "accelerator": "tcg",
+                "driver": str(driver),
+                **more,
+            }
+        )
+
+    return make
+
+
+def test_every_windows_template_is_a_kind() -> None:
+    """By the names of the folders, without reading one."""
+    folders = {document.parent.name for document in templates_directory().glob("windows-*/template.toml")}
+    assert folders == {name for name in GUEST_TYPES if name.startswith("windows-")}
+    assert folders >= {"windows-server-2019", "windows-server-2022", NAME}
+
+
+@pytest.mark.qemu
+def test_a_template_that_is_not_built_names_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_of: Request
+) -> None:
+    """The run ends at once, with what is missing and how to make it."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_TEMPLATES", str(tmp_path / "none"))
+    error = perform(request_of()).error
+    assert isinstance(error, UsageError)
+    assert f"the template {NAME} is not built" == error.message
+    assert f"Build it: harness template build {NAME} --iso PATH" == error.hint
+
+
+def test_the_machine_is_the_templates_with_what_the_plan_wants() -> None:
+    """Numbers of the plan win; memory is never less than the template's; enlightenments come with KVM alone."""
+    template = find_template(NAME)
+    wanted = MachineSpec(
+        accelerator="tcg",
+        qemu=Path("qemu"),
+        processors=1,
+        max_processors=5,
+        memory=GIB,
+        max_memory=64 * GIB,
+        kd=True,
+    )
+    spec = machine_of(template, wanted, Path("disk"), Path("variables"))
+    assert (1, 5, 4 * GIB, 64 * GIB, 8) == (
+        spec.processors, spec.max_processors, spec.memory, spec.max_memory, spec.dimm_slots,
+    )  # fmt: skip
+    assert ("pc-q35-7.2", True, Path("disk")) == (spec.machine, spec.kd, spec.disks[0].file)
+    assert ["-device", "edu,id=rebalanced"] == spec.extra[-2:]
+    assert "hv-" not in spec.cpu
+    assert spec == adapted(template, spec)
+    assert "hv-vapic" in adapted(template, msgspec.structs.replace(spec, accelerator="kvm")).cpu
+    other = msgspec.structs.replace(spec, accelerator="kvm", cpu="host")
+    assert "host" == adapted(template, other).cpu
+
+
+def test_a_run_may_say_itself_how_long_things_take() -> None:
+    """What was changed by hand is not stretched."""
+    stretched = paced(Timeouts(operation=31.0), 6.0)
+    assert (540.0, 31.0, 30.0, 0.1) == (
+        stretched.boot, stretched.operation, stretched.consequence, stretched.quiet,
+    )  # fmt: skip
+    assert Timeouts() == paced(Timeouts(), 1.0)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"firmware": Path("/bios")}, "boots by the UEFI firmware"), ({}, "nothing can be planted")],
+)
+def test_wishes_that_cannot_be_granted(
+    store: Store, tmp_path: Path, driver: Path, change: dict[str, Path], words: str
+) -> None:
+    """A firmware of one's own, and mistakes of an emulation that is not there."""
+    spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), **change)  # type: ignore[arg-type]
+    options = GuestOptions(
+        spec=spec, cache=tmp_path, directory=tmp_path, driver=driver, plant="" if change else "wrong-irql"
+    )
+    with pytest.raises(UsageError, match=words):
+        WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
+
+
+@pytest.mark.qemu
+def test_a_guest_that_was_not_prepared_cannot_be_attached_to(tmp_path: Path) -> None:
+    """A mistake of the caller, named."""
+    options = GuestOptions(
+        spec=MachineSpec(accelerator="tcg", qemu=Path("q")), cache=tmp_path, directory=tmp_path
+    )
+    with pytest.raises(InfrastructureError, match="was not prepared"):
+        WindowsType(NAME).attach(None, None, OutsideSigns(), options)  # type: ignore[arg-type]
+
+
+@pytest.mark.qemu
+def test_a_disk_that_boots_nothing_is_a_hang_in_the_firmware(store: Store, request_of: Request) -> None:
+    """The template's own machine, on real QEMU, with real firmware: stage, picture and evidence; the template unchanged."""
+    before = {file.name: file.stat().st_mtime_ns for file in (store.root / NAME).iterdir()}
+    result = perform(request_of(budget=Timeouts(boot=6.0, evidence=20.0)))
+    assert FailureClass.GUEST_HANG is result.failure_class
+    assert result.error is not None
+    assert "the last stage it reached is 'firmware'" in result.error.message
+    assert b"\x89PNG" == (result.directory / "screen-firmware.png").read_bytes()[:4]
+    assert "boot" == result.stage
+    assert {"disk.qcow2", "variables.fd"} <= {file.name for file in result.directory.iterdir()}
+    assert before == {file.name: file.stat().st_mtime_ns for file in (store.root / NAME).iterdir()}
+    # Nobody holds the template any more.
+    store.check_unused(NAME)
+
+
+@pytest.mark.qemu
+@pytest.mark.remote
+def test_a_whole_run_ends_with_what_the_guest_hands_over(
+    store: Store, request_of: Request, windows: ScriptedWindows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the overlay to the verdict; only what answers at the guest's ports is ours."""
+
+    def ways(_machine: Machine, image: WindowsImage, _deadline: Deadline) -> GuestTransports:
+        assert CertificatePin.parse("ab" * 32) == image.certificate
+        return windows.ways()
+
+    monkeypatch.setattr(kind_module, "ways_into", ways)
+    windows.file(AT_BOOT).parent.mkdir(parents=True)
+    windows.file(AT_BOOT).write_bytes(b"no trace")
+    windows.change(ring=['{"k":"no record"}'])
+    result = perform(request_of(LoadDriver(), UnloadDriver(), budget=Timeouts(quiet=0.01)))
+    assert (None, Verdict.UNKNOWN) == (result.error, result.verdict.verdict)
+    assert NAME == result.verdict.guest
+    stages = [record for record in History(result.directory) if isinstance(record, Stage)]
+    (collected,) = [stage.detail for stage in stages if stage.name == "collect" and stage.phase == "end"]
+    assert "trace, ring, events, setup" == collected
+    assert {"hpnotify.etl", "ring.jsonl", "guest"} <= {file.name for file in result.directory.iterdir()}
+    told = [record.event for record in History(result.directory) if isinstance(record, GuestEvent)]
+    assert ("windows", "ready") == (told[0], told[-1])
+    assert "preflight" in told
+    assert {} == windows.model["services"]

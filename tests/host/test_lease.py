@@ -1,0 +1,477 @@
+# SPDX-License-Identifier: MIT
+"""Leases: first come, first served, never more than the budget, and gone with whoever held them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import random
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from harness.deadline import Deadline
+from harness.errors import BadDocument, InfrastructureError, UsageError
+from harness.host import lease as lease_module
+from harness.host.budget import HostBudget, ResourceRequest, host_budget
+from harness.host.lease import (
+    Lease,
+    Leases,
+    QueuePlace,
+    usual_directory,
+)
+
+GIB = 1 << 30
+TEN = HostBudget(vcpus=10, memory=10 * GIB, disk=10 * GIB)
+
+
+def need(vcpus: int, memory: int = GIB, disk: int = 0) -> ResourceRequest:
+    return ResourceRequest(vcpus=vcpus, memory=memory, disk=disk)
+
+
+def soon() -> Deadline:
+    return Deadline(60, "test")
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> Leases:
+    """Leases of the test's own."""
+    return Leases(tmp_path / "leases")
+
+
+HOLDER = """
+import os, sys
+from pathlib import Path
+from harness.deadline import Deadline
+from harness.host.budget import HostBudget, ResourceRequest
+from harness.host.lease import Leases
+vcpus = int(sys.argv[2])
+if len(sys.argv) > 3:
+    # Only now, with everything imported: where Python is may be private.
+    os.setgroups([])
+    os.setgid(int(sys.argv[3]))
+    os.setuid(int(sys.argv[3]))
+budget = HostBudget(vcpus=10, memory=10 << 30, disk=10 << 30)
+lease = Leases(Path(sys.argv[1])).take(ResourceRequest(vcpus=vcpus, memory=1 << 30), budget, Deadline(60, "hold"))
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(directory: Path, vcpus: int, *more: object, seconds: float = 60) -> list[str]:
+    """Return a command that holds a lease until its standard input closes."""
+    program = HOLDER.replace("Deadline(60", f"Deadline({seconds}")
+    return [sys.executable, "-c", program, str(directory), str(vcpus), *map(str, more)]
+
+
+@contextlib.contextmanager
+def holder(command: list[str]) -> Iterator[subprocess.Popen[str]]:
+    """Another process that holds a lease."""
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout is not None
+        assert "held\n" == process.stdout.readline()
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+def test_a_lease_is_a_file_until_it_is_released(leases: Leases) -> None:
+    """What is held is told to everybody; afterwards nothing is left but the directory and what explains it."""
+    with leases.take(need(3), TEN, soon()) as lease:
+        (held,) = leases.held()
+        assert (lease.name, os.geteuid()) == (held.name, held.uid)
+        assert (3, GIB, os.getpid(), True) == (
+            held.claim.vcpus,
+            held.claim.memory,
+            held.claim.pid,
+            held.claim.granted,
+        )
+        assert 0o644 == stat.S_IMODE((leases.directory / lease.name).stat().st_mode)
+    assert 0o1777 == stat.S_IMODE(leases.directory.stat().st_mode)
+    assert ["README"] == names(leases.directory)
+    lease.release()
+
+
+def test_first_come_first_served(leases: Leases) -> None:
+    """Who would fit in waits behind who came before, and both are told their places."""
+    first = leases.take(need(7), TEN, soon())
+    large, small = leases.enter(need(8), TEN, soon()), leases.enter(need(1), TEN, soon())
+    places = [leases.look(each, TEN) for each in (small, large)]
+    assert [(2, 2), (1, 2)] == [(place.number, place.waiting) for place in places if place is not None]
+    assert str(places[1]).startswith(
+        "place 1 of 2 in the queue: needs 8 processors and 1 GiB; taken are 7 of 10"
+    )
+    first.release()
+    assert isinstance(leases.look(large, msgspec.structs.replace(TEN, vcpus=7)), QueuePlace)
+    assert [None, None] == [leases.look(each, TEN) for each in (small, large)]
+    for each in (large, small):
+        each.release()
+
+
+@pytest.mark.parametrize("lacking", [need(1, memory=9 * GIB + 1), need(1, disk=9 * GIB + 1)])
+def test_every_part_of_the_budget_counts(leases: Leases, tmp_path: Path, lacking: ResourceRequest) -> None:
+    """Memory, and disk where both are on one file system, are shared out as processors are."""
+    with leases.take(need(1, disk=GIB), TEN, soon(), place=tmp_path):
+        waiting = leases.enter(lacking, TEN, soon(), place=tmp_path)
+        assert leases.look(waiting, TEN) is not None
+    assert leases.look(waiting, TEN) is None
+    waiting.release()
+
+
+def test_waiting_is_told_and_ends(leases: Leases) -> None:
+    """Who waits hears of its place once, and is served when the holder lets go."""
+    first = leases.take(need(10), TEN, soon())
+    told: list[QueuePlace] = []
+    heard = threading.Event()
+
+    def waiting(place: QueuePlace) -> None:
+        told.append(place)
+        heard.set()
+
+    served: list[Lease] = []
+    thread = threading.Thread(
+        target=lambda: served.append(leases.take(need(2), TEN, soon(), waiting=waiting))
+    )
+    thread.start()
+    assert heard.wait(60)
+    first.release()
+    thread.join(60)
+    assert [1] == [place.number for place in told]
+    served[0].release()
+
+
+def test_deadline_gives_the_place_up(leases: Leases) -> None:
+    """A wait that takes too long says who is in the way, and leaves the queue."""
+    with leases.take(need(9), TEN, soon()):
+        with pytest.raises(InfrastructureError, match="place 1 of 1 in the queue") as late:
+            leases.take(need(2), TEN, Deadline(0.15, "a lease for the run"))
+        assert 1 == len(leases.held())
+    assert f"process {os.getpid()} of user {os.geteuid()} (9 processors, 1 GiB)" in late.value.hint
+
+
+def test_interrupt_leaves_the_queue(leases: Leases) -> None:
+    """Ctrl-C while waiting gives the place up and goes on as Ctrl-C."""
+
+    def interrupted(_: QueuePlace) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    with leases.take(need(9), TEN, soon()):
+        with pytest.raises(KeyboardInterrupt):
+            leases.take(need(2), TEN, soon(), waiting=interrupted)
+        assert 1 == len(leases.held())
+
+
+def test_what_never_fits_is_refused_at_once(leases: Leases) -> None:
+    """A machine larger than the whole budget is refused with the numbers; nobody queues for it."""
+    with pytest.raises(UsageError, match=r"it needs 11 GiB of memory of 10 GiB of memory in all"):
+        leases.take(need(1, memory=11 * GIB), TEN, soon())
+    fixed = msgspec.structs.replace(TEN, fixed_vcpus=True, fixed_disk=True)
+    words = "it needs 11 processors of 10 processors and 11 GiB of disk of 10 GiB of disk in all"
+    with pytest.raises(UsageError, match=words):
+        leases.take(need(11, disk=11 * GIB), fixed, soon())
+    assert [] == leases.held()
+
+
+@pytest.mark.parametrize("large_one", [need(288), need(1, disk=99 * GIB)], ids=["processors", "disk"])
+def test_too_much_for_the_default_runs_alone(leases: Leases, large_one: ResourceRequest) -> None:
+    """Processors can be overcommitted, and disks fill up slowly: a machine larger than the usual budget gets all of it."""
+    first = leases.take(need(1, disk=1), TEN, soon())
+    large = leases.enter(large_one, TEN, soon())
+    assert leases.look(large, TEN) is not None
+    first.release()
+    assert leases.look(large, TEN) is None
+    large.release()
+
+
+def test_a_killed_holder_holds_nothing(leases: Leases) -> None:
+    """What a process held that was killed is free, and its file goes with the next who comes."""
+    with holder(hold(leases.directory, 10)) as process:
+        waiting = leases.enter(need(1), TEN, soon())
+        assert leases.look(waiting, TEN) is not None
+        process.kill()
+        process.wait()
+        assert leases.look(waiting, TEN) is None
+        assert 1 == len(leases.sweep(dry=True)) == len(leases.sweep())
+        assert [] == leases.sweep()
+        waiting.release()
+    assert ["README"] == names(leases.directory)
+
+
+def test_a_stopped_holder_goes_on_holding(leases: Leases) -> None:
+    """Age proves nothing: a process that is stopped, and may go on tomorrow, keeps what it has."""
+    with holder(hold(leases.directory, 10)) as process:
+        process.send_signal(signal.SIGSTOP)
+        name = leases.held()[0].name
+        os.utime(leases.directory / name, (0, 0))
+        assert [] == leases.sweep()
+        assert [True] == [held.claim.granted for held in leases.held()]
+
+
+def test_a_mutex_that_is_never_let_go_is_said(leases: Leases) -> None:
+    """A process that stops in the middle of looking keeps the others waiting no longer than their deadline."""
+    import fcntl
+
+    leases.enter(need(1), TEN, soon()).release()
+    folder = os.open(leases.directory, os.O_RDONLY)
+    fcntl.flock(folder, fcntl.LOCK_EX)
+    with pytest.raises(InfrastructureError, match="kept the leases in") as stuck:
+        leases.take(need(1), TEN, Deadline(0.1, "lease"))
+    os.close(folder)
+    assert "fuser" in stuck.value.hint
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_users_share_one_budget() -> None:
+    """Root and a user without rights wait for each other, whoever was first, and neither removes what is the other's."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    before = os.umask(0o077)
+    # Nobody may not go into pytest's own directories.
+    place = Path(tempfile.mkdtemp(prefix="hh-"))
+    place.chmod(0o1777)
+    leases = Leases(place / "leases")
+    try:
+        with holder(hold(leases.directory, 6, nobody)) as theirs:
+            assert [nobody, nobody] == [leases.directory.stat().st_uid, leases.held()[0].uid]
+            mine = leases.enter(need(5), TEN, soon())
+            assert leases.look(mine, TEN) is not None
+            theirs.kill()
+            theirs.wait()
+            assert leases.look(mine, TEN) is None
+        # It would be root's right to remove it, and is not root's business.
+        assert [] == leases.sweep()
+        assert 3 == len(names(leases.directory))
+        command = hold(leases.directory, 6, nobody, seconds=0.2)
+        refused = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+        )
+        assert f"process {os.getpid()} of user 0" in refused.stderr
+        assert sorted(["README", mine.name]) == names(leases.directory)
+        mine.release()
+    finally:
+        os.umask(before)
+        shutil.rmtree(place)
+
+
+def claim(**changes: object) -> bytes:
+    fields = {"since": 0, "pid": 1, "vcpus": 10, "memory": 0, "disk": 0, "device": 0, **changes}
+    return msgspec.json.encode(fields)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\xff" * 40, b"[" * 1000, claim(vcpus=-1), claim(memory=1 << 63), claim(more="x" * 5000)],
+    ids=["empty", "bytes", "deep", "negative", "large", "long"],
+)
+def test_what_is_no_claim_counts_for_nothing(leases: Leases, content: bytes) -> None:
+    """A locked file that says nothing sensible is passed over."""
+    import fcntl
+
+    leases.enter(need(1), TEN, soon()).release()
+    with (leases.directory / "evil.lease").open("wb") as file:
+        file.write(content)
+        file.flush()
+        fcntl.flock(file, fcntl.LOCK_EX)
+        leases.take(need(10), TEN, soon()).release()
+
+
+def test_links_and_pipes_are_not_followed(leases: Leases, tmp_path: Path) -> None:
+    """Neither a link nor a FIFO nor a directory in the queue is opened, waited for or removed."""
+    leases.enter(need(1), TEN, soon()).release()
+    precious = tmp_path / "precious"
+    precious.write_bytes(claim())
+    (leases.directory / "link.lease").symlink_to(precious)
+    os.mkfifo(leases.directory / "pipe.lease")
+    (leases.directory / "folder.lease").mkdir()
+    leases.take(need(10), TEN, soon()).release()
+    assert [] == leases.sweep()
+    assert claim() == precious.read_bytes()
+    assert 4 == len(names(leases.directory))
+
+
+def test_unsafe_directories_are_refused(tmp_path: Path) -> None:
+    """A directory where everybody may remove everything, a link and a file are no place for leases."""
+    unsafe = tmp_path / "unsafe"
+    unsafe.mkdir()
+    unsafe.chmod(0o777)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    file = tmp_path / "file"
+    file.touch()
+    for place, words in ((unsafe, "sticky"), (link, "Not a directory"), (file, "Not a directory")):
+        with pytest.raises(InfrastructureError, match=words):
+            Leases(place).take(need(1), TEN, soon())
+
+
+def test_a_half_made_directory_goes(leases: Leases) -> None:
+    """What one left who was killed while it made the directory goes once there is one."""
+    draft = leases.directory.with_name(".leases-0badcafe")
+    draft.mkdir()
+    leases.enter(need(1), TEN, soon()).release()
+    assert not draft.exists()
+
+
+def test_usual_directory_is_the_same_for_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It depends on the host alone, unless the environment names another."""
+    monkeypatch.delenv(lease_module.VARIABLE, raising=False)
+    monkeypatch.setenv("HOME", "/elsewhere")
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    assert usual_directory() in (Path("/run/lock/hotplug-harness"), Path("/tmp/hotplug-harness"))
+    monkeypatch.setenv(lease_module.VARIABLE, str(tmp_path))
+    assert tmp_path == usual_directory()
+
+
+RACER = """
+import os, random, sys
+from pathlib import Path
+from harness.deadline import Deadline
+from harness.host import lease
+from harness.host.budget import HostBudget, ResourceRequest
+lease.INTERVAL = 0.001
+dice = random.Random(int(sys.argv[3]))
+log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+budget = HostBudget(vcpus=10, memory=10 << 30, disk=10 << 30)
+for _ in range(15):
+    vcpus = dice.randint(1, 10)
+    with lease.Leases(Path(sys.argv[1])).take(ResourceRequest(vcpus=vcpus, memory=0), budget, Deadline(60, "race")):
+        os.write(log, f"{vcpus}\\n".encode())
+        os.write(log, f"{-vcpus}\\n".encode())
+"""
+
+
+def test_racing_processes_never_exceed_the_budget(tmp_path: Path) -> None:
+    """Three processes that take and let go as fast as they can, from a directory that is not there yet, keep to it."""
+    seed = random.randrange(1 << 30)
+    command = [sys.executable, "-c", RACER, str(tmp_path / "leases"), str(tmp_path / "log")]
+    racers = [subprocess.Popen([*command, str(seed + number)]) for number in range(3)]
+    assert [0] * 3 == [racer.wait(120) for racer in racers], seed
+    taken, most = 0, 0
+    for line in (tmp_path / "log").read_text().split():
+        taken += int(line)
+        most = max(most, taken)
+    assert taken == 0
+    assert most <= 10, seed
+    assert ["README"] == names(tmp_path / "leases")
+
+
+class Queue(RuleBasedStateMachine):
+    """The leases against a list that says the same in five lines."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.place = tempfile.TemporaryDirectory()
+        self.leases = Leases(Path(self.place.name) / "leases")
+        self.model: list[tuple[Lease, int]] = []
+        self.granted: set[str] = set()
+
+    @rule(vcpus=st.integers(1, 10))
+    def enter(self, vcpus: int) -> None:
+        self.model.append((self.leases.enter(need(vcpus, memory=0), TEN, soon()), vcpus))
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data())
+    def look(self, data: st.DataObject) -> None:
+        at = data.draw(st.integers(0, len(self.model) - 1))
+        lease, vcpus = self.model[at]
+        counted = sum(
+            size for place, (each, size) in enumerate(self.model) if each.name in self.granted or place < at
+        )
+        fits = lease.name in self.granted or counted + vcpus <= TEN.vcpus
+        assert fits == (self.leases.look(lease, TEN) is None)
+        if fits:
+            self.granted.add(lease.name)
+
+    @precondition(lambda self: self.model)
+    @rule(data=st.data(), how=st.sampled_from(["release", "die"]))
+    def leave(self, data: st.DataObject, how: str) -> None:
+        lease, _ = self.model.pop(data.draw(st.integers(0, len(self.model) - 1)))
+        self.granted.discard(lease.name)
+        if how == "release":
+            lease.release()
+        else:
+            # What the kernel does with the descriptors of a process that is killed.
+            os.close(lease._descriptor)
+            lease._descriptor = -1
+
+    @invariant()
+    def never_too_much(self) -> None:
+        assert sum(size for lease, size in self.model if lease.name in self.granted) <= TEN.vcpus
+
+    @invariant()
+    def told_as_it_is(self) -> None:
+        told = [(held.name, held.claim.granted) for held in self.leases.held()]
+        assert [(lease.name, lease.name in self.granted) for lease, _ in self.model] == told
+
+    def teardown(self) -> None:
+        for lease, _ in self.model:
+            lease.release()
+        self.place.cleanup()
+
+
+TestQueue = Queue.TestCase
+TestQueue.settings = settings(max_examples=8, stateful_step_count=20, deadline=None)
+
+
+def test_budget_of_the_host(tmp_path: Path) -> None:
+    """Eight processors for each of the host's, three quarters of its memory, most of the free disk."""
+    budget = host_budget({"HOTPLUG_HARNESS_LAB": str(_lab(tmp_path, ""))}, tmp_path / "runs" / "later")
+    assert (8 * (os.cpu_count() or 1), False, 3600.0) == (budget.vcpus, budget.fixed_vcpus, budget.wait)
+    assert os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") * 3 // 4 == budget.memory
+    assert budget.disk > 0
+
+
+def _lab(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "lab.toml"
+    path.write_text(text)
+    return path
+
+
+def test_budget_that_was_set(tmp_path: Path) -> None:
+    """lab.toml sets the budget, the environment sets it over that; other tables are others' business."""
+    lab = _lab(tmp_path, '[budget]\nvcpus = 4\nmemory = "2 GiB"\nwait = 60\n\n[nightly]\nguests = ["twin"]\n')
+    environment = {"HOTPLUG_HARNESS_LAB": str(lab), "HOTPLUG_HARNESS_BUDGET_DISK": "1 GiB"}
+    expected = HostBudget(vcpus=4, memory=2 * GIB, disk=GIB, fixed_vcpus=True, fixed_disk=True, wait=60.0)
+    assert expected == host_budget(environment, tmp_path)
+    environment |= {"HOTPLUG_HARNESS_BUDGET_VCPUS": "6", "HOTPLUG_HARNESS_BUDGET_WAIT": "5"}
+    assert msgspec.structs.replace(expected, vcpus=6, wait=5.0) == host_budget(environment, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("environment", "lab", "words"),
+    [
+        ({"HOTPLUG_HARNESS_BUDGET_VCPUS": "-1"}, "", "HOTPLUG_HARNESS_BUDGET_VCPUS is '-1'"),
+        ({"HOTPLUG_HARNESS_BUDGET_WAIT": "ever"}, "", "HOTPLUG_HARNESS_BUDGET_WAIT is 'ever'"),
+        ({"HOTPLUG_HARNESS_BUDGET_MEMORY": "much"}, "", "memory: 'much' is no size"),
+        ({}, '[budget]\nmemory = "2 gigs"\n', "memory: '2 gigs' is no size"),
+        ({}, "[budget]\nvcpu = 2\n", "lab.toml:2: unknown key 'vcpu'"),
+        ({}, "[budget]\nvcpus = 0\n", "lab.toml:2:"),
+    ],
+)
+def test_budget_that_is_none(tmp_path: Path, environment: dict[str, str], lab: str, words: str) -> None:
+    """What says no amount is refused with its name, or with file and line."""
+    with pytest.raises((UsageError, BadDocument), match=words):
+        host_budget({"HOTPLUG_HARNESS_LAB": str(_lab(tmp_path, lab)), **environment}, tmp_path)
+
+
+def test_budget_document_that_was_named_must_exist(tmp_path: Path) -> None:
+    """A lab.toml that somebody names and that is not there is no default."""
+    with pytest.raises(BadDocument, match="No such file"):
+        host_budget({"HOTPLUG_HARNESS_LAB": str(tmp_path / "none.toml")}, tmp_path)

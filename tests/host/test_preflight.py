@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: MIT
+"""What the preflight says of a host is what the host has: real files, real programs, made for the purpose."""
+
+import json
+import struct
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.deadline import Deadline
+from harness.host.preflight import (
+    HostPart,
+    PartState,
+    examine,
+    is_static,
+    ready,
+)
+from harness.machine.accelerator import remembered
+
+NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "busybox", "apt", "disk", "memory"]
+
+
+def program(path: Path, script: str) -> Path:
+    """Write an executable shell script."""
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return path
+
+
+def look(monkeypatch: pytest.MonkeyPatch, search: Path, **options: object) -> dict[str, HostPart]:
+    """Examine this host with nothing but ``search`` on PATH."""
+    monkeypatch.setenv("PATH", str(search))
+    return {part.name: part for part in examine(Deadline(30, "test"), **options)}  # type: ignore[arg-type]
+
+
+def test_an_empty_path_gives_every_part_its_way_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without any program the needed ones are missing, each with the command that supplies it, and nothing is ready."""
+    parts = look(monkeypatch, tmp_path)
+    missing = [name for name in NEEDED if parts[name].state is PartState.MISSING]
+    assert [name for name in missing if name != "busybox"] == ["qemu", "firmware", "gcc", "make", "apt"]
+    assert [] == [name for name in missing if name != "firmware" and not parts[name].supply]
+    assert not ready(list(parts.values()))
+
+
+def test_the_needed_parts_are_those_of_the_main_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Optional parts never keep the main job from running."""
+    parts = look(monkeypatch, tmp_path)
+    assert NEEDED == [name for name, part in parts.items() if part.needed]
+
+
+def test_programs_on_the_path_are_named_with_their_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A host with all needed parts is ready."""
+    program(tmp_path / "gcc", "echo 'gcc 12.2.0'; echo 'more words'")
+    program(tmp_path / "make", "echo 'GNU Make 4.3'")
+    program(tmp_path / "apt-get", "exit 0")
+    program(tmp_path / "dpkg-deb", "exit 0")
+    (tmp_path / "share").mkdir()
+    (tmp_path / "share" / "bios-256k.bin").write_bytes(b"firmware")
+    program(
+        tmp_path / "qemu-system-x86_64",
+        f'case "$*" in --version) echo "QEMU emulator version 9.1.0";; *) echo {tmp_path}/share;; esac',
+    )
+    parts = look(monkeypatch, tmp_path)
+    found = {
+        name: (parts[name].state.value, parts[name].found) for name in ("gcc", "make", "qemu", "firmware")
+    }
+    assert found == {
+        "gcc": ("ok", f"gcc 12.2.0 at {tmp_path}/gcc"),
+        "make": ("ok", f"GNU Make 4.3 at {tmp_path}/make"),
+        "qemu": ("ok", f"QEMU emulator version 9.1.0 at {tmp_path}/qemu-system-x86_64"),
+        "firmware": ("ok", f"{tmp_path}/share/bios-256k.bin"),
+    }
+    lacking = [name for name in NEEDED if parts[name].state is not PartState.OK]
+    assert [ready(list(parts.values())), set(lacking) - {"busybox", "memory"}] == [not lacking, set()]
+
+
+@pytest.mark.parametrize(
+    ("script", "words"),
+    [
+        ("echo 'QEMU emulator version 6.2.0'", "too old"),
+        ("exit 1", "status 1"),
+        ("echo hello", "hello"),
+        ("kill -9 $$", "status -9"),
+    ],
+)
+def test_an_unusable_qemu_is_broken_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str, words: str
+) -> None:
+    """A QEMU that is too old, fails, dies or is something else is told apart from a missing one."""
+    part = look(monkeypatch, tmp_path, qemu=program(tmp_path / "my-qemu", script))["qemu"]
+    assert [PartState.BROKEN, True] == [part.state, words in part.found]
+
+
+def test_a_program_that_does_not_start_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An executable that is no program is named with the reason, not as missing."""
+    (tmp_path / "gcc").write_bytes(b"\x00\x01")
+    (tmp_path / "gcc").chmod(0o755)
+    part = look(monkeypatch, tmp_path)["gcc"]
+    assert [PartState.BROKEN, True] == [part.state, "cannot be run" in part.found]
+
+
+def test_a_program_that_never_answers_does_not_hold_up_the_rest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the deadline over, a hanging program is broken, and the parts after it are still looked at."""
+    program(tmp_path / "gcc", f"exec {sys.executable} -c 'import time; time.sleep(60)'")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    parts = {part.name: part for part in examine(Deadline(0, "test"))}
+    assert [PartState.BROKEN, PartState.MISSING] == [parts["gcc"].state, parts["make"].state]
+    assert "gave no answer within 0.1 s" in parts["gcc"].found
+
+
+def test_a_place_that_does_not_exist_yet_is_judged_by_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The runs directory is made later; its disk is that of the nearest directory there is."""
+    part = look(monkeypatch, tmp_path, directory=tmp_path / "runs" / "deep")["disk"]
+    assert part.found.endswith(f"free at {tmp_path}")
+
+
+def elf(segments: list[int]) -> bytes:
+    """A 64-bit little-endian ELF header and program headers of the given types."""
+    head = bytearray(64)
+    head[:6] = b"\x7fELF\x02\x01"
+    struct.pack_into("<Q", head, 32, 64)
+    struct.pack_into("<HH", head, 54, 56, len(segments))
+    return bytes(head) + b"".join(struct.pack("<I", kind) + bytes(52) for kind in segments)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (elf([1, 1, 2]), True),
+        (elf([1, 3, 1]), False),
+        (elf([1, 1])[:-1], False),
+        (b"#!/bin/sh\n", False),
+        (b"", False),
+        (b"\x7fELF\x01\x01" + bytes(100), False),
+    ],
+)
+def test_a_static_program_is_one_without_an_interpreter(
+    tmp_path: Path, content: bytes, expected: bool
+) -> None:
+    """PT_INTERP makes a program dynamic; a script, a 32-bit, a cut or an empty file is no static program either."""
+    (tmp_path / "busybox").write_bytes(content)
+    assert expected == is_static(tmp_path / "busybox")
+
+
+def test_this_python_is_dynamic_or_the_header_says_so() -> None:
+    """The reader understands a real program: the dynamic loader's user /bin/sh or this interpreter names PT_INTERP."""
+    real = Path(sys.executable).resolve()
+    assert (b"/ld-linux" in real.read_bytes()[:65536]) == (not is_static(real))
+
+
+@given(st.binary(max_size=200))
+def test_no_file_content_makes_the_reader_fail(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
+    """Any header, also one whose offsets point nowhere, gives an answer."""
+    path = tmp_path_factory.getbasetemp() / "any-elf"
+    path.write_bytes(b"\x7fELF\x02\x01" + content)
+    assert is_static(path) in (True, False)
+
+
+@pytest.mark.skipif(not Path("/dev/kvm").exists(), reason="this host has no /dev/kvm to remember a probe of")
+@pytest.mark.parametrize(("works", "state"), [(True, PartState.OK), (False, PartState.BROKEN)])
+def test_the_last_probe_of_kvm_is_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, works: bool, state: PartState
+) -> None:
+    """A /dev/kvm that opens is broken when the last guest under it hung, and says so in the probe's words."""
+    answer = {"key": "k", "works": works, "reason": "a guest said so"}
+    (tmp_path / "accelerator.json").write_text(json.dumps(answer))
+    part = look(monkeypatch, tmp_path, cache=tmp_path)["kvm"]
+    assert [state, "when last probed, a guest said so"] == [part.state, part.found]
+
+
+@pytest.mark.parametrize("kept", ["", "{", "[]", '{"works": 1}'])
+def test_a_damaged_memory_of_the_probe_is_no_memory(tmp_path: Path, kept: str) -> None:
+    """A cut or foreign file counts as never probed."""
+    (tmp_path / "accelerator.json").write_text(kept)
+    assert remembered(tmp_path) is None

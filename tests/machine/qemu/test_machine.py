@@ -1,0 +1,300 @@
+# SPDX-License-Identifier: MIT
+"""Direct QEMU keeps the machine contract, and what is its own: guests that end, places, the registry, two at once."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, ExitCode, InfrastructureError, MachineFailed, MissingPart
+from harness.history.record import Qmp
+from harness.history.writer import HistoryWriter
+from harness.host.registry import ProcessName, Registry
+from tests.machine import bare_guest
+from tests.machine.conftest import MakeMachine
+from tests.machine.contract import MachineContract
+
+MIB = 1 << 20
+
+pytestmark = pytest.mark.qemu
+
+
+class TestQemuMachine(MachineContract):
+    """The contract, on real QEMU under TCG."""
+
+
+def test_guest_reset_is_told_from_ours(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:
+    """A reset by the guest is announced as the guest's."""
+    kernel = bare_guest.build(tmp_path / "kernel", bare_guest.reset())
+    machine = make_machine(kernel=kernel)
+    machine.start(deadline)
+    machine.resume(deadline)
+    event = machine.wait_event("RESET", deadline)
+    assert {"guest": True, "reason": "guest-reset"} == event.data
+    assert machine.alive()
+
+
+def test_guest_power_off_leaves_qemu(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:
+    """A guest that turns itself off is announced, and QEMU stays to be asked."""
+    machine = make_machine(kernel=bare_guest.build(tmp_path / "kernel", bare_guest.power_off()))
+    machine.start(deadline)
+    machine.resume(deadline)
+    assert machine.wait_event("SHUTDOWN", deadline).data["guest"] is True
+    assert "shutdown" == machine.execute("query-status", deadline)["status"]
+
+
+def test_guest_panic_leaves_qemu(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:
+    """A guest that panics is paused, and its memory can still be dumped."""
+    machine = make_machine(kernel=bare_guest.build(tmp_path / "kernel", bare_guest.panic()))
+    machine.start(deadline)
+    machine.resume(deadline)
+    assert "pause" == machine.wait_event("GUEST_PANICKED", deadline).data["action"]
+    assert "guest-panicked" == machine.execute("query-status", deadline)["status"]
+
+
+def test_control_is_the_second_serial_port(
+    make_machine: MakeMachine, deadline: Deadline, tmp_path: Path
+) -> None:
+    """What is sent to the control socket reaches the guest, and the answer comes back."""
+    kernel = bare_guest.build(
+        tmp_path / "kernel",
+        bare_guest.wait_for_byte(bare_guest.COM2),
+        bare_guest.write(bare_guest.COM2, b"! ready\n"),
+    )
+    machine = make_machine(kernel=kernel)
+    machine.start(deadline)
+    with socket.socket(socket.AF_UNIX) as control:
+        control.settimeout(deadline.remaining())
+        control.connect(str(machine.control))
+        machine.resume(deadline)
+        control.sendall(b"?")
+        heard = b""
+        while not heard.endswith(b"\n"):
+            heard += control.recv(64)
+    assert b"! ready\n" == heard
+
+
+@pytest.mark.parametrize("name", ["a" * 200, "with, comma=and space", "zwölf/boxkämpfer"])
+def test_any_run_directory(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path, name: str) -> None:
+    """Run directories may be long and hold any character; sockets stay short."""
+    machine = make_machine(tmp_path / name / ("deep" * 20), debug_port=0x402)
+    machine.start(deadline)
+    machine.resume(deadline)
+    deadline.poll(lambda: b"SeaBIOS" in machine.debugcon.read_bytes())
+    assert len(str(machine.control)) <= 107
+    assert machine.control.is_socket()
+
+
+def test_firmware(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """Firmware given by file is what runs."""
+    machine = make_machine(firmware=Path("/usr/share/seabios/bios.bin"), debug_port=0x402)
+    machine.start(deadline)
+    assert "-bios" in machine.argv
+    machine.resume(deadline)
+    deadline.poll(lambda: b"SeaBIOS" in machine.debugcon.read_bytes())
+
+
+@pytest.mark.parametrize("machine_type", ["pc", "pc-q35-4.2", "q35,hpet=off"])
+def test_other_machine_types(make_machine: MakeMachine, deadline: Deadline, machine_type: str) -> None:
+    """Another machine type, an older one, or one with options of its own takes processors and DIMMs as well."""
+    machine = make_machine(machine=machine_type)
+    machine.start(deadline)
+    machine.add_cpu("cpu2", machine.cpu_slots(deadline)[2], deadline)
+    machine.add_dimm("dimm0", 128 * MIB, deadline)
+    assert "/machine/peripheral/cpu2" == machine.cpu_slots(deadline)[2].qom
+
+
+def test_human_monitor(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """The second monitor talks to people while QMP goes on."""
+    machine = make_machine(monitor=True)
+    machine.start(deadline)
+    assert machine.human is not None
+    with socket.socket(socket.AF_UNIX) as human:
+        human.settimeout(deadline.remaining())
+        human.connect(str(machine.human))
+        human.sendall(b"info status\n")
+        heard = b""
+        while b"VM status: paused" not in heard:
+            heard += human.recv(4096)
+    assert machine.execute("query-status", deadline)["running"] is False
+
+
+def test_two_nodes(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """With two nodes processors and DIMMs go where they are told."""
+    machine = make_machine(nodes=2, max_processors=4)
+    machine.start(deadline)
+    slots = machine.cpu_slots(deadline)
+    assert [0, 0, 1, 1] == [slot.props["node-id"] for slot in slots]
+    machine.add_cpu("cpu3", slots[3], deadline)
+    machine.add_dimm("dimm0", 128 * MIB, deadline, node=1)
+    assert [1] == [dimm.node for dimm in machine.memory_devices(deadline)]
+
+
+def test_two_machines_at_once(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:
+    """Two machines share nothing: each has its devices, its sockets and its entry."""
+    machines = [make_machine(tmp_path / name) for name in ("one", "two")]
+    for machine in machines:
+        machine.start(deadline)
+    machines[0].add_dimm("dimm0", 128 * MIB, deadline)
+    assert [1, 0] == [len(machine.memory_devices(deadline)) for machine in machines]
+    machines[0].close()
+    assert [False, True] == [machine.alive() for machine in machines]
+    assert machines[1].execute("query-status", deadline)["running"] is False
+
+
+def test_registered_while_it_runs(make_machine: MakeMachine, deadline: Deadline, registry: Registry) -> None:
+    """The registry lists the machine from start to close, with the process that really is its QEMU."""
+    machine = make_machine()
+    assert [] == registry.entries()
+    machine.start(deadline)
+    (entry,) = registry.running()
+    assert (machine.argv, str(machine.directory)) == (entry.command, entry.directory)
+    assert ProcessName.of(machine.pid) == entry.qemu
+    assert str(machine.control.parent) == entry.runtime
+    machine.close()
+    assert [] == registry.entries()
+    assert not machine.control.parent.exists()
+
+
+def test_every_message_is_on_the_tape(
+    make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+) -> None:
+    """Greeting, negotiation, commands, replies and events are recorded in order, with times that never go back."""
+    machine = make_machine()
+    machine.start(deadline)
+    machine.resume(deadline)
+    machine.close()
+    records = [msgspec.json.decode(line, type=Qmp) for line in tape.path.read_bytes().splitlines()]
+    kinds = [
+        "greeting" if "QMP" in message else message.get("execute") or message.get("event") or "reply"
+        for message in (record.message for record in records)
+    ]
+    assert ["greeting", "qmp_capabilities", "reply", "cont"] == kinds[:4]
+    assert {"RESUME", "reply", "quit"} <= set(kinds[4:])
+    times = [record.host_ns for record in records]
+    assert sorted(times) == times
+    sent = [record.message.get("id") for record in records if "execute" in record.message][1:]
+    assert len(set(sent)) == len(sent)
+
+
+def test_quit_is_no_death(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """A machine that we closed reports that it was asked."""
+    machine = make_machine()
+    machine.start(deadline)
+    machine.close()
+    assert machine.exit_report is not None
+    assert (True, 0, "quit") == (
+        machine.exit_report.asked,
+        machine.exit_report.status,
+        machine.exit_report.by,
+    )
+
+
+def test_closed_before_it_started(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """A machine that never started closes without a word, and cannot be started afterwards."""
+    machine = make_machine()
+    machine.close()
+    assert machine.exit_report is None
+    assert not machine.control.parent.exists()
+    with pytest.raises(InfrastructureError, match="started before"):
+        machine.start(deadline)
+
+
+class TestRefusals:
+    """What QEMU refuses is told in QEMU's words, and the machine goes on."""
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (
+                {"props": {"socket-id": 9, "core-id": 0, "thread-id": 0}},
+                "Invalid CPU socket-id: 9 must be in range",
+            ),
+            ({"type": "nonsense-cpu"}, "'nonsense-cpu' is not a valid device model name"),
+            ({"type": "EPYC-x86_64-cpu"}, "Invalid CPU type"),
+        ],
+    )
+    def test_cpu(
+        self, make_machine: MakeMachine, deadline: Deadline, change: dict[str, object], words: str
+    ) -> None:
+        """A wrong slot and an unknown or unfit type."""
+        machine = make_machine()
+        machine.start(deadline)
+        slot = msgspec.structs.replace(machine.cpu_slots(deadline)[2], **change)
+        with pytest.raises(CommandRefused, match=words) as refused:
+            machine.add_cpu("cpu2", slot, deadline)
+        assert words in refused.value.description
+        assert ExitCode.INFRASTRUCTURE == refused.value.exit_code
+        assert "" == machine.cpu_slots(deadline)[2].qom
+
+    def test_dimm_for_a_node_that_is_not(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """A DIMM for an unknown node is refused and its backend goes."""
+        machine = make_machine()
+        machine.start(deadline)
+        with pytest.raises(CommandRefused, match="exceeds the number of numa nodes: 1"):
+            machine.add_dimm("dimm0", 128 * MIB, deadline, node=1)
+        names = [row["name"] for row in machine.execute("qom-list", deadline, path="/objects")]
+        assert "dimm0-memory" not in names
+
+    def test_dimm_too_large(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """A DIMM beyond max_memory is refused."""
+        machine = make_machine(max_memory=256 * MIB)
+        machine.start(deadline)
+        with pytest.raises(CommandRefused, match="not enough space"):
+            machine.add_dimm("dimm0", 512 * MIB, deadline)
+
+    def test_unknown_command(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """An unknown command has its own error class."""
+        machine = make_machine()
+        machine.start(deadline)
+        with pytest.raises(CommandRefused) as refused:
+            machine.execute("no-such-command", deadline)
+        assert "CommandNotFound" == refused.value.error_class
+
+
+class TestBadPlaces:
+    """What is wrong before QEMU runs."""
+
+    def test_qemu_missing(self, make_machine: MakeMachine, deadline: Deadline, registry: Registry) -> None:
+        """A missing QEMU leaves nothing behind."""
+        machine = make_machine(qemu=Path("/no/such/qemu"))
+        with pytest.raises(MissingPart, match="no program at /no/such/qemu"):
+            machine.start(deadline)
+        assert not machine.control.parent.exists()
+        assert [] == registry.entries()
+
+    def test_run_directory_unwritable(
+        self, make_machine: MakeMachine, deadline: Deadline, tmp_path: Path
+    ) -> None:
+        """A run directory that cannot be made is named with the way out."""
+        (tmp_path / "file").touch()
+        machine = make_machine(tmp_path / "file" / "run")
+        with pytest.raises(InfrastructureError, match="cannot write in the run directory") as refused:
+            machine.start(deadline)
+        assert "--runs DIR" in refused.value.hint
+        assert ExitCode.INFRASTRUCTURE == refused.value.exit_code
+
+    def test_kernel_missing(self, make_machine: MakeMachine, deadline: Deadline) -> None:
+        """QEMU's own words name the kernel that is not there."""
+        machine = make_machine(kernel=Path("/no/such/kernel"))
+        with pytest.raises(MachineFailed, match="could not open kernel file '/no/such/kernel'"):
+            machine.start(deadline)
+
+    def test_qemu_that_never_greets(
+        self, make_machine: MakeMachine, tmp_path: Path, registry: Registry
+    ) -> None:
+        """A QEMU that hangs before its greeting costs the deadline, and is gone afterwards."""
+        program = tmp_path / "qemu"
+        program.write_text(
+            "#!/bin/sh\ntest $1 = --version && echo QEMU emulator version 8.0.0 || exec sleep 60\n"
+        )
+        program.chmod(0o755)
+        machine = make_machine(qemu=program)
+        with pytest.raises(MachineFailed, match=r"gave no QMP greeting within 0\.5 s"):
+            machine.start(Deadline(0.5, "start"))
+        assert not machine.alive()
+        assert [] == registry.entries()

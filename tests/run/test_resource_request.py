@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""What a run's lease counts: the machine at power-on and what its plan adds, as far as there is room for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from harness.host.budget import OVERHEAD, OVERLAY_SIZE, RUN_SIZE
+from harness.machine.attachments import Disk
+from harness.machine.machine import MachineSpec
+from harness.run.plan import decode_plan
+from harness.run.resource_request import OPEN_MEMORY, OPEN_VCPUS, need_of
+
+MIB = 1 << 20
+SPEC = MachineSpec(
+    accelerator="tcg",
+    qemu=Path("qemu"),
+    processors=2,
+    max_processors=8,
+    memory=512 * MIB,
+    max_memory=4096 * MIB,
+)
+
+CPU = '[[do]]\nop = "add-cpu"\n'
+DIMM = '[[do]]\nop = "add-dimm"\nsize = "256 MiB"\n'
+
+
+@pytest.mark.parametrize(
+    ("operations", "vcpus", "memory"),
+    [
+        (CPU, 3, 512 * MIB),
+        (CPU * 4 + DIMM, 6, 768 * MIB),
+        (CPU * 20, 8, 512 * MIB),
+        (DIMM * 20, 2, 4096 * MIB),
+        ('[[do]]\nop = "quiesce"\n', 2 + OPEN_VCPUS, 512 * MIB + OPEN_MEMORY),
+    ],
+    ids=["one", "several", "more than slots", "more than there is room for", "nobody knows"],
+)
+def test_processors_and_memory(operations: str, vcpus: int, memory: int) -> None:
+    """What is added counts up to the machine's own limits; a plan that adds nothing leaves it to a test, or a person."""
+    need = need_of(decode_plan(f'name = "x"\n{operations}', name="x"), SPEC)
+    assert (vcpus, memory + OVERHEAD, RUN_SIZE) == (need.vcpus, need.memory, need.disk)
+
+
+def test_disks() -> None:
+    """Each disk of the machine is an overlay that grows."""
+    spec = MachineSpec(
+        accelerator="tcg", qemu=Path("qemu"), disks=(Disk(file=Path("a")), Disk(file=Path("b"), port=1))
+    )
+    assert RUN_SIZE + 2 * OVERLAY_SIZE == need_of(decode_plan(f'name = "x"\n{CPU}', name="x"), spec).disk

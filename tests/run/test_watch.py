@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""The watch: what it counts, what it turns into records, and what it raises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from harness.deadline import Deadline
+from harness.errors import GuestCrash
+from harness.history import driver as d
+from harness.history import record as r
+from harness.history.reader import History
+from harness.history.writer import HistoryWriter
+from harness.run.watch import Watch
+
+COMMON: dict[str, Any] = dict.fromkeys(
+    ("qpc", "cpu", "irql", "thread", "active", "active_g0", "active_g0_ex", "maximum", "groups"), 0
+) | {"channel": "debugcon", "boot": "0" * 16, "driver": "hpnotify"}
+
+
+@pytest.fixture
+def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
+    """A tape that has its header."""
+    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+        tape.write(r.Header(format=1, harness="0", run="r", guest="twin", wall=""))
+        yield tape
+
+
+def _exit(seq: int, state: int) -> d.SyncExit:
+    return d.SyncExit(
+        seq=seq, enter=seq - 1, reg=1, state=state, nt=2, group=0, number=2, status=0, op=0, **COMMON
+    )
+
+
+def _arrival(seq: int, link: str) -> list[d.DriverRecord]:
+    return [
+        d.AsyncEnter(seq=seq, reg=2, event="arrival", cls="cpu", version=1, link=link, **COMMON),
+        d.AsyncExit(seq=seq + 1, enter=seq, reg=2, ret=0, **COMMON),
+    ]
+
+
+def test_existing_processors_are_not_counted(tape: HistoryWriter) -> None:
+    """Callbacks inside a registration's bracket do not count, those after it do."""
+    watch = Watch(tape)
+    tape.write(d.CallEnter(seq=1, call="reg_sync", **COMMON))
+    tape.write(_exit(3, d.START))
+    tape.write(d.CallExit(seq=4, enter=1, call="reg_sync", result=0, **COMMON))
+    tape.write(_exit(6, d.START))
+    tape.write(_exit(8, d.COMPLETE))
+    assert dict(watch.tally) == {"start": 1, "complete": 1}
+
+
+def test_one_link_arrives_once(tape: HistoryWriter) -> None:
+    """An interface announced twice counts once, also across a rebase."""
+    watch = Watch(tape)
+    for record in [*_arrival(1, "a"), *_arrival(3, "a"), *_arrival(5, "b")]:
+        tape.write(record)
+    assert watch.tally["cpu-arrival"] == 2
+    watch.rebase()
+    for record in [*_arrival(7, "a"), *_arrival(9, "c")]:
+        tape.write(record)
+    assert watch.tally["cpu-arrival"] == 1
+
+
+def test_firmware_answers_become_records(tape: HistoryWriter) -> None:
+    """An ACPI_DEVICE_OST event becomes an Ost record right behind the message."""
+    watch = Watch(tape)
+    info = {"device": "cpu-1", "slot": "2", "slot-type": "CPU", "source": 1, "status": 0}
+    stamp = {"seconds": 10, "microseconds": 5}
+    tape.write(
+        r.Qmp(
+            direction="in", message={"event": "ACPI_DEVICE_OST", "data": {"info": info}, "timestamp": stamp}
+        )
+    )
+    ost = list(History(tape.path))[-1]
+    assert isinstance(ost, r.Ost)
+    assert (ost.device, ost.source, ost.status, ost.qemu_us) == ("cpu-1", 1, 0, 10_000_005)
+    assert watch.ost == {"cpu-1": [(1, 0)]}
+
+
+def _reset(*, guest: bool) -> r.Qmp:
+    return r.Qmp(direction="in", message={"event": "RESET", "data": {"guest": guest}})
+
+
+def test_unexpected_reset_is_a_crash_and_a_boot(tape: HistoryWriter) -> None:
+    """A guest that resets itself begins a new boot and ends the waiting."""
+    watch = Watch(tape)
+    tape.write(_reset(guest=True))
+    boot = list(History(tape.path))[-1]
+    assert isinstance(boot, r.Boot)
+    assert (boot.epoch, boot.cause) == (2, "guest-reset")
+    with pytest.raises(GuestCrash, match="reset itself"):
+        watch.wait(lambda: True, Deadline(60, "test"))
+
+
+def test_expected_reset_is_none(tape: HistoryWriter) -> None:
+    """Resets between the harness's own and the guest's readiness are no crash, one after it is."""
+    watch = Watch(tape)
+    watch.expect_reset()
+    tape.write(_reset(guest=False))
+    tape.write(_reset(guest=True))
+    assert watch.wait(lambda: watch.resets == 2, Deadline(60, "test"))
+    tape.write(r.GuestEvent(event="ready"))
+    watch.check()
+    tape.write(_reset(guest=True))
+    with pytest.raises(GuestCrash):
+        watch.check()
+
+
+def test_crash_line_ends_the_waiting(tape: HistoryWriter) -> None:
+    """A crash on the console is raised with its words."""
+    watch = Watch(tape)
+    tape.write(r.Console(text="Kernel panic - not syncing: x", severity="crash"))
+    with pytest.raises(GuestCrash, match="Kernel panic"):
+        watch.wait(lambda: False, Deadline(60, "test"))
+
+
+def test_wait_gives_up_at_its_deadline(tape: HistoryWriter) -> None:
+    """What does not come is answered with False."""
+    assert Watch(tape).wait(lambda: False, Deadline(0.05, "test")) is False
+
+
+def test_panic_that_only_qemu_heard_of_is_a_crash(tape: HistoryWriter) -> None:
+    """A guest without a console, as Windows is, tells pvpanic; nobody waits for it any longer."""
+    watch = Watch(tape)
+    tape.write(r.Qmp(direction="in", message={"event": "GUEST_PANICKED", "data": {"action": "pause"}}))
+    with pytest.raises(GuestCrash, match="it told QEMU of a panic"):
+        watch.wait(lambda: False, Deadline(5, "test"))

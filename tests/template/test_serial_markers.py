@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""Marks on COM1: what a guest writes is found whatever stands around it, and nothing it writes does harm."""
+
+from __future__ import annotations
+
+import pytest
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.template.serial_markers import (
+    LONGEST_LINE,
+    MOST_MARKS,
+    DoneMarker,
+    FactMarker,
+    FailMarker,
+    SerialMarkerReader,
+    StageMarker,
+    StepMarker,
+    parse,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "mark"),
+    [
+        ("stage specialize", StageMarker("specialize")),
+        ("step 3 12 winrm", StepMarker(3, 12, "winrm")),
+        ("fail 3 12 winrm Access is denied.", FailMarker(3, 12, "winrm", "Access is denied.")),
+        ("fail 3 12 winrm", FailMarker(3, 12, "winrm", "no reason given")),
+        ("fail 3 12 winrm \x1b[2J\u0000", FailMarker(3, 12, "winrm", "?[2J?")),
+        ("fact host-key ssh-ed25519 AAAA", FactMarker("host-key", "ssh-ed25519 AAAA")),
+        ("done", DoneMarker()),
+        ("done now", None),
+        ("step 0 12 winrm", None),
+        ("step 13 12 winrm", None),
+        ("step 1 1000 winrm", None),
+        ("step 1 2 winrm more", None),
+        ("step 1 2", None),
+        ("step ٣ 12 winrm", None),
+        ("stage ../../etc", None),
+        ("fact key", None),
+        ("fact key caf\u00e9", None),
+        ("fact key " + "x" * 1001, None),
+        ("", None),
+    ],
+)
+def test_a_mark_is_what_its_grammar_says(text: str, mark: object) -> None:
+    """Every kind of mark, and what only looks like one."""
+    assert mark == parse(text)
+
+
+def test_a_mark_is_found_amid_what_firmware_draws() -> None:
+    """Escape sequences before a mark, other lines around it and either line end do not hide it."""
+    reader = SerialMarkerReader()
+    bytes_ = b"\x1b[2J\x1b[01;01HBdsDxe: x\r\n\x1b[2JHPN-MARK stage winpe\r\nnoise\nHPN-MARK done\n"
+    assert [StageMarker("winpe"), DoneMarker()] == reader.feed(bytes_)
+
+
+def test_a_line_that_is_too_long_is_passed_over_whole() -> None:
+    """What comes after an oversized line counts again, what is inside does not."""
+    reader = SerialMarkerReader()
+    assert [] == reader.feed(b"x" * LONGEST_LINE + b"x HPN-MARK done")
+    assert [] == reader.feed(b" HPN-MARK done\n")
+    assert ([DoneMarker()], 1) == (reader.feed(b"HPN-MARK done\n"), reader.oversized)
+
+
+def test_a_guest_cannot_flood_the_host_with_marks() -> None:
+    """Marks past the bound are dropped."""
+    reader = SerialMarkerReader()
+    assert MOST_MARKS == len(reader.feed(b"HPN-MARK done\n" * (MOST_MARKS + 10)))
+
+
+@settings(max_examples=examples(50))
+@given(st.lists(st.binary(max_size=60) | st.just(b"HPN-MARK ") | st.just(b"step 1 2 a\n"), max_size=20))
+def test_any_bytes_in_any_pieces_give_the_same_marks(pieces: list[bytes]) -> None:
+    """How the bytes are cut changes nothing, and no bytes raise."""
+    whole, cut = SerialMarkerReader(), SerialMarkerReader()
+    marks = whole.feed(b"".join(pieces) + b"\n")
+    assert marks == [mark for piece in [*pieces, b"\n"] for mark in cut.feed(piece)]
+    assert (whole.malformed, whole.oversized) == (cut.malformed, cut.oversized)
+
+
+@settings(max_examples=examples(50))
+@given(st.text(max_size=200))
+def test_any_text_is_a_mark_or_none(text: str) -> None:
+    """The parser never raises, and what it returns is printable."""
+    mark = parse(text)
+    assert mark is None or all(
+        str(value).isprintable() for value in [getattr(mark, f) for f in mark.__struct_fields__]
+    )

@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""The far ends that the transports are tested against: each a real server on loopback, gone after the test."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from transport import powershell_standin
+from transport.far_ends import (
+    AGENT,
+    SSHD,
+    Agent,
+    SshServer,
+)
+from transport.wsman_double import Double
+from unprivileged import Unprivileged
+
+from harness.deadline import Deadline
+from harness.transport import qga, ssh, winrm
+from harness.transport.link import WireTransport
+from harness.transport.pin import CertificatePin, HostKeyPin
+from harness.transport.posix import Posix
+from harness.transport.powershell import Windows
+from harness.transport.secret import Secret
+
+USER = "Administrator"
+PASSWORD = "correct-horse!7"
+
+
+@pytest.fixture
+def within() -> Deadline:
+    """Time enough for anything that works."""
+    return Deadline(20, "the test")
+
+
+@pytest.fixture
+def double(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Double]:
+    """A WS-Management server that knows one user."""
+    users = tmp_path / "users"
+    users.write_text(f":{USER}:{PASSWORD}\n")
+    monkeypatch.setenv("NTLM_USER_FILE", str(users))
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    program = programs / "powershell.exe"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I "{powershell_standin.__file__}" "$@"\n')
+    program.chmod(0o755)
+    server = Double(tmp_path, programs)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def over_winrm(double: Double, tmp_path: Path) -> Iterator[WireTransport]:
+    """A transport to the double."""
+    link = winrm_to(double, home=str(tmp_path / "home"))
+    yield link
+    link.close()
+
+
+def winrm_to(double: Double, *, password: str = PASSWORD, pin: bytes = b"", home: str = "") -> WireTransport:
+    """Return a transport to the double, with the right password and certificate unless told otherwise."""
+    return winrm.transport(
+        "127.0.0.1",
+        port=double.port,
+        user=USER,
+        password=Secret(password),
+        certificate=CertificatePin.of(pin or double.certificate),
+        operation_timeout=1,
+        dialect=Windows(home) if home else None,
+    )
+
+
+@pytest.fixture
+def sshd(tmp_path: Path) -> Iterator[SshServer]:
+    """OpenSSH's server with a configuration, a host key and a user's key of its own."""
+    if SSHD is None:
+        pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
+    server = SshServer(tmp_path)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def over_ssh(sshd: SshServer, tmp_path: Path) -> Iterator[WireTransport]:
+    """A transport to that server."""
+    link = ssh_to(sshd, home=str(tmp_path / "home"))
+    yield link
+    link.close()
+
+
+def ssh_to(
+    sshd: SshServer, *, key: Path | None = None, host_key: str = "", home: str = "/nowhere"
+) -> WireTransport:
+    """Return a transport to the server, with the right keys unless told otherwise."""
+    return ssh.transport(
+        "127.0.0.1",
+        port=sshd.port,
+        user=getpass.getuser() if os.geteuid() else "root",
+        key=key or sshd.key,
+        host_key=HostKeyPin.parse(host_key or sshd.host_key),
+        dialect=Posix(home),
+    )
+
+
+@pytest.fixture
+def agent(unprivileged: Unprivileged) -> Iterator[Agent]:
+    """The guest agent."""
+    if AGENT is None:
+        pytest.skip("this machine lacks qemu-ga; the Debian package qemu-guest-agent supplies it")
+    server = Agent(unprivileged.directory, unprivileged.popen)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def over_qga(agent: Agent, unprivileged: Unprivileged) -> WireTransport:
+    """A transport to the guest agent."""
+    return qga.transport(agent.path, dialect=Posix(str(unprivileged.directory / "home")))
+
+
+class Far(NamedTuple):
+    """A transport, and the directory on this machine that stands for the guest's disk."""
+
+    link: WireTransport
+    disk: Path
+
+
+@pytest.fixture(params=["winrm", "ssh", "qga"])
+def far(request: pytest.FixtureRequest, tmp_path: Path) -> Far:
+    """Each transport in turn."""
+    link = request.getfixturevalue(f"over_{request.param}")
+    if request.param == "qga":
+        return Far(link, request.getfixturevalue("unprivileged").directory)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    return Far(link, disk)

@@ -1,0 +1,304 @@
+# SPDX-License-Identifier: MIT
+"""Real pywinrm against the WS-Management double: what goes wrong on the way to Windows, and what is said about it."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import threading
+from pathlib import Path
+
+import pytest
+from transport.conftest import PASSWORD, winrm_to
+from transport.wsman_double import (
+    NO_SHELL,
+    Double,
+    Fault,
+    Handler,
+    make_certificate,
+)
+
+from harness.deadline import Deadline
+from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError
+from harness.transport.link import WireTransport
+from harness.transport.pin import CertificatePin
+from harness.transport.transport import CommandResult
+
+pytestmark = pytest.mark.remote
+
+
+def test_a_wrong_password_is_refused(double: Double, within: Deadline) -> None:
+    """No shell is made, and neither password appears in the message."""
+    with pytest.raises(GuestRefused, match="the guest refuses the user or the password") as caught:
+        winrm_to(double, password="wrong-horse").run("true", within)
+    assert "horse" not in str(caught.value)
+    assert {} == double.seen
+
+
+def test_only_ntlm_is_ever_offered(over_winrm: WireTransport, double: Double, within: Deadline) -> None:
+    """The password cannot be read off the connection by the guest."""
+    over_winrm.run("true", within)
+    assert {"Negotiate"} == set(double.schemes)
+
+
+def test_another_certificate_gets_nothing(double: Double, within: Deadline, tmp_path: Path) -> None:
+    """Not one HTTP request, so not a byte of authentication, goes to a machine that shows another certificate."""
+    _, other = make_certificate(tmp_path, "other")
+    with pytest.raises(InfrastructureError, match="the certificate is not the pinned one"):
+        winrm_to(double, pin=other).run("true", within)
+    assert ({}, {}) == (dict(double.schemes), dict(double.seen))
+
+
+def test_the_name_in_the_certificate_does_not_matter(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """The double's certificate names WIN-TEMPLATE, and it is reached by its address."""
+    assert b"WIN-TEMPLATE" in double.certificate
+    assert 0 == over_winrm.run("true", within).exit_code
+
+
+def test_a_slow_command_is_waited_for(over_winrm: WireTransport, double: Double, within: Deadline) -> None:
+    """ "Nothing yet" is asked again: the command takes longer than one operation may."""
+    assert "done\n" == over_winrm.run("sleep 1.3; echo done", within).stdout
+    assert 2 <= double.seen["Receive"]
+
+
+def test_a_command_past_its_deadline_is_ended_in_the_guest(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """pywinrm would ask for ever; the deadline ends that, and the guest is told."""
+    with pytest.raises(GuestHang, match=r"an endless command: not done within 2 s"):
+        over_winrm.run("yes", Deadline(2, "an endless command"))
+    assert (1, 1) == (double.seen["Signal"], double.seen["Delete"])
+    assert {} == double.shells
+
+
+def test_a_response_that_never_ends_is_cut_off(over_winrm: WireTransport, double: Double) -> None:
+    """A byte now and then satisfies every read timeout, but not the outer deadline."""
+
+    def trickle(handler: Handler) -> None:
+        handler.send_response(200)
+        handler.send_header("Content-Length", "100000")
+        handler.end_headers()
+        while not handler.server.stopping.wait(0.02):
+            handler.wfile.write(b" ")
+            handler.wfile.flush()
+
+    double.hooks["Command"] = trickle
+    watch = Deadline(300, "watch")
+    with pytest.raises(GuestHang, match="last stage reached 'shell open'"):
+        over_winrm.run("true", Deadline(2, "a command"))
+    assert watch.remaining() > 200
+
+
+def test_a_response_of_any_size_is_not_swallowed(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """More than an envelope may hold is refused while it comes in."""
+    double.hooks["Create"] = lambda handler: handler.reply(200, b"x" * 1_100_000)
+    with pytest.raises(GuestRefused, match="a response of more than 1048576 bytes"):
+        over_winrm.run("true", within)
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>It works!</html>", b"\xff\xfe", b"<s:Envelope>", b"<a/>" * 3])
+def test_an_answer_of_another_kind_is_refused(
+    over_winrm: WireTransport, double: Double, within: Deadline, body: bytes
+) -> None:
+    """What is no WS-Management gives an error that says so."""
+    double.hooks["Create"] = lambda handler: handler.reply(200, body)
+    with pytest.raises(GuestRefused, match="the guest's answer is not WS-Management"):
+        over_winrm.run("true", within)
+
+
+def test_a_redirect_is_not_followed(over_winrm: WireTransport, double: Double, within: Deadline) -> None:
+    """A guest does not choose where our credentials go."""
+
+    def redirect(handler: Handler) -> None:
+        handler.send_response(307)
+        handler.send_header("Location", f"https://127.0.0.1:{double.port}/elsewhere")
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+        handler.wfile.flush()
+
+    double.hooks["Create"] = redirect
+    with pytest.raises(GuestRefused, match="the guest sends us elsewhere"):
+        over_winrm.run("true", within)
+
+
+def test_a_fault_comes_back_in_the_guests_words(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """With the fault's number, which is what the documentation is indexed by."""
+
+    def refuse(_handler: Handler) -> None:
+        raise Fault(2150859174, "w:QuotaLimit", "The maximum number of concurrent shells has been exceeded.")
+
+    double.hooks["Create"] = refuse
+    words = r"nothing|The maximum number of concurrent shells has been exceeded. \(fault 2150859174\)"
+    with pytest.raises(GuestRefused, match=words):
+        over_winrm.run("true", within)
+
+
+@pytest.mark.parametrize("where", ["Create", "Command", "Receive"])
+def test_an_idempotent_command_survives_a_reset(
+    over_winrm: WireTransport, double: Double, within: Deadline, where: str
+) -> None:
+    """It is tried again over a new connection."""
+    double.hooks[where] = Handler.drop
+    outcome = over_winrm.run("echo here", within, idempotent=True)
+    assert ("here\n", 2) == (outcome.stdout, outcome.attempts)
+
+
+def test_a_command_that_may_have_run_is_not_tried_again(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """After a reset nobody can tell whether it ran, and the error says how far it came."""
+    double.hooks["Receive"] = Handler.drop
+    with pytest.raises(
+        GuestUnreachable, match="connection lost, last stage reached 'command running"
+    ) as caught:
+        over_winrm.run("true", within)
+    assert caught.value.sent
+    assert 1 == double.seen["Command"]
+
+
+def test_a_command_that_cannot_have_run_is_tried_again(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """A reset before the command was sent did no harm."""
+    double.hooks["Create"] = Handler.drop
+    assert 2 == over_winrm.run("true", within).attempts
+
+
+@pytest.mark.parametrize("what", [Double.restart, Double.forget_shells])
+def test_a_restart_of_the_service_is_survived(
+    over_winrm: WireTransport, double: Double, within: Deadline, what: object
+) -> None:
+    """Whether connections are reset or the shells are merely forgotten."""
+    double.hooks["Receive"] = lambda handler: what(handler.server)  # type: ignore[operator]
+    outcome = over_winrm.run("echo here", within, idempotent=True)
+    assert ("here\n", 2) == (outcome.stdout, outcome.attempts)
+
+
+def test_a_forgotten_shell_is_a_lost_connection_for_other_commands(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """Its output is gone; that is not the command's fault."""
+    double.hooks["Receive"] = lambda handler: handler.server.forget_shells()
+    with pytest.raises(GuestUnreachable, match=NO_SHELL[2]):
+        over_winrm.run("true", within)
+
+
+def test_a_guest_that_is_away_is_waited_for_until_the_deadline(within: Deadline) -> None:
+    """Every try is counted and the last one's reason is given."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+
+    class Away:
+        certificate = b""
+
+    away = Away()
+    away.port = port  # type: ignore[attr-defined]
+    with pytest.raises(
+        GuestHang, match=r"a command not done within 0.5 s, in [23] tries; the last one: .*refused"
+    ):
+        winrm_to(away).run("true", Deadline(0.5, "a command"))  # type: ignore[arg-type]
+
+
+def test_a_machine_that_accepts_and_says_nothing_is_given_up(double: Double) -> None:
+    """A handshake that never comes is ended too."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        double.port, real = listener.getsockname()[1], double.port
+        link = winrm_to(double)
+        double.port = real
+        with pytest.raises(GuestHang, match="last stage reached 'connecting'"):
+            link.run("true", Deadline(0.3, "a command"))
+
+
+def test_an_upload_goes_on_after_a_reset(
+    over_winrm: WireTransport, double: Double, within: Deadline, tmp_path: Path
+) -> None:
+    """What had arrived is not sent again."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(bytes(range(256)) * 1024)
+    pieces = []
+
+    def cut_the_third(handler: Handler) -> None:
+        pieces.append(1)
+        double.hooks["Send"] = cut_the_third
+        if len(pieces) == 3:
+            # The process must have taken what it was sent before, or there would be nothing to go on from.
+            within.poll(lambda: any(path.stat().st_size > 90_000 for path in tmp_path.glob("target.*.part")))
+            handler.drop()
+
+    double.hooks["Send"] = cut_the_third
+    copied = over_winrm.put(source, str(target), within)
+    assert source.read_bytes() == target.read_bytes()
+    assert (98_304, 2) == (copied.resumed_at, copied.attempts)
+
+
+def test_a_download_goes_on_after_a_reset(
+    over_winrm: WireTransport, double: Double, within: Deadline, tmp_path: Path
+) -> None:
+    """What had arrived is not asked for again."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(bytes(range(256)) * 4096)
+    cut = []
+
+    def cut_in_the_middle(handler: Handler) -> None:
+        double.hooks["Receive"] = cut_in_the_middle
+        if not cut and any(path.stat().st_size for path in tmp_path.glob("target.*.part")):
+            cut.append(True)
+            handler.drop()
+
+    double.hooks["Receive"] = cut_in_the_middle
+    copied = over_winrm.get(str(source), target, within)
+    assert source.read_bytes() == target.read_bytes()
+    assert 0 < copied.resumed_at < len(source.read_bytes())
+    assert 2 == copied.attempts
+
+
+def test_the_password_is_in_no_log_and_no_representation(
+    over_winrm: WireTransport, double: Double, within: Deadline, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With every library at its most talkative."""
+    caplog.set_level(logging.DEBUG)
+    over_winrm.run("true", within)
+    shown = [caplog.text, repr(over_winrm), repr(over_winrm.wire), repr(vars(over_winrm.wire))]
+    assert [] == [text for text in shown if PASSWORD in text]
+    assert "POST /wsman" in caplog.text
+
+
+def test_nothing_is_left_when_a_command_is_over(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """No shell in the guest, no connection, no thread of ours."""
+    before = threading.active_count() - len(double.live)
+    for _ in range(3):
+        over_winrm.run("true", within)
+    within.poll(lambda: not double.live)
+    assert {} == double.shells
+    within.poll(lambda: threading.active_count() <= before)
+
+
+def test_a_command_of_two_lines_is_refused(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """cmd.exe would run the first and forget the second."""
+    with pytest.raises(UsageError, match="is no command line"):
+        over_winrm.run("echo one\necho two", within)
+    assert {} == double.seen
+
+
+def test_the_example_of_the_page_runs(double: Double, tmp_path: Path) -> None:
+    """docs/transports.md shows calls that exist. What PowerShell would answer is another matter."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "transports.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    password_file = tmp_path / "password"
+    password_file.write_text(PASSWORD)
+    password_file.chmod(0o600)
+    names = {"password_file": password_file, "thumbprint": CertificatePin.of(double.certificate).sha256}
+    exec(example.replace("40001", str(double.port)), names)
+    assert isinstance(names["outcome"], CommandResult)
+    assert 1 == double.seen["Command"]
