@@ -17,32 +17,21 @@ BASE = {"errors", "deadline"}
 ALLOWED = {
     "config": BASE,
     "history": BASE,
-    "machine": BASE | {"config", "history", "setup"},
+    "host": BASE | {"config", "history", "setup"},
+    "machine": BASE | {"config", "history", "host"},
+    "transport": BASE,
     "capture": BASE | {"config", "history"},
     "contract": BASE | {"history"},
     "setup": BASE,
     "driver": BASE,
-    "template": BASE | {"config", "history", "machine", "capture", "contract", "setup"},
-    "guest": BASE | {"config", "history", "machine", "capture", "setup", "template", "driver"},
-    "explore": BASE
-    | {
-        "config",
-        "history",
-        "machine",
-        "capture",
-        "contract",
-        "guest",
-        "template",
-        "hotplug",
-        "report",
-        "setup",
-    },
+    "template": BASE | {"config", "history", "host", "machine", "setup"},
     "report": BASE | {"history", "contract", "capture", "driver"},
-    "hotplug": BASE | {"config", "history", "machine", "capture", "contract", "guest", "template", "driver"},
 }
-ALLOWED["lab"] = ALLOWED["hotplug"] | {"hotplug", "report", "setup"}
-ALLOWED["acceptance"] = ALLOWED["lab"]
-ALLOWED["testing"] = ALLOWED["lab"] | {"explore"}
+ALLOWED["guest"] = ALLOWED["template"] | {"capture", "driver", "template", "transport"}
+ALLOWED["run"] = ALLOWED["guest"] | {"contract", "guest"}
+ALLOWED["repro"] = ALLOWED["run"] | {"run"}
+ALLOWED["lab"] = ALLOWED["acceptance"] = ALLOWED["run"] | {"run", "report"}
+ALLOWED["testing"] = ALLOWED["lab"] | {"repro"}
 
 
 @functools.cache
@@ -102,9 +91,9 @@ def test_only_the_lgpl_modules_of_qemu_qmp_are_imported() -> None:
 def test_plain_dependencies_stay_in_their_rooms() -> None:
     """libvirt, paramiko and winrm are imported only where they belong, and inotify only by the follower."""
     homes = {
-        "libvirt": "machine/",
-        "paramiko": "guest/transport/",
-        "winrm": "guest/transport/",
+        "libvirt": "machine/libvirt/",
+        "paramiko": "transport/",
+        "winrm": "transport/",
         "inotify_simple": "capture/",
         "pycdlib": "template/",
     }

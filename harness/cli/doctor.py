@@ -67,7 +67,7 @@ def _fix(*, quiet: bool) -> None:
 
     from harness.cli.gc import remove, what_is_left
     from harness.cli.output import say
-    from harness.machine.accelerator import forget
+    from harness.host.kvm_probe import forget
     from harness.setup.cache import cache_directory
 
     remove(what_is_left(), quiet=quiet)

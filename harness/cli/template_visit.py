@@ -15,7 +15,6 @@ from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.transports import GuestTransports, ways_into
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter, Listener
-from harness.host.budget import need_of_machine
 from harness.host.firmware import find_ovmf
 from harness.host.lease import QueuePlace, take_lease
 from harness.host.qemu_build import QemuBuild
@@ -83,7 +82,7 @@ def _visit(
             tape.write(Stage(name="lease", phase="note", detail=str(where)))
 
         with (
-            take_lease(need_of_machine(spec), folder, what="the visit", waiting=waiting),
+            take_lease(spec.resource_request(), folder, what="the visit", waiting=waiting),
             QemuMachine(spec, folder, tape, name=f"verify-{template.name}") as machine,
         ):
             machine.start(Deadline(START, "start QEMU"))

@@ -26,7 +26,6 @@ import msgspec
 
 from harness.config import decode_toml, parse_size, read_document
 from harness.errors import UsageError
-from harness.machine.machine import MachineSpec
 
 PROCESSORS_PER_CORE = 8
 MEMORY_SHARE = 0.75
@@ -45,25 +44,6 @@ class ResourceRequest(msgspec.Struct, frozen=True, kw_only=True):
     vcpus: int
     memory: int
     disk: int = 0
-
-
-OVERHEAD = 256 << 20
-"""Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
-
-RUN_SIZE = 64 << 20
-"""Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
-
-OVERLAY_SIZE = 2 << 30
-"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
-
-
-def need_of_machine(spec: MachineSpec, *, processors: int = 0, memory: int = 0) -> ResourceRequest:
-    """Return what the machine has at power-on, and what is to be added, as far as it has slots and room for that."""
-    return ResourceRequest(
-        vcpus=min(spec.processors + processors, spec.max_processors),
-        memory=min(spec.memory + memory, max(spec.max_memory, spec.memory)) + OVERHEAD,
-        disk=RUN_SIZE + OVERLAY_SIZE * len(spec.disks),
-    )
 
 
 class BudgetWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

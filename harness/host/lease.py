@@ -40,7 +40,7 @@ from harness.host.budget import (
     host_budget,
     size_text,
 )
-from harness.machine import shutdown
+from harness.host.interrupts import uninterrupted
 
 T = TypeVar("T")
 
@@ -126,7 +126,7 @@ class Lease:
 
     def release(self) -> None:
         """Let others have it; a second call does nothing."""
-        with shutdown.uninterrupted():
+        with uninterrupted():
             if self._descriptor >= 0:
                 with contextlib.suppress(OSError):
                     (self._leases.directory / self.name).unlink()
@@ -324,7 +324,7 @@ class Leases:
 
     def _try(self, act: Callable[[int], T]) -> T | None:
         """Call ``act`` under the mutex; None if another has it. No interrupt comes in between."""
-        with self._errors(), shutdown.uninterrupted():
+        with self._errors(), uninterrupted():
             folder = self._open()
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -23,8 +23,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, MissingPart
-from harness.host import qemu_build
-from harness.machine.accelerator import remembered
+from harness.host import kvm_probe, qemu_build
 from harness.setup import parts
 
 LEAST_DISK = 1 << 30
@@ -309,7 +308,7 @@ def _available_memory() -> int:
 
 
 def _kvm(cache: Path | None) -> HostPart:
-    device = Path("/dev/kvm")
+    device = kvm_probe.KVM
     name, serves = "kvm", "makes guests several times faster; without it TCG is used"
     if not device.exists():
         supply = (
@@ -324,12 +323,11 @@ def _kvm(cache: Path | None) -> HostPart:
         found = f"{device} cannot be opened: {error.strerror}"
         supply = "sudo adduser $USER kvm, then log in again" if isinstance(error, PermissionError) else ""
         return HostPart(name=name, state=PartState.BROKEN, found=found, serves=serves, supply=supply)
-    last = remembered(cache) if cache else None
+    last = kvm_probe.last(cache) if cache else None
     if last is None:
         found = (
             f"{device} opens; whether a guest runs under it is found out by the first run with --accel auto"
         )
         return HostPart(name=name, state=PartState.OK, found=found, serves=serves)
-    works, reason = last
-    found = f"when last probed, {reason}"
-    return HostPart(name=name, state=PartState.OK if works else PartState.BROKEN, found=found, serves=serves)
+    state = PartState.OK if last.works else PartState.BROKEN
+    return HostPart(name=name, state=state, found=f"when last probed, {last.reason}", serves=serves)

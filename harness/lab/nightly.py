@@ -18,10 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import ExitCode
+from harness.host.interrupts import uninterrupted
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.lab.run_process import RunProcess, command
-from harness.machine import shutdown
 from harness.run.failure import ATTEMPTS, BootFailures
 
 TICK = 0.5
@@ -77,7 +77,7 @@ class Nightly:
                     self._end_the_late()
                     self._tick()
         finally:
-            with shutdown.uninterrupted() as hurry:
+            with uninterrupted() as hurry:
                 self._end_all(hurry)
 
     def estimate(self) -> float | None:
@@ -114,7 +114,7 @@ class Nightly:
             words = command(self._matrix, cell, self._night.directory, self._base)
             if before:
                 words += ["--retry-of", Path(before[-1]).name]
-            with shutdown.uninterrupted():
+            with uninterrupted():
                 # Known as soon as it runs, whenever an interrupt comes.
                 child = RunProcess(
                     cell, words, self._night.directory, number=number, seconds=self._matrix.document.timeout

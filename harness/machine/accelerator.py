@@ -24,11 +24,11 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
 from harness.history.writer import HistoryWriter
+from harness.host import kvm_probe
+from harness.host.kvm_probe import KVM
 from harness.host.qemu_build import find_qemu
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
-
-KVM = Path("/dev/kvm")
 
 PATIENCE = 8.0
 """Seconds that a guest gets to be ready under KVM; it takes about one."""
@@ -61,14 +61,6 @@ class AcceleratorChoice(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe's result as it is kept; ``key`` is a digest of all that it depends on."""
-
-    key: str
-    works: bool
-    reason: str
-
-
 def choose(
     requested: Literal["auto", "kvm", "tcg"], qemu: Path, image: BootImage, cache: Path, deadline: Deadline
 ) -> AcceleratorChoice:
@@ -94,38 +86,13 @@ def kvm_works(qemu: Path, image: BootImage, cache: Path, deadline: Deadline) -> 
         return False, f"there is no {KVM}"
     if not os.access(KVM, os.R_OK | os.W_OK):
         return False, f"no permission to open {KVM} (join the group kvm)"
-    file = cache / "accelerator.json"
     key = _key(qemu, image, deadline)
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        kept = msgspec.json.decode(file.read_bytes(), type=_Answer)
-        if kept.key == key:
-            return kept.works, f"{kept.reason} (probed before)"
+    kept = kvm_probe.last(cache)
+    if kept is not None and kept.key == key:
+        return kept.works, f"{kept.reason} (probed before)"
     works, reason = _probe(qemu, image, deadline)
-    # A cache that cannot be written costs a probe next time, no more.
-    with contextlib.suppress(OSError):
-        cache.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as fresh:
-            fresh.write(msgspec.json.encode(_Answer(key=key, works=works, reason=reason)))
-        Path(fresh.name).replace(file)
+    kvm_probe.keep(kvm_probe.KvmProbe(key=key, works=works, reason=reason), cache)
     return works, reason
-
-
-def remembered(cache: Path) -> tuple[bool, str] | None:
-    """Return what the last probe answered, without asking whether it still applies; None if there was none."""
-    try:
-        kept = msgspec.json.decode((cache / "accelerator.json").read_bytes(), type=_Answer)
-    except (OSError, msgspec.DecodeError):
-        return None
-    return kept.works, kept.reason
-
-
-def forget(cache: Path) -> bool:
-    """Forget what the last probe answered, so that the next run probes again; return whether there was an answer."""
-    try:
-        (cache / "accelerator.json").unlink()
-    except OSError:
-        return False
-    return True
 
 
 def _key(qemu: Path, image: BootImage, deadline: Deadline) -> str:

@@ -21,9 +21,9 @@ from harness.errors import InfrastructureError
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
+from harness.host.interrupts import uninterrupted
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
-from harness.machine import shutdown
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
 from harness.machine.machine import MachineSpec, QmpEvent
@@ -169,7 +169,7 @@ class MachineBase(abc.ABC):
         with self._closing:
             if self._closed:
                 return
-            with shutdown.uninterrupted() as hurry:
+            with uninterrupted() as hurry:
                 self._closed = True
                 gone = self._end(hurry)
                 self._runtime.remove()

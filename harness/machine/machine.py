@@ -9,8 +9,18 @@ from typing import Any, Literal, Protocol
 import msgspec
 
 from harness.deadline import Deadline
+from harness.host.budget import ResourceRequest
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
 from harness.machine.migration_state import Added, Incoming
+
+OVERHEAD = 256 << 20
+"""Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
+
+RUN_SIZE = 64 << 20
+"""Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
+
+OVERLAY_SIZE = 2 << 30
+"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
 
 
 class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,6 +66,14 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     incoming: Incoming | None = None
     added: tuple[Added, ...] = ()
     extra: list[str] = []
+
+    def resource_request(self, *, processors: int = 0, memory: int = 0) -> ResourceRequest:
+        """Return what the machine has at power-on and what is to be added, as far as it has slots and room for that."""
+        return ResourceRequest(
+            vcpus=min(self.processors + processors, self.max_processors),
+            memory=min(self.memory + memory, max(self.max_memory, self.memory)) + OVERHEAD,
+            disk=RUN_SIZE + OVERLAY_SIZE * len(self.disks),
+        )
 
 
 class CpuSlot(msgspec.Struct, frozen=True, kw_only=True):

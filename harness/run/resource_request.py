@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from harness.config import parse_size
-from harness.host.budget import ResourceRequest, need_of_machine
+from harness.host.budget import ResourceRequest
 from harness.machine.machine import MachineSpec
 from harness.run.operation import AddCpu, AddDimm
 from harness.run.plan import Plan
@@ -23,4 +23,4 @@ def need_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
     memory = sum(parse_size(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
     if not processors and not memory:
         processors, memory = OPEN_VCPUS, OPEN_MEMORY
-    return need_of_machine(spec, processors=processors, memory=memory)
+    return spec.resource_request(processors=processors, memory=memory)

@@ -31,7 +31,7 @@ from harness.history.record import (
 )
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
-from harness.machine import shutdown
+from harness.host.interrupts import uninterrupted
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
 from harness.run.failure import (
@@ -171,7 +171,7 @@ class Run:
             outcome = "interrupted"
             raise
         finally:
-            with shutdown.uninterrupted():
+            with uninterrupted():
                 self._end(outcome, stack)
 
     def collect_evidence(self, why: str, *, cheap: bool = False) -> EvidenceIndex:
@@ -327,7 +327,7 @@ def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learn
     except HarnessError as error:
         run.error = run.error or error
     except KeyboardInterrupt:
-        with shutdown.uninterrupted():
+        with uninterrupted():
             run.judge()
         raise
     try:

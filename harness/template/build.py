@@ -24,10 +24,9 @@ from harness.errors import HarnessError, InfrastructureError, TemplateFailed, Us
 from harness.history.record import FORMAT as HISTORY_FORMAT
 from harness.history.record import Clock, End, Header, Stage
 from harness.history.writer import HistoryWriter, Listener
-from harness.host.budget import need_of_machine
+from harness.host.interrupts import uninterrupted
 from harness.host.lease import QueuePlace, take_lease
 from harness.host.registry import Registry
-from harness.machine import shutdown
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
 from harness.template import disk_image
@@ -169,7 +168,7 @@ class TemplateBuild:
                 raise
             finally:
                 # A full disk keeps the log from ending as it should; what ended the build is told all the same.
-                with shutdown.uninterrupted(), contextlib.suppress(InfrastructureError):
+                with uninterrupted(), contextlib.suppress(InfrastructureError):
                     reporter.end()
                     tape.write(End(outcome=outcome))
         return built
@@ -231,7 +230,7 @@ class TemplateBuild:
             tape.write(Stage(name="lease", phase="note", detail=str(where)))
 
         with take_lease(
-            need_of_machine(spec), folder, what=f"the build of {self._recipe.template}", waiting=waiting
+            spec.resource_request(), folder, what=f"the build of {self._recipe.template}", waiting=waiting
         ):
             machine = QemuMachine(spec, folder, tape, name=name, registry=self._registry)
             try:

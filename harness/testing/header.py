@@ -35,17 +35,16 @@ def header_lines(settings: Settings) -> list[str]:
 def _accelerator(asked: str, cache: str) -> str:
     from pathlib import Path
 
-    from harness.machine.accelerator import KVM, remembered
+    from harness.host.kvm_probe import KVM, last
 
     if asked != "auto":
         return asked
     if not KVM.exists():
         return f"tcg (there is no {KVM})"
-    known = remembered(Path(cache))
+    known = last(Path(cache))
     if known is None:
         return "auto (KVM is tried by the first guest)"
-    works, reason = known
-    return f"{'kvm' if works else 'tcg'} (last tried: {reason})"
+    return f"{'kvm' if known.works else 'tcg'} (last tried: {known.reason})"
 
 
 def _image(name: str, cache: str) -> str:

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.deadline import Deadline
+from harness.host.kvm_probe import last
 from harness.host.preflight import (
     HostPart,
     PartState,
@@ -18,7 +19,6 @@ from harness.host.preflight import (
     is_static,
     ready,
 )
-from harness.machine.accelerator import remembered
 
 NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "busybox", "apt", "disk", "memory"]
 
@@ -183,4 +183,4 @@ def test_the_last_probe_of_kvm_is_remembered(
 def test_a_damaged_memory_of_the_probe_is_no_memory(tmp_path: Path, kept: str) -> None:
     """A cut or foreign file counts as never probed."""
     (tmp_path / "accelerator.json").write_text(kept)
-    assert remembered(tmp_path) is None
+    assert last(tmp_path) is None

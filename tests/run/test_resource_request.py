@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from harness.host.budget import OVERHEAD, OVERLAY_SIZE, RUN_SIZE
 from harness.machine.attachments import Disk
-from harness.machine.machine import MachineSpec
+from harness.machine.machine import OVERHEAD, OVERLAY_SIZE, RUN_SIZE, MachineSpec
 from harness.run.plan import decode_plan
 from harness.run.resource_request import OPEN_MEMORY, OPEN_VCPUS, need_of
 

@@ -35,6 +35,7 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestCrash, GuestHang, GuestRefused, InfrastructureError
 from harness.history.record import Boot, Stage
 from harness.history.writer import HistoryWriter
+from harness.host.interrupts import uninterrupted
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
 from harness.machine import shutdown
@@ -194,7 +195,7 @@ class ProcessMachine:
         """End the process: SIGTERM, SIGKILL, each with its grace. Idempotent, bounded in time."""
         if self._closed:
             return
-        with shutdown.uninterrupted():
+        with uninterrupted():
             self._closed = True
             try:
                 self._end_process()

@@ -17,7 +17,7 @@ from harness.deadline import Deadline
 from harness.driver.program import run
 from harness.errors import InfrastructureError
 from harness.host.file_lock import locked
-from harness.machine import shutdown
+from harness.host.interrupts import uninterrupted
 from harness.setup.cache import Cache, digest
 
 SERVERS = ("wineserver", "/usr/lib/wine/wineserver", "/usr/lib/wine/wineserver64")
@@ -53,7 +53,7 @@ class WinePrefix(NamedTuple):
             try:
                 yield
             finally:
-                with shutdown.uninterrupted():
+                with uninterrupted():
                     self.end(Deadline(ENDING, "end what runs in Wine's prefix"))
 
     def keep_registry(self) -> None:

@@ -16,7 +16,6 @@ from harness.errors import InfrastructureError
 from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
 from harness.guest.windows.guest import WindowsGuest
 from harness.history.writer import HistoryWriter
-from harness.host.budget import need_of_machine
 from harness.host.lease import take_lease
 from harness.host.qemu_build import find_qemu
 from harness.machine.accelerator import choose
@@ -66,7 +65,10 @@ def workshop(
         tape = stack.enter_context(HistoryWriter(place / "history.jsonl"))
         stack.enter_context(
             take_lease(
-                need_of_machine(spec), place, what="the workshop", waiting=lambda where: progress(str(where))
+                spec.resource_request(),
+                place,
+                what="the workshop",
+                waiting=lambda where: progress(str(where)),
             )
         )
         machine = make_machine(BACKEND, spec, place, tape, name=place.name)

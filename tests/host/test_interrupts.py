@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.machine.shutdown import uninterrupted
+from harness.host.interrupts import uninterrupted
 
 BOTH = (signal.SIGINT, signal.SIGTERM)
 

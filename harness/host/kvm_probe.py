@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: MIT
+"""The last probe of KVM, kept in the cache: whether a guest ran under it on this host, and why one thinks so."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+KVM = Path("/dev/kvm")
+FILE = "accelerator.json"
+
+
+class KvmProbe(msgspec.Struct, frozen=True, kw_only=True):
+    """A probe's result; ``key`` is a digest of all that it depends on."""
+
+    key: str
+    works: bool
+    reason: str
+
+
+def last(cache: Path) -> KvmProbe | None:
+    """Return the last probe's result, whether or not it still applies; None if there was none."""
+    try:
+        return msgspec.json.decode((cache / FILE).read_bytes(), type=KvmProbe)
+    except (OSError, msgspec.DecodeError):
+        return None
+
+
+def keep(probe: KvmProbe, cache: Path) -> None:
+    """Keep a result. A cache that cannot be written costs a probe next time, no more."""
+    with contextlib.suppress(OSError):
+        cache.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=cache, delete=False) as fresh:
+            fresh.write(msgspec.json.encode(probe))
+        Path(fresh.name).replace(cache / FILE)
+
+
+def forget(cache: Path) -> bool:
+    """Forget the last result, so that the next run probes again; return whether there was one."""
+    try:
+        (cache / FILE).unlink()
+    except OSError:
+        return False
+    return True
