@@ -25,12 +25,7 @@ from harness.testing import marks
 from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
 from harness.testing.settings import Settings, add_settings
 from harness.testing.summary import Summary, attach
-from harness.testing.under_test import (
-    Hotplug,
-    JudgeNow,
-    ReadRecords,
-    RunUnderTest,
-)
+from harness.testing.under_test import Hotplug, JudgeNow, ReadRecords, RunUnderTest
 
 if TYPE_CHECKING:
     from harness.contract.verdict import RunVerdict

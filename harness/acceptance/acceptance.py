@@ -11,13 +11,7 @@ import msgspec
 from harness.acceptance.case import Case
 from harness.acceptance.migration import migrate
 from harness.acceptance.questions import Question, questions
-from harness.acceptance.result import (
-    CaseOutcome,
-    CaseResult,
-    not_run,
-    result_of,
-    skipped,
-)
+from harness.acceptance.result import CaseOutcome, CaseResult, not_run, result_of, skipped
 from harness.errors import ExitCode, HarnessError, worst
 from harness.history.writer import Listener
 from harness.report.judging import judge_run

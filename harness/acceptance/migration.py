@@ -11,12 +11,7 @@ from pathlib import Path
 import msgspec
 
 from harness.acceptance.case import Case
-from harness.acceptance.result import (
-    EXIT_CODES,
-    CaseOutcome,
-    CaseResult,
-    result_of,
-)
+from harness.acceptance.result import EXIT_CODES, CaseOutcome, CaseResult, result_of
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import GuestHang, HarnessError

@@ -12,12 +12,7 @@ from collections.abc import Collection, Sequence
 
 from harness.contract.verdict import Level, Verdict
 from harness.errors import FailureClass
-from harness.history.record import (
-    Console,
-    Qmp,
-    Record,
-    RunFailure,
-)
+from harness.history.record import Console, Qmp, Record, RunFailure
 
 CRASHED = FailureClass.BUG_CHECK
 

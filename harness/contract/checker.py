@@ -17,15 +17,7 @@ from harness.contract.blame import failure_class, tells_of_crash
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.observe import question_id
 from harness.contract.rules.catalogue import all_rules
-from harness.contract.rules.rule import (
-    Broken,
-    NotShown,
-    Observed,
-    Predicate,
-    Rule,
-    RuleOutcome,
-    Unclear,
-)
+from harness.contract.rules.rule import Broken, NotShown, Observed, Predicate, Rule, RuleOutcome, Unclear
 from harness.contract.state.entities import Epoch, Sample
 from harness.contract.state.merge import Merger
 from harness.contract.state.model import Model
@@ -33,12 +25,7 @@ from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Ve
 from harness.history.absent import Absent, AbsentFields, NotGiven
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
-from harness.history.record import (
-    Header,
-    Mapped,
-    Record,
-    RunFailure,
-)
+from harness.history.record import Header, Mapped, Record, RunFailure
 
 MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""

@@ -11,22 +11,11 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import UsageError
-from harness.guest.bootable import (
-    Bootable,
-    GuestOptions,
-    GuestType,
-    MakeMachine,
-    OutsideSigns,
-)
+from harness.guest.bootable import Bootable, GuestOptions, GuestType, MakeMachine, OutsideSigns
 from harness.guest.guest import Guest
 from harness.guest.process.host import HostType
 from harness.guest.process.wine import WineType
-from harness.guest.twin.guest import (
-    Twin,
-    counter_argument,
-    kernel_arguments,
-    machine_arguments,
-)
+from harness.guest.twin.guest import Twin, counter_argument, kernel_arguments, machine_arguments
 from harness.guest.twin.image import build
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine

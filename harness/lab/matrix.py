@@ -24,12 +24,7 @@ from harness.guest.process.guest import ProcessType
 from harness.host.budget import BudgetWishes
 from harness.host.qemu_build import find_program
 from harness.machine.backend import BACKENDS
-from harness.run.plan import (
-    MachineWishes,
-    Plan,
-    decode_plan,
-    find_plan,
-)
+from harness.run.plan import MachineWishes, Plan, decode_plan, find_plan
 from harness.run.plan_text import plan_text
 
 RowName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]

@@ -13,12 +13,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, InfrastructureError
-from harness.machine.libvirt.connection import (
-    Connection,
-    bounded,
-    load,
-    words,
-)
+from harness.machine.libvirt.connection import Connection, bounded, load, words
 
 T = TypeVar("T")
 

@@ -30,12 +30,7 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, MonitorLost
 from harness.history.writer import HistoryWriter
 from harness.machine.event_log import EventLog
-from harness.machine.qmp_client import (
-    Client,
-    Drop,
-    MessageFault,
-    Reply,
-)
+from harness.machine.qmp_client import Client, Drop, MessageFault, Reply
 
 RETRY = 0.001, 0.05
 """Seconds between attempts to connect: the first, and the longest after doubling."""

@@ -18,12 +18,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.host.registry import MachineEntry, ProcessName, Registry
-from harness.machine.libvirt.connection import (
-    bounded,
-    is_remote,
-    load,
-    words,
-)
+from harness.machine.libvirt.connection import bounded, is_remote, load, words
 from harness.machine.libvirt.remote_host import ssh_words
 
 TERM_GRACE = 3.0

@@ -21,13 +21,7 @@ import msgspec
 from harness.history import driver as d
 from harness.history.driver import STATE_NAMES, DriverRecord, nt_success
 from harness.history.reader import History
-from harness.history.record import (
-    Agreement,
-    Channel,
-    End,
-    Expectation,
-    OperationProgress,
-)
+from harness.history.record import Agreement, Channel, End, Expectation, OperationProgress
 
 MOST_STEPS = 200_000
 """Steps that are kept of one run; what comes later is not compared, and the comparison says so."""

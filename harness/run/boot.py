@@ -18,12 +18,7 @@ from harness.config import parse_size
 from harness.deadline import Deadline
 from harness.errors import MachineFailed, UsageError
 from harness.guest.guest import Guest
-from harness.guest.guest_types import (
-    GUEST_TYPES,
-    Bootable,
-    GuestOptions,
-    OutsideSigns,
-)
+from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns
 from harness.guest.process.guest import ProcessType
 from harness.history.record import Boot as BootRecord
 from harness.history.run_directory import RunDirectory, RunFacts

@@ -20,13 +20,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MonitorLost
 from harness.guest.guest import Guest
-from harness.history.evidence import (
-    FOLDER,
-    INDEX,
-    PAGE,
-    EvidenceIndex,
-    EvidenceItem,
-)
+from harness.history.evidence import FOLDER, INDEX, PAGE, EvidenceIndex, EvidenceItem
 from harness.history.run_directory import RunDirectory
 from harness.host.budget import size_text
 from harness.machine.inspection import Inspectable, Inspector

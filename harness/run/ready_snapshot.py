@@ -16,13 +16,7 @@ from harness.history.record import GuestEvent, Record
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
-from harness.machine.snapshot import (
-    MEMORY,
-    MachineSnapshot,
-    StateStore,
-    digest_of,
-    disk_name,
-)
+from harness.machine.snapshot import MEMORY, MachineSnapshot, StateStore, digest_of, disk_name
 
 SAVE = 300.0
 """Seconds that saving may take besides the boot: the memory of a large guest has to be written."""

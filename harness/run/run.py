@@ -22,30 +22,14 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, HarnessError, InfrastructureError
 from harness.history.evidence import EvidenceIndex
 from harness.history.reader import History
-from harness.history.record import (
-    FORMAT,
-    Clock,
-    End,
-    Header,
-    RunFailure,
-)
+from harness.history.record import FORMAT, Clock, End, Header, RunFailure
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.interrupts import uninterrupted
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
-from harness.run.failure import (
-    BootFailure,
-    boot_failure,
-    classify,
-    second_attempt,
-)
-from harness.run.handover import (
-    FOLDER,
-    hand_over,
-    history_of,
-    summary,
-)
+from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
+from harness.run.handover import FOLDER, hand_over, history_of, summary
 from harness.run.request import RunRequest
 from harness.run.stage import Stages
 

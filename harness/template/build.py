@@ -34,13 +34,7 @@ from harness.template.answer import write_secret
 from harness.template.boot import SetupBoot, SetupBootEnd, full_disk
 from harness.template.checkpoints import CheckpointStack, disk_errors
 from harness.template.diagnosis import Symptom, likely_cause, sentence
-from harness.template.manifest import (
-    GuestCredentials,
-    Medium,
-    TemplateManifest,
-    sha256_of,
-    utc,
-)
+from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, sha256_of, utc
 from harness.template.progress import MOST_RESETS, BuildProgress
 from harness.template.provision import NEEDED, fact_fits
 from harness.template.reporter import Reporter

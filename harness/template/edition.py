@@ -13,13 +13,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 from harness.errors import MissingPart, UsageError
 from harness.template.template import Edition, Template
-from harness.template.wim import (
-    NotWim,
-    WimImage,
-    described,
-    no_images,
-    read_wim,
-)
+from harness.template.wim import NotWim, WimImage, described, no_images, read_wim
 
 if TYPE_CHECKING:
     import pycdlib

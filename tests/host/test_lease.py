@@ -27,12 +27,7 @@ from harness.deadline import Deadline
 from harness.errors import BadDocument, InfrastructureError, UsageError
 from harness.host import lease as lease_module
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
-from harness.host.lease import (
-    Lease,
-    Leases,
-    QueuePlace,
-    usual_directory,
-)
+from harness.host.lease import Lease, Leases, QueuePlace, usual_directory
 
 GIB = 1 << 30
 TEN = HostBudget(vcpus=10, memory=10 * GIB, disk=10 * GIB)

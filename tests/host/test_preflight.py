@@ -12,13 +12,7 @@ from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.host.kvm_probe import last
-from harness.host.preflight import (
-    HostPart,
-    PartState,
-    examine,
-    is_static,
-    ready,
-)
+from harness.host.preflight import HostPart, PartState, examine, is_static, ready
 
 NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "busybox", "apt", "disk", "memory"]
 

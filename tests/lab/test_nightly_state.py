@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import ExitCode, UsageError
 from harness.lab.matrix import Matrix, decode_matrix
-from harness.lab.nightly_state import (
-    STATE,
-    CellOutcome,
-    open_night,
-    read_state,
-)
+from harness.lab.nightly_state import STATE, CellOutcome, open_night, read_state
 from harness.lab.summary import document, exit_code, lines
 from harness.run.failure import BootFailure
 

@@ -17,14 +17,7 @@ from harness.machine.attachments import Disk
 from harness.machine.machine import MachineSpec
 from harness.machine.migration_state import AddedCpu, AddedDimm, Incoming
 from harness.machine.qemu.machine import QemuMachine
-from harness.machine.snapshot import (
-    KEPT,
-    MachineSnapshot,
-    StateStore,
-    digest_of,
-    disk_name,
-    restored,
-)
+from harness.machine.snapshot import KEPT, MachineSnapshot, StateStore, digest_of, disk_name, restored
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 

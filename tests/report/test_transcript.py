@@ -19,13 +19,7 @@ from harness.history import record as r
 from harness.history.record import Record
 from harness.history.writer import HistoryWriter
 from harness.report.style import Style
-from harness.report.transcript import (
-    FIRMWARE,
-    ORDER,
-    QEMU,
-    Transcript,
-    TranscriptReader,
-)
+from harness.report.transcript import FIRMWARE, ORDER, QEMU, Transcript, TranscriptReader
 from harness.report.transcript_comparison import compare_transcripts, transcript_lines
 
 

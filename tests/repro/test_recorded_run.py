@@ -10,12 +10,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import UsageError
-from harness.history.record import (
-    FORMAT,
-    End,
-    Header,
-    OperationProgress,
-)
+from harness.history.record import FORMAT, End, Header, OperationProgress
 from harness.history.run_directory import RunFacts
 from harness.history.writer import HistoryWriter
 from harness.repro.recorded_run import Differences, RepeatableRun, normal

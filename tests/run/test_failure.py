@@ -20,12 +20,7 @@ from harness.errors import (
     MonitorLost,
     UsageError,
 )
-from harness.run.failure import (
-    BootFailures,
-    boot_failure,
-    classify,
-    second_attempt,
-)
+from harness.run.failure import BootFailures, boot_failure, classify, second_attempt
 from harness.run.operation import Quiesce
 from harness.run.plan import MachineWishes, Plan
 from harness.run.request import RunRequest

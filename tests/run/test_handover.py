@@ -17,12 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.guest.guest import CollectedFile, Guest
 from harness.history.reader import History
-from harness.run.handover import (
-    FOLDER,
-    hand_over,
-    history_of,
-    summary,
-)
+from harness.run.handover import FOLDER, hand_over, history_of, summary
 
 GOOD = "mark S2 C2 V mark Q S3 C3 V mark unload"
 WITHIN = Deadline(30, "collect")

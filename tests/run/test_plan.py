@@ -12,12 +12,7 @@ from hypothesis import strategies as st
 from harness.config import decode_toml, parse_size, read_document
 from harness.errors import BadDocument, ExitCode, UsageError
 from harness.run.operation import AddCpu, AddDimm
-from harness.run.plan import (
-    Plan,
-    built_in_plans,
-    decode_plan,
-    find_plan,
-)
+from harness.run.plan import Plan, built_in_plans, decode_plan, find_plan
 
 GOOD = (
     'name = "mine"\n\n[[do]]\nop = "add-cpu"\nslot = 3\n\n[[do]]\nop = "add-dimm"\nsize = "1 GiB"\nnode = 0\n'

@@ -9,12 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.run import operation as op
-from harness.run.plan import (
-    MachineWishes,
-    Plan,
-    built_in_plans,
-    decode_plan,
-)
+from harness.run.plan import MachineWishes, Plan, built_in_plans, decode_plan
 from harness.run.plan_text import plan_text
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)

@@ -9,13 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.template.diagnosis import Symptom, likely_cause, sentence
-from harness.template.progress import (
-    COPYING_WRITTEN,
-    MOST_FACTS,
-    WINPE_READ,
-    BuildPosition,
-    BuildProgress,
-)
+from harness.template.progress import COPYING_WRITTEN, MOST_FACTS, WINPE_READ, BuildPosition, BuildProgress
 from harness.template.serial_markers import (
     DoneMarker,
     FactMarker,

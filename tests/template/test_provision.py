@@ -13,14 +13,7 @@ import pytest
 
 from harness.errors import BadDocument, UsageError
 from harness.template import provision
-from harness.template.serial_markers import (
-    DoneMarker,
-    FactMarker,
-    FailMarker,
-    StageMarker,
-    StepMarker,
-    parse,
-)
+from harness.template.serial_markers import DoneMarker, FactMarker, FailMarker, StageMarker, StepMarker, parse
 from harness.template.stage import ORDER
 from harness.template.template import find_templates, templates_directory
 from tests.template.powershell_rules import COMMANDS, OWN, broken, commands, nodes, tree_of, words

@@ -18,12 +18,7 @@ from harness.template import evaluation
 from harness.template.checkpoints import CheckpointStack
 from harness.template.disk_image import qemu_img
 from harness.template.keys import kept_secrets
-from harness.template.manifest import (
-    GuestCredentials,
-    Medium,
-    TemplateManifest,
-    utc,
-)
+from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, utc
 from harness.template.progress import BuildPosition
 from harness.template.stage import BuildStage
 from harness.template.store import Store, store_directory

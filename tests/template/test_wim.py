@@ -13,15 +13,7 @@ from effort import examples
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from harness.template.wim import (
-    LARGEST_XML,
-    MOST_IMAGES,
-    NotWim,
-    WimImage,
-    described,
-    parse_images,
-    read_wim,
-)
+from harness.template.wim import LARGEST_XML, MOST_IMAGES, NotWim, WimImage, described, parse_images, read_wim
 
 XML = """\ufeff<WIM><TOTALBYTES>1</TOTALBYTES>
 <IMAGE INDEX="2"><NAME>B</NAME><WINDOWS><ARCH>9</ARCH><EDITIONID>ServerDatacenter</EDITIONID>

@@ -12,12 +12,7 @@ from typing import NamedTuple
 
 import pytest
 from transport import powershell_standin
-from transport.far_ends import (
-    AGENT,
-    SSHD,
-    Agent,
-    SshServer,
-)
+from transport.far_ends import AGENT, SSHD, Agent, SshServer
 from transport.wsman_double import Double
 from unprivileged import Unprivileged
 

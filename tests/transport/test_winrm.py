@@ -11,13 +11,7 @@ from pathlib import Path
 
 import pytest
 from transport.conftest import PASSWORD, winrm_to
-from transport.wsman_double import (
-    NO_SHELL,
-    Double,
-    Fault,
-    Handler,
-    make_certificate,
-)
+from transport.wsman_double import NO_SHELL, Double, Fault, Handler, make_certificate
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError

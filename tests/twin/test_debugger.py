@@ -22,14 +22,7 @@ from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, GuestCrash
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
-from harness.history.record import (
-    Channel,
-    Console,
-    GuestEvent,
-    Record,
-    RunFailure,
-    Stage,
-)
+from harness.history.record import Channel, Console, GuestEvent, Record, RunFailure, Stage
 from harness.run.request import RunRequest
 from harness.run.run import Run
 

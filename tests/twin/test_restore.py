@@ -14,12 +14,7 @@ from twin.running import Perform, plan_of, records_of, run_harness
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, GuestHang, InfrastructureError, MachineFailed, UsageError
-from harness.guest.guest_types import (
-    GUEST_TYPES,
-    GuestOptions,
-    OutsideSigns,
-    TwinType,
-)
+from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns, TwinType
 from harness.guest.twin.guest import Twin
 from harness.history.record import Boot, GuestEvent, Stage
 from harness.history.writer import HistoryWriter

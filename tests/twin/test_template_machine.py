@@ -13,12 +13,7 @@ from twin.running import Perform, plan_of
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
-from harness.guest.guest_types import (
-    GUEST_TYPES,
-    Bootable,
-    GuestOptions,
-    TwinType,
-)
+from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, TwinType
 from harness.host.firmware import find_ovmf
 from harness.template.template import find_template
 

@@ -9,12 +9,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.capture.etl import classic, clock, guid, manifest, session, tracelogging
-from harness.capture.etl.field import (
-    Field,
-    InType,
-    OutType,
-    SystemTime,
-)
+from harness.capture.etl.field import Field, InType, OutType, SystemTime
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import (
     AnyLogRecord,

@@ -19,13 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from harness.capture.etl import guid
-from harness.capture.etl.field import (
-    COUNTED,
-    Field,
-    InType,
-    OutType,
-    SystemTime,
-)
+from harness.capture.etl.field import COUNTED, Field, InType, OutType, SystemTime
 
 SPARE_VALUES = 1024
 """Values that one event may have beyond one for each byte of its payload: only empty ones take no byte."""

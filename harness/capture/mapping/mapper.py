@@ -18,13 +18,7 @@ import msgspec
 from harness.capture.etl import guid, tracelogging
 from harness.capture.etl.record import EventRecord
 from harness.capture.etl.tracelog import TraceLog
-from harness.capture.mapping.driver_map import (
-    KINDS,
-    DriverMap,
-    EventMap,
-    own_fields,
-    record_fields,
-)
+from harness.capture.mapping.driver_map import KINDS, DriverMap, EventMap, own_fields, record_fields
 from harness.history.driver import Hello
 from harness.history.record import Channel, Mapped, Record
 

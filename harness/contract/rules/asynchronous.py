@@ -5,21 +5,8 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-    some,
-)
-from harness.contract.state.entities import (
-    Arrival,
-    CallSpan,
-    Epoch,
-    Registration,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.state.entities import Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import AsyncEnter, AsyncExit, CallEnter, CallExit

@@ -8,22 +8,8 @@ What a failed gate touches is decided by the model: only what overlaps the loss 
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-)
-from harness.contract.state.entities import (
-    Arrival,
-    Attempt,
-    Callback,
-    CallSpan,
-    Epoch,
-    Sample,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear
+from harness.contract.state.entities import Arrival, Attempt, Callback, CallSpan, Epoch, Sample
 from harness.contract.state.merge import Gap, Repeat, Stale
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level

@@ -5,16 +5,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from harness.contract.rules import (
-    asynchronous,
-    capture,
-    failure,
-    host,
-    identity,
-    memory,
-    registration,
-    sync,
-)
+from harness.contract.rules import asynchronous, capture, failure, host, identity, memory, registration, sync
 from harness.contract.rules.rule import Rule, Section
 
 SECTIONS: tuple[Section, ...] = (

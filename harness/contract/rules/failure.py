@@ -6,15 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.order import edge
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-    some,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level

@@ -6,27 +6,12 @@
 from __future__ import annotations
 
 from harness.contract.order import contradiction
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    NotShown,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-)
+from harness.contract.rules.rule import HOLDS, Broken, NotShown, Observed, RuleOutcome, Section, Unclear
 from harness.contract.state.entities import Callback, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import START, SyncEnter
-from harness.history.record import (
-    Add,
-    Agreement,
-    End,
-    Expectation,
-    OperationProgress,
-    RunFailure,
-)
+from harness.history.record import Add, Agreement, End, Expectation, OperationProgress, RunFailure
 
 SECTION = Section("R.8", "Host correlation")
 rule = SECTION.rule

@@ -5,14 +5,7 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear
 from harness.contract.state.entities import Attempt, Callback, Sample
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level

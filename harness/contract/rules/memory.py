@@ -5,20 +5,8 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-)
-from harness.contract.state.entities import (
-    Arrival,
-    Attempt,
-    Callback,
-    HostAdd,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear
+from harness.contract.state.entities import Arrival, Attempt, Callback, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import START, AsyncEnter, PnpEnter, PnpExit, SyncEnter, nt_success

@@ -8,15 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from harness.contract.order import contradiction
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-    some,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import Callback, CallSpan, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level

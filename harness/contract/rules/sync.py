@@ -8,15 +8,7 @@ from __future__ import annotations
 from itertools import product
 
 from harness.contract.order import contradiction, edge
-from harness.contract.rules.rule import (
-    HOLDS,
-    Broken,
-    Observed,
-    RuleOutcome,
-    Section,
-    Unclear,
-    some,
-)
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import (
     Arrival,
     Attempt,
@@ -28,15 +20,7 @@ from harness.contract.state.entities import (
 )
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import (
-    COMPLETE,
-    FAILURE,
-    START,
-    STATE_NAMES,
-    AsyncEnter,
-    CallEnter,
-    SyncEnter,
-)
+from harness.history.driver import COMPLETE, FAILURE, START, STATE_NAMES, AsyncEnter, CallEnter, SyncEnter
 
 SECTION = Section("R.2", "Synchronous, hot add")
 rule = SECTION.rule

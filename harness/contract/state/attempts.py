@@ -12,12 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from harness.contract.state.entities import (
-    Attempt,
-    Callback,
-    Registration,
-    RegistrationView,
-)
+from harness.contract.state.entities import Attempt, Callback, Registration, RegistrationView
 from harness.history.driver import COMPLETE, START
 from harness.history.record import Quiesced
 

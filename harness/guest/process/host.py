@@ -15,12 +15,7 @@ from harness.driver.source import driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.guest import REGISTRATIONS
-from harness.guest.process.guest import (
-    NOT_WINDOWS,
-    ProcessGuest,
-    ProcessType,
-    machine_of,
-)
+from harness.guest.process.guest import NOT_WINDOWS, ProcessGuest, ProcessType, machine_of
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.guest.sources import digest_of_folders
 from harness.history.writer import HistoryWriter

@@ -19,12 +19,7 @@ from harness.driver.program import run
 from harness.driver.source import driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
-from harness.guest.process.guest import (
-    NOT_WINDOWS,
-    ProcessGuest,
-    ProcessType,
-    machine_of,
-)
+from harness.guest.process.guest import NOT_WINDOWS, ProcessGuest, ProcessType, machine_of
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
 from harness.guest.signed_driver import signed_driver

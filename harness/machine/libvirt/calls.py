@@ -13,13 +13,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, MonitorLost
 from harness.machine.event_log import EventLog
-from harness.machine.libvirt.connection import (
-    Connection,
-    LibvirtLink,
-    bounded,
-    load,
-    words,
-)
+from harness.machine.libvirt.connection import Connection, LibvirtLink, bounded, load, words
 from harness.machine.monitor import outcome
 from harness.machine.qmp_client import Drop
 

@@ -24,13 +24,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import (
-    CommandRefused,
-    HarnessError,
-    MachineFailed,
-    MonitorLost,
-    UsageError,
-)
+from harness.errors import CommandRefused, HarnessError, MachineFailed, MonitorLost, UsageError
 from harness.history.private import keep_private
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
@@ -39,28 +33,10 @@ from harness.machine import rows as rows_of
 from harness.machine.base import MachineBase
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, LibvirtInspector
-from harness.machine.libvirt.aliases import (
-    PERIPHERAL,
-    Aliases,
-    dimm,
-    processor,
-    refused,
-)
+from harness.machine.libvirt.aliases import PERIPHERAL, Aliases, dimm, processor, refused
 from harness.machine.libvirt.calls import LibvirtCalls
-from harness.machine.libvirt.connection import (
-    Connection,
-    LibvirtLink,
-    bounded,
-    is_remote,
-    load,
-    words,
-)
-from harness.machine.libvirt.domain import (
-    Files,
-    QemuUser,
-    dimm_xml,
-    domain_xml,
-)
+from harness.machine.libvirt.connection import Connection, LibvirtLink, bounded, is_remote, load, words
+from harness.machine.libvirt.domain import Files, QemuUser, dimm_xml, domain_xml
 from harness.machine.libvirt.domain_events import QEMU_DIED, follow
 from harness.machine.libvirt.remote_host import RemoteHost
 from harness.machine.libvirt.shutdown import end_domain

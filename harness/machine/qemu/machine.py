@@ -19,12 +19,7 @@ from harness.host.registry import ProcessName, Registry
 from harness.machine import devices, rows, shutdown
 from harness.machine.base import MachineBase
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
-from harness.machine.migration_state import (
-    Added,
-    AddedCpu,
-    AddedDimm,
-    Incoming,
-)
+from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process, describe
 from harness.machine.qmp_client import Drop

@@ -13,13 +13,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.capture.dbgprint.host import (
-    MOST_OUTGOING,
-    SILENCE,
-    Began,
-    DebuggerHost,
-    Event,
-)
+from harness.capture.dbgprint.host import MOST_OUTGOING, SILENCE, Began, DebuggerHost, Event
 from harness.capture.dbgprint.message import Aside, FileRequest, Print, Prompt, Stop, Symbols
 from harness.capture.dbgprint.protocol import BREAK_IN, LONGEST_PACKET
 

@@ -11,12 +11,7 @@ from capture.lines import encode_line
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.capture.live.debugcon import (
-    LONGEST_LINE,
-    BadLine,
-    DebugPortDecoder,
-    decode_line,
-)
+from harness.capture.live.debugcon import LONGEST_LINE, BadLine, DebugPortDecoder, decode_line
 from harness.history.driver import AnyDriverRecord, CallEnter, DriverRecord, Hello, Mark, SyncEnter
 
 COMMON: dict[str, typing.Any] = {

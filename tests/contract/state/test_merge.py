@@ -12,13 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.contract.notation import trace
-from harness.contract.state.merge import (
-    PATIENCE,
-    Gap,
-    Merger,
-    Repeat,
-    Stale,
-)
+from harness.contract.state.merge import PATIENCE, Gap, Merger, Repeat, Stale
 from harness.history.driver import DriverRecord, Hello, Mark
 from harness.history.record import Boot, Quiesced, Record
 

@@ -5,12 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.guest.twin.guest import (
-    KNOWN_HYPERVISOR,
-    counter_argument,
-    kernel_arguments,
-    machine_arguments,
-)
+from harness.guest.twin.guest import KNOWN_HYPERVISOR, counter_argument, kernel_arguments, machine_arguments
 
 
 @pytest.mark.parametrize(

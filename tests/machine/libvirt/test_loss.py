@@ -16,12 +16,7 @@ from harness.deadline import Deadline
 from harness.errors import MachineFailed, MonitorLost
 from harness.history.writer import HistoryWriter
 from harness.host.registry import ProcessName, Registry
-from tests.machine.libvirt.test_machine import (
-    MIB,
-    MakeMachine,
-    deadline,
-    make_machine,
-)
+from tests.machine.libvirt.test_machine import MIB, MakeMachine, deadline, make_machine
 
 __all__ = ["deadline", "make_machine"]
 
