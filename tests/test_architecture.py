@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import functools
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -13,25 +14,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(\w+)` \| [^|]* \|([^|]*)\|$", PAGE, re.MULTILINE)
+TABLE = {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in ROWS}
+"""The rooms of the page, in its order, with what each imports besides the base."""
+
 BASE = {"errors", "deadline"}
-ALLOWED = {
-    "config": BASE,
-    "history": BASE,
-    "host": BASE | {"config", "history", "setup"},
-    "machine": BASE | {"config", "history", "host"},
-    "transport": BASE,
-    "capture": BASE | {"config", "history"},
-    "contract": BASE | {"history"},
-    "setup": BASE,
-    "driver": BASE,
-    "template": BASE | {"config", "history", "host", "machine", "setup"},
-    "report": BASE | {"history", "contract", "capture", "driver"},
-}
-ALLOWED["guest"] = ALLOWED["template"] | {"capture", "driver", "template", "transport"}
-ALLOWED["run"] = ALLOWED["guest"] | {"contract", "guest"}
-ALLOWED["repro"] = ALLOWED["run"] | {"run"}
-ALLOWED["lab"] = ALLOWED["acceptance"] = ALLOWED["run"] | {"run", "report"}
-ALLOWED["testing"] = ALLOWED["lab"] | {"repro"}
+NO_MACHINE = {"contract", "report", "capture", "history"}
+"""Rooms that judge, show and read, and never touch a machine."""
 
 
 @functools.cache
@@ -56,14 +46,38 @@ def _imports(path: Path) -> set[str]:
     return found
 
 
-@pytest.mark.parametrize("room", ALLOWED)
-def test_arrows_run_one_way(room: str) -> None:
-    """A room imports only rooms below it."""
+def test_the_page_lists_the_rooms() -> None:
+    """Each folder and module of harness/ has one row, and each row is one."""
+    rooms = {
+        path.stem
+        for path in (ROOT / "harness").iterdir()
+        if path.suffix == ".py" or (path / "__init__.py").is_file()
+    }
+    assert rooms - {"__init__", "__main__"} == set(TABLE)
+
+
+@pytest.mark.parametrize("room", TABLE)
+def test_a_room_imports_what_its_row_says(room: str) -> None:
+    """No room imports a room that the page does not name, and the page names none that is not imported."""
     folder = ROOT / "harness" / room
     files = sorted(folder.rglob("*.py")) if folder.is_dir() else [folder.with_suffix(".py")]
     assert files
-    strays = {str(file.relative_to(ROOT)): sorted(_imports(file) - ALLOWED[room] - {room}) for file in files}
-    assert {file: rooms for file, rooms in strays.items() if rooms} == {}
+    assert set().union(*map(_imports, files)) - BASE - {room} == TABLE[room]
+
+
+def test_arrows_run_one_way() -> None:
+    """A room imports only rooms above it in the table."""
+    order = list(TABLE)
+    upwards = {
+        room: sorted(each for each in TABLE[room] if order.index(each) > order.index(room)) for room in order
+    }
+    assert {} == {room: rooms for room, rooms in upwards.items() if rooms}
+
+
+@pytest.mark.parametrize("room", sorted(NO_MACHINE))
+def test_who_judges_touches_no_machine(room: str) -> None:
+    """Rooms that judge, show and read import nothing that boots or reaches a guest."""
+    assert set() == TABLE[room] & {"host", "machine", "transport", "guest", "template", "run"}
 
 
 def test_contract_and_report_load_without_a_machine() -> None:

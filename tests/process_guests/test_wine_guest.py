@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from guest.process.conftest import Perform
+from process_guests.conftest import Perform
 from twin.running import records_of
 
 from harness.contract.verdict import Verdict

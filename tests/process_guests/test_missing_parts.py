@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from guest.process.conftest import Perform
+from process_guests.conftest import Perform
 
 from harness.errors import ExitCode, MissingPart
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from guest.process.conftest import Perform
+from process_guests.conftest import Perform
 from twin.running import plan_of
 
 from harness.report.transcript import FIRMWARE, QEMU, Transcript, read_transcript
