@@ -33,6 +33,8 @@ grep -q ^libvirt-qemu: passwd || echo 'libvirt-qemu:x:64055:64055::/:/bin/false'
 grep -q ^libvirt-qemu: group || echo 'libvirt-qemu:x:64055:' >>group
 grep -q ^kvm: group || echo 'kvm:x:64056:' >>group
 chmod 755 . *
+# A mount point that only a package of libvirt's own system daemon brings; nothing is written below it.
+mkdir -p /etc/libvirt
 for place in run=/run lib=/var/lib log=/var/log cache=/var/cache etc=/etc/libvirt passwd=/etc/passwd group=/etc/group; do
     mount --bind "${place%%=*}" "${place#*=}"
 done
