@@ -78,7 +78,7 @@ class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
     def fitting(self, need: ResourceRequest) -> ResourceRequest:
         """Return what ``need`` counts as. Raises UsageError with the numbers for what can never be had."""
         lacking = [
-            f"{_amount(what, wanted)} of {_amount(what, have)}"
+            f"{_amount(what, wanted)}, and the host's budget is {_amount(what, have)}"
             for what, wanted, have in (
                 ("processors", need.vcpus, self.vcpus if self.fixed_vcpus else need.vcpus),
                 ("memory", need.memory, self.memory),
@@ -88,7 +88,7 @@ class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
         ]
         if lacking:
             raise UsageError(
-                f"this machine can never run here: it needs {' and '.join(lacking)} in all",
+                f"this machine can never run here: it needs {'; it needs '.join(lacking)}",
                 hint=f"Ask for a smaller machine, or raise the host's budget: {VARIABLE}VCPUS, …MEMORY, …DISK, or "
                 f"[budget] in {HOST_DOCUMENT}.",
             )

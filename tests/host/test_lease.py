@@ -177,10 +177,15 @@ def test_interrupt_leaves_the_queue(leases: Leases) -> None:
 
 def test_what_never_fits_is_refused_at_once(leases: Leases) -> None:
     """A machine larger than the whole budget is refused with the numbers; nobody queues for it."""
-    with pytest.raises(UsageError, match=r"it needs 11 GiB of memory of 10 GiB of memory in all"):
+    with pytest.raises(
+        UsageError, match=r"it needs 11 GiB of memory, and the host's budget is 10 GiB of memory"
+    ):
         leases.take(need(1, memory=11 * GIB), TEN, soon())
     fixed = msgspec.structs.replace(TEN, fixed_vcpus=True, fixed_disk=True)
-    words = "it needs 11 processors of 10 processors and 11 GiB of disk of 10 GiB of disk in all"
+    words = (
+        "it needs 11 processors, and the host's budget is 10 processors; "
+        "it needs 11 GiB of disk, and the host's budget is 10 GiB of disk"
+    )
     with pytest.raises(UsageError, match=words):
         leases.take(need(11, disk=11 * GIB), fixed, soon())
     assert [] == leases.held()
