@@ -10,15 +10,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator
+from pathlib import Path
 
 import pytest
 
 from harness.errors import HarnessError, UsageError
-from harness.setup.parts import REQUIRABLE, TESTED, part
+from harness.setup.parts import REQUIRABLE, TESTED, Need, Part, part
 from harness.template.store import Store, store_directory
 
 HARDWARE_GUEST = "HOTPLUG_HARNESS_WINDOWS"
 """Names the Windows guest that ``hardware`` tests use: a template that is built here."""
+
+_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "tools" / "powershell" / "pwsh"
+
+POWERSHELL = Part(
+    "powershell",
+    (Need("", "PowerShell 7", ("pwsh", str(_BESIDE))),),
+    elsewhere="put pwsh on PATH, or into ../shared/tools/powershell beside the clone",
+)
+"""Used by tests alone. No package of a distribution supplies it, so ``./lab`` does not know it."""
+
+PARTS = {each.name: each for each in (*TESTED, POWERSHELL)}
+"""Every part that a marker stands for, by its name."""
 
 Missing = Callable[[], str]
 """Says what is missing and how to get it, "" when nothing is."""
@@ -28,7 +41,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--require`` and ``--strict-hardware``."""
     parser.addoption(
         "--require",
-        default="",
+        action="append",
+        default=[],
         metavar="PARTS",
         help="parts, separated by commas, whose tests must run: a skip is a failure, and so is none of them running",
     )
@@ -41,25 +55,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the object that watches this run. A name that is no part ends the run as wrong usage."""
-    names = [name.strip() for name in config.getoption("--require").split(",") if name.strip()]
+    given = ",".join(config.getoption("--require"))
+    names = [name.strip() for name in given.split(",") if name.strip()]
     try:
         for name in names:
-            part(name)
+            if name not in PARTS:
+                part(name)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("--strict-hardware"):
         names.append("hardware")
-    markers = {name: _part_missing(name) for name in (each.name for each in TESTED)}
+    markers = {name: part_missing(each) for name, each in PARTS.items()}
     config.pluginmanager.register(PartWatch({**markers, "hardware": hardware_missing}, names), "part-watch")
 
 
-def _part_missing(name: str) -> Missing:
+def part_missing(part: Part) -> Missing:
+    """Return what says that ``part`` is missing, and the command or the place that supplies it."""
+
     def missing() -> str:
-        lacking = part(name).missing()
+        lacking = part.missing()
         if not lacking:
             return ""
-        command = f"./lab test --require {name}" if name in REQUIRABLE else "./lab test"
         what = " and ".join(f"{need.why} ({need.evidence[0]})" for need in lacking)
+        if not all(need.package for need in lacking):
+            return f"this machine lacks {what}; no package supplies it: {part.elsewhere}"
+        command = f"./lab test --require {part.name}" if part.name in REQUIRABLE else "./lab test"
         return f"this machine lacks {what}; {command} supplies it"
 
     return missing

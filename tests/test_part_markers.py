@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from part_markers import POWERSHELL, part_missing
 
 from harness.setup.parts import part
 
@@ -94,6 +95,18 @@ def test_a_required_test_that_skips_itself_fails(pytester: pytest.Pytester) -> N
     result.stdout.fnmatch_lines(["*must run, but was skipped: *not today*"])
 
 
+def test_parts_may_be_required_one_after_the_other(pytester: pytest.Pytester) -> None:
+    """A second --require adds to the first, which ./lab gives."""
+    pytester.makeconftest("pytest_plugins = ['part_markers']")
+    pytester.makeini("[pytest]\nmarkers = browser")
+    pytester.makepyfile("def test_plain(): pass")
+    words = ("--require", "media,ntfs", "--require", "powershell")
+    result = pytester.runpytest_inprocess("-p", "no:hotplug_harness", "-p", "no:cacheprovider", *words)
+    assert ["media", "ntfs", "powershell"] == [
+        line.split()[1].rstrip(":") for line in result.stdout.lines if line.startswith("--require")
+    ]
+
+
 def test_an_expected_failure_of_a_required_test_stays_one(pytester: pytest.Pytester) -> None:
     """xfail is a result of the test's own; it ran."""
     tests = """
@@ -134,6 +147,16 @@ def test_a_missing_program_is_named_with_the_command_that_supplies_it(
     result = pytester.runpytest_inprocess("-rs", "-p", "no:hotplug_harness", "-p", "no:cacheprovider")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*headless Chromium (chromium)*./lab test --require browser supplies it"])
+
+
+def test_a_part_without_a_package_is_named_with_its_place() -> None:
+    """No command supplies PowerShell, so the reason says where it may be put."""
+    (need,) = POWERSHELL.needs
+    absent = POWERSHELL._replace(needs=(need._replace(evidence=("no-pwsh-here",)),))
+    assert (
+        "this machine lacks PowerShell 7 (no-pwsh-here); no package supplies it: "
+        "put pwsh on PATH, or into ../shared/tools/powershell beside the clone"
+    ) == part_missing(absent)()
 
 
 def test_evidence_is_any_one_of_the_things_listed(pytester: pytest.Pytester) -> None:

@@ -50,7 +50,7 @@ if ([IO.File]::Exists($target)) { [IO.File]::Delete($target) }
 if (Test-Path -LiteralPath $path) { Remove-Item -LiteralPath $path -Recurse -Force }
 """,
     "listing": """\
-Get-ChildItem -LiteralPath $directory -File -Force | ForEach-Object {
+Get-ChildItem -LiteralPath $directory -File -Attributes !ReparsePoint -Force | ForEach-Object {
     "$($_.Length) " + [Convert]::ToBase64String([Text.Encoding]::UTF8.GetBytes($_.Name))
 }
 """,
@@ -59,23 +59,23 @@ Get-ChildItem -LiteralPath $directory -File -Force | ForEach-Object {
 """,
     # CreateNew fails if the file exists, so of any number of runners only one passes.
     "runner": """\
-try { [IO.File]::Open("$directory\\claim", 'CreateNew').Close() } catch { exit 0 }
+try { [IO.File]::Open("$directory/claim", 'CreateNew').Close() } catch { exit 0 }
 $arguments = '-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\script.ps1"'
 $process = Start-Process powershell.exe -ArgumentList $arguments -WindowStyle Hidden -PassThru -Wait `
     -RedirectStandardOutput "$directory\\stdout" -RedirectStandardError "$directory\\stderr"
-[IO.File]::WriteAllText("$directory\\exit.part", [string]$process.ExitCode)
-[IO.File]::Move("$directory\\exit.part", "$directory\\exit")
+[IO.File]::WriteAllText("$directory/exit.part", [string]$process.ExitCode)
+[IO.File]::Move("$directory/exit.part", "$directory/exit")
 """,
     # A process that a WinRM shell starts is in that shell's job object and ends with it; one that WMI starts is not.
     "launch": """\
-if (-not [IO.File]::Exists("$directory\\runner.ps1")) { throw "no runner in $directory" }
+if (-not [IO.File]::Exists("$directory/runner.ps1")) { throw "no runner in $directory" }
 $line = 'powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\runner.ps1"'
 $made = Invoke-CimMethod -ClassName Win32_Process -MethodName Create -Arguments @{ CommandLine = $line }
 if ($made.ReturnValue -ne 0) { throw "Win32_Process.Create returned $($made.ReturnValue)" }
 """,
     "state": """\
-if ([IO.File]::Exists("$directory\\exit")) { 'done ' + [IO.File]::ReadAllText("$directory\\exit") }
-elseif ([IO.File]::Exists("$directory\\claim")) { 'running' }
+if ([IO.File]::Exists("$directory/exit")) { 'done ' + [IO.File]::ReadAllText("$directory/exit") }
+elseif ([IO.File]::Exists("$directory/claim")) { 'running' }
 elseif ([IO.Directory]::Exists($directory)) { 'waiting' }
 else { 'absent' }
 """,
@@ -93,21 +93,19 @@ try {
     }
 } finally { $stream.Close() }
 """,
-    # powershell.exe feeds a redirected stdin to the pipeline of its command, so the lines must be taken from there:
-    # reading the console beside it would lose those that the pipeline has taken.
+    # PowerShell reads a redirected stdin only for a command whose text names $input outside nested script blocks.
     "write": """\
-    $stream = [IO.File]::Open($path, 'OpenOrCreate', 'Write', 'Read')
+$stream = [IO.File]::Open($path, 'OpenOrCreate', 'Write', 'Read')
+try {
     if ($stream.Length -lt [long]$offset) { throw "only $($stream.Length) of $offset bytes are there" }
     $stream.SetLength([long]$offset)
     [void]$stream.Seek([long]$offset, 'Begin')
-} process {
-    if ($_) {
-        $bytes = [Convert]::FromBase64String($_)
+    foreach ($line in $input) {
+        if (-not $line) { continue }
+        $bytes = [Convert]::FromBase64String($line)
         $stream.Write($bytes, 0, $bytes.Length)
     }
-} end {
-    $stream.Close()
-}
+} finally { $stream.Close() }
 """,
 }
 """The body of each operation; the values it works on are assigned before it."""
@@ -130,9 +128,8 @@ class Windows:
         self.home = home
 
     def invoke(self, script: str) -> str:
-        """Return ``powershell.exe … -EncodedCommand``; a script that starts with our ``begin`` gets no preamble."""
-        text = script if script.startswith(MARK + "write") else _PREAMBLE + script
-        encoded = base64.b64encode(text.encode("utf-16-le", "surrogatepass")).decode("ascii")
+        """Return ``powershell.exe … -EncodedCommand``."""
+        encoded = base64.b64encode((_PREAMBLE + script).encode("utf-16-le", "surrogatepass")).decode("ascii")
         return f"{_POWERSHELL} -EncodedCommand {encoded}"
 
     def content(self, script: str) -> bytes:
@@ -193,9 +190,7 @@ class Windows:
 
     def write(self, path: str, offset: int) -> str:
         """Return the script that writes lines of Base64 from its stdin to a file."""
-        assigned = _assigned({"path": path, "offset": str(offset)})
-        head = f"{MARK}write\nbegin {{\n    $ErrorActionPreference = 'Stop'\n"
-        return head + "".join(f"    {line}\n" for line in assigned) + BODIES["write"]
+        return operation("write", path=path, offset=str(offset))
 
 
 _POWERSHELL = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass"
@@ -203,11 +198,8 @@ _POWERSHELL = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolic
 
 def operation(name: str, **values: str) -> str:
     """Return one of our own scripts: its mark, its values as literals, its body."""
-    return "\n".join([MARK + name, *_assigned(values), BODIES[name]])
-
-
-def _assigned(values: dict[str, str]) -> list[str]:
-    return [f"${name} = {quoted(value)}" for name, value in values.items()]
+    assigned = [f"${name} = {quoted(value)}" for name, value in values.items()]
+    return "\n".join([MARK + name, *assigned, BODIES[name]])
 
 
 def quoted(value: str) -> str:

@@ -2,8 +2,8 @@
 """Stands in for powershell.exe where there is no Windows: knows the harness's own operations, and nothing else.
 
 An operation is recognised by its mark, and its body must be, letter for letter, the one that the harness sends; then
-the same is done to the host's files. What PowerShell would make of that body is not shown by any of this. Every other
-script is handed to ``sh``, so that a contract suite can have commands with known output.
+the same is done to the host's files. ``test_real_powershell.py`` compares what it does with what a real PowerShell does.
+Every other script is handed to ``sh``, so that a contract suite can have commands with known output.
 """
 
 from __future__ import annotations
@@ -54,7 +54,6 @@ def main(arguments: list[str]) -> int:
         return 99
     values = dict(re.findall(r"\$(\w+) = '((?:[^']|'')*)'", rest.removesuffix(body)))
     values = {key: value.replace("''", "'") for key, value in values.items()}
-    values.pop("ErrorActionPreference", None)
     return globals()[f"do_{name}"](**values)
 
 
@@ -167,16 +166,16 @@ def do_read(path: str, offset: str, length: str) -> int:
 def do_write(path: str, offset: str) -> int:
     try:
         with os.fdopen(os.open(host_path(path), os.O_RDWR | os.O_CREAT, 0o600), "r+b", buffering=0) as file:
-            if file.seek(0, os.SEEK_END) < int(offset):
-                sys.stderr.write(f"not {offset} bytes are there\n")
+            if (there := file.seek(0, os.SEEK_END)) < int(offset):
+                sys.stderr.write(f"only {there} of {offset} bytes are there\n")
                 return 1
             file.truncate(int(offset))
             file.seek(int(offset))
             for line in sys.stdin:
                 if line.strip():
-                    file.write(base64.b64decode(line))
-    except OSError as error:
-        sys.stderr.write(f"{error.strerror}\n")
+                    file.write(base64.b64decode(line.strip(), validate=True))
+    except (OSError, ValueError) as error:
+        sys.stderr.write(f"{error}\n")
         return 1
     return 0
 

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The operations for Windows, executed by a real PowerShell, and their stand-in held to what it answers.
+
+Only Windows has ``Win32_Process`` and ``Start-Process -WindowStyle``: functions replace them in ``launch`` and ``runner``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import sys
+from pathlib import Path
+
+import pytest
+from transport import powershell_standin
+from transport.conftest import winrm_to
+from transport.real_powershell import ask, ask_many, program
+from transport.wsman_double import Double
+
+from harness.deadline import Deadline
+from harness.transport.powershell import BODIES, Windows
+from harness.transport.winrm import CHUNK
+
+pytestmark = pytest.mark.powershell
+
+STANDIN = [sys.executable, "-I", powershell_standin.__file__]
+BYTES = b"".join(hashlib.sha256(str(n).encode()).digest() for n in range(6_400))
+"""More than one Send of WinRM carries: 204,800 bytes that repeat nowhere."""
+
+WITHOUT_WINDOWS = """
+function Start-Process($FilePath, $ArgumentList, $WindowStyle, [switch]$PassThru, [switch]$Wait,
+    $RedirectStandardOutput, $RedirectStandardError) {
+    [void]$PSBoundParameters.Remove('WindowStyle')
+    Microsoft.PowerShell.Management\\Start-Process @PSBoundParameters
+}
+function Invoke-CimMethod($ClassName, $MethodName, $Arguments) {
+    [Console]::Out.WriteLine("$ClassName $MethodName $($Arguments.CommandLine)")
+    @{ ReturnValue = 0 }
+}
+"""
+
+
+def lines(content: bytes) -> bytes:
+    """Return a file as ``write`` is fed: lines of Base64 as WinRM sends them, and an empty one at the end."""
+    pieces = [content[at : at + CHUNK] for at in range(0, len(content), CHUNK)]
+    return b"".join(base64.b64encode(piece) + b"\r\n" for piece in (*pieces, b""))
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Return the files below a folder."""
+    return {str(each.relative_to(folder)): each.read_bytes() for each in folder.rglob("*") if each.is_file()}
+
+
+@pytest.fixture
+def powershell(tmp_path: Path) -> Path:
+    """The real one; its home is a directory of the test's own."""
+    folder = tmp_path / "powershell home"
+    folder.mkdir()
+    return program(folder)
+
+
+def test_write_takes_its_lines_from_stdin(powershell: Path, tmp_path: Path) -> None:
+    """A file of many lines, an empty one, the rest of one that is there, and nothing where too little is there."""
+    real, double = tmp_path / "it's real", tmp_path / "it's double"
+    cases = {
+        "many": (b"", 0, lines(BYTES), BYTES, False),
+        "empty": (b"old", 0, lines(b""), b"", False),
+        "nothing sent": (b"old", 0, b"", b"", False),
+        "resumed": (b"0123456789", 4, lines(b"abc"), b"0123abc", False),
+        "a gap": (b"0123", 5, lines(b"abc"), b"0123", True),
+        "no Base64": (b"", 0, b"YWJj\r\nno Base64!\r\n", b"abc", True),
+    }
+    for folder, asked in ((real, [str(powershell)]), (double, STANDIN)):
+        folder.mkdir()
+        for name, (before, offset, stdin, after, fails) in cases.items():
+            path = folder / name
+            path.write_bytes(before)
+            replied = ask(asked, Windows().invoke(Windows().write(str(path), offset)), stdin)
+            assert (fails, [], after) == (replied.failed, replied.printed, path.read_bytes()), replied.said
+            assert ("only 4 of 5 bytes are there" in replied.said) is (name == "a gap")
+
+
+def furnish(folder: Path) -> None:
+    """Make the files that ``questions`` ask about."""
+    for name in ("logs", "logs/folder", "waiting", "running", "done", "to run", "claimed"):
+        (folder / name).mkdir(parents=True)
+    for name in (
+        "file",
+        "part",
+        "damaged",
+        "logs/a b.etl",
+        "logs/$(x) [1].log",
+        "logs/.hidden",
+        "logs/Ünï'code",
+    ):
+        (folder / name).write_bytes(name.encode())
+    (folder / "large").write_bytes(BYTES)
+    (folder / "there already").write_bytes(b"part")
+    (folder / "old").write_bytes(b"an older one")
+    (folder / "logs" / "link").symlink_to(folder / "file")
+    for name in ("running/claim", "done/claim", "claimed/claim"):
+        (folder / name).touch()
+    (folder / "done" / "exit").write_text("-1073741819")
+    (folder / "to run" / "script.ps1").write_bytes(Windows().content("echo out; exit 7\n"))
+
+
+def questions(folder: Path) -> list[tuple[str, str]]:
+    """Return the scripts of every operation but ``write`` and a launch that works, each with its name."""
+    ask = Windows()
+    names = [each.name for each in folder.iterdir()]
+    path = {name: str(folder / name) for name in (*names, "none", "new", "new/er")}
+    part = hashlib.sha256(b"part").hexdigest()
+    asked = {
+        "size": [ask.size(path[name]) for name in ("file", "large", "none", "logs")],
+        "digest": [ask.digest(path[name]) for name in ("file", "large", "none", "logs")],
+        "settle": [
+            ask.settle(path["damaged"], path["old"], part),
+            ask.settle(path["part"], path["old"], part),
+            ask.settle(path["part"], path["old"], part),
+            ask.settle(path["part"], path["file"], part),
+            ask.settle(path["none"], path["there already"], part),
+            ask.settle(path["none"], path["none"], part),
+        ],
+        "listing": [ask.listing(path[name]) for name in ("logs", "waiting", "none")],
+        "prepare": [ask.prepare(path[name]) for name in ("new/er", "logs", "file")],
+        "state": [ask.state(path[name]) for name in ("none", "waiting", "running", "done")],
+        "read": [
+            ask.read(path["large"], 0, len(BYTES)),
+            ask.read(path["large"], 100, 50_000),
+            ask.read(path["file"], 2, 100),
+            ask.read(path["file"], 100, 100),
+            ask.read(path["none"], 0, 1),
+        ],
+        "runner": [ask.runner(path["claimed"]), ask.runner(path["to run"]), ask.runner(path["to run"])],
+        "launch": [ask.launch(path["waiting"])],
+        "remove": [ask.remove(path[name]) for name in ("damaged", "logs", "none")],
+    }
+    return [(name, script) for name, scripts in asked.items() for script in scripts]
+
+
+def test_the_stand_in_answers_as_powershell_does(powershell: Path, tmp_path: Path) -> None:
+    """The same questions about the same files: the same failures, the same lines, the same files afterwards."""
+    real, double = tmp_path / "it's real", tmp_path / "it's double"
+    for folder in (real, double):
+        furnish(folder)
+    asked = questions(real)
+    assert set(BODIES) - {"write"} == {name for name, _ in asked}
+    replies = ask_many(powershell, [Windows().invoke(script) for _, script in asked], before=WITHOUT_WINDOWS)
+    answers = [ask(STANDIN, Windows().invoke(script)) for _, script in questions(double)]
+    names = [name for name, _ in asked]
+    there, here = (
+        [(name, each.failed, sorted(each.printed)) for name, each in zip(names, replied, strict=True)]
+        for replied in (replies, answers)
+    )
+    assert there == here
+    assert tree(real) == tree(double)
+    assert (b"7", b"out\n") == (
+        (real / "to run" / "exit").read_bytes(),
+        (real / "to run" / "stdout").read_bytes(),
+    )
+
+
+def test_launch_hands_the_runner_to_wmi(powershell: Path, tmp_path: Path) -> None:
+    """Win32_Process gets the command line that runs a script file."""
+    (tmp_path / "runner.ps1").touch()
+    dialect = Windows()
+    (reply,) = ask_many(powershell, [dialect.invoke(dialect.launch(str(tmp_path)))], before=WITHOUT_WINDOWS)
+    line = dialect.invoke_file(dialect.join(str(tmp_path), "runner.ps1"))
+    assert [f"Win32_Process Create {line}"] == reply.printed
+
+
+@pytest.mark.remote
+def test_a_file_goes_over_winrm_into_powershell(double: Double, tmp_path: Path) -> None:
+    """Sent by WS-Management's Send to a command without a console, whole and with the right digest."""
+    program(tmp_path / "programs")
+    (tmp_path / "source").write_bytes(BYTES)
+    link = winrm_to(double)
+    copied = link.put(tmp_path / "source", str(tmp_path / "target"), Deadline(60, "the test"))
+    link.close()
+    assert (len(BYTES), 0, 1) == (copied.size, copied.resumed_at, copied.attempts)
+    assert BYTES == (tmp_path / "target").read_bytes()
