@@ -2,6 +2,7 @@
 """What the markers of this suite ask of the machine, and what becomes of a test whose part is missing.
 
 A test with the marker of a missing part is skipped, and its reason names the thing and the command that supplies it.
+A fixture says by ``needs`` which parts it uses, and a test without their markers is refused on every machine.
 ``--require PARTS`` turns that round: with it a skipped test of such a part fails, and so does a run in which no test
 of the part ran at all. ``hardware`` tests need a real Windows guest and are left out unless ``-m`` names them.
 """
@@ -9,8 +10,9 @@ of the part ran at all. ``hardware`` tests need a real Windows guest and are lef
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import pytest
 
@@ -35,6 +37,47 @@ PARTS = {each.name: each for each in (*TESTED, POWERSHELL)}
 
 Missing = Callable[[], str]
 """Says what is missing and how to get it, "" when nothing is."""
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def needs(*parts: str) -> Callable[[Function], Function]:
+    """Declare which parts a fixture needs. It stands below ``pytest.fixture``; each test that uses it has their markers."""
+
+    def declare(function: Function) -> Function:
+        function.__dict__["needed_parts"] = tuple(PARTS[name].name for name in parts)
+        return function
+
+    return declare
+
+
+def unmarked(item: pytest.Item, fixture: pytest.FixtureDef[Any]) -> list[str]:
+    """Return the parts that a fixture needs and whose markers a test lacks."""
+    needed = getattr(fixture.func, "needed_parts", ())
+    return [name for name in needed if item.get_closest_marker(name) is None]
+
+
+def complaint(item: pytest.Item, fixture: pytest.FixtureDef[Any]) -> str:
+    """Say which markers a test lacks that uses a fixture, "" if none."""
+    lacking = " and ".join(unmarked(item, fixture))
+    return (
+        f"{item.nodeid} uses the fixture {fixture.argname!r} but lacks its marker {lacking}"
+        if lacking
+        else ""
+    )
+
+
+def used_fixtures(item: pytest.Item) -> Iterator[pytest.FixtureDef[Any]]:
+    """Yield the fixtures that a test uses by name, directly and through others; none if it is marked ``skip``."""
+    known = getattr(item, "_fixtureinfo", None)
+    if known is None or item.get_closest_marker("skip") is not None:
+        return
+    for name, definitions in known.name2fixturedefs.items():
+        for definition in reversed(definitions):
+            yield definition
+            # One that overrides another uses that one only if it asks for its name.
+            if name not in definition.argnames:
+                break
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -116,7 +159,12 @@ class PartWatch:
         return self._known[marker]
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out the tests that need real Windows, unless the selection names them."""
+        """Refuse tests without their fixtures' markers. Leave out those that need real Windows, unless ``-m`` names them."""
+        complaints = [
+            text for item in items for fixture in used_fixtures(item) if (text := complaint(item, fixture))
+        ]
+        if complaints:
+            raise pytest.UsageError("\n".join(complaints))
         if "hardware" in (config.option.markexpr or ""):
             return
         kept = [item for item in items if item.get_closest_marker("hardware") is None]
@@ -132,6 +180,14 @@ class PartWatch:
         for marker in self._markers:
             if item.get_closest_marker(marker) is not None and (reason := self._missing(marker)):
                 pytest.skip(f"{marker}: {reason}")
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_fixture_setup(
+        self, fixturedef: pytest.FixtureDef[Any], request: pytest.FixtureRequest
+    ) -> None:
+        """Fail a test that asks for a fixture by ``getfixturevalue`` and lacks its markers."""
+        if text := complaint(request._pyfuncitem, fixturedef):
+            pytest.fail(text, pytrace=False)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.setup.parts import part
@@ -156,6 +157,7 @@ class PrivateLibvirtd:
 
 
 @pytest.fixture(scope="session")
+@needs("libvirt")
 def private_libvirtd() -> Iterator[PrivateLibvirtd]:
     """One libvirtd for all tests of a session: it takes seconds to ask QEMU for all that it can do."""
     directory = Path(tempfile.mkdtemp(prefix="hh-"))

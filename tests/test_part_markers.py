@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from part_markers import POWERSHELL, part_missing
+from part_markers import POWERSHELL, needs, part_missing
 
 from harness.setup.parts import part
 
@@ -93,6 +93,56 @@ def test_a_required_test_that_skips_itself_fails(pytester: pytest.Pytester) -> N
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*must run, but was skipped: *not today*"])
+
+
+USING = """
+import pytest
+from part_markers import needs
+
+@pytest.fixture
+@needs("postgres")
+def database(): return 1
+
+@pytest.fixture
+def table(database): return database
+
+@pytest.fixture
+def chosen(request): return request.getfixturevalue("table")
+
+class TestOverridden:
+    @pytest.fixture
+    def database(self): return 2
+
+    def test_other(self, table): assert 2 == table
+
+@pytest.mark.skip(reason="never set up")
+def test_skipped(table): pass
+"""
+
+
+@pytest.mark.parametrize("fixture", ["database", "table"])
+def test_a_fixtures_part_is_marked_on_each_test_that_uses_it(pytester: pytest.Pytester, fixture: str) -> None:
+    """Directly or through another fixture, and although the part is there: nothing runs, and the test is named."""
+    result = run(pytester, [], tests=USING + f"def test_it({fixture}): pass")
+    assert pytest.ExitCode.USAGE_ERROR == result.ret
+    result.stderr.fnmatch_lines(["*::test_it uses the fixture 'database' but lacks its marker postgres"])
+    marked = run(pytester, [], tests=USING + f"@pytest.mark.postgres\ndef test_it({fixture}): pass")
+    marked.assert_outcomes(passed=2, skipped=1)
+
+
+def test_a_fixture_that_is_asked_for_by_value_is_found_when_it_is_made(pytester: pytest.Pytester) -> None:
+    """No signature names it, so that only the tests that ran are known to carry its markers."""
+    result = run(pytester, [], tests=USING + "def test_it(chosen): pass")
+    result.assert_outcomes(passed=1, skipped=1, errors=1)
+    result.stdout.fnmatch_lines(["*::test_it uses the fixture 'database' but lacks its marker postgres"])
+    marked = run(pytester, [], tests=USING + "@pytest.mark.postgres\ndef test_it(chosen): pass")
+    marked.assert_outcomes(passed=2, skipped=1)
+
+
+def test_a_fixture_cannot_need_what_is_no_part() -> None:
+    """A typo would otherwise be a need that no test could lack."""
+    with pytest.raises(KeyError, match="whine"):
+        needs("whine")(lambda: None)
 
 
 def test_parts_may_be_required_one_after_the_other(pytester: pytest.Pytester) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from guest_drivers.wine_prefix import Wine, wine_prefix
 from guest_drivers.wine_process import build_double
+from part_markers import needs
 
 from harness.cli import driver as command
 from harness.deadline import Deadline
@@ -19,6 +20,7 @@ from harness.driver.signature import sign
 
 
 @pytest.fixture(scope="session")
+@needs("wine")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The driver by the name of its toolchain, built by the command; ``hpnctl.exe`` lies next to it."""
     folder = tmp_path_factory.mktemp("cross")
@@ -28,6 +30,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
+@needs("wine")
 def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wine]:
     """A Wine that all tests of a session share."""
     with wine_prefix(tmp_path_factory.mktemp("wine")) as made:
@@ -35,12 +38,14 @@ def wine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Wine]:
 
 
 @pytest.fixture(scope="session")
+@needs("wine")
 def double(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the double of the framework's loader, and of its client."""
     return build_double(tmp_path_factory.mktemp("double"))
 
 
 @pytest.fixture(scope="session")
+@needs("wine")
 def signed(built: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The signed drivers by their toolchain, each with its hpnctl.exe."""
     folder = tmp_path_factory.mktemp("signed")

@@ -20,7 +20,7 @@ SANITIZE = "fuzzer,address,undefined"
 def why_not() -> str:
     """Return what keeps the fuzzer from being built here, or ""."""
     if shutil.which("clang") is None or shutil.which("make") is None:
-        return "needs clang and make"
+        return "needs clang and make; ./lab test --require wine supplies clang"
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "probe.c"
         source.write_text("int LLVMFuzzerTestOneInput(void *b, long n) { return !b && n; }\n")

@@ -14,7 +14,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from transport.far_ends import SSHD, SshServer
+from part_markers import needs
+from transport.far_ends import SshServer
 from twin.running import qemu_processes
 
 from guest_drivers import wdk_standin
@@ -47,10 +48,9 @@ pytestmark = pytest.mark.host
 
 
 @pytest.fixture
+@needs("remote")
 def far(tmp_path: Path) -> Iterator[WireTransport]:
     """A transport to an sshd of the test's own."""
-    if SSHD is None:
-        pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
     place = tmp_path / "sshd"
     place.mkdir()
     server = SshServer(place)
@@ -88,6 +88,8 @@ def soon() -> Deadline:
     return Deadline(60, "the test")
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_everything_comes_back(
     far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
@@ -108,6 +110,8 @@ def test_everything_comes_back(
     assert not Path(words("whole").folder).exists()
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_logs_may_be_missing(far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path) -> None:
     """A WDK without Static Driver Verifier still gives a driver; what is not there is named, nothing old stays."""
     build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("whole"))
@@ -117,6 +121,8 @@ def test_logs_may_be_missing(far: WireTransport, words: Callable[[str], ShellWor
     assert [] == [name for name in built.missing if (tmp_path / name).exists()]
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_what_does_not_build_says_why(
     far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
@@ -129,6 +135,8 @@ def test_what_does_not_build_says_why(
     assert not Path(words("broken").folder).exists()
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_a_build_that_leaves_nothing_is_none(
     far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
@@ -138,6 +146,8 @@ def test_a_build_that_leaves_nothing_is_none(
     assert not (tmp_path / "hpnotify.json").exists()
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_a_guest_that_cannot_make_folders(
     far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
@@ -147,6 +157,8 @@ def test_a_guest_that_cannot_make_folders(
         build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=told)
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_a_folder_that_cannot_be_made(
     far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
@@ -177,6 +189,8 @@ def test_media_are_taken(tmp_path: Path, volume: bytes) -> None:
     check_medium(medium(tmp_path / "EWDK.iso", volume))
 
 
+@pytest.mark.wine
+@pytest.mark.remote
 def test_a_guest_with_a_workshop_builds(
     far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.history.writer import HistoryWriter
@@ -45,6 +46,7 @@ def registry(tmp_path: Path) -> Registry:
 
 
 @pytest.fixture
+@needs("qemu")
 def make_machine(tmp_path: Path, tape: HistoryWriter, registry: Registry) -> Iterator[MakeMachine]:
     """Make machines, not yet started; keywords are those of MachineSpec."""
     machines: list[QemuMachine] = []

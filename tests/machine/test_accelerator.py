@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, InfrastructureError
@@ -41,6 +42,7 @@ def kvm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
+@needs("qemu")
 def qemu(tmp_path: Path, kvm: Path) -> Path:
     """QEMU with TCG for KVM, so that a guest runs under it on any host; it notes how often it ran."""
     path = tmp_path / "qemu"

@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 
 import pytest
+from part_markers import needs
 
 from tests.soak.__main__ import soak
 from tests.soak.place import Place
@@ -14,6 +15,7 @@ from tests.soak.run import HITS, choices
 
 
 @pytest.fixture
+@needs("libvirt")
 def place() -> Iterator[Place]:
     """A corner of the host for the runs."""
     found = Place(libvirt=True)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from part_markers import needs
 
 from harness.errors import InfrastructureError, MachineFailed, TemplateFailed, UsageError
 from harness.history.record import Qmp, Record, Stage
@@ -32,6 +33,7 @@ LAST = ["mark step 1 2 first", FACT, "mark step 2 2 second", "mark done", "shutd
 
 
 @pytest.fixture(scope="session")
+@needs("qemu")
 def boot(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The installer's medium, made once."""
     folder = tmp_path_factory.mktemp("installer")
@@ -39,6 +41,7 @@ def boot(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+@needs("qemu")
 def bench(tmp_path: Path, boot: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """An empty store."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from part_markers import needs
 from private_libvirtd import PrivateLibvirtd
 
 from harness.deadline import Deadline
@@ -79,6 +80,7 @@ def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
 
 
 @pytest.fixture
+@needs("qemu")
 def run_in_qemu(
     tmp_path: Path, tape: HistoryWriter, deadline: Deadline
 ) -> Iterator[Callable[..., QemuMachine]]:

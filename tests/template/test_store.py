@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
@@ -192,6 +193,7 @@ class TestWork:
     """Layers and checkpoints, without a machine: what is written to the disk stands for what a guest writes."""
 
     @pytest.fixture
+    @needs("qemu")
     def work(self, tmp_path: Path) -> CheckpointStack:
         """Work on an empty disk."""
         (tmp_path / "empty.fd").write_bytes(b"empty")

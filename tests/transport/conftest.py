@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from part_markers import needs
 from transport import powershell_standin
-from transport.far_ends import AGENT, SSHD, Agent, SshServer
+from transport.far_ends import Agent, SshServer
 from transport.wsman_double import Double
 from unprivileged import Unprivileged
 
@@ -72,10 +73,9 @@ def winrm_to(double: Double, *, password: str = PASSWORD, pin: bytes = b"", home
 
 
 @pytest.fixture
+@needs("remote")
 def sshd(tmp_path: Path) -> Iterator[SshServer]:
     """OpenSSH's server with a configuration, a host key and a user's key of its own."""
-    if SSHD is None:
-        pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
     server = SshServer(tmp_path)
     yield server
     server.stop()
@@ -104,10 +104,9 @@ def ssh_to(
 
 
 @pytest.fixture
+@needs("remote")
 def agent(unprivileged: Unprivileged) -> Iterator[Agent]:
     """The guest agent."""
-    if AGENT is None:
-        pytest.skip("this machine lacks qemu-ga; the Debian package qemu-guest-agent supplies it")
     server = Agent(unprivileged.directory, unprivileged.popen)
     yield server
     server.stop()
@@ -127,6 +126,7 @@ class Far(NamedTuple):
 
 
 @pytest.fixture(params=["winrm", "ssh", "qga"])
+@needs("remote")
 def far(request: pytest.FixtureRequest, tmp_path: Path) -> Far:
     """Each transport in turn."""
     link = request.getfixturevalue(f"over_{request.param}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import subprocess
 import threading
@@ -15,9 +14,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from harness.deadline import Deadline
+from harness.setup.parts import part
 
-SSHD = shutil.which("sshd") or shutil.which("sshd", path="/usr/sbin:/usr/local/sbin")
-AGENT = shutil.which("qemu-ga") or shutil.which("qemu-ga", path="/usr/sbin:/usr/local/sbin")
+SSHD, AGENT = part("remote").needs
 HARMFUL = "guest-shutdown,guest-suspend-disk,guest-suspend-ram,guest-suspend-hybrid,guest-fsfreeze-freeze,guest-fstrim"
 
 
@@ -45,7 +44,6 @@ class SshServer:
     """
 
     def __init__(self, directory: Path) -> None:
-        assert SSHD is not None
         if os.geteuid() == 0:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
         self.key = directory / "client"
@@ -83,7 +81,7 @@ class SshServer:
             client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             ours, theirs = socket.socketpair()
             with theirs, (self.directory / "sshd.log").open("ab") as log:
-                command = [str(SSHD), "-i", "-e", "-f", str(self.configuration)]
+                command = [SSHD.found(), "-i", "-e", "-f", str(self.configuration)]
                 self._started.append(subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=log))
             there, self.cut_after = self.cut_after, 0
             back, self.cut_answers_after = self.cut_answers_after, 0
@@ -119,7 +117,17 @@ class Agent:
 
     def __init__(self, directory: Path, popen: dict[str, object]) -> None:
         self.path = directory / "qga"
-        command = [str(AGENT), "-m", "unix-listen", "-p", str(self.path), "-t", str(directory), "-b", HARMFUL]
+        command = [
+            AGENT.found(),
+            "-m",
+            "unix-listen",
+            "-p",
+            str(self.path),
+            "-t",
+            str(directory),
+            "-b",
+            HARMFUL,
+        ]
         self.process = subprocess.Popen(
             command,
             stdout=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from part_markers import needs
 from transport import powershell_standin
 from transport.conftest import winrm_to
 from transport.real_powershell import ask, ask_many, program
@@ -52,6 +53,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture
+@needs("powershell")
 def powershell(tmp_path: Path) -> Path:
     """The real one; its home is a directory of the test's own."""
     folder = tmp_path / "powershell home"

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from part_markers import needs
 from twin.running import Perform
 
 from harness.history.record import Record
@@ -36,6 +37,7 @@ def request_run(tmp_path: Path) -> Callable[..., RunRequest]:
 
 
 @pytest.fixture
+@needs("qemu")
 def perform_plan(request_run: Callable[..., RunRequest]) -> Perform:
     """A function that runs a plan on a fresh twin and returns its result."""
 
@@ -48,6 +50,7 @@ def perform_plan(request_run: Callable[..., RunRequest]) -> Perform:
 
 
 @pytest.fixture
+@needs("qemu")
 def perform_restored(perform_plan: Perform) -> Perform:
     """The same on a twin that begins from its saved ready state, for tests in which the boot is not the matter."""
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from part_markers import needs
 from private_libvirtd import PrivateLibvirtd
 from twin.running import plan_of, records_of
 
@@ -26,6 +27,7 @@ pytestmark = [pytest.mark.qemu, pytest.mark.libvirt]
 
 
 @pytest.fixture
+@needs("qemu", "libvirt")
 def perform_plan(
     request_run: Callable[..., RunRequest], private_libvirtd: PrivateLibvirtd
 ) -> Callable[..., RunResult]:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from guest.windows import scripted_windows
+from part_markers import needs
 from transport.wsman_double import Double
 
 from harness.deadline import Deadline
@@ -117,6 +118,7 @@ def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
 
 
 @pytest.fixture
+@needs("qemu")
 def machine(tmp_path: Path, tape: HistoryWriter) -> Iterator[QemuMachine]:
     """A real machine with a screen, started and paused: everything that is asked of QEMU is asked of QEMU."""
     spec = MachineSpec(

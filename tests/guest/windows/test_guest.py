@@ -10,8 +10,9 @@ from pathlib import Path
 import msgspec
 import pytest
 from guest.windows.conftest import MakeGuest, ScriptedWindows
+from part_markers import needs
 from transport.conftest import ssh_to
-from transport.far_ends import SSHD, SshServer, make_key
+from transport.far_ends import SshServer, make_key
 from transport.wsman_double import Handler, make_certificate
 
 from harness.deadline import Deadline
@@ -29,10 +30,9 @@ pytestmark = [pytest.mark.remote, pytest.mark.qemu]
 
 
 @pytest.fixture
+@needs("remote")
 def sshd(tmp_path: Path) -> Iterator[SshServer]:
     """A real SSH server."""
-    if SSHD is None:
-        pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
     server = SshServer(tmp_path)
     yield server
     with contextlib.suppress(OSError):

@@ -12,6 +12,7 @@ from effort import examples
 from guest.windows.ntfs import BASIC_DATA, BLOCK, EFI, make_disk, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, InfrastructureError
@@ -27,6 +28,7 @@ CONTENT = {
 
 
 @pytest.fixture(scope="module")
+@needs("ntfs")
 def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An image, made once."""
     return make_disk(tmp_path_factory.mktemp("ntfs"), CONTENT)

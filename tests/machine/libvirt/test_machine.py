@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from part_markers import needs
 from private_libvirtd import PrivateLibvirtd
 
 from harness.deadline import Deadline
@@ -37,6 +38,7 @@ def deadline() -> Deadline:
 
 
 @pytest.fixture
+@needs("libvirt")
 def make_machine(
     tmp_path: Path, tape: HistoryWriter, registry: Registry, private_libvirtd: PrivateLibvirtd
 ) -> Iterator[MakeMachine]:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from part_markers import needs
 from private_libvirtd import PrivateLibvirtd
 
 from harness.deadline import Deadline
@@ -23,7 +24,7 @@ from harness.machine.machine import MachineSpec
 from tests.machine import bare_guest
 from tests.machine.contract import MachineContract
 from tests.machine.libvirt.test_machine import MakeMachine, deadline
-from tests.transport.far_ends import SSHD, SshServer
+from tests.transport.far_ends import SshServer
 
 __all__ = ["deadline"]
 
@@ -47,10 +48,9 @@ def test_other_ways_to_a_host_are_refused(uri: str) -> None:
 
 
 @pytest.fixture
+@needs("remote")
 def sshd(tmp_path: Path) -> Iterator[SshServer]:
     """An sshd of the test's own."""
-    if SSHD is None:
-        pytest.skip("this machine lacks sshd; the Debian package openssh-server supplies it")
     directory = tmp_path / "sshd"
     directory.mkdir()
     server = SshServer(directory)

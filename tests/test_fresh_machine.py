@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: MIT
+"""The suite on a machine that has what ``./lab`` always installs, and no other part."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from part_markers import PARTS
+
+from harness.setup.parts import BASE, REQUIRABLE
+
+TESTS = Path(__file__).resolve().parent
+OPTIONAL = {*REQUIRABLE, "powershell"}
+BARE = """
+import sys
+import pytest
+from part_markers import used_fixtures
+from harness.setup import parts
+
+found = parts.Need.found
+
+
+def by_name(need, path=None):
+    if need not in parts.BASE.needs:
+        need = need._replace(evidence=tuple(each for each in need.evidence if not each.startswith("/")))
+    return found(need, path)
+
+
+def concerned(item):
+    needed = {name for fixture in used_fixtures(item) for name in getattr(fixture.func, "needed_parts", ())}
+    return not OPTIONAL.isdisjoint(needed | {mark.name for mark in item.iter_markers()})
+
+
+class Modules:
+    def pytest_collection_modifyitems(self, items):
+        modules = {item.path for item in items if concerned(item)}
+        items[:] = [item for item in items if item.path in modules]
+
+
+parts.Need.found = by_name
+OPTIONAL = set(sys.argv[1].split(","))
+sys.exit(pytest.main(sys.argv[2:], plugins=[Modules()]))
+"""
+"""Runs the modules whose tests carry the marker of an optional part or use a fixture that needs one.
+
+Only the base is found by an absolute path, which PATH does not hide.
+"""
+
+
+def bare_path(folder: Path) -> str:
+    """Make a directory that leads to every program of PATH except those of the optional parts, and return it."""
+    evidence = {Path(each).name for name in OPTIONAL for need in PARTS[name].needs for each in need.evidence}
+    hidden = evidence - {Path(each).name for need in BASE.needs for each in need.evidence}
+    folder.mkdir()
+    for directory in os.get_exec_path():
+        for program in Path(directory).glob("*"):
+            if program.name not in hidden and not (folder / program.name).is_symlink():
+                (folder / program.name).symlink_to(program)
+    return str(folder)
+
+
+def test_a_missing_part_fails_no_test(tmp_path: Path) -> None:
+    """In the modules that use parts, tests are skipped for every part that is missing, and the others pass."""
+    words = ["-q", "-rs", "-m", "not qemu and not hypothesis", "-o", f"cache_dir={tmp_path / 'cache'}"]
+    ended = subprocess.run(
+        [sys.executable, "-c", BARE, ",".join(OPTIONAL), *words, str(TESTS)],
+        env={**os.environ, "PYTHONPATH": str(TESTS), "PATH": bare_path(tmp_path / "bin")},
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=170,
+        check=False,
+    )
+    assert 0 == ended.returncode, ended.stdout[-8000:] + ended.stderr[-2000:]
+    assert OPTIONAL == set(re.findall(r"^SKIPPED .*: (\w+): this machine lacks", ended.stdout, re.MULTILINE))
+    assert 0 < int(re.findall(r"(\d+) passed", ended.stdout)[-1])
