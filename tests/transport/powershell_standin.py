@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def bodies() -> tuple[dict[str, str], str, str]:
     """Return the bodies, the mark and the preamble, from the file alone: importing the package takes longer."""
-    path = ROOT / "harness" / "guest" / "transport" / "powershell.py"
+    path = ROOT / "harness" / "transport" / "powershell.py"
     spec = importlib.util.spec_from_file_location("powershell_dialect", path)
     assert spec is not None
     assert spec.loader is not None

@@ -329,7 +329,7 @@ def test_fetches_ubuntus_kernel(empty: Path, tmp_path: Path, monkeypatch: pytest
 
 def test_installed_without_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A harness that was installed without its repository says that it needs one."""
-    monkeypatch.setattr(image, "__file__", str(tmp_path / "site" / "harness" / "guest" / "twin_image.py"))
+    monkeypatch.setattr(image, "__file__", str(tmp_path / "site" / "harness" / "guest" / "twin" / "image.py"))
     with pytest.raises(MissingPart) as caught:
         image.build(tmp_path, soon())
     assert "checkout" in caught.value.hint

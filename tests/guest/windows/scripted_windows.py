@@ -78,7 +78,7 @@ FRESH: dict[str, Any] = {
 
 def standin() -> Any:
     """The stand-in for the transports' own operations."""
-    path = HERE.parents[1] / "transport" / "powershell_standin.py"
+    path = HERE.parents[2] / "transport" / "powershell_standin.py"
     spec = importlib.util.spec_from_file_location("powershell_standin", path)
     assert spec is not None
     assert spec.loader is not None
