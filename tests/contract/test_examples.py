@@ -70,12 +70,12 @@ HOST-CAUSE HOST-ADD-NOT-PROOF HOST-NO-NOTIFY HOST-ONE-AT-A-TIME
 """
 
 CONTRACT = set(IDS.split())
+"""The rules that the contract began with. A new rule needs no entry: its own declaration is checked instead."""
 
 
 def test_every_id_of_the_contract_exists() -> None:
-    """No rule of R.1 to R.8 is missing; what the project adds for its own runs is named."""
-    ids = {rule.id for rule in RULES} | set(ALIASES)
-    assert (set(), {"EXPECT", "HOST-AGREED", "RUN-COMPLETE"}) == (CONTRACT - ids, ids - CONTRACT)
+    """No rule of R.1 to R.8 is missing."""
+    assert set() == CONTRACT - {rule.id for rule in RULES} - set(ALIASES)
 
 
 def test_a_rule_is_found_by_any_spelling() -> None:

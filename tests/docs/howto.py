@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: MIT
+"""The steps of a how-to page, read from its code blocks and applied to a copy of the project as a reader would.
+
+The sentence before a block says what to do with it::
+
+    Create `FILE`:                      the block is the whole file
+    At the end of `FILE`, add:          the block goes there, after two blank lines
+    In `FILE`:                          a diff block: lines to find once, to remove (-) and to add (+)
+    Run:                                a console block: commands after "$ ", each with what it prints
+
+In a diff and in printed text ``…`` stands for anything within a line, and a line of its own ``…`` for any lines.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+COPIED = (
+    "harness",
+    "docs",
+    "tests",
+    "guest_drivers",
+    "vm_templates",
+    "pyproject.toml",
+    "lab.toml",
+    "README.md",
+    "CHANGELOG.md",
+)
+
+BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PLACES = (
+    ("create", re.compile(r"Create `([^`]+)`:\Z")),
+    ("append", re.compile(r"At the end of `([^`]+)`, add:\Z")),
+    ("change", re.compile(r"In `([^`]+)`:\Z")),
+    ("run", re.compile(r"Run()(?: in `\./lab shell`)?:\Z")),
+)
+
+
+@dataclass(frozen=True)
+class HowToStep:
+    """One block of a page: ``create``, ``append`` or ``change`` the file ``place``, or ``run`` commands."""
+
+    kind: str
+    place: str
+    text: str
+
+
+def steps(page: str, heading: str) -> list[HowToStep]:
+    """Return the steps below a heading of a page. Raises AssertionError for a block that does not say where it goes."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    level = heading.partition(" ")[0]
+    (section,) = re.findall(
+        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.MULTILINE | re.DOTALL
+    )
+    found = []
+    for block in BLOCK.finditer(section):
+        sentence = section[: block.start()].rstrip().rpartition("\n\n")[2].replace("\n", " ")
+        places = [(kind, said[1]) for kind, place in PLACES if (said := place.search(sentence))]
+        assert len(places) == 1, f"{page}: what is to be done with this block? {sentence!r}\n{block[2]}"
+        found.append(HowToStep(*places[0], block[2]))
+    assert found, f"{page} has no step below {heading!r}"
+    return found
+
+
+class ProjectCopy:
+    """A copy of the project in an empty directory, which a page's steps change."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        for name in COPIED:
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, root / name)
+            else:
+                shutil.copy2(ROOT / name, root / name)
+
+    def follow(self, steps: list[HowToStep]) -> None:
+        """Apply each step in order. Raises AssertionError where the page and the project differ."""
+        for step in steps:
+            getattr(self, f"_{step.kind}")(step)
+
+    def _create(self, step: HowToStep) -> None:
+        file = self.root / step.place
+        assert not file.exists(), f"{step.place} is there already"
+        file.write_text(step.text, encoding="utf-8")
+
+    def _append(self, step: HowToStep) -> None:
+        file = self.root / step.place
+        file.write_text(f"{file.read_text(encoding='utf-8')}\n\n{step.text}", encoding="utf-8")
+
+    def _change(self, step: HowToStep) -> None:
+        file = self.root / step.place
+        text = file.read_text(encoding="utf-8")
+        lines = [(line[:1] or " ", line[1:]) for line in step.text.splitlines()]
+        old = "".join(f"({_pattern(line)})\n" for sign, line in lines if sign != "+")
+        places = list(re.finditer(rf"^{old}", text, re.MULTILINE))
+        assert len(places) == 1, f"{step.place} has {len(places)} places like this:\n{step.text}"
+        kept = iter(places[0].groups())
+        new = ""
+        for sign, line in lines:
+            line = line if sign == "+" else next(kept)
+            new += "" if sign == "-" else f"{line}\n"
+        file.write_text(text[: places[0].start()] + new + text[places[0].end() :], encoding="utf-8")
+
+    def _run(self, step: HowToStep) -> None:
+        for part in re.split(r"^\$ ", step.text, flags=re.MULTILINE)[1:]:
+            command, _, printed = part.partition("\n")
+            done = subprocess.run(
+                ["bash", "-c", command], cwd=self.root, env=self._environment(), text=True, check=False,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120,
+            )  # fmt: skip
+            said = f"$ {command}\n{done.stdout}"
+            assert done.returncode == 0, said
+            assert re.fullmatch(_pattern(printed.rstrip()), done.stdout.rstrip()), (
+                f"the page prints\n{printed}\nseen\n{said}"
+            )
+
+    def _environment(self) -> dict[str, str]:
+        """Return the reader's environment: a shell of ``./lab shell`` in the copy."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+        path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', os.defpath)}"
+        return {**kept, "PATH": path, "PYTHONPATH": str(self.root), "NO_COLOR": "1", "COLUMNS": "100"}
+
+
+def _pattern(text: str) -> str:
+    """Return a regular expression for text in which ``…`` stands for anything, a line of its own for any lines."""
+    pieces = re.split(r"^…$\n?", text, flags=re.MULTILINE)
+    return r"(?:.*\n)*(?:.*\Z)?".join("[^\n]*".join(map(re.escape, piece.split("…"))) for piece in pieces)
