@@ -196,7 +196,6 @@ GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | 
 """Operations that are orders to the guest and wait for nothing but its answer."""
 
 Operation = (
-    AddCpu | AddDimm | Settle | WaitFor | VetoNext | LoadDriver | UnloadDriver | Pause | Resume | Reset
-    | Quiesce | DropMonitor | Expect | DelayStart | Register | Deregister | Strain | Unplug | Verifier | Crash
-    | WatchArrivals
+    GuestCommand | AddCpu | AddDimm | Settle | WaitFor | LoadDriver | UnloadDriver | Pause | Resume | Reset
+    | Quiesce | DropMonitor | Expect | Unplug | Verifier
 )  # fmt: skip
