@@ -55,10 +55,14 @@ class HowToStep:
 def steps(page: str, heading: str) -> list[HowToStep]:
     """Return the steps below a heading of a page. Raises AssertionError for a block that does not say where it goes."""
     text = (ROOT / "docs" / page).read_text(encoding="utf-8")
-    level = heading.partition(" ")[0]
-    (section,) = re.findall(
-        rf"^{re.escape(heading)}\n(.*?)(?=^#{{1,{len(level)}}} |\Z)", text, re.MULTILINE | re.DOTALL
-    )
+    begin = text.index(f"\n{heading}\n")
+    level = heading.index(" ")
+    ends = [
+        match.start()
+        for match in re.finditer(rf"^(?:```.*?^```$|#{{1,{level}}} .*?$)", text, re.MULTILINE | re.DOTALL)
+        if match.start() > begin + 1 and match[0].startswith("#")
+    ]
+    section = text[begin : ends[0] if ends else len(text)]
     found = []
     for block in BLOCK.finditer(section):
         sentence = section[: block.start()].rstrip().rpartition("\n\n")[2].replace("\n", " ")
@@ -104,6 +108,7 @@ class ProjectCopy:
         kept = iter(places[0].groups())
         new = ""
         for sign, line in lines:
+            assert sign != "+" or "…" not in line, f"what is to be added is written in full: {line}"
             line = line if sign == "+" else next(kept)
             new += "" if sign == "-" else f"{line}\n"
         file.write_text(text[: places[0].start()] + new + text[places[0].end() :], encoding="utf-8")

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
-from docs.howto import ProjectCopy, steps
+from docs.howto import HowToStep, ProjectCopy, steps
 
 PAGES = [
     pytest.param("rules.md", "## How to add a rule", id="rule"),
+    pytest.param("operations.md", "## How to add an operation", id="operation", marks=pytest.mark.host),
+    pytest.param("commands.md", "## How to add a command", id="command"),
+    pytest.param("guests.md", "## How to add a guest", id="guest", marks=pytest.mark.qemu),
+    pytest.param("history.md", "## How to add a capture channel", id="channel", marks=pytest.mark.host),
 ]
 
 
@@ -17,3 +22,34 @@ PAGES = [
 def test_the_page_leads_to_a_working_addition(page: str, heading: str, tmp_path: Path) -> None:
     """Every step can be taken, and the page's commands and tests find a complete addition."""
     ProjectCopy(tmp_path / "copy").follow(steps(page, heading))
+
+
+COMMAND = steps("commands.md", "## How to add a command")
+
+
+@pytest.mark.parametrize(
+    "left_out", [n for n, step in enumerate(COMMAND) if step.kind != "run"], ids=lambda n: COMMAND[n].place
+)
+def test_a_step_that_is_left_out_is_noticed(left_out: int, tmp_path: Path) -> None:
+    """A page that does not name a step of adding a command fails at its own commands."""
+    copy = ProjectCopy(tmp_path / "copy")
+    *others, proof = [step for n, step in enumerate(COMMAND) if n != left_out]
+    copy.follow(others)
+    with pytest.raises(AssertionError, match=r"\$ (harness records|python -m pytest)"):
+        copy.follow([proof])
+
+
+@pytest.mark.parametrize(
+    ("step", "message"),
+    [
+        (HowToStep("create", "README.md", ""), "README.md is there already"),
+        (HowToStep("change", "README.md", " no such line\n+more\n"), "README.md has 0 places like this"),
+        (HowToStep("change", "README.md", " # Hotplug…\n+…\n"), "what is to be added is written in full"),
+        (HowToStep("run", "", "$ echo seen\nsaid\n"), "the page prints\nsaid"),
+        (HowToStep("run", "", "$ false\n"), "$ false"),
+    ],
+)
+def test_a_step_that_cannot_be_taken_is_named(step: HowToStep, message: str, tmp_path: Path) -> None:
+    """Steps that no longer fit the project, and commands that print something else."""
+    with pytest.raises(AssertionError, match=re.escape(message)):
+        ProjectCopy(tmp_path / "copy").follow([step])

@@ -9,12 +9,12 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from capture.lines import encode_line
 
 from harness.acceptance.case import Case, decode_case
-from harness.history.driver import Mark, SyncEnter
-from harness.history.reader import History
-from harness.history.record import Channel, Header
+from harness.capture.offline.recordings import FILES
+from harness.guest.guest_types import GUEST_TYPES
+from harness.history.driver import DriverRecord, SyncEnter
+from harness.history.record import Header
 from harness.history.writer import HistoryWriter
 from harness.run.operation import Operation
 from harness.run.plan import decode_plan
@@ -75,20 +75,20 @@ def test_reading_a_history_as_the_page_says(tmp_path: Path) -> None:
     assert names["callbacks"](tmp_path) == [(0, 2)]
 
 
-def test_channel_of_the_page_captures(tmp_path: Path) -> None:
-    """The example channel brings the driver's lines onto the tape, under its own name, with its account."""
-    names: dict[str, Any] = {}
-    exec(blocks("history.md", "python")[1], names)
-    log = tmp_path / "serial.log"
-    log.touch()
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
-        channel = names["SerialLog"](log, tape)
-        with log.open("ab") as file:
-            file.write(encode_line(Mark(seq=1, nonce="x", **COMMON)) + b"noise\n")
-        channel.close()
-    _header, mark, account = History(tmp_path)
-    assert isinstance(mark, Mark)
-    assert (mark.channel, mark.nonce) == ("serial", "x")
-    assert isinstance(account, Channel)
-    assert (account.name, account.records, account.foreign, account.closed) == ("serial", 1, 1, True)
+def test_page_lists_every_guest() -> None:
+    """The table of docs/guests.md has each guest; the Windows templates share a row."""
+    table = (DOCS / "guests.md").read_text().partition("|---|")[2].partition("\n\n")[0]
+    named = re.findall(r"^\| `([^`]+)` ", table, re.MULTILINE)
+    assert [name for name in GUEST_TYPES if not name.startswith("windows-")] == [
+        name for name in named if not name.startswith("windows-")
+    ]
+
+
+@pytest.mark.parametrize("channel", FILES)
+def test_every_recorded_channel_is_an_option_and_a_documented_name(channel: str) -> None:
+    """docs/cli.md names the channel's option of harness import and its usual file; DriverRecord names the channel."""
+    (row,) = re.findall(
+        rf"^\| `--{channel}` \|.*usual name `([^`]+)`", (DOCS / "cli.md").read_text(), re.MULTILINE
+    )
+    assert FILES[channel] == row
+    assert f"``{channel}``" in str(DriverRecord.__doc__)
