@@ -119,7 +119,7 @@ def part_missing(part: Part) -> Missing:
         lacking = part.missing()
         if not lacking:
             return ""
-        what = " and ".join(f"{need.why} ({need.evidence[0]})" for need in lacking)
+        what = " and ".join(f"{need.evidence[0]} ({need.why})" for need in lacking)
         if not all(need.package for need in lacking):
             return f"this machine lacks {what}; no package supplies it: {part.elsewhere}"
         command = f"./lab test --require {part.name}" if part.name in REQUIRABLE else "./lab test"

@@ -196,7 +196,7 @@ def test_a_missing_program_is_named_with_the_command_that_supplies_it(
     pytester.makepyfile("import pytest\n@pytest.mark.browser\ndef test_page(): pass")
     result = pytester.runpytest_inprocess("-rs", "-p", "no:hotplug_harness", "-p", "no:cacheprovider")
     result.assert_outcomes(skipped=1)
-    result.stdout.fnmatch_lines(["*headless Chromium (chromium)*./lab test --require browser supplies it"])
+    result.stdout.fnmatch_lines(["*chromium (headless Chromium)*./lab test --require browser supplies it"])
 
 
 def test_a_part_without_a_package_is_named_with_its_place() -> None:
@@ -204,7 +204,7 @@ def test_a_part_without_a_package_is_named_with_its_place() -> None:
     (need,) = POWERSHELL.needs
     absent = POWERSHELL._replace(needs=(need._replace(evidence=("no-pwsh-here",)),))
     assert (
-        "this machine lacks PowerShell 7 (no-pwsh-here); no package supplies it: "
+        "this machine lacks no-pwsh-here (PowerShell 7); no package supplies it: "
         "put pwsh on PATH, or into ../shared/tools/powershell beside the clone"
     ) == part_missing(absent)()
 

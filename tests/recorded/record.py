@@ -216,7 +216,9 @@ def record(clone: Path, root: Path, *, force: bool) -> Path:
     free(target, force=force)
     for name in ("qemu", "libvirt", "wine"):
         for need in part(name).missing():
-            raise NotRecorded(f"this machine lacks {need.why}: ./lab test --require {name} supplies it")
+            raise NotRecorded(
+                f"this machine lacks {need.evidence[0]} ({need.why}): ./lab test --require {name} supplies it"
+            )
     with fresh_places() as (place, libvirtd):
         recorder = Recorder(clone, place, {libvirtd.directory: "/LIBVIRT"})
         draft = place / "set"
