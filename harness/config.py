@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""TOML documents decoded into msgspec structs: unknown keys are refused with file:line and "did you mean"."""
+"""TOML documents decoded into msgspec structs: unknown keys are refused with file:line and "Did you mean"."""
 
 from __future__ import annotations
 
-import difflib
 import re
 import tomllib
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, TypeVar, get_args
 
 import msgspec
 
+from harness.choice import suggest
 from harness.errors import BadDocument
 
 T = TypeVar("T")
@@ -50,7 +50,7 @@ def read_document(path: Path) -> str:
 def decode_toml(text: str, kind: type[T], *, name: str) -> T:
     """Decode ``text`` (called ``name`` in messages) into ``kind``, whose structs forbid unknown fields.
 
-    Raises BadDocument: ``plan.toml:7: unknown key 'slto'`` with ``did you mean 'slot'?`` as its hint.
+    Raises BadDocument: ``plan.toml:7: unknown key 'slto'`` with ``Did you mean 'slot'?`` in its hint.
     """
     try:
         tree = tomllib.loads(text)
@@ -75,19 +75,15 @@ def _explained(error: msgspec.ValidationError, tree: Any, text: str, kind: Any, 
     if unknown:
         line = line_of(text, [*steps, unknown[1]])
         known = _keys(_kind_at(kind, tree, steps), _node_at(tree, steps))
-        close = difflib.get_close_matches(unknown[1], known, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"known keys: {', '.join(sorted(known))}"
-        return BadDocument(f"{name}:{line}: unknown key {unknown[1]!r}", hint=hint)
+        return BadDocument(
+            f"{name}:{line}: unknown key {unknown[1]!r}", hint=suggest(unknown[1], sorted(known))
+        )
     hint = ""
     bad = re.match(r"Invalid (?:enum )?value '(.*)'", reason)
     if bad:
         parent = _kind_at(kind, tree, steps[:-1])
         choices = _choices(parent, steps[-1] if steps else "")
-        close = difflib.get_close_matches(bad[1], choices, 1)
-        if close:
-            hint = f"did you mean {close[0]!r}?"
-        elif choices:
-            hint = f"one of: {', '.join(sorted(choices))}"
+        hint = suggest(bad[1], sorted(choices)) if choices else ""
     where = f" for {_spoken(steps)}" if steps else ""
     return BadDocument(f"{name}:{line_of(text, steps)}: {reason[:1].lower()}{reason[1:]}{where}", hint=hint)
 

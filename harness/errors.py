@@ -72,7 +72,7 @@ class UsageError(HarnessError):
 
 
 class BadDocument(UsageError):
-    """A TOML document does not decode: *plan.toml:7: unknown key 'slto'*, hint *did you mean 'slot'?*."""
+    """A TOML document does not decode: *plan.toml:7: unknown key 'slto'*, hint *Did you mean 'slot'?*."""
 
 
 class BadHistory(UsageError):

@@ -84,6 +84,7 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
     import sys
     from typing import cast
 
+    from harness.choice import check_choice
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver.wdk import WdkGuest, build_with_wdk, check_medium
@@ -98,8 +99,7 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
             hint="harness driver build --wdk --guest windows-server-2022 --ewdk EWDK.iso --out DIR",
         )
     check_medium(ewdk)
-    if guest not in GUEST_TYPES:
-        raise UsageError(f"no guest is called {guest!r}", hint=f"There are: {', '.join(GUEST_TYPES)}.")
+    check_choice("guest", guest, GUEST_TYPES)
     kind = GUEST_TYPES[guest]
     if not hasattr(kind, "workshop"):
         raise UsageError(f"the WDK does not run in the guest {guest!r}", hint="It needs a Windows guest.")

@@ -6,7 +6,6 @@ Help is plain text, and commands import what they need only when they run, so th
 
 from __future__ import annotations
 
-import difflib
 import functools
 import os
 import signal
@@ -18,6 +17,7 @@ import typer
 import typer.main
 
 import harness
+from harness.choice import suggest
 from harness.cli import (
     accept,
     check,
@@ -170,6 +170,4 @@ def _misused(error: Exception, message: str) -> int:
 def _no_such_command(message: str, commands: list[str]) -> str:
     # Only newer versions of Typer guess what was meant, so the guess is made here.
     typed = message.partition("'")[2].partition("'")[0]
-    guesses = difflib.get_close_matches(typed, commands)
-    way_out = f"Did you mean '{guesses[0]}'?" if guesses else f"There are {', '.join(commands)}."
-    return f"no such command '{typed}'. {way_out}"
+    return f"no such command '{typed}'. {suggest(typed, commands)}"

@@ -47,8 +47,7 @@ def rules(
 
 def _called(identifier: str) -> Rule:
     """Return the rule with this id. Raises UsageError with those that may have been meant."""
-    import difflib
-
+    from harness.choice import closest
     from harness.contract.rules.catalogue import ALIASES, all_rules, find
 
     rule = find(identifier.strip())
@@ -56,8 +55,6 @@ def _called(identifier: str) -> Rule:
         return rule
     known = [*(rule.id for rule in all_rules()), *ALIASES]
     wanted = identifier.strip().upper()
-    near = difflib.get_close_matches(wanted, known, n=3) or [
-        name for name in known if wanted and wanted in name
-    ]
+    near = closest(wanted, known, 3) or [name for name in known if wanted and wanted in name]
     guess = f"Did you mean {' or '.join(near[:5])}? " if near else ""
     raise UsageError(f"no rule is called {identifier!r}", hint=f"{guess}'harness rules' lists them all.")

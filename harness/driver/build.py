@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from harness.choice import check_choice
 from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.image import check_image, load_pefile, set_checksum
@@ -51,10 +52,7 @@ def build(
     project's own declarations; the build fails where the two disagree. Raises UsageError (no such toolchain, no wdf.h),
     MissingPart (compiler, pefile) and InfrastructureError (does not compile, cannot write, image not loadable).
     """
-    if toolchain not in TOOLCHAINS:
-        raise UsageError(
-            f"no toolchain is called {toolchain!r}", hint=f"There are {' and '.join(TOOLCHAINS)}."
-        )
+    check_choice("toolchain", toolchain, TOOLCHAINS)
     tools = TOOLCHAINS[toolchain]
     if kmdf_inc is not None and not (kmdf_inc / "wdf.h").is_file():
         raise UsageError(

@@ -8,7 +8,6 @@ hit the same ones.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import random
 from collections.abc import Iterable, Sequence
@@ -17,6 +16,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
 from harness.guest.guest_types import GUEST_TYPES
@@ -279,9 +279,10 @@ class _Check:
 
     def one_of(self, table: str, index: int, key: str, value: str, known: Iterable[str]) -> None:
         if value not in known:
-            close = difflib.get_close_matches(value, list(known), 1)
-            hint = f"did you mean {close[0]!r}?" if close else f"There are: {', '.join(known)}."
-            raise BadDocument(f"{self._at(table, index, key)}: no {key} of a {table} is {value!r}", hint=hint)
+            what = table if key == "name" else key
+            raise BadDocument(
+                f"{self._at(table, index, key)}: no {what} is called {value!r}", hint=suggest(value, known)
+            )
 
     def program(self, index: int, path: str) -> None:
         try:

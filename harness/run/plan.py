@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import difflib
 from importlib import resources
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 
+from harness.choice import suggest
 from harness.config import decode_toml, line_of, parse_size, read_document
 from harness.errors import BadDocument, UsageError
 from harness.run.operation import AddCpu, AddDimm, Operation
@@ -86,7 +86,7 @@ def _size(text: str, where: str) -> int:
 
 
 def decode_plan(text: str, *, name: str) -> Plan:
-    """Decode a plan. Raises BadDocument with file:line, and "did you mean" where something is close."""
+    """Decode a plan. Raises BadDocument with file:line, and "Did you mean" where something is close."""
     return checked(decode_toml(text, Plan, name=name), text, name)
 
 
@@ -115,9 +115,7 @@ def find_plan(wanted: str) -> Plan:
         raise UsageError(
             "no plan was named", hint=f"There are: {', '.join(plans)}; or give a file, ./mine.toml"
         )
-    close = difflib.get_close_matches(wanted, plans, 1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
     raise UsageError(
         f"no plan is called {wanted!r}",
-        hint=f"{guess}There are: {', '.join(plans)}. A file of your own is given as ./{wanted}.toml",
+        hint=f"{suggest(wanted, plans)} A file of your own is given as ./{wanted}.toml",
     )

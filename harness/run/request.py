@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
@@ -13,6 +11,7 @@ import msgspec
 
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.driver_map import load as load_map
+from harness.choice import check_choice
 from harness.errors import UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.guest.guest_types import GUEST_TYPES
@@ -67,9 +66,9 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
     repro_of: str = ""
 
     def __post_init__(self) -> None:
-        _one_of("guest", self.guest, GUEST_TYPES)
-        _one_of("accelerator", self.accelerator, ACCELERATORS)
-        _one_of("backend", self.backend, BACKENDS)
+        check_choice("guest", self.guest, GUEST_TYPES)
+        check_choice("accelerator", self.accelerator, ACCELERATORS)
+        check_choice("backend", self.backend, BACKENDS)
         if self.connect and self.backend != "libvirt":
             raise UsageError(
                 f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",
@@ -78,7 +77,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
         if self.restore:
             self._check_restore()
         if self.kd:
-            _one_of("use of the kernel debugger's port", self.kd, DEBUGGERS)
+            check_choice("use of the kernel debugger's port", self.kd, DEBUGGERS)
         kind = GUEST_TYPES[self.guest]
         if isinstance(kind, ProcessType):
             kind.refuse(
@@ -102,7 +101,7 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
             )
         self.mapped()
         if self.plant:
-            _one_of("plant", self.plant, INJECTED_FAULTS)
+            check_choice("plant", self.plant, INJECTED_FAULTS)
         if self.firmware and not Path(self.firmware).is_file():
             raise UsageError(f"there is no firmware file {self.firmware!r}")
         if self.driver and not Path(self.driver).exists():
@@ -126,10 +125,3 @@ class RunRequest(msgspec.Struct, frozen=True, kw_only=True):
                 "a guest that was saved has no conversation with a debugger to go on with",
                 hint="Leave out --restore to boot it with the debugger's port.",
             )
-
-
-def _one_of(what: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        close = difflib.get_close_matches(name, known, 1)
-        guess = f"Did you mean {close[0]!r}? " if close else ""
-        raise UsageError(f"no {what} is called {name!r}", hint=f"{guess}There are: {', '.join(known)}.")

@@ -18,6 +18,7 @@ from xml.etree import ElementTree
 
 import msgspec
 
+from harness.choice import suggest
 from harness.config import read_document
 from harness.errors import BadDocument, InfrastructureError, UsageError
 from harness.template.components import UNATTEND, WCM, fits, problems
@@ -137,9 +138,7 @@ def fill(text: str, answers: Answers, *, name: str) -> str:
 
     def value(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise BadDocument(
-                f"{name}: there is no answer called {match[1]!r}", hint=f"There are: {', '.join(values)}."
-            )
+            raise BadDocument(f"{name}: no answer is called {match[1]!r}", hint=suggest(match[1], values))
         return values[match[1]]
 
     for parent in list(root.iter()):

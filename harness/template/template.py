@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 import msgspec
 
+from harness.choice import check_choice, suggest
 from harness.config import decode_toml, line_of, parse_size, read_document
 from harness.errors import BadDocument, MissingPart, UsageError
 from harness.host.firmware import Ovmf
@@ -134,7 +134,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         names = [edition.name for edition in self.editions]
         if wanted in names:
             return self.editions[names.index(wanted)]
-        raise UsageError(f"{self.name} has no edition called {wanted!r}", hint=_known(wanted, names))
+        raise UsageError(f"{self.name} has no edition called {wanted!r}", hint=suggest(wanted, names))
 
     def machine_spec(
         self,
@@ -178,7 +178,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 def decode_template(text: str, *, name: str, directory: str = "") -> Template:
-    """Decode a template. Raises BadDocument with file:line, and "did you mean" where something is close."""
+    """Decode a template. Raises BadDocument with file:line, and "Did you mean" where something is close."""
     template = decode_toml(text, Template, name=name)
 
     def bad(steps: list[str], words: str, hint: str = "") -> BadDocument:
@@ -261,12 +261,5 @@ def find_templates(directory: Path | None = None) -> dict[str, Template]:
 def find_template(wanted: str, directory: Path | None = None) -> Template:
     """Return the template called ``wanted``. Raises UsageError with those that exist."""
     templates = find_templates(directory)
-    if wanted in templates:
-        return templates[wanted]
-    raise UsageError(f"no template is called {wanted!r}", hint=_known(wanted, list(templates)))
-
-
-def _known(wanted: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(wanted, names, 1)
-    guess = f"did you mean {close[0]!r}? " if close else ""
-    return f"{guess}There are: {', '.join(names) or 'none'}."
+    check_choice("template", wanted, templates)
+    return templates[wanted]

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from harness.choice import suggest
 
 if TYPE_CHECKING:
     from harness.run.plan import MachineWishes, Plan
@@ -111,10 +112,8 @@ def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
     asked = dict(mark.kwargs) if mark is not None else {}
     for word in asked:
         if word not in known:
-            close = difflib.get_close_matches(word, known, 1)
-            guess = f"did you mean {close[0]!r}? " if close else ""
             raise pytest.UsageError(
-                f"{item.nodeid}: marker machine: no wish is called {word!r}\n  {guess}There are: {', '.join(sorted(known))}."
+                f"{item.nodeid}: marker machine: no wish is called {word!r}\n  {suggest(word, sorted(known))}"
             )
     named = guest_of(item)
     base = msgspec.to_builtins(plan.machine) if plan is not None else {}

@@ -7,13 +7,14 @@ collected, in words that say where it was set.
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from harness.choice import suggest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,9 +57,7 @@ def _named(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str
         names = list(known())
         if value in names:
             return ""
-        close = difflib.get_close_matches(value, names, 1)
-        guess = f"Did you mean {close[0]!r}? " if close else ""
-        return f"no {what} is called {value!r}\n  {guess}There are: {', '.join(names)}."
+        return f"no {what} is called {value!r}\n  {suggest(value, names)}"
 
     return check
 

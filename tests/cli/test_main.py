@@ -69,11 +69,11 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
     [
         (
             ["chekc"],
-            "harness: no such command 'chekc'. Did you mean 'check'?\n  'harness --help' shows what there is.\n",
+            f"harness: no such command 'chekc'. Did you mean 'check'? There are: {', '.join(COMMANDS)}.\n  'harness --help' shows what there is.\n",
         ),
         (
             ["zzz"],
-            f"harness: no such command 'zzz'. There are {', '.join(COMMANDS)}.\n  'harness --help' shows what there is.\n",
+            f"harness: no such command 'zzz'. There are: {', '.join(COMMANDS)}.\n  'harness --help' shows what there is.\n",
         ),
         (
             ["check", "--jsno", "x"],
@@ -81,7 +81,7 @@ def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> N
         ),
         (
             ["observe", "dif"],
-            "harness: no such command 'dif'. Did you mean 'diff'?\n  'harness observe --help' shows what there is.\n",
+            "harness: no such command 'dif'. Did you mean 'diff'? There are: show, diff.\n  'harness observe --help' shows what there is.\n",
         ),
         (["check"], "harness: missing argument 'RUN'.\n  'harness check --help' shows what there is.\n"),
         (["doctor", "more"], None),

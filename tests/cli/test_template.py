@@ -86,7 +86,7 @@ def test_a_built_template_is_described(store: Store, capsys: pytest.CaptureFixtu
     ("words", "says"),
     [
         (["show", NAME], "the template windows-server-2022 is not built"),
-        (["show", "windows-server-2023"], "did you mean 'windows-server-2025'"),
+        (["show", "windows-server-2023"], "Did you mean 'windows-server-2025'"),
         (["verify", NAME], "the template windows-server-2022 is not built"),
         (["remove", NAME, "--yes"], "the template windows-server-2022 is not built"),
         (["build", "windows-server-2016", "--iso", "a.iso"], "known not to work"),
@@ -153,7 +153,7 @@ def test_an_edition_that_is_not_on_the_medium_is_told(
     assert ExitCode.USAGE == main([*build, "datacenter-desktop"])
     assert "The medium holds:" in capsys.readouterr().err
     assert ExitCode.USAGE == main([*build, "standard-desktob"])
-    assert "did you mean 'standard-desktop'" in capsys.readouterr().err
+    assert "Did you mean 'standard-desktop'" in capsys.readouterr().err
 
 
 def _bootable(iso: Path, wim: Path, script: list[str]) -> Path:

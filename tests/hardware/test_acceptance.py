@@ -37,7 +37,7 @@ def test_cases_are_numbered_and_named_once() -> None:
     [
         ('exercises = ["NO-SUCH-RULE"]', "no rule is called 'NO-SUCH-RULE'"),
         ('ends = "well"', "ends"),
-        ("numbr = 3", "did you mean"),
+        ("numbr = 3", "Did you mean"),
     ],
 )
 def test_mistakes_in_a_case_are_named(text: str, said: str) -> None:

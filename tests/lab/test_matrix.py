@@ -112,12 +112,12 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ('[[plan]]\nplan = "vetto"\n', "lab.toml:2: no plan is called 'vetto'", "did you mean 'veto'?"),
-        ('repeet = 2\n[[plan]]\nplan = "veto"\n', "lab.toml:1: unknown key 'repeet'", "did you mean 'repeat'?"),
+        ('[[plan]]\nplan = "vetto"\n', "lab.toml:2: no plan is called 'vetto'", "Did you mean 'veto'?"),
+        ('repeet = 2\n[[plan]]\nplan = "veto"\n', "lab.toml:1: unknown key 'repeet'", "Did you mean 'repeat'?"),
         (
             '[[plan]]\nplan = "veto"\n\n[[guest]]\nname = "twim"\n',
-            "lab.toml:5: no name of a guest is 'twim'",
-            "did you mean 'twin'?",
+            "lab.toml:5: no guest is called 'twim'",
+            "Did you mean 'twin'?",
         ),
         (
             '[[plan]]\nplan = "veto"\n[[qemu]]\nname = "new"\npath = "/opt/none/qemu"\n',
@@ -136,8 +136,8 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
         ),
         (
             '[[plan]]\nplan = "veto"\n[[skip]]\nplan = "vetto"\nwhy = "x"\n',
-            "lab.toml:4: no plan of a skip is 'vetto'",
-            "did you mean 'veto'?",
+            "lab.toml:4: no plan is called 'vetto'",
+            "Did you mean 'veto'?",
         ),
         ('[[plan]]\nplan = "veto"\n[[skip]]\nwhy = "x"\n', "lab.toml:3: this leaves out everything", "Name a guest"),
         ('name = "x"\n', "lab.toml:1: object missing required field `plan`", ""),

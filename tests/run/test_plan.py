@@ -37,12 +37,12 @@ def test_every_built_in_plan_decodes() -> None:
         (
             'name="a"\n\n[[do]]\nop="add-cpu"\nslto=3\n',
             "p.toml:5: unknown key 'slto'",
-            "did you mean 'slot'?",
+            "Did you mean 'slot'?",
         ),
         (
             'name="a"\nmashine=3\n[[do]]\nop="reset"',
             "p.toml:2: unknown key 'mashine'",
-            "did you mean 'machine'?",
+            "Did you mean 'machine'?",
         ),
         (
             'name="a"\n[machine]\nprocesors=2\n[[do]]\nop="reset"\n',
@@ -88,7 +88,7 @@ def test_unknown_plan_names_those_that_exist() -> None:
     """A plan that does not exist is refused with a guess and the list."""
     with pytest.raises(UsageError, match="no plan is called 'cpu-dimm'") as raised:
         find_plan("cpu-dimm")
-    assert raised.value.hint.startswith("did you mean 'cpu-and-dimm'?")
+    assert raised.value.hint.startswith("Did you mean 'cpu-and-dimm'?")
 
 
 def test_no_plan_at_all_names_those_that_exist() -> None:

@@ -171,7 +171,7 @@ def test_nothing_leaves_the_element_out() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        (FRAME.format("${passwort}"), "there is no answer called 'passwort'"),
+        (FRAME.format("${passwort}"), "no answer is called 'passwort'"),
         ("<a><b></a>", r"t:1: no XML"),
     ],
 )

@@ -110,8 +110,8 @@ class TestMistakes:
     @pytest.mark.parametrize(
         ("old", "new", "words"),
         [
-            ("slots = 8", "slotz = 8", r"t\.toml:\d+: unknown key 'slotz'\n  did you mean 'slots'\?"),
-            ('disk = "ahci"', 'disk = "achi"', r"t\.toml:\d+: .*'achi'.*\n  did you mean 'ahci'\?"),
+            ("slots = 8", "slotz = 8", r"t\.toml:\d+: unknown key 'slotz'\n  Did you mean 'slots'\?"),
+            ('disk = "ahci"', 'disk = "achi"', r"t\.toml:\d+: .*'achi'.*\n  Did you mean 'ahci'\?"),
             ('size = "4 GiB"', 'size = "4 Gb"', r"t\.toml:\d+: memory\.size: '4 Gb' is no size"),
             ('size = "4 GiB"', 'size = "4097 MiB"', r"memory\.size = '4097 MiB' is no multiple of 128 MiB"),
             (
@@ -150,7 +150,7 @@ class TestMistakes:
 def test_unknown_template() -> None:
     """The names that exist are told, and the nearest."""
     with pytest.raises(
-        UsageError, match=r"no template is called 'windows-server-2023'\n  did you mean .*windows-11"
+        UsageError, match=r"no template is called 'windows-server-2023'\n  Did you mean .*windows-11"
     ):
         find_template("windows-server-2023")
 

@@ -19,7 +19,6 @@ mapped, and what is mapped neither way is absent: rules that ask for it do not a
 
 from __future__ import annotations
 
-import difflib
 import shutil
 import typing
 from functools import cache
@@ -32,6 +31,7 @@ from harness.capture.etl import guid, manifest
 from harness.capture.etl.field import Field, InType
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.manifest import Provider
+from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, InfrastructureError
 from harness.history.absent import OPTIONAL, SAMPLED
@@ -203,18 +203,14 @@ def _check(event: EventMap, index: int, bad: Any) -> None:
     """Refuse an event that cannot become its record."""
     where = ["event", index]
     if event.record not in KINDS:
-        close = difflib.get_close_matches(event.record, KINDS, 1)
-        guess = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(KINDS)}"
-        raise bad([*where, "record"], f"no record is called {event.record!r}", guess)
+        raise bad([*where, "record"], f"no record is called {event.record!r}", suggest(event.record, KINDS))
     if (event.id is None) == (not event.name):
         raise bad(where, "an event is named by its id, or by its name (TraceLogging), and not by both")
     known = own_fields(event.record)
     for table in ("fields", "values"):
         for field in getattr(event, table):
             if field not in known:
-                close = difflib.get_close_matches(field, known, 1)
-                guess = f"did you mean {close[0]!r}?" if close else f"its fields: {', '.join(known)}"
-                raise bad([*where, table], f"{event.record} has no field {field!r}", guess)
+                raise bad([*where, table], f"{event.record} has no field {field!r}", suggest(field, known))
     twice = sorted(event.fields.keys() & event.values.keys())
     if twice:
         raise bad([*where, "values"], f"{twice[0]!r} is mapped twice")
@@ -241,9 +237,7 @@ def _check(event: EventMap, index: int, bad: Any) -> None:
 def _layout(event: EventMap, index: int, bad: Any) -> Layout:
     for field, kind in event.payload.items():
         if kind not in PAYLOAD:
-            close = difflib.get_close_matches(kind, PAYLOAD, 1)
-            guess = f"did you mean {close[0]!r}?" if close else f"one of: {', '.join(PAYLOAD)}"
-            raise bad(["event", index, "payload"], f"no type is called {kind!r}", guess)
+            raise bad(["event", index, "payload"], f"no type is called {kind!r}", suggest(kind, PAYLOAD))
         del field
     _check_sources(event, index, set(event.payload), bad)
     return Layout(tuple(Field(name=name, in_type=PAYLOAD[kind]) for name, kind in event.payload.items()))
@@ -268,6 +262,8 @@ def _check_names(event: EventMap, index: int, described: Provider | None, bad: A
 def _check_sources(event: EventMap, index: int, known: set[str], bad: Any) -> None:
     for source in event.fields.values():
         if source not in known:
-            close = difflib.get_close_matches(source, known, 1)
-            guess = f"did you mean {close[0]!r}?" if close else f"its fields: {', '.join(sorted(known))}"
-            raise bad(["event", index, "fields"], f"the event has no field {source!r}", guess)
+            raise bad(
+                ["event", index, "fields"],
+                f"the event has no field {source!r}",
+                suggest(source, sorted(known)),
+            )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.choice import check_choice
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
 from harness.guest.guest import REGISTRATIONS, CollectedFile, GuestCounts
@@ -262,8 +263,7 @@ class WindowsGuest:
 
 
 def _registration(which: str) -> str:
-    if which not in REGISTRATIONS:
-        raise UsageError(f"{which!r} is no registration", hint=f"There are: {', '.join(REGISTRATIONS)}.")
+    check_choice("registration", which, REGISTRATIONS)
     return which
 
 

@@ -84,11 +84,11 @@ def _line(number: int, thread: int, event: int, data: bytes, provider: str = GUI
 @pytest.mark.parametrize(
     ("old", "new", "said", "hint"),
     [
-        ('"sync.enter"', '"sync.entre"', "map.toml:7: no record is called 'sync.entre'", "did you mean 'sync.enter'?"),
+        ('"sync.enter"', '"sync.entre"', "map.toml:7: no record is called 'sync.entre'", "Did you mean 'sync.enter'?"),
         ("id = 5", 'id = 5\nname = "Five"', "map.toml:5: an event is named by its id, or by its name", ""),
-        ('state = "What"', 'stat = "What"', "map.toml:9: sync.enter has no field 'stat'", "did you mean 'state'?"),
-        ('nt = "Number"', 'nt = "Numer"', "map.toml:9: the event has no field 'Numer'", "did you mean 'Number'?"),
-        ('"uint32" }', '"uint23" }', "map.toml:8: no type is called 'uint23'", "did you mean 'uint32'?"),
+        ('state = "What"', 'stat = "What"', "map.toml:9: sync.enter has no field 'stat'", "Did you mean 'state'?"),
+        ('nt = "Number"', 'nt = "Numer"', "map.toml:9: the event has no field 'Numer'", "Did you mean 'Number'?"),
+        ('"uint32" }', '"uint23" }', "map.toml:8: no type is called 'uint23'", "Did you mean 'uint32'?"),
         ("status = 0, op = 0", "op = 0", "map.toml:7: sync.enter needs status", "`values`"),
         ("group = 0", "group = 'a'", "map.toml:10: 'group' is a number, not 'a'", ""),
         ("group = 0", "nt = 0, group = 0", "map.toml:10: 'nt' is mapped twice", ""),
