@@ -17,9 +17,9 @@ from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.image import check_image, load_pefile, set_checksum
 from harness.driver.manifest import LABEL, DriverManifest
-from harness.driver.program import run
 from harness.driver.source import driver_folder, revision
 from harness.errors import InfrastructureError, UsageError
+from harness.program import run_program
 
 KMDF = "1.15"
 """The framework version that the driver is built for: the one of Windows 10 1507, so that every Server since 2016 has it."""
@@ -61,7 +61,7 @@ def build(
         )
     load_pefile()
     folder = driver_folder()
-    versions = [run([program, "--version"], deadline) for program in (tools.compiler, tools.linker)]
+    versions = [run_program([program, "--version"], deadline) for program in (tools.compiler, tools.linker)]
     try:
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
@@ -94,10 +94,10 @@ def _make(
         "make", "-s", f"-j{os.cpu_count() or 1}", "-C", str(folder / "cross"),
         f"OUT={place.resolve()}", f"TOOLCHAIN={tools.name}", f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
     ]  # fmt: skip
-    done = run(command, deadline)
+    done = run_program(command, deadline)
     if done.status:
         raise InfrastructureError(
-            f"the driver does not build with {tools.name}: {done.last_lines(20)}",
+            f"the driver does not build with {tools.name}: {done.failure()}",
             hint="A missing header or program comes with: apt-get install gcc-mingw-w64-x86-64 clang lld",
         )
     driver = place / DRIVER

@@ -13,8 +13,8 @@ from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.certificate import Certificate, fingerprint
 from harness.driver.image import ImageCheck, PeImage
-from harness.driver.program import run
 from harness.errors import InfrastructureError, UsageError
+from harness.program import run_program
 
 VERIFIED = "Signature verification: ok"
 PAGE_HASHES = "Page hash algorithm"
@@ -34,7 +34,7 @@ def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
     signer = fingerprint(certificate.pem)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".sign-") as folder:
         signed = Path(folder) / path.name
-        done = run(
+        done = run_program(
             [
                 "osslsigncode", "sign", "-h", "sha256", "-ph", "-n", "hpnotify",
                 "-certs", str(certificate.pem), "-key", str(certificate.key), "-in", str(path), "-out", str(signed),
@@ -43,7 +43,7 @@ def sign(path: Path, certificate: Certificate, deadline: Deadline) -> None:
         )  # fmt: skip
         if done.status or not signed.is_file():
             raise InfrastructureError(
-                f"osslsigncode could not sign {path}: {done.last_lines()}",
+                f"osslsigncode could not sign {path}: {done.failure()}",
                 hint="Check that certificate and key belong together.",
             )
         shutil.copymode(path, signed)
@@ -63,7 +63,7 @@ def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> ImageCh
     with tempfile.TemporaryDirectory(prefix="hpnotify-") as folder:
         if pem is None:
             extracted = Path(folder) / "signer.pem"
-            taken = run(
+            taken = run_program(
                 ["osslsigncode", "extract-signature", "-pem", "-in", str(path), "-out", str(extracted)],
                 deadline,
             )
@@ -73,7 +73,7 @@ def check_signature(path: Path, pem: Path | None, deadline: Deadline) -> ImageCh
             if pem is None:
                 return ImageCheck(name, False, "it carries no certificate")
         signer = fingerprint(pem)
-        done = run(["osslsigncode", "verify", "-CAfile", str(pem), "-in", str(path)], deadline)
+        done = run_program(["osslsigncode", "verify", "-CAfile", str(pem), "-in", str(path)], deadline)
     if UNSIGNED in done.output:
         return ImageCheck(name, False, "there is none")
     if done.status or VERIFIED not in done.output:

@@ -6,8 +6,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.driver.program import run
 from harness.errors import MissingPart
+from harness.program import run_program
 
 IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
 """The lists of what the driver may import, ``cross/imports/*.def``."""
@@ -27,8 +27,8 @@ def driver_folder() -> Path:
 def revision(folder: Path, deadline: Deadline) -> str:
     """Return the git revision of the sources, with ``-dirty`` if they differ from it, "" outside of a repository."""
     try:
-        head = run(["git", "rev-parse", "HEAD"], deadline, cwd=folder)
-        changed = run(["git", "status", "--porcelain", "--", "."], deadline, cwd=folder)
+        head = run_program(["git", "rev-parse", "HEAD"], deadline, cwd=folder)
+        changed = run_program(["git", "status", "--porcelain", "--", "."], deadline, cwd=folder)
     except MissingPart:
         return ""
     if head.status or changed.status:

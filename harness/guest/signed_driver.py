@@ -9,17 +9,17 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.driver import build as cross
 from harness.driver import certificate
-from harness.driver.program import run
 from harness.driver.signature import sign
 from harness.driver.source import driver_folder
 from harness.guest.sources import digest_of_folders
+from harness.program import run_program
 from harness.setup.cache import Cache
 
 
 def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
     """Return the folder of the driver and its control program. Raises what building and signing raise."""
     folder = driver_folder()
-    compiler = run(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
+    compiler = run_program(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
     digest = digest_of_folders(folder, ("src", "cross", "tools"), compiler)
 
     def make(place: Path, _lock: int) -> None:

@@ -11,9 +11,9 @@ import functools
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import struct
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -22,8 +22,9 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import HarnessError, MissingPart
+from harness.errors import HarnessError, InfrastructureError, MissingPart
 from harness.host import kvm_probe, qemu_build
+from harness.program import Ended, run_program
 from harness.setup import parts
 
 LEAST_DISK = 1 << 30
@@ -130,15 +131,18 @@ def _firmware(qemu: Path | None, deadline: Deadline) -> HostPart:
         return HostPart(
             name=name, state=PartState.MISSING, found="no QEMU to ask", serves=serves, needed=True
         )
-    status, text = _ask([str(program), "-L", "help"], deadline)
-    if status != 0:
+    try:
+        ended = _ask([str(program), "-L", "help"], deadline)
+    except InfrastructureError:
+        ended = None
+    if ended is None or ended.status:
         found = f"{program} -L help gave no list of directories"
         return HostPart(name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True)
-    for directory in text.splitlines():
+    for directory in ended.output.splitlines():
         candidate = Path(directory.strip()) / "bios-256k.bin"
         if candidate.is_file():
             return HostPart(name=name, state=PartState.OK, found=str(candidate), serves=serves, needed=True)
-    found = f"bios-256k.bin is in none of {', '.join(text.split())}"
+    found = f"bios-256k.bin is in none of {', '.join(ended.output.split())}"
     return HostPart(
         name=name, state=PartState.MISSING, found=found, serves=serves, needed=True, supply=supply
     )
@@ -190,34 +194,26 @@ def _program(
             name=name, state=PartState.MISSING, found=found, serves=serves, needed=needed, supply=supply
         )
     path = needs[0].found()
-    status, text = _ask([path, "--version"], deadline)
-    if status == 0:
-        first = (text.splitlines() or ["no version given"])[0].strip()
-        return HostPart(
-            name=name, state=PartState.OK, found=f"{first[:80]} at {path}", serves=serves, needed=needed
-        )
-    found = f"{path} --version {text if status is None else f'ended with status {status}'}"
+    try:
+        ended = _ask([path, "--version"], deadline)
+    except InfrastructureError as error:
+        found = error.message
+    else:
+        if ended.status == 0:
+            # A start script may complain on standard error before the program says its version on standard output.
+            first = ((ended.output or ended.errors).splitlines() or ["no version given"])[0].strip()
+            return HostPart(
+                name=name, state=PartState.OK, found=f"{first[:80]} at {path}", serves=serves, needed=needed
+            )
+        found = f"{path} --version ended with status {ended.status}"
     return HostPart(
         name=name, state=PartState.BROKEN, found=found, serves=serves, needed=needed, supply=supply
     )
 
 
-def _ask(command: list[str], deadline: Deadline) -> tuple[int | None, str]:
-    """Return a program's exit status and the beginning of its output; None and the reason if it gave no answer."""
-    try:
-        answer = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=max(0.1, deadline.within(5, command[0]).remaining()),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        return None, f"gave no answer within {error.timeout:.3g} s"
-    except OSError as error:
-        return None, f"cannot be run: {error.strerror}"
-    # A start script may complain on standard error before the program says its version on standard output.
-    return answer.returncode, (answer.stdout or answer.stderr)[:8192].decode("utf-8", "replace")
+def _ask(command: list[str], deadline: Deadline) -> Ended:
+    seconds = min(5, max(0.1, deadline.remaining()))
+    return run_program(command, Deadline(seconds, shlex.join(command)), apart=True)
 
 
 def _busybox() -> HostPart:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 from pathlib import Path
 
 import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
+from harness.program import run_program
 
 PROGRAM = "qemu-system-x86_64"
 
@@ -69,29 +69,15 @@ _answers: dict[tuple[Path, int, int], QemuBuild] = {}
 
 
 def _ask(path: Path, deadline: Deadline) -> QemuBuild:
-    try:
-        answer = subprocess.run(
-            [path, "--version"],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            timeout=max(deadline.remaining(), 0.1),
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise InfrastructureError(
-            f"{path} --version gave no answer within {deadline.seconds:.3g} s",
-            hint="Run it by hand; name another with --qemu PATH.",
-        ) from error
-    except OSError as error:
-        raise MissingPart(
-            f"cannot run {path}: {error.strerror}", hint=f"{INSTALL}, or name another with --qemu PATH."
-        ) from error
-    text = answer.stdout[:4096].decode("utf-8", "replace")
+    answer = run_program(
+        [path, "--version"], deadline, supply=f"{INSTALL}, or name another with --qemu PATH.",
+        slow="Run it by hand; name another with --qemu PATH.",
+    )  # fmt: skip
+    text = answer.output[:4096]
     numbers = parse(text)
-    if answer.returncode != 0 or numbers is None:
+    if answer.status or numbers is None:
         raise InfrastructureError(
-            f"{path} --version ended with status {answer.returncode} and said {text[:200].strip()!r}",
+            f"{path} --version ended with status {answer.status} and said {text[:200].strip()!r}",
             hint="That is no QEMU; name another with --qemu PATH.",
         )
     return QemuBuild(path, ".".join(map(str, numbers)), text.splitlines()[0].strip())

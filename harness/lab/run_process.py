@@ -11,7 +11,6 @@ import contextlib
 import os
 import shlex
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -22,6 +21,7 @@ import msgspec
 from harness.errors import ExitCode, FailureClass, InfrastructureError
 from harness.lab.matrix import Cell, Matrix, resolved
 from harness.lab.nightly_state import CellOutcome
+from harness.program import start_program
 from harness.run.failure import BOOT_STAGES, BootFailure
 
 LEASH = ["setpriv", "--pdeathsig", "TERM", "--"]
@@ -90,18 +90,17 @@ class RunProcess:
         self._document, self.log = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.log")
         try:
             with self._document.open("wb") as out, self.log.open("wb") as err:
-                self._process = subprocess.Popen(
+                self._process = start_program(
                     [*LEASH, sys.executable, "-m", "harness", *words],
-                    stdin=subprocess.DEVNULL,
+                    "a run of the night",
                     stdout=out,
                     stderr=err,
-                    start_new_session=True,
                 )
             self.descriptor = os.pidfd_open(self._process.pid)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot start a run of the night: {error.strerror}",
-                hint=f"setpriv is in the package util-linux. Is there room in {night}?",
+                hint=f"Is there room in {night}?",
             ) from error
 
     def ask(self, number: signal.Signals) -> None:

@@ -11,7 +11,6 @@ import shlex
 import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from harness.errors import InfrastructureError
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.machine.libvirt.connection import bounded, is_remote, load, words
 from harness.machine.libvirt.remote_host import ssh_words
+from harness.program import run_program
 
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
@@ -146,15 +146,14 @@ def _tidy_far_host(entry: MachineEntry) -> None:
     command, host = ssh_words(entry.uri)
     for directory in sorted(set(FAR_DIRECTORY.findall(known))):
         try:
-            subprocess.run(
-                [*command, host, f"rm -rf {shlex.quote(directory)}"],
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=LIBVIRT_GRACE,
-                check=True,
+            ended = run_program(
+                [*command, host, f"rm -rf {shlex.quote(directory)}"], Deadline(LIBVIRT_GRACE, "tidy up there")
             )
-        except (OSError, subprocess.SubprocessError) as error:
+            why = ended.failure() if ended.status else ""
+        except InfrastructureError as error:
+            why = error.message
+        if why:
             raise InfrastructureError(
-                f"{directory} on {host} may still be there: {error}",
+                f"{directory} on {host} may still be there: {why}",
                 hint="It stays in the registry: say 'harness gc' again when that host answers.",
-            ) from error
+            )

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import InfrastructureError
+from harness.program import run_program
 
 
 def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str = "qcow2") -> None:  # noqa: A002
@@ -18,18 +18,9 @@ def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str =
     command = [
         "qemu-img", "create", "-q", "-f", "qcow2", "-F", format, "-b", str(backing.absolute()), str(file),
     ]  # fmt: skip
-    try:
-        made = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=max(0.1, deadline.remaining())
-        )
-    except FileNotFoundError as error:
-        raise MissingPart("qemu-img is not installed", hint="sudo apt-get install qemu-utils") from error
-    except subprocess.TimeoutExpired as error:
+    made = run_program(command, deadline)
+    if made.status:
         raise InfrastructureError(
-            f"qemu-img did not make the overlay {file} within {deadline.seconds:g} s"
-        ) from error
-    if made.returncode != 0:
-        raise InfrastructureError(
-            f"cannot make the overlay {file} on {backing}: {made.stderr.strip()[-500:]}",
+            f"cannot make the overlay {file} on {backing}: {made.failure()}",
             hint="Is there room, and is the image readable?",
         )

@@ -11,15 +11,15 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
 
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import HarnessError, InfrastructureError
 from harness.history.private import open_private
+from harness.program import DEVNULL, describe, start_program
 
 LEASH = [
     "setpriv", "--pdeathsig", "KILL", "--",
@@ -48,22 +48,12 @@ class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
         return f"ended by {self.by}, {describe(self.status)}"
 
 
-def describe(status: int) -> str:
-    """Return an exit status in words: *exit status 1*, *killed by SIGKILL*."""
-    if status >= 0:
-        return f"exit status {status}"
-    try:
-        return f"killed by {signal.Signals(-status).name}"
-    except ValueError:
-        return f"killed by signal {-status}"
-
-
 class Process:
     """One child in a session of its own, its output in ``log``. ``ended`` is called once, on the watching thread.
 
     ``stdin`` is a descriptor that it reads from, to be kept open until :meth:`spawn` returns; nothing if None.
 
-    Raises InfrastructureError when the log cannot be written; :meth:`spawn` raises MissingPart when it cannot be run.
+    Raises InfrastructureError when the log cannot be written, :meth:`spawn` when the command cannot be run.
     """
 
     def __init__(
@@ -73,13 +63,13 @@ class Process:
         self.log = log
         self.pid = 0
         self._ended = ended
-        self._stdin = subprocess.DEVNULL if stdin is None else stdin
+        self._stdin = DEVNULL if stdin is None else stdin
         self._lock = threading.Lock()
         self._asked = ""
         self._status: int | None = None
         self._spawned = threading.Event()
         self._gone = threading.Event()
-        self._failure: OSError | None = None
+        self._failure: HarnessError | None = None
         try:
             self._output = os.fdopen(open_private(log, os.O_WRONLY | os.O_APPEND), "ab")
         except OSError as error:
@@ -95,10 +85,7 @@ class Process:
         threading.Thread(target=self._watch, name=f"watch {self.command[0]}", daemon=True).start()
         self._spawned.wait()
         if self._failure is not None:
-            raise MissingPart(
-                f"cannot run {self._failure.filename}: {self._failure.strerror}",
-                hint="setpriv is in the package util-linux: sudo apt install util-linux",
-            ) from self._failure
+            raise self._failure
 
     def settle(self) -> None:
         """Wait until a spawn that was interrupted has come to its end, well or badly."""
@@ -107,14 +94,13 @@ class Process:
 
     def _watch(self) -> None:
         try:
-            child = subprocess.Popen(
+            child = start_program(
                 [*LEASH, str(os.getpid()), *self.command],
+                self.command[0],
                 stdin=self._stdin,
                 stdout=self._output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
             )
-        except OSError as error:
+        except HarnessError as error:
             self._failure = error
             self._gone.set()
             self._spawned.set()

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.setup.step import StepResult, run
+from harness.program import Ended, run_program
+from harness.setup.step import run
 
 OS_RELEASE = Path("/etc/os-release")
 MEANT_FOR = {"debian": ("12", "13"), "ubuntu": ("24.04",)}
@@ -65,20 +65,13 @@ def not_installed(packages: Sequence[str], environment: Mapping[str, str]) -> li
     Raises MissingPart when there is no dpkg-query.
     """
     wanted = list(dict.fromkeys(packages))
-    try:
-        asked = subprocess.run(
-            ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env=dict(environment),
-            check=False,
-        )
-    except OSError as error:
-        raise MissingPart(f"cannot ask dpkg-query which packages are installed: {error.strerror}") from error
+    asked = run_program(
+        ["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *wanted],
+        Deadline(60, "asking which packages are installed"),
+        environment=environment,
+    )
     present = {
-        line.removesuffix(" installed") for line in asked.stdout.splitlines() if line.endswith(" installed")
+        line.removesuffix(" installed") for line in asked.output.splitlines() if line.endswith(" installed")
     }
     return [package for package in wanted if package not in present]
 
@@ -101,7 +94,7 @@ class Installer:
                 hint="The harness is meant for Debian 12, Debian 13 and Ubuntu 24.04. Elsewhere, install what "
                 "these packages hold by hand.",
             )
-        prefix = self._become_root(names, by_hand)
+        prefix = self._become_root(names, by_hand, deadline)
         self._say(f"installing Debian packages: {names}")
         command = ["install", "--yes", "--no-install-recommends", "--no-remove", *packages]
         ended = self._apt(prefix, command, deadline)
@@ -125,7 +118,7 @@ class Installer:
             hint=f"{hint}\n  Everything it printed is in {self._log}",
         )
 
-    def _become_root(self, names: str, by_hand: str) -> list[str]:
+    def _become_root(self, names: str, by_hand: str, deadline: Deadline) -> list[str]:
         if os.geteuid() == 0:
             return []
         hint = f"Have an administrator run: {by_hand}"
@@ -133,14 +126,8 @@ class Installer:
             raise MissingPart(
                 f"these packages are missing, you are not root and there is no sudo: {names}", hint=hint
             )
-        free = subprocess.run(
-            ["sudo", "-n", "true"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            env=dict(self._environment),
-            check=False,
-        )
-        if free.returncode != 0:
+        free = run(["sudo", "-n", "true"], self._log, deadline, environment=self._environment, finish=True)
+        if free.status:
             if not sys.stdin.isatty():
                 raise MissingPart(
                     f"these packages are missing and sudo wants a password, with no terminal to ask on: {names}",
@@ -149,12 +136,11 @@ class Installer:
             self._say(
                 f"these packages are missing, and sudo may ask for your password to install them: {names}"
             )
-            asked = subprocess.run(["sudo", "-v"], env=dict(self._environment), check=False)
-            if asked.returncode != 0:
+            if run_program(["sudo", "-v"], deadline, environment=self._environment, terminal=True).status:
                 raise MissingPart(f"these packages are missing and sudo refused: {names}", hint=hint)
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
 
-    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> StepResult:
+    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> Ended:
         """Run apt-get, again and again while another package manager holds a lock that apt itself does not wait for."""
         environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         wait = max(1, int(deadline.remaining()))
@@ -169,9 +155,9 @@ class Installer:
             *arguments,
         ]
         told = False
-        last: list[StepResult] = []
+        last: list[Ended] = []
 
-        def attempt() -> StepResult | None:
+        def attempt() -> Ended | None:
             nonlocal told
             if last and deadline.expired:
                 return None

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
+from harness.program import Ended
 from harness.setup.cache import MORE_SPACE, Cache, digest
-from harness.setup.step import StepResult, run
+from harness.setup.step import run
 
 KIND = "environment"
 HIDDEN = (
@@ -101,7 +102,7 @@ class Environment:
         log = self._cache.log(f"{KIND}-{place.name}")
         clean = variables(place, self._environment)
 
-        def step(*command: str) -> StepResult:
+        def step(*command: str) -> Ended:
             return run(command, log, deadline, environment=clean, descriptors=(lock,))
 
         python = str(place / "bin" / "python")
@@ -123,7 +124,7 @@ class Environment:
         _expect(tox, "tox could not be set up", "", log)
 
 
-def _expect(ended: StepResult, failure: str, hint: str, log: Path) -> None:
+def _expect(ended: Ended, failure: str, hint: str, log: Path) -> None:
     """Raise InfrastructureError saying ``failure`` and ``hint`` unless the step ended well."""
     if ended.status != 0:
         raise InfrastructureError(
@@ -132,7 +133,7 @@ def _expect(ended: StepResult, failure: str, hint: str, log: Path) -> None:
         )
 
 
-def _venv_hint(ended: StepResult) -> str:
+def _venv_hint(ended: Ended) -> str:
     if ended.says(*FULL):
         return MORE_SPACE
     if ended.says("ensurepip", "No module named venv"):
@@ -140,7 +141,7 @@ def _venv_hint(ended: StepResult) -> str:
     return ""
 
 
-def _pip_hint(ended: StepResult) -> str:
+def _pip_hint(ended: Ended) -> str:
     if ended.says(*FULL):
         return MORE_SPACE
     if ended.says("CERTIFICATE_VERIFY_FAILED"):

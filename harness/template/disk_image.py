@@ -3,35 +3,24 @@
 
 from __future__ import annotations
 
-import subprocess
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
-
-SUPPLY = "sudo apt install qemu-utils"
+from harness.errors import InfrastructureError
+from harness.program import run_program
 
 
 def qemu_img(arguments: list[str], deadline: Deadline, *, folder: Path) -> str:
     """Run qemu-img in ``folder`` and return what it said. Raises MissingPart, InfrastructureError with its words."""
-    try:
-        done = subprocess.run(
-            ["qemu-img", *arguments], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-            errors="replace", timeout=max(0.001, deadline.remaining()), check=False,
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise MissingPart("qemu-img is not installed", hint=SUPPLY) from error
-    except subprocess.TimeoutExpired as error:
+    done = run_program(
+        ["qemu-img", *arguments], deadline, cwd=folder, apart=True, slow="The host's disk is slow or hangs."
+    )
+    if done.status:
         raise InfrastructureError(
-            f"{deadline.what}: qemu-img {arguments[0]} did not end within {deadline.seconds:g} s",
-            hint="The host's disk is slow or hangs.",
-        ) from error
-    if done.returncode != 0:
-        raise InfrastructureError(
-            f"{deadline.what}: qemu-img {arguments[0]} failed: {done.stderr.strip()[-500:] or done.returncode}",
+            f"{deadline.what}: qemu-img {arguments[0]} failed: {done.failure()}",
             hint=f"See whether {folder} has enough space and may be written to.",
         )
-    return done.stdout
+    return done.output
 
 
 def create(image: Path, size: int, deadline: Deadline) -> None:

@@ -95,7 +95,7 @@ def test_a_program_that_does_not_start_is_broken(tmp_path: Path, monkeypatch: py
     (tmp_path / "gcc").write_bytes(b"\x00\x01")
     (tmp_path / "gcc").chmod(0o755)
     part = look(monkeypatch, tmp_path)["gcc"]
-    assert [PartState.BROKEN, True] == [part.state, "cannot be run" in part.found]
+    assert [PartState.BROKEN, True] == [part.state, "cannot run" in part.found]
 
 
 def test_a_program_that_never_answers_does_not_hold_up_the_rest(
@@ -106,7 +106,7 @@ def test_a_program_that_never_answers_does_not_hold_up_the_rest(
     monkeypatch.setenv("PATH", str(tmp_path))
     parts = {part.name: part for part in examine(Deadline(0, "test"))}
     assert [PartState.BROKEN, PartState.MISSING] == [parts["gcc"].state, parts["make"].state]
-    assert "gave no answer within 0.1 s" in parts["gcc"].found
+    assert "did not end within 0.1 s" in parts["gcc"].found
 
 
 def test_a_place_that_does_not_exist_yet_is_judged_by_its_parent(

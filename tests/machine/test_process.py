@@ -12,7 +12,7 @@ import pytest
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.host.registry import ProcessName
-from harness.machine.process import LONGEST_WORDS, ExitReport, Process, describe
+from harness.machine.process import LONGEST_WORDS, ExitReport, Process
 
 
 def spawn(tmp_path: Path, script: str) -> tuple[Process, threading.Event]:
@@ -78,12 +78,3 @@ def test_unwritable_log(tmp_path: Path) -> None:
     """A log that cannot be written is said, and nothing is spawned."""
     with pytest.raises(InfrastructureError, match="cannot write"):
         Process(["true"], tmp_path / "nowhere" / "log", ended=lambda: None)
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(0, "exit status 0"), (1, "exit status 1"), (-9, "killed by SIGKILL"), (-63, "killed by signal 63")],
-)
-def test_describe(status: int, words: str) -> None:
-    """Statuses in words."""
-    assert words == describe(status)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import select
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +25,7 @@ from harness.capture.live.debugcon import DebugPortDecoder
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.history.record import Channel, Console, GuestEvent, Record
+from harness.program import PIPE, ChildProcess, end_program, start_program
 
 _OURS = b"HPN1 "
 
@@ -42,7 +42,7 @@ class PortReader:
         self.bridge = bridge
         self.port = 0
         self.pid = 0
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: ChildProcess | None = None
         try:
             os.close(os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600))
         except OSError as error:
@@ -64,13 +64,7 @@ class PortReader:
             sys.executable, "-m", "harness.capture.dbgprint", str(self.socket), str(self.file),
             *(["--bridge"] if self.bridge else []),
         ]  # fmt: skip
-        process = self._process = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = self._process = start_program(command, "the DbgPrint reader", stdin=PIPE)
         self.pid = process.pid
         assert process.stdout is not None
         words = b""
@@ -97,15 +91,9 @@ class PortReader:
         if process is None:
             return
         assert process.stdin is not None
-        assert process.stdout is not None
         with contextlib.suppress(OSError):
             process.stdin.close()
-        try:
-            process.wait(max(0.1, deadline.remaining()))
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
+        end_program(process, patience=max(0.1, deadline.remaining()))
 
 
 class PortLog:

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.driver.program import run
 from harness.driver.source import driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
@@ -20,6 +19,7 @@ from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.guest.sources import digest_of_folders
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine, MachineSpec
+from harness.program import run_program
 from harness.setup.cache import Cache
 
 PROGRAM = "hpnotify-host"
@@ -96,19 +96,19 @@ class HostType(ProcessType):
         """Compile the program, or take it from the cache. Raises MissingPart without gcc or make."""
         self.refuse_driver(options)
         folder = driver_folder()
-        compiler = run(["gcc", "--version"], deadline.within(30, "ask gcc for its version"))
+        compiler = run_program(["gcc", "--version"], deadline.within(30, "ask gcc for its version"))
         if compiler.status:
-            raise MissingPart(f"gcc does not run: {compiler.last_lines(3)}", hint=TOOLS)
+            raise MissingPart(f"gcc does not run: {compiler.failure()}", hint=TOOLS)
         version = compiler.output.partition("\n")[0].strip()
         digest = digest_of_folders(folder, FOLDERS, version)
 
         def make(place: Path, _lock: int) -> None:
             progress("compiling the driver into a process")
             command = ["make", "-s", "-j2", "-C", str(folder / "host"), f"OUT={place}", "SANITIZE="]
-            done = run([*command, str(place / PROGRAM)], deadline)
+            done = run_program([*command, str(place / PROGRAM)], deadline)
             if done.status:
                 raise InfrastructureError(
-                    f"the driver does not compile into a process: {done.last_lines()}", hint=TOOLS
+                    f"the driver does not compile into a process: {done.failure()}", hint=TOOLS
                 )
 
         place = Cache(options.cache, progress).built(

@@ -40,7 +40,8 @@ from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
 from harness.machine import shutdown
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
-from harness.machine.process import Process, describe
+from harness.machine.process import Process
+from harness.program import describe
 
 FIRST_DIMM = 4 << 30
 """Where added memory begins, as on QEMU's machines with less than 4 GiB."""

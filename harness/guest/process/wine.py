@@ -15,7 +15,6 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.driver import build as cross
 from harness.driver import manifest
-from harness.driver.program import run
 from harness.driver.source import driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
@@ -26,6 +25,7 @@ from harness.guest.signed_driver import signed_driver
 from harness.guest.sources import digest_of_folders
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine, MachineSpec
+from harness.program import run_program
 from harness.setup.cache import Cache
 from harness.setup.parts import part
 
@@ -189,15 +189,15 @@ def _driver(
 
 def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
     folder = driver_folder()
-    compiler = run(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
+    compiler = run_program(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
     digest = digest_of_folders(folder, ("wine", "nt", "cross"), compiler)
 
     def make(place: Path, _lock: int) -> None:
         progress("building the double of the framework's loader")
-        done = run(["make", "-s", "-j2", "-C", str(folder / "wine"), f"OUT={place}"], deadline)
+        done = run_program(["make", "-s", "-j2", "-C", str(folder / "wine"), f"OUT={place}"], deadline)
         if done.status:
             raise InfrastructureError(
-                f"the double for Wine does not build: {done.last_lines()}",
+                f"the double for Wine does not build: {done.failure()}",
                 hint="A missing header comes with: apt-get install gcc-mingw-w64-x86-64",
             )
 

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from harness.deadline import Deadline
-from harness.driver.program import run
 from harness.errors import InfrastructureError
 from harness.host.file_lock import locked
 from harness.host.interrupts import uninterrupted
+from harness.program import run_program
 from harness.setup.cache import Cache, digest
 
 SERVERS = ("wineserver", "/usr/lib/wine/wineserver", "/usr/lib/wine/wineserver64")
@@ -72,23 +72,23 @@ class WinePrefix(NamedTuple):
 
     def end(self, deadline: Deadline) -> None:
         """End everything that runs in the prefix, Wine's server too."""
-        run([*_environment(self.path), _server(), "--kill", "--wait"], deadline)
+        run_program([*_environment(self.path), _server(), "--kill", "--wait"], deadline)
 
 
 def prepare_prefix(
     cache: Cache, wine: str, deadline: Deadline, progress: Callable[[str], None]
 ) -> WinePrefix:
     """Return the prefix for this Wine, making it if there is none. Raises InfrastructureError if Wine cannot."""
-    version = run([wine, "--version"], deadline.within(60, "ask Wine for its version")).output.strip()
+    version = run_program([wine, "--version"], deadline.within(60, "ask Wine for its version")).output.strip()
     version = version.splitlines()[-1] if version else "an unknown Wine"
 
     def make(place: Path, _lock: int) -> None:
         progress("making Wine's prefix; this takes half a minute, once")
         prefix = WinePrefix(place / "prefix", wine, version)
-        done = run(prefix.command("wineboot", "--init"), deadline)
+        done = run_program(prefix.command("wineboot", "--init"), deadline)
         prefix.end(deadline)
         if done.status or not (prefix.drive / "windows" / "system32" / "drivers").is_dir():
-            raise InfrastructureError(f"Wine made no prefix: {done.last_lines()}")
+            raise InfrastructureError(f"Wine made no prefix: {done.failure()}")
         prefix.keep_registry()
 
     place = cache.built(

@@ -20,8 +20,9 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest.twin import cpio, kernel_package
-from harness.guest.twin.kernel_package import UnpackedKernel, last_lines, run
+from harness.guest.twin.kernel_package import UnpackedKernel
 from harness.host.file_lock import locked
+from harness.program import describe, run_program
 
 APPEND = (
     "console=ttyS0 quiet oops=panic nokaslr mitigations=off tsc=reliable no_timer_check lpj=4000000 audit=0 lsm= "
@@ -136,8 +137,7 @@ def build(
 
 def compiler_version(deadline: Deadline) -> str:
     """Return the first line of ``gcc --version``. Raises MissingPart."""
-    asked = run(["gcc", "--version"], deadline, what="the twin's image", hint=BUILD_TOOLS)
-    return asked.stdout.partition("\n")[0]
+    return run_program(["gcc", "--version"], deadline, supply=BUILD_TOOLS).output.partition("\n")[0]
 
 
 def digest_of(sources: Sources, kernel: UnpackedKernel, compiler: str) -> str:
@@ -227,26 +227,26 @@ def _build(
 
 
 def _compile_module(folder: Path, kernel: UnpackedKernel, deadline: Deadline, driver: str) -> Path:
-    made = run(
+    made = run_program(
         # Debian 13's kernel adds type information to modules, which the twin does not use and which needs pahole.
         ["make", "-C", str(kernel.headers), f"M={folder}", "CC=gcc", "CONFIG_DEBUG_INFO_BTF_MODULES=",
          f"DRIVER={driver}", "modules"],
-        deadline, what="the twin's driver", hint=BUILD_TOOLS,
+        deadline, supply=BUILD_TOOLS,
     )  # fmt: skip
     module = folder / "hpnotify.ko"
-    if made.returncode != 0 or not module.is_file():
-        if "libelf.so" in made.stdout:
+    if made.status or not module.is_file():
+        if "libelf.so" in made.output:
             raise MissingPart(
                 "the kernel's build tools need libelf.so.1, which is not installed",
                 hint="Install it with: apt-get install libelf1",
             )
         raise InfrastructureError(
-            f"the driver does not compile for the twin:\n  {last_lines(made.stdout, 30)}",
+            f"the driver does not compile for the twin: {describe(made.status)}{made.last_words(30)}",
             hint="The driver's sources are in guest_drivers/hpnotify."
             if driver == "src"
             else "What of the WDK's headers the twin has is in guest_drivers/hpnotify/nt/include.",
         )
-    run(["strip", "--strip-debug", str(module)], deadline, what="the twin's driver", hint=BUILD_TOOLS)
+    run_program(["strip", "--strip-debug", str(module)], deadline, supply=BUILD_TOOLS)
     return module
 
 
@@ -256,9 +256,11 @@ def _compile_agent(folder: Path, deadline: Deadline) -> Path:
         "gcc", "-std=gnu17", "-O2", "-Wall", "-Wextra", "-static", "-s",
         "-Isrc", "-Itwin", "-Int/core", "-o", str(agent), "agent/agent.c",
     ]  # fmt: skip
-    made = run(command, deadline, what="the twin's agent", cwd=folder, hint=BUILD_TOOLS)
-    if made.returncode != 0:
-        if "cannot find -lc" in made.stdout or "stdio.h" in made.stdout:
+    made = run_program(command, deadline, cwd=folder, supply=BUILD_TOOLS)
+    if made.status:
+        if "cannot find -lc" in made.output or "stdio.h" in made.output:
             raise MissingPart("the twin's agent needs the static C library", hint=BUILD_TOOLS)
-        raise InfrastructureError(f"the twin's agent does not compile:\n  {last_lines(made.stdout, 30)}")
+        raise InfrastructureError(
+            f"the twin's agent does not compile: {describe(made.status)}{made.last_words(30)}"
+        )
     return agent

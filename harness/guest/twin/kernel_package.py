@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
+from harness.program import Ended, run_program
 
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
 """Names of whatever the current kernel for virtual machines is: Debian's, then Ubuntu's. Each has only its own.
@@ -55,34 +55,6 @@ class UnpackedKernel(msgspec.Struct, frozen=True, kw_only=True):
 class _Record(msgspec.Struct, frozen=True):
     release: str
     packages: dict[str, str]
-
-
-def run(
-    command: list[str], deadline: Deadline, *, what: str, cwd: Path | None = None, hint: str = ""
-) -> subprocess.CompletedProcess[str]:
-    """Run a program in the C locale; return it whatever its exit status was.
-
-    Raises MissingPart if there is no such program, InfrastructureError if it does not end before the deadline.
-    """
-    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
-    try:
-        return subprocess.run(
-            command, cwd=cwd, env=environment, text=True, errors="replace", check=False,
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=max(0.001, deadline.remaining()),
-        )  # fmt: skip
-    except FileNotFoundError as error:
-        raise MissingPart(f"{what} needs '{command[0]}', which is not installed", hint=hint) from error
-    except subprocess.TimeoutExpired as error:
-        raise InfrastructureError(
-            f"{what}: '{command[0]}' did not end within {deadline.seconds:g} s",
-            hint="Try again, or allow more time; a registry that does not answer is the usual cause.",
-        ) from error
-
-
-def last_lines(output: str, count: int = 12) -> str:
-    """Return the last lines of a program's output, for an error message."""
-    return "\n  ".join(output.strip().splitlines()[-count:])
 
 
 def ensure(cache: Path, deadline: Deadline, *, progress: Callable[[str], None]) -> UnpackedKernel:
@@ -126,13 +98,10 @@ def _fetch(cache: Path, place: Path, deadline: Deadline, progress: Callable[[str
     packages = {}
     for archive in sorted((work / "packages").glob("*.deb")):
         progress(f"unpacking {archive.name}")
-        unpacked = run(
-            ["dpkg-deb", "-x", str(archive), str(work / "root")], deadline, what="the twin's kernel",
-            hint="Install it with: apt-get install dpkg",
-        )  # fmt: skip
-        if unpacked.returncode != 0:
+        unpacked = run_program(["dpkg-deb", "-x", str(archive), str(work / "root")], deadline)
+        if unpacked.status:
             raise InfrastructureError(
-                f"cannot unpack {archive.name}: {last_lines(unpacked.stdout)}",
+                f"cannot unpack {archive.name}: {unpacked.failure()}",
                 hint="If the disk is full, free some space.",
             )
         name, version, *_ = archive.name.split("_")
@@ -163,12 +132,11 @@ class _Apt:
         if os.geteuid() == 0:
             self.options += ["-o", "APT::Sandbox::User=root"]
 
-    def _run(
-        self, program: str, *arguments: str, cwd: Path | None = None
-    ) -> subprocess.CompletedProcess[str]:
-        return run(
-            [program, *self.options, *arguments], self.deadline, what="the twin's kernel", cwd=cwd,
-            hint="The twin's kernel comes from Debian's or Ubuntu's packages: run there, or put a built cache in place.",
+    def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> Ended:
+        return run_program(
+            [program, *self.options, *arguments], self.deadline, cwd=cwd,
+            supply="The twin's kernel comes from Debian's or Ubuntu's packages: run there, or put a built cache in place.",
+            slow="Try again, or allow more time; a registry that does not answer is the usual cause.",
         )  # fmt: skip
 
     def _update(self) -> None:
@@ -178,16 +146,16 @@ class _Apt:
             "-o", f"Dir::State::Lists={lists}", "-o", "Dir::Cache::pkgcache=", "-o", "Dir::Cache::srcpkgcache=",
         ]  # fmt: skip
         updated = self._run("apt-get", "update")
-        if updated.returncode != 0:
+        if updated.status:
             raise InfrastructureError(
-                f"apt cannot reach its registry: {last_lines(updated.stdout)}",
+                f"apt cannot reach its registry: {updated.failure()}",
                 hint="Check the network and /etc/apt; 'apt-get update' must work.",
             )
 
     def _depends(self, package: str) -> list[str]:
         """Return the names in the package's Depends, first alternatives only; empty if it is not known."""
         shown = self._run("apt-cache", "show", "--no-all-versions", package)
-        for line in shown.stdout.splitlines() if shown.returncode == 0 else []:
+        for line in shown.output.splitlines() if shown.status == 0 else []:
             if line.startswith("Depends:"):
                 words = [part.split("|")[0].split() for part in line[len("Depends:") :].split(",")]
                 return [word[0] for word in words if word and PACKAGE_NAME.fullmatch(word[0])]
@@ -227,13 +195,13 @@ class _Apt:
         """Fetch the packages into ``work/packages``."""
         place = self.work / "packages"
         fetched = self._run("apt-get", "download", *names, cwd=place)
-        if fetched.returncode != 0 and not (self.work / "lists").exists():
+        if fetched.status and not (self.work / "lists").exists():
             # Lists that are out of date name versions that the archive has already replaced.
             self._update()
             names, _ = self.resolve()
             fetched = self._run("apt-get", "download", *names, cwd=place)
-        if fetched.returncode != 0:
+        if fetched.status:
             raise InfrastructureError(
-                f"cannot fetch {', '.join(names)}: {last_lines(fetched.stdout)}",
+                f"cannot fetch {', '.join(names)}: {fetched.failure()}",
                 hint="Check the network and run 'apt-get update'.",
             )

@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import selectors
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +20,7 @@ from harness.errors import GuestHang, GuestRefused, InfrastructureError, Missing
 from harness.guest.windows.gpt import Partition, windows_partition
 from harness.machine.option import value
 from harness.machine.process import Process
+from harness.program import PIPE, end_program, read_pipes, run_program, start_program
 from harness.transport.copying import hostile
 
 TOOLS = {
@@ -33,7 +32,6 @@ TOOLS = {
 """The programs, and the Debian packages that hold them."""
 
 LARGEST_LISTING = 1 << 20
-PIECE = 1 << 16
 
 
 def missing() -> str:
@@ -101,45 +99,32 @@ class WindowsVolume:
 
     def _run(self, command: list[str], what: str, limit: int, deadline: Deadline) -> Iterator[bytes]:
         """Yield what a tool prints of ``what``. Raises GuestRefused with its words if it fails, or prints more than ``limit``."""
-        process = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0,
-            env={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
+        child = start_program(
+            command, deadline.what, stderr=PIPE,
+            environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
         )  # fmt: skip
-        assert process.stdout is not None
-        assert process.stderr is not None
         words = b""
         size = 0
         try:
-            with selectors.DefaultSelector() as selector:
-                for stream in (process.stdout, process.stderr):
-                    os.set_blocking(stream.fileno(), False)
-                    selector.register(stream, selectors.EVENT_READ)
-                while selector.get_map():
-                    for key, _ in selector.select(deadline.remaining()):
-                        piece = os.read(key.fd, PIECE)
-                        if not piece:
-                            selector.unregister(key.fileobj)
-                        elif key.fileobj is process.stderr:
-                            words = (words + piece)[-2000:]
-                        else:
-                            size += len(piece)
-                            if size > limit:
-                                raise GuestRefused(f"{what} on the guest's disk: more than {limit} bytes")
-                            yield piece
-                    if deadline.expired:
-                        raise GuestHang(
-                            f"{command[0]} did not end within {deadline.seconds:g} s ({deadline.what})"
-                        )
-            if process.wait():
+            for pipe, piece in read_pipes(child, deadline):
+                if pipe is child.stderr:
+                    words = (words + piece)[-2000:]
+                    continue
+                size += len(piece)
+                if size > limit:
+                    raise GuestRefused(f"{what} on the guest's disk: more than {limit} bytes")
+                yield piece
+            if child.returncode:
                 said = words.decode("utf-8", "replace").strip()
                 raise GuestRefused(
-                    f"{what} on the guest's disk: {said[-300:] or f'{command[0]} ended with {process.returncode}'}"
+                    f"{what} on the guest's disk: {said[-300:] or f'{command[0]} ended with {child.returncode}'}"
                 )
+        except TimeoutError as error:
+            raise GuestHang(
+                f"{command[0]} did not end within {deadline.seconds:g} s ({deadline.what})"
+            ) from error
         finally:
-            process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
+            end_program(child)
 
 
 @contextlib.contextmanager
@@ -202,7 +187,8 @@ def _end(process: Process, at: Path) -> None:
         process.signal(signal.SIGKILL)
         process.wait(10.0)
         # A daemon that was killed leaves its mount behind, which keeps its folder from being removed.
-        subprocess.run(["fusermount3", "-u", "-q", str(at)], check=False, timeout=10)
+        with contextlib.suppress(InfrastructureError):
+            run_program(["fusermount3", "-u", "-q", str(at)], Deadline(10, "unmounting the guest's disk"))
     at.unlink(missing_ok=True)
     if not process.words():
         process.log.unlink(missing_ok=True)

@@ -186,7 +186,7 @@ class LibvirtMachine(MachineBase):
         if self.kd is not None:
             far.forward(files.kd, self.kd, deadline)
         command = far.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
-        self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
+        self.argv = command.split("\0")[:-1]
 
     def _keep_domain(self) -> None:
         with self._writing():

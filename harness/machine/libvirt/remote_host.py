@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import shlex
 import signal
-import subprocess
 from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qs, urlsplit
@@ -19,6 +18,7 @@ from urllib.parse import parse_qs, urlsplit
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, UsageError
 from harness.machine.process import Process
+from harness.program import run_program
 
 GRACE = 5.0
 """Seconds that each of its steps gets when it is left."""
@@ -77,7 +77,7 @@ class RemoteHost:
             error=lambda: self._lost("connect", f"no answer within {deadline.seconds:.3g} s"),
         )
         answer = self.run(f"umask 077 && mktemp -d {PREFIX}XXXXXXXXXXXX && id -u && id -g", deadline).split()
-        self.directory = Path(answer[0].decode())
+        self.directory = Path(answer[0])
         self.uid, self.gid = int(answer[1]), int(answer[2])
 
     def _lost(self, doing: str, why: str) -> HarnessError:
@@ -86,24 +86,20 @@ class RemoteHost:
             hint=f"'{shlex.join([*self._ssh, self._host, 'true'])}' must succeed without a question.",
         )
 
-    def run(self, command: str, deadline: Deadline, *, data: IO[bytes] | None = None) -> bytes:
+    def run(self, command: str, deadline: Deadline, *, data: IO[bytes] | None = None) -> str:
         """Run a shell command there and return its output. Raises InfrastructureError."""
+        return self._call([self._host, command], command, deadline, data)
+
+    def _call(self, words: list[str], doing: str, deadline: Deadline, data: IO[bytes] | None = None) -> str:
         try:
-            done = subprocess.run(
-                [*self._ssh, "-S", str(self._socket), self._host, command],
-                stdin=data or subprocess.DEVNULL,
-                capture_output=True,
-                timeout=max(deadline.remaining(), 0.1),
-                check=False,
+            ended = run_program(
+                [*self._ssh, "-S", str(self._socket), *words], deadline, data=data, apart=True
             )
-        except subprocess.TimeoutExpired as error:
-            raise self._lost(command, f"no answer within {deadline.seconds:.3g} s") from error
-        except OSError as error:
-            raise self._lost(command, str(error.strerror)) from error
-        if done.returncode != 0:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())
-            raise self._lost(command, f"exit status {done.returncode}{': ' + said[:400] if said else ''}")
-        return done.stdout
+        except InfrastructureError as error:
+            raise self._lost(doing, error.message) from error
+        if ended.status:
+            raise self._lost(doing, ended.failure())
+        return ended.output
 
     def send(self, file: Path, name: str, deadline: Deadline) -> Path:
         """Copy a file of ours there; return its path there."""
@@ -134,12 +130,8 @@ class RemoteHost:
 
     def forward(self, there: Path, here: Path, deadline: Deadline) -> None:
         """Have a unix socket of ours lead to one there."""
-        forward = [*self._ssh, "-S", str(self._socket), "-O", "forward", "-L", f"{here}:{there}", self._host]
-        done = subprocess.run(
-            forward, capture_output=True, timeout=max(deadline.remaining(), 0.1), check=False
-        )
-        if done.returncode != 0:
-            raise self._lost(f"forward {there}", done.stderr.decode("utf-8", "replace").strip()[:400])
+        words = ["-O", "forward", "-L", f"{here}:{there}", self._host]
+        self._call(words, f"forward {there}", deadline)
 
     def sync(self, deadline: Deadline) -> None:
         """Return once everything that is in the files there is in ours. Raises InfrastructureError."""

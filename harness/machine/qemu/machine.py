@@ -21,8 +21,9 @@ from harness.machine.base import MachineBase
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
 from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
-from harness.machine.process import ExitReport, Process, describe
+from harness.machine.process import ExitReport, Process
 from harness.machine.qmp_client import Drop
+from harness.program import describe
 
 MAPPED = "mapped-ram"
 """The migration capability of a state that is a file and no stream (QEMU: qapi/migration.json, since 9.0)."""
