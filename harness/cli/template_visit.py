@@ -18,7 +18,7 @@ from harness.history.writer import HistoryWriter, Listener
 from harness.host.firmware import find_ovmf
 from harness.host.lease import QueuePlace, take_lease
 from harness.host.qemu_build import QemuBuild
-from harness.machine.overlay import make_overlay
+from harness.machine.disk_image import make_overlay
 from harness.machine.qemu.machine import QemuMachine
 from harness.template import promise
 from harness.template.promise import PromiseFinding

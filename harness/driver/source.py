@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Where the driver's sources are, and which revision of them this is."""
+"""Where the driver's sources are, which revision of them this is, and the digest of what is built from them."""
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -22,6 +24,19 @@ def driver_folder() -> Path:
             hint="Run the harness from a checkout of its repository (./lab does).",
         )
     return folder
+
+
+def digest_of_folders(root: Path, folders: Iterable[str], *others: str) -> str:
+    """Return 64 hex digits that stand for every file below ``folders`` of ``root``, its name included, and ``others``."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted((root / folder).rglob("*")):
+            if path.is_file():
+                content = path.read_bytes()
+                digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
+    for other in others:
+        digest.update(f"{len(other)}\0{other}".encode())
+    return digest.hexdigest()
 
 
 def revision(folder: Path, deadline: Deadline) -> str:

@@ -10,8 +10,7 @@ from harness.deadline import Deadline
 from harness.driver import build as cross
 from harness.driver import certificate
 from harness.driver.signature import sign
-from harness.driver.source import driver_folder
-from harness.guest.sources import digest_of_folders
+from harness.driver.source import digest_of_folders, driver_folder
 from harness.program import run_program
 from harness.setup.cache import Cache
 

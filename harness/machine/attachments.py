@@ -14,7 +14,6 @@ from typing import Literal
 import msgspec
 
 from harness.errors import UsageError
-from harness.machine.option import value
 
 SCREEN_SLOT, NETWORK_SLOT, NVME_SLOT = 0x01, 0x10, 0x11
 """Slots on the board's PCI Express bus, the same whatever started QEMU: to Windows a device elsewhere is another device."""
@@ -23,6 +22,14 @@ AHCI_PORTS = 6
 """Ports of the AHCI controller that every q35 machine has (QEMU: hw/i386/pc_q35.c)."""
 
 Format = Literal["qcow2", "raw"]
+
+
+def option_value(text: object) -> str:
+    """Return ``text`` as one value of a QEMU option string: commas doubled.
+
+    QEMU splits option strings at commas (QEMU: docs/system, "Use ,, to specify a comma").
+    """
+    return str(text).replace(",", ",,")
 
 
 def _checked_port(port: int) -> None:
@@ -46,9 +53,9 @@ class Flash(msgspec.Struct, frozen=True, kw_only=True):
     def arguments(self) -> list[str]:
         """Two flash devices of the board (QEMU: docs/system/i386/pc.rst; -machine pflash0)."""
         return [
-            "-blockdev", f"driver=raw,node-name=flash0,read-only=on,file.driver=file,file.filename={value(self.code)}",
+            "-blockdev", f"driver=raw,node-name=flash0,read-only=on,file.driver=file,file.filename={option_value(self.code)}",
             "-blockdev",
-            f"driver={self.variables_format},node-name=flash1,file.driver=file,file.filename={value(self.variables)}",
+            f"driver={self.variables_format},node-name=flash1,file.driver=file,file.filename={option_value(self.variables)}",
             "-machine", "pflash0=flash0,pflash1=flash1",
         ]  # fmt: skip
 
@@ -80,7 +87,7 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
                 f"nvme,bus=pcie.0,addr={NVME_SLOT + self.port:#x},drive={self.node},id={self.node}-device"
             )
             device += f",serial={self.node}"
-        file = f"file.driver=file,file.discard=unmap,file.filename={value(self.file)}"
+        file = f"file.driver=file,file.discard=unmap,file.filename={option_value(self.file)}"
         return [
             "-blockdev", f"driver={self.format},node-name={self.node},discard=unmap,{file}",
             "-device", f"{device}{boot}",
@@ -110,7 +117,7 @@ class Cdrom(msgspec.Struct, frozen=True, kw_only=True):
             return ["-device", f"{device}{boot}"]
         return [
             "-blockdev",
-            f"driver=raw,node-name={self.node},read-only=on,file.driver=file,file.filename={value(self.file)}",
+            f"driver=raw,node-name={self.node},read-only=on,file.driver=file,file.filename={option_value(self.file)}",
             "-device", f"{device},drive={self.node}{boot}",
         ]  # fmt: skip
 

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -17,7 +17,7 @@ from typing import Any, Self
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, MonitorLost
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
@@ -26,7 +26,10 @@ from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
-from harness.machine.machine import MachineSpec, QmpEvent
+from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+
+TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
+"""The keys of a processor slot from the outermost inwards; QEMU leaves out those that a machine does not have."""
 
 
 class MachineBase(abc.ABC):
@@ -37,6 +40,8 @@ class MachineBase(abc.ABC):
     """
 
     _log: EventLog
+    _way: str
+    """What leads to QEMU: its monitor, or a connection."""
 
     def __init__(
         self, spec: MachineSpec, directory: Path, tape: HistoryWriter, *, name: str, registry: Registry | None
@@ -147,6 +152,54 @@ class MachineBase(abc.ABC):
         before = self.serial()
         self.execute("system_reset", deadline)
         self.wait_event("RESET", deadline, after=before, guest=False)
+
+    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
+        """Return the rows of ``query-hotpluggable-cpus``, which QEMU lists last first, in ascending order."""
+        rows = self.execute("query-hotpluggable-cpus", deadline)
+        rows = sorted(rows, key=lambda row: [row["props"].get(key, 0) for key in TOPOLOGY])
+        return [
+            CpuSlot(index=index, type=row["type"], props=row["props"], qom=row.get("qom-path", ""))
+            for index, row in enumerate(rows)
+        ]
+
+    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
+        """Return the DIMMs of ``query-memory-devices``."""
+        return [
+            MemoryDevice(
+                id=row["data"].get("id", ""),
+                size=row["data"]["size"],
+                slot=row["data"]["slot"],
+                node=row["data"]["node"],
+                address=row["data"]["addr"],
+            )
+            for row in self.execute("query-memory-devices", deadline)
+            if row["type"] == "dimm"
+        ]
+
+    def _once(
+        self, change: str, deadline: Deadline, there: Callable[[], bool], send: Callable[[], object]
+    ) -> None:
+        """Make a change to the machine, exactly once as far as QEMU is concerned.
+
+        When the connection drops before the reply, QEMU is asked whether the change is ``there``. If so, that was the
+        reply; if not, the change never arrived (QEMU and libvirt carry out one after another, so an answer to a later
+        question settles the earlier) and is sent again, once.
+        """
+        try:
+            send()
+        except MonitorLost as lost:
+            if deadline.expired:
+                raise
+            if there():
+                self._note(f"the {self._way} dropped during {change}; QEMU has it, so it was accepted")
+                return
+            self._note(f"the {self._way} dropped during {change}; QEMU has it not, sent again")
+            try:
+                send()
+            except MonitorLost:
+                if deadline.expired or not there():
+                    raise lost from None
+                self._note(f"the {self._way} dropped again during {change}; QEMU has it")
 
     def serial(self) -> int:
         """Return the serial of the last QMP message."""

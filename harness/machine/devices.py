@@ -2,7 +2,7 @@
 """The parts of a machine. Each knows its own QEMU arguments; nobody builds "the" command line.
 
 Paths may hold any character: QEMU splits option strings at commas, so every value that comes from outside has its
-commas doubled (:func:`harness.machine.option.value`).
+commas doubled (:func:`harness.machine.attachments.option_value`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import UsageError
-from harness.machine.attachments import GenerationId, LocalClock, VgaAdapter
+from harness.machine.attachments import GenerationId, LocalClock, VgaAdapter, option_value
 from harness.machine.machine import MachineSpec
-from harness.machine.option import value
 
 MIB = 1 << 20
 
@@ -37,7 +36,7 @@ class Identity(msgspec.Struct, frozen=True):
 
     def arguments(self) -> list[str]:
         """Threads are named, so that a debugger tells processors apart."""
-        return ["-name", f"guest={value(self.name)},debug-threads=on"]
+        return ["-name", f"guest={option_value(self.name)},debug-threads=on"]
 
 
 class Behaviour(msgspec.Struct, frozen=True):
@@ -187,7 +186,7 @@ class SerialToFile(msgspec.Struct, frozen=True):
     def arguments(self) -> list[str]:
         """A file is drained by QEMU itself and never stalls the guest."""
         return [
-            "-chardev", f"file,id=console,path={value(self.file)},append=on",
+            "-chardev", f"file,id=console,path={option_value(self.file)},append=on",
             "-device", "isa-serial,index=0,chardev=console",
         ]  # fmt: skip
 
@@ -200,7 +199,7 @@ class SerialToSocket(msgspec.Struct, frozen=True):
     def arguments(self) -> list[str]:
         """QEMU does not wait for the client."""
         return [
-            "-chardev", f"socket,id=control,path={value(self.socket)},server=on,wait=off",
+            "-chardev", f"socket,id=control,path={option_value(self.socket)},server=on,wait=off",
             "-device", "isa-serial,index=1,chardev=control",
         ]  # fmt: skip
 
@@ -221,7 +220,7 @@ class DebuggerPort(msgspec.Struct, frozen=True):
     def arguments(self) -> list[str]:
         """QEMU does not wait for the client; what the guest sends while nobody listens is dropped."""
         return [
-            "-chardev", f"socket,id=kd,path={value(self.socket)},server=on,wait=off",
+            "-chardev", f"socket,id=kd,path={option_value(self.socket)},server=on,wait=off",
             "-device", f"isa-serial,index=2,iobase={KD_PORT:#x},irq=5,chardev=kd",
         ]  # fmt: skip
 
@@ -239,7 +238,7 @@ class DebugPort(msgspec.Struct, frozen=True):
     def arguments(self) -> list[str]:
         """The port reads back 0xe9, by which a driver knows that it is there."""
         return [
-            "-chardev", f"file,id=debugcon,path={value(self.file)},append=on",
+            "-chardev", f"file,id=debugcon,path={option_value(self.file)},append=on",
             "-device", f"isa-debugcon,iobase={self.port:#x},readback=0xe9,chardev=debugcon",
         ]  # fmt: skip
 
@@ -262,7 +261,7 @@ class QmpSocket(msgspec.Struct, frozen=True):
     def arguments(self) -> list[str]:
         """Return the socket and the monitor on it."""
         return [
-            "-chardev", f"socket,id=qmp,path={value(self.socket)},server=on,wait=off",
+            "-chardev", f"socket,id=qmp,path={option_value(self.socket)},server=on,wait=off",
             "-mon", "chardev=qmp,mode=control",
         ]  # fmt: skip
 
@@ -275,7 +274,7 @@ class HumanMonitor(msgspec.Struct, frozen=True):
     def arguments(self) -> list[str]:
         """Return the socket and the readline monitor on it."""
         return [
-            "-chardev", f"socket,id=human,path={value(self.socket)},server=on,wait=off",
+            "-chardev", f"socket,id=human,path={option_value(self.socket)},server=on,wait=off",
             "-mon", "chardev=human,mode=readline",
         ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from harness.machine.option import value
+from harness.machine.attachments import option_value
 
 
 class AddedCpu(msgspec.Struct, frozen=True, kw_only=True, tag="cpu"):
@@ -24,8 +24,8 @@ class AddedCpu(msgspec.Struct, frozen=True, kw_only=True, tag="cpu"):
 
     def arguments(self) -> list[str]:
         """Return ``-device``."""
-        place = "".join(f",{key}={value(word)}" for key, word in self.props.items())
-        return ["-device", f"{self.driver},id={value(self.id)}{place}"]
+        place = "".join(f",{key}={option_value(word)}" for key, word in self.props.items())
+        return ["-device", f"{self.driver},id={option_value(self.id)}{place}"]
 
 
 class AddedDimm(msgspec.Struct, frozen=True, kw_only=True, tag="dimm"):
@@ -41,9 +41,9 @@ class AddedDimm(msgspec.Struct, frozen=True, kw_only=True, tag="dimm"):
         """Return its memory and itself."""
         memory = f"{self.id}-memory"
         return [
-            "-object", f"memory-backend-ram,id={value(memory)},size={self.size}",
+            "-object", f"memory-backend-ram,id={option_value(memory)},size={self.size}",
             "-device",
-            f"pc-dimm,id={value(self.id)},memdev={value(memory)},node={self.node},slot={self.slot},addr={self.address:#x}",
+            f"pc-dimm,id={option_value(self.id)},memdev={option_value(memory)},node={self.node},slot={self.slot},addr={self.address:#x}",
         ]  # fmt: skip
 
 

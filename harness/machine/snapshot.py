@@ -21,9 +21,9 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.host.file_lock import locked
 from harness.machine.attachments import Disk
+from harness.machine.disk_image import make_overlay
 from harness.machine.machine import MachineSpec
 from harness.machine.migration_state import Added, Incoming
-from harness.machine.overlay import make_overlay
 
 KEPT = 8
 """States that are kept; of more, those used longest ago are removed when one is made. Each holds a guest's memory."""

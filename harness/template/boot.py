@@ -4,17 +4,18 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 from enum import StrEnum
 from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, InfrastructureError, TemplateFailed
+from harness.machine.inspection import QmpInspector
 from harness.machine.machine import Machine, QmpEvent
 from harness.template.diagnosis import Symptom, likely_cause, sentence
 from harness.template.progress import BuildProgress
 from harness.template.reporter import Reporter
-from harness.template.screen import GuestScreen
 from harness.template.serial_markers import SerialMarkerReader
 from harness.template.stage import BuildStage, StageTimeouts
 
@@ -57,7 +58,7 @@ class SetupBoot:
         self._progress = progress
         self._reporter = reporter
         self._pace = pace
-        self._screen = GuestScreen(machine, folder)
+        self._folder = folder
         self._marks = SerialMarkerReader()
         self._place = machine.console.stat().st_size if machine.console.exists() else 0
         self._seen: object = None
@@ -138,10 +139,22 @@ class SetupBoot:
         counts = self._count()
         if self._progress.counted(read=counts.get(MEDIUM, (0, 0))[0], written=counts.get(DISK, (0, 0))[1]):
             self._moved()
-        seen = (counts, self._screen.digest(self._short))
+        seen = (counts, self._screen())
         if seen != self._seen:
             self._seen = seen
             self._still = Deadline(self._still.seconds, self._still.what)
+
+    def _screen(self) -> str:
+        """Return a digest of what is on the screen, "" where there is none."""
+        file = self._folder / "screen.ppm"
+        try:
+            self._machine.execute("screendump", self._short, filename=str(file))
+            return hashlib.sha256(file.read_bytes()).hexdigest()
+        except (CommandRefused, OSError):
+            return ""
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
     def _press(self) -> None:
         """Answer "Press any key to boot from CD": only while the firmware is at work, and until the medium is read."""
@@ -178,7 +191,8 @@ class SetupBoot:
     def _with_picture(self, message: str, hint: str) -> HarnessError:
         picture = None
         with contextlib.suppress(HarnessError):
-            picture = self._screen.save("failure", Deadline(10, "take a picture"))
+            inspector = QmpInspector(self._machine.execute)
+            picture = inspector.screenshot(self._folder / "failure", Deadline(10, "take a picture"))
         shown = f"\nScreenshot: {picture}" if picture else ""
         return TemplateFailed(
             message,

@@ -27,9 +27,9 @@ from harness.history.writer import HistoryWriter, Listener
 from harness.host.interrupts import uninterrupted
 from harness.host.lease import QueuePlace, take_lease
 from harness.host.registry import Registry
+from harness.machine import disk_image
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
-from harness.template import disk_image
 from harness.template.answer import write_secret
 from harness.template.boot import SetupBoot, SetupBootEnd, full_disk
 from harness.template.checkpoints import CheckpointStack, disk_errors

@@ -23,8 +23,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
-from harness.machine.overlay import make_overlay
-from harness.template import disk_image
+from harness.machine import disk_image
 from harness.template.progress import BuildPosition
 
 FORMAT = 1
@@ -114,7 +113,7 @@ class CheckpointStack:
     def _new_layer(self) -> None:
         deadline = Deadline(ONE_STEP, "make the disk")
         if self.state.checkpoint:
-            make_overlay(self.disk, self._layer(self.state.checkpoint), deadline)
+            disk_image.make_overlay(self.disk, self._layer(self.state.checkpoint), deadline)
         else:
             disk_image.create(self.disk, self._size, deadline)
 

@@ -15,7 +15,6 @@ from harness.errors import BadDocument, MissingPart, UsageError
 from harness.host.firmware import Ovmf
 from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network
 from harness.machine.machine import MachineSpec
-from harness.template.support import HotAddSupport, Support
 
 DOCUMENT = "template.toml"
 
@@ -69,6 +68,30 @@ class TemplateMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     slots: Annotated[int, msgspec.Meta(ge=0, le=256)] = 8
 
 
+class Support(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``status`` with its ``reason``, the ``link`` that tells of it, and a ``workaround`` if one is known.
+
+    supported: hot-add is documented to work. known-broken: it is documented or reported not to, and ``reason`` says
+    why. client-negative: the guest is there for contrast, since it must *not* take a processor while it runs.
+    """
+
+    status: Literal["supported", "known-broken", "client-negative"]
+    reason: str = ""
+    link: str = ""
+    workaround: str = ""
+
+
+class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What follows a hot-add in this guest: taken ``in-place``, only ``after-restart``, or ``unknown`` (no source says).
+
+    ``source`` is the page that says so.
+    """
+
+    processor: Literal["in-place", "after-restart", "unknown"]
+    memory: Literal["in-place", "after-restart", "unknown"]
+    source: str
+
+
 class Devices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Only what Windows has a driver for on its own medium."""
 
@@ -100,7 +123,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: TemplateId
     title: TemplateText
     support: Support
-    expect: HotAddSupport
+    expect: Expectation
     cpu: Cpu
     editions: Annotated[list[Edition], msgspec.Meta(min_length=1)]
     machine: TemplateBoard = TemplateBoard()

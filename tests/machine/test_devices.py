@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from harness.errors import UsageError
 from harness.machine import devices
+from harness.machine.attachments import option_value
 from harness.machine.machine import MachineSpec
-from harness.machine.option import value
 
 MIB = 1 << 20
 TEXT = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=40)
@@ -44,7 +44,7 @@ def option(words: list[str], name: str) -> list[str]:
 @given(TEXT)
 def test_commas_are_doubled_and_nothing_else_changes(text: str) -> None:
     """Splitting at single commas as QEMU does gives the text back."""
-    escaped = value(text)
+    escaped = option_value(text)
     assert "" == escaped.replace(",,", "").replace(",", "!").replace(text.replace(",", ""), "", 1)
     assert text == escaped.replace(",,", ",")
 

@@ -15,9 +15,9 @@ from part_markers import needs
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
 from harness.host.preflight import PartState
+from harness.machine.disk_image import qemu_img
 from harness.template import evaluation
 from harness.template.checkpoints import CheckpointStack
-from harness.template.disk_image import qemu_img
 from harness.template.keys import kept_secrets
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, utc
 from harness.template.progress import BuildPosition

@@ -10,13 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.driver.source import driver_folder
+from harness.driver.source import digest_of_folders, driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.guest import REGISTRATIONS
 from harness.guest.process.guest import NOT_WINDOWS, ProcessGuest, ProcessType, machine_of
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
-from harness.guest.sources import digest_of_folders
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine, MachineSpec
 from harness.program import run_program

@@ -23,8 +23,8 @@ from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.transports import ways_into
 from harness.history.writer import HistoryWriter
 from harness.host.firmware import find_ovmf
+from harness.machine.disk_image import make_overlay
 from harness.machine.machine import Machine, MachineSpec
-from harness.machine.overlay import make_overlay
 from harness.template.store import Store, store_directory
 from harness.template.template import Template, find_template
 

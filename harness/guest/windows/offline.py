@@ -18,7 +18,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, InfrastructureError, MissingPart
 from harness.guest.windows.gpt import Partition, windows_partition
-from harness.machine.option import value
+from harness.machine.attachments import option_value
 from harness.machine.process import Process
 from harness.program import PIPE, end_program, read_pipes, run_program, start_program
 from harness.transport.copying import hostile
@@ -151,7 +151,7 @@ def _export(image: Path, partition: Partition | None, at: Path, deadline: Deadli
     """Have a file show an image's content, or a part of it, until the end of the block."""
     # A paused machine holds its locks, and writes nothing.
     chain = [
-        f"driver=file,node-name=file,filename={value(image)},read-only=on,locking=off",
+        f"driver=file,node-name=file,filename={option_value(image)},read-only=on,locking=off",
         "driver=qcow2,node-name=disk,file=file,read-only=on",
     ]
     node = "disk"
@@ -163,7 +163,7 @@ def _export(image: Path, partition: Partition | None, at: Path, deadline: Deadli
     command = ["qemu-storage-daemon"]
     for link in chain:
         command += ["--blockdev", link]
-    command += ["--export", f"type=fuse,id=show,node-name={node},mountpoint={value(at)},writable=off"]
+    command += ["--export", f"type=fuse,id=show,node-name={node},mountpoint={option_value(at)},writable=off"]
     at.touch(0o600)
     empty = at.stat().st_dev
     process = Process(command, at.with_suffix(".log"), ended=lambda: None)

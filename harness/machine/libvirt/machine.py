@@ -17,19 +17,17 @@ import re
 import threading
 import time
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, HarnessError, MachineFailed, MonitorLost, UsageError
+from harness.errors import CommandRefused, HarnessError, MachineFailed, UsageError
 from harness.history.private import keep_private
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
-from harness.machine import rows as rows_of
 from harness.machine.base import MachineBase
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, LibvirtInspector
@@ -77,6 +75,8 @@ class LibvirtMachine(MachineBase):
     leash, and libvirt destroys it when the harness ends, however it ends. ``argv`` is QEMU's command as libvirt made it,
     ``versions`` says which ``libvirt`` answered at which ``uri``.
     """
+
+    _way = "connection"
 
     def __init__(
         self,
@@ -283,8 +283,7 @@ class LibvirtMachine(MachineBase):
     # -- devices ----------------------------------------------------------------------------------------------------
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
         """Return the rows of ``query-hotpluggable-cpus`` in ascending order, which is that of libvirt's vCPU numbers."""
-        rows = rows_of.cpu_slots(self.execute("query-hotpluggable-cpus", deadline))
-        self._slots = [self._aliases.slot(row) for row in rows]
+        self._slots = [self._aliases.slot(row) for row in super().cpu_slots(deadline)]
         return list(self._slots)
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
@@ -309,12 +308,17 @@ class LibvirtMachine(MachineBase):
             return link.domain.setVcpu(str(known.index), 1, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
         with self._aliases.named(call, processor(known.index), device):
-            self._change(device, deadline, there, call, {"vcpumap": str(known.index), "state": 1}, act)
+            arguments = {"vcpumap": str(known.index), "state": 1}
+            self._once(
+                f"{call} {device}",
+                deadline,
+                there,
+                lambda: self._exchange.call(call, arguments, act, deadline),
+            )
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """Return the DIMMs of ``query-memory-devices``."""
-        rows = rows_of.dimms(self.execute("query-memory-devices", deadline))
-        return [self._aliases.memory_device(row) for row in rows]
+        return [self._aliases.memory_device(row) for row in super().memory_devices(deadline)]
 
     def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
         """``virDomainAttachDeviceFlags`` of a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`."""
@@ -330,38 +334,13 @@ class LibvirtMachine(MachineBase):
             return link.domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
         with self._aliases.named(call, alias, device):
-            self._change(device, deadline, there, call, {"xml": xml}, act)
-
-    def _change(
-        self,
-        device: str,
-        deadline: Deadline,
-        there: Callable[[], bool],
-        call: str,
-        arguments: dict[str, Any],
-        act: Callable[[LibvirtLink], object],
-    ) -> None:
-        """Make a call that makes ``device``, exactly once as far as QEMU is concerned.
-
-        When the connection drops before the reply, QEMU is asked whether it has the device. If so, that was the reply;
-        if not, the call is made again, once. libvirt does one thing at a time to a domain, so that the answer to a later
-        question settles the earlier call; and a second add of the same vCPU or alias would be refused.
-        """
-        try:
-            self._exchange.call(call, arguments, act, deadline)
-        except MonitorLost as lost:
-            if deadline.expired:
-                raise
-            if there():
-                self._note(f"the connection dropped during {call} {device}; QEMU has it, so it was accepted")
-                return
-            self._note(f"the connection dropped during {call} {device}; QEMU has it not, sent again")
-            try:
-                self._exchange.call(call, arguments, act, deadline)
-            except MonitorLost:
-                if deadline.expired or not there():
-                    raise lost from None
-                self._note(f"the connection dropped again during {call} {device}; QEMU has it")
+            arguments = {"xml": xml}
+            self._once(
+                f"{call} {device}",
+                deadline,
+                there,
+                lambda: self._exchange.call(call, arguments, act, deadline),
+            )
 
     # -- events -----------------------------------------------------------------------------------------------------
 

@@ -16,9 +16,9 @@ from harness.errors import CommandRefused, HarnessError, InfrastructureError, Ma
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
-from harness.machine import devices, rows, shutdown
+from harness.machine import devices, shutdown
 from harness.machine.base import MachineBase
-from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
+from harness.machine.machine import CpuSlot, Machine, MachineSpec
 from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process
@@ -35,6 +35,8 @@ class QemuMachine(MachineBase):
     What QEMU itself says is in ``log``, qemu.log of the run directory. ``human`` is the socket of the human monitor, if the
     spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
     """
+
+    _way = "monitor"
 
     def __init__(
         self,
@@ -208,10 +210,6 @@ class QemuMachine(MachineBase):
         """Send one QMP command; argument names that Python cannot write go in as ``**{"node-name": …}``."""
         return self._monitor.execute(command, deadline, arguments)
 
-    def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
-        """Return the rows of ``query-hotpluggable-cpus`` in ascending order."""
-        return rows.cpu_slots(self.execute("query-hotpluggable-cpus", deadline))
-
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
         """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when it cannot be known."""
 
@@ -220,10 +218,6 @@ class QemuMachine(MachineBase):
             return any(row.qom == path and row.props == slot.props for row in self.cpu_slots(deadline))
 
         self._change(device, deadline, there, "device_add", {"driver": slot.type, "id": device, **slot.props})
-
-    def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
-        """Return the DIMMs of ``query-memory-devices``."""
-        return rows.dimms(self.execute("query-memory-devices", deadline))
 
     def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
         """Plug a DIMM; its backend is called ``DEVICE-memory``. Raises as :meth:`add_cpu`."""
@@ -257,28 +251,12 @@ class QemuMachine(MachineBase):
         command: str,
         arguments: dict[str, Any],
     ) -> None:
-        """Send a command that makes ``device``, exactly once as far as QEMU is concerned.
-
-        When the monitor drops before the reply, QEMU is asked whether it has the device. If so, that was the reply;
-        if not, the command never arrived (QEMU carries out one command after another, so an answer to a later
-        question settles the earlier) and is sent again, once. A device that was there before proves nothing.
-        """
+        """Send a command that makes ``device``. A device that was there before proves nothing."""
         known = device in self._devices
-        try:
-            self.execute(command, deadline, **arguments)
-        except MonitorLost as lost:
-            if deadline.expired:
-                raise
-            if not known and there():
-                self._note(f"the monitor dropped during {command} {device}; QEMU has it, so it was accepted")
-            else:
-                self._note(f"the monitor dropped during {command} {device}; QEMU has it not, sent again")
-                try:
-                    self.execute(command, deadline, **arguments)
-                except MonitorLost:
-                    if deadline.expired or known or not there():
-                        raise lost from None
-                    self._note(f"the monitor dropped again during {command} {device}; QEMU has it")
+        self._once(
+            f"{command} {device}", deadline, lambda: not known and there(),
+            lambda: self.execute(command, deadline, **arguments),
+        )  # fmt: skip
         self._devices.add(device)
 
     def drop_monitor(self, when: Drop = "now") -> None:

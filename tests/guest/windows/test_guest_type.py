@@ -26,6 +26,7 @@ from harness.history.reader import History
 from harness.history.record import GuestEvent, Stage
 from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
+from harness.machine.disk_image import create
 from harness.machine.machine import Machine, MachineSpec
 from harness.run.executor import Timeouts, paced
 from harness.run.operation import LoadDriver, UnloadDriver
@@ -33,7 +34,6 @@ from harness.run.plan import Plan
 from harness.run.request import RunRequest
 from harness.run.run import perform
 from harness.setup.cache import cache_directory
-from harness.template.disk_image import create
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest
 from harness.template.store import DISK, DOCUMENT, MANIFEST, SECRETS, VARIABLES, Store
 from harness.template.template import find_template, templates_directory

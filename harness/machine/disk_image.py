@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Disk images as files: made and flattened with qemu-img."""
+"""Disk images as files: made, laid over each other and flattened with qemu-img."""
 
 from __future__ import annotations
 
@@ -26,6 +26,15 @@ def qemu_img(arguments: list[str], deadline: Deadline, *, folder: Path) -> str:
 def create(image: Path, size: int, deadline: Deadline) -> None:
     """Make an empty image of ``size`` bytes."""
     qemu_img(["create", "-q", "-f", "qcow2", image.name, str(size)], deadline, folder=image.parent)
+
+
+def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str = "qcow2") -> None:  # noqa: A002
+    """Make ``file``, which holds only what is written to it, on ``backing``, an image of ``format`` that never changes.
+
+    QEMU: docs/tools/qemu-img.rst, create.
+    """
+    command = ["create", "-q", "-f", "qcow2", "-F", format, "-b", str(backing.absolute()), file.name]
+    qemu_img(command, deadline, folder=file.parent)
 
 
 def flatten(image: Path, target: Path, deadline: Deadline) -> None:
