@@ -12,7 +12,7 @@ sent cannot be its consequence.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from harness.contract.rules.rule import OrderReason
 from harness.history.driver import DriverRecord
@@ -89,18 +89,3 @@ def contradiction(
                 return chain[::-1]
             queue.append(there)
     return []
-
-
-def comes_before(first: Record, second: Record, *, clock: bool = True) -> bool:
-    """Return True if ``first`` is known to come before ``second``."""
-    return edge(first, second, clock=clock) is not None
-
-
-def earliest(records: Sequence[DriverRecord]) -> DriverRecord:
-    """Return the record with the lowest counter; between equal ones the lowest number."""
-    return min(records, key=lambda record: (record.qpc, record.seq))
-
-
-def latest(records: Sequence[DriverRecord]) -> DriverRecord:
-    """Return the record with the highest counter; between equal ones the highest number."""
-    return max(records, key=lambda record: (record.qpc, record.seq))

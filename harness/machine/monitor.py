@@ -55,7 +55,6 @@ class Monitor:
     def __init__(self, path: Path, tape: HistoryWriter, *, failure: Callable[[str], HarnessError]) -> None:
         self.path = path
         self.connections = 0
-        self.greeting: dict[str, Any] = {}
         self._fault = MessageFault()
         self.log = EventLog(tape, self._check_over)
         self._failure = failure
@@ -138,8 +137,6 @@ class Monitor:
     def _passed(self, direction: Literal["in", "out"], message: dict[str, Any], number: int) -> None:
         """Take a message in the order in which it is on the socket."""
         self.log.passed(direction, message, number)
-        if "QMP" in message:
-            self.greeting = message["QMP"]
 
     # Any other thread.
 

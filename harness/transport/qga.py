@@ -59,10 +59,6 @@ class QgaWire:
     def __repr__(self) -> str:
         return f"<{self.name}>"
 
-    def ping(self, deadline: Deadline) -> None:
-        """Ask the agent whether it is there."""
-        self._talk(lambda agent: agent.ask("guest-ping"), deadline)
-
     def execute(self, line: str, deadline: Deadline, *, limit: int) -> RawResult:
         """See Wire. The agent keeps at most 16 MiB of output; a command past its deadline is left running."""
         return self._talk(lambda agent: self._execute(agent, line, limit), deadline)

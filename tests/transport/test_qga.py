@@ -24,12 +24,6 @@ from harness.transport.posix import Posix
 pytestmark = pytest.mark.remote
 
 
-def test_the_agent_answers_a_ping(over_qga: WireTransport, within: Deadline) -> None:
-    """Without running anything."""
-    assert isinstance(over_qga.wire, qga.QgaWire)
-    over_qga.wire.ping(within)
-
-
 def test_what_a_former_client_left_is_passed_over(
     over_qga: WireTransport, agent: Agent, within: Deadline
 ) -> None:

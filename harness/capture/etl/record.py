@@ -7,7 +7,7 @@ rounded; :class:`harness.capture.etl.clock.LogClock` converts it. Headers are de
 keeps records for long should keep ``payload`` and drop the record.
 
 Two records with the same time on different processors are **concurrent**: ETW promises no order between them.
-They come out in processor order, which means nothing. :func:`concurrent` asks the question.
+They come out in processor order, which means nothing.
 
 Layouts: ntwmi.h of the WDK (SYSTEM_TRACE_HEADER, PERFINFO_TRACE_HEADER, EVENT_INSTANCE_GUID_HEADER,
 MESSAGE_TRACE_HEADER) and W32:ETW, evntcons.h and evntrace.h (EVENT_HEADER, EVENT_TRACE_HEADER).
@@ -29,33 +29,8 @@ PERFINFO32, PERFINFO64, EVENT32, EVENT64, FULL64, INSTANCE64 = 16, 17, 18, 19, 2
 EXTENDED_INFO, STRING_ONLY, NO_CPU_TIME, HEADER_32, HEADER_64, CLASSIC = 1, 4, 0x10, 0x20, 0x40, 0x100
 """Flags of EVENT_HEADER."""
 
-EXT_RELATED_ACTIVITY, EXT_SID, EXT_SESSION, EXT_INSTANCE, EXT_STACK32, EXT_STACK64 = 1, 2, 3, 4, 5, 6
-EXT_PEBS, EXT_PMC, EXT_PSM_KEY, EXT_EVENT_KEY, EXT_SCHEMA, EXT_TRAITS, EXT_PROCESS_KEY = (
-    7,
-    8,
-    9,
-    10,
-    11,
-    12,
-    13,
-)
+EXT_SCHEMA, EXT_TRAITS = 11, 12
 """Types of extended data items (evntcons.h); EXT_SCHEMA is TraceLogging's description of the event."""
-
-EXTENDED_NAMES = {
-    1: "related activity",
-    2: "SID",
-    3: "terminal session",
-    4: "instance",
-    5: "stack (32-bit)",
-    6: "stack (64-bit)",
-    7: "PEBS index",
-    8: "PMC counters",
-    9: "PSM key",
-    10: "event key",
-    11: "TraceLogging schema",
-    12: "provider traits",
-    13: "process start key",
-}
 
 _EXTENDED = struct.Struct("<HHHH")
 _U16 = struct.Struct("<H")
@@ -342,8 +317,3 @@ AnyLogRecord = (
     | MessageRecord
     | OtherRecord
 )
-
-
-def concurrent(one: AnyLogRecord, other: AnyLogRecord) -> bool:
-    """True when ETW gives no order between two records: the same tick on different processors."""
-    return one.time == other.time and one.processor != other.processor

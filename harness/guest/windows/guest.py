@@ -8,8 +8,6 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
-
 from harness.choice import check_choice
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
@@ -191,13 +189,6 @@ class WindowsGuest:
     def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...] = ("hpnotify.sys",)) -> None:
         """Switch Driver Verifier on for these files, or off for none, and restart (WD: devtest/verifier-command-line.md)."""
         self.service.verify(drivers, deadline)
-        self.restart(deadline)
-
-    def set_boot(self, options: BootOptions, deadline: Deadline) -> None:
-        """Change boot options, and restart."""
-        set_boot_options(self.shell, options, deadline)
-        if options.group_size is not None:
-            self._boot = msgspec.structs.replace(self._boot, group_size=options.group_size)
         self.restart(deadline)
 
     def provoke(self, verb: str, deadline: Deadline) -> None:

@@ -21,7 +21,6 @@ CLIENT = 1
 LEAST_MEMORY = 4 << 30
 DYNAMIC_PARTITIONING = 1 << 3
 CREATE_PARTITIONS = 1 << 0
-FEATURES_LEAF = 0x40000003
 MOST_SOCKETS = 64
 LICENSED = 1
 REBALANCE_HANGS = ("viostor", "vioscsi", "vioser", "netkvm", "balloon")

@@ -12,7 +12,6 @@ import pytest
 from harness.capture.etl import record as headers
 from harness.capture.etl import tracelog
 from harness.capture.etl.clock import LogClock, iso
-from harness.capture.etl.record import concurrent
 from harness.capture.etl.tracelog import TraceLog
 from harness.errors import UsageError
 from tests.capture.etl import encoder
@@ -47,8 +46,8 @@ def test_buffers_of_two_processors_are_merged_by_time(tmp_path: Path) -> None:
         assert log.account.reasons() == []
 
 
-def test_equal_stamps_on_different_processors_are_concurrent(tmp_path: Path) -> None:
-    """They come out by processor, each processor's own order kept, and say that they have no order."""
+def test_equal_stamps_come_out_by_processor(tmp_path: Path) -> None:
+    """Each processor's own order is kept."""
     path = write(
         tmp_path,
         encoder.header_buffer(),
@@ -58,9 +57,6 @@ def test_equal_stamps_on_different_processors_are_concurrent(tmp_path: Path) -> 
     with TraceLog(path) as log:
         _header, first, second, third, last = log
         assert [one.payload for one in (first, second, third, last)] == [b"1a", b"2a", b"2b", b"1b"]
-        assert concurrent(first, second)
-        assert not concurrent(second, third)
-        assert not concurrent(first, last)
 
 
 def test_long_runs_of_equal_stamps_come_out_by_processor(
