@@ -22,6 +22,7 @@ from harness.history import driver as d
 from harness.history.driver import STATE_NAMES, DriverRecord, nt_success
 from harness.history.reader import History
 from harness.history.record import Agreement, Channel, End, Expectation, OperationProgress
+from harness.report.sentence import CALLS
 
 MOST_STEPS = 200_000
 """Steps that are kept of one run; what comes later is not compared, and the comparison says so."""
@@ -41,17 +42,7 @@ ORDER = "order of callbacks"
 ATTEMPTS = "attempts"
 OPERATIONS = "operations of the plan"
 
-_CALLS = {
-    "reg_sync": "KeRegisterProcessorChangeCallback",
-    "dereg_sync": "KeDeregisterProcessorChangeCallback",
-    "reg_async": "IoRegisterPlugPlayNotification",
-    "unreg_ex": "IoUnregisterPlugPlayNotificationEx",
-    "unreg_old": "IoUnregisterPlugPlayNotification",
-    "etw_reg": "EtwRegister",
-    "etw_unreg": "EtwUnregister",
-    "driver_entry": "DriverEntry",
-    "unload": "EvtDriverUnload",
-}
+_CALLS = {**CALLS, "unload": "EvtDriverUnload"}
 
 
 class Transcript(msgspec.Struct, kw_only=True):

@@ -167,5 +167,6 @@ def write_secret(path: Path, content: bytes) -> None:
             file.write(content)
     except OSError as error:
         raise InfrastructureError(
-            f"{path}: {error.strerror}", hint="Remove it if it is from an earlier build that is not needed."
+            f"{path}: {error.strerror}",
+            hint="Free some space, or remove it if it is from an earlier build that is not needed.",
         ) from error

@@ -8,13 +8,12 @@ Names are Joliet's, which Windows reads; the ISO 9660 names beneath are made up,
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import UsageError
 from harness.template import provision
-from harness.template.answer import ANSWER_FILE
+from harness.template.answer import ANSWER_FILE, write_secret
 from harness.template.edition import load_pycdlib
 from harness.template.template import Template
 
@@ -88,20 +87,13 @@ def write_medium(path: Path, files: Mapping[str, bytes]) -> None:
             if folder not in places:
                 places[folder] = f"{places[folder.parent]}/D{len(places):07d}"
                 disc.add_directory(places[folder], joliet_path=f"/{folder}")
-        content = files[name]
         disc.add_fp(
-            io.BytesIO(content),
-            len(content),
+            io.BytesIO(files[name]),
+            len(files[name]),
             f"{places[inner.parent]}/F{number:07d}.;1",
             joliet_path=f"/{inner}",
         )
-    try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            disc.write_fp(file)
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path}: {error.strerror}", hint="Free some space, or remove it if it is from an earlier build."
-        ) from error
-    finally:
-        disc.close()
+    content = io.BytesIO()
+    disc.write_fp(content)
+    disc.close()
+    write_secret(path, content.getvalue())

@@ -12,7 +12,6 @@ import select
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import msgspec
@@ -53,9 +52,7 @@ class PortReader:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close(Deadline(5, "end of the DbgPrint reader"))
 
     def start(self, deadline: Deadline) -> None:

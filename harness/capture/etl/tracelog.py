@@ -14,7 +14,7 @@ already in order is a merge in C. Records are decoded a few at a time, so that m
 one for each processor) and not the file. A hostile file in which all buffers overlap is held to ``OPEN_LIMIT``.
 
 Records with equal times come out in processor order, then in the order of their processor's buffers. The order of
-equal times on different processors means nothing (harness.capture.etl.record.concurrent).
+equal times on different processors means nothing (harness.capture.etl.record).
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.capture.etl import buffer, session
@@ -116,9 +115,7 @@ class TraceLog:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def __iter__(self) -> Iterator[AnyLogRecord]:

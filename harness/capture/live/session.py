@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from harness.capture.dbgprint.channel import DebuggerChannel
@@ -55,9 +54,7 @@ class Capture:
         self._follower.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             if self.debugger is not None:
                 self.debugger.end()

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from harness.contract.rules.registration import left_at_unload
 from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
@@ -317,23 +318,7 @@ def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def unregister_before_unload(bracket: CallSpan, model: Model) -> RuleOutcome:
     """The registration references the driver object, so Unload would never be called otherwise."""
-    if bracket.enter.call != "unload":
-        return None
-    judged: RuleOutcome = None
-    for registration in bracket.stream.registrations.values():
-        if registration.sync or not registration.handle or registration.open:
-            continue
-        if registration.left:
-            judged = judged or HOLDS
-            continue
-        lost = model.lost(registration.driver, model.epoch_at, model.at)
-        said = f"{registration} was still registered when Unload was entered"
-        made = () if registration.bracket is None else (registration.bracket.enter,)
-        if lost:
-            judged = Unclear(f"{said}, but {lost}", (*made, bracket.enter))
-            continue
-        return Broken(said, (*made, bracket.enter))
-    return judged
+    return left_at_unload(bracket, bracket.enter, model, sync=False, when="Unload was entered")
 
 
 @rule(

@@ -420,6 +420,27 @@ def existing_race(bracket: CallSpan | None, model: Model) -> RuleOutcome:
     return Observed(f"{starts} reported, {bracket.enter.active} active before, {bracket.exit.active} after")
 
 
+def left_at_unload(bracket: CallSpan, record: Record, model: Model, *, sync: bool, when: str) -> RuleOutcome:
+    """Every registration of one kind was ended before the driver's Unload, of which ``record`` tells."""
+    if bracket.enter.call != "unload":
+        return None
+    judged: RuleOutcome = None
+    for registration in bracket.stream.registrations.values():
+        if registration.sync != sync or not registration.handle or registration.open:
+            continue
+        if registration.left:
+            judged = judged or HOLDS
+            continue
+        lost = model.lost(registration.driver, model.epoch_at, model.at)
+        said = f"{registration} was still registered when {when}"
+        made = () if registration.bracket is None else (registration.bracket.enter,)
+        if lost:
+            judged = Unclear(f"{said}, but {lost}", (*made, record))
+            continue
+        return Broken(said, (*made, record))
+    return judged
+
+
 @rule(
     "OB-DEREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallExit, CallEnter, clauses="A29", source=DEREGISTER,
     says="a driver deregisters each handle exactly once before it is unloaded", needs="unload of a driver",
@@ -436,23 +457,7 @@ def deregister_before_unload(bracket: CallSpan | None, model: Model) -> RuleOutc
             shown = (*((first.enter,) if first is not None else ()), bracket.enter)
             return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
         return None
-    if bracket.enter.call != "unload":
-        return None
-    judged: RuleOutcome = None
-    for registration in bracket.stream.registrations.values():
-        if not registration.sync or not registration.handle or registration.open:
-            continue
-        if registration.left:
-            judged = judged or HOLDS
-            continue
-        lost = model.lost(registration.driver, model.epoch_at, model.at)
-        said = f"{registration} was still registered when the driver was unloaded"
-        made = () if registration.bracket is None else (registration.bracket.enter,)
-        if lost:
-            judged = Unclear(f"{said}, but {lost}", (*made, bracket.exit))
-            continue
-        return Broken(said, (*made, bracket.exit))
-    return judged
+    return left_at_unload(bracket, bracket.exit, model, sync=True, when="the driver was unloaded")
 
 
 @rule(
