@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from harness.choice import suggest
-
 if TYPE_CHECKING:
     from harness.run.plan import MachineWishes, Plan
 
@@ -105,6 +103,7 @@ def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
     """Return the machine that a test wants: what its plan says, then its guest marker, then its machine marker."""
     import msgspec
 
+    from harness.choice import suggest
     from harness.run.plan import MachineWishes
 
     known = {field.name for field in msgspec.structs.fields(MachineWishes)}

@@ -14,8 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from harness.choice import suggest
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PluginSetting:
@@ -54,6 +52,8 @@ class PluginSetting:
 
 def _named(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
     def check(value: str) -> str:
+        from harness.choice import suggest
+
         names = list(known())
         if value in names:
             return ""
