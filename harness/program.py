@@ -101,14 +101,14 @@ def run_program(
     """Run a program to its end and return how it ended, whatever its exit status was.
 
     The environment is this process's in the C locale. ``data`` is its input and ``log`` takes its output, of which
-    nothing is returned then; ``apart`` keeps the two output streams apart. With ``finish`` (which needs a log) Ctrl-C
-    does not reach it and is raised only when it has ended: a package manager stopped half-way leaves the machine
-    broken; nor does it get a session of its own, in which sudo would not know the user's terminal. With ``terminal`` it
-    asks the user. ``supply`` is the hint if it is not installed, ``slow`` if it takes too
-    long.
+    nothing is returned then; ``apart`` keeps the two output streams apart. ``supply`` is the hint if it is not
+    installed, ``slow`` if it takes too long. With ``terminal`` it asks the user.
+
+    With ``finish``, which needs a log, Ctrl-C does not reach it and is raised only when it has ended: a package manager
+    stopped half-way leaves the machine broken. It stays in this session, since sudo knows its users by their terminal.
 
     Raises MissingPart if there is no such program, InfrastructureError if it cannot be run or does not end in time;
-    nothing that it started is left running then.
+    nothing that it started is left running then, except with ``finish`` what does not obey SIGTERM.
     """
     said: dict[IO[bytes] | None, bytearray] = defaultdict(bytearray)
     output = None if terminal else log or PIPE
@@ -136,7 +136,8 @@ def run_program(
             f"{deadline.what}: '{command[0]}' did not end within {deadline.seconds:g} s", hint=slow
         ) from error
     finally:
-        end_program(child)
+        if not finish:
+            end_program(child)
     texts = [said[pipe][-LARGEST_OUTPUT:].decode(errors="replace") for pipe in (child.stdout, child.stderr)]
     return Ended(child.returncode, texts[0], texts[1] if apart else "")
 
