@@ -61,7 +61,7 @@ def describe(status: int) -> str:
         return f"killed by signal {-status}"
 
 
-class Ended(NamedTuple):
+class ProgramResult(NamedTuple):
     """How a program ended: its exit status, negative for a signal, and its output. ``errors`` only if kept apart."""
 
     status: int
@@ -97,7 +97,7 @@ def run_program(
     descriptors: Sequence[int] = (),
     finish: bool = False,
     terminal: bool = False,
-) -> Ended:
+) -> ProgramResult:
     """Run a program to its end and return how it ended, whatever its exit status was.
 
     The environment is this process's in the C locale. ``data`` is its input and ``log`` takes its output, of which
@@ -139,7 +139,7 @@ def run_program(
         if not finish:
             end_program(child)
     texts = [said[pipe][-LARGEST_OUTPUT:].decode(errors="replace") for pipe in (child.stdout, child.stderr)]
-    return Ended(child.returncode, texts[0], texts[1] if apart else "")
+    return ProgramResult(child.returncode, texts[0], texts[1] if apart else "")
 
 
 def start_program(

@@ -19,7 +19,7 @@ ROWS = re.findall(r"^\| `(\w+)` \| [^|]* \|([^|]*)\|$", PAGE, re.MULTILINE)
 TABLE = {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in ROWS}
 """The rooms of the page, in its order, with what each imports besides the base."""
 
-BASE = {"errors", "deadline"}
+BASE = {"errors", "deadline", "choice", "program"}
 NO_MACHINE = {"contract", "report", "capture", "history"}
 """Rooms that judge, show and read, and never touch a machine."""
 
@@ -132,6 +132,20 @@ def test_sleep_stands_in_one_place() -> None:
         if "time.sleep(" in file.read_text()
     ]
     assert sleepers == ["harness/deadline.py"]
+
+
+@pytest.mark.parametrize(
+    ("module", "home"), [("difflib", "harness/choice.py"), ("subprocess", "harness/program.py")]
+)
+def test_module_stands_in_one_place(module: str, home: str) -> None:
+    """Only harness.choice guesses which name was meant, and only harness.program starts programs."""
+    users = [
+        str(file.relative_to(ROOT))
+        for file in sorted((ROOT / "harness").rglob("*.py"))
+        for node in _import_statements(file)
+        if module in (getattr(node, "module", ""), *(alias.name for alias in node.names))
+    ]
+    assert users == [home]
 
 
 def test_every_source_file_names_its_licence() -> None:

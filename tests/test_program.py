@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from harness import program
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.program import LAST_LINES, Ended, describe, end_program, run_program, start_program
+from harness.program import LAST_LINES, ProgramResult, describe, end_program, run_program, start_program
 
 FAMILY = "echo $$ > leader; trap '' TERM; (trap '' TERM; echo > ready; read line < never) & wait"
 """A program and its child, which both ignore SIGTERM, once ``ready`` is read."""
@@ -59,17 +59,17 @@ def gone(family: Path) -> bool:
 def test_output_is_one_text_or_two() -> None:
     """Both streams come in one text, or each in its own."""
     command = ["sh", "-c", "echo out; echo err >&2; exit 3"]
-    assert Ended(3, "out\nerr\n") == run_program(command, soon())
-    assert Ended(3, "out\n", "err\n") == run_program(command, soon(), apart=True)
+    assert ProgramResult(3, "out\nerr\n") == run_program(command, soon())
+    assert ProgramResult(3, "out\n", "err\n") == run_program(command, soon(), apart=True)
 
 
 def test_there_is_no_input_unless_it_is_given(tmp_path: Path) -> None:
     """A program that reads finds the end at once, or what it is given."""
-    assert Ended(0, "") == run_program(["cat"], soon())
+    assert ProgramResult(0, "") == run_program(["cat"], soon())
     file = tmp_path / "data"
     file.write_bytes(b"given")
     with file.open("rb") as data:
-        assert Ended(0, "given") == run_program(["cat"], soon(), data=data)
+        assert ProgramResult(0, "given") == run_program(["cat"], soon(), data=data)
 
 
 def test_words_are_in_the_c_locale(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,11 +162,11 @@ def test_failure_is_the_status_and_the_last_words() -> None:
     output = (
         'one\nTraceback (most recent call last):\n  File "x", line 1\n    f()\nOSError: No space left\n\n'
     )
-    assert "exit status 1\n    one\n    OSError: No space left" == Ended(1, output).failure()
+    assert "exit status 1\n    one\n    OSError: No space left" == ProgramResult(1, output).failure()
 
 
 @given(st.text())
 def test_last_words_are_few_and_short(output: str) -> None:
     """Whatever a child prints, its last words stay a screenful."""
-    lines = Ended(1, output).last_words().split("\n")
+    lines = ProgramResult(1, output).last_words().split("\n")
     assert (len(lines) - 1 <= LAST_LINES, max(map(len, lines)) <= 304) == (True, True)

@@ -24,7 +24,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MissingPart
 from harness.host import kvm_probe, qemu_build
-from harness.program import Ended, run_program
+from harness.program import ProgramResult, run_program
 from harness.setup import parts
 
 LEAST_DISK = 1 << 30
@@ -211,7 +211,7 @@ def _program(
     )
 
 
-def _ask(command: list[str], deadline: Deadline) -> Ended:
+def _ask(command: list[str], deadline: Deadline) -> ProgramResult:
     seconds = min(5, max(0.1, deadline.remaining()))
     return run_program(command, Deadline(seconds, shlex.join(command)), apart=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.program import Ended, run_program
+from harness.program import ProgramResult, run_program
 from harness.setup.step import run
 
 OS_RELEASE = Path("/etc/os-release")
@@ -140,7 +140,7 @@ class Installer:
                 raise MissingPart(f"these packages are missing and sudo refused: {names}", hint=hint)
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
 
-    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> Ended:
+    def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> ProgramResult:
         """Run apt-get, again and again while another package manager holds a lock that apt itself does not wait for."""
         environment = {**self._environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
         wait = max(1, int(deadline.remaining()))
@@ -155,9 +155,9 @@ class Installer:
             *arguments,
         ]
         told = False
-        last: list[Ended] = []
+        last: list[ProgramResult] = []
 
-        def attempt() -> Ended | None:
+        def attempt() -> ProgramResult | None:
             nonlocal told
             if last and deadline.expired:
                 return None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
-from harness.program import Ended
+from harness.program import ProgramResult
 from harness.setup.cache import MORE_SPACE, Cache, digest
 from harness.setup.step import run
 
@@ -102,7 +102,7 @@ class Environment:
         log = self._cache.log(f"{KIND}-{place.name}")
         clean = variables(place, self._environment)
 
-        def step(*command: str) -> Ended:
+        def step(*command: str) -> ProgramResult:
             return run(command, log, deadline, environment=clean, descriptors=(lock,))
 
         python = str(place / "bin" / "python")
@@ -124,7 +124,7 @@ class Environment:
         _expect(tox, "tox could not be set up", "", log)
 
 
-def _expect(ended: Ended, failure: str, hint: str, log: Path) -> None:
+def _expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
     """Raise InfrastructureError saying ``failure`` and ``hint`` unless the step ended well."""
     if ended.status != 0:
         raise InfrastructureError(
@@ -133,7 +133,7 @@ def _expect(ended: Ended, failure: str, hint: str, log: Path) -> None:
         )
 
 
-def _venv_hint(ended: Ended) -> str:
+def _venv_hint(ended: ProgramResult) -> str:
     if ended.says(*FULL):
         return MORE_SPACE
     if ended.says("ensurepip", "No module named venv"):
@@ -141,7 +141,7 @@ def _venv_hint(ended: Ended) -> str:
     return ""
 
 
-def _pip_hint(ended: Ended) -> str:
+def _pip_hint(ended: ProgramResult) -> str:
     if ended.says(*FULL):
         return MORE_SPACE
     if ended.says("CERTIFICATE_VERIFY_FAILED"):

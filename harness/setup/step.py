@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.program import run_program
+from harness.program import ProgramResult, run_program
 
 
 def run(
@@ -19,7 +19,7 @@ def run(
     environment: Mapping[str, str],
     descriptors: Sequence[int] = (),
     finish: bool = False,
-) -> StepResult:
+) -> ProgramResult:
     """Run ``command`` to its end, adding its output to ``log``.
 
     ``descriptors`` stay open in the child; ``finish`` and what is raised are as for :func:`run_program`.
@@ -33,4 +33,4 @@ def run(
             slow=f"What it printed is in {log}",
         )  # fmt: skip
         file.seek(start)
-        return StepResult(ended.status, file.read().decode(errors="replace"))
+        return ProgramResult(ended.status, file.read().decode(errors="replace"))

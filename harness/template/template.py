@@ -81,7 +81,7 @@ class Support(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     workaround: str = ""
 
 
-class Expectation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HotAddSupport(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What follows a hot-add in this guest: taken ``in-place``, only ``after-restart``, or ``unknown`` (no source says).
 
     ``source`` is the page that says so.
@@ -123,7 +123,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     name: TemplateId
     title: TemplateText
     support: Support
-    expect: Expectation
+    expect: HotAddSupport
     cpu: Cpu
     editions: Annotated[list[Edition], msgspec.Meta(min_length=1)]
     machine: TemplateBoard = TemplateBoard()

@@ -22,7 +22,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.program import Ended, run_program
+from harness.program import ProgramResult, run_program
 
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
 """Names of whatever the current kernel for virtual machines is: Debian's, then Ubuntu's. Each has only its own.
@@ -132,7 +132,7 @@ class _Apt:
         if os.geteuid() == 0:
             self.options += ["-o", "APT::Sandbox::User=root"]
 
-    def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> Ended:
+    def _run(self, program: str, *arguments: str, cwd: Path | None = None) -> ProgramResult:
         return run_program(
             [program, *self.options, *arguments], self.deadline, cwd=cwd,
             supply="The twin's kernel comes from Debian's or Ubuntu's packages: run there, or put a built cache in place.",
