@@ -14,11 +14,11 @@ from harness.acceptance.questions import Question, questions
 from harness.acceptance.result import CaseOutcome, CaseResult, not_run, result_of, skipped
 from harness.errors import ExitCode, HarnessError, worst
 from harness.history.writer import Listener
-from harness.report.judging import judge_run
 from harness.report.observations import RunSet
 from harness.report.transcript import read_transcript
 from harness.report.transcript_comparison import TranscriptDifference, compare_transcripts
 from harness.run.failure import BootFailures, boot_failure
+from harness.run.judging import judge_run
 from harness.run.request import RunRequest
 from harness.run.run import perform
 from harness.template.template import find_template

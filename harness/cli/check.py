@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +14,10 @@ from harness.errors import ExitCode, InfrastructureError, UsageError, worst
 
 if TYPE_CHECKING:
     from harness.contract.coverage import RuleCoverage
-    from harness.contract.verdict import RunVerdict
-    from harness.report.judging import Judged
+    from harness.contract.verdict import Judged, RunVerdict
+    from harness.history.reader import History
     from harness.report.style import Style
+    from harness.run.judging import Opened
 
 
 def register(app: typer.Typer) -> None:
@@ -51,13 +53,16 @@ def check(
     from harness.cli.judged import judged
     from harness.cli.run_set import runs_named
     from harness.contract.coverage import coverage
+    from harness.run.judging import open_history
 
     paths = runs_named(runs)
+    # A run that is judged in this process is shown from what was decoded to judge it.
+    opened = lru_cache(maxsize=1)(open_history)
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(f"--junit: there is no directory {junit.parent}", hint=f"mkdir -p {junit.parent}")
     codes: list[ExitCode] = []
-    views = _views(paths, timeline=timeline, everything=everything, full=full, junit=junit, json=json)
-    with judged(paths, quiet=json or full or timeline) as results:
+    views = _views(paths, opened, timeline=timeline, everything=everything, full=full, junit=junit, json=json)
+    with judged(paths, quiet=json or full or timeline, opened=opened) as results:
 
         def verdicts() -> Iterator[RunVerdict]:
             for run in results:
@@ -74,14 +79,23 @@ def check(
 
 
 def _views(
-    paths: list[Path], *, timeline: bool, everything: bool, full: bool, junit: Path | None, json: bool
+    paths: list[Path],
+    opened: Opened,
+    *,
+    timeline: bool,
+    everything: bool,
+    full: bool,
+    junit: Path | None,
+    json: bool,
 ) -> list[_View]:
     views: list[_View] = []
     if json:
         views.append(_Json())
     else:
         several = len(paths) > 1
-        views.append(_Text(timeline=timeline, everything=everything, whole=full or timeline or not several))
+        views.append(
+            _Text(opened, timeline=timeline, everything=everything, whole=full or timeline or not several)
+        )
         if several:
             views.append(_Table(after_verdicts=full or timeline))
     if junit is not None:
@@ -124,15 +138,18 @@ class _Json(_View):
 
 
 class _Text(_View):
-    def __init__(self, *, timeline: bool, everything: bool, whole: bool) -> None:
+    def __init__(self, opened: Opened, *, timeline: bool, everything: bool, whole: bool) -> None:
         self._timeline = timeline
         self._everything = everything
         self._whole = whole
         self._first = True
         self._errors: list[tuple[str, str]] = []
+        self._opened = opened
 
     def add(self, run: Judged) -> None:
         from harness.cli.output import complain, say
+        from harness.contract.explanation import explainer
+        from harness.report.verdict_text import verdict_lines
 
         if not self._whole:
             # Said in the end: a bar is on the screen.
@@ -147,8 +164,9 @@ class _Text(_View):
         self._first = False
         style = _style()
         if self._timeline:
-            say(_timeline(run.path, style, everything=self._everything))
-        say(_verdict(run, run.verdict, style))
+            say(_timeline(self._opened(run.path), style, everything=self._everything))
+        explain = explainer(self._opened(run.path))
+        say(verdict_lines(run.verdict, evidence=run.path, explain=explain, style=style))
         if run.joined:
             from harness.report.escape import printable
 
@@ -206,22 +224,12 @@ def _style() -> Style:
     return style_for(sys.stdout)
 
 
-def _timeline(path: Path, style: Style, *, everything: bool) -> Iterable[str]:
+def _timeline(history: History, style: Style, *, everything: bool) -> Iterable[str]:
     from harness.report.escape import printable
-    from harness.report.judging import open_history
     from harness.report.timeline import HEADING, timeline
 
-    history = open_history(path)
     yield HEADING
     yield from timeline(history, everything=everything, style=style)
     if history.damage:
         yield f"The history can be read up to here: {printable(history.damage, 300)}"
     yield ""
-
-
-def _verdict(run: Judged, verdict: RunVerdict, style: Style) -> list[str]:
-    from harness.contract.explanation import explainer
-    from harness.report.judging import open_history
-    from harness.report.verdict_text import verdict_lines
-
-    return verdict_lines(verdict, evidence=run.path, explain=explainer(open_history(run.path)), style=style)

@@ -25,12 +25,12 @@ def register(app: typer.Typer) -> None:
 def show(run: RunPath, json: Json = False) -> int:
     """Say what was collected before the guest was ended, what could not be, and why."""
     from harness.cli.output import say, say_json
-    from harness.history.evidence import read_index
+    from harness.history.run_directory import RunDirectory
     from harness.report.escape import printable
 
     if not run.is_dir():
         raise UsageError(f"there is no run directory {run}")
-    index = read_index(run)
+    index = RunDirectory(run).evidence()
     if index is None:
         raise UsageError(
             f"{run} has no evidence",

@@ -11,25 +11,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from harness.report.judging import Judged
+    from harness.contract.verdict import Judged
+    from harness.run.judging import Opened
 
 LONG = 4 << 20
 """Bytes of histories from which on judging is worth a bar."""
 
 
 @contextmanager
-def judged(paths: Sequence[Path], *, quiet: bool) -> Iterator[Iterator[Judged]]:
+def judged(paths: Sequence[Path], *, quiet: bool, opened: Opened | None = None) -> Iterator[Iterator[Judged]]:
     """Give the results of all runs, in the order given, as they come. Leaving the block ends all processes at once.
+
+    ``opened`` opens a history that is judged in this process.
 
     ``quiet`` shows no bar; whoever prints before the block is left wants none. SIGTERM is an interruption, as Ctrl-C is.
     """
-    from harness.report.judging import judge_runs
+    from harness.run.judging import judge_runs, open_history
 
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with (
             _bar(paths, quiet=quiet) as (begun, done),
-            closing(judge_runs(paths, begun=begun, done=done)) as results,
+            closing(judge_runs(paths, begun=begun, done=done, opened=opened or open_history)) as results,
         ):
             yield results
     finally:
@@ -41,8 +44,8 @@ def _bar(
     paths: Sequence[Path], *, quiet: bool
 ) -> Iterator[tuple[Callable[[], None] | None, Callable[[Path], None] | None]]:
     """Give what shows the bar, and what is told of each run."""
-    from harness.report.judging import history_size
     from harness.report.style import is_terminal
+    from harness.run.judging import history_size
 
     sizes = {path: history_size(path) for path in paths}
     if quiet or not is_terminal(sys.stderr) or sum(sizes.values()) < LONG:

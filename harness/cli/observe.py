@@ -12,7 +12,7 @@ import typer
 from harness.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
-    from harness.report.judging import Judged
+    from harness.contract.verdict import Judged
     from harness.report.observations import RunSet
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]

@@ -28,6 +28,7 @@ def rules(
     import sys
 
     from harness.cli.output import say, say_json
+    from harness.contract.example import examples
     from harness.contract.rules.catalogue import all_rules
     from harness.report.rule_text import example_documents, one_rule_lines, rule_document, rule_lines
     from harness.report.style import style_for
@@ -40,9 +41,9 @@ def rules(
         return
     rule = _called(identifier)
     if json:
-        say_json({**rule_document(rule), "examples": example_documents(rule)})
+        say_json({**rule_document(rule), "examples": example_documents(examples(rule))})
     else:
-        say(one_rule_lines(rule, style_for(sys.stdout)))
+        say(one_rule_lines(rule, examples(rule), style_for(sys.stdout)))
 
 
 def _called(identifier: str) -> Rule:

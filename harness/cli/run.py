@@ -270,7 +270,6 @@ def show_result(result: RunResult, *, json: bool) -> None:
     from harness.cli.output import complain_of, say, say_json
     from harness.contract.explanation import explainer
     from harness.contract.verdict import Level
-    from harness.history.reader import History
     from harness.report.escape import printable
     from harness.report.style import style_for
     from harness.report.timeline import HEADING, timeline
@@ -296,7 +295,7 @@ def show_result(result: RunResult, *, json: bool) -> None:
         )
         complain_of(error)
         return
-    history = History(result.directory)
+    history = result.history
     style = style_for(sys.stdout)
     say([HEADING, *timeline(history, style=style), ""])
     say(verdict_lines(result.verdict, evidence=result.directory, explain=explainer(history), style=style))

@@ -13,8 +13,7 @@ from glob import has_magic, iglob
 from pathlib import Path
 
 from harness.errors import BadHistory, UsageError
-
-HISTORY = "history.jsonl"
+from harness.history.run_directory import HISTORY
 
 
 def runs_named(words: Iterable[str]) -> list[Path]:
@@ -38,7 +37,7 @@ def _meant(word: str) -> list[Path]:
     if has_magic(word) and not path.exists():
         found = [one for match in sorted(iglob(word)) for one in _inside(Path(match))]  # noqa: PTH207 - absolute patterns
         if not found:
-            raise UsageError(f"no run matches {word!r}", hint="A run is a directory with a history.jsonl.")
+            raise UsageError(f"no run matches {word!r}", hint=f"A run is a directory with a {HISTORY}.")
         return found
     if not path.is_dir() or (path / HISTORY).exists():
         return [path]
@@ -46,7 +45,7 @@ def _meant(word: str) -> list[Path]:
     if not found:
         raise BadHistory(
             f"{path} is neither a run nor a directory of runs",
-            hint="A run directory holds a file called history.jsonl.",
+            hint=f"A run directory holds a file called {HISTORY}.",
         )
     return found
 

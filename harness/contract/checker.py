@@ -7,8 +7,9 @@ that are no record end the history there, which is damage, which is unknown.
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -306,17 +307,43 @@ def judge(records: Iterable[Record], *, damage: str = "") -> RunVerdict:
     ``damage`` says why the history was not read to its end, if that is known beforehand; for a file use
     :func:`judge_history`, which asks the reader after reading. Never raises for what the records contain.
     """
-    return _judge(records, lambda: damage)
+    verdict = Judge()
+    verdict.take(records)
+    return verdict.finish(damage)
 
 
 def judge_history(history: History) -> RunVerdict:
     """Judge a recorded history. Raises BadHistory only if it cannot be read again at all."""
-    return _judge(history, lambda: history.damage)
+    verdict = Judge()
+    verdict.take(history)
+    return verdict.finish(history.damage)
 
 
-def _judge(records: Iterable[Record], damage: Callable[[], str]) -> RunVerdict:
-    checker = Checker()
-    feed = checker.feed
-    for record in Merger().merge(records):
-        feed(record)
-    return checker.finish(damage())
+class Judge:
+    """Judges one history, also one that still grows: :meth:`take` its records in order, then :meth:`finish`.
+
+    ``taken`` counts the records. After an exception in :meth:`take`, make a new one.
+    """
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self._merger = Merger()
+        self._checker = Checker()
+
+    def take(self, records: Iterable[Record]) -> None:
+        """Judge the next records. Never raises for what they contain."""
+        merge, feed = self._merger.take, self._checker.feed
+        for record in records:
+            self.taken += 1
+            for merged in merge(record):
+                feed(merged)
+
+    def so_far(self, damage: str = "") -> RunVerdict:
+        """Return the verdict on a history that ends here; more records may be taken afterwards."""
+        return copy.deepcopy(self).finish(damage)
+
+    def finish(self, damage: str = "") -> RunVerdict:
+        """Return the verdict. ``damage`` says why the history was not read to its end."""
+        for record in self._merger.end():
+            self._checker.feed(record)
+        return self._checker.finish(damage)

@@ -14,8 +14,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from harness.contract.rules.rule import OrderReason, Rule
 from harness.contract.state.merge import Gap, Repeat, Stale
 from harness.contract.verdict import Finding, Level, Verdict, Witness
@@ -29,17 +27,15 @@ from harness.history.driver import (
     SyncEnter,
     SyncExit,
 )
-from harness.history.reader import LONGEST_LINE, History
-from harness.history.record import Record
+from harness.history.reader import History
+from harness.history.record import OperationProgress, Record
+from harness.history.run_directory import RunDirectory
 
 MOST_WITNESSES = 5
 """Records shown with a finding."""
 
 LONGEST = 200
 """Characters of one value of a record that are shown."""
-
-LARGEST_FACTS = 1 << 20
-"""Bytes of a ``run.json`` that are read."""
 
 _COMMON = frozenset(
     {"n", "host_ns", "channel", "seq", "qpc", "boot", "driver", "cpu", "irql", "thread",
@@ -205,7 +201,7 @@ def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], l
     def explained(finding: Finding) -> list[str]:
         nonlocal looked
         if not looked and not reproduce:
-            begun.extend(_operations(history.path))
+            begun.extend(_operations(history))
             looked = True
         last = max((witness.record for witness in finding.witnesses), default=0)
         step = bisect.bisect_left(begun, last)
@@ -215,30 +211,14 @@ def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], l
     return explained
 
 
-class _Facts(msgspec.Struct):
-    argv: list[str] = []
-    plan: dict[str, Any] = {}
-
-
-class _Operation(msgspec.Struct):
-    n: int
-    phase: str
-    name: str
-
-
-def _operations(history: Path) -> list[int]:
-    """Return the record numbers at which operations of the plan began; what cannot be read is left out.
+def _operations(history: History) -> list[int]:
+    """Return the record numbers at which operations of the plan began; none if the history cannot be read again.
 
     A last ``settle`` does not count: the executor adds one of its own.
     """
-    begun: list[_Operation] = []
-    with contextlib.suppress(OSError), history.open("rb") as file:
-        while line := file.readline(LONGEST_LINE):
-            if line.startswith(b'{"k":"operation"'):
-                with contextlib.suppress(msgspec.DecodeError, UnicodeDecodeError):
-                    operation = msgspec.json.decode(line, type=_Operation)
-                    if operation.phase == "begin":
-                        begun.append(operation)
+    begun: list[OperationProgress] = []
+    with contextlib.suppress(OSError):
+        begun += (one for one in history if isinstance(one, OperationProgress) and one.phase == "begin")
     if begun and begun[-1].name == "settle":
         begun.pop()
     return [operation.n for operation in begun]
@@ -249,23 +229,14 @@ def reproduction(directory: Path, *, step: int = 0) -> str:
 
     A run that says what it was made of is done again by ``harness repro``, another by the command that recorded it.
     """
-    if not _facts(directory).plan:
+    if not RunDirectory(directory).brief().plan:
         return recording_command(directory)
     return f"harness repro {shlex.quote(str(directory))}" + (f" --step {step}" if step else "")
 
 
-def _facts(directory: Path) -> _Facts:
-    """Return what the run's ``run.json`` says, nothing if there is none that can be read."""
-    try:
-        with (directory / "run.json").open("rb") as file:
-            return msgspec.json.decode(file.read(LARGEST_FACTS), type=_Facts)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Facts()
-
-
 def recording_command(directory: Path) -> str:
     """Return the ``harness`` command line that recorded the run in ``directory``; "" if it is not known."""
-    argv = _facts(directory).argv
+    argv = RunDirectory(directory).brief().argv
     if not argv or Path(argv[0]).name != "harness":
         return ""
     return "harness " + shlex.join(argv[1:])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -96,3 +97,21 @@ class RunVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         if self.failure_class == "infrastructure":
             return ExitCode.INFRASTRUCTURE
         return ExitCode.HOLDS if self.verdict is Verdict.HOLDS else ExitCode.UNKNOWN
+
+
+class Judged(msgspec.Struct, frozen=True, kw_only=True):
+    """One run: its verdict, or ``error`` (with its way out, ``hint``) that kept it from having one.
+
+    ``joined`` says what lay beside the history and was judged with it, "" if nothing did.
+    ``plan`` and ``build`` (the guest and which version of it) are what the ``run.json`` beside the history says;
+    without one, ``plan`` is "" and ``build`` is the guest alone.
+    """
+
+    path: Path
+    exit_code: ExitCode
+    verdict: RunVerdict | None = None
+    error: str = ""
+    hint: str = ""
+    joined: str = ""
+    plan: str = ""
+    build: str = ""

@@ -44,6 +44,9 @@ class Absent(int):
         made._name = name
         return made
 
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
     @property
     def stands(self) -> int:
         """What stands in the field's place in the history, and means nothing."""

@@ -11,19 +11,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 import msgspec
-
-from harness.errors import UsageError
-
-FOLDER = "evidence"
-INDEX = "index.json"
-PAGE = "index.md"
-
-LARGEST_INDEX = 1 << 20
-"""Bytes of an index that are read; one has some kilobytes."""
 
 
 class EvidenceItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -49,20 +39,3 @@ class EvidenceIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     stage: str = ""
     at: str = ""
     items: list[EvidenceItem] = []
-
-
-def read_index(run: Path) -> EvidenceIndex | None:
-    """Return the index of the run in the directory ``run``, None if it has no evidence.
-
-    Raises UsageError if the index is damaged.
-    """
-    file = run / FOLDER / INDEX
-    if not file.is_file():
-        return None
-    try:
-        with file.open("rb") as data:
-            return msgspec.json.decode(data.read(LARGEST_INDEX), type=EvidenceIndex)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(
-            f"{file} cannot be read: {error}", hint="The files beside it may be whole."
-        ) from error

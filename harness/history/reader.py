@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from harness.errors import BadHistory
 from harness.history.driver import AnyDriverRecord
 from harness.history.record import FORMAT, Header, HostRecord, Record
+from harness.history.run_directory import FACTS, HISTORY, history_file
 
 AnyRecord = HostRecord | AnyDriverRecord
 
 LONGEST_LINE = 4 * 1024 * 1024
 """Bytes of the longest line a reader takes; a QMP reply of a large machine is far below."""
+
+
+LARGEST_KEPT = 8 << 20
+"""Bytes of a history whose records are kept in memory; decoding that many takes some tenths of a second."""
 
 
 class _Probe(msgspec.Struct):
@@ -32,14 +39,14 @@ class History:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path / "history.jsonl" if path.is_dir() else path
+        self.path = history_file(path)
         self.damage = ""
         try:
             with self.path.open("rb") as file:
                 first = file.readline(LONGEST_LINE)
         except OSError as error:
             raise BadHistory(
-                f"{self.path}: {error.strerror}", hint="A run directory holds a file called history.jsonl."
+                f"{self.path}: {error.strerror}", hint=f"A run directory holds a file called {HISTORY}."
             ) from error
         self.header = self._header(first)
 
@@ -53,7 +60,7 @@ class History:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadHistory(
                 f"{self.path}: line 1 is no history header: {error}",
-                hint="Give a run directory, or the history.jsonl in it.",
+                hint=f"Give a run directory, or the {HISTORY} in it.",
             ) from error
         if probe.k != "header":
             raise BadHistory(
@@ -62,7 +69,7 @@ class History:
         if probe.format > FORMAT:
             raise BadHistory(
                 f"{self.path}: history format {probe.format} is newer than the {FORMAT} this harness reads",
-                hint="Judge it with the harness that recorded it (run.json names its version), or update this one.",
+                hint=f"Judge it with the harness that recorded it ({FACTS} names its version), or update this one.",
             )
         try:
             return msgspec.json.decode(line, type=Header)
@@ -70,25 +77,66 @@ class History:
             raise BadHistory(f"{self.path}: line 1 is a damaged header: {error}") from error
 
     def __iter__(self) -> Iterator[Record]:
+        with self.path.open("rb") as file:
+            yield from self._decoded(file, 0)
+
+    def _decoded(self, file: BinaryIO, number: int) -> Iterator[Record]:
+        """Yield the records of ``file`` from where it stands, after record ``number``; say in ``damage`` why it stops."""
         decoder = msgspec.json.Decoder(AnyRecord)
         self.damage = ""
+        while line := file.readline(LONGEST_LINE):
+            number += 1
+            if not line.endswith(b"\n"):
+                self.damage = (
+                    f"line {number} is longer than {LONGEST_LINE} bytes"
+                    if len(line) >= LONGEST_LINE
+                    else f"line {number} is cut off: the run was killed while writing it"
+                )
+                return
+            try:
+                record: Record = decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                self.damage = f"line {number}: {error}"
+                return
+            if record.n != number:
+                self.damage = f"line {number} carries record number {record.n}: lines were lost or edited"
+                return
+            yield record
+
+
+class KeptHistory(History):
+    """A history that decodes each record once, however often it is iterated, also while the run still writes it.
+
+    Of a history larger than :data:`LARGEST_KEPT`, no further records are kept: they are decoded at each iteration.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self._kept: tuple[list[Record], int] = [], 0
+
+    def __iter__(self) -> Iterator[Record]:
+        return self.after(0)
+
+    def after(self, number: int) -> Iterator[Record]:
+        """Yield the records after record ``number``."""
+        keep = self.path.stat().st_size <= LARGEST_KEPT
+        if keep:
+            self._keep()
+        records, offset = self._kept
+        yield from islice(records, number, None)
+        if not keep:
+            with self.path.open("rb") as file:
+                file.seek(offset)
+                yield from islice(self._decoded(file, len(records)), max(0, number - len(records)), None)
+
+    def _keep(self) -> None:
+        """Decode what was written since the last time."""
+        records, offset = self._kept
+        fresh: list[Record] = []
         with self.path.open("rb") as file:
-            number = 0
-            while line := file.readline(LONGEST_LINE):
-                number += 1
-                if not line.endswith(b"\n"):
-                    self.damage = (
-                        f"line {number} is longer than {LONGEST_LINE} bytes"
-                        if len(line) >= LONGEST_LINE
-                        else f"line {number} is cut off: the run was killed while writing it"
-                    )
-                    return
-                try:
-                    record: Record = decoder.decode(line)
-                except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                    self.damage = f"line {number}: {error}"
-                    return
-                if record.n != number:
-                    self.damage = f"line {number} carries record number {record.n}: lines were lost or edited"
-                    return
-                yield record
+            file.seek(offset)
+            for record in self._decoded(file, len(records)):
+                fresh.append(record)
+                offset = file.tell()
+        # Both at once: an interrupt between them would have a record decoded twice.
+        self._kept = [*records, *fresh], offset

@@ -14,7 +14,7 @@ The driver's own records are in :mod:`harness.history.driver`.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import msgspec
 
@@ -27,6 +27,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
 
     n: int = 0
     host_ns: int = 0
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        """Return the record itself, which never changes: a copy of a judge shares it."""
+        return self
 
 
 class Header(Record, frozen=True, kw_only=True, tag="header"):

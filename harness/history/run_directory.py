@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The run directory: the unit of evidence. One run, one directory, readable by its owner only.
 
+This module alone knows the names of its files, writes them and reads them back.
+
 ::
 
     runs/20261121-091502-cpu-and-dimm-3f9c/
@@ -9,23 +11,38 @@
         verdict.json     the verdict (harness.contract.verdict.RunVerdict)
         qemu.log  console.log  debugcon.log
         evidence/        what a run that went wrong left behind (harness.history.evidence)
+        driver-map/      the map that reads a driver's own events, and its manifest
     runs/latest          symbolic link to the newest
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import secrets
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
+from harness.history.evidence import EvidenceIndex
 from harness.history.private import open_private
+
+FACTS, HISTORY, VERDICT = "run.json", "history.jsonl", "verdict.json"
+EVIDENCE = "evidence"
+INDEX, PAGE = f"{EVIDENCE}/index.json", f"{EVIDENCE}/index.md"
+DRIVER_MAP = "driver-map/map.toml"
+
+LARGEST = 1 << 20
+"""Bytes of a document that are read; one has some kilobytes."""
+
+T = TypeVar("T")
+
+_DAMAGE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 
 
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -71,32 +88,112 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     error: str = ""
 
 
-class RunDirectory:
-    """One run's directory, made new. Raises InfrastructureError if it cannot be made."""
+class Brief(msgspec.Struct, kw_only=True):
+    """The part of ``run.json`` that listing or judging many runs needs; "" or empty if it is not known."""
 
-    def __init__(self, root: Path, plan: str) -> None:
+    run: str = ""
+    guest: str = ""
+    argv: list[str] = []
+    plan: dict[str, Any] = {}
+    kernel_release: str = ""
+    image_digest: str = ""
+
+    @property
+    def plan_name(self) -> str:
+        """The name of the run's plan."""
+        name = self.plan.get("name", "")
+        return name if isinstance(name, str) else ""
+
+
+def history_file(path: Path) -> Path:
+    """Return the history that ``path`` means: a run directory's, or the file ``path`` itself."""
+    return path / HISTORY if path.is_dir() else path
+
+
+class RunDirectory:
+    """The directory of one run, to write and to read. Naming one touches no file; :meth:`create` makes a new one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.name = path.name
+
+    @classmethod
+    def create(cls, root: Path, plan: str) -> RunDirectory:
+        """Make a new one in ``root``, named after the time and the plan. Raises InfrastructureError."""
         label = re.sub(r"[^A-Za-z0-9-]+", "-", plan).strip("-")[:40] or "plan"
-        self.root = root
-        self.name = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}-{secrets.token_hex(2)}"
-        self.path = root / self.name
+        made = cls(root / f"{time.strftime('%Y%m%d-%H%M%S')}-{label}-{secrets.token_hex(2)}")
         try:
             root.mkdir(parents=True, exist_ok=True)
-            self.path.mkdir(mode=0o700)
+            made.path.mkdir(mode=0o700)
             # A umask may have taken even the owner's rights away.
-            self.path.chmod(0o700)
+            made.path.chmod(0o700)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot make the run directory {self.path}: {error.strerror}",
+                f"cannot make the run directory {made.path}: {error.strerror}",
                 hint="Give a writable place with --runs DIR.",
             ) from error
-        self._link()
+        made._link(root)
+        return made
 
-    def _link(self) -> None:
+    def _link(self, root: Path) -> None:
         """Point ``latest`` here, atomically; two runs at once leave it pointing at one of them."""
-        fresh = self.root / f".latest-{self.name}"
+        fresh = root / f".latest-{self.name}"
         with contextlib.suppress(OSError):
             fresh.symlink_to(self.name)
-            fresh.replace(self.root / "latest")
+            fresh.replace(root / "latest")
+
+    @property
+    def history(self) -> Path:
+        """The file that holds its history."""
+        return self.path / HISTORY
+
+    def facts(self) -> RunFacts:
+        """Return all that ``run.json`` says. Raises UsageError if it is missing or damaged."""
+        file = self.path / FACTS
+        try:
+            return self._read(FACTS, RunFacts)
+        except OSError as error:
+            raise UsageError(
+                f"{file}: {error.strerror}",
+                hint=f"A run directory of 'harness run', or of a test, has a {FACTS} that says what it was made of.",
+            ) from error
+        except _DAMAGE as error:
+            raise UsageError(
+                f"{file} does not say what it was made of: {error}",
+                hint="It was made by another version of the harness, or changed.",
+            ) from error
+
+    def brief(self) -> Brief:
+        """Return the most important facts, quickly; an empty :class:`Brief` if there are none that can be read."""
+        try:
+            return self._read(FACTS, Brief)
+        except (OSError, *_DAMAGE):
+            return Brief()
+
+    def evidence(self) -> EvidenceIndex | None:
+        """Return the index of the evidence, None if there is none. Raises UsageError if it is damaged."""
+        file = self.path / INDEX
+        if not file.is_file():
+            return None
+        try:
+            return self._read(INDEX, EvidenceIndex)
+        except (OSError, *_DAMAGE) as error:
+            raise UsageError(
+                f"{file} cannot be read: {error}", hint="The files beside it may be whole."
+            ) from error
+
+    def _read(self, name: str, kind: type[T]) -> T:
+        """Decode a document. Raises OSError if it cannot be read, one of :data:`_DAMAGE` if it is no such document."""
+        file = self.path / name
+        if file.exists() and not file.is_file():
+            # Opening a named pipe would wait for a writer for ever.
+            raise OSError(errno.EINVAL, "not a regular file")
+        with file.open("rb") as data:
+            return msgspec.json.decode(data.read(LARGEST), type=kind)
+
+    def write_facts(self, facts: RunFacts) -> None:
+        """Write ``run.json``. Raises InfrastructureError."""
+        self.write_json(FACTS, facts)
 
     def write_json(self, name: str, value: Any) -> None:
         """Write ``value`` to the file ``name``, a path in the directory, so that a reader sees the old or the new, never half of it."""

@@ -13,6 +13,7 @@ from typing import Literal
 
 import msgspec
 
+from harness.history.run_directory import RunDirectory
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.machine.libvirt.connection import is_remote
 
@@ -20,15 +21,7 @@ MachineCondition = Literal["running", "starting", "ending", "orphaned", "gone"]
 """``running``, ``starting`` and ``ending`` have a harness that lives. ``orphaned`` has none, and QEMU goes on, as far as is
 known; of ``gone`` nothing is left but files. The last two are for ``harness gc``."""
 
-LARGEST_FACTS = 1 << 20
-"""Bytes of a run.json that is read."""
-
 _PROCESSORS = re.compile(r"(?:cpus=)?(\d{1,4})(?:,|$)")
-
-
-class _Facts(msgspec.Struct):
-    guest: str = ""
-    backend: str = ""
 
 
 class ListedMachine(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +71,7 @@ def _listed(entry: MachineEntry) -> ListedMachine:
     return ListedMachine(
         name=entry.name,
         state=state_of(entry),
-        guest=_facts(entry).guest,
+        guest=RunDirectory(Path(entry.directory)).brief().guest,
         vcpus=_processors(entry.command),
         age=max(0, int(age)),
         qemu=entry.qemu.pid if entry.qemu is not None and entry.qemu.alive() else 0,
@@ -87,15 +80,6 @@ def _listed(entry: MachineEntry) -> ListedMachine:
         uri=entry.uri,
         domain=entry.domain,
     )
-
-
-def _facts(entry: MachineEntry) -> _Facts:
-    with (
-        contextlib.suppress(OSError, msgspec.DecodeError),
-        (Path(entry.directory) / "run.json").open("rb") as file,
-    ):
-        return msgspec.json.decode(file.read(LARGEST_FACTS), type=_Facts)
-    return _Facts()
 
 
 def _processors(command: list[str]) -> int:

@@ -14,11 +14,11 @@ import signal
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
+from harness.history.run_directory import FACTS, RunDirectory
 from harness.lab.matrix import Cell, Matrix, resolved
 from harness.lab.nightly_state import CellOutcome
 from harness.program import start_program
@@ -191,13 +191,10 @@ class RunProcess:
 
     def _left(self) -> list[Path]:
         """Return the run directories of a child that could not say which they are: those that its command made."""
-        found = []
-        for facts in sorted((self._night / "runs").glob("*/run.json")):
-            with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
-                said: dict[str, Any] = msgspec.json.decode(facts.read_bytes())
-                if said.get("argv", [])[1:] == self.words and not facts.parent.is_symlink():
-                    found.append(facts.parent)
-        return found
+        runs = (file.parent for file in sorted((self._night / "runs").glob(f"*/{FACTS}")))
+        return [
+            run for run in runs if RunDirectory(run).brief().argv[1:] == self.words and not run.is_symlink()
+        ]
 
     def __str__(self) -> str:
         return f"harness {shlex.join(self.words)}"

@@ -10,13 +10,14 @@ from typing import Any
 
 import msgspec
 
+from harness.contract.verdict import Judged
 from harness.errors import ExitCode, InfrastructureError, worst
 from harness.lab.matrix import Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.report.escape import printable
-from harness.report.judging import Judged, judge_run
 from harness.report.junit import JUnit
 from harness.report.junit import write as write_junit
+from harness.run.judging import judge_run
 
 LONGEST_REASON = 300
 

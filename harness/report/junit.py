@@ -24,9 +24,8 @@ from pathlib import Path
 from harness import __version__
 from harness.contract.explanation import explain, reproduction
 from harness.contract.rules.catalogue import find
-from harness.contract.verdict import Finding, RuleVerdict, RunVerdict, Verdict
+from harness.contract.verdict import Finding, Judged, RuleVerdict, RunVerdict, Verdict
 from harness.report.escape import printable
-from harness.report.judging import Judged
 from harness.report.verdict_text import MINOR
 
 MOST_FINDINGS = 3

@@ -16,8 +16,8 @@ import msgspec
 
 from harness.contract.observe import collect, question, rule_and_part
 from harness.contract.rules.catalogue import all_rules
+from harness.contract.verdict import Judged
 from harness.report.escape import printable
-from harness.report.judging import Judged
 from harness.report.style import Style
 from harness.report.verdict_text import guest_label
 

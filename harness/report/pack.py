@@ -22,6 +22,7 @@ import msgspec
 
 from harness import __version__
 from harness.errors import InfrastructureError, UsageError
+from harness.history.run_directory import FACTS, HISTORY, INDEX, VERDICT
 
 KINDS = frozenset(
     {
@@ -45,7 +46,7 @@ KINDS = frozenset(
 DUMPS = frozenset({".elf", ".dmp"})
 """Suffixes of memory dumps, which are packed only if that is asked for: they hold all that the guest knew."""
 
-FIRST = ("run.json", "verdict.json", "history.jsonl", "evidence/index.json", "console.log", "qemu.log")
+FIRST = (FACTS, VERDICT, HISTORY, INDEX, "console.log", "qemu.log")
 """What goes in first when there is not room for everything."""
 
 LIMIT = 256 << 20
@@ -88,8 +89,8 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Pa
 
     Raises UsageError if ``run`` is no run directory, InfrastructureError if the archive cannot be written.
     """
-    if not (run / "history.jsonl").is_file() and not (run / "run.json").is_file():
-        raise UsageError(f"{run} is no run directory", hint="It has neither a run.json nor a history.jsonl.")
+    if not (run / HISTORY).is_file() and not (run / FACTS).is_file():
+        raise UsageError(f"{run} is no run directory", hint=f"It has neither a {FACTS} nor a {HISTORY}.")
     if out.is_dir():
         raise UsageError(f"{out} is a directory", hint=f"Name a file: --out {out / 'run.tar.gz'}")
     name = run.resolve().name

@@ -6,12 +6,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from harness.contract.checker import judge
+from harness.contract.example import Example
 from harness.contract.explanation import explain
-from harness.contract.notation import trace
 from harness.contract.rules.catalogue import ALIASES, SECTIONS
 from harness.contract.rules.rule import Rule
-from harness.contract.verdict import Level, RuleVerdict, RunVerdict, Verdict
+from harness.contract.verdict import Level, Verdict
 from harness.history import driver as d
 from harness.history import record as r
 from harness.report.escape import printable
@@ -74,8 +73,8 @@ def rule_lines(rules: Sequence[Rule], style: Style | None = None) -> list[str]:
     ]
 
 
-def one_rule_lines(rule: Rule, style: Style | None = None) -> list[str]:
-    """Return everything about one rule; its examples are judged now, by the checker that judges runs."""
+def one_rule_lines(rule: Rule, examples: Sequence[Example], style: Style | None = None) -> list[str]:
+    """Return everything about one rule, with its ``examples`` as :func:`harness.contract.example.examples` gives them."""
     style = style or Style(colour=False)
     aliases = [alias for alias, meant in ALIASES.items() if meant == rule.id]
     named = f"{rule.id}  {rule.level.value}   section {rule.section} {TITLES.get(rule.section, '')}".rstrip()
@@ -88,13 +87,12 @@ def one_rule_lines(rule: Rule, style: Style | None = None) -> list[str]:
     if aliases:
         lines.append(f"  Also called {', '.join(aliases)}.")
     lines += ["", *(f"  {'Source:' if not place else '':<9}{page}" for place, page in enumerate(pages(rule)))]
-    word = "observed" if rule.level is Level.OBSERVE else "holds"
-    lines += _example(
-        rule, f"An example in which it {word if word == 'holds' else 'is ' + word}", rule.holds, style
+    words = (
+        "is observed" if rule.level is Level.OBSERVE else "holds",
+        "is unknown" if rule.level is Level.GATE or rule.awaited else "is violated",
     )
-    if rule.violates:
-        broken = "is unknown" if rule.level is Level.GATE or rule.awaited else "is violated"
-        lines += _example(rule, f"An example in which it {broken}", rule.violates, style)
+    for word, example in zip(words, examples, strict=False):
+        lines += _example(rule, f"An example in which it {word}", example, style)
     return [
         *lines,
         "",
@@ -124,38 +122,22 @@ def rule_document(rule: Rule) -> dict[str, Any]:
     }
 
 
-def example_documents(rule: Rule) -> list[dict[str, Any]]:
-    """Return the rule's examples as the checker judges them, for programs."""
-    documents = []
-    for text in filter(None, (rule.holds, rule.violates)):
-        verdict = judge(trace(text))
-        documents.append(
-            {
-                "trace": text,
-                "verdict": _said(rule, verdict),
-                "findings": [finding for finding in verdict.findings if finding.rule == rule.id],
-            }
-        )
-    return documents
+def example_documents(examples: Sequence[Example]) -> list[dict[str, Any]]:
+    """Return a rule's judged examples for programs."""
+    return [{"trace": one.text, "verdict": one.said, "findings": one.findings} for one in examples]
 
 
-def _said(rule: Rule, verdict: RunVerdict) -> RuleVerdict:
-    return next(said for said in verdict.rules if said.rule == rule.id)
-
-
-def _example(rule: Rule, title: str, text: str, style: Style) -> list[str]:
-    records = trace(text)
-    verdict = judge(records)
-    said = _said(rule, verdict)
-    lines = ["", *map(style.strong, style.fold(f"{title}:  {text}"))]
-    for record in _told(records):
+def _example(rule: Rule, title: str, example: Example, style: Style) -> list[str]:
+    said = example.said
+    lines = ["", *map(style.strong, style.fold(f"{title}:  {example.text}"))]
+    for record in _told(example.records):
         who = f"{lane(record)} {record.driver}" if isinstance(record, d.DriverRecord) else lane(record)
         lines += style.fold(f"  {record.n:>3}  {who:<8}  {sentence(record)}", indent=17)
     paint = {Verdict.HOLDS: style.good, Verdict.VIOLATED: style.bad}.get(said.verdict, style.doubtful)
     times = f"judged {said.exercised} time{'s' if said.exercised != 1 else ''}"
     first, *rest = style.fold(f"  {said.verdict.value.upper()}: {said.reason or times}")
     lines += [first.replace(said.verdict.value.upper(), paint(said.verdict.value.upper()), 1), *rest]
-    shown = [finding for finding in verdict.findings if finding.rule == rule.id and finding.witnesses]
+    shown = [finding for finding in example.findings if finding.witnesses]
     if shown and said.verdict is not Verdict.HOLDS:
         # Its first line, with the rule's name and source, has been said above.
         for line in explain(shown[0], rule)[1:]:

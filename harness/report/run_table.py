@@ -10,10 +10,9 @@ from pathlib import Path
 import msgspec
 
 from harness.contract.coverage import RuleCoverage
-from harness.contract.verdict import RunVerdict, Verdict
+from harness.contract.verdict import Judged, RunVerdict, Verdict
 from harness.errors import ExitCode
 from harness.report.escape import printable
-from harness.report.judging import Judged
 from harness.report.style import Style
 from harness.report.verdict_text import MINOR
 

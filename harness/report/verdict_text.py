@@ -12,6 +12,7 @@ from harness.contract import explanation
 from harness.contract.observe import question, rule_and_part
 from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
+from harness.history.run_directory import FACTS
 from harness.report.escape import printable
 from harness.report.style import Style
 
@@ -84,7 +85,7 @@ def evidence_lines(evidence: Path, *, judged: bool, clean: bool = False) -> list
     lines = [f"Evidence: {path}"]
     if judged:
         lines.append(f"Judge again: harness check {path}   (every record: --timeline --all)")
-    if not clean and (evidence / "run.json").is_file():
+    if not clean and (evidence / FACTS).is_file():
         lines.append(f"Reproduce: harness repro {path}   (and stop for a look: --step N)")
     return lines
 

@@ -14,16 +14,13 @@ from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import BadHistory, HarnessError, UsageError
 from harness.guest.guest_types import GUEST_TYPES
 from harness.guest.process.guest import ProcessType
-from harness.history.reader import History
+from harness.history.reader import History, KeptHistory
 from harness.history.record import OperationProgress as OperationRecord
-from harness.history.run_directory import RunFacts
+from harness.history.run_directory import FACTS, RunDirectory, RunFacts
 from harness.run.executor import Timeouts
 from harness.run.operation import Operation, Settle
 from harness.run.plan import Plan
 from harness.run.request import RunRequest
-
-LARGEST_FACTS = 1 << 20
-"""Bytes of a ``run.json`` that are read."""
 
 MOST_OPERATIONS = 10_000
 """Operations of a history that are taken; a plan has no more."""
@@ -47,22 +44,15 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
     @classmethod
     def read(cls, directory: Path) -> RepeatableRun:
         """Read the run in ``directory``. Raises BadHistory, or UsageError with what keeps it from being done again."""
-        file = directory / "run.json"
+        facts = RunDirectory(directory).facts()
         try:
-            with file.open("rb") as data:
-                facts = msgspec.json.decode(data.read(LARGEST_FACTS), type=RunFacts)
             plan = msgspec.convert(facts.plan, Plan)
-        except OSError as error:
+        except msgspec.ValidationError as error:
             raise UsageError(
-                f"{directory} cannot be done again: {file}: {error.strerror}",
-                hint="A run directory of 'harness run', or of a test, has a run.json that says what it was made of.",
-            ) from error
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise UsageError(
-                f"{directory} cannot be done again: {file} does not say what it was made of: {error}",
+                f"{directory} cannot be done again: its plan is invalid: {error}",
                 hint="It was made by another version of the harness, or changed.",
             ) from error
-        history = History(directory)
+        history = KeptHistory(directory)
         return cls(
             directory=directory,
             facts=facts,
@@ -91,7 +81,7 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
         try:
             budget = msgspec.convert(facts.request.get("budget", {}), Timeouts)
         except msgspec.ValidationError as error:
-            raise UsageError(f"{self.directory}: run.json has a budget that is none: {error}") from error
+            raise UsageError(f"{self.directory}: {FACTS} has an invalid budget: {error}") from error
         return RunRequest(
             plan=self.plan,
             runs=runs,

@@ -282,7 +282,7 @@ class GuestBoot:
     def _learn(self, **facts: Any) -> None:
         """Store what became known: a run that ends now still says what it was made of."""
         self.facts = msgspec.structs.replace(self.facts, **facts)
-        self._directory.write_json("run.json", self.facts)
+        self._directory.write_facts(self.facts)
         self._learnt(self.facts)
 
 

@@ -20,8 +20,8 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MonitorLost
 from harness.guest.guest import Guest
-from harness.history.evidence import FOLDER, INDEX, PAGE, EvidenceIndex, EvidenceItem
-from harness.history.run_directory import RunDirectory
+from harness.history.evidence import EvidenceIndex, EvidenceItem
+from harness.history.run_directory import EVIDENCE, FACTS, HISTORY, INDEX, PAGE, RunDirectory
 from harness.host.budget import size_text
 from harness.machine.inspection import Inspectable, Inspector
 from harness.machine.machine import Machine
@@ -43,7 +43,7 @@ QUERIES = (
 """QMP queries whose answers are kept. None of them asks the guest."""
 
 RECORDED = (
-    "run.json", "history.jsonl", "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log",
+    FACTS, HISTORY, "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log",
 )  # fmt: skip
 """What lies in the run directory in any case, as far as the run came."""
 
@@ -66,7 +66,7 @@ class Evidence:
         self, directory: RunDirectory, machine: Machine | None, guest: Guest | None, *, dump: int = 0
     ) -> None:
         self._directory = directory
-        self._folder = directory.path / FOLDER
+        self._folder = directory.path / EVIDENCE
         self._machine = machine
         self._guest = guest
         self._dump = dump
@@ -237,9 +237,9 @@ class Evidence:
 
     def _store(self, index: EvidenceIndex) -> None:
         with contextlib.suppress(HarnessError, OSError):
-            self._directory.write_json(f"{FOLDER}/{INDEX}", index)
+            self._directory.write_json(INDEX, index)
             page = "".join(f"{line}\n" for line in page_lines(index))
-            (self._folder / PAGE).write_text(page, encoding="utf-8")
+            (self._directory.path / PAGE).write_text(page, encoding="utf-8")
 
 
 def page_lines(index: EvidenceIndex) -> list[str]:

@@ -10,14 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from harness.capture.mapping.driver_map import kept_in
-from harness.capture.offline.joined import JoinedHistory
-from harness.capture.offline.recordings import FILES, recordings
+from harness.capture.offline.recordings import FILES
 from harness.deadline import Deadline
-from harness.driver.source import driver_folder
 from harness.errors import InfrastructureError
 from harness.guest.guest import CollectedFile, Guest
-from harness.history.reader import History
 
 FOLDER = "guest"
 """Where in the run directory a guest's own files lie when its run went well."""
@@ -43,16 +39,6 @@ def hand_over(guest: Guest, into: Path, run: Path, deadline: Deadline) -> list[C
             f"cannot write {error.filename}: {error.strerror}", hint="Is there room on the disk?"
         ) from error
     return found
-
-
-def history_of(directory: Path) -> History:
-    """Return the history of a run with the recordings that lie beside it and that it does not have itself."""
-    history = History(directory)
-    files = recordings(history)
-    if not files:
-        return history
-    described = kept_in(directory) or driver_folder() / "src" / "hpnotify.man"
-    return JoinedHistory(directory, files, described)
 
 
 def summary(found: list[CollectedFile]) -> str:

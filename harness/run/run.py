@@ -16,20 +16,21 @@ import msgspec
 
 import harness
 from harness.capture.mapping.driver_map import keep as keep_map
-from harness.contract.checker import judge_history
+from harness.contract.checker import Judge, judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, HarnessError, InfrastructureError
 from harness.history.evidence import EvidenceIndex
-from harness.history.reader import History
+from harness.history.reader import LARGEST_KEPT, History, KeptHistory
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
-from harness.history.run_directory import RunDirectory, RunFacts
+from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.interrupts import uninterrupted
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
-from harness.run.handover import FOLDER, hand_over, history_of, summary
+from harness.run.handover import FOLDER, hand_over, summary
+from harness.run.judging import joined
 from harness.run.request import RunRequest
 from harness.run.stage import Stages
 
@@ -39,10 +40,6 @@ Learnt = Callable[[RunFacts], None]
 AGREEMENT = "HOST-AGREED"
 """The rule that QEMU, the firmware and the guest agree on an attempt."""
 
-LARGEST_DOUBT = 8 << 20
-"""Bytes of a history that is judged once more while its guest still runs; some tenths of a second."""
-
-
 COLLECTION = 600.0
 """Seconds for a guest to hand over what it recorded: a trace may have some hundred megabytes."""
 
@@ -51,7 +48,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Where the evidence is, the verdict, and the error that ended the run early, if one did.
 
     ``failure_class`` is who is to blame, None if nobody need be; ``stage`` where an error came. ``first`` is the attempt
-    before this one, if its infrastructure failed.
+    before this one, if its infrastructure failed. ``judged`` is the history that the verdict is about, decoded already.
     """
 
     directory: Path
@@ -60,6 +57,12 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     failure_class: FailureClass | None = None
     stage: str = ""
     first: RunResult | None = None
+    judged: History | None = None
+
+    @property
+    def history(self) -> History:
+        """The history that was judged."""
+        return self.judged or KeptHistory(self.directory)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -86,7 +89,7 @@ class Run:
         self.request = request
         self.error: HarnessError | None = None
         self.failed_stage = ""
-        self.directory = RunDirectory(request.runs, request.plan.name)
+        self.directory = RunDirectory.create(request.runs, request.plan.name)
         facts = RunFacts(
             run=self.directory.name,
             harness=harness.__version__,
@@ -109,10 +112,13 @@ class Run:
                 "cpus": str(os.cpu_count()),
             },
         )
-        self.tape = HistoryWriter(self.directory.path / "history.jsonl")
+        self.tape = HistoryWriter(self.directory.history)
         for listener in listeners:
             self.tape.subscribe(listener)
         self.stages = Stages(self.tape)
+        self._recorded: KeptHistory | None = None
+        self._judged: History | None = None
+        self._judge = Judge()
         self._boot = GuestBoot(request, self.directory, facts, self.tape, self.stages, learnt=learnt)
 
     @property
@@ -197,13 +203,19 @@ class Run:
 
     def judge(self) -> RunVerdict:
         """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` what came of the run."""
-        verdict = judge_history(history_of(self.directory.path))
-        self.directory.write_json("verdict.json", verdict)
+        recorded = self._read()
+        history = self._judged = joined(recorded)
+        if history is recorded:
+            judge = self._take(recorded)
+            verdict = judge.finish(recorded.damage)
+        else:
+            verdict = judge_history(history)
+        self.directory.write_json(VERDICT, verdict)
         blamed = classify(verdict, self.error)
         self._boot.facts = msgspec.structs.replace(
             self.facts, verdict=verdict.verdict.value, failure_class=str(blamed or "")
         )
-        self.directory.write_json("run.json", self.facts)
+        self.directory.write_facts(self.facts)
         return verdict
 
     def result(self, verdict: RunVerdict) -> RunResult:
@@ -214,6 +226,7 @@ class Run:
             error=self.error,
             failure_class=classify(verdict, self.error),
             stage=self.failed_stage,
+            judged=self._judged,
         )
 
     def _failed(self, error: HarnessError) -> None:
@@ -228,13 +241,15 @@ class Run:
 
     def _doubt(self) -> str:
         """Return why the run may be worth a look at its guest though nothing failed, "" if it is not."""
-        history = self.directory.path / "history.jsonl"
         try:
-            if history.stat().st_size > LARGEST_DOUBT:
+            if self.directory.history.stat().st_size > LARGEST_KEPT:
                 return ""
-            early = judge_history(History(self.directory.path))
-        except (OSError, HarnessError):
+            recorded = self._read()
+            judge = self._take(recorded)
+            early = judge.so_far(recorded.damage)
+        except (OSError, HarnessError, RecursionError):
             return ""
+        self._judge = judge
         if early.verdict is Verdict.VIOLATED:
             return f"violated: {early.reasons[0]}"
         disagreed = [
@@ -242,8 +257,20 @@ class Run:
         ]
         return f"unknown: {disagreed[0]}" if disagreed else ""
 
+    def _read(self) -> KeptHistory:
+        """Return the history, whose records are decoded once. Raises BadHistory."""
+        if self._recorded is None:
+            self._recorded = KeptHistory(self.directory.path)
+        return self._recorded
+
+    def _take(self, recorded: KeptHistory) -> Judge:
+        """Judge what was recorded since the last time. The judge is the caller's: an interrupted one is of no use."""
+        judge, self._judge = self._judge, Judge()
+        judge.take(recorded.after(judge.taken))
+        return judge
+
     def _begin(self) -> None:
-        self.directory.write_json("run.json", self.facts)
+        self.directory.write_facts(self.facts)
         keep_map(self.request.mapped(), self.directory.path)
         self.tape.write(
             Header(
@@ -281,7 +308,7 @@ class Run:
             self.tape.close()
         self._boot.facts = msgspec.structs.replace(self.facts, finished=_utc())
         with contextlib.suppress(InfrastructureError):
-            self.directory.write_json("run.json", self.facts)
+            self.directory.write_facts(self.facts)
 
 
 def perform(

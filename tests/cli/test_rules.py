@@ -6,6 +6,7 @@ import json
 import pytest
 
 from harness.cli.main import main
+from harness.contract.example import examples as judged
 from harness.contract.rules.catalogue import all_rules
 from harness.errors import ExitCode
 from harness.report.rule_text import one_rule_lines, rule_lines
@@ -22,7 +23,7 @@ def test_the_table_is_printed(capsys: Caught) -> None:
 def test_one_rule_is_explained(spelling: str, capsys: Caught) -> None:
     """The id's case does not matter."""
     known = next(rule for rule in all_rules() if rule.id == "SYNC-BARRIER")
-    assert [0, one_rule_lines(known)] == [
+    assert [0, one_rule_lines(known, judged(known))] == [
         main(["rules", "--id", spelling]),
         capsys.readouterr().out.splitlines(),
     ]

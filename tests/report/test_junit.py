@@ -12,9 +12,8 @@ from report.records import ANY_TEXT, hot_add
 
 from harness.contract.checker import judge
 from harness.contract.notation import trace
-from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict, Witness
+from harness.contract.verdict import Finding, Judged, Level, RuleVerdict, RunVerdict, Verdict, Witness
 from harness.errors import ExitCode
-from harness.report.judging import Judged
 from harness.report.junit import JUnit, write
 
 SHAPE = {

@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from report.records import ANY_TEXT
 
-from harness.contract.verdict import RunVerdict, Verdict
+from harness.contract.verdict import Judged, RunVerdict, Verdict
 from harness.errors import ExitCode
-from harness.report.judging import Judged
 from harness.report.observations import (
     ComparisonResult,
     QuestionAnswer,

@@ -5,6 +5,7 @@ import msgspec
 import pytest
 
 from harness.contract.checker import judge
+from harness.contract.example import examples
 from harness.contract.explanation import explain
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules, find
@@ -43,7 +44,7 @@ def test_the_table_has_every_rule_once_below_its_section() -> None:
 @pytest.mark.parametrize("known", RULES, ids=lambda known: known.id)
 def test_every_rule_explains_itself_within_the_terminal(known: Rule) -> None:
     """On 100 columns only addresses and single words are longer, and the examples end as the rule's table says."""
-    lines = one_rule_lines(known, Style(colour=False, width=100))
+    lines = one_rule_lines(known, examples(known), Style(colour=False, width=100))
     wide = [line for line in lines if len(line) > 100]
     assert [] == [line for line in wide if "https://" not in line]
     verdicts = [
@@ -60,7 +61,7 @@ def test_the_example_that_violates_carries_the_checker_s_own_explanation() -> No
     known = rule("SYNC-START-BEFORE-COMPLETE")
     finding = next(one for one in judge(trace(known.violates)).findings if one.rule == known.id)
     said = [f"  {line}" for line in explain(finding, known)[1:]]
-    text = "\n".join(one_rule_lines(known))
+    text = "\n".join(one_rule_lines(known, examples(known)))
     assert "\n".join(said) in text
     assert "driver a  Start NtNumber=2" in text
 
@@ -88,14 +89,15 @@ def test_every_level_says_what_it_means() -> None:
 
 def test_aliases_are_named() -> None:
     """An id of the contract that leads elsewhere is found where it leads."""
-    assert "  Also called ASYNC-AFTER-START." in one_rule_lines(rule("SYNC-FIRST"))
+    known = rule("SYNC-FIRST")
+    assert "  Also called ASYNC-AFTER-START." in one_rule_lines(known, examples(known))
 
 
 def test_documents_are_plain_data() -> None:
     """What programs get encodes, and its examples are judged."""
     known = rule("SYNC-IRQL-PASSIVE")
     document = msgspec.json.decode(
-        msgspec.json.encode({**rule_document(known), "examples": example_documents(known)})
+        msgspec.json.encode({**rule_document(known), "examples": example_documents(examples(known))})
     )
     assert ["holds", "violated"] == [example["verdict"]["verdict"] for example in document["examples"]]
     assert [[], ["SYNC-IRQL-PASSIVE"]] == [

@@ -9,9 +9,8 @@ import msgspec
 from harness.contract.checker import judge
 from harness.contract.coverage import coverage
 from harness.contract.notation import trace
-from harness.contract.verdict import Level, RuleVerdict, RunVerdict, Verdict
+from harness.contract.verdict import Judged, Level, RuleVerdict, RunVerdict, Verdict
 from harness.errors import ExitCode
-from harness.report.judging import Judged
 from harness.report.run_table import RunTable
 from harness.report.style import Style
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.errors import MonitorLost, UsageError
-from harness.history.evidence import EvidenceIndex, EvidenceItem, read_index
+from harness.history.evidence import EvidenceIndex, EvidenceItem
 from harness.history.run_directory import RunDirectory
 from harness.run.evidence import Evidence, page_lines
 
@@ -61,7 +61,7 @@ def collect(directory: RunDirectory, machine: object) -> EvidenceIndex:
     try:
         evidence.collect("why", Deadline(30, "test"))
     finally:
-        index = read_index(directory.path)
+        index = RunDirectory(directory.path).evidence()
     assert index is not None
     return index
 
@@ -69,7 +69,7 @@ def collect(directory: RunDirectory, machine: object) -> EvidenceIndex:
 @pytest.fixture
 def directory(tmp_path: Path) -> RunDirectory:
     """A run directory with a log in it."""
-    made = RunDirectory(tmp_path / "runs", "p")
+    made = RunDirectory.create(tmp_path / "runs", "p")
     (made.path / "qemu.log").write_text("words")
     return made
 
@@ -107,7 +107,7 @@ def test_ctrl_c_ends_the_collection_and_keeps_the_index(directory: RunDirectory)
     """What came so far is listed, the rest is said to be left out, and the interruption goes on."""
     with pytest.raises(KeyboardInterrupt):
         collect(directory, Broken(fail(KeyboardInterrupt())))
-    index = read_index(directory.path)
+    index = RunDirectory(directory.path).evidence()
     assert index is not None
     assert ("the rest", "skipped", "interrupted") == (
         index.items[-1].name,
@@ -135,4 +135,4 @@ def test_damaged_index_is_refused(tmp_path: Path, damage: str) -> None:
     (tmp_path / "evidence").mkdir()
     (tmp_path / "evidence" / "index.json").write_text(damage, encoding="latin-1")
     with pytest.raises(UsageError, match="cannot be read"):
-        read_index(tmp_path)
+        RunDirectory(tmp_path).evidence()

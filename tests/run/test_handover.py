@@ -16,8 +16,9 @@ from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.guest.guest import CollectedFile, Guest
-from harness.history.reader import History
-from harness.run.handover import FOLDER, hand_over, history_of, summary
+from harness.history.reader import History, KeptHistory
+from harness.run.handover import FOLDER, hand_over, summary
+from harness.run.judging import open_history
 
 GOOD = "mark S2 C2 V mark Q S3 C3 V mark unload"
 WITHIN = Deadline(30, "collect")
@@ -59,7 +60,7 @@ def test_channels_join_the_history(run: Path, channels: tuple[str, ...]) -> None
     found = handed(run, GOOD, *channels)
     before = (run / "history.jsonl").read_bytes()
     assert Verdict.HOLDS is not judge_history(History(run)).verdict
-    assert Verdict.HOLDS is judge_history(history_of(run)).verdict
+    assert Verdict.HOLDS is judge_history(open_history(run)).verdict
     assert before == (run / "history.jsonl").read_bytes()
     assert all((run / FILES[channel]).is_file() for channel in channels)
     assert summary(found).endswith("events: wevtutil: exit code 5")
@@ -94,4 +95,4 @@ def test_a_run_directory_that_is_gone_is_said(run: Path) -> None:
 def test_nothing_handed_over_leaves_the_history_alone(run: Path) -> None:
     """As for the twin: the plain history is read."""
     handed(run, GOOD)
-    assert History is type(history_of(run))
+    assert KeptHistory is type(open_history(run))

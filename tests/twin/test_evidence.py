@@ -9,16 +9,15 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from twin.running import Perform, plan_of, qemu_processes
 
 from harness.deadline import Deadline
 from harness.errors import FailureClass, GuestError, HarnessError
 from harness.history import record as r
-from harness.history.evidence import EvidenceIndex, read_index
+from harness.history.evidence import EvidenceIndex
 from harness.history.record import Record
-from harness.history.run_directory import RunFacts
+from harness.history.run_directory import RunDirectory, RunFacts
 from harness.run.executor import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import Run, perform
@@ -30,7 +29,7 @@ ONE_CPU = plan_of('[[do]]\nop = "add-cpu"\n')
 
 def index_of(run: Path) -> EvidenceIndex:
     """Return a run's index, which must be there."""
-    index = read_index(run)
+    index = RunDirectory(run).evidence()
     assert index is not None
     return index
 
@@ -42,7 +41,7 @@ def states(index: EvidenceIndex) -> dict[str, str]:
 
 def facts_of(run: Path) -> RunFacts:
     """Return what run.json says."""
-    return msgspec.json.decode((run / "run.json").read_bytes(), type=RunFacts)
+    return RunDirectory(run).facts()
 
 
 def test_guest_that_answers_no_more_is_looked_at_from_outside(request_run: Callable[..., RunRequest]) -> None:
@@ -109,4 +108,4 @@ def test_qemu_that_died_leaves_its_last_words_and_is_tried_once_more(
     assert ("skipped", "QEMU is gone; its last words are in qemu.log") == reasons["registers"]
     facts = facts_of(result.directory)
     assert (2, result.first.directory.name) == (facts.attempt, facts.retry_of)
-    assert read_index(result.directory) is None
+    assert RunDirectory(result.directory).evidence() is None

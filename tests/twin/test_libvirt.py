@@ -15,7 +15,7 @@ from twin.running import plan_of, records_of
 from harness.contract.verdict import Verdict
 from harness.errors import FailureClass
 from harness.history import record as r
-from harness.history.evidence import read_index
+from harness.history.run_directory import RunDirectory
 from harness.run.request import RunRequest
 from harness.run.run import RunResult, perform
 from tests.machine.libvirt.test_remote_host import sshd, uri_of
@@ -91,7 +91,7 @@ def test_a_run_that_fails_leaves_its_evidence(perform_plan: Callable[..., RunRes
     waits = '[[do]]\nop = "wait-for"\nwhat = "ost"\ncount = 9\ntimeout = 0.5\n'
     result = perform_plan(plan_of(waits), dump=1 << 30)
     assert result.failure_class is FailureClass.GUEST_HANG
-    index = read_index(result.directory)
+    index = RunDirectory(result.directory).evidence()
     assert index is not None
     had = {item.name: (item.state, item.reason) for item in index.items}
     assert [("collected", "")] * 3 == [had["state"], had["registers"], had["memory"]]

@@ -36,6 +36,7 @@ from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, InfrastructureError
 from harness.history.absent import OPTIONAL, SAMPLED
 from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
+from harness.history.run_directory import DRIVER_MAP
 
 KINDS: dict[str, type[DriverRecord]] = {
     str(kind.__struct_config__.tag): kind for kind in typing.get_args(AnyDriverRecord) if kind is not Hello
@@ -55,10 +56,6 @@ PAYLOAD = {
     "counted-ansi": InType.COUNTED_ANSI,
 }  # fmt: skip
 """Types of fields that a map may describe itself."""
-
-
-FOLDER, NAME = "driver-map", "map.toml"
-"""Where a run directory keeps the map."""
 
 
 @cache
@@ -136,17 +133,17 @@ def keep(kept: DriverMap | None, directory: Path) -> None:
     if kept is None:
         return
     try:
-        (directory / FOLDER).mkdir(mode=0o700)
+        place = directory / DRIVER_MAP
+        place.parent.mkdir(mode=0o700)
         for file in kept.files:
-            name = NAME if file is kept.files[0] else file.name
-            shutil.copyfile(file, directory / FOLDER / name)
+            shutil.copyfile(file, place if file is kept.files[0] else place.with_name(file.name))
     except OSError as error:
         raise InfrastructureError(f"cannot keep the driver's map in {directory}: {error.strerror}") from error
 
 
 def kept_in(directory: Path) -> Path | None:
     """Return the map that a run directory keeps, None if there is none."""
-    file = directory / FOLDER / NAME
+    file = directory / DRIVER_MAP
     return file if file.is_file() else None
 
 

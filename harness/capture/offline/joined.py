@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from harness.capture.etl import manifest
@@ -50,22 +50,29 @@ def read_all(files: dict[str, Path], described_by: Path) -> list[RecordedChannel
 
 
 class JoinedHistory(History):
-    """The history at a path with ``files``, channels it does not have, put where they belong.
+    """A history with ``files``, channels that it does not have, put where they belong, once.
 
     After an iteration ``note`` says what was joined, or why it was not: then the history alone was yielded.
     """
 
-    def __init__(self, path: Path, files: dict[str, Path], described_by: Path) -> None:
-        super().__init__(path)
+    def __init__(self, plain: History, files: dict[str, Path], described_by: Path) -> None:
+        super().__init__(plain.path)
         self.files = files
         self.note = ""
+        self._plain = plain
         self._described_by = described_by
+        self._placed: Iterable[Record] | None = None
 
     def __iter__(self) -> Iterator[Record]:
+        if self._placed is None:
+            self._placed = self._joined()
+        yield from self._placed
+        self.damage = self._plain.damage
+
+    def _joined(self) -> Iterable[Record]:
         names = ", ".join(sorted(self.files))
-        plain = History(self.path)
         try:
-            placed = place(host_records(plain), read_all(self.files, self._described_by))
+            placed = place(host_records(self._plain), read_all(self.files, self._described_by))
         except BadHistory as error:
             self.note = (
                 f"The recordings beside the history ({names}) could not be joined to it: {error.message}"
@@ -75,7 +82,5 @@ class JoinedHistory(History):
         else:
             counts = [f"{one.records} of {one.channel}" for one in placed.comparison.channels]
             self.note = f"Judged with the recordings beside the history: {', '.join(counts)} records"
-            self.damage = plain.damage
-            yield from placed.records
-            return
-        yield from super().__iter__()
+            return placed.records
+        return self._plain

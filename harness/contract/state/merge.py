@@ -75,21 +75,14 @@ class Merger:
 
     def merge(self, records: Iterable[Record]) -> Iterator[Record]:
         """Yield host records as they are, and each driver record once, with gaps marked."""
-        streams = self._streams
         for record in records:
-            if not isinstance(record, DriverRecord):
-                if isinstance(record, Boot):
-                    yield from self._give_up()
-                    self._boot(record)
-                    yield record
-                elif self._held:
-                    self._held.append(record)
-                    if len(self._held) > PATIENCE:
-                        yield from self._give_up()
-                else:
-                    yield record
-                continue
-            stream = streams.get((record.boot, record.driver))
+            yield from self.take(record)
+        yield from self.end()
+
+    def take(self, record: Record) -> Iterable[Record]:
+        """Return what may be passed on once ``record`` has come. Iterate it to its end before the next one is taken."""
+        if isinstance(record, DriverRecord):
+            stream = self._streams.get((record.boot, record.driver))
             if (
                 stream is not None
                 and record.seq == stream.next
@@ -98,16 +91,27 @@ class Merger:
             ):
                 stream.next += 1
                 stream.highest[record.channel] = record.seq
-                yield record
-            else:
-                yield from self._slow(record, stream)
-        yield from self._give_up()
+                return (record,)
+            return self._slow(record, stream)
+        if isinstance(record, Boot):
+            return self._boot(record)
+        if not self._held:
+            return (record,)
+        self._held.append(record)
+        return self.end() if len(self._held) > PATIENCE else ()
 
-    def _boot(self, boot: Boot) -> None:
+    def end(self) -> Iterator[Record]:
+        """Pass on what is held: what is missing does not come any more."""
+        if self._held:
+            yield from self._flush()
+
+    def _boot(self, boot: Boot) -> Iterator[Record]:
+        yield from self.end()
         self._restored = boot.cause == "restored"
         if not self._restored:
             self._ended.update(nonce for nonce, _ in self._streams)
         self._streams.clear()
+        yield boot
 
     def _slow(self, record: DriverRecord, stream: _Stream | None) -> Iterator[Record]:
         key = (record.boot, record.driver)
@@ -122,7 +126,7 @@ class Merger:
             fresh = isinstance(record, Hello) or self._restored or record.seq < FIRST
             stream = self._streams[key] = _Stream(next=record.seq if fresh else FIRST)
         elif self._began_anew(record, stream):
-            yield from self._give_up()
+            yield from self.end()
             stream = self._streams[key] = _Stream(next=record.seq)
         if isinstance(record, Hello):
             stream.hello = record.qpc
@@ -154,7 +158,7 @@ class Merger:
         if not self._missing:
             yield from self._flush()
         elif len(self._held) > PATIENCE:
-            yield from self._give_up()
+            yield from self.end()
 
     @staticmethod
     def _began_anew(record: DriverRecord, stream: _Stream) -> bool:
@@ -165,10 +169,6 @@ class Merger:
             and record.seq <= stream.highest.get(record.channel, -1)
             and record.qpc > stream.hello >= 0
         )
-
-    def _give_up(self) -> Iterator[Record]:
-        if self._held:
-            yield from self._flush()
 
     def _flush(self) -> Iterator[Record]:
         """Pass on what is held: each driver record, preceded by those of its driver with a lower number."""

@@ -18,14 +18,13 @@ from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-import msgspec
-
 from harness.capture.offline.recordings import recordings
 from harness.contract.checker import judge_history
-from harness.contract.verdict import RunVerdict
+from harness.contract.verdict import Judged
 from harness.driver.source import driver_folder
 from harness.errors import BadHistory, ExitCode, HarnessError, InfrastructureError
-from harness.history.reader import History
+from harness.history.reader import History, KeptHistory
+from harness.history.run_directory import HISTORY, RunDirectory, history_file
 
 WORTH_PROCESSES = 1 << 20
 """Bytes of histories from which on processes are started; fewer are judged sooner than processes start."""
@@ -33,34 +32,14 @@ WORTH_PROCESSES = 1 << 20
 WINDOW = 8
 """Runs per process that are judged ahead of the one whose turn it is."""
 
-LARGEST_FACTS = 1 << 20
-"""Bytes of a ``run.json`` that are read."""
-
-RunJudged = Callable[[Path], None]
-
-
-class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: its verdict, or ``error`` (with its way out, ``hint``) that kept it from having one.
-
-    ``joined`` says what lay beside the history and was judged with it, "" if nothing did.
-    ``plan`` and ``build`` (the guest and which version of it) are what the ``run.json`` beside the history says;
-    without one, ``plan`` is "" and ``build`` is the guest alone.
-    """
-
-    path: Path
-    exit_code: ExitCode
-    verdict: RunVerdict | None = None
-    error: str = ""
-    hint: str = ""
-    joined: str = ""
-    plan: str = ""
-    build: str = ""
+Done = Callable[[Path], None]
+Opened = Callable[[Path], History]
 
 
 def history_size(path: Path) -> int:
     """Return the bytes of the history at ``path``, a run directory or a file; 0 if there is none."""
     try:
-        return (path / "history.jsonl" if path.is_dir() else path).stat().st_size
+        return history_file(path).stat().st_size
     except OSError:
         return 0
 
@@ -68,28 +47,34 @@ def history_size(path: Path) -> int:
 def open_history(path: Path) -> History:
     """Open the history at ``path``. Raises BadHistory with what to give instead.
 
-    With a run directory, channels that its history does not have and that were recorded in files beside it, as a guest
-    hands them over after a run, are joined to it; with a file, the history is taken as it is.
+    With a run directory, channels that were recorded in files beside the history are joined to it (:func:`joined`); with
+    a file, the history is taken as it is.
     """
-    file = path / "history.jsonl" if path.is_dir() else path
+    file = history_file(path)
     if file.exists() and not file.is_file():
         # Opening a named pipe would wait for a writer for ever.
-        raise BadHistory(f"{file} is no regular file", hint="Give a run directory or a history.jsonl.")
-    history = History(path)
-    if path.is_dir() and (files := recordings(history)):
-        # What reads all those formats is seldom needed, and takes its time to be loaded.
-        from harness.capture.mapping.driver_map import kept_in
-        from harness.capture.offline.joined import JoinedHistory
-
-        described = kept_in(path) or driver_folder() / "src" / "hpnotify.man"
-        return JoinedHistory(path, files, described)
-    return history
+        raise BadHistory(f"{file} is no regular file", hint=f"Give a run directory or a {HISTORY}.")
+    history = KeptHistory(path)
+    return joined(history) if path.is_dir() else history
 
 
-def judge_run(path: Path) -> Judged:
-    """Judge one run. Never raises for what is, or is not, at ``path``."""
+def joined(history: History) -> History:
+    """Return a run's history with the channels that it does not have and that a guest handed over into files beside it."""
+    files = recordings(history)
+    if not files:
+        return history
+    # What reads all those formats is seldom needed, and takes its time to be loaded.
+    from harness.capture.mapping.driver_map import kept_in
+    from harness.capture.offline.joined import JoinedHistory
+
+    described = kept_in(history.path.parent) or driver_folder() / "src" / "hpnotify.man"
+    return JoinedHistory(history, files, described)
+
+
+def judge_run(path: Path, opened: Opened = open_history) -> Judged:
+    """Judge one run, whose history is opened by ``opened``. Never raises for what is, or is not, at ``path``."""
     try:
-        history = open_history(path)
+        history = opened(path)
         verdict = judge_history(history)
     except HarnessError as error:
         return Judged(path=path, exit_code=error.exit_code, error=error.message, hint=error.hint)
@@ -97,14 +82,14 @@ def judge_run(path: Path) -> Judged:
         return _failed(path, f"cannot read {path}: {error.strerror}")
     except Exception as error:  # noqa: BLE001 - a defect met in one run must not take the others' verdicts
         return _failed(path, f"{path}: a defect of the harness itself: {type(error).__name__}: {error}")
-    facts = _facts(path if path.is_dir() else path.parent)
+    facts = RunDirectory(history.path.parent).brief()
     version = facts.kernel_release or facts.image_digest[:12]
     return Judged(
         path=path,
         exit_code=verdict.exit_code,
         verdict=verdict,
         joined=getattr(history, "note", ""),
-        plan=facts.plan.name if facts.run == verdict.run else "",
+        plan=facts.plan_name if facts.run == verdict.run else "",
         build=f"{verdict.guest} {version}".strip() if facts.run == verdict.run else verdict.guest,
     )
 
@@ -114,10 +99,12 @@ def judge_runs(
     *,
     processes: int | None = None,
     begun: Callable[[], None] | None = None,
-    done: RunJudged | None = None,
+    done: Done | None = None,
+    opened: Opened = open_history,
 ) -> Generator[Judged, None, None]:
     """Yield the result of each run, in the order given.
 
+    ``opened`` opens a history that is judged in this process, so that its caller can go on with what was decoded.
     ``begun`` is called once the processes run: whoever wants threads of its own starts them there, because processes are
     forked before. ``done`` is told of each run as soon as its result is known, from any thread. ``processes`` is the
     number of processors this process may use, if not given; 1 starts none. Close the iterator
@@ -130,14 +117,14 @@ def judge_runs(
     if begun is not None:
         begun()
     for path in paths:
-        judged = judge_run(path)
+        judged = judge_run(path, opened)
         if done is not None:
             done(path)
         yield judged
 
 
 def _in_parallel(
-    paths: Sequence[Path], workers: int, begun: Callable[[], None] | None, done: RunJudged | None
+    paths: Sequence[Path], workers: int, begun: Callable[[], None] | None, done: Done | None
 ) -> Generator[Judged, None, None]:
     """Give each idle process the next run, unless that is too far ahead of the one whose turn it is."""
     # Not a ProcessPoolExecutor: when one of its processes is killed while it writes a result, it waits for the rest of
@@ -259,26 +246,3 @@ def _end_with_parent() -> None:
 def _failed(path: Path, message: str, hint: str = "") -> Judged:
     error = InfrastructureError(message, hint=hint)
     return Judged(path=path, exit_code=error.exit_code, error=error.message, hint=error.hint)
-
-
-class _Plan(msgspec.Struct):
-    name: str = ""
-
-
-class _Facts(msgspec.Struct):
-    run: str = ""
-    plan: _Plan = msgspec.field(default_factory=_Plan)
-    kernel_release: str = ""
-    image_digest: str = ""
-
-
-def _facts(directory: Path) -> _Facts:
-    """Return what the run's ``run.json`` says; nothing if there is none that can be read."""
-    file = directory / "run.json"
-    try:
-        if not file.is_file():
-            return _Facts()
-        with file.open("rb") as facts:
-            return msgspec.json.decode(facts.read(LARGEST_FACTS), type=_Facts)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _Facts()

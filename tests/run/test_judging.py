@@ -11,12 +11,13 @@ import msgspec
 import pytest
 from report.records import hot_add
 
+from harness.contract.verdict import Judged
 from harness.deadline import Deadline
 from harness.errors import ExitCode
 from harness.history.record import Record
 from harness.history.writer import HistoryWriter
-from harness.report import judging
-from harness.report.judging import Judged, history_size, judge_run, judge_runs
+from harness.run import judging
+from harness.run.judging import history_size, judge_run, judge_runs
 
 PROCESSES = [1, 2]
 
