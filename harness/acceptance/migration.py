@@ -19,7 +19,6 @@ from harness.guest.guest_types import GUEST_TYPES, GuestOptions, OutsideSigns
 from harness.history import driver as d
 from harness.history.reader import History
 from harness.history.record import GuestEvent, Record
-from harness.history.run_directory import HISTORY
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
@@ -112,7 +111,7 @@ def _take_over(
     )
     told = _Told()
     with contextlib.ExitStack() as stack:
-        tape = stack.enter_context(HistoryWriter(place / HISTORY))
+        tape = stack.enter_context(HistoryWriter(place))
         tape.subscribe(told.see)
         machine = stack.enter_context(QemuMachine(spec, place, tape, name=f"{run.directory.name}-moved"))
         machine.start(deadline)

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections import Counter
 from enum import StrEnum
-from pathlib import Path
 
 import msgspec
 
@@ -85,7 +84,7 @@ def result_of(case: Case, guest: str, run: RunResult) -> CaseResult:
         code = run.error.exit_code
     return msgspec.structs.replace(
         _result(case, guest, outcome, why),
-        seen=[*seen_in(run.directory), *heard(run.directory)],
+        seen=[*seen_in(run.history), *heard(run.directory)],
         directory=str(run.directory),
         exit_code=code,
     )
@@ -114,12 +113,12 @@ def _said(error: HarnessError | None) -> str:
     return error.message if error is not None else ""
 
 
-def seen_in(directory: Path) -> list[str]:
+def seen_in(history: History) -> list[str]:
     """Return in sentences what happened: each attempt's outcome, what the driver was told, what a plan demanded."""
     told: Counter[str] = Counter()
     sentences: list[str] = []
     existing = False
-    for record in History(directory):
+    for record in history:
         match record:
             case d.CallEnter(call="reg_sync"):
                 existing = True

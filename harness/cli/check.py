@@ -61,7 +61,9 @@ def check(
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(f"--junit: there is no directory {junit.parent}", hint=f"mkdir -p {junit.parent}")
     codes: list[ExitCode] = []
-    views = _views(paths, opened, timeline=timeline, everything=everything, full=full, junit=junit, json=json)
+    several = len(paths) > 1
+    text = _Text(opened, timeline=timeline, everything=everything, whole=full or timeline or not several)
+    views = _views(text, several=several, junit=junit, json=json)
     with judged(paths, quiet=json or full or timeline, opened=opened) as results:
 
         def verdicts() -> Iterator[RunVerdict]:
@@ -78,26 +80,10 @@ def check(
     return worst(codes)
 
 
-def _views(
-    paths: list[Path],
-    opened: Opened,
-    *,
-    timeline: bool,
-    everything: bool,
-    full: bool,
-    junit: Path | None,
-    json: bool,
-) -> list[_View]:
-    views: list[_View] = []
-    if json:
-        views.append(_Json())
-    else:
-        several = len(paths) > 1
-        views.append(
-            _Text(opened, timeline=timeline, everything=everything, whole=full or timeline or not several)
-        )
-        if several:
-            views.append(_Table(after_verdicts=full or timeline))
+def _views(text: _Text, *, several: bool, junit: Path | None, json: bool) -> list[_View]:
+    views: list[_View] = [_Json() if json else text]
+    if several and not json:
+        views.append(_Table(after_verdicts=text.whole))
     if junit is not None:
         views.append(_JUnit(junit))
     return views
@@ -141,7 +127,7 @@ class _Text(_View):
     def __init__(self, opened: Opened, *, timeline: bool, everything: bool, whole: bool) -> None:
         self._timeline = timeline
         self._everything = everything
-        self._whole = whole
+        self.whole = whole
         self._first = True
         self._errors: list[tuple[str, str]] = []
         self._opened = opened
@@ -151,7 +137,7 @@ class _Text(_View):
         from harness.contract.explanation import explainer
         from harness.report.verdict_text import verdict_lines
 
-        if not self._whole:
+        if not self.whole:
             # Said in the end: a bar is on the screen.
             if run.verdict is None:
                 self._errors.append((run.error, run.hint))

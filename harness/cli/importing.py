@@ -119,7 +119,7 @@ def _lying_in(history: History) -> dict[str, Path]:
 def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list[RecordedChannel]) -> None:
     """Write the new run directory: the history, and as evidence the files that it was made of."""
     from harness.capture.offline.recordings import FILES
-    from harness.history.run_directory import FACTS, HISTORY
+    from harness.history.run_directory import FACTS
     from harness.history.writer import HistoryWriter
 
     try:
@@ -128,7 +128,7 @@ def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list
         raise InfrastructureError(
             f"cannot make {directory}: {error.strerror}", hint="Give another place with --into DIR."
         ) from error
-    with HistoryWriter(directory / HISTORY) as tape:
+    with HistoryWriter(directory) as tape:
         for record in placed.records:
             tape.write(record, host_ns=record.host_ns)
     evidence = {channel.file: FILES[channel.account.name] for channel in channels}

@@ -295,9 +295,8 @@ def show_result(result: RunResult, *, json: bool) -> None:
         )
         complain_of(error)
         return
-    history = result.history
-    style = style_for(sys.stdout)
-    say([HEADING, *timeline(history, style=style), ""])
-    say(verdict_lines(result.verdict, evidence=result.directory, explain=explainer(history), style=style))
+    style, explain = style_for(sys.stdout), explainer(result.history)
+    say([HEADING, *timeline(result.history, style=style), ""])
+    say(verdict_lines(result.verdict, evidence=result.directory, explain=explain, style=style))
     if error is not None:
         complain_of(error)

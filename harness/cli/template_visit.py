@@ -14,7 +14,6 @@ from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.transports import GuestTransports, ways_into
 from harness.history.record import Stage
-from harness.history.run_directory import HISTORY
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.firmware import find_ovmf
 from harness.host.lease import QueuePlace, take_lease
@@ -76,7 +75,7 @@ def _visit(
     spec = template.machine_spec(
         accelerator=accelerator, qemu=qemu.path, firmware=find_ovmf(), variables=variables, disk=disk
     )
-    with HistoryWriter(folder / HISTORY) as tape:
+    with HistoryWriter(folder) as tape:
         tape.subscribe(listener)
 
         def waiting(where: QueuePlace) -> None:

@@ -11,6 +11,7 @@ import copy
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import islice
 from typing import Any
 
 from harness import __version__
@@ -307,43 +308,43 @@ def judge(records: Iterable[Record], *, damage: str = "") -> RunVerdict:
     ``damage`` says why the history was not read to its end, if that is known beforehand; for a file use
     :func:`judge_history`, which asks the reader after reading. Never raises for what the records contain.
     """
-    verdict = Judge()
-    verdict.take(records)
-    return verdict.finish(damage)
+    return Judge(records, damage).finish()
 
 
 def judge_history(history: History) -> RunVerdict:
     """Judge a recorded history. Raises BadHistory only if it cannot be read again at all."""
-    verdict = Judge()
-    verdict.take(history)
-    return verdict.finish(history.damage)
+    return Judge(history).finish()
 
 
 class Judge:
-    """Judges one history, also one that still grows: :meth:`take` its records in order, then :meth:`finish`.
+    """Judges one history, also while it is still written, and each of its records once."""
 
-    ``taken`` counts the records. After an exception in :meth:`take`, make a new one.
-    """
+    def __init__(self, history: Iterable[Record], damage: str = "") -> None:
+        self._history = history
+        self._damage = damage
+        self._state: tuple[Merger, Checker, int] | None = None
 
-    def __init__(self) -> None:
-        self.taken = 0
-        self._merger = Merger()
-        self._checker = Checker()
+    def so_far(self) -> RunVerdict:
+        """Return the verdict that a history which ends here gets. It may go on."""
+        self._state = self._take()
+        return self._end(*copy.deepcopy(self._state))
 
-    def take(self, records: Iterable[Record]) -> None:
-        """Judge the next records. Never raises for what they contain."""
-        merge, feed = self._merger.take, self._checker.feed
-        for record in records:
-            self.taken += 1
-            for merged in merge(record):
-                feed(merged)
+    def finish(self) -> RunVerdict:
+        """Return the verdict on the whole history."""
+        return self._end(*self._take())
 
-    def so_far(self, damage: str = "") -> RunVerdict:
-        """Return the verdict on a history that ends here; more records may be taken afterwards."""
-        return copy.deepcopy(self).finish(damage)
+    def _take(self) -> tuple[Merger, Checker, int]:
+        """Judge the records that were written since the last time; all of them if that was interrupted."""
+        merger, checker, taken = self._state or (Merger(), Checker(), 0)
+        self._state = None
+        for record in islice(self._history, taken, None):
+            taken += 1
+            for merged in merger.take(record):
+                checker.feed(merged)
+        return merger, checker, taken
 
-    def finish(self, damage: str = "") -> RunVerdict:
-        """Return the verdict. ``damage`` says why the history was not read to its end."""
-        for record in self._merger.end():
-            self._checker.feed(record)
-        return self._checker.finish(damage)
+    def _end(self, merger: Merger, checker: Checker, _taken: int) -> RunVerdict:
+        for record in merger.end():
+            checker.feed(record)
+        damage = self._history.damage if isinstance(self._history, History) else self._damage
+        return checker.finish(damage)

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import msgspec
+from typing import NamedTuple
 
 from harness.contract.checker import judge
 from harness.contract.notation import trace
@@ -14,26 +12,21 @@ from harness.contract.verdict import Finding, RuleVerdict
 from harness.history.record import Record
 
 
-class Example(msgspec.Struct, frozen=True, kw_only=True):
+class Example(NamedTuple):
     """One example: its trace, the records that the trace stands for, what the rule says of them, and its findings."""
 
     text: str
-    records: Sequence[Record]
+    records: list[Record]
     said: RuleVerdict
     findings: list[Finding]
 
 
 def examples(rule: Rule) -> list[Example]:
     """Return the example in which the rule holds, then the one in which it is violated, if it has one."""
-    return [_judged(rule, text) for text in (rule.holds, rule.violates) if text]
-
-
-def _judged(rule: Rule, text: str) -> Example:
-    records = trace(text)
-    verdict = judge(records)
-    return Example(
-        text=text,
-        records=records,
-        said=next(said for said in verdict.rules if said.rule == rule.id),
-        findings=[finding for finding in verdict.findings if finding.rule == rule.id],
-    )
+    found = []
+    for text in filter(None, (rule.holds, rule.violates)):
+        records = trace(text)
+        verdict = judge(records)
+        said = next(one for one in verdict.rules if one.rule == rule.id)
+        found.append(Example(text, records, said, [one for one in verdict.findings if one.rule == rule.id]))
+    return found

@@ -11,6 +11,7 @@ import bisect
 import contextlib
 import shlex
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -186,7 +187,7 @@ def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") 
     return lines
 
 
-def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], list[str]]:
+def explainer(history: History) -> Callable[[Finding], list[str]]:
     """Return :func:`explain` for the findings of one recorded run, with its rules and the command that makes it again.
 
     The command is taken from the ``run.json`` beside the history, if one says how it was recorded; it goes as far as the
@@ -194,18 +195,12 @@ def explainer(history: History, *, reproduce: str = "") -> Callable[[Finding], l
     """
     from harness.contract.rules.catalogue import find
 
-    directory = history.path.parent
-    begun: list[int] = []
-    looked = False
+    begun = cache(lambda: _operations(history))
 
     def explained(finding: Finding) -> list[str]:
-        nonlocal looked
-        if not looked and not reproduce:
-            begun.extend(_operations(history))
-            looked = True
         last = max((witness.record for witness in finding.witnesses), default=0)
-        step = bisect.bisect_left(begun, last)
-        command = reproduce or reproduction(directory, step=step if last else 0)
+        step = bisect.bisect_left(begun(), last) if last else 0
+        command = reproduction(history.path.parent, step=step)
         return explain(finding, find(finding.rule), reproduce=command)
 
     return explained
@@ -229,17 +224,11 @@ def reproduction(directory: Path, *, step: int = 0) -> str:
 
     A run that says what it was made of is done again by ``harness repro``, another by the command that recorded it.
     """
-    if not RunDirectory(directory).brief().plan:
-        return recording_command(directory)
-    return f"harness repro {shlex.quote(str(directory))}" + (f" --step {step}" if step else "")
-
-
-def recording_command(directory: Path) -> str:
-    """Return the ``harness`` command line that recorded the run in ``directory``; "" if it is not known."""
-    argv = RunDirectory(directory).brief().argv
-    if not argv or Path(argv[0]).name != "harness":
-        return ""
-    return "harness " + shlex.join(argv[1:])
+    facts = RunDirectory(directory).brief()
+    if facts.plan:
+        return f"harness repro {shlex.quote(str(directory))}" + (f" --step {step}" if step else "")
+    recorded = facts.argv and Path(facts.argv[0]).name == "harness"
+    return f"harness {shlex.join(facts.argv[1:])}" if recorded else ""
 
 
 def _sentence(text: str) -> str:

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,7 +31,10 @@ class _Probe(msgspec.Struct):
 
 
 class History:
-    """One recorded history. Iterating yields its records in file order, streaming.
+    """One recorded history, which may still grow. Iterating yields its records in file order.
+
+    Each record is decoded once, however often the history is iterated: its records are kept. Those that make a history
+    larger than :data:`LARGEST_KEPT` are not; they are decoded at each iteration, streaming.
 
     After the iteration, ``damage`` is empty or says why reading stopped early ("line 812: …"); what came before was
     yielded. A last line without its newline was being written when the run was killed: that is damage too.
@@ -41,6 +44,7 @@ class History:
     def __init__(self, path: Path) -> None:
         self.path = history_file(path)
         self.damage = ""
+        self._kept: tuple[list[Record], int] = [], 0
         try:
             with self.path.open("rb") as file:
                 first = file.readline(LONGEST_LINE)
@@ -77,8 +81,21 @@ class History:
             raise BadHistory(f"{self.path}: line 1 is a damaged header: {error}") from error
 
     def __iter__(self) -> Iterator[Record]:
+        kept, offset = self._kept
         with self.path.open("rb") as file:
-            yield from self._decoded(file, 0)
+            file.seek(offset)
+            fresh = self._decoded(file, len(kept))
+            if os.fstat(file.fileno()).st_size > LARGEST_KEPT:
+                yield from kept
+                yield from fresh
+                return
+            kept = kept.copy()
+            for record in fresh:
+                kept.append(record)
+                offset = file.tell()
+        # Both at once: an interrupt between them would make the next iteration decode a record twice.
+        self._kept = kept, offset
+        yield from kept
 
     def _decoded(self, file: BinaryIO, number: int) -> Iterator[Record]:
         """Yield the records of ``file`` from where it stands, after record ``number``; say in ``damage`` why it stops."""
@@ -102,41 +119,3 @@ class History:
                 self.damage = f"line {number} carries record number {record.n}: lines were lost or edited"
                 return
             yield record
-
-
-class KeptHistory(History):
-    """A history that decodes each record once, however often it is iterated, also while the run still writes it.
-
-    Of a history larger than :data:`LARGEST_KEPT`, no further records are kept: they are decoded at each iteration.
-    """
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._kept: tuple[list[Record], int] = [], 0
-
-    def __iter__(self) -> Iterator[Record]:
-        return self.after(0)
-
-    def after(self, number: int) -> Iterator[Record]:
-        """Yield the records after record ``number``."""
-        keep = self.path.stat().st_size <= LARGEST_KEPT
-        if keep:
-            self._keep()
-        records, offset = self._kept
-        yield from islice(records, number, None)
-        if not keep:
-            with self.path.open("rb") as file:
-                file.seek(offset)
-                yield from islice(self._decoded(file, len(records)), max(0, number - len(records)), None)
-
-    def _keep(self) -> None:
-        """Decode what was written since the last time."""
-        records, offset = self._kept
-        fresh: list[Record] = []
-        with self.path.open("rb") as file:
-            file.seek(offset)
-            for record in self._decoded(file, len(records)):
-                fresh.append(record)
-                offset = file.tell()
-        # Both at once: an interrupt between them would have a record decoded twice.
-        self._kept = [*records, *fresh], offset

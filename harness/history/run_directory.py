@@ -42,8 +42,6 @@ LARGEST = 1 << 20
 
 T = TypeVar("T")
 
-_DAMAGE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
-
 
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a run was made of, and what became of it, as stored in ``run.json``. Times are UTC, ISO 8601.
@@ -98,12 +96,6 @@ class Brief(msgspec.Struct, kw_only=True):
     kernel_release: str = ""
     image_digest: str = ""
 
-    @property
-    def plan_name(self) -> str:
-        """The name of the run's plan."""
-        name = self.plan.get("name", "")
-        return name if isinstance(name, str) else ""
-
 
 def history_file(path: Path) -> Path:
     """Return the history that ``path`` means: a run directory's, or the file ``path`` itself."""
@@ -132,64 +124,46 @@ class RunDirectory:
                 f"cannot make the run directory {made.path}: {error.strerror}",
                 hint="Give a writable place with --runs DIR.",
             ) from error
-        made._link(root)
-        return made
-
-    def _link(self, root: Path) -> None:
-        """Point ``latest`` here, atomically; two runs at once leave it pointing at one of them."""
-        fresh = root / f".latest-{self.name}"
+        fresh = root / f".latest-{made.name}"
+        # Atomically: two runs at once leave the link pointing at one of them.
         with contextlib.suppress(OSError):
-            fresh.symlink_to(self.name)
+            fresh.symlink_to(made.name)
             fresh.replace(root / "latest")
-
-    @property
-    def history(self) -> Path:
-        """The file that holds its history."""
-        return self.path / HISTORY
+        return made
 
     def facts(self) -> RunFacts:
         """Return all that ``run.json`` says. Raises UsageError if it is missing or damaged."""
-        file = self.path / FACTS
-        try:
-            return self._read(FACTS, RunFacts)
-        except OSError as error:
-            raise UsageError(
-                f"{file}: {error.strerror}",
-                hint=f"A run directory of 'harness run', or of a test, has a {FACTS} that says what it was made of.",
-            ) from error
-        except _DAMAGE as error:
-            raise UsageError(
-                f"{file} does not say what it was made of: {error}",
-                hint="It was made by another version of the harness, or changed.",
-            ) from error
+        return self._read(FACTS, RunFacts, "does not say what it was made of")
 
     def brief(self) -> Brief:
         """Return the most important facts, quickly; an empty :class:`Brief` if there are none that can be read."""
         try:
             return self._read(FACTS, Brief)
-        except (OSError, *_DAMAGE):
+        except UsageError:
             return Brief()
 
     def evidence(self) -> EvidenceIndex | None:
         """Return the index of the evidence, None if there is none. Raises UsageError if it is damaged."""
-        file = self.path / INDEX
-        if not file.is_file():
-            return None
-        try:
-            return self._read(INDEX, EvidenceIndex)
-        except (OSError, *_DAMAGE) as error:
-            raise UsageError(
-                f"{file} cannot be read: {error}", hint="The files beside it may be whole."
-            ) from error
+        return self._read(INDEX, EvidenceIndex) if (self.path / INDEX).is_file() else None
 
-    def _read(self, name: str, kind: type[T]) -> T:
-        """Decode a document. Raises OSError if it cannot be read, one of :data:`_DAMAGE` if it is no such document."""
+    def _read(self, name: str, kind: type[T], damaged: str = "cannot be read") -> T:
+        """Decode a document. Raises UsageError if it is missing, or is ``damaged``."""
         file = self.path / name
-        if file.exists() and not file.is_file():
-            # Opening a named pipe would wait for a writer for ever.
-            raise OSError(errno.EINVAL, "not a regular file")
-        with file.open("rb") as data:
-            return msgspec.json.decode(data.read(LARGEST), type=kind)
+        try:
+            if file.exists() and not file.is_file():
+                # Opening a named pipe would wait for a writer for ever.
+                raise OSError(errno.EINVAL, "not a regular file")
+            with file.open("rb") as data:
+                return msgspec.json.decode(data.read(LARGEST), type=kind)
+        except OSError as error:
+            raise UsageError(
+                f"{file}: {error.strerror}", hint="Give the directory of a run, or of a test."
+            ) from error
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UsageError(
+                f"{file} {damaged}: {error}",
+                hint="Another version of the harness wrote it, or it was changed; the files beside it may be whole.",
+            ) from error
 
     def write_facts(self, facts: RunFacts) -> None:
         """Write ``run.json``. Raises InfrastructureError."""

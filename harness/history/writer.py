@@ -17,12 +17,13 @@ import msgspec
 from harness.errors import InfrastructureError
 from harness.history.private import open_private
 from harness.history.record import Record
+from harness.history.run_directory import history_file
 
 Listener = Callable[[Record], None]
 
 
 class HistoryWriter:
-    """Append-only writer of one history, usable from any thread.
+    """Append-only writer of the history at ``path``, a run directory or the file itself, usable from any thread.
 
     Each record leaves the process with a single ``write`` before :meth:`write` returns, so that a killed run leaves
     a readable history that ends with what was known. Listeners see each record after it was written, in order.
@@ -31,17 +32,17 @@ class HistoryWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
+        self.path = history_file(path)
         self._lock = threading.RLock()
         self._encoder = msgspec.json.Encoder()
         self._listeners: list[Listener] = []
         self._count = 0
         self._failed: InfrastructureError | None = None
         try:
-            self._fd = open_private(path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
+            self._fd = open_private(self.path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot create the history {path}: {error.strerror}",
+                f"cannot create the history {self.path}: {error.strerror}",
                 hint="Give another place with --runs DIR.",
             ) from error
 

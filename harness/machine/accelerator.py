@@ -23,7 +23,6 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
-from harness.history.run_directory import HISTORY
 from harness.history.writer import HistoryWriter
 from harness.host import kvm_probe
 from harness.host.kvm_probe import KVM
@@ -122,7 +121,7 @@ def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]
         directory = Path(place)
         try:
             with (
-                HistoryWriter(directory / HISTORY) as tape,
+                HistoryWriter(directory) as tape,
                 QemuMachine(spec, directory, tape, name="kvm-probe") as machine,
             ):
                 machine.start(limit)

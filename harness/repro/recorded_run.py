@@ -14,7 +14,7 @@ from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import BadHistory, HarnessError, UsageError
 from harness.guest.guest_types import GUEST_TYPES
 from harness.guest.process.guest import ProcessType
-from harness.history.reader import History, KeptHistory
+from harness.history.reader import History
 from harness.history.record import OperationProgress as OperationRecord
 from harness.history.run_directory import FACTS, RunDirectory, RunFacts
 from harness.run.executor import Timeouts
@@ -52,7 +52,7 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
                 f"{directory} cannot be done again: its plan is invalid: {error}",
                 hint="It was made by another version of the harness, or changed.",
             ) from error
-        history = KeptHistory(directory)
+        history = History(directory)
         return cls(
             directory=directory,
             facts=facts,

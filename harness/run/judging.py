@@ -22,8 +22,8 @@ from harness.capture.offline.recordings import recordings
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Judged
 from harness.driver.source import driver_folder
-from harness.errors import BadHistory, ExitCode, HarnessError, InfrastructureError
-from harness.history.reader import History, KeptHistory
+from harness.errors import BadHistory, ExitCode, HarnessError
+from harness.history.reader import History
 from harness.history.run_directory import HISTORY, RunDirectory, history_file
 
 WORTH_PROCESSES = 1 << 20
@@ -38,10 +38,9 @@ Opened = Callable[[Path], History]
 
 def history_size(path: Path) -> int:
     """Return the bytes of the history at ``path``, a run directory or a file; 0 if there is none."""
-    try:
+    with suppress(OSError):
         return history_file(path).stat().st_size
-    except OSError:
-        return 0
+    return 0
 
 
 def open_history(path: Path) -> History:
@@ -54,7 +53,7 @@ def open_history(path: Path) -> History:
     if file.exists() and not file.is_file():
         # Opening a named pipe would wait for a writer for ever.
         raise BadHistory(f"{file} is no regular file", hint=f"Give a run directory or a {HISTORY}.")
-    history = KeptHistory(path)
+    history = History(path)
     return joined(history) if path.is_dir() else history
 
 
@@ -89,7 +88,7 @@ def judge_run(path: Path, opened: Opened = open_history) -> Judged:
         exit_code=verdict.exit_code,
         verdict=verdict,
         joined=getattr(history, "note", ""),
-        plan=facts.plan_name if facts.run == verdict.run else "",
+        plan=str(facts.plan.get("name", "")) if facts.run == verdict.run else "",
         build=f"{verdict.guest} {version}".strip() if facts.run == verdict.run else verdict.guest,
     )
 
@@ -244,5 +243,4 @@ def _end_with_parent() -> None:
 
 
 def _failed(path: Path, message: str, hint: str = "") -> Judged:
-    error = InfrastructureError(message, hint=hint)
-    return Judged(path=path, exit_code=error.exit_code, error=error.message, hint=error.hint)
+    return Judged(path=path, exit_code=ExitCode.INFRASTRUCTURE, error=message, hint=hint)

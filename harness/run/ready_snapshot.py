@@ -13,7 +13,6 @@ from harness.deadline import Deadline
 from harness.errors import GuestHang, InfrastructureError
 from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
 from harness.history.record import GuestEvent, Record
-from harness.history.run_directory import HISTORY
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
@@ -83,7 +82,7 @@ def _save(
         )
     own = msgspec.structs.replace(bootable.spec, accelerator=spec.accelerator)
     with contextlib.ExitStack() as stack:
-        tape = stack.enter_context(HistoryWriter(work / HISTORY))
+        tape = stack.enter_context(HistoryWriter(work))
         tape.subscribe(listen)
         machine = stack.enter_context(QemuMachine(own, work, tape, name=f"state-{digest[:8]}"))
         machine.start(Deadline(30, "start QEMU"))

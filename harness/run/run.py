@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import platform
 import sys
@@ -21,7 +22,7 @@ from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
 from harness.errors import ExitCode, FailureClass, HarnessError, InfrastructureError
 from harness.history.evidence import EvidenceIndex
-from harness.history.reader import LARGEST_KEPT, History, KeptHistory
+from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
 from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
@@ -48,21 +49,16 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Where the evidence is, the verdict, and the error that ended the run early, if one did.
 
     ``failure_class`` is who is to blame, None if nobody need be; ``stage`` where an error came. ``first`` is the attempt
-    before this one, if its infrastructure failed. ``judged`` is the history that the verdict is about, decoded already.
+    before this one, if its infrastructure failed. ``history`` is what was judged.
     """
 
     directory: Path
+    history: History
     verdict: RunVerdict
     error: HarnessError | None = None
     failure_class: FailureClass | None = None
     stage: str = ""
     first: RunResult | None = None
-    judged: History | None = None
-
-    @property
-    def history(self) -> History:
-        """The history that was judged."""
-        return self.judged or KeptHistory(self.directory)
 
     @property
     def exit_code(self) -> ExitCode:
@@ -112,13 +108,11 @@ class Run:
                 "cpus": str(os.cpu_count()),
             },
         )
-        self.tape = HistoryWriter(self.directory.history)
+        self.tape = HistoryWriter(self.directory.path)
         for listener in listeners:
             self.tape.subscribe(listener)
         self.stages = Stages(self.tape)
-        self._recorded: KeptHistory | None = None
-        self._judged: History | None = None
-        self._judge = Judge()
+        self._judged: History
         self._boot = GuestBoot(request, self.directory, facts, self.tape, self.stages, learnt=learnt)
 
     @property
@@ -203,13 +197,9 @@ class Run:
 
     def judge(self) -> RunVerdict:
         """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` what came of the run."""
-        recorded = self._read()
-        history = self._judged = joined(recorded)
-        if history is recorded:
-            judge = self._take(recorded)
-            verdict = judge.finish(recorded.damage)
-        else:
-            verdict = judge_history(history)
+        recorded, judge = self._recorded
+        self._judged = joined(recorded)
+        verdict = judge.finish() if self._judged is recorded else judge_history(self._judged)
         self.directory.write_json(VERDICT, verdict)
         blamed = classify(verdict, self.error)
         self._boot.facts = msgspec.structs.replace(
@@ -222,11 +212,11 @@ class Run:
         """Return what became of the run."""
         return RunResult(
             directory=self.directory.path,
+            history=self._judged,
             verdict=verdict,
             error=self.error,
             failure_class=classify(verdict, self.error),
             stage=self.failed_stage,
-            judged=self._judged,
         )
 
     def _failed(self, error: HarnessError) -> None:
@@ -242,14 +232,11 @@ class Run:
     def _doubt(self) -> str:
         """Return why the run may be worth a look at its guest though nothing failed, "" if it is not."""
         try:
-            if self.directory.history.stat().st_size > LARGEST_KEPT:
+            if self.tape.path.stat().st_size > LARGEST_KEPT:
                 return ""
-            recorded = self._read()
-            judge = self._take(recorded)
-            early = judge.so_far(recorded.damage)
+            early = self._recorded[1].so_far()
         except (OSError, HarnessError, RecursionError):
             return ""
-        self._judge = judge
         if early.verdict is Verdict.VIOLATED:
             return f"violated: {early.reasons[0]}"
         disagreed = [
@@ -257,17 +244,11 @@ class Run:
         ]
         return f"unknown: {disagreed[0]}" if disagreed else ""
 
-    def _read(self) -> KeptHistory:
-        """Return the history, whose records are decoded once. Raises BadHistory."""
-        if self._recorded is None:
-            self._recorded = KeptHistory(self.directory.path)
-        return self._recorded
-
-    def _take(self, recorded: KeptHistory) -> Judge:
-        """Judge what was recorded since the last time. The judge is the caller's: an interrupted one is of no use."""
-        judge, self._judge = self._judge, Judge()
-        judge.take(recorded.after(judge.taken))
-        return judge
+    @functools.cached_property
+    def _recorded(self) -> tuple[History, Judge]:
+        """The history as it lies on disk, and its judge: each record is decoded once, and judged once. Raises BadHistory."""
+        history = History(self.directory.path)
+        return history, Judge(history)
 
     def _begin(self) -> None:
         self.directory.write_facts(self.facts)

@@ -23,7 +23,6 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, TemplateFailed, UsageError
 from harness.history.record import FORMAT as HISTORY_FORMAT
 from harness.history.record import Clock, End, Header, Stage
-from harness.history.run_directory import HISTORY
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.interrupts import uninterrupted
 from harness.host.lease import QueuePlace, take_lease
@@ -130,7 +129,7 @@ class TemplateBuild:
         self._check()
         folder = self._work.log_folder()
         outcome: Literal["completed", "failed", "interrupted"] = "failed"
-        with HistoryWriter(folder / HISTORY) as tape:
+        with HistoryWriter(folder) as tape:
             for listener in self._listeners:
                 tape.subscribe(listener)
             tape.write(

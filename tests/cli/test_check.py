@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from decodes import counted_decodes
 from report.records import hot_add
 
 from harness.cli.main import main
@@ -213,6 +214,14 @@ def test_a_run_named_twice_is_judged_once(whole: Path, capsys: Caught) -> None:
     main(["check", "--json", str(latest), str(whole), str(whole)])
     document = json.loads(capsys.readouterr().out)
     assert [str(whole)] == [run["path"] for run in document["runs"]]
+
+
+def test_a_run_is_decoded_once_to_be_judged_and_shown(broken: Path, capsys: Caught) -> None:
+    """The timeline and the explanation come from what was decoded to judge."""
+    with counted_decodes() as decodes:
+        assert 1 == main(["check", "--timeline", str(broken)])
+    assert (broken / "history.jsonl").read_bytes().count(b"\n") == len(decodes)
+    assert HEADING in capsys.readouterr().out
 
 
 def test_judging_again_writes_nothing(whole: Path) -> None:

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import get_args
+
 import msgspec
 import pytest
 from contract.legal import histories
@@ -13,24 +16,37 @@ from hypothesis import strategies as st
 from harness.contract.checker import Judge, judge
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules
-from harness.history.record import Record
+from harness.history.absent import OPTIONAL, SAMPLED
+from harness.history.driver import AnyDriverRecord
+from harness.history.record import Mapped, Record
+
+
+class Growing:
+    """A history that can be read up to ``end``."""
+
+    def __init__(self, records: list[Record]) -> None:
+        self.records = records
+        self.end = 0
+
+    def __iter__(self) -> Iterator[Record]:
+        return iter(self.records[: self.end])
 
 
 def in_pieces(records: list[Record], places: list[int]) -> list[bytes]:
     """Judge up to each of ``places``, then to the end; return what was said at each and at the end."""
-    growing = Judge()
+    history = Growing(records)
+    growing = Judge(history)
     said = []
-    for place in sorted(places):
-        growing.take(records[growing.taken : place])
-        said.append(msgspec.json.encode(growing.so_far("cut")))
-    growing.take(records[growing.taken :])
+    for history.end in sorted(places):
+        said.append(msgspec.json.encode(growing.so_far()))
+    history.end = len(records)
     return [*said, msgspec.json.encode(growing.finish())]
 
 
 def alone(records: list[Record], places: list[int]) -> list[bytes]:
     """Return what fresh judges say of the same parts."""
     return [
-        *(msgspec.json.encode(judge(records[:place], damage="cut")) for place in sorted(places)),
+        *(msgspec.json.encode(judge(records[:place])) for place in sorted(places)),
         msgspec.json.encode(judge(records)),
     ]
 
@@ -57,3 +73,35 @@ def test_legal_histories_get_the_same_verdict(text: str, places: list[int]) -> N
 def test_hostile_histories_get_the_same_verdict(records: list[Record], places: list[int]) -> None:
     """Nor does it with records that no driver and no host would write."""
     assert alone(records, places) == in_pieces(records, places)
+
+
+@settings(deadline=None, max_examples=20)
+@given(histories(), st.lists(st.integers(0, 200), max_size=3))
+def test_mapped_histories_get_the_same_verdict(text: str, places: list[int]) -> None:
+    """Nor does it where the driver's events give none of the fields that they need not give."""
+    records = trace(text)
+    kinds = [str(kind.__struct_config__.tag) for kind in get_args(AnyDriverRecord)]
+    absent = {kind: sorted(SAMPLED | OPTIONAL.get(kind, frozenset())) for kind in kinds}
+    mapped: list[Record] = [Mapped(driver=driver, provider="{0}", absent=absent) for driver in "ab"]
+    records = [*records[:1], *mapped, *records[1:]]
+    assert alone(records, places) == in_pieces(records, places)
+
+
+class Interrupted(Growing):
+    """A history that Ctrl-C interrupts in the middle of each reading."""
+
+    def __iter__(self) -> Iterator[Record]:
+        yield from self.records[: self.end // 2]
+        raise KeyboardInterrupt
+
+
+def test_an_interrupted_judge_says_what_a_fresh_one_says() -> None:
+    """Ctrl-C during a look at a run that goes on does not change the verdict on it."""
+    records = trace("+cpu a:S2 a:C2 V =cpu +cpu a:S3 a:C3 V =cpu")
+    history = Interrupted(records)
+    growing = Judge(history)
+    history.end = len(records)
+    with pytest.raises(KeyboardInterrupt):
+        growing.so_far()
+    history.__class__ = Growing
+    assert judge(records) == growing.finish()

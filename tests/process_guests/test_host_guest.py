@@ -12,15 +12,21 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import psutil
 import pytest
+from decodes import counted_decodes
 from process_guests.conftest import Perform
 from twin.running import plan_of, records_of
 
+from harness.cli.main import main
+from harness.cli.run import show_result
+from harness.contract.checker import judge_history
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, GuestCrash, GuestHang, GuestRefused, UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import record as r
+from harness.history.reader import History
 from harness.run import operation as op
 from harness.run.executor import Timeouts
 from harness.run.plan import built_in_plans
@@ -74,6 +80,29 @@ def test_nothing_is_claimed_of_what_is_not_there(perform_on: Perform) -> None:
     )
     assert "nothing it shows is a Windows result" in facts["image"]
     assert "--follow" == facts["process_argv"][-1]
+
+
+@pytest.mark.parametrize(
+    ("plan", "plant"), [("veto", ""), (INJECTED_FAULTS["duplicate-start"].plan, "duplicate-start")]
+)
+def test_each_record_is_decoded_once(
+    perform_on: Perform, capsys: pytest.CaptureFixture[str], plan: str, plant: str
+) -> None:
+    """Judging a run, looking for doubt before its end and showing it decode each record of its history once.
+
+    What is stored and shown is what a fresh judge of the directory says, to the byte.
+    """
+    with counted_decodes() as decodes:
+        result = perform_on(plan, "host", plant=plant)
+        show_result(result, json=False)
+    history = (result.directory / "history.jsonl").read_bytes()
+    assert history.count(b"\n") == len(decodes)
+    shown = capsys.readouterr().out
+    fresh = judge_history(History(result.directory))
+    stored = (result.directory / "verdict.json").read_bytes()
+    assert stored == msgspec.json.format(msgspec.json.encode(fresh), indent=2) + b"\n"
+    assert int(fresh.exit_code) == main(["check", "--timeline", str(result.directory)])
+    assert capsys.readouterr().out == shown
 
 
 def test_no_qemu_is_needed(perform_on: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.guest.guest import CollectedFile, Guest
-from harness.history.reader import History, KeptHistory
+from harness.history.reader import History
 from harness.run.handover import FOLDER, hand_over, summary
 from harness.run.judging import open_history
 
@@ -95,4 +95,4 @@ def test_a_run_directory_that_is_gone_is_said(run: Path) -> None:
 def test_nothing_handed_over_leaves_the_history_alone(run: Path) -> None:
     """As for the twin: the plain history is read."""
     handed(run, GOOD)
-    assert KeptHistory is type(open_history(run))
+    assert History is type(open_history(run))

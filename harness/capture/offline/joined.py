@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from pathlib import Path
 
 from harness.capture.etl import manifest
@@ -61,26 +62,20 @@ class JoinedHistory(History):
         self.note = ""
         self._plain = plain
         self._described_by = described_by
-        self._placed: Iterable[Record] | None = None
 
     def __iter__(self) -> Iterator[Record]:
-        if self._placed is None:
-            self._placed = self._joined()
-        yield from self._placed
+        yield from self._joined
         self.damage = self._plain.damage
 
+    @cached_property
     def _joined(self) -> Iterable[Record]:
-        names = ", ".join(sorted(self.files))
         try:
             placed = place(host_records(self._plain), read_all(self.files, self._described_by))
-        except BadHistory as error:
-            self.note = (
-                f"The recordings beside the history ({names}) could not be joined to it: {error.message}"
-            )
         except HarnessError as error:
-            self.note = f"The recordings beside the history ({names}) could not be read: {error.message}"
-        else:
-            counts = [f"{one.records} of {one.channel}" for one in placed.comparison.channels]
-            self.note = f"Judged with the recordings beside the history: {', '.join(counts)} records"
-            return placed.records
-        return self._plain
+            names = ", ".join(sorted(self.files))
+            what = "joined to it" if isinstance(error, BadHistory) else "read"
+            self.note = f"The recordings beside the history ({names}) could not be {what}: {error.message}"
+            return self._plain
+        counts = [f"{one.records} of {one.channel}" for one in placed.comparison.channels]
+        self.note = f"Judged with the recordings beside the history: {', '.join(counts)} records"
+        return placed.records

@@ -117,9 +117,6 @@ class Rule:
     section: str = ""
     awaited: bool = False
 
-    def __deepcopy__(self, _memo: dict[int, Any]) -> Rule:
-        return self
-
     @property
     def decides(self) -> bool:
         """True if a violation of this rule makes the run violated."""

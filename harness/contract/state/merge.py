@@ -73,14 +73,11 @@ class Merger:
         self._missing = 0
         self._restored = False
 
-    def merge(self, records: Iterable[Record]) -> Iterator[Record]:
-        """Yield host records as they are, and each driver record once, with gaps marked."""
-        for record in records:
-            yield from self.take(record)
-        yield from self.end()
-
     def take(self, record: Record) -> Iterable[Record]:
-        """Return what may be passed on once ``record`` has come. Iterate it to its end before the next one is taken."""
+        """Return what can be passed on after ``record``: host records as they are, each driver record once, with gaps marked.
+
+        Iterate it to its end before the next record is taken.
+        """
         if isinstance(record, DriverRecord):
             stream = self._streams.get((record.boot, record.driver))
             if (

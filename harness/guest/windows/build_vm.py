@@ -15,7 +15,6 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
 from harness.guest.windows.guest import WindowsGuest
-from harness.history.run_directory import HISTORY
 from harness.history.writer import HistoryWriter
 from harness.host.lease import take_lease
 from harness.host.qemu_build import find_qemu
@@ -63,7 +62,7 @@ def workshop(
             spec = msgspec.structs.replace(spec, accelerator=choice.name)
         if bootable.adapt is not None:
             spec = bootable.adapt(spec)
-        tape = stack.enter_context(HistoryWriter(place / HISTORY))
+        tape = stack.enter_context(HistoryWriter(place))
         stack.enter_context(
             take_lease(
                 spec.resource_request(),

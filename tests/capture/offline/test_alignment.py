@@ -9,6 +9,7 @@ import msgspec
 import pytest
 from capture.lines import encode_line
 from capture.windows_run import BEGIN, MS, counter, driver_records, timed
+from contract.state.test_merge import merge
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,6 @@ from harness.capture.offline import recorded
 from harness.capture.offline.alignment import place
 from harness.capture.offline.recorded import RecordedChannel, TimedRecord, read
 from harness.capture.offline.ring import Ring
-from harness.contract.state.merge import Merger
 from harness.errors import UsageError
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
@@ -237,7 +237,7 @@ def test_a_record_that_arrived_late_stays_and_holds_nobody_up() -> None:
         and not (isinstance(one, DriverRecord) and one.channel == "etw")
     ]
     assert [host_or_live(one) for one in host] == [host_or_live(one) for one in others]
-    merged = [one.seq for one in Merger().merge(out) if isinstance(one, DriverRecord)]
+    merged = [one.seq for one in merge(out) if isinstance(one, DriverRecord)]
     assert merged == numbers
 
 
