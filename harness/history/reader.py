@@ -33,8 +33,8 @@ class _Probe(msgspec.Struct):
 class History:
     """One recorded history, which may still grow. Iterating yields its records in file order.
 
-    Each record is decoded once, however often the history is iterated: its records are kept. Those that make a history
-    larger than :data:`LARGEST_KEPT` are not; they are decoded at each iteration, streaming.
+    Each record is decoded once, however often the history is iterated, because decoded records are kept. No more are kept
+    once the history is damaged or larger than :data:`LARGEST_KEPT`: the rest is then decoded at each iteration.
 
     After the iteration, ``damage`` is empty or says why reading stopped early ("line 812: …"); what came before was
     yielded. A last line without its newline was being written when the run was killed: that is damage too.
@@ -89,12 +89,10 @@ class History:
                 yield from kept
                 yield from fresh
                 return
-            kept = kept.copy()
-            for record in fresh:
-                kept.append(record)
-                offset = file.tell()
-        # Both at once: an interrupt between them would make the next iteration decode a record twice.
-        self._kept = kept, offset
+            kept = [*kept, *fresh]
+            if not self.damage:
+                # Both at once: an interrupt between them would make the next iteration decode a record twice.
+                self._kept = kept, file.tell()
         yield from kept
 
     def _decoded(self, file: BinaryIO, number: int) -> Iterator[Record]:

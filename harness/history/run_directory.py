@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The run directory: the unit of evidence. One run, one directory, readable by its owner only.
 
-This module alone knows the names of its files, writes them and reads them back.
+This module alone knows the names of its files. It writes and reads the documents in it; the history has a writer
+(:mod:`harness.history.writer`) and a reader (:mod:`harness.history.reader`) of its own.
 
 ::
 
@@ -103,7 +104,7 @@ def history_file(path: Path) -> Path:
 
 
 class RunDirectory:
-    """The directory of one run, to write and to read. Naming one touches no file; :meth:`create` makes a new one."""
+    """The directory of one run, to write and to read. The constructor touches no file; :meth:`create` makes a directory."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import get_args
 
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from harness.contract.checker import Judge, judge
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules
-from harness.history.absent import OPTIONAL, SAMPLED
+from harness.history.absent import OPTIONAL, SAMPLED, Absent
 from harness.history.driver import AnyDriverRecord
 from harness.history.record import Mapped, Record
 
@@ -85,6 +86,12 @@ def test_mapped_histories_get_the_same_verdict(text: str, places: list[int]) -> 
     mapped: list[Record] = [Mapped(driver=driver, provider="{0}", absent=absent) for driver in "ab"]
     records = [*records[:1], *mapped, *records[1:]]
     assert alone(records, places) == in_pieces(records, places)
+
+
+def test_an_absent_value_is_shared_by_copies() -> None:
+    """A judge's copy may hold what a driver's events do not give, which refuses all else."""
+    value = Absent("sync.enter.mask", 5)
+    assert copy.deepcopy(value) is value
 
 
 class Interrupted(Growing):
