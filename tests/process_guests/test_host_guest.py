@@ -19,6 +19,7 @@ from decodes import counted_decodes
 from process_guests.conftest import Perform
 from twin.running import plan_of, records_of
 
+from harness.capture.offline.joined import JoinedHistory
 from harness.cli.main import main
 from harness.cli.run import show_result
 from harness.contract.checker import judge_history
@@ -29,6 +30,7 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.run import operation as op
 from harness.run.executor import Timeouts
+from harness.run.judging import open_history
 from harness.run.plan import built_in_plans
 from harness.run.request import RunRequest
 from harness.run.run import Run
@@ -103,6 +105,24 @@ def test_each_record_is_decoded_once(
     assert stored == msgspec.json.format(msgspec.json.encode(fresh), indent=2) + b"\n"
     assert int(fresh.exit_code) == main(["check", "--timeline", str(result.directory)])
     assert capsys.readouterr().out == shown
+
+
+def test_recordings_beside_the_history_are_judged_and_shown(
+    request_run: Callable[..., RunRequest], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a guest handed over is in the history that the result gives; the host's records are not decoded again."""
+    run = Run(request_run("veto", "host"))
+    with counted_decodes() as decodes:
+        with run.live() as live:
+            live.executor.execute(run.request.plan.do)
+        shutil.copyfile(run.directory.path / "debugcon.log", run.directory.path / "ring.jsonl")
+        result = run.result(run.judge())
+        show_result(result, json=False)
+    assert result.history.path.read_bytes().count(b"\n") == len(decodes)
+    assert isinstance(result.history, JoinedHistory)
+    assert "recordings beside the history" in result.history.note
+    assert "run completed" in capsys.readouterr().out
+    assert result.verdict == judge_history(open_history(result.directory))
 
 
 def test_no_qemu_is_needed(perform_on: Perform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
