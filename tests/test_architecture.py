@@ -148,6 +148,50 @@ def test_module_stands_in_one_place(module: str, home: str) -> None:
     assert users == [home]
 
 
+def test_report_shows_and_never_judges() -> None:
+    """No module of report imports the checker or what judges runs and examples."""
+    judges = {
+        "harness.contract.checker",
+        "harness.contract.state.merge",
+        "harness.contract.state.model",
+        "harness.contract.rules",
+    }
+    strays = [
+        f"{file.relative_to(ROOT)}: {node.module}"
+        for file in sorted((ROOT / "harness" / "report").rglob("*.py"))
+        for node in _import_statements(file)
+        if isinstance(node, ast.ImportFrom)
+        and (
+            node.module in judges or any("judg" in name.name and name.name != "Judged" for name in node.names)
+        )
+    ]
+    assert [] == strays
+    loaded = "import sys, pkgutil, importlib, harness.report as r;"
+    loaded += (
+        "[importlib.import_module(f'harness.report.{m.name}') for m in pkgutil.iter_modules(r.__path__)];"
+    )
+    loaded += "print([m for m in sys.modules if m.startswith('harness.run')])"
+    done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+FILES_OF_A_RUN = re.compile(r"(^|/)(run\.json|history\.jsonl|verdict\.json|index\.json|index\.md|map\.toml)$")
+
+
+def test_files_of_a_run_are_named_in_one_place() -> None:
+    """Only the run directory's module spells the names of the files in it."""
+    strays = [
+        f"{file.relative_to(ROOT)}:{node.lineno}: {node.value}"
+        for file in sorted((ROOT / "harness").rglob("*.py"))
+        if file != ROOT / "harness" / "history" / "run_directory.py"
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Constant)
+        and isinstance(node.value, str)
+        and FILES_OF_A_RUN.search(node.value)
+    ]
+    assert [] == strays
+
+
 def test_every_source_file_names_its_licence() -> None:
     """Every source file begins with its SPDX line."""
     kinds = ("*.py", "*.c", "*.h", "*.sh", "*.ps1")

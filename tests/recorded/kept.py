@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.report.judging import Judged
+from harness.contract.verdict import Judged
 
 HERE = Path(__file__).parent
 RUNS = HERE / "runs"

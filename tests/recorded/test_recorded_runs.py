@@ -15,14 +15,14 @@ import pytest
 
 from harness.capture.offline.joined import JoinedHistory
 from harness.cli.main import main
-from harness.contract.explanation import recording_command, reproduction
+from harness.contract.explanation import reproduction
 from harness.contract.verdict import RunVerdict
 from harness.errors import worst
-from harness.history.evidence import read_index as read_evidence
+from harness.history.run_directory import RunDirectory
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.lab.inventory import listed
-from harness.report.judging import judge_run, open_history
 from harness.repro.recorded_run import Differences, RepeatableRun, Signature, normal
+from harness.run.judging import judge_run, open_history
 from tests.recorded.kept import RUNS, Kept, differences, kept_runs, listed_differences, read_index
 from tests.recorded.placeholders import ROOT, of_machine
 
@@ -123,10 +123,9 @@ def test_plan_and_build_are_known(run: Kept) -> None:
 def test_the_command_is_known(run: Kept) -> None:
     """The command that recorded a run, and the one that does it again, are found in ``run.json``."""
     again = f"harness repro {shlex.quote(str(run.directory))} --step 2"
-    assert (run.expected.command, again) == (
-        recording_command(run.directory),
-        reproduction(run.directory, step=2),
-    )
+    argv = RunDirectory(run.directory).brief().argv
+    recorded = shlex.join([Path(argv[0]).name, *argv[1:]])
+    assert (run.expected.command, again) == (recorded, reproduction(run.directory, step=2))
 
 
 @each_run
@@ -188,7 +187,7 @@ def test_the_inventory_knows_the_guest(run: Kept, tmp_path: Path) -> None:
 @each_run
 def test_evidence_is_read(run: Kept) -> None:
     """The index of evidence decodes and is of this run; a run in which nothing went wrong has none."""
-    index = read_evidence(run.directory)
+    index = RunDirectory(run.directory).evidence()
     assert left_evidence(run) == (index is not None)
     if index is not None:
         assert (stored(run).run, True, True) == (index.run, bool(index.why), len(index.items) > 5)
