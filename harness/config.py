@@ -18,18 +18,18 @@ T = TypeVar("T")
 LARGEST_DOCUMENT = 1 << 20
 """Bytes of the largest TOML document taken."""
 
-_SIZE = re.compile(r"(\d+)\s*(B|KiB|MiB|GiB|TiB)?")
-_UNITS = {None: 1, "B": 1, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30, "TiB": 1 << 40}
 _AT = re.compile(r" - at `\$?(.*)`$")
 _STEP = re.compile(r"\.?([A-Za-z0-9_-]+)|\[(\d+)\]")
 
 
-def parse_size(text: str) -> int:
-    """Return the bytes of ``"512 MiB"`` (B, KiB, MiB, GiB, TiB). Raises ValueError with what is wrong."""
-    match = _SIZE.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"{text!r} is no size: write a whole number and B, KiB, MiB, GiB or TiB")
-    return int(match[1]) * _UNITS[match[2]]
+def from_plain(tree: Any, kind: Any) -> Any:
+    """Convert a decoded TOML or JSON document to ``kind``, its sizes included. Raises msgspec.ValidationError."""
+    return msgspec.convert(tree, kind, dec_hook=lambda size, value: size(value))
+
+
+def to_plain(value: Any) -> Any:
+    """Return a struct as dictionaries and lists, with sizes as text: the reverse of :func:`from_plain`."""
+    return msgspec.to_builtins(value, enc_hook=lambda size: size.text)
 
 
 def read_document(path: Path) -> str:
@@ -61,9 +61,10 @@ def decode_toml(text: str, kind: type[T], *, name: str) -> T:
     except RecursionError as error:
         raise BadDocument(f"{name}:1: not TOML: nested too deeply") from error
     try:
-        return msgspec.convert(tree, kind)
+        found: T = from_plain(tree, kind)
     except msgspec.ValidationError as error:
         raise _explained(error, tree, text, kind, name) from error
+    return found
 
 
 def _explained(error: msgspec.ValidationError, tree: Any, text: str, kind: Any, name: str) -> BadDocument:

@@ -67,12 +67,12 @@ def pack(
 ) -> int:
     """Make one archive of a run, to attach to a bug: the same bytes each time, without links, disks and keys."""
     from harness.cli.output import say, say_json
-    from harness.config import parse_size
     from harness.report.escape import printable
     from harness.report.pack import pack as make
+    from harness.size import Size
 
     try:
-        size = parse_size(limit)
+        size = Size(limit)
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from error
     archive = out or Path(f"{run.resolve().name}.tar.gz")

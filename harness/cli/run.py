@@ -223,10 +223,10 @@ def run(
 
 
 def _dump_size(text: str) -> int:
-    from harness.config import parse_size
+    from harness.size import Size
 
     try:
-        return parse_size(text) if text else 0
+        return Size(text) if text else 0
     except ValueError as error:
         raise UsageError(f"--dump: {error}", hint='For instance --dump "4 GiB".') from error
 

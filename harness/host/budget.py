@@ -24,8 +24,9 @@ from typing import Annotated
 
 import msgspec
 
-from harness.config import decode_toml, parse_size, read_document
+from harness.config import decode_toml, read_document
 from harness.errors import UsageError
+from harness.size import Size
 
 PROCESSORS_PER_CORE = 8
 MEMORY_SHARE = 0.75
@@ -50,8 +51,8 @@ class BudgetWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The table ``[budget]``: ``vcpus``; ``memory`` and ``disk`` as sizes; ``wait``, seconds that a machine queues at most."""
 
     vcpus: Annotated[int, msgspec.Meta(ge=1)] | None = None
-    memory: str | None = None
-    disk: str | None = None
+    memory: Size | None = None
+    disk: Size | None = None
     wait: Annotated[float, msgspec.Meta(gt=0)] | None = None
 
 
@@ -143,14 +144,13 @@ def _number(environment: Mapping[str, str], name: str) -> int | None:
     return int(text)
 
 
-def _size(environment: Mapping[str, str], name: str, wished: str | None) -> int | None:
-    text = environment.get(VARIABLE + name, "") or wished
-    if not text:
-        return None
+def _size(environment: Mapping[str, str], name: str, wished: Size | None) -> int | None:
+    text = environment.get(VARIABLE + name, "")
     try:
-        return parse_size(text)
+        found = Size(text) if text else wished
+        return None if found is None else int(found)
     except ValueError as error:
-        raise UsageError(f"the host's budget, {name.lower()}: {error}") from error
+        raise UsageError(f"{VARIABLE}{name}: {error}") from error
 
 
 def _memory() -> int:

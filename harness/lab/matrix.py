@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from harness.choice import suggest
-from harness.config import decode_toml, line_of, read_document
+from harness.config import decode_toml, line_of, read_document, to_plain
 from harness.errors import BadDocument, UsageError
 from harness.guest.guest_types import GUEST_TYPES
 from harness.guest.process.guest import ProcessType
@@ -231,7 +231,7 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    meant = msgspec.json.encode([document, texts], order="sorted")
+    meant = msgspec.json.encode([to_plain(document), texts], order="sorted")
     return Matrix(
         document=document, cells=cells, plans=texts, skipped=skipped, digest=hashlib.sha256(meant).hexdigest()
     )

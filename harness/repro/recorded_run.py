@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from harness.config import from_plain
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import BadHistory, HarnessError, UsageError
@@ -46,7 +47,7 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
         """Read the run in ``directory``. Raises BadHistory, or UsageError with what keeps it from being done again."""
         facts = RunDirectory(directory).facts()
         try:
-            plan = msgspec.convert(facts.plan, Plan)
+            plan = from_plain(facts.plan, Plan)
         except msgspec.ValidationError as error:
             raise UsageError(
                 f"{directory} cannot be done again: its plan is invalid: {error}",
@@ -106,7 +107,7 @@ def _done(plan: Plan, history: History) -> Plan:
     try:
         for record in history:
             if isinstance(record, OperationRecord) and record.phase == "begin":
-                done.append(msgspec.convert({"op": record.name, **record.arguments}, Operation))
+                done.append(from_plain({"op": record.name, **record.arguments}, Operation))
                 if len(done) > MOST_OPERATIONS:
                     break
     except (msgspec.ValidationError, TypeError) as error:

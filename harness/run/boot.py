@@ -14,7 +14,6 @@ import msgspec
 from harness.capture.dbgprint.reader import PortReader
 from harness.capture.etl import guid
 from harness.capture.live.session import Capture
-from harness.config import parse_size
 from harness.deadline import Deadline
 from harness.errors import MachineFailed, UsageError
 from harness.guest.guest import Guest
@@ -302,8 +301,8 @@ def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
     changes = {
         "processors": wishes.processors,
         "max_processors": wishes.max_processors,
-        "memory": parse_size(wishes.memory) if wishes.memory else None,
-        "max_memory": parse_size(wishes.max_memory) if wishes.max_memory else None,
+        "memory": int(wishes.memory) if wishes.memory else None,
+        "max_memory": int(wishes.max_memory) if wishes.max_memory else None,
         "dimm_slots": wishes.dimm_slots,
         "nodes": wishes.nodes,
     }

@@ -13,7 +13,7 @@ from typing import Any, Literal
 import msgspec
 
 from harness.capture.offline.correlation import Correlator
-from harness.config import parse_size
+from harness.config import to_plain
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestError, GuestHang, GuestRefused, HarnessError, UsageError
 from harness.guest.guest import Guest, GuestCounts
@@ -134,7 +134,7 @@ class Executor:
         self._index += 1
         name = str(type(operation).__struct_config__.tag)
         arguments: dict[str, Any] = {
-            k: v for k, v in msgspec.to_builtins(operation).items() if k != "op" and v is not None
+            k: v for k, v in to_plain(operation).items() if k != "op" and v is not None
         }
         self.tape.write(OperationProgress(index=self._index, name=name, phase="begin", arguments=arguments))
         try:
@@ -217,7 +217,7 @@ class Executor:
     def _(self, operation: op.AddDimm, deadline: Deadline) -> str:
         self._check_outcome(operation)
         attempt = self._attempt("dimm", operation, self._before(deadline).memory)
-        attempt.size = parse_size(operation.size)
+        attempt.size = int(operation.size)
         with self._adding(attempt, operation, size=attempt.size):
             self.machine.add_dimm(attempt.device, attempt.size, deadline, node=operation.node)
         return self._after(attempt, operation, deadline)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from harness.config import to_plain
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import FailureClass, HarnessError, InfrastructureError, MissingPart
 from harness.run.request import RunRequest
@@ -93,7 +94,7 @@ class BootFailures:
 
 def machine_key(request: RunRequest) -> str:
     """Return what tells the machine of a request from others, as far as it may decide whether a guest boots."""
-    wishes = msgspec.json.encode(request.plan.machine, order="sorted").decode()
+    wishes = msgspec.json.encode(to_plain(request.plan.machine), order="sorted").decode()
     parts = (
         request.backend, request.connect, request.accelerator, request.qemu, request.machine, request.firmware,
         request.kd, request.driver, request.plant, wishes,

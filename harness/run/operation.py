@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from harness.size import Size
+
 OperationSeconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 ExpectedCount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
@@ -44,13 +46,18 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     guests reject those although QEMU is content; ``unaligned = true`` asks for exactly that negative case.
     """
 
-    size: str
+    size: Size
     node: Index | None = None
     id: str | None = None
     expect: ExpectedOutcome = "added"
     saying: str = ""
     settle: bool = True
     unaligned: bool = False
+
+    def __post_init__(self) -> None:
+        # A test in Python may give the text.
+        if not isinstance(self.size, Size):
+            msgspec.structs.force_setattr(self, "size", Size(self.size))
 
 
 class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):

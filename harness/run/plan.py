@@ -10,9 +10,10 @@ from typing import Annotated
 import msgspec
 
 from harness.choice import suggest
-from harness.config import decode_toml, line_of, parse_size, read_document
+from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
 from harness.run.operation import AddCpu, AddDimm, Operation
+from harness.size import Size
 
 MEMORY_BLOCK = 128 << 20
 """Bytes. QEMU packs DIMMs at automatic addresses; guests take only whole, aligned 128 MiB blocks."""
@@ -26,8 +27,8 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
     max_processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
-    memory: str | None = None
-    max_memory: str | None = None
+    memory: Size | None = None
+    max_memory: Size | None = None
     dimm_slots: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
     group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
@@ -50,39 +51,32 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 def checked(plan: Plan, text: str, name: str) -> Plan:
     """Return ``plan``, decoded from ``text``, unless no machine can do it. Raises BadDocument with file:line."""
     wishes = plan.machine
-    for key, value in (("memory", wishes.memory), ("max_memory", wishes.max_memory)):
-        if value is not None:
-            _size(value, f"{name}:{line_of(text, ['machine', key])}: machine.{key}")
-    for index, operation in enumerate(plan.do, 1):
-        where = f"{name}:{line_of(text, ['do', index - 1, 'size'])}: do[{index}] (add-dimm)"
-        if isinstance(operation, AddDimm):
-            size = _size(operation.size, where)
-            if (size == 0 or size % MEMORY_BLOCK) and not operation.unaligned:
-                raise BadDocument(
-                    f"{where}: size {operation.size!r} is no multiple of 128 MiB",
-                    hint="Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
-                )
-        if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
-            raise BadDocument(
-                f"{name}:{line_of(text, ['do', index - 1, 'saying'])}: do[{index}]: 'saying' goes with expect = \"refused\""
+
+    def bad(steps: list[str | int], words: str, hint: str = "") -> BadDocument:
+        return BadDocument(f"{name}:{line_of(text, steps)}: {words}", hint=hint)
+
+    for index, operation in enumerate(plan.do):
+        dimm = operation if isinstance(operation, AddDimm) and not operation.unaligned else None
+        if dimm is not None and (dimm.size == 0 or dimm.size % MEMORY_BLOCK):
+            raise bad(
+                ["do", index, "size"],
+                f"do[{index + 1}] (add-dimm): size {dimm.size.text!r} is no multiple of 128 MiB",
+                "Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
             )
+        if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
+            raise bad(["do", index, "saying"], f"do[{index + 1}]: 'saying' goes with expect = \"refused\"")
     if plan.pnp and not plan.driver:
-        raise BadDocument(
-            f"{name}:{line_of(text, ['pnp'])}: pnp = true goes with a driver that is loaded at the start",
-            hint="Leave out driver = false, or give pnp = true to the load-driver operation.",
+        raise bad(
+            ["pnp"],
+            "pnp = true goes with a driver that is loaded at the start",
+            "Leave out driver = false, or give pnp = true to the load-driver operation.",
         )
     if wishes.processors and wishes.max_processors and wishes.processors > wishes.max_processors:
-        raise BadDocument(
-            f"{name}:{line_of(text, ['machine', 'processors'])}: machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}"
+        raise bad(
+            ["machine", "processors"],
+            f"machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}",
         )
     return plan
-
-
-def _size(text: str, where: str) -> int:
-    try:
-        return parse_size(text)
-    except ValueError as error:
-        raise BadDocument(f"{where}: {error}") from error
 
 
 def decode_plan(text: str, *, name: str) -> Plan:

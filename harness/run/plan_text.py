@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from harness.config import to_plain
 from harness.run.plan import MachineWishes, Plan
 
 
@@ -20,7 +21,7 @@ def plan_text(plan: Plan) -> str:
         lines.append("driver = false")
     if plan.pnp:
         lines.append("pnp = true")
-    wishes = _set(msgspec.to_builtins(plan.machine), msgspec.to_builtins(MachineWishes()))
+    wishes = _set(to_plain(plan.machine), to_plain(MachineWishes()))
     if wishes:
         lines += ["", "[machine]", *_pairs(wishes)]
     for operation in plan.do:
@@ -30,7 +31,7 @@ def plan_text(plan: Plan) -> str:
             for field in msgspec.structs.fields(kind)
             if field.default is not msgspec.NODEFAULT
         }
-        named = msgspec.to_builtins(operation)
+        named = to_plain(operation)
         lines += ["", "[[do]]", f"op = {_value(named.pop('op'))}", *_pairs(_set(named, defaults))]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from harness.config import parse_size
 from harness.host.budget import ResourceRequest
 from harness.machine.machine import MachineSpec
 from harness.run.operation import AddCpu, AddDimm
@@ -20,7 +19,7 @@ def need_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
     What a plan expects to be refused counts too: whether it is, the run has yet to show.
     """
     processors = sum(isinstance(operation, AddCpu) for operation in plan.do)
-    memory = sum(parse_size(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
+    memory = sum(int(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
     if not processors and not memory:
         processors, memory = OPEN_VCPUS, OPEN_MEMORY
     return spec.resource_request(processors=processors, memory=memory)

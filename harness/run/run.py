@@ -17,6 +17,7 @@ import msgspec
 
 import harness
 from harness.capture.mapping.driver_map import keep as keep_map
+from harness.config import to_plain
 from harness.contract.checker import Judge, judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
@@ -91,7 +92,7 @@ class Run:
             harness=harness.__version__,
             argv=request.argv,
             guest=request.guest,
-            plan=msgspec.to_builtins(request.plan),
+            plan=to_plain(request.plan),
             seed=request.seed,
             started=_utc(),
             backend=request.backend,

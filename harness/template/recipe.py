@@ -138,7 +138,7 @@ def make_recipe(
         inputs=inputs,
         machine=machine,
         variables=ovmf.variables,
-        disk_size=template.disk_size,
+        disk_size=int(template.devices.disk_size),
         secrets=secrets,
         transfer="winrm" if kind == "none" else "sftp",
         needed=provision.NEEDED if kind == "none" else (*provision.NEEDED, HOST_KEY),

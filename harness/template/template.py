@@ -10,11 +10,12 @@ from typing import Annotated, Literal
 import msgspec
 
 from harness.choice import check_choice, suggest
-from harness.config import decode_toml, line_of, parse_size, read_document
+from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, MissingPart, UsageError
 from harness.host.firmware import Ovmf
 from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network
 from harness.machine.machine import MachineSpec
+from harness.size import Size
 
 DOCUMENT = "template.toml"
 
@@ -63,8 +64,8 @@ class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 class TemplateMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Sizes with their units: at power-on, the most there can be, and how many DIMM slots."""
 
-    size: str = "4 GiB"
-    maximum: str = "32 GiB"
+    size: Size = Size("4 GiB")
+    maximum: Size = Size("32 GiB")
     slots: Annotated[int, msgspec.Meta(ge=0, le=256)] = 8
 
 
@@ -96,7 +97,7 @@ class Devices(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Only what Windows has a driver for on its own medium."""
 
     disk: Literal["ahci", "nvme"] = "ahci"
-    disk_size: str = "64 GiB"
+    disk_size: Size = Size("64 GiB")
     network: Literal["e1000e", "e1000"] = "e1000e"
 
 
@@ -135,21 +136,6 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     evaluation_days: Annotated[int, msgspec.Meta(ge=1, le=3650)] = 180
     directory: str = ""
 
-    @property
-    def memory_size(self) -> int:
-        """Bytes of memory at power-on."""
-        return parse_size(self.memory.size)
-
-    @property
-    def max_memory(self) -> int:
-        """Bytes of memory that the machine can grow to."""
-        return parse_size(self.memory.maximum)
-
-    @property
-    def disk_size(self) -> int:
-        """Bytes of the disk that Windows is installed on."""
-        return parse_size(self.devices.disk_size)
-
     def edition(self, wanted: str = "") -> Edition:
         """Return the edition called ``wanted``, "" for the first. Raises UsageError with those that exist."""
         if not wanted:
@@ -187,8 +173,8 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             max_processors=self.topology.max_processors,
             cores=self.topology.cores,
             nodes=self.topology.nodes,
-            memory=self.memory_size,
-            max_memory=self.max_memory,
+            memory=int(self.memory.size),
+            max_memory=int(self.memory.maximum),
             dimm_slots=self.memory.slots,
             flash=Flash(code=firmware.code, variables=variables, variables_format=variables_format),
             disks=(Disk(file=disk, format=disk_format, bus=self.devices.disk, port=0, boot=0),),
@@ -209,21 +195,17 @@ def decode_template(text: str, *, name: str, directory: str = "") -> Template:
 
     if template.directory:
         raise bad(["directory"], "unknown key 'directory'", "Where a template lies is where it is read from.")
-    sizes = {}
     for steps, size in (
         (["memory", "size"], template.memory.size),
         (["memory", "maximum"], template.memory.maximum),
         (["devices", "disk_size"], template.devices.disk_size),
     ):
-        try:
-            sizes[steps[-1]] = parse_size(size)
-        except ValueError as error:
-            raise bad(steps, f"{'.'.join(steps)}: {error}") from error
-        if sizes[steps[-1]] == 0 or sizes[steps[-1]] % MEMORY_BLOCK:
-            raise bad(steps, f"{'.'.join(steps)} = {size!r} is no multiple of 128 MiB")
-    if sizes["maximum"] < sizes["size"]:
+        if size == 0 or size % MEMORY_BLOCK:
+            raise bad(steps, f"{'.'.join(steps)} = {size.text!r} is no multiple of 128 MiB")
+    if template.memory.maximum < template.memory.size:
         raise bad(
-            ["memory", "maximum"], f"memory.maximum = {template.memory.maximum!r} is less than memory.size"
+            ["memory", "maximum"],
+            f"memory.maximum = {template.memory.maximum.text!r} is less than memory.size",
         )
     topology = template.topology
     if topology.processors > topology.max_processors:

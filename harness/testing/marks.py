@@ -104,6 +104,7 @@ def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
     import msgspec
 
     from harness.choice import suggest
+    from harness.config import from_plain, to_plain
     from harness.run.plan import MachineWishes
 
     known = {field.name for field in msgspec.structs.fields(MachineWishes)}
@@ -115,8 +116,9 @@ def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
                 f"{item.nodeid}: marker machine: no wish is called {word!r}\n  {suggest(word, sorted(known))}"
             )
     named = guest_of(item)
-    base = msgspec.to_builtins(plan.machine) if plan is not None else {}
+    base = to_plain(plan.machine) if plan is not None else {}
     try:
-        return msgspec.convert({**base, **(named[1] if named else {}), **asked}, MachineWishes)
+        wishes: MachineWishes = from_plain({**base, **(named[1] if named else {}), **asked}, MachineWishes)
     except msgspec.ValidationError as error:
         raise pytest.UsageError(f"{item.nodeid}: marker machine: {error}") from error
+    return wishes

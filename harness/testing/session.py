@@ -58,12 +58,12 @@ class Guests:
 
     def request(self, item: pytest.Item, guest: str, runs: Path) -> RunRequest:
         """Return what a test's run is asked to be. Raises pytest.UsageError, or UsageError of the harness."""
-        from harness.config import parse_size
         from harness.run.executor import Timeouts
         from harness.run.operation import Quiesce
         from harness.run.plan import Plan
         from harness.run.request import RunRequest
         from harness.setup.cache import cache_directory
+        from harness.size import Size
 
         settings = self.settings
         plan = marks.plan_of(item)
@@ -95,7 +95,7 @@ class Guests:
             budget=Timeouts(
                 boot=float(settings["boot-timeout"]), evidence=float(settings["evidence-timeout"])
             ),
-            dump=parse_size(settings["dump"]) if settings["dump"] else 0,
+            dump=Size(settings["dump"]) if settings["dump"] else 0,
             attempt=2 if retry_of else 1,
             retry_of=retry_of,
         )

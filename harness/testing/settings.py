@@ -77,10 +77,10 @@ def _seconds(value: str) -> str:
 
 
 def _size(value: str) -> str:
-    from harness.config import parse_size
+    from harness.size import Size
 
     try:
-        parse_size(value)
+        Size(value)
     except ValueError as error:
         return str(error)
     return ""

@@ -98,8 +98,9 @@ class Hotplug:
     def add_dimm(self, size: str = "256 MiB", **arguments: Any) -> None:
         """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``."""
         from harness.run.operation import AddDimm
+        from harness.size import Size
 
-        self.do(AddDimm(size=size, **arguments))
+        self.do(AddDimm(size=Size(size), **arguments))
 
     def do(self, *operations: Any) -> None:
         """Execute operations of :mod:`harness.run.operation` in order."""

@@ -459,8 +459,16 @@ def test_budget_that_was_set(tmp_path: Path) -> None:
     [
         ({"HOTPLUG_HARNESS_BUDGET_VCPUS": "-1"}, "", "HOTPLUG_HARNESS_BUDGET_VCPUS is '-1'"),
         ({"HOTPLUG_HARNESS_BUDGET_WAIT": "ever"}, "", "HOTPLUG_HARNESS_BUDGET_WAIT is 'ever'"),
-        ({"HOTPLUG_HARNESS_BUDGET_MEMORY": "much"}, "", "memory: 'much' is no size"),
-        ({}, '[budget]\nmemory = "2 gigs"\n', "memory: '2 gigs' is no size"),
+        (
+            {"HOTPLUG_HARNESS_BUDGET_MEMORY": "much"},
+            "",
+            "BUDGET_MEMORY: expected a size such as \"256 MiB\", got 'much'",
+        ),
+        (
+            {},
+            '[budget]\nmemory = "2 gigs"\n',
+            "lab.toml:2: expected a size such as \"256 MiB\", got '2 gigs' for budget.memory",
+        ),
         ({}, "[budget]\nvcpu = 2\n", "lab.toml:2: unknown key 'vcpu'"),
         ({}, "[budget]\nvcpus = 0\n", "lab.toml:2:"),
     ],

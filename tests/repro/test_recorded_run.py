@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from harness.cli.main import main
+from harness.config import to_plain
 from harness.errors import UsageError
 from harness.history.record import FORMAT, End, Header, OperationProgress
 from harness.history.run_directory import RunFacts
@@ -16,10 +17,11 @@ from harness.history.writer import HistoryWriter
 from harness.repro.recorded_run import Differences, RepeatableRun, normal
 from harness.run import operation as op
 from harness.run.plan import Plan
+from harness.size import Size
 
-PLAN = Plan(name="p", do=[op.AddCpu(), op.AddDimm(size="128 MiB"), op.Expect(dimms=1)])
+PLAN = Plan(name="p", do=[op.AddCpu(), op.AddDimm(size=Size("128 MiB")), op.Expect(dimms=1)])
 FACTS = RunFacts(
-    run="r-1", harness="0.1.0", argv=["harness", "run", "p"], guest="twin", plan=msgspec.to_builtins(PLAN), seed=7,
+    run="r-1", harness="0.1.0", argv=["harness", "run", "p"], guest="twin", plan=to_plain(PLAN), seed=7,
     started="", accelerator="tcg", qemu="/usr/bin/qemu", qemu_version="QEMU 7.2", image_digest="a" * 64,
     machine="pc", backend="qemu", request={"budget": {"boot": 12.0}},
 )  # fmt: skip
@@ -32,7 +34,7 @@ def record(directory: Path, did: list[op.Operation], facts: RunFacts = FACTS) ->
     with HistoryWriter(directory / "history.jsonl") as tape:
         tape.write(Header(format=FORMAT, harness="0.1.0", run=facts.run, guest="twin", wall=""))
         for index, operation in enumerate(did, 1):
-            named = msgspec.to_builtins(operation)
+            named = to_plain(operation)
             arguments = {key: value for key, value in named.items() if key != "op" and value is not None}
             tape.write(OperationProgress(index=index, name=named["op"], phase="begin", arguments=arguments))
         tape.write(End(outcome="completed"))

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.config import decode_toml, parse_size, read_document
+from harness.config import decode_toml, from_plain, read_document, to_plain
 from harness.errors import BadDocument, ExitCode, UsageError
 from harness.run.operation import AddCpu, AddDimm
 from harness.run.plan import Plan, built_in_plans, decode_plan, find_plan
+from harness.size import Size
 
 GOOD = (
     'name = "mine"\n\n[[do]]\nop = "add-cpu"\nslot = 3\n\n[[do]]\nop = "add-dimm"\nsize = "1 GiB"\nnode = 0\n'
@@ -21,7 +22,7 @@ GOOD = (
 
 def test_plan_decodes_into_typed_operations() -> None:
     """A plan's tables become the operations they name."""
-    assert decode_plan(GOOD, name="p.toml").do == [AddCpu(slot=3), AddDimm(size="1 GiB", node=0)]
+    assert decode_plan(GOOD, name="p.toml").do == [AddCpu(slot=3), AddDimm(size=Size("1 GiB"), node=0)]
 
 
 def test_every_built_in_plan_decodes() -> None:
@@ -58,7 +59,16 @@ def test_every_built_in_plan_decodes() -> None:
             "p.toml:4: do[1] (add-dimm): size '100 MiB'",
             "unaligned",
         ),
-        ('name="a"\n[[do]]\nop="add-dimm"\nsize="1 GB"', "p.toml:4: do[1] (add-dimm): '1 GB' is no size", ""),
+        (
+            'name="a"\n[[do]]\nop="add-dimm"\nsize="1 GB"',
+            "p.toml:4: expected a size such as \"256 MiB\", got '1 GB' for do[1].size",
+            "",
+        ),
+        (
+            'name="a"\n[machine]\nmemory=64\n[[do]]\nop="reset"',
+            'p.toml:3: expected a size such as "256 MiB", got 64 for machine.memory',
+            "",
+        ),
         ('name="a"\n[[do]]\nop="add-cpu"\nsaying="x"', "p.toml:4: do[1]: 'saying' goes with", ""),
         (
             'name="a"\n[machine]\nprocessors=4\nmax_processors=2\n[[do]]\nop="reset"',
@@ -160,7 +170,21 @@ def test_any_shape_of_tables_is_explained(tables: list[tuple[str, dict[str, obje
 def test_sizes_are_exact(number: int, unit: str) -> None:
     """A size is its number times its binary unit."""
     power = {"": 0, "B": 0, "KiB": 1, "MiB": 2, "GiB": 3, "TiB": 4}[unit]
-    assert parse_size(f"{number} {unit}") == number * 1024**power
+    assert Size(f"{number} {unit}") == number * 1024**power
+
+
+@given(number=st.integers(min_value=0, max_value=1 << 50))
+def test_size_reads_its_own_text(number: int) -> None:
+    """A size is written in the largest unit that fits, and read back exactly."""
+    assert (number, number) == (int(Size(Size(f"{number} B").text)), int(Size(f"{number}")))
+
+
+def test_sizes_of_a_plan_are_written_as_people_write_them() -> None:
+    """A plan in run.json or in a history has its sizes as text, which are numbers once they are read."""
+    plan = decode_plan('name = "p"\n[machine]\nmemory = "512 MiB"\n' + GOOD.partition("\n")[2], name="p.toml")
+    plain = to_plain(plan)
+    assert ("512 MiB", "1 GiB") == (plain["machine"]["memory"], plain["do"][1]["size"])
+    assert (plan, 512 << 20) == (from_plain(plain, Plan), from_plain(plain, Plan).machine.memory)
 
 
 def test_decoding_names_the_document() -> None:

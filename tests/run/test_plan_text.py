@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from harness.run import operation as op
 from harness.run.plan import MachineWishes, Plan, built_in_plans, decode_plan
 from harness.run.plan_text import plan_text
+from harness.size import Size
 
 WORDS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
@@ -24,7 +25,9 @@ OPERATIONS = st.one_of(
         settle=st.booleans(),
         timeout=st.none() | st.floats(0.001, 3600),
     ),
-    st.builds(op.AddDimm, size=st.sampled_from(["128 MiB", "1 GiB"]), node=st.none() | st.integers(0, 7)),
+    st.builds(
+        op.AddDimm, size=st.sampled_from([Size("128 MiB"), Size("1 GiB")]), node=st.none() | st.integers(0, 7)
+    ),
     st.builds(op.WaitFor, what=st.sampled_from(["start", "ost"]), count=st.integers(0, 9)),
     st.builds(op.VetoNext, status=st.integers(0x80000000, 0xFFFFFFFF)),
     st.builds(op.Expect, processors=st.none() | st.integers(0, 9), starts=st.none() | st.just(0)),
@@ -37,7 +40,7 @@ PLANS = st.builds(
     summary=WORDS,
     driver=st.booleans(),
     machine=st.builds(
-        MachineWishes, processors=st.none() | st.integers(1, 8), memory=st.none() | st.just("1 GiB")
+        MachineWishes, processors=st.none() | st.integers(1, 8), memory=st.none() | st.just(Size("1 GiB"))
     ),
     do=st.lists(OPERATIONS, min_size=1, max_size=5),
 )

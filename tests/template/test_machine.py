@@ -56,7 +56,10 @@ def spec_of(tmp_path: Path) -> Callable[..., MachineSpec]:
     def spec(template: Template, **changes: Any) -> MachineSpec:
         firmware = find_ovmf()
         disk, variables, medium = tmp_path / "disk, one", tmp_path / "variables", tmp_path / "answers.iso"
-        subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", disk, str(template.disk_size)], check=True)
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", disk, str(int(template.devices.disk_size))],
+            check=True,
+        )
         shutil.copyfile(firmware.variables, variables)
         write_medium(medium, {"autounattend.xml": b"<unattend/>"})
         found = template.machine_spec(
@@ -116,7 +119,7 @@ def keeps_its_promises(machine: Machine, template: Template, deadline: Deadline)
     )
     assert template.cpu.model in slots[0].type
     summary = machine.execute("query-memory-size-summary", deadline)
-    assert (template.memory_size, 0) == (summary["base-memory"], summary["plugged-memory"])
+    assert (template.memory.size, 0) == (summary["base-memory"], summary["plugged-memory"])
     dimms = [
         each for each in machine.execute("query-acpi-ospm-status", deadline) if each["slot-type"] == "DIMM"
     ]

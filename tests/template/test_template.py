@@ -112,7 +112,11 @@ class TestMistakes:
         [
             ("slots = 8", "slotz = 8", r"t\.toml:\d+: unknown key 'slotz'\n  Did you mean 'slots'\?"),
             ('disk = "ahci"', 'disk = "achi"', r"t\.toml:\d+: .*'achi'.*\n  Did you mean 'ahci'\?"),
-            ('size = "4 GiB"', 'size = "4 Gb"', r"t\.toml:\d+: memory\.size: '4 Gb' is no size"),
+            (
+                'size = "4 GiB"',
+                'size = "4 Gb"',
+                r"t\.toml:\d+: expected a size such as \"256 MiB\", got '4 Gb' for memory\.size",
+            ),
             ('size = "4 GiB"', 'size = "4097 MiB"', r"memory\.size = '4097 MiB' is no multiple of 128 MiB"),
             (
                 'maximum = "32 GiB"',

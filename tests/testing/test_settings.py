@@ -49,7 +49,7 @@ def test_command_line_beats_environment_beats_ini(
     [
         (["--hotplug-accel=tgc"], ["--hotplug-accel: no accelerator is called 'tgc'", "Did you mean 'tcg'"]),
         (["--hotplug-boot=restor"], ["--hotplug-boot: no way to boot", "Did you mean 'restore'"]),
-        (["--hotplug-dump=4 Gb"], ["--hotplug-dump: '4 Gb' is no size"]),
+        (["--hotplug-dump=4 Gb"], ['--hotplug-dump: expected a size such as "256 MiB", got', "4 Gb"]),
         (["--hotplug-boot-timeout=soon"], ["--hotplug-boot-timeout: 'soon' is no number of seconds"]),
         (["--hotplug-driver=nowhere.sys"], ["there is no file or folder 'nowhere.sys'"]),
         (["--hotplug-connect=qemu:///system"], ["the backend is 'qemu'", "--hotplug-backend libvirt"]),

@@ -49,7 +49,8 @@ class TwinInTheirPlace(TwinType):
         firmware = find_ovmf()
         disk, variables = options.directory / "disk.qcow2", options.directory / "variables"
         subprocess.run(
-            ["qemu-img", "create", "-q", "-f", "qcow2", disk, str(self._template.disk_size)], check=True
+            ["qemu-img", "create", "-q", "-f", "qcow2", disk, str(int(self._template.devices.disk_size))],
+            check=True,
         )
         shutil.copyfile(firmware.variables, variables)
         spec = self._template.machine_spec(
