@@ -5,11 +5,13 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode, InfrastructureError
+from harness.run.options import made
 
 if TYPE_CHECKING:
     from harness.acceptance.acceptance import Acceptance
@@ -23,19 +25,13 @@ def register(app: typer.Typer) -> None:
     app.command("accept")(accept)
 
 
+@with_run_options("accept")
 def accept(
+    options: dict[str, Any],
     cases: Annotated[
         list[str] | None,
         typer.Argument(metavar="[CASE...]", help="Numbers or names of cases; all of them otherwise."),
     ] = None,
-    guest: Annotated[str, typer.Option(metavar="NAME", help="The guest that is put through them.")] = "twin",
-    driver: Annotated[
-        str, typer.Option(metavar="PATH", help="The driver to install; the last build otherwise.")
-    ] = "",
-    accel: Annotated[
-        str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")
-    ] = "auto",
-    qemu: Annotated[str, typer.Option(metavar="PATH", help="The QEMU binary to use.")] = "",
     compare: Annotated[
         bool,
         typer.Option(
@@ -45,24 +41,12 @@ def accept(
     soak: Annotated[
         bool, typer.Option("--soak", help="Repeat the cases that are worth it, 50 times to the last slot.")
     ] = False,
-    restore: Annotated[
-        bool,
-        typer.Option(
-            "--restore/--cold", help="Begin each case from the guest's saved ready state, or boot it."
-        ),
-    ] = True,
     list_cases: Annotated[
         bool, typer.Option("--list", help="Name the cases and what they expect, and stop.")
     ] = False,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the report and the runs are put.")] = Path(
-        "acceptance"
-    ),
-    boot_timeout: Annotated[
-        float, typer.Option(metavar="SECONDS", min=1, help="How long the guest may take to boot.")
-    ] = 900.0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
 ) -> int:
-    """Put a guest through the acceptance cases; write report.md and accept.json beside their evidence."""
+    """Put a guest through the acceptance cases, from its saved state unless --cold; write report.md and accept.json."""
     import os
     import signal
     import sys
@@ -72,7 +56,6 @@ def accept(
     from harness.acceptance.report import case_lines, closing_lines
     from harness.cli.output import say, say_json
     from harness.report.style import style_for
-    from harness.run.executor import Timeouts
     from harness.run.request import RunRequest
     from harness.setup.cache import cache_directory
 
@@ -86,21 +69,14 @@ def accept(
         )
         return ExitCode.HOLDS
 
-    def request(case: Case, name: str) -> RunRequest:
-        return RunRequest(
-            plan=case.plan,
-            guest=name,
-            accelerator=accel,  # type: ignore[arg-type] # RunRequest refuses other names itself
-            qemu=qemu,
-            driver=driver if name == guest else "",
-            restore=restore and name not in ("host", "wine"),
-            runs=runs,
-            cache=cache_directory(os.environ),
-            argv=sys.argv,
-            budget=Timeouts(boot=boot_timeout),
-        )
+    wanted, cache = made("accept", options), cache_directory(os.environ)
 
-    request(chosen[0], guest)
+    def request(case: Case, name: str) -> RunRequest:
+        # What is compared with runs the harness's own driver.
+        own = {} if name == wanted.guest else {"guest": name, "driver": "", "driver_map": ""}
+        return RunRequest(**vars(wanted) | own, plan=case.plan, cache=cache, argv=sys.argv)
+
+    request(chosen[0], wanted.guest)
 
     def told(result: CaseResult) -> None:
         if not json:
@@ -108,13 +84,13 @@ def accept(
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-    found = run_cases(chosen, request, guest, compare=compare, soak=soak, started=started, told=told)
-    _write(runs, found)
+    found = run_cases(chosen, request, wanted.guest, compare=compare, soak=soak, started=started, told=told)
+    _write(wanted.runs, found)
     if json:
         say_json(found)
     else:
         say(closing_lines(found, style))
-        say(["", f"Report: {runs / 'report.md'}"])
+        say(["", f"Report: {wanted.runs / 'report.md'}"])
     return found.exit_code
 
 

@@ -158,8 +158,11 @@ def _misused(error: Exception, message: str) -> int:
         say(message)
         return ExitCode.USAGE
     options = getattr(error, "possibilities", None)
-    if options:
-        message = f"no such option: {getattr(error, 'option_name', '')}. Did you mean {' or '.join(options)}?"
+    name = getattr(error, "option_name", "")
+    if context is not None and (why := getattr(context.command.callback, "absent", {}).get(name)):
+        message = f"{context.info_name} has no {name}: {why}"
+    elif options:
+        message = f"no such option: {name}. Did you mean {' or '.join(options)}?"
     elif message.startswith("No such command") and context is not None:
         message = _no_such_command(message, list(context.command.commands))
     first = message[:1].lower() + message[1:] if message[1:2].islower() else message

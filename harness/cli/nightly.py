@@ -63,7 +63,6 @@ def nightly(
                 lab_run = Nightly(
                     matrix,
                     state,
-                    lab.parent,
                     parallel=parallel or matrix.document.parallel,
                     tell=tell,
                     tick=lambda: tick(lab_run),

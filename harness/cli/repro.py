@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
+from harness.run.options import DEFAULTS
 
 
 def register(app: typer.Typer) -> None:
@@ -16,8 +18,10 @@ def register(app: typer.Typer) -> None:
     app.command("repro")(repro)
 
 
+@with_run_options("repro")
 def repro(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")],
+    options: dict[str, Any],
     step: Annotated[
         int | None,
         typer.Option(
@@ -29,26 +33,13 @@ def repro(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on though QEMU, the image or the driver is another.")
     ] = False,
-    debugger: Annotated[
-        bool,
-        typer.Option(
-            "--debugger", help="Give the guest a kernel debugger's port, on a TCP port that is named."
-        ),
-    ] = False,
-    vnc: Annotated[
-        bool, typer.Option("--vnc", help="With --step: show the guest's screen by VNC, on a private socket.")
-    ] = False,
-    runs: Annotated[Path, typer.Option(metavar="DIR", help="Where the new run directory is made.")] = Path(
-        "runs"
-    ),
     json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
 ) -> int:
     """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or hand over at a step."""
+    import dataclasses
     import os
     import signal
     import sys
-
-    import msgspec
 
     from harness.cli.output import complain, say, say_json
     from harness.cli.run import result_document, show_result
@@ -65,17 +56,15 @@ def repro(
             f"there is no step {step}: the run's plan has {operations} operations",
             hint=f"--step {operations} executes all of them and hands the guest over.",
         )
-    request = recorded.request(runs=runs, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway)
+    request = recorded.request(
+        {**DEFAULTS["repro"], **options}, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway
+    )
     differences = Differences(recorded.facts, anyway=anyway)
-    if vnc:
-        if step is None or request.backend != "qemu" or not recorded.facts.qemu_argv:
-            raise UsageError(
-                "--vnc is for a guest that is handed over, of QEMU itself",
-                hint="Say --step N too; through libvirt, virt-viewer shows the screen.",
-            )
-        request = msgspec.structs.replace(request, vnc=True)
-    if debugger:
-        request = msgspec.structs.replace(request, kd="debugger")
+    if request.vnc and (step is None or request.backend != "qemu" or not recorded.facts.qemu_argv):
+        raise UsageError(
+            "--vnc is for a guest that is handed over, of QEMU itself",
+            hint="Say --step N too; through libvirt, virt-viewer shows the screen.",
+        )
     # As for a run: a polite end is an interruption.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with StageView(quiet=json) as view:
@@ -83,7 +72,7 @@ def repro(
             result = perform(request, listeners=(view,), learnt=differences)
         else:
             if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
-                request = msgspec.structs.replace(request, monitor=True)
+                request = dataclasses.replace(request, monitor=True)
             result = execute_and_hold(request, step, view.say, listeners=(view,), learnt=differences)
     if isinstance(result.error, UsageError):
         raise result.error

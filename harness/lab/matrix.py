@@ -8,22 +8,23 @@ hit the same ones.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, cast
 
 import msgspec
 
-from harness.choice import suggest
+from harness.choice import check_choice
 from harness.config import decode_toml, line_of, read_document, to_plain
 from harness.errors import BadDocument, UsageError
-from harness.guest.guest_types import GUEST_TYPES
-from harness.guest.process.guest import ProcessType
 from harness.host.budget import BudgetWishes
 from harness.host.qemu_build import find_program
-from harness.machine.backend import BACKENDS
+from harness.run.option import options_of
+from harness.run.options import RunOptions, is_process, made, options_at
 from harness.run.plan import MachineWishes, Plan, decode_plan, find_plan
 from harness.run.plan_text import plan_text
 
@@ -83,8 +84,8 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     """A ``lab.toml``. Relative paths are from where it lies.
 
     ``repeat`` is for plans that do not say theirs; ``parallel`` runs at once, as far as the host has leases for them;
-    ``timeout`` seconds for one run with its wait for a lease; ``test_timeout`` and ``boot_timeout`` as for ``harness run``.
-    ``budget`` is the host's (:mod:`harness.host.budget`).
+    ``timeout`` seconds for one run with its wait for a lease. ``budget`` is the host's (:mod:`harness.host.budget`).
+    :func:`document_kind` adds a key for each option of a run.
     """
 
     name: RowName = "lab"
@@ -92,16 +93,20 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     repeat: Times = 1
     parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     timeout: NightlySeconds = 7200.0
-    boot_timeout: NightlySeconds = 90.0
-    test_timeout: NightlySeconds = 3600.0
-    accel: Literal["auto", "kvm", "tcg"] = "auto"
-    dump: str = ""
     guest: list[GuestRow] = msgspec.field(default_factory=lambda: [GuestRow(name="twin")])
     qemu: list[QemuRow] = msgspec.field(default_factory=lambda: [QemuRow(name="default")])
     topology: list[TopologyRow] = msgspec.field(default_factory=lambda: [TopologyRow(name="default")])
     plan: Annotated[list[PlanRow], msgspec.Meta(min_length=1)]
     skip: list[SkipRow] = []
     budget: BudgetWishes = BudgetWishes()
+
+
+@functools.cache
+def document_kind() -> type[LabDocument]:
+    """Return the struct of a ``lab.toml``: the options of a run are keys too, whatever their value, unset by default."""
+    keys = [(option.key("lab"), Any, msgspec.UNSET) for option in options_at("lab")]
+    kind = msgspec.defstruct("LabDocument", keys, bases=(LabDocument,), frozen=True, kw_only=True)
+    return cast("type[LabDocument]", kind)
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
@@ -117,7 +122,12 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def point(self) -> str:
         """The place in the matrix, without the repetition."""
-        return f"{self.guest}.{self.qemu}.{self.topology}.{self.plan}"
+        return f"{self.machine}.{self.plan}"
+
+    @property
+    def machine(self) -> str:
+        """What tells the guest and its machine from others, as far as it may decide whether a guest boots."""
+        return f"{self.guest}.{self.qemu}.{self.topology}"
 
     @property
     def id(self) -> str:
@@ -135,27 +145,20 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
     """What a night does: its ``cells`` in their order, the text of each point's plan, and what is left out.
 
+    ``options`` are the arguments of ``harness run`` for the machine of a cell.
     ``digest`` tells this matrix from any other: two documents with the same digest make the same night.
     """
 
     document: LabDocument
     cells: list[Cell]
     plans: dict[str, str]
+    options: dict[str, list[str]]
     skipped: list[Skipped]
     digest: str
 
-    def guest(self, cell: Cell) -> GuestRow:
-        """Return the row of the cell's guest."""
-        return next(row for row in self.document.guest if row.name == cell.guest)
 
-    def qemu(self, cell: Cell) -> QemuRow | None:
-        """Return the row of the cell's QEMU, None for a guest that needs none."""
-        return next((row for row in self.document.qemu if row.name == cell.qemu), None)
-
-    def topology(self, cell: Cell) -> TopologyRow:
-        """Return the row of the cell's topology."""
-        return next(row for row in self.document.topology if row.name == cell.topology)
-
+TABLES = ("guest", "qemu", "topology")
+OPTIONS = {option.field: option for option in options_of(RunOptions)}
 
 NO_QEMU = "process"
 """What stands for the QEMU of a guest whose machine is a process."""
@@ -168,15 +171,14 @@ def read_matrix(path: Path) -> Matrix:
 
 def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
     """Decode a ``lab.toml`` called ``name`` in messages, whose relative paths begin at ``base``."""
-    document = decode_toml(text, LabDocument, name=name)
+    document = decode_toml(text, document_kind(), name=name)
     check = _Check(text, name, base)
-    check.names("guest", [row.name for row in document.guest])
-    check.names("qemu", [row.name for row in document.qemu])
-    check.names("topology", [row.name for row in document.topology])
+    for table in TABLES:
+        check.names(table, [row.name for row in getattr(document, table)])
     for index, guest in enumerate(document.guest):
-        check.one_of("guest", index, "name", guest.name, GUEST_TYPES)
+        check.read("guest", guest.name, "guest", index, "name")
     for index, qemu in enumerate(document.qemu):
-        check.one_of("qemu", index, "backend", qemu.backend, BACKENDS)
+        check.read("backend", qemu.backend, "qemu", index, "backend")
         if qemu.path:
             check.program(index, qemu.path)
     plans = [check.plan(index, row.plan) for index, row in enumerate(document.plan)]
@@ -195,14 +197,12 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
     points: list[tuple[str, str, str, str, int]] = []
     texts: dict[str, str] = {}
     skipped: list[Skipped] = []
+    common = check.options(document)
+    options: dict[str, list[str]] = {}
     several = [len(document.topology) > 1, len(document.qemu) > 1]
-    for guest in document.guest:
-        qemus = (
-            [NO_QEMU]
-            if isinstance(GUEST_TYPES[guest.name], ProcessType)
-            else [row.name for row in document.qemu]
-        )
-        for qemu in qemus:
+    for index, guest in enumerate(document.guest):
+        for build in [None] if is_process(guest.name) else document.qemu:
+            qemu = build.name if build is not None else NO_QEMU
             for at, topology in enumerate(document.topology):
                 for row, plan in zip(document.plan, plans, strict=True):
                     slug = _slug(plan.name)
@@ -211,6 +211,9 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
                     if why:
                         skipped.append(Skipped(point=point, why=why))
                         continue
+                    machine = f"{guest.name}.{qemu}.{topology.name}"
+                    if machine not in options:
+                        options[machine] = check.run(index, common, guest, build, topology)
                     parts = [
                         plan.name,
                         *([topology.name] if several[0] else []),
@@ -233,7 +236,12 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         cells += round_
     meant = msgspec.json.encode([to_plain(document), texts], order="sorted")
     return Matrix(
-        document=document, cells=cells, plans=texts, skipped=skipped, digest=hashlib.sha256(meant).hexdigest()
+        document=document,
+        cells=cells,
+        plans=texts,
+        options=options,
+        skipped=skipped,
+        digest=hashlib.sha256(meant).hexdigest(),
     )
 
 
@@ -277,12 +285,46 @@ class _Check:
                     else "Give each a name of its own.",
                 )
 
-    def one_of(self, table: str, index: int, key: str, value: str, known: Iterable[str]) -> None:
-        if value not in known:
-            what = table if key == "name" else key
-            raise BadDocument(
-                f"{self._at(table, index, key)}: no {what} is called {value!r}", hint=suggest(value, known)
-            )
+    @contextlib.contextmanager
+    def at(self, *steps: object) -> Iterator[None]:
+        """Add the place in the document to a UsageError, unless the error is about another document."""
+        try:
+            yield
+        except BadDocument:
+            raise
+        except UsageError as error:
+            raise BadDocument(f"{self._at(*steps)}: {error.message}", hint=error.hint) from error
+
+    def read(self, field: str, value: object, *steps: object) -> Any:
+        option = OPTIONS[field]
+        with self.at(*steps):
+            return option.read(str(self._base / value) if option.exist and isinstance(value, str) else value)
+
+    def options(self, document: LabDocument) -> dict[str, Any]:
+        """Return the options of all runs that the document sets, by field."""
+        return {
+            option.field: self.read(option.field, value, option.key("lab"))
+            for option in options_at("lab")
+            if (value := getattr(document, option.key("lab"))) not in (msgspec.UNSET, "")
+        }
+
+    def run(
+        self,
+        index: int,
+        common: Mapping[str, Any],
+        guest: GuestRow,
+        qemu: QemuRow | None,
+        topology: TopologyRow,
+    ) -> list[str]:
+        """Return the arguments of ``harness run`` for one machine, without QEMU's options for a process."""
+        rows = {"guest": guest.name, "driver": guest.driver and str(resolved(self._base, guest.driver))}
+        if qemu is not None:
+            path = qemu.path and str(resolved(self._base, qemu.path))
+            rows |= {"qemu": path, "machine": topology.machine}
+            rows |= {"backend": qemu.backend, "connect": qemu.connect}
+        fitting = {field: value for field, value in common.items() if qemu or not OPTIONS[field].machine}
+        with self.at("guest", index, "name"):
+            return made("lab", {**fitting, **{field: said for field, said in rows.items() if said}}).words()
 
     def program(self, index: int, path: str) -> None:
         try:
@@ -297,25 +339,17 @@ class _Check:
 
     def plan(self, index: int, wanted: str) -> Plan:
         named = resolved(self._base, wanted) if "/" in wanted or wanted.endswith(".toml") else wanted
-        try:
+        with self.at("plan", index, "plan"):
             return find_plan(str(named))
-        except BadDocument:
-            raise
-        except UsageError as error:
-            raise BadDocument(
-                f"{self._at('plan', index, 'plan')}: {error.message}", hint=error.hint
-            ) from error
 
     def skip(self, index: int, row: SkipRow, document: LabDocument, plans: Sequence[str]) -> None:
-        known = {
-            "guest": [other.name for other in document.guest],
-            "qemu": [other.name for other in document.qemu],
-            "topology": [other.name for other in document.topology],
-            "plan": list(plans),
-        }
+        known = {table: [other.name for other in getattr(document, table)] for table in TABLES}
+        known["plan"] = list(plans)
         for key, names in known.items():
-            if value := getattr(row, key):
-                self.one_of("skip", index, key, value, names)
+            value = getattr(row, key)
+            if value:
+                with self.at("skip", index, key):
+                    check_choice(key, value, names)
         if not any(getattr(row, key) for key in known):
             raise BadDocument(
                 f"{self._at('skip', index)}: this leaves out everything", hint="Name a guest or a plan."

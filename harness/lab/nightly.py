@@ -40,7 +40,6 @@ class Nightly:
         self,
         matrix: Matrix,
         night: NightlyState,
-        base: Path,
         *,
         parallel: int,
         tell: Tell = lambda _: None,
@@ -50,7 +49,6 @@ class Nightly:
         self.running: list[RunProcess] = []
         self._matrix = matrix
         self._night = night
-        self._base = base
         self._tell = tell
         self._tick = tick
         self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in night.todo(matrix))
@@ -101,7 +99,7 @@ class Nightly:
     def _start(self, selector: selectors.BaseSelector) -> None:
         while self._queue and len(self.running) < self.parallel:
             cell, number, before = self._queue.popleft()
-            machine = _machine(cell)
+            machine = cell.machine
             failure = self._boots.of(cell.guest, machine)
             if failure is not None and number == 1:
                 self._settle(
@@ -111,7 +109,7 @@ class Nightly:
                     )
                 )  # fmt: skip
                 continue
-            words = command(self._matrix, cell, self._night.directory, self._base)
+            words = command(self._matrix, cell, self._night.directory)
             if before:
                 words += ["--retry-of", Path(before[-1]).name]
             with uninterrupted():
@@ -124,7 +122,7 @@ class Nightly:
 
     def _over(self, child: RunProcess) -> None:
         self.running.remove(child)
-        outcome, again = child.outcome(child.reap(), _machine(child.cell))
+        outcome, again = child.outcome(child.reap(), child.cell.machine)
         if again and child.number < ATTEMPTS:
             self._queue.appendleft((child.cell, child.number + 1, outcome.runs))
             return
@@ -165,8 +163,3 @@ class Nightly:
                 if hurry.is_set() or time.monotonic() > deadline:
                     for child in self.running:
                         child.ask(signal.SIGKILL)
-
-
-def _machine(cell: Cell) -> str:
-    """Return what tells the machine of a cell from others, as far as it may decide whether a guest boots."""
-    return f"{cell.qemu}.{cell.topology}"

@@ -19,7 +19,7 @@ import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
 from harness.history.run_directory import FACTS, RunDirectory
-from harness.lab.matrix import Cell, Matrix, resolved
+from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
 from harness.program import start_program
 from harness.run.failure import BOOT_STAGES, BootFailure
@@ -54,25 +54,12 @@ class _Document(msgspec.Struct):
     error: _Error | None = None
 
 
-def command(matrix: Matrix, cell: Cell, night: Path, base: Path) -> list[str]:
-    """Return the command of one cell. ``base`` is where the document's relative paths begin."""
-    document, guest, qemu = matrix.document, matrix.guest(cell), matrix.qemu(cell)
-    words = [
-        "run", str(night / "plans" / f"{cell.point}.toml"), "--guest", guest.name, "--runs", str(night / "runs"),
-        "--seed", str(cell.seed), "--boot-timeout", str(document.boot_timeout),
-        "--test-timeout", str(document.test_timeout), "--json", "--retry",
+def command(matrix: Matrix, cell: Cell, night: Path) -> list[str]:
+    """Return the command of one cell."""
+    plan, runs = night / "plans" / f"{cell.point}.toml", night / "runs"
+    return [
+        "run", str(plan), *matrix.options[cell.machine], "--runs", str(runs), "--seed", str(cell.seed), "--json",
     ]  # fmt: skip
-    if document.dump:
-        words += ["--dump", document.dump]
-    if guest.driver:
-        words += ["--driver", str(resolved(base, guest.driver))]
-    if qemu is not None:
-        words += ["--accel", document.accel, "--backend", qemu.backend]
-        words += ["--qemu", str(resolved(base, qemu.path))] if qemu.path else []
-        words += ["--connect", qemu.connect] if qemu.connect else []
-        machine = matrix.topology(cell).machine
-        words += ["--machine", machine] if machine else []
-    return words
 
 
 class RunProcess:

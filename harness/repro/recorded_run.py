@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import re
+import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +15,11 @@ from harness.config import from_plain
 from harness.contract.checker import judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.errors import BadHistory, HarnessError, UsageError
-from harness.guest.guest_types import GUEST_TYPES
-from harness.guest.process.guest import ProcessType
 from harness.history.reader import History
 from harness.history.record import OperationProgress as OperationRecord
-from harness.history.run_directory import FACTS, RunDirectory, RunFacts
-from harness.run.executor import Timeouts
+from harness.history.run_directory import RunDirectory, RunFacts
 from harness.run.operation import Operation, Settle
+from harness.run.options import RunOptions, gathered, is_process
 from harness.run.plan import Plan
 from harness.run.request import RunRequest
 
@@ -61,39 +61,35 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
             verdict=judge_history(history),
         )
 
-    def request(self, *, runs: Path, cache: Path, argv: list[str], anyway: bool = False) -> RunRequest:
-        """Return the request of a run on the same machine with the same plan and seed.
+    def request(
+        self, options: Mapping[str, Any], *, cache: Path, argv: list[str], anyway: bool = False
+    ) -> RunRequest:
+        """Return the request of a run on the same machine with the same plan and seed, and ``options`` over its own.
 
         ``anyway`` takes what QEMU there is when the run's is gone. Raises UsageError for what does not exist any more.
         """
         facts = self.facts
-        asked: dict[str, Any] = {
-            name: value
-            for name, value in facts.request.items()
-            if name in ("connect", "driver", "driver_map", "kd") and isinstance(value, str)
-        }
-        asked["restore"] = facts.request.get("restore") is True
-        if not isinstance(GUEST_TYPES.get(facts.guest), ProcessType):
+        asked: dict[str, Any] = {}
+        for name, kind in typing.get_type_hints(RunOptions).items():
+            # Whether somebody wanted to look at that run says nothing of this one.
+            if name in facts.request and name != "monitor":
+                try:
+                    asked[name] = from_plain(facts.request[name], kind)
+                except msgspec.ValidationError as error:
+                    raise UsageError(f"{self.directory}: run.json has an invalid {name}: {error}") from error
+        asked |= {"guest": facts.guest, "plant": facts.plant, "seed": facts.seed}
+        if not is_process(facts.guest):
             asked["accelerator"] = facts.accelerator or "auto"
             asked["qemu"] = facts.qemu if Path(facts.qemu).exists() or not anyway else ""
             asked["machine"] = facts.machine or "q35"
             asked["firmware"] = facts.firmware
             asked["backend"] = facts.backend or "qemu"
-        try:
-            budget = msgspec.convert(facts.request.get("budget", {}), Timeouts)
-        except msgspec.ValidationError as error:
-            raise UsageError(f"{self.directory}: {FACTS} has an invalid budget: {error}") from error
         return RunRequest(
+            **gathered(options, asked),
             plan=self.plan,
-            runs=runs,
             cache=cache,
             argv=argv,
-            guest=facts.guest,
-            plant=facts.plant,
-            seed=facts.seed,
-            budget=budget,
             repro_of=facts.run,
-            **asked,
         )
 
 

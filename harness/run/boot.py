@@ -15,7 +15,7 @@ from harness.capture.dbgprint.reader import PortReader
 from harness.capture.etl import guid
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
-from harness.errors import MachineFailed, UsageError
+from harness.errors import MachineFailed
 from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns
 from harness.guest.process.guest import ProcessType
@@ -30,7 +30,8 @@ from harness.machine.backend import BACKENDS, choose_there, make_machine
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.snapshot import MachineSnapshot, StateStore, restored
-from harness.run.executor import Executor, Timeouts, paced
+from harness.run.executor import Executor, paced
+from harness.run.options import Timeouts
 from harness.run.ready_snapshot import ready_state
 from harness.run.request import RunRequest
 from harness.run.resource_request import need_of
@@ -98,7 +99,7 @@ class GuestBoot:
         spec = self._accelerate(qemu, bootable)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
-        if self.request.restore:
+        if self.request.restore and qemu is not None:
             spec = self._restore(options, bootable, spec, qemu)
         machine = self._start(bootable, spec, stack)
         self._begin(machine, qemu)
@@ -201,14 +202,9 @@ class GuestBoot:
             said.append(f"{lease.claim.vcpus} processors, {size_text(lease.claim.memory)}")
 
     def _restore(
-        self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild | None
+        self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild
     ) -> MachineSpec:
         """Return the machine that takes the guest's saved ready state over, saving it first if need be."""
-        if qemu is None or bootable.make is not None:
-            raise UsageError(
-                f"the guest {self.request.guest!r} is no virtual machine: it has no state that can be saved",
-                hint="Leave out --restore.",
-            )
         with self._stages.stage("state") as said:
             state = self._state = ready_state(
                 self._kind,
@@ -298,14 +294,8 @@ def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
         extra=["-vnc", "none"] if request.vnc else [],
         kd=bool(request.kd),
     )
-    changes = {
-        "processors": wishes.processors,
-        "max_processors": wishes.max_processors,
-        "memory": int(wishes.memory) if wishes.memory else None,
-        "max_memory": int(wishes.max_memory) if wishes.max_memory else None,
-        "dimm_slots": wishes.dimm_slots,
-        "nodes": wishes.nodes,
-    }
+    named = ("processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes")
+    wanted = {name: getattr(wishes, name) for name in named}
     return msgspec.structs.replace(
-        spec, **{key: value for key, value in changes.items() if value is not None}
+        spec, **{name: int(value) for name, value in wanted.items() if value is not None}
     )

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Iterator
@@ -31,30 +32,15 @@ from harness.history.writer import HistoryWriter
 from harness.machine.machine import CpuSlot, Machine
 from harness.run import operation as op
 from harness.run.guest_commands import steer
+from harness.run.options import Timeouts
 from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
 from harness.run.watch import Watch
-
-
-class Timeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds, for the set-up, the test and the evidence apart, so that none of them takes another's time.
-
-    Set-up: ``boot``, besides what making an image, probing KVM and starting QEMU have of their own. Test: ``test``, a
-    whole plan; ``operation``, one operation; ``consequence``, the driver's records after the guest counted an add.
-    ``evidence``: what is collected once the run went wrong, from then on.
-    """
-
-    boot: float = 90.0
-    test: float = 3600.0
-    operation: float = 30.0
-    consequence: float = 5.0
-    quiet: float = 0.1
-    evidence: float = 120.0
 
 
 def paced(budget: Timeouts, pace: float) -> Timeouts:
     """Return the budget for a guest that takes ``pace`` times as long as the twin; what was changed by hand stays."""
     usual = Timeouts()
-    return msgspec.structs.replace(
+    return dataclasses.replace(
         budget,
         **{
             name: getattr(usual, name) * pace

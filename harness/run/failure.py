@@ -8,6 +8,8 @@ the same session on the same machine, whose tests are skipped with that cause in
 
 from __future__ import annotations
 
+import dataclasses
+
 import msgspec
 
 from harness.config import to_plain
@@ -52,7 +54,7 @@ def second_attempt(request: RunRequest, run: str, error: HarnessError | None) ->
     """Return the request that tries again what ended with ``error`` as the run called ``run``; None if nothing does."""
     if request.attempt >= ATTEMPTS or not retriable(error):
         return None
-    return msgspec.structs.replace(request, attempt=request.attempt + 1, retry_of=run)
+    return dataclasses.replace(request, attempt=request.attempt + 1, retry_of=run)
 
 
 class BootFailure(msgspec.Struct, frozen=True, kw_only=True):
@@ -95,11 +97,8 @@ class BootFailures:
 def machine_key(request: RunRequest) -> str:
     """Return what tells the machine of a request from others, as far as it may decide whether a guest boots."""
     wishes = msgspec.json.encode(to_plain(request.plan.machine), order="sorted").decode()
-    parts = (
-        request.backend, request.connect, request.accelerator, request.qemu, request.machine, request.firmware,
-        request.kd, request.driver, request.plant, wishes,
-    )  # fmt: skip
-    return "|".join(parts)
+    parts = [str(value) for one, value in request.values() if one.machine or one.field in ("driver", "plant")]
+    return "|".join([*parts, wishes])
 
 
 def boot_failure(request: RunRequest, run: str, stage: str, error: HarnessError) -> BootFailure | None:

@@ -33,6 +33,8 @@ from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
 from harness.run.handover import FOLDER, hand_over, summary
 from harness.run.judging import joined
+from harness.run.option import options_of
+from harness.run.options import RunOptions
 from harness.run.request import RunRequest
 from harness.run.stage import Stages
 
@@ -332,12 +334,11 @@ def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learn
 
 def _asked(request: RunRequest) -> dict[str, Any]:
     """Return of a request what says nothing else in ``run.json``, for whoever wants the same machine again."""
-    named = {
-        name: getattr(request, name)
-        for name in ("accelerator", "qemu", "connect", "driver", "driver_map", "kd", "monitor", "restore")
-        if getattr(request, name)
+    recorded = {one.field.partition(".")[0] for one in options_of(RunOptions) if one.recorded}
+    asked = {name: value for name, value in vars(request).items() if name in recorded}
+    return {
+        name: to_plain(value) for name, value in asked.items() if value or value != getattr(RunOptions, name)
     }
-    return {**named, "budget": msgspec.to_builtins(request.budget)}
 
 
 def _utc() -> str:

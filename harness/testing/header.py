@@ -13,15 +13,14 @@ if TYPE_CHECKING:
 def header_lines(settings: Settings) -> list[str]:
     """Return a line for guest and image, and one for QEMU and the accelerator; what is missing is said, never raised."""
     from harness.errors import HarnessError
-    from harness.guest.guest_types import GUEST_TYPES
-    from harness.guest.process.guest import ProcessType
     from harness.host.qemu_build import find_qemu
+    from harness.run.options import is_process
     from harness.setup.cache import cache_directory
 
     name = settings["guest"]
     cache = cache_directory(os.environ)
     lines = [f"hotplug: guest {name}, {_image(name, str(cache))}"]
-    if isinstance(GUEST_TYPES[name], ProcessType):
+    if is_process(name):
         return lines
     try:
         found = find_qemu(settings["qemu"])

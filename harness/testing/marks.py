@@ -99,7 +99,7 @@ def plan_of(item: pytest.Item) -> Plan | None:
     return None if name is None else find_plan(name)
 
 
-def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
+def wishes_of(item: pytest.Item, plan: Plan) -> MachineWishes:
     """Return the machine that a test wants: what its plan says, then its guest marker, then its machine marker."""
     import msgspec
 
@@ -116,7 +116,7 @@ def wishes_of(item: pytest.Item, plan: Plan | None) -> MachineWishes:
                 f"{item.nodeid}: marker machine: no wish is called {word!r}\n  {suggest(word, sorted(known))}"
             )
     named = guest_of(item)
-    base = to_plain(plan.machine) if plan is not None else {}
+    base = to_plain(plan.machine)
     try:
         wishes: MachineWishes = from_plain({**base, **(named[1] if named else {}), **asked}, MachineWishes)
     except msgspec.ValidationError as error:

@@ -58,60 +58,34 @@ class Guests:
 
     def request(self, item: pytest.Item, guest: str, runs: Path) -> RunRequest:
         """Return what a test's run is asked to be. Raises pytest.UsageError, or UsageError of the harness."""
-        from harness.run.executor import Timeouts
+        import msgspec
+
         from harness.run.operation import Quiesce
+        from harness.run.options import is_process
         from harness.run.plan import Plan
         from harness.run.request import RunRequest
         from harness.setup.cache import cache_directory
-        from harness.size import Size
 
         settings = self.settings
-        plan = marks.plan_of(item)
-        wishes = marks.wishes_of(item, plan)
+        plan = marks.plan_of(item) or Plan(name=item.name, do=[Quiesce()])
         retry_of = item.stash.get(RETRY_OF, "")
+        options = settings.options(
+            {
+                "guest": guest,
+                "runs": Path(settings["runs"]) if settings["runs"] else runs,
+                # The guest can be looked at while pytest's prompt is open.
+                "monitor": self._prompts and not is_process(guest),
+                "plant": marks.plant_of(item),
+            }
+        )
         return RunRequest(
-            plan=Plan(
-                name=item.name if plan is None else plan.name,
-                driver=True if plan is None else plan.driver,
-                machine=wishes,
-                do=[Quiesce()] if plan is None else plan.do,
-            ),
-            runs=Path(settings["runs"]) if settings["runs"] else runs,
+            **vars(options),
+            plan=msgspec.structs.replace(plan, machine=marks.wishes_of(item, plan)),
             cache=cache_directory(os.environ),
             argv=["pytest", item.nodeid],
-            guest=guest,
-            accelerator=settings["accel"],  # type: ignore[arg-type] # RunRequest refuses other names itself
-            qemu=settings["qemu"],
-            backend=settings["backend"],
-            connect=settings["connect"],
-            # Absolute, so that whoever does the run again may do it from anywhere.
-            driver=_absolute(settings["driver"]),
-            driver_map=_absolute(settings["driver-map"]),
-            kd=settings["kd"],
-            restore=self._restores(guest),
-            # Somebody may want to look at the guest while pytest's prompt is open.
-            monitor=self._prompts and not self._is_process(guest),
-            plant=marks.plant_of(item),
-            budget=Timeouts(
-                boot=float(settings["boot-timeout"]), evidence=float(settings["evidence-timeout"])
-            ),
-            dump=Size(settings["dump"]) if settings["dump"] else 0,
             attempt=2 if retry_of else 1,
             retry_of=retry_of,
         )
-
-    def _is_process(self, guest: str) -> bool:
-        from harness.guest.guest_types import GUEST_TYPES
-        from harness.guest.process.guest import ProcessType
-
-        return isinstance(GUEST_TYPES.get(guest), ProcessType)
-
-    def _restores(self, guest: str) -> bool:
-        """Return whether the guest begins from its saved state: as was asked, else if it can."""
-        settings = self.settings
-        if settings["boot"]:
-            return settings["boot"] == "restore"
-        return not (self._is_process(guest) or settings["backend"] != "qemu" or settings["kd"])
 
     def refuse_known_failure(self, request: RunRequest) -> None:
         """Skip the test if its guest did not boot before."""
@@ -133,7 +107,3 @@ class Guests:
             item.stash[RETRY_OF] = name
         else:
             self.failures.note(run.boot_failure)
-
-
-def _absolute(path: str) -> str:
-    return str(Path(path).resolve()) if path else ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plugin's settings: one table of what can be set, and one way to set each: option, environment variable or ini key.
+"""The plugin's settings: the options of a run, each set by an option, an environment variable or an ini key.
 
 The command line beats the environment, which beats the ini file. A value that cannot be is refused before anything is
 collected, in words that say where it was set.
@@ -8,142 +8,61 @@ collected, in words that say where it was set.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import pytest
 
+from harness.errors import UsageError
+from harness.run.option import Option
+from harness.run.options import RunOptions, made, options_at, shown
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PluginSetting:
-    """One setting. ``check`` returns what is wrong with a value that is not empty, "" if nothing; "" means: not set.
 
-    A ``path`` in the ini file is meant from where that file is, like pytest's own.
-    """
+class PluginSetting(NamedTuple):
+    """One setting: its option of a run, and what it is called in each place. ``shown`` is its default as text."""
 
     name: str
+    option: str
+    variable: str
+    key: str
     metavar: str
-    help: str
-    default: str = ""
-    path: bool = False
-    check: Callable[[str], str] = lambda _: ""
-
-    @property
-    def option(self) -> str:
-        """The command-line option."""
-        return f"--hotplug-{self.name}"
-
-    @property
-    def variable(self) -> str:
-        """The environment variable."""
-        return f"HOTPLUG_{self.name.replace('-', '_').upper()}"
-
-    @property
-    def key(self) -> str:
-        """The key in pytest's ini file."""
-        return f"hotplug_{self.name.replace('-', '_')}"
-
-    @property
-    def attribute(self) -> str:
-        """Where pytest keeps the option."""
-        return self.key
+    shown: str
+    source: Option
 
 
-def _named(what: str, known: Callable[[], Iterable[str]]) -> Callable[[str], str]:
-    def check(value: str) -> str:
-        from harness.choice import suggest
-
-        names = list(known())
-        if value in names:
-            return ""
-        return f"no {what} is called {value!r}\n  {suggest(value, names)}"
-
-    return check
+def _setting(source: Option) -> PluginSetting:
+    key = source.key("pytest")
+    name = key.replace("_", "-")
+    return PluginSetting(
+        name, f"--hotplug-{name}", f"HOTPLUG_{key.upper()}", f"hotplug_{key}",
+        source.metavar or "|".join(source.words), shown(source, "pytest"), source,
+    )  # fmt: skip
 
 
-def _guests() -> Iterable[str]:
-    from harness.guest.guest_types import GUEST_TYPES
-
-    return GUEST_TYPES
-
-
-def _seconds(value: str) -> str:
-    try:
-        number = float(value)
-    except ValueError:
-        number = -1.0
-    return "" if 0 < number <= 86400 else f"{value!r} is no number of seconds from 1 to 86400"
-
-
-def _size(value: str) -> str:
-    from harness.size import Size
-
-    try:
-        Size(value)
-    except ValueError as error:
-        return str(error)
-    return ""
-
-
-def _there(value: str) -> str:
-    return "" if Path(value).exists() else f"there is no file or folder {value!r}"
-
-
-SETTINGS = (
-    PluginSetting(
-        name="guest", metavar="NAME", default="twin", check=_named("guest", _guests),
-        help="the guest that tests run on, unless a test has the marker guest",
-    ),
-    PluginSetting(
-        name="accel", metavar="auto|kvm|tcg", default="auto",
-        check=_named("accelerator", lambda: ("auto", "kvm", "tcg")), help="accelerator of the guests",
-    ),
-    PluginSetting(
-        name="boot", metavar="restore|cold", check=_named("way to boot", lambda: ("restore", "cold")),
-        help="begin from the guest's saved ready state, or boot it anew (default: restore what can be restored)",
-    ),
-    PluginSetting(name="qemu", path=True, metavar="PATH", help="the QEMU binary to use"),
-    PluginSetting(
-        name="backend", metavar="qemu|libvirt", default="qemu",
-        check=_named("backend", lambda: ("qemu", "libvirt")), help="start QEMU directly, or have libvirt do it",
-    ),
-    PluginSetting(name="connect", metavar="URI", help="where libvirt is, as for virsh -c"),
-    PluginSetting(
-        name="driver", path=True, metavar="PATH", check=_there,
-        help="the driver to test: its .sys file or its folder; on the twin the folder of its sources",
-    ),
-    PluginSetting(
-        name="driver-map", path=True, metavar="FILE", check=_there,
-        help="which of the driver's own trace events are which records (TOML, see docs/your-driver.md)",
-    ),
-    PluginSetting(
-        name="kd", metavar="listen|debugger", check=_named("use of the debugger's port", lambda: ("listen", "debugger")),
-        help="record what drivers print on the kernel debugger's port, or hand the port to a debugger",
-    ),
-    PluginSetting(
-        name="runs", path=True, metavar="DIR", help="where run directories are made (default: pytest's own temporary directory)"
-    ),
-    PluginSetting(name="boot-timeout", metavar="SECONDS", default="90", check=_seconds, help="how long a boot may take"),
-    PluginSetting(
-        name="evidence-timeout", metavar="SECONDS", default="60", check=_seconds,
-        help="how long collecting evidence may take, once a run failed",
-    ),
-    PluginSetting(
-        name="dump", metavar="SIZE", check=_size,
-        help="keep a dump of a failed guest's memory, if not larger than this",
-    ),
-)  # fmt: skip
+SETTINGS = tuple(_setting(source) for source in options_at("pytest"))
 """Everything that can be set, in the order in which ``--help`` and docs/pytest.md list it."""
 
 _BY_NAME = {setting.name: setting for setting in SETTINGS}
+_BY_FLAG = {f"--{one.source.name}": one.option for one in SETTINGS} | {
+    f"--{flag}": f"{one.option}={one.source.text(value)}"
+    for one in SETTINGS
+    for flag, (value, _) in one.source.flags.items()
+}
+
+
+def _spoken(text: str) -> str:
+    """Return a message of the harness with the options called as they are here."""
+    return re.sub(r"(?<![\w-])--[a-z-]+", lambda flag: _BY_FLAG.get(flag[0], flag[0]), text)
 
 
 def _from_ini(config: pytest.Config, setting: PluginSetting) -> str:
+    """Return the value in the ini file; a path there begins where the file is."""
     value = str(config.getini(setting.key))
     # "qemu-system-x86_64" is a program that is looked for, "./qemu" a file.
     named = setting.name == "qemu" and "/" not in value
-    if value and setting.path and config.inipath is not None and not named:
+    if value and setting.source.path and config.inipath is not None and not named:
         return str(config.inipath.parent / value)
     return value
 
@@ -155,7 +74,7 @@ class Settings:
         self._values: dict[str, tuple[str, str]] = {}
         for setting in SETTINGS:
             for value, place in (
-                (config.getoption(setting.attribute, None), setting.option),
+                (config.getoption(setting.key, None), setting.option),
                 (environment.get(setting.variable), f"{setting.variable} in the environment"),
                 (_from_ini(config, setting), f"{setting.key} in {config.inipath or 'the ini file'}"),
             ):
@@ -166,31 +85,44 @@ class Settings:
     def __getitem__(self, name: str) -> str:
         """Return a setting's value, "" if it has none."""
         setting = _BY_NAME[name]
-        return self._values.get(name, (setting.default, ""))[0]
+        return self._values.get(name, (setting.shown, ""))[0]
 
     def given(self, name: str) -> bool:
         """Return whether somebody set it."""
         return name in self._values
 
     def check(self) -> None:
-        """Refuse what cannot be. Raises pytest.UsageError."""
-        for name, (value, place) in self._values.items():
-            if wrong := _BY_NAME[name].check(value):
-                raise pytest.UsageError(f"{place}: {wrong}")
-        if self["connect"] and self["backend"] != "libvirt":
-            raise pytest.UsageError(
-                f"{self._values['connect'][1]}: it is libvirt's, and the backend is {self['backend']!r}\n"
-                "  Say --hotplug-backend libvirt too."
-            )
+        """Refuse what cannot be, whatever the guest. Raises pytest.UsageError."""
+        try:
+            if self._values:
+                self.options({"guest": "twin"})
+        except UsageError as error:
+            raise pytest.UsageError(str(error)) from error
+
+    def options(self, more: Mapping[str, Any]) -> RunOptions:
+        """Return the options of a run, with ``more`` by field over what is set. Raises UsageError."""
+        values: dict[str, Any] = {}
+        where = ""
+        try:
+            for name, (text, place) in self._values.items():
+                option, where = _BY_NAME[name].source, f"{place}: "
+                value = option.read(text)
+                # Absolute, so that the run can be repeated from anywhere.
+                values[option.field] = str(Path(text).resolve()) if option.exist else value
+            where = ""
+            return made("pytest", {**values, **more})
+        except UsageError as error:
+            raise UsageError(where + _spoken(error.message), hint=_spoken(error.hint)) from error
 
 
 def add_settings(parser: pytest.Parser) -> None:
     """Add each setting's option and ini key."""
     group = parser.getgroup("hotplug harness", "hotplug harness: guests, drivers and what is recorded")
     for setting in SETTINGS:
-        default = f" (default: {setting.default})" if setting.default else ""
+        default = f" (default: {setting.shown})" if setting.shown else ""
+        says = setting.source.help.rstrip(".") + default
         group.addoption(
-            setting.option, dest=setting.attribute, default=None, metavar=setting.metavar,
-            help=f"{setting.help}{default}; also {setting.variable}, {setting.key} =",
+            setting.option, dest=setting.key, default=None, metavar=setting.metavar,
+            help=f"{says}; also {setting.variable}, {setting.key} =",
         )  # fmt: skip
-        parser.addini(setting.key, f"{setting.help}{default}", default="")
+        parser.addini(setting.key, says, default="")

@@ -18,7 +18,7 @@ from harness.acceptance.result import CaseOutcome, CaseResult
 from harness.cli.main import main
 from harness.errors import BadDocument, ExitCode, UsageError
 from harness.report.style import Style
-from harness.run.executor import Timeouts
+from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 
 Caught = pytest.CaptureFixture[str]

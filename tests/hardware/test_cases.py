@@ -13,7 +13,7 @@ from harness.acceptance.acceptance import unsuited
 from harness.acceptance.case import Case, all_cases
 from harness.acceptance.migration import migrate
 from harness.acceptance.result import CaseOutcome, result_of
-from harness.run.executor import Timeouts
+from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import perform
 from harness.setup.cache import cache_directory

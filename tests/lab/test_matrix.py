@@ -101,6 +101,33 @@ def test_guest_that_is_a_process_has_no_qemu_to_vary() -> None:
     assert ["host.process.default.veto.1"] == [cell.id for cell in matrix(text).cells]
 
 
+def test_options_become_the_arguments_of_each_machine(tmp_path: Path) -> None:
+    """Those of the document and of the rows, without defaults; a process gets nothing that only QEMU has."""
+    (tmp_path / "bios.bin").touch()
+    text = (
+        'accel = "tcg"\nkd = "listen"\nfirmware = "bios.bin"\ndump = "1024 MiB"\nevidence_timeout = 5\ndriver_map = ""\n'
+        '[[guest]]\nname = "twin"\n[[guest]]\nname = "host"\n'
+        '[[topology]]\nname = "old"\nmachine = "pc-q35-7.2"\n[[plan]]\nplan = "veto"\n'
+    )
+    night = matrix(text, tmp_path)
+    assert {
+        "twin.default.old": [
+            "--accel", "tcg", "--machine", "pc-q35-7.2", "--firmware", str(tmp_path / "bios.bin"), "--kd",
+            "--evidence-timeout", "5.0", "--dump", "1 GiB", "--retry",
+        ],
+        "host.process.old": ["--guest", "host", "--evidence-timeout", "5.0", "--retry"],
+    } == night.options  # fmt: skip
+
+
+def test_machine_that_is_skipped_may_have_any_options() -> None:
+    """Only what is run is checked: a saved state cannot be restored through libvirt."""
+    text = 'restore = true\n[[qemu]]\nname = "own"\n[[qemu]]\nname = "virt"\nbackend = "libvirt"\n[[plan]]\nplan = "veto"\n'
+    with pytest.raises(BadDocument, match="--restore and --backend libvirt cannot be combined"):
+        matrix(text)
+    night = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no saved state"\n')
+    assert {"twin.own.default": ["--restore", "--retry"]} == night.options
+
+
 def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
     """A relative path begins where the lab.toml lies."""
     (tmp_path / "mine.toml").write_text('name = "mine"\n[[do]]\nop = "add-cpu"\n')
@@ -117,7 +144,7 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
         (
             '[[plan]]\nplan = "veto"\n\n[[guest]]\nname = "twim"\n',
             "lab.toml:5: no guest is called 'twim'",
-            "Did you mean 'twin'?",
+            "Did you mean 'twin'? There are: twin, host, wine,",
         ),
         (
             '[[plan]]\nplan = "veto"\n[[qemu]]\nname = "new"\npath = "/opt/none/qemu"\n',
@@ -140,13 +167,33 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
             "Did you mean 'veto'?",
         ),
         ('[[plan]]\nplan = "veto"\n[[skip]]\nwhy = "x"\n', "lab.toml:3: this leaves out everything", "Name a guest"),
+        (
+            'boot_timeout = "soon"\n[[plan]]\nplan = "veto"\n',
+            "lab.toml:1: expected seconds from 1 to 604800, got 'soon'",
+            "",
+        ),
+        (
+            'seed = 1\ndriver_map = "none.toml"\n[[plan]]\nplan = "veto"\n',
+            "lab.toml:2: there is no file 'beside/none.toml'",
+            "",
+        ),
+        (
+            'restore = true\nkd = "listen"\n[[plan]]\nplan = "veto"\n[[guest]]\nname = "twin"\n',
+            "lab.toml:6: --restore and --kd cannot be combined",
+            "Leave out --restore, or say --cold.",
+        ),
+        (
+            '[[plan]]\nplan = "veto"\n[[qemu]]\nname = "x"\nbackend = "libvirtd"\n',
+            "lab.toml:5: no backend is called 'libvirtd'",
+            "Did you mean 'libvirt'?",
+        ),
         ('name = "x"\n', "lab.toml:1: object missing required field `plan`", ""),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_by_their_line(text: str, message: str, hint: str) -> None:
     """Each says where, what, and what to do."""
     with pytest.raises(BadDocument) as refused:
-        matrix(text)
+        matrix(text, Path("beside"))
     assert message in refused.value.message
     assert hint in refused.value.hint
 

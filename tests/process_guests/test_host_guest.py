@@ -29,8 +29,8 @@ from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import record as r
 from harness.history.reader import History
 from harness.run import operation as op
-from harness.run.executor import Timeouts
 from harness.run.judging import open_history
+from harness.run.options import Timeouts
 from harness.run.plan import built_in_plans
 from harness.run.request import RunRequest
 from harness.run.run import Run

@@ -16,6 +16,7 @@ from harness.history.run_directory import RunFacts
 from harness.history.writer import HistoryWriter
 from harness.repro.recorded_run import Differences, RepeatableRun, normal
 from harness.run import operation as op
+from harness.run.options import Timeouts
 from harness.run.plan import Plan
 from harness.size import Size
 
@@ -63,10 +64,56 @@ def test_request_asks_for_the_same(tmp_path: Path) -> None:
     """Machine, seed, plan and budgets are the run's own, and it is named."""
     facts = msgspec.structs.replace(FACTS, qemu="/bin/sh", plant="duplicate-start")
     recorded = RepeatableRun.read(record(tmp_path / "r", PLAN.do, facts))
-    request = recorded.request(runs=tmp_path, cache=tmp_path, argv=[])
+    request = recorded.request({"runs": tmp_path}, cache=tmp_path, argv=[])
     assert (request.machine, request.seed, request.plan, request.plant) == ("pc", 7, PLAN, "duplicate-start")
     assert (request.accelerator, request.qemu, request.budget.boot) == ("tcg", "/bin/sh", 12.0)
     assert request.repro_of == "r-1"
+
+
+def test_request_of_an_older_run_json(tmp_path: Path) -> None:
+    """Every key of ``request`` that ever was is read; that somebody wanted to look at the run is not."""
+    asked = {
+        "accelerator": "kvm", "qemu": "/gone", "connect": "qemu:///session", "driver": str(tmp_path), "kd": "listen",
+        "monitor": True, "budget": {"boot": 12.0, "test": 7.0, "operation": 1.0},
+    }  # fmt: skip
+    facts = msgspec.structs.replace(FACTS, request=asked, backend="libvirt", qemu="/bin/sh")
+    request = RepeatableRun.read(record(tmp_path / "r", PLAN.do, facts)).request({}, cache=tmp_path, argv=[])
+    assert ("tcg", "/bin/sh", "libvirt", "qemu:///session", str(tmp_path), "listen") == (
+        request.accelerator, request.qemu, request.backend, request.connect, request.driver, request.kd,
+    )  # fmt: skip
+    assert (False, False) == (request.monitor, request.restore)
+    assert Timeouts(boot=12.0, test=7.0, operation=1.0) == request.budget
+    saved = msgspec.structs.replace(FACTS, request={"restore": True})
+    assert (
+        RepeatableRun.read(record(tmp_path / "s", PLAN.do, saved))
+        .request({}, cache=tmp_path, argv=[])
+        .restore
+    )
+
+
+def test_what_the_user_sets_goes_over_what_was_recorded(tmp_path: Path) -> None:
+    """One time, the debugger's port and the driver are new; the rest of the budget and the machine stay."""
+    facts = msgspec.structs.replace(
+        FACTS, request={"driver": "/gone.sys", "budget": {"boot": 12.0, "test": 7.0}}
+    )
+    recorded = RepeatableRun.read(record(tmp_path / "r", PLAN.do, facts))
+    with pytest.raises(UsageError, match=r"--driver: there is no file or folder '/gone\.sys'"):
+        recorded.request({}, cache=tmp_path, argv=[])
+    set_now = {"budget.boot": 99.0, "kd": "debugger", "driver": str(tmp_path), "dump": Size("1 GiB")}
+    request = recorded.request(set_now, cache=tmp_path, argv=[])
+    assert Timeouts(boot=99.0, test=7.0) == request.budget
+    assert ("debugger", str(tmp_path), 1 << 30, "pc") == (
+        request.kd, request.driver, request.dump, request.machine,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("key", "value"), [("kd", 3), ("budget", {"boot": "long"}), ("restore", "yes")])
+def test_request_that_is_malformed_is_refused(tmp_path: Path, key: str, value: object) -> None:
+    """A run.json that was changed by hand says which key is wrong."""
+    facts = msgspec.structs.replace(FACTS, request={key: value})
+    recorded = RepeatableRun.read(record(tmp_path / "r", PLAN.do, facts))
+    with pytest.raises(UsageError, match=rf"run\.json has an invalid {key}"):
+        recorded.request({}, cache=tmp_path, argv=[])
 
 
 @pytest.mark.parametrize(

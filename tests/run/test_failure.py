@@ -3,9 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from harness.contract.verdict import RunVerdict, Verdict
@@ -124,5 +124,5 @@ def test_first_failure_is_kept() -> None:
 def test_requests_differ_by_their_plan_not_in_their_machine() -> None:
     """Two plans that want the same machine share its fate."""
     failures = failed(request(), "qemu", DIED)
-    other = msgspec.structs.replace(request(), plan=Plan(name="other", do=[Quiesce(), Quiesce()]))
+    other = dataclasses.replace(request(), plan=Plan(name="other", do=[Quiesce(), Quiesce()]))
     assert failures.against(other) is not None

@@ -8,7 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.run.plan import built_in_plans
+from harness.size import Size
 from harness.testing.marks import MARKERS
+from harness.testing.session import Guests
 from harness.testing.settings import SETTINGS, PluginSetting, Settings
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "pytest.md"
@@ -50,9 +53,16 @@ def test_command_line_beats_environment_beats_ini(
         (["--hotplug-accel=tgc"], ["--hotplug-accel: no accelerator is called 'tgc'", "Did you mean 'tcg'"]),
         (["--hotplug-boot=restor"], ["--hotplug-boot: no way to boot", "Did you mean 'restore'"]),
         (["--hotplug-dump=4 Gb"], ['--hotplug-dump: expected a size such as "256 MiB", got', "4 Gb"]),
-        (["--hotplug-boot-timeout=soon"], ["--hotplug-boot-timeout: 'soon' is no number of seconds"]),
+        (
+            ["--hotplug-boot-timeout=soon"],
+            ["--hotplug-boot-timeout: expected seconds from 1 to 604800, got 'soon'"],
+        ),
         (["--hotplug-driver=nowhere.sys"], ["there is no file or folder 'nowhere.sys'"]),
         (["--hotplug-connect=qemu:///system"], ["the backend is 'qemu'", "--hotplug-backend libvirt"]),
+        (
+            ["--hotplug-boot=restore", "--hotplug-kd=listen"],
+            ["--hotplug-boot=restore and --hotplug-kd=listen cannot be combined", "--hotplug-boot=cold"],
+        ),
     ],
 )
 def test_value_that_cannot_be_is_refused(
@@ -80,6 +90,31 @@ def test_path_in_the_ini_file_is_meant_from_there(pytester: pytest.Pytester) -> 
         Path(settings["driver"]),
         settings["qemu"],
     )
+
+
+def test_settings_become_the_options_of_a_run(pytester: pytest.Pytester) -> None:
+    """Numbers and sizes are read, a driver's path is absolute, and what is not set has the plugin's default."""
+    pytester.mkdir("mine")
+    settings = Settings(
+        pytester.parseconfig("--hotplug-driver=mine", "--hotplug-dump=1 GiB"),
+        {"HOTPLUG_TEST_TIMEOUT": "20", "HOTPLUG_BOOT": "cold"},
+    )
+    options = settings.options({"guest": "wine", "dump": Size("0 B")})
+    assert (str(pytester.path / "mine"), False, "wine") == (options.driver, options.restore, options.guest)
+    assert (90.0, 20.0, 60.0) == (options.budget.boot, options.budget.test, options.budget.evidence)
+    assert 1 << 30 == settings.options({}).dump
+    assert [None, True] == [
+        Settings(pytester.parseconfig(), {}).options({}).restore,
+        options.budget.test == 20,
+    ]
+
+
+def test_plan_marker_asks_for_the_whole_plan(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    """Also that its driver is a Plug and Play driver."""
+    text = "import pytest\n\n@pytest.mark.plan('rebalance')\ndef test_it():\n    pass\n"
+    item = pytester.getitem(text, "test_it")
+    guests = Guests(Settings(item.config, {}), prompts=False)
+    assert built_in_plans()["rebalance"] == guests.request(item, "twin", tmp_path).plan
 
 
 def test_page_lists_every_setting_and_marker() -> None:

@@ -18,7 +18,7 @@ from harness.history import record as r
 from harness.history.evidence import EvidenceIndex
 from harness.history.record import Record
 from harness.history.run_directory import RunDirectory, RunFacts
-from harness.run.executor import Timeouts
+from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import Run, perform
 

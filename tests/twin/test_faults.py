@@ -30,7 +30,7 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.record import Record
 from harness.machine.monitor import Drop
-from harness.run.executor import Timeouts
+from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import Run
 

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 
-import msgspec
 import pytest
 from part_markers import needs
 from private_libvirtd import PrivateLibvirtd
@@ -108,7 +108,7 @@ def test_on_another_host(
 ) -> None:
     """Over a real sshd on loopback, image sent and records fetched, a plan holds as well; KVM is not tried there."""
     request = request_run(name, backend="libvirt", connect=uri_of(sshd, private_libvirtd))
-    result = perform(msgspec.structs.replace(request, accelerator="auto"))
+    result = perform(dataclasses.replace(request, accelerator="auto"))
     assert result.error is None
     assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
     facts = json.loads((result.directory / "run.json").read_bytes())

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
 from twin.running import Perform, plan_of, records_of, run_harness
 
@@ -20,7 +20,7 @@ from harness.history.record import Boot, GuestEvent, Stage
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
 from harness.machine.snapshot import StateStore
-from harness.run.executor import Timeouts
+from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import RunResult, perform
 
@@ -57,7 +57,7 @@ def test_state_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: P
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "twin").symlink_to(request.cache / "twin")
-    request = msgspec.structs.replace(request, cache=cache)
+    request = dataclasses.replace(request, cache=cache)
     first, second = perform(request), perform(request)
     assert (True, False) == tuple(
         any("booting once" in note for note in notes(run)) for run in (first, second)
@@ -98,7 +98,7 @@ def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "twin").symlink_to(request.cache / "twin")
-    result = perform(msgspec.structs.replace(request, cache=cache))
+    result = perform(dataclasses.replace(request, cache=cache))
     assert (None, Verdict.HOLDS, 2) == (result.error, result.verdict.verdict, len(boots))
     assert any("it hangs; once more" in note for note in notes(result))
     (state,) = [path for path in (cache / "states").iterdir() if path.is_dir()]
@@ -113,7 +113,7 @@ def test_guest_that_never_is_ready_leaves_no_state(
     cache = tmp_path / "cache"
     cache.mkdir()
     (cache / "twin").symlink_to(request.cache / "twin")
-    result = perform(msgspec.structs.replace(request, cache=cache))
+    result = perform(dataclasses.replace(request, cache=cache))
     assert result.error is not None
     assert "was not ready within" in result.error.message
     assert ["lock"] == [path.name for path in (cache / "states").iterdir()]

@@ -180,15 +180,6 @@ class ProcessType:
 
     label = ""
 
-    def refuse(self, wishes: dict[str, bool]) -> None:
-        """Raise UsageError for the first of QEMU's options that was given (option: given or not)."""
-        for option, given in wishes.items():
-            if given:
-                raise UsageError(
-                    f"{option} is for guests that run on QEMU, and the guest {self.label!r} is a process",
-                    hint=f"Leave {option} out, or run the plan on the twin.",
-                )
-
     def refuse_driver(self, options: GuestOptions) -> None:
         """Raise UsageError if a driver's file was named for a guest that is built from source."""
         if options.driver is not None:

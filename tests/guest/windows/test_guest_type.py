@@ -28,8 +28,9 @@ from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
 from harness.machine.disk_image import create
 from harness.machine.machine import Machine, MachineSpec
-from harness.run.executor import Timeouts, paced
+from harness.run.executor import paced
 from harness.run.operation import LoadDriver, UnloadDriver
+from harness.run.options import Timeouts
 from harness.run.plan import Plan
 from harness.run.request import RunRequest
 from harness.run.run import perform

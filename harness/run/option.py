@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""The option: what each door of the harness needs to offer one setting of a run, to read it and to write it.
+
+A door is a place where a user sets options: a command, ``lab.toml``, the pytest plugin. An option is in every door, unless
+it states a reason against it. The command line reads this when it starts, so it imports nothing that takes time.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+from harness.choice import check_choice
+from harness.errors import UsageError
+from harness.size import Size
+
+Door = Literal["run", "demo", "repro", "accept", "lab", "pytest"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """One option of a run, in the annotation of its field.
+
+    - ``field`` is where its value is: a field of RunOptions, or a part of one, ``budget.boot``.
+    - ``name`` is its name in all doors, but for those in ``names``.
+    - ``what`` is the kind of its ``choices`` in messages.
+    - ``flags`` replace it on the command line: the value that each sets, and its help. ``words`` are the same elsewhere.
+    - ``least`` and ``most`` bound a number.
+    - ``path`` marks a path. It must ``exist`` as that, or ``hint`` is shown.
+    - ``machine`` marks an option that only guests on QEMU have.
+    - ``recorded`` is false if ``run.json`` has the value elsewhere, or not at all.
+    - ``absent`` is the reason for each door that does not have the option.
+    """
+
+    help: str
+    _: dataclasses.KW_ONLY
+    default: Any = None
+    field: str = ""
+    name: str = ""
+    metavar: str = ""
+    names: Mapping[Door, str] = dataclasses.field(default_factory=dict)
+    what: str = ""
+    choices: Callable[[], Iterable[str]] | None = None
+    flags: Mapping[str, tuple[Any, str]] = dataclasses.field(default_factory=dict)
+    words: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    least: float = float("-inf")
+    most: float = float("inf")
+    path: bool = False
+    exist: Literal["", "file", "file or folder"] = ""
+    hint: str = ""
+    machine: bool = False
+    recorded: bool = True
+    absent: Mapping[Door, str] = dataclasses.field(default_factory=dict)
+
+    def key(self, door: Door) -> str:
+        """Return the option's name in a door, as a key: ``boot_timeout``."""
+        return self.names.get(door, self.name).replace("-", "_")
+
+    def read(self, value: object) -> Any:
+        """Return what a text, or a value of a TOML document, means. Raises UsageError, which does not say where it was."""
+        kind = type(self.default)
+        found: Any
+        try:
+            if self.words:
+                found = next(
+                    (is_ for word, is_ in self.words.items() if value == word or value is is_), value
+                )
+            else:
+                found = kind(value if kind is Size else str(value))
+            if kind in (int, float) and not self.least <= found <= self.most:
+                raise ValueError
+        except ValueError as error:
+            bounds = f"seconds from {self.least:g} to {self.most:g}" if kind is float else "a whole number"
+            raise UsageError(
+                str(error) if kind is Size else f"expected {bounds}, got {value!r:.60}"
+            ) from error
+        self.check(found)
+        return found
+
+    def check(self, value: Any) -> None:
+        """Raise UsageError for the name of something, or a path, that does not exist. The default is not looked for."""
+        if value in (None, self.default, *self.words.values()):
+            return
+        known = list(self.words if self.choices is None else self.choices())
+        if known:
+            check_choice(self.what or self.name, str(value), known)
+        if self.exist and not (Path(value).is_file() if self.exist == "file" else Path(value).exists()):
+            raise UsageError(f"there is no {self.exist} {value!r}", hint=self.hint)
+
+    def text(self, value: Any) -> str:
+        """Return the text that is read as ``value``, "" for nothing."""
+        if value is None or self.words:
+            return next((word for word, is_ in self.words.items() if is_ == value), "")
+        return (value.text if value else "") if isinstance(value, Size) else str(value)
+
+    def arguments(self, value: Any) -> list[str]:
+        """Return the words of a command line that are read as ``value``."""
+        flags = [f"--{flag}" for flag, (known, _) in self.flags.items() if known == value]
+        return flags or [f"--{self.name}", self.text(value)]
+
+
+@functools.cache
+def options_of(kind: type) -> tuple[Option, ...]:
+    """Return the options among the fields of a dataclass in order; a field that is a dataclass itself has its own as parts."""
+    found: list[Option] = []
+    hints = get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        if dataclasses.is_dataclass(hints[field.name]):
+            parts = options_of(hints[field.name])
+            found += [dataclasses.replace(part, field=f"{field.name}.{part.field}") for part in parts]
+        for one in getattr(hints[field.name], "__metadata__", ()):
+            name = one.name or field.name.replace("_", "-")
+            own = {"field": field.name, "name": name, "default": field.default}
+            if isinstance(field.default, bool) and not one.flags:
+                flag = f"no-{name}" if field.default else name
+                own |= {"flags": {flag: (not field.default, one.help)}, "words": {"yes": True, "no": False}}
+            found.append(dataclasses.replace(one, **own))
+    return tuple(found)

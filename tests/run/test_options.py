@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: MIT
+"""The options of a run: what one value means, what cannot be combined, and what ``run.json`` keeps of them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.run.operation import Quiesce
+from harness.run.option import options_of
+from harness.run.options import DEFAULTS, RunOptions, Timeouts, made
+from harness.run.plan import Plan
+from harness.run.request import RunRequest
+from harness.run.run import Run
+from harness.size import Size
+
+OPTIONS = {option.field: option for option in options_of(RunOptions)}
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "meant"),
+    [
+        ("budget.boot", "1.5", 1.5),
+        ("budget.boot", 90, 90.0),
+        ("dump", "4 GiB", 4 << 30),
+        ("seed", "-3", -3),
+        ("restore", "cold", False),
+        ("restore", True, True),
+        ("retry", "yes", True),
+        ("kd", "listen", "listen"),
+        ("runs", "there", Path("there")),
+    ],
+)
+def test_value_is_read_from_text_and_toml(field: str, said: object, meant: object) -> None:
+    """A text, or what TOML makes of it, gives the value of the option's own type."""
+    read = OPTIONS[field].read(said)
+    assert (meant, type(OPTIONS[field].default) if field != "restore" else bool) == (read, type(read))
+
+
+@pytest.mark.parametrize(
+    ("field", "said", "words"),
+    [
+        ("budget.boot", "0.5", "expected seconds from 1 to 604800, got '0.5'"),
+        ("budget.boot", True, "expected seconds from 1 to 604800, got True"),
+        ("budget.evidence", "nan", "expected seconds from 0 to 604800, got 'nan'"),
+        ("seed", "1.5", "expected a whole number, got '1.5'"),
+        ("dump", 4096, 'expected a size such as "256 MiB", got 4096'),
+        ("kd", "lisen", "no use of the debugger's port is called 'lisen'"),
+        ("retry", "perhaps", "no retry is called 'perhaps'"),
+        ("accelerator", "hvf", "no accelerator is called 'hvf'"),
+    ],
+)
+def test_value_that_cannot_be_is_refused(field: str, said: object, words: str) -> None:
+    """The message says what was expected and what came."""
+    with pytest.raises(UsageError) as refused:
+        OPTIONS[field].read(said)
+    assert words == refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"connect": "qemu:///system"}, "--connect qemu:///system is libvirt's, and the backend is 'qemu'"),
+        ({"restore": True, "backend": "libvirt"}, "--restore and --backend libvirt cannot be combined"),
+        ({"restore": True, "kd": "debugger"}, "--restore and --debugger cannot be combined"),
+        (
+            {"guest": "host", "dump": Size("1 GiB")},
+            "--dump is for guests that run on QEMU, and the guest 'host'",
+        ),
+        ({"plant": "no-complet"}, "--plant: no plant is called 'no-complet'"),
+        ({"driver": "/nowhere.sys"}, "--driver: there is no file or folder '/nowhere.sys'"),
+        ({"firmware": "/"}, "--firmware: there is no file '/'"),
+    ],
+)
+def test_options_that_cannot_be_combined_are_refused(options: dict[str, object], words: str) -> None:
+    """Before anything is started, by the names of the options."""
+    with pytest.raises(UsageError) as refused:
+        RunOptions(**options)  # type: ignore[arg-type]
+    assert refused.value.message.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("options", "restores"),
+    [
+        ({}, True),
+        ({"backend": "libvirt"}, False),
+        ({"kd": "listen"}, False),
+        ({"guest": "host"}, False),
+        ({"restore": False}, False),
+    ],
+)
+def test_acceptance_restores_what_can_be_restored(options: dict[str, object], restores: bool) -> None:
+    """Unless somebody wants it cold; the other defaults of its door are its own as well."""
+    wanted = made("accept", options)
+    assert (900.0, Path("acceptance"), restores) == (wanted.budget.boot, wanted.runs, wanted.restores)
+
+
+def test_defaults_of_doors_are_of_options_that_exist() -> None:
+    """Each is said by the field of an option."""
+    assert set() == {field for own in DEFAULTS.values() for field in own} - set(OPTIONS)
+
+
+def test_run_json_keeps_what_it_says_nowhere_else(tmp_path: Path) -> None:
+    """The keys of ``request`` are those that earlier versions wrote, where they are set."""
+    usual = {"operation": 30.0, "consequence": 5.0, "quiet": 0.1}
+    plain = RunRequest(plan=Plan(name="p", do=[Quiesce()]), runs=tmp_path, cache=tmp_path, argv=[])
+    busy = dataclasses.replace(
+        plain, accelerator="tcg", qemu="q", backend="libvirt", connect="qemu:///session", monitor=True,
+        kd="listen", driver=str(tmp_path), seed=3, dump=Size("1 GiB"), budget=Timeouts(boot=1.0, test=2.0, evidence=3.0),
+    )  # fmt: skip
+    runs = [Run(request) for request in (plain, busy, dataclasses.replace(plain, restore=True))]
+    for run in runs:
+        run.tape.close()
+    budget = {**usual, "boot": 90.0, "test": 3600.0, "evidence": 120.0}
+    assert [
+        {"accelerator": "auto", "budget": budget},
+        {
+            "accelerator": "tcg", "qemu": "q", "connect": "qemu:///session", "driver": str(tmp_path), "kd": "listen",
+            "monitor": True, "budget": {**usual, "boot": 1.0, "test": 2.0, "evidence": 3.0},
+        },
+        {"accelerator": "auto", "restore": True, "budget": budget},
+    ] == [run.facts.request for run in runs]  # fmt: skip
