@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import io
 import re
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,20 @@ pytestmark = pytest.mark.remote
 
 RECORDED = Path(__file__).resolve().parents[3] / "shared" / "data" / "wsman"
 GUID = re.compile(r"[0-9A-F]{8}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{4}-[0-9A-F]{12}")
-PROGRAM = {"dir": "ls -l /", "set": "env", "echo abc": "echo abc"}
-"""What the recorded commands are called here."""
+PROGRAM = {
+    "dir": "ls -l /",
+    "set": "env",
+    "cmd.exe": "env",
+    "/c": "--",
+    "powershell.exe": "eval",
+    "Write-Host hi; Start-Sleep 30; Write-Host hi again": "'echo hi; read -r line; echo hi again'",
+}
+"""Words of the recorded command lines and what stands for them here. ``read`` is silent until the test ends it."""
 
-OF_THE_HOST = {"Owner", "ClientIP", "Address"}
+HASTE = 20
+"""The recorded OperationTimeout is so many times as long: 10 s become 0.5 s, the shortest that Windows takes."""
+
+OF_THE_HOST = {"Owner", "ClientIP"}
 """Elements whose text names a machine."""
 
 
@@ -96,16 +108,22 @@ class Client:
         self.session.auth = HttpNtlmAuth(USER, PASSWORD)
         self.ids: dict[str, str] = {}
 
-    def send(self, request: str, recorded: str) -> str:
-        """Return the answer to ``request``; learn the ids that it gives out."""
+    def send(self, request: str, recorded: str, status: int) -> str:
+        """Return the answer to ``request``, which must have the status; learn the ids that it gives out."""
         for theirs, ours in self.ids.items():
             request = request.replace(theirs, ours)
-        for theirs, ours in PROGRAM.items():
-            request = request.replace(f"<rsp:Command>{theirs}<", f"<rsp:Command>{ours}<")
+        request = re.sub(
+            r"(?<=<rsp:Command>)[^<]+|(?<=<rsp:Arguments>)[^<]+",
+            lambda word: PROGRAM.get(word[0], word[0]),
+            request,
+        )
+        request = re.sub(
+            r"(?<=OperationTimeout>PT)\d+", lambda seconds: f"{int(seconds[0]) / HASTE}", request
+        )
         with urllib3.warnings.catch_warnings():
             urllib3.disable_warnings()
             response = self.session.post(self.url, data=request.encode(), timeout=10)
-        assert 200 == response.status_code
+        assert status == response.status_code
         assert "application/soap+xml;charset=UTF-8" == response.headers["Content-Type"]
         for pattern in (r'Name="ShellId">([^<]+)<', r"<rsp:CommandId>([^<]+)<"):
             theirs, ours = re.search(pattern, recorded), re.search(pattern, response.text)
@@ -120,25 +138,43 @@ def test_every_answer_has_the_shape_of_the_recorded_one(
 ) -> None:
     """The recorded requests themselves are sent, and each answer is compared."""
     client = Client(double)
+    double.activity_ids = "<p:ActivityId>" in conversation[0]["response"]
     actions = []
     for message in conversation:
-        if "shell/Receive<" in message["request"]:
-            # In the recordings the command had ended when it was asked about; before, Windows says Running as well.
-            within.poll(
-                lambda: (
-                    not any(each.open for shell in double.shells.values() for each in shell.commands.values())
-                )
-            )
-        answer = client.send(message["request"], message["response"])
+        await_recorded_state(double, message["response"], within)
+        began = time.monotonic()
+        status = message.get("transport_error", {"code": 200})["code"]
+        answer = client.send(message["request"], message["response"], status)
         assert shape(message["response"]) == shape(answer)
+        if "w:TimedOut" in answer:
+            timeout = re.search(r"OperationTimeout>PT(\d+)S<", message["request"])
+            assert timeout is not None
+            assert int(timeout[1]) / HASTE <= time.monotonic() - began
         relates_to = re.search(r"<a:RelatesTo>([^<]+)<", answer)
         message_id = re.search(r"<wsa:MessageID>([^<]+)<", message["request"])
         assert message_id is not None
         assert relates_to is not None
         assert message_id[1] == relates_to[1]
         actions.append(message["request"].partition("</wsa:Action>")[0].rpartition("/")[2])
-    assert ["Create", "Command", "Receive", "Signal", "Delete"] == actions
+    assert ["Create", "Delete"] == [actions[0], actions[-1]]
+    assert Counter(actions) == double.seen
     assert {} == double.shells
+
+
+def await_recorded_state(double: Double, recorded: str, within: Deadline) -> None:
+    """Wait until the command is where the recorded one was when Windows answered.
+
+    Before that, Windows says Running as well. A command that had printed and was silent afterwards has output waiting. One
+    that was done has ended here too; until then it waits for the end of its input.
+    """
+    commands = [each for shell in double.shells.values() for each in shell.commands.values()]
+    if "CommandState/Running" in recorded:
+        within.poll(lambda: all(each.waiting for each in commands))
+    elif "CommandState/Done" in recorded:
+        for each in commands:
+            assert each.process.stdin is not None
+            each.process.stdin.close()
+        within.poll(lambda: not any(each.open for each in commands))
 
 
 @pytest.mark.parametrize(
@@ -166,6 +202,32 @@ def test_the_comparison_sees_a_difference(before: str, after: str) -> None:
     assert shape(answer) != shape(answer.replace(before, after))
     piece = '<rsp:Stream Name="stdout" CommandId="x">YQ==</rsp:Stream>'
     assert shape(answer) == shape(answer.replace(piece, piece * 3))
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("s:Sender", "s:Receiver"),
+        ("faultDetail/InvalidValue", "faultDetail/UnexpectedSelectors"),
+        ('Code="87"', 'Code="5"'),
+        ('Machine="guest"', 'Machine="other"'),
+        ("<p:ActivityId>x</p:ActivityId>", ""),
+        ("The parameter is incorrect.", "Access is denied."),
+    ],
+)
+def test_the_comparison_sees_a_difference_in_a_fault(before: str, after: str) -> None:
+    """The parts of a fault that a client decides by are compared."""
+    answer = (
+        '<s:Envelope xmlns:s="http://www.w3.org/2003/05/soap-envelope" '
+        'xmlns:w="http://schemas.dmtf.org/wbem/wsman/1/wsman.xsd" '
+        'xmlns:p="http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd"><s:Header><p:ActivityId>x</p:ActivityId>'
+        "</s:Header><s:Body><s:Fault><s:Code><s:Value>s:Sender</s:Value></s:Code><s:Detail><w:FaultDetail>"
+        "http://schemas.dmtf.org/wbem/wsman/1/wsman/faultDetail/InvalidValue</w:FaultDetail>"
+        '<f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="87" Machine="guest">'
+        "<f:Message>The parameter is incorrect.</f:Message></f:WSManFault></s:Detail></s:Fault></s:Body></s:Envelope>"
+    )
+    assert before in answer
+    assert shape(answer) != shape(answer.replace(before, after))
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,9 @@
 
 It speaks as much of MS-WSMV as a command shell needs: Create, Command, Send, Receive, Signal, Delete. A command line
 runs under ``/bin/sh``, with a directory in front of ``PATH`` where ``powershell.exe`` is. Basic authentication is off.
-What its answers look like is taken from recorded conversations with Windows, and compared with them in
-``test_wsman_double.py``; the faults (nothing yet, unknown shell) were not in those recordings and follow MS-WSMV.
+Its answers have the structure of recorded conversations with Windows, and ``test_wsman_double.py`` compares them.
+Three faults are recorded: w:TimedOut, an unknown command, and a Receive that names no command. The fault for an unknown
+shell is not recorded. It follows MS-WSMV and the recorded fault with the same number.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
@@ -53,9 +55,44 @@ NAMESPACES = {
     "rsp": RSP,
     "p": "{http://schemas.microsoft.com/wbem/wsman/1/wsman.xsd}",
 }
+FAULT_DETAIL = "http://schemas.dmtf.org/wbem/wsman/1/wsman/faultDetail/"
 ANONYMOUS = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous"
-TIMED_OUT = (2150858793, "w:TimedOut", "The operation did not end within the time given in OperationTimeout.")
-NO_SHELL = (2150858843, "w:InvalidSelectors", "The shell was not found on the server.")
+TIMED_OUT = (
+    2150858793,
+    "w:TimedOut",
+    "The WS-Management service cannot complete the operation within the time specified in OperationTimeout.  ",
+)
+NO_SHELL = (
+    2150858843,
+    "w:InvalidSelectors",
+    "The shell was not found on the server.",
+    "UnexpectedSelectors",
+)
+NO_COMMAND = (
+    2150858843,
+    "w:InvalidSelectors",
+    (
+        "The WS-Management service cannot process the request because the request contained invalid selectors for the "
+        "resource. "
+    ),
+    "UnexpectedSelectors",
+    (
+        "The Windows Remote Shell received a request to perform an operation on a command identifier that does not exist. "
+        "Either the command has completed execution or the client specified an invalid command identifier. "
+    ),
+)
+NO_COMMAND_ID = (
+    87,
+    "w:InvalidParameter",
+    "The parameter is incorrect. ",
+    "InvalidValue",
+    (
+        '<f:ProviderFault provider="Shell cmd plugin" path="%systemroot%\\system32\\winrscmd.dll">'
+        "The parameter is incorrect. </f:ProviderFault>"
+    ),
+)
+"""ERROR_INVALID_PARAMETER: the answer of the cmd plugin to a Receive for the shell itself, which has no output."""
+
 PIECE = 32 * 1024
 PIECES = 3
 """A response holds at most so many Stream elements of so many bytes: together less than MaxEnvelopeSize."""
@@ -64,11 +101,16 @@ Hook = Callable[["Handler"], None]
 
 
 class Fault(Exception):
-    """An answer that is a SOAP fault: code, subcode, words."""
+    """An answer that is a SOAP fault.
 
-    def __init__(self, code: int, subcode: str, words: str) -> None:
+    ``words`` is the reason. ``detail`` is the last word of the FaultDetail, which names the sender's mistake; without
+    it the fault is the receiver's. ``message`` is the content of the WSManFault's Message, if it is not the reason.
+    """
+
+    def __init__(self, code: int, subcode: str, words: str, detail: str = "", message: str = "") -> None:
         super().__init__(words)
-        self.code, self.subcode, self.words = code, subcode, words
+        self.code, self.subcode, self.words, self.detail = code, subcode, words, detail
+        self.message = message or words
 
 
 class Dropped(Exception):
@@ -153,6 +195,8 @@ class Shell:
 class Double(http.server.ThreadingHTTPServer):
     """The server. ``hooks`` maps the last word of an action to what happens before it is answered, once.
 
+    ``activity_ids``: each answer carries an ActivityId, as one of the recorded hosts does.
+
     ``seen`` counts the actions, ``schemes`` the authentication schemes that clients tried, ``connections`` those that
     finished their TLS handshake.
     """
@@ -165,6 +209,7 @@ class Double(http.server.ThreadingHTTPServer):
         self.schemes: Counter[str] = Counter()
         self.connections = 0
         self.hooks: dict[str, Hook] = {}
+        self.activity_ids = False
         self.shells: dict[str, Shell] = {}
         self.stopping = threading.Event()
         self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"}
@@ -313,7 +358,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         raise Dropped
 
     def _answer(self, body: bytes) -> None:
-        request = Request(body)
+        request = Request(body, activity=self.server.activity_ids)
         word = request.action.rpartition("/")[2]
         self.server.seen[word] += 1
         hook = self.server.hooks.pop(word, None)
@@ -335,7 +380,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _command(self, request: Request, identifier: str | None) -> Command:
         command = self._shell(request).commands.get(identifier or "")
         if command is None:
-            raise Fault(*NO_SHELL)
+            raise Fault(*NO_COMMAND)
         return command
 
     def _on_create(self, request: Request) -> tuple[str, str]:
@@ -353,7 +398,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         )
         environment = f"<rsp:Environment>{variables}</rsp:Environment>" if variables else ""
         return "s a x w rsp p", (
-            f"<x:ResourceCreated><a:Address>https://127.0.0.1:{self.server.port}/wsman</a:Address>"
+            f"<x:ResourceCreated><a:Address>{escape(request.to)}</a:Address>"
             f"<a:ReferenceParameters><w:ResourceURI>{CMD}</w:ResourceURI><w:SelectorSet>"
             f'<w:Selector Name="ShellId">{identifier}</w:Selector></w:SelectorSet></a:ReferenceParameters>'
             f'</x:ResourceCreated><rsp:Shell xmlns:rsp="{RSP[1:-1]}"><rsp:ShellId>{identifier}</rsp:ShellId>'
@@ -393,6 +438,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _on_receive(self, request: Request) -> tuple[str, str]:
         wanted = next(request.body.iter(f"{RSP}DesiredStream"))
         identifier = wanted.get("CommandId")
+        if identifier is None:
+            self._shell(request)
+            raise Fault(*NO_COMMAND_ID)
         command = self._command(request, identifier)
         with command.changed:
             if not command.changed.wait_for(lambda: command.waiting or not command.open, request.timeout):
@@ -430,9 +478,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 class Request:
-    """One SOAP request."""
+    """One SOAP request. ``activity`` asks for an ActivityId in its answer."""
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, *, activity: bool) -> None:
         root = ElementTree.fromstring(body)
         self.header = root.find(f"{S}Header")
         found = root.find(f"{S}Body")
@@ -440,6 +488,8 @@ class Request:
         assert found is not None
         self.body = found
         self.action = self.header.findtext(f"{A}Action") or ""
+        self.activity = activity
+        self.to = self.header.findtext(f"{A}To") or ""
         self.message_id = self.header.findtext(f"{A}MessageID") or ""
         self.timeout = float((self.header.findtext(f"{W}OperationTimeout") or "PT20S")[2:-1])
 
@@ -459,21 +509,25 @@ def guid() -> str:
 def envelope(request: Request, action: str, content: str, namespaces: str) -> bytes:
     """Return a response; ``namespaces`` are the prefixes that it declares, in order."""
     declared = " ".join(f'xmlns:{prefix}="{NAMESPACES[prefix][1:-1]}"' for prefix in namespaces.split())
+    activity = f"<p:ActivityId>{guid()}</p:ActivityId>" if request.activity else ""
     return (
         f'<s:Envelope xml:lang="en-US" {declared}><s:Header><a:Action>{action}</a:Action>'
-        f"<a:MessageID>uuid:{guid()}</a:MessageID><a:To>{ANONYMOUS}</a:To>"
+        f"<a:MessageID>uuid:{guid()}</a:MessageID>{activity}<a:To>{ANONYMOUS}</a:To>"
         f"<a:RelatesTo>{escape(request.message_id)}</a:RelatesTo></s:Header><s:Body>{content}</s:Body></s:Envelope>"
     ).encode()
 
 
 def fault_envelope(request: Request, fault: Fault) -> bytes:
-    """Return a fault as MS-WSMV describes it."""
+    """Return a fault as Windows writes it. It names the host as the request does."""
+    side = "Sender" if fault.detail else "Receiver"
+    detail = f"<w:FaultDetail>{FAULT_DETAIL}{fault.detail}</w:FaultDetail>" if fault.detail else ""
     return envelope(
         request,
         "http://schemas.dmtf.org/wbem/wsman/1/wsman/fault",
-        f"<s:Fault><s:Code><s:Value>s:Receiver</s:Value><s:Subcode><s:Value>{fault.subcode}</s:Value></s:Subcode>"
-        f'</s:Code><s:Reason><s:Text xml:lang="en-US">{fault.words}</s:Text></s:Reason><s:Detail>'
+        f"<s:Fault><s:Code><s:Value>s:{side}</s:Value><s:Subcode><s:Value>{fault.subcode}</s:Value></s:Subcode>"
+        f'</s:Code><s:Reason><s:Text xml:lang="en-US">{fault.words}</s:Text></s:Reason><s:Detail>{detail}'
         f'<f:WSManFault xmlns:f="http://schemas.microsoft.com/wbem/wsman/1/wsmanfault" Code="{fault.code}" '
-        f'Machine="127.0.0.1"><f:Message>{fault.words}</f:Message></f:WSManFault></s:Detail></s:Fault>',
+        f'Machine="{urlsplit(request.to).hostname}"><f:Message>{fault.message}</f:Message></f:WSManFault>'
+        "</s:Detail></s:Fault>",
         "s a x e n w p",
     )
