@@ -13,6 +13,7 @@ import binascii
 import contextlib
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
+from xml.etree import ElementTree
 
 from harness.deadline import Deadline
 from harness.errors import (
@@ -53,7 +54,8 @@ FAREWELL = 2.0
 """Seconds past the deadline that ending the command in the guest may take."""
 
 SHELL_NOT_FOUND = 2150858843
-"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: what a request about a shell gets that a restarted service forgot."""
+"""0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest does not know the shell, or does not know the command in it.
+A restarted service has forgotten both."""
 
 ABORTED = 995
 """ERROR_OPERATION_ABORTED: what a service that is being stopped answers to requests under way."""
@@ -172,8 +174,9 @@ class WinrmWire:
 
         try:
             return bounded(work, deadline, abort=talk.abort, late=late)
-        except (GuestHang, GuestRefused):
-            self._farewell(talk)
+        except (GuestHang, GuestRefused, GuestUnreachable) as error:
+            if talk.answers or not isinstance(error, GuestUnreachable):
+                self._farewell(talk)
             raise
         finally:
             talk.abort()
@@ -231,12 +234,16 @@ class WinrmWire:
 
 
 class _Conversation:
-    """One shell with one command in it. ``stage`` says how far it came."""
+    """One shell with one command in it. ``stage`` says how far it came.
+
+    ``answers``: the guest gave the command up and said so, hence it can still end what is left of it.
+    """
 
     def __init__(self, protocol: Callable[[Sockets], Protocol], name: str) -> None:
         self.stage = "nothing sent"
         self.shell = ""
         self.command_id = ""
+        self.answers = False
         self._name = name
         self._sent = False
         self._sockets = Sockets()
@@ -318,12 +325,12 @@ class _Conversation:
                 hint="A local administrator needs LocalAccountTokenFilterPolicy; a template keeps its password.",
             ) from error
         except its.WSManFaultError as error:
-            words = " ".join(str(error.reason).split())[:_WORDS]
-            if error.wsman_fault_code in (SHELL_NOT_FOUND, ABORTED):
+            words = f"{_fault_words(error.response, error.reason)} (fault {error.wsman_fault_code})"
+            if error.wsman_fault_code == SHELL_NOT_FOUND:
+                raise self._lost(words, "the guest does not know the shell or the command") from error
+            if error.wsman_fault_code == ABORTED:
                 raise self._lost(words) from error
-            raise GuestRefused(
-                f"{self._name}: {self.stage}: {words} (fault {error.wsman_fault_code})"
-            ) from error
+            raise GuestRefused(f"{self._name}: {self.stage}: {words}") from error
         except its.WinRMTransportError as error:
             if error.code in BUSY:
                 raise self._lost(f"HTTP {error.code}") from error
@@ -337,7 +344,9 @@ class _Conversation:
             raise self._lost(str(error)) from error
         except requests.exceptions.TooManyRedirects as error:
             raise GuestRefused(f"{self._name}: {self.stage}: the guest sends us elsewhere") from error
-        except (requests.exceptions.RequestException, its.WinRMOperationTimeoutError, OSError) as error:
+        except its.WinRMOperationTimeoutError as error:
+            raise self._lost("w:TimedOut", "the guest did not finish an operation in time") from error
+        except (requests.exceptions.RequestException, OSError) as error:
             if isinstance(error, PermissionError):
                 raise GuestRefused(
                     f"{self._name}: {error}", hint="Is NTLM switched on in the guest?"
@@ -360,9 +369,10 @@ class _Conversation:
                 f"{self._name}: {self.stage}: the guest's answer is not WS-Management ({kind}: {str(error)[:_WORDS]})"
             ) from error
 
-    def _lost(self, words: str) -> GuestUnreachable:
+    def _lost(self, words: str, answered: str = "") -> GuestUnreachable:
+        self.answers = bool(answered)
         return GuestUnreachable(
-            f"{self._name}: connection lost, last stage reached {self.stage!r}: {words[:_WORDS]}",
+            f"{self._name}: {answered or 'connection lost'}, last stage reached {self.stage!r}: {words[:_WORDS]}",
             sent=self._sent,
             hint="" if self._sent else "Is the guest up, its WinRM service running and the port forwarded?",
         )
@@ -390,6 +400,14 @@ class _Lines:
                 raise GuestRefused(f"{self._name}: the guest sent more of the file than it was asked for")
             self._left -= len(content)
             self._sink.write(content)
+
+
+def _fault_words(response: str, reason: str) -> str:
+    """Return the message of a fault, after the provider that wrote it. The reason, which pywinrm gives, says less."""
+    # The response is bounded, and pywinrm has parsed it before.
+    inner = ElementTree.fromstring(response).iterfind(".//{*}Detail/{*}WSManFault//*")  # noqa: S314
+    said = [words for each in inner for words in (each.get("provider"), each.text) if words and words.strip()]
+    return ": ".join(" ".join(words.split()) for words in said or [reason])[:_WORDS]
 
 
 def _fingerprints(error: Exception) -> str:

@@ -11,7 +11,15 @@ from pathlib import Path
 
 import pytest
 from transport.conftest import PASSWORD, winrm_to
-from transport.wsman_double import NO_SHELL, Double, Fault, Handler, make_certificate
+from transport.wsman_double import (
+    NO_COMMAND_ID,
+    NO_SHELL,
+    TIMED_OUT,
+    Double,
+    Fault,
+    Handler,
+    make_certificate,
+)
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError
@@ -296,3 +304,98 @@ def test_the_example_of_the_page_runs(double: Double, tmp_path: Path) -> None:
     exec(example.replace("40001", str(double.port)), names)
     assert isinstance(names["outcome"], CommandResult)
     assert 1 == double.seen["Command"]
+
+
+@pytest.mark.parametrize("activity_ids", [False, True])
+def test_an_operation_timeout_is_no_end(
+    over_winrm: WireTransport, double: Double, within: Deadline, activity_ids: bool
+) -> None:
+    """The command is silent before and after its first output; each w:TimedOut is followed by another Receive."""
+    double.activity_ids = activity_ids
+    outcome = over_winrm.run("sleep 1.3; echo hi; sleep 1.3; echo hi again", within)
+    assert ("hi\nhi again\n", 0, 1) == (outcome.stdout, outcome.exit_code, outcome.attempts)
+    assert 4 <= double.seen["Receive"]
+    assert 1 == double.seen["Command"]
+
+
+@pytest.mark.parametrize(("where", "sent"), [("Create", False), ("Command", True)])
+def test_an_operation_that_is_not_finished_in_time_is_named(
+    over_winrm: WireTransport, double: Double, where: str, sent: bool
+) -> None:
+    """Only a Receive waits for the command. What has not reached the guest is tried again until the deadline."""
+
+    def time_out(_handler: Handler) -> None:
+        double.hooks[where] = time_out
+        raise Fault(*TIMED_OUT)
+
+    double.hooks[where] = time_out
+    words = "the guest did not finish an operation in time, last stage reached '(connecting|shell open)': w:TimedOut"
+    with pytest.raises(GuestUnreachable if sent else GuestHang, match=words):
+        over_winrm.run("true", Deadline(1, "a command"))
+    assert {} == double.shells
+
+
+def forget_the_command(handler: Handler) -> None:
+    """The shell stays."""
+    for shell in handler.server.shells.values():
+        for command in shell.commands.values():
+            command.kill()
+        shell.commands.clear()
+
+
+@pytest.mark.parametrize("activity_ids", [False, True])
+def test_a_forgotten_command_may_have_run(
+    over_winrm: WireTransport, double: Double, within: Deadline, activity_ids: bool
+) -> None:
+    """The reason names selectors; the message of the fault names the command. The shell, which is there, is closed."""
+    double.activity_ids = activity_ids
+    double.hooks["Receive"] = forget_the_command
+    words = (
+        "the guest does not know the shell or the command, last stage reached 'command running, no output yet': "
+        "The Windows Remote Shell received a request to perform an operation on a command identifier that does not exist"
+    )
+    with pytest.raises(GuestUnreachable, match=words) as caught:
+        over_winrm.run("true", within)
+    assert caught.value.sent
+    assert 1 == double.seen["Command"]
+    assert {} == double.shells
+
+
+def test_a_forgotten_command_is_run_again_if_that_does_no_harm(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """In a new shell; the old one does not stay until it is idle for too long."""
+    double.hooks["Receive"] = forget_the_command
+    outcome = over_winrm.run("echo here", within, idempotent=True)
+    assert ("here\n", 2) == (outcome.stdout, outcome.attempts)
+    assert {} == double.shells
+
+
+@pytest.mark.parametrize("idempotent", [False, True])
+def test_a_poll_that_windows_refuses_is_not_repeated(
+    over_winrm: WireTransport, double: Double, within: Deadline, idempotent: bool
+) -> None:
+    """Fault 87 names the plugin that gave it. The same parameter would be incorrect again, and the shell is closed."""
+
+    def refuse(_handler: Handler) -> None:
+        raise Fault(*NO_COMMAND_ID)
+
+    double.hooks["Receive"] = refuse
+    words = r"command running, no output yet: Shell cmd plugin: The parameter is incorrect\. \(fault 87\)$"
+    with pytest.raises(GuestRefused, match=words):
+        over_winrm.run("sleep 60", within, idempotent=idempotent)
+    assert (1, 1) == (double.seen["Command"], double.seen["Receive"])
+    assert {} == double.shells
+
+
+def test_a_fault_without_a_message_gives_its_reason(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """The detail of a fault is optional (SOAP 1.2, 5.4)."""
+
+    def refuse(_handler: Handler) -> None:
+        raise Fault(5, "w:AccessDenied", "Access is denied.", message=" ")
+
+    double.hooks["Command"] = refuse
+    with pytest.raises(GuestRefused, match=r"shell open: Access is denied\. \(fault 5\)$"):
+        over_winrm.run("true", within)
