@@ -85,7 +85,7 @@ import dataclasses, json, sys
 from pathlib import Path
 from typing import Annotated
 
-import harness.hotplug.options as options
+import harness.run.options as options
 from harness.run.option import Option
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

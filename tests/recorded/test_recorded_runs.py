@@ -133,7 +133,7 @@ def test_a_run_can_be_asked_for_again(run: Kept, tmp_path: Path) -> None:
     """``harness repro`` makes its request of each run: guest, backend, plant and start are those of the command."""
     expected = run.expected
     recorded = RepeatableRun.read(in_this_clone(run, tmp_path))
-    request = recorded.request(runs=tmp_path, cache=tmp_path, argv=[], anyway=True)
+    request = recorded.request({"runs": tmp_path}, cache=tmp_path, argv=[], anyway=True)
     words = shlex.split(expected.command)
     assert (
         expected.option("--guest") or "twin",
