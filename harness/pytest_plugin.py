@@ -47,8 +47,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the markers, and refuse settings that cannot be."""
-    for name in marks.MARKERS.values():
-        config.addinivalue_line("markers", name)
+    for text in (*marks.MARKERS.values(), marks.FORMER):
+        config.addinivalue_line("markers", text)
     settings = Settings(config)
     settings.check()
     # A prompt needs the guest's ways in to be there from its start.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import signal
 import sys
 from collections.abc import Sequence
@@ -90,6 +91,10 @@ driver.register(app)
 template.register(app)
 
 
+FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults"}
+"""Former names of options. They are taken for one release and shown nowhere."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` if None) and return its exit code; never raises for what a user can cause."""
     for stream in (sys.stdout, sys.stderr):
@@ -124,6 +129,9 @@ def _command() -> Any:
 
 def _run(arguments: list[str]) -> int:
     command = _command()
+    arguments = [
+        re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word) for word in arguments
+    ]
     try:
         # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
         with command.make_context("harness", arguments) as context:

@@ -26,22 +26,24 @@ def register(app: typer.Typer) -> None:
 @with_run_options("demo")
 def demo(
     options: dict[str, Any],
-    list_plants: Annotated[bool, typer.Option("--list-plants", help="Explain the plants and stop.")] = False,
+    list_faults: Annotated[
+        bool, typer.Option("--list-faults", help="Explain the faults that can be injected and stop.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Boot the twin, hot-add a processor and a DIMM, show the callbacks in order and the verdict."""
     from harness.guest.fault_injection import INJECTED_FAULTS
 
-    if list_plants:
+    if list_faults:
         from harness.cli.output import say
 
         say(
-            f"{name:23}{plant.does}\n{'':23}must be {plant.verdict} by {plant.rule}, in {plant.plan}"
-            for name, plant in INJECTED_FAULTS.items()
+            f"{name:23}{fault.does}\n{'':23}must be {fault.verdict} by {fault.rule}, in {fault.plan}"
+            for name, fault in INJECTED_FAULTS.items()
         )
         return ExitCode.HOLDS
     wanted = made("demo", options)
-    plan = INJECTED_FAULTS[wanted.plant].plan if wanted.plant else "cpu-and-dimm"
+    plan = INJECTED_FAULTS[wanted.inject_fault].plan if wanted.inject_fault else "cpu-and-dimm"
     return _perform(plan, wanted, json=json)
 
 

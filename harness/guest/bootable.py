@@ -22,7 +22,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     ``spec`` is the machine as request and plan describe it, its accelerator not chosen yet. ``cache`` is where built
     things lie, ``directory`` the run's own place, for what only this run writes (an overlay, its NVRAM). ``group_size``
     processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
-    on small systems). ``plant`` makes an NT layer of ours misbehave. ``driver`` is the driver to install, a file or a
+    on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
     folder; None for the guest's own choice. ``traced``: the driver reports by its own trace events, which the guest is to
     hand over; ``providers`` are their providers' GUIDs. ``here`` is false for a machine on another host.
     """
@@ -31,7 +31,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     cache: Path
     directory: Path
     group_size: int = 0
-    plant: str = ""
+    fault: str = ""
     driver: Path | None = None
     here: bool = True
     traced: bool = False

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Plants: known misbehaviours of the NT layer (``nt/core/plants.c``), each of which the checker must catch.
+"""Injected faults: known misbehaviours of the NT layer (``nt/core/plants.c``), each of which the checker must catch.
 
 They work on every guest that has this layer: the twin, the process and Wine.
 """
@@ -10,7 +10,7 @@ import msgspec
 
 
 class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What a plant does, the verdict and rule that must follow from it, and the built-in plan in which it shows."""
+    """What a fault does, the verdict and rule that must follow from it, and the built-in plan in which it shows."""
 
     does: str
     verdict: str

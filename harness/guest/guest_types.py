@@ -68,7 +68,7 @@ class TwinType:
         self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Twin:
         """Connect to the agent's control port."""
-        return Twin(machine, tape, plant=options.plant, crash=signs.crash, console_bytes=signs.console_bytes)
+        return Twin(machine, tape, fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes)
 
 
 class TemplateGuestType:

@@ -75,7 +75,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     image: str = ""
     state: str = ""
     driver: str = ""
-    plant: str = ""
+    fault: str = msgspec.field(default="", name="plant")
     host: dict[str, str] = {}
     request: dict[str, Any] = {}
     attempt: int = 1

@@ -77,7 +77,7 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
                     asked[name] = from_plain(facts.request[name], kind)
                 except msgspec.ValidationError as error:
                     raise UsageError(f"{self.directory}: run.json has an invalid {name}: {error}") from error
-        asked |= {"guest": facts.guest, "plant": facts.plant, "seed": facts.seed}
+        asked |= {"guest": facts.guest, "inject_fault": facts.fault, "seed": facts.seed}
         if not is_process(facts.guest):
             asked["accelerator"] = facts.accelerator or "auto"
             asked["qemu"] = facts.qemu if Path(facts.qemu).exists() or not anyway else ""

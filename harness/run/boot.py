@@ -153,7 +153,7 @@ class GuestBoot:
             cache=request.cache,
             directory=self._directory.path,
             group_size=request.plan.machine.group_size or 0,
-            plant=request.plant,
+            fault=request.inject_fault,
             driver=Path(request.driver) if request.driver else None,
             here=not is_remote(request.connect),
             traced=self._mapped is not None,

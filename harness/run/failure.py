@@ -97,7 +97,11 @@ class BootFailures:
 def machine_key(request: RunRequest) -> str:
     """Return what tells the machine of a request from others, as far as it may decide whether a guest boots."""
     wishes = msgspec.json.encode(to_plain(request.plan.machine), order="sorted").decode()
-    parts = [str(value) for one, value in request.values() if one.machine or one.field in ("driver", "plant")]
+    parts = [
+        str(value)
+        for one, value in request.values()
+        if one.machine or one.field in ("driver", "inject_fault")
+    ]
     return "|".join([*parts, wishes])
 
 

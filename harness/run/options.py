@@ -43,7 +43,7 @@ def _backends() -> Iterable[str]:
     return BACKENDS
 
 
-def _plants() -> Iterable[str]:
+def _faults() -> Iterable[str]:
     from harness.guest.fault_injection import INJECTED_FAULTS
 
     return INJECTED_FAULTS
@@ -79,7 +79,7 @@ class RunOptions:
     """The options of a run. Raises UsageError for names and paths that do not exist, and for invalid combinations.
 
     ``connect`` is libvirt's URI, "" for its own choice. ``restore`` None begins from the saved state if the guest has one.
-    ``qemu``, ``firmware``, ``plant``, ``driver`` and ``driver_map`` are "" for none; ``dump`` is 0 for no dump.
+    ``qemu``, ``firmware``, ``inject_fault``, ``driver`` and ``driver_map`` are "" for none; ``dump`` is 0 for no dump.
     """
 
     guest: Annotated[str, Option(
@@ -132,10 +132,10 @@ class RunOptions:
             "debugger": ("debugger", "Hand that port to a real debugger, on a TCP port of this host that is named."),
         },
     )] = ""  # fmt: skip
-    plant: Annotated[str, Option(
-        "Make the NT layer misbehave that delivers the callbacks; see demo --list-plants.",
-        metavar="NAME", what="plant", choices=_plants, recorded=False,
-        absent={"repro": SAME, "accept": CHECKER, "lab": CHECKER, "pytest": "the marker plant sets it"},
+    inject_fault: Annotated[str, Option(
+        "Make the NT layer misbehave that delivers the callbacks; see demo --list-faults.",
+        metavar="NAME", what="fault", choices=_faults, recorded=False,
+        absent={"repro": SAME, "accept": CHECKER, "lab": CHECKER, "pytest": "the marker inject_fault sets it"},
     )] = ""  # fmt: skip
     driver: Annotated[str, Option(
         "The driver's file, or its folder, for guests that execute one; by default one made on the spot.",

@@ -100,7 +100,7 @@ class Run:
             backend=request.backend,
             machine=request.machine,
             firmware=request.firmware,
-            plant=request.plant,
+            fault=request.inject_fault,
             request=_asked(request),
             attempt=request.attempt,
             retry_of=request.retry_of,

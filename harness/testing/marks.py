@@ -18,10 +18,12 @@ MARKERS = {
     "and how many slots for DIMMs",
     "machine": "machine(**wishes): what a plan's [machine] table would say: processors, max_processors, memory, …",
     "plan": "plan(name): execute a built-in plan, or a plan file, before the test looks at what came of it",
-    "plant": "plant(name): make the twin's NT layer misbehave in a known way",
+    "inject_fault": "inject_fault(name): make the twin's NT layer misbehave in a known way",
     "known_issue": "known_issue(url, reason): if the test really fails, that is the bug at this address: xfail",
     "hardware": "hardware: needs a real Windows guest; not selected unless -m says so",
 }
+
+FORMER = "plant(name): the former name of inject_fault"
 
 _URL = re.compile(r"https?://[^\s/]+\S*")
 
@@ -86,9 +88,9 @@ def guest_of(item: pytest.Item) -> tuple[str, dict[str, int]] | None:
     return found
 
 
-def plant_of(item: pytest.Item) -> str:
-    """Return the plant's name, "" for none."""
-    return _read(item, "plant", _one) or ""
+def fault_of(item: pytest.Item) -> str:
+    """Return the name of the fault to inject, "" for none. ``plant`` is the marker's former name."""
+    return _read(item, "inject_fault", _one) or _read(item, "plant", _one) or ""
 
 
 def plan_of(item: pytest.Item) -> Plan | None:

@@ -75,7 +75,7 @@ class Guests:
                 "runs": Path(settings["runs"]) if settings["runs"] else runs,
                 # The guest can be looked at while pytest's prompt is open.
                 "monitor": self._prompts and not is_process(guest),
-                "plant": marks.plant_of(item),
+                "inject_fault": marks.fault_of(item),
             }
         )
         return RunRequest(

@@ -52,6 +52,17 @@ def test_the_version_is_the_package_s(capsys: Caught) -> None:
     ]
 
 
+@pytest.mark.parametrize("words", [["--plant", "no-such"], ["--plant=no-such"]])
+def test_former_names_of_options_are_taken(words: list[str], capsys: Caught) -> None:
+    """A script that says --plant does what it did; messages and help have the option's name alone."""
+    code = command_line.main(["demo", *words])
+    said = capsys.readouterr().err
+    assert [ExitCode.USAGE, True] == [code, "--inject-fault: no fault is called 'no-such'" in said]
+    assert ExitCode.HOLDS == command_line.main(["demo", "--list-plants"])
+    command_line.main(["demo", "--help"])
+    assert "plant" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> None:
     """Help lists the commands in the order of use, without frames or colours."""

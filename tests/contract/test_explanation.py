@@ -22,7 +22,7 @@ def finding(text: str, rule: str) -> Finding:
 
 
 def told(text: str, rule: str) -> list[str]:
-    return explain(finding(text, rule), find(rule), reproduce="harness demo --plant x")
+    return explain(finding(text, rule), find(rule), reproduce="harness demo --inject-fault x")
 
 
 def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
@@ -39,7 +39,7 @@ def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
         "  - However, Complete of processor 2 came before its Start:",
         "    E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
         "Not the clock: the order rests on program order, no two times were compared.",
-        "Reproduce:  harness demo --plant x",
+        "Reproduce:  harness demo --inject-fault x",
     ] == heads
 
 
@@ -101,11 +101,11 @@ def test_the_command_that_recorded_a_run_is_taken_from_its_facts(tmp_path: Path)
     history = History(tmp_path)
     broken = finding("C2 V", "SYNC-START-BEFORE-COMPLETE")
     without = explainer(history)(broken)[-1]
-    (tmp_path / "run.json").write_text('{"argv": ["/somewhere/harness", "demo", "--plant", "a b"]}')
+    (tmp_path / "run.json").write_text('{"argv": ["/somewhere/harness", "demo", "--inject-fault", "a b"]}')
     with_facts = explainer(history)(broken)[-1]
     (tmp_path / "run.json").write_text("[1")
     damaged = explainer(history)(broken)[-1]
-    assert (False, "Reproduce:  harness demo --plant 'a b'", False) == (
+    assert (False, "Reproduce:  harness demo --inject-fault 'a b'", False) == (
         without.startswith("Reproduce"),
         with_facts,
         damaged.startswith("Reproduce"),

@@ -106,7 +106,7 @@ def test_case_that_fails_is_explained(tmp_path: Path, monkeypatch: pytest.Monkey
     def request(case: Case, guest: str) -> RunRequest:
         return RunRequest(
             plan=case.plan, guest=guest, accelerator="tcg", restore=True, runs=tmp_path, argv=[],
-            cache=cache_directory(os.environ), plant="missing-complete" if case.number == 7 else "",
+            cache=cache_directory(os.environ), inject_fault="missing-complete" if case.number == 7 else "",
         )  # fmt: skip
 
     idle = msgspec.structs.replace(find_cases(["15"])[0], exercises=["VETO-NO-COMPLETE"])

@@ -61,10 +61,10 @@ def test_what_no_process_can_show_is_said(perform_on: Perform, name: str) -> Non
 @pytest.mark.parametrize("name", INJECTED_FAULTS)
 def test_plant_is_caught(perform_on: Perform, name: str) -> None:
     """Each planted misbehaviour ends as its description says, by the rule that it names."""
-    plant = INJECTED_FAULTS[name]
-    verdict = perform_on(plant.plan, "host", plant=name).verdict
-    assert plant.verdict == verdict.verdict
-    assert [Verdict(plant.verdict)] == [f.verdict for f in verdict.findings if f.rule == plant.rule][:1]
+    fault = INJECTED_FAULTS[name]
+    verdict = perform_on(fault.plan, "host", inject_fault=name).verdict
+    assert fault.verdict == verdict.verdict
+    assert [Verdict(fault.verdict)] == [f.verdict for f in verdict.findings if f.rule == fault.rule][:1]
 
 
 def test_nothing_is_claimed_of_what_is_not_there(perform_on: Perform) -> None:
@@ -85,17 +85,17 @@ def test_nothing_is_claimed_of_what_is_not_there(perform_on: Perform) -> None:
 
 
 @pytest.mark.parametrize(
-    ("plan", "plant"), [("veto", ""), (INJECTED_FAULTS["duplicate-start"].plan, "duplicate-start")]
+    ("plan", "fault"), [("veto", ""), (INJECTED_FAULTS["duplicate-start"].plan, "duplicate-start")]
 )
 def test_each_record_is_decoded_once(
-    perform_on: Perform, capsys: pytest.CaptureFixture[str], plan: str, plant: str
+    perform_on: Perform, capsys: pytest.CaptureFixture[str], plan: str, fault: str
 ) -> None:
     """Judging a run, looking for doubt before its end and showing it decode each record of its history once.
 
     What is stored and shown is what a fresh judge of the directory says, to the byte.
     """
     with counted_decodes() as decodes:
-        result = perform_on(plan, "host", plant=plant)
+        result = perform_on(plan, "host", inject_fault=fault)
         show_result(result, json=False)
     history = (result.directory / "history.jsonl").read_bytes()
     assert history.count(b"\n") == len(decodes)

@@ -73,7 +73,7 @@ def test_host_twin_and_wine_tell_the_same(perform_on: Perform) -> None:
 
 @pytest.mark.host
 @pytest.mark.parametrize(
-    ("plant", "story"),
+    ("fault", "story"),
     [
         ("duplicate-start", "processor 2"),
         ("complete-uncounted", "processor 2"),
@@ -81,8 +81,10 @@ def test_host_twin_and_wine_tell_the_same(perform_on: Perform) -> None:
         ("existing-interleaved", "order of callbacks"),
     ],
 )
-def test_a_planted_difference_is_found(perform_on: Perform, plant: str, story: str) -> None:
+def test_a_injected_difference_is_found(perform_on: Perform, fault: str, story: str) -> None:
     """A guest that behaves otherwise tells another story, and the comparison names it."""
-    _, found = compared(perform_on("cpu-and-dimm", "host"), perform_on("cpu-and-dimm", "host", plant=plant))
+    _, found = compared(
+        perform_on("cpu-and-dimm", "host"), perform_on("cpu-and-dimm", "host", inject_fault=fault)
+    )
     assert "differ" == found.verdict
     assert [] != [difference for difference in found.differences if difference.story.endswith(story)]

@@ -145,7 +145,7 @@ def test_a_run_can_be_asked_for_again(run: Kept, tmp_path: Path) -> None:
     ) == (
         request.guest,
         request.backend,
-        request.plant,
+        request.inject_fault,
         request.connect,
         request.restore,
         request.mapped() is not None,

@@ -62,10 +62,15 @@ def test_what_a_run_did_is_its_plan_or_its_history(
 
 def test_request_asks_for_the_same(tmp_path: Path) -> None:
     """Machine, seed, plan and budgets are the run's own, and it is named."""
-    facts = msgspec.structs.replace(FACTS, qemu="/bin/sh", plant="duplicate-start")
+    facts = msgspec.structs.replace(FACTS, qemu="/bin/sh", fault="duplicate-start")
     recorded = RepeatableRun.read(record(tmp_path / "r", PLAN.do, facts))
     request = recorded.request({"runs": tmp_path}, cache=tmp_path, argv=[])
-    assert (request.machine, request.seed, request.plan, request.plant) == ("pc", 7, PLAN, "duplicate-start")
+    assert (request.machine, request.seed, request.plan, request.inject_fault) == (
+        "pc",
+        7,
+        PLAN,
+        "duplicate-start",
+    )
     assert (request.accelerator, request.qemu, request.budget.boot) == ("tcg", "/bin/sh", 12.0)
     assert request.repro_of == "r-1"
 

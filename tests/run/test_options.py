@@ -70,7 +70,7 @@ def test_value_that_cannot_be_is_refused(field: str, said: object, words: str) -
             {"guest": "host", "dump": Size("1 GiB")},
             "--dump is for guests that run on QEMU, and the guest 'host'",
         ),
-        ({"plant": "no-complet"}, "--plant: no plant is called 'no-complet'"),
+        ({"inject_fault": "no-complet"}, "--inject-fault: no fault is called 'no-complet'"),
         ({"driver": "/nowhere.sys"}, "--driver: there is no file or folder '/nowhere.sys'"),
         ({"firmware": "/"}, "--firmware: there is no file '/'"),
     ],

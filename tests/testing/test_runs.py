@@ -30,7 +30,7 @@ def test_header_summary_and_repro(pytester: pytest.Pytester, monkeypatch: pytest
             assert guest_name == "host"
             hotplug.add_cpu()
 
-        @pytest.mark.plant("duplicate-start")
+        @pytest.mark.inject_fault("duplicate-start")
         @pytest.mark.plan("veto")
         def test_planted(guest):
             pass

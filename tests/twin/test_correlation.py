@@ -44,12 +44,12 @@ def said(verdict: RunVerdict) -> list[tuple[str, Verdict, str, int]]:
     return [(one.rule, one.verdict, one.reason, one.exercised) for one in verdict.rules]
 
 
-@pytest.mark.parametrize(("plant", "verdict"), [("", Verdict.HOLDS), ("missing-complete", Verdict.VIOLATED)])
+@pytest.mark.parametrize(("fault", "verdict"), [("", Verdict.HOLDS), ("missing-complete", Verdict.VIOLATED)])
 def test_what_was_read_after_the_run_is_judged_as_what_came_during_it(
-    perform_plan: Perform, plant: str, verdict: Verdict
+    perform_plan: Perform, fault: str, verdict: Verdict
 ) -> None:
     """The host's records alone, with the debug port's file put in afterwards by the brackets, say the same of every rule."""
-    result = perform_plan("cpu-and-dimm", plant=plant)
+    result = perform_plan("cpu-and-dimm", inject_fault=fault)
     assert result.verdict.verdict is verdict
     host = [one for one in records_of(result) if not isinstance(one, DriverRecord | Channel)]
     placed = place(host, [read("debugcon", result.directory / "debugcon.log")])

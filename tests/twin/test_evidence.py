@@ -70,7 +70,7 @@ def test_guest_that_answers_no_more_is_looked_at_from_outside(request_run: Calla
 
 def test_violated_run_keeps_a_cheap_look(perform_plan: Perform) -> None:
     """Nothing failed, but a rule is broken: the registers are kept, and no dump is made."""
-    result = perform_plan(ONE_CPU, plant="duplicate-start", dump=1 << 30)
+    result = perform_plan(ONE_CPU, inject_fault="duplicate-start", dump=1 << 30)
     index = index_of(result.directory)
     assert index.why.startswith("violated: ")
     assert states(index)["registers"] == "collected"

@@ -23,11 +23,11 @@ def test_good_guest_passes_and_a_planted_one_fails(pytester: pytest.Pytester) ->
         def test_honest(hotplug):
             hotplug.add_cpu()
 
-        @pytest.mark.plant("duplicate-start")
+        @pytest.mark.inject_fault("duplicate-start")
         def test_planted(hotplug):
             hotplug.add_cpu()
 
-        @pytest.mark.plant("duplicate-start")
+        @pytest.mark.inject_fault("duplicate-start")
         def test_planted_and_expected(hotplug, verdict):
             hotplug.add_cpu()
             assert verdict().verdict == "violated"

@@ -47,7 +47,7 @@ def test_built_in_plan_holds(perform_plan: Perform, name: str) -> None:
 
 def test_plant_is_caught(perform_plan: Perform) -> None:
     """A driver's misbehaviour is found in a restored guest as in any."""
-    result = perform_plan("cpu-and-dimm", restore=True, plant="missing-complete")
+    result = perform_plan("cpu-and-dimm", restore=True, inject_fault="missing-complete")
     assert Verdict.VIOLATED is result.verdict.verdict
 
 

@@ -61,7 +61,7 @@ class ProcessGuest:
         tape: HistoryWriter,
         service: DriverControl,
         *,
-        plant: str = "",
+        fault: str = "",
         group_size: int = 0,
     ) -> None:
         self.label = machine.label
@@ -69,7 +69,7 @@ class ProcessGuest:
         self._machine = machine
         self._tape = tape
         self._service = service
-        self._plant = plant
+        self._fault = fault
         self._group_size = group_size
         self._loaded: set[str] = set()
 
@@ -91,9 +91,9 @@ class ProcessGuest:
     def load_driver(
         self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
     ) -> None:
-        """Start the driver. A plant is chosen before, since the layer keeps the behaviour that a driver began with."""
-        if self._plant and not self._loaded:
-            self._machine.ask(f"plant {self._plant}", deadline, fine=frozenset())
+        """Start the driver. A fault is chosen before, since the layer keeps the behaviour that a driver began with."""
+        if self._fault and not self._loaded:
+            self._machine.ask(f"plant {self._fault}", deadline, fine=frozenset())
         self._service.load(driver, {"AddExisting": int(add_existing), "PlugAndPlay": int(pnp)}, deadline)
         self._loaded.add(driver)
 

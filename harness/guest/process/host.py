@@ -140,4 +140,4 @@ class HostType(ProcessType):
         """Speak to the process."""
         process = machine_of(machine)
         service = HostService(process)
-        return ProcessGuest(process, tape, service, plant=options.plant, group_size=options.group_size)
+        return ProcessGuest(process, tape, service, fault=options.fault, group_size=options.group_size)

@@ -165,7 +165,7 @@ class WineType(ProcessType):
         """Speak to the one client of Wine."""
         process = machine_of(machine)
         service = WineService(process)
-        return ProcessGuest(process, tape, service, plant=options.plant, group_size=options.group_size)
+        return ProcessGuest(process, tape, service, fault=options.fault, group_size=options.group_size)
 
 
 def _driver(

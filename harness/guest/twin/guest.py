@@ -91,7 +91,7 @@ def machine_arguments(kernel_release: str) -> list[str]:
 class Twin:
     """The guest side of a twin's machine. ``stage`` says how far its boot came: ``qemu``, ``kernel``, ``ready``.
 
-    ``plant`` makes its NT layer misbehave in one known way. ``crash`` returns the console's last crash line, or "".
+    ``fault`` is the fault to inject into its NT layer. ``crash`` returns the console's last crash line, or "".
     """
 
     label = "twin"
@@ -102,7 +102,7 @@ class Twin:
         machine: Machine,
         tape: HistoryWriter,
         *,
-        plant: str = "",
+        fault: str = "",
         crash: Callable[[], str] = lambda: "",
         console_bytes: Callable[[], int] = lambda: 0,
     ) -> None:
@@ -110,7 +110,7 @@ class Twin:
         self.facts: dict[str, str] = {}
         self._machine = machine
         self._tape = tape
-        self._plant = plant
+        self._fault = fault
         self._crash = crash
         self._console_bytes = console_bytes
         self._changed = threading.Condition()
@@ -151,8 +151,8 @@ class Twin:
     ) -> None:
         """Load the driver's module. Raises GuestRefused with the kernel's words."""
         values = {"driver": driver, "add_existing": str(int(add_existing)), "pnp": str(int(pnp))}
-        if self._plant:
-            values["plant"] = self._plant
+        if self._fault:
+            values["plant"] = self._fault
         self._ask("load", deadline, **values)
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:

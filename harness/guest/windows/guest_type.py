@@ -157,9 +157,10 @@ def _refuse(options: GuestOptions, name: str) -> None:
             f"{name} boots by the UEFI firmware that its template was built with, not by {options.spec.firmware}",
             hint="Leave out --firmware.",
         )
-    if options.plant:
+    if options.fault:
         raise UsageError(
-            f"nothing can be planted in {name}: it is no emulation of ours", hint="Use --guest twin."
+            f"no fault can be injected into {name}: its callbacks are not delivered by the project's NT layer",
+            hint="Use --guest twin.",
         )
     if options.traced:
         raise UsageError(

@@ -181,7 +181,7 @@ def test_wishes_that_cannot_be_granted(
     """A firmware of one's own, and mistakes of an emulation that is not there."""
     spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), **change)  # type: ignore[arg-type]
     options = GuestOptions(
-        spec=spec, cache=tmp_path, directory=tmp_path, driver=driver, plant="" if change else "wrong-irql"
+        spec=spec, cache=tmp_path, directory=tmp_path, driver=driver, fault="" if change else "wrong-irql"
     )
     with pytest.raises(UsageError, match=words):
         WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
