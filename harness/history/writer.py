@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -14,6 +14,7 @@ from typing import Self
 
 import msgspec
 
+from harness import locks
 from harness.errors import InfrastructureError
 from harness.history.private import open_private
 from harness.history.record import Record
@@ -26,14 +27,20 @@ class HistoryWriter:
     """Append-only writer of the history at ``path``, a run directory or the file itself, usable from any thread.
 
     Each record leaves the process with a single ``write`` before :meth:`write` returns, so that a killed run leaves
-    a readable history that ends with what was known. Listeners see each record after it was written, in order.
-    Raises InfrastructureError when the file cannot be written (disk full, directory gone); the records written
-    before stay, and nothing is written after.
+    a readable history that ends with what was known. Every listener hears every record once, in the order of ``n``,
+    after it was written. Raises InfrastructureError when the file cannot be written (disk full, directory gone); the
+    records written before stay, and nothing is written after.
+
+    One thread at a time has the turn to write and to deliver. A listener may write: its records follow at once behind
+    the one that it hears, and are delivered when all listeners have heard that one. A thread that writes holds no lock
+    that a listener takes.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = history_file(path)
-        self._lock = threading.RLock()
+        self._turn = locks.turn("tape")
+        self._unheard: deque[tuple[Record, tuple[Listener, ...]]] = deque()
+        self._delivering = False
         self._encoder = msgspec.json.Encoder()
         self._listeners: list[Listener] = []
         self._count = 0
@@ -60,37 +67,60 @@ class HistoryWriter:
         return self._count
 
     def subscribe(self, listener: Listener) -> None:
-        """Have ``listener`` called with every record from now on, on the writing thread; it must be quick."""
-        with self._lock:
-            self._listeners.append(listener)
+        """Call ``listener`` with every record written from now on, on the writing thread; it must be quick."""
+        self._listeners.append(listener)
 
     def write(self, record: Record, *, host_ns: int = 0) -> Record:
-        """Append ``record``; return it as written. ``host_ns`` is when it was observed; now, if not given."""
-        with self._lock:
-            if self._failed is not None:
-                raise self._failed
-            stamped = msgspec.structs.replace(
-                record, n=self._count + 1, host_ns=host_ns or time.monotonic_ns()
-            )
-            line = self._encoder.encode(stamped) + b"\n"
-            try:
-                written = os.write(self._fd, line)
-                if written != len(line):
-                    raise OSError(28, "No space left on device")
-            except OSError as error:
-                self._failed = InfrastructureError(
-                    f"cannot write record {self._count + 1} of {self.path}: {error.strerror}",
-                    hint="The history up to there is kept. Free some disk space, or give another place with --runs DIR.",
-                )
-                raise self._failed from error
-            self._count += 1
-            for listener in self._listeners:
-                listener(stamped)
+        """Append ``record``; return it as written. ``host_ns`` is when it was observed; now, if not given.
+
+        When it returns, every listener has heard the record and what listeners wrote in answer to it; within a
+        listener, it returns at once. What a listener raised is raised here after that, an interruption before any
+        other error; the record is written all the same.
+        """
+        with self._turn:
+            stamped = self._append(record, host_ns or time.monotonic_ns())
+            self._unheard.append((stamped, tuple(self._listeners)))
+            if not self._delivering:
+                self._deliver()
             return stamped
+
+    def _append(self, record: Record, host_ns: int) -> Record:
+        if self._failed is not None:
+            raise self._failed
+        stamped = msgspec.structs.replace(record, n=self._count + 1, host_ns=host_ns)
+        line = self._encoder.encode(stamped) + b"\n"
+        try:
+            written = os.write(self._fd, line)
+            if written != len(line):
+                raise OSError(28, "No space left on device")
+        except OSError as error:
+            self._failed = InfrastructureError(
+                f"cannot write record {self._count + 1} of {self.path}: {error.strerror}",
+                hint="The history up to there is kept. Free some disk space, or give another place with --runs DIR.",
+            )
+            raise self._failed from error
+        self._count += 1
+        return stamped
+
+    def _deliver(self) -> None:
+        raised: list[BaseException] = []
+        self._delivering = True
+        try:
+            while self._unheard:
+                record, listeners = self._unheard.popleft()
+                for listener in listeners:
+                    try:
+                        listener(record)
+                    except BaseException as error:  # noqa: BLE001  raised once all have heard
+                        raised.append(error)
+        finally:
+            self._delivering = False
+        if raised:
+            raise min(raised, key=lambda error: isinstance(error, Exception))
 
     def close(self) -> None:
         """Flush to disk and close; a second call does nothing."""
-        with self._lock:
+        with self._turn:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):
                     os.fsync(self._fd)

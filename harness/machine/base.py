@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import msgspec
 
+from harness import locks
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MonitorLost
 from harness.history.private import keep_private
@@ -60,7 +61,8 @@ class MachineBase(abc.ABC):
         self.kd = self._runtime.path / "kd" if spec.kd else None
         self._entry: MachineEntry | None = None
         self._begun = False
-        self._closing = threading.Lock()
+        self._closing = locks.lock("machine")
+        self._ended = threading.Event()
         self._closed = False
         _open.add(self)
 
@@ -216,16 +218,19 @@ class MachineBase(abc.ABC):
 
     def close(self) -> None:
         """End QEMU however it takes, remove the sockets, and forget the machine once it is gone. Idempotent, bounded in time."""
-        with self._closing:
-            if self._closed:
-                return
-            with uninterrupted() as hurry:
-                self._closed = True
-                gone = self._end(hurry)
-                self._runtime.remove()
-                if self._entry is not None and gone:
-                    self._registry.remove(self._entry)
-                _open.discard(self)
+        with uninterrupted() as hurry:
+            with self._closing:
+                first, self._closed = not self._closed, True
+            if first:
+                try:
+                    gone = self._end(hurry)
+                    self._runtime.remove()
+                    if self._entry is not None and gone:
+                        self._registry.remove(self._entry)
+                    _open.discard(self)
+                finally:
+                    self._ended.set()
+        self._ended.wait()
 
 
 _open: weakref.WeakSet[MachineBase] = weakref.WeakSet()

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
+from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestHang
 from harness.history.record import Qmp
@@ -25,11 +25,15 @@ LONGEST_NAP = 0.25
 class EventLog:
     """Messages in the order in which they became known. ``check`` raises when the machine is gone; any thread may call.
 
-    ``changed`` is notified of every event, and by :meth:`wake`. ``broken`` is what made the recording fail.
+    ``changed`` is notified of every event, and by :meth:`wake`; ``version`` grows with each of them. ``broken`` is what
+    made the recording fail. The tape and ``check`` are called without the lock; one thread at a time has the turn to
+    bring a message to the tape and then before those who wait.
     """
 
     def __init__(self, tape: HistoryWriter, check: Callable[[str], None]) -> None:
-        self.changed = threading.Condition()
+        self.changed = locks.condition("event log")
+        self.version = 0
+        self._turn = locks.turn("events")
         self._tape = tape
         self._check_machine = check
         self._serial = 0
@@ -38,7 +42,7 @@ class EventLog:
 
     def passed(self, direction: Literal["in", "out"], message: dict[str, Any], connection: int) -> None:
         """Put a message on the tape and, if it is an event, before those who wait for it."""
-        with self.changed:
+        with self._turn:
             host_ns = time.monotonic_ns()
             if self.broken is None:
                 try:
@@ -47,16 +51,17 @@ class EventLog:
                     )
                 except Exception as error:  # noqa: BLE001  raised where the caller is, not on the thread of events
                     self.fail(error)
-            self._serial += 1
-            if "event" in message:
-                self._keep(message, host_ns)
-                self.changed.notify_all()
+            with self.changed:
+                self._serial += 1
+                if "event" in message:
+                    self._keep(message, host_ns)
+                    self.wake()
 
     def fail(self, error: Exception) -> None:
         """The recording failed: whoever calls or waits gets ``error``; nothing is recorded any more."""
         with self.changed:
             self.broken = self.broken or error
-            self.changed.notify_all()
+            self.wake()
 
     def _keep(self, message: dict[str, Any], host_ns: int) -> None:
         if len(self._events) >= MOST_EVENTS:
@@ -79,9 +84,15 @@ class EventLog:
         )
 
     def wake(self) -> None:
-        """Have everybody who waits look again."""
+        """Make everybody who waits look again."""
         with self.changed:
+            self.version += 1
             self.changed.notify_all()
+
+    def wait_change(self, version: int, seconds: float) -> None:
+        """Wait until something happened after ``version`` was read, at most ``seconds``."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.version != version, seconds)
 
     def check(self, doing: str) -> None:
         """Raise what broke the recording, or what ``check`` raises for a machine that is gone."""
@@ -102,19 +113,19 @@ class EventLog:
         """Return the first event that matches; see :meth:`harness.machine.machine.Machine.wait_event`."""
         wanted = " ".join([name, *(f"{key}={expected}" for key, expected in match.items())])
         seen = 0
-        with self.changed:
-            while True:
-                for event in self._events[seen:]:
-                    if event.serial > after and event.name == name and matches(event.data, match):
-                        return event
-                seen = len(self._events)
-                self.check(f"waiting for {wanted}")
-                if deadline.expired:
-                    raise GuestHang(
-                        f"{deadline.what}: no {wanted} within {deadline.seconds:.3g} s",
-                        hint="The guest did nothing that makes QEMU send it; see console.log.",
-                    )
-                self.changed.wait(min(deadline.remaining(), LONGEST_NAP))
+        while True:
+            with self.changed:
+                version, unseen, seen = self.version, self._events[seen:], len(self._events)
+            for event in unseen:
+                if event.serial > after and event.name == name and matches(event.data, match):
+                    return event
+            self.check(f"waiting for {wanted}")
+            if deadline.expired:
+                raise GuestHang(
+                    f"{deadline.what}: no {wanted} within {deadline.seconds:.3g} s",
+                    hint="The guest did nothing that makes QEMU send it; see console.log.",
+                )
+            self.wait_change(version, min(deadline.remaining(), LONGEST_NAP))
 
 
 def matches(data: Mapping[str, Any], wanted: Mapping[str, Any]) -> bool:

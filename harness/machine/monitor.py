@@ -83,9 +83,8 @@ class Monitor:
             self.log.fail(error)
         loop.run_until_complete(self._settle())
         loop.close()
-        with self._changed:
-            self._over = True
-            self._changed.notify_all()
+        self._over = True
+        self.log.wake()
         # A command handed over while the loop was closing is in no client's book.
         for reply in list(self._waiting):
             reply.open(None)
@@ -121,14 +120,14 @@ class Monitor:
             with self._changed:
                 self._client = client
                 self.connections = client.number
-                self._changed.notify_all()
+                self.log.wake()
             try:
                 while client.runstate is Runstate.RUNNING:
                     await client.runstate_changed()
             finally:
                 with self._changed:
                     self._client = None
-                    self._changed.notify_all()
+                    self.log.wake()
                 client.ended()
                 # The reason for the drop is of no interest: QEMU's own end is told by its process.
                 with contextlib.suppress(Exception):
@@ -152,9 +151,8 @@ class Monitor:
 
     def close(self, seconds: float) -> None:
         """Connect no more, wake everybody who waits, and wait for the thread."""
-        with self._changed:
-            self._last = self._over = True
-            self._changed.notify_all()
+        self._last = self._over = True
+        self.log.wake()
         self._call(self._cancel)
         if self._thread.ident is not None:
             self._thread.join(seconds)
@@ -188,16 +186,17 @@ class Monitor:
         client = self._client
         if client is not None and not self._over and self.log.broken is None:
             return client
-        with self._changed:
-            while True:
-                self.log.check(doing)
-                if self._client is not None:
-                    return self._client
-                if not self._changed.wait(deadline.remaining()) and deadline.expired:
-                    raise MonitorLost(
-                        f"{doing}: no QMP connection at {self.path} within {deadline.seconds:.3g} s",
-                        hint="QEMU's process runs but its monitor does not answer; see qemu.log.",
-                    )
+        while True:
+            version = self.log.version
+            self.log.check(doing)
+            if (client := self._client) is not None:
+                return client
+            if deadline.expired:
+                raise MonitorLost(
+                    f"{doing}: no QMP connection at {self.path} within {deadline.seconds:.3g} s",
+                    hint="QEMU's process runs but its monitor does not answer; see qemu.log.",
+                )
+            self.log.wait_change(version, deadline.remaining())
 
     def execute(
         self,

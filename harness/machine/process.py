@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness import locks
 from harness.errors import HarnessError, InfrastructureError
 from harness.history.private import open_private
 from harness.program import DEVNULL, describe, start_program
@@ -64,7 +65,7 @@ class Process:
         self.pid = 0
         self._ended = ended
         self._stdin = DEVNULL if stdin is None else stdin
-        self._lock = threading.Lock()
+        self._lock = locks.lock("process")
         self._asked = ""
         self._status: int | None = None
         self._spawned = threading.Event()

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from qemu.qmp import Message, QMPClient, Runstate
 
+from harness import locks
+
 Drop = Literal["now", "before-command", "before-reply"]
 
 Passed = Callable[[Literal["in", "out"], dict[str, Any], int], None]
@@ -31,8 +33,7 @@ class Reply:
         self.message: Message | None = None
         self.sent = False
         self._opened = False
-        self._closed = threading.Lock()
-        self._closed.acquire()
+        self._closed = locks.gate("QMP reply")
 
     def open(self, message: Message | None) -> None:
         """Wake the caller. Only the monitor's thread does so; the first time counts."""

@@ -1,24 +1,35 @@
 # SPDX-License-Identifier: MIT
 """Shows the stages of a run while it goes on: one updating line per running stage on a terminal, plain lines elsewhere.
 
-The view listens to the tape and never disturbs the run: when its stream goes away it falls silent. What it shows is
-always a whole line again when :meth:`StageView.close` returns, whatever ended the run.
+The view listens to the tape and never disturbs the run. A thread of its own writes to the stream, and what it still has
+to show is bounded: a terminal that the user stopped (Ctrl-S), or a pipe that nobody reads, holds up nothing else. When the
+stream goes away the view falls silent. What it shows is always a whole line again when :meth:`StageView.close` returns,
+whatever ended the run, unless the stream is stopped then.
 """
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 import threading
 import time
 from types import TracebackType
 from typing import Self, TextIO
 
+from harness import locks
 from harness.history.record import Record, Stage
 from harness.report.escape import printable
 from harness.report.style import Style, columns, is_terminal, style_for
 
 TICK = 0.1
 """Seconds between two updates of the elapsed time on a terminal."""
+
+MOST_LINES = 1000
+"""Finished lines that are kept for a stream that takes none; later ones are counted."""
+
+LAST_WORDS = 2.0
+"""Seconds that the stream gets to take the last lines."""
 
 
 class StageView:
@@ -40,25 +51,27 @@ class StageView:
         self._silent = quiet
         self._terminal = is_terminal(self._stream) if terminal is None else terminal
         self._style = style or style_for(self._stream)
-        self._lock = threading.Lock()
+        self._changed = locks.condition("stage view")
         self._running: list[tuple[str, int, str]] = []
+        self._finished: list[str] = []
+        self._unshown = 0
         self._drawn = 0
-        self._closed = threading.Event()
-        self._ticker: threading.Thread | None = None
+        self._stale = False
+        self._closed = False
+        self._writer: threading.Thread | None = None
 
     def __call__(self, record: Record) -> None:
         """Take notice of a record; anything but a :class:`~harness.history.record.Stage` is passed over."""
-        if not isinstance(record, Stage) or self._silent or self._closed.is_set():
+        if not isinstance(record, Stage):
             return
-        with self._lock:
+        with self._changed:
             if record.phase == "begin":
                 self._running.append((record.name, record.host_ns, record.detail))
                 self._show([])
-                self._start_ticking()
             elif record.phase == "note":
-                self._note(record)
+                self._show([f"  {printable(record.name, 40)}: {printable(record.detail, 200)}"])
             else:
-                self._finish(record)
+                self._show([self._finish(record)])
 
     def __enter__(self) -> Self:
         return self
@@ -70,34 +83,36 @@ class StageView:
 
     def say(self, text: str) -> None:
         """Print a line above the running stages."""
-        with self._lock:
+        with self._changed:
             self._show([printable(text, 400)])
 
     def close(self, *, interrupted: bool = False) -> None:
-        """Stop updating. Stages still running get a last line each, marked as not finished; idempotent."""
-        if self._closed.is_set():
-            return
-        self._closed.set()
-        if self._ticker is not None:
-            self._ticker.join()
-        with self._lock:
+        """Stop updating. Stages still running get a last line each, marked as not finished; idempotent.
+
+        A stream that does not take the last lines in time is left, with its thread; if it goes on, it is told how many.
+        """
+        with self._changed:
             now = time.monotonic_ns()
             word = "interrupted" if interrupted else "not finished"
             last = [self._ended(name, now - began, word, ok=False) for name, began, _ in self._running]
             self._running.clear()
-            self._show(last)
+            if self._writer is not None:
+                self._show(last)
+            self._closed = True
+        if self._writer is not None:
+            self._writer.join(LAST_WORDS)
+        with self._changed:
+            self._unshown += len(self._finished)
+            self._finished.clear()
 
-    def _note(self, record: Stage) -> None:
-        self._show([f"  {printable(record.name, 40)}: {printable(record.detail, 200)}"])
-
-    def _finish(self, record: Stage) -> None:
+    def _finish(self, record: Stage) -> str:
         took, detail = 0, record.detail
         for place in range(len(self._running) - 1, -1, -1):
             if self._running[place][0] == record.name:
                 _, began, beginning = self._running.pop(place)
                 took, detail = record.host_ns - began, detail or beginning
                 break
-        self._show([self._ended(record.name, took, detail, ok=record.phase == "end")])
+        return self._ended(record.name, took, detail, ok=record.phase == "end")
 
     def _ended(self, name: str, took: int, detail: str, *, ok: bool) -> str:
         sign = self._style.good("✓") if ok else self._style.bad("✗")
@@ -105,12 +120,35 @@ class StageView:
         return f"{sign} {printable(name, 40)} {_seconds(took)}{words}"
 
     def _show(self, finished: list[str]) -> None:
-        """Write the finished lines and redraw the running ones below them, in one write."""
-        if self._silent:
+        """Note what is to be shown, for the writing thread. The caller holds the lock."""
+        if self._silent or self._closed:
             return
+        kept = finished[: MOST_LINES - len(self._finished)]
+        self._finished += kept
+        self._unshown += len(finished) - len(kept)
+        self._stale = True
+        self._changed.notify_all()
+        if self._writer is None:
+            self._writer = threading.Thread(target=self._work, name="stage-view", daemon=True)
+            self._writer.start()
+
+    def _work(self) -> None:
+        """Write the finished lines and redraw the running ones below them, whenever something changed or time passed."""
+        while not (self._closed and not self._stale):
+            with self._changed:
+                pause = TICK if self._terminal and self._running else None
+                self._changed.wait_for(lambda: self._stale or self._closed, pause)
+                self._stale = False
+                text = self._frame()
+            self._write(text)
+
+    def _frame(self) -> str:
+        finished, self._finished = self._finished, []
+        if self._unshown:
+            finished.append(f"{self._unshown} lines are not shown: the terminal was stopped")
+            self._unshown = 0
         if not self._terminal:
-            self._write("".join(f"{line}\n" for line in finished))
-            return
+            return "".join(f"{line}\n" for line in finished)
         # Back to the first of the running lines, and clear from there to the end of the screen.
         text = (
             ("\r" + (f"\x1b[{self._drawn - 1}A" if self._drawn > 1 else "") + "\x1b[J") if self._drawn else ""
@@ -120,32 +158,26 @@ class StageView:
         now = time.monotonic_ns()
         running = [self._line(name, now - began, detail)[:width] for name, began, detail in self._running]
         self._drawn = len(running)
-        self._write(text + "\n".join(running))
+        return text + "\n".join(running)
 
     def _line(self, name: str, elapsed: int, detail: str) -> str:
         words = f"  {printable(detail, 200)}" if detail else ""
         return f"… {printable(name, 40)} {_seconds(elapsed)}{words}"
 
     def _write(self, text: str) -> None:
-        if not text:
-            return
         try:
-            self._stream.write(text)
-            self._stream.flush()
+            try:
+                descriptor = self._stream.fileno()
+            except io.UnsupportedOperation:
+                self._stream.write(text)
+                return
+            # Past Python's buffer: whoever ends Python needs its lock, and a stopped stream would not give it back.
+            data = text.encode(self._stream.encoding, "backslashreplace")
+            while data:
+                data = data[os.write(descriptor, data) :]
         except (OSError, ValueError):
             # A closed terminal must not end a run that goes well.
             self._silent = True
-
-    def _start_ticking(self) -> None:
-        if self._terminal and self._ticker is None:
-            self._ticker = threading.Thread(target=self._tick, name="stage-view", daemon=True)
-            self._ticker.start()
-
-    def _tick(self) -> None:
-        while not self._closed.wait(TICK):
-            with self._lock:
-                if self._running:
-                    self._show([])
 
 
 def _seconds(nanoseconds: int) -> str:

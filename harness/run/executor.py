@@ -219,7 +219,7 @@ class Executor:
 
         def reached() -> int:
             if operation.what == "ost":
-                return sum(len(answers) for answers in self.watch.ost.values())
+                return sum(len(answers) for answers in tuple(self.watch.ost.values()))
             return self.watch.tally[operation.what]
 
         if not self.watch.wait(lambda: reached() >= operation.count, deadline):

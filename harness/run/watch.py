@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable
 
+from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash
 from harness.history import driver, record
@@ -43,7 +43,7 @@ class Watch:
         self._links: set[str] = set()
         self._counted: dict[tuple[str, str], str] = {}
         self._pending: dict[tuple[str, str, int], str] = {}
-        self._changed = threading.Condition()
+        self._changed = locks.condition("watch")
         self._version = 0
         self._tape = tape
         self._alive = alive
@@ -65,16 +65,19 @@ class Watch:
     def wait(self, met: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until ``met()``, or return False when the deadline passes.
 
-        Raises GuestCrash if the guest crashed or reset itself meanwhile, MachineFailed if QEMU ended.
+        Raises GuestCrash if the guest crashed or reset itself meanwhile, MachineFailed if QEMU ended. ``met`` and
+        ``alive`` are called without a lock: what they ask may wait for the thread that brings a record here.
         """
-        with self._changed:
-            while True:
-                self.check()
-                if met():
-                    return True
-                if deadline.expired:
-                    return False
-                self._changed.wait(min(deadline.remaining(), 0.1))
+        while True:
+            version = self._version
+            self.check()
+            if met():
+                return True
+            if deadline.expired:
+                return False
+            with self._changed:
+                if self._version == version:
+                    self._changed.wait(min(deadline.remaining(), 0.1))
 
     def wait_change(self, version: int, deadline: Deadline) -> bool:
         """Wait until something happened after ``version`` was read."""
@@ -99,6 +102,8 @@ class Watch:
         self._alive()
 
     def _see(self, seen: Record) -> None:
+        if isinstance(seen, record.Qmp) and (derived := self._derived(seen)) is not None:
+            self._tape.write(derived, host_ns=seen.host_ns)
         with self._changed:
             if isinstance(seen, driver.DriverRecord):
                 self.last_driver = time.monotonic()
@@ -108,8 +113,7 @@ class Watch:
             elif isinstance(seen, record.Console) and seen.severity == "crash":
                 self.crash = self.crash or seen.text
             elif isinstance(seen, record.Qmp):
-                if seen.direction == "in":
-                    self._see_event(seen)
+                self._see_event(seen.message.get("event"))
             elif isinstance(seen, record.Mapped):
                 self.untold = frozenset() if "async.enter" in seen.absent else frozenset(_ARRIVAL.values())
             elif isinstance(seen, record.GuestEvent):
@@ -119,36 +123,34 @@ class Watch:
             self._version += 1
             self._changed.notify_all()
 
-    def _see_event(self, seen: record.Qmp) -> None:
-        """Turn QEMU's events into records of their own, right behind the message that brought them."""
+    def _derived(self, seen: record.Qmp) -> record.Boot | record.Ost | None:
+        """Return the record that an event becomes besides, right behind the message that brought it."""
         name, data = seen.message.get("event"), seen.message.get("data", {})
+        if name == "RESET":
+            return record.Boot(
+                epoch=self.resets + 2, cause="guest-reset" if data.get("guest") else "host-reset"
+            )
+        if name != "ACPI_DEVICE_OST":
+            return None
+        info = data.get("info", {})
+        stamp = seen.message.get("timestamp", {})
+        return record.Ost(
+            device=str(info.get("device", ""))[:100],
+            slot=str(info.get("slot", ""))[:20],
+            slot_type=str(info.get("slot-type", ""))[:20],
+            source=int(info.get("source", 0)),
+            status=int(info.get("status", 0)),
+            qemu_us=int(stamp.get("seconds", 0)) * 1_000_000 + int(stamp.get("microseconds", 0)),
+        )
+
+    def _see_event(self, name: object) -> None:
         if name == "RESET":
             self.resets += 1
             self.unexpected_resets += not self._rebooting
             self._registering.clear()
             self._pending.clear()
-            self._tape.write(
-                record.Boot(
-                    epoch=self.resets + 1, cause="guest-reset" if data.get("guest") else "host-reset"
-                ),
-                host_ns=seen.host_ns,
-            )
         elif name == "GUEST_PANICKED":
             self.crash = self.crash or "it told QEMU of a panic (pvpanic)"
-        elif name == "ACPI_DEVICE_OST":
-            info = data.get("info", {})
-            stamp = seen.message.get("timestamp", {})
-            self._tape.write(
-                record.Ost(
-                    device=str(info.get("device", ""))[:100],
-                    slot=str(info.get("slot", ""))[:20],
-                    slot_type=str(info.get("slot-type", ""))[:20],
-                    source=int(info.get("source", 0)),
-                    status=int(info.get("status", 0)),
-                    qemu_us=int(stamp.get("seconds", 0)) * 1_000_000 + int(stamp.get("microseconds", 0)),
-                ),
-                host_ns=seen.host_ns,
-            )
 
     def _see_driver(self, seen: driver.DriverRecord) -> None:
         instance = (seen.boot, seen.driver)

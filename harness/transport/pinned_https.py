@@ -11,10 +11,10 @@ import contextlib
 import os
 import socket
 import ssl
-import threading
 from collections.abc import Iterator
 from typing import Any
 
+from harness import locks
 from harness.errors import GuestRefused
 from harness.transport.pin import CertificatePin
 
@@ -29,7 +29,7 @@ class Sockets:
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = locks.lock("WinRM sockets")
         self._held: list[socket.socket] = []
         self._over = False
 

@@ -135,8 +135,8 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
             for phase in ("begin", "end"):
                 tape.write(stage("boot", phase))
         count = tape.count
-        with pytest.raises(BrokenPipeError):
-            stream.close()
+        # The view left nothing in the stream's buffer that closing would send to the pipe.
+        stream.close()
     assert count == 2
 
 

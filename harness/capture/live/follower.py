@@ -16,6 +16,8 @@ from pathlib import Path
 
 from inotify_simple import INotify, flags
 
+from harness import locks
+
 CHUNK = 1 << 16
 
 TakeBytes = Callable[[bytes], None]
@@ -32,7 +34,7 @@ class Follower:
         self._inotify = INotify()
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._files: dict[int, tuple[int, TakeBytes]] = {}
-        self._lock = threading.Lock()
+        self._turn = locks.turn("follower")
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._closed = False
 
@@ -51,7 +53,7 @@ class Follower:
 
         Raises what a sink raised, here or on the follower's own thread.
         """
-        with self._lock:
+        with self._turn:
             if self.error is not None:
                 raise self.error
             for fd, sink in self._files.values():
@@ -92,7 +94,7 @@ class Follower:
                 ready = {fd for fd, _event in poller.poll()}
                 if self._inotify.fd in ready:
                     watches = {event.wd for event in self._inotify.read(timeout=0)}
-                    with self._lock:
+                    with self._turn:
                         for watch in watches:
                             if watch in self._files:
                                 self._read(*self._files[watch])

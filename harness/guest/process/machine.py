@@ -24,12 +24,12 @@ import os
 import re
 import shlex
 import signal
-import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from harness import locks
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestCrash, GuestHang, GuestRefused, InfrastructureError
@@ -108,7 +108,7 @@ class ProcessMachine:
         self._process: Process | None = None
         self._orders = -1
         self._follower = Follower()
-        self._changed = threading.Condition()
+        self._changed = locks.condition("process machine")
         self._sent = 0
         self._answers: list[str] = []
         self._said: dict[str, str] = {}
@@ -265,27 +265,31 @@ class ProcessMachine:
             lines, rest = [*lines, rest], b""
         self._rest[source] = rest
         spoken = source == self.log.name
-        # Under the lock as a whole, so that nobody who was answered asks again before the rest is sorted.
+        with self._changed:  # a line is counted as sent in the same hold in which it is written
+            expected = self._sent - len(self._answers) if spoken else 0
+        answers: list[str] = []
+        for line in lines:
+            self._sort(line, answers, expected, driver=self._transcript is None or not spoken)
+        # Only now, so that nobody who was answered asks again before the rest is sorted.
         with self._changed:
-            for line in lines:
-                self._sort(line, driver=self._transcript is None or not spoken, spoken=spoken)
+            self._answers += answers
             self._changed.notify_all()
 
-    def _sort(self, line: bytes, *, driver: bool, spoken: bool) -> None:
-        """Put a line where it belongs. With a transcript the ``driver`` writes there, and only what is ``spoken`` answers."""
+    def _sort(self, line: bytes, answers: list[str], expected: int, *, driver: bool) -> None:
+        """Put a line where it belongs. With a transcript the ``driver`` writes there, and ``expected`` answers may come."""
         word, _, rest = line.partition(b" ")
         if word == b"HPN1" and driver:
             self._port.write(line + b"\n")
             return
         text = line.decode("utf-8", "replace").rstrip("\r")
-        if word == b"=" and spoken and len(self._answers) < self._sent:
-            self._answers.append(text[2:102].strip())
+        if word == b"=" and len(answers) < expected:
+            answers.append(text[2:102].strip())
         elif word in (b"counts", b"echo"):
             self._said[word.decode()] = rest.decode("ascii", "replace").strip()
         elif text == "reset" and not self._reset:
-            self._reset = True
             self._screen.write(b"the machine resets itself\n")
             self._tape.write(Boot(epoch=2, cause="guest-reset"))
+            self._reset = True
         elif word == b"trouble:" or (word == b"left" and re.search(r"=-?[1-9]", text)):
             self._screen.write(f"hpnotify: trouble: {text.removeprefix('trouble: ')}\n".encode())
         elif line:
@@ -312,16 +316,14 @@ class ProcessMachine:
         def answer() -> str | None:
             return self._answers[place] if len(self._answers) > place else None
 
-        with self._changed:
-            while answer() is None:
-                if not self.alive():
-                    break
-                if deadline.expired:
-                    raise GuestHang(
-                        f"the process did not answer {line!r} within {deadline.seconds:g} s",
-                        hint=f"All it said is in {self.log}.",
-                    )
-                self._changed.wait(min(deadline.remaining(), 0.1))
+        while answer() is None and self.alive():
+            if deadline.expired:
+                raise GuestHang(
+                    f"the process did not answer {line!r} within {deadline.seconds:g} s",
+                    hint=f"All it said is in {self.log}.",
+                )
+            with self._changed:
+                self._changed.wait_for(answer, min(deadline.remaining(), 0.1))
         if answer() != "0":
             self.sync()  # what it said last may not have been read yet: a reason, or the answer itself
         word = answer()
@@ -341,18 +343,18 @@ class ProcessMachine:
         """Hand a line over; return the place that its answer will have."""
         self.check_alive()
         data = line.encode() + b"\n"
-        with self._changed:
-            try:
+        try:
+            with self._changed:
                 os.set_blocking(self._orders, False)
                 if os.write(self._orders, data) != len(data):
                     raise BlockingIOError
-            except BlockingIOError as error:
-                raise GuestHang(f"the process takes no more orders: {line}") from error
-            except OSError as error:
-                self._process and self._process.wait(deadline.within(1.0, "the process to end").remaining())
-                raise self._gone() from error
-            self._sent += 1
-            return self._sent - 1
+                self._sent += 1
+                return self._sent - 1
+        except BlockingIOError as error:
+            raise GuestHang(f"the process takes no more orders: {line}") from error
+        except OSError as error:
+            self._process and self._process.wait(deadline.within(1.0, "the process to end").remaining())
+            raise self._gone() from error
 
     def _command_line(self, line: str, deadline: Deadline) -> None:
         """Give a machine's command without waiting for what comes of it, as QEMU does; later, if it is paused."""

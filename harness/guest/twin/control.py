@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused, MachineFailed
 
@@ -47,7 +48,7 @@ class ControlChannel:
         self._on_event = on_event
         self._answers: dict[str, str] = {}
         self._waiting: set[str] = set()
-        self._changed = threading.Condition()
+        self._changed = locks.condition("control channel")
         self._lost = ""
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
         try:
@@ -85,21 +86,24 @@ class ControlChannel:
             self._socket.sendall(line.encode("ascii"))
         except OSError as error:
             self._abandon(str(error.strerror))
+        answer = None
+        while answer is None:
+            with self._changed:
+                if number not in self._answers:
+                    self._raise_if_lost()
+                    if number not in self._waiting:
+                        raise GuestCrash(f"the guest reset while it was asked to {verb}")
+                    if deadline.expired:
+                        self._waiting.discard(number)
+                        raise GuestHang(
+                            f"the guest did not answer {verb!r} within {deadline.seconds:g} s ({deadline.what})",
+                            hint=f"Its last line on the control port was {self.last[:120]!r}; see console.log.",
+                        )
+                    self._changed.wait(min(deadline.remaining(), 0.2))
+                answer = self._answers.pop(number, None)
+            if answer is None and alive is not None and not alive():
+                self._abandon("QEMU ended")
         with self._changed:
-            while number not in self._answers:
-                self._raise_if_lost()
-                if number not in self._waiting:
-                    raise GuestCrash(f"the guest reset while it was asked to {verb}")
-                if deadline.expired:
-                    self._waiting.discard(number)
-                    raise GuestHang(
-                        f"the guest did not answer {verb!r} within {deadline.seconds:g} s ({deadline.what})",
-                        hint=f"Its last line on the control port was {self.last[:120]!r}; see console.log.",
-                    )
-                self._changed.wait(min(deadline.remaining(), 0.2))
-                if alive is not None and not alive():
-                    self._abandon("QEMU ended")
-            answer = self._answers.pop(number)
             self._waiting.discard(number)
         word, _, rest = answer.partition(" ")
         if word == "ok":

@@ -7,10 +7,10 @@ Its NT layer delivers the documented callbacks; nothing it shows is evidence abo
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
 from harness.guest.guest import REGISTRATIONS, CollectedFile, GuestCounts
@@ -113,7 +113,7 @@ class Twin:
         self._fault = fault
         self._crash = crash
         self._console_bytes = console_bytes
-        self._changed = threading.Condition()
+        self._changed = locks.condition("twin")
         self._control = ControlChannel(machine.control, self._event)
 
     @property
@@ -125,20 +125,20 @@ class Twin:
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
         """Wait until the agent announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed."""
-        with self._changed:
-            while self.ready_count < boots:
-                if crash := self._crash():
-                    raise GuestCrash(
-                        f"the twin panicked before it was ready: {crash[:200]}", hint="See console.log."
-                    )
-                if not self._machine.alive():
-                    self._machine.execute("query-status", deadline)
-                if deadline.expired:
-                    raise GuestHang(
-                        f"the twin was not ready within {deadline.seconds:g} s: the last stage it reached is {self.stage!r}",
-                        hint="Its console is in console.log, QEMU's own words in qemu.log.",
-                    )
-                self._changed.wait(min(deadline.remaining(), 0.1))
+        while self.ready_count < boots:
+            if crash := self._crash():
+                raise GuestCrash(
+                    f"the twin panicked before it was ready: {crash[:200]}", hint="See console.log."
+                )
+            if not self._machine.alive():
+                self._machine.execute("query-status", deadline)
+            if deadline.expired:
+                raise GuestHang(
+                    f"the twin was not ready within {deadline.seconds:g} s: the last stage it reached is {self.stage!r}",
+                    hint="Its console is in console.log, QEMU's own words in qemu.log.",
+                )
+            with self._changed:
+                self._changed.wait_for(lambda: self.ready_count >= boots, min(deadline.remaining(), 0.1))
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
         """Take the agent's words from before, and have it echo ``nonce``."""

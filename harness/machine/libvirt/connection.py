@@ -18,6 +18,7 @@ from queue import SimpleQueue
 from typing import Any, ClassVar, Generic, TypeVar
 from urllib.parse import urlsplit
 
+from harness import locks
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MissingPart, MonitorLost
 
@@ -52,7 +53,7 @@ def load() -> Any:
     return libvirt
 
 
-_loading = threading.Lock()
+_loading = locks.lock("libvirt loading")
 _loaded: list[Any] = []
 
 
@@ -176,7 +177,7 @@ class Connection:
         self.number = 0
         self._joined = joined
         self._check = check
-        self._changed = threading.Condition()
+        self._changed = locks.condition("libvirt connection")
         self._link: LibvirtLink | None = None
         self._closed = False
         self._why = ""
@@ -221,14 +222,14 @@ class Connection:
         return link
 
     def _publish(self, link: LibvirtLink) -> None:
+        alive = link.connection.isAlive()
         with self._changed:
             self.number = link.number
-            if self._closed or not link.connection.isAlive():
-                closed = True
-            else:
-                self._link, closed = link, False
+            usable = alive and not self._closed
+            if usable:
+                self._link = link
             self._changed.notify_all()
-        if closed:
+        if not usable:
             link.close()
 
     def _keep(self) -> None:
@@ -284,9 +285,9 @@ class Connection:
 
     def wait(self, deadline: Deadline, doing: str) -> LibvirtLink:
         """Return the link. Raises MonitorLost when the deadline passes first, and what ``check`` raises."""
-        with self._changed:
-            while True:
-                self._check(doing)
+        while True:
+            self._check(doing)
+            with self._changed:
                 if self._link is not None:
                     return self._link
                 if deadline.expired:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""A run on a terminal that its user stopped and left."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import termios
+import threading
+from pathlib import Path
+
+import pytest
+from twin.running import qemu_processes
+
+from harness.deadline import Deadline
+from harness.history.reader import History
+from harness.history.record import End
+
+pytestmark = pytest.mark.qemu
+
+
+def test_a_stopped_terminal_holds_up_neither_run_nor_guest(tmp_path: Path) -> None:
+    """With all output stopped the run goes to its end and its guest is ended; the result waits for the terminal."""
+    master, slave = os.openpty()
+    termios.tcflow(slave, termios.TCOOFF)
+    words = ["run", "cpu-and-dimm", "--restore", "--accel", "tcg", "--runs", str(tmp_path)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", *words],
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        env={**os.environ, "TERM": "xterm"},
+    )
+    said = bytearray()
+
+    def read() -> None:
+        while b"holds" not in said:
+            said.extend(os.read(master, 1 << 16))
+
+    reader = threading.Thread(target=read, daemon=True)
+    try:
+        Deadline(120, "the verdict").poll(lambda: list(tmp_path.glob("*/verdict.json")), interval=0.1)
+        # The verdict is given when all has been ended; what is left is to print it.
+        assert ([], None) == (qemu_processes(tmp_path), process.poll())
+        (history,) = tmp_path.glob("*/history.jsonl")
+        assert [True] == [
+            record.outcome == "completed" for record in History(history) if isinstance(record, End)
+        ]
+        termios.tcflow(slave, termios.TCOON)
+        reader.start()
+        assert 0 == process.wait(60)
+        reader.join(10)
+        assert b"holds" in said
+    finally:
+        process.kill()
+        process.wait()
+        os.close(slave)
