@@ -7,4 +7,4 @@ from effort import load_profile
 
 load_profile()
 
-pytest_plugins = ["part_markers", "private_libvirtd", "unprivileged", "pytester"]
+pytest_plugins = ["lock_order", "part_markers", "private_libvirtd", "unprivileged", "pytester"]

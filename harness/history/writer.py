@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +38,7 @@ class HistoryWriter:
     def __init__(self, path: Path) -> None:
         self.path = history_file(path)
         self._turn = locks.turn("tape")
-        self._unheard: deque[tuple[Record, tuple[Listener, ...]]] = deque()
+        self._unheard: list[tuple[Record, tuple[Listener, ...]]] = []
         self._delivering = False
         self._encoder = msgspec.json.Encoder()
         self._listeners: list[Listener] = []
@@ -107,7 +106,7 @@ class HistoryWriter:
         self._delivering = True
         try:
             while self._unheard:
-                record, listeners = self._unheard.popleft()
+                record, listeners = self._unheard.pop(0)
                 for listener in listeners:
                     try:
                         listener(record)

@@ -61,8 +61,7 @@ class MachineBase(abc.ABC):
         self.kd = self._runtime.path / "kd" if spec.kd else None
         self._entry: MachineEntry | None = None
         self._begun = False
-        self._closing = locks.lock("machine")
-        self._ended = threading.Event()
+        self._closing = locks.turn("machine")
         self._closed = False
         _open.add(self)
 
@@ -218,19 +217,16 @@ class MachineBase(abc.ABC):
 
     def close(self) -> None:
         """End QEMU however it takes, remove the sockets, and forget the machine once it is gone. Idempotent, bounded in time."""
-        with uninterrupted() as hurry:
-            with self._closing:
-                first, self._closed = not self._closed, True
-            if first:
-                try:
-                    gone = self._end(hurry)
-                    self._runtime.remove()
-                    if self._entry is not None and gone:
-                        self._registry.remove(self._entry)
-                    _open.discard(self)
-                finally:
-                    self._ended.set()
-        self._ended.wait()
+        with self._closing:
+            if self._closed:
+                return
+            with uninterrupted() as hurry:
+                self._closed = True
+                gone = self._end(hurry)
+                self._runtime.remove()
+                if self._entry is not None and gone:
+                    self._registry.remove(self._entry)
+                _open.discard(self)
 
 
 _open: weakref.WeakSet[MachineBase] = weakref.WeakSet()

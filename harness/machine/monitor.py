@@ -117,17 +117,15 @@ class Monitor:
                 pause = min(pause * 2, longest)
                 continue
             pause = RETRY[0]
-            with self._changed:
-                self._client = client
-                self.connections = client.number
-                self.log.wake()
+            self.connections = client.number
+            self._client = client
+            self.log.wake()
             try:
                 while client.runstate is Runstate.RUNNING:
                     await client.runstate_changed()
             finally:
-                with self._changed:
-                    self._client = None
-                    self.log.wake()
+                self._client = None
+                self.log.wake()
                 client.ended()
                 # The reason for the drop is of no interest: QEMU's own end is told by its process.
                 with contextlib.suppress(Exception):

@@ -89,15 +89,15 @@ class StageView:
     def close(self, *, interrupted: bool = False) -> None:
         """Stop updating. Stages still running get a last line each, marked as not finished; idempotent.
 
-        A stream that does not take the last lines in time is left, with its thread; if it goes on, it is told how many.
+        A stream that does not take the last lines in time is left, with its thread. If it goes on, the thread writes
+        how many lines are not shown.
         """
         with self._changed:
             now = time.monotonic_ns()
             word = "interrupted" if interrupted else "not finished"
             last = [self._ended(name, now - began, word, ok=False) for name, began, _ in self._running]
             self._running.clear()
-            if self._writer is not None:
-                self._show(last)
+            self._show(last)
             self._closed = True
         if self._writer is not None:
             self._writer.join(LAST_WORDS)
@@ -145,7 +145,7 @@ class StageView:
     def _frame(self) -> str:
         finished, self._finished = self._finished, []
         if self._unshown:
-            finished.append(f"{self._unshown} lines are not shown: the terminal was stopped")
+            finished.append(f"{self._unshown} lines are not shown: the output was stopped")
             self._unshown = 0
         if not self._terminal:
             return "".join(f"{line}\n" for line in finished)
@@ -166,15 +166,12 @@ class StageView:
 
     def _write(self, text: str) -> None:
         try:
-            try:
-                descriptor = self._stream.fileno()
-            except io.UnsupportedOperation:
-                self._stream.write(text)
-                return
-            # Past Python's buffer: whoever ends Python needs its lock, and a stopped stream would not give it back.
-            data = text.encode(self._stream.encoding, "backslashreplace")
+            # Not through Python's buffer: Python needs its lock to end, and a write to a stopped stream would keep it.
+            data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
             while data:
-                data = data[os.write(descriptor, data) :]
+                data = data[os.write(self._stream.fileno(), data) :]
+        except io.UnsupportedOperation:  # the stream is in memory
+            self._stream.write(text)
         except (OSError, ValueError):
             # A closed terminal must not end a run that goes well.
             self._silent = True

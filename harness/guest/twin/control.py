@@ -103,8 +103,6 @@ class ControlChannel:
                 answer = self._answers.pop(number, None)
             if answer is None and alive is not None and not alive():
                 self._abandon("QEMU ended")
-        with self._changed:
-            self._waiting.discard(number)
         word, _, rest = answer.partition(" ")
         if word == "ok":
             return parse_pairs(rest)
@@ -175,5 +173,6 @@ class ControlChannel:
         number, _, answer = line.partition(" ")
         with self._changed:
             if number in self._waiting:
+                self._waiting.discard(number)
                 self._answers[number] = answer
                 self._changed.notify_all()

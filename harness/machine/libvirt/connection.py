@@ -226,8 +226,7 @@ class Connection:
         with self._changed:
             self.number = link.number
             usable = alive and not self._closed
-            if usable:
-                self._link = link
+            self._link = link if usable else None
             self._changed.notify_all()
         if not usable:
             link.close()

@@ -1,0 +1,181 @@
+# SPDX-License-Identifier: MIT
+"""The check of the locks' order sees what it is for, and what the code, the check and docs/threads.md name is the same."""
+
+from __future__ import annotations
+
+import ast
+import re
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from lock_order import GATES, LEDGER, LOCKS, TURNS, LockLedger, NotedLocks
+
+from harness import locks
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "threads.md"
+
+Use = Callable[[NotedLocks, LockLedger], None]
+
+
+def _two_locks(make: NotedLocks, _: LockLedger) -> None:
+    with make.condition("watch"), make.condition("event log"):
+        pass
+
+
+def _two_of_a_name(make: NotedLocks, _: LockLedger) -> None:
+    with make.turn("tape"), make.turn("tape"):
+        pass
+
+
+def _turn_under_a_lock(make: NotedLocks, _: LockLedger) -> None:
+    with make.condition("stage view"), make.turn("tape"):
+        pass
+
+
+def _callback_under_a_lock(make: NotedLocks, ledger: LockLedger) -> None:
+    with make.lock("process"):
+        ledger.callback(lambda: None, "ended")()
+
+
+def _wait_under_a_lock(make: NotedLocks, _: LockLedger) -> None:
+    condition = make.condition("watch")
+    with make.lock("libvirt loading"), condition:
+        condition.wait(0)
+
+
+def _wait_in_a_turn(make: NotedLocks, _: LockLedger) -> None:
+    with make.turn("tape"):
+        make.gate("QMP reply").acquire(timeout=0)
+
+
+def _unknown(make: NotedLocks, _: LockLedger) -> None:
+    with make.lock("new"):
+        pass
+
+
+def _on_another_thread(make: NotedLocks, ledger: LockLedger) -> None:
+    thread = threading.Thread(target=_two_locks, args=(make, ledger), name="other")
+    thread.start()
+    thread.join(10)
+
+
+@pytest.mark.parametrize(
+    ("use", "said"),
+    [
+        (_two_locks, "'MainThread' takes 'event log' while it holds 'watch'"),
+        (_two_of_a_name, "'MainThread' takes 'tape' while it holds 'tape'"),
+        (_turn_under_a_lock, "'MainThread' takes 'tape' while it holds 'stage view'"),
+        (_callback_under_a_lock, "'MainThread' calls ended while it holds 'process'"),
+        (_wait_under_a_lock, "'MainThread' waits for 'watch' while it holds 'libvirt loading'"),
+        (_wait_in_a_turn, "'MainThread' waits for 'QMP reply' while it holds 'tape'"),
+        (_unknown, "'MainThread' takes 'new', which has no place in the order"),
+        (_on_another_thread, "'other' takes 'event log' while it holds 'watch'"),
+    ],
+)
+def test_a_violation_is_noted(use: Use, said: str) -> None:
+    """Each rule of the page, broken once, is noted once, with the thread and the locks."""
+    ledger = LockLedger()
+    use(NotedLocks(ledger), ledger)
+    assert [said] == [violation.splitlines()[0] for violation in ledger.take()]
+    assert [] == ledger.held
+
+
+def test_what_is_allowed_is_not_noted() -> None:
+    """Turns before locks, a turn taken again by its holder, a callback in a turn, a wait that lets go."""
+    ledger = LockLedger()
+    make = NotedLocks(ledger)
+    tape, log = make.turn("tape"), make.condition("event log")
+    with make.turn("machine"), make.turn("follower"), tape:
+        ledger.callback(lambda: None, "listener")()
+        with tape, log, log:
+            log.notify_all()
+    with make.turn("machine"), log, log:
+        log.wait(0)
+        assert 4 == len(ledger.held) + 1
+    assert ([], []) == (ledger.take(), ledger.held)
+
+
+def test_the_suite_is_checked() -> None:
+    """The locks that the harness makes in this process are the ones that note."""
+    before = LEDGER.acquisitions
+    with locks.turn("tape"), locks.condition("watch"):
+        pass
+    assert 2 == LEDGER.acquisitions - before
+
+
+MAKERS = {"turn": TURNS, "lock": LOCKS, "condition": LOCKS, "gate": GATES}
+OTHER_MAKERS = {"Lock", "RLock", "Condition", "Semaphore", "BoundedSemaphore", "Barrier", "allocate_lock"}
+OTHER_THREADS = {"Timer", "ThreadPoolExecutor", "to_thread", "run_in_executor", "start_new_thread"}
+
+
+def _calls() -> Iterator[tuple[str, str, str, ast.Call]]:
+    """Yield each call in harness/: its file, what it is called on and by which name, and the call."""
+    for file in sorted((ROOT / "harness").rglob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call):
+                where = str(file.relative_to(ROOT))
+                if isinstance(node.func, ast.Attribute):
+                    yield where, getattr(node.func.value, "id", ""), node.func.attr, node
+                elif isinstance(node.func, ast.Name):
+                    yield where, "", node.func.id, node
+
+
+def test_every_lock_is_made_by_its_name() -> None:
+    """No lock in harness/ is made but by harness/locks.py, which is given a name of its kind; all names are used."""
+    strays = [
+        (file, name) for file, _, name, _ in _calls() if name in OTHER_MAKERS and file != "harness/locks.py"
+    ]
+    used: dict[str, str] = {}
+    for _, owner, name, call in _calls():
+        if owner == "locks":
+            (argument,) = call.args
+            assert isinstance(argument, ast.Constant)
+            assert argument.value in MAKERS[name]
+            used[str(argument.value)] = name
+    assert ([], {*TURNS, *LOCKS, *GATES}) == (strays, set(used))
+
+
+def _thread_name(node: ast.expr) -> str:
+    """Return a thread's name as it stands in the code, with … for what is known only when it runs."""
+    if isinstance(node, ast.Subscript):
+        return _thread_name(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in node.values)
+    assert isinstance(node, ast.Constant)
+    return str(node.value)
+
+
+def _table(heading: str) -> list[list[str]]:
+    """Return the rows of the table under a heading of the page."""
+    text = PAGE.read_text(encoding="utf-8").split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    ]
+    return rows[2:]
+
+
+def test_the_page_names_every_thread() -> None:
+    """Each thread that the code starts has a name, which is on the page with all that is said of it, and no other is."""
+    calls = list(_calls())
+    assert [] == [(file, name) for file, _, name, _ in calls if name in OTHER_THREADS]
+    made = [call for _, _, name, call in calls if name == "Thread"]
+    names = [_thread_name(next(word.value for word in call.keywords if word.arg == "name")) for call in made]
+    rows = _table("Threads")
+    assert sorted(f"`{name}`" for name in names) == sorted(row[0] for row in rows if row[0] != "main")
+    assert [] == [row[0] for row in rows if len(row) != 5 or not all(row)]
+
+
+def test_the_page_has_the_order_of_the_locks() -> None:
+    """The page's table has the names of the check, in its order."""
+    wanted = [
+        (f"`{name}`", kind)
+        for kind, names in (("turn", TURNS), ("lock", LOCKS), ("gate", GATES))
+        for name in names
+    ]
+    rows = _table("Locks, in the order in which they are taken")
+    assert wanted == [(row[0], row[1]) for row in rows]
+    assert [] == [row[0] for row in rows if len(row) != 4 or not all(row)]
