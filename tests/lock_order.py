@@ -69,7 +69,7 @@ class LockLedger:
         self.acquisitions = 0
         self._ranks = {name: rank for rank, name in enumerate((*TURNS, *LOCKS))}
         self._mine = threading.local()
-        self._violations: list[str] = []
+        self._violations: dict[str, str] = {}
 
     @property
     def held(self) -> list[NotedLock]:
@@ -103,12 +103,12 @@ class LockLedger:
 
     def _note(self, what: str) -> None:
         stack = "".join(traceback.format_stack(limit=12)[:-2])
-        self._violations.append(f"{threading.current_thread().name!r} {what}\n{stack}")
+        self._violations.setdefault(f"{threading.current_thread().name!r} {what}", stack)
 
     def take(self) -> list[str]:
-        """Return the violations noted since the last call."""
-        taken, self._violations = self._violations, []
-        return taken
+        """Return the violations noted since the last call, each once, with the stack of its first time."""
+        taken, self._violations = self._violations, {}
+        return [f"{what}\n{stack}" for what, stack in taken.items()]
 
     def callback(self, act: Callable[..., Any], what: str) -> Callable[..., Any]:
         """Return ``act``, noting each call of it."""
