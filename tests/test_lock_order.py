@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from checked_harness import VIOLATED
 from lock_order import GATES, LEDGER, LOCKS, TURNS, LockLedger, NotedLocks
 
 from harness import locks
@@ -104,6 +107,33 @@ def test_the_suite_is_checked() -> None:
     with locks.turn("tape"), locks.condition("watch"):
         pass
     assert 2 == LEDGER.acquisitions - before
+
+
+VIOLATION = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import checked_harness
+from harness import locks
+watch, log = locks.condition("watch"), locks.condition("event log")
+with watch, log:
+    pass
+checked_harness.report()
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["-c", VIOLATION, str(ROOT / "tests")], VIOLATED, "takes 'event log' while it holds 'watch'"),
+        ([str(ROOT / "tests" / "checked_harness.py"), "run", "--list-plans"], 0, ""),
+    ],
+)
+def test_a_process_of_its_own_reports_its_violations(words: list[str], code: int, said: str) -> None:
+    """A violation in the command's own process gives its exit code and says what was taken; without one nothing changes."""
+    done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=60, check=False)
+    assert code == done.returncode
+    assert said in done.stderr
+    assert bool(said) == bool(done.stderr)
 
 
 MAKERS = {"turn": TURNS, "lock": LOCKS, "condition": LOCKS, "gate": GATES}

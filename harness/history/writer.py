@@ -103,8 +103,8 @@ class HistoryWriter:
 
     def _deliver(self) -> None:
         raised: list[BaseException] = []
-        self._delivering = True
         try:
+            self._delivering = True
             while self._unheard:
                 record, listeners = self._unheard.pop(0)
                 for listener in listeners:

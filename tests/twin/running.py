@@ -18,6 +18,8 @@ from harness.run.run import RunResult
 
 Perform = Callable[..., RunResult]
 
+CHECKED = str(Path(__file__).resolve().parents[1] / "checked_harness.py")
+
 
 def plan_of(text: str) -> Plan:
     """Return a plan of operations written as TOML tables."""
@@ -33,9 +35,9 @@ def records_of(result: RunResult) -> list[Record]:
 
 
 def start_harness(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-    """Start the command itself as a process of its own."""
+    """Start the command itself as a process of its own, its locks checked."""
     return subprocess.Popen(
-        [sys.executable, "-m", "harness", *arguments],
+        [sys.executable, CHECKED, *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         **options,

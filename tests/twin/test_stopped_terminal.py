@@ -12,7 +12,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from twin.running import qemu_processes
+from twin.running import CHECKED, qemu_processes
 
 from harness.deadline import Deadline
 from harness.history.reader import History
@@ -27,7 +27,7 @@ def test_a_stopped_terminal_holds_up_neither_run_nor_guest(tmp_path: Path) -> No
     termios.tcflow(slave, termios.TCOOFF)
     words = ["run", "cpu-and-dimm", "--restore", "--accel", "tcg", "--runs", str(tmp_path)]
     process = subprocess.Popen(
-        [sys.executable, "-m", "harness", *words],
+        [sys.executable, CHECKED, *words],
         stdin=slave,
         stdout=slave,
         stderr=slave,

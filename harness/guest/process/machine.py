@@ -323,7 +323,8 @@ class ProcessMachine:
                     hint=f"All it said is in {self.log}.",
                 )
             with self._changed:
-                self._changed.wait_for(answer, min(deadline.remaining(), 0.1))
+                if answer() is None:
+                    self._changed.wait(min(deadline.remaining(), 0.1))
         if answer() != "0":
             self.sync()  # what it said last may not have been read yet: a reason, or the answer itself
         word = answer()

@@ -222,10 +222,10 @@ class Connection:
         return link
 
     def _publish(self, link: LibvirtLink) -> None:
-        alive = link.connection.isAlive()
         with self._changed:
             self.number = link.number
-            usable = alive and not self._closed
+            # Asked under the lock: a link that drops later finds itself published, and is taken back by :meth:`lost`.
+            usable = not self._closed and link.connection.isAlive()
             self._link = link if usable else None
             self._changed.notify_all()
         if not usable:
