@@ -17,8 +17,14 @@ from twin.running import CHECKED, qemu_processes
 from harness.deadline import Deadline
 from harness.history.reader import History
 from harness.history.record import End
+from harness.host.lease import Leases
 
 pytestmark = pytest.mark.qemu
+
+
+def lease_holders() -> set[int]:
+    """Return the processes that hold a lease, or wait for one."""
+    return {one.claim.pid for one in Leases().held()}
 
 
 def test_a_stopped_terminal_holds_up_neither_run_nor_guest(tmp_path: Path) -> None:
@@ -40,11 +46,18 @@ def test_a_stopped_terminal_holds_up_neither_run_nor_guest(tmp_path: Path) -> No
             while True:
                 said.extend(os.read(master, 1 << 16))
 
+    leased: set[int] = set()
+
+    def judged() -> bool:
+        leased.update(lease_holders())
+        return any(tmp_path.glob("*/verdict.json"))
+
     reader = threading.Thread(target=read, daemon=True)
     try:
-        Deadline(120, "the verdict").poll(lambda: any(tmp_path.glob("*/verdict.json")), interval=0.1)
+        Deadline(120, "the verdict").poll(judged, interval=0.1)
         # The verdict is given when all has been ended; what is left is to print it.
         assert ([], None) == (qemu_processes(tmp_path), process.poll())
+        assert (True, False) == (process.pid in leased, process.pid in lease_holders())
         (history,) = {file.resolve() for file in tmp_path.glob("*/history.jsonl")}
         assert [True] == [
             record.outcome == "completed" for record in History(history) if isinstance(record, End)
