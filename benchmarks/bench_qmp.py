@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""QMP round trip: the machine's own execute, with tape and threads, against raw ``qemu.qmp``, in one QEMU.
+"""QMP round trip: the machine's own execute, with history and threads, against raw ``qemu.qmp``, in one QEMU.
 
 Both ask ``query-status`` in turn, in small batches, so that whatever else the host does hits both. Prints JSON.
 """
@@ -43,8 +43,8 @@ def measure(rounds: int) -> dict[str, object]:
             ],
         )  # fmt: skip
         with (
-            HistoryWriter(directory / "history.jsonl") as tape,
-            QemuMachine(spec, directory, tape, name="bench") as machine,
+            HistoryWriter(directory / "history.jsonl") as writer,
+            QemuMachine(spec, directory, writer, name="bench") as machine,
         ):
             deadline = Deadline(300, "benchmark")
             machine.start(deadline)

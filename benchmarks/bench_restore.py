@@ -63,11 +63,11 @@ class Twin:
     ) -> float:
         """Boot or restore, hear the echo of a nonce, and do ``work``; return the milliseconds until the echo."""
         with contextlib.ExitStack() as stack:
-            tape = stack.enter_context(HistoryWriter(place / "history.jsonl"))
+            writer = stack.enter_context(HistoryWriter(place / "history.jsonl"))
             began = time.perf_counter()
-            machine = stack.enter_context(QemuMachine(spec, place, tape, name="bench"))
+            machine = stack.enter_context(QemuMachine(spec, place, writer, name="bench"))
             machine.start(soon())
-            guest = self.kind.attach(machine, tape, OutsideSigns(), self.options)
+            guest = self.kind.attach(machine, writer, OutsideSigns(), self.options)
             stack.callback(guest.close)
             machine.resume(soon())
             if state is None:

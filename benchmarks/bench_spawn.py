@@ -26,10 +26,10 @@ def measure(rounds: int) -> dict[str, object]:
     for _ in range(rounds):
         with tempfile.TemporaryDirectory() as place:
             directory = Path(place)
-            with HistoryWriter(directory / "history.jsonl") as tape:
+            with HistoryWriter(directory / "history.jsonl") as writer:
                 began = time.perf_counter()
                 machine = QemuMachine(
-                    MachineSpec(accelerator="tcg", qemu=qemu.path), directory, tape, name="bench"
+                    MachineSpec(accelerator="tcg", qemu=qemu.path), directory, writer, name="bench"
                 )
                 machine.start(Deadline(60, "start"))
                 started = time.perf_counter()

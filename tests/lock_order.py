@@ -19,7 +19,7 @@ import pytest
 
 from harness import locks
 
-TURNS = ("machine", "follower", "events", "tape")
+TURNS = ("machine", "follower", "events", "history")
 """Turns in the order in which they are taken."""
 
 LOCKS = (
@@ -43,7 +43,7 @@ WAITS = "machine"
 """The turn whose holder may wait: a machine that is closed waits for its QEMU, its monitor and its threads."""
 
 CALLBACKS = [
-    ("harness.history.writer", "Tape.subscribe", "listener"),
+    ("harness.history.writer", "HistoryWriter.subscribe", "listener"),
     ("harness.run.watch", "Watch.__init__", "alive"),
     ("harness.run.watch", "Watch.wait", "met"),
     ("harness.machine.event_log", "EventLog.__init__", "check"),
@@ -51,7 +51,7 @@ CALLBACKS = [
     ("harness.machine.qmp_client", "Client.__init__", "passed"),
     ("harness.machine.libvirt.connection", "Connection.__init__", "joined"),
     ("harness.machine.libvirt.connection", "Connection.__init__", "check"),
-    ("harness.machine.libvirt.calls", "Exchange.__init__", "ended"),
+    ("harness.machine.libvirt.calls", "LibvirtCalls.__init__", "ended"),
     ("harness.machine.process", "Process.__init__", "ended"),
     ("harness.capture.live.follower", "Follower.add", "sink"),
     ("harness.guest.twin.control", "ControlChannel.__init__", "on_event"),

@@ -29,12 +29,12 @@ def _two_locks(make: NotedLocks, _: LockLedger) -> None:
 
 
 def _two_of_a_name(make: NotedLocks, _: LockLedger) -> None:
-    with make.turn("tape"), make.turn("tape"):
+    with make.turn("history"), make.turn("history"):
         pass
 
 
 def _turn_under_a_lock(make: NotedLocks, _: LockLedger) -> None:
-    with make.condition("stage view"), make.turn("tape"):
+    with make.condition("stage view"), make.turn("history"):
         pass
 
 
@@ -50,7 +50,7 @@ def _wait_under_a_lock(make: NotedLocks, _: LockLedger) -> None:
 
 
 def _wait_in_a_turn(make: NotedLocks, _: LockLedger) -> None:
-    with make.turn("tape"):
+    with make.turn("history"):
         make.gate("QMP reply").acquire(timeout=0)
 
 
@@ -69,11 +69,11 @@ def _on_another_thread(make: NotedLocks, ledger: LockLedger) -> None:
     ("use", "said"),
     [
         (_two_locks, "'MainThread' takes 'event log' while it holds 'watch'"),
-        (_two_of_a_name, "'MainThread' takes 'tape' while it holds 'tape'"),
-        (_turn_under_a_lock, "'MainThread' takes 'tape' while it holds 'stage view'"),
+        (_two_of_a_name, "'MainThread' takes 'history' while it holds 'history'"),
+        (_turn_under_a_lock, "'MainThread' takes 'history' while it holds 'stage view'"),
         (_callback_under_a_lock, "'MainThread' calls ended while it holds 'process'"),
         (_wait_under_a_lock, "'MainThread' waits for 'watch' while it holds 'libvirt loading'"),
-        (_wait_in_a_turn, "'MainThread' waits for 'QMP reply' while it holds 'tape'"),
+        (_wait_in_a_turn, "'MainThread' waits for 'QMP reply' while it holds 'history'"),
         (_unknown, "'MainThread' takes 'new', which has no place in the order"),
         (_on_another_thread, "'other' takes 'event log' while it holds 'watch'"),
     ],
@@ -90,10 +90,10 @@ def test_what_is_allowed_is_not_noted() -> None:
     """Turns before locks, a turn taken again by its holder, a callback in a turn, a wait that lets go."""
     ledger = LockLedger()
     make = NotedLocks(ledger)
-    tape, log = make.turn("tape"), make.condition("event log")
-    with make.turn("machine"), make.turn("follower"), tape:
+    writer, log = make.turn("history"), make.condition("event log")
+    with make.turn("machine"), make.turn("follower"), writer:
         ledger.callback(lambda: None, "listener")()
-        with tape, log, log:
+        with writer, log, log:
             log.notify_all()
     with make.turn("machine"), log, log:
         log.wait(0)
@@ -104,7 +104,7 @@ def test_what_is_allowed_is_not_noted() -> None:
 def test_the_suite_is_checked() -> None:
     """The locks that the harness makes in this process are the ones that note."""
     before = LEDGER.acquisitions
-    with locks.turn("tape"), locks.condition("watch"):
+    with locks.turn("history"), locks.condition("watch"):
         pass
     assert 2 == LEDGER.acquisitions - before
 

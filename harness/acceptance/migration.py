@@ -41,7 +41,7 @@ class _Told:
         self.calls: Counter[tuple[int, int]] = Counter()
 
     def see(self, record: Record) -> None:
-        """Listen to the tape."""
+        """Listen to the history."""
         if isinstance(record, d.SyncEnter):
             self.calls[record.state, record.nt] += 1
 
@@ -111,12 +111,14 @@ def _take_over(
     )
     told = _Told()
     with contextlib.ExitStack() as stack:
-        tape = stack.enter_context(HistoryWriter(place))
-        tape.subscribe(told.see)
-        machine = stack.enter_context(QemuMachine(spec, place, tape, name=f"{run.directory.name}-moved"))
+        writer = stack.enter_context(HistoryWriter(place))
+        writer.subscribe(told.see)
+        machine = stack.enter_context(QemuMachine(spec, place, writer, name=f"{run.directory.name}-moved"))
         machine.start(deadline)
-        capture = stack.enter_context(Capture(debugcon=machine.debugcon, console=machine.console, tape=tape))
-        guest = kind.attach(machine, tape, OutsideSigns(), options)
+        capture = stack.enter_context(
+            Capture(debugcon=machine.debugcon, console=machine.console, writer=writer)
+        )
+        guest = kind.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         machine.resume(deadline)
         guest.revive(state.said, secrets.token_hex(8), deadline)

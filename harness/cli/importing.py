@@ -128,9 +128,9 @@ def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list
         raise InfrastructureError(
             f"cannot make {directory}: {error.strerror}", hint="Give another place with --into DIR."
         ) from error
-    with HistoryWriter(directory) as tape:
+    with HistoryWriter(directory) as writer:
         for record in placed.records:
-            tape.write(record, host_ns=record.host_ns)
+            writer.write(record, host_ns=record.host_ns)
     evidence = {channel.file: FILES[channel.account.name] for channel in channels}
     evidence |= {
         source / name: name for name in (FACTS, "console.log", "qemu.log") if (source / name).is_file()

@@ -75,28 +75,28 @@ def _visit(
     spec = template.machine_spec(
         accelerator=accelerator, qemu=qemu.path, firmware=find_ovmf(), variables=variables, disk=disk
     )
-    with HistoryWriter(folder) as tape:
-        tape.subscribe(listener)
+    with HistoryWriter(folder) as writer:
+        writer.subscribe(listener)
 
         def waiting(where: QueuePlace) -> None:
-            tape.write(Stage(name="lease", phase="note", detail=str(where)))
+            writer.write(Stage(name="lease", phase="note", detail=str(where)))
 
         with (
             take_lease(spec.resource_request(), folder, what="the visit", waiting=waiting),
-            QemuMachine(spec, folder, tape, name=f"verify-{template.name}") as machine,
+            QemuMachine(spec, folder, writer, name=f"verify-{template.name}") as machine,
         ):
             machine.start(Deadline(START, "start QEMU"))
             ways = ways_into(machine, image, Deadline(START, "ask which ports lead to the guest"))
-            guest = WindowsGuest(machine, tape, image, ways, directory=folder)
+            guest = WindowsGuest(machine, writer, image, ways, directory=folder)
             try:
-                tape.write(Stage(name="boot", phase="begin"))
+                writer.write(Stage(name="boot", phase="begin"))
                 machine.resume(Deadline(START, "let the guest run"))
                 # A wait for the lease is not the boot's.
                 guest.wait_ready(Deadline(deadline.seconds, deadline.what))
-                tape.write(Stage(name="boot", phase="end"))
+                writer.write(Stage(name="boot", phase="end"))
                 return [*reached(image, ways), *ask(built, ways)]
             except HarnessError as error:
-                tape.write(Stage(name="boot", phase="fail", detail=error.message))
+                writer.write(Stage(name="boot", phase="fail", detail=error.message))
                 raise
             finally:
                 guest.close()

@@ -39,7 +39,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]
-"""Makes a machine, not yet started, from its spec, the run directory, the tape and a name."""
+"""Makes a machine, not yet started, from its spec, the run directory, the history and a name."""
 
 
 class Bootable(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +87,6 @@ class GuestType(Protocol):
         """
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Guest:
         """Connect to the guest of a started, paused machine, before its first instruction."""

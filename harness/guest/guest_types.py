@@ -65,10 +65,12 @@ class TwinType:
         )
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Twin:
         """Connect to the agent's control port."""
-        return Twin(machine, tape, fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes)
+        return Twin(
+            machine, writer, fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes
+        )
 
 
 class TemplateGuestType:
@@ -83,10 +85,10 @@ class TemplateGuestType:
         return self._loaded().prepare(options, deadline, progress)
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Guest:
         """See WindowsKind."""
-        return self._loaded().attach(machine, tape, signs, options)
+        return self._loaded().attach(machine, writer, signs, options)
 
     def workshop(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]

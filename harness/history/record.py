@@ -23,7 +23,7 @@ FORMAT = 1
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_field="k"):
-    """One observation. ``n`` and ``host_ns`` are filled in by the tape."""
+    """One observation. ``n`` and ``host_ns`` are filled in by the history."""
 
     n: int = 0
     host_ns: int = 0

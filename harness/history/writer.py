@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The tape: writes records to ``history.jsonl``, one line each, in the order in which they became known."""
+"""The history: writes records to ``history.jsonl``, one line each, in the order in which they became known."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class HistoryWriter:
 
     def __init__(self, path: Path) -> None:
         self.path = history_file(path)
-        self._turn = locks.turn("tape")
+        self._turn = locks.turn("history")
         self._unheard: list[tuple[Record, tuple[Listener, ...]]] = []
         self._delivering = False
         self._encoder = msgspec.json.Encoder()

@@ -121,8 +121,8 @@ def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]
         directory = Path(place)
         try:
             with (
-                HistoryWriter(directory) as tape,
-                QemuMachine(spec, directory, tape, name="kvm-probe") as machine,
+                HistoryWriter(directory) as writer,
+                QemuMachine(spec, directory, writer, name="kvm-probe") as machine,
             ):
                 machine.start(limit)
                 obstacle = _obstacle(machine, limit)

@@ -24,12 +24,12 @@ def choose_there(requested: str) -> AcceleratorChoice:
 
 
 def make_machine(
-    backend: str, spec: MachineSpec, directory: Path, tape: HistoryWriter, *, name: str, connect: str = ""
+    backend: str, spec: MachineSpec, directory: Path, writer: HistoryWriter, *, name: str, connect: str = ""
 ) -> Machine:
     """Return a machine, not yet started. ``connect`` is libvirt's URI, "" for its own choice. Raises MissingPart."""
     if backend == "libvirt":
         # Whoever runs QEMU directly needs no libvirt.
         from harness.machine.libvirt.machine import LibvirtMachine
 
-        return LibvirtMachine(spec, directory, tape, name=name, uri=connect)
-    return QemuMachine(spec, directory, tape, name=name)
+        return LibvirtMachine(spec, directory, writer, name=name, uri=connect)
+    return QemuMachine(spec, directory, writer, name=name)

@@ -44,7 +44,13 @@ class MachineBase(abc.ABC):
     """What leads to QEMU: its monitor, or a connection."""
 
     def __init__(
-        self, spec: MachineSpec, directory: Path, tape: HistoryWriter, *, name: str, registry: Registry | None
+        self,
+        spec: MachineSpec,
+        directory: Path,
+        writer: HistoryWriter,
+        *,
+        name: str,
+        registry: Registry | None,
     ) -> None:
         self.spec = spec
         self.name = name
@@ -53,7 +59,7 @@ class MachineBase(abc.ABC):
         self.debugcon = self.directory / "debugcon.log"
         self.argv: list[str] = []
         self.versions: dict[str, str] = {}
-        self._tape = tape
+        self._writer = writer
         self._registry = registry or Registry()
         self._runtime = RuntimeDirectory()
         self.control = self._runtime.path / "control"
@@ -135,7 +141,7 @@ class MachineBase(abc.ABC):
             self._entry = self._registry.write(entry)
 
     def _note(self, text: str) -> None:
-        self._tape.write(Stage(name="qemu", phase="note", detail=text))
+        self._writer.write(Stage(name="qemu", phase="note", detail=text))
 
     def resume(self, deadline: Deadline) -> None:
         """``cont``."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The event log: what one machine told, message by message, on the tape and before those who wait for it."""
+"""The event log: what one machine told, message by message, in the history and before those who wait for it."""
 
 from __future__ import annotations
 
@@ -26,27 +26,27 @@ class EventLog:
     """Messages in the order in which they became known. ``check`` raises when the machine is gone; any thread may call.
 
     ``changed`` is notified of every event, and by :meth:`wake`; ``version`` grows with each of them. ``broken`` is what
-    made the recording fail. The tape and ``check`` are called without the lock; one thread at a time has the turn to
-    bring a message to the tape and then before those who wait.
+    made the recording fail. The history and ``check`` are called without the lock; one thread at a time has the turn to
+    bring a message to the history and then before those who wait.
     """
 
-    def __init__(self, tape: HistoryWriter, check: Callable[[str], None]) -> None:
+    def __init__(self, writer: HistoryWriter, check: Callable[[str], None]) -> None:
         self.changed = locks.condition("event log")
         self.version = 0
         self._turn = locks.turn("events")
-        self._tape = tape
+        self._writer = writer
         self._check_machine = check
         self._serial = 0
         self._events: list[QmpEvent] = []
         self.broken: Exception | None = None
 
     def passed(self, direction: Literal["in", "out"], message: dict[str, Any], connection: int) -> None:
-        """Put a message on the tape and, if it is an event, before those who wait for it."""
+        """Put a message in the history and, if it is an event, before those who wait for it."""
         with self._turn:
             host_ns = time.monotonic_ns()
             if self.broken is None:
                 try:
-                    self._tape.write(
+                    self._writer.write(
                         Qmp(direction=direction, message=message, monitor=connection), host_ns=host_ns
                     )
                 except Exception as error:  # noqa: BLE001  raised where the caller is, not on the thread of events

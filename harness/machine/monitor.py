@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The monitor: QMP on a listening unix socket, with every message on the tape in true order.
+"""The monitor: QMP on a listening unix socket, with every message in the history in true order.
 
 ``qemu.qmp`` connects, negotiates, frames and parses; it splits replies and events into different queues, so that
-their order is only visible where its client sends and receives messages: the tape hangs there. The client lives in
+their order is only visible where its client sends and receives messages: the history hangs there. The client lives in
 one background thread with its own event loop. A caller on another thread hands it a message, which goes out in that
 same turn of the loop, and sleeps on a lock that the reply opens; the queues in between would cost a third of the round trip.
 Command ids count on over reconnects, so that one id means one command in a whole history.
@@ -52,11 +52,11 @@ class Monitor:
     ``greeting`` is QEMU's latest; ``connections`` counts them, 2 is the first reconnect.
     """
 
-    def __init__(self, path: Path, tape: HistoryWriter, *, failure: Callable[[str], HarnessError]) -> None:
+    def __init__(self, path: Path, writer: HistoryWriter, *, failure: Callable[[str], HarnessError]) -> None:
         self.path = path
         self.connections = 0
         self._fault = MessageFault()
-        self.log = EventLog(tape, self._check_over)
+        self.log = EventLog(writer, self._check_over)
         self._failure = failure
         self._changed = self.log.changed
         self._client: Client | None = None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Shows the stages of a run while it goes on: one updating line per running stage on a terminal, plain lines elsewhere.
 
-The view listens to the tape and never disturbs the run. A thread of its own writes to the stream, and what it still has
+The view listens to the history and never disturbs the run. A thread of its own writes to the stream, and what it still has
 to show is bounded: a terminal that the user stopped (Ctrl-S), or a pipe that nobody reads, holds up nothing else. When the
 stream goes away the view falls silent. What it shows is always a whole line again when :meth:`StageView.close` returns,
 whatever ended the run, unless the stream is stopped then.
@@ -33,7 +33,7 @@ LAST_WORDS = 2.0
 
 
 class StageView:
-    """Give it to the tape: ``with StageView() as view: tape.subscribe(view)``; it takes records of any kind.
+    """Give it to the history: ``with StageView() as view: writer.subscribe(view)``; it takes records of any kind.
 
     ``stream`` is standard error if not given, so that standard output stays for the result. ``quiet`` shows nothing
     (for ``--json``). ``terminal`` and ``style`` say how to show it; found out from the stream if not given.

@@ -149,7 +149,7 @@ class _Selection:
         if isinstance(record, r.Qmp):
             return _telling(record, answers)
         if isinstance(record, r.Add):
-            # The reply to device_add, if it is on the tape, has just said "accepted" or "refused".
+            # The reply to device_add, if it is in the history, has just said "accepted" or "refused".
             answered = isinstance(before, r.Qmp) and before.direction == "in"
             return record.phase in ("begin", "unsure") or (record.phase != "settled" and not answered)
         if isinstance(record, r.OperationProgress):

@@ -68,7 +68,7 @@ def _hold(live: Live, run: Run, say: Say) -> None:
     for line in ways_in(live.machine, run):
         say(line)
     say("The guest is yours. Ctrl-C ends it, and judges the run.")
-    live.tape.write(Stage(name="held", phase="begin"))
+    live.writer.write(Stage(name="held", phase="begin"))
     why = "QEMU ended"
     try:
         with contextlib.suppress(InfrastructureError):
@@ -80,7 +80,7 @@ def _hold(live: Live, run: Run, say: Say) -> None:
             say("QEMU ended.")
     except KeyboardInterrupt:
         why = "taken back"
-    live.tape.write(Stage(name="held", phase="end", detail=why))
+    live.writer.write(Stage(name="held", phase="end", detail=why))
 
 
 def ways_in(machine: Machine, run: Run) -> list[str]:

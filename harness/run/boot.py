@@ -50,7 +50,7 @@ class Live(msgspec.Struct, frozen=True, kw_only=True):
     executor: Executor
     watch: Watch
     capture: Capture
-    tape: HistoryWriter
+    writer: HistoryWriter
 
 
 class GuestBoot:
@@ -59,7 +59,7 @@ class GuestBoot:
     ``machine`` and ``guest`` are what there is so far, for whoever looks for the reason when the boot fails. ``learnt`` is
     told of the facts whenever there are more.
 
-    Each step is a stage on the tape. What is begun is pushed onto the ``stack`` given to :meth:`up`, so that leaving it
+    Each step is a stage in the history. What is begun is pushed onto the ``stack`` given to :meth:`up`, so that leaving it
     ends everything, newest first, however far the boot came.
     """
 
@@ -68,7 +68,7 @@ class GuestBoot:
         request: RunRequest,
         directory: RunDirectory,
         facts: RunFacts,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         stages: Stages,
         *,
         learnt: Callable[[RunFacts], None] = lambda _: None,
@@ -80,7 +80,7 @@ class GuestBoot:
         self.guest: Guest | None = None
         self.budget = request.budget
         self._directory = directory
-        self._tape = tape
+        self._writer = writer
         self._stages = stages
         self._kind = GUEST_TYPES[request.guest]
         self._state: MachineSnapshot | None = None
@@ -103,12 +103,12 @@ class GuestBoot:
             spec = self._restore(options, bootable, spec, qemu)
         machine = self._start(bootable, spec, stack)
         self._begin(machine, qemu)
-        watch = Watch(self._tape, alive=machine.check_alive)
+        watch = Watch(self._writer, alive=machine.check_alive)
         capture = stack.enter_context(
             Capture(
                 debugcon=machine.debugcon,
                 console=machine.console,
-                tape=self._tape,
+                writer=self._writer,
                 kd=machine.kd if self.request.kd == "listen" else None,
                 directory=self._directory.path,
                 mapped=self._mapped,
@@ -121,7 +121,7 @@ class GuestBoot:
             console_bytes=lambda: capture.console.bytes,
             expect_reset=watch.expect_reset,
         )
-        guest = self.guest = self._kind.attach(machine, self._tape, signs, options)
+        guest = self.guest = self._kind.attach(machine, self._writer, signs, options)
         stack.callback(guest.close)
         self._wake(machine, guest, budget)
 
@@ -132,7 +132,7 @@ class GuestBoot:
         executor = Executor(
             machine,
             guest,
-            self._tape,
+            self._writer,
             watch,
             drain=drain,
             seed=self.request.seed,
@@ -143,7 +143,7 @@ class GuestBoot:
             executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
         self._stages.current = "plan"
         return Live(
-            machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, tape=self._tape
+            machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, writer=self._writer
         )
 
     def _options(self, qemu: QemuBuild | None) -> GuestOptions:
@@ -224,10 +224,10 @@ class GuestBoot:
         request = self.request
         name, place = self._directory.name, self._directory.path
         if bootable.make is not None:
-            machine = bootable.make(spec, place, self._tape, name)
+            machine = bootable.make(spec, place, self._writer, name)
         else:
             machine = make_machine(
-                request.backend, spec, place, self._tape, name=name, connect=request.connect
+                request.backend, spec, place, self._writer, name=name, connect=request.connect
             )
         self.machine = machine
         stack.callback(machine.close)
@@ -263,7 +263,7 @@ class GuestBoot:
 
     def _wake(self, machine: Machine, guest: Guest, budget: Timeouts) -> None:
         request, state = self.request, self._state
-        self._tape.write(BootRecord(epoch=1, cause="restored" if state else "power-on"))
+        self._writer.write(BootRecord(epoch=1, cause="restored" if state else "power-on"))
         with self._stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
             deadline = Deadline(budget.boot, f"boot {request.guest}")

@@ -53,7 +53,7 @@ def paced(budget: Timeouts, pace: float) -> Timeouts:
 class Executor:
     """Drives one machine and its guest through operations.
 
-    ``drain`` hands on everything the guest has written so far, so that what was there before a command is on the tape
+    ``drain`` hands on everything the guest has written so far, so that what was there before a command is in the history
     before it. ``unshown`` is what this machine cannot show (:class:`harness.guest.bootable.Bootable`): it is not waited
     for, and what a plan demands of it ends with GuestRefused.
     """
@@ -62,7 +62,7 @@ class Executor:
         self,
         machine: Machine,
         guest: Guest,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         watch: Watch,
         *,
         drain: Callable[[], None],
@@ -72,7 +72,7 @@ class Executor:
     ) -> None:
         self.machine = machine
         self.guest = guest
-        self.tape = tape
+        self.writer = writer
         self.watch = watch
         self.budget = budget or Timeouts()
         self._drain = drain
@@ -84,7 +84,7 @@ class Executor:
         self._index = 0
         self._loaded: list[str] = []
         self._correlator = Correlator()
-        tape.subscribe(self._correlate)
+        writer.subscribe(self._correlate)
 
     def prepare(self, *, load: bool = True, add_existing: bool = True, pnp: bool = False) -> None:
         """Load the driver and establish the baseline: quiet, alive, counted."""
@@ -122,15 +122,15 @@ class Executor:
         arguments: dict[str, Any] = {
             k: v for k, v in to_plain(operation).items() if k != "op" and v is not None
         }
-        self.tape.write(OperationProgress(index=self._index, name=name, phase="begin", arguments=arguments))
+        self.writer.write(OperationProgress(index=self._index, name=name, phase="begin", arguments=arguments))
         try:
             detail = self._do(operation, Deadline(operation.timeout or self.budget.operation, name))
         except HarnessError as error:
-            self.tape.write(
+            self.writer.write(
                 OperationProgress(index=self._index, name=name, phase="fail", detail=error.message)
             )
             raise
-        self.tape.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
+        self.writer.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 
     def quiesce(self, quiet: float, deadline: Deadline) -> None:
         """Wait for ``quiet`` seconds without driver records, have the guest prove itself alive, and record that.
@@ -153,7 +153,7 @@ class Executor:
             self._drain()
             silent = time.monotonic() - self.watch.last_driver
             if silent >= quiet:
-                self.tape.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
+                self.writer.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
                 return
 
     def bracket(self) -> None:
@@ -169,14 +169,14 @@ class Executor:
             deadline = Deadline(self.budget.operation, "have the driver echo a nonce")
             self.guest.mark(nonce, deadline, driver=self._loaded[0])
         except GuestRefused as error:
-            self.tape.write(Stage(name="correlation", phase="note", detail=error.message))
+            self.writer.write(Stage(name="correlation", phase="note", detail=error.message))
         self._drain()
 
     def _correlate(self, record: Record) -> None:
-        """Listen to the tape: an echoed nonce gives an Offset right behind the record that echoed it."""
+        """Listen to the history: an echoed nonce gives an Offset right behind the record that echoed it."""
         offset = self._correlator.observe(record, record.host_ns)
         if offset is not None:
-            self.tape.write(offset)
+            self.writer.write(offset)
 
     def _load(self, wanted: op.LoadDriver, deadline: Deadline) -> None:
         self.guest.load_driver(
@@ -319,7 +319,9 @@ class Executor:
             else:
                 seen[key] = self.watch.tally[key.removesuffix("s").replace("_", "-")]
         met = seen == wanted
-        self.tape.write(Expectation(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met))
+        self.writer.write(
+            Expectation(index=self._index, demanded=_listed(wanted), seen=_listed(seen), met=met)
+        )
         said = "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
         return f"{said}; the driver has no event for {', '.join(untold)}" if untold else said
 
@@ -391,7 +393,7 @@ class Executor:
         """Write the add's records around the command; turn an expected refusal into an agreement."""
 
         def note(phase: Any, detail: str = "") -> None:
-            self.tape.write(
+            self.writer.write(
                 Add(
                     attempt=attempt.name,
                     phase=phase,
@@ -424,7 +426,7 @@ class Executor:
                 )
 
     def _agree_on_refusal(self, attempt: PendingAdd, *, agreed: bool, detail: str) -> None:
-        self.tape.write(
+        self.writer.write(
             Agreement(
                 attempt=attempt.name,
                 expected=attempt.expected,
@@ -464,7 +466,7 @@ class Executor:
                 growth=_growth(attempts, attempt.what),
                 unshown=self._unshown,
             )
-            self.tape.write(
+            self.writer.write(
                 Add(
                     attempt=attempt.name,
                     phase="settled",
@@ -474,7 +476,7 @@ class Executor:
                     bytes=attempt.size,
                 )
             )
-            self.tape.write(agreement)
+            self.writer.write(agreement)
             lines.append(
                 f"{attempt.name} {attempt.expected}"
                 if agreement.agreed
@@ -531,7 +533,7 @@ class Executor:
 
     def _count(self, why: str) -> None:
         counts = self.guest.counts(Deadline(self.budget.operation, "count"))
-        self.tape.write(Count(processors=counts.processors, memory=counts.memory, why=why))
+        self.writer.write(Count(processors=counts.processors, memory=counts.memory, why=why))
 
 
 def _count_of(what: str, counts: GuestCounts) -> int:

@@ -111,12 +111,12 @@ class Run:
                 "cpus": str(os.cpu_count()),
             },
         )
-        self.tape = HistoryWriter(self.directory.path)
+        self.writer = HistoryWriter(self.directory.path)
         for listener in listeners:
-            self.tape.subscribe(listener)
-        self.stages = Stages(self.tape)
+            self.writer.subscribe(listener)
+        self.stages = Stages(self.writer)
         self._judged: History
-        self._boot = GuestBoot(request, self.directory, facts, self.tape, self.stages, learnt=learnt)
+        self._boot = GuestBoot(request, self.directory, facts, self.writer, self.stages, learnt=learnt)
 
     @property
     def facts(self) -> RunFacts:
@@ -235,7 +235,7 @@ class Run:
     def _doubt(self) -> str:
         """Return why the run may be worth a look at its guest though nothing failed, "" if it is not."""
         try:
-            if self.tape.path.stat().st_size > LARGEST_KEPT:
+            if self.writer.path.stat().st_size > LARGEST_KEPT:
                 return ""
             early = self._recorded[1].so_far()
         except (OSError, HarnessError, RecursionError):
@@ -256,7 +256,7 @@ class Run:
     def _begin(self) -> None:
         self.directory.write_facts(self.facts)
         keep_map(self.request.mapped(), self.directory.path)
-        self.tape.write(
+        self.writer.write(
             Header(
                 format=FORMAT,
                 harness=harness.__version__,
@@ -265,13 +265,13 @@ class Run:
                 wall=self.facts.started,
             )
         )
-        self.tape.write(Clock(domain="host", hz=1_000_000_000))
+        self.writer.write(Clock(domain="host", hz=1_000_000_000))
 
     def _fault(self, error: HarnessError) -> None:
         with contextlib.suppress(
             InfrastructureError
         ):  # the disk may be full: the error itself is raised all the same
-            self.tape.write(
+            self.writer.write(
                 RunFailure(
                     failure_class=str(error.failure_class),
                     stage=self.stages.current,
@@ -280,7 +280,7 @@ class Run:
             )
 
     def _end(self, outcome: RunEnd, stack: contextlib.ExitStack) -> None:
-        """End what was begun, newest first; then close the history. The tape's own failure is not raised again."""
+        """End what was begun, newest first; then close the history. The history's own failure is not raised again."""
         try:
             stack.close()
         except HarnessError as error:
@@ -288,8 +288,8 @@ class Run:
             self._fault(error)
         finally:
             with contextlib.suppress(InfrastructureError):
-                self.tape.write(End(outcome=outcome))
-            self.tape.close()
+                self.writer.write(End(outcome=outcome))
+            self.writer.close()
         self._boot.facts = msgspec.structs.replace(self.facts, finished=_utc())
         with contextlib.suppress(InfrastructureError):
             self.directory.write_facts(self.facts)

@@ -14,23 +14,23 @@ from harness.history.writer import HistoryWriter
 class Stages:
     """Writes stage records; ``current`` is the innermost stage under way, which a fault names."""
 
-    def __init__(self, tape: HistoryWriter) -> None:
+    def __init__(self, writer: HistoryWriter) -> None:
         self.current = "start"
-        self._tape = tape
+        self._writer = writer
 
     @contextlib.contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
         """Bracket a stage. What is appended to the yielded list becomes the detail of its end."""
         self.current = name
         said: list[str] = []
-        self._tape.write(Stage(name=name, phase="begin", detail=detail))
+        self._writer.write(Stage(name=name, phase="begin", detail=detail))
         try:
             yield said
         except HarnessError as error:
-            self._tape.write(Stage(name=name, phase="fail", detail=error.message))
+            self._writer.write(Stage(name=name, phase="fail", detail=error.message))
             raise
-        self._tape.write(Stage(name=name, phase="end", detail="; ".join(said)))
+        self._writer.write(Stage(name=name, phase="end", detail="; ".join(said)))
 
     def note(self, name: str, detail: str) -> None:
         """Record progress inside a stage."""
-        self._tape.write(Stage(name=name, phase="note", detail=detail))
+        self._writer.write(Stage(name=name, phase="note", detail=detail))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the tape has shown so far: tallies of driver records, firmware answers, resets and crashes, to be waited on."""
+"""What the history has shown so far: tallies of driver records, firmware answers, resets and crashes, to be waited on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MOST_INSTANCES = 10_000
 
 
 class Watch:
-    """Listens to a tape. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
+    """Listens to a history. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
 
     Callbacks inside a registration's bracket tell of existing processors and are not counted. An arrival counts once
     per link, since existing interfaces may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
@@ -30,7 +30,7 @@ class Watch:
     events are mapped has no event for, and what is not waited for therefore.
     """
 
-    def __init__(self, tape: HistoryWriter, *, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, writer: HistoryWriter, *, alive: Callable[[], None] = lambda: None) -> None:
         self.tally: Counter[str] = Counter()
         self.ost: dict[str, list[tuple[int, int]]] = {}
         self.resets = 0
@@ -45,9 +45,9 @@ class Watch:
         self._pending: dict[tuple[str, str, int], str] = {}
         self._changed = locks.condition("watch")
         self._version = 0
-        self._tape = tape
+        self._writer = writer
         self._alive = alive
-        tape.subscribe(self._see)
+        writer.subscribe(self._see)
 
     def rebase(self) -> None:
         """Start counting anew; links known so far stay known."""
@@ -103,7 +103,7 @@ class Watch:
 
     def _see(self, seen: Record) -> None:
         if isinstance(seen, record.Qmp) and (derived := self._derived(seen)) is not None:
-            self._tape.write(derived, host_ns=seen.host_ns)
+            self._writer.write(derived, host_ns=seen.host_ns)
         with self._changed:
             if isinstance(seen, driver.DriverRecord):
                 self.last_driver = time.monotonic()

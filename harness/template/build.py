@@ -129,10 +129,10 @@ class TemplateBuild:
         self._check()
         folder = self._work.log_folder()
         outcome: Literal["completed", "failed", "interrupted"] = "failed"
-        with HistoryWriter(folder) as tape:
+        with HistoryWriter(folder) as writer:
             for listener in self._listeners:
-                tape.subscribe(listener)
-            tape.write(
+                writer.subscribe(listener)
+            writer.write(
                 Header(
                     format=HISTORY_FORMAT,
                     harness=harness.__version__,
@@ -141,10 +141,10 @@ class TemplateBuild:
                     wall=utc(time.time()),
                 )
             )
-            tape.write(Clock(domain="host", hz=1_000_000_000))
-            reporter = Reporter(tape, self._work.state.seconds)
+            writer.write(Clock(domain="host", hz=1_000_000_000))
+            reporter = Reporter(writer, self._work.state.seconds)
             try:
-                accelerator = self._install(tape, reporter, folder, deadline)
+                accelerator = self._install(writer, reporter, folder, deadline)
                 built = self._finish(reporter, accelerator, deadline)
                 outcome = "completed"
             except HarnessError as error:
@@ -164,7 +164,7 @@ class TemplateBuild:
                 # A full disk keeps the log from ending as it should; what ended the build is told all the same.
                 with uninterrupted(), contextlib.suppress(InfrastructureError):
                     reporter.end()
-                    tape.write(End(outcome=outcome))
+                    writer.write(End(outcome=outcome))
         return built
 
     def _check(self) -> None:
@@ -181,7 +181,7 @@ class TemplateBuild:
                 hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
             )
 
-    def _install(self, tape: HistoryWriter, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
+    def _install(self, writer: HistoryWriter, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
         """Boot until all is done; return the accelerator that was used."""
         work = self._work
         progress = BuildProgress(work.state.reached, work.state.facts)
@@ -191,7 +191,7 @@ class TemplateBuild:
         accelerator = self._spec().accelerator
         while not work.state.reached.stage.last:
             reporter.reach(progress.reached)
-            ending = self._boot(tape, progress, reporter, folder, deadline)
+            ending = self._boot(writer, progress, reporter, folder, deadline)
             if ending is SetupBootEnd.SHUTDOWN and not progress.done:
                 raise self._gone_wrong(progress, Symptom.TURNED_OFF, folder)
             if ending is SetupBootEnd.RESTART:
@@ -211,7 +211,7 @@ class TemplateBuild:
 
     def _boot(
         self,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         progress: BuildProgress,
         reporter: Reporter,
         folder: Path,
@@ -221,12 +221,12 @@ class TemplateBuild:
         spec = self._spec()
 
         def waiting(where: QueuePlace) -> None:
-            tape.write(Stage(name="lease", phase="note", detail=str(where)))
+            writer.write(Stage(name="lease", phase="note", detail=str(where)))
 
         with take_lease(
             spec.resource_request(), folder, what=f"the build of {self._recipe.template}", waiting=waiting
         ):
-            machine = QemuMachine(spec, folder, tape, name=name, registry=self._registry)
+            machine = QemuMachine(spec, folder, writer, name=name, registry=self._registry)
             try:
                 machine.start(deadline.within(START, "start QEMU"))
                 return SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Stages of a build as records on its tape, so that the terminal and the log show the same steps."""
+"""Stages of a build as records on its history, so that the terminal and the log show the same steps."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from harness.template.progress import BuildPosition
 class Reporter:
     """Writes where a build is; ``seconds`` adds up what each stage took."""
 
-    def __init__(self, tape: HistoryWriter, seconds: dict[str, float] | None = None) -> None:
+    def __init__(self, writer: HistoryWriter, seconds: dict[str, float] | None = None) -> None:
         self.seconds = dict(seconds or {})
-        self._tape = tape
+        self._writer = writer
         self._current = ""
         self._stage = ""
         self._began = 0.0
@@ -27,7 +27,7 @@ class Reporter:
         """End the stage or step under way, and begin this one."""
         self.end()
         self._current, self._stage, self._began = reached.words(), str(reached.stage), time.monotonic()
-        self._tape.write(Stage(name=self._current, phase="begin"))
+        self._writer.write(Stage(name=self._current, phase="begin"))
 
     def end(self, error: HarnessError | None = None) -> None:
         """End what is under way, if anything is: well, or with ``error``."""
@@ -36,21 +36,21 @@ class Reporter:
         took = time.monotonic() - self._began
         self.seconds[self._stage] = round(self.seconds.get(self._stage, 0.0) + took, 1)
         phase = "fail" if error else "end"
-        self._tape.write(Stage(name=self._current, phase=phase, detail=error.message if error else ""))  # type: ignore[arg-type]
+        self._writer.write(Stage(name=self._current, phase=phase, detail=error.message if error else ""))  # type: ignore[arg-type]
         self._current = ""
 
     def note(self, text: str) -> None:
         """Say something in between."""
-        self._tape.write(Stage(name=self._current or "build", phase="note", detail=text))
+        self._writer.write(Stage(name=self._current or "build", phase="note", detail=text))
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
         """Bracket work of the host's own. What is appended to the yielded list becomes the detail of its end."""
         said: list[str] = []
-        self._tape.write(Stage(name=name, phase="begin"))
+        self._writer.write(Stage(name=name, phase="begin"))
         try:
             yield said
         except HarnessError as error:
-            self._tape.write(Stage(name=name, phase="fail", detail=error.message))
+            self._writer.write(Stage(name=name, phase="fail", detail=error.message))
             raise
-        self._tape.write(Stage(name=name, phase="end", detail="; ".join(said)))
+        self._writer.write(Stage(name=name, phase="end", detail="; ".join(said)))

@@ -86,14 +86,14 @@ def driver_records(records: Iterable[Record]) -> list[DriverRecord]:
 def host_history(directory: Path, records: Iterable[Record], *, live: str = "") -> Path:
     """Write the run directory with the host's own records; those of the driver only if a channel was ``live``."""
     directory.mkdir()
-    with HistoryWriter(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as writer:
         for record in records:
             if isinstance(record, DriverRecord) and live:
-                tape.write(msgspec.structs.replace(record, channel=live), host_ns=record.host_ns + MS // 2)
+                writer.write(msgspec.structs.replace(record, channel=live), host_ns=record.host_ns + MS // 2)
             elif isinstance(record, Channel) and live:
-                tape.write(msgspec.structs.replace(record, name=live), host_ns=record.host_ns)
+                writer.write(msgspec.structs.replace(record, name=live), host_ns=record.host_ns)
             elif not isinstance(record, DriverRecord | Channel):
-                tape.write(record, host_ns=record.host_ns)
+                writer.write(record, host_ns=record.host_ns)
     return directory
 
 

@@ -30,9 +30,9 @@ HEADER = b'{"k":"header","n":1,"host_ns":1,"format":1,"harness":"0","run":"r","g
 def record(directory: Path, records: list[Record]) -> Path:
     """Write a run directory with a history, as a run does, and return it."""
     directory.mkdir()
-    with HistoryWriter(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as writer:
         for each in records:
-            tape.write(each, host_ns=each.host_ns)
+            writer.write(each, host_ns=each.host_ns)
     return directory
 
 

@@ -18,9 +18,9 @@ Caught = pytest.CaptureFixture[str]
 def recorded(directory: Path, text: str, *, guest: str, kernel: str = "") -> Path:
     """A run directory as a run leaves it, holding the history of a trace."""
     directory.mkdir(parents=True)
-    with HistoryWriter(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as writer:
         for record in trace(text, run=directory.name, guest=guest):
-            tape.write(record, host_ns=record.host_ns)
+            writer.write(record, host_ns=record.host_ns)
     facts = {"run": directory.name, "plan": {"name": "veto"}, "kernel_release": kernel}
     (directory / "run.json").write_bytes(msgspec.json.encode(facts))
     return directory

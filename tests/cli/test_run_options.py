@@ -109,7 +109,7 @@ lab = decode_matrix(text, name="lab.toml", base=Path())
 here = Path(sys.argv[1])
 request = RunRequest(plan=Plan(name="p", do=[Quiesce()]), runs=here, cache=here, argv=[], shiny="so")
 run = Run(request)
-run.tape.close()
+run.writer.close()
 print(json.dumps({
     "commands": [name for name in commands if "--shiny" in {o for p in commands[name].params for o in p.opts}],
     "lab": lab.options,

@@ -62,9 +62,9 @@ def test_page_lists_every_operation_with_its_keys(kind: type[msgspec.Struct]) ->
 
 def test_reading_a_history_as_the_page_says(tmp_path: Path) -> None:
     """The reader example returns the callbacks of a history."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
-        tape.write(
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(Header(format=1, harness="0", run="r", guest="twin", wall=""))
+        writer.write(
             SyncEnter(
                 seq=1, reg=1, state=0, nt=2, group=0, number=2, status=0, op=0, ctx=0, max_in_group=0, mask=0,
                 idx_status=0, idx_group=0, idx_number=0, back_idx=0, **COMMON,

@@ -18,9 +18,9 @@ from harness.history.writer import HistoryWriter
 def run_with(directory: Path, text: bytes | None) -> Path:
     """A run in which a processor arrived, with what user mode heard."""
     directory.mkdir()
-    with HistoryWriter(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as writer:
         for record in timed("S2 C2 V unload"):
-            tape.write(record, host_ns=record.host_ns)
+            writer.write(record, host_ns=record.host_ns)
     if text is not None:
         (directory / FILE).write_bytes(text)
     return directory

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The tape and its reader: what was written is read, and what was cut is said to be cut."""
+"""The history and its reader: what was written is read, and what was cut is said to be cut."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ HEADER = Header(format=FORMAT, harness="0", run="r", guest="twin", wall="2026-01
 def recorded(path: Path, *records: Record) -> Path:
     """Write a history of a header and ``records``; return its file."""
     file = path / "history.jsonl"
-    with HistoryWriter(file) as tape:
+    with HistoryWriter(file) as writer:
         for record in (HEADER, *records):
-            tape.write(record)
+            writer.write(record)
     return file
 
 
 def test_records_come_back_as_written(tmp_path: Path) -> None:
-    """A record reads back equal to what the tape returned, numbered and stamped."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    """A record reads back equal to what the history returned, numbered and stamped."""
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
         written = [
-            tape.write(HEADER),
-            tape.write(Stage(name="boot", phase="begin")),
-            tape.write(End(outcome="completed")),
+            writer.write(HEADER),
+            writer.write(Stage(name="boot", phase="begin")),
+            writer.write(End(outcome="completed")),
         ]
     history = History(tmp_path)
     assert list(history) == written
@@ -46,28 +46,28 @@ def test_records_come_back_as_written(tmp_path: Path) -> None:
 def test_listeners_see_records_in_order(tmp_path: Path) -> None:
     """A listener sees each record after it was written, also one that another listener writes meanwhile."""
     seen: list[int] = []
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
 
         def answer(record: Record) -> None:
             if isinstance(record, Header):
-                tape.write(Stage(name="answer", phase="note"))
+                writer.write(Stage(name="answer", phase="note"))
 
-        tape.subscribe(answer)
-        tape.subscribe(lambda record: seen.append(record.n))
-        tape.write(HEADER)
-        tape.write(End(outcome="completed"))
+        writer.subscribe(answer)
+        writer.subscribe(lambda record: seen.append(record.n))
+        writer.write(HEADER)
+        writer.write(End(outcome="completed"))
     assert sorted(seen) == [1, 2, 3]
     assert [record.n for record in History(tmp_path)] == [1, 2, 3]
 
 
-def test_threads_share_a_tape(tmp_path: Path) -> None:
+def test_threads_share_a_writer(tmp_path: Path) -> None:
     """Records of several threads are numbered without a gap, and the file is in that order."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.write(HEADER)
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(HEADER)
 
         def write(name: str) -> None:
             for _ in range(200):
-                tape.write(Stage(name=name, phase="note"))
+                writer.write(Stage(name=name, phase="note"))
 
         threads = [threading.Thread(target=write, args=(f"t{i}",)) for i in range(4)]
         for thread in threads:
@@ -83,8 +83,8 @@ def test_killed_writer_leaves_a_readable_history(tmp_path: Path) -> None:
     program = (
         "import os, signal, sys; from pathlib import Path; from harness.history.writer import HistoryWriter;"
         "from harness.history.record import *;"
-        "tape = HistoryWriter(Path(sys.argv[1])); tape.write(Header(format=1, harness='0', run='r', guest='twin', wall=''));"
-        "[tape.write(Stage(name=str(i), phase='note')) for i in range(50)]; os.kill(os.getpid(), signal.SIGKILL)"
+        "writer = HistoryWriter(Path(sys.argv[1])); writer.write(Header(format=1, harness='0', run='r', guest='twin', wall=''));"
+        "[writer.write(Stage(name=str(i), phase='note')) for i in range(50)]; os.kill(os.getpid(), signal.SIGKILL)"
     )
     done = subprocess.run([sys.executable, "-c", program, str(tmp_path / "history.jsonl")], check=False)
     history = History(tmp_path)
@@ -170,7 +170,7 @@ def test_full_disk_is_reported_and_keeps_what_was_written() -> None:
         HistoryWriter(Path("/proc/history.jsonl"))
 
 
-def test_tape_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
+def test_a_writer_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
     """On a device without space the first record fails, later ones fail the same way, and nothing hangs."""
     folder = tmp_path / "small"
     folder.mkdir()
@@ -180,15 +180,15 @@ def test_tape_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
     if mounted.returncode != 0:
         pytest.skip("needs the right to mount a tmpfs (run as root)")
     try:
-        with HistoryWriter(folder / "history.jsonl") as tape:
-            tape.write(HEADER)
+        with HistoryWriter(folder / "history.jsonl") as writer:
+            writer.write(HEADER)
             written = 1
             with pytest.raises(InfrastructureError, match="No space left") as raised:  # noqa: PT012
                 for _ in range(10_000):
-                    tape.write(Stage(name="x" * 100, phase="note"))
+                    writer.write(Stage(name="x" * 100, phase="note"))
                     written += 1
             with pytest.raises(InfrastructureError, match="No space left"):
-                tape.write(End(outcome="failed"))
+                writer.write(End(outcome="failed"))
             assert "Free some disk space" in raised.value.hint
         whole = list(History(folder))
         assert len(whole) == written

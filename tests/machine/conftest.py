@@ -33,10 +33,10 @@ def deadline() -> Deadline:
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
+def writer(tmp_path: Path) -> Iterator[HistoryWriter]:
     """The history of the test."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        yield tape
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        yield writer
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def registry(tmp_path: Path) -> Registry:
 
 @pytest.fixture
 @needs("qemu")
-def make_machine(tmp_path: Path, tape: HistoryWriter, registry: Registry) -> Iterator[MakeMachine]:
+def make_machine(tmp_path: Path, writer: HistoryWriter, registry: Registry) -> Iterator[MakeMachine]:
     """Make machines, not yet started; keywords are those of MachineSpec."""
     machines: list[QemuMachine] = []
 
@@ -56,7 +56,7 @@ def make_machine(tmp_path: Path, tape: HistoryWriter, registry: Registry) -> Ite
             **{"accelerator": "tcg", "qemu": qemu_build.find_program(), "memory": 128 << 20, **fields}
         )
         machine = QemuMachine(
-            spec, directory or tmp_path / "run", tape, name=f"test{len(machines)}", registry=registry
+            spec, directory or tmp_path / "run", writer, name=f"test{len(machines)}", registry=registry
         )
         machines.append(machine)
         return machine

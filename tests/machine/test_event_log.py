@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The event log: events reach the tape before those who wait, in one order, and nothing is called back under its lock."""
+"""The event log: events reach the history before those who wait, in one order, and nothing is called back under its lock."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def event(name: str) -> dict[str, object]:
 
 
 def test_events_of_several_threads_have_one_order(tmp_path: Path) -> None:
-    """Four threads bring events at once: those who wait get them in the order of the tape, numbered upwards."""
+    """Four threads bring events at once: those who wait get them in the order of the history, numbered upwards."""
     barrier = threading.Barrier(4)
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.write(HEADER)
-        log = EventLog(tape, lambda _: None)
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(HEADER)
+        log = EventLog(writer, lambda _: None)
 
         def bring(connection: int) -> None:
             barrier.wait(PATIENCE)
@@ -48,18 +48,18 @@ def test_events_of_several_threads_have_one_order(tmp_path: Path) -> None:
     assert list(range(1, 201)) == found
 
 
-def test_an_event_is_on_the_tape_before_it_is_waited_for(tmp_path: Path) -> None:
+def test_an_event_is_in_the_history_before_it_is_waited_for(tmp_path: Path) -> None:
     """While a listener still hears of an event, nobody has been given it; the lock of the log is free meanwhile."""
     early: list[int] = []
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        log = EventLog(tape, lambda _: None)
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        log = EventLog(writer, lambda _: None)
 
         def listen(_: Record) -> None:
             asking = threading.Thread(target=lambda: early.append(len(log.events("RESET"))), daemon=True)
             asking.start()
             asking.join(PATIENCE)
 
-        tape.subscribe(listen)
+        writer.subscribe(listen)
         log.passed("in", event("RESET"), 1)
         assert ([0], 1) == (early, len(log.events("RESET")))
 
@@ -70,14 +70,14 @@ def test_a_wait_misses_nothing_that_comes_while_it_checks(
     """An event that another thread brings during the check ends the wait at once, not after its nap."""
     monkeypatch.setattr(event_log, "LONGEST_NAP", 10 * PATIENCE)
     found: list[str] = []
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
 
         def check(_: str) -> None:
             bringing = threading.Thread(target=log.passed, args=("in", event("RESET"), 1), daemon=True)
             bringing.start()
             bringing.join(PATIENCE)
 
-        log = EventLog(tape, check)
+        log = EventLog(writer, check)
         waiting = threading.Thread(
             target=lambda: found.append(
                 log.wait_event("RESET", Deadline(10 * PATIENCE, "test"), after=0, match={}).name

@@ -36,15 +36,15 @@ MIB = 1 << 20
 pytestmark = pytest.mark.qemu
 
 
-def adds(tape: HistoryWriter, command: str = "device_add") -> int:
+def adds(writer: HistoryWriter, command: str = "device_add") -> int:
     """How often a command was sent."""
-    records = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
+    records = [msgspec.json.decode(line) for line in writer.path.read_bytes().splitlines()]
     return sum(1 for record in records if record.get("message", {}).get("execute") == command)
 
 
-def notes(tape: HistoryWriter) -> list[str]:
-    """The notes on the tape."""
-    records = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
+def notes(writer: HistoryWriter) -> list[str]:
+    """The notes in the history."""
+    records = [msgspec.json.decode(line) for line in writer.path.read_bytes().splitlines()]
     return [record["detail"] for record in records if record["k"] == "stage"]
 
 
@@ -63,7 +63,7 @@ class TestDroppedMonitor:
         self,
         make_machine: MakeMachine,
         deadline: Deadline,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         when: Drop,
         sent: int,
         note: list[str],
@@ -75,8 +75,8 @@ class TestDroppedMonitor:
         machine.drop_monitor(when)
         machine.add_cpu("cpu2", slot, deadline)
         assert "/machine/peripheral/cpu2" == machine.cpu_slots(deadline)[2].qom
-        assert sent == adds(tape)
-        assert note == [text.partition("; ")[2] for text in notes(tape)]
+        assert sent == adds(writer)
+        assert note == [text.partition("; ")[2] for text in notes(writer)]
 
     @pytest.mark.parametrize("when", ["now", "before-command", "before-reply"])
     def test_add_dimm(self, make_machine: MakeMachine, deadline: Deadline, when: Drop) -> None:
@@ -88,7 +88,7 @@ class TestDroppedMonitor:
         assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
 
     def test_at_the_moment_of_sending(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
     ) -> None:
         """A connection that closes while the command goes out, unknown whether in time, still adds exactly once."""
         machine = make_machine()
@@ -101,13 +101,13 @@ class TestDroppedMonitor:
                 dropped.append(seen.n)
                 machine.drop_monitor()
 
-        tape.subscribe(drop)
+        writer.subscribe(drop)
         machine.add_cpu("cpu2", slot, deadline)
         assert 1 == len(dropped)
         occupied = [slot.qom for slot in machine.cpu_slots(deadline) if "peripheral" in slot.qom]
         assert ["/machine/peripheral/cpu2"] == occupied
 
-    def test_twice(self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter) -> None:
+    def test_twice(self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter) -> None:
         """It may drop again while the command is sent again."""
         machine = make_machine()
         machine.start(deadline)
@@ -117,11 +117,11 @@ class TestDroppedMonitor:
             if isinstance(seen, Stage) and "sent again" in seen.detail:
                 machine.drop_monitor("before-reply")
 
-        tape.subscribe(drop_again)
+        writer.subscribe(drop_again)
         machine.drop_monitor("before-command")
         machine.add_cpu("cpu2", slot, deadline)
         assert "/machine/peripheral/cpu2" == machine.cpu_slots(deadline)[2].qom
-        assert "dropped again" in notes(tape)[-1]
+        assert "dropped again" in notes(writer)[-1]
 
     def test_a_device_that_was_there_before_proves_nothing(
         self, make_machine: MakeMachine, deadline: Deadline
@@ -148,7 +148,7 @@ class TestDroppedMonitor:
             machine.add_cpu("cpu2", slots[2], deadline)
 
     def test_not_sent_is_not_lost(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
     ) -> None:
         """A command that met a connection already gone was never sent, and goes out on the next without a word."""
         machine = make_machine()
@@ -162,10 +162,10 @@ class TestDroppedMonitor:
 
         real, kept._client = kept._client, Gone(99, kept._passed, kept._fault)
         machine.resume(deadline)
-        assert 1 == adds(tape, "cont")
+        assert 1 == adds(writer, "cont")
 
     def test_a_refusal_that_nobody_read(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
     ) -> None:
         """When the reply that got lost was a refusal, the caller still learns of it."""
         machine = make_machine()
@@ -174,19 +174,21 @@ class TestDroppedMonitor:
         machine.drop_monitor("before-reply")
         with pytest.raises(CommandRefused, match="exist"):
             machine.add_cpu("cpu0", slot, deadline)
-        assert 2 == adds(tape)
+        assert 2 == adds(writer)
 
     def test_queries_are_asked_again(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
     ) -> None:
         """A question is asked again without a word."""
         machine = make_machine()
         machine.start(deadline)
         machine.drop_monitor("before-reply")
         assert machine.execute("query-status", deadline)["running"] is False
-        assert 2 == adds(tape, "query-status")
+        assert 2 == adds(writer, "query-status")
 
-    def test_others_are_not(self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter) -> None:
+    def test_others_are_not(
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
+    ) -> None:
         """Any other command raises, with the connection restored."""
         machine = make_machine()
         machine.start(deadline)
@@ -195,11 +197,11 @@ class TestDroppedMonitor:
             MonitorLost, match="cont: the QMP connection dropped before the reply; it is restored"
         ):
             machine.resume(deadline)
-        assert 1 == adds(tape, "cont")
+        assert 1 == adds(writer, "cont")
         assert machine.execute("query-status", deadline)["running"] is True
 
-    def test_the_tape_counts_connections(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+    def test_the_history_counts_connections(
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
     ) -> None:
         """Each connection's messages carry its number, and each begins with a greeting."""
         machine = make_machine()
@@ -207,7 +209,7 @@ class TestDroppedMonitor:
         for _ in range(2):
             machine.drop_monitor()
             machine.execute("query-status", deadline)
-        records = [msgspec.json.decode(line, type=Qmp) for line in tape.path.read_bytes().splitlines()]
+        records = [msgspec.json.decode(line, type=Qmp) for line in writer.path.read_bytes().splitlines()]
         assert [1, 2, 3] == [record.monitor for record in records if "QMP" in record.message]
 
     def test_a_wait_outlives_it(self, make_machine: MakeMachine, deadline: Deadline) -> None:
@@ -248,7 +250,9 @@ class TestDeadQemu:
         assert machine.exit_report is not None
         assert not machine.exit_report.asked
 
-    def test_during_an_add(self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter) -> None:
+    def test_during_an_add(
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
+    ) -> None:
         """A QEMU killed in the middle of an add fails the add."""
         machine = make_machine()
         machine.start(deadline)
@@ -258,7 +262,7 @@ class TestDeadQemu:
             if isinstance(seen, Qmp) and seen.message.get("execute") == "device_add":
                 os.kill(machine.pid, signal.SIGKILL)
 
-        tape.subscribe(kill)
+        writer.subscribe(kill)
         with pytest.raises(MachineFailed, match="device_add: QEMU died, killed by SIGKILL"):
             machine.add_cpu("cpu2", slot, deadline)
 
@@ -320,19 +324,19 @@ class TestStuckQemu:
 
 
 class TestFullDisk:
-    """The tape cannot be written any more."""
+    """The history cannot be written any more."""
 
     def test_the_caller_learns(
-        self, make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+        self, make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
     ) -> None:
-        """A tape that fails in the monitor's thread fails the command that was under way, and closing still works."""
+        """A history that fails in the monitor's thread fails the command that was under way, and closing still works."""
         machine = make_machine()
         machine.start(deadline)
 
         def fail(_seen: Record) -> None:
             raise InfrastructureError("cannot write record 9: No space left on device")
 
-        tape.subscribe(fail)
+        writer.subscribe(fail)
         with pytest.raises(InfrastructureError, match="No space left"):
             machine.execute("query-status", deadline)
         machine.close()
@@ -365,7 +369,7 @@ class TestFlood:
         self,
         make_machine: MakeMachine,
         deadline: Deadline,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         tmp_path: Path,
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
@@ -380,9 +384,9 @@ class TestFlood:
         ) as ended:
             machine.wait_event("NEVER", deadline)
         assert ExitCode.UNKNOWN == ended.value.exit_code
-        count = tape.count
+        count = writer.count
         machine.close()
-        assert count == tape.count < 300
+        assert count == writer.count < 300
         assert machine.exit_report is not None
         assert machine.exit_report.asked
 
@@ -405,9 +409,9 @@ if "patient" in sys.argv:
 def closing(seen):
     if isinstance(seen, Qmp) and seen.message.get("execute") == "quit":
         print("closing", flush=True)
-with HistoryWriter(directory / "history.jsonl") as tape:
-    tape.subscribe(closing)
-    with QemuMachine(spec, directory, tape, registry=Registry(directory / "registry")) as machine:
+with HistoryWriter(directory / "history.jsonl") as writer:
+    writer.subscribe(closing)
+    with QemuMachine(spec, directory, writer, registry=Registry(directory / "registry")) as machine:
         machine.start(Deadline(30, "start"))
         print(machine.pid, machine.control.parent, flush=True)
         if "leave" in sys.argv:

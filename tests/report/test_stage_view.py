@@ -127,14 +127,14 @@ def test_quiet_shows_nothing() -> None:
 
 def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
     """Records still reach the history when the view's pipe has no reader."""
-    reader, writer = os.pipe()
+    reader, writing = os.pipe()
     os.close(reader)
-    with open(writer, "w", buffering=1) as stream, HistoryWriter(tmp_path / "history.jsonl") as tape:  # noqa: PTH123
+    with open(writing, "w", buffering=1) as stream, HistoryWriter(tmp_path / "history.jsonl") as writer:  # noqa: PTH123
         with StageView(stream) as view:
-            tape.subscribe(view)
+            writer.subscribe(view)
             for phase in ("begin", "end"):
-                tape.write(stage("boot", phase))
-        count = tape.count
+                writer.write(stage("boot", phase))
+        count = writer.count
         # The view left nothing in the stream's buffer that closing would send to the pipe.
         stream.close()
     assert count == 2

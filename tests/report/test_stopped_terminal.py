@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A terminal that takes nothing, because it was stopped or nobody reads it, holds up neither the tape nor the end."""
+"""A terminal that takes nothing, because it was stopped or nobody reads it, holds up neither the history nor the end."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def let_writer_end() -> None:
 
 
 @pytest.mark.parametrize("stopped", [True, False])
-def test_the_tape_goes_on(
+def test_the_history_goes_on(
     tmp_path: Path, terminal: Terminal, monkeypatch: pytest.MonkeyPatch, stopped: bool
 ) -> None:
     """Thousands of notes reach the history though the terminal takes none; later it says how many it did not show."""
@@ -97,17 +97,17 @@ def test_the_tape_goes_on(
     if stopped:
         terminal.stop()
     view = StageView(terminal.stream, terminal=True, style=PLAIN)
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.subscribe(view)
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.subscribe(view)
 
         def write() -> None:
             for number in range(NOTES):
-                tape.write(Stage(name="noted", phase="note", detail=f"{number:0200}"))
+                writer.write(Stage(name="noted", phase="note", detail=f"{number:0200}"))
 
-        writer = threading.Thread(target=write, daemon=True)
-        writer.start()
-        writer.join(PATIENCE)
-        assert (False, NOTES) == (writer.is_alive(), tape.count)
+        writing = threading.Thread(target=write, daemon=True)
+        writing.start()
+        writing.join(PATIENCE)
+        assert (False, NOTES) == (writing.is_alive(), writer.count)
     terminal.go_on()
     terminal.read()
     view.close()

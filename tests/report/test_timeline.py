@@ -87,9 +87,9 @@ def test_without_an_add_the_first_record_is_zero() -> None:
 
 def test_a_recorded_history_can_be_told_twice(tmp_path: Path) -> None:
     """A history read from its file gives the same lines each time."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
         for record in hot_add().records:
-            tape.write(record, host_ns=record.host_ns)
+            writer.write(record, host_ns=record.host_ns)
     history = History(tmp_path)
     assert list(timeline(hot_add().records)) == list(timeline(history)) == list(timeline(history))
 

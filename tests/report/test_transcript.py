@@ -178,9 +178,9 @@ def test_any_records_can_be_compared(records: list[Record]) -> None:
 
 def _recorded(folder: Path, run: Run | list[Record]) -> str:
     folder.mkdir()
-    with HistoryWriter(folder / "history.jsonl") as tape:
+    with HistoryWriter(folder / "history.jsonl") as writer:
         for record in run if isinstance(run, list) else run.records:
-            tape.write(record)
+            writer.write(record)
     return str(folder)
 
 

@@ -32,13 +32,13 @@ def record(directory: Path, did: list[op.Operation], facts: RunFacts = FACTS) ->
     """Write a run that did some operations; return its directory."""
     directory.mkdir()
     (directory / "run.json").write_bytes(msgspec.json.encode(facts))
-    with HistoryWriter(directory / "history.jsonl") as tape:
-        tape.write(Header(format=FORMAT, harness="0.1.0", run=facts.run, guest="twin", wall=""))
+    with HistoryWriter(directory / "history.jsonl") as writer:
+        writer.write(Header(format=FORMAT, harness="0.1.0", run=facts.run, guest="twin", wall=""))
         for index, operation in enumerate(did, 1):
             named = to_plain(operation)
             arguments = {key: value for key, value in named.items() if key != "op" and value is not None}
-            tape.write(OperationProgress(index=index, name=named["op"], phase="begin", arguments=arguments))
-        tape.write(End(outcome="completed"))
+            writer.write(OperationProgress(index=index, name=named["op"], phase="begin", arguments=arguments))
+        writer.write(End(outcome="completed"))
     return directory
 
 

@@ -25,9 +25,9 @@ PROCESSES = [1, 2]
 def recorded(directory: Path, records: list[Record]) -> Path:
     """Write a run directory with these records and return it."""
     directory.mkdir()
-    with HistoryWriter(directory / "history.jsonl") as tape:
+    with HistoryWriter(directory / "history.jsonl") as writer:
         for each in records:
-            tape.write(each, host_ns=each.host_ns)
+            writer.write(each, host_ns=each.host_ns)
     return directory
 
 

@@ -113,7 +113,7 @@ def test_run_json_keeps_what_it_says_nowhere_else(tmp_path: Path) -> None:
     )  # fmt: skip
     runs = [Run(request) for request in (plain, busy, dataclasses.replace(plain, restore=True))]
     for run in runs:
-        run.tape.close()
+        run.writer.close()
     budget = {**usual, "boot": 90.0, "test": 3600.0, "evidence": 120.0}
     assert [
         {"accelerator": "auto", "budget": budget},

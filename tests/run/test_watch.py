@@ -23,11 +23,11 @@ COMMON: dict[str, Any] = dict.fromkeys(
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
-    """A tape that has its header."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.write(r.Header(format=1, harness="0", run="r", guest="twin", wall=""))
-        yield tape
+def writer(tmp_path: Path) -> Iterator[HistoryWriter]:
+    """A history that has its header."""
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(r.Header(format=1, harness="0", run="r", guest="twin", wall=""))
+        yield writer
 
 
 def _exit(seq: int, state: int) -> d.SyncExit:
@@ -43,40 +43,40 @@ def _arrival(seq: int, link: str) -> list[d.DriverRecord]:
     ]
 
 
-def test_existing_processors_are_not_counted(tape: HistoryWriter) -> None:
+def test_existing_processors_are_not_counted(writer: HistoryWriter) -> None:
     """Callbacks inside a registration's bracket do not count, those after it do."""
-    watch = Watch(tape)
-    tape.write(d.CallEnter(seq=1, call="reg_sync", **COMMON))
-    tape.write(_exit(3, d.START))
-    tape.write(d.CallExit(seq=4, enter=1, call="reg_sync", result=0, **COMMON))
-    tape.write(_exit(6, d.START))
-    tape.write(_exit(8, d.COMPLETE))
+    watch = Watch(writer)
+    writer.write(d.CallEnter(seq=1, call="reg_sync", **COMMON))
+    writer.write(_exit(3, d.START))
+    writer.write(d.CallExit(seq=4, enter=1, call="reg_sync", result=0, **COMMON))
+    writer.write(_exit(6, d.START))
+    writer.write(_exit(8, d.COMPLETE))
     assert dict(watch.tally) == {"start": 1, "complete": 1}
 
 
-def test_one_link_arrives_once(tape: HistoryWriter) -> None:
+def test_one_link_arrives_once(writer: HistoryWriter) -> None:
     """An interface announced twice counts once, also across a rebase."""
-    watch = Watch(tape)
+    watch = Watch(writer)
     for record in [*_arrival(1, "a"), *_arrival(3, "a"), *_arrival(5, "b")]:
-        tape.write(record)
+        writer.write(record)
     assert watch.tally["cpu-arrival"] == 2
     watch.rebase()
     for record in [*_arrival(7, "a"), *_arrival(9, "c")]:
-        tape.write(record)
+        writer.write(record)
     assert watch.tally["cpu-arrival"] == 1
 
 
-def test_firmware_answers_become_records(tape: HistoryWriter) -> None:
+def test_firmware_answers_become_records(writer: HistoryWriter) -> None:
     """An ACPI_DEVICE_OST event becomes an Ost record right behind the message."""
-    watch = Watch(tape)
+    watch = Watch(writer)
     info = {"device": "cpu-1", "slot": "2", "slot-type": "CPU", "source": 1, "status": 0}
     stamp = {"seconds": 10, "microseconds": 5}
-    tape.write(
+    writer.write(
         r.Qmp(
             direction="in", message={"event": "ACPI_DEVICE_OST", "data": {"info": info}, "timestamp": stamp}
         )
     )
-    ost = list(History(tape.path))[-1]
+    ost = list(History(writer.path))[-1]
     assert isinstance(ost, r.Ost)
     assert (ost.device, ost.source, ost.status, ost.qemu_us) == ("cpu-1", 1, 0, 10_000_005)
     assert watch.ost == {"cpu-1": [(1, 0)]}
@@ -86,47 +86,47 @@ def _reset(*, guest: bool) -> r.Qmp:
     return r.Qmp(direction="in", message={"event": "RESET", "data": {"guest": guest}})
 
 
-def test_unexpected_reset_is_a_crash_and_a_boot(tape: HistoryWriter) -> None:
+def test_unexpected_reset_is_a_crash_and_a_boot(writer: HistoryWriter) -> None:
     """A guest that resets itself begins a new boot and ends the waiting."""
-    watch = Watch(tape)
-    tape.write(_reset(guest=True))
-    boot = list(History(tape.path))[-1]
+    watch = Watch(writer)
+    writer.write(_reset(guest=True))
+    boot = list(History(writer.path))[-1]
     assert isinstance(boot, r.Boot)
     assert (boot.epoch, boot.cause) == (2, "guest-reset")
     with pytest.raises(GuestCrash, match="reset itself"):
         watch.wait(lambda: True, Deadline(60, "test"))
 
 
-def test_expected_reset_is_none(tape: HistoryWriter) -> None:
+def test_expected_reset_is_none(writer: HistoryWriter) -> None:
     """Resets between the harness's own and the guest's readiness are no crash, one after it is."""
-    watch = Watch(tape)
+    watch = Watch(writer)
     watch.expect_reset()
-    tape.write(_reset(guest=False))
-    tape.write(_reset(guest=True))
+    writer.write(_reset(guest=False))
+    writer.write(_reset(guest=True))
     assert watch.wait(lambda: watch.resets == 2, Deadline(60, "test"))
-    tape.write(r.GuestEvent(event="ready"))
+    writer.write(r.GuestEvent(event="ready"))
     watch.check()
-    tape.write(_reset(guest=True))
+    writer.write(_reset(guest=True))
     with pytest.raises(GuestCrash):
         watch.check()
 
 
-def test_crash_line_ends_the_waiting(tape: HistoryWriter) -> None:
+def test_crash_line_ends_the_waiting(writer: HistoryWriter) -> None:
     """A crash on the console is raised with its words."""
-    watch = Watch(tape)
-    tape.write(r.Console(text="Kernel panic - not syncing: x", severity="crash"))
+    watch = Watch(writer)
+    writer.write(r.Console(text="Kernel panic - not syncing: x", severity="crash"))
     with pytest.raises(GuestCrash, match="Kernel panic"):
         watch.wait(lambda: False, Deadline(60, "test"))
 
 
-def test_wait_gives_up_at_its_deadline(tape: HistoryWriter) -> None:
+def test_wait_gives_up_at_its_deadline(writer: HistoryWriter) -> None:
     """What does not come is answered with False."""
-    assert Watch(tape).wait(lambda: False, Deadline(0.05, "test")) is False
+    assert Watch(writer).wait(lambda: False, Deadline(0.05, "test")) is False
 
 
-def test_panic_that_only_qemu_heard_of_is_a_crash(tape: HistoryWriter) -> None:
+def test_panic_that_only_qemu_heard_of_is_a_crash(writer: HistoryWriter) -> None:
     """A guest without a console, as Windows is, tells pvpanic; nobody waits for it any longer."""
-    watch = Watch(tape)
-    tape.write(r.Qmp(direction="in", message={"event": "GUEST_PANICKED", "data": {"action": "pause"}}))
+    watch = Watch(writer)
+    writer.write(r.Qmp(direction="in", message={"event": "GUEST_PANICKED", "data": {"action": "pause"}}))
     with pytest.raises(GuestCrash, match="it told QEMU of a panic"):
         watch.wait(lambda: False, Deadline(5, "test"))

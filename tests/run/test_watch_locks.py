@@ -22,8 +22,8 @@ PATIENCE = 10.0
 @pytest.mark.parametrize("asked", ["alive", "met"])
 def test_a_wait_ends_while_an_event_arrives(tmp_path: Path, asked: str) -> None:
     """A wait that asks the event log ends although an event is on its way from there to the watch."""
-    tape = HistoryWriter(tmp_path / "history.jsonl")
-    log = EventLog(tape, lambda _: None)
+    writer = HistoryWriter(tmp_path / "history.jsonl")
+    log = EventLog(writer, lambda _: None)
     arriving, asking = threading.Event(), threading.Event()
 
     def arrive(_: Record) -> None:
@@ -36,13 +36,13 @@ def test_a_wait_ends_while_an_event_arrives(tmp_path: Path, asked: str) -> None:
         asking.set()
         return bool(log.events("SHUTDOWN"))
 
-    tape.subscribe(arrive)
+    writer.subscribe(arrive)
     questions: dict[str, Callable[[], bool]] = {"alive": lambda: True, "met": lambda: True, asked: ask}
 
     def alive() -> None:
         questions["alive"]()
 
-    watch = Watch(tape, alive=alive)
+    watch = Watch(writer, alive=alive)
     answers: list[bool] = []
     threads = [
         threading.Thread(target=lambda: log.passed("in", {"event": "SHUTDOWN", "data": {}}, 1), daemon=True),
@@ -57,4 +57,4 @@ def test_a_wait_ends_while_an_event_arrives(tmp_path: Path, asked: str) -> None:
         thread.join(PATIENCE)
     assert [False, False] == [thread.is_alive() for thread in threads]
     assert [True] == answers
-    tape.close()
+    writer.close()

@@ -40,18 +40,18 @@ def within() -> Deadline:
 def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     """A function that starts a machine of either backend; keywords are those of MachineSpec."""
     machines: list[QemuMachine | LibvirtMachine] = []
-    tape = HistoryWriter(tmp_path / "history.jsonl")
+    writer = HistoryWriter(tmp_path / "history.jsonl")
 
     def make(**fields: object) -> QemuMachine | LibvirtMachine:
         spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20, **fields)  # type: ignore[arg-type]
         registry = Registry(tmp_path / "registry")
         if request.param == "qemu":
             machine: QemuMachine | LibvirtMachine = QemuMachine(
-                spec, tmp_path / "run", tape, registry=registry
+                spec, tmp_path / "run", writer, registry=registry
             )
         else:
             daemon: PrivateLibvirtd = request.getfixturevalue("private_libvirtd")
-            machine = LibvirtMachine(spec, tmp_path / "run", tape, uri=daemon.uri, registry=registry)
+            machine = LibvirtMachine(spec, tmp_path / "run", writer, uri=daemon.uri, registry=registry)
         machines.append(machine)
         machine.start(within())
         return machine
@@ -59,7 +59,7 @@ def start(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Start]:
     yield make
     for machine in machines:
         machine.close()
-    tape.close()
+    writer.close()
 
 
 def test_every_thread_is_in_the_sandbox(start: Start) -> None:

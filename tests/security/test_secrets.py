@@ -38,7 +38,7 @@ class TwinWithPassword(TwinType):
         self.file = file
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Twin:
         """Use the password before the guest runs."""
         password = Secret.from_file(self.file)
@@ -54,7 +54,7 @@ class TwinWithPassword(TwinType):
             link.run("true", Deadline(60, "ask again"))
         finally:
             link.close()
-        return super().attach(machine, tape, signs, options)
+        return super().attach(machine, writer, signs, options)
 
 
 @pytest.fixture

@@ -76,23 +76,23 @@ def spec_of(tmp_path: Path) -> Callable[..., MachineSpec]:
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
+def writer(tmp_path: Path) -> Iterator[HistoryWriter]:
     """The history of the test."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        yield tape
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        yield writer
 
 
 @pytest.fixture
 @needs("qemu")
 def run_in_qemu(
-    tmp_path: Path, tape: HistoryWriter, deadline: Deadline
+    tmp_path: Path, writer: HistoryWriter, deadline: Deadline
 ) -> Iterator[Callable[..., QemuMachine]]:
     """Start machines paused, and close them when the test ends."""
     machines: list[QemuMachine] = []
 
     def run(spec: MachineSpec) -> QemuMachine:
         machine = QemuMachine(
-            spec, tmp_path / "run", tape, name="windows", registry=Registry(tmp_path / "registry")
+            spec, tmp_path / "run", writer, name="windows", registry=Registry(tmp_path / "registry")
         )
         machines.append(machine)
         machine.start(deadline)
@@ -247,7 +247,7 @@ def test_through_libvirt(
     template: Template,
     spec_of: Callable[..., MachineSpec],
     private_libvirtd: PrivateLibvirtd,
-    tape: HistoryWriter,
+    writer: HistoryWriter,
     tmp_path: Path,
     deadline: Deadline,
 ) -> None:
@@ -255,7 +255,7 @@ def test_through_libvirt(
     with LibvirtMachine(
         spec_of(template),
         tmp_path / "run",
-        tape,
+        writer,
         uri=private_libvirtd.uri,
         name="windows",
         registry=Registry(tmp_path / "registry"),

@@ -89,9 +89,9 @@ def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
 
     class ReluctantKind(TwinType):
         def attach(
-            self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+            self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
         ) -> Twin:
-            return Reluctant(machine, tape, crash=signs.crash, console_bytes=signs.console_bytes)
+            return Reluctant(machine, writer, crash=signs.crash, console_bytes=signs.console_bytes)
 
     monkeypatch.setitem(GUEST_TYPES, "reluctant-twin", ReluctantKind())
     request = request_run(ONE_CPU, restore=True, guest="reluctant-twin")

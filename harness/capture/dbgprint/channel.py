@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kernel debugger's port of one machine as a channel of its run: the reader's process and its file on the tape."""
+"""The kernel debugger's port of one machine as a channel of its run: the reader's process and its file in the history."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class DebuggerChannel:
     Call :meth:`start` before the guest runs, :meth:`end` before the follower is closed and :meth:`close` after it.
     """
 
-    def __init__(self, socket: Path, directory: Path, tape: HistoryWriter, follower: Follower) -> None:
+    def __init__(self, socket: Path, directory: Path, writer: HistoryWriter, follower: Follower) -> None:
         self._reader = PortReader(socket, directory / FILE)
         self._log = PortLog()
-        self._tape = tape
+        self._writer = writer
         follower.add(self._reader.file, self._write)
 
     @property
@@ -45,10 +45,10 @@ class DebuggerChannel:
         self._reader.close(Deadline(ENDS, "end of the DbgPrint reader"))
 
     def close(self) -> None:
-        """Write the channel's account onto the tape."""
+        """Write the channel's account into the history."""
         self._log.finish()
-        self._tape.write(self._log.account(closed=self._log.account_of_reader is not None))
+        self._writer.write(self._log.account(closed=self._log.account_of_reader is not None))
 
     def _write(self, data: bytes) -> None:
         for host_ns, record in self._log.feed(data):
-            self._tape.write(record, host_ns=host_ns)
+            self._writer.write(record, host_ns=host_ns)

@@ -51,7 +51,7 @@ class DriverEvents:
         self._seen: dict[tuple[str, str], _Sequence] = {}
 
     def decode(self, event: EventRecord) -> DriverRecord:
-        """Decode one event of our provider. Raises BadEvent. ``n`` and ``host_ns`` are left to the tape."""
+        """Decode one event of our provider. Raises BadEvent. ``n`` and ``host_ns`` are left to the history."""
         description = self._provider.find(event.id, event.version)
         kind = _KINDS.get(description.message) if description is not None else None
         if description is None or kind is None:

@@ -61,7 +61,7 @@ class BadLine(ValueError):
 def decode_line(line: bytes, *, channel: str) -> DriverRecord:
     """Decode one line without its newline. Raises BadLine.
 
-    ``n`` and ``host_ns`` are left to the tape.
+    ``n`` and ``host_ns`` are left to the history.
     """
     match = _LINE.fullmatch(line)
     if match is None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Capture of one machine: its debug port, console and debugger's port, from process start, onto the tape."""
+"""Capture of one machine: its debug port, console and debugger's port, from process start, into the history."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.history.writer import HistoryWriter
 class Capture:
     """Follows a started machine's files. Leaving it writes each channel's closing account.
 
-    ``drain`` puts everything written so far onto the tape before it returns. With ``kd``, the socket of the kernel
+    ``drain`` puts everything written so far into the history before it returns. With ``kd``, the socket of the kernel
     debugger's port, somebody listens there too; what was heard is kept in ``directory``.
     """
 
@@ -30,7 +30,7 @@ class Capture:
         *,
         debugcon: Path,
         console: Path,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         kd: Path | None = None,
         directory: Path | None = None,
         mapped: DriverMap | None = None,
@@ -39,13 +39,13 @@ class Capture:
         self.debug_port: DebugPortDecoder | EventLines = (
             DebugPortDecoder() if mapped is None else EventLines(mapped)
         )
-        self._tape = tape
+        self._writer = writer
         self._clocks: set[str] = set()
         self._follower = Follower()
         self._follower.add(debugcon, self._driver)
         self._follower.add(console, self._console)
         self.debugger = (
-            DebuggerChannel(kd, directory or debugcon.parent, tape, self._follower) if kd else None
+            DebuggerChannel(kd, directory or debugcon.parent, writer, self._follower) if kd else None
         )
 
     def __enter__(self) -> Self:
@@ -61,21 +61,21 @@ class Capture:
             self._follower.close()
             self.debug_port.finish()
         finally:
-            self._tape.write(self.debug_port.account(closed=True))
+            self._writer.write(self.debug_port.account(closed=True))
             if self.debugger is not None:
                 self.debugger.close()
 
     def drain(self) -> None:
-        """Put everything the guest has written so far onto the tape."""
+        """Put everything the guest has written so far into the history."""
         self._follower.drain()
 
     def _driver(self, data: bytes) -> None:
         for record in self.debug_port.feed(data):
-            self._tape.write(record)
+            self._writer.write(record)
             if isinstance(record, Hello) and record.boot not in self._clocks and len(self._clocks) < 10_000:
                 self._clocks.add(record.boot)
-                self._tape.write(Clock(domain=f"qpc/{record.boot}", hz=record.hz))
+                self._writer.write(Clock(domain=f"qpc/{record.boot}", hz=record.hz))
 
     def _console(self, data: bytes) -> None:
         for record in self.console.feed(data):
-            self._tape.write(record)
+            self._writer.write(record)

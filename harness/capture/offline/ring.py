@@ -20,7 +20,7 @@ _DECODER: msgspec.json.Decoder[AnyDriverRecord] = msgspec.json.Decoder(AnyDriver
 
 
 def decode_object(line: bytes) -> DriverRecord:
-    """Decode one JSON line. Raises BadLine. ``n`` and ``host_ns`` are left to the tape."""
+    """Decode one JSON line. Raises BadLine. ``n`` and ``host_ns`` are left to the history."""
     try:
         record = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -58,7 +58,7 @@ class ProcessGuest:
     def __init__(
         self,
         machine: ProcessMachine,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         service: DriverControl,
         *,
         fault: str = "",
@@ -67,7 +67,7 @@ class ProcessGuest:
         self.label = machine.label
         self.ready_count = 0
         self._machine = machine
-        self._tape = tape
+        self._writer = writer
         self._service = service
         self._fault = fault
         self._group_size = group_size
@@ -80,8 +80,8 @@ class ProcessGuest:
         self.prove_alive("ready", deadline)
         if self._group_size:
             # As the twin says it: then default groups are not judged.
-            self._tape.write(GuestEvent(event="boot-option", detail=f"groupsize={self._group_size}"))
-        self._tape.write(GuestEvent(event="ready", detail=f"guest={self.label}"))
+            self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize={self._group_size}"))
+        self._writer.write(GuestEvent(event="ready", detail=f"guest={self.label}"))
         self.ready_count = 1
 
     def revive(self, _said: list[tuple[str, str]], _nonce: str, _deadline: Deadline) -> None:

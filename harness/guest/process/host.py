@@ -114,11 +114,11 @@ class HostType(ProcessType):
             "host-process", digest[:20], make, deadline, clone=folder.parents[1]
         )
 
-        def machine(spec: MachineSpec, directory: Path, tape: HistoryWriter, name: str) -> Machine:
+        def machine(spec: MachineSpec, directory: Path, writer: HistoryWriter, name: str) -> Machine:
             return ProcessMachine(
                 spec,
                 directory,
-                tape,
+                writer,
                 name=name,
                 label=self.label,
                 command=[str(place / PROGRAM), "--follow"],
@@ -135,9 +135,9 @@ class HostType(ProcessType):
         )
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
     ) -> ProcessGuest:
         """Speak to the process."""
         process = machine_of(machine)
         service = HostService(process)
-        return ProcessGuest(process, tape, service, fault=options.fault, group_size=options.group_size)
+        return ProcessGuest(process, writer, service, fault=options.fault, group_size=options.group_size)

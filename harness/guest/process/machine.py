@@ -69,7 +69,7 @@ class ProcessMachine:
         self,
         spec: MachineSpec,
         directory: Path,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         *,
         name: str,
         label: str,
@@ -93,7 +93,7 @@ class ProcessMachine:
         self.versions: dict[str, str] = {}
         self.human: Path | None = None
         self.kd: Path | None = None
-        self._tape = tape
+        self._writer = writer
         self._command = command
         self._transcript = transcript
         first = f"processors {spec.processors} {spec.max_processors} {group_size} {spec.memory:#x}"
@@ -288,7 +288,7 @@ class ProcessMachine:
             self._said[word.decode()] = rest.decode("ascii", "replace").strip()
         elif text == "reset" and not self._reset:
             self._screen.write(b"the machine resets itself\n")
-            self._tape.write(Boot(epoch=2, cause="guest-reset"))
+            self._writer.write(Boot(epoch=2, cause="guest-reset"))
             self._reset = True
         elif word == b"trouble:" or (word == b"left" and re.search(r"=-?[1-9]", text)):
             self._screen.write(f"hpnotify: trouble: {text.removeprefix('trouble: ')}\n".encode())
@@ -359,7 +359,7 @@ class ProcessMachine:
 
     def _command_line(self, line: str, deadline: Deadline) -> None:
         """Give a machine's command without waiting for what comes of it, as QEMU does; later, if it is paused."""
-        self._tape.write(Stage(name=self.label, phase="note", detail=line))
+        self._writer.write(Stage(name=self.label, phase="note", detail=line))
         if self._paused is not None:
             self._paused.append(line)
         else:

@@ -135,11 +135,11 @@ class WineType(ProcessType):
                 _install(prefix, double, driver)
                 yield
 
-        def machine(spec: MachineSpec, directory: Path, tape: HistoryWriter, name: str) -> Machine:
+        def machine(spec: MachineSpec, directory: Path, writer: HistoryWriter, name: str) -> Machine:
             return ProcessMachine(
                 spec,
                 directory,
-                tape,
+                writer,
                 name=name,
                 label=self.label,
                 command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
@@ -160,12 +160,12 @@ class WineType(ProcessType):
         )
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
     ) -> ProcessGuest:
         """Speak to the one client of Wine."""
         process = machine_of(machine)
         service = WineService(process)
-        return ProcessGuest(process, tape, service, fault=options.fault, group_size=options.group_size)
+        return ProcessGuest(process, writer, service, fault=options.fault, group_size=options.group_size)
 
 
 def _driver(

@@ -100,7 +100,7 @@ class Twin:
     def __init__(
         self,
         machine: Machine,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         *,
         fault: str = "",
         crash: Callable[[], str] = lambda: "",
@@ -109,7 +109,7 @@ class Twin:
         self.ready_count = 0
         self.facts: dict[str, str] = {}
         self._machine = machine
-        self._tape = tape
+        self._writer = writer
         self._fault = fault
         self._crash = crash
         self._console_bytes = console_bytes
@@ -238,7 +238,7 @@ class Twin:
             raise
 
     def _event(self, name: str, detail: str) -> None:
-        self._tape.write(GuestEvent(event=name[:40], detail=detail[:400]))
+        self._writer.write(GuestEvent(event=name[:40], detail=detail[:400]))
         if name == "ready":
             if self.ready_count:
                 self._control.forget()

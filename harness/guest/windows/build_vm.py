@@ -62,7 +62,7 @@ def workshop(
             spec = msgspec.structs.replace(spec, accelerator=choice.name)
         if bootable.adapt is not None:
             spec = bootable.adapt(spec)
-        tape = stack.enter_context(HistoryWriter(place))
+        writer = stack.enter_context(HistoryWriter(place))
         stack.enter_context(
             take_lease(
                 spec.resource_request(),
@@ -71,10 +71,10 @@ def workshop(
                 waiting=lambda where: progress(str(where)),
             )
         )
-        machine = make_machine(BACKEND, spec, place, tape, name=place.name)
+        machine = make_machine(BACKEND, spec, place, writer, name=place.name)
         stack.callback(machine.close)
         machine.start(Deadline(BACKENDS[BACKEND], "start QEMU"))
-        guest = kind.attach(machine, tape, OutsideSigns(), options)
+        guest = kind.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         if not isinstance(guest, WindowsGuest):
             raise InfrastructureError(f"the guest {guest.label} is no Windows")

@@ -48,7 +48,7 @@ class WindowsGuest:
     def __init__(
         self,
         machine: Machine,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         image: WindowsImage,
         ways: GuestTransports,
         *,
@@ -66,7 +66,7 @@ class WindowsGuest:
         self.trace = Trace(self.shell)
         self._machine = machine
         self._image = image
-        self._tape = tape
+        self._writer = writer
         self._directory = directory
         self._boot = boot or BootOptions()
         self._expect_reset = expect_reset
@@ -91,7 +91,7 @@ class WindowsGuest:
             if self._look and self.ready_count == 0 and self.service.has_files:
                 self.preflight(deadline.within(120, "look whether this guest can take hardware"))
             self.ready_count += 1
-            self._tape.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
+            self._writer.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
 
     def preflight(self, deadline: Deadline) -> list[GuestCheck]:
         """Judge whether this guest can take hardware while it runs, and record what speaks against it.
@@ -102,12 +102,12 @@ class WindowsGuest:
             facts = self.shell.ask("preflight", deadline, Facts)
             checks = judge(facts, self.shell.machine(deadline), self._machine.spec)
         except GuestError as error:
-            self._tape.write(GuestEvent(event="preflight", detail=f"unknown: {error.message}"[:400]))
+            self._writer.write(GuestEvent(event="preflight", detail=f"unknown: {error.message}"[:400]))
             return []
         for check in findings(checks):
-            self._tape.write(GuestEvent(event="preflight", detail=str(check)[:400]))
+            self._writer.write(GuestEvent(event="preflight", detail=str(check)[:400]))
         held = sum(check.state == "ok" for check in checks)
-        self._tape.write(GuestEvent(event="preflight", detail=f"{held} of {len(checks)} conditions hold"))
+        self._writer.write(GuestEvent(event="preflight", detail=f"{held} of {len(checks)} conditions hold"))
         return checks
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
@@ -210,7 +210,7 @@ class WindowsGuest:
         size = self._boot.group_size
         size = self._image.template.topology.group_size if size is None else size
         if size:
-            self._tape.write(GuestEvent(event="boot-option", detail=f"groupsize {size}"))
+            self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize {size}"))
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
         self.shell.tool(words, deadline, device=self.service.service(driver))
@@ -223,7 +223,7 @@ class WindowsGuest:
         self.service.forget()
         ready = self._readiness.wait(deadline, since=self._since, picture=self._picture)
         self._since = self._machine.serial()
-        self._tape.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
+        self._writer.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
         self.service.put_tool(deadline.within(300, "put hpnctl into the guest"))
 
     def _since_reset(self) -> None:

@@ -82,7 +82,7 @@ class WindowsType:
         )
 
     def attach(
-        self, machine: Machine, tape: HistoryWriter, signs: OutsideSigns, options: GuestOptions
+        self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> WindowsGuest:
         """Connect nothing yet: what the guest's ports are is known, and who answers there is proved when it does."""
         if self._image is None:
@@ -90,7 +90,7 @@ class WindowsType:
         ways = ways_into(machine, self._image, Deadline(30, "ask which ports lead to the guest"))
         return WindowsGuest(
             machine,
-            tape,
+            writer,
             self._image,
             ways,
             directory=options.directory,

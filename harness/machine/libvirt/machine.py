@@ -2,11 +2,11 @@
 """Through libvirt: the life of one machine as a transient domain, from its definition to its end.
 
 What changes the machine goes through libvirt's own calls, so that libvirt always knows what it has; what only asks goes
-to QEMU as QMP (``virDomainQemuMonitorCommand``). Both are on the tape, the former by their names in libvirt's API.
+to QEMU as QMP (``virDomainQemuMonitorCommand``). Both are in the history, the former by their names in libvirt's API.
 QEMU's events come by ``virConnectDomainQemuMonitorEventRegister``, in their order among themselves; against replies their
 order is libvirtd's, which passes them on from different threads. An event's own stamp is QEMU's.
 
-Devices are called by the names they were added by, on the tape too (:mod:`harness.machine.libvirt.aliases`).
+Devices are called by the names they were added by, in the history too (:mod:`harness.machine.libvirt.aliases`).
 """
 
 from __future__ import annotations
@@ -82,17 +82,17 @@ class LibvirtMachine(MachineBase):
         self,
         spec: MachineSpec,
         directory: Path,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         *,
         uri: str = "",
         name: str = "guest",
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(spec, directory, tape, name=name, registry=registry)
+        super().__init__(spec, directory, writer, name=name, registry=registry)
         self.xml = ""
         self.uuid = str(uuid.uuid4())
         self._aliases = Aliases()
-        self._log = EventLog(tape, self._check)
+        self._log = EventLog(writer, self._check)
         self._connection = Connection(uri, joined=self._join, check=self._check)
         self._exchange = LibvirtCalls(self._connection, self._log, self._check_end)
         self._far: RemoteHost | None = None

@@ -42,16 +42,16 @@ class QemuMachine(MachineBase):
         self,
         spec: MachineSpec,
         directory: Path,
-        tape: HistoryWriter,
+        writer: HistoryWriter,
         *,
         name: str = "guest",
         registry: Registry | None = None,
     ) -> None:
-        super().__init__(spec, directory, tape, name=name, registry=registry)
+        super().__init__(spec, directory, writer, name=name, registry=registry)
         self.log = self.directory / "qemu.log"
         self.exit_report: ExitReport | None = None
         self._process: Process | None = None
-        self._monitor = Monitor(self._runtime.path / "qmp", tape, failure=self._failed)
+        self._monitor = Monitor(self._runtime.path / "qmp", writer, failure=self._failed)
         self._log = self._monitor.log
         self._devices: set[str] = set()
 

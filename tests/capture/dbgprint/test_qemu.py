@@ -17,9 +17,9 @@ from harness.history.driver import Mark
 from harness.history.writer import HistoryWriter
 from harness.machine.qemu.machine import QemuMachine
 from tests.machine import bare_guest
-from tests.machine.conftest import MakeMachine, make_machine, registry, tape
+from tests.machine.conftest import MakeMachine, make_machine, registry, writer
 
-__all__ = ["make_machine", "registry", "tape"]
+__all__ = ["make_machine", "registry", "writer"]
 
 pytestmark = pytest.mark.qemu
 
@@ -44,7 +44,7 @@ def machine_with_port(make_machine: MakeMachine, tmp_path: Path, kernel: Path) -
 
 
 def test_guest_runs_on_once_acknowledged(
-    make_machine: MakeMachine, tmp_path: Path, tape: HistoryWriter, deadline: Deadline
+    make_machine: MakeMachine, tmp_path: Path, writer: HistoryWriter, deadline: Deadline
 ) -> None:
     """Three prints, each awaiting its acknowledgement on a 16550, come out as records, and the guest gets past them."""
     packets = [
@@ -71,7 +71,7 @@ def test_guest_runs_on_once_acknowledged(
 
 
 def test_reader_that_comes_late_begins_the_conversation_anew(
-    make_machine: MakeMachine, tmp_path: Path, tape: HistoryWriter, deadline: Deadline
+    make_machine: MakeMachine, tmp_path: Path, writer: HistoryWriter, deadline: Deadline
 ) -> None:
     """A guest in the middle of its numbers is asked for a RESET, and what it then says again is taken once."""
     late = kd.packet(kd.DEBUG_IO, kd.FIRST ^ 1, kd.print_payload(0, encode_line(mark(7))))

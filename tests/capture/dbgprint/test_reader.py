@@ -141,7 +141,7 @@ def test_every_line_of_the_driver_becomes_a_record(cable: Cable, tmp_path: Path,
 
 
 def test_recording_as_the_page_says(cable: Cable, tmp_path: Path, deadline: Deadline) -> None:
-    """The example of docs/dbgprint.md puts the driver's lines onto the tape with the time at which they came."""
+    """The example of docs/dbgprint.md puts the driver's lines into the history with the time at which they came."""
     page = Path(__file__).resolve().parents[3] / "docs" / "dbgprint.md"
     (block,) = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
     names: dict[str, Any] = {}
@@ -150,17 +150,17 @@ def test_recording_as_the_page_says(cable: Cable, tmp_path: Path, deadline: Dead
     thread = threading.Thread(target=cable.live, args=(target, script), daemon=True)
     thread.start()
     began = time.monotonic_ns()
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
         follower = Follower()
-        reader, log = names["follow"](tmp_path, cable.path, tape, follower, deadline)
+        reader, log = names["follow"](tmp_path, cable.path, writer, follower, deadline)
         thread.join(20)
         reader.close(deadline)
         ended = time.monotonic_ns()
         follower.drain()
         follower.close()
         log.finish()
-        tape.write(log.account(closed=True))
-    lines = [msgspec.json.decode(line) for line in tape.path.read_bytes().splitlines()]
+        writer.write(log.account(closed=True))
+    lines = [msgspec.json.decode(line) for line in writer.path.read_bytes().splitlines()]
     assert ["guest", "mark", "mark", "channel"] == [line["k"] for line in lines]
     assert all(began <= line["host_ns"] <= ended for line in lines[:3])
 

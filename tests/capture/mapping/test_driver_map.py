@@ -184,9 +184,9 @@ def test_number_that_no_history_can_hold_is_refused(tiny: DriverMap, field: str,
     for value, corrupt in (((1 << 63) - 1, 0), (1 << 63, 1), (10**20 - 1, 1)):
         text = re.sub(rf" {field}=\d+", f" {field}={value}", plain).encode()
         lines = EventLines(tiny)
-        with HistoryWriter(tmp_path / f"{value}.jsonl") as tape:
+        with HistoryWriter(tmp_path / f"{value}.jsonl") as writer:
             for record in lines.feed(b"%s crc=%08x\n" % (text, zlib.crc32(text))):
-                tape.write(record)
+                writer.write(record)
         assert corrupt == lines.account().corrupt
 
 
@@ -359,11 +359,11 @@ def test_log_is_imported_by_the_map(tmp_path: Path) -> None:
     log.write_bytes(encoder.header_buffer(size=8192) + encoder.buffer(*events, size=8192))
     run = tmp_path / "run"
     run.mkdir()
-    with HistoryWriter(run / "history.jsonl") as tape:
-        tape.write(Header(format=FORMAT, harness="0", run="run", guest="windows-server-2025", wall=""))
-        tape.write(Clock(domain="host", hz=1_000_000_000))
-        tape.write(Boot(epoch=1, cause="power-on"))
-        tape.write(End(outcome="completed"))
+    with HistoryWriter(run / "history.jsonl") as writer:
+        writer.write(Header(format=FORMAT, harness="0", run="run", guest="windows-server-2025", wall=""))
+        writer.write(Clock(domain="host", hz=1_000_000_000))
+        writer.write(Boot(epoch=1, cause="power-on"))
+        writer.write(End(outcome="completed"))
     done = subprocess.run(
         [sys.executable, "-m", "harness", "import", run, "--etw", log, "--driver-map", TINY / "harness.toml"],
         capture_output=True, text=True, check=False,

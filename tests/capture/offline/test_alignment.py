@@ -194,9 +194,9 @@ def test_counters_that_a_guest_may_choose(qpc: int, tmp_path: Path) -> None:
     records = timed("mark S2 C2 V mark")
     liar = [msgspec.structs.replace(one, qpc=qpc) for one in driver_records(records)]
     out = place(host_only(records), [channel("ring", liar, arrival=True), channel("etw", liar)]).records
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
         for one in out:
-            tape.write(one, host_ns=one.host_ns)
+            writer.write(one, host_ns=one.host_ns)
     history = History(tmp_path)
     assert (list(history), history.damage) == (out, "")
 

@@ -35,7 +35,7 @@ def test_clocks_of_the_twin(
         if offset is not None:
             found.append(offset)
 
-    run.tape.subscribe(listen)
+    run.writer.subscribe(listen)
     for number in range(MARKS):
         if number == MARKS // 2:
             hotplug.add_cpu()
@@ -44,7 +44,7 @@ def test_clocks_of_the_twin(
         guest.mark(nonce, Deadline(20, "mark"))
     records = history()
     for offset in found:
-        run.tape.write(offset)
+        run.writer.write(offset)
     assert [f"clock{number}" for number in range(MARKS)] == [offset.nonce for offset in found]
     last = found[-1]
     assert last.drift_low_ppb is not None

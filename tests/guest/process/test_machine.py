@@ -28,14 +28,14 @@ ANSWERS = (
 def make(tmp_path: Path) -> Iterator[Make]:
     """A function that starts a machine whose program is a shell script; all are closed afterwards."""
     made: list[ProcessMachine] = []
-    tape = HistoryWriter(tmp_path / "history.jsonl")
-    tape.write(r.Header(format=1, harness="0", run="r", guest="test", wall=""))
+    writer = HistoryWriter(tmp_path / "history.jsonl")
+    writer.write(r.Header(format=1, harness="0", run="r", guest="test", wall=""))
 
     def start(script: str = ANSWERS, say: str = "") -> ProcessMachine:
         machine = ProcessMachine(
             MachineSpec(accelerator="tcg", qemu=Path(), dimm_slots=2),
             tmp_path / f"run{len(made)}",
-            tape,
+            writer,
             name="test",
             label="test",
             command=["env", f"SAY={say}", "sh", "-c", script],
@@ -47,7 +47,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     yield start
     for machine in made:
         machine.close()
-    tape.close()
+    writer.close()
 
 
 def soon() -> Deadline:

@@ -111,20 +111,20 @@ def windows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scripte
 
 
 @pytest.fixture
-def tape(tmp_path: Path) -> Iterator[HistoryWriter]:
+def writer(tmp_path: Path) -> Iterator[HistoryWriter]:
     """The history of the test."""
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        yield tape
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        yield writer
 
 
 @pytest.fixture
 @needs("qemu")
-def machine(tmp_path: Path, tape: HistoryWriter) -> Iterator[QemuMachine]:
+def machine(tmp_path: Path, writer: HistoryWriter) -> Iterator[QemuMachine]:
     """A real machine with a screen, started and paused: everything that is asked of QEMU is asked of QEMU."""
     spec = MachineSpec(
         accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20, screen=True, monitor=True
     )
-    with QemuMachine(spec, tmp_path / "run", tape) as machine:
+    with QemuMachine(spec, tmp_path / "run", writer) as machine:
         machine.start(Deadline(30, "start QEMU"))
         yield machine
 
@@ -166,7 +166,7 @@ def make_guest(
     tmp_path: Path,
     windows: ScriptedWindows,
     machine: QemuMachine,
-    tape: HistoryWriter,
+    writer: HistoryWriter,
     image: WindowsImage,
     files: DriverFiles,
 ) -> Iterator[MakeGuest]:
@@ -178,7 +178,7 @@ def make_guest(
         directory = tmp_path / "run"
         guest = WindowsGuest(
             machine,
-            tape,
+            writer,
             image,
             ways or windows.ways(),
             directory=directory,

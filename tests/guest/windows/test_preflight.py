@@ -177,8 +177,8 @@ def test_a_real_machine_has_the_table_that_windows_needs(tmp_path: Path) -> None
     )
     within = Deadline(60, "the firmware's tables")
     with (
-        HistoryWriter(tmp_path / "history.jsonl") as tape,
-        QemuMachine(spec, tmp_path / "run", tape) as machine,
+        HistoryWriter(tmp_path / "history.jsonl") as writer,
+        QemuMachine(spec, tmp_path / "run", writer) as machine,
     ):
         machine.start(within)
         machine.resume(within)

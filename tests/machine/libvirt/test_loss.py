@@ -25,9 +25,9 @@ pytestmark = pytest.mark.libvirt
 
 @pytest.mark.parametrize("when", ["now", "before-command", "before-reply"])
 def test_no_device_is_added_twice(
-    make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter, when: str
+    make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter, when: str
 ) -> None:
-    """A connection lost before, in place of or after a call leaves one device of each, and the tape says which."""
+    """A connection lost before, in place of or after a call leaves one device of each, and the history says which."""
     machine = make_machine()
     machine.start(deadline)
     slots = machine.cpu_slots(deadline)
@@ -39,7 +39,7 @@ def test_no_device_is_added_twice(
     assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
     assert ["", "/machine/peripheral/cpu3"] == [row.qom for row in machine.cpu_slots(deadline)[2:4]]
     assert machine.serial() > before
-    notes = [line for line in tape.path.read_text().splitlines() if "the connection dropped during" in line]
+    notes = [line for line in writer.path.read_text().splitlines() if "the connection dropped during" in line]
     assert {"now": 0, "before-command": 2, "before-reply": 2}[when] == len(notes)
     assert (when == "before-reply") == ("so it was accepted" in "".join(notes))
 

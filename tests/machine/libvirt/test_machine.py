@@ -40,7 +40,7 @@ def deadline() -> Deadline:
 @pytest.fixture
 @needs("libvirt")
 def make_machine(
-    tmp_path: Path, tape: HistoryWriter, registry: Registry, private_libvirtd: PrivateLibvirtd
+    tmp_path: Path, writer: HistoryWriter, registry: Registry, private_libvirtd: PrivateLibvirtd
 ) -> Iterator[MakeMachine]:
     """Make machines, not yet started; keywords are those of MachineSpec."""
     machines: list[LibvirtMachine] = []
@@ -52,7 +52,7 @@ def make_machine(
         machine = LibvirtMachine(
             spec,
             directory or tmp_path / "run",
-            tape,
+            writer,
             uri=uri or private_libvirtd.uri,
             name=f"test{len(machines)}",
             registry=registry,
@@ -106,8 +106,8 @@ def test_qemu_runs_as_whoever_runs_the_harness(make_machine: MakeMachine, deadli
     assert os.geteuid() == machine.control.stat().st_uid
 
 
-def test_every_call_is_on_the_tape(
-    make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+def test_every_call_is_in_the_history(
+    make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
 ) -> None:
     """Who answered, calls by libvirt's names, replies and events, in order, with times that never go back."""
     machine = make_machine()
@@ -115,7 +115,7 @@ def test_every_call_is_on_the_tape(
     machine.resume(deadline)
     machine.wait_event("RESUME", deadline)
     machine.close()
-    records = [msgspec.json.decode(line, type=Qmp) for line in tape.path.read_bytes().splitlines()]
+    records = [msgspec.json.decode(line, type=Qmp) for line in writer.path.read_bytes().splitlines()]
     assert {"uri": machine.uri, "libvirt": machine.versions["libvirt"]} == records[0].message["libvirt"]
     calls = [record.message["execute"] for record in records if record.direction == "out"]
     assert ["query-status", "virDomainResume"] == calls

@@ -99,7 +99,7 @@ def left_there() -> set[Path]:
 @pytest.fixture
 def make_machine(
     tmp_path: Path,
-    tape: HistoryWriter,
+    writer: HistoryWriter,
     registry: Registry,
     private_libvirtd: PrivateLibvirtd,
     sshd: SshServer,
@@ -113,7 +113,7 @@ def make_machine(
             **{"accelerator": "tcg", "qemu": Path("qemu"), "memory": 128 << 20, **fields}  # type: ignore[arg-type]
         )
         uri = uri_of(sshd, private_libvirtd)
-        machine = LibvirtMachine(spec, tmp_path / "run", tape, uri=uri, name="far", registry=registry)
+        machine = LibvirtMachine(spec, tmp_path / "run", writer, uri=uri, name="far", registry=registry)
         machines.append(machine)
         return machine
 

@@ -160,15 +160,15 @@ def test_registered_while_it_runs(make_machine: MakeMachine, deadline: Deadline,
     assert not machine.control.parent.exists()
 
 
-def test_every_message_is_on_the_tape(
-    make_machine: MakeMachine, deadline: Deadline, tape: HistoryWriter
+def test_every_message_is_in_the_history(
+    make_machine: MakeMachine, deadline: Deadline, writer: HistoryWriter
 ) -> None:
     """Greeting, negotiation, commands, replies and events are recorded in order, with times that never go back."""
     machine = make_machine()
     machine.start(deadline)
     machine.resume(deadline)
     machine.close()
-    records = [msgspec.json.decode(line, type=Qmp) for line in tape.path.read_bytes().splitlines()]
+    records = [msgspec.json.decode(line, type=Qmp) for line in writer.path.read_bytes().splitlines()]
     kinds = [
         "greeting" if "QMP" in message else message.get("execute") or message.get("event") or "reply"
         for message in (record.message for record in records)

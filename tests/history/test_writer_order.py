@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Listeners of a tape: every one hears every record once, in the order in which the records are in the file."""
+"""Listeners of a history: every one hears every record once, in the order in which the records are in the file."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ PATIENCE = 20.0
 class Answering:
     """A listener that notes what it hears, and answers some generations of notes with notes of the next one."""
 
-    def __init__(self, tape: HistoryWriter, answers: dict[int, int]) -> None:
+    def __init__(self, writer: HistoryWriter, answers: dict[int, int]) -> None:
         self.heard: list[int] = []
-        self._tape = tape
+        self._writer = writer
         self._answers = answers
 
     def __call__(self, record: Record) -> None:
@@ -34,7 +34,7 @@ class Answering:
         if isinstance(record, Stage):
             generation = int(record.name)
             for _ in range(self._answers.get(generation, 0)):
-                self._tape.write(Stage(name=str(generation + 1), phase="note"))
+                self._writer.write(Stage(name=str(generation + 1), phase="note"))
 
 
 @given(
@@ -50,16 +50,16 @@ def test_every_listener_hears_the_file(
     path = tmp_path_factory.mktemp("order") / "history.jsonl"
     missed: list[int] = []
     barrier = threading.Barrier(len(writers))
-    with HistoryWriter(path) as tape:
-        answering = [Answering(tape, answers) for answers in listeners]
+    with HistoryWriter(path) as writer:
+        answering = [Answering(writer, answers) for answers in listeners]
         for listener in answering:
-            tape.subscribe(listener)
-        tape.write(HEADER)
+            writer.subscribe(listener)
+        writer.write(HEADER)
 
         def write(count: int) -> None:
             barrier.wait(PATIENCE)
             for _ in range(count):
-                n = tape.write(Stage(name="0", phase="note")).n
+                n = writer.write(Stage(name="0", phase="note")).n
                 missed.extend(n for listener in answering if n not in listener.heard)
 
         threads = [threading.Thread(target=write, args=(count,), daemon=True) for count in writers]
@@ -79,11 +79,11 @@ def test_every_listener_hears_the_file(
 def test_an_answer_is_right_behind_its_cause(tmp_path: Path) -> None:
     """Another thread that writes while a listener runs gets a number behind what the listener writes."""
     waiting = threading.Event()
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
 
         def other() -> None:
             waiting.set()
-            tape.write(Stage(name="other", phase="note"))
+            writer.write(Stage(name="other", phase="note"))
 
         thread = threading.Thread(target=other, daemon=True)
 
@@ -91,31 +91,31 @@ def test_an_answer_is_right_behind_its_cause(tmp_path: Path) -> None:
             if isinstance(record, Header):
                 thread.start()
                 waiting.wait(PATIENCE)
-                tape.write(Stage(name="answer", phase="note"))
+                writer.write(Stage(name="answer", phase="note"))
 
-        tape.subscribe(answer)
-        tape.write(HEADER)
+        writer.subscribe(answer)
+        writer.write(HEADER)
         thread.join(PATIENCE)
     assert ["", "answer", "other"] == [getattr(record, "name", "") for record in History(tmp_path)]
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyboardInterrupt])
 def test_a_listener_that_raises_takes_nothing_from_others(tmp_path: Path, kind: type[BaseException]) -> None:
-    """Its error reaches the writer after all listeners heard the record and its answers; the tape goes on."""
+    """Its error reaches the writer after all listeners heard the record and its answers; the history goes on."""
     heard: list[int] = []
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
 
         def fail(record: Record) -> None:
             if isinstance(record, Header):
-                tape.write(Stage(name="answer", phase="note"))
+                writer.write(Stage(name="answer", phase="note"))
                 raise kind("no")
 
-        tape.subscribe(fail)
-        tape.subscribe(lambda record: heard.append(record.n))
+        writer.subscribe(fail)
+        writer.subscribe(lambda record: heard.append(record.n))
         with pytest.raises(kind, match="no"):
-            tape.write(HEADER)
+            writer.write(HEADER)
         before = list(heard)
-        tape.write(End(outcome="failed"))
+        writer.write(End(outcome="failed"))
     assert ([1, 2], [1, 2, 3]) == (before, heard)
 
 
@@ -128,24 +128,24 @@ def test_an_interruption_is_raised_before_other_errors(tmp_path: Path) -> None:
     def interrupted(_: Record) -> None:
         raise KeyboardInterrupt
 
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
-        tape.subscribe(fail)
-        tape.subscribe(interrupted)
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.subscribe(fail)
+        writer.subscribe(interrupted)
         with pytest.raises(KeyboardInterrupt):
-            tape.write(HEADER)
+            writer.write(HEADER)
 
 
 def test_a_listener_hears_what_is_written_after_it_subscribed(tmp_path: Path) -> None:
     """One that subscribes while a record is delivered hears the answer to it, not the record."""
     heard: list[int] = []
-    with HistoryWriter(tmp_path / "history.jsonl") as tape:
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
 
         def answer(record: Record) -> None:
             if isinstance(record, Header):
-                tape.write(Stage(name="before", phase="note"))
-                tape.subscribe(lambda record: heard.append(record.n))
-                tape.write(Stage(name="after", phase="note"))
+                writer.write(Stage(name="before", phase="note"))
+                writer.subscribe(lambda record: heard.append(record.n))
+                writer.write(Stage(name="after", phase="note"))
 
-        tape.subscribe(answer)
-        tape.write(HEADER)
+        writer.subscribe(answer)
+        writer.write(HEADER)
     assert [3] == heard
