@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode, InfrastructureError
 from harness.run.options import made
@@ -44,7 +45,7 @@ def accept(
     list_cases: Annotated[
         bool, typer.Option("--list", help="Name the cases and what they expect, and stop.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
 ) -> int:
     """Put a guest through the acceptance cases, from its saved state unless --cold; write report.md and accept.json."""
     import os

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.parameters import Json, RunPaths
 from harness.errors import ExitCode, InfrastructureError, UsageError, worst
 
 if TYPE_CHECKING:
@@ -26,12 +27,7 @@ def register(app: typer.Typer) -> None:
 
 
 def check(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN", help="Run directories, history files, or directories of runs, e.g. runs/latest."
-        ),
-    ],
+    runs: RunPaths,
     timeline: Annotated[
         bool, typer.Option("--timeline", help="Print the merged timeline of each run too.")
     ] = False,
@@ -44,7 +40,7 @@ def check(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML too.")
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
 ) -> int:
     """Judge recorded runs again, several at once. Needs no guest, changes nothing.
 

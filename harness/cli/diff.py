@@ -7,9 +7,8 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import UsageError
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
 def register(app: typer.Typer) -> None:

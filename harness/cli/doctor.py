@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def doctor(
         Path | None,
         typer.Option("--qemu", metavar="PATH", help="Look at this QEMU instead of the one on PATH."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
     fix: Annotated[
         bool, typer.Option("--fix", help="First remove what killed runs left, and have KVM probed again.")
     ] = False,

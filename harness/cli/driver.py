@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.parameters import Json
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -19,7 +21,6 @@ WDK_SECONDS = 3600.0
 """A boot of Windows, and Static Driver Verifier, which takes as long as it takes."""
 
 Driver = Annotated[Path, typer.Argument(metavar="FILE", help="A built driver, hpnotify.sys.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
 def register(app: typer.Typer) -> None:

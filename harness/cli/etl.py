@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,7 +42,6 @@ Manifests = Annotated[
         "--manifest", metavar="FILE", help="An instrumentation manifest to decode by; may be repeated."
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
 def register(app: typer.Typer) -> None:

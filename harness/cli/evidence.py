@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 
 group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
 
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
 def register(app: typer.Typer) -> None:

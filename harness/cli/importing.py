@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import InfrastructureError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def import_(
         Path | None,
         typer.Option("--into", metavar="DIR", help="The new run directory; RUN-imported otherwise."),
     ] = None,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """Put channels that were recorded in files into a copy of a run's history, to be judged with it.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def nightly(
         int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; go on where an interrupted night stopped."""
     import signal

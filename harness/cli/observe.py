@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.parameters import Json, RunPaths
 from harness.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
     from harness.contract.verdict import Judged
     from harness.report.observations import RunSet
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,12 +28,7 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    runs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="RUN", help="Run directories, history files, or directories of runs, e.g. runs/latest."
-        ),
-    ],
+    runs: RunPaths,
     json: Json = False,
 ) -> int:
     """Show for each guest build which values were seen how often, question by question."""

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
 from harness.run.options import DEFAULTS
@@ -33,7 +34,7 @@ def repro(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on though QEMU, the image or the driver is another.")
     ] = False,
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
 ) -> int:
     """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or hand over at a step."""
     import dataclasses

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ def rules(
     identifier: Annotated[
         str, typer.Option("--id", metavar="ID", help="Explain this rule and judge its examples.")
     ] = "",
-    json: Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")] = False,
+    json: Json = False,
 ) -> None:
     """List the rules of the contract, or explain one with an example that holds and one that violates."""
     import sys

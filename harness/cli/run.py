@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode
 from harness.run.options import RunOptions, made
 
 if TYPE_CHECKING:
     from harness.run.run import RunResult
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 
 
 def register(app: typer.Typer) -> None:

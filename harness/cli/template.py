@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from harness.cli.parameters import Json
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ EMULATED = 12.0
 TemplateName = Annotated[
     str, typer.Argument(metavar="NAME", help="The template; harness template list names them.")
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
 QemuPath = Annotated[str, typer.Option("--qemu", metavar="PATH", help="The QEMU binary to use.")]
 

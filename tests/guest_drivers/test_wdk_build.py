@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from part_markers import needs
 from transport.far_ends import SshServer
+from transport.posix import Posix
 from twin.running import qemu_processes
 
 from guest_drivers import wdk_standin
@@ -42,7 +43,6 @@ from harness.setup.cache import cache_directory
 from harness.transport import ssh
 from harness.transport.link import WireTransport
 from harness.transport.pin import HostKeyPin
-from harness.transport.posix import Posix
 
 pytestmark = pytest.mark.host
 

@@ -14,6 +14,7 @@ import pytest
 from part_markers import needs
 from transport import powershell_standin
 from transport.far_ends import Agent, SshServer
+from transport.posix import Posix
 from transport.wsman_double import Double
 from unprivileged import Unprivileged
 
@@ -21,7 +22,6 @@ from harness.deadline import Deadline
 from harness.transport import qga, ssh, winrm
 from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin, HostKeyPin
-from harness.transport.posix import Posix
 from harness.transport.powershell import Windows
 from harness.transport.secret import Secret
 

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from transport.far_ends import Agent
+from transport.posix import Posix
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable
 from harness.transport import qga
 from harness.transport.link import WireTransport
-from harness.transport.posix import Posix
 
 pytestmark = pytest.mark.remote
 

@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError, UsageError
-from harness.guest.bootable import GuestOptions
+from harness.guest.bootable import GuestOptions, OutsideSigns
 from harness.guest.guest import CollectedFile, GuestCounts
 from harness.guest.process.machine import ProcessMachine
 from harness.history.record import GuestEvent
@@ -168,17 +169,21 @@ class ProcessGuest:
                 return  # it is ended by force, and its last words are in its log
 
 
-def machine_of(machine: Machine) -> ProcessMachine:
-    """Return the machine as what it is. Raises TypeError for one of a backend."""
-    if not isinstance(machine, ProcessMachine):
-        raise TypeError(f"a guest that is a process was attached to {type(machine).__name__}")
-    return machine
-
-
 class ProcessType:
     """What kinds have in common whose machine is a process: no QEMU, and so none of its options."""
 
     label = ""
+    control: ClassVar[Callable[..., DriverControl]]
+    """Makes what controls the driver in the process."""
+
+    def attach(
+        self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
+    ) -> ProcessGuest:
+        """Speak to the process. A machine of another sort is a mistake of the caller."""
+        if not isinstance(machine, ProcessMachine):
+            raise TypeError(f"a guest that is a process was attached to {type(machine).__name__}")
+        control = type(self).control(machine)
+        return ProcessGuest(machine, writer, control, fault=options.fault, group_size=options.group_size)
 
     def refuse_driver(self, options: GuestOptions) -> None:
         """Raise UsageError if a driver's file was named for a guest that is built from source."""

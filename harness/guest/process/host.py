@@ -12,9 +12,9 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.driver.source import digest_of_folders, driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
-from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
+from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
-from harness.guest.process.guest import NOT_WINDOWS, ProcessGuest, ProcessType, machine_of
+from harness.guest.process.guest import NOT_WINDOWS, ProcessType
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine, MachineSpec
@@ -90,6 +90,7 @@ class HostType(ProcessType):
     """The process on this host."""
 
     label = "host"
+    control = HostService
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Compile the program, or take it from the cache. Raises MissingPart without gcc or make."""
@@ -133,11 +134,3 @@ class HostType(ProcessType):
             make=machine,
             unshown=UNSHOWN,
         )
-
-    def attach(
-        self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
-    ) -> ProcessGuest:
-        """Speak to the process."""
-        process = machine_of(machine)
-        service = HostService(process)
-        return ProcessGuest(process, writer, service, fault=options.fault, group_size=options.group_size)

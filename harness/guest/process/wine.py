@@ -17,8 +17,8 @@ from harness.driver import build as cross
 from harness.driver import manifest
 from harness.driver.source import digest_of_folders, driver_folder
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
-from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
-from harness.guest.process.guest import NOT_WINDOWS, ProcessGuest, ProcessType, machine_of
+from harness.guest.bootable import Bootable, GuestOptions
+from harness.guest.process.guest import NOT_WINDOWS, ProcessType
 from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
 from harness.guest.signed_driver import signed_driver
@@ -115,6 +115,7 @@ class WineType(ProcessType):
     """The driver's file in Wine."""
 
     label = "wine"
+    control = WineService
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Build driver, double and prefix, or take them from the cache. Raises MissingPart with the package."""
@@ -158,14 +159,6 @@ class WineType(ProcessType):
             make=machine,
             unshown=UNSHOWN,
         )
-
-    def attach(
-        self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
-    ) -> ProcessGuest:
-        """Speak to the one client of Wine."""
-        process = machine_of(machine)
-        service = WineService(process)
-        return ProcessGuest(process, writer, service, fault=options.fault, group_size=options.group_size)
 
 
 def _driver(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The dialect of a POSIX shell, for guests that are not Windows."""
+"""The dialect of a POSIX shell: what the real sshd and qemu-ga of these tests are told in the place of Windows."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Posix:
     longest_line = 100_000
     forbidden = "\0"
 
-    def __init__(self, home: str = "/var/tmp/hotplug-harness") -> None:  # noqa: S108 (a directory of the guest)
+    def __init__(self, home: str = "/var/tmp/hotplug-harness") -> None:
         self.home = home
 
     def invoke(self, script: str) -> str:
