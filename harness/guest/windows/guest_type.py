@@ -159,7 +159,7 @@ def _refuse(options: GuestOptions, name: str) -> None:
         )
     if options.fault:
         raise UsageError(
-            f"no fault can be injected into {name}: its callbacks are not delivered by the project's NT layer",
+            f"no fault can be injected into {name}: Windows itself delivers its callbacks",
             hint="Use --guest twin.",
         )
     if options.traced:
