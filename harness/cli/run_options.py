@@ -72,7 +72,8 @@ def _given(option: Option, values: dict[str, Any], default: str) -> list[Any]:
     given = [flag for flag in option.flags if values.pop(flag.replace("-", "_"))]
     if len(given) > 1:
         raise UsageError(
-            f"{' and '.join(f'--{flag}' for flag in given)} exclude each other", hint="Give one of them."
+            f"{' and '.join(f'--{flag}' for flag in given)} exclude each other",
+            hint=f"Leave out {' or '.join(f'--{flag}' for flag in given)}.",
         )
     if option.flags:
         return [option.flags[flag][0] for flag in given]

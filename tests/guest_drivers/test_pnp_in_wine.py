@@ -69,7 +69,7 @@ def test_early_release_is_caught(wine: Wine, double: Path, signed: dict[str, Pat
 def test_applications_are_told(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
     """hpnctl watch hears by WM_DEVICECHANGE of an interface of each class that the driver registers for."""
     run = execute(
-        wine, double, signed["gcc"], *INSTALL, "begin C:\\hpn\\hpnctl.exe watch --seconds 2", "announce processor",
+        wine, double, signed["gcc"], *INSTALL, "begin C:\\hpn\\hpnctl.exe watch --seconds 6", "announce processor",
         "announce memory", "end", *REMOVE,
     )  # fmt: skip
     assert [0] * 8 == run.answers[1:]
