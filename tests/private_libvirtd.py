@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.setup.parts import part
+from tests.part_markers import needs
 
 SYSTEM = """
 set -e

@@ -41,10 +41,13 @@ def remove(path: Path) -> None:
 RANDOM_BYTES = 8
 """Random bytes in the name: nobody guesses it, and no two are ever the same."""
 
-NAME = re.compile(f"{PREFIX}[0-9a-f]{{{2 * RANDOM_BYTES}}}")
+NEW = f"{PREFIX}new-"
+"""How the name begins until the directory is locked; it gets its own name then."""
+
+NAME = re.compile(f"{PREFIX}(?:new-)?[0-9a-f]{{{2 * RANDOM_BYTES}}}")
 
 UNLOCKED_AT_FIRST = 10.0
-"""Seconds: a directory this young may be about to be locked, which it is some microseconds after it was made."""
+"""Seconds: a new directory this young may be about to be locked, which it is some microseconds after it was made."""
 
 
 def abandoned() -> list[Path]:
@@ -65,7 +68,8 @@ def _ownerless(path: Path) -> bool:
         return False
     try:
         status = os.fstat(folder)
-        if status.st_uid != os.getuid() or time.time() - status.st_ctime < UNLOCKED_AT_FIRST:
+        young = path.name.startswith(NEW) and time.time() - status.st_ctime < UNLOCKED_AT_FIRST
+        if status.st_uid != os.getuid() or young:
             return False
         fcntl.flock(folder, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except OSError:
@@ -81,8 +85,9 @@ def _bases() -> list[Path]:
     return [Path(named), *usual] if named.startswith("/") else usual
 
 
-def _end(path: Path, lock: list[int]) -> None:
+def _end(path: Path, new: Path, lock: list[int]) -> None:
     remove(path)
+    remove(new)
     while lock:
         os.close(lock.pop())
 
@@ -100,14 +105,16 @@ class RuntimeDirectory:
             if len(os.fsencode(base)) > room:
                 tried.append(f"{base} (path too long)")
                 continue
-            self.path = base / f"{PREFIX}{secrets.token_hex(RANDOM_BYTES)}"
+            word = secrets.token_hex(RANDOM_BYTES)
+            self.path, new = base / f"{PREFIX}{word}", base / f"{NEW}{word}"
             # Removed also when nobody closes the machine; arranged first, so that no interrupt comes in between.
             lock: list[int] = []
-            self._removal = weakref.finalize(self, _end, self.path, lock)
+            self._removal = weakref.finalize(self, _end, self.path, new, lock)
             try:
-                self.path.mkdir(mode=0o700)
-                lock.append(os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+                new.mkdir(mode=0o700)
+                lock.append(os.open(new, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
                 fcntl.flock(lock[0], fcntl.LOCK_EX)
+                new.rename(self.path)
             except OSError as error:
                 self._removal.detach()
                 tried.append(f"{base} ({error.strerror})")

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import gc
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,25 @@ def test_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     del directory
     gc.collect()
     assert not path.exists()
+
+
+def test_a_killed_owner_leaves_it_to_be_collected_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory whose owner was killed a moment ago is abandoned; one that is in use, or is being made, is not."""
+    monkeypatch.setattr(runtime, "_bases", lambda: [tmp_path])
+    program = (
+        "import os, signal, sys; from pathlib import Path; from harness.host import runtime;"
+        "runtime._bases = lambda: [Path(sys.argv[1])]; kept = runtime.RuntimeDirectory();"
+        "print(kept.path, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    killed = subprocess.run(
+        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+    )
+    used = RuntimeDirectory()
+    (tmp_path / f"{runtime.NEW}{'0' * 16}").mkdir()
+    assert [Path(killed.stdout.strip())] == runtime.abandoned()
+    used.remove()
 
 
 def test_no_place_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
