@@ -42,7 +42,7 @@ class HistoryWriter:
         self._delivering = False
         self._encoder = msgspec.json.Encoder()
         self._listeners: list[Listener] = []
-        self._count = 0
+        self._written = 0, 0
         self._failed: InfrastructureError | None = None
         try:
             self._fd = open_private(self.path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
@@ -63,7 +63,7 @@ class HistoryWriter:
     @property
     def count(self) -> int:
         """Number of records written."""
-        return self._count
+        return self._written[0]
 
     def subscribe(self, listener: Listener) -> None:
         """Call ``listener`` with every record written from now on, on the writing thread; it must be quick."""
@@ -86,19 +86,21 @@ class HistoryWriter:
     def _append(self, record: Record, host_ns: int) -> Record:
         if self._failed is not None:
             raise self._failed
-        stamped = msgspec.structs.replace(record, n=self._count + 1, host_ns=host_ns)
-        line = self._encoder.encode(stamped) + b"\n"
         try:
-            written = os.write(self._fd, line)
-            if written != len(line):
+            if (size := os.lseek(self._fd, 0, os.SEEK_CUR)) != self._written[1]:
+                # Ctrl-C came after a record was written and before it was counted; both are one assignment.
+                self._written = self._written[0] + 1, size
+            stamped = msgspec.structs.replace(record, n=self._written[0] + 1, host_ns=host_ns)
+            line = self._encoder.encode(stamped) + b"\n"
+            if os.write(self._fd, line) != len(line):
                 raise OSError(28, "No space left on device")
         except OSError as error:
             self._failed = InfrastructureError(
-                f"cannot write record {self._count + 1} of {self.path}: {error.strerror}",
+                f"cannot write record {self._written[0] + 1} of {self.path}: {error.strerror}",
                 hint="The history up to there is kept. Free some disk space, or give another place with --runs DIR.",
             )
             raise self._failed from error
-        self._count += 1
+        self._written = stamped.n, size + len(line)
         return stamped
 
     def _deliver(self) -> None:

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 
 import pytest
 from hypothesis import given
@@ -76,6 +78,27 @@ def test_threads_share_a_writer(tmp_path: Path) -> None:
             thread.join()
     records = list(History(tmp_path))
     assert [record.n for record in records] == list(range(1, 802))
+
+
+def test_ctrl_c_during_a_write_damages_nothing(tmp_path: Path) -> None:
+    """Ctrl-C that comes while the operating system writes a record, twice in a row, leaves each number once."""
+
+    def interrupt(_frame: FrameType, event: str, called: object) -> None:
+        if event == "c_return" and called is os.write:
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(HEADER)
+        for _ in range(2):
+            sys.setprofile(interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                writer.write(Stage(name="boot", phase="begin"))
+        writer.write(End(outcome="interrupted"))
+    history = History(tmp_path)
+    assert [record.n for record in history] == [1, 2, 3, 4]
+    assert history.damage == ""
+    assert writer.count == 4
 
 
 def test_killed_writer_leaves_a_readable_history(tmp_path: Path) -> None:
