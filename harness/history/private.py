@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 
 def keep_private(path: Path) -> None:
@@ -21,3 +23,11 @@ def open_private(path: Path, flags: int) -> int:
         os.close(descriptor)
         raise
     return descriptor
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read it. Raises OSError."""
+    if path.exists() and not path.is_file():
+        # Opening a named pipe would wait for a writer for ever.
+        raise OSError(errno.EINVAL, "not a regular file")
+    return path.open("rb")

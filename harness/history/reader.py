@@ -12,6 +12,7 @@ import msgspec
 
 from harness.errors import BadHistory
 from harness.history.driver import AnyDriverRecord
+from harness.history.private import open_regular
 from harness.history.record import FORMAT, Header, HostRecord, Record
 from harness.history.run_directory import FACTS, HISTORY, history_file
 
@@ -46,7 +47,7 @@ class History:
         self.damage = ""
         self._kept: tuple[list[Record], int] = [], 0
         try:
-            with self.path.open("rb") as file:
+            with open_regular(self.path) as file:
                 first = file.readline(LONGEST_LINE)
         except OSError as error:
             raise BadHistory(

@@ -19,7 +19,6 @@ This module alone knows the names of its files. It writes and reads the document
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import re
 import secrets
@@ -31,7 +30,7 @@ import msgspec
 
 from harness.errors import InfrastructureError, UsageError
 from harness.history.evidence import EvidenceIndex
-from harness.history.private import open_private
+from harness.history.private import open_private, open_regular
 
 FACTS, HISTORY, VERDICT = "run.json", "history.jsonl", "verdict.json"
 EVIDENCE = "evidence"
@@ -151,10 +150,7 @@ class RunDirectory:
         """Decode a document. Raises UsageError if it is missing, or is ``damaged``."""
         file = self.path / name
         try:
-            if file.exists() and not file.is_file():
-                # Opening a named pipe would wait for a writer for ever.
-                raise OSError(errno.EINVAL, "not a regular file")
-            with file.open("rb") as data:
+            with open_regular(file) as data:
                 return msgspec.json.decode(data.read(LARGEST), type=kind)
         except OSError as error:
             raise UsageError(

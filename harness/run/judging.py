@@ -22,9 +22,9 @@ from harness.capture.offline.recordings import recordings
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Judged
 from harness.driver.source import driver_folder
-from harness.errors import BadHistory, ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError
 from harness.history.reader import History
-from harness.history.run_directory import HISTORY, RunDirectory, history_file
+from harness.history.run_directory import RunDirectory, history_file
 
 WORTH_PROCESSES = 1 << 20
 """Bytes of histories from which on processes are started; fewer are judged sooner than processes start."""
@@ -49,10 +49,6 @@ def open_history(path: Path) -> History:
     With a run directory, channels that were recorded in files beside the history are joined to it (:func:`joined`); with
     a file, the history is taken as it is.
     """
-    file = history_file(path)
-    if file.exists() and not file.is_file():
-        # Opening a named pipe would wait for a writer for ever.
-        raise BadHistory(f"{file} is no regular file", hint=f"Give a run directory or a {HISTORY}.")
     history = History(path)
     return joined(history) if path.is_dir() else history
 

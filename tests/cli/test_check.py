@@ -315,4 +315,4 @@ def test_a_named_pipe_does_not_hang(tmp_path: Path, capsys: Caught) -> None:
     """A pipe without a writer is refused at once."""
     os.mkfifo(tmp_path / "history.jsonl")
     assert ExitCode.USAGE == main(["check", str(tmp_path)])
-    assert "is no regular file" in capsys.readouterr().err
+    assert "history.jsonl: not a regular file" in capsys.readouterr().err

@@ -168,6 +168,13 @@ def test_missing_history_is_named(tmp_path: Path) -> None:
         History(tmp_path)
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    """A history that is a named pipe, whose writer never comes, is refused at once."""
+    os.mkfifo(tmp_path / "history.jsonl")
+    with pytest.raises(BadHistory, match=r"history\.jsonl: not a regular file"):
+        History(tmp_path)
+
+
 def test_removed_line_is_noticed(tmp_path: Path) -> None:
     """A line taken out of the middle stops the reading there."""
     file = recorded(tmp_path, Stage(name="a", phase="note"), Stage(name="b", phase="note"))
