@@ -172,8 +172,11 @@ def start_program(
         if "/" in name and Path(name).exists():
             raise MissingPart(f"cannot run '{name}': its interpreter is missing", hint=hint) from error
         raise MissingPart(f"{what} needs '{name}', which is not installed", hint=hint) from error
-    except OSError as error:
-        raise InfrastructureError(f"cannot run '{name}': {error.strerror}", hint=supply) from error
+    except (OSError, ValueError) as error:
+        # A ValueError is about a null byte in a word.
+        raise InfrastructureError(
+            f"cannot run '{name}': {getattr(error, 'strerror', error)}", hint=supply
+        ) from error
 
 
 def read_pipes(child: ChildProcess, deadline: Deadline) -> Iterator[tuple[IO[bytes], bytes]]:
@@ -204,11 +207,14 @@ def end_program(child: ChildProcess, *, patience: float = 0.0) -> None:
             # Not reaped, so neither its number nor its group's can be another's.
             target = -child.pid if os.getpgid(child.pid) == child.pid else child.pid
             watch = os.pidfd_open(child.pid)
+            # Not select(), which takes no descriptor above 1023.
+            ended = select.poll()
+            ended.register(watch, select.POLLIN)
             try:
                 for number, seconds in ((0, patience), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
                     with contextlib.suppress(PermissionError):
                         os.kill(target, number)
-                    select.select([watch], [], [], seconds)
+                    ended.poll(seconds * 1000)
             finally:
                 os.close(watch)
         child.poll()

@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -95,6 +97,32 @@ def test_nothing_is_left_after_the_deadline(family: Path, monkeypatch: pytest.Mo
     assert gone(family)
 
 
+@pytest.fixture
+def many_descriptors() -> Iterator[None]:
+    """Leave no descriptor below 1024 free."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(2048, hard), hard))
+    opened = [os.open(os.devnull, os.O_RDONLY)]
+    try:
+        while opened[-1] < 1024:
+            opened.append(os.dup(opened[0]))
+        yield
+    finally:
+        for descriptor in opened:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("many_descriptors")
+def test_program_is_ended_with_many_files_open(family: Path) -> None:
+    """A descriptor above 1023, which select() does not take, is as good as another."""
+    reader = subprocess.Popen(["cat", "ready"], cwd=family)
+    with pytest.raises(InfrastructureError, match=r"the test: 'sh' did not end within 1 s"):
+        run_program(["sh", "-c", FAMILY], soon(1), cwd=family)
+    reader.wait()
+    assert gone(family)
+
+
 def test_nothing_is_left_after_ctrl_c(family: Path) -> None:
     """The program is out of the terminal's reach, so the one who waits for it ends it."""
     process = subprocess.Popen([sys.executable, "-c", RUNNER], cwd=family, stderr=subprocess.DEVNULL)
@@ -130,6 +158,12 @@ def test_file_that_cannot_be_run(
     file.chmod(0o755)
     with pytest.raises(error, match=f"cannot run '{file}': .*{message}"):
         run_program([file], soon())
+
+
+def test_null_byte_is_an_error_of_the_caller() -> None:
+    """A name with a null byte, which a TOML document can hold, is no program that could be missing."""
+    with pytest.raises(InfrastructureError, match="cannot run 'true': embedded null byte"):
+        run_program(["true", "a\0b"], soon())
 
 
 def test_missing_directory_is_not_a_missing_program(tmp_path: Path) -> None:
