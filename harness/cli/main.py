@@ -129,9 +129,9 @@ def _command() -> Any:
 
 def _run(arguments: list[str]) -> int:
     command = _command()
-    arguments = [
-        re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word) for word in arguments
-    ]
+    end = [*arguments, "--"].index("--")
+    for place, word in enumerate(arguments[:end]):
+        arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)
     try:
         # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
         with command.make_context("harness", arguments) as context:

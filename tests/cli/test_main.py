@@ -63,6 +63,12 @@ def test_former_names_of_options_are_taken(words: list[str], capsys: Caught) -> 
     assert "plant" not in capsys.readouterr().out
 
 
+def test_former_name_after_a_double_dash_is_a_word(capsys: Caught) -> None:
+    """What follows -- is no option, so it is taken as it is."""
+    assert ExitCode.USAGE == command_line.main(["run", "--", "--plant"])
+    assert "no plan is called '--plant'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("option", ["--help", "-h"])
 def test_help_is_plain_and_names_every_command(option: str, capsys: Caught) -> None:
     """Help lists the commands in the order of use, without frames or colours."""
