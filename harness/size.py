@@ -14,10 +14,8 @@ class Size(int):
 
     def __new__(cls, written: str) -> Self:
         """Return the size that a document or a user gives. Raises ValueError with what was expected."""
-        match = (
-            re.fullmatch(r"\s*(\d+)\s*(B|KiB|MiB|GiB|TiB)?\s*", written) if isinstance(written, str) else None
-        )
-        if match is None:
+        match = isinstance(written, str) and re.fullmatch(r"\s*([0-9]{1,20})\s*([KMGT]iB|B)?\s*", written)
+        if not match:
             raise ValueError(f'expected a size such as "256 MiB", got {written!r:.60}')
         return super().__new__(cls, int(match[1]) * _UNITS[match[2] or "B"])
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 from typing import Any, Literal, get_type_hints
 
 from harness.choice import check_choice
@@ -73,7 +73,7 @@ class Option:
             if kind in (int, float) and not self.least <= found <= self.most:
                 raise ValueError
         except ValueError as error:
-            bounds = f"seconds from {self.least:g} to {self.most:g}" if kind is float else "a whole number"
+            bounds = f"{'seconds' if kind is float else 'a whole number'} from {self.least} to {self.most}"
             raise UsageError(
                 str(error) if kind is Size else f"expected {bounds}, got {value!r:.60}"
             ) from error
@@ -87,7 +87,9 @@ class Option:
         known = list(self.words if self.choices is None else self.choices())
         if known:
             check_choice(self.what or self.name, str(value), known)
-        if self.exist and not (Path(value).is_file() if self.exist == "file" else Path(value).exists()):
+        # Not Path's methods, which raise for a name that is too long.
+        there = os.path.isfile if self.exist == "file" else os.path.exists
+        if self.exist and not there(value):
             raise UsageError(f"there is no {self.exist} {value!r}", hint=self.hint)
 
     def text(self, value: Any) -> str:

@@ -180,7 +180,11 @@ class RunOptions:
                 f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",
                 hint="Say --backend libvirt too.",
             )
-        if urlsplit(self.connect).password is not None:
+        try:
+            password = urlsplit(self.connect).password
+        except ValueError as error:
+            raise UsageError(f"--connect: not a URI: {error}") from error
+        if password is not None:
             raise UsageError(
                 "the URI of --connect holds a password, which would be in the history and on command lines",
                 hint="ssh is called without a question: give it a key, qemu+ssh://USER@HOST/system?keyfile=PATH.",

@@ -46,7 +46,12 @@ def test_value_is_read_from_text_and_toml(field: str, said: object, meant: objec
         ("budget.boot", "0.5", "expected seconds from 1 to 604800, got '0.5'"),
         ("budget.boot", True, "expected seconds from 1 to 604800, got True"),
         ("budget.evidence", "nan", "expected seconds from 0 to 604800, got 'nan'"),
-        ("seed", "1.5", "expected a whole number, got '1.5'"),
+        ("seed", "1.5", f"expected a whole number from {-(2**63)} to {2**63 - 1}, got '1.5'"),
+        ("seed", str(2**63), f"expected a whole number from {-(2**63)} to {2**63 - 1}, got '{2**63}'"),
+        ("dump", "\u0664 GiB", "expected a size such as \"256 MiB\", got '\u0664 GiB'"),
+        ("dump", "9" * 5000, f'expected a size such as "256 MiB", got \'{"9" * 59}'),
+        ("driver", "x" * 5000, f"there is no file or folder '{'x' * 5000}'"),
+        ("firmware", "x" * 5000, f"there is no file '{'x' * 5000}'"),
         ("dump", 4096, 'expected a size such as "256 MiB", got 4096'),
         ("kd", "lisen", "no use of the debugger's port is called 'lisen'"),
         ("retry", "perhaps", "no retry is called 'perhaps'"),
@@ -64,6 +69,7 @@ def test_value_that_cannot_be_is_refused(field: str, said: object, words: str) -
     ("options", "words"),
     [
         ({"connect": "qemu:///system"}, "--connect qemu:///system is libvirt's, and the backend is 'qemu'"),
+        ({"connect": "qemu://[::1", "backend": "libvirt"}, "--connect: not a URI: Invalid IPv6 URL"),
         ({"restore": True, "backend": "libvirt"}, "--restore and --backend libvirt cannot be combined"),
         ({"restore": True, "kd": "debugger"}, "--restore and --debugger cannot be combined"),
         (
