@@ -27,19 +27,19 @@ def runs_named(words: Iterable[str]) -> list[Path]:
 
 def run_set(word: str) -> list[Path]:
     """Return the runs that one word of a set means: as :func:`runs_named`, or several of them joined with ``:``, like PATH."""
-    if Path(word).exists() or os.pathsep not in word:
+    if os.path.exists(word) or os.pathsep not in word:  # noqa: PTH110 - Path's raises for too long a name
         return runs_named([word])
     return runs_named(part for part in word.split(os.pathsep) if part)
 
 
 def _meant(word: str) -> list[Path]:
     path = Path(word)
-    if has_magic(word) and not path.exists():
+    if has_magic(word) and not os.path.exists(word):  # noqa: PTH110 - as above
         found = [one for match in sorted(iglob(word)) for one in _inside(Path(match))]  # noqa: PTH207 - absolute patterns
         if not found:
             raise UsageError(f"no run matches {word!r}", hint=f"A run is a directory with a {HISTORY}.")
         return found
-    if not path.is_dir() or (path / HISTORY).exists():
+    if not os.path.isdir(word) or (path / HISTORY).exists():  # noqa: PTH112 - as above
         return [path]
     found = _inside(path)
     if not found:

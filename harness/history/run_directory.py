@@ -99,7 +99,8 @@ class Brief(msgspec.Struct, kw_only=True):
 
 def history_file(path: Path) -> Path:
     """Return the history that ``path`` means: a run directory's, or the file ``path`` itself."""
-    return path / HISTORY if path.is_dir() else path
+    # Not Path's method, which raises for a name that is too long.
+    return path / HISTORY if os.path.isdir(path) else path  # noqa: PTH112
 
 
 class RunDirectory:

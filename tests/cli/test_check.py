@@ -311,6 +311,15 @@ def test_a_directory_without_runs_and_a_pattern_without_a_match_are_said(
     )
 
 
+def test_a_name_that_is_too_long_is_no_run(tmp_path: Path, capsys: Caught) -> None:
+    """A name that no file system takes keeps no other run from being judged."""
+    long, other = "x" * 300, str(tmp_path / "other")
+    assert ExitCode.USAGE == main(["check", long, other])
+    said = capsys.readouterr().err
+    assert [True, True] == [f"{word}: " in said for word in (long, other)]
+    assert "File name too long" in said
+
+
 def test_a_named_pipe_does_not_hang(tmp_path: Path, capsys: Caught) -> None:
     """A pipe without a writer is refused at once."""
     os.mkfifo(tmp_path / "history.jsonl")
