@@ -37,8 +37,9 @@ def read_document(path: Path) -> str:
     try:
         with path.open("rb") as file:
             data = file.read(LARGEST_DOCUMENT + 1)
-    except OSError as error:
-        raise BadDocument(f"{path}: {error.strerror}") from error
+    except (OSError, ValueError) as error:
+        # A ValueError is about a null byte in the name.
+        raise BadDocument(f"{path}: {getattr(error, 'strerror', error)}") from error
     if len(data) > LARGEST_DOCUMENT:
         raise BadDocument(f"{path}: larger than {LARGEST_DOCUMENT} bytes, which no plan or configuration is")
     try:

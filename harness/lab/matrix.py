@@ -189,7 +189,7 @@ def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
     if len(matrix.cells) > MOST_CELLS:
         raise BadDocument(f"{name}:1: this night would have {len(matrix.cells)} runs, more than {MOST_CELLS}")
     if not matrix.cells:
-        raise BadDocument(f"{name}:1: this night would have no runs: all are skipped")
+        raise BadDocument(f"{name}:1: this night would have no runs: a list is empty, or all are skipped")
     return matrix
 
 
