@@ -37,8 +37,8 @@ EVIDENCE = "evidence"
 INDEX, PAGE = f"{EVIDENCE}/index.json", f"{EVIDENCE}/index.md"
 DRIVER_MAP = "driver-map/map.toml"
 
-LARGEST = 1 << 20
-"""Bytes of a document that are read; one has some kilobytes."""
+LARGEST = 16 << 20
+"""Bytes of a document that are read; one has some kilobytes, that of a run with the largest plan some megabytes."""
 
 T = TypeVar("T")
 

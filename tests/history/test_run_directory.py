@@ -11,9 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from harness.config import LARGEST_DOCUMENT, from_plain, to_plain
 from harness.errors import InfrastructureError, UsageError
 from harness.history.evidence import EvidenceIndex, EvidenceItem
 from harness.history.run_directory import FACTS, INDEX, LARGEST, Brief, RunDirectory, RunFacts
+from harness.run.operation import AddCpu
+from harness.run.plan import Plan
 
 FIRST = {
     "run": "r", "harness": "0.1.0", "argv": ["harness", "run", "p"], "guest": "twin", "plan": {"name": "p"},
@@ -54,6 +57,16 @@ def test_older_and_newer_facts_are_read(tmp_path: Path) -> None:
         older.brief(),
         newer.brief(),
     ]
+
+
+def test_facts_of_the_largest_plan_are_read(tmp_path: Path) -> None:
+    """A plan of as many operations as one may have, each with the longest words that its document has room for."""
+    words = "x" * (LARGEST_DOCUMENT // 10_000)
+    plan = Plan(name="p", do=[AddCpu(id=words, expect="refused", saying=words)] * 10_000)
+    facts = RunFacts(**{**FIRST, "plan": to_plain(plan)})  # type: ignore[arg-type]
+    run = RunDirectory.create(tmp_path, "largest")
+    run.write_facts(facts)
+    assert (facts, plan) == (run.facts(), from_plain(run.brief().plan, Plan))
 
 
 def test_a_directory_without_evidence_has_none(tmp_path: Path) -> None:
