@@ -322,7 +322,8 @@ def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learn
     except HarnessError as error:
         run.error = run.error or error
     except KeyboardInterrupt:
-        with uninterrupted():
+        # Its history may have no header yet.
+        with uninterrupted(), contextlib.suppress(HarnessError):
             run.judge()
         raise
     try:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 import msgspec
 import psutil
@@ -33,7 +34,7 @@ from harness.run.judging import open_history
 from harness.run.options import Timeouts
 from harness.run.plan import built_in_plans
 from harness.run.request import RunRequest
-from harness.run.run import Run
+from harness.run.run import Run, perform
 
 pytestmark = pytest.mark.host
 
@@ -217,6 +218,24 @@ def test_a_process_that_stands_still_is_a_hang(request_run: Callable[..., RunReq
     with pytest.raises(GuestHang, match="did not answer"):
         add_after(run, signal.SIGSTOP)
     assert [] == own_processes()
+
+
+def test_ctrl_c_before_the_first_record_is_an_interruption(
+    request_run: Callable[..., RunRequest],
+) -> None:
+    """Nobody can judge a history without a header; the interruption is what is told all the same."""
+    request = request_run("veto", "host")
+
+    def interrupt(_frame: FrameType, event: str, called: object) -> None:
+        if event == "c_return" and called is os.replace and list(request.runs.glob("*/run.json")):
+            sys.setprofile(None)
+            raise KeyboardInterrupt
+
+    sys.setprofile(interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        perform(request)
+    (history,) = request.runs.glob("2*/history.jsonl")
+    assert ["end"] == [json.loads(line)["k"] for line in history.read_text().splitlines()]
 
 
 def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
