@@ -97,6 +97,10 @@ FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults"}
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line (``sys.argv`` if None) and return its exit code; never raises for what a user can cause."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            # A caller closed it. Its number must not become that of another file.
+            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character gets its escape, not an exception.

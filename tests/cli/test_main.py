@@ -44,6 +44,15 @@ def harness_process(*arguments: str, **options: object) -> subprocess.CompletedP
     )
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_closed_stream_is_no_violation(closed: str, tmp_path: Path) -> None:
+    """Cron and daemons close streams: nothing is said there then, and the exit code is the command's own."""
+    for words, code in (("rules", ExitCode.HOLDS), (f"check {tmp_path}", ExitCode.USAGE)):
+        command = ["sh", "-c", f'exec "$0" -m harness {words} {closed}', sys.executable]
+        ended = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
+        assert (code, False) == (ended.returncode, "Traceback" in ended.stderr)
+
+
 def test_the_version_is_the_package_s(capsys: Caught) -> None:
     """--version prints one line and ends with 0."""
     assert [0, f"harness {harness.__version__}\n"] == [
