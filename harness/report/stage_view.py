@@ -99,6 +99,7 @@ class StageView:
             self._running.clear()
             self._show(last)
             self._closed = True
+            self._changed.notify_all()
         if self._writer is not None:
             self._writer.join(LAST_WORDS)
         with self._changed:

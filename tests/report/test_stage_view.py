@@ -140,6 +140,18 @@ def test_a_reader_that_goes_away_does_not_end_the_run(tmp_path: Path) -> None:
     assert count == 2
 
 
+def test_a_stream_that_went_away_is_not_waited_for() -> None:
+    """The writing thread ends at once when the view of a broken pipe is closed, though it has nothing to write."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with open(writing, "w", encoding="utf-8") as stream:  # noqa: PTH123
+        view = StageView(stream)
+        view(stage("boot", "note"))
+        Deadline(20, "notice the broken pipe").poll(lambda: view._silent)
+        view.close()
+    assert [] == [thread for thread in threading.enumerate() if thread.name == "stage-view"]
+
+
 def test_a_hostile_detail_cannot_move_the_cursor() -> None:
     """A panic's text shown as the reason of a failed stage is escaped."""
     stream = io.StringIO()
