@@ -6,6 +6,7 @@ Help is plain text, and commands import what they need only when they run, so th
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import re
@@ -105,6 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             # A terminal that cannot show a character gets its escape, not an exception.
             stream.reconfigure(errors="backslashreplace")
+        with contextlib.suppress(OSError, ValueError):
+            # A caller's own pipe may refuse what does not fit at once, which loses output.
+            os.set_blocking(stream.fileno(), True)
     try:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         flush()

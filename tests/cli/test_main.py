@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The command line: what it accepts, what it says when misused, and that 1 never means anything but violated."""
 
+import fcntl
 import os
 import subprocess
 import sys
@@ -51,6 +52,20 @@ def test_a_closed_stream_is_no_violation(closed: str, tmp_path: Path) -> None:
         command = ["sh", "-c", f'exec "$0" -m harness {words} {closed}', sys.executable]
         ended = subprocess.run(command, check=False, timeout=60, capture_output=True, text=True)
         assert (code, False) == (ended.returncode, "Traceback" in ended.stderr)
+
+
+def test_a_pipe_that_refuses_what_does_not_fit_gets_everything() -> None:
+    """Programs with an event loop hand over pipes that do not block; a reader that is slower than the writer misses nothing."""
+    whole = harness_process("rules", "--json", stdout=subprocess.PIPE).stdout
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, 4096)
+    os.set_blocking(writing, False)
+    command = [sys.executable, "-m", "harness", "rules", "--json"]
+    with subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE) as process:
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            read = pipe.read()
+    assert (ExitCode.HOLDS, whole) == (process.returncode, read)
 
 
 def test_the_version_is_the_package_s(capsys: Caught) -> None:
