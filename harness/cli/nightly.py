@@ -27,9 +27,12 @@ def register(app: typer.Typer) -> None:
 def nightly(
     once: Annotated[bool, typer.Option("--once", help="Go through the matrix once, then end.")] = False,
     lab: Annotated[Path, typer.Option(metavar="FILE", help="The matrix.")] = Path("lab.toml"),
-    into: Annotated[Path, typer.Option(metavar="DIR", help="Where nights are kept.")] = Path("nightly"),
-    night: Annotated[
-        str, typer.Option(metavar="NAME", help="Begin or go on with this night; by default today's.")
+    into: Annotated[Path, typer.Option(metavar="DIR", help="Where nightly runs are kept.")] = Path("nightly"),
+    name: Annotated[
+        str,
+        typer.Option(
+            "--night", metavar="NAME", help="Begin or continue the nightly run NAME; by default today's."
+        ),
     ] = "",
     parallel: Annotated[
         int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
@@ -37,27 +40,27 @@ def nightly(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
     json: Json = False,
 ) -> int:
-    """Run guests x QEMU builds x topologies x plans x repetitions; go on where an interrupted night stopped."""
+    """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
     import signal
 
     from harness.cli.output import say, say_json
     from harness.lab import summary
     from harness.lab.matrix import read_matrix
     from harness.lab.nightly import Nightly
-    from harness.lab.nightly_state import open_night
+    from harness.lab.nightly_state import open_nightly_run
 
     if not once and not dry_run:
         raise UsageError(
-            "a night is begun with --once",
-            hint="Have cron or a systemd timer start 'harness nightly --once' each night.",
+            "a nightly run needs --once",
+            hint="Start 'harness nightly --once' every night with cron or a systemd timer.",
         )
     matrix = read_matrix(lab)
     if dry_run:
         _plan(matrix, json=json)
         return ExitCode.HOLDS
-    # As for a run: a polite end is an interruption, and the runs under way are ended.
+    # As for a run: SIGTERM interrupts, and the runs under way are ended.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with open_night(into, matrix, name=night) as state:
+    with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
         try:
             with _progress(state, matrix, done=done, quiet=json) as (tell, tick):
@@ -113,7 +116,7 @@ def _progress(
         yield lambda _: None, lambda _: None
         return
     if done:
-        complain(f"going on with {state.directory}: {done} of {total} runs are over")
+        complain(f"continuing {state.directory}: {done} of {total} runs are over")
     style = style_for(sys.stderr)
 
     def line(outcome: CellOutcome) -> str:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the words of a command line mean as a set of recorded runs.
 
-A word is a run directory, a history file, a directory whose entries are runs (``runs``, or one night of a nightly), or a
+A word is a run directory, a history file, a directory whose entries are runs (``runs``, or those of a nightly run), or a
 pattern in quotes (``'runs/*-veto-*'``). A shell's own expansion of a pattern is as good.
 """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The matrix of a night: guests x QEMU builds x topologies x plans x repetitions, from a ``lab.toml``, in a planned order.
+"""The matrix of a nightly run: guests x QEMU builds x topologies x plans x repetitions, from a ``lab.toml``, in a planned order.
 
-The order depends on the seed and on nothing else. All cells are visited once before any is repeated, so that a night that
-is cut short has seen as much as it could; within a round they are shuffled, so that what wears a host down does not always
+The order depends on the seed and on nothing else. All cells are visited once before any is repeated, so that one
+that is cut short has seen as much as it could; within a round they are shuffled, so that what wears a host down does not always
 hit the same ones.
 """
 
@@ -33,7 +33,7 @@ Times = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 NightlySeconds = Annotated[float, msgspec.Meta(gt=0, le=7 * 24 * 3600)]
 
 MOST_CELLS = 100_000
-"""Runs of one night; a run takes seconds at best."""
+"""The most cells of one nightly run; a run takes seconds at best."""
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -64,7 +64,7 @@ class TopologyRow(MachineWishes, frozen=True, kw_only=True):
 
 
 class PlanRow(_Table, frozen=True, kw_only=True):
-    """``[[plan]]``: a built-in plan's name or the path of a file, and how often it is done each night."""
+    """``[[plan]]``: a built-in plan's name or the path of a file, and how often it is done in a nightly run."""
 
     plan: str
     repeat: Times | None = None
@@ -110,7 +110,7 @@ def document_kind() -> type[LabDocument]:
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):
-    """One run of the night. ``id`` names it in the state, ``text`` is its plan, ``seed`` its own."""
+    """One run of a nightly run. ``id`` names it in the state, ``text`` is its plan, ``seed`` its own."""
 
     guest: str
     qemu: str
@@ -131,7 +131,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """The name of this run in the night."""
+        """The name of this run in the nightly run."""
         return f"{self.point}.{self.repetition}"
 
 
@@ -143,10 +143,10 @@ class Skipped(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Matrix(msgspec.Struct, frozen=True, kw_only=True):
-    """What a night does: its ``cells`` in their order, the text of each point's plan, and what is left out.
+    """What a nightly run does: its ``cells`` in their order, the text of each point's plan, and what is left out.
 
     ``options`` are the arguments of ``harness run`` for the machine of a cell.
-    ``digest`` tells this matrix from any other: two documents with the same digest make the same night.
+    ``digest`` tells this matrix from any other: two documents with the same digest make the same nightly run.
     """
 
     document: LabDocument
@@ -187,9 +187,11 @@ def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
         check.skip(index, skip, document, [plan.name for plan in plans])
     matrix = _expand(document, plans, check)
     if len(matrix.cells) > MOST_CELLS:
-        raise BadDocument(f"{name}:1: this night would have {len(matrix.cells)} runs, more than {MOST_CELLS}")
+        raise BadDocument(
+            f"{name}:1: the nightly run would have {len(matrix.cells)} runs, more than {MOST_CELLS}"
+        )
     if not matrix.cells:
-        raise BadDocument(f"{name}:1: this night would have no runs: a list is empty, or all are skipped")
+        raise BadDocument(f"{name}:1: the nightly run would have no runs: a list is empty, or all are skipped")
     return matrix
 
 

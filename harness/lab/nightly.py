@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Goes through a night: so many runs at once, each in a process of its own, until all are over or somebody interrupts.
+"""Executes a nightly run: so many runs at once, each in a process of its own, until all are over or it is interrupted.
 
 Every machine takes its lease of the host itself, so more runs than the host has room for wait inside their own process.
 An attempt that left no result, because it was killed or crashed, is repeated once; one whose infrastructure failed has
@@ -34,12 +34,12 @@ Tell = Callable[[CellOutcome], None]
 
 
 class Nightly:
-    """One pass over what is left of a night. ``tell`` hears of each cell that is over, ``tick`` twice a second."""
+    """One pass over what is left of a nightly run. ``tell`` hears of each cell that is over, ``tick`` twice a second."""
 
     def __init__(
         self,
         matrix: Matrix,
-        night: NightlyState,
+        state: NightlyState,
         *,
         parallel: int,
         tell: Tell = lambda _: None,
@@ -48,13 +48,13 @@ class Nightly:
         self.parallel = parallel
         self.running: list[RunProcess] = []
         self._matrix = matrix
-        self._night = night
+        self._state = state
         self._tell = tell
         self._tick = tick
-        self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in night.todo(matrix))
+        self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in state.todo(matrix))
         self._cells = {cell.id: cell for cell in matrix.cells}
         self._boots = BootFailures()
-        for outcome in night.outcomes.values():
+        for outcome in state.outcomes.values():
             self._boots.note(outcome.boot)
 
     @property
@@ -81,7 +81,7 @@ class Nightly:
     def estimate(self) -> float | None:
         """Return the seconds that the rest will take, None while nothing is known."""
         took: dict[str, list[float]] = {}
-        for outcome in self._night.outcomes.values():
+        for outcome in self._state.outcomes.values():
             if outcome.state == "done" and outcome.cell in self._cells:
                 took.setdefault(self._cells[outcome.cell].point, []).append(outcome.seconds)
         if not took:
@@ -109,13 +109,13 @@ class Nightly:
                     )
                 )  # fmt: skip
                 continue
-            words = command(self._matrix, cell, self._night.directory)
+            words = command(self._matrix, cell, self._state.directory)
             if before:
                 words += ["--retry-of", Path(before[-1]).name]
             with uninterrupted():
                 # Known as soon as it runs, whenever an interrupt comes.
                 child = RunProcess(
-                    cell, words, self._night.directory, number=number, seconds=self._matrix.document.timeout
+                    cell, words, self._state.directory, number=number, seconds=self._matrix.document.timeout
                 )
                 self.running.append(child)
                 selector.register(child.descriptor, selectors.EVENT_READ, child)
@@ -130,11 +130,11 @@ class Nightly:
         self._settle(outcome)
 
     def _settle(self, outcome: CellOutcome) -> None:
-        self._night.record(outcome)
+        self._state.record(outcome)
         self._tell(outcome)
 
     def _end_the_late(self) -> None:
-        """End a run whose time is over: politely, and hard if that does not help."""
+        """End a run whose time is over: by SIGTERM, and by SIGKILL after the grace."""
         now = time.monotonic()
         for child in self.running:
             if now > child.ends + GRACE:
@@ -144,7 +144,7 @@ class Nightly:
                 child.ask(signal.SIGTERM)
 
     def _end_all(self, hurry: threading.Event) -> None:
-        """End the runs under way; what they have recorded is kept, and they are done again when the night goes on.
+        """End the runs under way; what they have recorded is kept, and they are done again when the nightly run continues.
 
         ``hurry`` ends them hard, and the kernel their QEMUs with them.
         """

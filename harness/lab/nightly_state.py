@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
-"""One night on disk: what was done already, so that a night that was interrupted goes on where it stopped.
+"""One nightly run on disk: what was done already, so that an interrupted one continues where it stopped.
 
 ::
 
     nightly/20261121/
-        state.jsonl      first what the night is, then one line for every run that is over
+        state.jsonl      first what the nightly run is, then one line for every run that is over
         plans/           the plan of each point of the matrix
         runs/            the run directories
         output/          what each 'harness run' printed
         summary.txt  summary.json  junit.xml
 
 The state is only appended to; a last line that was cut by a crash is as if it had never been, and its run is done again.
-The file is locked while a night is under way.
+The file is locked while the nightly run is under way.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ from harness.run.failure import BootFailure
 FORMAT = 1
 STATE = "state.jsonl"
 LONGEST_LINE = 1 << 20
-MOST_NIGHTS = 1000
-"""Nights of one name (``20261121``, ``20261121-2``, …) that are looked through."""
+MOST_NIGHTLY_RUNS = 1000
+"""The most nightly runs of one name (``20261121``, ``20261121-2``, …)."""
 
 
 class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a state: what the night is. ``started`` is UTC, ISO 8601."""
+    """The first line of a state: what the nightly run is. ``started`` is UTC, ISO 8601."""
 
     format: int
-    night: str
+    name: str = msgspec.field(name="night")
     lab: str
     digest: str
     seed: int
@@ -67,7 +67,7 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
     @property
     def code(self) -> ExitCode:
-        """The exit code; what is none of the harness's own is the infrastructure's."""
+        """The exit code; INFRASTRUCTURE for one that the harness does not define."""
         try:
             return ExitCode(self.exit_code)
         except ValueError:
@@ -75,7 +75,7 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class NightlyState:
-    """The state of one night, open and locked. ``outcomes`` are those known so far, by cell."""
+    """The state of one nightly run, open and locked. ``outcomes`` are those known so far, by cell."""
 
     def __init__(
         self, directory: Path, head: NightlyHeader, outcomes: dict[str, CellOutcome], descriptor: int
@@ -100,8 +100,8 @@ class NightlyState:
             os.fsync(self._descriptor)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot write the state of the night, {self.directory / STATE}: {error.strerror}",
-                hint="Free some disk space; the same command then goes on where this stopped.",
+                f"cannot write the state of the nightly run, {self.directory / STATE}: {error.strerror}",
+                hint="Free some disk space; the same command then continues where this stopped.",
             ) from error
         self.outcomes[outcome.cell] = outcome
 
@@ -116,34 +116,38 @@ class NightlyState:
             self._descriptor = -1
 
 
-def open_night(into: Path, matrix: Matrix, *, name: str = "") -> NightlyState:
-    """Open the night called ``name``, or today's: the one to go on with, if there is one, or a new one.
+def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlyState:
+    """Open the nightly run called ``name``, or today's: continue an unfinished one, or begin a new one.
 
-    A night goes on if it is of the same matrix and not over. Without a name, one that is over or of another matrix is
-    followed by a second one of the day. Raises UsageError if the named night is of another matrix or over, or somebody
-    else is at it; InfrastructureError if it cannot be made.
+    A nightly run continues if it is of the same matrix and not over. Without a name, one that is over or of another
+    matrix is followed by a second one of the day. Raises UsageError if the named nightly run is of another matrix, over
+    or in use by another process. Raises InfrastructureError if it cannot be made.
     """
     if name and not all(sign.isascii() and (sign.isalnum() or sign in "._-") for sign in name):
-        raise UsageError(f"a night cannot be called {name!r}", hint="Letters, digits, '.', '_' and '-' only.")
+        raise UsageError(
+            f"invalid name of a nightly run: {name!r}", hint="Letters, digits, '.', '_' and '-' only."
+        )
     today = name or time.strftime("%Y%m%d")
-    for number in range(1, MOST_NIGHTS):
+    for number in range(1, MOST_NIGHTLY_RUNS):
         directory = into / (today if number == 1 else f"{today}-{number}")
         if not (directory / STATE).exists():
             return _begin(directory, matrix)
         if not name and _is_other(directory, matrix):
-            # Somebody may be at it, which is none of our business.
+            # Another process may be running it.
             continue
-        night = _reopen(directory)
-        if night.head.digest == matrix.digest and night.todo(matrix):
-            return night
-        night.close()
+        state = _reopen(directory)
+        if state.head.digest == matrix.digest and state.todo(matrix):
+            return state
+        state.close()
         if name:
-            over = night.head.digest == matrix.digest
+            over = state.head.digest == matrix.digest
             raise UsageError(
-                f"the night {name!r} {'is over' if over else 'is of another lab.toml'}",
-                hint=f"What came of it is in {directory / 'summary.txt'}. Leave out --night for a new one.",
+                f"the nightly run {name!r} {'is over' if over else 'is of another lab.toml'}",
+                hint=f"Its results are in {directory / 'summary.txt'}. Leave out --night for a new one.",
             )
-    raise UsageError(f"there are {MOST_NIGHTS} nights called {today} in {into}", hint="Remove some.")
+    raise UsageError(
+        f"there are {MOST_NIGHTLY_RUNS} nightly runs called {today} in {into}", hint="Remove some."
+    )
 
 
 def _is_other(directory: Path, matrix: Matrix) -> bool:
@@ -156,7 +160,7 @@ def _is_other(directory: Path, matrix: Matrix) -> bool:
 def _begin(directory: Path, matrix: Matrix) -> NightlyState:
     head = NightlyHeader(
         format=FORMAT,
-        night=directory.name,
+        name=directory.name,
         lab=matrix.document.name,
         digest=matrix.digest,
         seed=matrix.document.seed,
@@ -168,7 +172,7 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
             (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         for point, text in matrix.plans.items():
             (directory / "plans" / f"{point}.toml").write_text(text, encoding="utf-8")
-        # The state comes last: a night without one was never begun.
+        # The state comes last: a nightly run without one was never begun.
         descriptor = os.open(
             directory / STATE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600
         )
@@ -176,7 +180,7 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
         return _reopen(directory)
     except OSError as error:
         raise InfrastructureError(
-            f"cannot make the night's directory {directory}: {error.strerror}",
+            f"cannot make the nightly run's directory {directory}: {error.strerror}",
             hint="Give a writable place with --into DIR.",
         ) from error
     _lock(descriptor, directory)
@@ -189,14 +193,14 @@ def _reopen(directory: Path) -> NightlyState:
     try:
         descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
     except OSError as error:
-        raise InfrastructureError(f"cannot go on with {file}: {error.strerror}") from error
+        raise InfrastructureError(f"cannot continue {file}: {error.strerror}") from error
     _lock(descriptor, directory)
     try:
         head, outcomes, whole = read_state(file.read_bytes())
     except ValueError as error:
         os.close(descriptor)
         raise UsageError(
-            f"{file} is no state of a night: {error}",
+            f"{file} is not the state of a nightly run: {error}",
             hint=f"Move {directory} away, or name another with --night.",
         ) from error
     # A line that was cut must not run into the next one.
@@ -210,7 +214,7 @@ def _lock(descriptor: int, directory: Path) -> None:
     except OSError as error:
         os.close(descriptor)
         raise UsageError(
-            f"another process is at the night in {directory}",
+            f"another process uses the nightly run in {directory}",
             hint="Wait for it, or name another with --night.",
         ) from error
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One run of a night as a process of its own: ``harness run``, so that nothing it does can end the night.
+"""One run of a nightly run as a process of its own: ``harness run``, so that its failure cannot end the others.
 
-It gets a session of its own, out of reach of the terminal's Ctrl-C, and the kernel asks it to end when the night's process
-dies, however that dies. Asked to end it ends its guest first.
+It gets a session of its own, out of reach of the terminal's Ctrl-C, and the kernel sends it SIGTERM when the
+nightly run's process dies, however that dies. On SIGTERM it ends its guest first.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.program import start_program
 from harness.run.failure import BOOT_STAGES, BootFailure
 
 LEASH = ["setpriv", "--pdeathsig", "TERM", "--"]
-"""Ends the child politely when this process dies; only the thread that spawned it counts, the main one."""
+"""Sends the child SIGTERM when this process dies; only the thread that spawned it counts, the main one."""
 
 LARGEST_OUTPUT = 64 << 20
 """Bytes of a child's document that are read; one has some hundred kilobytes."""
@@ -54,9 +54,9 @@ class _Document(msgspec.Struct):
     error: _Error | None = None
 
 
-def command(matrix: Matrix, cell: Cell, night: Path) -> list[str]:
+def command(matrix: Matrix, cell: Cell, directory: Path) -> list[str]:
     """Return the command of one cell."""
-    plan, runs = night / "plans" / f"{cell.point}.toml", night / "runs"
+    plan, runs = directory / "plans" / f"{cell.point}.toml", directory / "runs"
     return [
         "run", str(plan), *matrix.options[cell.machine], "--runs", str(runs), "--seed", str(cell.seed), "--json",
     ]  # fmt: skip
@@ -65,33 +65,33 @@ def command(matrix: Matrix, cell: Cell, night: Path) -> list[str]:
 class RunProcess:
     """One attempt at a cell, started. ``number`` is 2 for the repetition of an attempt that left nothing behind."""
 
-    def __init__(self, cell: Cell, words: list[str], night: Path, *, number: int, seconds: float) -> None:
+    def __init__(self, cell: Cell, words: list[str], directory: Path, *, number: int, seconds: float) -> None:
         self.cell = cell
         self.number = number
         self.words = words
         self.began = time.monotonic()
         self.ends = self.began + seconds
         self.late = False
-        self._night = night
-        stem = night / "output" / f"{cell.id}-{number}"
+        self._directory = directory
+        stem = directory / "output" / f"{cell.id}-{number}"
         self._document, self.log = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.log")
         try:
             with self._document.open("wb") as out, self.log.open("wb") as err:
                 self._process = start_program(
                     [*LEASH, sys.executable, "-m", "harness", *words],
-                    "a run of the night",
+                    "a run of the nightly run",
                     stdout=out,
                     stderr=err,
                 )
             self.descriptor = os.pidfd_open(self._process.pid)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot start a run of the night: {error.strerror}",
-                hint=f"Is there room in {night}?",
+                f"cannot start a run of the nightly run: {error.strerror}",
+                hint=f"Is there room in {directory}?",
             ) from error
 
     def ask(self, number: signal.Signals) -> None:
-        """Send a signal: SIGTERM has it end its guest and then itself; SIGKILL ends all of its session."""
+        """Send a signal: SIGTERM makes it end its guest and then itself; SIGKILL ends all of its session."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             if number is signal.SIGKILL:
                 os.killpg(self._process.pid, number)
@@ -178,7 +178,7 @@ class RunProcess:
 
     def _left(self) -> list[Path]:
         """Return the run directories of a child that could not say which they are: those that its command made."""
-        runs = (file.parent for file in sorted((self._night / "runs").glob(f"*/{FACTS}")))
+        runs = (file.parent for file in sorted((self._directory / "runs").glob(f"*/{FACTS}")))
         return [
             run for run in runs if RunDirectory(run).brief().argv[1:] == self.words and not run.is_symlink()
         ]

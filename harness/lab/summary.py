@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What came of a night: for people, for programs, and as JUnit XML; written again whenever the night stops."""
+"""The results of a nightly run: as text, JSON and JUnit XML, written again whenever it stops."""
 
 from __future__ import annotations
 
@@ -34,34 +34,34 @@ def word(outcome: CellOutcome) -> str:
     return outcome.verdict if outcome.verdict in WORDS else "unknown"
 
 
-def exit_code(night: NightlyState, *, left: int) -> ExitCode:
-    """Return the worst of the night's; a night that is not over is interrupted."""
+def exit_code(state: NightlyState, *, left: int) -> ExitCode:
+    """Return the worst exit code of the runs; INTERRUPTED while runs are left."""
     if left:
         return ExitCode.INTERRUPTED
-    return worst([outcome.code for outcome in night.outcomes.values()])
+    return worst([outcome.code for outcome in state.outcomes.values()])
 
 
-def unsteady(night: NightlyState, matrix: Matrix) -> dict[str, Counter[str]]:
+def unsteady(state: NightlyState, matrix: Matrix) -> dict[str, Counter[str]]:
     """Return the points of the matrix whose repetitions came to different ends."""
     found: dict[str, Counter[str]] = {}
     for cell in matrix.cells:
-        outcome = night.outcomes.get(cell.id)
+        outcome = state.outcomes.get(cell.id)
         if outcome is not None and outcome.state == "done":
             found.setdefault(cell.point, Counter())[word(outcome)] += 1
     return {point: seen for point, seen in found.items() if len(seen) > 1}
 
 
-def lines(night: NightlyState, matrix: Matrix) -> list[str]:
+def lines(state: NightlyState, matrix: Matrix) -> list[str]:
     """Return the summary for people: the counts, each cell that does not hold, and how to get at it."""
-    outcomes = [night.outcomes[cell.id] for cell in matrix.cells if cell.id in night.outcomes]
+    outcomes = [state.outcomes[cell.id] for cell in matrix.cells if cell.id in state.outcomes]
     left = len(matrix.cells) - len(outcomes)
     counts = Counter(word(outcome) for outcome in outcomes)
     spent = sum(outcome.seconds for outcome in outcomes)
     said = ", ".join(f"{name} {counts[name]}" for name in WORDS if counts[name]) or "nothing yet"
-    code = int(exit_code(night, left=left))
+    code = int(exit_code(state, left=left))
     runs = f"{len(outcomes)} of {len(matrix.cells)} runs, {spent / 60:.1f} minutes of runs"
     text = [
-        f"Night {night.head.night} of {night.head.lab}: {runs}; exit code {code}",
+        f"Nightly run {state.head.name} of {state.head.lab}: {runs}; exit code {code}",
         f"  {said}",
     ]
     for outcome in outcomes:
@@ -76,44 +76,44 @@ def lines(night: NightlyState, matrix: Matrix) -> list[str]:
             text.append(f"  First attempt: {printable(outcome.runs[0], 1000)}")
         if outcome.runs:
             text.append(f"  Reproduce: harness repro {shlex.quote(printable(outcome.runs[-1], 1000))}")
-    if flaky := unsteady(night, matrix):
+    if flaky := unsteady(state, matrix):
         text += ["", "Not the same every time:"]
         text += [
             f"  {point}: {', '.join(f'{name} {seen[name]}' for name in WORDS if seen[name])}"
             for point, seen in sorted(flaky.items())
         ]
     if left:
-        text += ["", f"{left} runs are left; the same command goes on with them."]
+        text += ["", f"{left} runs are left; the same command continues with them."]
     return text
 
 
-def document(night: NightlyState, matrix: Matrix) -> dict[str, Any]:
+def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
     """Return the summary for programs."""
-    outcomes = [night.outcomes[cell.id] for cell in matrix.cells if cell.id in night.outcomes]
+    outcomes = [state.outcomes[cell.id] for cell in matrix.cells if cell.id in state.outcomes]
     left = len(matrix.cells) - len(outcomes)
     return {
-        "night": night.head.night,
-        "directory": str(night.directory),
-        "lab": night.head.lab,
-        "digest": night.head.digest,
-        "seed": night.head.seed,
+        "night": state.head.name,
+        "directory": str(state.directory),
+        "lab": state.head.lab,
+        "digest": state.head.digest,
+        "seed": state.head.seed,
         "planned": len(matrix.cells),
         "left": left,
-        "exit_code": exit_code(night, left=left),
+        "exit_code": exit_code(state, left=left),
         "counts": {name: sum(word(outcome) == name for outcome in outcomes) for name in WORDS},
-        "unsteady": unsteady(night, matrix),
+        "unsteady": unsteady(state, matrix),
         "runs": [{**msgspec.to_builtins(outcome), "word": word(outcome)} for outcome in outcomes],
     }
 
 
-def junit(night: NightlyState, matrix: Matrix) -> bytes:
-    """Return the night as JUnit XML: what each run's verdict says, what was not run as skipped."""
+def junit(state: NightlyState, matrix: Matrix) -> bytes:
+    """Return the nightly run as JUnit XML: what each run's verdict says, what was not run as skipped."""
     report = JUnit()
     for cell in matrix.cells:
-        outcome = night.outcomes.get(cell.id)
+        outcome = state.outcomes.get(cell.id)
         label = f"{cell.guest}.{cell.plan}"
         if outcome is None:
-            report.skip(cell.id, label, "the night was interrupted before it")
+            report.skip(cell.id, label, "the nightly run was interrupted before it")
         elif outcome.state == "skipped":
             report.skip(cell.id, label, outcome.reason)
         elif outcome.runs and (judged := judge_run(Path(outcome.runs[-1]))).verdict is not None:
@@ -125,17 +125,17 @@ def junit(night: NightlyState, matrix: Matrix) -> bytes:
     return report.document()
 
 
-def write(night: NightlyState, matrix: Matrix) -> None:
+def write(state: NightlyState, matrix: Matrix) -> None:
     """Write all three beside the state. Raises InfrastructureError if they cannot be."""
     try:
-        (night.directory / "summary.txt").write_text(
-            "".join(f"{line}\n" for line in lines(night, matrix)), encoding="utf-8"
+        (state.directory / "summary.txt").write_text(
+            "".join(f"{line}\n" for line in lines(state, matrix)), encoding="utf-8"
         )
-        (night.directory / "summary.json").write_bytes(
-            msgspec.json.format(msgspec.json.encode(document(night, matrix)), indent=2) + b"\n"
+        (state.directory / "summary.json").write_bytes(
+            msgspec.json.format(msgspec.json.encode(document(state, matrix)), indent=2) + b"\n"
         )
-        write_junit(night.directory / "junit.xml", junit(night, matrix))
+        write_junit(state.directory / "junit.xml", junit(state, matrix))
     except OSError as error:
         raise InfrastructureError(
-            f"cannot write the summary in {night.directory}: {error.strerror}"
+            f"cannot write the summary in {state.directory}: {error.strerror}"
         ) from error

@@ -11,7 +11,7 @@ A run is a test suite. Its first test case, ``verdict``, is the run's own verdic
     anything else                                     passed; a warning or an observation is its output
 
 So a suite is red exactly if the run does not hold. A case is known by its class, ``GUEST.PLAN``, and its name, the
-rule's id, which are the same in every nightly: a tool can show a rule's own past. The second run of one plan in a set is
+rule's id, which are the same in every nightly run: a tool can show a rule's own past. The second run of one plan in a set is
 ``GUEST.PLAN#2``. Histories are hostile: what XML cannot carry, or a reader would not see, is written as an escape.
 """
 

@@ -72,7 +72,7 @@ class BootFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BootFailures:
-    """The boots that failed in one session, be it of pytest or a nightly. The first of each is kept."""
+    """The boots that failed in one session, of pytest or a nightly run. The first of each is kept."""
 
     def __init__(self) -> None:
         self._failures: list[BootFailure] = []

@@ -189,7 +189,7 @@ SOME_OPTIONS = st.fixed_dictionaries(
 @settings(max_examples=examples(100), deadline=None)
 @given(SOME_OPTIONS.filter(bool))
 def test_words_are_read_back_as_the_same_options(options: RunOptions) -> None:
-    """Whatever is set, the arguments that a nightly hands to ``harness run`` mean the same there."""
+    """Whatever is set, the arguments that a nightly run gives ``harness run`` mean the same there."""
     assert options == read_back(options.words())
 
 

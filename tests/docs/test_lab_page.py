@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""docs/lab.md is executed: its example is the night it says, and the table has the keys that there are."""
+"""docs/lab.md is executed: its example is the nightly run it says, and the table has the keys that there are."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def example() -> str:
 
 def test_example_is_five_runs() -> None:
     """As the page says, and what is skipped is skipped for its reason."""
-    night = decode_matrix(example(), name="docs/lab.md", base=ROOT)
-    points = sorted(cell.point for cell in night.cells)
+    matrix = decode_matrix(example(), name="docs/lab.md", base=ROOT)
+    points = sorted(cell.point for cell in matrix.cells)
     assert ["twin.debian.small.cpu-and-dimm"] * 2 + ["twin.debian.small.veto"] + [
         "twin.debian.two-nodes.cpu-and-dimm"
     ] * 2 == points
-    assert ["https://bugs.example.org/1"] == [skipped.why for skipped in night.skipped]
+    assert ["https://bugs.example.org/1"] == [skipped.why for skipped in matrix.skipped]
 
 
 def test_table_lists_every_key() -> None:
@@ -39,7 +39,7 @@ def test_table_lists_every_key() -> None:
     assert {field.encode_name for field in msgspec.structs.fields(LabDocument)} - named == set()
 
 
-def test_the_sample_in_the_root_is_a_night(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_sample_in_the_root_is_a_nightly_run(capsys: pytest.CaptureFixture[str]) -> None:
     """lab.toml can be run as it is."""
     assert 0 == main(["nightly", "--dry-run", "--lab", str(ROOT / "lab.toml")])
     assert f"{len(read_matrix(ROOT / 'lab.toml').cells)} runs, 2 at once" in capsys.readouterr().out

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A lab.toml becomes the same plan of a night every time, and what is wrong with it is said by its line."""
+"""A lab.toml becomes the same plan of a nightly run every time, and what is wrong with it is said by its line."""
 
 from __future__ import annotations
 
@@ -43,21 +43,21 @@ DOCUMENTS = st.builds(
 @settings(max_examples=examples(8), deadline=None)
 @given(DOCUMENTS)
 def test_every_point_is_visited_before_any_is_repeated(text: str) -> None:
-    """The cells are the product with the repetitions, each once, in rounds; the same text gives the same night."""
-    night = matrix(text)
-    topologies = [row.name for row in night.document.topology]
+    """The cells are the product with the repetitions, each once, in rounds; the same text gives the same nightly run."""
+    planned = matrix(text)
+    topologies = [row.name for row in planned.document.topology]
     wanted = {
         f"twin.default.{topology}.{row.plan}.{number}"
         for topology in topologies
-        for row in night.document.plan
+        for row in planned.document.plan
         for number in range(1, (row.repeat or 1) + 1)
     }
-    assert wanted == {cell.id for cell in night.cells}
-    assert len(wanted) == len(night.cells)
-    rounds = [cell.repetition for cell in night.cells]
+    assert wanted == {cell.id for cell in planned.cells}
+    assert len(wanted) == len(planned.cells)
+    rounds = [cell.repetition for cell in planned.cells]
     assert sorted(rounds) == rounds
-    assert night == matrix(text)
-    assert len({cell.seed for cell in night.cells}) == len(night.cells)
+    assert planned == matrix(text)
+    assert len({cell.seed for cell in planned.cells}) == len(planned.cells)
 
 
 def test_another_seed_is_another_order_and_other_seeds() -> None:
@@ -72,8 +72,8 @@ def test_another_seed_is_another_order_and_other_seeds() -> None:
 def test_topology_is_put_over_the_plan() -> None:
     """What a topology says wins, what it does not say stays the plan's, and the plan's name says which it is."""
     text = '[[topology]]\nname = "a"\nmax_processors = 8\n[[topology]]\nname = "b"\n[[plan]]\nplan = "veto"\n'
-    night = matrix(text)
-    plans = {point: decode_plan(text, name=point) for point, text in night.plans.items()}
+    planned = matrix(text)
+    plans = {point: decode_plan(text, name=point) for point, text in planned.plans.items()}
     usual = built_in_plans()["veto"]
     assert (8, "veto-a") == (
         plans["twin.default.a.veto"].machine.max_processors,
@@ -88,10 +88,10 @@ def test_topology_is_put_over_the_plan() -> None:
 def test_what_is_skipped_is_left_out_with_its_reason() -> None:
     """A skip names any of the four, and all it names must match."""
     text = document(["a", "b"], [("veto", 1), ("reset", 1)], 0)
-    night = matrix(text + '\n[[skip]]\nplan = "veto"\ntopology = "b"\nwhy = "https://example.org/1"\n')
-    assert [("twin.default.b.veto", "https://example.org/1")] == [(s.point, s.why) for s in night.skipped]
+    planned = matrix(text + '\n[[skip]]\nplan = "veto"\ntopology = "b"\nwhy = "https://example.org/1"\n')
+    assert [("twin.default.b.veto", "https://example.org/1")] == [(s.point, s.why) for s in planned.skipped]
     assert {"twin.default.a.veto", "twin.default.a.reset", "twin.default.b.reset"} == {
-        c.point for c in night.cells
+        c.point for c in planned.cells
     }
 
 
@@ -109,14 +109,14 @@ def test_options_become_the_arguments_of_each_machine(tmp_path: Path) -> None:
         '[[guest]]\nname = "twin"\n[[guest]]\nname = "host"\n'
         '[[topology]]\nname = "old"\nmachine = "pc-q35-7.2"\n[[plan]]\nplan = "veto"\n'
     )
-    night = matrix(text, tmp_path)
+    planned = matrix(text, tmp_path)
     assert {
         "twin.default.old": [
             "--accel", "tcg", "--machine", "pc-q35-7.2", "--firmware", str(tmp_path / "bios.bin"), "--kd",
             "--evidence-timeout", "5.0", "--dump", "1 GiB", "--retry",
         ],
         "host.process.old": ["--guest", "host", "--evidence-timeout", "5.0", "--retry"],
-    } == night.options  # fmt: skip
+    } == planned.options  # fmt: skip
 
 
 def test_machine_that_is_skipped_may_have_any_options() -> None:
@@ -124,8 +124,8 @@ def test_machine_that_is_skipped_may_have_any_options() -> None:
     text = 'restore = true\n[[qemu]]\nname = "own"\n[[qemu]]\nname = "virt"\nbackend = "libvirt"\n[[plan]]\nplan = "veto"\n'
     with pytest.raises(BadDocument, match="--restore and --backend libvirt cannot be combined"):
         matrix(text)
-    night = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no saved state"\n')
-    assert {"twin.own.default": ["--restore", "--retry"]} == night.options
+    planned = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no saved state"\n')
+    assert {"twin.own.default": ["--restore", "--retry"]} == planned.options
 
 
 def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Nights whose runs are real processes of the harness, on a QEMU that is none: how runs fail, and how a night goes on.
+"""Nightly runs of real processes of the harness, on a false QEMU: how runs fail, and how a nightly run continues.
 
 They take seconds, and so they run with those that boot guests.
 """
@@ -39,10 +39,10 @@ def lab(tmp_path: Path, *qemus: tuple[str, str], plans: tuple[str, ...] = ("veto
     return file
 
 
-def night(file: Path, *options: str) -> list[str]:
-    """Return the words of a night's command; the night is called n."""
+def nightly(file: Path, *options: str) -> list[str]:
+    """Return the words of the command of a nightly run called n."""
     return [
-        "nightly", "--once", "--lab", str(file), "--into", str(file.parent / "nights"), "--night", "n", *options,
+        "nightly", "--once", "--lab", str(file), "--into", str(file.parent / "kept"), "--night", "n", *options,
     ]  # fmt: skip
 
 
@@ -58,7 +58,7 @@ def test_guest_that_does_not_boot_is_not_booted_again(
 ) -> None:
     """Its infrastructure failure is tried twice, both kept; what else needs it is skipped and says why."""
     file = lab(tmp_path, ("bad", BAD), plans=("veto", "reset"))
-    assert 69 == main(night(file, "--json"))
+    assert 69 == main(nightly(file, "--json"))
     document = said(capsys)
     done, skipped = document["runs"]
     assert ("done", 69, "infrastructure", 2) == (
@@ -71,7 +71,7 @@ def test_guest_that_does_not_boot_is_not_booted_again(
     assert [("", 1), (facts[0]["run"], 2)] == [(f.get("retry_of", ""), f.get("attempt", 1)) for f in facts]
     assert skipped["state"] == "skipped"
     assert f"twin did not boot before (run {facts[1]['run']}, stage qemu)" in skipped["reason"]
-    report = ET.parse(tmp_path / "nights" / "n" / "junit.xml").getroot()
+    report = ET.parse(tmp_path / "kept" / "n" / "junit.xml").getroot()
     assert [skipped["reason"]] == [
         case.attrib["message"]
         for suite in report
@@ -82,25 +82,25 @@ def test_guest_that_does_not_boot_is_not_booted_again(
 
 
 @pytest.mark.qemu
-def test_run_that_is_killed_does_not_end_the_night(
+def test_run_that_is_killed_does_not_end_the_nightly_run(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """It is repeated once, the second attempt names the first, and both are found."""
-    assert 69 == main(night(lab(tmp_path, ("killer", KILLER)), "--json"))
+    assert 69 == main(nightly(lab(tmp_path, ("killer", KILLER)), "--json"))
     (run,) = said(capsys)["runs"]
     assert "the run was killed by signal 9" in run["reason"]
-    runs = [json.loads(file.read_text()) for file in sorted((tmp_path / "nights/n/runs").glob("2*/run.json"))]
+    runs = [json.loads(file.read_text()) for file in sorted((tmp_path / "kept/n/runs").glob("2*/run.json"))]
     assert {1: "", 2: next(f["run"] for f in runs if f.get("attempt", 1) == 1)} == {
         f.get("attempt", 1): f.get("retry_of", "") for f in runs
     }
 
 
 @pytest.mark.qemu
-def test_interrupted_night_goes_on(tmp_path: Path) -> None:
+def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
     """Ctrl-C ends the runs under way, leaves a readable state and 130; the same command does what is left."""
     gate = tmp_path / "gate"
     file = lab(tmp_path, ("bad", BAD), ("slow", SLOW.format(gate=gate)), head="parallel = 2")
-    words = [sys.executable, "-m", "harness", *night(file)]
+    words = [sys.executable, "-m", "harness", *nightly(file)]
     process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     first = process.stderr.readline()
@@ -124,7 +124,7 @@ def test_interrupted_night_goes_on(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["nightly"], "a night is begun with --once"),
+        (["nightly"], "a nightly run needs --once"),
         (["nightly", "--once", "--lab", "/nonexistent.toml"], "/nonexistent.toml: No such file"),
         (["nightly", "--dry-run", "--lab", "{lab}", "--night"], "requires an argument"),
     ],
@@ -132,7 +132,7 @@ def test_interrupted_night_goes_on(tmp_path: Path) -> None:
 def test_mistakes_end_with_64(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], message: str
 ) -> None:
-    """A night that was not asked for, no document, an option without its value."""
+    """A nightly run without --once, no document, an option without its value."""
     file = lab(tmp_path, ("bad", BAD))
     assert 64 == main([word.format(lab=file) for word in words])
     assert message in capsys.readouterr().err
@@ -146,4 +146,4 @@ def test_dry_run_prints_the_matrix_and_runs_nothing(
     assert 0 == main(["nightly", "--dry-run", "--lab", str(file)])
     out = capsys.readouterr().out
     assert ("2 runs, 1 at once", 2) == (out.splitlines()[-1], out.count("  seed "))
-    assert not (tmp_path / "nights").exists()
+    assert not (tmp_path / "kept").exists()

@@ -149,7 +149,7 @@ def test_a_run_that_cannot_be_read_is_one_error() -> None:
     ]
 
 
-def test_cases_have_the_same_name_in_the_next_nightly() -> None:
+def test_cases_have_the_same_name_in_the_next_nightly_run() -> None:
     """The class is guest and plan, not the run's own name; a second run of a plan is told apart."""
     verdict = judge(trace("S2 C2 V"))
     runs = [result(verdict, plan=plan) for plan in ("veto", "veto", "burst", "")]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A night on the twin: what the page of the lab says, with a plan that holds and one that does not."""
+"""A nightly run on the twin: what the page of the lab says, with a plan that holds and one that does not."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from twin.running import qemu_processes, run_harness
 pytestmark = pytest.mark.qemu
 
 
-def test_a_night_of_two_plans(tmp_path: Path) -> None:
+def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
     """One holds, one breaks its own expectation: the worst counts, the summary says how to reproduce it, JUnit has both."""
     (tmp_path / "wrong.toml").write_text(
         'name = "wrong"\n[[do]]\nop = "add-cpu"\n\n[[do]]\nop = "expect"\ndimms = 3\n'
@@ -20,7 +20,7 @@ def test_a_night_of_two_plans(tmp_path: Path) -> None:
     (tmp_path / "lab.toml").write_text(
         'accel = "tcg"\nparallel = 2\n[[plan]]\nplan = "./wrong.toml"\n[[plan]]\nplan = "veto"\n'
     )
-    into = tmp_path / "nights"
+    into = tmp_path / "kept"
     code, out, _ = run_harness(
         "nightly", "--once", "--lab", str(tmp_path / "lab.toml"), "--into", str(into), "--night", "n", "--json",
         seconds=240,
@@ -31,10 +31,10 @@ def test_a_night_of_two_plans(tmp_path: Path) -> None:
         run["cell"].split(".")[3]: run["word"] for run in said["runs"]
     }
     (wrong,) = [run for run in said["runs"] if run["word"] == "violated"]
-    night = into / "n"
-    summary = (night / "summary.txt").read_text()
+    kept = into / "n"
+    summary = (kept / "summary.txt").read_text()
     assert f"Reproduce: harness repro {wrong['runs'][0]}" in summary
-    assert json.loads((night / "summary.json").read_text()) == said
-    assert 'classname="twin.wrong"' in (night / "junit.xml").read_text()
+    assert json.loads((kept / "summary.json").read_text()) == said
+    assert 'classname="twin.wrong"' in (kept / "junit.xml").read_text()
     assert qemu_processes(tmp_path) == []
-    assert run_harness("check", str(night / "runs"))[0] == 1
+    assert run_harness("check", str(kept / "runs"))[0] == 1
