@@ -8,7 +8,7 @@ outcome of each attempt. Between stories there is no order, because documents pr
 Left out is what must differ from one guest to the next: clocks, sequence numbers, addresses, threads, the processor that
 a callback happened to run on, names of services and interfaces (the first, the second … is kept), the size of memory and of what is
 allocated, and how many processors there could be. Records of threads of the driver's own (``bind``, ``work``) come
-whenever those run, and the ``mark`` of a bracket is the harness's doing.
+whenever those run, and the ``mark`` record of a nonce is the harness's doing.
 """
 
 from __future__ import annotations

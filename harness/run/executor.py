@@ -159,7 +159,7 @@ class Executor:
     def bracket(self) -> None:
         """Have the driver echo a nonce, so that an ``Offset`` says what its counter was between two host times.
 
-        Does nothing while no driver is loaded. A guest that cannot have it echoed loses nothing but the bracket.
+        Does nothing while no driver is loaded. A guest that cannot have it echoed loses nothing but the offset record.
         """
         if not self._loaded:
             return

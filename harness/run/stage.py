@@ -20,7 +20,7 @@ class Stages:
 
     @contextlib.contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
-        """Bracket a stage. What is appended to the yielded list becomes the detail of its end."""
+        """Record the start and end of a stage. What is appended to the yielded list becomes the detail of its end."""
         self.current = name
         said: list[str] = []
         self._writer.write(Stage(name=name, phase="begin", detail=detail))

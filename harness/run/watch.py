@@ -24,7 +24,7 @@ MOST_INSTANCES = 10_000
 class Watch:
     """Listens to a history. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
 
-    Callbacks inside a registration's bracket tell of existing processors and are not counted. An arrival counts once
+    Callbacks inside a registration's call span are for existing processors and are not counted. An arrival counts once
     per link, since existing interfaces may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
     What a driver says on several channels counts on the one that brought its first record. ``untold`` is what a driver whose
     events are mapped has no event for, and what is not waited for therefore.

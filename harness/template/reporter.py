@@ -45,7 +45,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def stage(self, name: str) -> Iterator[list[str]]:
-        """Bracket work of the host's own. What is appended to the yielded list becomes the detail of its end."""
+        """Record the start and end of the host's own work. What is appended to the yielded list becomes the detail of its end."""
         said: list[str] = []
         self._writer.write(Stage(name=name, phase="begin"))
         try:

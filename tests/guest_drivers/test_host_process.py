@@ -629,7 +629,7 @@ LIFE = (
 
 
 def test_every_fallible_call_fails_once(host: Path) -> None:
-    """Whatever fails, nothing crashes, nothing leaks, every bracket closes and every registration ends."""
+    """Whatever fails, nothing crashes, nothing leaks, every call span closes and every registration ends."""
     transcripts = sweep(host, *LIFE)
     assert len(transcripts) > 100
     for nth, seen in enumerate(transcripts, start=1):

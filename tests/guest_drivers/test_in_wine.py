@@ -58,7 +58,7 @@ def comparable(records: list[DriverRecord]) -> list[dict[str, object]]:
 
 
 def assert_clean(run: Run) -> None:
-    """Nothing was left behind, nothing was called that is not there, every bracket closed."""
+    """Nothing was left behind, nothing was called that is not there, every call span closed."""
     assert (NOTHING, [], []) == (run.left, run.transcript.trouble, run.transcript.unbalanced())
 
 

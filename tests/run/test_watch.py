@@ -44,7 +44,7 @@ def _arrival(seq: int, link: str) -> list[d.DriverRecord]:
 
 
 def test_existing_processors_are_not_counted(writer: HistoryWriter) -> None:
-    """Callbacks inside a registration's bracket do not count, those after it do."""
+    """Callbacks inside a registration's call span do not count, those after it do."""
     watch = Watch(writer)
     writer.write(d.CallEnter(seq=1, call="reg_sync", **COMMON))
     writer.write(_exit(3, d.START))

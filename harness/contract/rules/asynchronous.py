@@ -65,13 +65,13 @@ def structure(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
     """GUID_DEVICE_PROCESSOR or GUID_DEVICE_MEMORY."""
-    bracket = arrival.registration.bracket
-    if bracket is None:
+    span = arrival.registration.span
+    if span is None:
         return None
-    if arrival.enter.cls == bracket.enter.cls:
+    if arrival.enter.cls == span.enter.cls:
         return HOLDS
-    said = f"{arrival.registration} is for class {bracket.enter.cls[:64]} and got {arrival.enter.cls[:64]}"
-    return Broken(said, (bracket.enter, arrival.enter))
+    said = f"{arrival.registration} is for class {span.enter.cls[:64]} and got {arrival.enter.cls[:64]}"
+    return Broken(said, (span.enter, arrival.enter))
 
 
 @rule(
@@ -177,8 +177,8 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
         return None
     if arrival.times <= 2:
         return HOLDS
-    bracket = arrival.registration.bracket
-    shown = (*((bracket.enter,) if bracket is not None else ()), arrival.enter)
+    span = arrival.registration.span
+    shown = (*((span.enter,) if span is not None else ()), arrival.enter)
     return Broken(f"an existing interface was reported {arrival.times} times", shown)
 
 
@@ -200,13 +200,13 @@ def new_twice(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
     """A warning: an interface enabled during the registration is a race."""
-    bracket = arrival.registration.bracket
-    if bracket is None or arrival.registration.include_existing or arrival.enter.event != "arrival":
+    span = arrival.registration.span
+    if span is None or arrival.registration.include_existing or arrival.enter.event != "arrival":
         return None
-    known = model.all_links.get(arrival.enter.link, bracket.at)
-    if known >= bracket.at:
+    known = model.all_links.get(arrival.enter.link, span.at)
+    if known >= span.at:
         return HOLDS
-    return Broken("an interface known before the registration was reported", (bracket.enter, arrival.enter))
+    return Broken("an interface known before the registration was reported", (span.enter, arrival.enter))
 
 
 @rule(
@@ -316,9 +316,9 @@ def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
     says="a driver unregisters all notifications before its Unload can run", needs="unload of a driver",
     holds="S2 C2 unload", violates="S2 C2 unload!",
 )  # fmt: skip
-def unregister_before_unload(bracket: CallSpan, model: Model) -> RuleOutcome:
+def unregister_before_unload(span: CallSpan, model: Model) -> RuleOutcome:
     """The registration references the driver object, so Unload would never be called otherwise."""
-    return left_at_unload(bracket, bracket.enter, model, sync=False, when="Unload was entered")
+    return left_at_unload(span, span.enter, model, sync=False, when="Unload was entered")
 
 
 @rule(
@@ -327,13 +327,13 @@ def unregister_before_unload(bracket: CallSpan, model: Model) -> RuleOutcome:
     says="a Plug and Play driver registers once per class in a device's life", needs="Plug and Play driver",
     holds="pnp async1", violates="pnp async1 async1",
 )  # fmt: skip
-def registers_once(bracket: CallSpan, model: Model) -> RuleOutcome:
+def registers_once(span: CallSpan, model: Model) -> RuleOutcome:
     """A rebalance stops and starts the device; it must not register again."""
-    if bracket.enter.call != "reg_async" or bracket.stream.mode != "pnp":
+    if span.enter.call != "reg_async" or span.stream.mode != "pnp":
         return None
-    for other in bracket.stream.registrations.values():
-        same = not other.sync and other.cls == bracket.enter.cls and other.handle and not other.left
-        if same and other is not bracket.registration and other.bracket is not None:
-            said = f"a second registration for class {bracket.enter.cls[:64]} was made"
-            return Broken(said, (other.bracket.enter, bracket.enter))
+    for other in span.stream.registrations.values():
+        same = not other.sync and other.cls == span.enter.cls and other.handle and not other.left
+        if same and other is not span.registration and other.span is not None:
+            said = f"a second registration for class {span.enter.cls[:64]} was made"
+            return Broken(said, (other.span.enter, span.enter))
     return HOLDS

@@ -145,7 +145,7 @@ def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOut
         when = (
             "after a registration had been made" if call == "etw_reg" else "while a registration was in force"
         )
-        shown = [known.bracket.enter for known in alive[:1] if known.bracket is not None]
+        shown = [known.span.enter for known in alive[:1] if known.span is not None]
         return Broken(f"{call} came {when}", (*shown, subject.enter))
     if call in ("reg_sync", "reg_async") and stream.etw == "unregistered":
         return Broken("a registration was made after EtwUnregister", (subject.enter,))

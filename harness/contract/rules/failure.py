@@ -105,11 +105,11 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
     if not attempt.vetoed:
         return None
     judged: RuleOutcome = None
-    for registration, share in attempt.shares.items():
-        if not share.starts or share.vetoed:
+    for registration, view in attempt.views.items():
+        if not view.starts or view.vetoed:
             continue
-        failures = share.state(FAILURE)
-        start = share.starts[0]
+        failures = view.state(FAILURE)
+        start = view.starts[0]
         if len(failures) == 1 and failures[0].at > start.at:
             judged = judged or HOLDS
             continue
@@ -135,11 +135,11 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
     """The hot-add text excludes nobody, the text on existing processors does."""
-    for share in attempt.shares.values():
-        if share.vetoed:
+    for view in attempt.views.values():
+        if view.vetoed:
             if model.touched(attempt) or not attempt.quiet:
                 return None
-            return Observed("yes" if share.state(FAILURE) else "no")
+            return Observed("yes" if view.state(FAILURE) else "no")
     return None
 
 
@@ -324,7 +324,7 @@ def _announced_once(call: Callback) -> bool:
     if call.attempt is None:
         calls = call.registration.existing
     else:
-        calls = call.attempt.shares[call.registration].starts
+        calls = call.attempt.views[call.registration].starts
     starts = [other for other in calls if other.enter.state == START and other.enter.nt == call.enter.nt]
     return len(starts) == 1 and starts[0].at <= call.at
 

@@ -121,7 +121,7 @@ def unique(attempt: Attempt, model: Model) -> RuleOutcome:
         (enter.group, enter.number)
     )
     if earlier is None:
-        for registration in attempt.shares:
+        for registration in attempt.views:
             for call in registration.existing:
                 same = call.enter.nt == enter.nt or (call.enter.group, call.enter.number) == (
                     enter.group,

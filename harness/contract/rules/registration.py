@@ -30,16 +30,16 @@ rule = SECTION.rule
 REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
 DEREGISTER = "DDI:wdm/nf-wdm-kederegisterprocessorchangecallback.md"
 REGISTERING = "WD:kernel/registering-for-synchronous-driver-notification.md"
-BRACKET = "registration with ADD_EXISTING"
+EXISTING = "registration with ADD_EXISTING"
 
 
-def _returned(bracket: CallSpan | None, *, existing: bool | None = None) -> Registration | None:
+def _returned(span: CallSpan | None, *, existing: bool | None = None) -> Registration | None:
     """The synchronous registration that this record ends, if it is one, with or without ADD_EXISTING."""
-    if bracket is None or bracket.enter.call != "reg_sync" or bracket.registration is None:
+    if span is None or span.enter.call != "reg_sync" or span.registration is None:
         return None
-    if existing is not None and bracket.registration.add_existing != existing:
+    if existing is not None and span.registration.add_existing != existing:
         return None
-    return bracket.registration
+    return span.registration
 
 
 def _state(registration: Registration, state: int) -> list[Callback]:
@@ -51,11 +51,11 @@ def _veto(registration: Registration) -> Callback | None:
 
 
 def _gate(registration: Registration, model: Model) -> str:
-    """Say why the counting rules cannot judge this bracket; "" if they can."""
-    bracket = registration.bracket
-    if bracket is None:
+    """Say why the counting rules cannot judge this span; "" if they can."""
+    span = registration.span
+    if span is None:
         return "the registering call is not in the history"
-    lost = model.lost(registration.driver, bracket.at, model.at)
+    lost = model.lost(registration.driver, span.at, model.at)
     if lost:
         return lost
     if registration.races_add:
@@ -76,7 +76,7 @@ def _judge(registration: Registration, model: Model, said: str, shown: tuple[Rec
 
 @rule(
     "ADDEX-WITHIN-REGISTER", Level.ERROR, SyncEnter, CallExit, clauses="A20", source=REGISTER,
-    says="calls for processors that exist at registration all come before the registration returns", needs=BRACKET,
+    says="calls for processors that exist at registration all come before the registration returns", needs=EXISTING,
     holds="[S0 S1 C0 C1]", violates="[S0 S1 C0 C1] S1 C1",
 )  # fmt: skip
 def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
@@ -87,8 +87,8 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
     registration = subject.registration
     if subject.attempt is None or subject.enter.nt not in registration.existing_processors:
         return None
-    bracket = registration.bracket
-    shown = (bracket.exit,) if bracket is not None and bracket.exit is not None else ()
+    span = registration.span
+    shown = (span.exit,) if span is not None and span.exit is not None else ()
     return Broken(
         f"processor {subject.enter.nt} existed at registration and {registration} was called for it after "
         "the registration had returned", (*shown, subject.enter), (), subject.attempt.name,
@@ -97,13 +97,13 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
 
 @rule(
     "ADDEX-ONE-START-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
-    says="with ADD_EXISTING there is one Start for every active processor", needs=BRACKET,
+    says="with ADD_EXISTING there is one Start for every active processor", needs=EXISTING,
     holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]",
 )  # fmt: skip
-def one_start_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
     """No number repeats, and there are as many as the active count says, which must not change meanwhile."""
-    registration = _returned(bracket, existing=True)
-    if registration is None or bracket is None or bracket.exit is None or _veto(registration) is not None:
+    registration = _returned(span, existing=True)
+    if registration is None or span is None or span.exit is None or _veto(registration) is not None:
         return None
     starts = _state(registration, START)
     if not registration.handle and not starts:
@@ -113,13 +113,13 @@ def one_start_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
         repeats = tuple(call.enter for call in starts if call.enter.nt == twice[0])
         return _judge(registration, model, f"Start came more than once for processor {twice[0]}", repeats[:3])
     counts = {call.enter.active for call in registration.existing} | {
-        bracket.enter.active,
-        bracket.exit.active,
+        span.enter.active,
+        span.exit.active,
     }
-    shown = (bracket.enter, bracket.exit)
+    shown = (span.enter, span.exit)
     if len(counts) > 1:
         return Unclear(f"the active count changed during the registration: {sorted(counts)}", shown)
-    active = bracket.exit.active
+    active = span.exit.active
     if len(starts) == active:
         return HOLDS if not _gate(registration, model) else Unclear(_gate(registration, model), shown)
     said = f"{active} processors were active and Start came for {len(starts)} ({_numbers(starts)})"
@@ -128,12 +128,12 @@ def one_start_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
 
 @rule(
     "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
-    says="with ADD_EXISTING all Starts come before any Complete", needs=BRACKET,
+    says="with ADD_EXISTING all Starts come before any Complete", needs=EXISTING,
     holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]",
 )  # fmt: skip
-def starts_then_completes(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
     """A pure order within one driver: no loss excuses it."""
-    registration = _returned(bracket, existing=True)
+    registration = _returned(span, existing=True)
     if registration is None:
         return None
     starts, completes = _state(registration, START), _state(registration, COMPLETE)
@@ -150,13 +150,13 @@ def starts_then_completes(bracket: CallSpan | None, model: Model) -> RuleOutcome
 
 @rule(
     "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
-    says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=BRACKET,
+    says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=EXISTING,
     holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]",
 )  # fmt: skip
-def one_complete_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
     """All before the registration returns."""
-    registration = _returned(bracket, existing=True)
-    if registration is None or bracket is None or bracket.exit is None or _veto(registration) is not None:
+    registration = _returned(span, existing=True)
+    if registration is None or span is None or span.exit is None or _veto(registration) is not None:
         return None
     starts, completes = _state(registration, START), _state(registration, COMPLETE)
     failures = _state(registration, FAILURE)
@@ -164,12 +164,12 @@ def one_complete_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
         return None
     if failures:
         said = f"Failure came for processor {failures[0].enter.nt} although no Start had reported an error"
-        return _judge(registration, model, said, (bracket.enter, failures[0].enter))
+        return _judge(registration, model, said, (span.enter, failures[0].enter))
     if Counter(call.enter.nt for call in starts) == Counter(call.enter.nt for call in completes):
         gate = _gate(registration, model)
-        return Unclear(gate, (bracket.enter, bracket.exit)) if gate else HOLDS
+        return Unclear(gate, (span.enter, span.exit)) if gate else HOLDS
     said = f"Start came for {_numbers(starts)} and Complete for {_numbers(completes)}"
-    return _judge(registration, model, said, (bracket.enter, bracket.exit))
+    return _judge(registration, model, said, (span.enter, span.exit))
 
 
 @rule(
@@ -178,9 +178,9 @@ def one_complete_each(bracket: CallSpan | None, model: Model) -> RuleOutcome:
     needs="error in a Start of ADD_EXISTING",
     holds="[S0 S1! F0]0", violates="[S0 S1! S2 F0]0",
 )  # fmt: skip
-def veto_stops(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
     """The first error ends the round."""
-    registration = _returned(bracket, existing=True)
+    registration = _returned(span, existing=True)
     veto = _veto(registration) if registration is not None else None
     if registration is None or veto is None:
         return None
@@ -203,9 +203,9 @@ def veto_stops(bracket: CallSpan | None, model: Model) -> RuleOutcome:
     "except the one with the error", needs="error in a Start of ADD_EXISTING",
     holds="[S0 S1 S2! F1 F0]0", violates="[S0 S1!]0",
 )  # fmt: skip
-def veto_failures(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
     """In any order, all after the Start with the error returned."""
-    registration = _returned(bracket, existing=True)
+    registration = _returned(span, existing=True)
     veto = _veto(registration) if registration is not None else None
     if registration is None or veto is None:
         return None
@@ -235,17 +235,17 @@ def veto_failures(bracket: CallSpan | None, model: Model) -> RuleOutcome:
     says="after an error in a Start of ADD_EXISTING the registration returns NULL",
     needs="error in a Start of ADD_EXISTING", holds="[S0!]0", violates="[S0!]",
 )  # fmt: skip
-def veto_null(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def veto_null(span: CallSpan | None, model: Model) -> RuleOutcome:
     """Implied by Microsoft's sample only; the page of the routine warns against reading that into it."""
-    registration = _returned(bracket, existing=True)
+    registration = _returned(span, existing=True)
     veto = _veto(registration) if registration is not None else None
-    if registration is None or veto is None or bracket is None or bracket.exit is None:
+    if registration is None or veto is None or span is None or span.exit is None:
         return None
     if not registration.handle:
         return HOLDS
     return Broken(
         "a Start reported an error and the registration returned a handle",
-        (veto.exit or veto.enter, bracket.exit),
+        (veto.exit or veto.enter, span.exit),
     )
 
 
@@ -260,9 +260,9 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
         registration = _returned(subject)
         return None if registration is None or registration.handle else HOLDS
     registration = subject.registration
-    if registration.handle or registration.open or registration.bracket is None:
+    if registration.handle or registration.open or registration.span is None:
         return None
-    shown = (registration.bracket.exit,) if registration.bracket.exit is not None else ()
+    shown = (registration.span.exit,) if registration.span.exit is not None else ()
     return Broken(f"{registration} had returned NULL and was called", (*shown, subject.enter))
 
 
@@ -272,21 +272,21 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
     needs="registration that returned NULL inside DriverEntry",
     holds="entry [S0!]0 entry!", violates="entry [S0!]0 entry.",
 )  # fmt: skip
-def null_fails_entry(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
     """Without a callback's error any error will do."""
-    if bracket is None or bracket.exit is None or bracket.enter.call != "driver_entry":
+    if span is None or span.exit is None or span.enter.call != "driver_entry":
         return None
-    for registration in bracket.stream.registrations.values():
-        call = registration.bracket
-        if not registration.sync or registration.handle or call is None or call.at < bracket.at:
+    for registration in span.stream.registrations.values():
+        call = registration.span
+        if not registration.sync or registration.handle or call is None or call.at < span.at:
             continue
-        shown = (*((call.exit,) if call.exit is not None else ()), bracket.exit)
-        if nt_success(bracket.exit.result):
+        shown = (*((call.exit,) if call.exit is not None else ()), span.exit)
+        if nt_success(span.exit.result):
             return Broken(f"{registration} returned NULL and DriverEntry succeeded", shown)
         veto = _veto(registration)
-        if veto is not None and veto.exit is not None and veto.exit.op != bracket.exit.result:
-            said = f"the callback stored {veto.exit.op:#x} and DriverEntry returned {bracket.exit.result:#x}"
-            return Broken(said, (veto.exit, bracket.exit))
+        if veto is not None and veto.exit is not None and veto.exit.op != span.exit.result:
+            said = f"the callback stored {veto.exit.op:#x} and DriverEntry returned {span.exit.result:#x}"
+            return Broken(said, (veto.exit, span.exit))
         return HOLDS
     return None
 
@@ -326,23 +326,23 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     if not isinstance(subject, Callback):
         return HOLDS if _returned(subject, existing=False) is not None else None
     registration = subject.registration
-    bracket = registration.bracket
-    if bracket is None or registration.add_existing or not model.host_known:
+    span = registration.span
+    if span is None or registration.add_existing or not model.host_known:
         return None
     if registration.open:
         if registration.races_add or model.cpu_in_flight:
             return None
-        if subject.enter.nt >= bracket.enter.active and model.attempts.opened <= model.cpu_adds:
+        if subject.enter.nt >= span.enter.active and model.attempts.opened <= model.cpu_adds:
             return None
         return Broken(
             f"{registration} was called during a registration without ADD_EXISTING",
-            (bracket.enter, subject.enter),
+            (span.enter, subject.enter),
         )
-    if bracket.exit is None or subject.enter.state != START or registration.races_add:
+    if span.exit is None or subject.enter.state != START or registration.races_add:
         return None
-    if subject.enter.nt < bracket.exit.active and not subject.enter.group:
+    if subject.enter.nt < span.exit.active and not subject.enter.group:
         said = f"processor {subject.enter.nt} was active when {registration} was made, and Start came for it"
-        return Broken(said, (bracket.exit, subject.enter))
+        return Broken(said, (span.exit, subject.enter))
     return HOLDS
 
 
@@ -369,18 +369,18 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         return None
     for other in model.open_registrations:
         if other is not subject.registration and other.add_existing and not other.races_add:
-            shown = (*((other.bracket.enter,) if other.bracket is not None else ()), subject.enter)
+            shown = (*((other.span.enter,) if other.span is not None else ()), subject.enter)
             return Broken(f"{subject.registration} was called while {other} was being made", shown)
     return None
 
 
 @rule(
     "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: docs/contract.md A27",
-    says="in which order are existing processors reported?", needs=BRACKET, holds="[S1 S0 C1 C0]",
+    says="in which order are existing processors reported?", needs=EXISTING, holds="[S1 S0 C1 C0]",
 )  # fmt: skip
-def existing_order(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def existing_order(span: CallSpan | None, model: Model) -> RuleOutcome:
     """Ascending is assumed by others and stated by nobody."""
-    registration = _returned(bracket, existing=True)
+    registration = _returned(span, existing=True)
     if registration is None or not registration.existing:
         return None
     words = []
@@ -394,38 +394,38 @@ def existing_order(bracket: CallSpan | None, model: Model) -> RuleOutcome:
 
 @rule(
     "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: docs/contract.md A27",
-    says="do the calls of ADD_EXISTING run on the registering thread?", needs=BRACKET,
+    says="do the calls of ADD_EXISTING run on the registering thread?", needs=EXISTING,
     holds="[S0 S1 C0 C1]",
 )  # fmt: skip
-def existing_thread(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def existing_thread(span: CallSpan | None, model: Model) -> RuleOutcome:
     """The natural reading, but thread identity is not stated."""
-    registration = _returned(bracket, existing=True)
-    if registration is None or bracket is None or not registration.existing:
+    registration = _returned(span, existing=True)
+    if registration is None or span is None or not registration.existing:
         return None
-    same = all(call.enter.thread == bracket.enter.thread for call in registration.existing)
+    same = all(call.enter.thread == span.enter.thread for call in registration.existing)
     return Observed("yes" if same else "no")
 
 
 @rule(
     "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: docs/contract.md A27",
-    says="what happens when a registration meets a hot add in flight?", needs=BRACKET,
+    says="what happens when a registration meets a hot add in flight?", needs=EXISTING,
     holds="+cpu [S0 S1 C0 C1]",
 )  # fmt: skip
-def existing_race(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def existing_race(span: CallSpan | None, model: Model) -> RuleOutcome:
     """How many processors the registration reported when a host command was in flight."""
-    registration = _returned(bracket, existing=True)
-    if registration is None or bracket is None or bracket.exit is None or not registration.races_add:
+    registration = _returned(span, existing=True)
+    if registration is None or span is None or span.exit is None or not registration.races_add:
         return None
     starts = len(_state(registration, START))
-    return Observed(f"{starts} reported, {bracket.enter.active} active before, {bracket.exit.active} after")
+    return Observed(f"{starts} reported, {span.enter.active} active before, {span.exit.active} after")
 
 
-def left_at_unload(bracket: CallSpan, record: Record, model: Model, *, sync: bool, when: str) -> RuleOutcome:
+def left_at_unload(span: CallSpan, record: Record, model: Model, *, sync: bool, when: str) -> RuleOutcome:
     """Every registration of one kind was ended before the driver's Unload, of which ``record`` tells."""
-    if bracket.enter.call != "unload":
+    if span.enter.call != "unload":
         return None
     judged: RuleOutcome = None
-    for registration in bracket.stream.registrations.values():
+    for registration in span.stream.registrations.values():
         if registration.sync != sync or not registration.handle or registration.open:
             continue
         if registration.left:
@@ -433,7 +433,7 @@ def left_at_unload(bracket: CallSpan, record: Record, model: Model, *, sync: boo
             continue
         lost = model.lost(registration.driver, model.epoch_at, model.at)
         said = f"{registration} was still registered when {when}"
-        made = () if registration.bracket is None else (registration.bracket.enter,)
+        made = () if registration.span is None else (registration.span.enter,)
         if lost:
             judged = Unclear(f"{said}, but {lost}", (*made, record))
             continue
@@ -446,18 +446,18 @@ def left_at_unload(bracket: CallSpan, record: Record, model: Model, *, sync: boo
     says="a driver deregisters each handle exactly once before it is unloaded", needs="unload of a driver",
     holds="S2 C2 unload", violates="S2 C2 unload!",
 )  # fmt: skip
-def deregister_before_unload(bracket: CallSpan | None, model: Model) -> RuleOutcome:
+def deregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome:
     """Typically in its Unload routine, with the handle."""
-    if bracket is None:
+    if span is None:
         return None
-    if bracket.exit is None:
-        registration = bracket.registration
-        if bracket.enter.call == "dereg_sync" and registration is not None and registration.leaves > 1:
+    if span.exit is None:
+        registration = span.registration
+        if span.enter.call == "dereg_sync" and registration is not None and registration.leaves > 1:
             first = registration.leave
-            shown = (*((first.enter,) if first is not None else ()), bracket.enter)
+            shown = (*((first.enter,) if first is not None else ()), span.enter)
             return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
         return None
-    return left_at_unload(bracket, bracket.exit, model, sync=True, when="the driver was unloaded")
+    return left_at_unload(span, span.exit, model, sync=True, when="the driver was unloaded")
 
 
 @rule(
@@ -479,10 +479,10 @@ def deregistered_quiet(call: Callback, model: Model) -> RuleOutcome:
     "DEREG-MIDFLIGHT", Level.OBSERVE, CallEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
     says="is a registration removed between its Start and its end?", needs="deregistration", holds="S2 dereg",
 )  # fmt: skip
-def deregistered_midflight(bracket: CallSpan, model: Model) -> RuleOutcome:
+def deregistered_midflight(span: CallSpan, model: Model) -> RuleOutcome:
     """Whether the end is still delivered shows in DEREG-QUIET."""
-    registration = bracket.registration
-    if bracket.enter.call != "dereg_sync" or registration is None:
+    registration = span.registration
+    if span.enter.call != "dereg_sync" or registration is None:
         return None
     midway = model.attempts.midway(registration)
     return Observed("between Start and its end" if midway else "with nothing under way")

@@ -55,14 +55,14 @@ def state_valid(call: Callback, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def context_identity(call: Callback, model: Model) -> RuleOutcome:
     """The pointer is opaque to Windows and must come back as it was given."""
-    bracket = call.registration.bracket
-    if bracket is None:
+    span = call.registration.span
+    if span is None:
         return None
-    if call.enter.ctx == bracket.enter.ctx:
+    if call.enter.ctx == span.enter.ctx:
         return HOLDS
     return Broken(
-        f"the context is {call.enter.ctx:#x}, registered was {bracket.enter.ctx:#x}",
-        (bracket.enter, call.enter),
+        f"the context is {call.enter.ctx:#x}, registered was {span.enter.ctx:#x}",
+        (span.enter, call.enter),
     )
 
 
@@ -84,21 +84,21 @@ def irql_passive(call: Callback, model: Model) -> RuleOutcome:
     says="registering and deregistering happen at PASSIVE_LEVEL", needs="registering call",
     holds="S2 C2 V", violates="S2 C2 dereg{irql=1}",
 )  # fmt: skip
-def registers_passive(bracket: CallSpan, model: Model) -> RuleOutcome:
+def registers_passive(span: CallSpan, model: Model) -> RuleOutcome:
     """All four routines demand it of their caller."""
-    if bracket.registration is None:
+    if span.registration is None:
         return None
-    if bracket.enter.irql == 0:
+    if span.enter.irql == 0:
         return HOLDS
-    return Broken(f"{bracket.enter.call} was called at IRQL {bracket.enter.irql}", (bracket.enter,))
+    return Broken(f"{span.enter.call} was called at IRQL {span.enter.irql}", (span.enter,))
 
 
 def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
     """Every terminal of the given state has a Start of the same registration before it."""
     judged: RuleOutcome = None
-    for registration, share in attempt.shares.items():
-        for terminal in share.state(state):
-            if any(start.at < terminal.at for start in share.starts):
+    for registration, view in attempt.views.items():
+        for terminal in view.state(state):
+            if any(start.at < terminal.at for start in view.starts):
                 judged = judged or HOLDS
                 continue
             if registration.done_at > attempt.since:
@@ -112,7 +112,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
                     attempt.name,
                 )
                 continue
-            later = [start.enter for start in share.starts[:1]]
+            later = [start.enter for start in view.starts[:1]]
             chain = contradiction(later[0], terminal.enter) if later else []
             what = "came before its Start" if later else "came and no Start had come before it"
             return Broken(f"{name} of {attempt.name} {what}", (terminal.enter, *later), chain, attempt.name)
@@ -146,12 +146,12 @@ def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
 
 
 def _missing_terminal(
-    registration: Registration, share: RegistrationView, attempt: Attempt, model: Model
+    registration: Registration, view: RegistrationView, attempt: Attempt, model: Model
 ) -> RuleOutcome:
     """Judge a Start without Complete or Failure: only a quiesced point after it makes silence evidence."""
     if not _alive_throughout(registration, attempt):
         return None
-    start = share.starts[-1]
+    start = view.starts[-1]
     reason = model.touched(attempt)
     if not reason and not attempt.quiet:
         reason = "the guest was not seen to be alive and quiet after it"
@@ -177,13 +177,13 @@ def _missing_terminal(
 def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
     """Silence counts only after a quiesced point: no record for the policy time, then proof that the guest lives."""
     judged: RuleOutcome = None
-    for registration, share in attempt.shares.items():
-        if not share.starts or share.vetoed:
+    for registration, view in attempt.views.items():
+        if not view.starts or view.vetoed:
             continue
-        if share.terminals:
+        if view.terminals:
             judged = judged or HOLDS
             continue
-        outcome = _missing_terminal(registration, share, attempt, model)
+        outcome = _missing_terminal(registration, view, attempt, model)
         if isinstance(outcome, Broken):
             return outcome
         judged = outcome or judged
@@ -198,12 +198,12 @@ def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
 def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
     """A registration that vetoed may or may not get its own Failure (not documented for hot add)."""
     judged: RuleOutcome = None
-    for registration, share in attempt.shares.items():
-        if not share.starts:
+    for registration, view in attempt.views.items():
+        if not view.starts:
             continue
-        extra = share.starts[1:2] or share.terminals[1:2]
+        extra = view.starts[1:2] or view.terminals[1:2]
         if extra:
-            first = (share.starts if extra[0] in share.starts else share.terminals)[0]
+            first = (view.starts if extra[0] in view.starts else view.terminals)[0]
             lost = model.lost("", attempt.since, extra[0].at)
             name = STATE_NAMES.get(extra[0].enter.state, "a call")
             if lost:
@@ -212,12 +212,12 @@ def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
                 )
                 continue
             return Broken(
-                f"{registration} got {some(len(share.starts), 'Start')} and {len(share.terminals)} Complete or Failure "
+                f"{registration} got {some(len(view.starts), 'Start')} and {len(view.terminals)} Complete or Failure "
                 f"for {attempt.name}",
-                tuple(call.enter for call in (share.starts + share.terminals)[:4]), (), attempt.name,
+                tuple(call.enter for call in (view.starts + view.terminals)[:4]), (), attempt.name,
             )  # fmt: skip
-        if not share.terminals and not share.vetoed:
-            outcome = _missing_terminal(registration, share, attempt, model)
+        if not view.terminals and not view.vetoed:
+            outcome = _missing_terminal(registration, view, attempt, model)
             if isinstance(outcome, Broken):
                 return outcome
             judged = outcome or judged
@@ -234,13 +234,13 @@ def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
 def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
     """Complete can never be followed by Failure in the same attempt, nor Failure by Complete."""
     judged: RuleOutcome = None
-    for registration, share in attempt.shares.items():
-        if not share.terminals:
+    for registration, view in attempt.views.items():
+        if not view.terminals:
             continue
-        if len(share.terminals) == 1:
+        if len(view.terminals) == 1:
             judged = judged or HOLDS
             continue
-        first, second = share.terminals[:2]
+        first, second = view.terminals[:2]
         lost = model.lost("", attempt.since, second.at)
         names = f"{STATE_NAMES.get(first.enter.state)} and then {STATE_NAMES.get(second.enter.state)}"
         if lost:
@@ -270,8 +270,8 @@ def all_registered(attempt: Attempt, model: Model) -> RuleOutcome:
                 continue
             if registration.done_at > attempt.first:
                 continue
-            share = attempt.shares.get(registration)
-            if share is not None and share.starts and share.terminals:
+            view = attempt.views.get(registration)
+            if view is not None and view.starts and view.terminals:
                 judged = judged or HOLDS
                 continue
             reason = model.touched(attempt) or model.lost(
@@ -281,9 +281,9 @@ def all_registered(attempt: Attempt, model: Model) -> RuleOutcome:
                 reason = "it may have been registered while the attempt was already under way"
             if not reason and not attempt.quiet:
                 reason = "the guest was not seen to be alive and quiet after it"
-            what = "Start" if share is None or not share.starts else "Complete or Failure"
+            what = "Start" if view is None or not view.starts else "Complete or Failure"
             shown = tuple(call.enter for call in attempt.events[:2])
-            made = () if registration.bracket is None else (registration.bracket.enter,)
+            made = () if registration.span is None else (registration.span.enter,)
             if reason:
                 judged = Unclear(
                     f"{registration} got no {what} for {attempt.name}, but {reason}", shown, attempt.name
@@ -558,9 +558,9 @@ def _round(calls: list[Callback], registered: list[Registration]) -> str:
 )  # fmt: skip
 def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
     """Relative to the order of registration, for the Start round and for the terminal round."""
-    if len(attempt.shares) < 2:
+    if len(attempt.views) < 2:
         return None
-    registered = sorted(attempt.shares, key=lambda known: known.done_at)
+    registered = sorted(attempt.views, key=lambda known: known.done_at)
     return Observed(
         f"Start {_round(attempt.starts, registered)}, end {_round(attempt.terminals, registered)}"
     )
@@ -573,9 +573,9 @@ def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
     """The processor of a PASSIVE_LEVEL callback is a sample and may be stale at once."""
-    for share in attempt.shares.values():
-        if share.starts and share.terminals:
-            start, end = share.starts[0].enter, share.terminals[0].enter
+    for view in attempt.views.values():
+        if view.starts and view.terminals:
+            start, end = view.starts[0].enter, view.terminals[0].enter
             where = (
                 "the new processor"
                 if end.cpu == attempt.n
@@ -600,19 +600,19 @@ def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:
     """
     for stream in model.streams.values():
         for registration in stream.registrations.values():
-            bracket = registration.bracket
+            span = registration.span
             if (
                 registration.sync
                 and attempt.first < registration.done_at < attempt.last
                 and not registration.implied
-                and bracket is not None
-                and bracket.exit is not None
-                and any(edge(bracket.exit, call.exit or call.enter) for call in attempt.events)
+                and span is not None
+                and span.exit is not None
+                and any(edge(span.exit, call.exit or call.enter) for call in attempt.events)
             ):
-                share = attempt.shares.get(registration)
-                if share is None:
+                view = attempt.views.get(registration)
+                if view is None:
                     return Observed("nothing of the attempt")
-                return Observed("Start and terminal" if share.starts else "a terminal without a Start")
+                return Observed("Start and terminal" if view.starts else "a terminal without a Start")
     return None
 
 

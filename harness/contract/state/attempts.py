@@ -52,9 +52,7 @@ class Attempts:
 
     def midway(self, registration: Registration) -> bool:
         """True if ``registration`` has a Start without its end."""
-        return any(
-            registration in one.shares and not one.shares[registration].closed for one in self.unsettled
-        )
+        return any(registration in one.views and not one.views[registration].closed for one in self.unsettled)
 
     def quiesced(self, at: int, proof: Quiesced) -> None:
         """The guest is quiet: what is closed is settled, and what was superseded will get nothing more."""
@@ -104,21 +102,21 @@ class Attempts:
         if len(attempt.events) >= MOST_EVENTS:
             attempt.crowded = True
             return
-        share = attempt.shares.get(registration)
-        if share is None:
-            share = attempt.shares[registration] = RegistrationView()
+        view = attempt.views.get(registration)
+        if view is None:
+            view = attempt.views[registration] = RegistrationView()
         self._count(call, attempt)
-        was_open = not share.closed
+        was_open = not view.closed
         attempt.events.append(call)
         if enter.state == START:
-            share.starts.append(call)
+            view.starts.append(call)
             attempt.starts.append(call)
         else:
-            share.terminals.append(call)
+            view.terminals.append(call)
             attempt.terminals.append(call)
             if enter.state == COMPLETE:
                 attempt.completes.append(call)
-        self._opened_or_closed(attempt, was_open=was_open, is_open=not share.closed)
+        self._opened_or_closed(attempt, was_open=was_open, is_open=not view.closed)
 
     def _opened_or_closed(self, attempt: Attempt, *, was_open: bool, is_open: bool) -> None:
         attempt.waiting += is_open - was_open
@@ -130,11 +128,11 @@ class Attempts:
     def _count(self, call: Callback, attempt: Attempt) -> None:
         """Count the first Start and the first Complete that a driver sees of an attempt."""
         stream, state = call.registration.stream, call.enter.state
-        mine = [share for owner, share in attempt.shares.items() if owner.stream is stream]
+        mine = [view for owner, view in attempt.views.items() if owner.stream is stream]
         if state == START:
-            stream.starts += not any(share.starts for share in mine)
+            stream.starts += not any(view.starts for view in mine)
         elif state == COMPLETE:
-            if not any(share.state(COMPLETE) for share in mine):
+            if not any(view.state(COMPLETE) for view in mine):
                 stream.completes += 1
                 stream.complete_calls.append(call)
                 if len(stream.complete_calls) > MOST_ATTEMPTS:
@@ -147,22 +145,22 @@ class Attempts:
         if attempt is None:
             return
         attempt.last = at
-        share = attempt.shares.get(call.registration)
-        if call.refused and share is not None:
+        view = attempt.views.get(call.registration)
+        if call.refused and view is not None:
             attempt.vetoed = True
-            if call.veto and not share.vetoed:
-                was_open = not share.closed
-                share.vetoed = True
+            if call.veto and not view.vetoed:
+                was_open = not view.closed
+                view.vetoed = True
                 self._opened_or_closed(attempt, was_open=was_open, is_open=False)
 
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
         if attempt.quiet or (self.barrier > attempt.last and attempt.closed):
             return True
-        share = attempt.shares.get(registration)
-        if share is None or not share.starts:
+        view = attempt.views.get(registration)
+        if view is None or not view.starts:
             return False
-        return bool(share.terminals) or share.vetoed
+        return bool(view.terminals) or view.vetoed
 
     def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
         attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)

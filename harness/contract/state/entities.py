@@ -61,7 +61,7 @@ class Registration:
     stream: DriverLoad
     id: int
     sync: bool
-    bracket: CallSpan | None = None
+    span: CallSpan | None = None
     handle: bool = True
     presumed: bool = False
     first_cls: str = ""
@@ -89,12 +89,12 @@ class Registration:
     @property
     def implied(self) -> bool:
         """True if the history does not hold the registering call."""
-        return self.bracket is None
+        return self.span is None
 
     @property
     def flags(self) -> int:
         """Flags of the registering call."""
-        return 0 if self.bracket is None else self.bracket.enter.flags
+        return 0 if self.span is None else self.span.enter.flags
 
     @property
     def add_existing(self) -> bool:
@@ -109,14 +109,14 @@ class Registration:
     @property
     def cls(self) -> str:
         """Device class of an asynchronous registration: ``cpu``, ``memory`` or a GUID."""
-        return self.first_cls if self.bracket is None else self.bracket.enter.cls
+        return self.first_cls if self.span is None else self.span.enter.cls
 
     @property
     def open(self) -> bool:
         """True inside the registering call, also if only its callbacks were seen so far."""
-        if self.bracket is None:
+        if self.span is None:
             return self.done_at == 0
-        return self.bracket.exit is None and not self.presumed
+        return self.span.exit is None and not self.presumed
 
     @property
     def alive(self) -> bool:
@@ -195,7 +195,7 @@ class Attempt:
     since: int
     first: int
     active_before: int
-    shares: dict[Registration, RegistrationView] = field(default_factory=dict)
+    views: dict[Registration, RegistrationView] = field(default_factory=dict)
     events: list[Callback] = field(default_factory=list)
     starts: list[Callback] = field(default_factory=list)
     terminals: list[Callback] = field(default_factory=list)

@@ -384,7 +384,7 @@ class Model:
     def _presume(self) -> None:
         """The guest is quiet: calls whose exit records were lost have returned."""
         for registration in list(self.open_registrations):
-            begun = registration.bracket.at if registration.bracket is not None else self.epoch_at
+            begun = registration.span.at if registration.span is not None else self.epoch_at
             if self.lost(registration.driver, begun, self.at):
                 registration.presumed = True
                 registration.done_at = self.at
@@ -392,39 +392,37 @@ class Model:
 
     def _call_enter(self, call: CallEnter) -> CallSpan:
         stream = self.stream
-        bracket = CallSpan(at=self.at, stream=stream, enter=call)
-        stream.opens[call.seq] = bracket
+        span = CallSpan(at=self.at, stream=stream, enter=call)
+        stream.opens[call.seq] = span
         if call.call in ("reg_sync", "reg_async"):
-            registration = Registration(
-                stream=stream, id=call.reg, sync=call.call == "reg_sync", bracket=bracket
-            )
+            registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
             registration.races_add = bool(self.cpu_in_flight) or not self.attempts.all_closed
             self._register(registration)
-            bracket.registration = registration
+            span.registration = registration
             self.open_registrations[registration] = None
         elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
             registration = self._registration(call.reg, sync=call.call == "dereg_sync")
-            bracket.registration = registration
+            span.registration = registration
             registration.leaves += 1
             if registration.leave is None:
-                registration.leave = bracket
+                registration.leave = span
         elif call.call == "unload":
-            stream.unload = bracket
+            stream.unload = span
         elif call.call == "etw_unreg":
             stream.etw = "unregistered"
-        return bracket
+        return span
 
     def _call_exit(self, call: CallExit) -> CallSpan | None:
         stream = self.stream
-        bracket = stream.opens.get(call.enter)
-        if not isinstance(bracket, CallSpan):
+        span = stream.opens.get(call.enter)
+        if not isinstance(span, CallSpan):
             self._unentered(call)
             return None
         del stream.opens[call.enter]
-        bracket.exit, bracket.exit_at = call, self.at
-        registration = bracket.registration
+        span.exit, span.exit_at = call, self.at
+        registration = span.registration
         if registration is not None:
-            if bracket.enter.call in ("reg_sync", "reg_async"):
+            if span.enter.call in ("reg_sync", "reg_async"):
                 registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
                 registration.done_at = self.at
                 registration.races_add = registration.races_add or bool(self.cpu_in_flight)
@@ -432,13 +430,13 @@ class Model:
                     event.enter.nt for event in registration.existing if event.enter.state == START
                 )
                 self.open_registrations.pop(registration, None)
-            elif registration.leave is bracket:
+            elif registration.leave is span:
                 registration.left_at = self.at
         if call.call == "etw_reg" and nt_success(call.result):
             stream.etw = "registered"
         elif call.call == "unload" or (call.call == "driver_entry" and not nt_success(call.result)):
             stream.finished = True
-        return bracket
+        return span
 
     def _unentered(self, call: CallExit) -> None:
         """A call returned whose enter record was lost: keep what its exit record says of the registration."""
