@@ -48,10 +48,12 @@ class Twin:
     """A twin that can be booted, saved, and restored."""
 
     def __init__(self) -> None:
-        self.kind = GUEST_TYPES["twin"]
+        self.guest_type = GUEST_TYPES["twin"]
         spec = MachineSpec(accelerator="tcg", qemu=find_qemu().path)
         self.options = GuestOptions(spec=spec, cache=cache_directory(os.environ), directory=Path())
-        self.bootable: Bootable = self.kind.prepare(self.options, Deadline(900, "image"), lambda _text: None)
+        self.bootable: Bootable = self.guest_type.prepare(
+            self.options, Deadline(900, "image"), lambda _text: None
+        )
         self.argv: list[str] = []
 
     def run(
@@ -67,7 +69,7 @@ class Twin:
             began = time.perf_counter()
             machine = stack.enter_context(QemuMachine(spec, place, writer, name="bench"))
             machine.start(soon())
-            guest = self.kind.attach(machine, writer, OutsideSigns(), self.options)
+            guest = self.guest_type.attach(machine, writer, OutsideSigns(), self.options)
             stack.callback(guest.close)
             machine.resume(soon())
             if state is None:

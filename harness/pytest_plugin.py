@@ -51,7 +51,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.addinivalue_line("markers", text)
     settings = Settings(config)
     settings.check()
-    # A prompt needs the guest's ways in to be there from its start.
+    # A prompt needs the guest's monitor from its start.
     prompts = bool(config.getoption("usepdb", False) or config.getoption("trace", False))
     guests = config.stash[GUESTS] = Guests(settings, prompts=prompts)
     config.pluginmanager.register(guests, "hotplug_harness_guests")
@@ -126,7 +126,7 @@ def pytest_enter_pdb(config: pytest.Config) -> None:
     if terminal is None:
         return
     for run in config.stash[GUESTS].live:
-        for line in run.ways_in():
+        for line in run.how_to_attach():
             terminal.write_line(line)
 
 

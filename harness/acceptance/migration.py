@@ -101,7 +101,7 @@ def _take_over(
     place = run.directory.path / PLACE
     place.mkdir(mode=0o700)
     deadline = Deadline(SAVE + request.budget.boot, "go on after the take-over")
-    kind = GUEST_TYPES[request.guest]
+    guest_type = GUEST_TYPES[request.guest]
     spec = restored(spec, state, place, deadline)
     options = GuestOptions(
         spec=spec,
@@ -118,7 +118,7 @@ def _take_over(
         capture = stack.enter_context(
             Capture(debugcon=machine.debugcon, console=machine.console, writer=writer)
         )
-        guest = kind.attach(machine, writer, OutsideSigns(), options)
+        guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         machine.resume(deadline)
         guest.revive(state.said, secrets.token_hex(8), deadline)

@@ -101,17 +101,17 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
         )
     check_medium(ewdk)
     check_choice("guest", guest, GUEST_TYPES)
-    kind = GUEST_TYPES[guest]
-    if not hasattr(kind, "workshop"):
+    guest_type = GUEST_TYPES[guest]
+    if not hasattr(guest_type, "build_vm"):
         raise UsageError(f"the WDK does not run in the guest {guest!r}", hint="It needs a Windows guest.")
     deadline = Deadline(WDK_SECONDS, "building the driver with the WDK")
 
     def progress(text: str) -> None:
         sys.stderr.write(f"{printable(text, 400)}\n")
 
-    workshop = cast("WdkGuest", kind).workshop(ewdk, cache_directory(os.environ), deadline, progress)
-    with workshop as far:
-        built = build_with_wdk(far, out, deadline, medium=ewdk.name)
+    build_vm = cast("WdkGuest", guest_type).build_vm(ewdk, cache_directory(os.environ), deadline, progress)
+    with build_vm as vm:
+        built = build_with_wdk(vm, out, deadline, medium=ewdk.name)
     ok = all(one.ok for one in built.checks)
     if json:
         say_json(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness repro RUN``: the same machine and the same plan again, whole, or up to a step with the guest handed over."""
+"""``harness repro RUN``: the same machine and the same plan again, whole, or up to a step and then interactively."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def repro(
         typer.Option(
             metavar="N",
             min=0,
-            help="Execute N operations, then hand the guest over; 0 only loads the driver.",
+            help="Execute N operations, then wait for Ctrl-C; 0 only loads the driver.",
         ),
     ] = None,
     anyway: Annotated[
@@ -36,7 +36,7 @@ def repro(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or hand over at a step."""
+    """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or wait at a step."""
     import dataclasses
     import os
     import signal
@@ -45,7 +45,7 @@ def repro(
     from harness.cli.output import complain, say, say_json
     from harness.cli.run import result_document, show_result
     from harness.report.stage_view import StageView
-    from harness.repro.interactive import execute_and_hold
+    from harness.repro.interactive import execute_and_wait
     from harness.repro.recorded_run import Differences, RepeatableRun, Signature
     from harness.run.run import perform
     from harness.setup.cache import cache_directory
@@ -55,7 +55,7 @@ def repro(
     if step is not None and step > operations:
         raise UsageError(
             f"there is no step {step}: the run's plan has {operations} operations",
-            hint=f"--step {operations} executes all of them and hands the guest over.",
+            hint=f"--step {operations} executes all of them, then waits for Ctrl-C.",
         )
     request = recorded.request(
         {**DEFAULTS["repro"], **options}, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway
@@ -63,10 +63,10 @@ def repro(
     differences = Differences(recorded.facts, anyway=anyway)
     if request.vnc and (step is None or request.backend != "qemu" or not recorded.facts.qemu_argv):
         raise UsageError(
-            "--vnc is for a guest that is handed over, of QEMU itself",
-            hint="Say --step N too; through libvirt, virt-viewer shows the screen.",
+            "--vnc needs --step and a guest that QEMU runs without libvirt",
+            hint="Add --step N; through libvirt, virt-viewer shows the screen.",
         )
-    # As for a run: a polite end is an interruption.
+    # As for a run: SIGTERM interrupts.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with StageView(quiet=json) as view:
         if step is None:
@@ -74,7 +74,7 @@ def repro(
         else:
             if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
                 request = dataclasses.replace(request, monitor=True)
-            result = execute_and_hold(request, step, view.say, listeners=(view,), learnt=differences)
+            result = execute_and_wait(request, step, view.say, listeners=(view,), learnt=differences)
     if isinstance(result.error, UsageError):
         raise result.error
     before, now = Signature.of(recorded.verdict), Signature.of(result.verdict, result.error)

@@ -93,7 +93,7 @@ def _perform(plan: str, options: RunOptions, *, json: bool, retry_of: str = "") 
         attempt=2 if retry_of else 1,
         retry_of=retry_of,
     )
-    # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
+    # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with StageView(quiet=json) as view:
         result = perform(request, listeners=(view,), retry=options.retry)

@@ -205,7 +205,7 @@ def build(
             f"{name} is known not to work: {support.reason}",
             hint=f"See {support.link}. {support.workaround}\nBuild it all the same with --anyway.".strip(),
         )
-    # A polite end is an interruption: it takes the same way out, and is held back where Ctrl-C is.
+    # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with store.building(name), StageView(quiet=json) as view:
         if store.folder(name).exists():

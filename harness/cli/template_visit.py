@@ -12,7 +12,7 @@ from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage, image_of
-from harness.guest.windows.transports import GuestTransports, ways_into
+from harness.guest.windows.transports import GuestTransports, transports_into
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.firmware import find_ovmf
@@ -86,15 +86,15 @@ def _visit(
             QemuMachine(spec, folder, writer, name=f"verify-{template.name}") as machine,
         ):
             machine.start(Deadline(START, "start QEMU"))
-            ways = ways_into(machine, image, Deadline(START, "ask which ports lead to the guest"))
-            guest = WindowsGuest(machine, writer, image, ways, directory=folder)
+            transports = transports_into(machine, image, Deadline(START, "ask which ports lead to the guest"))
+            guest = WindowsGuest(machine, writer, image, transports, directory=folder)
             try:
                 writer.write(Stage(name="boot", phase="begin"))
                 machine.resume(Deadline(START, "let the guest run"))
                 # A wait for the lease is not the boot's.
                 guest.wait_ready(Deadline(deadline.seconds, deadline.what))
                 writer.write(Stage(name="boot", phase="end"))
-                return [*reached(image, ways), *ask(built, ways)]
+                return [*reached(image, transports), *ask(built, transports)]
             except HarnessError as error:
                 writer.write(Stage(name="boot", phase="fail", detail=error.message))
                 raise
@@ -102,8 +102,8 @@ def _visit(
                 guest.close()
 
 
-def reached(image: WindowsImage, ways: GuestTransports) -> list[PromiseFinding]:
-    """Return findings on the ways in. A guest that is ready has proved its certificate: WinRM refuses any other."""
+def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFinding]:
+    """Return findings on the transports. WinRM refuses any certificate but the pinned one, so a ready guest proved it."""
     findings = [
         PromiseFinding(
             name="certificate",
@@ -112,10 +112,10 @@ def reached(image: WindowsImage, ways: GuestTransports) -> list[PromiseFinding]:
             seen=f"sha256 {image.certificate.sha256}",
         )
     ]
-    if ways.ssh is None:
+    if transports.ssh is None:
         return findings
     try:
-        ways.ssh.run("echo ready", Deadline(ASK, "ask whether SSH answers"), idempotent=True)
+        transports.ssh.run("echo ready", Deadline(ASK, "ask whether SSH answers"), idempotent=True)
         kept, seen = True, "it answers"
     except HarnessError as error:
         kept, seen = False, error.message
@@ -123,9 +123,9 @@ def reached(image: WindowsImage, ways: GuestTransports) -> list[PromiseFinding]:
     return [*findings, PromiseFinding(name="SSH", says=says, kept=kept, seen=seen)]
 
 
-def ask(built: BuiltTemplate, ways: GuestTransports) -> list[PromiseFinding]:
+def ask(built: BuiltTemplate, transports: GuestTransports) -> list[PromiseFinding]:
     """Return findings on the inside of the guest."""
-    outcome = ways.commands.script(
+    outcome = transports.commands.script(
         promise.script(), Deadline(ASK, "ask for what the template promises"), idempotent=True
     )
     if outcome.exit_code != 0:

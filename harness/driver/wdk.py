@@ -92,9 +92,9 @@ WINDOWS = ShellWords(
 
 
 class WdkGuest(Protocol):
-    """A kind of guest in which the WDK runs: it has this besides what a run needs of it."""
+    """A guest type in which the WDK runs."""
 
-    def workshop(
+    def build_vm(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
     ) -> AbstractContextManager[BuildGuest]:
         """Start the guest with ``medium`` in its drive, give it when it is ready, and end it.
@@ -153,7 +153,7 @@ def check_medium(iso: Path) -> None:
 
 
 def build_with_wdk(
-    far: BuildGuest, out: Path, deadline: Deadline, *, medium: str, words: ShellWords = WINDOWS
+    vm: BuildGuest, out: Path, deadline: Deadline, *, medium: str, words: ShellWords = WINDOWS
 ) -> WdkProducts:
     """Build the driver in a guest whose drive holds the Enterprise WDK, and put what came of it into the folder ``out``.
 
@@ -168,29 +168,29 @@ def build_with_wdk(
         raise InfrastructureError(
             f"cannot write {out}: {error.strerror}", hint="Name another folder with --out."
         ) from error
-    _ask(far, words.prepare, "make a folder for the sources", deadline)
+    _ask(vm, words.prepare, "make a folder for the sources", deadline)
     try:
         for name, patterns in SOURCES.items():
             for source in sorted(path for pattern in patterns for path in (folder / name).glob(pattern)):
-                far.put(source, words.path(name, source.name), deadline)
-        made = far.run(words.build, deadline)
-        missing = _fetch(far, words, (LOG, *EXTRAS), out, deadline)
+                vm.put(source, words.path(name, source.name), deadline)
+        made = vm.run(words.build, deadline)
+        missing = _fetch(vm, words, (LOG, *EXTRAS), out, deadline)
         if made.exit_code:
             raise GuestRefused(
                 f"the driver does not build with the WDK (exit code {made.exit_code}): {_end(made)}",
                 hint=f"The whole log is {out / LOG.name}." if LOG.name not in missing else "It left no log.",
             )
         for product in PACKAGE:
-            far.get(words.path("wdk", *product.at), out / product.name, deadline, limit=LARGEST)
+            vm.get(words.path("wdk", *product.at), out / product.name, deadline, limit=LARGEST)
     finally:
-        _remove(far, words, deadline)
+        _remove(vm, words, deadline)
     record = _manifest(out, folder, missing, medium, deadline)
     manifest.save(out / DRIVER, record)
     return WdkProducts(out / DRIVER, record, check_image(out / DRIVER), missing)
 
 
-def _ask(far: BuildGuest, command: str, what: str, deadline: Deadline) -> None:
-    answer = far.run(command, deadline)
+def _ask(vm: BuildGuest, command: str, what: str, deadline: Deadline) -> None:
+    answer = vm.run(command, deadline)
     if answer.exit_code:
         raise GuestRefused(f"the guest could not {what} (exit code {answer.exit_code}): {_end(answer)}")
 
@@ -202,23 +202,23 @@ def _end(answer: CommandAnswer) -> str:
 
 
 def _fetch(
-    far: BuildGuest, words: ShellWords, products: tuple[WdkProduct, ...], out: Path, deadline: Deadline
+    vm: BuildGuest, words: ShellWords, products: tuple[WdkProduct, ...], out: Path, deadline: Deadline
 ) -> list[str]:
     """Copy back what is there and return the names of what is not. Files of an earlier build go first."""
     missing = []
     for product in products:
         (out / product.name).unlink(missing_ok=True)
         try:
-            far.get(words.path("wdk", *product.at), out / product.name, deadline, limit=LARGEST)
+            vm.get(words.path("wdk", *product.at), out / product.name, deadline, limit=LARGEST)
         except GuestRefused:
             missing.append(product.name)
     return missing
 
 
-def _remove(far: BuildGuest, words: ShellWords, deadline: Deadline) -> None:
+def _remove(vm: BuildGuest, words: ShellWords, deadline: Deadline) -> None:
     """Remove the sources from the guest; what went wrong before is worth more than that this does."""
     try:
-        far.run(words.remove, deadline)
+        vm.run(words.remove, deadline)
     except GuestError:
         return
 

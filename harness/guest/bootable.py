@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run and a kind of guest say to each other: what is wanted, and what will boot."""
+"""What a run asks of a guest type, and what the guest type returns to boot."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GuestType(Protocol):
-    """A kind of guest. Its name labels every verdict."""
+    """A guest type. Its name labels every verdict."""
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
         """Build or find what boots. Raises MissingPart or InfrastructureError with what is missing.
 
-        A kind that cannot grant a wish raises UsageError.
+        A guest type that cannot grant a wish raises UsageError.
         """
 
     def attach(

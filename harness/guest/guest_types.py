@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Kinds of guests: the twin's, and the table of those there are."""
+"""Guest types: the twin's, and the table of all."""
 
 from __future__ import annotations
 
@@ -78,36 +78,36 @@ class TemplateGuestType:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._kind: GuestType | None = None
+        self._guest_type: GuestType | None = None
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """See WindowsKind."""
+        """See WindowsType."""
         return self._loaded().prepare(options, deadline, progress)
 
     def attach(
         self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> Guest:
-        """See WindowsKind."""
+        """See WindowsType."""
         return self._loaded().attach(machine, writer, signs, options)
 
-    def workshop(
+    def build_vm(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
     ) -> AbstractContextManager[Transport]:
         """Start the guest with ``medium`` in its drive, for ``harness driver build --wdk``, and end it."""
-        from harness.guest.windows.build_vm import workshop
+        from harness.guest.windows.build_vm import build_vm
 
-        return workshop(self, medium, cache, deadline, progress)
+        return build_vm(self, medium, cache, deadline, progress)
 
     def _loaded(self) -> GuestType:
-        if self._kind is None:
+        if self._guest_type is None:
             from harness.guest.windows.guest_type import WindowsType
 
-            self._kind = WindowsType(self._name)
-        return self._kind
+            self._guest_type = WindowsType(self._name)
+        return self._guest_type
 
 
-def template_kinds() -> dict[str, GuestType]:
-    """Return a kind for each Windows template of this checkout, built or not; none of them is read."""
+def template_guest_types() -> dict[str, GuestType]:
+    """Return a guest type for each Windows template of this checkout, built or not; none of them is read."""
     folder = Path(__file__).resolve().parents[2] / "vm_templates"
     names = sorted(document.parent.name for document in folder.glob("windows-*/template.toml"))
     return {name: TemplateGuestType(name) for name in names}
@@ -117,6 +117,6 @@ GUEST_TYPES: dict[str, GuestType] = {
     "twin": TwinType(),
     "host": HostType(),
     "wine": WineType(),
-    **template_kinds(),
+    **template_guest_types(),
 }
 """The kinds of guests by name."""

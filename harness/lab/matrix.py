@@ -41,7 +41,7 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class GuestRow(_Table, frozen=True, kw_only=True):
-    """``[[guest]]``: a kind of guest by its name, and the driver to install, a path; "" for the guest's own."""
+    """``[[guest]]``: a guest type by its name, and the driver to install, a path; "" for the guest's own."""
 
     name: str
     driver: str = ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Hands a live guest over to a person: executes a plan up to a step, says how to attach, and waits.
+"""Interactive use of a live guest: executes a plan up to a step, prints how to attach, and waits.
 
-The guest runs on, or stands where the step that failed left it: a panicked one is stopped, one that hangs hangs. Nothing
-is asked of it any more until the person is done (Ctrl-C) or QEMU ends; then the run is closed and judged like any other.
+The guest runs on, or stands where the step that failed left it: a panicked one is stopped, one that hangs hangs. The harness
+asks nothing of it until Ctrl-C or the end of QEMU; then the run is closed and judged like any other.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from harness.run.run import Learnt, Run, RunResult
 Say = Callable[[str], None]
 
 LONGEST = 7 * 24 * 3600.0
-"""Seconds that a guest is held for somebody at most."""
+"""Seconds after which an interactive guest is ended."""
 
 LOOK = 0.2
 """Seconds between two looks whether QEMU is still there."""
 
 ATTACH = 10.0
-"""Seconds that opening a way in may take."""
+"""Seconds that opening a monitor, gdb stub or screen may take."""
 
 
-def execute_and_hold(
+def execute_and_wait(
     request: RunRequest,
     step: int,
     say: Say,
@@ -40,9 +40,9 @@ def execute_and_hold(
     listeners: tuple[Listener, ...] = (),
     learnt: Learnt = lambda _: None,
 ) -> RunResult:
-    """Execute the first ``step`` operations of the plan, hand the guest over, and return what became of the run.
+    """Execute the first ``step`` operations of the plan, wait until the user is done, and return the run's result.
 
-    A step that fails hands over too, as long as there is a QEMU. Raises KeyboardInterrupt before that, and
+    After a failed step it waits too, as long as QEMU runs. Raises KeyboardInterrupt before that, and
     InfrastructureError as :func:`harness.run.run.perform` does.
     """
     run = Run(request, listeners=listeners, learnt=learnt)
@@ -56,7 +56,7 @@ def execute_and_hold(
             except HarnessError as error:
                 failed = error
                 say(f"A step failed: {error.message}")
-            _hold(live, run, say)
+            _wait(live, run, say)
             if failed is not None:
                 raise failed
     except HarnessError as error:
@@ -64,18 +64,18 @@ def execute_and_hold(
     return run.result(run.judge())
 
 
-def _hold(live: Live, run: Run, say: Say) -> None:
-    for line in ways_in(live.machine, run):
+def _wait(live: Live, run: Run, say: Say) -> None:
+    for line in how_to_attach(live.machine, run):
         say(line)
     say("The guest is yours. Ctrl-C ends it, and judges the run.")
     live.writer.write(Stage(name="held", phase="begin"))
     why = "QEMU ended"
     try:
         with contextlib.suppress(InfrastructureError):
-            Deadline(LONGEST, "hold the guest").poll(
+            Deadline(LONGEST, "wait for Ctrl-C").poll(
                 lambda: not live.machine.alive(),
                 interval=LOOK,
-                error=lambda: InfrastructureError("nobody took the guest back"),
+                error=lambda: InfrastructureError("nobody pressed Ctrl-C"),
             )
             say("QEMU ended.")
     except KeyboardInterrupt:
@@ -83,29 +83,29 @@ def _hold(live: Live, run: Run, say: Say) -> None:
     live.writer.write(Stage(name="held", phase="end", detail=why))
 
 
-def ways_in(machine: Machine, run: Run) -> list[str]:
-    """Return how a person gets at the guest of a run that goes on, one way a line."""
-    ways = []
+def how_to_attach(machine: Machine, run: Run) -> list[str]:
+    """Return how to attach to the guest of a live run, one line each."""
+    lines = []
     if machine.human is not None:
-        ways.append(f"monitor    socat -,rawer UNIX-CONNECT:{machine.human}")
+        lines.append(f"monitor    socat -,rawer UNIX-CONNECT:{machine.human}")
         if (stub := _gdb_stub(machine, machine.human.with_name("gdb"))) is not None:
-            ways.append(f"gdb        gdb -ex 'target remote {stub}'   (the guest stops when it connects)")
+            lines.append(f"gdb        gdb -ex 'target remote {stub}'   (the guest stops when it connects)")
     if run.request.vnc and machine.human is not None:
-        ways += _screen(machine, machine.human.with_name("vnc"))
+        lines += _screen(machine, machine.human.with_name("vnc"))
     if machine.versions:
-        ways.append(
+        lines.append(
             f"libvirt    virsh -c '{machine.versions.get('uri', '')}' list --title   (run {run.directory.name})"
         )
-    ways += [
+    lines += [
         f"{name:11}tail -f {file}"
         for name, file in (("console", machine.console), ("driver", machine.debugcon))
     ]
-    ways.append(f"history    harness check --timeline --all {run.directory.path}")
-    return ["", *ways]
+    lines.append(f"history    harness check --timeline --all {run.directory.path}")
+    return ["", *lines]
 
 
 def _screen(machine: Machine, socket: Path) -> list[str]:
-    """Have QEMU show the screen on ``socket``; VNC itself asks for no password, the directory lets nobody else in."""
+    """Show the screen on ``socket``. VNC asks for no password; the directory is private."""
     addresses = [{"type": "unix", "path": str(socket)}]
     try:
         machine.execute(

@@ -82,7 +82,7 @@ class GuestBoot:
         self._directory = directory
         self._writer = writer
         self._stages = stages
-        self._kind = GUEST_TYPES[request.guest]
+        self._guest_type = GUEST_TYPES[request.guest]
         self._state: MachineSnapshot | None = None
         self._mapped = request.mapped()
 
@@ -90,7 +90,7 @@ class GuestBoot:
         """Take every step. Raises what a step raises."""
         self._stages.current = "qemu"
         # A guest that is a process needs no QEMU, and so none is looked for.
-        qemu = None if isinstance(self._kind, ProcessType) else find_qemu(self.request.qemu)
+        qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
         options = self._options(qemu)
         bootable = self._prepare(options)
         if bootable.release is not None:
@@ -121,7 +121,7 @@ class GuestBoot:
             console_bytes=lambda: capture.console.bytes,
             expect_reset=watch.expect_reset,
         )
-        guest = self.guest = self._kind.attach(machine, self._writer, signs, options)
+        guest = self.guest = self._guest_type.attach(machine, self._writer, signs, options)
         stack.callback(guest.close)
         self._wake(machine, guest, budget)
 
@@ -163,7 +163,7 @@ class GuestBoot:
     def _prepare(self, options: GuestOptions) -> Bootable:
         name = self.request.guest
         with self._stages.stage("image") as said:
-            bootable = self._kind.prepare(
+            bootable = self._guest_type.prepare(
                 options,
                 Deadline(900, f"make the image of {name}"),
                 lambda text: self._stages.note("image", text),
@@ -207,7 +207,7 @@ class GuestBoot:
         """Return the machine that takes the guest's saved ready state over, saving it first if need be."""
         with self._stages.stage("state") as said:
             state = self._state = ready_state(
-                self._kind,
+                self._guest_type,
                 options,
                 spec,
                 image=bootable.digest,

@@ -179,7 +179,7 @@ class Evidence:
         return [inspector.screenshot(self._folder / "screen", within)]
 
     def _from_guest(self, deadline: Deadline) -> list[Path]:
-        """Have the guest hand over what it recorded itself, if it is a kind that can and still does."""
+        """Collect what the guest recorded itself, if its guest type can and it still answers."""
         self._running()
         guest = self._guest
         if guest is None or guest.emulates_nt:

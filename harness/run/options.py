@@ -26,7 +26,7 @@ SAME = "a run is repeated as it was recorded; 'harness run' makes another one"
 DEMO = "the demo is the twin's, with the harness's own driver"
 ALONE = "nobody looks at the guest meanwhile"
 CHECKER = "it tests the checker, not a guest"
-HELD = "it is for a guest that is handed over: harness repro RUN --step N"
+INTERACTIVE = "it is for interactive use: harness repro RUN --step N"
 ALWAYS = "it always tries once more"
 LAB = "the tables [[guest]], [[qemu]] and [[topology]] set it"
 
@@ -114,7 +114,7 @@ class RunOptions:
     )] = False  # fmt: skip
     vnc: Annotated[bool, Option(
         "With --step: show the guest's screen by VNC, on a private socket.", machine=True, recorded=False,
-        absent={"run": HELD, "demo": HELD, "accept": ALONE, "lab": ALONE, "pytest": HELD},
+        absent={"run": INTERACTIVE, "demo": INTERACTIVE, "accept": ALONE, "lab": ALONE, "pytest": INTERACTIVE},
     )] = False  # fmt: skip
     restore: Annotated[bool | None, Option(
         "Begin from the guest's saved ready state, made on first use, or boot it.", machine=True,

@@ -23,7 +23,7 @@ SAVE = 300.0
 
 
 def ready_state(
-    kind: GuestType,
+    guest_type: GuestType,
     options: GuestOptions,
     spec: MachineSpec,
     *,
@@ -45,13 +45,13 @@ def ready_state(
         say("booting once, to save the ready state")
         own = msgspec.structs.replace(options, directory=work)
         try:
-            return _save(kind, own, spec, image, digest, boot, say)
+            return _save(guest_type, own, spec, image, digest, boot, say)
         except GuestHang as error:
             # No verdict is at stake yet, and a busy host's emulated guest may hang in its boot for the host's own reasons.
             say(f"it did not come up: {error.message}; once more")
             for left in list(work.iterdir()):
                 left.rename(work / f"first-{left.name}")
-            return _save(kind, own, spec, image, digest, boot, say)
+            return _save(guest_type, own, spec, image, digest, boot, say)
 
     return StateStore(options.cache).provide(
         digest, make, Deadline(2 * (boot + SAVE), "save the ready state"), say
@@ -59,7 +59,7 @@ def ready_state(
 
 
 def _save(
-    kind: GuestType,
+    guest_type: GuestType,
     options: GuestOptions,
     spec: MachineSpec,
     image: str,
@@ -75,7 +75,7 @@ def _save(
         if isinstance(record, GuestEvent):
             said.append((record.event, record.detail))
 
-    bootable = kind.prepare(options, Deadline(900, "make the image"), say)
+    bootable = guest_type.prepare(options, Deadline(900, "make the image"), say)
     if bootable.digest != image:
         raise InfrastructureError(
             "what the guest's image is made from changed while its state was to be saved", hint="Try again."
@@ -86,7 +86,7 @@ def _save(
         writer.subscribe(listen)
         machine = stack.enter_context(QemuMachine(own, work, writer, name=f"state-{digest[:8]}"))
         machine.start(Deadline(30, "start QEMU"))
-        guest = kind.attach(machine, writer, OutsideSigns(), options)
+        guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         machine.resume(Deadline(30, "let the guest run"))
         guest.wait_ready(Deadline(boot, "boot, to save the ready state"))

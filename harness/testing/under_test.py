@@ -71,13 +71,13 @@ class RunUnderTest:
         """Return what became of the run, ending it if it goes on."""
         return self.run.result(self.verdict())
 
-    def ways_in(self) -> list[str]:
+    def how_to_attach(self) -> list[str]:
         """Return how to look at the guest while it is alive, one line each; [] once it is ended."""
         if self.over or not self.live.machine.alive():
             return []
-        from harness.repro.interactive import ways_in
+        from harness.repro.interactive import how_to_attach
 
-        return ways_in(self.live.machine, self.run)
+        return how_to_attach(self.live.machine, self.run)
 
 
 class Hotplug:

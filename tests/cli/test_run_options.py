@@ -244,7 +244,7 @@ def test_the_same_mistake_is_refused_in_the_same_words(
         (["repro", "runs/latest", "--seed", "3"], "repro has no --seed: a run is repeated as it was recorded;"),
         (["demo", "--driver", "x"], "demo has no --driver: the demo is the twin's"),
         (["accept", "--inject-fault", "x"], "accept has no --inject-fault: it tests the checker, not a guest"),
-        (["run", "veto", "--vnc"], "run has no --vnc: it is for a guest that is handed over: harness repro RUN --step"),
+        (["run", "veto", "--vnc"], "run has no --vnc: it is for interactive use: harness repro RUN --step"),
         (["run", "veto", "--kd", "--debugger"], "--kd and --debugger exclude each other"),
         (["accept", "--restore", "--cold"], "--restore and --cold exclude each other"),
     ],

@@ -36,7 +36,7 @@ from harness.driver.wdk import (
 )
 from harness.errors import ExitCode, GuestRefused, InfrastructureError, UsageError
 from harness.guest.guest_types import GUEST_TYPES
-from harness.guest.windows.build_vm import with_medium, workshop
+from harness.guest.windows.build_vm import build_vm, with_medium
 from harness.machine.attachments import Cdrom
 from harness.machine.machine import MachineSpec
 from harness.setup.cache import cache_directory
@@ -49,7 +49,7 @@ pytestmark = pytest.mark.host
 
 @pytest.fixture
 @needs("remote")
-def far(tmp_path: Path) -> Iterator[WireTransport]:
+def guest(tmp_path: Path) -> Iterator[WireTransport]:
     """A transport to an sshd of the test's own."""
     place = tmp_path / "sshd"
     place.mkdir()
@@ -91,11 +91,11 @@ def soon() -> Deadline:
 @pytest.mark.wine
 @pytest.mark.remote
 def test_everything_comes_back(
-    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
     """Driver, package, symbols and logs, with a manifest that says what they are; the guest keeps nothing."""
     out = tmp_path / "out"
-    built = build_with_wdk(far, out, soon(), medium="EWDK.iso", words=words("whole"))
+    built = build_with_wdk(guest, out, soon(), medium="EWDK.iso", words=words("whole"))
     names = {product.name for product in (*PACKAGE, *EXTRAS)}
     assert (names, []) == (set(built.manifest.sha256), built.missing)
     assert {*names, "build.log", "hpnotify.json"} == {path.name for path in out.iterdir()}
@@ -112,10 +112,12 @@ def test_everything_comes_back(
 
 @pytest.mark.wine
 @pytest.mark.remote
-def test_logs_may_be_missing(far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path) -> None:
+def test_logs_may_be_missing(
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+) -> None:
     """A WDK without Static Driver Verifier still gives a driver; what is not there is named, nothing old stays."""
-    build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("whole"))
-    built = build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("bare"))
+    build_with_wdk(guest, tmp_path, soon(), medium="EWDK.iso", words=words("whole"))
+    built = build_with_wdk(guest, tmp_path, soon(), medium="EWDK.iso", words=words("bare"))
     assert [product.name for product in EXTRAS] == built.missing
     assert "unknown" == built.manifest.compiler
     assert [] == [name for name in built.missing if (tmp_path / name).exists()]
@@ -124,11 +126,11 @@ def test_logs_may_be_missing(far: WireTransport, words: Callable[[str], ShellWor
 @pytest.mark.wine
 @pytest.mark.remote
 def test_what_does_not_build_says_why(
-    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
     """The compiler's words are in the error, the log is here, and the guest keeps nothing."""
     with pytest.raises(GuestRefused, match=r"exit code 1.*error C2061") as caught:
-        build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("broken"))
+        build_with_wdk(guest, tmp_path, soon(), medium="EWDK.iso", words=words("broken"))
     assert str(tmp_path / "build.log") in caught.value.hint
     assert "log\n" == (tmp_path / "build.log").read_text()
     assert not (tmp_path / "hpnotify.json").exists()
@@ -138,34 +140,34 @@ def test_what_does_not_build_says_why(
 @pytest.mark.wine
 @pytest.mark.remote
 def test_a_build_that_leaves_nothing_is_none(
-    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
     """Exit code 0 without a driver is an error, not a build."""
     with pytest.raises(GuestRefused):
-        build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=words("lost"))
+        build_with_wdk(guest, tmp_path, soon(), medium="EWDK.iso", words=words("lost"))
     assert not (tmp_path / "hpnotify.json").exists()
 
 
 @pytest.mark.wine
 @pytest.mark.remote
 def test_a_guest_that_cannot_make_folders(
-    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
     """The first command that fails ends it, with the guest's words."""
     told = words("whole")._replace(prepare="echo disk full >&2; exit 3")
     with pytest.raises(GuestRefused, match=r"make a folder .*exit code 3.*\s+disk full"):
-        build_with_wdk(far, tmp_path, soon(), medium="EWDK.iso", words=told)
+        build_with_wdk(guest, tmp_path, soon(), medium="EWDK.iso", words=told)
 
 
 @pytest.mark.wine
 @pytest.mark.remote
 def test_a_folder_that_cannot_be_made(
-    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path
 ) -> None:
     """Nothing is asked of the guest if there is no place for what comes back."""
     (tmp_path / "file").write_text("")
     with pytest.raises(InfrastructureError, match="cannot write"):
-        build_with_wdk(far, tmp_path / "file" / "out", soon(), medium="EWDK.iso", words=words("whole"))
+        build_with_wdk(guest, tmp_path / "file" / "out", soon(), medium="EWDK.iso", words=words("whole"))
 
 
 def test_the_guest_s_words_name_one_folder() -> None:
@@ -191,8 +193,8 @@ def test_media_are_taken(tmp_path: Path, volume: bytes) -> None:
 
 @pytest.mark.wine
 @pytest.mark.remote
-def test_a_guest_with_a_workshop_builds(
-    far: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+def test_a_guest_with_a_build_vm_builds(
+    guest: WireTransport, words: Callable[[str], ShellWords], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     """The command gives the guest the medium, takes what it makes, checks it and says what it is."""
@@ -200,11 +202,11 @@ def test_a_guest_with_a_workshop_builds(
 
     class Standing:
         @contextmanager
-        def workshop(
+        def build_vm(
             self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
         ) -> Iterator[BuildGuest]:
             given.append(medium)
-            yield far
+            yield guest
 
     monkeypatch.setitem(GUEST_TYPES, "windows-of-the-test", Standing())  # type: ignore[arg-type]
     monkeypatch.setattr("harness.driver.wdk.build_with_wdk.__kwdefaults__", {"words": words("whole")})
@@ -239,7 +241,7 @@ def test_mistakes_have_words(
     with pytest.raises(UsageError, match=complaint):
         command.build(tmp_path / "out", wdk=True, guest=guest, ewdk=tmp_path / name if name else None)
     assert not (tmp_path / "out").exists()
-    assert [] == list((tmp_path / "cache").glob("workshop-*"))
+    assert [] == list((tmp_path / "cache").glob("build-vm-*"))
 
 
 def test_the_medium_has_a_drive_of_its_own(tmp_path: Path) -> None:
@@ -256,15 +258,15 @@ def test_words_of_the_wdk_need_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.qemu
-def test_only_windows_is_a_workshop(tmp_path: Path) -> None:
-    """A machine with the medium starts; a guest that turns out to be no Windows is ended, and nothing of it stays."""
+def test_only_windows_is_a_build_vm(tmp_path: Path) -> None:
+    """A machine with the medium starts; a guest that turns out not to be Windows is ended, and nothing of it stays."""
     cache = cache_directory(os.environ)
-    before = set(cache.glob("workshop-*"))
+    before = set(cache.glob("build-vm-*"))
     iso = medium(tmp_path / "EWDK.iso")
     with (
-        pytest.raises(InfrastructureError, match="is no Windows"),
-        workshop(GUEST_TYPES["twin"], iso, cache, soon(), lambda text: None),
+        pytest.raises(InfrastructureError, match="is not Windows"),
+        build_vm(GUEST_TYPES["twin"], iso, cache, soon(), lambda text: None),
     ):
         pass
-    assert before == set(cache.glob("workshop-*"))
+    assert before == set(cache.glob("build-vm-*"))
     assert [] == qemu_processes(iso)

@@ -140,7 +140,7 @@ def test_exit_first_and_last_failed(pytester: pytest.Pytester) -> None:
     assert "test_b" not in result.stdout.str()
 
 
-def test_prompt_keeps_the_guest_and_names_the_ways_in(pytester: pytest.Pytester) -> None:
+def test_prompt_keeps_the_guest_and_says_how_to_attach(pytester: pytest.Pytester) -> None:
     """With --pdb the guest answers while the prompt is open, and is gone afterwards."""
     pytester.makepyfile("def test_it(hotplug, run_under_test):\n    hotplug.add_cpu()\n    assert 1 == 2\n")
     typed = "run_under_test.live.machine.alive()\np 'pid', run_under_test.live.machine._process.pid\nquit\n"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run of the twin done again: whole, with the same verdict, and up to a step, with the guest handed over alive."""
+"""A run of the twin done again: whole, with the same verdict, and up to a step, with the guest left alive."""
 
 from __future__ import annotations
 

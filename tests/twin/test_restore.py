@@ -87,13 +87,13 @@ def test_boot_that_hangs_is_tried_once_more_to_save_a_state(
                 raise GuestHang("it hangs")
             super().wait_ready(deadline, boots=boots)
 
-    class ReluctantKind(TwinType):
+    class ReluctantType(TwinType):
         def attach(
             self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
         ) -> Twin:
             return Reluctant(machine, writer, crash=signs.crash, console_bytes=signs.console_bytes)
 
-    monkeypatch.setitem(GUEST_TYPES, "reluctant-twin", ReluctantKind())
+    monkeypatch.setitem(GUEST_TYPES, "reluctant-twin", ReluctantType())
     request = request_run(ONE_CPU, restore=True, guest="reluctant-twin")
     cache = tmp_path / "cache"
     cache.mkdir()

@@ -36,7 +36,7 @@ class CheckedTwin(TwinType):
 
 @pytest.fixture
 def guest_name(monkeypatch: pytest.MonkeyPatch) -> str:
-    """The kind of guest is known for the time of a test."""
+    """The guest type is known for the time of a test."""
     monkeypatch.setitem(GUEST_TYPES, "checked-twin", CheckedTwin())
     return "checked-twin"
 

@@ -49,7 +49,7 @@ class DriverControl(Protocol):
 
 
 class ProcessGuest:
-    """The guest in a :class:`ProcessMachine`; ``label`` is that of its kind.
+    """The guest in a :class:`ProcessMachine`; ``label`` is that of its guest type.
 
     Its memory is all used as soon as it is added, and its processors run as soon as they are started.
     """

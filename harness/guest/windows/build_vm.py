@@ -34,17 +34,17 @@ def with_medium(spec: MachineSpec, medium: Path) -> MachineSpec:
 
 
 @contextlib.contextmanager
-def workshop(
-    kind: GuestType, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
+def build_vm(
+    guest_type: GuestType, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
 ) -> Iterator[Transport]:
-    """Start the guest with ``medium`` in its drive, give the way for commands and files, and end it.
+    """Start the guest with ``medium`` in its drive, yield its transport, and end it.
 
-    Raises what preparing, starting and booting raise: a template that was not built is a UsageError with the command.
+    Raises what preparing, starting and booting raise. A template that was not built is a UsageError with the command.
     """
     qemu = find_qemu("")
     try:
         cache.mkdir(parents=True, exist_ok=True)
-        place = Path(tempfile.mkdtemp(prefix="workshop-", dir=cache))
+        place = Path(tempfile.mkdtemp(prefix="build-vm-", dir=cache))
     except OSError as error:
         raise InfrastructureError(f"cannot make a folder in {cache}: {error.strerror}") from error
     with contextlib.ExitStack() as stack:
@@ -52,7 +52,7 @@ def workshop(
         options = GuestOptions(
             spec=MachineSpec(accelerator="tcg", qemu=qemu.path), cache=cache, directory=place
         )
-        bootable = kind.prepare(options, deadline, progress)
+        bootable = guest_type.prepare(options, deadline, progress)
         if bootable.release is not None:
             stack.callback(bootable.release)
         spec = with_medium(bootable.spec, medium)
@@ -67,22 +67,22 @@ def workshop(
             take_lease(
                 spec.resource_request(),
                 place,
-                what="the workshop",
+                what="the build VM",
                 waiting=lambda where: progress(str(where)),
             )
         )
         machine = make_machine(BACKEND, spec, place, writer, name=place.name)
         stack.callback(machine.close)
         machine.start(Deadline(BACKENDS[BACKEND], "start QEMU"))
-        guest = kind.attach(machine, writer, OutsideSigns(), options)
+        guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         if not isinstance(guest, WindowsGuest):
-            raise InfrastructureError(f"the guest {guest.label} is no Windows")
+            raise InfrastructureError(f"the guest {guest.label} is not Windows")
         machine.resume(Deadline(30, "let the guest run"))
         progress(f"{bootable.description} boots")
-        # A wait for the lease is not the boot's.
+        # The wait for the lease does not count.
         guest.wait_ready(Deadline(deadline.seconds, deadline.what))
-        yield guest.ways.files
+        yield guest.transports.files
 
 
 @contextlib.contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What Windows recorded, fetched: by the ways into the guest, or from outside and off its disk if it does not answer.
+"""What Windows recorded: fetched by the transports, or off its disk if the guest does not answer.
 
 Each thing is fetched for itself, into a file that the harness names, no larger than its limit; whatever goes wrong with
 one of them is said in the list and costs no other.
@@ -53,13 +53,13 @@ class Collection:
         self,
         machine: Machine,
         shell: PowerShellSession,
-        ways: GuestTransports,
+        transports: GuestTransports,
         trace: Trace,
         service: WindowsService,
     ) -> None:
         self._machine = machine
         self._shell = shell
-        self._ways = ways
+        self._transports = transports
         self._trace = trace
         self._service = service
 
@@ -69,7 +69,7 @@ class Collection:
         self._deadline = deadline
         patience = min(ANSWERS_WITHIN, ANSWER_SHARE * deadline.remaining())
         try:
-            self._ways.commands.run(
+            self._transports.commands.run(
                 "echo collect", deadline.within(patience, "ask whether the guest answers")
             )
         except GuestError as error:
@@ -158,4 +158,4 @@ class Collection:
 
     @property
     def _files(self) -> Transport:
-        return self._ways.files
+        return self._transports.files

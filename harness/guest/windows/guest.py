@@ -40,7 +40,7 @@ class WindowsGuest:
 
     ``boot`` is set before the first plan begins, with a restart of its own; then, if ``look``, a guest with a driver is
     looked at (:meth:`preflight`). ``expect_reset`` is told before the guest is going to restart. ``directory`` is for
-    pictures of a boot that failed. ``ways`` are the ways into the guest.
+    pictures of a boot that failed. ``transports`` lead into the guest.
     """
 
     emulates_nt = False
@@ -50,7 +50,7 @@ class WindowsGuest:
         machine: Machine,
         writer: HistoryWriter,
         image: WindowsImage,
-        ways: GuestTransports,
+        transports: GuestTransports,
         *,
         directory: Path,
         files: DriverFiles | None = None,
@@ -60,9 +60,9 @@ class WindowsGuest:
     ) -> None:
         self.label = image.name
         self.ready_count = 0
-        self.ways = ways
-        self.shell = PowerShellSession(ways.commands)
-        self.service = WindowsService(self.shell, ways, files)
+        self.transports = transports
+        self.shell = PowerShellSession(transports.commands)
+        self.service = WindowsService(self.shell, transports, files)
         self.trace = Trace(self.shell)
         self._machine = machine
         self._image = image
@@ -71,7 +71,7 @@ class WindowsGuest:
         self._boot = boot or BootOptions()
         self._expect_reset = expect_reset
         self._look = look
-        self._readiness = Readiness(machine, ways, self.shell, label=self.label)
+        self._readiness = Readiness(machine, transports, self.shell, label=self.label)
         self._since = 0
 
     @property
@@ -111,7 +111,7 @@ class WindowsGuest:
         return checks
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
-        """Go on with a guest whose state was saved when it was ready: both ways in are opened anew."""
+        """Continue with a guest restored from its ready snapshot: both transports are opened anew."""
         if not any(event == "ready" for event, _ in said):
             raise GuestRefused(f"{self.label} had not been ready when its state was saved")
         self.prove_alive(nonce, deadline)
@@ -173,7 +173,9 @@ class WindowsGuest:
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
         """``echo`` it, by the command interpreter."""
-        said = self.ways.commands.run(f"echo {_checked(nonce)}", deadline, idempotent=True).stdout.strip()
+        said = self.transports.commands.run(
+            f"echo {_checked(nonce)}", deadline, idempotent=True
+        ).stdout.strip()
         if said != nonce:
             raise GuestRefused(f"{self.label} echoed {said[:40]!r} instead of {nonce!r}")
 
@@ -199,11 +201,13 @@ class WindowsGuest:
 
     def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
-        return Collection(self._machine, self.shell, self.ways, self.trace, self.service).take(into, deadline)
+        return Collection(self._machine, self.shell, self.transports, self.trace, self.service).take(
+            into, deadline
+        )
 
     def close(self) -> None:
-        """Let go of the ways into the guest."""
-        self.ways.close()
+        """Close the transports."""
+        self.transports.close()
 
     def _tell_options(self) -> None:
         """Record the boot options that change what the contract expects of groups."""
@@ -237,7 +241,7 @@ class WindowsGuest:
         before = self._machine.serial()
         with contextlib.suppress(GuestError):
             # It may be gone before it has answered; the machine's own word counts.
-            self.ways.commands.run("shutdown.exe /r /f /t 0", deadline.within(30, "ask for a restart"))
+            self.transports.commands.run("shutdown.exe /r /f /t 0", deadline.within(30, "ask for a restart"))
         self._machine.wait_event("RESET", deadline.within(300, "the guest's restart"), after=before)
         self._since = before
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kind ``windows-…``: a built template, booted on an overlay of its disk and a copy of its firmware's variables."""
+"""The guest types ``windows-…``: a built template, booted on an overlay of its disk and a copy of its firmware's variables."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.guest.windows.boot_options import BootOptions
 from harness.guest.windows.driver_files import DriverFiles, find_driver
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage, image_of
-from harness.guest.windows.transports import ways_into
+from harness.guest.windows.transports import transports_into
 from harness.history.writer import HistoryWriter
 from harness.host.firmware import find_ovmf
 from harness.machine.disk_image import make_overlay
@@ -87,12 +87,12 @@ class WindowsType:
         """Connect nothing yet: what the guest's ports are is known, and who answers there is proved when it does."""
         if self._image is None:
             raise InfrastructureError(f"the guest {self._name} was not prepared")
-        ways = ways_into(machine, self._image, Deadline(30, "ask which ports lead to the guest"))
+        transports = transports_into(machine, self._image, Deadline(30, "ask which ports lead to the guest"))
         return WindowsGuest(
             machine,
             writer,
             self._image,
-            ways,
+            transports,
             directory=options.directory,
             files=self._files,
             boot=BootOptions(group_size=options.group_size or None, debug=True if options.spec.kd else None),

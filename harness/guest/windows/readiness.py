@@ -53,11 +53,11 @@ class Readiness:
     """Follows one boot after the other. ``stage`` is the last one reached in this boot."""
 
     def __init__(
-        self, machine: Machine, ways: GuestTransports, shell: PowerShellSession, *, label: str
+        self, machine: Machine, transports: GuestTransports, shell: PowerShellSession, *, label: str
     ) -> None:
         self.stage = BootStage.FIRMWARE
         self._machine = machine
-        self._ways = ways
+        self._transports = transports
         self._shell = shell
         self._label = label
         self._since = 0
@@ -119,7 +119,7 @@ class Readiness:
             )
         except GuestError as error:
             self._patience = min(1.5 * self._patience, LONGEST_TRY)
-            # Services that are starting refuse in many ways; the last one is told if they never stop.
+            # Starting services refuse with many errors; the last one is reported if they never stop.
             self._words = error.message
             return None
         if self.stage in (BootStage.FIRMWARE, BootStage.ACPI):
@@ -127,10 +127,10 @@ class Readiness:
         return found
 
     def _secure(self, deadline: Deadline) -> bool:
-        if self._ways.ssh is None:
+        if self._transports.ssh is None:
             return True
         try:
-            self._ways.ssh.run("echo ready", deadline.within(LONGEST_TRY, "ask whether SSH answers"))
+            self._transports.ssh.run("echo ready", deadline.within(LONGEST_TRY, "ask whether SSH answers"))
         except GuestError as error:
             self._words = error.message
             return False

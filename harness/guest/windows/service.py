@@ -47,9 +47,11 @@ _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 class WindowsService:
     """The driver, under one service name after the other. ``files`` None means that the run wants none."""
 
-    def __init__(self, shell: PowerShellSession, ways: GuestTransports, files: DriverFiles | None) -> None:
+    def __init__(
+        self, shell: PowerShellSession, transports: GuestTransports, files: DriverFiles | None
+    ) -> None:
         self._shell = shell
-        self._ways = ways
+        self._transports = transports
         self._files = files
         self.drained = False
         self.watching = False
@@ -196,7 +198,7 @@ class WindowsService:
             return
         folder = target.rpartition("\\")[0]
         self._shell.ask("folder", deadline, answer.ServiceState, Path=folder)
-        self._ways.files.put(file, target, deadline)
+        self._transports.files.put(file, target, deadline)
         self._placed.add(target)
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The ways into one Windows guest: WinRM for commands, SSH for files where the guest has it."""
+"""The transports into one Windows guest: WinRM for commands, SSH for files where the guest has it."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ class GuestTransports(msgspec.Struct, frozen=True, kw_only=True):
             self.ssh.close()
 
 
-def ways_into(machine: Machine, image: WindowsImage, deadline: Deadline) -> GuestTransports:
-    """Return the ways into the guest of a started machine, through the ports that QEMU forwards. Nothing is sent yet.
+def transports_into(machine: Machine, image: WindowsImage, deadline: Deadline) -> GuestTransports:
+    """Return the transports into the guest of a started machine, through the ports that QEMU forwards. Nothing is sent yet.
 
     Raises InfrastructureError if a port is not forwarded, MissingPart without pywinrm or paramiko.
     """

@@ -71,7 +71,7 @@ class ScriptedWindows:
         """Where a path of the guest lies here."""
         return self.disk / path.replace("\\", "/")
 
-    def ways(
+    def transports(
         self, *, pin: bytes = b"", password: str = PASSWORD, ssh: WireTransport | None = None
     ) -> GuestTransports:
         """The way in, as it is for a guest whose certificate is this server's."""
@@ -173,14 +173,14 @@ def make_guest(
     """Make guests on the machine; keywords are WindowsGuest's."""
     made: list[WindowsGuest] = []
 
-    def make(*, ways: GuestTransports | None = None, **more: Any) -> WindowsGuest:
+    def make(*, transports: GuestTransports | None = None, **more: Any) -> WindowsGuest:
         windows.change(monitor=str(machine.human))
         directory = tmp_path / "run"
         guest = WindowsGuest(
             machine,
             writer,
             image,
-            ways or windows.ways(),
+            transports or windows.transports(),
             directory=directory,
             **{"files": files, "look": False, **more},
         )

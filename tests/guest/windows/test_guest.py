@@ -120,14 +120,14 @@ def test_another_machine_in_the_guests_place_ends_the_boot_at_once(
     """A wrong certificate is no reason to wait: it will not become the right one."""
     _, other = make_certificate(tmp_path, "other")
     with pytest.raises(InfrastructureError, match="the certificate is not the pinned one"):
-        make_guest(ways=windows.ways(pin=other)).wait_ready(within)
+        make_guest(transports=windows.transports(pin=other)).wait_ready(within)
     assert within.remaining() > 60
 
 
 def test_a_wrong_password_is_named_when_time_is_over(make_guest: MakeGuest, windows: ScriptedWindows) -> None:
     """And not shown."""
     with pytest.raises(GuestHang, match="the guest refuses the user or the password") as caught:
-        make_guest(ways=windows.ways(password="wrong-horse")).wait_ready(Deadline(3, "boot"))
+        make_guest(transports=windows.transports(password="wrong-horse")).wait_ready(Deadline(3, "boot"))
     assert "horse" not in str(caught.value)
 
 
@@ -334,7 +334,7 @@ def test_ssh_is_a_stage_of_its_own(
     make_guest: MakeGuest, windows: ScriptedWindows, sshd: SshServer, within: Deadline
 ) -> None:
     """A guest whose manifest has a host key is ready only when that answers, too."""
-    guest = make_guest(ways=windows.ways(ssh=ssh_to(sshd)), files=None)
+    guest = make_guest(transports=windows.transports(ssh=ssh_to(sshd)), files=None)
     guest.wait_ready(within)
     assert 1 == guest.ready_count
     assert 1 <= sshd.connections
@@ -346,7 +346,9 @@ def test_another_host_key_ends_the_boot_at_once(
     """As another certificate does."""
     other = make_key(tmp_path / "other")
     with pytest.raises(InfrastructureError, match="not the pinned one"):
-        make_guest(ways=windows.ways(ssh=ssh_to(sshd, host_key=other)), files=None).wait_ready(within)
+        make_guest(transports=windows.transports(ssh=ssh_to(sshd, host_key=other)), files=None).wait_ready(
+            within
+        )
     assert within.remaining() > 60
 
 
@@ -356,4 +358,6 @@ def test_ssh_that_never_answers_is_named(
     """WinRM had been reached."""
     sshd.stop()
     with pytest.raises(GuestHang, match=r"'winrm' \(WinRM answers, and SSH does not\)"):
-        make_guest(ways=windows.ways(ssh=ssh_to(sshd)), files=None).wait_ready(Deadline(4, "boot"))
+        make_guest(transports=windows.transports(ssh=ssh_to(sshd)), files=None).wait_ready(
+            Deadline(4, "boot")
+        )

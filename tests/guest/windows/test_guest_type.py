@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The kind ``windows-…`` from a built template to a run: with a template whose disk holds nothing, on a real QEMU."""
+"""The guest types ``windows-…`` from a built template to a run: with a template whose disk holds nothing, on a real QEMU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.deadline import Deadline
 from harness.errors import FailureClass, InfrastructureError, UsageError
 from harness.guest.bootable import GuestOptions, OutsideSigns
 from harness.guest.guest_types import GUEST_TYPES
-from harness.guest.windows import guest_type as kind_module
+from harness.guest.windows import guest_type as guest_type_module
 from harness.guest.windows.guest_type import WindowsType, adapted, machine_of
 from harness.guest.windows.image import WindowsImage
 from harness.guest.windows.trace import AT_BOOT
@@ -220,11 +220,11 @@ def test_a_whole_run_ends_with_what_the_guest_hands_over(
 ) -> None:
     """From the overlay to the verdict; only what answers at the guest's ports is ours."""
 
-    def ways(_machine: Machine, image: WindowsImage, _deadline: Deadline) -> GuestTransports:
+    def transports(_machine: Machine, image: WindowsImage, _deadline: Deadline) -> GuestTransports:
         assert CertificatePin.parse("ab" * 32) == image.certificate
-        return windows.ways()
+        return windows.transports()
 
-    monkeypatch.setattr(kind_module, "ways_into", ways)
+    monkeypatch.setattr(guest_type_module, "transports_into", transports)
     windows.file(AT_BOOT).parent.mkdir(parents=True)
     windows.file(AT_BOOT).write_bytes(b"no trace")
     windows.change(ring=['{"k":"no record"}'])

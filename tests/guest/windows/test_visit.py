@@ -63,8 +63,8 @@ def test_a_guest_that_keeps_its_promises(
 ) -> None:
     """The script gets there whole, over WinRM, and its answer is judged."""
     answering(tmp_path, msgspec.json.encode(KEPT).decode() + "\r\n")
-    ways = windows.ways()
-    findings = [*reached(image, ways), *ask(built, ways)]
+    transports = windows.transports()
+    findings = [*reached(image, transports), *ask(built, transports)]
     assert [] == [finding for finding in findings if not finding.kept]
     assert "certificate" == findings[0].name
     assert image.certificate.sha256 in findings[0].seen
@@ -73,7 +73,7 @@ def test_a_guest_that_keeps_its_promises(
 def test_a_guest_that_breaks_one(windows: ScriptedWindows, built: BuiltTemplate, tmp_path: Path) -> None:
     """The finding says what was seen."""
     answering(tmp_path, msgspec.json.encode(msgspec.structs.replace(KEPT, vbs="2")).decode())
-    (broken,) = [finding for finding in ask(built, windows.ways()) if not finding.kept]
+    (broken,) = [finding for finding in ask(built, windows.transports()) if not finding.kept]
     assert ("no VBS", "VirtualizationBasedSecurityStatus 2") == (broken.name, broken.seen)
 
 
@@ -81,10 +81,10 @@ def test_a_script_that_fails_is_told(windows: ScriptedWindows, built: BuiltTempl
     """No answer is no promise kept."""
     answering(tmp_path, "", 1)
     with pytest.raises(GuestRefused, match="ended with 1"):
-        ask(built, windows.ways())
+        ask(built, windows.transports())
 
 
 def test_another_guest_is_not_asked(windows: ScriptedWindows, built: BuiltTemplate) -> None:
     """Who shows another certificate than the build told gets neither password nor script."""
     with pytest.raises(InfrastructureError):
-        ask(built, windows.ways(pin=b"another"))
+        ask(built, windows.transports(pin=b"another"))
