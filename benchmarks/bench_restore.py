@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""From a saved ready state to the twin's first answer, against a bare script on the same state and against a boot.
+"""From a ready snapshot to the twin's first answer, against a bare script on the same snapshot and against a boot.
 
 Each round takes one of each, in turn: ``ours`` (machine, agent, nonce), ``bare`` (the same QEMU arguments, a socket and
 nothing else), ``cold`` (a boot to ready by the harness). ``added`` is the same with a state that was saved after
@@ -218,7 +218,7 @@ def measure(rounds: int) -> dict[str, object]:
         extra = sum(file.stat().st_size for file in (top / "0").iterdir()) / (1 << 20)
     medians = {name: statistics.median(samples) for name, samples in times.items()}
     return {
-        "what": "saved ready state to the twin's first answer",
+        "what": "ready snapshot to the twin's first answer",
         "qemu": find_qemu().version,
         "rounds": rounds,
         **{name: figures(samples) for name, samples in times.items()},

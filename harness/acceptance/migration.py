@@ -31,7 +31,7 @@ SAVE = 300.0
 """Seconds that saving and taking over may take."""
 
 PLACE = "moved"
-"""The second machine's place in the run directory; the saved state lies in ``state`` beside it."""
+"""The second machine's place in the run directory; the migration state lies in ``state`` beside it."""
 
 
 class _Told:

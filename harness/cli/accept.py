@@ -47,7 +47,7 @@ def accept(
     ] = False,
     json: Json = False,
 ) -> int:
-    """Put a guest through the acceptance cases, from its saved state unless --cold; write report.md and accept.json."""
+    """Put a guest through the acceptance cases, from its ready snapshot unless --cold; write report.md and accept.json."""
     import os
     import signal
     import sys

@@ -65,7 +65,7 @@ def import_(
     Without a FILE, those that lie in RUN under their usual names and that its history does not have yet.
     """
     from harness.capture.mapping.driver_map import kept_in
-    from harness.capture.offline.alignment import place
+    from harness.capture.offline.alignment import align
     from harness.capture.offline.joined import host_records, read_all
     from harness.cli.output import say, say_json
     from harness.driver.source import driver_folder
@@ -82,26 +82,26 @@ def import_(
         )
     described = driver_map or manifest or kept_in(history.path.parent)
     channels = read_all(files, described or driver_folder() / "src" / "hpnotify.man")
-    placed = place(host, channels)
+    aligned = align(host, channels)
     directory = into or history.path.parent.with_name(history.path.parent.resolve().name + "-imported")
-    _write(directory, history.path.parent, placed, channels)
+    _write(directory, history.path.parent, aligned, channels)
     if json:
         say_json(
             {
                 "directory": str(directory),
-                "channels": placed.comparison.channels,
-                "different": placed.comparison.different,
-                "differences": placed.comparison.differences,
-                "lost_nowhere": placed.comparison.lost_nowhere,
-                "nowhere": placed.comparison.nowhere,
+                "channels": aligned.comparison.channels,
+                "different": aligned.comparison.different,
+                "differences": aligned.comparison.differences,
+                "lost_nowhere": aligned.comparison.lost_nowhere,
+                "nowhere": aligned.comparison.nowhere,
                 "missing": {channel.account.name: channel.missing for channel in channels},
-                "unproven": len(placed.unproven),
-                "widest_ns": placed.widest_ns,
+                "unproven": len(aligned.unproven),
+                "widest_ns": aligned.widest_ns,
                 "damage": history.damage,
             }
         )
         return
-    say(_lines(directory, placed, channels, history.damage))
+    say(_lines(directory, aligned, channels, history.damage))
 
 
 def _lying_in(history: History) -> dict[str, Path]:
@@ -117,7 +117,7 @@ def _lying_in(history: History) -> dict[str, Path]:
     return found
 
 
-def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list[RecordedChannel]) -> None:
+def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: list[RecordedChannel]) -> None:
     """Write the new run directory: the history, and as evidence the files that it was made of."""
     from harness.capture.offline.recordings import FILES
     from harness.history.run_directory import FACTS
@@ -130,7 +130,7 @@ def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list
             f"cannot make {directory}: {error.strerror}", hint="Give another place with --into DIR."
         ) from error
     with HistoryWriter(directory) as writer:
-        for record in placed.records:
+        for record in aligned.records:
             writer.write(record, host_ns=record.host_ns)
     evidence = {channel.file: FILES[channel.account.name] for channel in channels}
     evidence |= {
@@ -147,28 +147,28 @@ def _write(directory: Path, source: Path, placed: AlignedHistory, channels: list
 
 
 def _lines(
-    directory: Path, placed: AlignedHistory, channels: list[RecordedChannel], damage: str
+    directory: Path, aligned: AlignedHistory, channels: list[RecordedChannel], damage: str
 ) -> list[str]:
     from harness.report.escape import printable
 
     missing = {channel.account.name: channel.missing for channel in channels}
     lines = [f"{'channel':<10}{'records':>9}{'lost':>7}  what makes an absence in it no evidence"]
-    for one in placed.comparison.channels:
+    for one in aligned.comparison.channels:
         reasons = "; ".join(missing.get(one.channel, [])) or "nothing known"
         lines.append(
             f"{one.channel:<10}{one.records:>9}{one.lost + one.before + one.after:>7}  {printable(reasons, 300)}"
         )
-    if placed.comparison.lost_nowhere:
-        lines.append(f"No channel has {placed.comparison.lost_nowhere} of the driver's numbers.")
-    if placed.comparison.different:
-        shown = placed.comparison.differences[0]
+    if aligned.comparison.lost_nowhere:
+        lines.append(f"No channel has {aligned.comparison.lost_nowhere} of the driver's numbers.")
+    if aligned.comparison.different:
+        shown = aligned.comparison.differences[0]
         lines.append(
-            f"The channels differ in {placed.comparison.different} places, the first: driver {printable(shown.driver)} "
+            f"The channels differ in {aligned.comparison.different} places, the first: driver {printable(shown.driver)} "
             f"#{shown.seq} {shown.field}: {printable(str(shown.values), 200)}"
         )
-    if placed.unproven:
+    if aligned.unproven:
         lines.append(
-            f"{len(placed.unproven)} silences of the driver prove nothing: records may have come before them or after."
+            f"{len(aligned.unproven)} silences of the driver prove nothing: records may have come before them or after."
         )
     if damage:
         lines.append(f"The history could be read up to here: {printable(damage, 300)}")

@@ -78,12 +78,12 @@ def list_(json: Json = False) -> int:
                 "built": built.manifest.built if built else "",
                 "age_days": built.manifest.age_days(now) if built else None,
                 "days_left": built.manifest.days_left(now) if built else None,
-                "unfinished": store.work(name).exists(),
+                "unfinished": store.checkpoints(name).exists(),
                 "damage": damage,
             }
         )
         state = _state(built.manifest, now) if built else printable(damage, 300) or "not built"
-        if store.work(name).exists():
+        if store.checkpoints(name).exists():
             state += "; a build of it was interrupted, the next goes on with it"
         if not json:
             say(f"{name:21} {template.support.status:16} {state}")
@@ -324,7 +324,7 @@ def remove(
     from harness.cli.output import say
 
     store = _store()
-    if not store.folder(name).exists() and not store.work(name).exists():
+    if not store.folder(name).exists() and not store.checkpoints(name).exists():
         store.find(name)
     if not yes:
         typer.confirm(f"Remove {store.folder(name)}?", abort=True, err=True)

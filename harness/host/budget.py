@@ -76,14 +76,14 @@ class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
     fixed_disk: bool = False
     wait: float = 3600.0
 
-    def fitting(self, need: ResourceRequest) -> ResourceRequest:
-        """Return what ``need`` counts as. Raises UsageError with the numbers for what can never be had."""
+    def fitting(self, request: ResourceRequest) -> ResourceRequest:
+        """Return what ``request`` counts as. Raises UsageError with the numbers for what can never be had."""
         lacking = [
             f"{_amount(what, wanted)}, and the host's budget is {_amount(what, have)}"
             for what, wanted, have in (
-                ("processors", need.vcpus, self.vcpus if self.fixed_vcpus else need.vcpus),
-                ("memory", need.memory, self.memory),
-                ("disk", need.disk, self.disk if self.fixed_disk else need.disk),
+                ("processors", request.vcpus, self.vcpus if self.fixed_vcpus else request.vcpus),
+                ("memory", request.memory, self.memory),
+                ("disk", request.disk, self.disk if self.fixed_disk else request.disk),
             )
             if wanted > have
         ]
@@ -94,7 +94,7 @@ class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
                 f"[budget] in {HOST_DOCUMENT}.",
             )
         return msgspec.structs.replace(
-            need, vcpus=min(need.vcpus, self.vcpus), disk=min(need.disk, self.disk)
+            request, vcpus=min(request.vcpus, self.vcpus), disk=min(request.disk, self.disk)
         )
 
 

@@ -82,16 +82,19 @@ class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
 
     number: int
     waiting: int
-    need: ResourceRequest
+    request: ResourceRequest
     granted: ResourceRequest
     budget: HostBudget
 
     def __str__(self) -> str:
         return (
-            f"place {self.number} of {self.waiting} in the queue: needs {self.need.vcpus} processors and "
-            f"{size_text(self.need.memory)}; taken are {self.granted.vcpus} of {self.budget.vcpus} processors, "
+            f"place {self.number} of {self.waiting} in the queue: needs {self.request.vcpus} processors and "
+            f"{size_text(self.request.memory)}; taken are {self.granted.vcpus} of {self.budget.vcpus} processors, "
             f"{size_text(self.granted.memory)} of {size_text(self.budget.memory)}"
         )
+
+
+TellPlace = Callable[[QueuePlace], None]
 
 
 class Lease:
@@ -134,20 +137,20 @@ class Leases:
 
     def take(
         self,
-        need: ResourceRequest,
+        request: ResourceRequest,
         budget: HostBudget,
         deadline: Deadline,
         *,
         place: Path | None = None,
-        waiting: Callable[[QueuePlace], None] = lambda _: None,
+        waiting: TellPlace = lambda _: None,
     ) -> Lease:
-        """Return a lease of ``need`` once it is this one's turn; ``place`` is where the disk space is taken.
+        """Return a lease of ``request`` once it is this one's turn; ``place`` is where the disk space is taken.
 
         ``waiting`` hears of the place in the queue whenever that changed. Whatever ends the wait, Ctrl-C included, gives
         the place up. Raises UsageError for what can never be had, InfrastructureError when the deadline passes or the
         directory cannot be used.
         """
-        lease = self.enter(need, budget, deadline, place=place)
+        lease = self.enter(request, budget, deadline, place=place)
         told = ""
 
         def granted() -> bool:
@@ -166,10 +169,10 @@ class Leases:
         return lease
 
     def enter(
-        self, need: ResourceRequest, budget: HostBudget, deadline: Deadline, *, place: Path | None = None
+        self, request: ResourceRequest, budget: HostBudget, deadline: Deadline, *, place: Path | None = None
     ) -> Lease:
         """Return a place at the end of the queue; :meth:`look` says when it has become a lease. Raises as :meth:`take`."""
-        fitting = budget.fitting(need)
+        fitting = budget.fitting(request)
         return self._under_mutex(deadline, lambda folder: self._join(folder, fitting, place))
 
     def look(self, lease: Lease, budget: HostBudget) -> QueuePlace | None:
@@ -194,15 +197,15 @@ class Leases:
 
     # Under the mutex.
 
-    def _join(self, folder: int, need: ResourceRequest, place: Path | None) -> Lease:
+    def _join(self, folder: int, request: ResourceRequest, place: Path | None) -> Lease:
         """Queue up: the file is locked before anybody else can look for it."""
         self._remove_dead(folder, dry=False)
         claim = LeaseClaim(
             since=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
             pid=os.getpid(),
-            vcpus=need.vcpus,
-            memory=need.memory,
-            disk=need.disk,
+            vcpus=request.vcpus,
+            memory=request.memory,
+            disk=request.disk,
             device=_device(place),
         )
         name = f"{secrets.token_hex(8)}{SUFFIX}"
@@ -223,7 +226,7 @@ class Leases:
         """Grant the lease and return True, or return its place in the queue."""
         if lease.claim.granted:
             return True
-        need = ResourceRequest(vcpus=lease.claim.vcpus, memory=lease.claim.memory, disk=lease.claim.disk)
+        request = ResourceRequest(vcpus=lease.claim.vcpus, memory=lease.claim.memory, disk=lease.claim.disk)
         others = [held for held in self._live(folder) if held.name != lease.name]
         granted = [held.claim for held in others if held.claim.granted]
         before = [
@@ -232,16 +235,16 @@ class Leases:
         here = [*granted, *before]
         disk = sum(claim.disk for claim in here if claim.device == lease.claim.device)
         if (
-            sum(claim.vcpus for claim in here) + need.vcpus <= budget.vcpus
-            and sum(claim.memory for claim in here) + need.memory <= budget.memory
-            and disk + need.disk <= budget.disk
+            sum(claim.vcpus for claim in here) + request.vcpus <= budget.vcpus
+            and sum(claim.memory for claim in here) + request.memory <= budget.memory
+            and disk + request.disk <= budget.disk
         ):
             lease.write(msgspec.structs.replace(lease.claim, granted=True))
             return True
         return QueuePlace(
             number=len(before) + 1,
             waiting=len(others) - len(granted) + 1,
-            need=need,
+            request=request,
             granted=ResourceRequest(
                 vcpus=sum(claim.vcpus for claim in granted),
                 memory=sum(claim.memory for claim in granted),
@@ -380,7 +383,7 @@ class Leases:
 
 
 def take_lease(
-    need: ResourceRequest, place: Path, *, what: str, waiting: Callable[[QueuePlace], None] = lambda _: None
+    request: ResourceRequest, place: Path, *, what: str, waiting: TellPlace = lambda _: None
 ) -> Lease:
     """Return a lease of this host's budget for a machine that writes to ``place``; ``what`` is it, for people.
 
@@ -388,7 +391,7 @@ def take_lease(
     """
     budget = host_budget(os.environ, place)
     deadline = Deadline(budget.wait, f"a lease for {what}")
-    return Leases().take(need, budget, deadline, place=place, waiting=waiting)
+    return Leases().take(request, budget, deadline, place=place, waiting=waiting)
 
 
 def usual_directory() -> Path:

@@ -18,7 +18,7 @@ from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.machine.libvirt.connection import is_remote
 
 MachineCondition = Literal["running", "starting", "ending", "orphaned", "gone"]
-"""``running``, ``starting`` and ``ending`` have a harness that lives. ``orphaned`` has none, and QEMU goes on, as far as is
+"""``running``, ``starting`` and ``ending`` have a live harness. ``orphaned`` has none, and QEMU goes on, as far as is
 known; of ``gone`` nothing is left but files. The last two are for ``harness gc``."""
 
 _PROCESSORS = re.compile(r"(?:cpus=)?(\d{1,4})(?:,|$)")

@@ -105,7 +105,7 @@ class DeadLeases(msgspec.Struct, frozen=True):
 
 
 class HalfBuilt(msgspec.Struct, frozen=True):
-    """An image, or a saved state with all of a guest's memory, whose maker was killed. Makers hold the lock beside it."""
+    """An image, or a snapshot with all of a guest's memory, whose maker was killed. Makers hold the lock beside it."""
 
     path: Path
 

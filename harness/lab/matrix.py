@@ -187,11 +187,9 @@ def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
         check.skip(index, skip, document, [plan.name for plan in plans])
     matrix = _expand(document, plans, check)
     if len(matrix.cells) > MOST_CELLS:
-        raise BadDocument(
-            f"{name}:1: the nightly run would have {len(matrix.cells)} runs, more than {MOST_CELLS}"
-        )
+        raise BadDocument(f"{name}:1: the matrix has {len(matrix.cells)} runs, more than {MOST_CELLS}")
     if not matrix.cells:
-        raise BadDocument(f"{name}:1: the nightly run would have no runs: a list is empty, or all are skipped")
+        raise BadDocument(f"{name}:1: the matrix has no runs: a list is empty, or all are skipped")
     return matrix
 
 

@@ -32,7 +32,7 @@ from harness.run.failure import BootFailure
 FORMAT = 1
 STATE = "state.jsonl"
 LONGEST_LINE = 1 << 20
-MOST_NIGHTLY_RUNS = 1000
+MOST_RUNS = 1000
 """The most nightly runs of one name (``20261121``, ``20261121-2``, …)."""
 
 
@@ -124,11 +124,9 @@ def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlySt
     or in use by another process. Raises InfrastructureError if it cannot be made.
     """
     if name and not all(sign.isascii() and (sign.isalnum() or sign in "._-") for sign in name):
-        raise UsageError(
-            f"invalid name of a nightly run: {name!r}", hint="Letters, digits, '.', '_' and '-' only."
-        )
+        raise UsageError(f"invalid --night {name!r}", hint="Use letters, digits, '.', '_' and '-' only.")
     today = name or time.strftime("%Y%m%d")
-    for number in range(1, MOST_NIGHTLY_RUNS):
+    for number in range(1, MOST_RUNS):
         directory = into / (today if number == 1 else f"{today}-{number}")
         if not (directory / STATE).exists():
             return _begin(directory, matrix)
@@ -145,9 +143,7 @@ def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlySt
                 f"the nightly run {name!r} {'is over' if over else 'is of another lab.toml'}",
                 hint=f"Its results are in {directory / 'summary.txt'}. Leave out --night for a new one.",
             )
-    raise UsageError(
-        f"there are {MOST_NIGHTLY_RUNS} nightly runs called {today} in {into}", hint="Remove some."
-    )
+    raise UsageError(f"{into} has {MOST_RUNS} nightly runs called {today}", hint="Remove some.")
 
 
 def _is_other(directory: Path, matrix: Matrix) -> bool:

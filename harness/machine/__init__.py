@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""One VM's life: devices to argv, QMP, accelerator probe, snapshots, shutdown ladder, registry."""
+"""One VM from start to end: devices to argv, QMP, accelerator probe, snapshots, shutdown."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The life of a machine as every backend that runs QEMU has it: made once, noted, started once, closed once, whatever happens."""
+"""What all machines under QEMU have in common: made, registered, started and closed once, whatever happens."""
 
 from __future__ import annotations
 

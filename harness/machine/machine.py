@@ -31,7 +31,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor, ``kd`` for a serial port
     on which a kernel debugger may listen.
 
-    ``incoming`` is a saved state (:mod:`harness.machine.snapshot`) that the machine takes over instead of starting its
+    ``incoming`` is the migration state of a snapshot (:mod:`harness.machine.snapshot`) that the machine takes over instead of starting its
     firmware, ``added`` what had been hot-added when it was saved.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
@@ -182,4 +182,4 @@ class Machine(Protocol):
         """Raise MachineFailed if QEMU is gone."""
 
     def close(self) -> None:
-        """The shutdown ladder: quit over QMP, SIGTERM, SIGKILL, each with its grace; idempotent, bounded in time."""
+        """Shut down: quit over QMP, SIGTERM, SIGKILL, each with its grace; idempotent, bounded in time."""

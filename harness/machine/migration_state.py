@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a machine that takes over the saved state of another is given: the state, and what had been hot-added.
+"""What a machine needs to continue another one: its migration state, and what had been hot-added.
 
 A restored machine must have every device that the saved one had, with the same names and places, from its start
 (QEMU: docs/devel/migration, "the destination must be started with the same devices").
@@ -51,7 +51,7 @@ Added = AddedCpu | AddedDimm
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """The saved state ``file``, in place of a start of the firmware.
+    """The migration state ``file``, in place of a start of the firmware.
 
     ``mapped`` is its form: with every page at a place of its own (mapped-ram, QEMU 9.0 and later), which QEMU reads from
     the file itself, or else as a stream, which it reads from its standard input (QEMU: docs/devel/migration/mapped-ram.rst).

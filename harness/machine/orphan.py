@@ -51,7 +51,7 @@ def end_orphan(registry: Registry, entry: MachineEntry) -> None:
     for process in entry.processes():
         end_process(process)
     if entry.domain and is_remote(entry.uri):
-        _tidy_far_host(entry)
+        _tidy_remote_host(entry)
     directory = Path(entry.directory)
     if directory.name.startswith(PROBE) and directory.parent == Path(tempfile.gettempdir()):
         shutil.rmtree(directory, ignore_errors=True)
@@ -138,7 +138,7 @@ def _end_domain(entry: MachineEntry) -> None:
         )
 
 
-def _tidy_far_host(entry: MachineEntry) -> None:
+def _tidy_remote_host(entry: MachineEntry) -> None:
     """Remove the machine's directory on the host that it ran on, as far as it is known."""
     known = " ".join(entry.command)
     with contextlib.suppress(OSError):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The shutdown ladder: quit over QMP, SIGTERM, SIGKILL, each with its grace."""
+"""Shutdown: quit over QMP, SIGTERM, SIGKILL, each with its grace."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Saved states of machines: a guest that is ready, kept in files, so that a run begins where its boot ended.
+"""Snapshots of machines: a ready guest, kept in files, so that a run begins where its boot ended.
 
-A state is identified by all that it depends on: the machine, the guest's image, QEMU, the accelerator. It is made once,
-by whoever needs it first; others wait. What a restored machine writes goes into overlays of its own: the state itself
+A snapshot is identified by all that it depends on: the machine, the guest's image, QEMU, the accelerator. The first
+process that needs it makes it; others wait. A restored machine writes to overlays of its own: the snapshot itself
 never changes.
 """
 
@@ -26,14 +26,14 @@ from harness.machine.machine import MachineSpec
 from harness.machine.migration_state import Added, Incoming
 
 KEPT = 8
-"""States that are kept; of more, those used longest ago are removed when one is made. Each holds a guest's memory."""
+"""Snapshots that are kept. Making one removes the least recently used beyond them. Each holds a guest's memory."""
 
 MEMORY = "memory"
 DESCRIPTION = "state.json"
 
 
 class MachineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One saved state. ``mapped`` is the form of its memory, ``added`` what had been hot-added, ``said`` what the guest had told of itself: name, detail.
+    """One snapshot. ``mapped`` is the form of its memory, ``added`` what had been hot-added, ``said`` the guest's events: name, detail.
 
     ``digest`` identifies what it depends on, ``directory`` is where it lies.
     """
@@ -51,7 +51,7 @@ class MachineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
-    """Return what identifies the state of a guest made from ``image`` on a machine under a QEMU, 64 hex digits.
+    """Return what identifies the snapshot of a guest made from ``image`` on a machine under a QEMU, 64 hex digits.
 
     Where its own files lie does not matter, nor what only people look at.
     """
@@ -82,26 +82,26 @@ def _processor_name() -> str:
     return ""
 
 
-class StateStore:
-    """The states in a cache directory, shared by all runs of the user."""
+class SnapshotStore:
+    """The snapshots in a cache directory, shared by all runs of the user."""
 
     def __init__(self, cache: Path) -> None:
         self._place = cache / "states"
 
     def find(self, digest: str) -> MachineSnapshot | None:
-        """Return the state if it is there, complete, and remember that it was used."""
+        """Return the snapshot if it is there and complete, and note its use."""
         directory = self._place / digest[:16]
         try:
-            state = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=MachineSnapshot)
+            snapshot = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=MachineSnapshot)
             os.utime(directory)
         except (OSError, msgspec.DecodeError):
             return None
-        state = msgspec.structs.replace(state, directory=str(directory))
-        return state if state.digest == digest and state.memory.is_file() else None
+        snapshot = msgspec.structs.replace(snapshot, directory=str(directory))
+        return snapshot if snapshot.digest == digest and snapshot.memory.is_file() else None
 
-    def discard(self, state: MachineSnapshot) -> None:
-        """Throw a state away that QEMU cannot read; it is made anew when it is asked for again."""
-        shutil.rmtree(state.directory, ignore_errors=True)
+    def discard(self, snapshot: MachineSnapshot) -> None:
+        """Remove a snapshot that QEMU cannot read; it is made anew when it is asked for again."""
+        shutil.rmtree(snapshot.directory, ignore_errors=True)
 
     def provide(
         self,
@@ -110,22 +110,22 @@ class StateStore:
         deadline: Deadline,
         say: Callable[[str], None],
     ) -> MachineSnapshot:
-        """Return the state, or have it made in an empty directory that is then kept.
+        """Return the snapshot; make it first, in an empty directory that is then kept, if there is none.
 
         ``make`` writes :data:`MEMORY` and whatever belongs to it there and returns the description. Raises what it raises,
         and InfrastructureError if nothing can be kept.
         """
-        if (state := self.find(digest)) is not None:
-            return state
+        if (snapshot := self.find(digest)) is not None:
+            return snapshot
         try:
             self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with locked(self._place / "lock", "saving a state", deadline, say):
-                if (state := self.find(digest)) is not None:
-                    return state
+            with locked(self._place / "lock", "saving a snapshot", deadline, say):
+                if (snapshot := self.find(digest)) is not None:
+                    return snapshot
                 return self._make(digest, make)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot keep a saved state in {self._place}: {error.strerror}",
+                f"cannot keep a snapshot in {self._place}: {error.strerror}",
                 hint="Free some disk space, or start from power-on: leave out --restore.",
             ) from error
 
@@ -134,49 +134,49 @@ class StateStore:
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(mode=0o700)
         try:
-            state = make(work)
-            (work / DESCRIPTION).write_bytes(msgspec.json.encode(state))
+            snapshot = make(work)
+            (work / DESCRIPTION).write_bytes(msgspec.json.encode(snapshot))
             directory = self._place / digest[:16]
             shutil.rmtree(directory, ignore_errors=True)
             work.rename(directory)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         self._prune()
-        return msgspec.structs.replace(state, directory=str(directory))
+        return msgspec.structs.replace(snapshot, directory=str(directory))
 
     def _prune(self) -> None:
-        """Remove states beyond those kept. One that a machine is just reading stays readable to it."""
-        states = [path for path in self._place.iterdir() if (path / DESCRIPTION).is_file()]
-        states.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-        for path in states[KEPT:]:
+        """Remove snapshots beyond those kept. One that a machine is just reading stays readable to it."""
+        snapshots = [path for path in self._place.iterdir() if (path / DESCRIPTION).is_file()]
+        snapshots.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+        for path in snapshots[KEPT:]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def restored(spec: MachineSpec, state: MachineSnapshot, directory: Path, deadline: Deadline) -> MachineSpec:
-    """Return the machine that takes ``state`` over: its disks and variables are overlays of the saved ones.
+def restored(spec: MachineSpec, snapshot: MachineSnapshot, into: Path, deadline: Deadline) -> MachineSpec:
+    """Return the machine that continues ``snapshot``: its disks and variables are overlays of the saved ones.
 
-    They are made in ``directory``; ``spec`` is the machine as it would be started.
+    They are made in ``into``; ``spec`` is the machine as it would be started.
     """
-    saved = Path(state.directory)
+    saved = Path(snapshot.directory)
     disks = []
     for number, disk in enumerate(spec.disks):
-        file = directory / f"restored-{disk.node}.qcow2"
+        file = into / f"restored-{disk.node}.qcow2"
         make_overlay(file, saved / disk_name(number, disk), deadline)
         disks.append(msgspec.structs.replace(disk, file=file, format="qcow2"))
     flash = spec.flash
     if flash is not None:
-        variables = directory / "restored-variables.qcow2"
+        variables = into / "restored-variables.qcow2"
         make_overlay(variables, saved / "variables.qcow2", deadline)
         flash = msgspec.structs.replace(flash, variables=variables, variables_format="qcow2")
     return msgspec.structs.replace(
         spec,
-        incoming=Incoming(file=state.memory, mapped=state.mapped),
-        added=tuple(state.added),
+        incoming=Incoming(file=snapshot.memory, mapped=snapshot.mapped),
+        added=tuple(snapshot.added),
         disks=tuple(disks),
         flash=flash,
     )
 
 
 def disk_name(number: int, disk: Disk) -> str:
-    """Return what a saved disk is called in its state's directory."""
+    """Return what a saved disk is called in its snapshot's directory."""
     return f"disk-{number}.{disk.format}"

@@ -29,12 +29,12 @@ from harness.machine.accelerator import choose
 from harness.machine.backend import BACKENDS, choose_there, make_machine
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
-from harness.machine.snapshot import MachineSnapshot, StateStore, restored
+from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
 from harness.run.executor import Executor, paced
 from harness.run.options import Timeouts
-from harness.run.ready_snapshot import ready_state
+from harness.run.ready_snapshot import ready_snapshot
 from harness.run.request import RunRequest
-from harness.run.resource_request import need_of
+from harness.run.resource_request import request_of
 from harness.run.stage import Stages
 from harness.run.watch import Watch
 
@@ -83,7 +83,7 @@ class GuestBoot:
         self._writer = writer
         self._stages = stages
         self._guest_type = GUEST_TYPES[request.guest]
-        self._state: MachineSnapshot | None = None
+        self._snapshot: MachineSnapshot | None = None
         self._mapped = request.mapped()
 
     def up(self, stack: contextlib.ExitStack) -> Live:
@@ -193,7 +193,7 @@ class GuestBoot:
         """Wait for this machine's share of the host; it is given back after the machine is closed."""
         with self._stages.stage("lease") as said:
             lease = take_lease(
-                need_of(self.request.plan, spec),
+                request_of(self.request.plan, spec),
                 self._directory.path,
                 what="the machine",
                 waiting=lambda where: self._stages.note("lease", str(where)),
@@ -204,9 +204,9 @@ class GuestBoot:
     def _restore(
         self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild
     ) -> MachineSpec:
-        """Return the machine that takes the guest's saved ready state over, saving it first if need be."""
+        """Return the machine that continues the guest's ready snapshot, saving it first if there is none."""
         with self._stages.stage("state") as said:
-            state = self._state = ready_state(
+            snapshot = self._snapshot = ready_snapshot(
                 self._guest_type,
                 options,
                 spec,
@@ -215,10 +215,10 @@ class GuestBoot:
                 boot=self.request.budget.boot,
                 say=lambda text: self._stages.note("state", text),
             )
-            size = size_text(state.memory.stat().st_blocks * 512)
-            said.append(f"saved {state.digest[:12]}, {size}")
-        self._learn(state=state.digest)
-        return restored(spec, state, self._directory.path, Deadline(60, "make overlays of the saved disks"))
+            size = size_text(snapshot.memory.stat().st_blocks * 512)
+            said.append(f"saved {snapshot.digest[:12]}, {size}")
+        self._learn(state=snapshot.digest)
+        return restored(spec, snapshot, self._directory.path, Deadline(60, "make the overlays"))
 
     def _start(self, bootable: Bootable, spec: MachineSpec, stack: contextlib.ExitStack) -> Machine:
         request = self.request
@@ -244,9 +244,9 @@ class GuestBoot:
             try:
                 machine.start(Deadline(BACKENDS[self.request.backend], "start QEMU"))
             except MachineFailed as error:
-                if self._state is not None:
-                    StateStore(self.request.cache).discard(self._state)
-                    error.hint += "\nThe saved state was thrown away: run again to have it made anew."
+                if self._snapshot is not None:
+                    SnapshotStore(self.request.cache).discard(self._snapshot)
+                    error.hint += "\nThe snapshot was removed: run again to make it anew."
                 raise
             said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
             if machine.human is not None:
@@ -262,15 +262,15 @@ class GuestBoot:
         self._stages.note("qemu", f"for a debugger: windbg -k com:ipport={reader.port},port=127.0.0.1")
 
     def _wake(self, machine: Machine, guest: Guest, budget: Timeouts) -> None:
-        request, state = self.request, self._state
-        self._writer.write(BootRecord(epoch=1, cause="restored" if state else "power-on"))
+        request, snapshot = self.request, self._snapshot
+        self._writer.write(BootRecord(epoch=1, cause="restored" if snapshot else "power-on"))
         with self._stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
             deadline = Deadline(budget.boot, f"boot {request.guest}")
-            if state is None:
+            if snapshot is None:
                 guest.wait_ready(deadline)
             else:
-                guest.revive(state.said, secrets.token_hex(8), deadline)
+                guest.revive(snapshot.said, secrets.token_hex(8), deadline)
             counts = guest.counts(Deadline(budget.operation, "count after the boot"))
             said.append(f"{counts.processors} processors")
 

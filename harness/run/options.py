@@ -78,7 +78,7 @@ class Timeouts:
 class RunOptions:
     """The options of a run. Raises UsageError for names and paths that do not exist, and for invalid combinations.
 
-    ``connect`` is libvirt's URI, "" for its own choice. ``restore`` None begins from the saved state if the guest has one.
+    ``connect`` is libvirt's URI, "" for its own choice. ``restore`` None begins from the ready snapshot if the guest has one.
     ``qemu``, ``firmware``, ``inject_fault``, ``driver`` and ``driver_map`` are "" for none; ``dump`` is 0 for no dump.
     """
 
@@ -117,10 +117,10 @@ class RunOptions:
         absent={"run": INTERACTIVE, "demo": INTERACTIVE, "accept": ALONE, "lab": ALONE, "pytest": INTERACTIVE},
     )] = False  # fmt: skip
     restore: Annotated[bool | None, Option(
-        "Begin from the guest's saved ready state, made on first use, or boot it.", machine=True,
+        "Begin from the guest's ready snapshot, made on first use, or boot it.", machine=True,
         names={"pytest": "boot"}, what="way to boot", words={"restore": True, "cold": False},
         flags={
-            "restore": (True, "Begin from the guest's saved ready state, made on first use, instead of booting it."),
+            "restore": (True, "Begin from the guest's ready snapshot, made on first use, instead of booting it."),
             "cold": (False, "Boot the guest."),
         },
     )] = False  # fmt: skip
@@ -210,7 +210,7 @@ class RunOptions:
 
     @property
     def restores(self) -> bool:
-        """Whether the guest begins from its saved state; if nobody set it, whether it can."""
+        """Whether the guest begins from its ready snapshot; by default, whether it can."""
         if self.restore is not None:
             return self.restore
         return self.backend == "qemu" and not self.kd and not is_process(self.guest)

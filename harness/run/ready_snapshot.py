@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The saved ready state of a guest: made once by booting it, so that later runs begin where the boot ended."""
+"""The ready snapshot of a guest: made once by booting it, so that later runs begin where the boot ended."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.history.record import GuestEvent, Record
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
-from harness.machine.snapshot import MEMORY, MachineSnapshot, StateStore, digest_of, disk_name
+from harness.machine.snapshot import MEMORY, MachineSnapshot, SnapshotStore, digest_of, disk_name
 
 SAVE = 300.0
 """Seconds that saving may take besides the boot: the memory of a large guest has to be written."""
 
 
-def ready_state(
+def ready_snapshot(
     guest_type: GuestType,
     options: GuestOptions,
     spec: MachineSpec,
@@ -32,7 +32,7 @@ def ready_state(
     boot: float,
     say: Callable[[str], None],
 ) -> MachineSnapshot:
-    """Return the state of a guest that is ready and has no driver loaded, booting it if nobody did before.
+    """Return the snapshot of a ready guest without a driver, booting the guest if there is none.
 
     ``spec`` is the machine it boots on, its accelerator chosen; ``image`` and ``qemu`` identify what it is made from and
     what runs it; ``boot`` is how long it may take to be ready, in seconds.
@@ -42,7 +42,7 @@ def ready_state(
     digest = digest_of(spec, image + groups, qemu)
 
     def make(work: Path) -> MachineSnapshot:
-        say("booting once, to save the ready state")
+        say("booting once, to save the ready snapshot")
         own = msgspec.structs.replace(options, directory=work)
         try:
             return _save(guest_type, own, spec, image, digest, boot, say)
@@ -53,8 +53,8 @@ def ready_state(
                 left.rename(work / f"first-{left.name}")
             return _save(guest_type, own, spec, image, digest, boot, say)
 
-    return StateStore(options.cache).provide(
-        digest, make, Deadline(2 * (boot + SAVE), "save the ready state"), say
+    return SnapshotStore(options.cache).provide(
+        digest, make, Deadline(2 * (boot + SAVE), "save the ready snapshot"), say
     )
 
 
@@ -67,7 +67,7 @@ def _save(
     boot: float,
     say: Callable[[str], None],
 ) -> MachineSnapshot:
-    """Boot the guest in the state's own directory, on disks that lie there, and save it."""
+    """Boot the guest in the snapshot's directory, on disks that lie there, and save it."""
     work = options.directory
     said: list[tuple[str, str]] = []
 
@@ -78,7 +78,7 @@ def _save(
     bootable = guest_type.prepare(options, Deadline(900, "make the image"), say)
     if bootable.digest != image:
         raise InfrastructureError(
-            "what the guest's image is made from changed while its state was to be saved", hint="Try again."
+            "what the guest's image is made from changed before its snapshot was saved", hint="Try again."
         )
     own = msgspec.structs.replace(bootable.spec, accelerator=spec.accelerator)
     with contextlib.ExitStack() as stack:
@@ -89,14 +89,14 @@ def _save(
         guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         machine.resume(Deadline(30, "let the guest run"))
-        guest.wait_ready(Deadline(boot, "boot, to save the ready state"))
-        memory, added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready state"))
+        guest.wait_ready(Deadline(boot, "boot, to save the ready snapshot"))
+        memory, added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready snapshot"))
     keep_disks(own, work)
     return MachineSnapshot(digest=digest, mapped=memory.mapped, added=added, said=said)
 
 
 def keep_disks(spec: MachineSpec, work: Path) -> None:
-    """Put the disks and variables of a machine that was saved where its state's directory ``work`` has them."""
+    """Put the disks and variables of a machine that was saved where its snapshot's directory ``work`` has them."""
     for number, disk in enumerate(spec.disks):
         _keep(disk.file, work / disk_name(number, disk))
     if spec.flash is not None:
@@ -104,7 +104,7 @@ def keep_disks(spec: MachineSpec, work: Path) -> None:
 
 
 def _keep(file: Path, kept: Path) -> None:
-    """Have a disk of the state's own under its name there; one that lies elsewhere stays there."""
+    """Move a disk of the snapshot's own to its name there; link to one that lies elsewhere."""
     if file.parent == kept.parent:
         file.rename(kept)
     else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The need: what a run's machine takes of its host at most, for its lease."""
+"""The resource request: what a run's machine takes of its host at most, for its lease."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ OPEN_MEMORY = 1 << 30
 """What is allowed for where no plan says what will be added, because a test or a person will."""
 
 
-def need_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
+def request_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
     """Return what the machine has at power-on and what the plan adds to it, as far as it has slots for that.
 
     What a plan expects to be refused counts too: whether it is, the run has yet to show.

@@ -72,7 +72,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Run:
-    """One run's evidence and life. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan.
+    """One run, from its start to its verdict. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan.
 
     ``learnt`` is told of the facts whenever one became known, and may raise to end the run. ``error`` is what ended it early
     and ``failed_stage`` where, once it did.

@@ -13,7 +13,7 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, InfrastructureError, TemplateFailed
 from harness.machine.inspection import QmpInspector
 from harness.machine.machine import Machine, QmpEvent
-from harness.template.diagnosis import Symptom, likely_cause, sentence
+from harness.template.diagnosis import Symptom, diagnose, sentence
 from harness.template.progress import BuildProgress
 from harness.template.reporter import Reporter
 from harness.template.serial_markers import SerialMarkerReader
@@ -59,7 +59,7 @@ class SetupBoot:
         self._reporter = reporter
         self._pace = pace
         self._folder = folder
-        self._marks = SerialMarkerReader()
+        self._markers = SerialMarkerReader()
         self._place = machine.console.stat().st_size if machine.console.exists() else 0
         self._seen: object = None
         self._short = Deadline(30, "ask QEMU")
@@ -82,7 +82,7 @@ class SetupBoot:
     def _look(self) -> SetupBootEnd | None:
         self._short = Deadline(30, "ask QEMU")
         self._machine.check_alive()
-        # What happened is asked for first and told last: the marks that the guest wrote before it are then all heard.
+        # What happened is asked for first and told last: the markers that the guest wrote before it are then all heard.
         panics, ends, errors = (
             self._machine.events(name) for name in ("GUEST_PANICKED", "SHUTDOWN", "BLOCK_IO_ERROR")
         )
@@ -96,7 +96,7 @@ class SetupBoot:
         if errors:
             raise block_error(errors[0], self._machine.directory)
         if ends:
-            return _ending(ends[0])
+            return _boot_end(ends[0])
         if self._sample.expired:
             self._take_sample()
         if self._still.expired:
@@ -113,8 +113,8 @@ class SetupBoot:
             while self._place < end and (piece := console.read(min(READ_AT_ONCE, end - self._place))):
                 self._place += len(piece)
                 self._still = Deadline(self._still.seconds, self._still.what)
-                for mark in self._marks.feed(piece):
-                    if self._progress.mark(mark):
+                for marker in self._markers.feed(piece):
+                    if self._progress.take(marker):
                         self._moved()
 
     def _moved(self) -> None:
@@ -168,10 +168,10 @@ class SetupBoot:
 
     def _failed(self, symptom: Symptom) -> HarnessError:
         reached = self._progress.reached
-        cause = likely_cause(reached.stage, symptom)
+        diagnosis = diagnose(reached.stage, symptom)
         return self._with_picture(
             sentence(reached.stage, symptom, reached.step_words()) + self._how_long(symptom),
-            f"Likely cause: {cause.likely}.\n{cause.advice}",
+            f"Likely cause: {diagnosis.likely}.\n{diagnosis.advice}",
         )
 
     def _how_long(self, symptom: Symptom) -> str:
@@ -201,13 +201,13 @@ class SetupBoot:
         )
 
 
-def _ending(event: QmpEvent) -> SetupBootEnd:
+def _boot_end(event: QmpEvent) -> SetupBootEnd:
     """Return how the guest ended the boot (QEMU: qapi/run-state.json). Raises InfrastructureError if it was not the guest."""
     reason = event.data.get("reason")
     if event.data.get("guest") and reason in ("guest-reset", "guest-shutdown"):
         return SetupBootEnd.RESTART if reason == "guest-reset" else SetupBootEnd.SHUTDOWN
     raise InfrastructureError(
-        f"the machine was shut down by somebody else: {reason}", hint="Build again: its work is kept."
+        f"the machine was shut down from outside: {reason}", hint="Build again: its checkpoints are kept."
     )
 
 

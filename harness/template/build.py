@@ -33,7 +33,7 @@ from harness.machine.qemu.machine import QemuMachine
 from harness.template.answer import write_secret
 from harness.template.boot import SetupBoot, SetupBootEnd, full_disk
 from harness.template.checkpoints import CheckpointStack, disk_errors
-from harness.template.diagnosis import Symptom, likely_cause, sentence
+from harness.template.diagnosis import Symptom, diagnose, sentence
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, sha256_of, utc
 from harness.template.progress import MOST_RESETS, BuildProgress
 from harness.template.provision import NEEDED, fact_fits
@@ -113,8 +113,8 @@ class TemplateBuild:
         self._pace = pace or StageTimeouts()
         self._listeners = listeners
         self._registry = registry
-        self._work = CheckpointStack(
-            store.work(recipe.template),
+        self._stack = CheckpointStack(
+            store.checkpoints(recipe.template),
             inputs=recipe.digest(),
             variables=recipe.variables,
             size=recipe.disk_size,
@@ -124,10 +124,10 @@ class TemplateBuild:
         """Build, from the last checkpoint if there is one; return what was built.
 
         Raises TemplateFailed when the guest or Setup is to blame, InfrastructureError when the host is, UsageError when
-        what is kept was made from something else, MachineFailed when QEMU died. The work is kept whatever ends it.
+        what is kept was made from something else, MachineFailed when QEMU died. The checkpoints are kept whatever ends it.
         """
         self._check()
-        folder = self._work.log_folder()
+        folder = self._stack.log_folder()
         outcome: Literal["completed", "failed", "interrupted"] = "failed"
         with HistoryWriter(folder) as writer:
             for listener in self._listeners:
@@ -142,7 +142,7 @@ class TemplateBuild:
                 )
             )
             writer.write(Clock(domain="host", hz=1_000_000_000))
-            reporter = Reporter(writer, self._work.state.seconds)
+            reporter = Reporter(writer, self._stack.state.seconds)
             try:
                 accelerator = self._install(writer, reporter, folder, deadline)
                 built = self._finish(reporter, accelerator, deadline)
@@ -150,8 +150,8 @@ class TemplateBuild:
             except HarnessError as error:
                 with contextlib.suppress(InfrastructureError):
                     reporter.end(error)
-                if self._work.state.checkpoint:
-                    reached = self._work.state.reached.words()
+                if self._stack.state.checkpoint:
+                    reached = self._stack.state.reached.words()
                     error.hint += f"\nThe same command goes on at {reached}; --from-scratch begins anew."
                 if _free(folder) < FULL:
                     # Whoever met it first: QEMU, the log, or a tool.
@@ -168,7 +168,7 @@ class TemplateBuild:
         return built
 
     def _check(self) -> None:
-        state, name = self._work.state, self._recipe.template
+        state, name = self._stack.state, self._recipe.template
         if state.inputs != self._recipe.digest():
             raise UsageError(
                 f"an interrupted build of {name} was made from another medium, edition, template or script",
@@ -183,31 +183,31 @@ class TemplateBuild:
 
     def _install(self, writer: HistoryWriter, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
         """Boot until all is done; return the accelerator that was used."""
-        work = self._work
-        progress = BuildProgress(work.state.reached, work.state.facts)
-        if work.state.checkpoint:
-            reporter.note(f"goes on after checkpoint {work.state.checkpoint}: {work.state.reached.words()}")
-        work.rewind()
+        stack = self._stack
+        progress = BuildProgress(stack.state.reached, stack.state.facts)
+        if stack.state.checkpoint:
+            reporter.note(f"goes on after checkpoint {stack.state.checkpoint}: {stack.state.reached.words()}")
+        stack.rewind()
         accelerator = self._spec().accelerator
-        while not work.state.reached.stage.last:
+        while not stack.state.reached.stage.last:
             reporter.reach(progress.reached)
-            ending = self._boot(writer, progress, reporter, folder, deadline)
-            if ending is SetupBootEnd.SHUTDOWN and not progress.done:
+            end = self._boot(writer, progress, reporter, folder, deadline)
+            if end is SetupBootEnd.SHUTDOWN and not progress.done:
                 raise self._gone_wrong(progress, Symptom.TURNED_OFF, folder)
-            if ending is SetupBootEnd.RESTART:
+            if end is SetupBootEnd.RESTART:
                 progress.reset()
             reporter.end()
-            if progress.reached.order > work.state.reached.order and (
-                ending is SetupBootEnd.SHUTDOWN or not progress.done
+            if progress.reached.order > stack.state.reached.order and (
+                end is SetupBootEnd.SHUTDOWN or not progress.done
             ):
-                work.checkpoint(progress.reached, progress.facts)
-                work.note(seconds=reporter.seconds)
+                stack.checkpoint(progress.reached, progress.facts)
+                stack.note(seconds=reporter.seconds)
             elif progress.resets > MOST_RESETS:
                 raise self._gone_wrong(progress, Symptom.RESETS, folder)
         return accelerator
 
     def _spec(self) -> MachineSpec:
-        return self._recipe.machine(self._work.disk, self._work.variables)
+        return self._recipe.machine(self._stack.disk, self._stack.variables)
 
     def _boot(
         self,
@@ -235,29 +235,29 @@ class TemplateBuild:
 
     def _gone_wrong(self, progress: BuildProgress, symptom: Symptom, folder: Path) -> TemplateFailed:
         reached = progress.reached
-        cause = likely_cause(reached.stage, symptom)
+        diagnosis = diagnose(reached.stage, symptom)
         return TemplateFailed(
             sentence(reached.stage, symptom, reached.step_words()),
-            hint=f"Likely cause: {cause.likely}.\n{cause.advice}\nCOM1: {folder / 'console.log'}",
+            hint=f"Likely cause: {diagnosis.likely}.\n{diagnosis.advice}\nCOM1: {folder / 'console.log'}",
             reached=reached.words(),
         )
 
     def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> BuiltTemplate:
-        recipe, work = self._recipe, self._work
-        facts = _believed(work.state.facts, recipe.needed)
+        recipe, stack = self._recipe, self._stack
+        facts = _believed(stack.state.facts, recipe.needed)
         draft = self._store.draft(recipe.template)
         with reporter.stage("image") as said, disk_errors(draft):
             shutil.rmtree(draft, ignore_errors=True)
             draft.mkdir(mode=0o755)
-            disk_image.flatten(work.disk, draft / DISK, deadline.within(FLATTEN, "write the image"))
-            shutil.copyfile(work.variables, draft / VARIABLES)
+            disk_image.flatten(stack.disk, draft / DISK, deadline.within(FLATTEN, "write the image"))
+            shutil.copyfile(stack.variables, draft / VARIABLES)
             files = {}
             for name in (DISK, VARIABLES):
                 files[name] = sha256_of(draft / name, deadline.within(FLATTEN, "digest the image"))
                 (draft / name).chmod(0o444)
             said.append(f"{(draft / DISK).stat().st_size >> 20} MiB")
         with disk_errors(draft):
-            shutil.copytree(work.folder / "log", draft / LOG)
+            shutil.copytree(stack.folder / "log", draft / LOG)
             write_secret(draft / SECRETS, msgspec.json.encode(recipe.secrets))
             write_secret(draft / KEY, recipe.secrets.private_key.encode())
             (draft / DOCUMENT).write_text(recipe.document, encoding="utf-8")
@@ -279,7 +279,7 @@ class TemplateBuild:
                 transfer=recipe.transfer,
                 evaluation_days=recipe.evaluation_days,
                 stages=reporter.seconds,
-                attempts=work.state.attempts,
+                attempts=stack.state.attempts,
                 facts=facts,
             )
             (draft / MANIFEST).write_bytes(
@@ -287,7 +287,7 @@ class TemplateBuild:
             )
             (draft / MANIFEST).chmod(0o444)
         built = self._store.publish(recipe.template, draft)
-        work.remove()
+        stack.remove()
         return built
 
 
@@ -304,7 +304,7 @@ def _believed(facts: dict[str, str], needed: tuple[str, ...]) -> dict[str, str]:
         told = f"told {facts[name][:100]!r} as its {name}" if name in facts else f"never told its {name}"
         raise TemplateFailed(
             f"the guest {told}",
-            hint=f"The step that sets it up must write 'HPN-MARK fact {name} VALUE' on COM1 before the done mark.",
+            hint=f"The step that sets it up must write 'HPN-MARK fact {name} VALUE' on COM1 before the done marker.",
             reached="shutdown",
         )
     return believed

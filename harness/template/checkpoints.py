@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The work of a build between its start and its end: a stack of disk layers, each frozen when the guest restarted.
+"""The checkpoints of a build: a stack of disk layers, each frozen when the guest restarted.
 
 A checkpoint is a cut at which the guest itself had let go of its disk: it asked for a restart, QEMU stopped it there,
 wrote all it held back and ended (QEMU flushes every disk when the machine stops: do_vm_stop). Its disk layer is never
@@ -57,7 +57,7 @@ def disk_errors(folder: Path) -> Iterator[None]:
 
 
 def _settle(path: Path) -> None:
-    """Have the kernel write a file or a folder out."""
+    """Write a file or a folder out to the disk."""
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
@@ -66,7 +66,7 @@ def _settle(path: Path) -> None:
 
 
 class CheckpointStack:
-    """The work in ``folder``. ``variables`` is the firmware's empty variable store, ``size`` that of the disk in bytes."""
+    """The checkpoints in ``folder``. ``variables`` is the firmware's empty variable store, ``size`` that of the disk in bytes."""
 
     def __init__(self, folder: Path, *, inputs: str, variables: Path, size: int) -> None:
         self.folder = folder
@@ -76,7 +76,7 @@ class CheckpointStack:
 
     @staticmethod
     def read(folder: Path) -> CheckpointState | None:
-        """Return what is known of the work in ``folder``, None if there is none of this format."""
+        """Return the state of the build in ``folder``, None if there is none of this format."""
         try:
             state = msgspec.json.decode((folder / "state.json").read_bytes(), type=CheckpointState)
         except (OSError, msgspec.DecodeError):

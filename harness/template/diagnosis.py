@@ -90,7 +90,7 @@ GENERAL = {
     ),
     Symptom.TURNED_OFF: Diagnosis(
         "Setup ended with an error, or a script shut Windows down before the last step",
-        f"Look at the marks at the end of console.log. {_PANTHER}",
+        f"Look at the markers at the end of console.log. {_PANTHER}",
     ),
     Symptom.PANICKED: Diagnosis(
         "the guest's kernel stopped", "Look at the screenshot: it names the stop code."
@@ -98,8 +98,8 @@ GENERAL = {
 }
 
 
-def likely_cause(stage: BuildStage, symptom: Symptom) -> Diagnosis:
-    """Return the likely cause; there is one for every pair."""
+def diagnose(stage: BuildStage, symptom: Symptom) -> Diagnosis:
+    """Return the diagnosis; there is one for every pair."""
     return TABLE.get((stage, symptom), GENERAL[symptom])
 
 

@@ -43,7 +43,7 @@ def kept_secrets(file: Path) -> GuestCredentials:
     except (OSError, msgspec.DecodeError) as error:
         raise InfrastructureError(
             f"the secrets of the interrupted build cannot be read: {getattr(error, 'strerror', None) or error}",
-            hint="Throw its work away: --from-scratch.",
+            hint="Remove its checkpoints: --from-scratch.",
         ) from error
     with disk_errors(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

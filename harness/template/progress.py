@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far a build is: the state that marks, restarts and the machine's own counters move forward, never back."""
+"""How far a build is: the state that markers, restarts and the machine's own counters move forward, never back."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ MOST_RESETS = 6
 MIB = 1 << 20
 
 WINPE_READ = 64 * MIB
-"""Bytes read from the medium after which Setup's own system must be running, if no mark says so."""
+"""Bytes read from the medium after which Setup's own system must be running, if no marker says so."""
 
 COPYING_WRITTEN = 256 * MIB
-"""Bytes written to the disk after which Setup must be copying, if no mark says so."""
+"""Bytes written to the disk after which Setup must be copying, if no marker says so."""
 
 
 class BuildPosition(msgspec.Struct, frozen=True):
@@ -73,18 +73,16 @@ class BuildProgress:
         """True once all that is left is the shutdown."""
         return self.reached.stage.last
 
-    def mark(self, mark: SerialMarker) -> bool:
-        """Take a mark; return whether the build is further than before."""
-        match mark:
+    def take(self, marker: SerialMarker) -> bool:
+        """Take a marker; return whether the build is further than before."""
+        match marker:
             case StageMarker(stage=name):
                 return self._stage(BuildStage.named(name))
-            case StepMarker():
-                return self._advance(
-                    BuildPosition(BuildStage.PROVISIONING, mark.number, mark.count, mark.name)
-                )
-            case FailMarker():
-                self._advance(BuildPosition(BuildStage.PROVISIONING, mark.number, mark.count, mark.name))
-                self.failure = self.failure or mark
+            case StepMarker(number=number, count=count, name=name):
+                return self._advance(BuildPosition(BuildStage.PROVISIONING, number, count, name))
+            case FailMarker(number=number, count=count, name=name):
+                self._advance(BuildPosition(BuildStage.PROVISIONING, number, count, name))
+                self.failure = self.failure or marker
             case FactMarker(key=key, value=value):
                 if key in self.facts or len(self.facts) < MOST_FACTS:
                     self.facts[key] = value
@@ -95,7 +93,7 @@ class BuildProgress:
         return False
 
     def _stage(self, stage: BuildStage | None) -> bool:
-        # What only follows from all steps is no guest's to claim by a stage mark.
+        # What only follows from all steps is no guest's to claim by a stage marker.
         if stage is None or stage in (BuildStage.FIRMWARE, BuildStage.DONE):
             self.ignored += 1
             return False
@@ -107,7 +105,7 @@ class BuildProgress:
         return self._advance(BuildPosition(stage))
 
     def counted(self, *, read: int, written: int) -> bool:
-        """Take bytes read from the medium and written to the disk since the start of the machine; as :meth:`mark`."""
+        """Take bytes read from the medium and written to the disk since the start of the machine; as :meth:`take`."""
         if self.reached.stage is BuildStage.FIRMWARE and read >= WINPE_READ:
             return self._advance(BuildPosition(BuildStage.WINPE))
         if self.reached.stage is BuildStage.WINPE and written >= COPYING_WRITTEN:

@@ -53,14 +53,14 @@ FACTS = {
     "ssh-host-key": r"ssh-ed25519 [A-Za-z0-9+/=]{40,120}",
     "test-certificate": r"trusted",
 }
-"""What the steps tell by ``fact`` marks: its name, and what its value looks like."""
+"""What the steps tell by ``fact`` markers: its name, and what its value looks like."""
 
 NEEDED = ("build", "certificate", "edition", "openssh")
 """Facts without which a build is not done; ``ssh-host-key`` too, unless ``openssh`` is none."""
 
 
 class ProvisionStep(msgspec.Struct, frozen=True):
-    """One step: ``name`` as its mark says it, and the script."""
+    """One step: ``name`` as its marker says it, and the script."""
 
     name: str
     script: Path

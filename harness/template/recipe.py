@@ -71,7 +71,7 @@ def make_recipe(
     qemu: QemuBuild,
     say: Callable[[str], None],
 ) -> Recipe:
-    """Read the medium, make secrets and the answer medium in the build's work folder; return the recipe.
+    """Read the medium, make secrets and the answer medium in the build's folder; return the recipe.
 
     The caller holds the store's lock for the build. Raises UsageError for a medium without the edition or that cannot
     be read, for a key or a file that is none, MissingPart without UEFI firmware, InfrastructureError for a full disk.
@@ -86,8 +86,8 @@ def make_recipe(
     digest = sha256_of(
         iso, Deadline(READ, "read the medium"), progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB")
     )
-    work = store.work(template.name)
-    secrets = kept_secrets(work / "secrets.json")
+    folder = store.checkpoints(template.name)
+    secrets = kept_secrets(folder / "secrets.json")
     answers = answers_for(image, password=secrets.password, product_key=key)
     files = answer_medium(
         template,
@@ -96,8 +96,8 @@ def make_recipe(
         certificate=wishes.certificate or None,
         openssh=wishes.openssh,
     )
-    answer = work / "answers.iso"
-    with disk_errors(work):
+    answer = folder / "answers.iso"
+    with disk_errors(folder):
         answer.unlink(missing_ok=True)
     write_medium(answer, files)
     document = read_document(Path(template.directory) / DOCUMENT)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Marks: lines that a guest writes on COM1 while it is installed, so that the host knows how far it is.
+"""Markers: lines that a guest writes on COM1 while it is installed, so that the host knows how far it is.
 
 ::
 
@@ -9,9 +9,9 @@
     HPN-MARK fail 3 12 winrm Access is …  that step failed, and why; nothing more is done
     HPN-MARK done                         all is done; the guest shuts down next
 
-COM1 is shared: firmware draws its screen there, Windows' boot loader and its emergency console write to it. So a mark is
+COM1 is shared: firmware draws its screen there, Windows' boot loader and its emergency console write to it. So a marker is
 looked for anywhere in a line, and everything else on the port is passed over. A guest is not trusted: lines, counts and
-values are bounded, and what is no mark is counted and never an error.
+values are bounded, and what is no marker is counted and never an error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ PREFIX = b"HPN-MARK "
 LONGEST_LINE = 4096
 """Bytes; a longer line is passed over whole."""
 
-MOST_MARKS = 10_000
-"""Marks of one build that are taken notice of. A real one has some dozens."""
+MOST_MARKERS = 10_000
+"""Markers of one build that are taken notice of. A real one has some dozens."""
 
 MOST_STEPS = 999
 
@@ -66,14 +66,14 @@ class FactMarker(msgspec.Struct, frozen=True, tag="fact"):
 
 
 class DoneMarker(msgspec.Struct, frozen=True, tag="done"):
-    """The last mark."""
+    """The last marker."""
 
 
 SerialMarker = StageMarker | StepMarker | FailMarker | FactMarker | DoneMarker
 
 
 def parse(text: str) -> SerialMarker | None:
-    """Return the mark whose words after the prefix are ``text``, None if it is none. Never raises."""
+    """Return the marker whose words after the prefix are ``text``, None if it is none. Never raises."""
     kind, _, rest = text.strip().partition(" ")
     rest = rest.strip()
     if kind == "done" and not rest:
@@ -117,9 +117,9 @@ def _printable(text: str) -> str:
 
 
 class SerialMarkerReader:
-    """Finds the marks in COM1's bytes, however they are cut into pieces.
+    """Finds the markers in COM1's bytes, however they are cut into pieces.
 
-    ``malformed`` counts lines that have the prefix and are no mark, ``oversized`` lines that were passed over.
+    ``malformed`` counts lines that have the prefix and are no marker, ``oversized`` lines that were passed over.
     """
 
     def __init__(self) -> None:
@@ -130,16 +130,16 @@ class SerialMarkerReader:
         self._skipping = False
 
     def feed(self, piece: bytes) -> list[SerialMarker]:
-        """Take the next bytes; return the marks that they complete, in order. A mark counts once its line has ended."""
-        marks = []
+        """Take the next bytes; return the markers that they complete, in order. A marker counts once its line has ended."""
+        markers = []
         *ended, rest = piece.replace(b"\r", b"\n").split(b"\n")
         for end in ended:
-            mark = self._finish(end)
-            if mark is not None and self._found < MOST_MARKS:
+            marker = self._finish(end)
+            if marker is not None and self._found < MOST_MARKERS:
                 self._found += 1
-                marks.append(mark)
+                markers.append(marker)
         self._extend(rest)
-        return marks
+        return markers
 
     def _extend(self, piece: bytes) -> None:
         if not self._skipping:
@@ -156,6 +156,6 @@ class SerialMarkerReader:
         place = line.find(PREFIX)
         if skipped or place < 0:
             return None
-        mark = parse(line[place + len(PREFIX) :].decode("utf-8", "replace"))
-        self.malformed += mark is None
-        return mark
+        marker = parse(line[place + len(PREFIX) :].decode("utf-8", "replace"))
+        self.malformed += marker is None
+        return marker

@@ -13,7 +13,7 @@ import msgspec
 
 
 class BuildStage(StrEnum):
-    """Where a build is. Its value is the name by which a mark says it (:mod:`harness.template.serial_markers`)."""
+    """Where a build is. Its value is the name of its marker (:mod:`harness.template.serial_markers`)."""
 
     FIRMWARE = "firmware"
     WINPE = "winpe"
@@ -50,7 +50,7 @@ SHOWN = {
     BuildStage.PROVISIONING: "provisioning",
     BuildStage.DONE: "shutdown",
 }
-"""What a person calls them; after the done mark all that is left is the shutdown."""
+"""What a person calls them; after the done marker all that is left is the shutdown."""
 
 
 class StageTimeout(msgspec.Struct, frozen=True):

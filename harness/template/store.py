@@ -104,8 +104,8 @@ class Store:
             raise UsageError(f"{name!r} is no template's name", hint="harness template list shows them.")
         return self.root / name
 
-    def work(self, name: str) -> Path:
-        """Return where it is built."""
+    def checkpoints(self, name: str) -> Path:
+        """Return where the checkpoints of its build are."""
         return self.root / ".work" / self.folder(name).name
 
     def draft(self, name: str) -> Path:
@@ -147,7 +147,8 @@ class Store:
         with self._lock(f"{self.folder(name).name}.build", fcntl.LOCK_EX) as taken:
             if not taken:
                 raise InfrastructureError(
-                    f"another process is building {name}", hint="Wait for it, or end it; its work is kept."
+                    f"another process is building {name}",
+                    hint="Wait for it, or end it: checkpoints are kept.",
                 )
             self._restore(name)
             yield
@@ -198,16 +199,16 @@ class Store:
 
     def discard(self, name: str) -> None:
         """Throw away what an interrupted build left. The caller holds the build's lock."""
-        work = self.work(name)
-        with disk_errors(work):
-            if work.exists():
-                shutil.rmtree(work)
+        folder = self.checkpoints(name)
+        with disk_errors(folder):
+            if folder.exists():
+                shutil.rmtree(folder)
 
     def remove(self, name: str) -> None:
         """Remove the template and what is left of a build. Raises UsageError if a run uses it, or it is being built."""
         folder = self.folder(name)
         with self.building(name), self._unused(name, "removed"), disk_errors(self.root):
-            for place in (folder, self.work(name), self.draft(name)):
+            for place in (folder, self.checkpoints(name), self.draft(name)):
                 if place.exists():
                     shutil.rmtree(place)
 

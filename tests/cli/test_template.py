@@ -48,7 +48,7 @@ def publish(store: Store, name: str = NAME) -> None:
 def test_the_list_says_what_there_is(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     """Every template with its support; a built one with its age, an interrupted one with what comes next."""
     publish(store)
-    store.work("windows-server-2019").mkdir(parents=True)
+    store.checkpoints("windows-server-2019").mkdir(parents=True)
     assert ExitCode.HOLDS == main(["template", "list"])
     lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines()}
     assert "known-broken" in lines["windows-server-2016"]
@@ -135,12 +135,12 @@ def test_a_built_template_is_not_built_again_unasked(
 def test_removing_asks_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer is a no; --yes asks nothing; the work of an interrupted build goes too."""
     publish(store)
-    store.work(NAME).mkdir(parents=True)
+    store.checkpoints(NAME).mkdir(parents=True)
     monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
     assert ExitCode.INTERRUPTED == main(["template", "remove", NAME])
     assert store.built(NAME) is not None
     assert ExitCode.HOLDS == main(["template", "remove", NAME, "--yes"])
-    assert (None, False) == (store.built(NAME), store.work(NAME).exists())
+    assert (None, False) == (store.built(NAME), store.checkpoints(NAME).exists())
 
 
 @pytest.mark.media
@@ -180,7 +180,7 @@ def _bootable(iso: Path, wim: Path, script: list[str]) -> Path:
 
 def _checkpoint(store: Store) -> int:
     """Return the checkpoint that an interrupted build would go on from."""
-    state = CheckpointStack.read(store.work(NAME))
+    state = CheckpointStack.read(store.checkpoints(NAME))
     return state.checkpoint if state else 0
 
 

@@ -55,7 +55,7 @@ def test_nested() -> None:
 
 
 def test_what_is_ignored_stays_ignored() -> None:
-    """A job in the background ignores Ctrl-C, and is still ended politely."""
+    """A job in the background ignores Ctrl-C, and still ends on SIGTERM."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with uninterrupted() as hurry:
         signal.raise_signal(signal.SIGINT)

@@ -33,7 +33,7 @@ GIB = 1 << 30
 TEN = HostBudget(vcpus=10, memory=10 * GIB, disk=10 * GIB)
 
 
-def need(vcpus: int, memory: int = GIB, disk: int = 0) -> ResourceRequest:
+def request(vcpus: int, memory: int = GIB, disk: int = 0) -> ResourceRequest:
     return ResourceRequest(vcpus=vcpus, memory=memory, disk=disk)
 
 
@@ -91,7 +91,7 @@ def names(directory: Path) -> list[str]:
 
 def test_a_lease_is_a_file_until_it_is_released(leases: Leases) -> None:
     """What is held is told to everybody; afterwards nothing is left but the directory and what explains it."""
-    with leases.take(need(3), TEN, soon()) as lease:
+    with leases.take(request(3), TEN, soon()) as lease:
         (held,) = leases.held()
         assert (lease.name, os.geteuid()) == (held.name, held.uid)
         assert (3, GIB, os.getpid(), True) == (
@@ -108,8 +108,8 @@ def test_a_lease_is_a_file_until_it_is_released(leases: Leases) -> None:
 
 def test_first_come_first_served(leases: Leases) -> None:
     """Who would fit in waits behind who came before, and both are told their places."""
-    first = leases.take(need(7), TEN, soon())
-    large, small = leases.enter(need(8), TEN, soon()), leases.enter(need(1), TEN, soon())
+    first = leases.take(request(7), TEN, soon())
+    large, small = leases.enter(request(8), TEN, soon()), leases.enter(request(1), TEN, soon())
     places = [leases.look(each, TEN) for each in (small, large)]
     assert [(2, 2), (1, 2)] == [(place.number, place.waiting) for place in places if place is not None]
     assert str(places[1]).startswith(
@@ -122,10 +122,10 @@ def test_first_come_first_served(leases: Leases) -> None:
         each.release()
 
 
-@pytest.mark.parametrize("lacking", [need(1, memory=9 * GIB + 1), need(1, disk=9 * GIB + 1)])
+@pytest.mark.parametrize("lacking", [request(1, memory=9 * GIB + 1), request(1, disk=9 * GIB + 1)])
 def test_every_part_of_the_budget_counts(leases: Leases, tmp_path: Path, lacking: ResourceRequest) -> None:
     """Memory, and disk where both are on one file system, are shared out as processors are."""
-    with leases.take(need(1, disk=GIB), TEN, soon(), place=tmp_path):
+    with leases.take(request(1, disk=GIB), TEN, soon(), place=tmp_path):
         waiting = leases.enter(lacking, TEN, soon(), place=tmp_path)
         assert leases.look(waiting, TEN) is not None
     assert leases.look(waiting, TEN) is None
@@ -134,7 +134,7 @@ def test_every_part_of_the_budget_counts(leases: Leases, tmp_path: Path, lacking
 
 def test_waiting_is_told_and_ends(leases: Leases) -> None:
     """Who waits hears of its place once, and is served when the holder lets go."""
-    first = leases.take(need(10), TEN, soon())
+    first = leases.take(request(10), TEN, soon())
     told: list[QueuePlace] = []
     heard = threading.Event()
 
@@ -144,7 +144,7 @@ def test_waiting_is_told_and_ends(leases: Leases) -> None:
 
     served: list[Lease] = []
     thread = threading.Thread(
-        target=lambda: served.append(leases.take(need(2), TEN, soon(), waiting=waiting))
+        target=lambda: served.append(leases.take(request(2), TEN, soon(), waiting=waiting))
     )
     thread.start()
     assert heard.wait(60)
@@ -156,9 +156,9 @@ def test_waiting_is_told_and_ends(leases: Leases) -> None:
 
 def test_deadline_gives_the_place_up(leases: Leases) -> None:
     """A wait that takes too long says who is in the way, and leaves the queue."""
-    with leases.take(need(9), TEN, soon()):
+    with leases.take(request(9), TEN, soon()):
         with pytest.raises(InfrastructureError, match="place 1 of 1 in the queue") as late:
-            leases.take(need(2), TEN, Deadline(0.15, "a lease for the run"))
+            leases.take(request(2), TEN, Deadline(0.15, "a lease for the run"))
         assert 1 == len(leases.held())
     assert f"process {os.getpid()} of user {os.geteuid()} (9 processors, 1 GiB)" in late.value.hint
 
@@ -169,9 +169,9 @@ def test_interrupt_leaves_the_queue(leases: Leases) -> None:
     def interrupted(_: QueuePlace) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    with leases.take(need(9), TEN, soon()):
+    with leases.take(request(9), TEN, soon()):
         with pytest.raises(KeyboardInterrupt):
-            leases.take(need(2), TEN, soon(), waiting=interrupted)
+            leases.take(request(2), TEN, soon(), waiting=interrupted)
         assert 1 == len(leases.held())
 
 
@@ -180,21 +180,21 @@ def test_what_never_fits_is_refused_at_once(leases: Leases) -> None:
     with pytest.raises(
         UsageError, match=r"it needs 11 GiB of memory, and the host's budget is 10 GiB of memory"
     ):
-        leases.take(need(1, memory=11 * GIB), TEN, soon())
+        leases.take(request(1, memory=11 * GIB), TEN, soon())
     fixed = msgspec.structs.replace(TEN, fixed_vcpus=True, fixed_disk=True)
     words = (
         "it needs 11 processors, and the host's budget is 10 processors; "
         "it needs 11 GiB of disk, and the host's budget is 10 GiB of disk"
     )
     with pytest.raises(UsageError, match=words):
-        leases.take(need(11, disk=11 * GIB), fixed, soon())
+        leases.take(request(11, disk=11 * GIB), fixed, soon())
     assert [] == leases.held()
 
 
-@pytest.mark.parametrize("large_one", [need(288), need(1, disk=99 * GIB)], ids=["processors", "disk"])
+@pytest.mark.parametrize("large_one", [request(288), request(1, disk=99 * GIB)], ids=["processors", "disk"])
 def test_too_much_for_the_default_runs_alone(leases: Leases, large_one: ResourceRequest) -> None:
     """Processors can be overcommitted, and disks fill up slowly: a machine larger than the usual budget gets all of it."""
-    first = leases.take(need(1, disk=1), TEN, soon())
+    first = leases.take(request(1, disk=1), TEN, soon())
     large = leases.enter(large_one, TEN, soon())
     assert leases.look(large, TEN) is not None
     first.release()
@@ -205,7 +205,7 @@ def test_too_much_for_the_default_runs_alone(leases: Leases, large_one: Resource
 def test_a_killed_holder_holds_nothing(leases: Leases) -> None:
     """What a process held that was killed is free, and its file goes with the next who comes."""
     with holder(hold(leases.directory, 10)) as process:
-        waiting = leases.enter(need(1), TEN, soon())
+        waiting = leases.enter(request(1), TEN, soon())
         assert leases.look(waiting, TEN) is not None
         process.kill()
         process.wait()
@@ -230,11 +230,11 @@ def test_a_mutex_that_is_never_let_go_is_said(leases: Leases) -> None:
     """A process that stops in the middle of looking keeps the others waiting no longer than their deadline."""
     import fcntl
 
-    leases.enter(need(1), TEN, soon()).release()
+    leases.enter(request(1), TEN, soon()).release()
     folder = os.open(leases.directory, os.O_RDONLY)
     fcntl.flock(folder, fcntl.LOCK_EX)
     with pytest.raises(InfrastructureError, match="kept the leases in") as stuck:
-        leases.take(need(1), TEN, Deadline(0.1, "lease"))
+        leases.take(request(1), TEN, Deadline(0.1, "lease"))
     os.close(folder)
     assert "fuser" in stuck.value.hint
 
@@ -251,7 +251,7 @@ def test_users_share_one_budget() -> None:
     try:
         with holder(hold(leases.directory, 6, nobody)) as theirs:
             assert [nobody, nobody] == [leases.directory.stat().st_uid, leases.held()[0].uid]
-            mine = leases.enter(need(5), TEN, soon())
+            mine = leases.enter(request(5), TEN, soon())
             assert leases.look(mine, TEN) is not None
             theirs.kill()
             theirs.wait()
@@ -285,23 +285,23 @@ def test_what_is_no_claim_counts_for_nothing(leases: Leases, content: bytes) -> 
     """A locked file that says nothing sensible is passed over."""
     import fcntl
 
-    leases.enter(need(1), TEN, soon()).release()
+    leases.enter(request(1), TEN, soon()).release()
     with (leases.directory / "evil.lease").open("wb") as file:
         file.write(content)
         file.flush()
         fcntl.flock(file, fcntl.LOCK_EX)
-        leases.take(need(10), TEN, soon()).release()
+        leases.take(request(10), TEN, soon()).release()
 
 
 def test_links_and_pipes_are_not_followed(leases: Leases, tmp_path: Path) -> None:
     """Neither a link nor a FIFO nor a directory in the queue is opened, waited for or removed."""
-    leases.enter(need(1), TEN, soon()).release()
+    leases.enter(request(1), TEN, soon()).release()
     precious = tmp_path / "precious"
     precious.write_bytes(claim())
     (leases.directory / "link.lease").symlink_to(precious)
     os.mkfifo(leases.directory / "pipe.lease")
     (leases.directory / "folder.lease").mkdir()
-    leases.take(need(10), TEN, soon()).release()
+    leases.take(request(10), TEN, soon()).release()
     assert [] == leases.sweep()
     assert claim() == precious.read_bytes()
     assert 4 == len(names(leases.directory))
@@ -318,14 +318,14 @@ def test_unsafe_directories_are_refused(tmp_path: Path) -> None:
     file.touch()
     for place, words in ((unsafe, "sticky"), (link, "Not a directory"), (file, "Not a directory")):
         with pytest.raises(InfrastructureError, match=words):
-            Leases(place).take(need(1), TEN, soon())
+            Leases(place).take(request(1), TEN, soon())
 
 
 def test_a_half_made_directory_goes(leases: Leases) -> None:
     """What one left who was killed while it made the directory goes once there is one."""
     draft = leases.directory.with_name(".leases-0badcafe")
     draft.mkdir()
-    leases.enter(need(1), TEN, soon()).release()
+    leases.enter(request(1), TEN, soon()).release()
     assert not draft.exists()
 
 
@@ -384,7 +384,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(vcpus=st.integers(1, 10))
     def enter(self, vcpus: int) -> None:
-        self.model.append((self.leases.enter(need(vcpus, memory=0), TEN, soon()), vcpus))
+        self.model.append((self.leases.enter(request(vcpus, memory=0), TEN, soon()), vcpus))
 
     @precondition(lambda self: self.model)
     @rule(data=st.data())

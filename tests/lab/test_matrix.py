@@ -120,11 +120,11 @@ def test_options_become_the_arguments_of_each_machine(tmp_path: Path) -> None:
 
 
 def test_machine_that_is_skipped_may_have_any_options() -> None:
-    """Only what is run is checked: a saved state cannot be restored through libvirt."""
+    """Only what is run is checked: a snapshot cannot be restored through libvirt."""
     text = 'restore = true\n[[qemu]]\nname = "own"\n[[qemu]]\nname = "virt"\nbackend = "libvirt"\n[[plan]]\nplan = "veto"\n'
     with pytest.raises(BadDocument, match="--restore and --backend libvirt cannot be combined"):
         matrix(text)
-    planned = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no saved state"\n')
+    planned = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no snapshot"\n')
     assert {"twin.own.default": ["--restore", "--retry"]} == planned.options
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Saved states on real QEMU: a machine goes on where another was saved, with everything that was added to it."""
+"""Snapshots on real QEMU: a machine continues where another was saved, with everything that was added to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.machine.attachments import Disk
 from harness.machine.machine import MachineSpec
 from harness.machine.migration_state import AddedCpu, AddedDimm, Incoming
 from harness.machine.qemu.machine import QemuMachine
-from harness.machine.snapshot import KEPT, MachineSnapshot, StateStore, digest_of, disk_name, restored
+from harness.machine.snapshot import KEPT, MachineSnapshot, SnapshotStore, digest_of, disk_name, restored
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 
@@ -100,7 +100,7 @@ def test_state_of_another_machine_is_refused_with_the_words_of_qemu(
     with pytest.raises(MachineFailed, match="Not a migration stream"):
         third.start(deadline)
     fourth = make_machine(tmp_path / "fourth", kernel=kernel, incoming=Incoming(file=tmp_path / "none"))
-    with pytest.raises(InfrastructureError, match="cannot read the saved state"):
+    with pytest.raises(InfrastructureError, match="cannot read the migration state"):
         fourth.start(deadline)
 
 
@@ -148,7 +148,7 @@ def test_full_disk_is_said(make_machine: MakeMachine, tmp_path: Path, deadline: 
         first.save(tmp_path / "none" / "memory", deadline)
 
 
-def made(store: StateStore, digest: str, calls: Path) -> MachineSnapshot:
+def made(store: SnapshotStore, digest: str, calls: Path) -> MachineSnapshot:
     """Ask for a state; each making is noted in ``calls``."""
 
     def make(work: Path) -> MachineSnapshot:
@@ -167,20 +167,21 @@ def test_state_is_made_once(tmp_path: Path) -> None:
     calls = tmp_path / "calls"
     context = multiprocessing.get_context("fork")
     askers = [
-        context.Process(target=made, args=(StateStore(tmp_path / "cache"), "a" * 64, calls)) for _ in range(4)
+        context.Process(target=made, args=(SnapshotStore(tmp_path / "cache"), "a" * 64, calls))
+        for _ in range(4)
     ]
     for asker in askers:
         asker.start()
     for asker in askers:
         asker.join()
-    state = made(StateStore(tmp_path / "cache"), "a" * 64, calls)
+    state = made(SnapshotStore(tmp_path / "cache"), "a" * 64, calls)
     assert "made\n" == calls.read_text()
     assert ("a" * 64, ["d"]) == (state.memory.read_text(), [one.id for one in state.added])
 
 
 def test_failed_making_leaves_nothing(tmp_path: Path) -> None:
     """What fails while a state is made is raised, and the next one makes it."""
-    store = StateStore(tmp_path)
+    store = SnapshotStore(tmp_path)
 
     def fail(work: Path) -> MachineSnapshot:
         (work / "memory").write_text("half")
@@ -195,7 +196,7 @@ def test_failed_making_leaves_nothing(tmp_path: Path) -> None:
 
 def test_states_used_longest_ago_are_removed(tmp_path: Path) -> None:
     """More than are kept go, and one that was just used stays."""
-    store = StateStore(tmp_path)
+    store = SnapshotStore(tmp_path)
     import os
 
     digests = [f"{number:064x}"[::-1] for number in range(1, KEPT + 2)]
@@ -231,7 +232,7 @@ def test_digest_tells_machines_apart() -> None:
 
 def test_damaged_state_is_made_anew(tmp_path: Path) -> None:
     """A description that does not decode, or memory that is gone, is no state."""
-    store = StateStore(tmp_path)
+    store = SnapshotStore(tmp_path)
     directory = Path(made(store, "c" * 64, tmp_path / "calls").directory)
     (directory / "state.json").write_text("{")
     assert None is store.find("c" * 64)

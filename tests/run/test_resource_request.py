@@ -10,7 +10,7 @@ import pytest
 from harness.machine.attachments import Disk
 from harness.machine.machine import OVERHEAD, OVERLAY_SIZE, RUN_SIZE, MachineSpec
 from harness.run.plan import decode_plan
-from harness.run.resource_request import OPEN_MEMORY, OPEN_VCPUS, need_of
+from harness.run.resource_request import OPEN_MEMORY, OPEN_VCPUS, request_of
 
 MIB = 1 << 20
 SPEC = MachineSpec(
@@ -39,8 +39,8 @@ DIMM = '[[do]]\nop = "add-dimm"\nsize = "256 MiB"\n'
 )
 def test_processors_and_memory(operations: str, vcpus: int, memory: int) -> None:
     """What is added counts up to the machine's own limits; a plan that adds nothing leaves it to a test, or a person."""
-    need = need_of(decode_plan(f'name = "x"\n{operations}', name="x"), SPEC)
-    assert (vcpus, memory + OVERHEAD, RUN_SIZE) == (need.vcpus, need.memory, need.disk)
+    request = request_of(decode_plan(f'name = "x"\n{operations}', name="x"), SPEC)
+    assert (vcpus, memory + OVERHEAD, RUN_SIZE) == (request.vcpus, request.memory, request.disk)
 
 
 def test_disks() -> None:
@@ -48,4 +48,4 @@ def test_disks() -> None:
     spec = MachineSpec(
         accelerator="tcg", qemu=Path("qemu"), disks=(Disk(file=Path("a")), Disk(file=Path("b"), port=1))
     )
-    assert RUN_SIZE + 2 * OVERLAY_SIZE == need_of(decode_plan(f'name = "x"\n{CPU}', name="x"), spec).disk
+    assert RUN_SIZE + 2 * OVERLAY_SIZE == request_of(decode_plan(f'name = "x"\n{CPU}', name="x"), spec).disk

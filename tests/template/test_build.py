@@ -133,7 +133,7 @@ def test_a_guest_that_panics_is_told(bench: Bench) -> None:
 
 def test_a_full_disk_of_the_host_is_told_and_the_work_kept(bench: Bench) -> None:
     """QEMU stops the guest when its disk cannot grow; the build says so, and goes on once there is room."""
-    folder = bench.store.work(NAME)
+    folder = bench.store.checkpoints(NAME)
     folder.mkdir(parents=True)
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=False, capture_output=True
@@ -177,7 +177,7 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
     )
     assert _keys(bench.records)
     assert max(_keys(bench.records)) < started
-    state = CheckpointStack.read(bench.store.work(NAME))
+    state = CheckpointStack.read(bench.store.checkpoints(NAME))
     assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.reached.stage)
 
     def interrupt(record: Record) -> None:
@@ -200,7 +200,7 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
     ] == _stages(bench.records)  # fmt: skip
     assert (3, CERTIFICATE) == (built.manifest.attempts, built.manifest.certificate)
     _published(built)
-    assert not bench.store.work(NAME).exists()
+    assert not bench.store.checkpoints(NAME).exists()
 
 
 class TestWithoutABoot:
@@ -209,11 +209,14 @@ class TestWithoutABoot:
     def _state(self, bench: Bench, **changes: Any) -> Recipe:
         """Return a recipe, of which a build was interrupted with this state."""
         recipe = bench.recipe([])
-        work = CheckpointStack(
-            bench.store.work(NAME), inputs=recipe.digest(), variables=recipe.variables, size=recipe.disk_size
+        checkpoints = CheckpointStack(
+            bench.store.checkpoints(NAME),
+            inputs=recipe.digest(),
+            variables=recipe.variables,
+            size=recipe.disk_size,
         )
-        work.rewind()
-        work.note(**changes)
+        checkpoints.rewind()
+        checkpoints.note(**changes)
         return recipe
 
     def test_a_disk_without_space_is_told_before_anything_is_done(self, bench: Bench) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The state of a build moves forward only, whatever a guest says; every stage and symptom has a likely cause."""
+"""The state of a build moves forward only, whatever a guest says; every stage and symptom has a likely diagnosis."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from harness.template.diagnosis import Symptom, likely_cause, sentence
+from harness.template.diagnosis import Symptom, diagnose, sentence
 from harness.template.progress import COPYING_WRITTEN, MOST_FACTS, WINPE_READ, BuildPosition, BuildProgress
 from harness.template.serial_markers import (
     DoneMarker,
@@ -20,7 +20,7 @@ from harness.template.serial_markers import (
 )
 from harness.template.stage import ORDER, SHOWN, BuildStage
 
-MARKS = st.one_of(
+MARKERS = st.one_of(
     st.builds(StageMarker, st.sampled_from([*ORDER, "nosuch"])),
     st.builds(
         lambda number, more: StepMarker(number, number + more, "a"), st.integers(1, 9), st.integers(0, 9)
@@ -31,9 +31,9 @@ MARKS = st.one_of(
 
 
 @settings(max_examples=examples(50))
-@given(st.lists(MARKS | st.sampled_from(["reset", "read", "written"]), max_size=40))
+@given(st.lists(MARKERS | st.sampled_from(["reset", "read", "written"]), max_size=40))
 def test_a_build_never_goes_back(happenings: list[SerialMarker | str]) -> None:
-    """Whatever happens in whatever order, the place reached only grows, and done needs the done mark."""
+    """Whatever happens in whatever order, the place reached only grows, and done needs the done marker."""
     progress, done = BuildProgress(), False
     for happening in happenings:
         before = progress.reached.order
@@ -44,7 +44,7 @@ def test_a_build_never_goes_back(happenings: list[SerialMarker | str]) -> None:
         elif happening == "written":
             moved = progress.counted(read=0, written=COPYING_WRITTEN)
         else:
-            moved = progress.mark(happening)  # type: ignore[arg-type]
+            moved = progress.take(happening)  # type: ignore[arg-type]
         done = done or isinstance(happening, DoneMarker)
         assert moved == (progress.reached.order > before)
         assert progress.reached.order >= before
@@ -54,9 +54,9 @@ def test_a_build_never_goes_back(happenings: list[SerialMarker | str]) -> None:
 def test_the_first_restart_after_copying_begins_specialize() -> None:
     """And a restart anywhere else only counts."""
     progress = BuildProgress()
-    progress.mark(StageMarker("winpe"))
+    progress.take(StageMarker("winpe"))
     assert (False, 1) == (progress.reset(), progress.resets)
-    progress.mark(StageMarker("copying"))
+    progress.take(StageMarker("copying"))
     assert (True, BuildStage.SPECIALIZE, 0) == (progress.reset(), progress.reached.stage, progress.resets)
 
 
@@ -76,15 +76,15 @@ def test_counters_stand_in_for_marks_that_never_come() -> None:
 def test_a_medium_that_is_started_twice_is_noticed(reached: BuildStage, began_again: bool) -> None:
     """WinPE after a stage that runs from the disk means that Setup began again."""
     progress = BuildProgress(BuildPosition(reached))
-    progress.mark(StageMarker("winpe"))
+    progress.take(StageMarker("winpe"))
     assert began_again == progress.began_again
 
 
 def test_the_first_failure_counts() -> None:
     """A failed step is kept with the guest's message, and the step it was."""
     progress = BuildProgress()
-    progress.mark(FailMarker(3, 12, "winrm", "first"))
-    progress.mark(FailMarker(4, 12, "other", "second"))
+    progress.take(FailMarker(3, 12, "winrm", "first"))
+    progress.take(FailMarker(4, 12, "other", "second"))
     assert ("first", 4) == (progress.failure and progress.failure.message, progress.reached.number)
 
 
@@ -92,18 +92,18 @@ def test_a_guest_cannot_tell_facts_without_end() -> None:
     """Past the bound new facts are dropped, known ones still change."""
     progress = BuildProgress()
     for number in range(MOST_FACTS + 5):
-        progress.mark(FactMarker(f"fact-{number}", "a"))
-    progress.mark(FactMarker("fact-0", "b"))
+        progress.take(FactMarker(f"fact-{number}", "a"))
+    progress.take(FactMarker("fact-0", "b"))
     assert (MOST_FACTS, 5, "b") == (len(progress.facts), progress.ignored, progress.facts["fact-0"])
 
 
 @pytest.mark.parametrize("stage", list(BuildStage))
 @pytest.mark.parametrize("symptom", list(Symptom))
-def test_every_symptom_has_a_likely_cause(stage: BuildStage, symptom: Symptom) -> None:
+def test_every_symptom_has_a_diagnose(stage: BuildStage, symptom: Symptom) -> None:
     """The table is complete, and the sentence names the stage as people know it."""
-    cause = likely_cause(stage, symptom)
-    assert cause.likely
-    assert cause.advice.endswith(".")
+    diagnosis = diagnose(stage, symptom)
+    assert diagnosis.likely
+    assert diagnosis.advice.endswith(".")
     assert SHOWN[stage] in sentence(stage, symptom)
 
 

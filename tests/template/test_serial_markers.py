@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Marks on COM1: what a guest writes is found whatever stands around it, and nothing it writes does harm."""
+"""Markers on COM1: what a guest writes is found whatever stands around it, and nothing it writes does harm."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from harness.template.serial_markers import (
     LONGEST_LINE,
-    MOST_MARKS,
+    MOST_MARKERS,
     DoneMarker,
     FactMarker,
     FailMarker,
@@ -22,7 +22,7 @@ from harness.template.serial_markers import (
 
 
 @pytest.mark.parametrize(
-    ("text", "mark"),
+    ("text", "marker"),
     [
         ("stage specialize", StageMarker("specialize")),
         ("step 3 12 winrm", StepMarker(3, 12, "winrm")),
@@ -45,13 +45,13 @@ from harness.template.serial_markers import (
         ("", None),
     ],
 )
-def test_a_mark_is_what_its_grammar_says(text: str, mark: object) -> None:
-    """Every kind of mark, and what only looks like one."""
-    assert mark == parse(text)
+def test_a_marker_is_what_its_grammar_says(text: str, marker: object) -> None:
+    """Every kind of marker, and what only looks like one."""
+    assert marker == parse(text)
 
 
-def test_a_mark_is_found_amid_what_firmware_draws() -> None:
-    """Escape sequences before a mark, other lines around it and either line end do not hide it."""
+def test_a_marker_is_found_amid_what_firmware_draws() -> None:
+    """Escape sequences before a marker, other lines around it and either line end do not hide it."""
     reader = SerialMarkerReader()
     bytes_ = b"\x1b[2J\x1b[01;01HBdsDxe: x\r\n\x1b[2JHPN-MARK stage winpe\r\nnoise\nHPN-MARK done\n"
     assert [StageMarker("winpe"), DoneMarker()] == reader.feed(bytes_)
@@ -66,9 +66,9 @@ def test_a_line_that_is_too_long_is_passed_over_whole() -> None:
 
 
 def test_a_guest_cannot_flood_the_host_with_marks() -> None:
-    """Marks past the bound are dropped."""
+    """Markers past the bound are dropped."""
     reader = SerialMarkerReader()
-    assert MOST_MARKS == len(reader.feed(b"HPN-MARK done\n" * (MOST_MARKS + 10)))
+    assert MOST_MARKERS == len(reader.feed(b"HPN-MARK done\n" * (MOST_MARKERS + 10)))
 
 
 @settings(max_examples=examples(50))
@@ -76,16 +76,16 @@ def test_a_guest_cannot_flood_the_host_with_marks() -> None:
 def test_any_bytes_in_any_pieces_give_the_same_marks(pieces: list[bytes]) -> None:
     """How the bytes are cut changes nothing, and no bytes raise."""
     whole, cut = SerialMarkerReader(), SerialMarkerReader()
-    marks = whole.feed(b"".join(pieces) + b"\n")
-    assert marks == [mark for piece in [*pieces, b"\n"] for mark in cut.feed(piece)]
+    markers = whole.feed(b"".join(pieces) + b"\n")
+    assert markers == [marker for piece in [*pieces, b"\n"] for marker in cut.feed(piece)]
     assert (whole.malformed, whole.oversized) == (cut.malformed, cut.oversized)
 
 
 @settings(max_examples=examples(50))
 @given(st.text(max_size=200))
-def test_any_text_is_a_mark_or_none(text: str) -> None:
+def test_any_text_is_a_marker_or_none(text: str) -> None:
     """The parser never raises, and what it returns is printable."""
-    mark = parse(text)
-    assert mark is None or all(
-        str(value).isprintable() for value in [getattr(mark, f) for f in mark.__struct_fields__]
+    marker = parse(text)
+    assert marker is None or all(
+        str(value).isprintable() for value in [getattr(marker, f) for f in marker.__struct_fields__]
     )

@@ -120,11 +120,11 @@ def test_two_builds_of_one_template_never_mix(store: Store) -> None:
 def test_an_interrupted_build_can_be_thrown_away(store: Store) -> None:
     """Its work goes, what is built stays; nothing to throw away is no error."""
     publish(store)
-    store.work(NAME).mkdir(parents=True)
+    store.checkpoints(NAME).mkdir(parents=True)
     with store.building(NAME):
         store.discard(NAME)
         store.discard(NAME)
-    assert (False, True) == (store.work(NAME).exists(), store.folder(NAME).exists())
+    assert (False, True) == (store.checkpoints(NAME).exists(), store.folder(NAME).exists())
 
 
 def test_a_damaged_manifest_is_told(store: Store) -> None:
@@ -194,7 +194,7 @@ class TestWork:
 
     @pytest.fixture
     @needs("qemu")
-    def work(self, tmp_path: Path) -> CheckpointStack:
+    def checkpoints(self, tmp_path: Path) -> CheckpointStack:
         """Work on an empty disk."""
         (tmp_path / "empty.fd").write_bytes(b"empty")
         return self.again(tmp_path)
@@ -203,68 +203,80 @@ class TestWork:
         """Open the work as another process would."""
         return CheckpointStack(tmp_path / "work", inputs="a", variables=tmp_path / "empty.fd", size=1 << 20)
 
-    def write(self, work: CheckpointStack, text: str) -> None:
+    def write(self, checkpoints: CheckpointStack, text: str) -> None:
         """Write to disk and variables as a guest does."""
-        file = work.folder / "text"
+        file = checkpoints.folder / "text"
         file.write_text(text.ljust(512))
         # A layer on top of others keeps what it does not write.
         subprocess.run(
-            ["qemu-io", "-c", f"write -q -s {file} 0 512", str(work.disk)], check=True, capture_output=True
+            ["qemu-io", "-c", f"write -q -s {file} 0 512", str(checkpoints.disk)],
+            check=True,
+            capture_output=True,
         )
-        work.variables.write_text(text)
+        checkpoints.variables.write_text(text)
 
-    def read(self, work: CheckpointStack) -> tuple[str, str]:
+    def read(self, checkpoints: CheckpointStack) -> tuple[str, str]:
         """Return what is on the disk, through all layers, and in the variables."""
-        raw = work.folder / "raw"
-        qemu_img(["convert", "-O", "raw", work.disk.name, raw.name], Deadline(60, "read"), folder=work.folder)
+        raw = checkpoints.folder / "raw"
+        qemu_img(
+            ["convert", "-O", "raw", checkpoints.disk.name, raw.name],
+            Deadline(60, "read"),
+            folder=checkpoints.folder,
+        )
         with raw.open("rb") as file:
-            return file.read(512).decode().strip("\0 "), work.variables.read_text()
+            return file.read(512).decode().strip("\0 "), checkpoints.variables.read_text()
 
     def test_what_came_after_a_checkpoint_is_gone_and_what_came_before_stays(
-        self, work: CheckpointStack, tmp_path: Path
+        self, checkpoints: CheckpointStack, tmp_path: Path
     ) -> None:
         """Disk and variables go back together, to the last checkpoint and no further."""
         reached = BuildPosition(BuildStage.SPECIALIZE)
-        work.rewind()
-        self.write(work, "copied")
-        work.checkpoint(reached, {"build": "1.2"})
-        assert ("copied", "copied") == self.read(work)
-        self.write(work, "half")
-        assert ("half", "half") == self.read(work)
-        work = self.again(tmp_path)
-        work.rewind()
-        assert ("copied", "copied") == self.read(work)
+        checkpoints.rewind()
+        self.write(checkpoints, "copied")
+        checkpoints.checkpoint(reached, {"build": "1.2"})
+        assert ("copied", "copied") == self.read(checkpoints)
+        self.write(checkpoints, "half")
+        assert ("half", "half") == self.read(checkpoints)
+        checkpoints = self.again(tmp_path)
+        checkpoints.rewind()
+        assert ("copied", "copied") == self.read(checkpoints)
         assert (1, reached, {"build": "1.2"}) == (
-            work.state.checkpoint,
-            work.state.reached,
-            work.state.facts,
+            checkpoints.state.checkpoint,
+            checkpoints.state.reached,
+            checkpoints.state.facts,
         )
 
-    def test_without_a_checkpoint_all_begins_anew(self, work: CheckpointStack, tmp_path: Path) -> None:
+    def test_without_a_checkpoint_all_begins_anew(self, checkpoints: CheckpointStack, tmp_path: Path) -> None:
         """The disk is empty and the variables are the firmware's own."""
-        work.rewind()
-        self.write(work, "half")
-        work = self.again(tmp_path)
-        work.rewind()
-        assert ("", "empty") == self.read(work)
+        checkpoints.rewind()
+        self.write(checkpoints, "half")
+        checkpoints = self.again(tmp_path)
+        checkpoints.rewind()
+        assert ("", "empty") == self.read(checkpoints)
 
-    def test_a_checkpoint_that_was_cut_does_not_count(self, work: CheckpointStack, tmp_path: Path) -> None:
+    def test_a_checkpoint_that_was_cut_does_not_count(
+        self, checkpoints: CheckpointStack, tmp_path: Path
+    ) -> None:
         """Killed before the state was written, a build finds the former checkpoint, whatever files lie about."""
-        work.rewind()
-        self.write(work, "copied")
-        state = (work.folder / "state.json").read_bytes() if (work.folder / "state.json").exists() else b""
-        work.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
-        (work.folder / "state.json").write_bytes(state)
-        work = self.again(tmp_path)
-        work.rewind()
-        assert ("", "empty") == self.read(work)
-        assert ["layer-1.qcow2"] == [file.name for file in work.folder.glob("layer-*")]
+        checkpoints.rewind()
+        self.write(checkpoints, "copied")
+        state = (
+            (checkpoints.folder / "state.json").read_bytes()
+            if (checkpoints.folder / "state.json").exists()
+            else b""
+        )
+        checkpoints.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
+        (checkpoints.folder / "state.json").write_bytes(state)
+        checkpoints = self.again(tmp_path)
+        checkpoints.rewind()
+        assert ("", "empty") == self.read(checkpoints)
+        assert ["layer-1.qcow2"] == [file.name for file in checkpoints.folder.glob("layer-*")]
 
-    def test_a_frozen_layer_cannot_be_written(self, work: CheckpointStack) -> None:
+    def test_a_frozen_layer_cannot_be_written(self, checkpoints: CheckpointStack) -> None:
         """Its mode says so to whoever is not root."""
-        work.rewind()
-        work.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
-        assert 0 == (work.folder / "layer-1.qcow2").stat().st_mode & 0o222
+        checkpoints.rewind()
+        checkpoints.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
+        assert 0 == (checkpoints.folder / "layer-1.qcow2").stat().st_mode & 0o222
 
 
 def test_secrets_can_be_read_back(store: Store) -> None:

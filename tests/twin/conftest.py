@@ -52,7 +52,7 @@ def perform_plan(request_run: Callable[..., RunRequest]) -> Perform:
 @pytest.fixture
 @needs("qemu")
 def perform_restored(perform_plan: Perform) -> Perform:
-    """The same on a twin that begins from its saved ready state, for tests in which the boot is not the matter."""
+    """The same on a twin that begins from its ready snapshot, for tests in which the boot is not the matter."""
 
     def run(plan: Plan | str, **options: Any) -> RunResult:
         return perform_plan(plan, restore=True, **options)

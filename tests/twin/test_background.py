@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run in the background of a script, where Ctrl-C is ignored, is ended politely all the same."""
+"""A run in the background of a script, where Ctrl-C is ignored, still ends on SIGTERM."""
 
 from __future__ import annotations
 

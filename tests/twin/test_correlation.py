@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from twin.running import Perform, plan_of, records_of
 
-from harness.capture.offline.alignment import place
+from harness.capture.offline.alignment import align
 from harness.capture.offline.correlation import ClockMap
 from harness.capture.offline.recorded import read
 from harness.contract.checker import judge
@@ -52,9 +52,9 @@ def test_what_was_read_after_the_run_is_judged_as_what_came_during_it(
     result = perform_plan("cpu-and-dimm", inject_fault=fault)
     assert result.verdict.verdict is verdict
     host = [one for one in records_of(result) if not isinstance(one, DriverRecord | Channel)]
-    placed = place(host, [read("debugcon", result.directory / "debugcon.log")])
-    assert placed.unproven == []
-    assert said(judge(placed.records)) == said(result.verdict)
+    aligned = align(host, [read("debugcon", result.directory / "debugcon.log")])
+    assert aligned.unproven == []
+    assert said(judge(aligned.records)) == said(result.verdict)
 
 
 def test_no_driver_no_bracket(perform_plan: Perform) -> None:

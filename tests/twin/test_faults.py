@@ -181,7 +181,7 @@ STAGES = ["image", "accelerator", "qemu", "boot", "driver", "operation"]
     "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["INT", "TERM", "KILL"]
 )
 def test_interrupted_at_any_stage(tmp_path: Path, stage: str, number: signal.Signals) -> None:
-    """Ctrl-C, a polite end or kill -9 at any stage leaves no process and a readable history that says where it ended."""
+    """Ctrl-C, SIGTERM or SIGKILL at any stage leaves no process and a readable history that says where it ended."""
     process = start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path))
     history = _reached(tmp_path, stage, process)
     process.send_signal(number)

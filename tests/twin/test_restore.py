@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Runs that begin from the twin's saved ready state: judged as those that boot, and never booted twice."""
+"""Runs that begin from the twin's ready snapshot: judged as those that boot, and never booted twice."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from harness.guest.twin.guest import Twin
 from harness.history.record import Boot, GuestEvent, Stage
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
-from harness.machine.snapshot import StateStore
+from harness.machine.snapshot import SnapshotStore
 from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import RunResult, perform
@@ -36,7 +36,7 @@ def notes(result: RunResult) -> list[str]:
 
 @pytest.mark.parametrize("name", ["cpu-and-dimm", "groups", "reset", "veto"])
 def test_built_in_plan_holds(perform_plan: Perform, name: str) -> None:
-    """From the saved state every plan has the verdict it has after a boot, resets of the guest included."""
+    """From the snapshot every plan has the verdict it has after a boot, resets of the guest included."""
     result = perform_plan(name, restore=True)
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     records = records_of(result)
@@ -63,7 +63,7 @@ def test_state_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: P
         any("booting once" in note for note in notes(run)) for run in (first, second)
     )
     facts = json.loads((second.directory / "run.json").read_bytes())
-    state = StateStore(cache).find(facts["state"])
+    state = SnapshotStore(cache).find(facts["state"])
     assert state is not None
     assert "fd:0" in facts["qemu_argv"]
     state.memory.write_bytes(state.memory.read_bytes()[:1000])
@@ -121,7 +121,7 @@ def test_guest_that_never_is_ready_leaves_no_state(
 
 
 def test_what_cannot_be_restored_is_said(tmp_path: Path, request_run: Callable[..., RunRequest]) -> None:
-    """libvirt, a debugger's port and guests that are processes have no saved state: exit code 64 and the way out."""
+    """libvirt, a debugger's port and guests that are processes have no snapshot: exit code 64 and a hint."""
     for options in ({"backend": "libvirt"}, {"kd": "listen"}):
         with pytest.raises(UsageError) as caught:
             request_run(ONE_CPU, restore=True, **options)

@@ -59,7 +59,7 @@ class _Moment(msgspec.Struct):
     qpc: int = 0
 
 
-def place(history: Iterable[Record], channels: list[RecordedChannel]) -> AlignedHistory:
+def align(history: Iterable[Record], channels: list[RecordedChannel]) -> AlignedHistory:
     """Put ``channels`` into ``history``.
 
     Raises UsageError if the history has one of them already, BadHistory if nothing in it bounds the time of a boot of
@@ -67,7 +67,7 @@ def place(history: Iterable[Record], channels: list[RecordedChannel]) -> Aligned
     """
     host = list(history)
     _refuse_known(host, channels)
-    return _Placer(host, channels).placed()
+    return _Aligner(host, channels).aligned()
 
 
 def _refuse_known(host: list[Record], channels: list[RecordedChannel]) -> None:
@@ -81,7 +81,7 @@ def _refuse_known(host: list[Record], channels: list[RecordedChannel]) -> None:
             )
 
 
-class _Placer:
+class _Aligner:
     def __init__(self, host: list[Record], channels: list[RecordedChannel]) -> None:
         self._host = host
         self._channels = channels
@@ -102,7 +102,7 @@ class _Placer:
         self._unproven: set[int] = set()
         self._widest = 0
 
-    def placed(self) -> AlignedHistory:
+    def aligned(self) -> AlignedHistory:
         """Do all of it."""
         self._gather()
         for stream, moments in self._streams.items():

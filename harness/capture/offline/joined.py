@@ -11,7 +11,7 @@ from harness.capture.etl import manifest
 from harness.capture.etl.manifest import Provider
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.driver_map import load as load_map
-from harness.capture.offline.alignment import place
+from harness.capture.offline.alignment import align
 from harness.capture.offline.recorded import RecordedChannel, read
 from harness.errors import BadHistory, HarnessError, UsageError
 from harness.history.reader import History
@@ -70,12 +70,12 @@ class JoinedHistory(History):
     @cached_property
     def _joined(self) -> Iterable[Record]:
         try:
-            placed = place(host_records(self._plain), read_all(self.files, self._described_by))
+            aligned = align(host_records(self._plain), read_all(self.files, self._described_by))
         except HarnessError as error:
             names = ", ".join(sorted(self.files))
             what = "joined to it" if isinstance(error, BadHistory) else "read"
             self.note = f"The recordings beside the history ({names}) could not be {what}: {error.message}"
             return self._plain
-        counts = [f"{one.records} of {one.channel}" for one in placed.comparison.channels]
+        counts = [f"{one.records} of {one.channel}" for one in aligned.comparison.channels]
         self.note = f"Judged with the recordings beside the history: {', '.join(counts)} records"
-        return placed.records
+        return aligned.records

@@ -53,7 +53,7 @@ UNSHOWN = ("qemu", "ost")
 """What a machine that is a process cannot show (``Agreement.unshown``)."""
 
 TakeTurn = Callable[[Deadline], AbstractContextManager[None]]
-"""What surrounds the process's life: entered before it is spawned, left after it ended."""
+"""Surrounds the process: entered before it is spawned, left after it ended."""
 
 
 class ProcessMachine:

@@ -173,9 +173,8 @@ class WindowsGuest:
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
         """``echo`` it, by the command interpreter."""
-        said = self.transports.commands.run(
-            f"echo {_checked(nonce)}", deadline, idempotent=True
-        ).stdout.strip()
+        command = f"echo {_checked(nonce)}"
+        said = self.transports.commands.run(command, deadline, idempotent=True).stdout.strip()
         if said != nonce:
             raise GuestRefused(f"{self.label} echoed {said[:40]!r} instead of {nonce!r}")
 
@@ -201,9 +200,8 @@ class WindowsGuest:
 
     def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
-        return Collection(self._machine, self.shell, self.transports, self.trace, self.service).take(
-            into, deadline
-        )
+        collection = Collection(self._machine, self.shell, self.transports, self.trace, self.service)
+        return collection.take(into, deadline)
 
     def close(self) -> None:
         """Close the transports."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The exchange: calls to libvirt and queries to QEMU through it, each with its outcome in the history."""
+"""Calls to libvirt and queries to QEMU through it, each with its outcome in the history."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Through libvirt: the life of one machine as a transient domain, from its definition to its end.
+"""Through libvirt: one machine as a transient domain, from its definition to its end.
 
 What changes the machine goes through libvirt's own calls, so that libvirt always knows what it has; what only asks goes
 to QEMU as QMP (``virDomainQemuMonitorCommand``). Both are in the history, the former by their names in libvirt's API.
@@ -95,7 +95,7 @@ class LibvirtMachine(MachineBase):
         self._log = EventLog(writer, self._check)
         self._connection = Connection(uri, joined=self._join, check=self._check)
         self._exchange = LibvirtCalls(self._connection, self._log, self._check_end)
-        self._far: RemoteHost | None = None
+        self._remote: RemoteHost | None = None
         self._leash: Any = None
         self._process: ProcessName | None = None
         self._created = False
@@ -118,7 +118,7 @@ class LibvirtMachine(MachineBase):
                 f"libvirt at {self.uri} runs {kind}, not QEMU",
                 hint="Name another with --connect, for instance qemu:///system.",
             )
-        place = self._far_place(link, deadline) if is_remote(self.uri) else self._place(deadline)
+        place = self._remote_place(link, deadline) if is_remote(self.uri) else self._place(deadline)
         self.xml = domain_xml(
             place.spec,
             name=self._runtime.path.name,
@@ -131,10 +131,10 @@ class LibvirtMachine(MachineBase):
         self._register([str(place.spec.qemu)], uri=self.uri, domain=self.uuid)
         self._created = True
         self._create(link, deadline)
-        if self._far is None:
+        if self._remote is None:
             self._find_process()
         else:
-            self._reach(self._far, place.files, deadline)
+            self._reach(self._remote, place.files, deadline)
         self._note_process(self._process)
 
     def _place(self, deadline: Deadline) -> _Place:
@@ -153,20 +153,20 @@ class LibvirtMachine(MachineBase):
             gid=os.getegid(),
         )
 
-    def _far_place(self, link: LibvirtLink, deadline: Deadline) -> _Place:
+    def _remote_place(self, link: LibvirtLink, deadline: Deadline) -> _Place:
         """Everything is on another host, where it is brought to; QEMU is libvirt's own choice there."""
-        far = self._far = RemoteHost(self.uri, self._runtime.path, self.directory / "ssh.log")
-        far.connect(deadline)
+        remote = self._remote = RemoteHost(self.uri, self._runtime.path, self.directory / "ssh.log")
+        remote.connect(deadline)
         named = {name: getattr(self.spec, name) for name in ("kernel", "initrd", "firmware")}
-        sent = {name: far.send(file, name, deadline) for name, file in named.items() if file is not None}
+        sent = {name: remote.send(file, name, deadline) for name, file in named.items() if file is not None}
         files = Files(
             **{
-                name: far.directory / name
+                name: remote.directory / name
                 for name in ("console", "debugcon", "control", "human", "kd", "pid")
             }
         )
-        far.follow(files.console, self.console, deadline)
-        far.follow(files.debugcon, self.debugcon, deadline)
+        remote.follow(files.console, self.console, deadline)
+        remote.follow(files.debugcon, self.debugcon, deadline)
         kind = "kvm" if self.spec.accelerator == "kvm" else "qemu"
         board = self.spec.machine.partition(",")[0]
         offered = self._connection.ask(
@@ -176,16 +176,16 @@ class LibvirtMachine(MachineBase):
         spec = msgspec.structs.replace(
             self.spec, **sent, qemu=Path(emulator.group(1) if emulator else qemu_build.PROGRAM)
         )
-        return _Place(spec=spec, files=files, uid=far.uid, gid=far.gid)
+        return _Place(spec=spec, files=files, uid=remote.uid, gid=remote.gid)
 
-    def _reach(self, far: RemoteHost, files: Files, deadline: Deadline) -> None:
+    def _reach(self, remote: RemoteHost, files: Files, deadline: Deadline) -> None:
         """Have our sockets lead to those of the guest, and learn QEMU's command."""
-        far.forward(files.control, self.control, deadline)
+        remote.forward(files.control, self.control, deadline)
         if self.human is not None:
-            far.forward(files.human, self.human, deadline)
+            remote.forward(files.human, self.human, deadline)
         if self.kd is not None:
-            far.forward(files.kd, self.kd, deadline)
-        command = far.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
+            remote.forward(files.kd, self.kd, deadline)
+        command = remote.run(f"cat /proc/$(cat {files.pid})/cmdline", deadline)
         self.argv = command.split("\0")[:-1]
 
     def _keep_domain(self) -> None:
@@ -199,7 +199,7 @@ class LibvirtMachine(MachineBase):
 
         def create() -> None:
             flags = libvirt.VIR_DOMAIN_START_PAUSED
-            if self._far is None:
+            if self._remote is None:
                 self._leash = libvirt.open(self.uri)
                 flags |= libvirt.VIR_DOMAIN_START_AUTODESTROY
             # A network that drops must not take the guest with it: on another host there is no leash.
@@ -255,7 +255,7 @@ class LibvirtMachine(MachineBase):
 
     def inspector(self) -> Inspector:
         """Return what looks at the guest through libvirt's own calls; through QMP it may only ask."""
-        return LibvirtInspector(self._connection, remote=self._far is not None)
+        return LibvirtInspector(self._connection, remote=self._remote is not None)
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send a QMP query, or do what ``cont``, ``stop`` and ``system_reset`` do; nothing else may pass libvirt by."""
@@ -400,8 +400,8 @@ class LibvirtMachine(MachineBase):
 
     def sync(self) -> None:
         """Fetch what the guest has written, where it runs on another host."""
-        if self._far is not None:
-            self._far.sync(Deadline(SYNC, "fetch the guest's files"))
+        if self._remote is not None:
+            self._remote.sync(Deadline(SYNC, "fetch the guest's files"))
 
     def alive(self) -> bool:
         """Return whether QEMU runs, as far as is known."""
@@ -423,8 +423,8 @@ class LibvirtMachine(MachineBase):
         if self._created:
             ended = end_domain(self._connection, self._leash, self.uuid, self._process, hurry)
         self._connection.close(2.0)
-        if self._far is not None:
-            self._far.close()
+        if self._remote is not None:
+            self._remote.close()
         return ended
 
     def _security_models(self, link: LibvirtLink, deadline: Deadline) -> tuple[str, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The far host: where libvirt runs QEMU when its URI names one; its files brought here, ours brought there.
+"""The remote host: where libvirt runs QEMU if its URI names one. Files are copied to it and back.
 
 ``qemu+ssh://`` goes by the ``ssh`` program, and so does this, with the same user, port and key that the URI gives to
 libvirt. One connection carries everything: the guest's image there, once, and from then on the growing files of
@@ -109,7 +109,7 @@ class RemoteHost:
                 self.run(f"cat > {shlex.quote(str(there))}", deadline, data=data)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot read {file}: {error.strerror}", hint="It is to be copied to the far host."
+                f"cannot read {file}: {error.strerror}", hint="It is copied to the remote host."
             ) from error
         return there
 

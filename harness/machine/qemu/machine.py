@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Direct QEMU: the life of one machine from spawn to gone."""
+"""Direct QEMU: one machine, from its start to its end."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class QemuMachine(MachineBase):
             state = os.open(incoming.file, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot read the saved state {incoming.file}: {error.strerror}",
+                f"cannot read the migration state {incoming.file}: {error.strerror}",
                 hint="It is made anew when it is not in the cache.",
             ) from error
         try:
@@ -120,7 +120,7 @@ class QemuMachine(MachineBase):
             read,
             interval=0.005,
             error=lambda: MachineFailed(
-                f"QEMU did not read the saved state within {deadline.seconds:.3g} s",
+                f"QEMU did not read the migration state within {deadline.seconds:.3g} s",
                 command=self.argv,
                 status=None,
                 output=self._process.words() if self._process else "",

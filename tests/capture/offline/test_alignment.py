@@ -19,7 +19,7 @@ from harness.capture.dbgprint.entry import PortEntry
 from harness.capture.dbgprint.host import Began
 from harness.capture.dbgprint.message import Stop
 from harness.capture.offline import recorded
-from harness.capture.offline.alignment import place
+from harness.capture.offline.alignment import align
 from harness.capture.offline.recorded import RecordedChannel, TimedRecord, read
 from harness.capture.offline.ring import Ring
 from harness.errors import UsageError
@@ -69,10 +69,10 @@ def test_a_place_contradicts_nothing(data: st.DataObject, text: str, slack: int)
         keep = data.draw(st.lists(st.booleans(), min_size=len(true), max_size=len(true)), label=name)
         kept = [one for one, kept in zip(driver_records(records), keep, strict=True) if kept]
         channels.append(channel(name, data.draw(st.permutations(kept)), arrival=arrival))
-    placed = place(host, channels)
-    out = placed.records
+    aligned = align(host, channels)
+    out = aligned.records
     assert [one.n for one in out] == list(range(1, len(out) + 1))
-    left_out = {one.nonce for one in placed.unproven}
+    left_out = {one.nonce for one in aligned.unproven}
     kept_host = [one for one in host_only(out) if one.__struct_config__.tag != "stage"]
     assert [one.host_ns for one in kept_host] == [
         one.host_ns for one in host if not (isinstance(one, Quiesced) and one.nonce in left_out)
@@ -121,9 +121,9 @@ def test_records_stay_in_their_boot() -> None:
         End(outcome="completed", host_ns=BEGIN + 1000 * MS),
     ]
     records = [at(first, 1, 50), at(first, 2, 400), at(second, 1, 600), at(second, 2, 950)]
-    placed = place(host, [channel("etw", records)])
+    aligned = align(host, [channel("etw", records)])
     words = [
-        one.boot[0] if isinstance(one, DriverRecord) else one.__struct_config__.tag for one in placed.records
+        one.boot[0] if isinstance(one, DriverRecord) else one.__struct_config__.tag for one in aligned.records
     ]
     assert words[:-1] == [
         "header", "boot", "offset", "1", "1", "boot", "offset", "2", "2", "stage", "channel",
@@ -138,7 +138,7 @@ def test_a_crash_that_the_debugger_saw_stands_at_its_time(tmp_path: Path) -> Non
     entries = [PortEntry(BEGIN + 5 * MS, Began()), PortEntry(BEGIN + 50 * MS, stop)]
     file.write_bytes(b"".join(entry.encode(one) + b"\n" for one in entries))
     host = host_only(timed("mark"))
-    out = place(host, [read("dbgprint", file)]).records
+    out = align(host, [read("dbgprint", file)]).records
     tags = [one.__struct_config__.tag for one in out]
     assert ("guest" in tags, "console" in tags) == (True, True)
     crash = next(one for one in out if one.__struct_config__.tag == "console")
@@ -193,7 +193,7 @@ def test_counters_that_a_guest_may_choose(qpc: int, tmp_path: Path) -> None:
     """A counter that can never have been read finds a place, and the history can be written and read back."""
     records = timed("mark S2 C2 V mark")
     liar = [msgspec.structs.replace(one, qpc=qpc) for one in driver_records(records)]
-    out = place(host_only(records), [channel("ring", liar, arrival=True), channel("etw", liar)]).records
+    out = align(host_only(records), [channel("ring", liar, arrival=True), channel("etw", liar)]).records
     with HistoryWriter(tmp_path / "history.jsonl") as writer:
         for one in out:
             writer.write(one, host_ns=one.host_ns)
@@ -226,7 +226,7 @@ def test_a_record_that_arrived_late_stays_and_holds_nobody_up() -> None:
     ]
     host = sorted([*live, *host_only(records)], key=lambda one: one.host_ns)
     kept = [one for one in driver_records(records) if one.seq != lost]
-    out = place(host, [channel("etw", kept)]).records
+    out = align(host, [channel("etw", kept)]).records
     assert [one for one in numbers if one != lost] == [
         one.seq for one in driver_records(out) if one.channel == "etw"
     ]

@@ -92,7 +92,7 @@ def uri_of(sshd: SshServer, libvirtd: PrivateLibvirtd) -> str:
 
 
 def left_there() -> set[Path]:
-    """Directories that a harness made on the far host."""
+    """Directories that a harness made on the remote host."""
     return set(Path(PREFIX).parent.glob(f"{Path(PREFIX).name}*/console"))
 
 
@@ -113,7 +113,7 @@ def make_machine(
             **{"accelerator": "tcg", "qemu": Path("qemu"), "memory": 128 << 20, **fields}  # type: ignore[arg-type]
         )
         uri = uri_of(sshd, private_libvirtd)
-        machine = LibvirtMachine(spec, tmp_path / "run", writer, uri=uri, name="far", registry=registry)
+        machine = LibvirtMachine(spec, tmp_path / "run", writer, uri=uri, name="remote", registry=registry)
         machines.append(machine)
         return machine
 
@@ -164,8 +164,8 @@ def test_a_host_key_that_is_not_known(
     """What ssh refuses is named, with the command to try."""
     uri = uri_of(sshd, private_libvirtd)
     (sshd.directory / "known").write_text("")
-    far = RemoteHost(uri, tmp_path, tmp_path / "log")
+    remote = RemoteHost(uri, tmp_path, tmp_path / "log")
     with pytest.raises(InfrastructureError) as refused:
-        far.connect(deadline)
-    far.close()
+        remote.connect(deadline)
+    remote.close()
     assert "must succeed without a question" in refused.value.hint

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# What every step uses: marks on COM1, native tools whose exit code counts, and registry values.
+# What every step uses: markers on COM1, native tools whose exit code counts, and registry values.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
