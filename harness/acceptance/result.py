@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What came of an acceptance case: passed, failed, unknown or skipped, with what was seen and where the evidence is."""
+"""The result of an acceptance case: passed, failed, unknown or skipped, with what was seen and where the evidence is."""
 
 from __future__ import annotations
 

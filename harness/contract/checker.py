@@ -240,7 +240,7 @@ class Checker:
         return blanked
 
     def finish(self, damage: str = "") -> RunVerdict:
-        """Close what is open and say what came of it all."""
+        """Close what is open and return the verdict."""
         self.model.finish(damage)
         seen = self._seen | ({Sample} if self.model.driver_records else set())
         rules = [tally.verdict(seen) for tally in self.tallies]

@@ -30,7 +30,7 @@ MOST_NAMES = 5
 
 
 class ImageCheck(NamedTuple):
-    """What came of one check: ``detail`` says what was found, or what is wrong."""
+    """The result of one check: ``detail`` says what was found, or what is wrong."""
 
     name: str
     ok: bool

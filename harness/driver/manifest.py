@@ -45,7 +45,7 @@ def digest(path: Path) -> str:
 
 
 def load(driver: Path) -> DriverManifest | None:
-    """Return the manifest next to a driver, None if there is none. Raises BadDocument if it is none of ours."""
+    """Return the manifest next to a driver, None if there is none. Raises BadDocument if another program wrote it."""
     path = path_of(driver)
     try:
         return msgspec.json.decode(path.read_bytes(), type=DriverManifest)

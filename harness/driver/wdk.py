@@ -155,7 +155,7 @@ def check_medium(iso: Path) -> None:
 def build_with_wdk(
     vm: BuildGuest, out: Path, deadline: Deadline, *, medium: str, words: ShellWords = WINDOWS
 ) -> WdkProducts:
-    """Build the driver in a guest whose drive holds the Enterprise WDK, and put what came of it into the folder ``out``.
+    """Build the driver in a guest whose drive holds the Enterprise WDK, and put the result into the folder ``out``.
 
     ``medium`` names the ISO, for the manifest. The guest is left without the sources. Raises GuestRefused, with the end
     of the build's log, if it does not build; GuestError if the guest is lost; InfrastructureError if ``out`` cannot be

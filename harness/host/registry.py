@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The registry: one file per running machine in the user's state directory, so that nothing of ours is ever lost.
+"""The registry: one file per running machine in the user's state directory, so that no machine is ever lost.
 
 An entry is written before QEMU is spawned and removed when the machine is closed. A process is named by its number,
 its start time in clock ticks since boot, and the boot's id: a recycled number, a zombie or another boot's process is

@@ -33,7 +33,7 @@ TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread
 
 
 class MachineBase(abc.ABC):
-    """What is the same whoever starts QEMU. A backend says how it starts, how it is asked, and how it ends.
+    """What all backends have in common. A backend says how it starts, how it is asked, and how it ends.
 
     ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets live in a
     short runtime directory that is gone after :meth:`close`.

@@ -105,7 +105,7 @@ class AnswerComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     rule: str
     question: str
-    mark: ComparisonResult
+    result: ComparisonResult = msgspec.field(name="mark")
     a: QuestionAnswer
     b: QuestionAnswer
 
@@ -115,11 +115,11 @@ def compare(first: RunSet, second: RunSet) -> list[AnswerComparison]:
     found = []
     for rule in in_order([*first.questions(), *second.questions()]):
         a, b = first.answer(rule), second.answer(rule)
-        found.append(AnswerComparison(rule=rule, question=question(rule), mark=_mark(a, b), a=a, b=b))
-    return sorted(found, key=lambda comparison: list(ComparisonResult).index(comparison.mark))
+        found.append(AnswerComparison(rule=rule, question=question(rule), result=_result(a, b), a=a, b=b))
+    return sorted(found, key=lambda comparison: list(ComparisonResult).index(comparison.result))
 
 
-def _mark(a: QuestionAnswer, b: QuestionAnswer) -> ComparisonResult:
+def _result(a: QuestionAnswer, b: QuestionAnswer) -> ComparisonResult:
     if not b.values:
         return ComparisonResult.ONLY_A
     if not a.values:
@@ -148,18 +148,18 @@ def comparison_lines(
     """Return the two sets side by side: each question, and each value with its counts in A and in B."""
     style = style or Style(colour=False)
     lines = [*_set_lines("A", first, style), *_set_lines("B", second, style)]
-    counts = Counter(comparison.mark for comparison in compared)
-    told = ", ".join(f"{counts[mark]} {mark.value}" for mark in ComparisonResult if counts[mark])
+    counts = Counter(comparison.result for comparison in compared)
+    told = ", ".join(f"{counts[result]} {result.value}" for result in ComparisonResult if counts[result])
     lines += ["", f"{len(compared)} questions answered: {told or 'none'}"]
     width = max(
         (len(_value(value)) for one in compared for value in (*one.a.values, *one.b.values)), default=0
     )
     width = min(width, max(20, (style.width or 100) - 62))
     for one in compared:
-        paint = style.faint if one.mark is ComparisonResult.SAME else style.doubtful
-        head = f"{one.mark.value.upper()}  {printable(one.question, 200)}   ({printable(one.rule, 60)})"
+        paint = style.faint if one.result is ComparisonResult.SAME else style.doubtful
+        head = f"{one.result.value.upper()}  {printable(one.question, 200)}   ({printable(one.rule, 60)})"
         first_line, *rest = style.fold(head, indent=4)
-        lines += ["", first_line.replace(one.mark.value.upper(), paint(one.mark.value.upper()), 1), *rest]
+        lines += ["", first_line.replace(one.result.value.upper(), paint(one.result.value.upper()), 1), *rest]
         values = dict.fromkeys([*one.a.values, *one.b.values])
         for value in values:
             lines += _row(value, one, width, style)

@@ -36,7 +36,7 @@ class TranscriptDifference(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TranscriptComparison(msgspec.Struct, kw_only=True):
-    """What came of comparing: ``verdict`` is ``agree``, ``differ`` or ``unknown``."""
+    """The result of a comparison: ``verdict`` is ``agree``, ``differ`` or ``unknown``."""
 
     verdict: str
     differences: list[TranscriptDifference]

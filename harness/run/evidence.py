@@ -186,7 +186,7 @@ class Evidence:
             raise _Left("this guest hands over nothing of its own")
         into = self._folder / "guest"
         share = max(1.0, deadline.remaining() * GUEST_SHARE)
-        within = deadline.within(share, "have the guest hand over its traces")
+        within = deadline.within(share, "fetch the guest's traces")
         into.mkdir(mode=0o700, exist_ok=True)
         try:
             hand_over(guest, into, self._directory.path, within)

@@ -166,7 +166,7 @@ class Executor:
         nonce = f"{self._nonces.getrandbits(64):016x}"
         self._correlator.sent(nonce, time.monotonic_ns())
         try:
-            deadline = Deadline(self.budget.operation, "have the driver echo a nonce")
+            deadline = Deadline(self.budget.operation, "make the driver echo a nonce")
             self.guest.mark(nonce, deadline, driver=self._loaded[0])
         except GuestRefused as error:
             self.writer.write(Stage(name="correlation", phase="note", detail=error.message))

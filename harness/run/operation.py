@@ -78,19 +78,19 @@ class _OfDriver(_Operation, frozen=True, kw_only=True):
 
 
 class VetoNext(_OfDriver, frozen=True, kw_only=True, tag="veto-next"):
-    """Have the driver refuse the next processor in Start with the NTSTATUS ``status``."""
+    """Make the driver refuse the next processor in Start with the NTSTATUS ``status``."""
 
     status: Annotated[int, msgspec.Meta(ge=0x80000000, le=0xFFFFFFFF)] = 0xC000009A
 
 
 class DelayStart(_OfDriver, frozen=True, kw_only=True, tag="delay-start"):
-    """Have the driver take so many ``milliseconds`` in each Start from now on."""
+    """Make the driver take so many ``milliseconds`` in each Start from now on."""
 
     milliseconds: Annotated[int, msgspec.Meta(ge=0, le=60_000)]
 
 
 class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
-    """Have the driver make a registration while it runs: ``existing`` asks to be told of what there is already.
+    """Make a registration while the driver runs: ``existing`` asks to be told of what there is already.
 
     ``which``: ``sync`` and ``sync2`` are processor change callbacks, ``processors`` and ``memory`` device interfaces.
     ``expect``: ``made``, or ``refused`` as a registration is whose Start of an existing processor was vetoed.
@@ -102,7 +102,7 @@ class Register(_OfDriver, frozen=True, kw_only=True, tag="register"):
 
 
 class Deregister(_OfDriver, frozen=True, kw_only=True, tag="deregister"):
-    """Have the driver end a registration while it runs; no callback of it may come after that returned."""
+    """End a registration while the driver runs; no callback of it may come after that returned."""
 
     which: RegistrationKind
 
@@ -114,7 +114,7 @@ class Strain(_Operation, frozen=True, kw_only=True, tag="strain"):
 
 
 class WatchArrivals(_Operation, frozen=True, kw_only=True, tag="watch-arrivals"):
-    """Have a program in user mode listen for the same arrivals for so many ``seconds``, and go on at once (Windows only).
+    """Let a program in user mode listen for the same arrivals for so many ``seconds``, and go on at once (Windows only).
 
     What it heard is handed over with the rest, as ``user-mode.jsonl``.
     """
@@ -129,7 +129,7 @@ class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
 
 
 class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
-    """Have Driver Verifier watch the driver from the next boot on (``on = false``: no more), and restart the guest.
+    """Turn on Driver Verifier for the driver from the next boot on (``on = false``: no more), and restart the guest.
 
     The driver has to be loaded again. Windows only (WD: devtest/driver-verifier.md).
     """
@@ -138,7 +138,7 @@ class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
 
 
 class Crash(_Operation, frozen=True, kw_only=True, tag="crash"):
-    """Have the guest crash: by an NMI on Windows, a bug check 0x80; the run is unknown from there."""
+    """Crash the guest: by an NMI on Windows, a bug check 0x80; the run is unknown from there."""
 
 
 class LoadDriver(_OfDriver, frozen=True, kw_only=True, tag="load-driver"):
@@ -174,7 +174,7 @@ class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
 
 
 class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
-    """Wait until no driver record came for ``quiet`` seconds, then have the guest prove itself alive."""
+    """Wait until no driver record came for ``quiet`` seconds, then check that the guest is alive."""
 
     quiet: Annotated[float, msgspec.Meta(gt=0, le=600)] = 0.3
 

@@ -11,7 +11,7 @@ from harness.history.record import Agreement
 from harness.run.operation import ExpectedOutcome
 
 OST_SUCCESS = ((1, 0), (0x200, 0))
-"""``_OST`` answers that tell of success: device check, or insertion processing (ACPI 6.5, 6.3.5)."""
+"""``_OST`` answers that report success: device check, or insertion processing (ACPI 6.5, 6.3.5)."""
 
 SMALLEST_SHARE = 0.9
 """Share of a DIMM that must show up as usable memory: the guest keeps its own tables of pages out of it."""
@@ -55,7 +55,7 @@ class PendingAdd(msgspec.Struct, kw_only=True):
         if not listed and "qemu" not in unshown:
             apart.append("QEMU does not list the device")
         if not any(answer in OST_SUCCESS for answer in ost) and "ost" not in unshown:
-            apart.append(f"no _OST tells of success (seen: {ost or 'none'})")
+            apart.append(f"no _OST reports success (seen: {ost or 'none'})")
         if not counted(self.what, self.before, now, growth):
             unit = "processors" if self.what == "cpu" else "bytes of memory"
             apart.append(f"the guest counts {now} {unit}, expected {self.before} + {growth}")

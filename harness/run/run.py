@@ -189,17 +189,17 @@ class Run:
         return collector.index
 
     def _collect(self) -> None:
-        """Have a guest that records things itself hand them over; the others have said everything already."""
+        """Fetch what the guest recorded itself, if it records anything."""
         guest = self._boot.guest
         if guest is None or guest.emulates_nt:
             return
         with self.stages.stage("collect") as said:
-            deadline = Deadline(COLLECTION, "have the guest hand over what it recorded")
+            deadline = Deadline(COLLECTION, "fetch what the guest recorded")
             place = self.directory.path
             said.append(summary(hand_over(guest, place / FOLDER, place, deadline)))
 
     def judge(self) -> RunVerdict:
-        """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` what came of the run."""
+        """Judge the history as it lies on disk; store ``verdict.json``, and in ``run.json`` the result of the run."""
         recorded, judge = self._recorded
         self._judged = joined(recorded)
         verdict = judge.finish() if self._judged is recorded else judge_history(self._judged)
@@ -223,7 +223,7 @@ class Run:
         )
 
     def _failed(self, error: HarnessError) -> None:
-        """Record the error, then have the guest tell what it can."""
+        """Record the error, then collect what the guest can still say."""
         self.error = error
         self.failed_stage = self.stages.current
         self._boot.facts = msgspec.structs.replace(

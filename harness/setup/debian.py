@@ -121,7 +121,7 @@ class Installer:
     def _become_root(self, names: str, by_hand: str, deadline: Deadline) -> list[str]:
         if os.geteuid() == 0:
             return []
-        hint = f"Have an administrator run: {by_hand}"
+        hint = f"Ask an administrator to run: {by_hand}"
         if not shutil.which("sudo", path=self._environment.get("PATH")):
             raise MissingPart(
                 f"these packages are missing, you are not root and there is no sudo: {names}", hint=hint

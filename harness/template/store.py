@@ -78,7 +78,7 @@ class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
         except (OSError, msgspec.DecodeError) as error:
             raise InfrastructureError(
                 f"the secrets of {self.manifest.template} cannot be read: {getattr(error, 'strerror', error)}",
-                hint=f"They belong to whoever built it. Build it anew: harness template build {self.manifest.template} --force",
+                hint=f"They belong to the user who built it. Build it anew: harness template build {self.manifest.template} --force",
             ) from error
 
 

@@ -70,7 +70,7 @@ class TemplateMemory(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Support(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``status`` with its ``reason``, the ``link`` that tells of it, and a ``workaround`` if one is known.
+    """``status`` with its ``reason``, the ``link`` that describes it, and a ``workaround`` if one is known.
 
     supported: hot-add is documented to work. known-broken: it is documented or reported not to, and ``reason`` says
     why. client-negative: the guest is there for contrast, since it must *not* take a processor while it runs.

@@ -17,7 +17,7 @@ MARKERS = {
     "guest": "guest(name, *, cpus=None, dimms=None): the guest that the test needs, with how many processors at power-on "
     "and how many slots for DIMMs",
     "machine": "machine(**wishes): what a plan's [machine] table would say: processors, max_processors, memory, …",
-    "plan": "plan(name): execute a built-in plan, or a plan file, before the test looks at what came of it",
+    "plan": "plan(name): execute a built-in plan, or a plan file, before the test looks at the result",
     "inject_fault": "inject_fault(name): make the twin's NT layer misbehave in a known way",
     "known_issue": "known_issue(url, reason): if the test really fails, that is the bug at this address: xfail",
     "hardware": "hardware: needs a real Windows guest; not selected unless -m says so",
@@ -30,7 +30,7 @@ _URL = re.compile(r"https?://[^\s/]+\S*")
 
 @dataclass(frozen=True, slots=True)
 class KnownIssue:
-    """A bug that is known, and where it is told of."""
+    """A known bug, and where it is described."""
 
     url: str
     reason: str
@@ -64,7 +64,7 @@ def _guest(name: str, *, cpus: int | None = None, dimms: int | None = None) -> t
 
 def _issue(url: str, reason: str) -> KnownIssue:
     if not isinstance(url, str) or not _URL.fullmatch(url):
-        raise ValueError(f"{url!r} is no URL: say where the bug is told of, http(s)://…")
+        raise ValueError(f"{url!r} is not a URL: say where the bug is described, http(s)://…")
     if not isinstance(reason, str) or not reason.strip():
         raise ValueError("the reason is empty: say in a few words what is wrong")
     return KnownIssue(url, reason.strip())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""SSH and SFTP, by paramiko: a key of ours, and the host key pinned.
+"""SSH and SFTP, by paramiko: the harness's own key, and the host key pinned.
 
 No agent, no known_hosts and no password are consulted: what a run may use is what it was given. One connection is
 held and made anew when it breaks. No terminal is asked for: Windows' sshd would then report exit status 0 always.

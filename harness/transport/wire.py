@@ -15,7 +15,7 @@ from harness.transport.output import Output
 
 
 class RawResult:
-    """What came of one command, before decoding."""
+    """The result of one command, before decoding."""
 
     def __init__(self, limit: int) -> None:
         self.exit_code = -1

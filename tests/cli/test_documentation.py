@@ -116,9 +116,9 @@ def test_the_documented_keys_of_a_rule_are_those_printed() -> None:
     assert [*document, "examples"] == first_column(section("harness rules"), "key")
 
 
-def test_the_marks_of_a_comparison_are_those_of_the_code() -> None:
-    """The table lists the marks in the order in which questions are sorted."""
-    assert list(ComparisonResult) == first_column(section("harness observe diff"), "mark")
+def test_the_results_of_a_comparison_are_those_of_the_code() -> None:
+    """The table lists the results in the order in which questions are sorted."""
+    assert list(ComparisonResult) == first_column(section("harness observe diff"), "result")
 
 
 def test_the_kinds_of_junit_cases_are_those_of_the_code() -> None:

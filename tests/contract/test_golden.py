@@ -103,7 +103,7 @@ def test_an_odd_trace_is_no_violation(text: str, rule: str, said: Verdict) -> No
     assert (said, set()) == (next(r.verdict for r in verdict.rules if r.rule == rule), violated(verdict))
 
 
-PLANTS = [
+FAULTS = [
     ("C2 S2", "SYNC-START-BEFORE-COMPLETE"),
     ("S2 S2 C2 V", "SYNC-EXACTLY-TWO"),
     ("S2 V", "SYNC-START-CLOSED"),
@@ -114,8 +114,8 @@ PLANTS = [
 ]
 
 
-@pytest.mark.parametrize(("text", "rule"), PLANTS)
-def test_a_planted_fault_is_caught(text: str, rule: str) -> None:
+@pytest.mark.parametrize(("text", "rule"), FAULTS)
+def test_an_injected_fault_is_caught(text: str, rule: str) -> None:
     """Each misbehaviour that the twin can be told to show is violated by its rule."""
     verdict = judged(text)
     assert (Verdict.VIOLATED, True) == (verdict.verdict, rule in violated(verdict))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Small mistakes, planted in the driver's source one at a time: each must be caught by a test, or is known to change nothing.
+"""Mutations of the driver's source, one at a time: a test must catch each, or it is known to change nothing.
 
-``python tests/guest_drivers/mutants.py [COUNT [SEED]] [--shard K/N] [--log FILE]`` plants COUNT of them, drawn by SEED
-(default: all), or the Kth of N equal parts of those, and prints the table. What FILE says of a mistake is not tried again,
+``python tests/guest_drivers/mutants.py [COUNT [SEED]] [--shard K/N] [--log FILE]`` makes COUNT of them, drawn by SEED
+(default: all), or the Kth of N equal parts of those, and prints the table. A mutant in FILE is not tried again,
 so that a run that was stopped can go on. Exit status 1 if one survives that is not listed in EQUIVALENT.
 """
 
@@ -54,7 +54,7 @@ ACQUIRE = re.compile(r"^(\s+)KeAcquireSpinLock\((.+), &irql\);$")
 
 
 class Mutant(msgspec.Struct, frozen=True):
-    """One mistake: what is to be put in place of which lines (1-based) of a file."""
+    """One mutation: the new text of which lines (1-based) of a file."""
 
     file: str
     line: int
@@ -64,7 +64,7 @@ class Mutant(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """The mistake's name: where, what, and the text it was planted in."""
+        """The mutant's name: where, what, and the original text."""
         return f"{self.file}:{self.line} {self.operator}: {self.before}"
 
 
@@ -209,12 +209,12 @@ def mutants(path: Path) -> Iterator[Mutant]:
 
 
 def all_mutants() -> list[Mutant]:
-    """Return every mistake that can be planted in the driver."""
+    """Return every mutant of the driver."""
     return [mutant for path in sorted((DRIVER / "src").glob("*.c")) for mutant in mutants(path)]
 
 
 class Bench:
-    """A copy of the driver in which mistakes are planted, built and tested, one after the other."""
+    """A copy of the driver in which mutants are made, built and tested, one after the other."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -234,7 +234,7 @@ class Bench:
         return made.returncode == 0
 
     def check(self) -> None:
-        """Raise AssertionError if the tests do not pass without a mistake: then they would catch everything."""
+        """Raise AssertionError if the tests fail without a mutation: they would catch everything."""
         assert self._passes("address,undefined", *TESTS, "-m", "not qemu")
         assert self._passes("thread", str(HERE / "test_host_process.py"), "-k", THREADS)
         assert self._passes("address,undefined", str(HERE / "test_schedules.py"), "-k", SCHEDULES)
@@ -295,7 +295,7 @@ def run(chosen: list[Mutant], *, check: bool = False) -> Iterator[tuple[Mutant, 
         yield from zip(chosen, workers.map(one, chosen), strict=True)
 
 
-def share(count: int, seed: int) -> list[Mutant]:
+def sample(count: int, seed: int) -> list[Mutant]:
     """Return ``count`` mistakes drawn by ``seed``; all of them if there are no more."""
     everything = all_mutants()
     return random.Random(seed).sample(everything, min(count, len(everything)))
@@ -341,7 +341,7 @@ def verdicts(chosen: list[Mutant], log: Log) -> Iterable[tuple[Mutant, str]]:
 
 
 def main(chosen: list[Mutant], log: Log) -> int:
-    """Plant, print and count."""
+    """Try the mutants, print and count."""
     counts: Counter[str] = Counter()
     begun = time.monotonic()
     for mutant, caught in verdicts(chosen, log):
@@ -364,9 +364,7 @@ def part_of(text: str) -> tuple[int, int]:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        description="Plant small mistakes in the driver and see who catches them."
-    )
+    parser = argparse.ArgumentParser(description="Mutate the driver's source and see which tests catch it.")
     parser.add_argument("count", nargs="?", type=int, default=1_000_000, help="how many; default: all")
     parser.add_argument("seed", nargs="?", type=int, default=1, help="which of them, and in what order")
     parser.add_argument(
@@ -377,4 +375,4 @@ if __name__ == "__main__":
     given = parser.parse_args()
     HANGS = given.patience
     which, of = given.shard
-    sys.exit(main(share(given.count, given.seed)[which - 1 :: of], Log(given.log)))
+    sys.exit(main(sample(given.count, given.seed)[which - 1 :: of], Log(given.log)))

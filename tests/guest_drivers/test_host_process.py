@@ -289,7 +289,7 @@ def test_each_record_has_its_own_fields(host: Path) -> None:
 def test_a_second_start_keeps_one_allocation(host: Path) -> None:
     """What a Start without an end to the one before would allocate is given back at once."""
     script = ("start hpnotify AddExisting=0", "add 2", "allocations", *STOP)
-    held = [run(host, f"plant {plant}", *script).answers for plant in ("none", "duplicate-start")]
+    held = [run(host, f"plant {fault}", *script).answers for fault in ("none", "duplicate-start")]
     assert held[0] == held[1]
 
 
@@ -604,7 +604,7 @@ def test_registering_again_and_again_holds_no_more(host: Path) -> None:
     assert seen.answers[5] == seen.answers[-3]
 
 
-PLANTS = {
+FAULTS = {
     "complete-before-start": "C2 S2",
     "duplicate-start": "S2 S2 C2",
     "missing-complete": "S2",
@@ -612,11 +612,11 @@ PLANTS = {
 }
 
 
-@pytest.mark.parametrize("plant", PLANTS)
-def test_survives_what_is_not_documented(host: Path, plant: str) -> None:
+@pytest.mark.parametrize("fault", FAULTS)
+def test_survives_what_is_not_documented(host: Path, fault: str) -> None:
     """Callbacks in an order that nobody promised neither crash the driver nor leave anything behind."""
-    seen = run(host, f"plant {plant}", "start hpnotify", "add 2", request("WORK", 5), *STOP)
-    assert PLANTS[plant] == " ".join(word for word in seen.states().split() if word.endswith("2"))
+    seen = run(host, f"plant {fault}", "start hpnotify", "add 2", request("WORK", 5), *STOP)
+    assert FAULTS[fault] == " ".join(word for word in seen.states().split() if word.endswith("2"))
     assert ([], []) == (seen.unbalanced(), seen.trouble)
 
 

@@ -194,15 +194,15 @@ def test_two_drivers_meet_at_the_barrier(wine: Wine, double: Path, signed: dict[
 
 
 @pytest.mark.parametrize("name", ["duplicate-start", "wrong-irql", "existing-interleaved"])
-def test_plant_is_caught(wine: Wine, double: Path, signed: dict[str, Path], name: str) -> None:
-    """A deviation planted in the NT layer is survived by the file, and found by the rule that it must be found by."""
+def test_injected_fault_is_caught(wine: Wine, double: Path, signed: dict[str, Path], name: str) -> None:
+    """The file survives a fault injected into the NT layer, and the fault's rule finds it."""
     run = execute(wine, double, signed["clang"], f"plant {name}", "load hpnotify", "add 2", *END)
     assert INJECTED_FAULTS[name].rule in {found.partition(":")[0] for found in violations(run.transcript)}
     assert_clean(run)
 
 
-def test_nothing_is_violated_without_a_plant(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
-    """What the plants are told apart from: the same orders without one."""
+def test_nothing_is_violated_without_a_fault(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
+    """The same orders without an injected fault violate nothing."""
     run = execute(wine, double, signed["clang"], "load hpnotify", "add 2", *END)
     assert [] == violations(run.transcript)
 

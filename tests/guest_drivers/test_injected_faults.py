@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The plants that the harness offers are those that the NT layer has, and all of them are in one file."""
+"""The faults that the harness offers are those that the NT layer has, and all of them are in one file."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ DRIVER = Path(__file__).parents[2] / "guest_drivers" / "hpnotify"
 
 
 def test_same_names() -> None:
-    """Every plant that can be asked for exists, and every one that exists can be asked for."""
+    """Every fault that can be injected exists, and every one that exists can be injected."""
     source = (DRIVER / "nt" / "core" / "plants.c").read_text()
     assert {"none", *INJECTED_FAULTS} == set(re.findall(r'\.name = "([a-z-]+)"', source))
 
 
 def test_one_place() -> None:
-    """No other source of the driver or its hosts knows a plant by name."""
+    """No other source of the driver or its hosts knows a fault by name."""
     names = re.compile("|".join(INJECTED_FAULTS))
     others = [path for path in DRIVER.rglob("*.[ch]") if path.name != "plants.c"]
     assert len(others) > 30

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""A few small mistakes planted in the driver's source are caught by its tests; all of them: ``tox -e mutants``."""
+"""A few mutations of the driver's source are caught by its tests; all of them: ``tox -e mutants``."""
 
 from __future__ import annotations
 
 import shutil
 
 import pytest
-from guest_drivers.mutants import DRIVER, EQUIVALENT, all_mutants, excuse, run, share
+from guest_drivers.mutants import DRIVER, EQUIVALENT, all_mutants, excuse, run, sample
 
 pytestmark = [
     pytest.mark.host,
@@ -30,8 +30,8 @@ def test_excuses_are_for_what_is_there() -> None:
     assert set(EQUIVALENT) <= {(mutant.file, mutant.operator, mutant.before) for mutant in all_mutants()}
 
 
-def test_planted_mistakes_are_caught() -> None:
-    """A seeded share: whoever is not caught is known to change nothing."""
+def test_mutants_are_caught() -> None:
+    """A seeded sample: a mutant that is not caught is known to change nothing."""
     assert [] == [
-        mutant.name for mutant, caught in run(share(4, 20261121)) if not caught and not excuse(mutant)
+        mutant.name for mutant, caught in run(sample(4, 20261121)) if not caught and not excuse(mutant)
     ]

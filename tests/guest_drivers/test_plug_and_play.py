@@ -79,18 +79,18 @@ def test_rebalance_registers_nothing_again(hosts: dict[str, Path]) -> None:
 
 @pytest.mark.host
 @pytest.mark.parametrize(
-    ("plant", "rebalanced"),
+    ("fault", "rebalanced"),
     [
         ("stop-unasked", [*STOPPED, *STARTED, "SelfManagedIoRestart"]),
         ("early-release", ["QUERY_STOP", *RELEASED_FIRST, *STARTED, "SelfManagedIoRestart"]),
     ],
 )
 def test_survives_a_rebalance_in_another_order(
-    hosts: dict[str, Path], plant: str, rebalanced: list[str]
+    hosts: dict[str, Path], fault: str, rebalanced: list[str]
 ) -> None:
     """A rebalance that is not as documented is recorded as it came, and leaves nothing behind."""
     transcript = run(
-        hosts["address,undefined"], f"plant {plant}", "start hpnotify PlugAndPlay=1", "add 2", "deferred", "stop hpnotify"
+        hosts["address,undefined"], f"plant {fault}", "start hpnotify PlugAndPlay=1", "add 2", "deferred", "stop hpnotify"
     )  # fmt: skip
     assert rebalanced == minors(transcript.records, PCI)[5 : 5 + len(rebalanced)]
     assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)

@@ -53,10 +53,10 @@ def test_longer_random_schedules(schedules: Path) -> None:
     assert set() == found - NOT_THE_DRIVERS
 
 
-@pytest.mark.parametrize("plant", ["complete-before-start", "duplicate-start"])
-def test_a_wrong_schedule_ends_the_search(schedules: Path, plant: str) -> None:
+@pytest.mark.parametrize("fault", ["complete-before-start", "duplicate-start"])
+def test_a_wrong_schedule_ends_the_search(schedules: Path, fault: str) -> None:
     """What breaks an invariant is shown with the choices that bring it back, and they do."""
-    text = pair("add", "ioctl", f"plant {plant}")
+    text = pair("add", "ioctl", f"plant {fault}")
     with pytest.raises(WrongScheduleError, match=r"wrong: .* Start") as caught:
         explore(schedules, text, "all", "1")
     choices = str(caught.value).rpartition("choices ")[2].partition("\n")[0]

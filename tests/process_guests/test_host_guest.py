@@ -60,8 +60,8 @@ def test_what_no_process_can_show_is_said(perform_on: Perform, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", INJECTED_FAULTS)
-def test_plant_is_caught(perform_on: Perform, name: str) -> None:
-    """Each planted misbehaviour ends as its description says, by the rule that it names."""
+def test_injected_fault_is_caught(perform_on: Perform, name: str) -> None:
+    """Each injected fault ends as its description says, by the rule that it names."""
     fault = INJECTED_FAULTS[name]
     verdict = perform_on(fault.plan, "host", inject_fault=name).verdict
     assert fault.verdict == verdict.verdict

@@ -54,8 +54,8 @@ def test_a_run_begins_as_if_there_had_been_none(perform_on: Perform) -> None:
         assert {service} == drivers
 
 
-def test_plant_is_caught(perform_on: Perform) -> None:
-    """A planted misbehaviour is as visible to the Windows file as to the source."""
+def test_injected_fault_is_caught(perform_on: Perform) -> None:
+    """An injected fault is as visible to the Windows file as to the source."""
     verdict = perform_on("cpu-and-dimm", "wine", inject_fault="existing-interleaved").verdict
     assert Verdict.VIOLATED == verdict.verdict
     assert "ADDEX-STARTS-THEN-COMPLETES" in {finding.rule for finding in verdict.findings}

@@ -130,7 +130,7 @@ def test_the_command_is_known(run: Kept) -> None:
 
 @each_run
 def test_a_run_can_be_asked_for_again(run: Kept, tmp_path: Path) -> None:
-    """``harness repro`` makes its request of each run: guest, backend, plant and start are those of the command."""
+    """``harness repro`` makes its request of each run: guest, backend, injected fault and start are those of the command."""
     expected = run.expected
     recorded = RepeatableRun.read(in_this_clone(run, tmp_path))
     request = recorded.request({"runs": tmp_path}, cache=tmp_path, argv=[], anyway=True)

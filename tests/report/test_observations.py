@@ -58,7 +58,7 @@ def test_what_could_not_be_read_and_forms_that_are_not_known_count_for_nothing()
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "mark"),
+    ("a", "b", "result"),
     [
         ({"yes": 5}, {"yes": 1}, ComparisonResult.SAME),
         ({"yes": 5}, {"no": 5}, ComparisonResult.VALUES),
@@ -71,10 +71,10 @@ def test_what_could_not_be_read_and_forms_that_are_not_known_count_for_nothing()
         ({"yes": 3, "no": 1}, {"yes": 1, "no": 1}, ComparisonResult.SAME),
     ],
 )
-def test_marks(a: dict[str, int], b: dict[str, int], mark: ComparisonResult) -> None:
-    """A new value is different, a share only if chance does not explain it, silence of one set is its own mark."""
+def test_results(a: dict[str, int], b: dict[str, int], result: ComparisonResult) -> None:
+    """A new value is different, a share only if chance does not explain it, silence of one set is a result of its own."""
     first, second = runs({VETO: a} if a else {}), runs({VETO: b} if b else {})
-    assert [mark] == [one.mark for one in compare(first, second)]
+    assert [result] == [one.result for one in compare(first, second)]
 
 
 def test_the_most_telling_questions_come_first() -> None:
@@ -87,7 +87,7 @@ def test_the_most_telling_questions_come_first() -> None:
         ("Z-UNKNOWN", ComparisonResult.ONLY_A),
         ("ADDEX-ORDER", ComparisonResult.ONLY_B),
         ("SERIAL-ADDS", ComparisonResult.SAME),
-    ] == [(one.rule, one.mark) for one in compare(a, b)]
+    ] == [(one.rule, one.result) for one in compare(a, b)]
 
 
 def test_the_comparison_in_full() -> None:

@@ -25,8 +25,8 @@ def test_all_three_agree() -> None:
     ("listed", "ost", "now", "detail"),
     [
         (False, [(1, 0)], 3, "QEMU does not list"),
-        (True, [], 3, "no _OST tells of success (seen: none)"),
-        (True, [(1, 1)], 3, "no _OST tells of success (seen: [(1, 1)])"),
+        (True, [], 3, "no _OST reports success (seen: none)"),
+        (True, [(1, 1)], 3, "no _OST reports success (seen: [(1, 1)])"),
         (True, [(1, 0)], 2, "the guest counts 2 processors, expected 2 + 1"),
         (True, [(1, 0)], 4, "the guest counts 4 processors, expected 2 + 1"),
     ],

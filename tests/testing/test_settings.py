@@ -133,7 +133,7 @@ def test_page_lists_every_setting_and_marker() -> None:
     ("mark", "said"),
     [
         ("known_issue(reason='it breaks')", "missing 1 required positional argument: 'url'"),
-        ("known_issue('JIRA-12', 'it breaks')", "'JIRA-12' is no URL"),
+        ("known_issue('JIRA-12', 'it breaks')", "'JIRA-12' is not a URL"),
         ("known_issue('https://bugs.example/1', ' ')", "the reason is empty"),
         ("guest('twin', cpu=2)", "unexpected keyword argument 'cpu'"),
         ("guest('twin', cpus='2')", "cpus is a whole number, not '2'"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The checker is seen to fail: each planted misbehaviour of the twin is caught by its rule."""
+"""The checker is seen to fail: each injected fault of the twin is caught by its rule."""
 
 from __future__ import annotations
 

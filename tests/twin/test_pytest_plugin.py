@@ -14,8 +14,8 @@ pytest_plugins = ["pytester"]
 pytestmark = pytest.mark.qemu
 
 
-def test_good_guest_passes_and_a_planted_one_fails(pytester: pytest.Pytester) -> None:
-    """A test that never asks for the verdict passes on an honest guest and fails, with the rule, on a planted one."""
+def test_good_guest_passes_and_a_faulty_one_fails(pytester: pytest.Pytester) -> None:
+    """A test that never asks for the verdict passes on an honest guest and fails, with the rule, on one with an injected fault."""
     pytester.makepyfile(
         """
         import pytest

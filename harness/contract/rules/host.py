@@ -144,7 +144,7 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
         elif host.agreed is None:
             how = "accepted" if host.accepted else "perhaps accepted" if host.unsure else "sent"
             judged = Unclear(
-                f"{add.attempt}: the command was {how} and what came of it was never established",
+                f"{add.attempt}: the command was {how} and its result was never established",
                 (add,),
                 add.attempt,
             )

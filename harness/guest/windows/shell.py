@@ -14,7 +14,7 @@ from harness.transport.transport import CommandResult, Transport
 T = TypeVar("T")
 
 HOME = "C:\\ProgramData\\hotplug-harness"
-"""Where everything of ours lies in the guest."""
+"""The harness's folder in the guest."""
 
 ANSWERS = f"{HOME}\\answers"
 TOOL = f"{HOME}\\hpnctl.exe"

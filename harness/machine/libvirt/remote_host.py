@@ -102,7 +102,7 @@ class RemoteHost:
         return ended.output
 
     def send(self, file: Path, name: str, deadline: Deadline) -> Path:
-        """Copy a file of ours there; return its path there."""
+        """Copy a local file there; return its path there."""
         there = self.directory / name
         try:
             with file.open("rb") as data:
@@ -129,7 +129,7 @@ class RemoteHost:
         self._pairs.append((there, here))
 
     def forward(self, there: Path, here: Path, deadline: Deadline) -> None:
-        """Have a unix socket of ours lead to one there."""
+        """Forward a local unix socket to one there."""
         words = ["-O", "forward", "-L", f"{here}:{there}", self._host]
         self._call(words, f"forward {there}", deadline)
 

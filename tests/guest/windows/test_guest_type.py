@@ -173,7 +173,7 @@ def test_a_run_may_say_itself_how_long_things_take() -> None:
 @pytest.mark.qemu
 @pytest.mark.parametrize(
     ("change", "words"),
-    [({"firmware": Path("/bios")}, "boots by the UEFI firmware"), ({}, "no fault can be injected into")],
+    [({"firmware": Path("/bios")}, "boots by the UEFI firmware"), ({}, "no fault can be injected")],
 )
 def test_wishes_that_cannot_be_granted(
     store: Store, tmp_path: Path, driver: Path, change: dict[str, Path], words: str
