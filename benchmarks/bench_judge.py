@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """How long the checker takes, against decoding the same records alone, and how much memory. Prints JSON.
 
-The history is one long driver life: two drivers, one vetoed hot-add after the other, with everything a run records
+The history is one long load of a driver: two drivers, one vetoed hot-add after the other, with everything a run records
 around it. Each size is judged in a process of its own, so that its memory is its own. ``--largest 7`` goes to 10^7.
 """
 

@@ -119,4 +119,4 @@ GUEST_TYPES: dict[str, GuestType] = {
     "wine": WineType(),
     **template_guest_types(),
 }
-"""The kinds of guests by name."""
+"""The guest types by name."""

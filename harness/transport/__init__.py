@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Ways into a guest: commands, scripts and files over WinRM, SSH or the QEMU guest agent."""
+"""Transports into a guest: commands, scripts and files over WinRM, SSH or the QEMU guest agent."""

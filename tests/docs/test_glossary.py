@@ -55,3 +55,16 @@ def test_former_words_name_nothing() -> None:
     assert set() == {
         word for word in former if word.lower() in modules or word in {n.name for n in public_names()}
     }
+
+
+def test_former_phrases_are_said_nowhere() -> None:
+    """No page and no module says a phrase that the table has in quotation marks."""
+    phrases = {phrase for row in section("Former words") for phrase in re.findall(r'"([^"]+)"', row[0])}
+    assert "kind of guest" in phrases
+    said = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(phrases)))})s?\b", re.IGNORECASE)
+    texts = [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "harness").rglob("*.py")]
+    assert {} == {
+        path.name: found
+        for path in texts
+        if path != PAGE and (found := said.findall(" ".join(path.read_text(encoding="utf-8").split())))
+    }

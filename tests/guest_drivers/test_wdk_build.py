@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 from part_markers import needs
-from transport.far_ends import SshServer
 from transport.posix import Posix
+from transport.servers import SshServer
 from twin.running import qemu_processes
 
 from guest_drivers import wdk_standin

@@ -18,7 +18,7 @@ from harness.lab.inventory import listed
 from harness.lab.leftover import leftovers
 from harness.machine.orphan import FAR_DIRECTORY
 from tests.machine.libvirt.test_remote_host import sshd, uri_of
-from tests.transport.far_ends import SshServer
+from tests.transport.servers import SshServer
 
 __all__ = ["sshd"]
 

@@ -59,7 +59,7 @@ class TwinWithPassword(TwinType):
 
 @pytest.fixture
 def with_password(double: Double, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The kind of guest is known for the time of a test; returns its password file."""
+    """The guest type is known for the time of a test; returns its password file."""
     file = tmp_path / "password"
     file.write_text(f"{PASSWORD}\n")
     file.chmod(0o600)

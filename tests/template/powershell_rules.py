@@ -65,7 +65,7 @@ COMMANDS = {
 """Cmdlets that the scripts may use: their module on Microsoft Learn, and their parameters. None asks a person anything."""
 
 OWN = {
-    "Write-Mark": "provision Text",
+    "Write-Marker": "provision Text",
     "Write-Fact": "provision Name Value",
     "Invoke-Native": "provision Arguments Success Tool",
     "Set-RegistryValue": "provision Key Kind Name Value",

@@ -120,15 +120,15 @@ def test_the_disk_is_for_uefi() -> None:
 
 @pytest.mark.parametrize("template", TEMPLATES.values(), ids=lambda each: each.name)
 def test_marks_on_com1(template: Template) -> None:
-    """Each pass tells the host that it has come, in an order the host knows, and no mark can fail an installation."""
+    """Each pass tells the host that it has come, in an order the host knows, and no marker can fail an installation."""
     text = rendered(template, template.editions[0])
     tags = {f"{{{UNATTEND}}}Path", f"{{{UNATTEND}}}CommandLine"}
     commands = [each.text or "" for each in ElementTree.fromstring(text).iter() if each.tag in tags]
-    marks = [command for command in commands if PREFIX.decode() in command]
-    stages = [mark.partition("stage ")[2].partition(">")[0] for mark in marks]
+    markers = [command for command in commands if PREFIX.decode() in command]
+    stages = [marker.partition("stage ")[2].partition(">")[0] for marker in markers]
     assert ["winpe", "copying", "specialize", "first-logon"] == stages
     assert set(stages) <= set(ORDER)
-    assert all(mark.endswith(">COM1) & exit 0") for mark in marks)
+    assert all(marker.endswith(">COM1) & exit 0") for marker in markers)
 
 
 def test_only_the_client_is_installed_past_its_hardware_checks() -> None:

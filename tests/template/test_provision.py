@@ -104,7 +104,9 @@ def test_order() -> None:
 
 def test_marks() -> None:
     """What the runner writes is what the host reads: the stage, each step, its failure, the end, in this order."""
-    written = re.findall(r"Write-Mark -Text (?:'([^']*)'|\"([^\"]*)\")\n", (FOLDER / "start.ps1").read_text())
+    written = re.findall(
+        r"Write-Marker -Text (?:'([^']*)'|\"([^\"]*)\")\n", (FOLDER / "start.ps1").read_text()
+    )
     filled = [
         re.sub(r"\$\(\$steps\.Count\)", "9", single or double)
         .replace("$number", "3")
@@ -130,7 +132,7 @@ def test_errors_stop_what_modules_do_too() -> None:
 
 
 def test_it_ends_with_a_shutdown() -> None:
-    """The last statement of the runner turns the guest off, after the mark that all is done."""
+    """The last statement of the runner turns the guest off, after the marker that all is done."""
     assert (
         "Invoke-Native -Tool 'shutdown.exe' -Arguments '/s', '/t', '5' | Out-Null"
         == ((FOLDER / "start.ps1").read_text().splitlines()[-1])

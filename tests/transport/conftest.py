@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The far ends that the transports are tested against: each a real server on loopback, gone after the test."""
+"""The servers that the transports are tested against: each real, on loopback, gone after the test."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from typing import NamedTuple
 import pytest
 from part_markers import needs
 from transport import powershell_standin
-from transport.far_ends import Agent, SshServer
 from transport.posix import Posix
+from transport.servers import Agent, SshServer
 from transport.wsman_double import Double
 from unprivileged import Unprivileged
 
@@ -118,7 +118,7 @@ def over_qga(agent: Agent, unprivileged: Unprivileged) -> WireTransport:
     return qga.transport(agent.path, dialect=Posix(str(unprivileged.directory / "home")))
 
 
-class Far(NamedTuple):
+class Endpoint(NamedTuple):
     """A transport, and the directory on this machine that stands for the guest's disk."""
 
     link: WireTransport
@@ -127,11 +127,11 @@ class Far(NamedTuple):
 
 @pytest.fixture(params=["winrm", "ssh", "qga"])
 @needs("remote")
-def far(request: pytest.FixtureRequest, tmp_path: Path) -> Far:
+def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Endpoint:
     """Each transport in turn."""
     link = request.getfixturevalue(f"over_{request.param}")
     if request.param == "qga":
-        return Far(link, request.getfixturevalue("unprivileged").directory)
+        return Endpoint(link, request.getfixturevalue("unprivileged").directory)
     disk = tmp_path / "disk"
     disk.mkdir()
-    return Far(link, disk)
+    return Endpoint(link, disk)

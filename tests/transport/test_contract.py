@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from transport.conftest import Far
+from transport.conftest import Endpoint
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, UsageError
@@ -23,9 +23,9 @@ def content(seed: int = 0) -> bytes:
     return b"".join(hashlib.sha256(f"{seed} {n}".encode()).digest() for n in range(SIZE // 32))
 
 
-def test_a_command_gives_exit_code_and_both_streams(far: Far, within: Deadline) -> None:
+def test_a_command_gives_exit_code_and_both_streams(endpoint: Endpoint, within: Deadline) -> None:
     """An exit code other than 0 is an outcome."""
-    outcome = far.link.run("echo out; echo err >&2; exit 7", within)
+    outcome = endpoint.link.run("echo out; echo err >&2; exit 7", within)
     assert (7, "out\n", "err\n", (), True, 1) == (
         outcome.exit_code,
         outcome.stdout,
@@ -36,133 +36,143 @@ def test_a_command_gives_exit_code_and_both_streams(far: Far, within: Deadline) 
     )
 
 
-def test_output_that_is_no_utf_8_is_shown_and_said(far: Far, within: Deadline) -> None:
+def test_output_that_is_no_utf_8_is_shown_and_said(endpoint: Endpoint, within: Deadline) -> None:
     """Each bad byte becomes U+FFFD, good characters stay, and a remark counts the bad ones."""
-    outcome = far.link.run(r"printf 'caf\351 \303\251 \201\n'", within)
+    outcome = endpoint.link.run(r"printf 'caf\351 \303\251 \201\n'", within)
     assert "caf\ufffd é \ufffd\n" == outcome.stdout
     assert ("stdout: 2 bytes are not UTF-8, the first at 3; shown as U+FFFD",) == outcome.remarks
 
 
-def test_output_past_the_limit_is_counted_and_dropped(far: Far, within: Deadline) -> None:
+def test_output_past_the_limit_is_counted_and_dropped(endpoint: Endpoint, within: Deadline) -> None:
     """The command goes on to its end, and its exit code is known."""
-    outcome = far.link.run("head -c 100000 /dev/zero | tr '\\0' x; exit 3", within, limit=1000)
+    outcome = endpoint.link.run("head -c 100000 /dev/zero | tr '\\0' x; exit 3", within, limit=1000)
     assert (3, "x" * 1000, False) == (outcome.exit_code, outcome.stdout, outcome.complete)
     assert ("stdout: 100000 bytes, cut after 1000",) == outcome.remarks
 
 
-def test_five_mebibytes_of_output_arrive_whole(far: Far, within: Deadline) -> None:
+def test_five_mebibytes_of_output_arrive_whole(endpoint: Endpoint, within: Deadline) -> None:
     """Nothing is lost between the pieces that a protocol cuts output into."""
-    outcome = far.link.run("yes 0123456789abcde | head -c 5242880", within)
+    outcome = endpoint.link.run("yes 0123456789abcde | head -c 5242880", within)
     assert "0123456789abcde\n" * (5242880 // 16) == outcome.stdout
     assert outcome.complete
 
 
-def test_clixml_on_stderr_becomes_text(far: Far, within: Deadline) -> None:
+def test_clixml_on_stderr_becomes_text(endpoint: Endpoint, within: Deadline) -> None:
     """What PowerShell writes as XML is read as the lines it stands for."""
     blob = (
         '#< CLIXML\r\n<Objs Version="1.1.0.1" xmlns="http://schemas.microsoft.com/powershell/2004/04">'
         '<S S="Error">no such service_x000D__x000A_</S></Objs>'
     )
     octal = "".join(f"\\{byte:03o}" for byte in blob.encode())
-    outcome = far.link.run(f"printf '{octal}' >&2", within)
+    outcome = endpoint.link.run(f"printf '{octal}' >&2", within)
     assert "no such service\n" == outcome.stderr
 
 
-def test_a_hanging_command_ends_with_its_deadline(far: Far) -> None:
+def test_a_hanging_command_ends_with_its_deadline(endpoint: Endpoint) -> None:
     """The error names the deadline and the last stage reached, and comes when it should."""
-    far.link.run("true", Deadline(20, "warming up"))
+    endpoint.link.run("true", Deadline(20, "warming up"))
     watch = Deadline(300, "watch")
     with pytest.raises(
         GuestHang, match=r"a hanging command: not done within 2 s: last stage reached 'command run"
     ):
-        far.link.run("sleep 600", Deadline(2, "a hanging command"))
+        endpoint.link.run("sleep 600", Deadline(2, "a hanging command"))
     assert watch.remaining() > 200
 
 
-def test_a_script_longer_than_a_command_line_runs(far: Far, within: Deadline) -> None:
+def test_a_script_longer_than_a_command_line_runs(endpoint: Endpoint, within: Deadline) -> None:
     """It goes into the guest as a file first."""
     lines = "\n".join(f": {n:06} {'x' * 60}" for n in range(2000))
-    outcome = far.link.script(f"{lines}\necho done", within)
+    outcome = endpoint.link.script(f"{lines}\necho done", within)
     assert (0, "done\n", "") == (outcome.exit_code, outcome.stdout, outcome.stderr)
 
 
-def test_what_is_no_command_line_is_refused(far: Far, within: Deadline) -> None:
+def test_what_is_no_command_line_is_refused(endpoint: Endpoint, within: Deadline) -> None:
     """Nothing is sent."""
     for command in ("", "  ", "a\0b", "x" * 200_000):
         with pytest.raises(UsageError, match="is no command line"):
-            far.link.run(command, within)
+            endpoint.link.run(command, within)
 
 
 @pytest.mark.parametrize("size", [0, SIZE])
-def test_a_file_goes_there_and_back(far: Far, within: Deadline, tmp_path: Path, size: int) -> None:
+def test_a_file_goes_there_and_back(endpoint: Endpoint, within: Deadline, tmp_path: Path, size: int) -> None:
     """Both ends have the same bytes, and no part of the copy is left behind."""
     source, back = tmp_path / "source", tmp_path / "back"
     source.write_bytes(content()[:size])
-    target = far.disk / 'it\'s a "target" $HOME'
-    put = far.link.put(source, str(target), within)
-    got = far.link.get(str(target), back, within)
+    target = endpoint.disk / 'it\'s a "target" $HOME'
+    put = endpoint.link.put(source, str(target), within)
+    got = endpoint.link.get(str(target), back, within)
     assert content()[:size] == target.read_bytes() == back.read_bytes()
     assert (size, hashlib.sha256(content()[:size]).hexdigest(), 0) == (put.size, put.sha256, put.resumed_at)
     assert (got.size, got.sha256, got.resumed_at) == (put.size, put.sha256, put.resumed_at)
-    assert [] == [path for path in [*tmp_path.iterdir(), *far.disk.iterdir()] if path.name.endswith(".part")]
+    assert [] == [
+        path for path in [*tmp_path.iterdir(), *endpoint.disk.iterdir()] if path.name.endswith(".part")
+    ]
 
 
-def test_a_cut_copy_goes_on_where_it_stopped(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_a_cut_copy_goes_on_where_it_stopped(endpoint: Endpoint, within: Deadline, tmp_path: Path) -> None:
     """What an earlier copy of the same content left is not sent again."""
-    source, target, back = tmp_path / "source", far.disk / "target", tmp_path / "back"
+    source, target, back = tmp_path / "source", endpoint.disk / "target", tmp_path / "back"
     source.write_bytes(content())
     digest = hashlib.sha256(content()).hexdigest()[:16]
     for part in (Path(f"{target}.{digest}.part"), Path(f"{back}.{digest}.part")):
         part.write_bytes(content()[:100_001])
         part.chmod(0o666)
-    assert 100_001 == far.link.put(source, str(target), within).resumed_at
-    assert 100_001 == far.link.get(str(target), back, within).resumed_at
+    assert 100_001 == endpoint.link.put(source, str(target), within).resumed_at
+    assert 100_001 == endpoint.link.get(str(target), back, within).resumed_at
     assert content() == target.read_bytes() == back.read_bytes()
 
 
-def test_a_damaged_beginning_is_noticed_and_sent_again(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_a_damaged_beginning_is_noticed_and_sent_again(
+    endpoint: Endpoint, within: Deadline, tmp_path: Path
+) -> None:
     """Whatever lies under a part's name, only the right bytes come to stand under the target's."""
-    source, target, back = tmp_path / "source", far.disk / "target", tmp_path / "back"
+    source, target, back = tmp_path / "source", endpoint.disk / "target", tmp_path / "back"
     source.write_bytes(content())
     digest = hashlib.sha256(content()).hexdigest()[:16]
     for part in (Path(f"{target}.{digest}.part"), Path(f"{back}.{digest}.part")):
         part.write_bytes(content(1)[:100_001])
         part.chmod(0o666)
-    far.link.put(source, str(target), within)
-    far.link.get(str(target), back, within)
+    endpoint.link.put(source, str(target), within)
+    endpoint.link.get(str(target), back, within)
     assert content() == target.read_bytes() == back.read_bytes()
 
 
-def test_a_file_larger_than_allowed_is_not_copied(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_a_file_larger_than_allowed_is_not_copied(
+    endpoint: Endpoint, within: Deadline, tmp_path: Path
+) -> None:
     """The sizes are compared before the first byte."""
     source = tmp_path / "source"
     source.write_bytes(b"12345")
-    (far.disk / "large").write_bytes(b"12345")
+    (endpoint.disk / "large").write_bytes(b"12345")
     with pytest.raises(UsageError, match="has 5 bytes, more than the 4"):
-        far.link.put(source, str(far.disk / "target"), within, limit=4)
+        endpoint.link.put(source, str(endpoint.disk / "target"), within, limit=4)
     with pytest.raises(GuestRefused, match="has 5 bytes, more than the 4"):
-        far.link.get(str(far.disk / "large"), tmp_path / "back", within, limit=4)
+        endpoint.link.get(str(endpoint.disk / "large"), tmp_path / "back", within, limit=4)
 
 
-def test_a_missing_file_is_named(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(endpoint: Endpoint, within: Deadline, tmp_path: Path) -> None:
     """On either side."""
     with pytest.raises(GuestRefused, match="the guest has no file /nowhere"):
-        far.link.get("/nowhere", tmp_path / "back", within)
+        endpoint.link.get("/nowhere", tmp_path / "back", within)
     with pytest.raises(UsageError, match=r"cannot read .*absent: No such file"):
-        far.link.put(tmp_path / "absent", str(far.disk / "target"), within)
+        endpoint.link.put(tmp_path / "absent", str(endpoint.disk / "target"), within)
 
 
-def test_a_file_cannot_be_put_where_there_is_no_directory(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_a_file_cannot_be_put_where_there_is_no_directory(
+    endpoint: Endpoint, within: Deadline, tmp_path: Path
+) -> None:
     """The guest's own words come back."""
     source = tmp_path / "source"
     source.write_bytes(b"12345")
     with pytest.raises(GuestRefused, match="No such file"):
-        far.link.put(source, str(far.disk / "no" / "such"), within)
+        endpoint.link.put(source, str(endpoint.disk / "no" / "such"), within)
 
 
-def test_hostile_names_are_refused_and_become_no_paths(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_hostile_names_are_refused_and_become_no_paths(
+    endpoint: Endpoint, within: Deadline, tmp_path: Path
+) -> None:
     """Plain names give numbered files; a name with a separator, a control or a non-character gives none."""
-    disk = far.disk / "logs"
+    disk = endpoint.disk / "logs"
     disk.mkdir(mode=0o755)
     plain = {
         "a b.etl": b"1",
@@ -179,7 +189,7 @@ def test_hostile_names_are_refused_and_become_no_paths(far: Far, within: Deadlin
     (disk / "link").symlink_to("/etc/passwd")
     into = tmp_path / "into"
     into.mkdir()
-    gathered = far.link.gather(str(disk), into, within)
+    gathered = endpoint.link.gather(str(disk), into, within)
     taken = {each.name: each.path.read_bytes() for each in gathered if each.path is not None}
     assert plain == taken
     assert sorted(os.fsdecode(each) for each in bad) == sorted(each.name for each in gathered if each.refused)
@@ -188,48 +198,50 @@ def test_hostile_names_are_refused_and_become_no_paths(far: Far, within: Deadlin
     assert not (Path("y").exists())
 
 
-def test_gathering_stops_at_its_limits(far: Far, within: Deadline, tmp_path: Path) -> None:
+def test_gathering_stops_at_its_limits(endpoint: Endpoint, within: Deadline, tmp_path: Path) -> None:
     """What is left out is named with the reason."""
-    disk, into = far.disk / "logs", tmp_path / "into"
+    disk, into = endpoint.disk / "logs", tmp_path / "into"
     disk.mkdir(mode=0o755)
     into.mkdir()
     for name in ("a", "b", "c"):
         (disk / name).write_bytes(b"123")
-    by_size = far.link.gather(str(disk), into, within, limit=7)
+    by_size = endpoint.link.gather(str(disk), into, within, limit=7)
     assert ["", "", "3 bytes, of which only 1 may still be copied"] == [each.refused for each in by_size]
-    by_number = far.link.gather(str(disk), into, within, files=1)
+    by_number = endpoint.link.gather(str(disk), into, within, files=1)
     assert ["", "1 files are taken already", "1 files are taken already"] == [
         each.refused for each in by_number
     ]
 
 
-def test_a_job_outlives_its_connection_and_is_run_once(far: Far, within: Deadline) -> None:
+def test_a_job_outlives_its_connection_and_is_run_once(endpoint: Endpoint, within: Deadline) -> None:
     """Starting it again does not run it again, and its result is there until it is forgotten."""
-    text = f"echo ran >> {far.disk}/trace; echo out; echo err >&2; exit 9"
-    job = far.link.start(text, within, job="hot-add-1")
-    far.link.close()
-    outcome = far.link.collect(job, within)
+    text = f"echo ran >> {endpoint.disk}/trace; echo out; echo err >&2; exit 9"
+    job = endpoint.link.start(text, within, job="hot-add-1")
+    endpoint.link.close()
+    outcome = endpoint.link.collect(job, within)
     assert ("hot-add-1", 9, "out\n", "err\n") == (job, outcome.exit_code, outcome.stdout, outcome.stderr)
-    far.link.start(text, within, job=job)
-    assert 9 == far.link.collect(job, within).exit_code
-    assert "ran\n" == (far.disk / "trace").read_text()
-    far.link.forget(job, within)
+    endpoint.link.start(text, within, job=job)
+    assert 9 == endpoint.link.collect(job, within).exit_code
+    assert "ran\n" == (endpoint.disk / "trace").read_text()
+    endpoint.link.forget(job, within)
     with pytest.raises(GuestRefused, match="the guest knows no job 'hot-add-1'"):
-        far.link.collect(job, within)
+        endpoint.link.collect(job, within)
 
 
-def test_a_job_that_does_not_end_is_told_by_its_state(far: Far, within: Deadline) -> None:
+def test_a_job_that_does_not_end_is_told_by_its_state(endpoint: Endpoint, within: Deadline) -> None:
     """The deadline ends the waiting, not the job."""
-    job = far.link.start(f"echo $$ > {far.disk}/pid; exec sleep 60", within)
-    pid = within.poll(lambda: (far.disk / "pid").exists() and (far.disk / "pid").read_text().strip())
+    job = endpoint.link.start(f"echo $$ > {endpoint.disk}/pid; exec sleep 60", within)
+    pid = within.poll(
+        lambda: (endpoint.disk / "pid").exists() and (endpoint.disk / "pid").read_text().strip()
+    )
     with pytest.raises(GuestHang, match=f"job {job} did not end within 3 s: last state seen 'running'"):
-        far.link.collect(job, Deadline(3, "the job"))
+        endpoint.link.collect(job, Deadline(3, "the job"))
     os.kill(int(pid), 9)
-    assert 0 != far.link.collect(job, within).exit_code
+    assert 0 != endpoint.link.collect(job, within).exit_code
 
 
-def test_what_could_be_a_path_is_no_job(far: Far, within: Deadline) -> None:
+def test_what_could_be_a_path_is_no_job(endpoint: Endpoint, within: Deadline) -> None:
     """The id becomes a directory's name in the guest."""
     for job in ("../x", "A", "-x", "a/b", "x" * 65):
         with pytest.raises(UsageError, match="cannot be the id of a job"):
-            far.link.start("true", within, job=job)
+            endpoint.link.start("true", within, job=job)

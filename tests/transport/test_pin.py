@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from transport.far_ends import make_key
+from transport.servers import make_key
 
 from harness.errors import UsageError
 from harness.transport.pin import CertificatePin, HostKeyPin

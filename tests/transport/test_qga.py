@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest agent's protocol, with the real agent and with far ends that keep no protocol at all."""
+"""The guest agent's protocol, with the real agent and with servers that keep no protocol at all."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from transport.far_ends import Agent
 from transport.posix import Posix
+from transport.servers import Agent
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable

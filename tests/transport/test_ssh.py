@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from transport.conftest import ssh_to
-from transport.far_ends import SshServer, make_key
+from transport.servers import SshServer, make_key
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError

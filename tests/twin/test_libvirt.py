@@ -19,7 +19,7 @@ from harness.history.run_directory import RunDirectory
 from harness.run.request import RunRequest
 from harness.run.run import RunResult, perform
 from tests.machine.libvirt.test_remote_host import sshd, uri_of
-from tests.transport.far_ends import SshServer
+from tests.transport.servers import SshServer
 
 __all__ = ["sshd"]
 

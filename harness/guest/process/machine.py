@@ -121,7 +121,7 @@ class ProcessMachine:
         self._around = contextlib.ExitStack()
         self._closed = False
 
-    # -- life ---------------------------------------------------------------------------------------------------
+    # -- start and end ------------------------------------------------------------------------------------------
 
     def start(self, deadline: Deadline) -> None:
         """Spawn the process and tell it what it is. Raises MissingPart, GuestCrash with its words, GuestHang."""

@@ -47,7 +47,7 @@ def within() -> Deadline:
 
 
 class ScriptedWindows:
-    """The far end: its server, its disk, and the model of what was done to it."""
+    """A scripted Windows: its server, its disk, and the model of what was done to it."""
 
     def __init__(self, double: Double, disk: Path) -> None:
         self.double = double

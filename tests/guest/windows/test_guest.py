@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Windows guest from its boot to its end, with a scripted Windows as the far end and a real QEMU as its machine."""
+"""A Windows guest from its boot to its end, with a scripted Windows as its server and a real QEMU as its machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from guest.windows.conftest import MakeGuest, ScriptedWindows
 from part_markers import needs
 from transport.conftest import ssh_to
-from transport.far_ends import SshServer, make_key
+from transport.servers import SshServer, make_key
 from transport.wsman_double import Handler, make_certificate
 
 from harness.deadline import Deadline

@@ -24,7 +24,7 @@ from harness.machine.machine import MachineSpec
 from tests.machine import bare_guest
 from tests.machine.contract import MachineContract
 from tests.machine.libvirt.test_machine import MakeMachine, deadline
-from tests.transport.far_ends import SshServer
+from tests.transport.servers import SshServer
 
 __all__ = ["deadline"]
 

@@ -349,7 +349,7 @@ static void order_load(const struct order *order)
 	    number(order, "pnp", 0, &pnp))
 		return;
 	if (plant && write_file("/sys/module/hpnotify/parameters/plant", plant)) {
-		say("%s err plant=%s: there is no such plant", order->id, plant);
+		say("%s err plant=%s: there is no such fault", order->id, plant);
 		return;
 	}
 	add_value(&request, "AddExisting", add_existing);

@@ -3,7 +3,7 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-function Write-Mark {
+function Write-Marker {
     # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU takes it at any speed.
     # Microsoft Learn: "SerialPort Class (System.IO.Ports)".
     param(
@@ -29,7 +29,7 @@ function Write-Fact {
         [Parameter(Mandatory = $true)][string] $Name,
         [Parameter(Mandatory = $true)][string] $Value
     )
-    Write-Mark -Text "fact $Name $Value"
+    Write-Marker -Text "fact $Name $Value"
 }
 
 function Invoke-Native {
@@ -64,4 +64,4 @@ function Set-RegistryValue {
     New-ItemProperty -LiteralPath $Key -Name $Name -Value $Value -PropertyType $Kind -Force | Out-Null
 }
 
-Export-ModuleMember -Function 'Write-Mark', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue'
+Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue'

@@ -17,21 +17,21 @@ $steps = @(
         Sort-Object -Property Name
 )
 
-Write-Mark -Text 'stage provisioning'
+Write-Marker -Text 'stage provisioning'
 $number = 0
 foreach ($step in $steps) {
     $number += 1
     $name = $step.BaseName.Substring(3)
-    Write-Mark -Text "step $number $($steps.Count) $name"
+    Write-Marker -Text "step $number $($steps.Count) $name"
     try {
         & $step.FullName -Settings $settings
     }
     catch {
-        Write-Mark -Text "fail $number $($steps.Count) $name $($_.Exception.Message) (line $($_.InvocationInfo.ScriptLineNumber))"
+        Write-Marker -Text "fail $number $($steps.Count) $name $($_.Exception.Message) (line $($_.InvocationInfo.ScriptLineNumber))"
         exit 1
     }
 }
 
-Write-Mark -Text 'done'
+Write-Marker -Text 'done'
 # /t 5: time for this script and the logon commands to end (Microsoft Learn: "shutdown").
 Invoke-Native -Tool 'shutdown.exe' -Arguments '/s', '/t', '5' | Out-Null
