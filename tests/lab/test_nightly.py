@@ -107,7 +107,10 @@ def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
     assert "[1/2] infrastructure  twin.bad.default.veto.1" in first
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=60)
-    assert (130, True) == (process.returncode, "1 runs are left; the same command goes on with them." in out)
+    assert (130, True) == (
+        process.returncode,
+        "1 runs are left; the same command continues with them." in out,
+    )
     mine = [
         one.pid
         for one in psutil.process_iter(["cmdline"])

@@ -184,7 +184,7 @@ def test_a_user_without_rights_is_told_what_an_administrator_must_do(
     ended = lab("demo", clone=home / "clone", **unprivileged.popen)
     assert ended.returncode == 69
     assert text in ended.stderr
-    assert "Have an administrator run: sudo apt-get install --no-install-recommends gcc" in ended.stderr
+    assert "Ask an administrator to run: sudo apt-get install --no-install-recommends gcc" in ended.stderr
 
 
 def test_sudo_without_a_password_is_used(unprivileged: Unprivileged, clone: Path) -> None:

@@ -87,7 +87,7 @@ def _pace(stage: BuildStage, whole: float, still: float) -> StageTimeouts:
     return StageTimeouts(PACE.factor, {stage: StageTimeout(whole, still)})
 
 
-def test_a_stall_is_told_with_a_picture_and_its_likely_cause(bench: Bench) -> None:
+def test_a_stall_is_told_with_a_picture_and_its_diagnosis(bench: Bench) -> None:
     """When nothing at all happens the build ends, and shows the screen that the guest stopped at."""
     error = _failing(bench, [*WINPE, "say Where is the disk?", "hang"], pace=_pace(BuildStage.WINPE, 600, 3))
     assert "nothing happened in stage WinPE: 3 s" == error.message

@@ -102,7 +102,7 @@ def test_order() -> None:
     )
 
 
-def test_marks() -> None:
+def test_markers() -> None:
     """What the runner writes is what the host reads: the stage, each step, its failure, the end, in this order."""
     written = re.findall(
         r"Write-Marker -Text (?:'([^']*)'|\"([^\"]*)\")\n", (FOLDER / "start.ps1").read_text()

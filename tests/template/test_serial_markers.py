@@ -65,7 +65,7 @@ def test_a_line_that_is_too_long_is_passed_over_whole() -> None:
     assert ([DoneMarker()], 1) == (reader.feed(b"HPN-MARK done\n"), reader.oversized)
 
 
-def test_a_guest_cannot_flood_the_host_with_marks() -> None:
+def test_a_guest_cannot_flood_the_host_with_markers() -> None:
     """Markers past the bound are dropped."""
     reader = SerialMarkerReader()
     assert MOST_MARKERS == len(reader.feed(b"HPN-MARK done\n" * (MOST_MARKERS + 10)))
@@ -73,7 +73,7 @@ def test_a_guest_cannot_flood_the_host_with_marks() -> None:
 
 @settings(max_examples=examples(50))
 @given(st.lists(st.binary(max_size=60) | st.just(b"HPN-MARK ") | st.just(b"step 1 2 a\n"), max_size=20))
-def test_any_bytes_in_any_pieces_give_the_same_marks(pieces: list[bytes]) -> None:
+def test_any_bytes_in_any_pieces_give_the_same_markers(pieces: list[bytes]) -> None:
     """How the bytes are cut changes nothing, and no bytes raise."""
     whole, cut = SerialMarkerReader(), SerialMarkerReader()
     markers = whole.feed(b"".join(pieces) + b"\n")

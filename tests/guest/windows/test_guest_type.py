@@ -117,7 +117,7 @@ def request_of(tmp_path: Path, driver: Path) -> Request:
     return make
 
 
-def test_every_windows_template_is_a_kind() -> None:
+def test_every_windows_template_is_a_guest_type() -> None:
     """By the names of the folders, without reading one."""
     folders = {document.parent.name for document in templates_directory().glob("windows-*/template.toml")}
     assert folders == {name for name in GUEST_TYPES if name.startswith("windows-")}
