@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The QEMU guest agent: JSON lines over a Unix socket, which QEMU joins to a virtio-serial port of the guest.
 
-It works without a network and is the third way in. The channel has no connection of its own: what a former client
+It works without a network and is the third transport. The channel has no connection of its own: what a former client
 left in it comes first, so every conversation starts with ``guest-sync-delimited``, whose answer follows a byte 0xFF
 (QEMU: qga/qapi-schema.json).
 """

@@ -74,7 +74,7 @@ class ScriptedWindows:
     def transports(
         self, *, pin: bytes = b"", password: str = PASSWORD, ssh: WireTransport | None = None
     ) -> GuestTransports:
-        """The way in, as it is for a guest whose certificate is this server's."""
+        """The transports, as they are for a guest whose certificate is this server's."""
         link = winrm.transport(
             "127.0.0.1",
             port=self.double.port,
