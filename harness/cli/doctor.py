@@ -28,7 +28,7 @@ def doctor(
     ] = None,
     json: Json = False,
     fix: Annotated[
-        bool, typer.Option("--fix", help="First remove what killed runs left, and have KVM probed again.")
+        bool, typer.Option("--fix", help="First remove what killed runs left, and probe KVM again.")
     ] = False,
 ) -> int:
     """Say what this machine can do and what is missing. Starts no guest; changes nothing without --fix.
