@@ -51,7 +51,7 @@ def test_plant_is_caught(perform_plan: Perform) -> None:
     assert Verdict.VIOLATED is result.verdict.verdict
 
 
-def test_state_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: Path) -> None:
+def test_snapshot_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: Path) -> None:
     """The first run boots the guest and saves it, the second one does not; a damaged state is said and made anew."""
     request = request_run(ONE_CPU, restore=True)
     cache = tmp_path / "cache"
@@ -69,7 +69,7 @@ def test_state_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: P
     state.memory.write_bytes(state.memory.read_bytes()[:1000])
     broken = perform(request)
     assert isinstance(broken.error, MachineFailed)
-    assert ("thrown away" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (True, broken.error.exit_code)
+    assert ("The snapshot was removed" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (True, broken.error.exit_code)
     mended = perform(request)
     assert (None, Verdict.HOLDS) == (mended.error, mended.verdict.verdict)
 
