@@ -188,7 +188,7 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
             "Did you mean 'libvirt'?",
         ),
         ('[[plan]]\nplan = "a\\u0000.toml"\n', "beside/a\0.toml: embedded null byte", ""),
-        ('qemu = []\n[[plan]]\nplan = "veto"\n', "lab.toml:1: this night would have no runs: a list is empty", ""),
+        ('qemu = []\n[[plan]]\nplan = "veto"\n', "lab.toml:1: the matrix has no runs: a list is empty", ""),
         (
             '[[plan]]\nplan = "veto"\n[[qemu]]\nname = "x"\nbackend = "libvirt"\nconnect = "qemu://[::1"\n',
             "--connect: not a URI: Invalid IPv6 URL",

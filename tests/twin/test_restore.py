@@ -69,7 +69,10 @@ def test_snapshot_is_saved_once(request_run: Callable[..., RunRequest], tmp_path
     state.memory.write_bytes(state.memory.read_bytes()[:1000])
     broken = perform(request)
     assert isinstance(broken.error, MachineFailed)
-    assert ("The snapshot was removed" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (True, broken.error.exit_code)
+    assert ("The snapshot was removed" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (
+        True,
+        broken.error.exit_code,
+    )
     mended = perform(request)
     assert (None, Verdict.HOLDS) == (mended.error, mended.verdict.verdict)
 
