@@ -104,13 +104,15 @@ class _Json(_View):
     def add(self, run: Judged) -> None:
         import msgspec
 
-        document: dict[str, Any] = {"path": str(run.path), "exit_code": run.exit_code}
+        # A path need not be UTF-8 text, a document must.
+        path, error = (text.encode(errors="backslashreplace").decode() for text in (str(run.path), run.error))
+        document: dict[str, Any] = {"path": path, "exit_code": run.exit_code}
         if run.verdict is not None:
             document["verdict"] = run.verdict
             if run.joined:
                 document["joined"] = run.joined
         else:
-            document["error"] = {"message": run.error, "hint": run.hint}
+            document["error"] = {"message": error, "hint": run.hint}
         self._runs.append(msgspec.json.encode(document))
 
     def end(self, rules: list[RuleCoverage], code: ExitCode, /) -> None:

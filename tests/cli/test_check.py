@@ -320,6 +320,17 @@ def test_a_name_that_is_too_long_is_no_run(tmp_path: Path, capsys: Caught) -> No
     assert "File name too long" in said
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_path_that_is_not_utf_8_is_in_the_document(there: bool, tmp_path: Path, capsys: Caught) -> None:
+    """JSON has no place for such a byte, so that its escape is there; the run is judged all the same."""
+    path = tmp_path / os.fsdecode(b"run-\xff")
+    if there:
+        record(path, hot_add().records)
+    code = main(["check", "--json", str(path)])
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert (code, f"{tmp_path}/run-\\udcff", there) == (run["exit_code"], run["path"], "verdict" in run)
+
+
 def test_a_named_pipe_does_not_hang(tmp_path: Path, capsys: Caught) -> None:
     """A pipe without a writer is refused at once."""
     os.mkfifo(tmp_path / "history.jsonl")
