@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.driver_map import load as load_map
+from harness.errors import UsageError
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
 
@@ -29,6 +30,9 @@ class RunRequest(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for word in (*self.argv, str(self.runs.absolute()), self.driver, self.driver_map):
+            if word != word.encode(errors="replace").decode():
+                raise UsageError(f"not UTF-8 text, as the documents of a run are: {word!r}")
         object.__setattr__(self, "restore", self.restores)
         self.mapped()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -107,6 +108,20 @@ def test_acceptance_restores_what_can_be_restored(options: dict[str, object], re
 def test_defaults_of_doors_are_of_options_that_exist() -> None:
     """Each is said by the field of an option."""
     assert set() == {field for own in DEFAULTS.values() for field in own} - set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    "where", [{"argv": ["run", "\udcff"]}, {"runs": Path("\udcff")}, {"driver": "\udcff"}]
+)
+def test_word_that_no_document_can_hold_is_refused(
+    where: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A word that is not UTF-8 would end a run when run.json is written, so that none is begun."""
+    monkeypatch.chdir(tmp_path)
+    Path("\udcff").touch()
+    plan = Plan(name="p", do=[Quiesce()])
+    with pytest.raises(UsageError, match=r"not UTF-8 text, as the documents of a run are: '.*\\udcff'"):
+        RunRequest(**{"plan": plan, "runs": tmp_path, "cache": tmp_path, "argv": [], **where})
 
 
 def test_run_json_keeps_what_it_says_nowhere_else(tmp_path: Path) -> None:
