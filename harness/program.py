@@ -200,6 +200,13 @@ def read_pipes(child: ChildProcess, deadline: Deadline) -> Iterator[tuple[IO[byt
         raise TimeoutError from error
 
 
+def readable(descriptor: int, seconds: float) -> bool:
+    """Return whether a descriptor becomes readable in time, whatever its number: select() takes none above 1023."""
+    watched = select.poll()
+    watched.register(descriptor, select.POLLIN)
+    return bool(watched.poll(seconds * 1000))
+
+
 def end_program(child: ChildProcess, *, patience: float = 0.0) -> None:
     """End a child and what it started, by SIGTERM before SIGKILL, after ``patience`` seconds to end by itself."""
     if child.returncode is None:
@@ -207,14 +214,11 @@ def end_program(child: ChildProcess, *, patience: float = 0.0) -> None:
             # Not reaped, so neither its number nor its group's can be another's.
             target = -child.pid if os.getpgid(child.pid) == child.pid else child.pid
             watch = os.pidfd_open(child.pid)
-            # Not select(), which takes no descriptor above 1023.
-            ended = select.poll()
-            ended.register(watch, select.POLLIN)
             try:
                 for number, seconds in ((0, patience), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
                     with contextlib.suppress(PermissionError):
                         os.kill(target, number)
-                    ended.poll(seconds * 1000)
+                    readable(watch, seconds)
             finally:
                 os.close(watch)
         child.poll()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import select
 import shlex
 import shutil
 import signal
@@ -19,7 +18,7 @@ from harness.errors import InfrastructureError
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.machine.libvirt.connection import bounded, is_remote, load, words
 from harness.machine.libvirt.remote_host import ssh_words
-from harness.program import run_program
+from harness.program import readable, run_program
 
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
@@ -88,7 +87,7 @@ def end_process(process: ProcessName) -> None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(descriptor, number)
             # Readable once it has ended, a zombie included (pidfd_open(2)).
-            if select.select([descriptor], [], [], grace)[0]:
+            if readable(descriptor, grace):
                 return
     except PermissionError as error:
         raise InfrastructureError(

@@ -122,12 +122,20 @@ class EventRecord(BufferPosition, frozen=True, gc=False):
 
 
 class _Kernel(BufferPosition, frozen=True, gc=False):
-    """What the three kernel headers share: a hook id made of a group and a type."""
+    """What the three kernel headers begin with: a hook id made of a group and a type, among others."""
+
+    header: ClassVar[struct.Struct]
+
+    version: int
+    header_type: int
+    size: int
+    opcode: int
+    group: int
 
     @property
     def hook(self) -> int:
         """The kernel's number for the event: group * 256 + type."""
-        return int(self.group) << 8 | int(self.opcode)  # type: ignore[attr-defined]
+        return self.group << 8 | self.opcode
 
     @property
     def provider(self) -> bytes:
@@ -137,20 +145,17 @@ class _Kernel(BufferPosition, frozen=True, gc=False):
     @property
     def extra(self) -> int:
         """Bytes of performance counters between the header and the payload."""
-        version: int = self.version  # type: ignore[attr-defined]
-        return 8 * ((version & PMC_COUNTERS) >> 8) + (8 if version & PEBS_INDEX else 0)
+        return 8 * ((self.version & PMC_COUNTERS) >> 8) + (8 if self.version & PEBS_INDEX else 0)
 
     @property
     def payload(self) -> bytes:
         """The event's own data."""
-        size: int = self.size  # type: ignore[attr-defined]
-        header: struct.Struct = self.header  # type: ignore[attr-defined]
-        return self.data[self.start + header.size + self.extra : self.start + size]
+        return self.data[self.start + self.header.size + self.extra : self.start + self.size]
 
     @property
     def pointer_size(self) -> int:
         """Size in bytes of the pointers in the payload; the odd header types are the 32-bit ones."""
-        return 4 if self.header_type in (SYSTEM32, COMPACT32, PERFINFO32) else 8  # type: ignore[attr-defined]
+        return 4 if self.header_type in (SYSTEM32, COMPACT32, PERFINFO32) else 8
 
 
 class SystemRecord(_Kernel, frozen=True, gc=False):
@@ -159,11 +164,6 @@ class SystemRecord(_Kernel, frozen=True, gc=False):
     kind: ClassVar[str] = "system"
     header: ClassVar[struct.Struct] = struct.Struct("<HBxHBBIIqQ")
 
-    version: int
-    header_type: int
-    size: int
-    opcode: int
-    group: int
     thread: int
     process: int
     time: int
@@ -176,11 +176,6 @@ class CompactRecord(_Kernel, frozen=True, gc=False):
     kind: ClassVar[str] = "compact"
     header: ClassVar[struct.Struct] = struct.Struct("<HBxHBBIIq")
 
-    version: int
-    header_type: int
-    size: int
-    opcode: int
-    group: int
     thread: int
     process: int
     time: int
@@ -192,11 +187,6 @@ class PerfRecord(_Kernel, frozen=True, gc=False):
     kind: ClassVar[str] = "perf"
     header: ClassVar[struct.Struct] = struct.Struct("<HBxHBBq")
 
-    version: int
-    header_type: int
-    size: int
-    opcode: int
-    group: int
     time: int
 
 
