@@ -75,7 +75,7 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
             if name in facts.request and name != "monitor":
                 try:
                     asked[name] = from_plain(facts.request[name], kind)
-                except msgspec.ValidationError as error:
+                except (msgspec.ValidationError, UsageError) as error:
                     raise UsageError(f"{self.directory}: run.json has an invalid {name}: {error}") from error
         asked |= {"guest": facts.guest, "inject_fault": facts.fault, "seed": facts.seed}
         if not is_process(facts.guest):

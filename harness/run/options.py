@@ -73,6 +73,11 @@ class Timeouts:
         name="evidence-timeout", metavar="SECONDS", least=0, most=WEEK,
     )] = 120.0  # fmt: skip
 
+    def __post_init__(self) -> None:
+        for name, seconds in vars(self).items():
+            if not 0 <= seconds <= WEEK:
+                raise UsageError(f"{name}: expected seconds from 0 to {WEEK}, got {seconds!r}")
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunOptions:

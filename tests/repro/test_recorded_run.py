@@ -112,7 +112,10 @@ def test_what_the_user_sets_goes_over_what_was_recorded(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize(("key", "value"), [("kd", 3), ("budget", {"boot": "long"}), ("restore", "yes")])
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [("kd", 3), ("budget", {"boot": "long"}), ("budget", {"boot": -5}), ("restore", "yes")],
+)
 def test_request_that_is_malformed_is_refused(tmp_path: Path, key: str, value: object) -> None:
     """A run.json that was changed by hand says which key is wrong."""
     facts = msgspec.structs.replace(FACTS, request={key: value})
