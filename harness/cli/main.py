@@ -92,7 +92,7 @@ driver.register(app)
 template.register(app)
 
 
-FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults"}
+FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--night": "--name"}
 """Former names of options. They are taken for one release and shown nowhere."""
 
 

@@ -29,7 +29,7 @@ def nightly(
     lab: Annotated[Path, typer.Option(metavar="FILE", help="The matrix.")] = Path("lab.toml"),
     into: Annotated[Path, typer.Option(metavar="DIR", help="Where nightly runs are kept.")] = Path("nightly"),
     name: Annotated[
-        str, typer.Option("--night", metavar="NAME", help="Name of the nightly run; by default today's.")
+        str, typer.Option("--name", metavar="NAME", help="Name of the nightly run; by default today's.")
     ] = "",
     parallel: Annotated[
         int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")

@@ -124,7 +124,7 @@ def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlySt
     or in use by another process. Raises InfrastructureError if it cannot be made.
     """
     if name and not all(sign.isascii() and (sign.isalnum() or sign in "._-") for sign in name):
-        raise UsageError(f"invalid --night {name!r}", hint="Use letters, digits, '.', '_' and '-' only.")
+        raise UsageError(f"invalid --name {name!r}", hint="Use letters, digits, '.', '_' and '-' only.")
     today = name or time.strftime("%Y%m%d")
     for number in range(1, MOST_RUNS):
         directory = into / (today if number == 1 else f"{today}-{number}")
@@ -141,7 +141,7 @@ def open_nightly_run(into: Path, matrix: Matrix, *, name: str = "") -> NightlySt
             over = state.head.digest == matrix.digest
             raise UsageError(
                 f"the nightly run {name!r} {'is over' if over else 'is of another lab.toml'}",
-                hint=f"Its results are in {directory / 'summary.txt'}. Leave out --night for a new one.",
+                hint=f"Its results are in {directory / 'summary.txt'}. Leave out --name for a new one.",
             )
     raise UsageError(f"{into} has {MOST_RUNS} nightly runs called {today}", hint="Remove some.")
 
@@ -197,7 +197,7 @@ def _reopen(directory: Path) -> NightlyState:
         os.close(descriptor)
         raise UsageError(
             f"{file} is not the state of a nightly run: {error}",
-            hint=f"Move {directory} away, or name another with --night.",
+            hint=f"Move {directory} away, or name another with --name.",
         ) from error
     # A line that was cut must not run into the next one.
     os.ftruncate(descriptor, whole)
@@ -211,7 +211,7 @@ def _lock(descriptor: int, directory: Path) -> None:
         os.close(descriptor)
         raise UsageError(
             f"another process uses the nightly run in {directory}",
-            hint="Wait for it, or name another with --night.",
+            hint="Wait for it, or name another with --name.",
         ) from error
 
 

@@ -83,6 +83,8 @@ def test_former_names_of_options_are_taken(words: list[str], capsys: Caught) -> 
     said = capsys.readouterr().err
     assert [ExitCode.USAGE, True] == [code, "--inject-fault: no fault is called 'no-such'" in said]
     assert ExitCode.HOLDS == command_line.main(["demo", "--list-plants"])
+    assert ExitCode.USAGE == command_line.main(["nightly", "--night"])
+    assert "option '--name' requires an argument" in capsys.readouterr().err
     command_line.main(["demo", "--help"])
     assert "plant" not in capsys.readouterr().out
 

@@ -42,7 +42,7 @@ def lab(tmp_path: Path, *qemus: tuple[str, str], plans: tuple[str, ...] = ("veto
 def nightly(file: Path, *options: str) -> list[str]:
     """Return the words of the command of a nightly run called n."""
     return [
-        "nightly", "--once", "--lab", str(file), "--into", str(file.parent / "kept"), "--night", "n", *options,
+        "nightly", "--once", "--lab", str(file), "--into", str(file.parent / "kept"), "--name", "n", *options,
     ]  # fmt: skip
 
 
@@ -129,7 +129,7 @@ def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
     [
         (["nightly"], "a nightly run needs --once"),
         (["nightly", "--once", "--lab", "/nonexistent.toml"], "/nonexistent.toml: No such file"),
-        (["nightly", "--dry-run", "--lab", "{lab}", "--night"], "requires an argument"),
+        (["nightly", "--dry-run", "--lab", "{lab}", "--name"], "requires an argument"),
     ],
 )
 def test_mistakes_end_with_64(

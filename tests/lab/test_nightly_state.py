@@ -92,7 +92,7 @@ def test_two_cannot_be_at_one_nightly_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "seed", "message"),
     [
-        ("../n", 0, "invalid --night '../n'"),
+        ("../n", 0, "invalid --name '../n'"),
         ("n", 9, "the nightly run 'n' is of another lab.toml"),
         ("spoilt", 0, "is not the state of a nightly run"),
     ],

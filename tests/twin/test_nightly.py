@@ -22,7 +22,7 @@ def test_a_nightly_run_of_two_plans(tmp_path: Path) -> None:
     )
     into = tmp_path / "kept"
     code, out, _ = run_harness(
-        "nightly", "--once", "--lab", str(tmp_path / "lab.toml"), "--into", str(into), "--night", "n", "--json",
+        "nightly", "--once", "--lab", str(tmp_path / "lab.toml"), "--into", str(into), "--name", "n", "--json",
         seconds=240,
     )  # fmt: skip
     said = json.loads(out)
