@@ -17,11 +17,19 @@ PAGES = [
     pytest.param("history.md", "## How to add a capture channel", id="channel", marks=pytest.mark.host),
 ]
 
+IN_ORDER = HowToStep(
+    "run",
+    "",
+    "$ python -m pytest -q tests/docs/test_glossary.py tests/test_architecture.py tests/test_layout.py "
+    "-k 'one_thing or index or rooms or row_says or one_way or one_place or never_judges or stands_in'\n…\n",
+)
+"""What holds for every addition, whichever page was followed: names, rooms, arrows."""
+
 
 @pytest.mark.parametrize(("page", "heading"), PAGES)
 def test_the_page_leads_to_a_working_addition(page: str, heading: str, tmp_path: Path) -> None:
-    """Every step can be taken, and the page's commands and tests find a complete addition."""
-    ProjectCopy(tmp_path / "copy").follow(steps(page, heading))
+    """Every step can be taken, the page's commands and tests find a complete addition, and the rooms are in order."""
+    ProjectCopy(tmp_path / "copy").follow([*steps(page, heading), IN_ORDER])
 
 
 COMMAND = steps("commands.md", "## How to add a command")
