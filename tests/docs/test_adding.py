@@ -12,6 +12,7 @@ from docs.howto import HowToStep, ProjectCopy, steps
 PAGES = [
     pytest.param("rules.md", "## How to add a rule", id="rule"),
     pytest.param("operations.md", "## How to add an operation", id="operation", marks=pytest.mark.host),
+    pytest.param("options.md", "## How to add an option", id="option", marks=pytest.mark.host),
     pytest.param("commands.md", "## How to add a command", id="command"),
     pytest.param("guests.md", "## How to add a guest", id="guest", marks=pytest.mark.qemu),
     pytest.param("history.md", "## How to add a capture channel", id="channel", marks=pytest.mark.host),
