@@ -2,7 +2,7 @@
 """The monitor: QMP on a listening unix socket, with every message in the history in true order.
 
 ``qemu.qmp`` connects, negotiates, frames and parses; it splits replies and events into different queues, so that
-their order is only visible where its client sends and receives messages: the history hangs there. The client lives in
+their order is only visible where its client sends and receives messages: records are written there. The client lives in
 one background thread with its own event loop. A caller on another thread hands it a message, which goes out in that
 same turn of the loop, and sleeps on a lock that the reply opens; the queues in between would cost a third of the round trip.
 Command ids count on over reconnects, so that one id means one command in a whole history.
