@@ -215,6 +215,17 @@ class Mapped(Record, frozen=True, kw_only=True, tag="mapped"):
     absent: dict[str, list[str]]
 
 
+class Profile(Record, frozen=True, kw_only=True, tag="profile"):
+    """What ``driver`` promises beyond what the pages oblige every driver to, declared by who runs it.
+
+    ``sample`` is what ``hpnotify`` promises: one object for each processor, allocated in its Start and not freed before
+    its Failure or its own withdrawal, and a trace registration around everything that it reports.
+    """
+
+    driver: str
+    promises: str
+
+
 class Offset(Record, frozen=True, kw_only=True, tag="offset"):
     """The guest's counter bracketed by the host's clock: a driver read ``qpc`` between ``low_ns`` and ``high_ns``.
 
@@ -251,5 +262,5 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 HostRecord = (
     Header | Clock | Boot | Stage | Qmp | OperationProgress | Add | Ost | Count | Agreement | Expectation
-    | Quiesced | GuestEvent | Console | Channel | Mapped | Offset | RunFailure | End
+    | Quiesced | GuestEvent | Console | Channel | Mapped | Profile | Offset | RunFailure | End
 )  # fmt: skip
