@@ -9,28 +9,43 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any
+
+import msgspec
 
 from harness import __version__
 from harness.contract.blame import failure_class, tells_of_crash
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.observe import question_id
 from harness.contract.rules.catalogue import all_rules
-from harness.contract.rules.rule import Broken, NotShown, Observed, Predicate, Rule, RuleOutcome, Unclear
+from harness.contract.rules.rule import Broken, Exempt, Observed, Predicate, Rule, RuleOutcome, Unclear
 from harness.contract.state.entities import Epoch, Sample
-from harness.contract.state.merge import Merger
+from harness.contract.state.evidence import Evidence
+from harness.contract.state.merge import Carried, Merger
 from harness.contract.state.model import Model
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
-from harness.history.absent import Absent, AbsentFields, NotGiven
+from harness.history.absent import AbsentFields, NotGiven
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
-from harness.history.record import Header, Mapped, Record, RunFailure
+from harness.history.record import (
+    Agreement,
+    Boot,
+    Expectation,
+    Header,
+    Mapped,
+    Profile,
+    Record,
+    RunFailure,
+)
 
 MOST_FINDINGS = 20
 """Findings kept per rule; further ones are counted."""
+
+MOST_BROKEN = 64
+"""Violations kept per rule until the whole history is known; further ones are counted."""
 
 MOST_VALUES = 64
 """Distinct observed values kept per question; further ones are counted as "other"."""
@@ -41,19 +56,27 @@ CONTRACT_LEVELS = frozenset({Level.ERROR, Level.ERROR_DRIVER})
 A rule on the counts that every driver record samples does not count: a driver that is only loaded keeps those."""
 
 
+_HOST_FACTS: dict[type, str] = {
+    Agreement: "agreement on an attempt",
+    Expectation: "expect operation",
+    Boot: "boot record",
+}
+
+
 class RuleTally:
-    """What one rule has said so far."""
+    """What one rule has said so far. A violation is believed only at the end, when all evidence is known."""
 
     __slots__ = (
         "absent",
         "broken",
-        "findings",
+        "exempt",
         "held",
         "observed",
+        "pending",
         "reason",
         "rule",
+        "said",
         "unclear",
-        "unshown",
         "warned",
     )
 
@@ -64,10 +87,11 @@ class RuleTally:
         self.warned = 0
         self.unclear = 0
         self.reason = ""
-        self.unshown = ""
+        self.exempt = ""
         self.absent = ""
         self.observed: dict[str, Counter[str]] = {}
-        self.findings: list[Finding] = []
+        self.pending: list[Broken] = []
+        self.said: list[Unclear | Observed] = []
 
     def take(self, outcome: RuleOutcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
@@ -79,50 +103,91 @@ class RuleTally:
                 value = "other"
             observed[value] = observed.get(value, 0) + 1
             if outcome.finding:
-                self._find(Verdict.HOLDS, Level.FINDING, outcome.finding, outcome.shown, outcome.attempt)
+                self._say(outcome)
         elif isinstance(outcome, Broken):
-            self._broken(outcome)
-        elif isinstance(outcome, NotShown):
-            self.unshown = self.unshown or outcome.reason
+            if (outcome.level or self.rule.level) is self.rule.level:
+                self.broken += 1
+            else:
+                self.warned += 1
+            if len(self.pending) < MOST_BROKEN:
+                self.pending.append(outcome)
+        elif isinstance(outcome, Exempt):
+            self.exempt = self.exempt or outcome.reason
         elif isinstance(outcome, Unclear):
-            self.unclear += 1
-            self.reason = self.reason or outcome.reason
-            self._find(Verdict.UNKNOWN, self.rule.level, outcome.reason, outcome.shown, outcome.attempt)
+            self._unclear(outcome)
 
-    def _broken(self, broken: Broken) -> None:
-        level = broken.level or self.rule.level
-        if level is self.rule.level:
-            if not self.broken:
-                self.reason = broken.reason
-            self.broken += 1
-        else:
-            self.warned += 1
-        self._find(
-            Verdict.VIOLATED, level, broken.reason, broken.shown, broken.attempt,
-            chain_lines(broken.shown, broken.chain), clock_line(broken.shown, broken.chain),
-        )  # fmt: skip
+    def _unclear(self, unclear: Unclear) -> None:
+        self.unclear += 1
+        self.reason = self.reason or unclear.reason
+        self._say(unclear)
 
-    def _find(
-        self, verdict: Verdict, level: Level, reason: str, shown: Sequence[Record], attempt: str,
-        chain: Sequence[str] = (), clock: str = "",
-    ) -> None:  # fmt: skip
-        if len(self.findings) < MOST_FINDINGS:
-            self.findings.append(
-                Finding(
-                    rule=self.rule.id, level=level, verdict=verdict, reason=reason, witnesses=witnesses(shown),
-                    attempt=attempt, chain=list(chain), clock=clock,
-                )
-            )  # fmt: skip
+    def _say(self, outcome: Unclear | Observed) -> None:
+        if len(self.said) < MOST_FINDINGS:
+            self.said.append(outcome)
 
     def failed(self, error: Exception) -> None:
         """The predicate raised: the rule is unknown, not the checker."""
-        self.unclear += 1
-        reason = f"the rule itself failed: {type(error).__name__}: {error}"
-        self.reason = self.reason or reason
-        self._find(Verdict.UNKNOWN, self.rule.level, reason, (), "")
+        self._unclear(Unclear(f"the rule itself failed: {type(error).__name__}: {error}"))
 
-    def verdict(self, seen: AbstractSet[Any]) -> RuleVerdict:
-        """What the rule says of the whole history, in which subjects of the kinds ``seen`` occurred."""
+    def settle(self, evidence: Evidence) -> None:
+        """The history is over: what rests on evidence that may be missing, or that disproves itself, is unknown."""
+        believed = []
+        for broken in self.pending:
+            own = (broken.level or self.rule.level) is self.rule.level
+            doubt = evidence.doubt(broken.shown, broken.absent)
+            if not doubt:
+                believed.append(broken)
+                continue
+            if own:
+                self.broken -= 1
+                self._unclear(Unclear(f"{broken.reason}, but {doubt}", broken.shown, broken.attempt))
+            else:
+                self.warned -= 1
+        self.pending = believed
+        mine = [broken for broken in believed if (broken.level or self.rule.level) is self.rule.level]
+        if not mine:
+            # Those that were not kept are no better founded than those that were.
+            self.broken = 0
+        elif self.rule.level is not Level.GATE:
+            self.reason = mine[0].reason
+
+    def findings(self) -> Iterable[tuple[Finding, Hashable]]:
+        """Yield what the rule has to say, each with the cause that it shares with other rules' findings."""
+        for broken in self.pending[:MOST_FINDINGS]:
+            yield (
+                self._finding(
+                    Verdict.VIOLATED, broken.level or self.rule.level, broken.reason, broken.shown, broken.attempt,
+                    chain_lines(broken.shown, broken.chain), clock_line(broken.shown, broken.chain),
+                ),
+                broken.cause,
+            )  # fmt: skip
+        for said in self.said[: max(0, MOST_FINDINGS - len(self.pending))]:
+            if isinstance(said, Observed):
+                yield (
+                    self._finding(Verdict.HOLDS, Level.FINDING, said.finding, said.shown, said.attempt),
+                    None,
+                )
+            else:
+                yield (
+                    self._finding(Verdict.UNKNOWN, self.rule.level, said.reason, said.shown, said.attempt),
+                    None,
+                )
+
+    def _finding(
+        self, verdict: Verdict, level: Level, reason: str, shown: Sequence[Record], attempt: str,
+        chain: Sequence[str] = (), clock: str = "",
+    ) -> Finding:  # fmt: skip
+        return Finding(
+            rule=self.rule.id, level=level, verdict=verdict, reason=reason, witnesses=witnesses(shown),
+            attempt=attempt, chain=list(chain), clock=clock,
+        )  # fmt: skip
+
+    def verdict(self, seen: AbstractSet[Any], facts: AbstractSet[str], missing: str) -> RuleVerdict:
+        """What the rule says of the whole history.
+
+        Subjects of the kinds ``seen`` and the ``facts`` occurred; ``missing`` says which records may be missing, "" if
+        none. A rule was not kept, and does not speak of nothing, where it may have been broken in what is missing.
+        """
         rule = self.rule
         exercised = (
             self.held
@@ -136,6 +201,9 @@ class RuleTally:
             verdict = Verdict.VIOLATED
         elif self.unclear:
             verdict = Verdict.UNKNOWN
+        elif missing and rule.level in CONTRACT_LEVELS:
+            verdict = Verdict.UNKNOWN
+            reason = f"kept {self.held}x, but {missing}" if exercised else missing
         elif self.absent:
             # Kept where it could be judged says nothing of where it could not.
             verdict, reason, exercised = Verdict.NOT_APPLICABLE, f"not applicable, because {self.absent}", 0
@@ -148,14 +216,21 @@ class RuleTally:
                     for part, seen in self.observed.items()
                 )
         else:
-            verdict, reason = (
-                Verdict.NOT_APPLICABLE,
-                f"not applicable, because {self.unshown or f'the history holds no {rule.needs}'}",
-            )
+            verdict, reason = Verdict.NOT_APPLICABLE, f"not applicable, because {self._why_not(facts)}"
         return RuleVerdict(
             rule=rule.id, level=rule.level, verdict=verdict, source=rule.source, exercised=exercised,
             reason=reason, times=self.broken, armed=exercised > 0 or any(kind in seen for kind in rule.on if kind is not Epoch),
         )  # fmt: skip
+
+    def _why_not(self, facts: AbstractSet[str]) -> str:
+        """Say which fact of the history is why the rule said nothing."""
+        if self.rule.needs not in facts:
+            return f"the history holds no {self.rule.needs}"
+        return (
+            self.exempt
+            or self.rule.unless
+            or f"nothing in it is a {self.rule.needs} that the clause speaks of"
+        )
 
 
 class Checker:
@@ -174,6 +249,7 @@ class Checker:
         self._faults: list[RunFailure] = []
         self._crashed = False
         self._blanks: dict[str, AbsentFields] = {}
+        self._after = False
 
     def _judge(self, kind: Any, subject: Any) -> None:
         asked = self._on.get(kind)
@@ -202,6 +278,9 @@ class Checker:
         model = self.model
         model.at += 1
         kind = type(record)
+        if model.ended is not None and not self._after and kind is not Carried:
+            self._after = True
+            model.evidence.contradict("records follow the end of the history", (model.ended, record))
         if isinstance(record, DriverRecord):
             stream = model.enter(record)
             if self._blanks and record.driver in self._blanks:
@@ -209,17 +288,23 @@ class Checker:
             else:
                 self._run(self._samples, record)
                 model.sampled(stream, record)
-        elif kind is Header:
-            self._header = record  # type: ignore[assignment]
+        elif isinstance(record, Header):
+            self._begin(record)
             return
-        elif kind is Mapped:
-            if len(self._blanks) < MOST_VALUES:
-                self._blanks[record.driver] = AbsentFields(record)  # type: ignore[attr-defined, arg-type]
+        elif isinstance(record, Mapped):
+            self._map(record)
+        elif isinstance(record, Profile):
+            model.promised[record.driver] = record.promises
+            for stream in model.streams.values():
+                if stream.driver == record.driver:
+                    stream.promises = record.promises
         elif kind is RunFailure:
             self._faults.append(record)  # type: ignore[arg-type]
             del self._faults[MOST_FINDINGS:]
         elif tells_of_crash(record):
             self._crashed = True
+        if isinstance(record, Agreement | Expectation | Boot):
+            model.facts.add(_HOST_FACTS[kind])
         update = model.update.get(kind)
         subject = record if update is None else update(record)
         self._seen.add(kind)
@@ -227,26 +312,52 @@ class Checker:
         if asked:
             self._run(asked, subject)
 
+    def _begin(self, header: Header) -> None:
+        """A history begins with its header, and has one."""
+        if self._header is None:
+            self._header = header
+            if self.model.at == 1:
+                return
+        self.model.evidence.contradict(
+            f"record {header.n} is a header (run {header.run[:80]}, guest {header.guest[:80]}), and a history begins with its only one",
+            (header,),
+        )  # fmt: skip
+
+    def _map(self, mapped: Mapped) -> None:
+        """From here on a driver's records are made by a map: before its first record, and the same one for all."""
+        driver, model = mapped.driver, self.model
+        fields = AbsentFields(mapped)
+        known = self._blanks.get(driver)
+        spoken = any(stream.driver == driver and not stream.mapped for stream in model.streams.values())
+        if spoken or (known is not None and known != fields):
+            model.evidence.contradict(
+                f"a map of driver {driver} comes behind its first records"
+                if spoken
+                else f"driver {driver} has two maps that differ",
+                (mapped,), driver=driver, begin=model.epoch_at,
+            )  # fmt: skip
+        elif known is None and len(self._blanks) < MOST_VALUES:
+            self._blanks[driver] = fields
+            model.mapped.add(driver)
+
     def _blanked(self, record: DriverRecord) -> DriverRecord:
         """Take a record made by a map: rules find its absent fields absent, and the model's samples are what is given."""
         model, stream = self.model, self.model.stream
         blanked = self._blanks[record.driver].blank(record)
         self._run(self._samples, blanked)
-        active, previous = model.active, model.previous_active
-        model.sampled(stream, record)
-        if isinstance(blanked.active, Absent):
-            model.active, model.previous_active = active, previous
-        stream.last = blanked
+        model.sampled_by_map(stream, blanked)
         return blanked
 
     def finish(self, damage: str = "") -> RunVerdict:
         """Close what is open and return the verdict."""
-        self.model.finish(damage)
-        seen = self._seen | ({Sample} if self.model.driver_records else set())
-        rules = [tally.verdict(seen) for tally in self.tallies]
+        model = self.model
+        model.finish(damage)
+        seen = self._seen | ({Sample} if model.driver_records else set())
+        missing = model.evidence.losses[0].why if model.evidence.losses else ""
+        for tally in self.tallies:
+            tally.settle(model.evidence)
+        rules = [tally.verdict(seen, model.facts, missing) for tally in self.tallies]
         verdict, reasons = self._run_verdict(rules, damage)
-        findings = [finding for tally in self.tallies for finding in tally.findings]
-        findings.sort(key=_importance)
         header = self._header
         return RunVerdict(
             run=header.run if header is not None else "",
@@ -254,7 +365,7 @@ class Checker:
             verdict=verdict,
             reasons=reasons,
             rules=rules,
-            findings=findings,
+            findings=self._findings(),
             observations={
                 question_id(tally.rule.id, part): dict(seen.most_common())
                 for tally in self.tallies
@@ -264,13 +375,34 @@ class Checker:
             harness=__version__,
         )
 
+    def _findings(self) -> list[Finding]:
+        """Return the findings, the most important first. One cause is one finding, with its consequences under it."""
+        found: list[Finding] = []
+        causes: dict[Hashable, int] = {}
+        for tally in self.tallies:
+            for finding, cause in tally.findings():
+                first = causes.get(cause) if cause is not None else None
+                if first is None:
+                    if cause is not None:
+                        causes[cause] = len(found)
+                    found.append(finding)
+                else:
+                    told = found[first]
+                    line = f"{finding.rule}: {finding.reason}"
+                    found[first] = msgspec.structs.replace(told, consequences=[*told.consequences, line])
+        return sorted(found, key=_importance)
+
     def _run_verdict(self, rules: list[RuleVerdict], damage: str) -> tuple[Verdict, list[str]]:
         violated, unknown = [], []
         for tally, said in zip(self.tallies, rules, strict=True):
             line = f"{said.rule}: {said.reason}"
             if said.verdict is Verdict.VIOLATED and tally.rule.decides:
                 violated.append(line)
-            elif said.verdict is Verdict.UNKNOWN and (tally.rule.decides or tally.rule.awaited):
+            elif (
+                tally.unclear
+                and said.verdict is Verdict.UNKNOWN
+                and (tally.rule.decides or tally.rule.awaited)
+            ):
                 unknown.append(line)
         if damage:
             unknown.insert(0, f"the history is damaged: {damage}")
@@ -279,8 +411,8 @@ class Checker:
         if self._header is None:
             unknown.append("the history has no header")
         kept = any(
-            said.verdict is Verdict.HOLDS and said.level in CONTRACT_LEVELS and Sample not in tally.rule.on
-            for tally, said in zip(self.tallies, rules, strict=True)
+            tally.held and tally.rule.level in CONTRACT_LEVELS and Sample not in tally.rule.on
+            for tally in self.tallies
         )
         if not kept:
             unknown.append("no rule of the contract was exercised: nothing that it speaks of happened")

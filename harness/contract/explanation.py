@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.rules.rule import OrderReason, Rule
-from harness.contract.state.merge import Gap, Repeat, Stale
+from harness.contract.state.merge import Conflict, Gap, Repeat, Stale, UnrecordedBoot
 from harness.contract.verdict import Finding, Level, Verdict, Witness
 from harness.history.absent import absent_in, standing
 from harness.history.driver import (
@@ -69,7 +69,9 @@ def describe(record: Record) -> str:
     if isinstance(record, Gap):
         last = f" to #{record.last}" if record.last != record.first else ""
         return f"nothing  driver {printable(record.driver)} #{record.first}{last} belongs before this record"
-    if isinstance(record, Repeat | Stale):
+    if isinstance(record, UnrecordedBoot):
+        return f"driver {printable(record.driver)} says hello in boot {printable(record.boot)}"
+    if isinstance(record, Repeat | Stale | Conflict):
         return f"driver {printable(record.driver)} #{record.seq} of boot {printable(record.boot)}"
     if not isinstance(record, DriverRecord):
         words = [
@@ -182,6 +184,9 @@ def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") 
         lines.append(f"  - {_sentence(printable(finding.reason))}")
     if broken and finding.clock:
         lines.append(finding.clock)
+    if finding.consequences:
+        lines.append("The same cause also breaks:")
+        lines += [f"  - {printable(line)}" for line in finding.consequences]
     if reproduce:
         lines.append(f"Reproduce:  {printable(reproduce)}")
     return lines

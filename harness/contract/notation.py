@@ -15,7 +15,7 @@ A trace is words separated by spaces::
 ``load with b unload unload! dereg unreg unreg_old etw entry entry. entry! pnp``  calls of the driver;
 ``work bind mark irp=STOP irp=STOP!``  other driver records; ``lose`` the driver's next record never arrives;
 ``+cpu =cpu =cpu? +dimm =dimm``  a host command and how it settled (``?``: without agreement);
-``Q``         a quiesced point; ``reset`` the guest boots again; ``cut`` the history ends here;
+``Q``         a quiesced point (``Q0`` without any silence); ``reset`` the guest boots again; ``cut`` the history ends here;
 ``expect. expect! fault optout cpus=4``  the rest; ``groupsize=2`` boots with processor groups of that size.
 
 What is not written is filled in: a header, a boot, the drivers that are named loaded with two processors, a baseline,
@@ -71,6 +71,9 @@ from harness.history.record import (
 VETO = 0xC000009A
 """STATUS_INSUFFICIENT_RESOURCES, the error that ``!`` stands for."""
 
+SILENCE_NS = 200_000_000
+"""The silence that a quiesced record tells of."""
+
 _STATES = {"S": START, "C": COMPLETE, "F": FAILURE}
 _WORD = re.compile(r"(?:(?P<driver>[a-z]):)?(?P<word>[^{]+)(?:\{(?P<fields>[^}]*)\}(?P<tail>!?))?$")
 _CALLBACK = re.compile(r"(?P<enter><?)(?P<state>[SCF])(?P<number>\d+)(?P<veto>!?)(?P<leave>>?)$")
@@ -99,7 +102,7 @@ class _Builder:
         self.group_size = group_size or 64
         self.maximum = 8
         self.records: list[Record] = []
-        self.active = self.base = active
+        self.active = self.base = self.counted = active
         self.qpc = 1000
         self.boot = "00000000000000b1"
         self.drivers: dict[str, _Driver] = {}
@@ -279,8 +282,8 @@ class _Builder:
         self.put(Count(processors=self.active, memory=512 << 20, why="baseline"))
         self.quiesce()
 
-    def quiesce(self) -> None:
-        self.put(Quiesced(nonce=f"q{len(self.records)}", quiet_ns=200_000_000))
+    def quiesce(self, quiet_ns: int = SILENCE_NS) -> None:
+        self.put(Quiesced(nonce=f"q{len(self.records)}", quiet_ns=quiet_ns))
 
     def add(self, what: str) -> None:
         self.added += 1
@@ -294,9 +297,11 @@ class _Builder:
         if not attempt:
             return
         self.adds.remove(attempt)
+        grown = self.active > self.counted or what == "dimm" or not agreed
+        self.counted, before = self.active, self.counted
         self.put(
-            Agreement(attempt=attempt, expected="added", agreed=agreed, qemu_lists=True, ost=[(1, 0)],
-                      counted_before=self.base, counted_after=self.active,
+            Agreement(attempt=attempt, expected="added" if grown else "vetoed", agreed=agreed, qemu_lists=True, ost=[(1, 0)],
+                      counted_before=before, counted_after=self.active + (what == "dimm"),
                       detail="" if agreed else "the guest does not count it")
         )  # fmt: skip
         self.put(Add(attempt=attempt, phase="settled", what=what, device=attempt))  # type: ignore[arg-type]
@@ -470,8 +475,8 @@ def _host(builder: _Builder, word: str) -> bool:
         builder.add(word[1:])
     elif word in ("=cpu", "=dimm", "=cpu?"):
         builder.settle(word[1:].rstrip("?"), agreed=not word.endswith("?"))
-    elif word == "Q":
-        builder.quiesce()
+    elif word in ("Q", "Q0"):
+        builder.quiesce(0 if word == "Q0" else SILENCE_NS)
     elif word == "reset":
         builder.put(Boot(epoch=2, cause="guest-reset"))
         builder.adds.clear()

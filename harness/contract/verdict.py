@@ -48,6 +48,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One thing a rule has to say: a violation, a warning, a reason for unknown, or an observed value.
 
     ``chain`` is the contradiction, one sentence per known order; ``clock`` says why no clock is to blame, or may be.
+    ``consequences`` are what other rules say of the same cause, each as ``RULE: reason``.
     """
 
     rule: str
@@ -58,6 +59,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     attempt: str = ""
     chain: list[str] = []
     clock: str = ""
+    consequences: list[str] = []
 
 
 class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

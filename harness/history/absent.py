@@ -85,6 +85,11 @@ class AbsentFields:
             for kind, names in mapped.absent.items()
         }
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AbsentFields) and self._of == other._of
+
+    __hash__ = None  # type: ignore[assignment]
+
     def blank(self, record: DriverRecord, *, common: bool = False) -> DriverRecord:
         """Return the record with an :class:`Absent` in each field that is none; ``common``: only those of all records."""
         fields = self._of.get(str(type(record).__struct_config__.tag), {})

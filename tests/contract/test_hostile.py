@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+from contract.state.test_merge import merge
 from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,7 +126,7 @@ def test_a_rule_that_raises_is_unknown_alone() -> None:
 
     rules = [replace(rule, check=defect) if rule.id == "SYNC-AGREE" else rule for rule in all_rules()]
     sane, broken = Checker(), Checker(rules)
-    for record in trace("S2 C2 V"):
+    for record in merge(trace("S2 C2 V")):
         sane.feed(record)
         broken.feed(record)
     before, after = sane.finish(), broken.finish()

@@ -52,7 +52,11 @@ def test_copies_from_a_second_channel_change_nothing(text: str, place: int | str
     of_driver = [number for number, record in enumerate(copies) if record.driver == place]
     lost = place % len(copies) if isinstance(place, int) else of_driver[-1]
     first = [record for record in records[:end] if record is not copies[lost]]
-    whole, merged = judge(records), judge([*first, *second, *records[end:]])
+    accounts = [
+        msgspec.structs.replace(records[end - 1], records=len(copies) - 1),
+        msgspec.structs.replace(records[end - 1], name="ring", records=len(copies)),
+    ]
+    whole, merged = judge(records), judge([*first[:-1], *second, *accounts, *records[end:]])
     assert (whole.verdict, [(rule.rule, rule.verdict) for rule in whole.rules]) == (
         merged.verdict,
         [(rule.rule, rule.verdict) for rule in merged.rules],

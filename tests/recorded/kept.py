@@ -69,8 +69,10 @@ class Difference(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def explains(self, run: Kept, what: str, before: str, now: str) -> bool:
         """Return whether this is the difference that was found in a run."""
-        return (self.revision, self.what, self.before, self.now) == (run.revision, what, before, now) and (
-            fnmatch.fnmatchcase(run.name, self.run)
+        return (
+            (self.revision, self.before, self.now) == (run.revision, before, now)
+            and fnmatch.fnmatchcase(run.name, self.run)
+            and fnmatch.fnmatchcase(what, self.what)
         )
 
 

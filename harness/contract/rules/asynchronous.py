@@ -5,13 +5,15 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.registration import left_at_unload
-from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
-from harness.contract.state.entities import Arrival, CallSpan, Epoch, Registration
+import bisect
+
+from harness.contract.rules.registration import goes_without_unload, left_at_unload
+from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.rules.sync import MOST_WAITING, UNEXPLAINED, other_explanation
+from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import AsyncEnter, AsyncExit, CallEnter, CallExit
-from harness.history.record import Quiesced
 
 SECTION = Section("R.6", "Asynchronous")
 rule = SECTION.rule
@@ -75,22 +77,45 @@ def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-AFTER-SCHEDULABLE", Level.ERROR, AsyncEnter, clauses="B4, B9", source=INTRODUCTION,
+    "ASYNC-AFTER-SCHEDULABLE", Level.ERROR, AsyncEnter, AddWindow, clauses="B4, B9", source=INTRODUCTION,
     says="a processor's arrival comes when threads are already scheduled on it, so it is counted", needs=ARRIVAL,
-    holds="S2 C2 V", violates="S2 C2 V{active=2}",
+    unless=UNEXPLAINED, holds="S2 C2 V", violates="S2 C2 V{active=2}",
 )  # fmt: skip
-def after_schedulable(arrival: Arrival, model: Model) -> RuleOutcome:
-    """By count: the i-th new link after the baseline sees at least i processors more."""
-    if not arrival.index:
+def after_schedulable(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
+    """Of an arrival that an add explains; by count where several adds are in flight.
+
+    One that sees too few processors is judged when the window is over, as SYNC-FIRST does.
+    """
+    if isinstance(subject, AddWindow):
+        judged: RuleOutcome = None
+        for arrival in subject.uncounted:
+            outcome = _uncounted(arrival, subject, model)
+            if isinstance(outcome, Broken):
+                return outcome
+            judged = outcome or judged
+        return judged
+    window = subject.window
+    if window is None:
         return None
-    base = arrival.registration.base
-    if arrival.enter.active >= base + arrival.index:
+    if subject.enter.active >= window.base + min(subject.index, window.adds):
         return HOLDS
-    quiet = (model.quiesced,) if model.quiesced is not None else ()
-    return Broken(
-        f"new processor link number {arrival.index} arrived when {arrival.enter.active} processors were active; "
-        f"the baseline was {base}", (*quiet, arrival.enter),
-    )  # fmt: skip
+    if len(window.uncounted) < MOST_WAITING:
+        window.uncounted.append(subject)
+    return None
+
+
+def _uncounted(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome:
+    if not window.succeeded or window.failures:
+        return Exempt("the arrival came with an add that failed, which is no more than a sign of presence")
+    said = (
+        f"a new processor link arrived when {arrival.enter.active} processors were active; "
+        f"{window.base} were active before the add"
+    )
+    quiet = (model.quiesced,) if model.quiesced is not None and model.quiesced.n < arrival.enter.n else ()
+    doubt = other_explanation(arrival, window)
+    if doubt:
+        return Unclear(f"{said}, but {doubt}", (*quiet, arrival.enter))
+    return Broken(said, (*quiet, arrival.enter), absent=(arrival.registration.driver, 0, arrival.at))
 
 
 @rule(
@@ -101,69 +126,92 @@ def after_schedulable(arrival: Arrival, model: Model) -> RuleOutcome:
 def after_complete(arrival: Arrival, model: Model) -> RuleOutcome:
     """The i-th new arrival against the i-th Complete of the same driver. No page orders them."""
     stream, registration = arrival.registration.stream, arrival.registration
-    if not arrival.index or not any(known.sync for known in stream.registrations.values()):
+    if arrival.window is None or not any(known.sync for known in stream.registrations.values()):
         return None
-    place = registration.completes_at_base + arrival.index
+    place = registration.completes_at_base + len(registration.new_links)
     if stream.completes < place:
         return Observed("before")
     recent = stream.complete_calls[place - stream.completes - 1 :]
     return Observed("overlapping" if recent and recent[0].exit is None else "after")
 
 
-def _awaited(registration: Registration, model: Model) -> int:
-    """Processors completed since the baseline of this registration."""
-    return model.attempts.completed_count - registration.all_completes_at_base
+def unanswered(registration: Registration) -> tuple[int, int]:
+    """Return of how many adds a registration is owed the arrival and how many of them none answered.
 
-
-def _processor_registrations(model: Model) -> list[Registration]:
-    return [
-        registration
-        for stream in model.streams.values()
-        for registration in stream.registrations.values()
-        if not registration.sync and registration.base >= 0 and registration.cls == "cpu"
-    ]
+    An arrival is never read for the add that it is about. A processor may have several interfaces and an interface may be
+    told late, so from each add on at least as many links must have arrived first as processors were added.
+    """
+    owed, worst, told = 0, 0, len(registration.told)
+    for at, count in reversed(registration.owed):
+        owed += count
+        worst = max(worst, owed - (told - bisect.bisect_left(registration.told, at)))
+    return owed, worst
 
 
 @rule(
-    "ASYNC-EVENTUALLY", Level.POLICY, Epoch, clauses="B4, B5", source=INTRODUCTION,
+    "ASYNC-EVENTUALLY", Level.POLICY, CallEnter, Epoch, clauses="B4, B5", source=INTRODUCTION,
     says="each completed hot-add is followed by the arrival of one more processor", needs="completed hot-add",
+    unless="no registration for processor arrivals covered it since a quiet point",
     holds="S2 C2 V", violates="S2 C2", awaited=True,
 )  # fmt: skip
-def eventually(end: Epoch, model: Model) -> RuleOutcome:
-    """No latency is documented, so a missing arrival is unknown, never a violation."""
-    judged: RuleOutcome = None
-    for registration in _processor_registrations(model):
-        awaited, came = _awaited(registration, model), len(registration.new_links)
-        if awaited <= 0 or registration.leave is not None:
+def eventually(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
+    """No latency is documented, so a missing arrival is unknown, never a violation: also if the driver withdrew since."""
+    return _arrived(subject, model, cls="cpu", what="processor")
+
+
+def _arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) -> RuleOutcome:
+    """Judge whether what was owed came to a registration that is being removed, or to all when a boot is over."""
+    if isinstance(subject, CallSpan):
+        registration = subject.registration
+        if registration is None or registration.leave is not subject:
+            return None
+        judged, until = [registration], "it was unregistered"
+    else:
+        judged = [
+            known
+            for stream in model.streams.values()
+            for known in (*stream.registrations.values(), *stream.earlier.values())
+            if known.leave is None
+        ]
+        until = "the guest booted again" if subject.ended_by == "boot" else "the history ended"
+    outcome: RuleOutcome = None
+    for registration in judged:
+        if registration.sync or registration.cls != cls or not registration.owed:
             continue
-        if came >= awaited:
-            judged = judged or HOLDS
+        owed, missing = unanswered(registration)
+        if missing <= 0:
+            outcome = outcome or HOLDS
             continue
-        said = f"Complete was told of {some(awaited, 'processor')}, and {some(came, 'arrival')} came to {registration}"
         return Unclear(
-            f"{said} until the {'guest booted again' if end.ended_by == 'boot' else 'history ended'}"
+            f"{some(owed, what)} {'was' if owed == 1 else 'were'} added while {registration} was in force, and of "
+            f"{missing} no arrival came until {until}"
         )
-    return judged
+    return outcome
+
+
+def memory_arrived(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
+    """Judge whether the memory that was added came to the registrations for it."""
+    return _arrived(subject, model, cls="memory", what="DIMM")
 
 
 @rule(
-    "ASYNC-NOT-ON-FAILURE", Level.WARN, Quiesced, clauses="B4, X4", source=INTRODUCTION,
-    says="no more processors arrive than were completed", needs=ARRIVAL,
-    holds="S2 C2 V Q", violates="S2! F2 V{active=3} Q",
+    "ASYNC-NOT-ON-FAILURE", Level.WARN, AddWindow, clauses="B4, X4", source=INTRODUCTION,
+    says="no processor arrives for an add that failed", needs=ARRIVAL, unless=UNEXPLAINED,
+    holds="S2 C2 V Q", violates="S2! F2 V{active=2} Q",
 )  # fmt: skip
-def not_on_failure(quiesced: Quiesced, model: Model) -> RuleOutcome:
-    """At a quiesced point. A warning: an interface signals presence, which is not the same as running."""
-    judged: RuleOutcome = None
-    for registration in _processor_registrations(model):
-        came, completed = len(registration.new_links), _awaited(registration, model)
-        if came > completed and not model.lost("", registration.base_at, model.at):
-            return Broken(
-                f"{some(came, 'processor')} arrived at {registration}, and Complete was told of {completed}",
-                (quiesced,),
-            )
-        if came:
-            judged = HOLDS
-    return judged
+def not_on_failure(window: AddWindow, model: Model) -> RuleOutcome:
+    """A warning: an interface signals presence, which is not the same as running."""
+    if not window.links:
+        return None
+    if window.succeeded:
+        return HOLDS
+    if not window.failures:
+        return None
+    registration = next(iter(window.links))
+    last = model.stream.last
+    return Broken(
+        f"a processor arrived at {registration}, and the add had failed", (last,) if last is not None else ()
+    )
 
 
 @rule(
@@ -179,7 +227,10 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
         return HOLDS
     span = arrival.registration.span
     shown = (*((span.enter,) if span is not None else ()), arrival.enter)
-    return Broken(f"an existing interface was reported {arrival.times} times", shown)
+    return Broken(
+        f"an existing interface was reported {arrival.times} times", shown,
+        absent=(arrival.registration.driver, 0, model.at),
+    )  # fmt: skip
 
 
 @rule(
@@ -242,7 +293,7 @@ def removal_unexpected(arrival: Arrival, model: Model) -> RuleOutcome:
     holds="S2 C2 V unreg", violates="S2 C2 unreg V",
 )  # fmt: skip
 def unregistered_quiet(subject: Arrival | CallSpan | None, model: Model) -> RuleOutcome:
-    """The routine waits for callbacks in progress and prevents new ones."""
+    """It prevents new calls. The page does not say that it waits for one in progress."""
     if not isinstance(subject, Arrival):
         return HOLDS if subject is not None and subject.enter.call == "unreg_ex" else None
     registration = subject.registration
@@ -272,11 +323,12 @@ def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def interface_count(end: Epoch, model: Model) -> RuleOutcome:
     """One interface per logical processor or per device: no page says."""
-    for registration in _processor_registrations(model):
-        existing = f"{len(registration.known_links)} existing for {registration.base} active, "
-        return Observed(
-            existing + f"{len(registration.new_links)} new for {_awaited(registration, model)} added"
-        )
+    for stream in model.streams.values():
+        for registration in stream.registrations.values():
+            if not registration.sync and registration.base >= 0 and registration.cls == "cpu":
+                existing = f"{len(registration.known_links)} existing for {registration.base} active, "
+                owed, _ = unanswered(registration)
+                return Observed(existing + f"{len(registration.new_links)} new for {owed} added")
     return None
 
 
@@ -311,14 +363,20 @@ def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-ASYNC-UNREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallEnter, clauses="B15, X7",
+    "OB-ASYNC-UNREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallEnter, CallExit, clauses="B15, X7",
     source=f"{REGISTER}; {UNREGISTER_EX}",
     says="a driver unregisters all notifications before its Unload can run", needs="unload of a driver",
     holds="S2 C2 unload", violates="S2 C2 unload!",
 )  # fmt: skip
-def unregister_before_unload(span: CallSpan, model: Model) -> RuleOutcome:
+def unregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome:
     """The registration references the driver object, so Unload would never be called otherwise."""
-    return left_at_unload(span, span.enter, model, sync=False, when="Unload was entered")
+    if span is None:
+        return None
+    if span.exit is None and span.enter.call == "unload":
+        return left_at_unload(span, span.enter, model, sync=False, when="Unload was entered")
+    if span.exit is not None and goes_without_unload(span):
+        return left_at_unload(span, span.exit, model, sync=False, when="DriverEntry failed")
+    return None
 
 
 @rule(
@@ -328,12 +386,19 @@ def unregister_before_unload(span: CallSpan, model: Model) -> RuleOutcome:
     holds="pnp async1", violates="pnp async1 async1",
 )  # fmt: skip
 def registers_once(span: CallSpan, model: Model) -> RuleOutcome:
-    """A rebalance stops and starts the device; it must not register again."""
-    if span.enter.call != "reg_async" or span.stream.mode != "pnp":
+    """A rebalance stops and starts the device; it must not register again. A driver of several devices, once for each."""
+    stream, cls = span.stream, span.enter.cls
+    if span.enter.call != "reg_async" or stream.mode != "pnp":
         return None
-    for other in span.stream.registrations.values():
-        same = not other.sync and other.cls == span.enter.cls and other.handle and not other.left
-        if same and other is not span.registration and other.span is not None:
-            said = f"a second registration for class {span.enter.cls[:64]} was made"
-            return Broken(said, (other.span.enter, span.enter))
-    return HOLDS
+    others = [
+        other
+        for other in stream.registrations.values()
+        if not other.sync and other.cls == cls and other.handle and not other.left
+        and other is not span.registration and other.span is not None
+    ]  # fmt: skip
+    if len(others) < max(1, len(stream.devices)):
+        return HOLDS
+    first = others[0].span
+    said = f"registration number {len(others) + 1} for class {cls[:64]} was made, and {some(max(1, len(stream.devices)), 'device')} had been seen"
+    shown = (*((first.enter,) if first is not None else ()), span.enter)
+    return Broken(said, shown, absent=(stream.driver, 0, model.at))

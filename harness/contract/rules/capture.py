@@ -39,7 +39,7 @@ ETW = "DDI:wdm/nf-wdm-etwwrite.md"
 def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
     """Events can be lost although the call that wrote them succeeded; only the driver's numbers show it."""
     if isinstance(subject, Gap):
-        return Unclear(model.losses.known[-1].why, (subject,))
+        return Unclear(model.evidence.losses[-1].why, (subject,))
     if isinstance(subject, Repeat):
         how = "came too late to be put in its place" if subject.late else "came twice"
         return Unclear(
@@ -47,10 +47,27 @@ def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
         )
     if not subject.last:
         return None
-    others = [loss for loss in model.losses.known if not isinstance(loss.shown, Gap)]
+    told = {contradiction.why for contradiction in model.evidence.contradictions}
+    others = [
+        loss for loss in model.evidence.losses if not isinstance(loss.shown, Gap) and loss.why not in told
+    ]
     if others:
         return Unclear(others[0].why, (others[0].shown,) if others[0].shown else ())
     return HOLDS if model.driver_records else None
+
+
+@rule(
+    "CAP-CONSISTENT", Level.GATE, Epoch, clauses="-", source="docs/contract.md R.8",
+    says="the evidence does not contradict itself", needs="driver record",
+    holds="S2 C2 V", violates="S2 C2 V Q0",
+)  # fmt: skip
+def consistent(end: Epoch, model: Model) -> RuleOutcome:
+    """Accounts and what is present, copies of one record, one header, one nonce in a boot, a silence that lasted."""
+    if not end.last:
+        return None
+    for contradiction in model.evidence.contradictions:
+        return Unclear(contradiction.why, contradiction.shown)
+    return HOLDS
 
 
 @rule(
@@ -120,7 +137,7 @@ def epoch(subject: Boot | Stale | Attempt, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def buffers(attempt: Attempt, model: Model) -> RuleOutcome:
     """How a running trace session gets buffers for a hot-added processor is not documented."""
-    lost = model.lost("", attempt.since, attempt.settled or attempt.sealed_at)
+    lost = model.evidence.missing(*attempt.stretch)
     return Observed("records were lost" if lost else "nothing was lost")
 
 
@@ -136,7 +153,9 @@ def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOut
     if not isinstance(subject, CallSpan):
         if stream.etw != "unregistered":
             return HOLDS if stream.etw else None
-        return Broken("a callback came after EtwUnregister", (subject.enter,))
+        return Broken(
+            "a callback came after EtwUnregister", (subject.enter,), absent=(stream.driver, 0, model.at)
+        )
     call = subject.enter.call
     alive = [known for known in stream.registrations.values() if known.handle and not known.left]
     if call in ("etw_reg", "etw_unreg"):
@@ -146,7 +165,13 @@ def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOut
             "after a registration had been made" if call == "etw_reg" else "while a registration was in force"
         )
         shown = [known.span.enter for known in alive[:1] if known.span is not None]
-        return Broken(f"{call} came {when}", (*shown, subject.enter))
+        return Broken(
+            f"{call} came {when}", (*shown, subject.enter), absent=(stream.driver, stream.began_at, model.at)
+        )
     if call in ("reg_sync", "reg_async") and stream.etw == "unregistered":
-        return Broken("a registration was made after EtwUnregister", (subject.enter,))
+        return Broken(
+            "a registration was made after EtwUnregister",
+            (subject.enter,),
+            absent=(stream.driver, 0, model.at),
+        )
     return None

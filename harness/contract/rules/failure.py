@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.order import edge
-from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -23,12 +23,18 @@ from harness.history.driver import (
     nt_success,
 )
 
+CLEARED = "a driver cleared the error of another, which OB-NO-OVERWRITE judges"
+
 SECTION = Section("R.3", "Synchronous, failure and veto")
 rule = SECTION.rule
 
 REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
 STRUCT = "DDI:wdm/ns-wdm-_ke_processor_change_notify_context.md"
 PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
+ARRIVES = "WD:kernel/processing-an-asynchronous-driver-notification.md"
+SAMPLE = "sample"
+"""The profile of a driver that promises what ``hpnotify`` does (:class:`harness.history.record.Profile`)."""
+
 CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
 
 
@@ -56,7 +62,8 @@ def failure_status(call: Callback, model: Model) -> RuleOutcome:
 def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
     """Its affinity bit is clear, and without another add in flight the active count has not grown."""
     failures = [call.enter for call in attempt.terminals if call.enter.state == FAILURE]
-    if not failures or attempt.n in model.attempts.completed:
+    known = model.processors.known(attempt.n)
+    if not failures or (known is not None and known[1] is not attempt):
         return None
     for enter in failures:
         if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
@@ -66,10 +73,9 @@ def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
     if grown and attempt.active_before and not attempt.overlapped:
         enter = grown[0]
         said = f"the active count was {attempt.active_before} before {attempt.name} and {enter.active} at its Failure"
-        reason = model.touched(attempt)
-        if reason:
-            return Unclear(f"{said}, but {reason}", (enter,), attempt.name)
-        return Broken(said, (attempt.events[0].enter, enter), (), attempt.name, Level.WARN)
+        return Broken(
+            said, (attempt.events[0].enter, enter), (), attempt.name, Level.WARN, absent=attempt.stretch
+        )
     return HOLDS
 
 
@@ -85,14 +91,15 @@ def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
     completes = attempt.completes
     if not completes:
         return HOLDS
+    if attempt.overwritten:
+        return Exempt(CLEARED)
     veto = next(call for call in attempt.events if call.refused)
     shown = (veto.exit or veto.enter, completes[0].enter)
+    said = f"{attempt.name} was vetoed by {veto.registration} and yet completed"
     lost = model.touched(attempt)
     if lost:
-        return Unclear(f"{attempt.name} was vetoed and completed, but {lost}", shown, attempt.name)
-    return Broken(
-        f"{attempt.name} was vetoed by {veto.registration} and yet completed", shown, (), attempt.name
-    )
+        return Unclear(f"{said}, but {lost}", shown, attempt.name)
+    return Broken(said, shown, (), attempt.name, absent=attempt.stretch, cause=("veto", attempt))
 
 
 @rule(
@@ -104,6 +111,8 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
     """So that it can free what it allocated in Start."""
     if not attempt.vetoed:
         return None
+    if attempt.overwritten and attempt.completes:
+        return Exempt(CLEARED)
     judged: RuleOutcome = None
     for registration, view in attempt.views.items():
         if not view.starts or view.vetoed:
@@ -125,7 +134,8 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
             continue
         veto = next(call for call in attempt.events if call.refused)
         shown = (start.enter, veto.exit or veto.enter, *(call.enter for call in failures[:2]))
-        return Broken(said, shown, (), attempt.name)
+        cause = ("veto", attempt) if attempt.completes else ("end", registration, attempt)
+        return Broken(said, shown, (), attempt.name, absent=attempt.stretch, cause=cause)
     return judged
 
 
@@ -223,6 +233,8 @@ def operation_status(call: Callback | None, model: Model) -> RuleOutcome:
     if call is None or call.exit is None:
         return None
     enter, leave = call.enter, call.exit
+    if enter.state == START and not nt_success(enter.op) and leave.op != enter.op:
+        return Exempt("the driver overwrote the error of another, which OB-NO-OVERWRITE judges")
     if leave.op == enter.op or (enter.state == START and not nt_success(leave.op)):
         return HOLDS
     name = STATE_NAMES.get(enter.state, str(enter.state))
@@ -277,73 +289,101 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-ALLOC-FREE", Level.ERROR_DRIVER, Alloc, Free, SyncExit, clauses="C1, C4", source=PROCESSING,
-    says="what a driver allocates for a processor in Start lives through Complete and is freed in Failure",
+    "OB-ALLOC-FREE", Level.ERROR_DRIVER, Alloc, Free, SyncExit, clauses="C1, C4, C7", source=PROCESSING,
+    says="what a driver allocates for a processor in Start is freed in Failure, and nothing is freed twice",
     needs="allocation record", holds="S2{alloc=1} C2 V", violates="S2{alloc=1} F2",
 )  # fmt: skip
 def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOutcome:
-    """One allocation per Start, none elsewhere; freed in Failure, in a vetoing Start, or when the driver withdraws."""
+    """Any number of objects, also up front for the maximum: what must balance is what the driver says it allocated.
+
+    A driver with the profile ``sample`` promises more: one object, allocated in Start, and kept until Failure or until it
+    withdraws.
+    """
     stream = model.stream
-    if isinstance(subject, Alloc | Free):
-        registration = stream.registrations.get(subject.reg)
-        if isinstance(subject, Free) and (
-            stream.unload is not None
-            or (registration is not None and (registration.leave or registration.open))
-        ):
-            return HOLDS
-        states = (START,) if isinstance(subject, Alloc) else (START, FAILURE)
-        for call in stream.opens.values():
-            if isinstance(call, Callback) and call.enter.nt == subject.nt and call.enter.state in states:
-                return HOLDS
-        lost = model.lost(stream.driver, model.epoch_at, model.at)
-        what = "allocated" if isinstance(subject, Alloc) else "freed"
-        where = "Start" if isinstance(subject, Alloc) else "Start or Failure"
-        said = f"the driver {what} an object for processor {subject.nt} outside {where}"
-        return Unclear(f"{said}, but {lost}", (subject,)) if lost else Broken(said, (subject,))
+    sample = stream.promises == SAMPLE
+    if isinstance(subject, Alloc):
+        if not sample:
+            return None
+        call = stream.calling.get((subject.reg, subject.nt))
+        return (
+            HOLDS if call is not None and call.enter.state == START else _outside(subject, "allocated", model)
+        )
+    if isinstance(subject, Free):
+        return _freed(subject, model)
     if subject is None or subject.exit is None or not stream.allocates:
         return None
     enter, leave = subject.enter, subject.exit
-    if not _announced_once(subject):
+    start = _started(subject)
+    if start is None:
         return None
-    held = len(stream.objects.get((enter.reg, enter.nt), ()))
-    lost = model.lost(stream.driver, model.epoch_at, model.at)
+    held = stream.objects.get((enter.reg, enter.nt), {}).values()
+    mine = [one.record for one in held if one.call is start]
     wrong = ""
-    if enter.state == FAILURE and held:
-        wrong = f"Failure of processor {enter.nt} left {some(held, 'object')}, none was expected"
-    elif enter.state == COMPLETE and held == 0:
+    if enter.state == FAILURE and mine:
+        wrong = f"Failure of processor {enter.nt} left {some(len(mine), 'object')} of its Start"
+    elif not sample or subject.registration.leave is not None:
+        pass
+    elif enter.state == COMPLETE and not mine:
         wrong = f"no object for processor {enter.nt} was left at Complete"
-    elif enter.state == START and nt_success(leave.op) and held != 1:
-        wrong = f"Start of processor {enter.nt} left {some(held, 'object')}, one was expected"
+    elif enter.state == START and nt_success(leave.op) and len(mine) != 1:
+        wrong = f"Start of processor {enter.nt} left {some(len(mine), 'object')}, one was expected"
     if not wrong:
         return HOLDS
-    return Unclear(f"{wrong}, but {lost}", (enter, leave)) if lost else Broken(wrong, (enter, leave))
+    return Broken(wrong, (enter, leave), absent=(stream.driver, start.at, model.at))
 
 
-def _announced_once(call: Callback) -> bool:
-    """True if the driver was called in the documented order, so that what it holds is its own doing."""
+def _freed(free: Free, model: Model) -> RuleOutcome:
+    stream = model.stream
+    if model.freed is None:
+        if stream.crowded or stream.headless:
+            return None
+        said = f"the driver freed object {free.object:#x} of processor {free.nt}, which it did not hold"
+        return Broken(said, (free,), absent=(stream.driver, model.epoch_at, model.at))
+    if stream.promises != SAMPLE:
+        return HOLDS
+    registration = stream.registrations.get(free.reg)
+    if stream.unload is not None or (registration is not None and (registration.leave or registration.open)):
+        return HOLDS
+    call = stream.calling.get((free.reg, free.nt))
+    return (
+        HOLDS if call is not None and call.enter.state in (START, FAILURE) else _outside(free, "freed", model)
+    )
+
+
+def _outside(record: Alloc | Free, what: str, model: Model) -> Broken:
+    where = "Start" if what == "allocated" else "Start or Failure"
+    said = f"the driver {what} an object for processor {record.nt} outside {where}"
+    return Broken(said, (record,), absent=(record.driver, model.epoch_at, model.at))
+
+
+def _started(call: Callback) -> Callback | None:
+    """Return the one Start that this call belongs to; None if the driver was not called in the documented order."""
     if call.attempt is None:
         calls = call.registration.existing
     else:
-        calls = call.attempt.views[call.registration].starts
+        view = call.attempt.views.get(call.registration)
+        calls = view.starts if view is not None else []
     starts = [other for other in calls if other.enter.state == START and other.enter.nt == call.enter.nt]
-    return len(starts) == 1 and starts[0].at <= call.at
+    return starts[0] if len(starts) == 1 and starts[0].at <= call.at else None
 
 
 @rule(
-    "OB-THREAD-AFTER-COMPLETE", Level.ERROR_DRIVER, Bind, clauses="C3", source=STRUCT,
-    says="a driver binds threads and DPCs to a processor only after its Complete", needs="bind record",
+    "OB-THREAD-AFTER-COMPLETE", Level.ERROR_DRIVER, Bind, clauses="C3", source=f"{STRUCT}; {ARRIVES}",
+    says="a driver binds threads and DPCs to a processor in its Complete or in the arrival, whichever comes first, or later",
+    needs="bind record", unless="nothing tells of a Start of the processor to a driver that is registered",
     holds="S2 C2 V bind{nt=2}", violates="S2 bind{nt=2} C2",
 )  # fmt: skip
 def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
-    """Before Complete the processor may not be schedulable. Processors that existed are judged only if reported."""
+    """Before both the processor may not be schedulable. Processors that existed are judged only if reported."""
     stream = model.stream
     if bind.nt in stream.completed:
         return HOLDS
     attempt = model.attempts.newest.get(bind.nt)
+    if attempt is not None and stream.arrived_at > attempt.since:
+        return HOLDS
+    mine = [known for known in stream.registrations.values() if known.sync and known.leave is None]
     started = [call.enter for call in attempt.starts] if attempt is not None else []
-    existing = any(known.add_existing for known in stream.registrations.values())
-    if not started and not existing:
+    if not mine or not (started or any(known.add_existing for known in mine)):
         return None
-    lost = model.lost(stream.driver, model.epoch_at, model.at)
-    said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete"
-    return Unclear(f"{said}, but {lost}", (bind,)) if lost else Broken(said, (*started[:1], bind))
+    said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete and before any arrival"
+    return Broken(said, (*started[:1], bind), absent=(stream.driver, model.epoch_at, model.at))

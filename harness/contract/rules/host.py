@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.order import contradiction
-from harness.contract.rules.rule import HOLDS, Broken, NotShown, Observed, RuleOutcome, Section, Unclear
+from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear
 from harness.contract.state.entities import Callback, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -49,8 +49,8 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
     said = f"Start of processor {call.enter.nt} arrived before the host had asked for any processor"
     if isinstance(subject, HostAdd):
         chain = contradiction(subject.begin, call.enter)
-        return Broken(said, (call.enter, subject.begin), chain, name)
-    return Broken(f"{said}, and it never asked for one", (call.enter,), (), name)
+        return Broken(said, (call.enter, subject.begin), chain, name, absent=("", 0, model.at))
+    return Broken(f"{said}, and it never asked for one", (call.enter,), (), name, absent=("", 0, model.at))
 
 
 @rule(
@@ -60,7 +60,7 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
 def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
     """The reply to device_add only means that QEMU plugged the device."""
     if agreement.unshown:
-        return NotShown(PROCESS)
+        return Exempt(PROCESS)
     if not agreement.qemu_lists:
         return Observed("not plugged")
     counted = agreement.counted_after > agreement.counted_before
@@ -125,8 +125,14 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
     being as expected still makes the run unknown.
     """
     if isinstance(subject, Agreement):
+        window = model.cpu_window
+        against = contradicts(subject, refused=window is not None and window.failures > 0)
+        if against:
+            return Unclear(
+                f"{subject.attempt}: the agreement contradicts itself: {against}", (subject,), subject.attempt
+            )
         if subject.agreed:
-            return NotShown(PROCESS) if subject.unshown else HOLDS
+            return Exempt(PROCESS) if subject.unshown else HOLDS
         said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
         return Unclear(said, (subject,), subject.attempt)
     judged: RuleOutcome = None
@@ -134,7 +140,7 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
         add = host.begin
         if host.refused:
             if add.expected == "refused":
-                judged = judged or (NotShown(PROCESS) if host.unshown else HOLDS)
+                judged = judged or (Exempt(PROCESS) if host.unshown else HOLDS)
             else:
                 judged = Unclear(
                     f"{add.attempt}: QEMU refused it ({host.detail}), expected was {add.expected}",
@@ -153,6 +159,25 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
                 f"{add.attempt}: its consequences were not awaited to the end", (add,), add.attempt
             )
     return judged
+
+
+def contradicts(agreement: Agreement, *, refused: bool) -> str:
+    """Say how an agreement contradicts its own numbers; "" if it does not. ``refused`` if the guest refused a processor."""
+    if not agreement.agreed:
+        return ""
+    if (
+        "qemu" not in agreement.unshown
+        and agreement.expected in ("added", "vetoed")
+        and not agreement.qemu_lists
+    ):
+        return "it is agreed, and QEMU does not list the device"
+    if agreement.expected != "added":
+        return ""
+    if "ost" not in agreement.unshown and not any(status == 0 for _, status in agreement.ost):
+        return "it is agreed, and no _OST reports success"
+    if agreement.counted_after <= agreement.counted_before and not refused:
+        return f"it is agreed, and the guest counted {agreement.counted_before} before and {agreement.counted_after} after"
+    return ""
 
 
 @rule(

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear
+from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section
 from harness.contract.state.entities import Attempt, Callback, Sample
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -66,13 +66,15 @@ def index_at_start(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2{number=64} C2{number=64}",
 )  # fmt: skip
 def number_range(call: Callback, model: Model) -> RuleOutcome:
-    """A group holds at most 64 processors on 64-bit Windows."""
+    """A group holds at most 64 processors on 64-bit Windows; what runs, runs on one of the maximum."""
     enter = call.enter
     limit = min(64, enter.max_in_group) if enter.max_in_group > 0 else 64
     if not 0 <= enter.number < limit:
         return Broken(f"number {enter.number} is not below {limit}", (enter,))
     if not 0 <= enter.nt < enter.maximum:
         return Broken(f"index {enter.nt} is not below the maximum of {enter.maximum}", (enter,))
+    if enter.cpu >= enter.maximum:
+        return Broken(f"the callback ran on processor {enter.cpu}, the maximum is {enter.maximum}", (enter,))
     return HOLDS
 
 
@@ -106,37 +108,35 @@ def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NUM-UNIQUE", Level.ERROR, Attempt, clauses="E3, A34", source=f"{ACTIVE_EX}; {NUMBER}",
-    says="no two processors completed in one boot share an index or a group and number, because active processors "
-    "are never removed", needs="completed hot-add",
+    "NUM-UNIQUE", Level.ERROR, SyncEnter, clauses="E3, A34", source=f"{ACTIVE_EX}; {NUMBER}",
+    says="no two processors of one boot share an index or a group and number, which never change, because active processors "
+    "are never removed", needs="Complete",
     holds="+cpu S2 C2 V =cpu +cpu S3 C3 V =cpu", violates="S2 C2 S2 C2",
 )  # fmt: skip
-def unique(attempt: Attempt, model: Model) -> RuleOutcome:
-    """An added processor must be new: neither added before nor reported as existing before."""
-    completes = attempt.completes
-    if not completes:
+def unique(call: Callback, model: Model) -> RuleOutcome:
+    """One truth for the whole boot, over all drivers: processors that exist at a registration, and added ones."""
+    enter, attempt = call.enter, call.attempt
+    if attempt is not None and attempt.altered:
+        return Exempt("a driver changed the context that all are given, which OB-CTX-IMMUTABLE judges")
+    existing = attempt is None and not call.registration.implied and enter.state == START
+    if enter.state != COMPLETE and not existing:
         return None
-    enter = completes[0].enter
-    earlier = model.attempts.completed.get(attempt.n) or model.attempts.completed_places.get(
-        (enter.group, enter.number)
-    )
-    if earlier is None:
-        for registration in attempt.views:
-            for call in registration.existing:
-                same = call.enter.nt == enter.nt or (call.enter.group, call.enter.number) == (
-                    enter.group,
-                    enter.number,
-                )
-                if call.enter.state == COMPLETE and same:
-                    earlier = call
-                    break
-    if earlier is None:
-        return HOLDS
-    said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
-    lost = model.lost("", min(earlier.at, attempt.since), attempt.over)
-    if lost:
-        return Unclear(f"{said}, but {lost}", (earlier.enter, enter), attempt.name)
-    return Broken(said, (earlier.enter, enter), (), attempt.name)
+    name = attempt.name if attempt is not None else ""
+    other = model.processors.elsewhere(enter)
+    if other is not None:
+        return Broken(
+            f"processor {enter.nt} is group {enter.group} number {enter.number}, and processor {other.nt} is group "
+            f"{other.group} number {other.number}",
+            (other, enter), (), name, cause=("place", enter.nt),
+        )  # fmt: skip
+    known = model.processors.known(enter.nt)
+    if attempt is not None and known is not None and known[1] is not attempt and known[0] is not enter:
+        said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
+        begin = min(known[2], attempt.since)
+        return Broken(
+            said, (known[0], enter), (), name, absent=("", begin, model.at), cause=("twice", attempt)
+        )
+    return HOLDS
 
 
 @rule(
@@ -146,23 +146,22 @@ def unique(attempt: Attempt, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def count_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
     """Between records of one driver by its numbers, between drivers by the counter."""
-    last = model.stream.last
+    if record.active >= model.active:
+        return HOLDS
+    stream, counted = model.stream, model.processors.counted
+    last = stream.last
     if last is not None and record.active < last.active:
         return Broken(f"the active count fell from {last.active} to {record.active}", (last, record))
-    if record.active < model.active:
-        for stream in model.streams.values():
-            other = stream.last
-            if (
-                other is not None
-                and stream is not model.stream
-                and other.active > record.active
-                and other.qpc < record.qpc
-                and not (stream.order_lost or model.stream.order_lost)
-            ):
-                return Broken(
-                    f"the active count fell from {other.active} to {record.active}", (other, record)
-                )
+    if counted is not None and _earlier(counted, record, model):
+        return Broken(f"the active count fell from {counted.active} to {record.active}", (counted, record))
     return HOLDS
+
+
+def _earlier(first: DriverRecord, record: DriverRecord, model: Model) -> bool:
+    """True if a record of another driver is known to be earlier, by the counter that both read."""
+    if first.driver == record.driver:
+        return first.seq < record.seq
+    return first.qpc < record.qpc and not any(stream.order_lost for stream in model.streams.values())
 
 
 @rule(
@@ -171,12 +170,14 @@ def count_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2 V{maximum=9}",
 )  # fmt: skip
 def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
-    """Within one boot."""
+    """Within one boot, over all drivers."""
     if record.active > record.maximum:
         return Broken(f"{record.active} processors were active, the maximum is {record.maximum}", (record,))
-    last = model.stream.last
-    if last is not None and record.maximum != last.maximum:
-        return Broken(f"the maximum changed from {last.maximum} to {record.maximum}", (last, record))
+    sized = model.processors.sized
+    if sized is not None and record.maximum != sized.maximum:
+        return Broken(
+            f"the maximum is {record.maximum} and was {sized.maximum}", (sized, record), cause="maximum"
+        )
     return HOLDS
 
 
@@ -194,7 +195,7 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleO
         if first.active_g0 == last.active_g0:
             return HOLDS
         said = f"an add to group {last.group} changed the count of group 0 from {first.active_g0} to {last.active_g0}"
-        return Broken(said, (first, last), (), subject.name)
+        return Broken(said, (first, last), (), subject.name, absent=subject.stretch)
     if model.attempts.unsettled or model.cpu_in_flight:
         return None
     if subject.active_g0 == subject.active_g0_ex:
@@ -211,8 +212,12 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleO
     holds="S2 C2 V", violates="S2 C2 V{groups=0}",
 )  # fmt: skip
 def groups_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
-    """A new group can become active; none goes away within one boot."""
-    last = model.stream.last
-    if last is None or record.groups >= last.groups:
+    """A new group can become active; none goes away within one boot, for whichever driver asks."""
+    grouped, groups = model.processors.grouped, record.groups
+    if groups >= (grouped.groups if grouped is not None else 0):
         return HOLDS
-    return Broken(f"the number of active groups fell from {last.groups} to {record.groups}", (last, record))
+    if grouped is None or not _earlier(grouped, record, model):
+        return HOLDS
+    return Broken(
+        f"the number of active groups fell from {grouped.groups} to {record.groups}", (grouped, record)
+    )

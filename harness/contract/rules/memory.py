@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear
-from harness.contract.state.entities import Arrival, Attempt, Callback, HostAdd
+from harness.contract.rules.asynchronous import memory_arrived
+from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section
+from harness.contract.state.entities import Arrival, Attempt, Callback, CallSpan, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import START, AsyncEnter, PnpEnter, PnpExit, SyncEnter, nt_success
+from harness.history.driver import START, AsyncEnter, CallEnter, PnpEnter, PnpExit, SyncEnter, nt_success
 
 SECTION = Section("R.7", "Memory and rebalance")
 rule = SECTION.rule
@@ -21,6 +22,9 @@ KMDF = "WD:wdf/the-pnp-manager-redistributes-system-resources.md"
 OPT_OUT = "WD:install/devpkey-device-dhp-rebalance-policy.md"
 DIMM = "hot-add of a DIMM with no processor add in flight"
 PNP = "Plug and Play request record"
+
+GONE = ("REMOVE", "SURPRISE_REMOVAL")
+"""Requests after which a device may be started anew."""
 
 KMDF_ORDER = (
     "SelfManagedIoSuspend",
@@ -47,35 +51,24 @@ def _dimm_window(model: Model) -> HostAdd | None:
     holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
 )  # fmt: skip
 def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
-    """Not judged while a processor add is in flight or one of them is still without its notification."""
+    """Not while a processor add is in flight or still without its notification, nor after one that may be tried again."""
     if isinstance(subject, HostAdd):
         return HOLDS if subject.begin.what == "dimm" and subject.clean and model.driver_records else None
     window = _dimm_window(model)
     if window is None or subject.attempt is None or subject.enter.state != START:
         return None
     said = f"Start of processor {subject.enter.nt} came while only a DIMM was being added"
-    return Broken(said, (window.begin, subject.enter), (), window.begin.attempt)
+    return Broken(said, (window.begin, subject.enter), (), window.begin.attempt, absent=("", 0, model.at))
 
 
 @rule(
-    "MEM-ARRIVAL-EVENTUALLY", Level.POLICY, HostAdd, clauses="B1, B5", source=f"{CLASS}; {INTRODUCTION}",
+    "MEM-ARRIVAL-EVENTUALLY", Level.POLICY, CallEnter, Epoch, clauses="B1, B5", source=f"{CLASS}; {INTRODUCTION}",
     says="an added DIMM is followed by the arrival of memory", needs="hot-add of a DIMM with a memory registration",
     holds="+dimm M =dimm", violates="+dimm =dimm", awaited=True,
 )  # fmt: skip
-def memory_arrives(window: HostAdd, model: Model) -> RuleOutcome:
-    """No latency is documented; a missing arrival is unknown."""
-    add = window.begin
-    registered = any(
-        not known.sync and known.alive and known.cls == "memory" and 0 < known.base_at < window.at
-        for stream in model.streams.values() for known in stream.registrations.values()
-    )  # fmt: skip
-    if add.what != "dimm" or add.expected != "added" or window.refused or not registered:
-        return None
-    if window.arrivals:
-        return HOLDS
-    return Unclear(
-        f"{add.attempt}: no memory arrived before the next command or the end", (add,), add.attempt
-    )
+def memory_arrives(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
+    """No latency is documented; a missing arrival is unknown, also if the driver withdrew since."""
+    return memory_arrived(subject, model)
 
 
 @rule(
@@ -84,18 +77,26 @@ def memory_arrives(window: HostAdd, model: Model) -> RuleOutcome:
     holds="+dimm M =dimm", violates="+dimm V M =dimm",
 )  # fmt: skip
 def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
-    """A late arrival of a processor added before is excluded by counting."""
+    """Of a guest to which no processor was added before: a late interface of an added one may come at any time."""
     if isinstance(subject, HostAdd):
-        return HOLDS if subject.begin.what == "dimm" and subject.clean and model.driver_records else None
+        if subject.begin.what != "dimm" or not subject.clean or not model.driver_records:
+            return None
+        counted = model.processors.counted
+        if counted is not None and 0 < subject.active_before < counted.active:
+            said = f"{counted.active} processors were active after only a DIMM was added, {subject.active_before} before"
+            return Broken(said, (subject.begin, counted), (), subject.begin.attempt, absent=("", 0, model.at))
+        return HOLDS
     window = _dimm_window(model)
-    if window is None or not subject.index:
-        return None
-    registration = subject.registration
-    late = len(registration.new_links) <= model.attempts.completed_count - registration.all_completes_at_base
-    if late:
+    if (
+        window is None
+        or not subject.new
+        or subject.enter.cls != "cpu"
+        or model.cpu_adds
+        or model.attempts.opened
+    ):
         return None
     said = "a new processor link arrived while only a DIMM was being added"
-    return Broken(said, (window.begin, subject.enter), (), window.begin.attempt)
+    return Broken(said, (window.begin, subject.enter), (), window.begin.attempt, absent=("", 0, model.at))
 
 
 @rule(
@@ -126,13 +127,6 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
     return Observed("yes" if enter.memory > model.count.memory else "no")
 
 
-def _queried(attempt: Attempt, model: Model) -> bool:
-    return any(
-        isinstance(entry, PnpEnter) and entry.minor == "QUERY_STOP" and at > attempt.first
-        for entries in model.devices.values() for at, entry in entries
-    )  # fmt: skip
-
-
 @rule(
     "REBAL-ON-CPU-ADD", Level.WARN, Attempt, clauses="C11", source=INTRODUCTION,
     says="adding a processor starts a rebalance", needs=f"completed hot-add with a {PNP}",
@@ -142,11 +136,12 @@ def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
     """A warning: a device without resources, or one that does not take part, is not asked."""
     if not attempt.completes or not model.devices or model.opt_out or model.touched(attempt):
         return None
-    if _queried(attempt, model):
+    if model.query_stop_at > attempt.first:
         return HOLDS
     return Broken(
-        f"no QUERY_STOP came after {attempt.name} was added", (attempt.completes[0].enter,), (), attempt.name
-    )
+        f"no QUERY_STOP came after {attempt.name} was added", (attempt.completes[0].enter,), (), attempt.name,
+        absent=("", attempt.since, model.at),
+    )  # fmt: skip
 
 
 @rule(
@@ -158,24 +153,23 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     """CANCEL_STOP instead of STOP is allowed; the first START, also after a removal, needs nothing before it."""
     if enter.minor not in ("STOP", "START"):
         return None
-    before = [entry for _, entry in model.devices.get(enter.device, ()) if entry is not enter]
+    before = [entry for _, entry in model.devices.get((enter.driver, enter.device), ()) if entry is not enter]
     states = [
-        entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP", "REMOVE")
+        entry for entry in before if entry.minor in ("QUERY_STOP", "STOP", "START", "CANCEL_STOP", *GONE)
     ]
     last = states[-1] if states else None
-    lost = model.lost(enter.driver, model.epoch_at, model.at)
     said = ""
     if enter.minor == "STOP":
         if last is None or last.minor != "QUERY_STOP":
             said = "STOP came without QUERY_STOP before it"
         elif isinstance(last, PnpExit) and not nt_success(last.ret):
             said = f"STOP came although QUERY_STOP had failed with {last.ret:#x}"
-    elif last is not None and last.minor not in ("STOP", "REMOVE"):
+    elif last is not None and last.minor not in ("STOP", *GONE):
         said = f"START came after {last.minor}"
     if not said:
         return HOLDS
     shown = (*((last,) if last is not None else ()), enter)
-    return Unclear(f"{said}, but {lost}", shown) if lost else Broken(said, shown)
+    return Broken(said, shown, absent=(enter.driver, model.epoch_at, model.at))
 
 
 @rule(
@@ -186,23 +180,31 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     violates="irp=SelfManagedIoSuspend irp=ReleaseHardware irp=D0Exit",
 )  # fmt: skip
 def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
-    """From a suspend on; before the first suspend the device is being started, which has another order."""
+    """From a suspend on; before the first suspend the device is being started, which has another order.
+
+    Of each device object. A failed PrepareHardware is followed by ReleaseHardware, and so is a failed D0Entry, but never
+    by D0Exit.
+    """
     if enter.minor not in KMDF_ORDER or enter.minor == KMDF_ORDER[0]:
         return None
-    last = None
-    for _, entry in model.devices.get(enter.device, ()):
-        if entry is not enter and isinstance(entry, PnpEnter) and entry.minor in KMDF_ORDER:
-            last = entry
-    if last is None or KMDF_ORDER.index(last.minor) == len(KMDF_ORDER) - 1:
+    last, failed, suspended = None, False, False
+    for _, entry in model.devices.get((enter.driver, enter.device), ()):
+        if entry is enter or entry.minor not in KMDF_ORDER:
+            continue
+        suspended |= entry.minor == KMDF_ORDER[0]
+        if isinstance(entry, PnpEnter):
+            last, failed = entry, False
+        elif last is not None and entry.enter == last.seq:
+            failed = not nt_success(entry.ret)
+    if last is None or not suspended or KMDF_ORDER.index(last.minor) == len(KMDF_ORDER) - 1:
         return None
-    suspended = any(entry.minor == KMDF_ORDER[0] for _, entry in model.devices[enter.device])
-    if not suspended:
-        return None
-    if KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor):
+    if failed and last.minor in ("PrepareHardware", "D0Entry"):
+        if enter.minor == "ReleaseHardware":
+            return HOLDS
+    elif KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor) or (last.minor == "ReleaseHardware" and enter.minor == "PrepareHardware"):
         return HOLDS
-    lost = model.lost(enter.driver, model.epoch_at, model.at)
-    said = f"{enter.minor} came after {last.minor}"
-    return Unclear(f"{said}, but {lost}", (last, enter)) if lost else Broken(said, (last, enter))
+    said = f"{enter.minor} came after {'a failed ' if failed else ''}{last.minor}"
+    return Broken(said, (last, enter), absent=(enter.driver, model.epoch_at, model.at))
 
 
 @rule(
@@ -218,7 +220,9 @@ def rebalance_opt_out(enter: PnpEnter, model: Model) -> RuleOutcome:
         return None
     if enter.minor != "QUERY_STOP":
         return HOLDS
-    return Broken(f"the device opted out ({model.opt_out[:64]}) and got QUERY_STOP", (enter,))
+    return Broken(
+        f"the device opted out ({model.opt_out[:64]}) and got QUERY_STOP", (enter,), absent=("", 0, model.at)
+    )
 
 
 @rule(
@@ -255,8 +259,4 @@ def rebalance_when(enter: PnpEnter, model: Model) -> RuleOutcome:
         return None
     if not model.attempts.newest:
         return Observed("before Start")
-    return Observed(
-        "between Start and its end"
-        if not all(a.closed for a in model.attempts.newest.values())
-        else "after the end"
-    )
+    return Observed("between Start and its end" if not model.attempts.all_closed else "after the end")

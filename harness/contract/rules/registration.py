@@ -9,7 +9,7 @@ from collections import Counter
 
 from harness.contract.order import contradiction
 from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
-from harness.contract.state.entities import Callback, CallSpan, Registration
+from harness.contract.state.entities import Callback, CallSpan, Registration, Stretch
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import (
@@ -50,14 +50,10 @@ def _veto(registration: Registration) -> Callback | None:
     return next((call for call in registration.existing if call.refused), None)
 
 
-def _gate(registration: Registration, model: Model) -> str:
+def _gate(registration: Registration) -> str:
     """Say why the counting rules cannot judge this span; "" if they can."""
-    span = registration.span
-    if span is None:
+    if registration.span is None:
         return "the registering call is not in the history"
-    lost = model.lost(registration.driver, span.at, model.at)
-    if lost:
-        return lost
     if registration.races_add:
         return "a host command to add a processor was in flight"
     if any(call.exit is None for call in registration.existing):
@@ -65,13 +61,20 @@ def _gate(registration: Registration, model: Model) -> str:
     return ""
 
 
+def _within(registration: Registration, model: Model) -> Stretch:
+    """The stretch of the registering call."""
+    return registration.driver, registration.span.at if registration.span is not None else 0, model.at
+
+
 def _numbers(calls: list[Callback]) -> str:
     return ", ".join(str(call.enter.nt) for call in calls[:16]) or "none"
 
 
 def _judge(registration: Registration, model: Model, said: str, shown: tuple[Record, ...]) -> RuleOutcome:
-    gate = _gate(registration, model)
-    return Unclear(f"{said}, but {gate}", shown) if gate else Broken(said, shown)
+    gate = _gate(registration)
+    if gate:
+        return Unclear(f"{said}, but {gate}", shown)
+    return Broken(said, shown, absent=_within(registration, model), cause=("existing", registration))
 
 
 @rule(
@@ -92,6 +95,7 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
     return Broken(
         f"processor {subject.enter.nt} existed at registration and {registration} was called for it after "
         "the registration had returned", (*shown, subject.enter), (), subject.attempt.name,
+        absent=(registration.driver, 0, model.at), cause=("hot", registration, subject.enter.nt),
     )  # fmt: skip
 
 
@@ -121,7 +125,7 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
         return Unclear(f"the active count changed during the registration: {sorted(counts)}", shown)
     active = span.exit.active
     if len(starts) == active:
-        return HOLDS if not _gate(registration, model) else Unclear(_gate(registration, model), shown)
+        return HOLDS if not _gate(registration) else Unclear(_gate(registration), shown)
     said = f"{active} processors were active and Start came for {len(starts)} ({_numbers(starts)})"
     return _judge(registration, model, said, shown)
 
@@ -166,7 +170,7 @@ def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
         said = f"Failure came for processor {failures[0].enter.nt} although no Start had reported an error"
         return _judge(registration, model, said, (span.enter, failures[0].enter))
     if Counter(call.enter.nt for call in starts) == Counter(call.enter.nt for call in completes):
-        gate = _gate(registration, model)
+        gate = _gate(registration)
         return Unclear(gate, (span.enter, span.exit)) if gate else HOLDS
     said = f"Start came for {_numbers(starts)} and Complete for {_numbers(completes)}"
     return _judge(registration, model, said, (span.enter, span.exit))
@@ -188,7 +192,7 @@ def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
         if call.at > veto.at and call.enter.state in (START, COMPLETE):
             return Broken(
                 f"Start of processor {veto.enter.nt} reported an error and a call for processor "
-                f"{call.enter.nt} followed", (veto.exit or veto.enter, call.enter),
+                f"{call.enter.nt} followed", (veto.exit or veto.enter, call.enter), cause=("existing", registration),
             )  # fmt: skip
     completes = _state(registration, COMPLETE)
     if completes:
@@ -217,10 +221,10 @@ def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
     if early:
         return Broken(
             f"Failure of processor {early[0].enter.nt} came before the Start with the error had returned",
-            (early[0].enter, veto.exit or veto.enter),
+            (early[0].enter, veto.exit or veto.enter), cause=("existing", registration),
         )  # fmt: skip
     if Counter(call.enter.nt for call in failures) == expected:
-        return HOLDS if not _gate(registration, model) else Unclear(_gate(registration, model))
+        return HOLDS if not _gate(registration) else Unclear(_gate(registration))
     said = (
         f"after the error of processor {veto.enter.nt} Failure came for {_numbers(failures)}, "
         f"expected for {', '.join(map(str, sorted(expected))) or 'none'}"
@@ -268,25 +272,21 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
 
 @rule(
     "OB-NULL-FAILS-ENTRY", Level.ERROR_DRIVER, CallExit, clauses="A24", source=REGISTER,
-    says="if the registration returns NULL, DriverEntry fails with the status that the callback stored",
+    says="if the registration returns NULL, DriverEntry fails with an error",
     needs="registration that returned NULL inside DriverEntry",
     holds="entry [S0!]0 entry!", violates="entry [S0!]0 entry.",
 )  # fmt: skip
 def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """Without a callback's error any error will do."""
+    """The page lets the callback store the status in its context, and does not demand that this one is returned."""
     if span is None or span.exit is None or span.enter.call != "driver_entry":
         return None
     for registration in span.stream.registrations.values():
         call = registration.span
         if not registration.sync or registration.handle or call is None or call.at < span.at:
             continue
-        shown = (*((call.exit,) if call.exit is not None else ()), span.exit)
         if nt_success(span.exit.result):
+            shown = (*((call.exit,) if call.exit is not None else ()), span.exit)
             return Broken(f"{registration} returned NULL and DriverEntry succeeded", shown)
-        veto = _veto(registration)
-        if veto is not None and veto.exit is not None and veto.exit.op != span.exit.result:
-            said = f"the callback stored {veto.exit.op:#x} and DriverEntry returned {span.exit.result:#x}"
-            return Broken(said, (veto.exit, span.exit))
         return HOLDS
     return None
 
@@ -307,13 +307,12 @@ def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
         or not model.stream.allocates
     ):
         return None
-    held = model.stream.objects.get((call.enter.reg, call.enter.nt), {})
-    lost = model.lost(model.stream.driver, call.at, model.at)
+    objects = model.stream.objects.get((call.enter.reg, call.enter.nt), {})
+    held = [one.record for one in objects.values() if one.call is call]
     if not held:
         return HOLDS
     said = f"Start of processor {call.enter.nt} reported an error and left {some(len(held), 'object')}"
-    shown = (*list(held.values())[:2], call.exit)
-    return Unclear(f"{said}, but {lost}", shown) if lost else Broken(said, shown)
+    return Broken(said, (*held[:2], call.exit), absent=(model.stream.driver, call.at, model.at))
 
 
 @rule(
@@ -332,17 +331,19 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     if registration.open:
         if registration.races_add or model.cpu_in_flight:
             return None
-        if subject.enter.nt >= span.enter.active and model.attempts.opened <= model.cpu_adds:
+        if model.retry_possible or (
+            subject.enter.nt >= span.enter.active and model.attempts.opened <= model.cpu_adds
+        ):
             return None
         return Broken(
             f"{registration} was called during a registration without ADD_EXISTING",
-            (span.enter, subject.enter),
-        )
+            (span.enter, subject.enter), absent=("", 0, model.at),
+        )  # fmt: skip
     if span.exit is None or subject.enter.state != START or registration.races_add:
         return None
-    if subject.enter.nt < span.exit.active and not subject.enter.group:
+    if subject.enter.nt < span.exit.active:
         said = f"processor {subject.enter.nt} was active when {registration} was made, and Start came for it"
-        return Broken(said, (span.exit, subject.enter))
+        return Broken(said, (span.exit, subject.enter), cause=("hot", registration, subject.enter.nt))
     return HOLDS
 
 
@@ -365,12 +366,16 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         return HOLDS if others else None
     if subject.attempt is None or not model.host_known or model.cpu_in_flight or subject.enter.state != START:
         return None
-    if model.attempts.opened <= model.cpu_adds:
+    if model.attempts.opened <= model.cpu_adds or model.retry_possible:
         return None
     for other in model.open_registrations:
         if other is not subject.registration and other.add_existing and not other.races_add:
             shown = (*((other.span.enter,) if other.span is not None else ()), subject.enter)
-            return Broken(f"{subject.registration} was called while {other} was being made", shown)
+            return Broken(
+                f"{subject.registration} was called while {other} was being made",
+                shown,
+                absent=("", 0, model.at),
+            )
     return None
 
 
@@ -421,9 +426,7 @@ def existing_race(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 def left_at_unload(span: CallSpan, record: Record, model: Model, *, sync: bool, when: str) -> RuleOutcome:
-    """Every registration of one kind was ended before the driver's Unload, of which ``record`` tells."""
-    if span.enter.call != "unload":
-        return None
+    """Every registration of one kind was ended before the driver's image went, of which ``record`` tells."""
     judged: RuleOutcome = None
     for registration in span.stream.registrations.values():
         if registration.sync != sync or not registration.handle or registration.open:
@@ -431,33 +434,48 @@ def left_at_unload(span: CallSpan, record: Record, model: Model, *, sync: bool, 
         if registration.left:
             judged = judged or HOLDS
             continue
-        lost = model.lost(registration.driver, model.epoch_at, model.at)
         said = f"{registration} was still registered when {when}"
         made = () if registration.span is None else (registration.span.enter,)
-        if lost:
-            judged = Unclear(f"{said}, but {lost}", (*made, record))
-            continue
-        return Broken(said, (*made, record))
+        return Broken(said, (*made, record), absent=(registration.driver, model.epoch_at, model.at))
     return judged
 
 
+def goes_without_unload(span: CallSpan) -> bool:
+    """True if DriverEntry returned an error: the image is unloaded, and Unload is not called."""
+    return span.enter.call == "driver_entry" and span.exit is not None and not nt_success(span.exit.result)
+
+
 @rule(
-    "OB-DEREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallExit, CallEnter, clauses="A29", source=DEREGISTER,
+    "OB-DEREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallExit, CallEnter, clauses="A24, A29", source=DEREGISTER,
     says="a driver deregisters each handle exactly once before it is unloaded", needs="unload of a driver",
+    unless="no synchronous registration had a handle then",
     holds="S2 C2 unload", violates="S2 C2 unload!",
 )  # fmt: skip
 def deregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """Typically in its Unload routine, with the handle."""
+    """Typically in its Unload routine, with the handle; before DriverEntry fails, since Unload is not called then."""
     if span is None:
         return None
     if span.exit is None:
-        registration = span.registration
-        if span.enter.call == "dereg_sync" and registration is not None and registration.leaves > 1:
-            first = registration.leave
-            shown = (*((first.enter,) if first is not None else ()), span.enter)
-            return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
+        return _deregisters(span)
+    if span.enter.call == "unload":
+        return left_at_unload(span, span.exit, model, sync=True, when="the driver was unloaded")
+    if goes_without_unload(span):
+        return left_at_unload(span, span.exit, model, sync=True, when="DriverEntry failed")
+    return None
+
+
+def _deregisters(span: CallSpan) -> RuleOutcome:
+    registration = span.registration
+    if span.enter.call != "dereg_sync" or registration is None:
         return None
-    return left_at_unload(span, span.exit, model, sync=True, when="the driver was unloaded")
+    if registration.leaves > 1:
+        first = registration.leave
+        shown = (*((first.enter,) if first is not None else ()), span.enter)
+        return Broken(f"{registration} was deregistered {some(registration.leaves, 'time')}", shown)
+    made = registration.span
+    if made is not None and made.exit is not None and not registration.handle:
+        return Broken(f"{registration} had returned NULL and was deregistered", (made.exit, span.enter))
+    return None
 
 
 @rule(

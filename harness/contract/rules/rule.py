@@ -10,15 +10,20 @@ subject is called with it. It answers one of:
 :class:`Broken`  the clause is violated, with the records that show it;
 :class:`Unclear` it cannot be told, and why;
 :class:`Observed` a value of something that is not documented;
-:class:`NotShown` the guest's machine is one on which this can never be seen, and why.
+:class:`Exempt` the clause does not speak of this subject, because of a fact of the history that is worth telling.
+
+A rule says of each answer what it rests on. What present records show, they show. What rests on the absence of records
+names the stretch in which there are none (``Broken.absent``); the checker believes it only if nothing of that stretch
+can be missing, when the whole history is known.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from harness.contract.state.entities import Stretch
 from harness.contract.verdict import Level
 from harness.history.record import Record
 
@@ -40,7 +45,9 @@ class Broken:
     """The clause is violated. ``shown`` are the two to five records that show it, the first ones first.
 
     ``chain`` contradicts the order the rule requires. ``level`` replaces the rule's own, for clauses that mean an
-    error in one case and a warning in another.
+    error in one case and a warning in another. ``absent`` is the stretch in which no record may be missing for this to be
+    true; None if present records show it alone. Violations with the same ``cause`` are one finding: the rule that comes
+    first in the catalogue tells it, the others are its consequences.
     """
 
     reason: str
@@ -48,6 +55,8 @@ class Broken:
     chain: Sequence[OrderReason] = ()
     attempt: str = ""
     level: Level | None = None
+    absent: Stretch | None = None
+    cause: Hashable = None
 
 
 @dataclass(slots=True)
@@ -75,8 +84,8 @@ class Observed:
 
 
 @dataclass(slots=True)
-class NotShown:
-    """What the clause speaks of cannot be seen on the machine of this guest, because of ``reason``: not applicable."""
+class Exempt:
+    """The clause does not speak of this subject, because of ``reason``, a fact that the history itself shows."""
 
     reason: str
 
@@ -86,7 +95,7 @@ def some(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-RuleOutcome = Literal[True] | Broken | Unclear | Observed | NotShown | None
+RuleOutcome = Literal[True] | Broken | Unclear | Observed | Exempt | None
 Predicate = Callable[[Any, Any], RuleOutcome]
 
 DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_HARNESS})
@@ -97,8 +106,9 @@ DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_H
 class Rule:
     """One clause of the contract.
 
-    ``on`` names the kinds of subject it is called with; ``needs`` what a history must hold for it to be judged at
-    all, in words that complete "not applicable, because the history holds no …"; ``says`` is the sentence it speaks.
+    ``on`` names the kinds of subject it is called with; ``needs`` the fact that must have occurred for it to be judged at
+    all (:data:`FACTS`), in words that complete "not applicable, because the history holds no …"; ``unless`` says which
+    subjects of that kind it does not speak of; ``says`` is the sentence it speaks.
     ``holds`` and ``violates`` are examples in the notation of :mod:`harness.contract.notation`; a rule that only
     observes has one example that makes it speak in ``holds``. ``awaited`` marks a policy whose "unknown" means that
     an expected consequence never came: that makes the run unknown too.
@@ -116,6 +126,7 @@ class Rule:
     violates: str = ""
     section: str = ""
     awaited: bool = False
+    unless: str = ""
 
     @property
     def decides(self) -> bool:
@@ -143,6 +154,7 @@ class Section:
         holds: str,
         violates: str = "",
         awaited: bool = False,
+        unless: str = "",
     ) -> Callable[[Predicate], Predicate]:
         """Register the decorated predicate as a rule of this section."""
 
@@ -150,7 +162,7 @@ class Section:
             self.rules.append(
                 Rule(
                     id=id, level=level, clauses=clauses, source=source, says=says, needs=needs, on=on, check=check,
-                    holds=holds, violates=violates, section=self.name, awaited=awaited,
+                    holds=holds, violates=violates, section=self.name, awaited=awaited, unless=unless,
                 )
             )  # fmt: skip
             return check

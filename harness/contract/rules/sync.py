@@ -8,13 +8,15 @@ from __future__ import annotations
 from itertools import product
 
 from harness.contract.order import contradiction, edge
-from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import (
+    AddWindow,
     Arrival,
     Attempt,
     Callback,
     CallSpan,
     Epoch,
+    Growth,
     Registration,
     RegistrationView,
 )
@@ -31,6 +33,12 @@ PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
 INTRODUCTION = "WD:kernel/introduction-to-driver-notification.md"
 MOST_WAITING = 64
 """Arrivals without a Start that wait for one, per driver."""
+
+UNEXPLAINED = (
+    "no host command explains an arrival: a link that was known before, or first seen in no window of a command, "
+    "says nothing of an added processor"
+)
+"""Why arrivals say nothing of an added processor."""
 
 HOT_ADD = "hot-add of a processor"
 CALLBACK = "synchronous callback"
@@ -75,6 +83,9 @@ def irql_passive(call: Callback, model: Model) -> RuleOutcome:
     """Both for processors that exist at registration and for those added later."""
     if call.enter.irql == 0:
         return HOLDS
+    span = call.registration.span
+    if call.attempt is None and span is not None and 0 < call.enter.irql <= span.enter.irql:
+        return Exempt("the driver registered at that IRQL, which REG-IRQL-PASSIVE judges")
     return Broken(f"the callback ran at IRQL {call.enter.irql}", (call.enter,))
 
 
@@ -104,18 +115,18 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
             if registration.done_at > attempt.since:
                 continue
             name = STATE_NAMES[state]
-            lost = model.lost("", attempt.since, terminal.at)
-            if lost or attempt.crowded:
+            if attempt.crowded:
                 judged = Unclear(
-                    f"{name} came without a Start, but {lost or 'too much came'}",
-                    (terminal.enter,),
-                    attempt.name,
+                    f"{name} came without a Start, but too much came", (terminal.enter,), attempt.name
                 )
                 continue
             later = [start.enter for start in view.starts[:1]]
             chain = contradiction(later[0], terminal.enter) if later else []
             what = "came before its Start" if later else "came and no Start had come before it"
-            return Broken(f"{name} of {attempt.name} {what}", (terminal.enter, *later), chain, attempt.name)
+            return Broken(
+                f"{name} of {attempt.name} {what}", (terminal.enter, *later), chain, attempt.name,
+                absent=("", attempt.since, terminal.at), cause=("start", registration, attempt),
+            )  # fmt: skip
     return judged
 
 
@@ -149,11 +160,13 @@ def _missing_terminal(
     registration: Registration, view: RegistrationView, attempt: Attempt, model: Model
 ) -> RuleOutcome:
     """Judge a Start without Complete or Failure: only a quiesced point after it makes silence evidence."""
-    if not _alive_throughout(registration, attempt):
-        return None
     start = view.starts[-1]
+    if not registration.handle:
+        return None
     reason = model.touched(attempt)
-    if not reason and not attempt.quiet:
+    if not _alive_throughout(registration, attempt):
+        reason = "the driver withdrew before the guest was quiet, and no page says what is then delivered"
+    elif not reason and not attempt.quiet:
         reason = "the guest was not seen to be alive and quiet after it"
     if reason:
         return Unclear(
@@ -165,7 +178,7 @@ def _missing_terminal(
     return Broken(
         f"Start of {attempt.name} was never followed by Complete or Failure, "
         "and the guest then proved itself alive and quiet",
-        (start.enter, *quiet), (), attempt.name,
+        (start.enter, *quiet), (), attempt.name, absent=attempt.stretch, cause=("end", registration, attempt),
     )  # fmt: skip
 
 
@@ -191,42 +204,6 @@ def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-EXACTLY-TWO", Level.ERROR, Attempt, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
-    says="each callback is called exactly two times for an added processor: Start, then Complete or Failure",
-    needs=HOT_ADD, holds="S2 C2 V", violates="S2 S2 C2",
-)  # fmt: skip
-def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
-    """A registration that vetoed may or may not get its own Failure (not documented for hot add)."""
-    judged: RuleOutcome = None
-    for registration, view in attempt.views.items():
-        if not view.starts:
-            continue
-        extra = view.starts[1:2] or view.terminals[1:2]
-        if extra:
-            first = (view.starts if extra[0] in view.starts else view.terminals)[0]
-            lost = model.lost("", attempt.since, extra[0].at)
-            name = STATE_NAMES.get(extra[0].enter.state, "a call")
-            if lost:
-                judged = Unclear(
-                    f"a second {name} came, but {lost}", (first.enter, extra[0].enter), attempt.name
-                )
-                continue
-            return Broken(
-                f"{registration} got {some(len(view.starts), 'Start')} and {len(view.terminals)} Complete or Failure "
-                f"for {attempt.name}",
-                tuple(call.enter for call in (view.starts + view.terminals)[:4]), (), attempt.name,
-            )  # fmt: skip
-        if not view.terminals and not view.vetoed:
-            outcome = _missing_terminal(registration, view, attempt, model)
-            if isinstance(outcome, Broken):
-                return outcome
-            judged = outcome or judged
-        elif judged is None:
-            judged = HOLDS
-    return judged
-
-
-@rule(
     "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, Attempt, clauses="A7", source=STRUCT,
     says="a processor is either completed or failed, and after that nothing more is said of it", needs=HOT_ADD,
     holds="S2 C2 V", violates="S2 C2 F2",
@@ -241,27 +218,59 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
             judged = judged or HOLDS
             continue
         first, second = view.terminals[:2]
-        lost = model.lost("", attempt.since, second.at)
         names = f"{STATE_NAMES.get(first.enter.state)} and then {STATE_NAMES.get(second.enter.state)}"
-        if lost:
-            judged = Unclear(
-                f"{registration} got {names}, but {lost}", (first.enter, second.enter), attempt.name
-            )
-            continue
         return Broken(
-            f"{registration} got {names} for {attempt.name}", (first.enter, second.enter), (), attempt.name
-        )
+            f"{registration} got {names} for {attempt.name}", (first.enter, second.enter), (), attempt.name,
+            absent=("", attempt.since, second.at), cause=("extra", registration, attempt),
+        )  # fmt: skip
     return judged
 
 
 @rule(
-    "SYNC-ALL-REGISTERED", Level.ERROR, Attempt, clauses="A8", source=STRUCT,
+    "SYNC-EXACTLY-TWO", Level.ERROR, Attempt, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
+    says="each callback is called exactly two times for an added processor: Start, then Complete or Failure",
+    needs=HOT_ADD, holds="S2 C2 V", violates="S2 S2 C2",
+)  # fmt: skip
+def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
+    """A registration that vetoed may or may not get its own Failure (not documented for hot add)."""
+    judged: RuleOutcome = None
+    for registration, view in attempt.views.items():
+        if not view.starts:
+            continue
+        extra = view.starts[1:2] or view.terminals[1:2]
+        if extra:
+            return Broken(
+                f"{registration} got {some(len(view.starts), 'Start')} and {len(view.terminals)} Complete or Failure "
+                f"for {attempt.name}",
+                tuple(call.enter for call in (view.starts + view.terminals)[:4]), (), attempt.name,
+                absent=("", attempt.since, extra[0].at), cause=("extra", registration, attempt),
+            )  # fmt: skip
+        if not view.terminals and not view.vetoed:
+            outcome = _missing_terminal(registration, view, attempt, model)
+            if isinstance(outcome, Broken):
+                return outcome
+            judged = outcome or judged
+        elif judged is None:
+            judged = HOLDS
+    return judged
+
+
+@rule(
+    "SYNC-ALL-REGISTERED", Level.ERROR, Attempt, Growth, clauses="A8", source=STRUCT,
     says="each registered callback is called for each added processor", needs=HOT_ADD,
+    unless="every one was refused, after which further callbacks may be left out, or no registration covered it",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="with b a:S2 a:C2",
 )  # fmt: skip
-def all_registered(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Of the registrations that were certainly in force before the attempt and all through it; not when vetoed."""
-    if attempt.vetoed:
+def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
+    """Of the registrations that were certainly in force before the attempt and all through it.
+
+    Not when it was refused: by a veto, by one that a Start found, or by a client that logs nothing (U3). A count that
+    grew between two quiet points by more than was announced to anybody is a processor of which nobody was told.
+    """
+    if isinstance(subject, Growth):
+        return _grown(subject, model)
+    attempt = subject
+    if attempt.refused:
         return None
     judged: RuleOutcome = None
     for stream in model.streams.values():
@@ -274,9 +283,7 @@ def all_registered(attempt: Attempt, model: Model) -> RuleOutcome:
             if view is not None and view.starts and view.terminals:
                 judged = judged or HOLDS
                 continue
-            reason = model.touched(attempt) or model.lost(
-                registration.driver, registration.done_at, attempt.over
-            )
+            reason = model.touched(attempt)
             if not reason and registration.done_at > attempt.since:
                 reason = "it may have been registered while the attempt was already under way"
             if not reason and not attempt.quiet:
@@ -289,10 +296,25 @@ def all_registered(attempt: Attempt, model: Model) -> RuleOutcome:
                     f"{registration} got no {what} for {attempt.name}, but {reason}", shown, attempt.name
                 )
                 continue
+            begin = min(attempt.since, registration.done_at)
             return Broken(
-                f"{registration} got no {what} for {attempt.name}", (*made, *shown), (), attempt.name
-            )
+                f"{registration} got no {what} for {attempt.name}", (*made, *shown), (), attempt.name,
+                absent=("", begin, attempt.over), cause=("end" if what != "Start" else "start", registration, attempt),
+            )  # fmt: skip
     return judged
+
+
+def _grown(growth: Growth, model: Model) -> RuleOutcome:
+    for stream in model.streams.values():
+        for registration in stream.registrations.values():
+            if registration.sync and registration.alive and 0 < registration.done_at < growth.since:
+                last = model.processors.counted
+                return Broken(
+                    f"{some(growth.grown, 'processor')} became active while {registration} was in force, and "
+                    f"{growth.told} {'was' if growth.told == 1 else 'were'} announced",
+                    (*((last,) if last is not None else ()), growth.proof), absent=("", growth.since, model.at),
+                )  # fmt: skip
+    return None
 
 
 @rule(
@@ -312,14 +334,11 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
         return HOLDS
     for first, other in product(*list(told.values())[:2]):
         if other.registration is not first.registration:
-            lost = model.lost("", attempt.since, attempt.settled or attempt.sealed_at)
             shown = (first.enter, other.enter)
-            if lost:
-                return Unclear(f"the outcomes of {attempt.name} differ, but {lost}", shown, attempt.name)
             return Broken(
                 f"{first.registration} was told {STATE_NAMES.get(first.enter.state)} and {other.registration} "
                 f"{STATE_NAMES.get(other.enter.state)} of {attempt.name}",
-                shown, (), attempt.name,
+                shown, (), attempt.name, absent=attempt.stretch,
             )  # fmt: skip
     return HOLDS
 
@@ -363,32 +382,44 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
     """NtNumber is the system-wide index, ProcNumber the group and number; an attempt has one of each."""
+    if attempt.altered:
+        return Exempt("a driver changed the context that all are given, which OB-CTX-IMMUTABLE judges")
     first = attempt.events[0].enter
     for call in attempt.events[1:]:
         if (call.enter.group, call.enter.number) != (first.group, first.number):
             return Broken(
                 f"{attempt.name} is group {first.group} number {first.number} and then "
                 f"group {call.enter.group} number {call.enter.number}",
-                (first, call.enter), (), attempt.name,
+                (first, call.enter), (), attempt.name, absent=("", attempt.since, call.at),
             )  # fmt: skip
     return HOLDS if len(attempt.events) > 1 else None
 
 
 @rule(
-    "NO-RUN-BEFORE-START-DONE", Level.ERROR, Attempt, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
-    says="no thread runs on a processor before every Start for it has returned", needs="completed hot-add",
+    "NO-RUN-BEFORE-START-DONE", Level.ERROR, Attempt, Epoch, clauses="A9, A15, X1", source=f"{PROCESSING}; {INTRODUCTION}",
+    says="no thread runs on a processor before every Start for it has returned, nor on one that was not added",
+    needs=HOT_ADD, unless="no Start of one was seen to return before its processor was active",
     holds="S2 C2 V", violates="S2{cpu=2} C2",
 )  # fmt: skip
-def no_run_before_start(attempt: Attempt, model: Model) -> RuleOutcome:
+def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
     """Microsoft's pages disagree on whether the processor is started at Start, but not on threads. DPCs: a warning."""
+    if isinstance(subject, Epoch):
+        return _ran_uncounted(model)
+    attempt = subject
     starts = [call for call in attempt.starts if call.exit is not None]
-    if not starts or not attempt.completes or attempt.n in model.attempts.completed:
+    known = model.processors.known(attempt.n)
+    if not starts or (known is not None and known[1] is not attempt) or attempt.n < attempt.active_before:
         return None
     clock = not any(stream.order_lost for stream in model.streams.values())
     for record, level in zip(attempt.ran_on, (None, Level.WARN), strict=True):
         if record is None:
             continue
-        for start in starts:
+        if not attempt.completes and attempt.refused:
+            return Broken(
+                f"code ran on {attempt.name}, which was not added", (starts[0].enter, record), (), attempt.name, level,
+                absent=("", 0, attempt.over),
+            )  # fmt: skip
+        for start in starts if attempt.completes else ():
             last = start.exit
             if last is None or record is last:
                 continue
@@ -396,9 +427,23 @@ def no_run_before_start(attempt: Attempt, model: Model) -> RuleOutcome:
             if chain:
                 return Broken(
                     f"code ran on {attempt.name} before Start of {start.registration} had returned",
-                    (record, last), chain, attempt.name, level,
+                    (record, last), chain, attempt.name, level, absent=("", attempt.since, start.exit_at),
                 )  # fmt: skip
     return HOLDS
+
+
+def _ran_uncounted(model: Model) -> RuleOutcome:
+    """A processor on which a thread ran and that no driver ever counted, nor was told of, was not added."""
+    counted = model.processors.counted
+    if counted is None:
+        return None
+    for number, (record, _) in model.processors.ran.items():
+        if number >= counted.active and number not in model.attempts.newest and not model.attempts.unsettled:
+            return Broken(
+                f"code ran on processor {number}, and never more than {counted.active} processors were active",
+                (counted, record), absent=("", 0, model.at),
+            )  # fmt: skip
+    return None
 
 
 @rule(
@@ -484,53 +529,67 @@ def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-FIRST", Level.ERROR, AsyncEnter, SyncEnter, Epoch, clauses="A14, B9", source=INTRODUCTION,
+    "SYNC-FIRST", Level.ERROR, AsyncEnter, AddWindow, clauses="A14, B9", source=INTRODUCTION,
     says="the synchronous notification is the first one about an added processor", needs="processor arrival",
-    holds="S2 C2 V", violates="V S2 C2",
+    unless=UNEXPLAINED, holds="S2 C2 V", violates="V S2 C2",
 )  # fmt: skip
-def sync_first(subject: Arrival | Callback | Epoch, model: Model) -> RuleOutcome:
-    """By count, since an arrival does not say which processor it is about. Needs both registrations and a baseline.
+def sync_first(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
+    """Of an arrival that an add explains: its link is new since the baseline and first seen between the add and the next.
 
-    An arrival without its Start waits for the Start that comes too late, so that both can be shown.
+    By count where several adds are in flight, since an arrival does not say which processor it is about. An arrival that
+    came before the Start is judged when the window is over: of a failed add it is no more than a sign of presence (X4),
+    and if a processor was added before, it may be a late interface of that one.
     """
-    if isinstance(subject, Arrival):
-        return _announced(subject, model)
-    if isinstance(subject, Callback):
-        early = model.stream.unannounced
-        if not early or subject.enter.state != START or subject.attempt is None:
-            return None
-        return _unannounced(early.pop(0), subject)
-    for stream in model.streams.values():
-        if stream.unannounced:
-            return _unannounced(stream.unannounced.pop(0), None)
-    return None
-
-
-def _announced(arrival: Arrival, model: Model) -> RuleOutcome:
-    stream, registration = arrival.registration.stream, arrival.registration
-    known = stream.registrations.values()
-    if not arrival.index or not any(other.sync and other.alive and other.base >= 0 for other in known):
+    if isinstance(subject, AddWindow):
+        judged: RuleOutcome = None
+        for arrival in subject.unannounced:
+            outcome = _unannounced(arrival, subject, model)
+            if isinstance(outcome, Broken):
+                return outcome
+            judged = outcome or judged
+        return judged
+    window, stream = subject.window, subject.registration.stream
+    if window is None or not any(
+        known.sync and known.alive and 0 < known.done_at < window.at
+        for known in stream.registrations.values()
+    ):
         return None
-    seen = stream.starts - registration.starts_at_base
-    if arrival.index <= seen:
+    seen = stream.starts - window.starts.get(stream, 0)
+    if seen >= min(subject.index, window.adds) or (seen and window.adds == 1):
         return HOLDS
-    lost = model.lost("", registration.base_at, model.at)
-    if lost:
-        return Unclear(
-            f"{some(arrival.index, 'processor')} arrived after {some(seen, 'Start')}, but {lost}",
-            (arrival.enter,),
-        )
-    if len(stream.unannounced) < MOST_WAITING:
-        stream.unannounced.append(arrival)
+    if len(window.unannounced) < MOST_WAITING:
+        window.unannounced.append(subject)
     return None
 
 
-def _unannounced(arrival: Arrival, start: Callback | None) -> Broken:
-    said = f"new processor link number {arrival.index} arrived before driver {arrival.registration.driver} had seen its Start"
+def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome:
+    stream, start = arrival.registration.stream, arrival.start
+    waits = any(known.sync and known.alive for known in stream.registrations.values())
+    if not window.succeeded or window.failures or (start is None and not waits):
+        return Exempt(
+            "the arrival came with an add that failed, or of which its driver could not be told any more"
+        )
+    said = f"a new processor link arrived before driver {stream.driver} had seen the Start of the added processor"
+    shown = (arrival.enter, start.enter) if start is not None else (arrival.enter,)
+    doubt = other_explanation(arrival, window)
+    if not doubt and start is None and (model.quiesced is None or model.quiesced.n < arrival.enter.n):
+        doubt = "the guest was not seen to be alive and quiet after it"
+    if doubt:
+        return Unclear(f"{said}, but {doubt}", shown)
     if start is None:
-        return Broken(said + ", and none came", (arrival.enter,))
-    chain = contradiction(start.enter, arrival.enter)
-    return Broken(said, (arrival.enter, start.enter), chain)
+        return Broken(f"{said}, and none came", shown, absent=("", 0, model.at))
+    return Broken(said, shown, contradiction(start.enter, arrival.enter), absent=(stream.driver, 0, start.at))
+
+
+def other_explanation(arrival: Arrival, window: AddWindow) -> str:
+    """Say what else than this window's add may explain an arrival; "" if nothing does."""
+    if window.earlier:
+        return "it may be a late interface of a processor that was added before"
+    if window.failed or window.failures:
+        return "it may be an interface of a processor that was not added"
+    if arrival.index > 1 and window.adds > 1:
+        return "a processor may have several interfaces, and several were being added"
+    return ""
 
 
 @rule(

@@ -6,6 +6,10 @@ in which R has no Start yet, unless a quiesced point lies between, or a host com
 closed; it opens A(n, k+1) only if R already has a Start with its terminal or veto there. An attempt is *sealed*, which
 is when rules on attempts see it, when the next one on n has opened and the guest was quiet since, when the epoch ends,
 or when too many are remembered.
+
+A failed add may be tried again, and its calls may then come in another order of registrations. A Start that came when
+everything of a failed attempt had ended is therefore *late*: it goes over to the next attempt if one opens before it is
+answered.
 """
 
 from __future__ import annotations
@@ -13,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.contract.state.entities import Attempt, Callback, Registration, RegistrationView
-from harness.history.driver import COMPLETE, START
+from harness.history.driver import COMPLETE, FAILURE, START, nt_success
 from harness.history.record import Quiesced
 
 MOST_ATTEMPTS = 8192
@@ -27,9 +31,10 @@ class Attempts:
     """The attempts of one boot epoch. ``seal`` is called with each attempt when it is over.
 
     ``newest`` maps a processor to its latest attempt; ``unsettled`` are those not closed at a quiesced point yet;
-    ``opened`` and ``completed_count`` count; ``completed`` and ``completed_places`` map an index, and a group and
-    number, to the first Complete; ``failed`` is the number of the last attempt that failed, -1 if none did;
-    ``barrier`` is the last place at which no attempt was under way.
+    ``opened`` and ``completed_count`` count; ``failed`` is the number of the last attempt that failed, -1 if none did;
+    ``failures`` counts the attempts that were refused; ``announced`` are the processors of
+    which an attempt opened since the last quiet point; ``barrier`` is the last place at which no attempt was
+    under way.
     """
 
     def __init__(self, at: int, seal: Callable[[Attempt], None]) -> None:
@@ -38,12 +43,13 @@ class Attempts:
         self.newest: dict[int, Attempt] = {}
         self.unsettled: dict[Attempt, None] = {}
         self._open_ones: dict[Attempt, None] = {}
+        self._restless: dict[Attempt, None] = {}
         self._superseded: list[Attempt] = []
         self.opened = 0
         self.completed_count = 0
-        self.completed: dict[int, Callback] = {}
-        self.completed_places: dict[tuple[int, int], Callback] = {}
         self.failed = -1
+        self.failures = 0
+        self.announced: set[int] = set()
 
     @property
     def all_closed(self) -> bool:
@@ -57,12 +63,13 @@ class Attempts:
     def quiesced(self, at: int, proof: Quiesced) -> None:
         """The guest is quiet: what is closed is settled, and what was superseded will get nothing more."""
         superseded, self._superseded = self._superseded, []
-        for attempt in list(self.unsettled):
+        for attempt in self._restless:
             if not attempt.quiet:
                 attempt.quiet, attempt.proof = at, proof
             if attempt.closed:
                 attempt.settled = at
-                del self.unsettled[attempt]
+                self.unsettled.pop(attempt, None)
+        self._restless.clear()
         for attempt in superseded:
             self._seal(attempt, at)
         if not self.unsettled:
@@ -87,18 +94,23 @@ class Attempts:
         if attempt is None:
             attempt = self._open(enter.nt, 1, at, active_before)
         elif enter.state == START and self._begins_anew(attempt, registration):
-            before = attempt
+            before, late = attempt, self._late(attempt)
             self._supersede(before, at)
             attempt = self._open(enter.nt, before.k + 1, at, active_before)
             attempt.retried = last_command < before.last
             attempt.ambiguous = before.mixed
-        elif enter.state == START and commands > self.opened:
-            attempt.ambiguous |= attempt.closed
-            attempt.doubtful |= any(other.exit is None for other in attempt.starts)
+            for other in late:
+                self._take_over(other, attempt)
+        elif enter.state == START:
+            if attempt.closed and attempt.refused:
+                attempt.late.append(call)
+            if commands > self.opened:
+                attempt.ambiguous |= attempt.closed
+                attempt.doubtful |= any(other.exit is None for other in attempt.starts)
         call.attempt = attempt
         attempt.last = at
         attempt.settled = attempt.quiet = 0
-        self.unsettled[attempt] = None
+        self.unsettled[attempt] = self._restless[attempt] = None
         if len(attempt.events) >= MOST_EVENTS:
             attempt.crowded = True
             return
@@ -116,7 +128,52 @@ class Attempts:
             attempt.terminals.append(call)
             if enter.state == COMPLETE:
                 attempt.completes.append(call)
+        if enter.state == FAILURE or (enter.state == START and not nt_success(enter.op)):
+            self._refused(attempt)
         self._opened_or_closed(attempt, was_open=was_open, is_open=not view.closed)
+
+    def _refused(self, attempt: Attempt) -> None:
+        if not attempt.refused:
+            attempt.refused = True
+            self.failures += 1
+
+    def _late(self, attempt: Attempt) -> list[Callback]:
+        """Take out of a failed attempt the Starts that came after its end and are not answered."""
+        late = (
+            []
+            if attempt.quiet
+            else [
+                call
+                for call in attempt.late
+                if (view := attempt.views.get(call.registration))
+                and view.starts == [call]
+                and not view.closed
+            ]
+        )
+        for call in late:
+            del attempt.views[call.registration]
+            attempt.events.remove(call)
+            attempt.starts.remove(call)
+        if late:
+            attempt.waiting = sum(not view.closed for view in attempt.views.values())
+            if not attempt.waiting:
+                self._open_ones.pop(attempt, None)
+            attempt.vetoed = any(call.refused for call in attempt.starts)
+            attempt.last = max((call.exit_at or call.at for call in attempt.events), default=attempt.first)
+        return late
+
+    def _take_over(self, call: Callback, attempt: Attempt) -> None:
+        """A Start that was counted to the failed attempt before belongs to this one."""
+        call.attempt = attempt
+        attempt.first = min(attempt.first, call.at)
+        attempt.since = min(attempt.since, call.at)
+        view = attempt.views.setdefault(call.registration, RegistrationView())
+        view.starts.append(call)
+        view.vetoed = call.veto
+        attempt.events.append(call)
+        attempt.starts.append(call)
+        attempt.vetoed |= call.refused
+        self._opened_or_closed(attempt, was_open=False, is_open=not view.closed)
 
     def _opened_or_closed(self, attempt: Attempt, *, was_open: bool, is_open: bool) -> None:
         attempt.waiting += is_open - was_open
@@ -146,8 +203,11 @@ class Attempts:
             return
         attempt.last = at
         view = attempt.views.get(call.registration)
+        attempt.overwritten |= call.overwrites
+        attempt.altered |= call.altered
         if call.refused and view is not None:
             attempt.vetoed = True
+            self._refused(attempt)
             if call.veto and not view.vetoed:
                 was_open = not view.closed
                 view.vetoed = True
@@ -165,6 +225,7 @@ class Attempts:
     def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
         attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)
         self.opened += 1
+        self.announced.add(number)
         if self._open_ones:
             attempt.overlapped = True
             if len(self._open_ones) == 1:
@@ -184,14 +245,11 @@ class Attempts:
 
     def _seal(self, attempt: Attempt, at: int) -> None:
         self.unsettled.pop(attempt, None)
+        self._restless.pop(attempt, None)
         self._open_ones.pop(attempt, None)
         if self.newest.get(attempt.n) is attempt:
             del self.newest[attempt.n]
         attempt.sealed_at = at
         self._emit(attempt)
-        if attempt.completes:
-            self.completed.setdefault(attempt.n, attempt.completes[0])
-            for call in attempt.completes:
-                self.completed_places.setdefault((call.enter.group, call.enter.number), call)
-        elif attempt.terminals or attempt.vetoed:
+        if not attempt.completes and (attempt.terminals or attempt.vetoed):
             self.failed = attempt.n

@@ -25,6 +25,9 @@ from harness.history.driver import (
 )
 from harness.history.record import Add, Quiesced, Record
 
+Stretch = tuple[str, int, int]
+"""A driver ("" for any) and two places of the stream: where a conclusion takes records of it to be absent."""
+
 
 @dataclass(slots=True, eq=False)
 class Loss:
@@ -56,6 +59,8 @@ class Registration:
     ``implied`` registrations were never seen being made: the history begins after them, or their record was lost.
     ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
+    ``known_links`` existed at that point or were removed before; ``told`` are the places at which further ones arrived
+    first. ``owed`` are the places and numbers of the adds whose arrivals it is owed.
     """
 
     stream: DriverLoad
@@ -74,12 +79,12 @@ class Registration:
     existing_processors: frozenset[int] = frozenset()
     base: int = -1
     base_at: int = 0
-    starts_at_base: int = 0
     completes_at_base: int = 0
-    all_completes_at_base: int = 0
     links: dict[str, int] = field(default_factory=dict)
     known_links: set[str] = field(default_factory=set)
     new_links: set[str] = field(default_factory=set)
+    told: list[int] = field(default_factory=list)
+    owed: list[tuple[int, int]] = field(default_factory=list)
 
     @property
     def driver(self) -> str:
@@ -158,6 +163,30 @@ class Callback:
         """True if the operation status was an error when this Start returned, whoever wrote it."""
         return self.exit is not None and self.enter.state == START and not nt_success(self.exit.op)
 
+    @property
+    def overwrites(self) -> bool:
+        """True if this Start cleared an error that an earlier client had reported."""
+        return (
+            self.exit is not None
+            and self.enter.state == START
+            and not nt_success(self.enter.op)
+            and nt_success(self.exit.op)
+        )
+
+    @property
+    def altered(self) -> bool:
+        """True if the driver changed the context that the next client is given."""
+        leave, enter = self.exit, self.enter
+        if leave is None or self.registration.stream.mapped:
+            # A map need not give the context again at the exit.
+            return False
+        return (enter.state, enter.nt, enter.group, enter.number) != (
+            leave.state,
+            leave.nt,
+            leave.group,
+            leave.number,
+        )
+
 
 @dataclass(slots=True, eq=False)
 class RegistrationView:
@@ -181,9 +210,11 @@ class RegistrationView:
 class Attempt:
     """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
 
-    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``waiting`` counts the
+    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``refused`` if so, or if one
+    found an error, or a Failure came; ``waiting`` counts the
     registrations whose Start has no end. ``ambiguous`` if a Start joined that may be of another host command, because
-    nothing more had to come; ``doubtful`` if one joined while another had not been seen to return.
+    nothing more had to come; ``doubtful`` if one joined while another had not been seen to return. ``overwritten`` if a
+    driver cleared the error of another, ``altered`` if one changed the context: what follows is its doing.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
@@ -201,6 +232,10 @@ class Attempt:
     terminals: list[Callback] = field(default_factory=list)
     completes: list[Callback] = field(default_factory=list)
     vetoed: bool = False
+    refused: bool = False
+    overwritten: bool = False
+    altered: bool = False
+    late: list[Callback] = field(default_factory=list)
     last: int = 0
     settled: int = 0
     quiet: int = 0
@@ -222,6 +257,11 @@ class Attempt:
         return self.ambiguous or (self.doubtful and vetoed)
 
     @property
+    def stretch(self) -> Stretch:
+        """Where a record of it may be missing."""
+        return "", self.since, self.settled or self.sealed_at or self.last + 1
+
+    @property
     def over(self) -> int:
         """The place from which on nothing more was to be expected of it."""
         return self.settled or self.quiet or self.sealed_at
@@ -241,24 +281,60 @@ class Attempt:
 class Arrival:
     """One call of a Plug and Play notification callback.
 
-    ``index`` counts the distinct new processor links of this registration after its base, from 1; 0 if this is none.
-    ``times`` is how often this link arrived since its last removal.
+    ``new`` if its link was first seen after the registration's baseline; ``window`` is then the window of the host
+    commands that explain it, None if none does, and ``index`` counts the new links of this registration in it, from 1.
+    ``times`` is how often this link arrived since its last removal. ``start`` is the first Start that its driver saw in
+    the window, if it came later than the arrival.
     """
 
     at: int
     enter: AsyncEnter
     registration: Registration
+    new: bool = False
+    window: AddWindow | None = None
     index: int = 0
     times: int = 1
     existing: bool = False
     exit: AsyncExit | None = None
+    start: Callback | None = None
+
+
+@dataclass(slots=True, eq=False)
+class AddWindow:
+    """The time of one processor add, or of several in flight together, until the next host command.
+
+    ``base`` is the active count before it. ``starts`` are the attempts of which each driver had seen a Start before it.
+    ``earlier`` if processors were added before, whose interfaces may be told late; ``failed`` if an add had failed, which
+    may be tried again. ``uncounted`` and ``unannounced`` are arrivals that came before the count or the Start.
+    """
+
+    at: int
+    base: int
+    earlier: bool
+    failed: bool
+    adds: int = 1
+    agreed: int = 0
+    completes: int = 0
+    grown: int = 0
+    failures: int = 0
+    closed_at: int = 0
+    starts: dict[DriverLoad, int] = field(default_factory=dict)
+    links: dict[Registration, int] = field(default_factory=dict)
+    uncounted: list[Arrival] = field(default_factory=list)
+    unannounced: list[Arrival] = field(default_factory=list)
+
+    @property
+    def succeeded(self) -> bool:
+        """True if a processor was added in it: Complete came, the count grew, or the three agreed."""
+        return bool(self.completes or self.grown > self.base or self.agreed)
 
 
 @dataclass(slots=True, eq=False)
 class HostAdd:
     """A host command to add one processor or DIMM and the window in which its consequences were awaited.
 
-    ``clean`` windows overlap with no processor add and follow only processor adds that are closed.
+    ``clean`` windows overlap with no processor add and follow only processor adds that are over: closed, and not failed,
+    since a failed one may be tried again.
     """
 
     begin: Add
@@ -271,13 +347,17 @@ class HostAdd:
     unshown: bool = False
     detail: str = ""
     starts_before: int = 0
+    active_before: int = 0
     clean: bool = True
-    arrivals: int = 0
 
 
 @dataclass(slots=True, eq=False)
 class DriverLoad:
-    """One load of one driver: what the checker remembers of it."""
+    """One load of one driver: what the checker remembers of it.
+
+    ``earlier`` are the registrations of its former loads in this boot; ``calling`` the Starts and ends that are running,
+    by registration and processor; ``held`` the objects it reported, by number, with the call in which each was made.
+    """
 
     driver: str
     boot: str
@@ -286,20 +366,45 @@ class DriverLoad:
     last_at: int = 0
     hz: int = 0
     mode: str = ""
+    mapped: bool = False
+    promises: str = ""
+    headless: bool = False
     finished: bool = False
     unload: CallSpan | None = None
     opens: dict[int, CallSpan | Callback | Arrival | Record] = field(default_factory=dict)
     registrations: dict[int, Registration] = field(default_factory=dict)
-    objects: dict[tuple[int, int], dict[int, Record]] = field(default_factory=dict)
+    earlier: dict[int, Registration] = field(default_factory=dict)
+    calling: dict[tuple[int, int], Callback] = field(default_factory=dict)
+    objects: dict[tuple[int, int], dict[int, HeldObject]] = field(default_factory=dict)
+    held: int = 0
     allocates: bool = False
     starts: int = 0
     completes: int = 0
     complete_calls: list[Callback] = field(default_factory=list)
     completed: set[int] = field(default_factory=set)
+    arrived_at: int = 0
+    devices: set[str] = field(default_factory=set)
     etw: str = ""
     order_lost: bool = False
     crowded: bool = False
-    unannounced: list[Arrival] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class HeldObject:
+    """An object that a driver reported to have allocated for a processor; ``call`` is the callback it was made in."""
+
+    record: Record
+    call: Callback | None
+
+
+@dataclass(slots=True, eq=False)
+class Growth:
+    """Between two quiet points more processors became active (``grown``) than were announced to anybody (``told``)."""
+
+    since: int
+    grown: int
+    told: int
+    proof: Quiesced
 
 
 class Sample:

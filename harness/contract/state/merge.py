@@ -5,6 +5,9 @@ A driver numbers its records under one lock, so (boot nonce, driver, seq) names 
 While no number is missing, records pass straight through. When one is missing, everything is held back (at most
 :data:`PATIENCE` records) because another channel may still bring it; what arrives is put in front of its successor.
 If it never comes, a :class:`Gap` takes its place, so that the rules know what they cannot know.
+
+Whatever is not passed on leaves a record of the checker's own: a number that came twice, copies that differ, a record
+without a place, a boot that nobody recorded. What each channel carried is told before its account and at the end.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.history.driver import DriverRecord, Hello
-from harness.history.record import Boot, Record
+from harness.history.record import Boot, Channel, Record
 
 PATIENCE = 16384
 """Records held back at most while a missing one may still come from another channel."""
@@ -53,14 +56,75 @@ class Stale(Record, frozen=True, kw_only=True, tag="checker.stale"):
     why: str
 
 
+class Conflict(Record, frozen=True, kw_only=True, tag="checker.conflict"):
+    """Two channels brought the number ``seq`` of a driver with different contents: ``fields`` differ."""
+
+    boot: str
+    driver: str
+    seq: int
+    first: int
+    fields: str
+
+
+class UnrecordedBoot(Record, frozen=True, kw_only=True, tag="checker.boot"):
+    """A driver said hello with another boot nonce, and no boot of the guest was recorded before."""
+
+    boot: str
+    driver: str
+    before: str
+
+
+class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
+    """What one channel has brought so far: ``records``, of which ``mapped`` are the hellos of mapped drivers.
+
+    ``holes`` counts the numbers below its highest that it did not bring, ``places`` how often it left some out, and
+    ``tops`` maps each driver of this boot to the highest number that it brought.
+    """
+
+    name: str
+    records: int
+    mapped: int
+    holes: int
+    places: int
+    tops: dict[str, int]
+
+
+RECENT = 4096
+"""Records of a stream that a copy on another channel is compared with."""
+
+
+@dataclass(slots=True)
+class _Brought:
+    """What one channel brought of one stream."""
+
+    highest: int
+    records: int = 0
+    places: int = 0
+
+
 @dataclass(slots=True)
 class _Stream:
     next: int
+    first: int
     top: int = -1
-    highest: dict[str, int] = field(default_factory=dict)
+    brought: dict[str, _Brought] = field(default_factory=dict)
     hello: int = -1
     pending: dict[int, DriverRecord] = field(default_factory=dict)
     missing: list[tuple[int, int]] = field(default_factory=list)
+    recent: list[DriverRecord | None] = field(default_factory=lambda: [None] * RECENT)
+
+
+_OF_THE_COPY = frozenset({"n", "host_ns", "channel"})
+
+
+def _differing(record: DriverRecord, other: DriverRecord) -> str:
+    if type(record) is not type(other):
+        return "their kinds"
+    return ", ".join(
+        name
+        for name in record.__struct_fields__
+        if name not in _OF_THE_COPY and getattr(record, name) != getattr(other, name)
+    )
 
 
 class Merger:
@@ -68,10 +132,12 @@ class Merger:
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, str], _Stream] = {}
+        self._boots: dict[str, str] = {}
         self._ended: set[str] = set()
         self._held: list[Record] = []
         self._missing = 0
         self._restored = False
+        self._carried: dict[str, list[int]] = {}
 
     def take(self, record: Record) -> Iterable[Record]:
         """Return what can be passed on after ``record``: host records as they are, each driver record once, with gaps marked.
@@ -86,61 +152,132 @@ class Merger:
                 and not self._held
                 and type(record) is not Hello
             ):
-                stream.next += 1
-                stream.highest[record.channel] = record.seq
-                return (record,)
+                brought = stream.brought.get(record.channel)
+                if brought is not None and brought.highest == record.seq - 1:
+                    stream.next += 1
+                    brought.highest = record.seq
+                    brought.records += 1
+                    stream.recent[record.seq % RECENT] = record
+                    return (record,)
             return self._slow(record, stream)
         if isinstance(record, Boot):
             return self._boot(record)
+        if isinstance(record, Channel):
+            return self._account(record)
         if not self._held:
             return (record,)
         self._held.append(record)
-        return self.end() if len(self._held) > PATIENCE else ()
+        return self._release() if len(self._held) > PATIENCE else ()
 
     def end(self) -> Iterator[Record]:
-        """Pass on what is held: what is missing does not come any more."""
+        """Pass on what is held, because what is missing does not come any more, and what each channel brought in all."""
+        yield from self._release()
+        yield from self._all_carried()
+
+    def _release(self) -> Iterator[Record]:
         if self._held:
             yield from self._flush()
 
     def _boot(self, boot: Boot) -> Iterator[Record]:
-        yield from self.end()
+        yield from self._release()
         self._restored = boot.cause == "restored"
         if not self._restored:
             self._ended.update(nonce for nonce, _ in self._streams)
-        self._streams.clear()
+        self._forget()
         yield boot
+
+    def _forget(self) -> None:
+        """The streams of a boot are over: keep what the channels brought of them."""
+        for name in {name for stream in self._streams.values() for name in stream.brought}:
+            totals = self._carried.setdefault(name, [0, 0, 0, 0])
+            now = self._now(name)
+            self._carried[name] = [a + b for a, b in zip(totals, now, strict=True)]
+        self._streams.clear()
+        self._boots.clear()
+
+    def _now(self, name: str) -> list[int]:
+        """Records, hellos of mapped drivers, holes and places of holes that a channel has in the streams of this boot."""
+        found = [0, 0, 0, 0]
+        for stream in self._streams.values():
+            brought = stream.brought.get(name)
+            if brought is not None:
+                found[0] += brought.records
+                found[2] += max(0, brought.highest - stream.first + 1 - brought.records)
+                found[3] += brought.places
+        return found
+
+    def _all_carried(self) -> Iterator[Carried]:
+        names = {*self._carried, *(name for stream in self._streams.values() for name in stream.brought)}
+        yield from (self._channel(name) for name in sorted(names))
+
+    def _channel(self, name: str) -> Carried:
+        totals = [a + b for a, b in zip(self._carried.get(name, [0, 0, 0, 0]), self._now(name), strict=True)]
+        tops = {
+            driver: stream.brought[name].highest
+            for (_, driver), stream in self._streams.items()
+            if name in stream.brought
+        }
+        return Carried(
+            name=name, records=totals[0], mapped=totals[1], holes=totals[2], places=totals[3], tops=tops
+        )
+
+    def _account(self, channel: Channel) -> Iterable[Record]:
+        carried = self._channel(channel.name)
+        if not self._held:
+            return (carried, channel)
+        self._held += (carried, channel)
+        return self._release() if len(self._held) > PATIENCE else ()
+
+    def _stale(self, record: DriverRecord, stream: _Stream | None) -> str:
+        """Say why a record has no place in this boot; "" if it has one."""
+        if record.boot in self._ended:
+            return "it is of an earlier boot"
+        if stream is not None or type(record) is Hello:
+            return (
+                "" if stream is not None or len(self._streams) < MOST_STREAMS else "too many drivers report"
+            )
+        if self._boots and record.boot not in self._boots.values():
+            return "no driver said hello in its boot"
+        return "too many drivers report" if len(self._streams) >= MOST_STREAMS else ""
 
     def _slow(self, record: DriverRecord, stream: _Stream | None) -> Iterator[Record]:
         key = (record.boot, record.driver)
-        if record.boot in self._ended or (stream is None and len(self._streams) >= MOST_STREAMS):
+        why = self._stale(record, stream)
+        if why:
+            self._carried.setdefault(record.channel, [0, 0, 0, 0])[0] += 1
             yield Stale(
-                n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver, seq=record.seq,
-                why="it is of an earlier boot" if record.boot in self._ended else "too many drivers report",
+                n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver, seq=record.seq, why=why
             )  # fmt: skip
             return
         if stream is None:
+            if isinstance(record, Hello):
+                yield from self._unrecorded(record)
             # Numbers begin at 1 in every boot; only a restored guest goes on from where its snapshot was taken.
-            fresh = isinstance(record, Hello) or self._restored or record.seq < FIRST
-            stream = self._streams[key] = _Stream(next=record.seq if fresh else FIRST)
+            first = record.seq if self._restored or record.seq < FIRST else FIRST
+            stream = self._streams[key] = _Stream(next=first, first=first)
         elif self._began_anew(record, stream):
-            yield from self.end()
-            stream = self._streams[key] = _Stream(next=record.seq)
+            yield from self._release()
+            yield self._repeat(record)
+            for name, old in stream.brought.items():
+                self._carried.setdefault(name, [0, 0, 0, 0])[0] += old.records
+            stream = self._streams[key] = _Stream(next=record.seq, first=record.seq)
         if isinstance(record, Hello):
             stream.hello = record.qpc
-        seen_on_channel = stream.highest.get(record.channel, -1)
-        known = record.seq < stream.next or record.seq in stream.pending
-        if known:
-            gone = any(first <= record.seq <= last for first, last in stream.missing)
-            if gone or record.seq <= seen_on_channel:
-                yield Repeat(
-                    n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver,
-                    seq=record.seq, channel=record.channel, late=gone,
-                )  # fmt: skip
-            else:
-                stream.highest[record.channel] = record.seq
+            self._boots[record.driver] = record.boot
+            if record.version == "mapped":
+                self._carried.setdefault(record.channel, [0, 0, 0, 0])[1] += 1
+        brought = stream.brought.get(record.channel)
+        if brought is None:
+            brought = stream.brought[record.channel] = _Brought(highest=stream.first - 1)
+        again = record.seq <= brought.highest
+        brought.records += 1
+        if record.seq < stream.next or record.seq in stream.pending:
+            yield from self._known(record, stream, again=again)
+            brought.highest = max(brought.highest, record.seq)
             return
-        if record.seq > seen_on_channel:
-            stream.highest[record.channel] = record.seq
+        brought.places += 1 if record.seq > brought.highest + 1 else -(brought.places > 0 and again)
+        brought.highest = max(brought.highest, record.seq)
+        stream.recent[record.seq % RECENT] = record
         if not self._held and record.seq == stream.next:
             stream.next += 1
             yield record
@@ -155,15 +292,50 @@ class Merger:
         if not self._missing:
             yield from self._flush()
         elif len(self._held) > PATIENCE:
-            yield from self.end()
+            yield from self._release()
+
+    def _known(self, record: DriverRecord, stream: _Stream, *, again: bool) -> Iterator[Record]:
+        """Compare a record whose number is known already with the one that came first."""
+        gone = any(first <= record.seq <= last for first, last in stream.missing)
+        first = stream.recent[record.seq % RECENT]
+        if first is not None and first.seq == record.seq:
+            fields = _differing(first, record)
+            if fields:
+                yield Conflict(
+                    n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver,
+                    seq=record.seq, first=first.n, fields=fields,
+                )  # fmt: skip
+        if gone or again:
+            yield self._repeat(record, late=gone)
+
+    @staticmethod
+    def _repeat(record: DriverRecord, *, late: bool = False) -> Repeat:
+        return Repeat(
+            n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver, seq=record.seq,
+            channel=record.channel, late=late,
+        )  # fmt: skip
+
+    def _unrecorded(self, hello: Hello) -> Iterator[Record]:
+        """A driver of this boot says hello in another one: everything of this boot is over."""
+        before = next((boot for boot, driver in self._streams if driver == hello.driver), None)
+        if before is None:
+            return
+        yield from self._release()
+        self._ended.update(nonce for nonce, _ in self._streams)
+        self._forget()
+        yield UnrecordedBoot(
+            n=hello.n, host_ns=hello.host_ns, boot=hello.boot, driver=hello.driver, before=before
+        )
 
     @staticmethod
     def _began_anew(record: DriverRecord, stream: _Stream) -> bool:
         """True for the hello of a later load that counts from the beginning again; ``hpnotify`` counts on."""
+        brought = stream.brought.get(record.channel)
         return (
             isinstance(record, Hello)
             and record.seq < stream.next
-            and record.seq <= stream.highest.get(record.channel, -1)
+            and brought is not None
+            and record.seq <= brought.highest
             and record.qpc > stream.hello >= 0
         )
 

@@ -4,7 +4,8 @@
 It turns records into the subjects of :mod:`harness.contract.state.entities`, once, so that rules stay small. It holds what
 is open and what may still be contradicted; everything else is handed to the rules and forgotten, so that its size
 follows the number of processors, registrations and open attempts, not the length of the history. Attempts are grouped
-by :mod:`harness.contract.state.attempts`, losses kept by :mod:`harness.contract.state.losses`.
+by :mod:`harness.contract.state.attempts`, losses and contradictions kept by :mod:`harness.contract.state.evidence`,
+processors by :mod:`harness.contract.state.processors`.
 """
 
 from __future__ import annotations
@@ -14,19 +15,27 @@ from typing import Any
 
 from harness.contract.state.attempts import MOST_ATTEMPTS, MOST_EVENTS, Attempts
 from harness.contract.state.entities import (
+    AddWindow,
     Arrival,
     Attempt,
     Callback,
     CallSpan,
     DriverLoad,
     Epoch,
+    Growth,
+    HeldObject,
     HostAdd,
     Registration,
 )
-from harness.contract.state.losses import FOREVER, MOST_LOSSES, Losses
-from harness.contract.state.merge import Gap
+from harness.contract.state.evidence import FOREVER, MOST_LOSSES, Evidence
+from harness.contract.state.merge import Carried, Conflict, Gap, UnrecordedBoot
+from harness.contract.state.processors import Processors
+from harness.history.absent import Absent
 from harness.history.driver import (
+    ADD_EXISTING,
     COMPLETE,
+    FAILURE,
+    INCLUDE_EXISTING,
     START,
     Alloc,
     AsyncEnter,
@@ -66,22 +75,30 @@ MOST_REQUESTS = 64
 MOST_OPEN = 65536
 """Calls and callbacks remembered as entered and not yet returned, per driver."""
 
+_CALL_FACTS = {
+    "dereg_sync": "deregistration", "unreg_ex": "unregistration", "unreg_old": "legacy unregistration",
+    "unload": "unload of a driver", "etw_reg": "ETW registration", "etw_unreg": "ETW registration",
+}  # fmt: skip
+_STATE_FACTS = {COMPLETE: "Complete", FAILURE: "Failure"}
+_REGISTERING = frozenset({"reg_sync", "reg_async", "dereg_sync", "unreg_ex", "unreg_old"})
+
 Emit = Callable[[Any, Any], None]
 
 
 class Model:
     """What the checker knows at one place of the stream. Rules read it.
 
-    ``emit`` is called with (kind, subject) for subjects that are no record: Attempt, HostAdd, Epoch. ``update`` maps a
+    ``emit`` is called with (kind, subject) for subjects that are no record: Attempt, HostAdd, AddWindow, Growth, Epoch.
+    ``update`` maps a
     kind of record to what takes it in and returns the subject; a driver record first goes to :meth:`enter`, and to
     :meth:`sampled` once the rules on samples saw it.
 
-    Over the whole history: ``at`` the place of the current record; ``losses``; ``operations`` begun and not ended;
-    ``host_known`` if the host's side is in the history. Since the last boot: ``streams`` and the current ``stream``;
-    ``attempts``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last command, until the
-    next; ``active`` the last sampled count and ``previous_active`` the one before; ``ran`` and ``ran_high`` the first
-    record sampled on each processor, below DISPATCH_LEVEL and from there on; ``added`` processors agreed on and
-    ``arrived`` ones announced asynchronously; ``uncaused`` and ``DriverLoad.unannounced`` are notes of one rule each.
+    Over the whole history: ``at`` the place of the current record; ``evidence``; ``operations`` begun and not ended;
+    ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs;
+    ``mapped`` drivers and what others ``promised``. Since the last boot: ``streams`` and the current ``stream``;
+    ``attempts``; ``processors``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last
+    command, until the next, and ``cpu_window`` that of the last processor adds; ``active`` the last sampled count and
+    ``previous_active`` the one before; ``quiet`` what was counted at the last quiet point (place, count); ``uncaused`` is a note of one rule.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -93,8 +110,10 @@ class Model:
         self.booted = False
         self.operations: dict[int, OperationProgress] = {}
         self.ended: End | None = None
-        self.losses = Losses()
-        self.lost = self.losses.between
+        self.evidence = Evidence()
+        self.facts: set[str] = set()
+        self.mapped: set[str] = set()
+        self.promised: dict[str, str] = {}
         self.driver_records = 0
         self.group_options = ""
         self.opt_out = ""
@@ -103,7 +122,8 @@ class Model:
         self.update: dict[type, Callable[[Any], Any]] = {
             Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
             Agreement: self._agreement, OperationProgress: self._operation, Channel: self._channel, End: self._end,
-            GuestEvent: self._guest, Gap: self._gap, Hello: self._hello,
+            GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self._carried,
+            UnrecordedBoot: self._unrecorded, Hello: self._hello,
             SyncEnter: self._sync_enter, SyncExit: self._sync_exit, AsyncEnter: self._async_enter,
             AsyncExit: self._async_exit, CallEnter: self._call_enter, CallExit: self._call_exit,
             Alloc: self._alloc, Free: self._free, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
@@ -116,6 +136,7 @@ class Model:
         self.cause = cause
         self.epoch_at = self.at
         self.attempts = Attempts(self.at, self._sealed)
+        self.processors = Processors()
         self.streams: dict[tuple[str, str], DriverLoad] = {}
         self.stream: DriverLoad = DriverLoad(driver="", boot="", began_at=0)
         self.adds: dict[str, HostAdd] = {}
@@ -125,26 +146,31 @@ class Model:
         self.last_cpu_add_at = 0
         self.first_cpu_add: HostAdd | None = None
         self.uncaused: list[Callback] = []
-        self.added = 0
-        self.arrived = 0
+        self.cpu_window: AddWindow | None = None
+        self.unsettled_adds: dict[str, HostAdd] = {}
+        self.retry_possible = False
         self.baseline_at = 0
+        self.baseline_count = 0
         self.active = self.previous_active = 0
+        self.quiet: tuple[int, int] | None = None
         self.quiesced: Quiesced | None = None
         self.count: Count | None = None
-        self.ran: dict[int, DriverRecord] = {}
-        self.ran_high: dict[int, DriverRecord] = {}
         self.all_links: dict[str, int] = {}
-        self.devices: dict[str, list[tuple[int, PnpEnter | PnpExit]]] = {}
+        self.removed_links: set[str] = set()
+        self.devices: dict[tuple[str, str], list[tuple[int, PnpEnter | PnpExit]]] = {}
+        self.query_stop_at = 0
         self.open_registrations: dict[Registration, None] = {}
+        self.freed: HeldObject | None = None
 
     def _end_epoch(self, ended_by: str, *, last: bool) -> None:
         if last:
-            self.losses.end(self.streams.values())
+            self.evidence.end(self.streams.values(), self.epoch_at)
         else:
-            self.losses.boot()
+            self.evidence.boot_over(self.streams.values(), self.at)
         self.attempts.end(self.at, rebooted=ended_by == "boot", in_flight=bool(self.cpu_in_flight))
         if self.window is not None:
             self._close_window()
+        self._close_cpu_window()
         self.emit(Epoch, Epoch(number=self.epoch, began_at=self.epoch_at, ended_by=ended_by, last=last))
 
     def _boot(self, boot: Boot) -> Boot:
@@ -152,6 +178,16 @@ class Model:
             self._end_epoch("boot", last=False)
         self.booted = True
         self._begin_epoch(boot.epoch, boot.cause)
+        return boot
+
+    def _unrecorded(self, boot: UnrecordedBoot) -> UnrecordedBoot:
+        """The guest booted again and nobody recorded it: what is known of this boot ends here."""
+        self.evidence.contradict(
+            f"driver {boot.driver} says hello with boot nonce {boot.boot} after {boot.before}, and no boot was recorded",
+            (boot,), begin=self.epoch_at,
+        )  # fmt: skip
+        self._end_epoch("boot", last=False)
+        self._begin_epoch(self.epoch + 1, "unrecorded")
         return boot
 
     def _end(self, end: End) -> End:
@@ -167,7 +203,7 @@ class Model:
                 if damage
                 else "the history has no end: the run was killed"
             )
-            self.losses.add("", self._last_driver_at(), FOREVER, why)
+            self.evidence.lose("", self._last_driver_at(), FOREVER, why)
         self._end_epoch("cut" if damage or self.ended is None else "end", last=True)
 
     def _last_driver_at(self) -> int:
@@ -177,12 +213,20 @@ class Model:
 
     def _gap(self, gap: Gap) -> Gap:
         stream = self.streams.get((gap.boot, gap.driver))
-        self.losses.gap(gap, stream.last_at if stream is not None else self.epoch_at, self.at)
+        self.evidence.gap(gap, stream.last_at if stream is not None else self.epoch_at, self.at)
         return gap
 
     def _channel(self, channel: Channel) -> Channel:
-        self.losses.account(channel, self.at)
+        self.evidence.account(channel)
         return channel
+
+    def _carried(self, carried: Carried) -> Carried:
+        self.evidence.carried(carried)
+        return carried
+
+    def _conflict(self, conflict: Conflict) -> Conflict:
+        self.evidence.dispute(conflict, self.epoch_at)
+        return conflict
 
     def touched(self, attempt: Attempt) -> str:
         """Say why something of ``attempt`` may be missing, "" if everything of it is here."""
@@ -190,9 +234,6 @@ class Model:
             return attempt.cut
         if attempt.crowded:
             return f"more than {MOST_EVENTS} callbacks came for one attempt"
-        lost = self.lost("", attempt.since, attempt.settled or attempt.sealed_at)
-        if lost:
-            return lost
         for call in attempt.events:
             if call.exit is None:
                 return f"the callback of record {call.enter.n} was entered and never seen to return"
@@ -223,37 +264,115 @@ class Model:
             host.unsure = True
         if add.phase in ("settled", "refused"):
             host.settled_at = self.at
+            self.unsettled_adds.pop(add.attempt, None)
             self.cpu_in_flight.pop(add.attempt, None)
+            if add.phase == "refused" and host.begin.what == "dimm":
+                self._owe_nothing(host.at)
             self._forget(host)
         return host
+
+    def _owe_nothing(self, at: int) -> None:
+        """QEMU refused the DIMM of the command at ``at``: nobody is owed its arrival."""
+        for stream in self.streams.values():
+            for registration in stream.registrations.values():
+                if (at, 1) in registration.owed[-1:] and registration.cls == "memory":
+                    registration.owed.pop()
 
     def _forget(self, host: HostAdd) -> None:
         if host.agreed and host.settled_at:
             self.adds.pop(host.begin.attempt, None)
 
     def _begin_add(self, add: Add) -> HostAdd:
-        host = HostAdd(begin=add, at=self.at, starts_before=self.attempts.opened)
+        host = HostAdd(
+            begin=add, at=self.at, starts_before=self.attempts.opened, active_before=self._counted()
+        )
         if self.window is not None:
             if not self.window.settled_at:
                 self.window.clean = host.clean = False
             self._close_window()
         if add.what == "cpu":
+            self.facts.add("host command to add a processor")
+            if self.cpu_adds:
+                self.facts.add("two hot-adds")
+            self._open_cpu_window()
             if not self.cpu_in_flight and self.attempts.all_closed:
                 self.attempts.barrier = self.at
             self.cpu_adds += 1
+            self.retry_possible = False
             self.last_cpu_add_at = self.at
             self.first_cpu_add = self.first_cpu_add or host
-            for other in self.adds.values():
-                if not other.settled_at:
-                    other.clean = False
+            for other in self.unsettled_adds.values():
+                other.clean = False
             self.cpu_in_flight[add.attempt] = host
-        elif self.cpu_in_flight or not self.attempts.all_closed or self.attempts.opened < self.cpu_adds:
-            host.clean = False
-        self.adds[add.attempt] = host
+        else:
+            if not self.cpu_in_flight:
+                self._close_cpu_window()
+            if (
+                self.cpu_in_flight
+                or not self.attempts.all_closed
+                or self.attempts.opened < self.cpu_adds
+                or self.retry_possible
+            ):
+                host.clean = False
+            self._owe_memory(add)
+        self.adds[add.attempt] = self.unsettled_adds[add.attempt] = host
         if len(self.adds) > MOST_ATTEMPTS:
             del self.adds[next(iter(self.adds))]
+        if len(self.unsettled_adds) > MOST_ATTEMPTS:
+            del self.unsettled_adds[next(iter(self.unsettled_adds))]
         self.window = host
         return host
+
+    def _counted(self) -> int:
+        """The active count as far as it is known: the drivers' samples, or the guest's own count."""
+        return max(self.active, self.count.processors if self.count is not None else 0)
+
+    def _open_cpu_window(self) -> None:
+        """A processor add begins: alone, or joining those in flight."""
+        window = self.cpu_window
+        if window is not None and self.cpu_in_flight:
+            window.adds += 1
+            return
+        self._close_cpu_window()
+        self.cpu_window = AddWindow(
+            at=self.at, base=self._counted(),
+            earlier=self.attempts.completed_count > 0 or (window is not None and (window.earlier or window.succeeded)),
+            failed=self.attempts.failures > 0,
+            starts={stream: stream.starts for stream in self.streams.values()},
+        )  # fmt: skip
+
+    def _close_cpu_window(self) -> None:
+        """The next host command begins, or the boot is over: what an add explains is known."""
+        window = self.cpu_window
+        if window is None or window.closed_at:
+            return
+        window.closed_at = self.at
+        window.grown = max(window.grown, self.active)
+        for stream in self.streams.values():
+            for registration in stream.registrations.values():
+                if registration.alive:
+                    self.owe(registration, window)
+        self.emit(AddWindow, window)
+
+    def owe(self, registration: Registration, window: AddWindow) -> None:
+        """Note of how many processors of a window a registration is owed the arrival."""
+        if registration.sync or registration.cls != "cpu" or not 0 < registration.base_at < window.at:
+            return
+        count = window.completes if window.completes or window.failures else min(window.agreed, window.adds)
+        if count and len(registration.owed) < MOST_LINKS:
+            registration.owed.append((window.at, count))
+
+    def _owe_memory(self, add: Add) -> None:
+        if add.expected != "added":
+            return
+        for stream in self.streams.values():
+            for registration in stream.registrations.values():
+                if (
+                    not registration.sync and registration.alive and registration.cls == "memory"
+                    and registration.base_at > 0 and len(registration.owed) < MOST_LINKS
+                ):  # fmt: skip
+                    registration.owed.append((self.at, 1))
+                    self.facts.add("hot-add of a DIMM with a memory registration")
 
     def _close_window(self) -> None:
         window, self.window = self.window, None
@@ -264,7 +383,12 @@ class Model:
         if host is not None:
             host.agreed, host.detail = agreement.agreed, agreement.detail
             host.unshown = bool(agreement.unshown)
-            self.added += host.begin.what == "cpu" and agreement.agreed and host.begin.expected == "added"
+            added = agreement.agreed and host.begin.expected == "added"
+            if host.begin.what == "cpu" and not added:
+                self.retry_possible = True
+            if self.cpu_window is not None and self.cpu_window.at <= host.at:
+                grown = agreement.counted_after > agreement.counted_before
+                self.cpu_window.agreed += host.begin.what == "cpu" and added and grown
             self._forget(host)
         return agreement
 
@@ -285,6 +409,12 @@ class Model:
         return event
 
     def _quiesced(self, quiesced: Quiesced) -> Quiesced:
+        if quiesced.quiet_ns <= 0:
+            self.evidence.contradict(
+                f"the quiesced record tells of {quiesced.quiet_ns} ns of silence, which proves nothing",
+                (quiesced,), begin=self.at, end=self.at,
+            )  # fmt: skip
+            return quiesced
         self.quiesced = quiesced
         if self.open_registrations:
             self._presume()
@@ -293,17 +423,30 @@ class Model:
             return quiesced
         if not self.cpu_adds and not self.attempts.opened:
             self.baseline_at = self.at
-        if not self.cpu_in_flight and self.arrived >= max(self.attempts.completed_count, self.added):
-            counted = self.count.processors if self.count is not None else 0
-            for stream in self.streams.values():
-                for registration in stream.registrations.values():
-                    if registration.base < 0 and registration.alive:
-                        registration.base = max(self.active, counted)
-                        registration.base_at = self.at
-                        registration.starts_at_base = stream.starts
-                        registration.completes_at_base = stream.completes
-                        registration.all_completes_at_base = self.attempts.completed_count
+            self.baseline_count = self._counted()
+        if not self.cpu_in_flight:
+            self._baselines()
+            self._grown(quiesced)
         return quiesced
+
+    def _baselines(self) -> None:
+        for stream in self.streams.values():
+            for registration in stream.registrations.values():
+                if registration.base < 0 and registration.alive:
+                    registration.base = self._counted()
+                    registration.base_at = self.at
+                    registration.completes_at_base = stream.completes
+
+    def _grown(self, quiesced: Quiesced) -> None:
+        """Between two quiet points every processor more is one that was announced to somebody."""
+        before, told = self.quiet, len(self.attempts.announced)
+        self.quiet = (self.at, self.active)
+        self.attempts.announced.clear()
+        if before is None or not before[1]:
+            return
+        grown = self.active - before[1]
+        if grown > told:
+            self.emit(Growth, Growth(since=before[0], grown=grown, told=told, proof=quiesced))
 
     # -- the driver's streams ------------------------------------------------------------------------------------
 
@@ -315,14 +458,19 @@ class Model:
                 driver=record.driver,
                 boot=record.boot,
                 began_at=self.at,
+                mapped=record.driver in self.mapped,
+                promises=self.promised.get(record.driver, ""),
             )
             self.streams[record.boot, record.driver] = stream
-            if not isinstance(record, Hello) and self.cause != "restored":
-                self.losses.add(
-                    record.driver, self.epoch_at, self.at,
-                    f"the first records of driver {record.driver} are missing: its history does not begin with hello",
-                    record,
-                )  # fmt: skip
+            self.facts.add("driver record")
+            if not isinstance(record, Hello):
+                stream.headless = True
+                if self.cause != "restored":
+                    self.evidence.lose(
+                        record.driver, self.epoch_at, self.at,
+                        f"the first records of driver {record.driver} are missing: its history does not begin with hello",
+                        record,
+                    )  # fmt: skip
         elif len(stream.opens) > MOST_OPEN:
             del stream.opens[next(iter(stream.opens))]
         self.stream = stream
@@ -333,35 +481,71 @@ class Model:
         stream.last = record
         stream.last_at = self.at
         self.driver_records += 1
+        processors = self.processors
         self.previous_active = self.active
         self.active = record.active
-        if record.cpu not in self.ran and record.irql < 2 and len(self.ran) < MOST_ATTEMPTS:
-            self.ran[record.cpu] = record
-        elif record.irql >= 2 and record.cpu not in self.ran_high and len(self.ran_high) < MOST_ATTEMPTS:
-            self.ran_high[record.cpu] = record
+        counted, grouped = processors.counted, processors.grouped
+        if (
+            counted is None
+            or grouped is None
+            or record.active > counted.active
+            or record.groups > grouped.groups
+        ):
+            processors.sampled(record)
+        if record.irql < 2:
+            if record.cpu not in processors.ran and len(processors.ran) < MOST_ATTEMPTS:
+                processors.ran[record.cpu] = (record, self.at)
+        elif record.cpu not in processors.ran_high and len(processors.ran_high) < MOST_ATTEMPTS:
+            processors.ran_high[record.cpu] = (record, self.at)
+
+    def sampled_by_map(self, stream: DriverLoad, record: DriverRecord) -> None:
+        """Take the fields that a map gives; what it leaves out is compared with nothing."""
+        if not any(
+            isinstance(field, Absent) for field in (record.active, record.groups, record.maximum, record.irql)
+        ):
+            self.sampled(stream, record)
+            return
+        stream.last, stream.last_at = record, self.at
+        self.driver_records += 1
+        if not isinstance(record.active, Absent):
+            self.previous_active, self.active = self.active, record.active
 
     def _hello(self, hello: Hello) -> Hello:
         stream = self.stream
         if stream.began_at != self.at:
-            stream = DriverLoad(driver=hello.driver, boot=hello.boot, began_at=self.at)
+            before = self.stream
+            stream = DriverLoad(
+                driver=hello.driver, boot=hello.boot, began_at=self.at, mapped=before.mapped, promises=before.promises
+            )  # fmt: skip
             stream.last, stream.last_at = hello, self.at
-            stream.opens, stream.unannounced = self.stream.opens, self.stream.unannounced
+            stream.opens, stream.headless = before.opens, before.headless
+            stream.earlier = before.earlier | before.registrations
+            while len(stream.earlier) > MOST_REGISTRATIONS:
+                del stream.earlier[next(iter(stream.earlier))]
             self.streams[hello.boot, hello.driver] = self.stream = stream
         stream.hz = hello.hz
         stream.mode = hello.mode
+        if hello.mode == "pnp":
+            self.facts.add("Plug and Play driver")
         return hello
 
     def _registration(self, number: int, *, sync: bool) -> Registration:
-        registrations = self.stream.registrations
-        registration = registrations.get(number)
+        stream = self.stream
+        registration = stream.registrations.get(number) or stream.earlier.get(number)
         if registration is None:
-            registration = Registration(stream=self.stream, id=number, sync=sync)
-            if self.lost(self.stream.driver, self.epoch_at, self.at):
+            registration = Registration(stream=stream, id=number, sync=sync)
+            if self.evidence.missing(stream.driver, self.epoch_at, self.at):
                 self.open_registrations[registration] = None
             else:
-                registration.done_at = self.stream.began_at
+                registration.done_at = stream.began_at
                 if self.cause == "restored":
                     self._restored(registration)
+                elif not stream.mapped:
+                    last = stream.last
+                    self.evidence.contradict(
+                        f"registration {number} of driver {stream.driver} is spoken of and was never made",
+                        () if last is None else (last,), driver=stream.driver, begin=self.epoch_at,
+                    )  # fmt: skip
             self._register(registration)
         return registration
 
@@ -373,7 +557,7 @@ class Model:
         elif not stream.crowded:
             stream.crowded = True
             why = f"driver {stream.driver} made more than {MOST_REGISTRATIONS} registrations"
-            self.losses.add(stream.driver, self.epoch_at, FOREVER, why)
+            self.evidence.lose(stream.driver, self.epoch_at, FOREVER, why)
 
     def _restored(self, registration: Registration) -> None:
         """A registration made before the snapshot: in force since the restore, with the baseline taken after it."""
@@ -385,7 +569,7 @@ class Model:
         """The guest is quiet: calls whose exit records were lost have returned."""
         for registration in list(self.open_registrations):
             begun = registration.span.at if registration.span is not None else self.epoch_at
-            if self.lost(registration.driver, begun, self.at):
+            if self.evidence.missing(registration.driver, begun, self.at):
                 registration.presumed = True
                 registration.done_at = self.at
                 del self.open_registrations[registration]
@@ -394,6 +578,7 @@ class Model:
         stream = self.stream
         span = CallSpan(at=self.at, stream=stream, enter=call)
         stream.opens[call.seq] = span
+        self._occurred(call)
         if call.call in ("reg_sync", "reg_async"):
             registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
             registration.races_add = bool(self.cpu_in_flight) or not self.attempts.all_closed
@@ -406,6 +591,8 @@ class Model:
             registration.leaves += 1
             if registration.leave is None:
                 registration.leave = span
+                if self.cpu_window is not None and not self.cpu_window.closed_at:
+                    self.owe(registration, self.cpu_window)
         elif call.call == "unload":
             stream.unload = span
         elif call.call == "etw_unreg":
@@ -430,6 +617,8 @@ class Model:
                     event.enter.nt for event in registration.existing if event.enter.state == START
                 )
                 self.open_registrations.pop(registration, None)
+                if registration.sync and not registration.handle:
+                    self.facts.add("registration that returned NULL")
             elif registration.leave is span:
                 registration.left_at = self.at
         if call.call == "etw_reg" and nt_success(call.result):
@@ -437,6 +626,31 @@ class Model:
         elif call.call == "unload" or (call.call == "driver_entry" and not nt_success(call.result)):
             stream.finished = True
         return span
+
+    def _occurred(self, call: CallEnter) -> None:
+        """Note what kind of call has occurred, in the words of the rules' needs."""
+        kind = call.call
+        if kind == "reg_sync":
+            existing = bool(call.flags & ADD_EXISTING)
+            self.facts.add(
+                "registration with ADD_EXISTING" if existing else "registration without ADD_EXISTING"
+            )
+            if any(known.sync for stream in self.streams.values() for known in stream.registrations.values()):
+                self.facts.add("second synchronous registration")
+        elif kind == "reg_async":
+            existing = bool(call.flags & INCLUDE_EXISTING)
+            self.facts.add(
+                "registration that includes existing interfaces"
+                if existing
+                else "registration without existing interfaces"
+            )
+            if call.cls == "cpu":
+                self.facts.add("processor registration")
+        fact = _CALL_FACTS.get(kind)
+        if fact is not None:
+            self.facts.add(fact)
+        if kind in _REGISTERING:
+            self.facts.add("registering call")
 
     def _unentered(self, call: CallExit) -> None:
         """A call returned whose enter record was lost: keep what its exit record says of the registration."""
@@ -456,38 +670,97 @@ class Model:
     def _sync_enter(self, enter: SyncEnter) -> Callback:
         registration = self._registration(enter.reg, sync=True)
         call = Callback(at=self.at, enter=enter, registration=registration)
-        self.stream.opens[enter.seq] = call
-        if registration.open and (registration.add_existing or registration.implied):
+        self.stream.opens[enter.seq] = self.stream.calling[enter.reg, enter.nt] = call
+        self.facts.add("synchronous callback")
+        self.facts.add(_STATE_FACTS.get(enter.state, "synchronous callback"))
+        if enter.state == START and not nt_success(enter.op):
+            self.facts.add("Start with an error already set")
+        if self._of_existing(call):
             if len(registration.existing) < MOST_ATTEMPTS:
                 registration.existing.append(call)
-            if enter.state == COMPLETE:
-                self.stream.completed.add(enter.nt)
-            return call
-        self.attempts.join(
+            if enter.state == START and not registration.implied:
+                self.processors.active(call, self.at)
+        else:
+            self._hot_added(call)
+        if enter.state == COMPLETE:
+            self.stream.completed.add(enter.nt)
+            self.processors.active(call, self.at)
+        return call
+
+    def _of_existing(self, call: Callback) -> bool:
+        """True if a callback is about a processor that existed at its registration, as far as can be told."""
+        registration = call.registration
+        if registration.open and (registration.add_existing or registration.implied):
+            return True
+        # A map need not give the registering call: what came before any processor was added was told at registration.
+        return (
+            registration.implied
+            and registration.stream.mapped
+            and (not self.cpu_adds or call.enter.nt < self.baseline_count)
+        )
+
+    def _hot_added(self, call: Callback) -> None:
+        enter, attempts = call.enter, self.attempts
+        failures, completed = attempts.failures, attempts.completed_count
+        attempts.join(
             call,
             self.at,
             active_before=self.previous_active,
             last_command=self.last_cpu_add_at,
             commands=self.cpu_adds,
         )
-        if enter.state == COMPLETE:
-            self.stream.completed.add(enter.nt)
-        return call
+        self.facts.add("hot-add of a processor")
+        if enter.state == START:
+            self.facts.add("Start of a hot-add")
+        elif enter.state == COMPLETE:
+            self.facts.add("completed hot-add")
+        elif enter.state == FAILURE:
+            self.facts.add("failed hot-add")
+        window = self.cpu_window
+        if window is not None and not window.closed_at:
+            window.completes += attempts.completed_count - completed
+            window.failures += attempts.failures - failures
+            if enter.state == START and window.unannounced:
+                for arrival in window.unannounced:
+                    if arrival.registration.stream is self.stream and arrival.start is None:
+                        arrival.start = call
+        if attempts.failures > failures:
+            self.retry_possible = True
+            self.facts.add("hot-add after a failed one")
 
     def _sealed(self, attempt: Attempt) -> None:
         if attempt.mixed:
             why = f"it cannot be told which host command the callbacks of {attempt.name} belong to"
-            self.losses.add("", attempt.since, self.at, why, attempt.events[0].enter)
-        attempt.ran_on = (self.ran.get(attempt.n), self.ran_high.get(attempt.n))
+            self.evidence.lose("", attempt.since, self.at, why, attempt.events[0].enter)
+        newer = self.attempts.newest.get(attempt.n)
+        ran = []
+        for first in (self.processors.ran, self.processors.ran_high):
+            record, at = first.get(attempt.n, (None, 0))
+            ran.append(None if newer is not None and newer is not attempt and at > newer.first else record)
+        attempt.ran_on = (ran[0], ran[1])
         self.emit(Attempt, attempt)
 
     def _sync_exit(self, leave: SyncExit) -> Callback | None:
-        call = self.stream.opens.get(leave.enter)
+        stream = self.stream
+        call = stream.opens.get(leave.enter)
         if not isinstance(call, Callback):
             return None
-        del self.stream.opens[leave.enter]
+        del stream.opens[leave.enter]
+        if stream.calling.get((call.enter.reg, call.enter.nt)) is call:
+            del stream.calling[call.enter.reg, call.enter.nt]
         call.exit, call.exit_at = leave, self.at
+        failures = self.attempts.failures
         self.attempts.left(call, self.at)
+        if self.attempts.failures > failures:
+            self.retry_possible = True
+            self.facts.add("hot-add after a failed one")
+            if self.cpu_window is not None and not self.cpu_window.closed_at:
+                self.cpu_window.failures += 1
+        if call.refused:
+            existing = call.attempt is None
+            self.facts.add("error in a Start of ADD_EXISTING" if existing else "vetoed hot-add")
+            if existing and stream.allocates:
+                self.facts.add("error in a Start of ADD_EXISTING with allocation records")
         return call
 
     # -- asynchronous callbacks ------------------------------------------------------------------------------------
@@ -496,30 +769,46 @@ class Model:
         registration = self._registration(enter.reg, sync=False)
         arrival = Arrival(at=self.at, enter=enter, registration=registration)
         self.stream.opens[enter.seq] = arrival
+        self.facts.add("asynchronous callback")
         registration.first_cls = registration.first_cls or enter.cls
         links = registration.links
         if enter.event == "removal":
             links.pop(enter.link, None)
+            if len(self.removed_links) < MOST_LINKS:
+                # What is disabled existed; it may have been told to nobody before.
+                self.removed_links.add(enter.link)
             return arrival
         if enter.event != "arrival":
             return arrival
+        if enter.cls == "cpu":
+            self.facts.add("processor arrival")
+            self.stream.arrived_at = self.at
         arrival.times = links.get(enter.link, 0) + 1
+        known = self.all_links.get(enter.link, self.at)
         if len(links) < MOST_LINKS:
             links[enter.link] = arrival.times
             self.all_links.setdefault(enter.link, self.at)
-        new = enter.link not in registration.known_links and enter.link not in registration.new_links
-        if registration.base < 0:
-            if not self.cpu_in_flight:
+        fresh = enter.link not in registration.known_links and enter.link not in registration.new_links
+        if registration.base < 0 or enter.link in self.removed_links:
+            if fresh and (not self.cpu_in_flight or registration.base >= 0):
                 registration.known_links.add(enter.link)
-        elif new:
+        elif fresh:
             registration.new_links.add(enter.link)
+            arrival.new = True
+            if len(registration.told) < MOST_LINKS:
+                registration.told.append(self.at)
             if enter.cls == "cpu":
-                arrival.index = len(registration.new_links)
-                self.arrived = max(self.arrived, registration.all_completes_at_base + arrival.index)
-            if self.window is not None:
-                self.window.arrivals += enter.cls == "memory"
+                self._explained(arrival, known)
         arrival.existing = enter.link in registration.known_links
         return arrival
+
+    def _explained(self, arrival: Arrival, known: int) -> None:
+        """Find the window of the adds that explain a new link: the one in which it was first seen by anybody."""
+        window, registration = self.cpu_window, arrival.registration
+        if window is None or window.closed_at or not registration.base_at < window.at <= known:
+            return
+        arrival.window = window
+        arrival.index = window.links[registration] = window.links.get(registration, 0) + 1
 
     def _async_exit(self, leave: AsyncExit) -> Arrival | None:
         arrival = self.stream.opens.get(leave.enter)
@@ -532,31 +821,42 @@ class Model:
     # -- the driver's own objects, Plug and Play -------------------------------------------------------------------
 
     def _alloc(self, alloc: Alloc) -> Alloc:
-        self.stream.allocates = True
-        objects = self.stream.objects
-        if len(objects) < MOST_ATTEMPTS:
-            held = objects.setdefault((alloc.reg, alloc.nt), {})
-            if len(held) < MOST_EVENTS:
-                held[alloc.object] = alloc
+        stream = self.stream
+        stream.allocates = True
+        self.facts.add("allocation record")
+        if stream.held < MOST_OPEN:
+            held = stream.objects.setdefault((alloc.reg, alloc.nt), {})
+            stream.held += alloc.object not in held
+            held[alloc.object] = HeldObject(alloc, stream.calling.get((alloc.reg, alloc.nt)))
+        else:
+            stream.crowded = True
         return alloc
 
     def _free(self, free: Free) -> Free:
-        held = self.stream.objects.get((free.reg, free.nt))
-        if held is not None:
-            held.pop(free.object, None)
-            if not held:
-                del self.stream.objects[free.reg, free.nt]
+        stream = self.stream
+        held = stream.objects.get((free.reg, free.nt))
+        self.freed = held.pop(free.object, None) if held is not None else None
+        stream.held -= self.freed is not None
+        if held is not None and not held:
+            del stream.objects[free.reg, free.nt]
         return free
 
     def _pnp_enter(self, enter: PnpEnter) -> PnpEnter:
-        self.stream.opens[enter.seq] = enter
+        stream = self.stream
+        stream.opens[enter.seq] = enter
+        if len(stream.devices) < MOST_LOSSES:
+            stream.devices.add(enter.device)
+        self.facts.add("Plug and Play request record")
+        if enter.minor == "QUERY_STOP":
+            self.query_stop_at = self.at
         self._device(enter)
         return enter
 
     def _device(self, record: PnpEnter | PnpExit) -> None:
         """Remember the latest requests of each device, enough for the longest rule on their order."""
-        if record.device in self.devices or len(self.devices) < MOST_LOSSES:
-            entries = self.devices.setdefault(record.device, [])
+        key = (record.driver, record.device)
+        if key in self.devices or len(self.devices) < MOST_LOSSES:
+            entries = self.devices.setdefault(key, [])
             entries.append((self.at, record))
             del entries[:-MOST_REQUESTS]
 

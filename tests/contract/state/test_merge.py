@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from harness.contract.notation import trace
-from harness.contract.state.merge import PATIENCE, Gap, Merger, Repeat, Stale
+from harness.contract.state.merge import PATIENCE, Carried, Gap, Merger, Repeat, Stale
 from harness.history.driver import DriverRecord, Hello, Mark
 from harness.history.record import Boot, Quiesced, Record
 
@@ -44,6 +44,8 @@ def merged(records: list[Record]) -> list[str]:
             words.append(f"{'late' if record.late else 'again'} {record.seq}")
         elif isinstance(record, Stale):
             words.append(f"stale {record.seq}")
+        elif isinstance(record, Carried):
+            continue
         elif isinstance(record, DriverRecord):
             words.append(f"{record.driver}{record.seq}")
         else:

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: MIT
+"""What a history may lack and where it contradicts itself: the one place that every conclusion from absence goes through.
+
+A *loss* is an interval of places in the stream in which records of a driver, or of any, may be missing: a gap in the
+driver's numbers, a beginning without hello, an end that no whole channel vouches for, lines that a channel's account
+names and the history does not hold. A *contradiction* is a place where the history disproves itself; what rests on it
+is unknown. A record that two channels tell differently is *disputed*: nothing is shown by it.
+
+Accounts come at the end of a run, so a rule that concludes from absence says what stretch it rests on
+(``Broken.absent``), and is answered here when everything is known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from harness.contract.state.entities import DriverLoad, Loss, Stretch
+from harness.contract.state.merge import Carried, Conflict, Gap
+from harness.history.driver import DriverRecord
+from harness.history.record import Channel, Record
+
+FOREVER = 1 << 62
+"""A place after every record."""
+
+MOST_LOSSES = 1024
+"""Losses remembered one by one; beyond that they are widened into one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Two statements of the history that cannot both be true, and the records that make them."""
+
+    why: str
+    shown: tuple[Record, ...]
+
+
+@dataclass(slots=True)
+class _Ended:
+    """The stream of a driver in a boot that is over: its last record and the end of the boot."""
+
+    driver: str
+    last_at: int
+    until: int
+    finished: bool
+
+
+class Evidence:
+    """All losses and contradictions of one history, over all its boots."""
+
+    def __init__(self) -> None:
+        self.losses: list[Loss] = []
+        self.contradictions: list[Contradiction] = []
+        self._disputed: set[tuple[str, str, int]] = set()
+        self._accounts: dict[str, Channel] = {}
+        self._carried: dict[str, Carried] = {}
+        self._ended: list[_Ended] = []
+
+    # -- what is found on the way ------------------------------------------------------------------------------
+
+    def lose(self, driver: str, begin: int, end: int, why: str, shown: Record | None = None) -> None:
+        """Something of ``driver`` ("" for any) may be missing between two places."""
+        if len(self.losses) >= MOST_LOSSES:
+            last = self.losses[-1]
+            self.losses[-1] = Loss("", min(last.begin, begin), max(last.end, end), last.why, last.shown)
+        else:
+            self.losses.append(Loss(driver, begin, end, why, shown))
+
+    def gap(self, gap: Gap, begin: int, end: int) -> None:
+        """The numbers of ``gap`` never arrived: their places lie between ``begin`` and ``end``."""
+        count = gap.last - gap.first + 1
+        numbers = f"record #{gap.first}" if count == 1 else f"records #{gap.first} to #{gap.last}"
+        self.lose(gap.driver, begin, end, f"{numbers} of driver {gap.driver} never arrived", gap)
+
+    def contradict(
+        self, why: str, shown: Sequence[Record], *, driver: str = "", begin: int = 0, end: int = FOREVER
+    ) -> None:
+        """The history disproves itself: what ``driver`` ("" for any) did between two places is unknown."""
+        if len(self.contradictions) < MOST_LOSSES:
+            self.contradictions.append(Contradiction(why, tuple(shown)))
+        self.lose(driver, begin, end, why, shown[-1] if shown else None)
+
+    def dispute(self, conflict: Conflict, begin: int) -> None:
+        """Two channels tell one record differently: nothing rests on it."""
+        self._disputed.add((conflict.boot, conflict.driver, conflict.seq))
+        self.contradict(
+            f"record #{conflict.seq} of driver {conflict.driver} is told in two ways "
+            f"(record {conflict.first} and record {conflict.n} differ in {conflict.fields})",
+            (conflict,), driver=conflict.driver, begin=begin,
+        )  # fmt: skip
+
+    def carried(self, carried: Carried) -> None:
+        """Keep what a channel brought."""
+        if carried.name in self._carried or len(self._carried) < MOST_LOSSES:
+            self._carried[carried.name] = carried
+
+    def account(self, channel: Channel) -> None:
+        """Keep a channel's account."""
+        if channel.name in self._accounts or len(self._accounts) < MOST_LOSSES:
+            self._accounts[channel.name] = channel
+
+    def boot_over(self, streams: Iterable[DriverLoad], at: int) -> None:
+        """The guest booted again. Whether these streams' last records are here shows in the accounts."""
+        for stream in streams:
+            if len(self._ended) < MOST_LOSSES:
+                self._ended.append(_Ended(stream.driver, stream.last_at, at, stream.finished))
+
+    # -- what is asked -----------------------------------------------------------------------------------------
+
+    def missing(self, driver: str, begin: int, end: int) -> str:
+        """Say why records of ``driver`` ("" for any) may be missing between two places; "" if none are, as far as is known."""
+        for loss in self.losses:
+            overlaps = loss.begin < end and loss.end > begin
+            if overlaps and (not driver or not loss.driver or loss.driver == driver):
+                return loss.why
+        return ""
+
+    def doubt(self, shown: Iterable[Record], absent: Stretch | None) -> str:
+        """Say why a violation cannot be believed, now that everything is known; "" if it can.
+
+        ``shown`` are the records that show it, ``absent`` the stretch in which it takes records to be absent.
+        """
+        if self._disputed:
+            for record in shown:
+                if (
+                    isinstance(record, DriverRecord)
+                    and (record.boot, record.driver, record.seq) in self._disputed
+                ):
+                    return f"record #{record.seq} of driver {record.driver} is told in two ways"
+        return self.missing(*absent) if absent is not None and self.losses else ""
+
+    # -- at the end --------------------------------------------------------------------------------------------
+
+    def end(self, streams: Iterable[DriverLoad], begin: int) -> None:
+        """Hold each channel's account against what it brought, and decide whose last records may be missing."""
+        suspects: dict[str, str] = {}
+        for name in sorted({*self._carried, *self._accounts}):
+            why = self._tail(name)
+            if why:
+                suspects[name] = why
+        loads = list(streams)
+        tops: dict[str, int] = {}
+        for carried in self._carried.values():
+            for driver, top in carried.tops.items():
+                tops[driver] = max(top, tops.get(driver, 0))
+        for stream in loads:
+            if not stream.finished:
+                why = self._vouched(stream.driver, tops.get(stream.driver, 0), suspects)
+                if why:
+                    why = f"the last records of driver {stream.driver} may be missing: {why}"
+                    self.lose(stream.driver, stream.last_at, FOREVER, why)
+        for name, why in suspects.items():
+            closed = self._accounts.get(name)
+            if closed is not None and _damage(closed) > self._places(name):
+                for ended in self._ended:
+                    if not ended.finished:
+                        said = f"the last records of driver {ended.driver} in an earlier boot may be missing: {why}"
+                        self.lose(ended.driver, ended.last_at, ended.until, said)
+        self._agree(loads, begin)
+
+    def _places(self, name: str) -> int:
+        carried = self._carried.get(name)
+        return 0 if carried is None else carried.places
+
+    def _tail(self, name: str) -> str:
+        """Say why the last lines of a channel may be missing; "" if its account shows that they are not."""
+        account = self._accounts.get(name)
+        if account is None or not account.closed:
+            return f"channel {name} was never closed with an account"
+        if _damage(account) > self._places(name):
+            return f"channel {name} had damaged or lost lines"
+        carried = self._carried.get(name)
+        if account.records > (carried.records + carried.holes if carried is not None else 0):
+            return _apart(account, carried)
+        if account.lost and (carried is None or account.lost > carried.holes):
+            return f"channel {name} had damaged or lost lines"
+        return ""
+
+    def _vouched(self, driver: str, top: int, suspects: dict[str, str]) -> str:
+        """Say why a driver's last records may be missing. One channel that lost nothing at its end is enough to say no.
+
+        Numbers that are known to be missing lie before a known one; two channels that end at the same number agree on
+        the end.
+        """
+        mine = [carried for carried in self._carried.values() if driver in carried.tops]
+        ends = [carried.name for carried in mine if carried.tops[driver] == top]
+        if any(name not in suspects for name in ends):
+            return ""
+        closed = [name for name in ends if (account := self._accounts.get(name)) and account.closed]
+        if len(mine) > 1 and (len(closed) > 1 or any(not _damage(self._accounts[name]) for name in closed)):
+            return ""
+        return next((suspects[name] for name in ends), "no channel brought them")
+
+    def _agree(self, loads: list[DriverLoad], begin: int) -> None:
+        """An account that names another number of records than there are contradicts the history.
+
+        Records that are missing at the end of a driver that is loaded are a loss, unless another channel brought them.
+        """
+        for name, account in self._accounts.items():
+            carried = self._carried.get(name)
+            records, mapped, holes = (
+                (carried.records, carried.mapped, carried.holes) if carried else (0, 0, 0)
+            )
+            if not account.closed:
+                continue
+            if account.stale:
+                self.contradict(
+                    f"channel {name} discarded {account.stale} lines of another boot or of a number that it had seen",
+                    (account,),
+                )  # fmt: skip
+            alive = carried is not None and any(
+                load.driver in carried.tops and not load.finished for load in loads
+            )
+            if account.records < records - mapped or (account.records > records + holes and not alive):
+                last = max((load.last_at for load in loads), default=begin)
+                short = account.records < records - mapped
+                self.contradict(_apart(account, carried), (account,), begin=0 if short else last)
+        if any(account.closed for account in self._accounts.values()):
+            for name, brought in self._carried.items():
+                if name not in self._accounts:
+                    self.contradict(
+                        f"channel {name} brought {brought.records} records and has no account", (brought,)
+                    )
+
+
+def _apart(account: Channel, carried: Carried | None) -> str:
+    records = carried.records if carried is not None else 0
+    return (
+        f"channel {account.name} counted {account.records} records, and the history holds {records} of them"
+    )
+
+
+def _damage(channel: Channel) -> int:
+    """Lines of a channel that may have been records, each at one place."""
+    return channel.torn + channel.corrupt + channel.oversized
