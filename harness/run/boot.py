@@ -20,6 +20,7 @@ from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns
 from harness.guest.process.guest import ProcessType
 from harness.history.record import Boot as BootRecord
+from harness.history.record import Profile
 from harness.history.run_directory import RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter
 from harness.host.budget import size_text
@@ -40,6 +41,10 @@ from harness.run.watch import Watch
 
 START_PROCESS = 120.0
 """Seconds that a guest may take to start that is a process; Wine needs a few, and more on a busy machine."""
+
+
+SAMPLE_DRIVER = "hpnotify"
+"""The driver that speaks the harness's own records, and promises more than the pages oblige a driver to."""
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +108,8 @@ class GuestBoot:
             spec = self._restore(options, bootable, spec, qemu)
         machine = self._start(bootable, spec, stack)
         self._begin(machine, qemu)
+        if self._mapped is None:
+            self._writer.write(Profile(driver=SAMPLE_DRIVER, promises="sample"))
         watch = Watch(self._writer, alive=machine.check_alive)
         capture = stack.enter_context(
             Capture(

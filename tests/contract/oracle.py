@@ -88,6 +88,8 @@ def violated(records: list[Record], drivers: set[str]) -> set[str]:
         starts = [e for e in attempt if e.state == START]
         ends = [e for e in attempt if e.state != START]
         veto = any(e.vetoes for e in attempt)
+        # After any refusal, logged or not, the page does not promise that later callbacks are called (U3).
+        refused = veto or any(e.enter.op >= 0x80000000 for e in starts) or any(e.state == FAILURE for e in ends)
         completes = [e for e in ends if e.state == COMPLETE]
         failures = [e for e in ends if e.state == FAILURE]
         for end in ends:
@@ -103,7 +105,7 @@ def violated(records: list[Record], drivers: set[str]) -> set[str]:
                 broken.add("SYNC-EXACTLY-TWO")
             if mine and not over and not vetoed:
                 broken.add("SYNC-START-CLOSED")
-            if not veto and not (mine and over):
+            if not refused and not (mine and over):
                 broken.add("SYNC-ALL-REGISTERED")
             if veto and mine and not vetoed:
                 told = [e for e in over if e.state == FAILURE]

@@ -63,6 +63,7 @@ def structure(arrival: Arrival, model: Model) -> RuleOutcome:
 @rule(
     "ASYNC-CLASS-ROUTE", Level.ERROR, AsyncEnter, clauses="B1, B2", source=f"{REGISTERING}; {STRUCT}",
     says="a callback gets notifications of the class it registered for only", needs=CALLBACK,
+    unless="the history does not hold the registering call",
     holds="S2 C2 V", violates="S2 C2 V{cls=memory}",
 )  # fmt: skip
 def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
@@ -121,6 +122,7 @@ def _uncounted(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome
 @rule(
     "ASYNC-AFTER-COMPLETE", Level.OBSERVE, AsyncEnter, clauses="B6, U17", source="undocumented: docs/contract.md B6",
     says="does a processor's arrival come before or after its Complete?", needs=ARRIVAL,
+    unless="no host command explains an arrival, or its driver has no synchronous registration",
     holds="S2 V C2",
 )  # fmt: skip
 def after_complete(arrival: Arrival, model: Model) -> RuleOutcome:
@@ -217,6 +219,7 @@ def not_on_failure(window: AddWindow, model: Model) -> RuleOutcome:
 @rule(
     "ASYNC-EXISTING-DUP", Level.ERROR, AsyncEnter, clauses="B10", source=REGISTER,
     says="an existing interface is reported at most twice", needs="registration that includes existing interfaces",
+    unless="none was told of an existing interface",
     holds="{ V0 V1 V0 }", violates="{ V0 V0 V0 }",
 )  # fmt: skip
 def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
@@ -235,7 +238,8 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
 
 @rule(
     "ASYNC-NEW-DUP", Level.OBSERVE, AsyncEnter, clauses="B10", source=REGISTER,
-    says="is a new interface reported more than once?", needs=CALLBACK, holds="S2 C2 V2 V2",
+    says="is a new interface reported more than once?", needs=CALLBACK,
+    unless="every arrival was of an interface that was known at a quiet point, or came before one", holds="S2 C2 V2 V2",
 )  # fmt: skip
 def new_twice(arrival: Arrival, model: Model) -> RuleOutcome:
     """The documents speak of existing interfaces only."""
@@ -247,7 +251,8 @@ def new_twice(arrival: Arrival, model: Model) -> RuleOutcome:
 @rule(
     "ASYNC-NOFLAG-FUTURE-ONLY", Level.WARN, AsyncEnter, clauses="B11", source=REGISTERING,
     says="without the flag, interfaces that existed before the registration are not reported",
-    needs="registration without existing interfaces", holds="S2 C2 async0 S3 C3 V3", violates="S2 C2 V2 async0 V2",
+    needs="registration without existing interfaces",
+    unless="none was told of an arrival", holds="S2 C2 async0 S3 C3 V3", violates="S2 C2 V2 async0 V2",
 )  # fmt: skip
 def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
     """A warning: an interface enabled during the registration is a race."""
@@ -263,7 +268,8 @@ def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
 @rule(
     "ASYNC-EXISTING-PRE-RETURN", Level.OBSERVE, AsyncEnter, clauses="B12, U32", source=UNREGISTER_EX,
     says="are existing interfaces reported before the registration returns?",
-    needs="registration that includes existing interfaces", holds="{ V0 V1 }",
+    needs="registration that includes existing interfaces",
+    unless="none was told of an existing interface", holds="{ V0 V1 }",
 )  # fmt: skip
 def existing_before_return(arrival: Arrival, model: Model) -> RuleOutcome:
     """ "Immediately" is said, and calls before the return are certainly possible."""
@@ -306,6 +312,7 @@ def unregistered_quiet(subject: Arrival | CallSpan | None, model: Model) -> Rule
 @rule(
     "ASYNC-UNREG-LEGACY-LATE", Level.OBSERVE, AsyncEnter, clauses="B14", source=UNREGISTER,
     says="is the callback called after IoUnregisterPlugPlayNotification returned?", needs="legacy unregistration",
+    unless="no callback came during one or after it",
     holds="S2 C2 unreg_old V",
 )  # fmt: skip
 def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
@@ -319,6 +326,7 @@ def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
 @rule(
     "ASYNC-IFACE-COUNT", Level.OBSERVE, Epoch, clauses="B9, U21", source="undocumented: docs/contract.md B9",
     says="how many interfaces exist and arrive, compared with processors?", needs="processor registration",
+    unless="none was in force at a quiet point",
     holds="S2 C2 V",
 )  # fmt: skip
 def interface_count(end: Epoch, model: Model) -> RuleOutcome:
@@ -366,6 +374,7 @@ def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
     "OB-ASYNC-UNREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallEnter, CallExit, clauses="B15, X7",
     source=f"{REGISTER}; {UNREGISTER_EX}",
     says="a driver unregisters all notifications before its Unload can run", needs="unload of a driver",
+    unless="no notification was registered then",
     holds="S2 C2 unload", violates="S2 C2 unload!",
 )  # fmt: skip
 def unregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -383,6 +392,7 @@ def unregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome
     "OB-KMDF-REG-ONCE", Level.ERROR_DRIVER, CallEnter, clauses="B16",
     source=f"{REGISTER}; DDI:wdfdevice/nc-wdfdevice-evt_wdf_device_self_managed_io_init.md",
     says="a Plug and Play driver registers once per class in a device's life", needs="Plug and Play driver",
+    unless="it made no asynchronous registration",
     holds="pnp async1", violates="pnp async1 async1",
 )  # fmt: skip
 def registers_once(span: CallSpan, model: Model) -> RuleOutcome:

@@ -57,13 +57,14 @@ def failure_status(call: Callback, model: Model) -> RuleOutcome:
 @rule(
     "FAIL-NOT-COUNTED", Level.ERROR, Attempt, clauses="A15", source=f"{PROCESSING}; {STRUCT}",
     says="at Failure the processor is not active", needs="failed hot-add",
+    unless="the processor of each was active before",
     holds="S2! F2", violates="S2! F2{mask=7}",
 )  # fmt: skip
 def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
     """Its affinity bit is clear, and without another add in flight the active count has not grown."""
     failures = [call.enter for call in attempt.terminals if call.enter.state == FAILURE]
     known = model.processors.known(attempt.n)
-    if not failures or (known is not None and known[1] is not attempt):
+    if not failures or (known is not None and known[2] < attempt.first):
         return None
     for enter in failures:
         if 0 <= enter.number < 64 and enter.mask >> enter.number & 1:
@@ -105,6 +106,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "VETO-FAILURE-DELIVERED", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
     says="after a veto, every other callback that got Start gets exactly one Failure", needs="vetoed hot-add",
+    unless="no other callback had got Start",
     holds="a:S2 b:S2! a:F2 b:F2", violates="a:S2 b:S2!",
 )  # fmt: skip
 def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -141,7 +143,8 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
 
 @rule(
     "VETO-SELF-FAILURE", Level.OBSERVE, Attempt, clauses="X3, U2", source="undocumented: docs/contract.md A19",
-    says="does the vetoing callback get its own Failure?", needs="vetoed hot-add", holds="S2! F2",
+    says="does the vetoing callback get its own Failure?", needs="vetoed hot-add",
+    unless="the end of none is known", holds="S2! F2",
 )  # fmt: skip
 def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
     """The hot-add text excludes nobody, the text on existing processors does."""
@@ -156,6 +159,7 @@ def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "VETO-LATER-STARTS", Level.OBSERVE, Attempt, clauses="U3", source="undocumented: docs/contract.md A19",
     says="do callbacks later in the list still get Start after a veto?", needs="vetoed hot-add",
+    unless="the refusing Start of none was seen to return",
     holds="a:S2! b:S2 b:F2",
 )  # fmt: skip
 def veto_later_starts(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -169,7 +173,8 @@ def veto_later_starts(attempt: Attempt, model: Model) -> RuleOutcome:
 
 @rule(
     "VETO-STATUS-ECHO", Level.OBSERVE, Attempt, clauses="U6", source="undocumented: docs/contract.md A19",
-    says="is the status of Failure the status of the veto?", needs="vetoed hot-add", holds="S2! F2",
+    says="is the status of Failure the status of the veto?", needs="vetoed hot-add",
+    unless="no Failure followed", holds="S2! F2",
 )  # fmt: skip
 def veto_status_echo(attempt: Attempt, model: Model) -> RuleOutcome:
     """The first veto counts."""
@@ -184,7 +189,8 @@ def veto_status_echo(attempt: Attempt, model: Model) -> RuleOutcome:
 
 @rule(
     "FAIL-WITHOUT-VETO", Level.OBSERVE, Attempt, clauses="A16", source=STRUCT,
-    says="did a hot-add fail although no logged callback vetoed it?", needs="failed hot-add", holds="S2 F2",
+    says="did a hot-add fail although no logged callback vetoed it?", needs="failed hot-add",
+    unless="records of each may be missing", holds="S2 F2",
 )  # fmt: skip
 def fail_without_veto(attempt: Attempt, model: Model) -> RuleOutcome:
     """Another, unlogged client of the notification, or a cause inside the operating system."""
@@ -199,7 +205,8 @@ def fail_without_veto(attempt: Attempt, model: Model) -> RuleOutcome:
 
 @rule(
     "FAIL-RETRY", Level.OBSERVE, Attempt, clauses="U29", source="undocumented: docs/contract.md A19",
-    says="is a failed add tried again without a new host command?", needs="failed hot-add", holds="S2! F2 S2 C2",
+    says="is a failed add tried again without a new host command?", needs="failed hot-add",
+    unless="no processor was announced again after its add had failed", holds="S2! F2 S2 C2",
 )  # fmt: skip
 def fail_retry(attempt: Attempt, model: Model) -> RuleOutcome:
     """Seen when an attempt opens on a processor whose last one failed, with no host command between."""
@@ -211,6 +218,7 @@ def fail_retry(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "NUM-REUSE", Level.OBSERVE, Attempt, clauses="U15", source="undocumented: docs/contract.md A19",
     says="is the number of a failed processor used again?", needs="hot-add after a failed one",
+    unless="none after a failed one was completed",
     holds="S2! F2 =cpu Q +cpu S2 C2",
 )  # fmt: skip
 def number_reuse(attempt: Attempt, model: Model) -> RuleOutcome:

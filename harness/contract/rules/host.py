@@ -30,6 +30,7 @@ PROCESS = "the guest's machine is a process: there is no QEMU and no firmware wh
 @rule(
     "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="docs/contract.md R.8",
     says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
+    unless="the host's side is not in the history",
     holds="+cpu S2 C2 V", violates="S2 +cpu C2",
 )  # fmt: skip
 def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome:

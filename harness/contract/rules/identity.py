@@ -97,6 +97,7 @@ def group_zero(call: Callback, model: Model) -> RuleOutcome:
 @rule(
     "NUM-IS-OLD-COUNT", Level.OBSERVE, SyncEnter, clauses="A38, U15", source="undocumented: docs/contract.md A38",
     says="is the index of an added processor the old active count?", needs="Start of a hot-add",
+    unless="no count was known before one",
     holds="S2 C2 V",
 )  # fmt: skip
 def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
@@ -184,6 +185,7 @@ def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
 @rule(
     "COUNT-LEGACY-IS-GROUP0", Level.ERROR, Sample, Attempt, clauses="E1", source=ACTIVE,
     says="KeQueryActiveProcessorCount counts group 0 only", needs="driver record with no add in flight",
+    unless="an add was in flight at each record",
     holds="S2 C2 V", violates="S2 C2 =cpu Q mark{active_g0=1}",
 )  # fmt: skip
 def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleOutcome:

@@ -102,6 +102,7 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
 @rule(
     "MEM-NO-REBALANCE", Level.WARN, PnpEnter, clauses="B19", source=INTRODUCTION,
     says="adding memory causes no system-wide rebalance", needs=PNP,
+    unless="none came while only a DIMM was being added",
     holds="+dimm irp=START M =dimm", violates="+dimm irp=QUERY_STOP M =dimm",
 )  # fmt: skip
 def memory_no_rebalance(enter: PnpEnter, model: Model) -> RuleOutcome:
@@ -117,6 +118,7 @@ def memory_no_rebalance(enter: PnpEnter, model: Model) -> RuleOutcome:
 @rule(
     "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, AsyncEnter, clauses="B21, U30", source="undocumented: docs/contract.md B21",
     says="is the new memory in the total when its arrival is delivered?", needs="memory arrival with the total",
+    unless="no arrival gives the total, or nothing was counted before",
     holds="+dimm M{memory=671088640} =dimm",
 )  # fmt: skip
 def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
@@ -130,6 +132,7 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
 @rule(
     "REBAL-ON-CPU-ADD", Level.WARN, Attempt, clauses="C11", source=INTRODUCTION,
     says="adding a processor starts a rebalance", needs=f"completed hot-add with a {PNP}",
+    unless="the device opted out, or records may be missing",
     holds="irp=START S2 C2 irp=QUERY_STOP irp=STOP irp=START", violates="irp=START S2 C2",
 )  # fmt: skip
 def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -147,6 +150,7 @@ def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "REBAL-ORDER", Level.ERROR, PnpEnter, clauses="C12, C14", source=f"{REBALANCE}; WD:kernel/irp-mn-stop-device.md",
     says="a device is stopped only after it agreed to stop, and started only after it was stopped", needs=PNP,
+    unless="none was STOP or START",
     holds="irp=START irp=QUERY_STOP irp=STOP irp=START irp=REMOVE irp=START", violates="irp=START irp=STOP",
 )  # fmt: skip
 def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
@@ -176,6 +180,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     "REBAL-KMDF-ORDER", Level.ERROR, PnpEnter, clauses="C16", source=KMDF,
     says="in a rebalance KMDF calls SelfManagedIoSuspend, D0Exit, ReleaseHardware, PrepareHardware, D0Entry and "
     "SelfManagedIoRestart, in this order", needs="KMDF callback record",
+    unless="none came after a SelfManagedIoSuspend of its device",
     holds="irp=SelfManagedIoSuspend irp=D0Exit irp=ReleaseHardware irp=PrepareHardware irp=D0Entry irp=SelfManagedIoRestart",
     violates="irp=SelfManagedIoSuspend irp=ReleaseHardware irp=D0Exit",
 )  # fmt: skip
@@ -201,7 +206,9 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     if failed and last.minor in ("PrepareHardware", "D0Entry"):
         if enter.minor == "ReleaseHardware":
             return HOLDS
-    elif KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor) or (last.minor == "ReleaseHardware" and enter.minor == "PrepareHardware"):
+    elif KMDF_ORDER.index(enter.minor) > KMDF_ORDER.index(last.minor) or (
+        last.minor == "ReleaseHardware" and enter.minor == "PrepareHardware"
+    ):
         return HOLDS
     said = f"{enter.minor} came after {'a failed ' if failed else ''}{last.minor}"
     return Broken(said, (last, enter), absent=(enter.driver, model.epoch_at, model.at))
@@ -212,6 +219,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     source=f"{OPT_OUT}; WD:install/devpkey-deviceclass-dhprebalanceoptout.md",
     says="a device that opted out is not asked to stop when a processor is added",
     needs="device that opted out (a rebalance-opt-out event of the guest)",
+    unless="no request came to it while a processor was being added",
     holds="optout +cpu S2 C2 V irp=CANCEL_STOP", violates="optout +cpu S2 irp=QUERY_STOP C2",
 )  # fmt: skip
 def rebalance_opt_out(enter: PnpEnter, model: Model) -> RuleOutcome:
@@ -229,6 +237,7 @@ def rebalance_opt_out(enter: PnpEnter, model: Model) -> RuleOutcome:
     "REBAL-NO-RESOURCES", Level.OBSERVE, PnpEnter, clauses="C15",
     source="DDI:wdtfpnpaction/nf-wdtfpnpaction-iwdtfpnpaction2-edttrystopdevice.md",
     says="is a device that was asked to stop really stopped?", needs=PNP,
+    unless="none was STOP or CANCEL_STOP",
     holds="irp=QUERY_STOP irp=CANCEL_STOP",
 )  # fmt: skip
 def rebalance_without_resources(enter: PnpEnter, model: Model) -> RuleOutcome:
@@ -239,6 +248,7 @@ def rebalance_without_resources(enter: PnpEnter, model: Model) -> RuleOutcome:
 @rule(
     "OB-NO-QUERYSTOP-VETO", Level.ERROR_DRIVER, PnpExit, clauses="C9", source=INTRODUCTION,
     says="a driver does not refuse QUERY_STOP", needs=PNP,
+    unless="none was QUERY_STOP",
     holds="irp=QUERY_STOP irp=STOP", violates="irp=QUERY_STOP!",
 )  # fmt: skip
 def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
@@ -251,6 +261,7 @@ def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
 @rule(
     "REBAL-VS-NOTIFY", Level.OBSERVE, PnpEnter, clauses="C17, U18", source="undocumented: docs/contract.md C17",
     says="when does the rebalance come, relative to Start and Complete?", needs=PNP,
+    unless="none was QUERY_STOP after a host command to add a processor",
     holds="+cpu S2 irp=QUERY_STOP C2",
 )  # fmt: skip
 def rebalance_when(enter: PnpEnter, model: Model) -> RuleOutcome:

@@ -80,6 +80,7 @@ def _judge(registration: Registration, model: Model, said: str, shown: tuple[Rec
 @rule(
     "ADDEX-WITHIN-REGISTER", Level.ERROR, SyncEnter, CallExit, clauses="A20", source=REGISTER,
     says="calls for processors that exist at registration all come before the registration returns", needs=EXISTING,
+    unless="each returned NULL",
     holds="[S0 S1 C0 C1]", violates="[S0 S1 C0 C1] S1 C1",
 )  # fmt: skip
 def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
@@ -102,6 +103,7 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
 @rule(
     "ADDEX-ONE-START-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING there is one Start for every active processor", needs=EXISTING,
+    unless="a Start reported an error in each, or it returned NULL and told nothing",
     holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]",
 )  # fmt: skip
 def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -133,6 +135,7 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING all Starts come before any Complete", needs=EXISTING,
+    unless="none told both Start and Complete",
     holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]",
 )  # fmt: skip
 def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -155,6 +158,7 @@ def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=EXISTING,
+    unless="a Start reported an error in each, or nothing was told",
     holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]",
 )  # fmt: skip
 def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -274,6 +278,7 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
     "OB-NULL-FAILS-ENTRY", Level.ERROR_DRIVER, CallExit, clauses="A24", source=REGISTER,
     says="if the registration returns NULL, DriverEntry fails with an error",
     needs="registration that returned NULL inside DriverEntry",
+    unless="none was made in DriverEntry",
     holds="entry [S0!]0 entry!", violates="entry [S0!]0 entry.",
 )  # fmt: skip
 def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -295,6 +300,7 @@ def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
     "OB-VETO-SELF-CLEAN", Level.ERROR_DRIVER, SyncExit, clauses="A22", source=REGISTER,
     says="a Start of ADD_EXISTING that reports an error frees what it allocated itself",
     needs="error in a Start of ADD_EXISTING with allocation records",
+    unless="the driver reported no allocation before",
     holds="[S0{alloc=1} S1{alloc=1,free=1}! F0{free=1}]0", violates="[S0{alloc=1} S1{alloc=1}! F0{free=1}]0",
 )  # fmt: skip
 def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
@@ -350,6 +356,7 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
 @rule(
     "ADDEX-OTHERS-SILENT", Level.ERROR, SyncEnter, CallExit, clauses="A25", source=REGISTER,
     says="a registration with ADD_EXISTING calls only the callback being registered", needs="second synchronous registration",
+    unless="no other registration was in force while one with ADD_EXISTING was made",
     holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
 )  # fmt: skip
 def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
@@ -381,7 +388,8 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
 
 @rule(
     "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: docs/contract.md A27",
-    says="in which order are existing processors reported?", needs=EXISTING, holds="[S1 S0 C1 C0]",
+    says="in which order are existing processors reported?", needs=EXISTING,
+    unless="none told of a processor", holds="[S1 S0 C1 C0]",
 )  # fmt: skip
 def existing_order(span: CallSpan | None, model: Model) -> RuleOutcome:
     """Ascending is assumed by others and stated by nobody."""
@@ -400,6 +408,7 @@ def existing_order(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: docs/contract.md A27",
     says="do the calls of ADD_EXISTING run on the registering thread?", needs=EXISTING,
+    unless="none told of a processor",
     holds="[S0 S1 C0 C1]",
 )  # fmt: skip
 def existing_thread(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -414,6 +423,7 @@ def existing_thread(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: docs/contract.md A27",
     says="what happens when a registration meets a hot add in flight?", needs=EXISTING,
+    unless="no host command to add a processor was in flight during one",
     holds="+cpu [S0 S1 C0 C1]",
 )  # fmt: skip
 def existing_race(span: CallSpan | None, model: Model) -> RuleOutcome:
@@ -481,6 +491,7 @@ def _deregisters(span: CallSpan) -> RuleOutcome:
 @rule(
     "DEREG-QUIET", Level.OBSERVE, SyncEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
     says="is a callback called during or after its deregistration?", needs="deregistration",
+    unless="no callback came during one or after it",
     holds="S2 dereg C2",
 )  # fmt: skip
 def deregistered_quiet(call: Callback, model: Model) -> RuleOutcome:

@@ -59,6 +59,7 @@ def state_valid(call: Callback, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-CONTEXT-IDENTITY", Level.ERROR, SyncEnter, clauses="A2", source=REGISTER,
     says="the callback gets the context that was registered", needs=CALLBACK,
+    unless="the history does not hold the registering call",
     holds="S2 C2 V", violates="S2 C2{ctx=99}",
 )  # fmt: skip
 def context_identity(call: Callback, model: Model) -> RuleOutcome:
@@ -132,7 +133,8 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
 
 @rule(
     "SYNC-START-BEFORE-COMPLETE", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
-    says="Start must come before Complete, because Windows announces a processor before it adds it", needs=HOT_ADD,
+    says="Start must come before Complete, because Windows announces a processor before it adds it", needs="completed hot-add",
+    unless="no registration that was in force before one was told Complete",
     holds="S2 C2 V", violates="C2",
 )  # fmt: skip
 def start_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -142,7 +144,8 @@ def start_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
 
 @rule(
     "SYNC-START-BEFORE-FAILURE", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
-    says="Start must come before Failure, because only an announced processor can fail to be added", needs=HOT_ADD,
+    says="Start must come before Failure, because only an announced processor can fail to be added", needs="failed hot-add",
+    unless="no registration that was in force before one was told Failure",
     holds="S2! F2", violates="F2",
 )  # fmt: skip
 def start_before_failure(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -185,6 +188,7 @@ def _missing_terminal(
 @rule(
     "SYNC-START-CLOSED", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
     says="every Start is followed by Complete or Failure", needs=HOT_ADD,
+    unless="no Start of one came, or its own driver refused it",
     holds="S2 C2 V", violates="S2",
 )  # fmt: skip
 def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -206,6 +210,7 @@ def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, Attempt, clauses="A7", source=STRUCT,
     says="a processor is either completed or failed, and after that nothing more is said of it", needs=HOT_ADD,
+    unless="none has come to an end",
     holds="S2 C2 V", violates="S2 C2 F2",
 )  # fmt: skip
 def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -229,7 +234,8 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-EXACTLY-TWO", Level.ERROR, Attempt, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
     says="each callback is called exactly two times for an added processor: Start, then Complete or Failure",
-    needs=HOT_ADD, holds="S2 C2 V", violates="S2 S2 C2",
+    needs=HOT_ADD,
+    unless="no Start of one came", holds="S2 C2 V", violates="S2 S2 C2",
 )  # fmt: skip
 def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
     """A registration that vetoed may or may not get its own Failure (not documented for hot add)."""
@@ -320,6 +326,7 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-AGREE", Level.ERROR, Attempt, clauses="A12", source=REGISTER,
     says="all callbacks are told the same outcome, because it is the outcome of the operating system", needs=HOT_ADD,
+    unless="none has come to an end",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 b:S2 a:C2 b:F2",
 )  # fmt: skip
 def agree(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -347,6 +354,7 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
     "SYNC-BARRIER", Level.ERROR, Attempt, clauses="A11", source=f"{INTRODUCTION}; {REGISTER}",
     says="every Start returns before any Complete begins, because Start comes before threads are scheduled "
     "on the processor and Complete after", needs=HOT_ADD,
+    unless="none has both a Start and a Complete",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 a:C2 b:S2 b:C2",
 )  # fmt: skip
 def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -378,6 +386,7 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-SAME-IDENTITY", Level.ERROR, Attempt, clauses="A34", source=STRUCT,
     says="all calls about one processor name the same group and number", needs=HOT_ADD,
+    unless="each was told in one call only",
     holds="S2 C2 V", violates="S2 C2{number=5}",
 )  # fmt: skip
 def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -449,6 +458,7 @@ def _ran_uncounted(model: Model) -> RuleOutcome:
 @rule(
     "RUN-BEFORE-COMPLETE", Level.OBSERVE, Attempt, clauses="A13", source=INTRODUCTION,
     says="does driver code run on the processor before Complete is delivered?", needs="completed hot-add",
+    unless="no Start of one came before its Complete",
     holds="S2 work{cpu=2,nt=2} C2",
 )  # fmt: skip
 def run_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -488,6 +498,7 @@ def complete_counted(call: Callback, model: Model) -> RuleOutcome:
 @rule(
     "START-NOT-COUNTED", Level.WARN, SyncEnter, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
     says="at Start the processor is not counted yet", needs="Start of a hot-add",
+    unless="each overlapped with another, or no count was known before it",
     holds="S2 C2 V", violates="S2{active=3} C2",
 )  # fmt: skip
 def start_not_counted(call: Callback, model: Model) -> RuleOutcome:
@@ -512,6 +523,7 @@ def start_not_counted(call: Callback, model: Model) -> RuleOutcome:
 @rule(
     "COUNT-STEP", Level.WARN, Attempt, clauses="A10, U10", source=REGISTER,
     says="one completed hot-add raises the active count by one", needs="completed hot-add",
+    unless="each overlapped with another, or no count was known before it",
     holds="S2 C2 V", violates="S2 C2{active=4}",
 )  # fmt: skip
 def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -613,6 +625,7 @@ def _round(calls: list[Callback], registered: list[Registration]) -> str:
 @rule(
     "CALL-ORDER", Level.OBSERVE, Attempt, clauses="U9", source="undocumented: docs/contract.md A32",
     says="in which order are the registered callbacks called?", needs=HOT_ADD,
+    unless="none was told to more than one registration",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V",
 )  # fmt: skip
 def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -628,6 +641,7 @@ def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-CPU-THREAD", Level.OBSERVE, Attempt, clauses="U13", source="undocumented: docs/contract.md A32",
     says="on which processor does the end of an attempt run, and on the thread of its Start?", needs=HOT_ADD,
+    unless="no registration saw both the Start and the end of one",
     holds="S2 C2 V",
 )  # fmt: skip
 def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -650,6 +664,7 @@ def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "LATE-REG", Level.OBSERVE, Attempt, clauses="A31", source="undocumented: docs/contract.md A31",
     says="what does a callback get that was registered while an attempt was under way?", needs=HOT_ADD,
+    unless="no registration was made during one",
     holds="a:<S2 with b a:S2> a:C2 b:C2",
 )  # fmt: skip
 def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:

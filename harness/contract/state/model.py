@@ -701,7 +701,7 @@ class Model:
 
     def _hot_added(self, call: Callback) -> None:
         enter, attempts = call.enter, self.attempts
-        failures, completed = attempts.failures, attempts.completed_count
+        failures, completed, opened = attempts.failures, attempts.completed_count, attempts.opened
         attempts.join(
             call,
             self.at,
@@ -710,6 +710,8 @@ class Model:
             commands=self.cpu_adds,
         )
         self.facts.add("hot-add of a processor")
+        if failures and attempts.opened > opened:
+            self.facts.add("hot-add after a failed one")
         if enter.state == START:
             self.facts.add("Start of a hot-add")
         elif enter.state == COMPLETE:
@@ -726,7 +728,6 @@ class Model:
                         arrival.start = call
         if attempts.failures > failures:
             self.retry_possible = True
-            self.facts.add("hot-add after a failed one")
 
     def _sealed(self, attempt: Attempt) -> None:
         if attempt.mixed:
@@ -753,7 +754,6 @@ class Model:
         self.attempts.left(call, self.at)
         if self.attempts.failures > failures:
             self.retry_possible = True
-            self.facts.add("hot-add after a failed one")
             if self.cpu_window is not None and not self.cpu_window.closed_at:
                 self.cpu_window.failures += 1
         if call.refused:
