@@ -24,7 +24,7 @@ from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Broken, Exempt, Observed, Predicate, Rule, RuleOutcome, Unclear
 from harness.contract.state.entities import Epoch, Sample
 from harness.contract.state.evidence import Evidence
-from harness.contract.state.merge import Carried, Merger
+from harness.contract.state.merge import Merger
 from harness.contract.state.model import Model
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
 from harness.history.absent import AbsentFields, NotGiven
@@ -249,7 +249,6 @@ class Checker:
         self._faults: list[RunFailure] = []
         self._crashed = False
         self._blanks: dict[str, AbsentFields] = {}
-        self._after = False
 
     def _judge(self, kind: Any, subject: Any) -> None:
         asked = self._on.get(kind)
@@ -278,9 +277,6 @@ class Checker:
         model = self.model
         model.at += 1
         kind = type(record)
-        if model.ended is not None and not self._after and kind is not Carried:
-            self._after = True
-            model.evidence.contradict("records follow the end of the history", (model.ended, record))
         if isinstance(record, DriverRecord):
             stream = model.enter(record)
             if self._blanks and record.driver in self._blanks:

@@ -89,7 +89,9 @@ def violated(records: list[Record], drivers: set[str]) -> set[str]:
         ends = [e for e in attempt if e.state != START]
         veto = any(e.vetoes for e in attempt)
         # After any refusal, logged or not, the page does not promise that later callbacks are called (U3).
-        refused = veto or any(e.enter.op >= 0x80000000 for e in starts) or any(e.state == FAILURE for e in ends)
+        refused = (
+            veto or any(e.enter.op >= 0x80000000 for e in starts) or any(e.state == FAILURE for e in ends)
+        )
         completes = [e for e in ends if e.state == COMPLETE]
         failures = [e for e in ends if e.state == FAILURE]
         for end in ends:

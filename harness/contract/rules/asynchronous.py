@@ -226,6 +226,9 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
     """With PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES, until its next removal."""
     if not arrival.registration.include_existing or not arrival.existing or arrival.enter.event != "arrival":
         return None
+    if arrival.registration.leave is not None:
+        # After the older routine calls may still come (ASYNC-UNREG-LEGACY-LATE).
+        return None
     if arrival.times <= 2:
         return HOLDS
     span = arrival.registration.span

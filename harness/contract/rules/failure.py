@@ -127,6 +127,8 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
         leave = registration.leave
         if leave is not None and leave.at < attempt.over:
             continue
+        if registration.implied and registration.stream.mapped and not failures:
+            continue
         reason = model.touched(attempt)
         if not reason and not failures and not attempt.quiet:
             reason = "the guest was not seen to be alive and quiet after it"
@@ -390,8 +392,11 @@ def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
     if attempt is not None and stream.arrived_at > attempt.since:
         return HOLDS
     mine = [known for known in stream.registrations.values() if known.sync and known.leave is None]
+    telling = any(known.open and any(call.enter.nt == bind.nt for call in known.existing) for known in mine)
+    if model.processors.known(bind.nt) is not None and not telling:
+        return HOLDS
     started = [call.enter for call in attempt.starts] if attempt is not None else []
-    if not mine or not (started or any(known.add_existing for known in mine)):
+    if not mine or not (started or telling):
         return None
     said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete and before any arrival"
     return Broken(said, (*started[:1], bind), absent=(stream.driver, model.epoch_at, model.at))

@@ -127,7 +127,11 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
     """
     if isinstance(subject, Agreement):
         window = model.cpu_window
-        against = contradicts(subject, refused=window is not None and window.failures > 0)
+        against = contradicts(
+            subject,
+            refused=window is not None and window.failures > 0,
+            alone=window is not None and window.adds == 1,
+        )
         if against:
             return Unclear(
                 f"{subject.attempt}: the agreement contradicts itself: {against}", (subject,), subject.attempt
@@ -162,8 +166,11 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
     return judged
 
 
-def contradicts(agreement: Agreement, *, refused: bool) -> str:
-    """Say how an agreement contradicts its own numbers; "" if it does not. ``refused`` if the guest refused a processor."""
+def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
+    """Say how an agreement contradicts its own numbers; "" if it does not.
+
+    ``refused`` if the guest refused a processor; ``alone`` if no other add was in flight, so that the counts are its own.
+    """
     if not agreement.agreed:
         return ""
     if (
@@ -172,8 +179,13 @@ def contradicts(agreement: Agreement, *, refused: bool) -> str:
         and not agreement.qemu_lists
     ):
         return "it is agreed, and QEMU does not list the device"
+    grown = agreement.counted_after - agreement.counted_before
     if agreement.expected != "added":
-        return ""
+        return (
+            f"it is agreed that nothing was added, and the guest counted {grown} more"
+            if alone and grown > 0
+            else ""
+        )
     if "ost" not in agreement.unshown and not any(status == 0 for _, status in agreement.ost):
         return "it is agreed, and no _OST reports success"
     if agreement.counted_after <= agreement.counted_before and not refused:

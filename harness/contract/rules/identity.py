@@ -131,7 +131,13 @@ def unique(call: Callback, model: Model) -> RuleOutcome:
             (other, enter), (), name, cause=("place", enter.nt),
         )  # fmt: skip
     known = model.processors.known(enter.nt)
-    if attempt is not None and known is not None and known[1] is not attempt and known[0] is not enter:
+    # A processor that is told to a new registration as existing, while it is being added, is the same one.
+    twice = (
+        known is not None and known[1] is not attempt and (known[1] is not None or known[2] < attempt.first)
+        if attempt
+        else False
+    )
+    if attempt is not None and known is not None and twice:
         said = f"processor {enter.nt} (group {enter.group} number {enter.number}) was completed twice"
         begin = min(known[2], attempt.since)
         return Broken(

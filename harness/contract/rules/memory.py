@@ -190,7 +190,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     Of each device object. A failed PrepareHardware is followed by ReleaseHardware, and so is a failed D0Entry, but never
     by D0Exit.
     """
-    if enter.minor not in KMDF_ORDER or enter.minor == KMDF_ORDER[0]:
+    if enter.minor not in KMDF_ORDER:
         return None
     last, failed, suspended = None, False, False
     for _, entry in model.devices.get((enter.driver, enter.device), ()):
@@ -201,8 +201,12 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
             last, failed = entry, False
         elif last is not None and entry.enter == last.seq:
             failed = not nt_success(entry.ret)
-    if last is None or not suspended or KMDF_ORDER.index(last.minor) == len(KMDF_ORDER) - 1:
+    begins = enter.minor == KMDF_ORDER[0]
+    if last is None or KMDF_ORDER.index(last.minor) == len(KMDF_ORDER) - 1 or not (suspended or begins):
         return None
+    if begins and last.minor == "D0Entry":
+        # The device was started: from there on it may be suspended.
+        return HOLDS
     if failed and last.minor in ("PrepareHardware", "D0Entry"):
         if enter.minor == "ReleaseHardware":
             return HOLDS

@@ -347,7 +347,8 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         )  # fmt: skip
     if span.exit is None or subject.enter.state != START or registration.races_add:
         return None
-    if subject.enter.nt < span.exit.active:
+    known = model.processors.known(subject.enter.nt)
+    if subject.enter.nt < span.exit.active or (known is not None and known[2] < span.at):
         said = f"processor {subject.enter.nt} was active when {registration} was made, and Start came for it"
         return Broken(said, (span.exit, subject.enter), cause=("hot", registration, subject.enter.nt))
     return HOLDS
@@ -371,9 +372,14 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
             for known in stream.registrations.values()
         )
         return HOLDS if others else None
-    if subject.attempt is None or not model.host_known or model.cpu_in_flight or subject.enter.state != START:
+    if subject.attempt is None or subject.enter.state != START:
         return None
-    if model.attempts.opened <= model.cpu_adds or model.retry_possible:
+    if model.processors.known(subject.enter.nt) is None and (
+        not model.host_known
+        or model.cpu_in_flight
+        or model.attempts.opened <= model.cpu_adds
+        or model.retry_possible
+    ):
         return None
     for other in model.open_registrations:
         if other is not subject.registration and other.add_existing and not other.races_add:

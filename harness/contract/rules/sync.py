@@ -167,7 +167,9 @@ def _missing_terminal(
     if not registration.handle:
         return None
     reason = model.touched(attempt)
-    if not _alive_throughout(registration, attempt):
+    if registration.implied and registration.stream.mapped:
+        reason = "the driver's events do not tell when it withdraws"
+    elif not _alive_throughout(registration, attempt):
         reason = "the driver withdrew before the guest was quiet, and no page says what is then delivered"
     elif not reason and not attempt.quiet:
         reason = "the guest was not seen to be alive and quiet after it"
@@ -283,7 +285,7 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
         for registration in stream.registrations.values():
             if not registration.sync or registration.open or not _alive_throughout(registration, attempt):
                 continue
-            if registration.done_at > attempt.first:
+            if registration.done_at > attempt.first or (registration.implied and stream.mapped):
                 continue
             view = attempt.views.get(registration)
             if view is not None and view.starts and view.terminals:
@@ -314,12 +316,18 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
     for stream in model.streams.values():
         for registration in stream.registrations.values():
             if registration.sync and registration.alive and 0 < registration.done_at < growth.since:
-                last = model.processors.counted
-                return Broken(
+                told = growth.told - growth.refused
+                said = (
                     f"{some(growth.grown, 'processor')} became active while {registration} was in force, and "
-                    f"{growth.told} {'was' if growth.told == 1 else 'were'} announced",
-                    (*((last,) if last is not None else ()), growth.proof), absent=("", growth.since, model.at),
-                )  # fmt: skip
+                    f"{told} {'was' if told == 1 else 'were'} announced"
+                )
+                last = model.processors.counted
+                shown = (*((last,) if last is not None else ()), growth.proof)
+                if growth.grown <= growth.told:
+                    return Unclear(
+                        f"{said}, but one that was refused may have been added all the same", shown
+                    )
+                return Broken(said, shown, absent=("", growth.since, model.at))
     return None
 
 

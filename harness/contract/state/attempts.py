@@ -33,7 +33,7 @@ class Attempts:
     ``newest`` maps a processor to its latest attempt; ``unsettled`` are those not closed at a quiesced point yet;
     ``opened`` and ``completed_count`` count; ``failed`` is the number of the last attempt that failed, -1 if none did;
     ``failures`` counts the attempts that were refused; ``announced`` are the processors of
-    which an attempt opened since the last quiet point; ``barrier`` is the last place at which no attempt was
+    which an attempt opened since the last quiet point, True for one that was refused and not completed since; ``barrier`` is the last place at which no attempt was
     under way.
     """
 
@@ -49,7 +49,7 @@ class Attempts:
         self.completed_count = 0
         self.failed = -1
         self.failures = 0
-        self.announced: set[int] = set()
+        self.announced: dict[int, bool] = {}
 
     @property
     def all_closed(self) -> bool:
@@ -107,6 +107,12 @@ class Attempts:
             if commands > self.opened:
                 attempt.ambiguous |= attempt.closed
                 attempt.doubtful |= any(other.exit is None for other in attempt.starts)
+        elif attempt.closed and (attempt.quiet or self.barrier > attempt.last):
+            # Everything of this attempt was over: an end that comes now is of one whose Start is not here.
+            before = attempt
+            self._supersede(before, at)
+            attempt = self._open(enter.nt, before.k + 1, at, active_before)
+            attempt.retried = last_command < before.last
         call.attempt = attempt
         attempt.last = at
         attempt.settled = attempt.quiet = 0
@@ -130,12 +136,16 @@ class Attempts:
                 attempt.completes.append(call)
         if enter.state == FAILURE or (enter.state == START and not nt_success(enter.op)):
             self._refused(attempt)
+        elif enter.state == COMPLETE and attempt.n in self.announced:
+            self.announced[attempt.n] = False
         self._opened_or_closed(attempt, was_open=was_open, is_open=not view.closed)
 
     def _refused(self, attempt: Attempt) -> None:
         if not attempt.refused:
             attempt.refused = True
             self.failures += 1
+            if not attempt.completes:
+                self.announced[attempt.n] = True
 
     def _late(self, attempt: Attempt) -> list[Callback]:
         """Take out of a failed attempt the Starts that came after its end and are not answered."""
@@ -225,7 +235,7 @@ class Attempts:
     def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
         attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)
         self.opened += 1
-        self.announced.add(number)
+        self.announced[number] = False
         if self._open_ones:
             attempt.overlapped = True
             if len(self._open_ones) == 1:

@@ -399,11 +399,12 @@ class HeldObject:
 
 @dataclass(slots=True, eq=False)
 class Growth:
-    """Between two quiet points more processors became active (``grown``) than were announced to anybody (``told``)."""
+    """Between two quiet points more processors became active (``grown``) than were announced (``told``) and not ``refused``."""
 
     since: int
     grown: int
     told: int
+    refused: int
     proof: Quiesced
 
 

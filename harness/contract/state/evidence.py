@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from harness.contract.state.entities import DriverLoad, Loss, Stretch
-from harness.contract.state.merge import Carried, Conflict, Gap
+from harness.contract.state.merge import Carried, Conflict, Gap, Repeat
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Record
 
@@ -82,12 +82,18 @@ class Evidence:
 
     def dispute(self, conflict: Conflict, begin: int) -> None:
         """Two channels tell one record differently: nothing rests on it."""
-        self._disputed.add((conflict.boot, conflict.driver, conflict.seq))
+        if len(self._disputed) < MOST_LOSSES:
+            self._disputed.add((conflict.boot, conflict.driver, conflict.seq))
         self.contradict(
             f"record #{conflict.seq} of driver {conflict.driver} is told in two ways "
             f"(record {conflict.first} and record {conflict.n} differ in {conflict.fields})",
             (conflict,), driver=conflict.driver, begin=begin,
         )  # fmt: skip
+
+    def twice(self, repeat: Repeat) -> None:
+        """A channel brought a number twice: which of the two the driver wrote is not known."""
+        if len(self._disputed) < MOST_LOSSES:
+            self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
 
     def carried(self, carried: Carried) -> None:
         """Keep what a channel brought."""
@@ -150,6 +156,13 @@ class Evidence:
                     why = f"the last records of driver {stream.driver} may be missing: {why}"
                     self.lose(stream.driver, stream.last_at, FOREVER, why)
         for name, why in suspects.items():
+            if self._unclaimed(name, loads, suspects):
+                self.lose(
+                    "",
+                    max((load.last_at for load in loads), default=begin),
+                    FOREVER,
+                    f"records may be missing: {why}",
+                )
             closed = self._accounts.get(name)
             if closed is not None and _damage(closed) > self._places(name):
                 for ended in self._ended:
@@ -157,6 +170,18 @@ class Evidence:
                         said = f"the last records of driver {ended.driver} in an earlier boot may be missing: {why}"
                         self.lose(ended.driver, ended.last_at, ended.until, said)
         self._agree(loads, begin)
+
+    def _unclaimed(self, name: str, loads: list[DriverLoad], suspects: dict[str, str]) -> bool:
+        """True if a channel lost lines at its end, and no driver that it carried is loaded any more: then they are another's."""
+        account, carried = self._accounts.get(name), self._carried.get(name)
+        if account is None or not account.closed or carried is None:
+            return False
+        if any(load.driver in carried.tops and not load.finished for load in loads):
+            return False
+        return not any(
+            other.name not in suspects and carried.tops.keys() <= other.tops.keys()
+            for other in self._carried.values()
+        )
 
     def _places(self, name: str) -> int:
         carried = self._carried.get(name)

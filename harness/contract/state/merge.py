@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from harness.history.driver import DriverRecord, Hello
-from harness.history.record import Boot, Channel, Record
+from harness.history.record import Boot, Channel, End, Record
 
 PATIENCE = 16384
 """Records held back at most while a missing one may still come from another channel."""
@@ -74,6 +74,12 @@ class UnrecordedBoot(Record, frozen=True, kw_only=True, tag="checker.boot"):
     before: str
 
 
+class Behind(Record, frozen=True, kw_only=True, tag="checker.behind"):
+    """The history ended in record ``end``, and further records follow; this is the first one."""
+
+    end: int
+
+
 class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
     """What one channel has brought so far: ``records``, of which ``mapped`` are the hellos of mapped drivers.
 
@@ -108,7 +114,6 @@ class _Stream:
     first: int
     top: int = -1
     brought: dict[str, _Brought] = field(default_factory=dict)
-    hello: int = -1
     pending: dict[int, DriverRecord] = field(default_factory=dict)
     missing: list[tuple[int, int]] = field(default_factory=list)
     recent: list[DriverRecord | None] = field(default_factory=lambda: [None] * RECENT)
@@ -138,12 +143,18 @@ class Merger:
         self._missing = 0
         self._restored = False
         self._carried: dict[str, list[int]] = {}
+        self._end: End | None = None
+        self._told = False
 
     def take(self, record: Record) -> Iterable[Record]:
         """Return what can be passed on after ``record``: host records as they are, each driver record once, with gaps marked.
 
         Iterate it to its end before the next record is taken.
         """
+        if self._end is not None and not self._told:
+            self._told = True
+            behind = Behind(n=record.n, host_ns=record.host_ns, end=self._end.n)
+            return (behind, *self.take(record))
         if isinstance(record, DriverRecord):
             stream = self._streams.get((record.boot, record.driver))
             if (
@@ -164,6 +175,8 @@ class Merger:
             return self._boot(record)
         if isinstance(record, Channel):
             return self._account(record)
+        if isinstance(record, End):
+            self._end = record
         if not self._held:
             return (record,)
         self._held.append(record)
@@ -255,14 +268,7 @@ class Merger:
             # Numbers begin at 1 in every boot; only a restored guest goes on from where its snapshot was taken.
             first = record.seq if self._restored or record.seq < FIRST else FIRST
             stream = self._streams[key] = _Stream(next=first, first=first)
-        elif self._began_anew(record, stream):
-            yield from self._release()
-            yield self._repeat(record)
-            for name, old in stream.brought.items():
-                self._carried.setdefault(name, [0, 0, 0, 0])[0] += old.records
-            stream = self._streams[key] = _Stream(next=record.seq, first=record.seq)
         if isinstance(record, Hello):
-            stream.hello = record.qpc
             self._boots[record.driver] = record.boot
             if record.version == "mapped":
                 self._carried.setdefault(record.channel, [0, 0, 0, 0])[1] += 1
@@ -325,18 +331,6 @@ class Merger:
         self._forget()
         yield UnrecordedBoot(
             n=hello.n, host_ns=hello.host_ns, boot=hello.boot, driver=hello.driver, before=before
-        )
-
-    @staticmethod
-    def _began_anew(record: DriverRecord, stream: _Stream) -> bool:
-        """True for the hello of a later load that counts from the beginning again; ``hpnotify`` counts on."""
-        brought = stream.brought.get(record.channel)
-        return (
-            isinstance(record, Hello)
-            and record.seq < stream.next
-            and brought is not None
-            and record.seq <= brought.highest
-            and record.qpc > stream.hello >= 0
         )
 
     def _flush(self) -> Iterator[Record]:

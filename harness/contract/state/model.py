@@ -28,7 +28,7 @@ from harness.contract.state.entities import (
     Registration,
 )
 from harness.contract.state.evidence import FOREVER, MOST_LOSSES, Evidence
-from harness.contract.state.merge import Carried, Conflict, Gap, UnrecordedBoot
+from harness.contract.state.merge import Behind, Carried, Conflict, Gap, Repeat, UnrecordedBoot
 from harness.contract.state.processors import Processors
 from harness.history.absent import Absent
 from harness.history.driver import (
@@ -123,7 +123,7 @@ class Model:
             Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
             Agreement: self._agreement, OperationProgress: self._operation, Channel: self._channel, End: self._end,
             GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self._carried,
-            UnrecordedBoot: self._unrecorded, Hello: self._hello,
+            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Hello: self._hello,
             SyncEnter: self._sync_enter, SyncExit: self._sync_exit, AsyncEnter: self._async_enter,
             AsyncExit: self._async_exit, CallEnter: self._call_enter, CallExit: self._call_exit,
             Alloc: self._alloc, Free: self._free, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
@@ -223,6 +223,16 @@ class Model:
     def _carried(self, carried: Carried) -> Carried:
         self.evidence.carried(carried)
         return carried
+
+    def _repeat(self, repeat: Repeat) -> Repeat:
+        self.evidence.twice(repeat)
+        return repeat
+
+    def _behind(self, behind: Behind) -> Behind:
+        self.evidence.contradict(
+            f"the history ended in record {behind.end}, and further records follow", (behind,)
+        )
+        return behind
 
     def _conflict(self, conflict: Conflict) -> Conflict:
         self.evidence.dispute(conflict, self.epoch_at)
@@ -439,14 +449,17 @@ class Model:
 
     def _grown(self, quiesced: Quiesced) -> None:
         """Between two quiet points every processor more is one that was announced to somebody."""
-        before, told = self.quiet, len(self.attempts.announced)
+        before, announced = self.quiet, self.attempts.announced
+        told, refused = len(announced), sum(announced.values())
         self.quiet = (self.at, self.active)
-        self.attempts.announced.clear()
+        announced.clear()
         if before is None or not before[1]:
             return
         grown = self.active - before[1]
-        if grown > told:
-            self.emit(Growth, Growth(since=before[0], grown=grown, told=told, proof=quiesced))
+        if grown > told - refused:
+            self.emit(
+                Growth, Growth(since=before[0], grown=grown, told=told, refused=refused, proof=quiesced)
+            )
 
     # -- the driver's streams ------------------------------------------------------------------------------------
 
@@ -465,7 +478,8 @@ class Model:
             self.facts.add("driver record")
             if not isinstance(record, Hello):
                 stream.headless = True
-                if self.cause != "restored":
+                begins = isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
+                if self.cause != "restored" or begins:
                     self.evidence.lose(
                         record.driver, self.epoch_at, self.at,
                         f"the first records of driver {record.driver} are missing: its history does not begin with hello",
@@ -523,6 +537,8 @@ class Model:
             while len(stream.earlier) > MOST_REGISTRATIONS:
                 del stream.earlier[next(iter(stream.earlier))]
             self.streams[hello.boot, hello.driver] = self.stream = stream
+            for key in [key for key in self.devices if key[0] == hello.driver]:
+                del self.devices[key]
         stream.hz = hello.hz
         stream.mode = hello.mode
         if hello.mode == "pnp":
@@ -692,12 +708,13 @@ class Model:
         registration = call.registration
         if registration.open and (registration.add_existing or registration.implied):
             return True
-        # A map need not give the registering call: what came before any processor was added was told at registration.
-        return (
-            registration.implied
-            and registration.stream.mapped
-            and (not self.cpu_adds or call.enter.nt < self.baseline_count)
-        )
+        if not (registration.implied and registration.stream.mapped):
+            return False
+        # A map need not give the registering call: what is told of a processor that is active was told at registration.
+        enter = call.enter
+        if enter.state == START:
+            return not self.cpu_adds or enter.nt < self._counted()
+        return any(other.enter.nt == enter.nt for other in registration.existing)
 
     def _hot_added(self, call: Callback) -> None:
         enter, attempts = call.enter, self.attempts
@@ -737,7 +754,8 @@ class Model:
         ran = []
         for first in (self.processors.ran, self.processors.ran_high):
             record, at = first.get(attempt.n, (None, 0))
-            ran.append(None if newer is not None and newer is not attempt and at > newer.first else record)
+            later = at > attempt.over or (newer is not None and newer is not attempt and at > newer.first)
+            ran.append(None if later else record)
         attempt.ran_on = (ran[0], ran[1])
         self.emit(Attempt, attempt)
 
