@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -27,8 +27,8 @@ from harness.contract.state.evidence import Evidence
 from harness.contract.state.merge import Merger
 from harness.contract.state.model import Model
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
-from harness.history.absent import AbsentFields, NotGiven
-from harness.history.driver import DriverRecord
+from harness.history.absent import SAMPLED, AbsentFields, NotGiven
+from harness.history.driver import AnyDriverRecord, DriverRecord
 from harness.history.reader import History
 from harness.history.record import (
     Agreement,
@@ -279,6 +279,8 @@ class Checker:
         kind = type(record)
         if isinstance(record, DriverRecord):
             stream = model.enter(record)
+            if stream.last is None and record.active <= 0 and record.driver not in self._blanks:
+                self._countless(record)
             if self._blanks and record.driver in self._blanks:
                 record = self._blanked(record)
             else:
@@ -335,6 +337,18 @@ class Checker:
         elif known is None and len(self._blanks) < MOST_VALUES:
             self._blanks[driver] = fields
             model.mapped.add(driver)
+
+    def _countless(self, record: DriverRecord) -> None:
+        """No processor is active where this code runs, so the driver's samples mean nothing."""
+        self.model.evidence.contradict(
+            f"driver {record.driver} ran where {record.active} processors were active", (record,), driver=record.driver
+        )  # fmt: skip
+        if len(self._blanks) < MOST_VALUES:
+            names = sorted(SAMPLED)
+            absent = {str(kind.__struct_config__.tag): names for kind in get_args(AnyDriverRecord)}
+            self._blanks[record.driver] = AbsentFields(
+                Mapped(driver=record.driver, provider="", absent=absent)
+            )
 
     def _blanked(self, record: DriverRecord) -> DriverRecord:
         """Take a record made by a map: rules find its absent fields absent, and the model's samples are what is given."""

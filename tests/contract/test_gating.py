@@ -82,9 +82,10 @@ def test_damage_that_no_gap_explains_may_be_the_end(damage: dict[str, int]) -> N
     assert {"CAP-NO-LOSS"} == told(judge(changed(trace("S2 C2 V"), **damage)))
 
 
-def test_damage_after_the_driver_was_unloaded_is_nobodys() -> None:
-    """Nothing can be missing after Unload returned."""
-    assert Verdict.HOLDS is judge(changed(trace("S2 C2 V =cpu Q unload"), torn=1)).verdict
+def test_damage_after_the_driver_was_unloaded_is_still_a_loss() -> None:
+    """Nothing of that load can be missing after Unload returned, but what the line was is not known."""
+    verdict = judge(changed(trace("S2 C2 V =cpu Q unload"), torn=1))
+    assert (Verdict.UNKNOWN, {"CAP-NO-LOSS"}) == (verdict.verdict, told(verdict))
 
 
 def test_foreign_lines_are_no_loss() -> None:

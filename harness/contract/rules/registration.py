@@ -332,10 +332,10 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
         return HOLDS if _returned(subject, existing=False) is not None else None
     registration = subject.registration
     span = registration.span
-    if span is None or registration.add_existing or not model.host_known:
+    if span is None or registration.add_existing:
         return None
     if registration.open:
-        if registration.races_add or model.cpu_in_flight:
+        if not model.host_known or registration.races_add or model.cpu_in_flight:
             return None
         if model.retry_possible or (
             subject.enter.nt >= span.enter.active and model.attempts.opened <= model.cpu_adds

@@ -314,8 +314,11 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
 
 def _grown(growth: Growth, model: Model) -> RuleOutcome:
     for stream in model.streams.values():
-        for registration in stream.registrations.values():
-            if registration.sync and registration.alive and 0 < registration.done_at < growth.since:
+        for registration in (*stream.registrations.values(), *stream.earlier.values()):
+            leave = registration.leave
+            seen = leave is None or leave.at > model.processors.counted_at
+            made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
+            if registration.sync and made and seen:
                 told = growth.told - growth.refused
                 said = (
                     f"{some(growth.grown, 'processor')} became active while {registration} was in force, and "
@@ -582,9 +585,15 @@ def sync_first(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
     return None
 
 
+def _told_in_time(registration: Registration) -> bool:
+    """True for a registration that is told of a processor; of a mapped driver's it is not known how long it lasts."""
+    implied = registration.implied and registration.stream.mapped
+    return registration.sync and registration.alive and registration.done_at > 0 and not implied
+
+
 def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome:
     stream, start = arrival.registration.stream, arrival.start
-    waits = any(known.sync and known.alive for known in stream.registrations.values())
+    waits = any(_told_in_time(known) for known in stream.registrations.values())
     if not window.succeeded or window.failures or (start is None and not waits):
         return Exempt(
             "the arrival came with an add that failed, or of which its driver could not be told any more"

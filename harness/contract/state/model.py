@@ -151,6 +151,7 @@ class Model:
         self.retry_possible = False
         self.baseline_at = 0
         self.baseline_count = 0
+        self.agreed_count = 0
         self.active = self.previous_active = 0
         self.quiet: tuple[int, int] | None = None
         self.quiesced: Quiesced | None = None
@@ -335,7 +336,7 @@ class Model:
 
     def _counted(self) -> int:
         """The active count as far as it is known: the drivers' samples, or the guest's own count."""
-        return max(self.active, self.count.processors if self.count is not None else 0)
+        return max(self.active, self.agreed_count, self.count.processors if self.count is not None else 0)
 
     def _open_cpu_window(self) -> None:
         """A processor add begins: alone, or joining those in flight."""
@@ -394,6 +395,8 @@ class Model:
             host.agreed, host.detail = agreement.agreed, agreement.detail
             host.unshown = bool(agreement.unshown)
             added = agreement.agreed and host.begin.expected == "added"
+            if host.begin.what == "cpu":
+                self.agreed_count = max(self.agreed_count, agreement.counted_after)
             if host.begin.what == "cpu" and not added:
                 self.retry_possible = True
             if self.cpu_window is not None and self.cpu_window.at <= host.at:
@@ -505,7 +508,7 @@ class Model:
             or record.active > counted.active
             or record.groups > grouped.groups
         ):
-            processors.sampled(record)
+            processors.sampled(record, self.at)
         if record.irql < 2:
             if record.cpu not in processors.ran and len(processors.ran) < MOST_ATTEMPTS:
                 processors.ran[record.cpu] = (record, self.at)
@@ -713,7 +716,9 @@ class Model:
         # A map need not give the registering call: what is told of a processor that is active was told at registration.
         enter = call.enter
         if enter.state == START:
-            return not self.cpu_adds or enter.nt < self._counted()
+            known = self.processors.known(enter.nt)
+            told = known is not None and (known[1] is None or known[1].closed)
+            return not self.cpu_adds or told or enter.nt < self._counted()
         return any(other.enter.nt == enter.nt for other in registration.existing)
 
     def _hot_added(self, call: Callback) -> None:
