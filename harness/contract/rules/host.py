@@ -126,11 +126,12 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
     being as expected still makes the run unknown.
     """
     if isinstance(subject, Agreement):
-        window = model.cpu_window
+        window, host = model.cpu_window, model.agreed_on
+        processor = window is not None and host is not None and host.begin.what == "cpu"
         against = contradicts(
             subject,
-            refused=window is not None and window.failures > 0,
-            alone=window is not None and window.adds == 1,
+            refused=processor and window is not None and window.failures > 0,
+            alone=processor and window is not None and window.adds == 1,
         )
         if against:
             return Unclear(

@@ -335,10 +335,11 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     if span is None or registration.add_existing:
         return None
     if registration.open:
-        if not model.host_known or registration.races_add or model.cpu_in_flight:
+        if registration.races_add or model.cpu_in_flight:
             return None
-        if model.retry_possible or (
-            subject.enter.nt >= span.enter.active and model.attempts.opened <= model.cpu_adds
+        active = subject.enter.nt < span.enter.active
+        if not active and (
+            not model.host_known or model.retry_possible or model.attempts.opened <= model.cpu_plugged
         ):
             return None
         return Broken(
@@ -377,7 +378,7 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     if model.processors.known(subject.enter.nt) is None and (
         not model.host_known
         or model.cpu_in_flight
-        or model.attempts.opened <= model.cpu_adds
+        or model.attempts.opened <= model.cpu_plugged
         or model.retry_possible
     ):
         return None

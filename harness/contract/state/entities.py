@@ -281,7 +281,8 @@ class Attempt:
 class Arrival:
     """One call of a Plug and Play notification callback.
 
-    ``new`` if its link was first seen after the registration's baseline; ``window`` is then the window of the host
+    ``new`` if its link was first seen after the registration's baseline, ``seen_at`` the place at which any registration
+    saw it first; ``window`` is then the window of the host
     commands that explain it, None if none does, and ``index`` counts the new links of this registration in it, from 1.
     ``times`` is how often this link arrived since its last removal. ``start`` is the first Start that its driver saw in
     the window, if it came later than the arrival.
@@ -291,6 +292,7 @@ class Arrival:
     enter: AsyncEnter
     registration: Registration
     new: bool = False
+    seen_at: int = 0
     window: AddWindow | None = None
     index: int = 0
     times: int = 1

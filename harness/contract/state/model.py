@@ -143,10 +143,12 @@ class Model:
         self.cpu_in_flight: dict[str, HostAdd] = {}
         self.window: HostAdd | None = None
         self.cpu_adds = 0
+        self.cpu_plugged = 0
         self.last_cpu_add_at = 0
         self.first_cpu_add: HostAdd | None = None
         self.uncaused: list[Callback] = []
         self.cpu_window: AddWindow | None = None
+        self.agreed_on: HostAdd | None = None
         self.unsettled_adds: dict[str, HostAdd] = {}
         self.retry_possible = False
         self.baseline_at = 0
@@ -277,13 +279,17 @@ class Model:
             host.settled_at = self.at
             self.unsettled_adds.pop(add.attempt, None)
             self.cpu_in_flight.pop(add.attempt, None)
-            if add.phase == "refused" and host.begin.what == "dimm":
-                self._owe_nothing(host.at)
+            if add.phase == "refused":
+                self._refused(host)
             self._forget(host)
         return host
 
-    def _owe_nothing(self, at: int) -> None:
-        """QEMU refused the DIMM of the command at ``at``: nobody is owed its arrival."""
+    def _refused(self, host: HostAdd) -> None:
+        """QEMU refused a command: no processor of it can be announced, and nobody is owed the arrival of its DIMM."""
+        if host.begin.what == "cpu":
+            self.cpu_plugged -= 1
+            return
+        at = host.at
         for stream in self.streams.values():
             for registration in stream.registrations.values():
                 if (at, 1) in registration.owed[-1:] and registration.cls == "memory":
@@ -309,6 +315,7 @@ class Model:
             if not self.cpu_in_flight and self.attempts.all_closed:
                 self.attempts.barrier = self.at
             self.cpu_adds += 1
+            self.cpu_plugged += 1
             self.retry_possible = False
             self.last_cpu_add_at = self.at
             self.first_cpu_add = self.first_cpu_add or host
@@ -321,7 +328,7 @@ class Model:
             if (
                 self.cpu_in_flight
                 or not self.attempts.all_closed
-                or self.attempts.opened < self.cpu_adds
+                or self.attempts.opened < self.cpu_plugged
                 or self.retry_possible
             ):
                 host.clean = False
@@ -390,7 +397,7 @@ class Model:
         self.emit(HostAdd, window)
 
     def _agreement(self, agreement: Agreement) -> Agreement:
-        host = self.adds.get(agreement.attempt)
+        host = self.agreed_on = self.adds.get(agreement.attempt)
         if host is not None:
             host.agreed, host.detail = agreement.agreed, agreement.detail
             host.unshown = bool(agreement.unshown)
@@ -729,7 +736,7 @@ class Model:
             self.at,
             active_before=self.previous_active,
             last_command=self.last_cpu_add_at,
-            commands=self.cpu_adds,
+            commands=self.cpu_plugged,
         )
         self.facts.add("hot-add of a processor")
         if failures and attempts.opened > opened:
@@ -807,7 +814,7 @@ class Model:
             self.facts.add("processor arrival")
             self.stream.arrived_at = self.at
         arrival.times = links.get(enter.link, 0) + 1
-        known = self.all_links.get(enter.link, self.at)
+        arrival.seen_at = self.all_links.get(enter.link, self.at)
         if len(links) < MOST_LINKS:
             links[enter.link] = arrival.times
             self.all_links.setdefault(enter.link, self.at)
@@ -821,14 +828,14 @@ class Model:
             if len(registration.told) < MOST_LINKS:
                 registration.told.append(self.at)
             if enter.cls == "cpu":
-                self._explained(arrival, known)
+                self._explained(arrival)
         arrival.existing = enter.link in registration.known_links
         return arrival
 
-    def _explained(self, arrival: Arrival, known: int) -> None:
+    def _explained(self, arrival: Arrival) -> None:
         """Find the window of the adds that explain a new link: the one in which it was first seen by anybody."""
         window, registration = self.cpu_window, arrival.registration
-        if window is None or window.closed_at or not registration.base_at < window.at <= known:
+        if window is None or window.closed_at or not registration.base_at < window.at <= arrival.seen_at:
             return
         arrival.window = window
         arrival.index = window.links[registration] = window.links.get(registration, 0) + 1
