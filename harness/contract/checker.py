@@ -23,7 +23,7 @@ from harness.contract.observe import question_id
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Broken, Exempt, Observed, Predicate, Rule, RuleOutcome, Unclear
 from harness.contract.state.entities import Epoch, Sample
-from harness.contract.state.evidence import Evidence
+from harness.contract.state.evidence import HistoryEvidence
 from harness.contract.state.merge import Merger
 from harness.contract.state.model import Model
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
@@ -129,7 +129,7 @@ class RuleTally:
         """The predicate raised: the rule is unknown, not the checker."""
         self._unclear(Unclear(f"the rule itself failed: {type(error).__name__}: {error}"))
 
-    def settle(self, evidence: Evidence) -> None:
+    def settle(self, evidence: HistoryEvidence) -> None:
         """The history is over: what rests on evidence that may be missing, or that disproves itself, is unknown."""
         believed = []
         for broken in self.pending:

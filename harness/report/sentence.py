@@ -272,6 +272,7 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.GuestEvent: lambda e: f"{e.event}{': ' + e.detail if e.detail else ''}",
     r.Console: lambda e: f"console {e.severity}: {printable(e.text)}",
     r.Channel: _channel,
+    r.Profile: lambda e: f"driver {e.driver} has the profile {e.promises}",
     r.Offset: lambda e: (
         f"the driver read {e.qpc} within {_milliseconds(e.high_ns - e.low_ns)} ms of the host's time"
     ),

@@ -87,13 +87,12 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
             return Broken(said, (subject.begin, counted), (), subject.begin.attempt, absent=("", 0, model.at))
         return HOLDS
     window = _dimm_window(model)
-    if (
-        window is None
-        or not subject.new
-        or subject.enter.cls != "cpu"
-        or model.cpu_adds
-        or model.attempts.opened
-    ):
+    if window is None or not subject.new or subject.enter.cls != "cpu":
+        return None
+    if model.cpu_adds or model.attempts.opened:
+        return None
+    if subject.seen_at < window.at or not subject.registration.include_existing:
+        # A device that existed and was disabled may be enabled at any time.
         return None
     said = "a new processor link arrived while only a DIMM was being added"
     return Broken(said, (window.begin, subject.enter), (), window.begin.attempt, absent=("", 0, model.at))

@@ -45,7 +45,7 @@ class _Ended:
     finished: bool
 
 
-class Evidence:
+class HistoryEvidence:
     """All losses and contradictions of one history, over all its boots."""
 
     def __init__(self) -> None:

@@ -27,9 +27,9 @@ from harness.contract.state.entities import (
     HostAdd,
     Registration,
 )
-from harness.contract.state.evidence import FOREVER, MOST_LOSSES, Evidence
+from harness.contract.state.evidence import FOREVER, MOST_LOSSES, HistoryEvidence
 from harness.contract.state.merge import Behind, Carried, Conflict, Gap, Repeat, UnrecordedBoot
-from harness.contract.state.processors import Processors
+from harness.contract.state.processors import SystemProcessors
 from harness.history.absent import Absent
 from harness.history.driver import (
     ADD_EXISTING,
@@ -110,7 +110,7 @@ class Model:
         self.booted = False
         self.operations: dict[int, OperationProgress] = {}
         self.ended: End | None = None
-        self.evidence = Evidence()
+        self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
         self.mapped: set[str] = set()
         self.promised: dict[str, str] = {}
@@ -136,7 +136,7 @@ class Model:
         self.cause = cause
         self.epoch_at = self.at
         self.attempts = Attempts(self.at, self._sealed)
-        self.processors = Processors()
+        self.processors = SystemProcessors()
         self.streams: dict[tuple[str, str], DriverLoad] = {}
         self.stream: DriverLoad = DriverLoad(driver="", boot="", began_at=0)
         self.adds: dict[str, HostAdd] = {}
@@ -461,7 +461,7 @@ class Model:
         """Between two quiet points every processor more is one that was announced to somebody."""
         before, announced = self.quiet, self.attempts.announced
         told, refused = len(announced), sum(announced.values())
-        self.quiet = (self.at, self.active)
+        self.quiet = (self.at, self._counted())
         announced.clear()
         if before is None or not before[1]:
             return

@@ -11,10 +11,10 @@ from harness.contract.state.entities import Attempt, Callback
 from harness.history.driver import DriverRecord, SyncEnter
 
 MOST_PROCESSORS = 8192
-"""Processors remembered; a system has far fewer."""
+"""SystemProcessors remembered; a system has far fewer."""
 
 
-class Processors:
+class SystemProcessors:
     """What the drivers' records show of the processors of one boot.
 
     ``counted`` is the record with the highest active count and ``counted_at`` its place, ``grouped`` the one with the most groups, ``sized`` the first

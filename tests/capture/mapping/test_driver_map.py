@@ -269,7 +269,9 @@ def test_nothing_is_made_of_an_absent_value(ask: Callable[[Absent], object]) -> 
 
 def test_rules_that_ask_for_absent_fields_do_not_apply(tiny: DriverMap) -> None:
     """The order is judged; what is said of counts is not, and its reason names the field."""
-    found = _records(EventLines(tiny), b"".join(_line(n, *event) for n, event in enumerate(_life(), 1)))
+    lines = EventLines(tiny)
+    found = _records(lines, b"".join(_line(n, *event) for n, event in enumerate(_life(), 1)))
+    found += [lines.account(closed=True), End(outcome="completed")]
     rules = {rule.rule: rule for rule in judge(found).rules}
     assert Verdict.HOLDS is rules["ADDEX-STARTS-THEN-COMPLETES"].verdict
     absent = rules["COUNT-MONOTONIC"]
