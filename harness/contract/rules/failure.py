@@ -127,7 +127,7 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
         leave = registration.leave
         if leave is not None and leave.at < attempt.over:
             continue
-        if registration.implied and registration.stream.mapped and not failures:
+        if registration.uncertain and not failures:
             continue
         reason = model.touched(attempt)
         if not reason and not failures and not attempt.quiet:
@@ -389,7 +389,7 @@ def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
     if bind.nt in stream.completed:
         return HOLDS
     attempt = model.attempts.newest.get(bind.nt)
-    if attempt is not None and stream.arrived_at > attempt.since:
+    if attempt is not None and stream.arrived_at > attempt.first:
         return HOLDS
     mine = [known for known in stream.registrations.values() if known.sync and known.leave is None]
     telling = any(known.open and any(call.enter.nt == bind.nt for call in known.existing) for known in mine)

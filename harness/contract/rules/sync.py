@@ -167,8 +167,8 @@ def _missing_terminal(
     if not registration.handle:
         return None
     reason = model.touched(attempt)
-    if registration.implied and registration.stream.mapped:
-        reason = "the driver's events do not tell when it withdraws"
+    if registration.uncertain:
+        reason = "nothing tells when the driver withdraws"
     elif not _alive_throughout(registration, attempt):
         reason = "the driver withdrew before the guest was quiet, and no page says what is then delivered"
     elif not reason and not attempt.quiet:
@@ -285,7 +285,7 @@ def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
         for registration in stream.registrations.values():
             if not registration.sync or registration.open or not _alive_throughout(registration, attempt):
                 continue
-            if registration.done_at > attempt.first or (registration.implied and stream.mapped):
+            if registration.done_at > attempt.first or registration.uncertain:
                 continue
             view = attempt.views.get(registration)
             if view is not None and view.starts and view.terminals:
@@ -318,7 +318,7 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
             leave = registration.leave
             seen = leave is None or leave.at > model.processors.counted_at
             made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
-            if registration.sync and made and seen:
+            if registration.sync and made and seen and not registration.uncertain:
                 told = growth.told - growth.refused
                 said = (
                     f"{some(growth.grown, 'processor')} became active while {registration} was in force, and "
@@ -587,8 +587,9 @@ def sync_first(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
 
 def _told_in_time(registration: Registration) -> bool:
     """True for a registration that is told of a processor; of a mapped driver's it is not known how long it lasts."""
-    implied = registration.implied and registration.stream.mapped
-    return registration.sync and registration.alive and registration.done_at > 0 and not implied
+    return (
+        registration.sync and registration.alive and registration.done_at > 0 and not registration.uncertain
+    )
 
 
 def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome:

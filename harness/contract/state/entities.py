@@ -97,6 +97,11 @@ class Registration:
         return self.span is None
 
     @property
+    def uncertain(self) -> bool:
+        """True if nothing tells when it was made and when it ends: a map leaves that out, or the beginning is missing."""
+        return self.span is None and (self.stream.mapped or self.stream.headless)
+
+    @property
     def flags(self) -> int:
         """Flags of the registering call."""
         return 0 if self.span is None else self.span.enter.flags
@@ -358,7 +363,7 @@ class DriverLoad:
     """One load of one driver: what the checker remembers of it.
 
     ``earlier`` are the registrations of its former loads in this boot; ``calling`` the Starts and ends that are running,
-    by registration and processor; ``held`` the objects it reported, by number, with the call in which each was made.
+    by registration and processor; ``headless`` if its first records are missing; ``held`` the objects it reported, by number, with the call in which each was made.
     """
 
     driver: str

@@ -52,6 +52,7 @@ class HistoryEvidence:
         self.losses: list[Loss] = []
         self.contradictions: list[Contradiction] = []
         self._disputed: set[tuple[str, str, int]] = set()
+        self._headless: set[tuple[str, str]] = set()
         self._accounts: dict[str, Channel] = {}
         self._carried: dict[str, Carried] = {}
         self._ended: list[_Ended] = []
@@ -95,6 +96,11 @@ class HistoryEvidence:
         if len(self._disputed) < MOST_LOSSES:
             self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
 
+    def headless(self, record: DriverRecord) -> None:
+        """A driver's first records are missing: nothing says that there is such a driver, so nothing rests on it alone."""
+        if len(self._headless) < MOST_LOSSES:
+            self._headless.add((record.boot, record.driver))
+
     def carried(self, carried: Carried) -> None:
         """Keep what a channel brought."""
         if carried.name in self._carried or len(self._carried) < MOST_LOSSES:
@@ -126,13 +132,14 @@ class HistoryEvidence:
 
         ``shown`` are the records that show it, ``absent`` the stretch in which it takes records to be absent.
         """
-        if self._disputed:
+        if self._disputed or self._headless:
             for record in shown:
-                if (
-                    isinstance(record, DriverRecord)
-                    and (record.boot, record.driver, record.seq) in self._disputed
-                ):
+                if not isinstance(record, DriverRecord):
+                    continue
+                if (record.boot, record.driver, record.seq) in self._disputed:
                     return f"record #{record.seq} of driver {record.driver} is told in two ways"
+                if (record.boot, record.driver) in self._headless:
+                    return f"the first records of driver {record.driver} are missing"
         return self.missing(*absent) if absent is not None and self.losses else ""
 
     # -- at the end --------------------------------------------------------------------------------------------

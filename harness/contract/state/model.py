@@ -487,9 +487,10 @@ class Model:
             self.streams[record.boot, record.driver] = stream
             self.facts.add("driver record")
             if not isinstance(record, Hello):
-                stream.headless = True
                 begins = isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
                 if self.cause != "restored" or begins:
+                    stream.headless = True
+                    self.evidence.headless(record)
                     self.evidence.lose(
                         record.driver, self.epoch_at, self.at,
                         f"the first records of driver {record.driver} are missing: its history does not begin with hello",
