@@ -328,6 +328,9 @@ class Checker:
         known = self._blanks.get(driver)
         spoken = any(stream.driver == driver and not stream.mapped for stream in model.streams.values())
         if spoken or (known is not None and known != fields):
+            model.evidence.distrust(
+                "", driver, f"it is not clear which events of driver {driver} are which records"
+            )
             model.evidence.contradict(
                 f"a map of driver {driver} comes behind its first records"
                 if spoken

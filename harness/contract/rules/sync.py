@@ -316,7 +316,7 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
     for stream in model.streams.values():
         for registration in (*stream.registrations.values(), *stream.earlier.values()):
             leave = registration.leave
-            seen = leave is None or leave.at > model.processors.counted_at
+            seen = leave is None or leave.at > model.counted_at
             made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
             if registration.sync and made and seen and not registration.uncertain:
                 told = growth.told - growth.refused

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from harness.contract.state.entities import DriverLoad, Loss, Stretch
 from harness.contract.state.merge import Carried, Conflict, Gap, Repeat
-from harness.history.driver import DriverRecord
+from harness.history.driver import DriverRecord, Hello
 from harness.history.record import Channel, Record
 
 FOREVER = 1 << 62
@@ -52,7 +52,7 @@ class HistoryEvidence:
         self.losses: list[Loss] = []
         self.contradictions: list[Contradiction] = []
         self._disputed: set[tuple[str, str, int]] = set()
-        self._headless: set[tuple[str, str]] = set()
+        self._doubtful: dict[tuple[str, str], str] = {}
         self._accounts: dict[str, Channel] = {}
         self._carried: dict[str, Carried] = {}
         self._ended: list[_Ended] = []
@@ -96,10 +96,10 @@ class HistoryEvidence:
         if len(self._disputed) < MOST_LOSSES:
             self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
 
-    def headless(self, record: DriverRecord) -> None:
-        """A driver's first records are missing: nothing says that there is such a driver, so nothing rests on it alone."""
-        if len(self._headless) < MOST_LOSSES:
-            self._headless.add((record.boot, record.driver))
+    def distrust(self, boot: str, driver: str, why: str) -> None:
+        """Nothing rests on what ``driver`` ("" for any) says in the boot with nonce ``boot`` ("" for any)."""
+        if len(self._doubtful) < MOST_LOSSES:
+            self._doubtful.setdefault((boot, driver), why)
 
     def carried(self, carried: Carried) -> None:
         """Keep what a channel brought."""
@@ -132,14 +132,16 @@ class HistoryEvidence:
 
         ``shown`` are the records that show it, ``absent`` the stretch in which it takes records to be absent.
         """
-        if self._disputed or self._headless:
+        if self._disputed or self._doubtful:
             for record in shown:
                 if not isinstance(record, DriverRecord):
                     continue
-                if (record.boot, record.driver, record.seq) in self._disputed:
-                    return f"record #{record.seq} of driver {record.driver} is told in two ways"
-                if (record.boot, record.driver) in self._headless:
-                    return f"the first records of driver {record.driver} are missing"
+                boot, driver = record.boot, record.driver
+                if (boot, driver, record.seq) in self._disputed:
+                    return f"record #{record.seq} of driver {driver} is told in two ways"
+                for key in ((boot, driver), ("", driver), (boot, "")):
+                    if key in self._doubtful:
+                        return self._doubtful[key]
         return self.missing(*absent) if absent is not None and self.losses else ""
 
     # -- at the end --------------------------------------------------------------------------------------------
@@ -152,6 +154,9 @@ class HistoryEvidence:
             if why:
                 suspects[name] = why
         loads = list(streams)
+        for load in loads:
+            if isinstance(load.last, Hello) and load.last_at == load.began_at:
+                self.distrust(load.boot, load.driver, f"driver {load.driver} said nothing but hello")
         tops: dict[str, int] = {}
         for carried in self._carried.values():
             for driver, top in carried.tops.items():
@@ -181,7 +186,7 @@ class HistoryEvidence:
     def _unclaimed(self, name: str, loads: list[DriverLoad], suspects: dict[str, str]) -> bool:
         """True if a channel lost lines at its end, and no driver that it carried is loaded any more: then they are another's."""
         account, carried = self._accounts.get(name), self._carried.get(name)
-        if account is None or not account.closed or carried is None:
+        if account is None or not account.closed or carried is None or _damage(account) <= carried.places:
             return False
         if any(load.driver in carried.tops and not load.finished for load in loads):
             return False

@@ -97,7 +97,7 @@ class Model:
     ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs;
     ``mapped`` drivers and what others ``promised``. Since the last boot: ``streams`` and the current ``stream``;
     ``attempts``; ``processors``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last
-    command, until the next, and ``cpu_window`` that of the last processor adds; ``active`` the last sampled count and
+    command, until the next, and ``cpu_window`` that of the last processor adds; ``active`` the last sampled count, ``counted_at`` where it was sampled first, and
     ``previous_active`` the one before; ``quiet`` what was counted at the last quiet point (place, count); ``uncaused`` is a note of one rule.
     """
 
@@ -154,7 +154,7 @@ class Model:
         self.baseline_at = 0
         self.baseline_count = 0
         self.agreed_count = 0
-        self.active = self.previous_active = 0
+        self.active = self.previous_active = self.counted_at = 0
         self.quiet: tuple[int, int] | None = None
         self.quiesced: Quiesced | None = None
         self.count: Count | None = None
@@ -189,6 +189,7 @@ class Model:
             f"driver {boot.driver} says hello with boot nonce {boot.boot} after {boot.before}, and no boot was recorded",
             (boot,), begin=self.epoch_at,
         )  # fmt: skip
+        self.evidence.distrust(boot.boot, "", f"the boot with nonce {boot.boot} was not recorded")
         self._end_epoch("boot", last=False)
         self._begin_epoch(self.epoch + 1, "unrecorded")
         return boot
@@ -490,7 +491,9 @@ class Model:
                 begins = isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
                 if self.cause != "restored" or begins:
                     stream.headless = True
-                    self.evidence.headless(record)
+                    self.evidence.distrust(
+                        record.boot, record.driver, f"the first records of driver {record.driver} are missing"
+                    )
                     self.evidence.lose(
                         record.driver, self.epoch_at, self.at,
                         f"the first records of driver {record.driver} are missing: its history does not begin with hello",
@@ -508,7 +511,8 @@ class Model:
         self.driver_records += 1
         processors = self.processors
         self.previous_active = self.active
-        self.active = record.active
+        if record.active != self.active:
+            self.active, self.counted_at = record.active, self.at
         counted, grouped = processors.counted, processors.grouped
         if (
             counted is None
@@ -516,7 +520,7 @@ class Model:
             or record.active > counted.active
             or record.groups > grouped.groups
         ):
-            processors.sampled(record, self.at)
+            processors.sampled(record)
         if record.irql < 2:
             if record.cpu not in processors.ran and len(processors.ran) < MOST_ATTEMPTS:
                 processors.ran[record.cpu] = (record, self.at)
@@ -533,7 +537,7 @@ class Model:
         stream.last, stream.last_at = record, self.at
         self.driver_records += 1
         if not isinstance(record.active, Absent):
-            self.previous_active, self.active = self.active, record.active
+            self.previous_active, self.active, self.counted_at = self.active, record.active, self.at
 
     def _hello(self, hello: Hello) -> Hello:
         stream = self.stream

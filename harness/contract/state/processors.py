@@ -17,14 +17,13 @@ MOST_PROCESSORS = 8192
 class SystemProcessors:
     """What the drivers' records show of the processors of one boot.
 
-    ``counted`` is the record with the highest active count and ``counted_at`` its place, ``grouped`` the one with the most groups, ``sized`` the first
+    ``counted`` is the record with the highest active count, ``grouped`` the one with the most groups, ``sized`` the first
     that gives the maximum; None before there is one. ``ran`` and ``ran_high`` are the first record sampled on each
     processor, below DISPATCH_LEVEL and from there on, with its place in the stream.
     """
 
     def __init__(self) -> None:
         self.counted: DriverRecord | None = None
-        self.counted_at = 0
         self.grouped: DriverRecord | None = None
         self.sized: DriverRecord | None = None
         self.ran: dict[int, tuple[DriverRecord, int]] = {}
@@ -32,10 +31,10 @@ class SystemProcessors:
         self._active: dict[int, tuple[SyncEnter, Attempt | None, int]] = {}
         self._places: dict[tuple[int, int], SyncEnter] = {}
 
-    def sampled(self, record: DriverRecord, at: int) -> None:
+    def sampled(self, record: DriverRecord) -> None:
         """Take the counts of a record that gives them."""
         if self.counted is None or record.active > self.counted.active:
-            self.counted, self.counted_at = record, at
+            self.counted = record
         if self.grouped is None or record.groups > self.grouped.groups:
             self.grouped = record
         if self.sized is None:
