@@ -159,6 +159,9 @@ def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOut
     call = subject.enter.call
     alive = [known for known in stream.registrations.values() if known.handle and not known.left]
     if call in ("etw_reg", "etw_unreg"):
+        if call == "etw_reg" and not stream.etw:
+            # Before it nothing is traced, not even a registration that was refused.
+            alive = [known for known in stream.registrations.values() if known.span is not None]
         if not alive:
             return HOLDS
         when = (

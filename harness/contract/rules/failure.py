@@ -395,7 +395,8 @@ def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
     telling = any(known.open and any(call.enter.nt == bind.nt for call in known.existing) for known in mine)
     if model.processors.known(bind.nt) is not None and not telling:
         return HOLDS
-    started = [call.enter for call in attempt.starts] if attempt is not None else []
+    told = attempt.starts if attempt is not None else []
+    started = [call.enter for call in told if call.registration.stream is stream]
     if not mine or not (started or telling):
         return None
     said = f"the driver bound a {bind.what} to processor {bind.nt} before its Complete and before any arrival"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section
 from harness.contract.state.entities import Attempt, Callback, Sample
+from harness.contract.state.evidence import FOREVER
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import COMPLETE, START, DriverRecord, SyncEnter, nt_success
@@ -68,7 +69,7 @@ def index_at_start(call: Callback, model: Model) -> RuleOutcome:
 def number_range(call: Callback, model: Model) -> RuleOutcome:
     """A group holds at most 64 processors on 64-bit Windows; what runs, runs on one of the maximum."""
     enter = call.enter
-    limit = min(64, enter.max_in_group) if enter.max_in_group > 0 else 64
+    limit = min(64, enter.max_in_group)
     if not 0 <= enter.number < limit:
         return Broken(f"number {enter.number} is not below {limit}", (enter,))
     if not 0 <= enter.nt < enter.maximum:
@@ -90,8 +91,9 @@ def group_zero(call: Callback, model: Model) -> RuleOutcome:
     if call.enter.group == 0:
         return HOLDS
     return Broken(
-        f"the group is {call.enter.group} although the maximum is {call.enter.maximum}", (call.enter,)
-    )
+        f"the group is {call.enter.group} although the maximum is {call.enter.maximum}", (call.enter,),
+        absent=("", 0, FOREVER),
+    )  # fmt: skip
 
 
 @rule(
