@@ -14,6 +14,10 @@ REGISTRATIONS = ("sync", "sync2", "processors", "memory")
 """What the driver can register while it runs, in the order of its numbers (guest_drivers/hpnotify/src/public.h)."""
 
 
+OPTED_OUT = "DEVPKEY_Device_DHP_Rebalance_Policy=1"
+"""The property of a device that takes no part in a rebalance (WD: install/devpkey-device-dhp-rebalance-policy.md)."""
+
+
 class GuestCounts(msgspec.Struct, frozen=True, kw_only=True):
     """What the guest itself counts: active processors, usable memory in bytes."""
 
@@ -58,18 +62,29 @@ class Guest(Protocol):
         """
 
     def load_driver(
-        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+        self,
+        deadline: Deadline,
+        *,
+        add_existing: bool = True,
+        pnp: bool = False,
+        opt_out: bool = False,
+        veto: int = 0,
+        driver: str = "hpnotify",
     ) -> None:
         """Load and start the driver, with ``pnp`` as a Plug and Play driver.
 
-        Raises GuestRefused with the guest's words if it does not load.
+        Its devices take no part in rebalances with ``opt_out``, and the guest writes an event for each. With ``veto`` the
+        driver refuses that processor, counted from 1, in Start. Raises GuestRefused with the guest's words if it does
+        not load.
         """
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Stop and unload the driver."""
 
-    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
-        """Have the driver refuse the next processor in its Start callback with ``status``."""
+    def veto_next(
+        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver refuse the ``nth`` processor from now on in its Start callback with ``status``."""
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver take so long in each Start from now on."""

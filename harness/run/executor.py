@@ -180,9 +180,22 @@ class Executor:
 
     def _load(self, wanted: op.LoadDriver, deadline: Deadline) -> None:
         self.guest.load_driver(
-            deadline, add_existing=wanted.add_existing, pnp=wanted.pnp, driver=wanted.driver
+            deadline,
+            add_existing=wanted.add_existing,
+            pnp=wanted.pnp,
+            opt_out=wanted.opt_out,
+            veto=wanted.veto,
+            driver=wanted.driver,
         )
         self._loaded.append(wanted.driver)
+
+    def _load_refused(self, wanted: op.LoadDriver, deadline: Deadline) -> str:
+        try:
+            self._load(wanted, deadline)
+        except GuestRefused as error:
+            self.quiesce(self.budget.quiet, deadline)
+            return f"refused, as expected: {error.message}"
+        raise GuestRefused(f"the driver {wanted.driver} was loaded, and the plan expects it to be refused")
 
     # -- operations ---------------------------------------------------------------------------------------------
 
@@ -248,6 +261,8 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.LoadDriver, deadline: Deadline) -> str:
+        if operation.expect == "refused":
+            return self._load_refused(operation, deadline)
         self._load(operation, deadline)
         self.quiesce(self.budget.quiet, deadline)
         self.watch.rebase()

@@ -12,8 +12,8 @@ from harness.run import operation as op
 def steer(guest: Guest, order: op.GuestCommand, deadline: Deadline) -> str:
     """Give an order and return what to note of it. Raises what the guest raises."""
     match order:
-        case op.VetoNext(status=status, driver=driver):
-            guest.veto_next(deadline, status=status, driver=driver)
+        case op.VetoNext(status=status, nth=nth, driver=driver):
+            guest.veto_next(deadline, status=status, nth=nth, driver=driver)
             return f"status {status:#010x}"
         case op.DelayStart(milliseconds=milliseconds, driver=driver):
             guest.delay_start(milliseconds, deadline, driver=driver)

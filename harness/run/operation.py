@@ -78,9 +78,10 @@ class _OfDriver(_Operation, frozen=True, kw_only=True):
 
 
 class VetoNext(_OfDriver, frozen=True, kw_only=True, tag="veto-next"):
-    """Make the driver refuse the next processor in Start with the NTSTATUS ``status``."""
+    """Make the driver refuse the ``nth`` processor from now on in Start, the next one being 1, with ``status``."""
 
     status: Annotated[int, msgspec.Meta(ge=0x80000000, le=0xFFFFFFFF)] = 0xC000009A
+    nth: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 1
 
 
 class DelayStart(_OfDriver, frozen=True, kw_only=True, tag="delay-start"):
@@ -144,11 +145,17 @@ class Crash(_Operation, frozen=True, kw_only=True, tag="crash"):
 class LoadDriver(_OfDriver, frozen=True, kw_only=True, tag="load-driver"):
     """Load the driver, registering with or without KE_PROCESSOR_CHANGE_ADD_EXISTING.
 
-    ``pnp = true`` installs it as a Plug and Play driver, which has devices and is told of rebalances.
+    ``pnp = true`` installs it as a Plug and Play driver, which has devices and is told of rebalances; with
+    ``opt_out = true`` those take no part in one. ``veto`` counts from 1: the driver refuses that processor in Start,
+    from its very first registration on, 0 for none. ``expect``: ``loaded``, or ``refused`` as a driver is whose
+    DriverEntry fails.
     """
 
     add_existing: bool = True
     pnp: bool = False
+    opt_out: bool = False
+    veto: Annotated[int, msgspec.Meta(ge=0, le=65536)] = 0
+    expect: Literal["loaded", "refused"] = "loaded"
 
 
 class UnloadDriver(_OfDriver, frozen=True, kw_only=True, tag="unload-driver"):

@@ -49,6 +49,7 @@ DriverEntry(
     HpnBufferInitialize(&driver->Buffer);
     driver->Sync[0].Works = TRUE;
     HpnParametersRead(framework, &driver->Parameters);
+    HpnVetoSet(&driver->Veto, STATUS_INSUFFICIENT_RESOURCES, driver->Parameters.Veto);
 
     status = HpnLogOpen(driver);
     if (!NT_SUCCESS(status)) {

@@ -155,6 +155,7 @@ typedef struct _HPN_PARAMETERS {
     ULONG SecondRegistration;
     ULONG DebugPort;
     ULONG RingRecords;
+    ULONG Veto;
 } HPN_PARAMETERS, *PHPN_PARAMETERS;
 
 typedef struct _HPN_DRIVER {

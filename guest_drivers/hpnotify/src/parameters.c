@@ -36,6 +36,7 @@ HpnParametersRead(
     DECLARE_CONST_UNICODE_STRING(secondRegistration, L"SecondRegistration");
     DECLARE_CONST_UNICODE_STRING(debugPort, L"DebugPort");
     DECLARE_CONST_UNICODE_STRING(ringRecords, L"RingRecords");
+    DECLARE_CONST_UNICODE_STRING(veto, L"Veto");
     WDFKEY key;
 
     Parameters->AddExisting = 1;
@@ -43,6 +44,7 @@ HpnParametersRead(
     Parameters->SecondRegistration = 0;
     Parameters->DebugPort = HPN_DEFAULT_DEBUG_PORT;
     Parameters->RingRecords = HPN_DEFAULT_RING_RECORDS;
+    Parameters->Veto = 0;
 
     /* No key means that nobody wants anything but the defaults. */
     if (!NT_SUCCESS(WdfDriverOpenParametersRegistryKey(Framework, KEY_READ, WDF_NO_OBJECT_ATTRIBUTES, &key))) {
@@ -54,6 +56,7 @@ HpnParametersRead(
     Parameters->SecondRegistration = HpnParameter(key, &secondRegistration, Parameters->SecondRegistration, 0, 1);
     Parameters->DebugPort = HpnParameter(key, &debugPort, Parameters->DebugPort, 0, 0xFFFF);
     Parameters->RingRecords = HpnParameter(key, &ringRecords, Parameters->RingRecords, 16, 65536);
+    Parameters->Veto = HpnParameter(key, &veto, Parameters->Veto, 0, 65536);
     WdfRegistryClose(key);
 }
 

@@ -27,6 +27,10 @@ AcquireRundownProtection(
         __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
         return FALSE;
     }
+    if (!core_rundown_acquired()) {
+        __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
+        return FALSE;
+    }
     return TRUE;
 }
 
@@ -37,6 +41,7 @@ ReleaseRundownProtection(
     PEX_RUNDOWN_REF RunRef
     )
 {
+    core_rundown_releases();
     __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
 }
 

@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError, UsageError
 from harness.guest.bootable import GuestOptions, OutsideSigns
-from harness.guest.guest import CollectedFile, GuestCounts
+from harness.guest.guest import OPTED_OUT, CollectedFile, GuestCounts
 from harness.guest.process.machine import ProcessMachine
 from harness.history.record import GuestEvent
 from harness.history.writer import HistoryWriter
@@ -32,8 +32,8 @@ class DriverControl(Protocol):
     def unload(self, driver: str, deadline: Deadline) -> None:
         """Have it let go of its registrations, and stop it."""
 
-    def veto(self, driver: str, status: int, deadline: Deadline) -> None:
-        """Have it refuse the next processor."""
+    def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
+        """Have it refuse the ``nth`` processor from now on."""
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
         """Have it take so long in Start."""
@@ -90,22 +90,39 @@ class ProcessGuest:
         raise self._machine.unshown("a restored state")
 
     def load_driver(
-        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+        self,
+        deadline: Deadline,
+        *,
+        add_existing: bool = True,
+        pnp: bool = False,
+        opt_out: bool = False,
+        veto: int = 0,
+        driver: str = "hpnotify",
     ) -> None:
         """Start the driver. A fault is chosen before, since the layer keeps the behaviour that a driver began with."""
         if self._fault and not self._loaded:
             self._machine.ask(f"plant {self._fault}", deadline, fine=frozenset())
-        self._service.load(driver, {"AddExisting": int(add_existing), "PlugAndPlay": int(pnp)}, deadline)
+        values = {
+            "AddExisting": int(add_existing),
+            "PlugAndPlay": int(pnp),
+            "RebalanceOptOut": int(opt_out),
+            "Veto": veto,
+        }
+        self._service.load(driver, values, deadline)
         self._loaded.add(driver)
+        if opt_out:
+            self._writer.write(GuestEvent(event="rebalance-opt-out", detail=f"{driver}: {OPTED_OUT}"))
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Stop the driver."""
         self._service.unload(driver, deadline)
         self._loaded.discard(driver)
 
-    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
-        """Have the driver refuse the next processor in Start with ``status``."""
-        self._service.veto(driver, status, deadline)
+    def veto_next(
+        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
+        self._service.veto(driver, status, nth, deadline)
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver take so long in each Start."""

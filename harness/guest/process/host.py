@@ -56,9 +56,9 @@ class HostService:
         self._ask(f"control {driver} {request('DETACH'):#x} 0", deadline)
         self._ask(f"stop {driver}", deadline)
 
-    def veto(self, driver: str, status: int, deadline: Deadline) -> None:
-        """HPNOTIFY_VETO: a status, and that it is for the first processor from now."""
-        words = status.to_bytes(4, "little") + (1).to_bytes(4, "little")
+    def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
+        """HPNOTIFY_VETO: a status, and for which processor from now on."""
+        words = status.to_bytes(4, "little") + nth.to_bytes(4, "little")
         self._ask(f"control {driver} {request('VETO'):#x} 0 {words.hex()}", deadline)
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:

@@ -52,7 +52,12 @@ class WineService:
         self._devices: set[str] = set()
 
     def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
-        """StartService, with the values in the registry; a Plug and Play driver by its INF file, on a root device."""
+        """StartService, with the values in the registry; a Plug and Play driver by its INF file, on a root device.
+
+        Raises GuestRefused for devices that are to opt out of rebalances: those are Wine's.
+        """
+        if values.get("RebalanceOptOut"):
+            raise self._machine.unshown("devices that opted out of rebalances")
         pnp = bool(values["PlugAndPlay"])
         service = PNP if pnp else driver
         # The service exists before the INF file is installed, so that it runs in the process of the double.
@@ -78,9 +83,9 @@ class WineService:
     def _service(self, driver: str) -> str:
         return PNP if driver in self._devices else driver
 
-    def veto(self, driver: str, status: int, deadline: Deadline) -> None:
+    def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
         """``hpnctl veto``."""
-        self._control(driver, f"veto --status {status:#x}", deadline)
+        self._control(driver, f"veto --nth {nth} --status {status:#x}", deadline)
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
         """``hpnctl delay``."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
-from harness.guest.guest import REGISTRATIONS, CollectedFile, GuestCounts
+from harness.guest.guest import OPTED_OUT, REGISTRATIONS, CollectedFile, GuestCounts
 from harness.guest.twin.control import ControlChannel, parse_pairs
 from harness.history.record import GuestEvent
 from harness.history.writer import HistoryWriter
@@ -113,6 +113,7 @@ class Twin:
         self._fault = fault
         self._crash = crash
         self._console_bytes = console_bytes
+        self._loaded: set[str] = set()
         self._changed = locks.condition("twin")
         self._control = ControlChannel(machine.control, self._event)
 
@@ -147,21 +148,41 @@ class Twin:
         self.prove_alive(nonce, deadline)
 
     def load_driver(
-        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+        self,
+        deadline: Deadline,
+        *,
+        add_existing: bool = True,
+        pnp: bool = False,
+        opt_out: bool = False,
+        veto: int = 0,
+        driver: str = "hpnotify",
     ) -> None:
-        """Load the driver's module. Raises GuestRefused with the kernel's words."""
+        """Load the driver's module. Raises GuestRefused with the kernel's words.
+
+        A fault is chosen before the first driver, since the layer keeps the behaviour that a driver began with.
+        """
         values = {"driver": driver, "add_existing": str(int(add_existing)), "pnp": str(int(pnp))}
-        if self._fault:
+        if self._fault and not self._loaded:
             values["plant"] = self._fault
+        if opt_out:
+            values["opt_out"] = "1"
+        if veto:
+            values["veto"] = str(veto)
         self._ask("load", deadline, **values)
+        self._loaded.add(driver)
+        if opt_out:
+            self._writer.write(GuestEvent(event="rebalance-opt-out", detail=f"{driver}: {OPTED_OUT}"))
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Unload the driver's module."""
         self._ask("unload", deadline, driver=driver)
+        self._loaded.discard(driver)
 
-    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
-        """Have the driver refuse the next processor in Start with ``status``."""
-        self._ask("veto", deadline, driver=driver, status=f"{status:#010x}")
+    def veto_next(
+        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
+        self._ask("veto", deadline, driver=driver, status=f"{status:#010x}", nth=str(nth))
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver take so long in each Start."""
@@ -245,4 +266,5 @@ class Twin:
             with self._changed:
                 self.facts = parse_pairs(detail)
                 self.ready_count += 1
+                self._loaded.clear()
                 self._changed.notify_all()

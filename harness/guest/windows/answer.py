@@ -82,11 +82,19 @@ class TraceAccount(_Answer, frozen=True, kw_only=True):
     buffers: Number
 
 
+OPTED_OUT = 1
+"""The policy of a device that takes no part in a rebalance (WD: install/devpkey-device-dhp-rebalance-policy.md)."""
+
+
 class ServiceDevice(_Answer, frozen=True, kw_only=True):
-    """A device of a service: ``problem`` is ConfigManagerErrorCode of Win32_PnPEntity, 0 if it works."""
+    """A device of a service: ``problem`` is ConfigManagerErrorCode of Win32_PnPEntity, 0 if it works.
+
+    ``policy`` is DEVPKEY_Device_DHP_Rebalance_Policy, 0 if it is not set.
+    """
 
     device: ReplyText
     problem: int
+    policy: int = 0
 
 
 class PnpInstallation(_Answer, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.choice import check_choice
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
-from harness.guest.guest import REGISTRATIONS, CollectedFile, GuestCounts
+from harness.guest.guest import OPTED_OUT, REGISTRATIONS, CollectedFile, GuestCounts
 from harness.guest.windows import answer
 from harness.guest.windows.boot_options import BootOptions, set_boot_options
 from harness.guest.windows.collection import Collection
@@ -125,18 +125,38 @@ class WindowsGuest:
         self.wait_ready(deadline, boots=self.ready_count + 1)
 
     def load_driver(
-        self, deadline: Deadline, *, add_existing: bool = True, pnp: bool = False, driver: str = "hpnotify"
+        self,
+        deadline: Deadline,
+        *,
+        add_existing: bool = True,
+        pnp: bool = False,
+        opt_out: bool = False,
+        veto: int = 0,
+        driver: str = "hpnotify",
     ) -> None:
-        """Install and start the driver. Raises GuestRefused with the step that failed, and Windows' words."""
-        self.service.load(driver, deadline, add_existing=add_existing, pnp=pnp)
+        """Install and start the driver. Raises GuestRefused with the step that failed, and Windows' words.
+
+        Whether a device takes no part in rebalances is what Windows says of it, whatever the plan asks for.
+        """
+        devices = self.service.load(driver, deadline, add_existing=add_existing, pnp=pnp, veto=veto)
+        out = [device.device for device in devices if device.policy == answer.OPTED_OUT]
+        for device in out:
+            self._writer.write(GuestEvent(event="rebalance-opt-out", detail=f"{device}: {OPTED_OUT}"[:400]))
+        if opt_out and not out:
+            raise GuestRefused(
+                f"no device of the driver {driver} has {OPTED_OUT}",
+                hint="Write the property in the package's INF file (AddProperty), or with CM_Set_DevNode_PropertyW.",
+            )
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Stop the driver and take it away."""
         self.service.unload(driver, deadline)
 
-    def veto_next(self, deadline: Deadline, *, status: int = 0xC000009A, driver: str = "hpnotify") -> None:
-        """Have the driver refuse the next processor in Start with ``status``."""
-        self._control(driver, f"veto --status {status:#010x}", deadline)
+    def veto_next(
+        self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
+    ) -> None:
+        """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
+        self._control(driver, f"veto --nth {nth} --status {status:#010x}", deadline)
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver take so long in each Start."""

@@ -69,8 +69,13 @@ class WindowsService:
         if self._files is not None:
             self._place(self._files.tool, TOOL, deadline)
 
-    def load(self, name: str, deadline: Deadline, *, add_existing: bool, pnp: bool) -> None:
-        """Install and start the driver as service ``name``. Raises GuestRefused with the step, code and words."""
+    def load(
+        self, name: str, deadline: Deadline, *, add_existing: bool, pnp: bool, veto: int = 0
+    ) -> list[answer.ServiceDevice]:
+        """Install and start the driver as service ``name``, and return its devices, if it is to have any.
+
+        Raises GuestRefused with the step, code and words.
+        """
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} cannot be a service's name", hint="Up to 32 letters and digits.")
         if name in self._loaded:
@@ -78,9 +83,9 @@ class WindowsService:
         files = self._wanted()
         self._trust(files, deadline)
         if pnp:
-            self._install(files, deadline)
+            devices = self._install(files, deadline)
             self._loaded[name] = PNP_SERVICE
-            return
+            return devices
         # One file is loaded once, whatever the service is called, so each service gets a copy of its own name.
         path = f"{HOME}\\driver\\{files.sha256[:16]}\\{name}.sys"
         self._place(files.driver, path, deadline)
@@ -88,6 +93,7 @@ class WindowsService:
             "AddExisting": int(add_existing),
             # A string of port writes is not atomic across processors, so the port is the first driver's alone.
             "DebugPort": 0 if self._loaded else DEBUG_PORT,
+            **({"Veto": veto} if veto else {}),
         }
         step = self._shell.once(
             "driver-load",
@@ -102,6 +108,7 @@ class WindowsService:
         if step.state != "Running":
             raise GuestRefused(f"the driver {name} was started and is {step.state or 'gone'!r}")
         self._loaded[name] = name
+        return []
 
     def unload(self, name: str, deadline: Deadline) -> None:
         """Have the driver end its registrations, stop it and take it away."""
@@ -170,7 +177,7 @@ class WindowsService:
         self._shell.once("trust", deadline, answer.ServiceState, Path=path)
         self._trusted = True
 
-    def _install(self, files: DriverFiles, deadline: Deadline) -> None:
+    def _install(self, files: DriverFiles, deadline: Deadline) -> list[answer.ServiceDevice]:
         if files.package is None:
             raise GuestRefused(
                 f"{files.driver.parent} holds no driver package: {INF} and its catalog are needed for Plug and Play",
@@ -191,6 +198,7 @@ class WindowsService:
                 f"the package {INF} is installed, and no device works with it: {problems or 'none takes it'}",
                 hint="Problem codes: learn.microsoft.com, 'Device Manager error messages'. 52 is the signature.",
             )
+        return working
 
     def _place(self, file: Path, target: str, deadline: Deadline) -> None:
         """Put a file into the guest, once: its disk is this run's own, and keeps it when the guest restarts."""

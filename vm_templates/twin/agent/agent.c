@@ -341,12 +341,14 @@ static void order_load(const struct order *order)
 	unsigned ring;
 	unsigned debug_port;
 	unsigned pnp;
+	unsigned opt_out;
+	unsigned veto;
 	const char *plant = value(order, "plant", NULL);
 
 	if (copy_name(order, request.name) || number(order, "add_existing", 1, &add_existing) ||
 	    number(order, "include_existing", 0, &include_existing) || number(order, "second", 0, &second) ||
 	    number(order, "ring", 1024, &ring) || number(order, "debug_port", 0x504, &debug_port) ||
-	    number(order, "pnp", 0, &pnp))
+	    number(order, "pnp", 0, &pnp) || number(order, "opt_out", 0, &opt_out) || number(order, "veto", 0, &veto))
 		return;
 	if (plant && write_file("/sys/module/hpnotify/parameters/plant", plant)) {
 		say("%s err plant=%s: there is no such fault", order->id, plant);
@@ -358,6 +360,8 @@ static void order_load(const struct order *order)
 	add_value(&request, "RingRecords", ring);
 	add_value(&request, "DebugPort", debug_port);
 	add_value(&request, "PlugAndPlay", pnp);
+	add_value(&request, "RebalanceOptOut", opt_out);
+	add_value(&request, "Veto", veto);
 	if (ioctl(nt, TWIN_START, &request) != 0)
 		say("%s err start: %s", order->id, strerror(errno));
 	else if (request.status < 0)

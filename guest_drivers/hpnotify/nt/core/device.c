@@ -5,7 +5,8 @@
  *
  * Within a request the framework's callbacks come in the documented order (WD:
  * wdf/the-pnp-manager-redistributes-system-resources.md). A rebalance asks every device whether it may be stopped;
- * one that refuses, or has no resources, gets CANCEL_STOP (WD: kernel/stopping-a-device-to-rebalance-resources.md).
+ * one that refuses, or has no resources, gets CANCEL_STOP (WD: kernel/stopping-a-device-to-rebalance-resources.md). One
+ * that opted out is not asked (WD: install/devpkey-device-dhp-rebalance-policy.md).
  */
 #include "object.h"
 
@@ -132,8 +133,8 @@ IoSkipCurrentIrpStackLocation(PIRP Irp)
     Irp->skipped = TRUE;
 }
 
-NTSTATUS
-device_handle(WDFDEVICE device, UCHAR minor)
+static NTSTATUS
+handle(WDFDEVICE device, UCHAR minor)
 {
     struct WDFDEVICE_INIT *node = ((struct object *)device)->device.node;
     NTSTATUS status = STATUS_SUCCESS;
@@ -159,6 +160,12 @@ device_handle(WDFDEVICE device, UCHAR minor)
         break;
     }
     return status;
+}
+
+NTSTATUS
+device_handle(WDFDEVICE device, UCHAR minor)
+{
+    return behaviour()->answer(minor, handle(device, minor));
 }
 
 NTSTATUS
@@ -220,6 +227,22 @@ node_delete(struct WDFDEVICE_INIT *node)
     InterlockedDecrement(&nodes);
 }
 
+/* An INF file can write this property of a device (AddProperty); here it is a value beside the driver's own. */
+static BOOLEAN
+opted_out(struct object *driver)
+{
+    WCHAR path[LAYER_NAME_CHARACTERS] = { 0 };
+    UNICODE_STRING name;
+    ULONG value = 0;
+    ULONG length;
+    ULONG type;
+
+    wide_append(path, LAYER_NAME_CHARACTERS, driver->driver.object->registry_path);
+    wide_append_ascii(path, LAYER_NAME_CHARACTERS, "\\Parameters");
+    RtlInitUnicodeString(&name, L"RebalanceOptOut");
+    return NT_SUCCESS(registry_get(path, &name, sizeof(value), &value, &length, &type)) && type == REG_DWORD && value == 1;
+}
+
 static NTSTATUS
 add(struct object *driver, const char *hardware, BOOLEAN resources)
 {
@@ -229,6 +252,7 @@ add(struct object *driver, const char *hardware, BOOLEAN resources)
     if (node == NULL) {
         return STATUS_INSUFFICIENT_RESOURCES;
     }
+    node->opted_out = opted_out(driver);
     status = node_add(node);
     if (NT_SUCCESS(status)) {
         status = send(node, IRP_MN_START_DEVICE);
@@ -313,6 +337,12 @@ devices_reenable(WDFDRIVER driver)
     return add(object, hardware, resources);
 }
 
+BOOLEAN
+device_takes_part(struct WDFDEVICE_INIT *node)
+{
+    return !node->opted_out;
+}
+
 NTSTATUS
 device_query_stop(struct WDFDEVICE_INIT *node)
 {
@@ -323,6 +353,9 @@ device_query_stop(struct WDFDEVICE_INIT *node)
 static BOOLEAN
 rebalance(struct WDFDEVICE_INIT *node)
 {
+    if (!behaviour()->takes_part(node)) {
+        return TRUE;
+    }
     if (!NT_SUCCESS(behaviour()->query_stop(node)) || !node->resources) {
         (void)send(node, IRP_MN_CANCEL_STOP_DEVICE);
         return TRUE;

@@ -99,6 +99,8 @@ WdfObjectGetTypedContextWorker(WDFOBJECT Handle, const WDF_OBJECT_CONTEXT_TYPE_I
 
 /* Driver. */
 
+static struct object *drivers;
+
 NTSTATUS
 WdfDriverCreate(
     PDRIVER_OBJECT DriverObject, PCUNICODE_STRING RegistryPath, PWDF_OBJECT_ATTRIBUTES DriverAttributes,
@@ -107,6 +109,7 @@ WdfDriverCreate(
     struct object *object;
 
     BOOLEAN devices = DriverConfig->EvtDriverDeviceAdd != NULL;
+    KIRQL irql;
 
     /* A driver that says it has no Plug and Play must not expect devices, any other must. */
     UNREFERENCED_PARAMETER(RegistryPath);
@@ -122,6 +125,10 @@ WdfDriverCreate(
     }
     object->driver.object = DriverObject;
     object->driver.config = *DriverConfig;
+    KeAcquireSpinLock(&tree, &irql);
+    object->next = drivers;
+    drivers = object;
+    KeReleaseSpinLock(&tree, irql);
     DriverObject->framework = (WDFDRIVER)object;
     if (Driver != NULL) {
         *Driver = (WDFDRIVER)object;
@@ -144,11 +151,45 @@ WdfDriverGetRegistryPath(WDFDRIVER Driver)
 void
 framework_delete(WDFDRIVER driver)
 {
+    struct object **link;
+    KIRQL irql;
+
+    KeAcquireSpinLock(&tree, &irql);
+    for (link = &drivers; *link != NULL && *link != (struct object *)driver; link = &(*link)->next) {
+    }
+    if (*link != NULL) {
+        *link = (*link)->next;
+    }
+    KeReleaseSpinLock(&tree, irql);
     WdfObjectDelete(driver);
+}
+
+PUCHAR
+framework_context(const void *inside, size_t *bytes)
+{
+    struct object *each;
+    PUCHAR context = NULL;
+    KIRQL irql;
+
+    KeAcquireSpinLock(&tree, &irql);
+    for (each = drivers; each != NULL && context == NULL; each = each->next) {
+        if (each->context != NULL && (ULONG_PTR)inside - (ULONG_PTR)each->context < each->type->ContextSize) {
+            context = each->context;
+            *bytes = each->type->ContextSize;
+        }
+    }
+    KeReleaseSpinLock(&tree, irql);
+    return context;
 }
 
 void
 framework_unload(WDFDRIVER driver)
+{
+    behaviour()->unload(driver);
+}
+
+void
+framework_call_unload(WDFDRIVER driver)
 {
     struct object *object = (struct object *)driver;
 
@@ -421,6 +462,9 @@ framework_control(
     NTSTATUS status;
 
     *information = 0;
+    if (!behaviour()->takes_request()) {
+        return STATUS_SUCCESS;
+    }
     queue = device != NULL && device->device.finished ? device->device.queue : NULL;
     if (queue == NULL || queue->queue.config.EvtIoDeviceControl == NULL) {
         return STATUS_DEVICE_NOT_READY;

@@ -33,24 +33,61 @@ void processor_deliver(
     struct sync_registration *registration, KE_PROCESSOR_CHANGE_NOTIFY_STATE state, ULONG n, NTSTATUS status,
     PNTSTATUS operation);
 void processor_activate(ULONG n);
+void processor_deactivate(ULONG n);
 ULONG processor_active(void);
+/* The two rounds of an addition that drivers may refuse: Starts, and Failures with a status after an error. */
+NTSTATUS processor_start_round(ULONG n);
+void processor_failure_round(ULONG n, NTSTATUS status);
 void processor_announce_now(ULONG n);
 /* The machine's numbers of the active processors in the mask; returns how many. */
 ULONG processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64]);
 
+/* The numbers that a driver can ask for, apart from the active count. */
+enum counted { COUNTED_MAXIMUM, COUNTED_GROUPS, COUNTED_GROUP_ZERO };
+
 /*
- * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c and device.c;
- * every deviation is in plants.c, and nothing else asks which plant is selected.
+ * The points at which a plant may deviate from what is documented. The documented behaviour is in processor.c, notify.c,
+ * framework.c and device.c; every deviation is in plants.c, and nothing else asks which plant is selected.
  */
 struct behaviour {
     const char *name;
+
+    /* The addition of a processor, and each call of a processor change callback. */
     NTSTATUS (*add_start)(ULONG n);
     void (*add_complete)(ULONG n);
+    void (*call)(
+        struct sync_registration *registration, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT change, PNTSTATUS operation);
+
+    /* A registration: whether existing processors are reported, how, and what becomes of one that is refused. */
+    BOOLEAN (*reports_existing)(ULONG flags);
     NTSTATUS (*replay)(struct sync_registration *registration);
-    BOOLEAN (*drops_line)(void);
+    void (*refused)(struct sync_registration *registration);
+
+    /* Within a driver's own code: between the two, a callback does its work. The first says whether it may. */
+    BOOLEAN (*work_begins)(void);
+    void (*work_ends)(void);
+
+    /* What a driver asks for. */
     KIRQL (*irql)(KIRQL real);
+    ULONG (*processor)(ULONG real);
+    ULONG (*count)(enum counted what, ULONG real);
+
+    /* Device interfaces: one call of one callback, memory that arrived, and the end of a registration and of tracing. */
+    NTSTATUS (*arrival)(
+        PDRIVER_NOTIFICATION_CALLBACK_ROUTINE callback, PVOID context, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change);
+    void (*memory)(ULONG64 start);
+    void (*unregistered)(PDRIVER_NOTIFICATION_CALLBACK_ROUTINE callback, PVOID context);
+    void (*tracing_ends)(void);
+
+    /* Requests to a driver, its devices and its unloading. */
+    BOOLEAN (*takes_request)(void);
+    BOOLEAN (*takes_part)(struct WDFDEVICE_INIT *node);
     NTSTATUS (*query_stop)(struct WDFDEVICE_INIT *node);
+    NTSTATUS (*answer)(UCHAR minor, NTSTATUS status);
     void (*power_off)(struct WDFDEVICE_INIT *node, WDF_POWER_DEVICE_STATE target);
+    void (*unload)(WDFDRIVER driver);
+
+    BOOLEAN (*drops_line)(void);
 };
 
 extern const struct behaviour documented;
@@ -63,6 +100,11 @@ enum interface_class { INTERFACE_PROCESSOR, INTERFACE_MEMORY };
 /* Makes the interface known and delivers its arrival; a known interface is not announced again. */
 void notify_arrival(enum interface_class class, ULONG64 identity);
 
+/* The documented behaviour at the points of notify.c. */
+NTSTATUS notify_call(
+    PDRIVER_NOTIFICATION_CALLBACK_ROUTINE callback, PVOID context, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change);
+void notify_memory(ULONG64 start);
+
 /* Makes the interface known without a word. */
 int notify_existing(enum interface_class class, ULONG64 identity);
 void notify_forget(void);
@@ -71,6 +113,10 @@ void notify_forget(void);
 
 void framework_delete(WDFDRIVER driver);
 void framework_unload(WDFDRIVER driver);
+/* The documented behaviour: calls EvtDriverUnload. */
+void framework_call_unload(WDFDRIVER driver);
+/* The context of the living driver that a pointer points into, and its size; NULL if there is none. */
+PUCHAR framework_context(const void *inside, size_t *bytes);
 NTSTATUS framework_control(
     WDFDRIVER driver, ULONG code, const void *input, size_t input_bytes, void *output, size_t output_bytes,
     ULONG_PTR *information);
@@ -92,6 +138,8 @@ NTSTATUS devices_add(WDFDRIVER driver);
 void devices_remove(WDFDRIVER driver);
 void devices_rebalance(WDFDRIVER driver);
 NTSTATUS devices_reenable(WDFDRIVER driver);
+/* Whether a rebalance asks the device at all: it does unless the device opted out. */
+BOOLEAN device_takes_part(struct WDFDEVICE_INIT *node);
 /* Asks whether the device may be stopped, and returns the answer. */
 NTSTATUS device_query_stop(struct WDFDEVICE_INIT *node);
 /* The device leaves D0, and then its hardware is released. */

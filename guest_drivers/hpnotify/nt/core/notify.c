@@ -93,9 +93,16 @@ create(enum interface_class class, ULONG64 identity)
 static void
 call(struct async_registration *registration, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change)
 {
-    if (registration->callback(change, registration->context) != STATUS_SUCCESS) {
+    if (behaviour()->arrival(registration->callback, registration->context, change) != STATUS_SUCCESS) {
         layer_trouble("a callback answered an interface change with an error");
     }
+}
+
+NTSTATUS
+notify_call(
+    PDRIVER_NOTIFICATION_CALLBACK_ROUTINE callback, PVOID context, DEVICE_INTERFACE_CHANGE_NOTIFICATION *change)
+{
+    return callback(change, context);
 }
 
 static void
@@ -162,6 +169,12 @@ void
 core_memory_arrived(unsigned long long start, unsigned long long bytes)
 {
     UNREFERENCED_PARAMETER(bytes);
+    behaviour()->memory(start);
+}
+
+void
+notify_memory(ULONG64 start)
+{
     notify_arrival(INTERFACE_MEMORY, start);
 }
 
@@ -200,6 +213,7 @@ IoRegisterPlugPlayNotification(
     struct async_registration *registration;
     struct async_registration **end;
     struct interface *each;
+    BOOLEAN first = TRUE;
 
     if (EventCategory != EventCategoryDeviceInterfaceChange || EventCategoryData == NULL || DriverObject == NULL ||
         CallbackRoutine == NULL ||
@@ -221,9 +235,14 @@ IoRegisterPlugPlayNotification(
     *end = registration;
     *NotificationEntry = registration;
     if (EventCategoryFlags & PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES) {
+        /* An existing interface may be reported twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md): the first is. */
         for (each = interfaces; each != NULL; each = each->next) {
             if (IsEqualGUID(&registration->class, class_guid(each->class))) {
                 deliver(registration, each);
+                if (first) {
+                    deliver(registration, each);
+                }
+                first = FALSE;
             }
         }
     }
@@ -234,6 +253,7 @@ IoRegisterPlugPlayNotification(
 NTSTATUS
 IoUnregisterPlugPlayNotificationEx(PVOID NotificationEntry)
 {
+    struct async_registration *registration = NotificationEntry;
     struct async_registration **link;
     NTSTATUS status = STATUS_SUCCESS;
 
@@ -242,6 +262,7 @@ IoUnregisterPlugPlayNotificationEx(PVOID NotificationEntry)
     }
     if (*link != NULL) {
         *link = (*link)->next;
+        behaviour()->unregistered(registration->callback, registration->context);
     } else {
         status = STATUS_INVALID_PARAMETER;
         NotificationEntry = NULL;

@@ -57,6 +57,8 @@ struct WDFDEVICE_INIT {
     BOOLEAN plug_and_play;
     /* A device with hardware resources takes part in a rebalance as a whole. */
     BOOLEAN resources;
+    /* DEVPKEY_Device_DHP_Rebalance_Policy is 1: it takes no part in a rebalance after a processor was added. */
+    BOOLEAN opted_out;
     const char *hardware;
     struct WDFDEVICE_INIT *next;
     struct object *device;

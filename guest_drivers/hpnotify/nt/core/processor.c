@@ -4,8 +4,8 @@
  *
  * Numbers are given densely in the order in which processors arrive; they are never the machine's own. One processor
  * is added at a time: the machine sees to that, and the documents say nothing about it. Where the documents are
- * silent the layer does one thing and says here which: a veto ends the round of Starts, everyone who got a Start gets
- * a Failure with the status of the veto, and the number is given again.
+ * silent the layer does one thing and says here which: after a veto the callbacks that are left get their Start too
+ * and find the error in it, everyone who got a Start gets a Failure with that status, and the number is given again.
  */
 #include "layer.h"
 
@@ -42,6 +42,12 @@ void
 processor_activate(ULONG n)
 {
     __atomic_store_n(&processors[n].active, TRUE, __ATOMIC_RELEASE);
+}
+
+void
+processor_deactivate(ULONG n)
+{
+    __atomic_store_n(&processors[n].active, FALSE, __ATOMIC_RELEASE);
 }
 
 static int
@@ -95,25 +101,47 @@ processor_deliver(
     change.Status = status;
     number_to_group(n, &change.ProcNumber);
     registration->started[n] = state == KeProcessorAddStartNotify;
-    registration->callback(registration->context, &change, operation != NULL ? operation : &own);
+    behaviour()->call(registration, &change, operation != NULL ? operation : &own);
+}
+
+static void
+documented_call(
+    struct sync_registration *registration, PKE_PROCESSOR_CHANGE_NOTIFY_CONTEXT change, PNTSTATUS operation)
+{
+    registration->callback(registration->context, change, operation);
+}
+
+NTSTATUS
+processor_start_round(ULONG n)
+{
+    struct sync_registration *each;
+    NTSTATUS operation = STATUS_SUCCESS;
+
+    for (each = registrations; each != NULL; each = each->next) {
+        processor_deliver(each, KeProcessorAddStartNotify, n, STATUS_SUCCESS, &operation);
+    }
+    return operation;
+}
+
+void
+processor_failure_round(ULONG n, NTSTATUS status)
+{
+    struct sync_registration *each;
+
+    for (each = registrations; each != NULL; each = each->next) {
+        if (each->started[n]) {
+            processor_deliver(each, KeProcessorAddFailureNotify, n, status, NULL);
+        }
+    }
 }
 
 static NTSTATUS
 documented_add_start(ULONG n)
 {
-    struct sync_registration *each;
-    NTSTATUS operation = STATUS_SUCCESS;
-
-    for (each = registrations; each != NULL && NT_SUCCESS(operation); each = each->next) {
-        processor_deliver(each, KeProcessorAddStartNotify, n, STATUS_SUCCESS, &operation);
-    }
+    NTSTATUS operation = processor_start_round(n);
 
     if (!NT_SUCCESS(operation)) {
-        for (each = registrations; each != NULL; each = each->next) {
-            if (each->started[n]) {
-                processor_deliver(each, KeProcessorAddFailureNotify, n, operation, NULL);
-            }
-        }
+        processor_failure_round(n, operation);
     }
     return operation;
 }
@@ -163,6 +191,56 @@ documented_replay(struct sync_registration *registration)
 }
 
 static BOOLEAN
+documented_reports_existing(ULONG flags)
+{
+    return (flags & KE_PROCESSOR_CHANGE_ADD_EXISTING) != 0;
+}
+
+static void
+documented_refused(struct sync_registration *registration)
+{
+    machine_free(registration);
+}
+
+static BOOLEAN
+documented_work_begins(void)
+{
+    return TRUE;
+}
+
+static void
+documented_nothing(void)
+{
+}
+
+static ULONG
+documented_processor(ULONG real)
+{
+    return real;
+}
+
+static ULONG
+documented_count(enum counted what, ULONG real)
+{
+    UNREFERENCED_PARAMETER(what);
+    return real;
+}
+
+static void
+documented_unregistered(PDRIVER_NOTIFICATION_CALLBACK_ROUTINE callback, PVOID context)
+{
+    UNREFERENCED_PARAMETER(callback);
+    UNREFERENCED_PARAMETER(context);
+}
+
+static NTSTATUS
+documented_answer(UCHAR minor, NTSTATUS status)
+{
+    UNREFERENCED_PARAMETER(minor);
+    return status;
+}
+
+static BOOLEAN
 documented_drops_line(void)
 {
     return FALSE;
@@ -178,11 +256,26 @@ const struct behaviour documented = {
     .name = "none",
     .add_start = documented_add_start,
     .add_complete = documented_add_complete,
+    .call = documented_call,
+    .reports_existing = documented_reports_existing,
     .replay = documented_replay,
-    .drops_line = documented_drops_line,
+    .refused = documented_refused,
+    .work_begins = documented_work_begins,
+    .work_ends = documented_nothing,
     .irql = documented_irql,
+    .processor = documented_processor,
+    .count = documented_count,
+    .arrival = notify_call,
+    .memory = notify_memory,
+    .unregistered = documented_unregistered,
+    .tracing_ends = documented_nothing,
+    .takes_request = documented_work_begins,
+    .takes_part = device_takes_part,
     .query_stop = device_query_stop,
+    .answer = documented_answer,
     .power_off = device_power_off,
+    .unload = framework_call_unload,
+    .drops_line = documented_drops_line,
 };
 
 /* What the machine reports. */
@@ -283,18 +376,13 @@ core_add_complete(unsigned processor)
 void
 core_add_failed(unsigned processor)
 {
-    struct sync_registration *each;
     int n = number_of(processor);
 
     if (n < 0 || processors[n].active) {
         return;
     }
 
-    for (each = registrations; each != NULL; each = each->next) {
-        if (each->started[n]) {
-            processor_deliver(each, KeProcessorAddFailureNotify, (ULONG)n, STATUS_UNSUCCESSFUL, NULL);
-        }
-    }
+    processor_failure_round((ULONG)n, STATUS_UNSUCCESSFUL);
     processors[n].used = FALSE;
 }
 
@@ -320,7 +408,7 @@ KeRegisterProcessorChangeCallback(PPROCESSOR_CALLBACK_FUNCTION CallbackFunction,
 
     machine_exclude_additions();
     machine_lock(MACHINE_MUTEX_SYNC);
-    if (Flags & KE_PROCESSOR_CHANGE_ADD_EXISTING) {
+    if (behaviour()->reports_existing(Flags)) {
         status = behaviour()->replay(registration);
     }
     if (NT_SUCCESS(status)) {
@@ -332,7 +420,7 @@ KeRegisterProcessorChangeCallback(PPROCESSOR_CALLBACK_FUNCTION CallbackFunction,
     machine_allow_additions();
 
     if (!NT_SUCCESS(status)) {
-        machine_free(registration);
+        behaviour()->refused(registration);
         return NULL;
     }
     return registration;
@@ -377,7 +465,7 @@ processor_machines(USHORT group, KAFFINITY mask, unsigned machines[64])
 ULONG
 KeGetCurrentProcessorNumberEx(PPROCESSOR_NUMBER ProcNumber)
 {
-    int n = number_of(machine_processor());
+    int n = (int)behaviour()->processor((ULONG)number_of(machine_processor()));
 
     if (ProcNumber != NULL && n >= 0) {
         number_to_group((ULONG)n, ProcNumber);
@@ -413,7 +501,7 @@ KeQueryActiveProcessorCount(PKAFFINITY ActiveProcessors)
     if (ActiveProcessors != NULL) {
         *ActiveProcessors = mask;
     }
-    return bits(mask);
+    return behaviour()->count(COUNTED_GROUP_ZERO, bits(mask));
 }
 
 ULONG
@@ -422,7 +510,7 @@ KeQueryMaximumProcessorCountEx(USHORT GroupNumber)
     ULONG first = GroupNumber * group_size;
 
     if (GroupNumber == ALL_PROCESSOR_GROUPS) {
-        return maximum;
+        return behaviour()->count(COUNTED_MAXIMUM, maximum);
     }
     if (first >= maximum) {
         return 0;
@@ -433,7 +521,7 @@ KeQueryMaximumProcessorCountEx(USHORT GroupNumber)
 USHORT
 KeQueryActiveGroupCount(VOID)
 {
-    return (USHORT)((processor_active() + group_size - 1) / group_size);
+    return (USHORT)behaviour()->count(COUNTED_GROUPS, (processor_active() + group_size - 1) / group_size);
 }
 
 KAFFINITY

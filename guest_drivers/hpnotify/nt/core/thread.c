@@ -287,12 +287,17 @@ ExAcquireRundownProtection(PEX_RUNDOWN_REF RunRef)
         __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
         return FALSE;
     }
+    if (!core_rundown_acquired()) {
+        __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
+        return FALSE;
+    }
     return TRUE;
 }
 
 VOID
 ExReleaseRundownProtection(PEX_RUNDOWN_REF RunRef)
 {
+    core_rundown_releases();
     __atomic_fetch_sub(&RunRef->Count, 2, __ATOMIC_SEQ_CST);
 }
 

@@ -71,6 +71,7 @@ EtwUnregister(REGHANDLE RegHandle)
     if (!valid(RegHandle)) {
         return STATUS_INVALID_HANDLE;
     }
+    behaviour()->tracing_ends();
     __atomic_store_n(&registered[RegHandle - 1].used, 0, __ATOMIC_SEQ_CST);
     InterlockedDecrement(&providers);
     return STATUS_SUCCESS;

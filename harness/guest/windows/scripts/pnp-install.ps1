@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Installs a driver package on every device that it fits, and says of the devices of its service how they are.
+# Installs a driver package on every device that it fits, and says of the devices of its service how they are, and what
+# their DEVPKEY_Device_DHP_Rebalance_Policy is: 0 if it is not set.
 param(
     [string]$Inf,
     [string]$Service
@@ -7,6 +8,8 @@ param(
 $said = & pnputil.exe /add-driver $Inf /install
 $code = $LASTEXITCODE
 $devices = @(Get-CimInstance -ClassName Win32_PnPEntity -Filter "Service = '$Service'" | ForEach-Object {
-    @{ device = [string]$_.DeviceID; problem = [int]$_.ConfigManagerErrorCode }
+    $key = '{540b947e-8b40-45bc-a8a2-6a0b894cbda2} 2'
+    $policy = Get-PnpDeviceProperty -InstanceId $_.DeviceID -KeyName $key -ErrorAction SilentlyContinue
+    @{ device = [string]$_.DeviceID; problem = [int]$_.ConfigManagerErrorCode; policy = [int]$policy.Data }
 })
 ConvertTo-Json -Compress -Depth 4 -InputObject @{ code = [int]$code; said = [string]($said -join ' '); devices = $devices }
