@@ -37,7 +37,7 @@ def demo(
         from harness.cli.output import say
 
         say(
-            f"{name:23}{fault.does}\n{'':23}must be {fault.verdict} by {fault.rule}, in {fault.plan}"
+            f"{name:25}{fault.does}\n{'':25}must be {fault.verdict} by {fault.rule}, in {fault.plan}"
             for name, fault in INJECTED_FAULTS.items()
         )
         return ExitCode.HOLDS
@@ -68,7 +68,7 @@ def run(
     from harness.run.plan import built_in_plans
 
     if list_plans:
-        say(f"{found.name:18}{found.summary}" for found in built_in_plans().values())
+        say(f"{found.name:21}{found.summary}" for found in built_in_plans().values())
         return ExitCode.HOLDS
     return _perform(plan, made("run", options), json=json, retry_of=retry_of)
 

@@ -17,7 +17,7 @@ from harness.history.driver import DriverRecord, SyncEnter
 from harness.history.record import Header
 from harness.history.writer import HistoryWriter
 from harness.run.operation import Operation
-from harness.run.plan import decode_plan
+from harness.run.plan import built_in_plans, decode_plan
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -92,3 +92,10 @@ def test_every_recorded_channel_is_an_option_and_a_documented_name(channel: str)
     )
     assert FILES[channel] == row
     assert f"``{channel}``" in str(DriverRecord.__doc__)
+
+
+def test_page_lists_the_built_in_plans() -> None:
+    """Each built-in plan has its row in docs/plans.md."""
+    _, _, section = (DOCS / "plans.md").read_text().partition("## Built-in plans")
+    table, _, _ = section.partition("\n## ")
+    assert list(built_in_plans()) == re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from process_guests.rule_table import HostRuns
 
 from harness.run.plan import Plan, find_plan
 from harness.run.request import RunRequest
@@ -33,6 +34,12 @@ def request_run(tmp_path: Path) -> Callable[..., RunRequest]:
         )
 
     return make
+
+
+@pytest.fixture(scope="session")
+def host_runs(tmp_path_factory: pytest.TempPathFactory) -> HostRuns:
+    """The verdicts of built-in plans and injected faults on the guest ``host``, each run made once."""
+    return HostRuns(tmp_path_factory.mktemp("host-runs"))
 
 
 @pytest.fixture

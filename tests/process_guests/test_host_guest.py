@@ -18,6 +18,7 @@ import psutil
 import pytest
 from decodes import counted_decodes
 from process_guests.conftest import Perform
+from process_guests.rule_table import CANNOT, HOST_PLANS, HostRuns, breaks
 from twin.running import plan_of, records_of
 
 from harness.capture.offline.joined import JoinedHistory
@@ -32,17 +33,13 @@ from harness.history.reader import History
 from harness.run import operation as op
 from harness.run.judging import open_history
 from harness.run.options import Timeouts
-from harness.run.plan import built_in_plans
 from harness.run.request import RunRequest
 from harness.run.run import Run, perform
 
 pytestmark = pytest.mark.host
 
-CANNOT = {"reset": "cannot show a reset", "unaligned-dimm": "cannot show a device that the guest ignores"}
-"""Plans that need a guest which boots, and what is said instead."""
 
-
-@pytest.mark.parametrize("name", sorted(set(built_in_plans()) - set(CANNOT)))
+@pytest.mark.parametrize("name", HOST_PLANS)
 def test_built_in_plan_holds(perform_on: Perform, name: str) -> None:
     """A built-in plan runs to its end, holds, and is labelled with the guest that it ran on."""
     result = perform_on(name, "host")
@@ -60,12 +57,13 @@ def test_what_no_process_can_show_is_said(perform_on: Perform, name: str) -> Non
 
 
 @pytest.mark.parametrize("name", INJECTED_FAULTS)
-def test_injected_fault_is_caught(perform_on: Perform, name: str) -> None:
-    """Each injected fault ends as its description says, by the rule that it names."""
+def test_injected_fault_is_caught(host_runs: HostRuns, name: str) -> None:
+    """Each injected fault ends as its description says, by the rules that it names."""
     fault = INJECTED_FAULTS[name]
-    verdict = perform_on(fault.plan, "host", inject_fault=name).verdict
+    verdict = host_runs.verdict(fault.plan, name)
     assert fault.verdict == verdict.verdict
     assert [Verdict(fault.verdict)] == [f.verdict for f in verdict.findings if f.rule == fault.rule][:1]
+    assert [] == [rule for rule in fault.also if not breaks(verdict, rule)]
 
 
 def test_nothing_is_claimed_of_what_is_not_there(perform_on: Perform) -> None:

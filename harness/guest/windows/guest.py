@@ -156,7 +156,8 @@ class WindowsGuest:
         self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
     ) -> None:
         """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
-        self._control(driver, f"veto --nth {nth} --status {status:#010x}", deadline)
+        which = f" --nth {nth}" if nth != 1 else ""
+        self._control(driver, f"veto{which} --status {status:#010x}", deadline)
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver take so long in each Start."""
