@@ -129,6 +129,7 @@ EQUIVALENT: dict[tuple[str, str, str], str] = {
     ("memory.c", "drop", "loser = buffer->Memory;"): "nobody writes into the buffer",
     ("parameters.c", "drop", "Parameters->IncludeExisting = 0;"): ZEROED,
     ("parameters.c", "drop", "Parameters->SecondRegistration = 0;"): ZEROED,
+    ("parameters.c", "drop", "Parameters->Veto = 0;"): ZEROED,
     ("parameters.c", "drop", "WdfRegistryClose(key);"): PARENT,
     ("request.c", "off by one + 1 to + 2", "CHAR nonce[HPNOTIFY_NONCE_CHARACTERS + 1];"): LARGER,
     ("request.c", "compare > to >=", "if (room > Driver->Sync[0].ProcessorCount) {"): SAME,

@@ -97,6 +97,17 @@ def test_survives_a_rebalance_in_another_order(
 
 
 @pytest.mark.host
+def test_devices_that_opted_out_are_not_asked(hosts: dict[str, Path]) -> None:
+    """Neither the device with resources nor the one without gets a request when a processor is added."""
+    transcript = run(
+        hosts["address,undefined"], "start hpnotify PlugAndPlay=1 RebalanceOptOut=1", "add 2", "deferred", "stop hpnotify"
+    )  # fmt: skip
+    life = ["AddDevice", *STARTED, "SelfManagedIoInit", *REMOVED]
+    assert [life, life] == [minors(transcript.records, PCI), minors(transcript.records, ROOT)]
+    assert (set(), [], []) == (unanswered(transcript), transcript.unbalanced(), transcript.trouble)
+
+
+@pytest.mark.host
 def test_control_device_works_and_goes(hosts: dict[str, Path]) -> None:
     """The control device answers while a device has it, also after a rebalance, and the driver starts again."""
     transcript = run(
