@@ -33,7 +33,10 @@ def wine_processes() -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("name", ["cpu-and-dimm", "groups"])
+@pytest.mark.parametrize(
+    "name",
+    ["cpu-and-dimm", "existing-interfaces", "groups", "two-drivers", "veto-existing", "without-existing"],
+)
 def test_built_in_plan_holds(perform_on: Perform, name: str) -> None:
     """A plan holds, the verdict says wine, the facts say which file was executed, and nothing of Wine is left."""
     result = perform_on(name, "wine")
@@ -66,6 +69,13 @@ def test_what_no_process_can_show_is_said(perform_on: Perform) -> None:
     error = perform_on("reset", "wine").error
     assert isinstance(error, GuestRefused)
     assert "wine cannot show a reset" in error.message
+
+
+def test_devices_that_opt_out_are_refused(perform_on: Perform) -> None:
+    """Devices are Wine's own here, and cannot be made to take no part in a rebalance."""
+    error = perform_on("opt-out", "wine").error
+    assert isinstance(error, GuestRefused)
+    assert "wine cannot show devices that opted out of rebalances" in error.message
 
 
 def test_a_file_is_executed_as_it_is(perform_on: Perform, tmp_path: Path) -> None:

@@ -60,8 +60,14 @@ class WineService:
             raise self._machine.unshown("devices that opted out of rebalances")
         pnp = bool(values["PlugAndPlay"])
         service = PNP if pnp else driver
+        path = f"{PLACE}\\hpnotify.sys"
+        if not pnp and driver != "hpnotify":
+            # One file is loaded once, whatever the service is called, so each service has a copy of its own name.
+            copy = f"{PLACE}\\{driver}.sys"
+            self._ask(f"run {SYSTEM}\\cmd.exe /c copy /y {path} {copy}", deadline)
+            path = copy
         # The service exists before the INF file is installed, so that it runs in the process of the double.
-        self._ask(f"install {service} {PLACE}\\hpnotify.sys", deadline, EXISTS)
+        self._ask(f"install {service} {path}", deadline, EXISTS)
         key = KEY.format(driver=service)
         for name, value in values.items():
             words = f"add {key} /v {name} /t REG_DWORD /d {value} /f"
