@@ -24,8 +24,9 @@ MOST_INSTANCES = 10_000
 class Watch:
     """Listens to a history. ``tally`` counts finished hot-add callbacks since :meth:`rebase`, by the names plans use.
 
-    Callbacks inside a registration's call span are for existing processors and are not counted. An arrival counts once
-    per link, since existing interfaces may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
+    Callbacks inside a registration's call span are for existing processors and are not counted, nor are arrivals inside
+    that of a registration that asked for existing interfaces. An arrival counts once per link, since existing interfaces
+    may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
     What a driver says on several channels counts on the one that brought its first record. ``untold`` is what a driver whose
     events are mapped has no event for, and what is not waited for therefore.
     """
@@ -40,6 +41,7 @@ class Watch:
         self.unexpected_resets = 0
         self._rebooting = False
         self._registering: set[tuple[str, str]] = set()
+        self._asking: set[tuple[str, str, int]] = set()
         self._links: set[str] = set()
         self._counted: dict[tuple[str, str], str] = {}
         self._pending: dict[tuple[str, str, int], str] = {}
@@ -148,6 +150,7 @@ class Watch:
             self.resets += 1
             self.unexpected_resets += not self._rebooting
             self._registering.clear()
+            self._asking.clear()
             self._pending.clear()
         elif name == "GUEST_PANICKED":
             self.crash = self.crash or "it told QEMU of a panic (pvpanic)"
@@ -163,12 +166,17 @@ class Watch:
                 self._registering.add(instance)
             case driver.CallExit(call="reg_sync"):
                 self._registering.discard(instance)
+            case driver.CallEnter(call="reg_async", flags=flags, reg=reg) if flags & 1:
+                self._asking.add((*instance, reg))
+            case driver.CallExit(call="reg_async", reg=reg):
+                self._asking.discard((*instance, reg))
             case driver.SyncExit(state=state) if instance not in self._registering:
                 self.tally[_SYNC.get(state, "")] += 1
             case driver.AsyncEnter(event="arrival", cls=cls, link=link) if link not in self._links:
                 if len(self._links) < 100_000:
                     self._links.add(link)
-                self._pending[(*instance, seen.seq)] = cls
+                if (*instance, seen.reg) not in self._asking:
+                    self._pending[(*instance, seen.seq)] = cls
             case driver.AsyncExit(enter=enter):
                 cls = self._pending.pop((*instance, enter), "")
                 self.tally[_ARRIVAL.get(cls, "")] += 1

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.deadline import Deadline
@@ -64,6 +65,19 @@ def test_one_link_arrives_once(writer: HistoryWriter) -> None:
     for record in [*_arrival(7, "a"), *_arrival(9, "c")]:
         writer.write(record)
     assert watch.tally["cpu-arrival"] == 1
+
+
+def test_existing_interfaces_are_not_counted(writer: HistoryWriter) -> None:
+    """Arrivals inside a registration that asked for what exists do not count; those of another, and later ones, do."""
+    watch = Watch(writer)
+    other = [msgspec.structs.replace(record, reg=3) for record in _arrival(4, "b")]
+    writer.write(d.CallEnter(seq=1, call="reg_async", reg=2, flags=1, cls="cpu", **COMMON))
+    for record in [*_arrival(2, "a"), *other]:
+        writer.write(record)
+    writer.write(d.CallExit(seq=6, enter=1, call="reg_async", reg=2, result=0, **COMMON))
+    for record in [*_arrival(7, "a"), *_arrival(9, "c")]:
+        writer.write(record)
+    assert 2 == watch.tally["cpu-arrival"]
 
 
 def test_firmware_answers_become_records(writer: HistoryWriter) -> None:

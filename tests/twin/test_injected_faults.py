@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import pytest
+from process_guests.rule_table import ON_THE_TWIN, breaks, exercises
 from twin.running import Perform
 
 from harness.contract.verdict import Verdict
@@ -11,6 +12,25 @@ from harness.errors import ExitCode
 from harness.guest.fault_injection import INJECTED_FAULTS
 
 pytestmark = pytest.mark.qemu
+
+OF_ONE_RECORD = [
+    "SYNC-STATE-VALID",
+    "SYNC-IRQL-PASSIVE",
+    "REG-IRQL-PASSIVE",
+    "COMPLETE-COUNTED",
+    "FAIL-STATUS-ERROR",
+    "FAIL-NOT-COUNTED",
+    "NUM-RANGE",
+    "NUM-GROUP0",
+    "COUNT-LEGACY-IS-GROUP0",
+    "ADDEX-VETO-FAILURES",
+    "ASYNC-IRQL-PASSIVE",
+    "ASYNC-STRUCT",
+    "REBAL-OPTOUT",
+    "OB-NO-QUERYSTOP-VETO",
+    "OB-THREAD-AFTER-COMPLETE",
+]
+"""Rules that one record can break: what it says is wrong, or what should have come besides did not."""
 
 
 @pytest.mark.parametrize("name", INJECTED_FAULTS)
@@ -24,7 +44,16 @@ def test_plant_is_caught(perform_restored: Perform, name: str) -> None:
     named = [finding for finding in verdict.findings if finding.rule == fault.rule]
     assert [finding.verdict for finding in named][:1] == [Verdict(fault.verdict)]
     if fault.verdict == "violated":
-        assert 2 <= len(named[0].witnesses) <= 5 or fault.rule in ("SYNC-IRQL-PASSIVE", "COMPLETE-COUNTED")
+        assert 2 <= len(named[0].witnesses) <= 5 or fault.rule in OF_ONE_RECORD
         assert {
             f.rule for f in verdict.findings if f.verdict is Verdict.VIOLATED and f.level.startswith("error")
         } >= {fault.rule}
+    assert [] == [rule for rule in fault.also if not breaks(verdict, rule)]
+
+
+@pytest.mark.parametrize("plan", sorted({plan for plans in ON_THE_TWIN.values() for plan in plans}))
+def test_what_only_a_booted_guest_exercises(perform_restored: Perform, plan: str) -> None:
+    """The plans that docs/rules.md names for the twin exercise what it says."""
+    verdict = perform_restored(plan).verdict
+    named = [rule for rule, plans in ON_THE_TWIN.items() if plan in plans]
+    assert named == [rule for rule in named if exercises(verdict, rule)]
