@@ -23,6 +23,8 @@ from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.readiness import BootStage
 from harness.guest.windows.shell import TOOL
+from harness.history.record import GuestEvent, Record
+from harness.history.writer import HistoryWriter
 from harness.machine.ospm import listening
 from harness.machine.qemu.machine import QemuMachine
 
@@ -268,6 +270,34 @@ def test_the_plug_and_play_variant_is_installed_and_removed(
     assert [{"Inf": "hpnotify.inf", "Service": "hpnotifypnp"}] == windows.calls("pnp-remove")
 
 
+def test_devices_that_opted_out_of_rebalances_are_told_of(
+    make_guest: MakeGuest,
+    windows: ScriptedWindows,
+    files: DriverFiles,
+    within: Deadline,
+    writer: HistoryWriter,
+) -> None:
+    """A device with the policy 1 gives an event; without one, a plan that counts on it is refused."""
+    folder = files.driver.parent
+    for name in ("hpnotify.inf", "hpnotify.cat"):
+        (folder / name).write_text(name)
+    guest = make_guest(files=msgspec.structs.replace(files, package=folder))
+    guest.wait_ready(within)
+    records: list[Record] = []
+    writer.subscribe(records.append)
+    devices = [{"device": f"PCI{policy}", "problem": 0, "policy": policy} for policy in (0, 1, 2)]
+    windows.change(answers={"pnp-install": {"code": 0, "said": "", "devices": devices}})
+    guest.load_driver(within, pnp=True, opt_out=True)
+    assert ["PCI1: DEVPKEY_Device_DHP_Rebalance_Policy=1"] == [
+        record.detail
+        for record in records
+        if isinstance(record, GuestEvent) and record.event == "rebalance-opt-out"
+    ]
+    windows.change(answers={"pnp-install": {"code": 0, "said": "", "devices": devices[::2]}})
+    with pytest.raises(GuestRefused, match="no device of the driver other has DEVPKEY_Device_DHP"):
+        guest.load_driver(within, pnp=True, opt_out=True, driver="other")
+
+
 PACKAGES = [
     ({"code": 259, "said": "no devices", "devices": []}, "no device works with it: none takes it"),
     (
@@ -294,6 +324,18 @@ def test_a_package_that_no_device_takes_is_refused(
         windows.change(answers={"pnp-install": answer})
         with pytest.raises(GuestRefused, match=words):
             guest.load_driver(within, pnp=True)
+
+
+def test_the_driver_refuses_from_its_first_registration_on(
+    guest: WindowsGuest, windows: ScriptedWindows, within: Deadline
+) -> None:
+    """Which Start it refuses is a value of its Parameters key; later it is asked by ``hpnctl veto``."""
+    guest.load_driver(within, veto=2)
+    assert 2 == windows.model["services"]["hpnotify"]["parameters"]["Veto"]
+    guest.veto_next(within, status=0xC0000017, nth=3)
+    assert ["--device", "hpnotify", "veto", "--nth", "3", "--status", "0xc0000017"] == windows.calls(
+        "hpnctl"
+    )[-1]
 
 
 @pytest.mark.parametrize("verb", ["hang", "format"])
