@@ -20,6 +20,7 @@ from harness.run.plan import built_in_plans
 from harness.run.request import RunRequest
 from harness.run.run import perform
 from harness.setup.cache import cache_directory
+from tests.guest_drivers.source_faults import SOURCE_FAULTS
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "rules.md"
 BEGIN, END = "<!-- shown: begin -->", "<!-- shown: end -->"
@@ -52,13 +53,9 @@ NOT_EXERCISED = {
 }
 """Why no plan exercises a rule."""
 
-IN_SOURCE = (
-    "the layer cannot make the driver do it; a mutation of its source can (`tests/guest_drivers/mutants.py`)"
-)
 NOT_BROKEN = {
-    "OB-DEREG-BEFORE-UNLOAD": IN_SOURCE,
-    "OB-ASYNC-RETURN-SUCCESS": IN_SOURCE,
-    "OB-KMDF-REG-ONCE": "the driver refuses a second registration before it is made",
+    rule: f"no fault of the layer; a driver that {fault.does} (`tests/guest_drivers/source_faults.py`)"
+    for rule, fault in SOURCE_FAULTS.items()
 }
 """Why no injected fault breaks a rule."""
 
@@ -136,7 +133,7 @@ def _broken(rule: Rule, runs: HostRuns) -> str:
     if faults:
         return ", ".join(f"`{name}` in `{INJECTED_FAULTS[name].plan}`" for name in faults)
     if rule.level in BLAMED:
-        return f"none: {NOT_BROKEN.get(rule.id, '**no reason**')}"
+        return NOT_BROKEN.get(rule.id, "none: **no reason**")
     return ""
 
 
