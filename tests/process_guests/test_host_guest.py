@@ -161,6 +161,21 @@ def test_a_driver_s_file_is_refused(perform_on: Perform, tmp_path: Path) -> None
     assert "--guest wine" in error.hint
 
 
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ("veto = 1", "the driver answered 'start' with 0xc000009a"),
+        ('expect = "refused"', "expects it to be refused"),
+    ],
+)
+def test_whether_the_driver_loads_is_as_the_plan_expects(perform_on: Perform, keys: str, words: str) -> None:
+    """A driver that does not load, or does although it should not, ends the plan: the run is unknown."""
+    result = perform_on(plan_of(f'driver = false\n[[do]]\nop = "load-driver"\n{keys}\n'), "host")
+    assert isinstance(result.error, GuestRefused)
+    assert words in result.error.message
+    assert Verdict.UNKNOWN == result.verdict.verdict
+
+
 def test_taken_slots_and_full_memory_are_refused(perform_on: Perform) -> None:
     """The machine keeps its slots: the same one twice, a name twice, or too much memory is refused, and so expected."""
     refused = 'expect = "refused"\nsaying = '

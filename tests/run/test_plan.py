@@ -76,6 +76,16 @@ def test_every_built_in_plan_decodes() -> None:
             "",
         ),
         (
+            'name="a"\n[[do]]\nop="load-driver"\nopt_out=true\n',
+            "p.toml:4: do[1] (load-driver): opt_out goes with pnp = true",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="load-driver"\nveto=-1\n',
+            "p.toml:4: expected `int` >= 0 for do[1].veto",
+            "",
+        ),
+        (
             'name="a"\ndriver=false\npnp=true\n[[do]]\nop="reset"',
             "p.toml:3: pnp = true goes with",
             "load-driver",
