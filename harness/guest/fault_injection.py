@@ -143,7 +143,9 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         "NULL-NO-CALLBACKS", "calls a registration that returned NULL", plan="veto-existing"
     ),
     "existing-unasked": _violates(
-        "NOFLAG-SILENT", "reports existing processors to who did not ask for them", plan="without-existing"
+        "NOFLAG-SILENT",
+        "reports existing processors to a registration that did not ask for them",
+        plan="without-existing",
     ),
     "others-told": _violates(
         "ADDEX-OTHERS-SILENT",

@@ -355,7 +355,7 @@ counted_at_failure_start(ULONG n)
     return operation;
 }
 
-/* completed-after-veto: who got a Start for a refused processor gets Complete. */
+/* completed-after-veto: every callback that got a Start for a refused processor gets Complete. */
 
 static NTSTATUS
 completed_after_veto_start(ULONG n)
@@ -709,7 +709,7 @@ watched_call(
     __atomic_store_n(&working_thread, 0, __ATOMIC_SEQ_CST);
 }
 
-/* Whether this thread is in a callback for the given state. */
+/* Returns whether this thread is in a callback for the given state. */
 static BOOLEAN
 working(KE_PROCESSOR_CHANGE_NOTIFY_STATE state)
 {
