@@ -9,6 +9,7 @@ from typing import Protocol
 import msgspec
 
 from harness.deadline import Deadline
+from harness.history.record import GuestEvent
 
 REGISTRATIONS = ("sync", "sync2", "processors", "memory")
 """What the driver can register while it runs, in the order of its numbers (guest_drivers/hpnotify/src/public.h)."""
@@ -16,6 +17,17 @@ REGISTRATIONS = ("sync", "sync2", "processors", "memory")
 
 OPTED_OUT = "DEVPKEY_Device_DHP_Rebalance_Policy=1"
 """The property of a device that takes no part in a rebalance (WD: install/devpkey-device-dhp-rebalance-policy.md)."""
+
+EMULATED_DEVICES = ("ROOT\\HPNOTIFY", "PCI\\VEN_1234&DEV_11E8&SUBSYS_11001AF4&REV_10")
+"""The hardware ids of a Plug and Play driver's devices on the NT layer (guest_drivers/hpnotify/nt/core/device.c)."""
+
+
+def opted_out(hardware: str) -> GuestEvent:
+    """Return the event that says of a device, by its hardware id, that it takes no part in rebalances.
+
+    The driver's records name the device by the same id, ``#`` and a number.
+    """
+    return GuestEvent(event="rebalance-opt-out", detail=f"{hardware[:300]}: {OPTED_OUT}")
 
 
 class GuestCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ from harness.contract.checker import judge_history
 from harness.contract.verdict import Verdict
 from harness.errors import ExitCode, GuestCrash, GuestHang, GuestRefused, UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
+from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
 from harness.run import operation as op
@@ -280,3 +281,14 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
         p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])
     ]
     assert (tmp_path / "runs" / "latest" / "verdict.json").is_file()
+
+
+def test_devices_that_opted_out_are_named_as_their_records_are(perform_on: Perform) -> None:
+    """The events name each device by the hardware id that its records have."""
+    records = records_of(perform_on("opt-out", "host"))
+    devices = {record.device.rpartition("#")[0] for record in records if isinstance(record, d.PnpEnter)}
+    events = [x.detail for x in records if isinstance(x, r.GuestEvent) and x.event == "rebalance-opt-out"]
+    assert (2, {f"{device}: DEVPKEY_Device_DHP_Rebalance_Policy=1" for device in devices}) == (
+        len(events),
+        set(events),
+    )

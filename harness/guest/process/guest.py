@@ -10,7 +10,7 @@ from typing import ClassVar, Protocol
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError, UsageError
 from harness.guest.bootable import GuestOptions, OutsideSigns
-from harness.guest.guest import OPTED_OUT, CollectedFile, GuestCounts
+from harness.guest.guest import EMULATED_DEVICES, CollectedFile, GuestCounts, opted_out
 from harness.guest.process.machine import ProcessMachine
 from harness.history.record import GuestEvent
 from harness.history.writer import HistoryWriter
@@ -110,8 +110,8 @@ class ProcessGuest:
         }
         self._service.load(driver, values, deadline)
         self._loaded.add(driver)
-        if opt_out:
-            self._writer.write(GuestEvent(event="rebalance-opt-out", detail=f"{driver}: {OPTED_OUT}"))
+        for hardware in EMULATED_DEVICES if opt_out else ():
+            self._writer.write(opted_out(hardware))
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Stop the driver."""

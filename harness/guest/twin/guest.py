@@ -13,7 +13,7 @@ from pathlib import Path
 from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
-from harness.guest.guest import OPTED_OUT, REGISTRATIONS, CollectedFile, GuestCounts
+from harness.guest.guest import EMULATED_DEVICES, REGISTRATIONS, CollectedFile, GuestCounts, opted_out
 from harness.guest.twin.control import ControlChannel, parse_pairs
 from harness.history.record import GuestEvent
 from harness.history.writer import HistoryWriter
@@ -170,8 +170,8 @@ class Twin:
             values["veto"] = str(veto)
         self._ask("load", deadline, **values)
         self._loaded.add(driver)
-        if opt_out:
-            self._writer.write(GuestEvent(event="rebalance-opt-out", detail=f"{driver}: {OPTED_OUT}"))
+        for hardware in EMULATED_DEVICES if opt_out else ():
+            self._writer.write(opted_out(hardware))
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Unload the driver's module."""

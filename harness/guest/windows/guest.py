@@ -11,7 +11,7 @@ from pathlib import Path
 from harness.choice import check_choice
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
-from harness.guest.guest import OPTED_OUT, REGISTRATIONS, CollectedFile, GuestCounts
+from harness.guest.guest import OPTED_OUT, REGISTRATIONS, CollectedFile, GuestCounts, opted_out
 from harness.guest.windows import answer
 from harness.guest.windows.boot_options import BootOptions, set_boot_options
 from harness.guest.windows.collection import Collection
@@ -141,7 +141,8 @@ class WindowsGuest:
         devices = self.service.load(driver, deadline, add_existing=add_existing, pnp=pnp, veto=veto)
         out = [device.device for device in devices if device.policy == answer.OPTED_OUT]
         for device in out:
-            self._writer.write(GuestEvent(event="rebalance-opt-out", detail=f"{device}: {OPTED_OUT}"[:400]))
+            # An instance id is the device's id, a backslash and what tells it from its like.
+            self._writer.write(opted_out(device.rpartition("\\")[0]))
         if opt_out and not out:
             raise GuestRefused(
                 f"no device of the driver {driver} has {OPTED_OUT}",

@@ -285,10 +285,10 @@ def test_devices_that_opted_out_of_rebalances_are_told_of(
     guest.wait_ready(within)
     records: list[Record] = []
     writer.subscribe(records.append)
-    devices = [{"device": f"PCI{policy}", "problem": 0, "policy": policy} for policy in (0, 1, 2)]
+    devices = [{"device": f"PCI\\DEV_{policy}\\3&1", "problem": 0, "policy": policy} for policy in (0, 1, 2)]
     windows.change(answers={"pnp-install": {"code": 0, "said": "", "devices": devices}})
     guest.load_driver(within, pnp=True, opt_out=True)
-    assert ["PCI1: DEVPKEY_Device_DHP_Rebalance_Policy=1"] == [
+    assert ["PCI\\DEV_1: DEVPKEY_Device_DHP_Rebalance_Policy=1"] == [
         record.detail
         for record in records
         if isinstance(record, GuestEvent) and record.event == "rebalance-opt-out"
