@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Injected faults: known misbehaviours of the NT layer (``nt/core/plants.c``), each of which the checker must catch.
 
-They work on every guest that has this layer: the twin, the process and Wine. Where devices, requests and unloading are
-Wine's own, the faults that act on them show on the other two only.
+They work on every guest that has this layer: the twin, the process and Wine. Devices are Wine's own, so that a rebalance
+without a question (``stop-unasked``) and devices that opted out (``opt-out-ignored``) do not show there.
 """
 
 from __future__ import annotations
