@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from harness.contract.rules.asynchronous import memory_arrived
 from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section
-from harness.contract.state.entities import Arrival, Attempt, Callback, CallSpan, Epoch, HostAdd
+from harness.contract.state.entities import AddWindow, Arrival, Attempt, Callback, CallSpan, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import START, AsyncEnter, CallEnter, PnpEnter, PnpExit, SyncEnter, nt_success
@@ -99,19 +99,20 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "MEM-NO-REBALANCE", Level.WARN, PnpEnter, clauses="B19", source=INTRODUCTION,
+    "MEM-NO-REBALANCE", Level.WARN, PnpEnter, HostAdd, clauses="B19", source=INTRODUCTION,
     says="adding memory causes no system-wide rebalance", needs=PNP,
     unless="none came while only a DIMM was being added",
     holds="+dimm irp=START M =dimm", violates="+dimm irp=QUERY_STOP M =dimm",
 )  # fmt: skip
-def memory_no_rebalance(enter: PnpEnter, model: Model) -> RuleOutcome:
+def memory_no_rebalance(subject: PnpEnter | HostAdd, model: Model) -> RuleOutcome:
     """A warning: another cause of a rebalance cannot be excluded."""
+    if isinstance(subject, HostAdd):
+        dimm = subject.begin.what == "dimm" and subject.clean
+        return HOLDS if dimm and model.devices and model.query_stop_at < subject.at else None
     window = _dimm_window(model)
-    if window is None or window.settled_at:
+    if window is None or window.settled_at or subject.minor not in ("QUERY_STOP", "STOP"):
         return None
-    if enter.minor not in ("QUERY_STOP", "STOP"):
-        return HOLDS
-    return Broken(f"{enter.minor} came while only a DIMM was being added", (window.begin, enter))
+    return Broken(f"{subject.minor} came while only a DIMM was being added", (window.begin, subject))
 
 
 @rule(
@@ -136,7 +137,7 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
     """A warning: a device without resources, or one that does not take part, is not asked."""
-    if not attempt.completes or not model.devices or model.opt_out or model.touched(attempt):
+    if not attempt.completes or not model.devices or model.opted_out or model.touched(attempt):
         return None
     if model.query_stop_at > attempt.first:
         return HOLDS
@@ -218,21 +219,25 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REBAL-OPTOUT", Level.ERROR, PnpEnter, clauses="C13",
+    "REBAL-OPTOUT", Level.ERROR, PnpEnter, AddWindow, clauses="C13",
     source=f"{OPT_OUT}; WD:install/devpkey-deviceclass-dhprebalanceoptout.md",
     says="a device that opted out is not asked to stop when a processor is added",
     needs="device that opted out (a rebalance-opt-out event of the guest)",
     unless="no request came to it while a processor was being added",
     holds="optout +cpu S2 C2 V irp=CANCEL_STOP", violates="optout +cpu S2 irp=QUERY_STOP C2",
 )  # fmt: skip
-def rebalance_opt_out(enter: PnpEnter, model: Model) -> RuleOutcome:
-    """Judged inside the window of a processor add."""
-    if not model.opt_out or not model.cpu_in_flight:
+def rebalance_opt_out(subject: PnpEnter | AddWindow, model: Model) -> RuleOutcome:
+    """Judged inside the window of a processor add, of each device that opted out, and at its end of those not asked."""
+    if isinstance(subject, AddWindow):
+        devices = [device for _, device in model.devices if model.opts_out(device)]
+        return HOLDS if subject.succeeded and devices and model.refused_stop_at < subject.at else None
+    if not model.cpu_in_flight or subject.minor != "QUERY_STOP":
         return None
-    if enter.minor != "QUERY_STOP":
-        return HOLDS
+    said = model.opts_out(subject.device)
+    if not said:
+        return None
     return Broken(
-        f"the device opted out ({model.opt_out[:64]}) and got QUERY_STOP", (enter,), absent=("", 0, model.at)
+        f"the device opted out ({said[:64]}) and got QUERY_STOP", (subject,), absent=("", 0, model.at)
     )
 
 

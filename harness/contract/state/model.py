@@ -116,7 +116,7 @@ class Model:
         self.promised: dict[str, str] = {}
         self.driver_records = 0
         self.group_options = ""
-        self.opt_out = ""
+        self.opted_out: dict[str, str] = {}
         self.environment: dict[str, None] = {}
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
@@ -161,7 +161,7 @@ class Model:
         self.all_links: dict[str, int] = {}
         self.removed_links: set[str] = set()
         self.devices: dict[tuple[str, str], list[tuple[int, PnpEnter | PnpExit]]] = {}
-        self.query_stop_at = 0
+        self.query_stop_at = self.refused_stop_at = 0
         self.open_registrations: dict[Registration, None] = {}
         self.freed: HeldObject | None = None
 
@@ -421,8 +421,11 @@ class Model:
         """Take what the guest says of itself: boot options on groups, the rebalance policy, what keeps hardware out."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
-        elif event.event == "rebalance-opt-out":
-            self.opt_out = event.detail
+        elif event.event == "rebalance-opt-out" and len(self.opted_out) < MOST_LOSSES:
+            # "DEVICE: PROPERTY=1"; without a device it is said of all.
+            device, _, said = event.detail.rpartition(": ")
+            self.opted_out[device] = said
+            self.facts.add("device that opted out (a rebalance-opt-out event of the guest)")
         elif event.event == "preflight" and any(
             f": {one}: " in event.detail for one in ("broken", "doubtful")
         ):
@@ -884,8 +887,18 @@ class Model:
         self.facts.add("Plug and Play request record")
         if enter.minor == "QUERY_STOP":
             self.query_stop_at = self.at
+            if self.opts_out(enter.device):
+                self.refused_stop_at = self.at
         self._device(enter)
         return enter
+
+    def opts_out(self, device: str) -> str:
+        """Return how a device opted out of rebalances, "" if it did not. Devices of one hardware id are told apart by ``#n``."""
+        return (
+            self.opted_out.get(device.rpartition("#")[0] or device)
+            or self.opted_out.get(device)
+            or self.opted_out.get("", "")
+        )
 
     def _device(self, record: PnpEnter | PnpExit) -> None:
         """Remember the latest requests of each device, enough for the longest rule on their order."""
