@@ -56,7 +56,7 @@ def add(scene: Scenario, meanwhile: Callable[[], None] | None = None, at: int = 
         _devices(scene)
         scene.pace(1.0)
     else:
-        scene.retry = processor
+        scene.retry = None if scene.plain else processor
         if scene.chance.random() < 0.2:
             scene.soft("an arrival for a processor that was not added (X4)")
             scene.arrive("cpu", processor.links)

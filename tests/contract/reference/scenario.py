@@ -58,6 +58,7 @@ class Scenario:
         self.interfaces = 1
         self.prompt = "prompt"
         self.opted_out = False
+        self.plain = False
         self._softer: list[str] = []
         self._missing: list[str] = []
 

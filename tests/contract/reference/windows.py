@@ -29,10 +29,14 @@ class HistoryPlan:
     plain: bool = False
 
 
+CLEAN = ("add", "fail", "burst", "dimm", "come-or-go", "drop", "enlist", "work", "quiet", "reset", "toggle")
+"""Actions that leave no doubt which callback belongs to which attempt."""
+
+
 def drawn(seed: int, *, plain: bool = False) -> HistoryPlan:
     """The plan that a seed stands for. ``plain``: whole evidence of drivers that write everything."""
     chance = random.Random(seed)
-    names = list(ACTIONS)
+    names = list(CLEAN if plain else ACTIONS)
     weights = [ACTIONS[name][1] for name in names]
     count = chance.randint(1, 7)
     chosen = chance.choices(names, weights, k=count)
@@ -61,7 +65,7 @@ def habits(chance: random.Random, name: str, *, plain: bool) -> Habits:
     if not one.mapped and chance.random() < 0.25:
         one.mode, one.entry = "pnp", True
         one.devices = tuple(f"PCI\\VEN_1234&DEV_11E8#{name}{place}" for place in range(chance.randint(1, 3)))
-    elif not plain and chance.random() < 0.2 and one.sync:
+    elif chance.random() < 0.2 and one.sync:
         one.veto = chance.choice(["null", "handle", "refused"])
     if not one.mapped and chance.random() < 0.25:
         one.sample, one.etw, one.objects = True, True, "one"
@@ -76,8 +80,9 @@ def perform(plan: HistoryPlan) -> Story:
     size = chance.choice([0, 0, 0, 1, 2, 4])
     system = WindowsSystem(chance, active=active, maximum=active + chance.randint(1, 6), group_size=size)
     scene = Scenario(chance, tape, system)
+    scene.plain = plan.plain
     scene.interfaces = chance.choice([1, 1, 2, 3])
-    scene.prompt = "prompt" if plan.plain else chance.choice(["prompt", "prompt", "prompt", "late", "never"])
+    scene.prompt = "prompt" if plan.plain else chance.choice(["prompt"] * 7 + ["late", "late", "never"])
     for processor in system.processors:
         system.plug(processor, scene.interfaces)
     scene.memory = [] if chance.random() < 0.5 else ["\\??\\ACPI#PNP0C80#boot#{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}"]

@@ -1,0 +1,236 @@
+# SPDX-License-Identifier: MIT
+"""Losses and contradictions: what happens to a documented history on its way, and what may then be said of it.
+
+Nothing of it may be called violated, since nothing was done wrongly; and nothing may hold that rests on evidence that is
+missing or contradicts itself (amendment R.1).
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from harness.history.driver import DriverRecord, Hello
+from harness.history.record import Agreement, Boot, Channel, End, Header, Mapped, Quiesced, Record
+from tests.contract.reference.driver import ABSENT
+from tests.contract.reference.editing import changed, lines, where
+from tests.contract.reference.loading import PROVIDER
+from tests.contract.reference.scenario import HOLDS, UNKNOWN, Story
+
+Damaged = list[Record] | None
+Damage = Callable[[list[Record], random.Random], Damaged]
+
+
+def _drivers(records: list[Record]) -> list[int]:
+    return where(records, lambda record: isinstance(record, DriverRecord))
+
+
+def _last(records: list[Record]) -> set[int]:
+    """The places of the last record of each driver in each boot."""
+    found: dict[tuple[str, str], int] = {}
+    for place in _drivers(records):
+        record = records[place]
+        assert isinstance(record, DriverRecord)
+        found[record.boot, record.driver] = place
+    return set(found.values())
+
+
+def _without(records: list[Record], places: set[int]) -> list[Record]:
+    return [record for place, record in enumerate(records) if place not in places]
+
+
+def record_gone(records: list[Record], chance: random.Random) -> Damaged:
+    """A driver record never arrives; the channel's account counts what did."""
+    places = [place for place in _drivers(records) if place not in _last(records)]
+    place = chance.choice(places)
+    left = _without(records, {place})
+    name, lost = records[place].channel, chance.randint(0, 1)  # type: ignore[attr-defined]
+    return lines([
+        changed(one, records=one.records - 1, lost=lost) if isinstance(one, Channel) and one.name == name else one
+        for one in left
+    ])  # fmt: skip
+
+
+def record_gone_from_file(records: list[Record], chance: random.Random) -> Damaged:
+    """A line of the file is gone; the numbers of the lines and of the driver show it."""
+    return _without(records, {chance.choice([p for p in _drivers(records) if p not in _last(records)])})
+
+
+def host_line_gone(records: list[Record], chance: random.Random) -> Damaged:
+    """A line that the host wrote is gone; only the numbers of the lines show it."""
+    places = where(records, lambda record: not isinstance(record, DriverRecord | Header | End))
+    return _without(records, {chance.choice(places)})
+
+
+def last_lines_gone(records: list[Record], chance: random.Random) -> Damaged:
+    """The last lines of a driver are lost, and its channel's account names more than arrived."""
+    name = records[chance.choice(_drivers(records))].driver  # type: ignore[attr-defined]
+    mine = [place for place in _drivers(records) if records[place].driver == name]  # type: ignore[attr-defined]
+    return lines(_without(records, set(mine[-chance.randint(1, min(6, len(mine))) :])))
+
+
+def account_gone(records: list[Record], chance: random.Random) -> Damaged:
+    """One channel has no account, while another has."""
+    places = where(records, lambda record: isinstance(record, Channel))
+    return lines(_without(records, {chance.choice(places)})) if len(places) > 1 else None
+
+
+def lines_torn(records: list[Record], chance: random.Random) -> Damaged:
+    """The account tells of lines that could not be read."""
+    return _account(records, chance, **{chance.choice(["torn", "corrupt", "oversized"]): chance.randint(1, 3)})
+
+
+def account_wrong(records: list[Record], chance: random.Random) -> Damaged:
+    """The account names more or fewer records than there are."""
+    place = chance.choice(where(records, lambda record: isinstance(record, Channel)))
+    said = records[place]
+    assert isinstance(said, Channel)
+    off = chance.choice([1, 2, 7, -1, -2])
+    return _account(records, chance, place, records=max(0, said.records + off))
+
+
+def _account(history: list[Record], chance: random.Random, place: int = -1, /, **fields: int) -> Damaged:
+    if place < 0:
+        place = chance.choice(where(history, lambda record: isinstance(record, Channel)))
+    return [*history[:place], changed(history[place], **fields), *history[place + 1 :]]
+
+
+def copy_same(records: list[Record], chance: random.Random) -> Damaged:
+    """A record stands twice on one channel, and the account counts both."""
+    return _doubled(records, chance, lambda record: record)
+
+
+def copy_contradicts(records: list[Record], chance: random.Random) -> Damaged:
+    """A record stands twice, and the two disagree."""
+    fields = ("cpu", "active", "irql", "reg", "nt", "state", "op", "link", "minor", "object", "result", "ret")
+
+    def other(record: Record) -> Record:
+        field = chance.choice([name for name in fields if hasattr(record, name)])
+        value = getattr(record, field)
+        return changed(record, **{field: value + "x" if isinstance(value, str) else value + 1})
+
+    return _doubled(records, chance, other)
+
+
+def _doubled(records: list[Record], chance: random.Random, make: Callable[[Record], Record]) -> Damaged:
+    place = chance.choice(_drivers(records))
+    record = records[place]
+    assert isinstance(record, DriverRecord)
+    made = [*records[: place + 1], make(record), *records[place + 1 :]]
+    return lines([
+        changed(one, records=one.records + 1) if isinstance(one, Channel) and one.name == record.channel else one
+        for one in made
+    ])  # fmt: skip
+
+
+def second_header(records: list[Record], chance: random.Random) -> Damaged:
+    """Another header stands in the middle: two histories were joined."""
+    header = changed(records[0], run="another", host_ns=0)
+    place = chance.randint(1, len(records) - 1)
+    return lines([*records[:place], changed(header, host_ns=records[place].host_ns), *records[place:]])
+
+
+def behind_the_end(records: list[Record], chance: random.Random) -> Damaged:
+    """Something stands behind the end."""
+    place = chance.randrange(1, len(records) - 1)
+    return lines([*_without(records, {place}), records[place]])
+
+
+def boot_gone(records: list[Record], chance: random.Random) -> Damaged:
+    """The guest booted again with a new nonce, and no record says so."""
+    boots = where(records, lambda record: isinstance(record, Boot))
+    if len(boots) < 2 or not any(isinstance(record, DriverRecord) for record in records[boots[-1] :]):
+        return None
+    return lines(_without(records, {boots[-1]}))
+
+
+def no_silence(records: list[Record], chance: random.Random) -> Damaged:
+    """The proofs of silence tell of no time at all."""
+    return [changed(one, quiet_ns=0) if isinstance(one, Quiesced) else one for one in records]
+
+
+def agreement_disagrees(records: list[Record], chance: random.Random) -> Damaged:
+    """An agreement says that the three agree, and its own numbers say otherwise."""
+
+    def tells(record: Record) -> bool:
+        return isinstance(record, Agreement) and record.agreed and record.expected in ("added", "vetoed")
+
+    places = where(records, tells)
+    if not places:
+        return None
+    place = chance.choice(places)
+    said = records[place]
+    assert isinstance(said, Agreement)
+    if said.expected == "added":
+        fields = chance.choice([{"counted_after": said.counted_before}, {"qemu_lists": False}, {"ost": [(1, 1)]}])
+    else:
+        fields = {"counted_after": said.counted_before + 1}
+    return [*records[:place], changed(said, **fields), *records[place + 1 :]]
+
+
+def map_too_late(records: list[Record], chance: random.Random) -> Damaged:
+    """A map stands behind the first lines of its driver."""
+    mapped = {record.driver for record in records if isinstance(record, Mapped)}
+    places = where(
+        records, lambda record: isinstance(record, DriverRecord) and not isinstance(record, Hello) and record.driver not in mapped
+    )  # fmt: skip
+    if not places:
+        return None
+    place = chance.choice(places)
+    made = Mapped(driver=records[place].driver, provider=PROVIDER, absent=ABSENT)  # type: ignore[attr-defined]
+    return lines([*records[:place], changed(made, host_ns=records[place].host_ns), *records[place:]])
+
+
+def number_twice(records: list[Record], chance: random.Random) -> Damaged:
+    """Two records of a driver have one number."""
+    places = [place for place in _drivers(records) if records[place].seq > 1]  # type: ignore[attr-defined]
+    place = chance.choice(places)
+    return [*records[:place], changed(records[place], seq=records[place].seq - 1), *records[place + 1 :]]  # type: ignore[attr-defined]
+
+
+def hello_gone(records: list[Record], chance: random.Random) -> Damaged:
+    """A driver's first line never arrived."""
+    firsts = where(records, lambda record: isinstance(record, Hello) and record.seq == 1)
+    return lines(_without(records, {chance.choice(firsts)}))
+
+
+def cut(records: list[Record], chance: random.Random) -> Damaged:
+    """The history ends somewhere."""
+    return records[: chance.randint(len(records) // 3, len(records) - 1)]
+
+
+def lines_of_another_boot(records: list[Record], chance: random.Random) -> Damaged:
+    """Lines with another nonce, left over in a buffer, stand before a driver's hello."""
+    place = where(records, lambda record: isinstance(record, Hello))[0]
+    first = records[place]
+    assert isinstance(first, Hello)
+    old = [record for record in records[place:] if isinstance(record, DriverRecord) and record.driver == first.driver]
+    nonce = f"{chance.getrandbits(64):016x}"
+    tail = [changed(one, boot=nonce, host_ns=first.host_ns) for one in old[3 : 3 + chance.randint(1, 3)]]
+    if not tail:
+        return None
+    made = [*records[:place], *tail, *records[place:]]
+    return lines([
+        changed(one, records=one.records + len(tail)) if isinstance(one, Channel) and one.name == first.channel else one
+        for one in made
+    ])  # fmt: skip
+
+
+DAMAGES: dict[str, Damage] = {
+    damage.__name__.replace("_", "-"): damage
+    for damage in (
+        record_gone, record_gone_from_file, host_line_gone, last_lines_gone, account_gone, lines_torn, account_wrong,
+        copy_same, copy_contradicts, second_header, behind_the_end, boot_gone, no_silence, agreement_disagrees,
+        map_too_late, number_twice, hello_gone, cut, lines_of_another_boot,
+    )
+}  # fmt: skip
+
+
+def damaged(story: Story, name: str, chance: random.Random) -> Story | None:
+    """One damage to a documented history; None if it has nothing that could be damaged so."""
+    made = DAMAGES[name](list(story.records), chance)
+    if made is None:
+        return None
+    expected = {HOLDS, UNKNOWN} if name == "lines-of-another-boot" else {UNKNOWN}
+    why = (DAMAGES[name].__doc__ or "").partition("\n")[0]
+    return Story(f"damage/{name}", made, frozenset(expected), why)
