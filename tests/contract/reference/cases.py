@@ -60,7 +60,7 @@ def case(number: int, seed: int = 0) -> ReferenceCase:
     broken = family.startswith("violation")
     names = list(STEPS) if broken else list(DAMAGES)
     name = chance.choice(names) if broken or family == "damaged" else ""
-    for _ in range(200):
+    for _ in range(2000):
         plan = drawn(chance.getrandbits(40), plain=broken)
         made = ReferenceCase(family, plan, chance.getrandbits(32), name)
         if made.story() is not None:

@@ -228,7 +228,8 @@ DAMAGES: dict[str, Damage] = {
 
 def damaged(story: Story, name: str, chance: random.Random) -> Story | None:
     """One damage to a documented history; None if it has nothing that could be damaged so."""
-    made = DAMAGES[name](list(story.records), chance)
+    between = len(_drivers(story.records)) - len(_last(story.records))
+    made = DAMAGES[name](list(story.records), chance) if between > 3 else None
     if made is None:
         return None
     expected = {HOLDS, UNKNOWN} if name == "lines-of-another-boot" else {UNKNOWN}

@@ -49,7 +49,8 @@ class HostCommand:
         scene = self.scene
         if quiet:
             scene.tape.quiet()
-        if scene.due:
+        for item in scene.due:
+            item.overdue = True
             scene.soft("an arrival came after the add had settled, or never")
         refused = self.expected == "refused"
         first = scene.chance.random() < 0.7

@@ -295,7 +295,7 @@ def registered_twice(view: HistoryView, chance: random.Random) -> Mutated:
         assert isinstance(end, PnpExit)
         mine = [
             one for one in view.registrations
-            if one.key[:2] == (end.boot, end.driver) and one.kind != "sync" and one.leave < place and one.dereg < 0
+            if one.key[:2] == (end.boot, end.driver) and one.kind != "sync" and 0 <= one.leave < place and (one.dereg < 0 or one.dereg > place)
         ]  # fmt: skip
         devices = {view.records[n].device for n in _pnp(view, "AddDevice") if view.records[n].driver == end.driver}  # type: ignore[attr-defined]
         if not mine or len(devices) > 1:

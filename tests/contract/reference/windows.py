@@ -63,7 +63,7 @@ def habits(chance: random.Random, name: str, *, plain: bool) -> Habits:
         one.mapped, one.channel, one.objects, one.binds = True, "etw", "none", False
         one.calls = chance.random() < 0.5
     if not one.mapped and chance.random() < 0.25:
-        one.mode, one.entry = "pnp", True
+        one.mode, one.entry, one.cpu = "pnp", True, one.cpu[:1]
         one.devices = tuple(f"PCI\\VEN_1234&DEV_11E8#{name}{place}" for place in range(chance.randint(1, 3)))
     elif chance.random() < 0.2 and one.sync:
         one.veto = chance.choice(["null", "handle", "refused"])
