@@ -53,6 +53,9 @@ def test_the_program_starts(words: list[str]) -> None:
 
 def test_every_program_is_tried() -> None:
     """The programs that are known by name are among them."""
-    assert {"tests.soak", "tests.recorded.record", "tests/guest_drivers/mutants.py"} <= {
-        words[-1] for words in programs()
-    }
+    assert {
+        "tests.soak",
+        "tests.recorded.record",
+        "tests.contract.reference",
+        "tests/guest_drivers/mutants.py",
+    } <= {words[-1] for words in programs()}

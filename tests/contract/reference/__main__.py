@@ -36,14 +36,19 @@ class Tally:
             self.rows[row, said.verdict] += 1
         if not said.right:
             key = (f"{one.family} {one.name}", said.verdict, said.reason.partition(":")[0])
-            self.wrong[key] = (self.wrong[key][0] if key in self.wrong else one, self.wrong.get(key, (one, 0))[1] + 1)
+            self.wrong[key] = (
+                self.wrong[key][0] if key in self.wrong else one,
+                self.wrong.get(key, (one, 0))[1] + 1,
+            )
 
     def table(self, names: list[str]) -> str:
         """The rows of some names, as Markdown."""
         columns = ("histories", "right", "wrong", *VERDICTS)
         lines = [f"| kind | {' | '.join(columns)} |", "| --- |" + " --- |" * len(columns)]
         for name in names:
-            lines.append(f"| {name} | " + " | ".join(str(self.rows[name, column]) for column in columns) + " |")
+            lines.append(
+                f"| {name} | " + " | ".join(str(self.rows[name, column]) for column in columns) + " |"
+            )
         return "\n".join(lines)
 
 
@@ -66,7 +71,9 @@ def _document(tally: Tally, command: str) -> None:
     text = DOCUMENT.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    DOCUMENT.write_text(f"{before}{BEGIN}\n{said}\n\n{tally.table(list(FAMILIES))}\n{END}{after}", encoding="utf-8")
+    DOCUMENT.write_text(
+        f"{before}{BEGIN}\n{said}\n\n{tally.table(list(FAMILIES))}\n{END}{after}", encoding="utf-8"
+    )
 
 
 def main() -> int:

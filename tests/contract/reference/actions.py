@@ -6,11 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from harness.history.driver import Work
+from harness.history.record import Clock, Console, GuestEvent, Stage
 from tests.contract.reference.adding import attempt
 from tests.contract.reference.devices import rebalance
 from tests.contract.reference.driver import ModelDriver
 from tests.contract.reference.host import HostCommand, baseline, grow, mark
-from tests.contract.reference.loading import asynchronous, deregister, load, synchronous, unload, withdraw
+from tests.contract.reference.loading import asynchronous, deregister, load, synchronous, unload
 from tests.contract.reference.scenario import Scenario
 from tests.contract.reference.system import Processor
 
@@ -35,7 +36,9 @@ def _run(steps: Iterator[None], meanwhile: Callable[[], None] | None = None, at:
             meanwhile()
 
 
-def add(scene: Scenario, meanwhile: Callable[[], None] | None = None, at: int = 0, outcome: str = "added") -> None:
+def add(
+    scene: Scenario, meanwhile: Callable[[], None] | None = None, at: int = 0, outcome: str = "added"
+) -> None:
     """The host adds a processor, and the attempt ends in ``outcome``."""
     if not scene.system.room_left:
         return
@@ -141,7 +144,8 @@ def dimm(scene: Scenario) -> None:
     base = len(scene.memory)
     count = scene.chance.choice([1, 1, 2, 3])
     links = [
-        f"\\??\\ACPI#PNP0C80#{base + place}#{{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}}" for place in range(count)
+        f"\\??\\ACPI#PNP0C80#{base + place}#{{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}}"
+        for place in range(count)
     ]
     scene.memory += links
     scene.arrive("memory", links)
@@ -165,6 +169,29 @@ def toggle_in_add(scene: Scenario) -> None:
     """A device is disabled and enabled again while a processor is added."""
     scene.soft("a device was disabled and enabled during an add")
     add(scene, lambda: toggle(scene), scene.chance.randrange(3))
+
+
+def drop_inside(scene: Scenario) -> None:
+    """A driver unregisters while its notification callback is under way, in the callback or beside it (B14)."""
+    links = scene.links("cpu")
+    found = [one for one in scene.registrations("cpu") if one.driver.habits.mode == "nonpnp"]
+    if not links or not found or any(item.cls == "cpu" for item in scene.due):
+        return
+    one, link = scene.chance.choice(found), scene.chance.choice(links)
+    for other in scene.registrations("cpu"):
+        other.driver.arrival(other, "cpu", link, "removal")
+    one.driver.arrival(one, "cpu", link, meanwhile=lambda: deregister(scene, one))
+    for other in scene.registrations("cpu"):
+        other.driver.arrival(other, "cpu", link)
+
+
+def noise(scene: Scenario) -> None:
+    """The host writes of other things."""
+    put = scene.tape.put
+    put(Stage(name="twin", phase="note", detail="something"))
+    put(Console(text="a warning", severity="warning"))
+    put(GuestEvent(event="ready", detail="guest=twin"))
+    put(Clock(domain=f"qpc/{scene.tape.nonce}", hz=10_000_000))
 
 
 def _loaded(scene: Scenario) -> list[ModelDriver]:
@@ -202,7 +229,11 @@ def enlist(scene: Scenario) -> None:
 def enlist_in_add(scene: Scenario) -> None:
     """A registration is made, or a driver loaded, while an add is under way (A31, ADDEX-RACE)."""
     scene.soft("a registration made during an attempt (A31)")
-    add(scene, lambda: enlist(scene), scene.chance.randrange(6))
+    idle = [driver for driver in scene.drivers if not driver.loaded]
+    if idle and scene.chance.random() < 0.6:
+        add(scene, lambda: load(scene, idle[0]), scene.chance.randrange(6))
+    else:
+        add(scene, lambda: enlist(scene), scene.chance.randrange(6))
 
 
 def drop_in_add(scene: Scenario) -> None:
@@ -284,10 +315,8 @@ def _boot(scene: Scenario, cause: str) -> None:
 ACTIONS: dict[str, tuple[Callable[[Scenario], None], int]] = {
     "add": (add, 8), "fail": (fail, 4), "untouched": (untouched, 1), "burst": (burst, 2), "again": (quiet_again, 2),
     "dimm": (dimm, 3), "toggle": (toggle, 1), "toggle-in-add": (toggle_in_add, 1), "come-or-go": (come_or_go, 2),
-    "drop": (drop, 1), "enlist": (enlist, 1), "enlist-in-add": (enlist_in_add, 1), "drop-in-add": (drop_in_add, 1),
+    "drop": (drop, 1), "drop-inside": (drop_inside, 1), "noise": (noise, 1), "enlist": (enlist, 1), "enlist-in-add": (enlist_in_add, 1), "drop-in-add": (drop_in_add, 1),
     "unload-in-add": (unload_in_add, 1), "work": (work, 2), "quiet": (quiet, 1), "flush": (flush, 2),
     "reset": (reset, 1), "reset-in-add": (reset_in_add, 1),
 }  # fmt: skip
 """Each action and how often it is drawn."""
-
-__all__ = ["ACTIONS", "withdraw"]

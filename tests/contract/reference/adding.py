@@ -101,7 +101,9 @@ def _ends(scene: Scenario, processor: Processor, state: int, started: Started, o
         yield
 
 
-def _failing(scene: Scenario, processor: Processor, order: list[ModelRegistration], outcome: str) -> Iterator[None]:
+def _failing(
+    scene: Scenario, processor: Processor, order: list[ModelRegistration], outcome: str
+) -> Iterator[None]:
     """Starts up to a veto, or all; after a veto some more or none; then Failures."""
     chance = scene.chance
     error = chance.choice(ERRORS)

@@ -53,13 +53,13 @@ FAMILIES = {
 """How many histories of a hundred are of each family."""
 
 
-def case(number: int, seed: int = 0) -> ReferenceCase:
-    """The case of a number. Names of damages and steps come in turn."""
-    chance = random.Random((seed << 32) + number)
-    family = chance.choices(list(FAMILIES), list(FAMILIES.values()))[0]
+def case(number: int, seed: int = 0, family: str = "", name: str = "") -> ReferenceCase:
+    """The case of a number, of a family and with a damage or step that are drawn unless they are given."""
+    chance = random.Random(f"{seed} {number} {family} {name}")
+    family = family or chance.choices(list(FAMILIES), list(FAMILIES.values()))[0]
     broken = family.startswith("violation")
-    names = list(STEPS) if broken else list(DAMAGES)
-    name = chance.choice(names) if broken or family == "damaged" else ""
+    if broken or family == "damaged":
+        name = name or chance.choice(list(STEPS) if broken else list(DAMAGES))
     for _ in range(2000):
         plan = drawn(chance.getrandbits(40), plain=broken)
         made = ReferenceCase(family, plan, chance.getrandbits(32), name)

@@ -77,7 +77,9 @@ def account_gone(records: list[Record], chance: random.Random) -> Damaged:
 
 def lines_torn(records: list[Record], chance: random.Random) -> Damaged:
     """The account tells of lines that could not be read."""
-    return _account(records, chance, **{chance.choice(["torn", "corrupt", "oversized"]): chance.randint(1, 3)})
+    return _account(
+        records, chance, **{chance.choice(["torn", "corrupt", "oversized"]): chance.randint(1, 3)}
+    )
 
 
 def account_wrong(records: list[Record], chance: random.Random) -> Damaged:
@@ -123,6 +125,16 @@ def _doubled(records: list[Record], chance: random.Random, make: Callable[[Recor
     ])  # fmt: skip
 
 
+def channels_contradict(records: list[Record], chance: random.Random) -> Damaged:
+    """A second channel brings one record too, and says something else of it."""
+    place = chance.choice(_drivers(records))
+    record = records[place]
+    assert isinstance(record, DriverRecord)
+    copy = changed(record, channel="ring", irql=record.irql + 2)
+    account = Channel(name="ring", records=1, closed=True, host_ns=records[-1].host_ns)
+    return lines([*records[: place + 1], copy, *records[place + 1 : -1], account, records[-1]])
+
+
 def second_header(records: list[Record], chance: random.Random) -> Damaged:
     """Another header stands in the middle: two histories were joined."""
     header = changed(records[0], run="another", host_ns=0)
@@ -162,7 +174,9 @@ def agreement_disagrees(records: list[Record], chance: random.Random) -> Damaged
     said = records[place]
     assert isinstance(said, Agreement)
     if said.expected == "added":
-        fields = chance.choice([{"counted_after": said.counted_before}, {"qemu_lists": False}, {"ost": [(1, 1)]}])
+        fields = chance.choice(
+            [{"counted_after": said.counted_before}, {"qemu_lists": False}, {"ost": [(1, 1)]}]
+        )
     else:
         fields = {"counted_after": said.counted_before + 1}
     return [*records[:place], changed(said, **fields), *records[place + 1 :]]
@@ -204,7 +218,11 @@ def lines_of_another_boot(records: list[Record], chance: random.Random) -> Damag
     place = where(records, lambda record: isinstance(record, Hello))[0]
     first = records[place]
     assert isinstance(first, Hello)
-    old = [record for record in records[place:] if isinstance(record, DriverRecord) and record.driver == first.driver]
+    old = [
+        record
+        for record in records[place:]
+        if isinstance(record, DriverRecord) and record.driver == first.driver
+    ]
     nonce = f"{chance.getrandbits(64):016x}"
     tail = [changed(one, boot=nonce, host_ns=first.host_ns) for one in old[3 : 3 + chance.randint(1, 3)]]
     if not tail:
@@ -220,7 +238,7 @@ DAMAGES: dict[str, Damage] = {
     damage.__name__.replace("_", "-"): damage
     for damage in (
         record_gone, record_gone_from_file, host_line_gone, last_lines_gone, account_gone, lines_torn, account_wrong,
-        copy_same, copy_contradicts, second_header, behind_the_end, boot_gone, no_silence, agreement_disagrees,
+        copy_same, copy_contradicts, channels_contradict, second_header, behind_the_end, boot_gone, no_silence, agreement_disagrees,
         map_too_late, number_twice, hello_gone, cut, lines_of_another_boot,
     )
 }  # fmt: skip

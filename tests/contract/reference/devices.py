@@ -45,7 +45,9 @@ def rebalance(driver: ModelDriver, gone: set[tuple[str, str]], chance: random.Ra
         yield
 
 
-def _one(driver: ModelDriver, device: str, gone: set[tuple[str, str]], chance: random.Random) -> Iterator[None]:
+def _one(
+    driver: ModelDriver, device: str, gone: set[tuple[str, str]], chance: random.Random
+) -> Iterator[None]:
     driver.pnp(device, "QUERY_STOP")
     yield
     if chance.random() < 0.3:

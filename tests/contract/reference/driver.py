@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +31,16 @@ ERRORS = (0xC000009A, 0xC0000001, 0xC00000BB, 0x80000005)
 SAMPLED = ["irql", "active", "active_g0", "active_g0_ex", "maximum", "groups"]
 
 ABSENT = {
-    "sync.enter": [*SAMPLED, "ctx", "max_in_group", "mask", "idx_status", "idx_group", "idx_number", "back_idx"],
+    "sync.enter": [
+        *SAMPLED,
+        "ctx",
+        "max_in_group",
+        "mask",
+        "idx_status",
+        "idx_group",
+        "idx_number",
+        "back_idx",
+    ],
     "sync.exit": [*SAMPLED, "state", "nt", "group", "number", "status"],
     "call.enter": [*SAMPLED, "ctx"],
     "call.exit": SAMPLED,
@@ -102,7 +112,9 @@ class ModelDriver:
         given = {**self.system.sample(), "thread": self.thread, **fields}
         if self.habits.mapped:
             absent = ABSENT.get(str(kind.__struct_config__.tag), SAMPLED)
-            given |= {name: 0 for name in absent if name in given and name not in ("state", "nt", "number", "group")}
+            given |= {
+                name: 0 for name in absent if name in given and name not in ("state", "nt", "number", "group")
+            }
         self.tape.say(kind, channel=self.habits.channel, seq=self.seq, driver=self.name, **given)
         return self.seq
 
@@ -118,7 +130,9 @@ class ModelDriver:
 
     def pnp(self, device: str, minor: str, ret: int = 0) -> None:
         """A request or KMDF callback, from entry to return."""
-        self.say(PnpExit, enter=self.say(PnpEnter, device=device, minor=minor), device=device, minor=minor, ret=ret)
+        self.say(
+            PnpExit, enter=self.say(PnpEnter, device=device, minor=minor), device=device, minor=minor, ret=ret
+        )
 
     # -- registrations --------------------------------------------------------------------------------------------
 
@@ -155,7 +169,14 @@ class ModelDriver:
     # -- callbacks --------------------------------------------------------------------------------------------------
 
     def enter(
-        self, one: ModelRegistration, state: int, processor: Processor, *, op: int = 0, status: int = 0, thread: int = 1
+        self,
+        one: ModelRegistration,
+        state: int,
+        processor: Processor,
+        *,
+        op: int = 0,
+        status: int = 0,
+        thread: int = 1,
     ) -> tuple[int, int]:
         """Enter the synchronous callback."""
         self.thread = thread
@@ -166,7 +187,14 @@ class ModelDriver:
         return number, thread
 
     def leave(
-        self, one: ModelRegistration, state: int, processor: Processor, entered: tuple[int, int], *, op: int, status: int = 0
+        self,
+        one: ModelRegistration,
+        state: int,
+        processor: Processor,
+        entered: tuple[int, int],
+        *,
+        op: int,
+        status: int = 0,
     ) -> None:
         """Leave it."""
         self.say(
@@ -185,9 +213,10 @@ class ModelDriver:
             )  # fmt: skip
 
     def arrival(
-        self, one: ModelRegistration, cls: str, link: str, event: str = "arrival", binds: Processor | None = None
-    ) -> None:
-        """Call the Plug and Play notification callback."""
+        self, one: ModelRegistration, cls: str, link: str, event: str = "arrival", *,
+        binds: Processor | None = None, meanwhile: Callable[[], None] | None = None,
+    ) -> None:  # fmt: skip
+        """Call the Plug and Play notification callback; ``meanwhile`` happens before it returns."""
         self.thread = self.chance.randint(1, 9)
         enter = self.say(
             AsyncEnter, reg=one.number, event=event, cls=cls, version=1, link=link,
@@ -195,5 +224,7 @@ class ModelDriver:
         )  # fmt: skip
         if binds is not None:
             self.bind(binds)
+        if meanwhile is not None:
+            meanwhile()
         self.say(AsyncExit, enter=enter, reg=one.number, ret=0)
         self.thread = 1

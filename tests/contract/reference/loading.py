@@ -88,7 +88,7 @@ def synchronous(scene: Scenario, driver: ModelDriver, flags: int) -> bool:
             driver.allocate(one, nt, 1)
     enter = driver.call("reg_sync", reg=one.number, flags=flags, ctx=one.ctx)
     vetoed = False
-    if flags and not (veto == "refused"):
+    if flags and veto != "refused":
         vetoed = existing(scene, one, veto=veto in ("null", "handle"))
     null = veto == "refused" or (vetoed and veto == "null")
     one.alive, one.refused = not null, null
@@ -159,9 +159,13 @@ def deregister(scene: Scenario, one: ModelRegistration) -> None:
     if one.kind != "sync":
         scene.forget(one)
     driver.called(call, enter, reg=one.number)
+    if call == "unreg_old" and scene.links(one.kind) and scene.chance.random() < 0.2:
+        driver.arrival(one, one.kind, scene.chance.choice(scene.links(one.kind)))
 
 
-def withdraw(scene: Scenario, driver: ModelDriver, kinds: tuple[str, ...] = ("memory", "cpu", "sync")) -> None:
+def withdraw(
+    scene: Scenario, driver: ModelDriver, kinds: tuple[str, ...] = ("memory", "cpu", "sync")
+) -> None:
     """Withdraw all registrations of some kinds, and free what they have."""
     for one in driver.registrations:
         if one.alive and one.kind in kinds:

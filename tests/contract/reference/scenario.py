@@ -116,14 +116,14 @@ class Scenario:
 
     def pace(self, share: float) -> None:
         """Tell some of what is due, in a history whose arrivals are not held back."""
-        if self.prompt == "prompt":
-            self.deliver(share)
-        elif self.prompt == "late" and self.chance.random() < 0.15:
+        if self.prompt == "prompt" or (self.prompt == "late" and self.chance.random() < 0.15):
             self.deliver(share)
 
     def forget(self, one: ModelRegistration) -> None:
         """A registration goes: what it has not been told of yet, it never will be."""
-        self.abandon([item for item in self.due if item.registration is one], "its registration was withdrawn")
+        self.abandon(
+            [item for item in self.due if item.registration is one], "its registration was withdrawn"
+        )
         self.due = [item for item in self.due if item.registration is not one]
 
     def abandon(self, items: list[DueArrival], when: str) -> None:

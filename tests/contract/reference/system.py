@@ -47,6 +47,9 @@ class WindowsSystem:
             if (group, number) not in taken
         ]
         group, number = free[0]
+        top = max((one.group for one in self.processors), default=-1)
+        if self.processors and self.size < 64 and self.room(top + 1) and self.chance.random() < 0.1:
+            group, number = next(((g, n) for g, n in free if g == top + 1), (group, number))
         if self.processors and self.chance.random() < 0.1:
             number = self.chance.choice([number for where, number in free if where == group])
         made = Processor(len(self.processors) + len(self.pending), group, number)

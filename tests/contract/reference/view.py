@@ -116,7 +116,9 @@ class HistoryView:
                 known[(*who, record.reg)].dereg = place
             elif isinstance(record, SyncExit | AsyncExit):
                 enter = entered[(*who, record.enter)]
-                call = Told((*who, record.reg), enter, place, self.records[enter], record, self._simple(enter, place))
+                call = Told(
+                    (*who, record.reg), enter, place, self.records[enter], record, self._simple(enter, place)
+                )
                 one = known[call.key]
                 if isinstance(record, AsyncExit):
                     self.arrivals.append(call)
@@ -158,7 +160,8 @@ class HistoryView:
         """Whether a registration is in force at the end of the history."""
         boots = [n for n, record in enumerate(self.records) if isinstance(record, Boot)]
         return any(
-            one.key == key and one.handle and one.dereg < 0 and one.enter > boots[-1] for one in self.registrations
+            one.key == key and one.handle and one.dereg < 0 and one.enter > boots[-1]
+            for one in self.registrations
         )
 
     def block(self, call: Told) -> list[int]:
@@ -183,7 +186,9 @@ class HistoryView:
     def both(self, call: Told, **fields: Any) -> list[Record]:
         """The history with other values in a callback's entry and return."""
         made = self.put(call.enter, **fields)
-        made[call.leave] = changed(made[call.leave], **{k: v for k, v in fields.items() if hasattr(call.exit, k)})
+        made[call.leave] = changed(
+            made[call.leave], **{k: v for k, v in fields.items() if hasattr(call.exit, k)}
+        )
         return made
 
     def without(self, *calls: Told) -> list[Record]:

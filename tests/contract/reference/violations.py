@@ -32,6 +32,7 @@ STEPS: dict[str, tuple[str, Step]] = {
 def violation(story: Story, name: str, chance: random.Random) -> Story | None:
     """One step from a documented history; None if the history has nothing that the step could change."""
     rule, step = STEPS[name]
+    rule = "" if rule == "?" else rule
     made = step(HistoryView(story.records), chance)
     if made is None:
         return None
@@ -57,13 +58,17 @@ def forged(story: Story, chance: random.Random) -> Story:
         line = changed(like, boot=nonce)
     elif what == "hello":
         hellos = [one for one in story.records if isinstance(one, Hello)]
-        line = changed(hellos[0], seq=1, boot=nonce, driver=chance.choice([like.driver, "forged"]), host_ns=like.host_ns)
+        line = changed(
+            hellos[0], seq=1, boot=nonce, driver=chance.choice([like.driver, "forged"]), host_ns=like.host_ns
+        )
     else:
         line = changed(like, driver="forged", seq=chance.choice([1, like.seq]))
     made = [*story.records[: place + 1], line, *story.records[place + 1 :]]
     if chance.random() < 0.5:
         made = [
-            changed(one, records=one.records + 1) if isinstance(one, Channel) and one.name == like.channel else one
+            changed(one, records=one.records + 1)
+            if isinstance(one, Channel) and one.name == like.channel
+            else one
             for one in made
         ]
     expected = {VIOLATED, UNKNOWN} if VIOLATED in story.expected else {HOLDS, UNKNOWN}
@@ -72,7 +77,11 @@ def forged(story: Story, chance: random.Random) -> Story:
 
 def _other(record: DriverRecord, chance: random.Random) -> Record:
     """The record with one other value."""
-    fields = [name for name in record.__struct_fields__ if name not in ("n", "host_ns", "channel", "boot", "driver", "seq")]
+    fields = [
+        name
+        for name in record.__struct_fields__
+        if name not in ("n", "host_ns", "channel", "boot", "driver", "seq")
+    ]
     name = chance.choice(fields)
     value = getattr(record, name)
     if isinstance(value, str):

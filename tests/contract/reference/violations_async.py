@@ -35,7 +35,11 @@ def irql_raised(view: HistoryView, chance: random.Random) -> Mutated:
 
 def structure_invalid(view: HistoryView, chance: random.Random) -> Mutated:
     call = _arrival(view, chance)
-    fields: list[dict[str, object]] = [{"version": 2}, {"event": "{cb3a4004-46f0-11d0-b08f-00609713053f}"}, {"link": ""}]
+    fields: list[dict[str, object]] = [
+        {"version": 2},
+        {"event": "{cb3a4004-46f0-11d0-b08f-00609713053f}"},
+        {"link": ""},
+    ]
     return view.put(call.enter, **chance.choice(fields)) if call else None
 
 
@@ -87,8 +91,12 @@ def _leaves(view: HistoryView, place: int, enter: int) -> bool:
 
 def never_unregistered(view: HistoryView, chance: random.Random) -> Mutated:
     """An asynchronous registration is still in force when Unload runs."""
-    unloads = {(one.boot, one.driver) for one in view.records if isinstance(one, CallEnter) and one.call == "unload"}
-    found = [one for one in view.registrations if one.kind != "sync" and one.dereg >= 0 and one.key[:2] in unloads]
+    unloads = {
+        (one.boot, one.driver) for one in view.records if isinstance(one, CallEnter) and one.call == "unload"
+    }
+    found = [
+        one for one in view.registrations if one.kind != "sync" and one.dereg >= 0 and one.key[:2] in unloads
+    ]
     if not found:
         return None
     one = chance.choice(found)
@@ -112,12 +120,22 @@ def _sole(view: HistoryView) -> list[tuple[Known, list[Told], SyncEnter]]:
         if settled < 0 or len(inside) != 1 or not _alone(view, begin):
             continue
         for one in view.registrations:
-            if one.kind != "cpu" or not one.flags or not view.in_force(one.key, begin) or not view.in_force(one.key, settled):
+            if (
+                one.kind != "cpu"
+                or not one.flags
+                or not view.in_force(one.key, begin)
+                or not view.in_force(one.key, settled)
+            ):
                 continue
             earlier = {call.record.link for call in view.arrivals if call.enter < begin}
             new = [call for call in view.arrivals if call.key == one.key and begin < call.enter < settled]
             mine = [call for call in starts if call.record.driver == one.key[1]]
-            if mine and new and len({call.record.link for call in new} - earlier) == 1 and new[0].record.link not in earlier:
+            if (
+                mine
+                and new
+                and len({call.record.link for call in new} - earlier) == 1
+                and new[0].record.link not in earlier
+            ):
                 found.append((one, new, mine[0].record))
     return found
 
@@ -141,7 +159,14 @@ def arrives_first(view: HistoryView, chance: random.Random) -> Mutated:
         return None
     _, new, start = chance.choice(found)
     place = next(n for n, one in enumerate(view.records) if one is start)
-    first = min(call.enter for call in view.calls if call.record.nt == start.nt and call.enter <= place and call.enter > place - 60 and not call.existing)
+    first = min(
+        call.enter
+        for call in view.calls
+        if call.record.nt == start.nt
+        and call.enter <= place
+        and call.enter > place - 60
+        and not call.existing
+    )
     begin = max(n for n in range(place) if _cpu(view.records[n], "accepted"))
     target = min([first, *(call.enter for call in view.calls if call.enter > begin)])
     sample = next(view.records[n] for n in range(target, -1, -1) if isinstance(view.records[n], DriverRecord))
@@ -171,7 +196,11 @@ def memory_announced(view: HistoryView, chance: random.Random) -> Mutated:
 
 
 def _in_dimm(view: HistoryView, chance: random.Random) -> Mutated:
-    accepted = [n for n, one in enumerate(view.records) if isinstance(one, Add) and one.what == "dimm" and one.phase == "accepted"]
+    accepted = [
+        n
+        for n, one in enumerate(view.records)
+        if isinstance(one, Add) and one.what == "dimm" and one.phase == "accepted"
+    ]
     found = [
         (n, tried) for n in accepted if _alone(view, n) for tried in view.attempts
         if tried.added and tried.boot and all(view.in_force(call.key, n) for call in tried.calls)
@@ -185,11 +214,15 @@ def _in_dimm(view: HistoryView, chance: random.Random) -> Mutated:
     group = tried.calls[0].record.group
     number = tried.calls[0].record.max_in_group - 1
     fields = {"nt": newest.active, "group": group, "number": number, "idx_status": 0xC000000D, "back_idx": -1}
-    fields |= {name: getattr(newest, name) for name in ("active", "active_g0", "active_g0_ex", "groups", "maximum")}
+    fields |= {
+        name: getattr(newest, name) for name in ("active", "active_g0", "active_g0_ex", "groups", "maximum")
+    }
     put: list[Record] = []
     for state in (START, 2):
         for call in tried.of(START):
-            put += view.copy(call, state=state, status=ERRORS[0] if state else 0, op=0, mask=0, cpu=0, **fields)
+            put += view.copy(
+                call, state=state, status=ERRORS[0] if state else 0, op=0, mask=0, cpu=0, **fields
+            )
     return [*view.records[: place + 1], *put, *view.records[place + 1 :]]
 
 
@@ -216,7 +249,11 @@ def stop_unasked(view: HistoryView, chance: random.Random) -> Mutated:
         return None
     stop = chance.choice(places)
     device = (view.records[stop].driver, view.records[stop].device)  # type: ignore[attr-defined]
-    asked = max(n for n in _pnp(view, "QUERY_STOP") if n < stop and (view.records[n].driver, view.records[n].device) == device)  # type: ignore[attr-defined]
+    asked = max(
+        n
+        for n in _pnp(view, "QUERY_STOP")
+        if n < stop and (view.records[n].driver, view.records[n].device) == device
+    )  # type: ignore[attr-defined]
     gone = {asked, _exit(view, asked)}
     return [one for n, one in enumerate(view.records) if n not in gone]
 
@@ -229,7 +266,13 @@ def framework_order(view: HistoryView, chance: random.Random) -> Mutated:
     stop = chance.choice(stops)
     end = _exit(view, stop)
     name = view.records[stop].driver  # type: ignore[attr-defined]
-    inside = [n for n in range(stop + 1, end) if isinstance(one := view.records[n], PnpEnter) and one.driver == name and one.device == view.records[stop].device]  # type: ignore[attr-defined]
+    inside = [
+        n
+        for n in range(stop + 1, end)
+        if isinstance(one := view.records[n], PnpEnter)
+        and one.driver == name
+        and one.device == view.records[stop].device
+    ]  # type: ignore[attr-defined]
     made = list(view.records)
     first, second = chance.choice([(0, 1), (1, 2)])
     one, other = inside[first], inside[second]
@@ -241,15 +284,27 @@ def framework_order(view: HistoryView, chance: random.Random) -> Mutated:
 
 def exit_after_failed_entry(view: HistoryView, chance: random.Random) -> Mutated:
     """A failed D0Entry is followed by D0Exit."""
-    failed = [n for n, one in enumerate(view.records) if isinstance(one, PnpExit) and one.minor == "D0Entry" and one.ret]
+    failed = [
+        n
+        for n, one in enumerate(view.records)
+        if isinstance(one, PnpExit) and one.minor == "D0Entry" and one.ret
+    ]
     if not failed:
         return None
     place = chance.choice(failed)
     number = TEMPORARY * 2
     like = view.records[place]
     assert isinstance(like, PnpExit)
-    entered = next(one for one in view.records if isinstance(one, PnpEnter) and (one.boot, one.driver, one.seq) == (like.boot, like.driver, like.enter))
-    put = [changed(entered, seq=number, minor="D0Exit"), changed(like, seq=number + 1, enter=number, minor="D0Exit", ret=0)]
+    entered = next(
+        one
+        for one in view.records
+        if isinstance(one, PnpEnter)
+        and (one.boot, one.driver, one.seq) == (like.boot, like.driver, like.enter)
+    )
+    put = [
+        changed(entered, seq=number, minor="D0Exit"),
+        changed(like, seq=number + 1, enter=number, minor="D0Exit", ret=0),
+    ]
     return [*view.records[: place + 1], *put, *view.records[place + 1 :]]
 
 
@@ -274,7 +329,10 @@ def opted_out_asked(view: HistoryView, chance: random.Random) -> Mutated:
     if like is None:
         return None
     number = TEMPORARY * 2
-    common = {name: getattr(end, name) for name in ("active", "active_g0", "active_g0_ex", "groups", "cpu", "host_ns", "qpc")}
+    common = {
+        name: getattr(end, name)
+        for name in ("active", "active_g0", "active_g0_ex", "groups", "cpu", "host_ns", "qpc")
+    }
     left = PnpExit(**{**{f: getattr(like, f) for f in DriverRecord.__struct_fields__}, **common, "seq": number + 1},
                    enter=number, device=like.device, minor="QUERY_STOP", ret=0)  # fmt: skip
     put = [changed(like, **common, seq=number, minor="QUERY_STOP"), left]
@@ -288,7 +346,9 @@ def _pnp_drivers(view: HistoryView) -> set[str]:
 def registered_twice(view: HistoryView, chance: random.Random) -> Mutated:
     """A KMDF driver registers again for a class when its device is started again after a rebalance."""
     restarts = [
-        n for n, one in enumerate(view.records) if isinstance(one, PnpExit) and one.minor == "SelfManagedIoRestart"
+        n
+        for n, one in enumerate(view.records)
+        if isinstance(one, PnpExit) and one.minor == "SelfManagedIoRestart"
     ]
     for place in restarts:
         end = view.records[place]
@@ -297,7 +357,9 @@ def registered_twice(view: HistoryView, chance: random.Random) -> Mutated:
             one for one in view.registrations
             if one.key[:2] == (end.boot, end.driver) and one.kind != "sync" and 0 <= one.leave < place and (one.dereg < 0 or one.dereg > place)
         ]  # fmt: skip
-        devices = {view.records[n].device for n in _pnp(view, "AddDevice") if view.records[n].driver == end.driver}  # type: ignore[attr-defined]
+        devices = {
+            view.records[n].device for n in _pnp(view, "AddDevice") if view.records[n].driver == end.driver
+        }  # type: ignore[attr-defined]
         if not mine or len(devices) > 1:
             continue
         one = chance.choice(mine)
@@ -318,7 +380,11 @@ def traced_late(view: HistoryView, chance: random.Random) -> Mutated:
     for place, one in enumerate(view.records):
         if isinstance(one, CallEnter) and one.call == "etw_reg" and one.driver in names:
             left = next(n for n in range(place, len(view.records)) if _leaves(view, n, place))
-            firsts = [reg for reg in view.registrations if reg.key[:2] == (one.boot, one.driver) and reg.enter > left and reg.leave >= 0]
+            firsts = [
+                reg
+                for reg in view.registrations
+                if reg.key[:2] == (one.boot, one.driver) and reg.enter > left and reg.leave >= 0
+            ]
             if not firsts:
                 continue
             target = firsts[0].leave + 1

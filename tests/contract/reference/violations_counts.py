@@ -38,7 +38,10 @@ def number_too_big(view: HistoryView, chance: random.Random) -> Mutated:
 
 def group_one(view: HistoryView, chance: random.Random) -> Mutated:
     """A processor is in group 1 although there are at most 64 and no option for tests."""
-    if any(isinstance(one, GuestEvent) and one.event == "boot-option" for one in view.records) or not view.calls:
+    if (
+        any(isinstance(one, GuestEvent) and one.event == "boot-option" for one in view.records)
+        or not view.calls
+    ):
         return None
     call = chance.choice(view.calls)
     return view.both(call, group=1)
@@ -128,7 +131,11 @@ def _behind_growth(view: HistoryView) -> list[int]:
     for place in _samples(view):
         record = view.records[place]
         assert isinstance(record, DriverRecord)
-        if record.active > 1 and best.get(record.boot, 0) >= record.active and not isinstance(record, SyncEnter):
+        if (
+            record.active > 1
+            and best.get(record.boot, 0) >= record.active
+            and not isinstance(record, SyncEnter)
+        ):
             found.append(place)
         best[record.boot] = max(best.get(record.boot, 0), record.active)
     return found
@@ -140,11 +147,15 @@ def maximum_differs(view: HistoryView, chance: random.Random) -> Mutated:
     record = view.records[place]
     assert isinstance(record, DriverRecord)
     who, value = (record.boot, record.driver), record.maximum + chance.choice([1, 4])
-    drivers = {one.driver for one in view.records if isinstance(one, DriverRecord) and one.boot == record.boot}
+    drivers = {
+        one.driver for one in view.records if isinstance(one, DriverRecord) and one.boot == record.boot
+    }
     if len(drivers) < 2 or chance.random() < 0.5:
         return view.put(place, maximum=value)
     return [
-        changed(one, maximum=value) if isinstance(one, DriverRecord) and (one.boot, one.driver) == who else one
+        changed(one, maximum=value)
+        if isinstance(one, DriverRecord) and (one.boot, one.driver) == who
+        else one
         for one in view.records
     ]
 
@@ -174,7 +185,11 @@ def groups_fall(view: HistoryView, chance: random.Random) -> Mutated:
 
 def before_the_command(view: HistoryView, chance: random.Random) -> Mutated:
     """The first processor is announced before the host asked for any."""
-    begins = [n for n, one in enumerate(view.records) if isinstance(one, Add) and one.what == "cpu" and one.phase == "begin"]
+    begins = [
+        n
+        for n, one in enumerate(view.records)
+        if isinstance(one, Add) and one.what == "cpu" and one.phase == "begin"
+    ]
     if not begins or not view.attempts:
         return None
     begin = begins[0]
@@ -183,7 +198,11 @@ def before_the_command(view: HistoryView, chance: random.Random) -> Mutated:
     if not start or start[0].enter < begin:
         return None
     name = view.records[begin].attempt  # type: ignore[attr-defined]
-    lines = [n for n in range(begin, start[0].enter) if isinstance(view.records[n], Add) and view.records[n].attempt == name]  # type: ignore[attr-defined]
+    lines = [
+        n
+        for n in range(begin, start[0].enter)
+        if isinstance(view.records[n], Add) and view.records[n].attempt == name
+    ]  # type: ignore[attr-defined]
     if len({one.attempt for one in view.records[begin : start[0].enter] if isinstance(one, Add)}) > 1:
         return None
     kept = [n for n in range(len(view.records)) if n not in lines]
@@ -195,7 +214,9 @@ def before_the_command(view: HistoryView, chance: random.Random) -> Mutated:
 def unexpected(view: HistoryView, chance: random.Random) -> Mutated:
     """An expectation of the plan is not met."""
     place = next(n for n, one in enumerate(view.records) if isinstance(one, End))
-    said = Expectation(index=9, demanded="processors=9", seen="processors=2", met=False, host_ns=view.records[place].host_ns)
+    said = Expectation(
+        index=9, demanded="processors=9", seen="processors=2", met=False, host_ns=view.records[place].host_ns
+    )
     return [*view.records[: place - 1], said, *view.records[place - 1 :]]
 
 
@@ -216,10 +237,51 @@ def grows_silently(view: HistoryView, chance: random.Random) -> Mutated:
     ]  # fmt: skip
 
 
+def grows_with_memory(view: HistoryView, chance: random.Random) -> Mutated:
+    """While only a DIMM is added, one more processor becomes active; no add had failed, none follows."""
+    if any(isinstance(one, GuestEvent) and one.event == "boot-option" for one in view.records):
+        return None
+    accepted = [
+        n
+        for n, one in enumerate(view.records)
+        if isinstance(one, Add) and (one.what, one.phase) == ("dimm", "accepted")
+    ]
+    found = []
+    for begin in accepted:
+        settled = next(
+            (
+                n
+                for n in range(begin, len(view.records))
+                if isinstance(one := view.records[n], Add) and one.phase == "settled"
+            ),
+            -1,
+        )
+        boot = next(
+            (n for n in range(begin, len(view.records)) if isinstance(view.records[n], Boot)),
+            len(view.records),
+        )
+        inside = [n for n in _samples(view) if begin < n < settled]
+        later = [call for tried in view.attempts for call in tried.calls if begin < call.enter < boot]
+        registered = any(begin < one.enter < boot for one in view.registrations)
+        failed = any(tried.failed or not tried.added for tried in view.attempts)
+        commands = any(isinstance(one, Add) and one.what == "cpu" for one in view.records[begin:boot])
+        if inside and not later and not registered and not failed and not commands:
+            last = view.records[inside[-1]]
+            if isinstance(last, DriverRecord) and last.active < last.maximum:
+                found.append((chance.choice(inside), boot))
+    if not found:
+        return None
+    first, boot = chance.choice(found)
+    return [
+        changed(one, active=one.active + 1, active_g0=one.active_g0 + 1, active_g0_ex=one.active_g0_ex + 1)
+        if first <= n < boot and isinstance(one, DriverRecord) else one for n, one in enumerate(view.records)
+    ]  # fmt: skip
+
+
 COUNTS = {
     "NUM-INDEX-AGREES": [index_differs], "NUM-RANGE": [number_too_big], "NUM-GROUP0": [group_one],
     "NUM-UNIQUE": [place_shared, completed_again], "SYNC-SAME-IDENTITY or NUM-UNIQUE": [place_changes],
     "COUNT-MONOTONIC": [count_falls], "MAX-CONSTANT": [maximum_differs],
     "COUNT-LEGACY-IS-GROUP0": [legacy_count_differs], "GROUPS-MONOTONIC": [groups_fall],
-    "HOST-CAUSE": [before_the_command], "EXPECT": [unexpected], "": [grows_silently],
+    "HOST-CAUSE": [before_the_command], "EXPECT": [unexpected], "MEM-CPU-SILENT": [grows_with_memory], "?": [grows_silently],
 }  # fmt: skip

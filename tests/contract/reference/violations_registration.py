@@ -82,7 +82,9 @@ def existing_failed(view: HistoryView, chance: random.Random) -> Mutated:
     found = _rounds(view)
     if not found:
         return None
-    return view.both(chance.choice(_of(chance.choice(found)[1], COMPLETE)), state=FAILURE, status=chance.choice(ERRORS))
+    return view.both(
+        chance.choice(_of(chance.choice(found)[1], COMPLETE)), state=FAILURE, status=chance.choice(ERRORS)
+    )
 
 
 def complete_after_error(view: HistoryView, chance: random.Random) -> Mutated:
@@ -110,7 +112,9 @@ def error_told_itself(view: HistoryView, chance: random.Random) -> Mutated:
 
 def null_called(view: HistoryView, chance: random.Random) -> Mutated:
     """A registration that returned NULL is called in a later add, also after the driver was loaded again."""
-    null = {one.key: one for one in view.registrations if one.kind == "sync" and not one.handle and one.leave >= 0}
+    null = {
+        one.key: one for one in view.registrations if one.kind == "sync" and not one.handle and one.leave >= 0
+    }
     calls = [
         (one, tried) for one in null.values() for tried in view.attempts
         if tried.added and tried.boot == one.key[0] and tried.calls[0].enter > one.leave
@@ -120,7 +124,12 @@ def null_called(view: HistoryView, chance: random.Random) -> Mutated:
     one, tried = chance.choice(calls)
     start = tried.of(START)[-1]
     mine = changed(view.records[one.leave], seq=0)
-    fields = {"driver": one.key[1], "reg": one.key[2], "channel": mine.channel, "ctx": view.records[one.enter].ctx}  # type: ignore[attr-defined]
+    fields = {
+        "driver": one.key[1],
+        "reg": one.key[2],
+        "channel": mine.channel,
+        "ctx": view.records[one.enter].ctx,
+    }  # type: ignore[attr-defined]
     end = tried.of(COMPLETE)[-1]
     first, last = view.copy(start, **fields), view.copy(end, **fields)
     return [
@@ -130,7 +139,11 @@ def null_called(view: HistoryView, chance: random.Random) -> Mutated:
 
 
 def entry_succeeds(view: HistoryView, chance: random.Random) -> Mutated:
-    places = [n for n, one in enumerate(view.records) if isinstance(one, CallExit) and one.call == "driver_entry" and not nt_success(one.result)]
+    places = [
+        n
+        for n, one in enumerate(view.records)
+        if isinstance(one, CallExit) and one.call == "driver_entry" and not nt_success(one.result)
+    ]
     nulls = [one for one in view.registrations if one.kind == "sync" and not one.handle]
     places = [n for n in places if any(_same(view, one, n) and one.leave < n for one in nulls)]
     return view.put(chance.choice(places), result=0) if places else None
@@ -170,9 +183,21 @@ def _announced(view: HistoryView, one: Known, like: Told, target: int) -> list[R
     """Start and Complete of the processor of ``like`` for a registration, in front of ``target``."""
     mine = view.records[one.enter]
     assert isinstance(mine, CallEnter)
-    newest = next(view.records[n] for n in range(target - 1, -1, -1) if getattr(view.records[n], "boot", None) == one.key[0])
-    fields = {"driver": one.key[1], "reg": one.key[2], "channel": mine.channel, "ctx": mine.ctx, "boot": one.key[0]}
-    fields |= {name: getattr(newest, name) for name in ("active", "active_g0", "active_g0_ex", "groups", "maximum")}
+    newest = next(
+        view.records[n]
+        for n in range(target - 1, -1, -1)
+        if getattr(view.records[n], "boot", None) == one.key[0]
+    )
+    fields = {
+        "driver": one.key[1],
+        "reg": one.key[2],
+        "channel": mine.channel,
+        "ctx": mine.ctx,
+        "boot": one.key[0],
+    }
+    fields |= {
+        name: getattr(newest, name) for name in ("active", "active_g0", "active_g0_ex", "groups", "maximum")
+    }
     start = view.copy(like, state=START, status=0, op=0, **fields)
     end = view.copy(like, state=COMPLETE, status=0, op=0, **fields)
     return [*view.records[:target], *start, *end, *view.records[target:]]
@@ -205,12 +230,53 @@ def announced_again(view: HistoryView, chance: random.Random) -> Mutated:
 def never_deregistered(view: HistoryView, chance: random.Random) -> Mutated:
     """A driver is unloaded, or fails to load, with a registration in force."""
     pairs = _call_pairs(view, "dereg_sync")
-    ends = {(one.boot, one.driver) for one in view.records if isinstance(one, CallExit) and one.call == "unload"}
+    ends = {
+        (one.boot, one.driver) for one in view.records if isinstance(one, CallExit) and one.call == "unload"
+    }
     pairs = [pair for pair in pairs if (view.records[pair[0]].boot, view.records[pair[0]].driver) in ends]  # type: ignore[attr-defined]
     if not pairs:
         return None
     gone = set(chance.choice(pairs))
     return [one for n, one in enumerate(view.records) if n not in gone]
+
+
+def entry_fails_registered(view: HistoryView, chance: random.Random) -> Mutated:
+    """DriverEntry fails, so the image goes without Unload, and a handle is still registered."""
+    found = []
+    for place, one in enumerate(view.records):
+        if isinstance(one, CallExit) and one.call == "driver_entry" and one.result == 0:
+            mine = [
+                reg
+                for reg in view.registrations
+                if reg.key[:2] == (one.boot, one.driver) and reg.leave < place
+            ]
+            later = [n for n in view.boot_of(one.boot) if n > place and view.records[n].driver == one.driver]  # type: ignore[attr-defined]
+            if any(
+                reg.kind == "sync" and reg.handle and reg.leave >= 0 and not 0 <= reg.dereg < place
+                for reg in mine
+            ):
+                found.append((place, set(later)))
+    if not found:
+        return None
+    place, later = chance.choice(found)
+    put = view.put(place, result=chance.choice(ERRORS))
+    return [one for n, one in enumerate(put) if n not in later]
+
+
+def null_deregistered(view: HistoryView, chance: random.Random) -> Mutated:
+    """A NULL handle is deregistered."""
+    nulls = [one for one in view.registrations if one.kind == "sync" and not one.handle and one.leave >= 0]
+    if not nulls:
+        return None
+    one = chance.choice(nulls)
+    like, left = view.records[one.enter], view.records[one.leave]
+    assert isinstance(left, CallExit)
+    number = TEMPORARY * 2
+    pair = [
+        changed(like, seq=number, call="dereg_sync", flags=0, ctx=0),
+        changed(left, seq=number + 1, enter=number, call="dereg_sync", handle=0),
+    ]
+    return [*view.records[: one.leave + 1], *pair, *view.records[one.leave + 1 :]]
 
 
 def deregistered_twice(view: HistoryView, chance: random.Random) -> Mutated:
@@ -219,7 +285,10 @@ def deregistered_twice(view: HistoryView, chance: random.Random) -> Mutated:
         return None
     first, last = chance.choice(pairs)
     number = TEMPORARY * 2
-    again = [changed(view.records[first], seq=number), changed(view.records[last], seq=number + 1, enter=number)]
+    again = [
+        changed(view.records[first], seq=number),
+        changed(view.records[last], seq=number + 1, enter=number),
+    ]
     return [*view.records[: last + 1], *again, *view.records[last + 1 :]]
 
 
@@ -242,5 +311,6 @@ REGISTRATION = {
     "ADDEX-VETO-STOPS": [complete_after_error], "ADDEX-VETO-FAILURES": [error_untold, error_told_itself],
     "NULL-NO-CALLBACKS": [null_called], "OB-NULL-FAILS-ENTRY": [entry_succeeds],
     "OB-VETO-SELF-CLEAN": [vetoed_keeps], "NOFLAG-SILENT": [unflagged_told], "ADDEX-OTHERS-SILENT": [others_told],
-    "OB-DEREG-BEFORE-UNLOAD": [never_deregistered, deregistered_twice],
+    "OB-DEREG-BEFORE-UNLOAD": [never_deregistered, deregistered_twice, entry_fails_registered],
+    "?": [null_deregistered],
 }  # fmt: skip

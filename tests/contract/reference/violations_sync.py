@@ -84,7 +84,11 @@ def failure_after_complete(view: HistoryView, chance: random.Random) -> Mutated:
 
 def never_ended(view: HistoryView, chance: random.Random) -> Mutated:
     one = _attempt(view, chance)
-    ends = [call for call in one.of(COMPLETE) if view.stays(call.key) and view.quiet_after(call.leave) >= 0] if one else []
+    ends = (
+        [call for call in one.of(COMPLETE) if view.stays(call.key) and view.quiet_after(call.leave) >= 0]
+        if one
+        else []
+    )
     call = _pick(ends, chance)
     return view.without(call) if call else None
 
@@ -163,7 +167,11 @@ def veto_completed(view: HistoryView, chance: random.Random) -> Mutated:
 
 def veto_untold(view: HistoryView, chance: random.Random) -> Mutated:
     found = _vetoed(view, chance)
-    ends = [call for call in found[1] if view.stays(call.key) and view.quiet_after(call.leave) >= 0] if found else []
+    ends = (
+        [call for call in found[1] if view.stays(call.key) and view.quiet_after(call.leave) >= 0]
+        if found
+        else []
+    )
     return view.without(chance.choice(ends)) if ends else None
 
 
@@ -172,7 +180,9 @@ def status_written(view: HistoryView, chance: random.Random) -> Mutated:
     if ends and chance.random() < 0.5:
         call = chance.choice(ends)
         return view.put(call.leave, op=call.record.op ^ 0x1 or 0xC0000001)
-    starts = [call for call in view.calls if call.record.state == START and call.record.op == call.exit.op == 0]
+    starts = [
+        call for call in view.calls if call.record.state == START and call.record.op == call.exit.op == 0
+    ]
     return view.put(chance.choice(starts).leave, op=0x103) if starts else None
 
 
@@ -200,7 +210,9 @@ def object_kept(view: HistoryView, chance: random.Random) -> Mutated:
 def bound_early(view: HistoryView, chance: random.Random) -> Mutated:
     """A driver that binds on purpose begins a thread in Start."""
     binders = {one.driver for one in view.records if isinstance(one, Bind)}
-    calls = [call for one in view.attempts if one.added for call in one.of(START) if call.record.driver in binders]
+    calls = [
+        call for one in view.attempts if one.added for call in one.of(START) if call.record.driver in binders
+    ]
     call = _pick(calls, chance)
     if call is None:
         return None

@@ -29,7 +29,20 @@ class HistoryPlan:
     plain: bool = False
 
 
-CLEAN = ("add", "fail", "burst", "dimm", "come-or-go", "drop", "enlist", "work", "quiet", "reset", "toggle")
+CLEAN = (
+    "add",
+    "fail",
+    "burst",
+    "dimm",
+    "come-or-go",
+    "drop",
+    "enlist",
+    "work",
+    "quiet",
+    "reset",
+    "toggle",
+    "noise",
+)
 """Actions that leave no doubt which callback belongs to which attempt."""
 
 
@@ -76,8 +89,8 @@ def perform(plan: HistoryPlan) -> Story:
     """Make the history of a plan."""
     chance = random.Random(plan.seed)
     tape = HistoryTape(chance, f"model-{plan.seed}")
-    active = chance.randint(1, 4)
-    size = chance.choice([0, 0, 0, 1, 2, 4])
+    active = chance.randint(1, 4) if chance.random() < 0.99 else chance.randint(62, 66)
+    size = chance.choice([0, 0, 0, 1, 2, 4]) if active < 60 else 0
     system = WindowsSystem(chance, active=active, maximum=active + chance.randint(1, 6), group_size=size)
     scene = Scenario(chance, tape, system)
     scene.plain = plan.plain
@@ -85,7 +98,9 @@ def perform(plan: HistoryPlan) -> Story:
     scene.prompt = "prompt" if plan.plain else chance.choice(["prompt"] * 7 + ["late", "late", "never"])
     for processor in system.processors:
         system.plug(processor, scene.interfaces)
-    scene.memory = [] if chance.random() < 0.5 else ["\\??\\ACPI#PNP0C80#boot#{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}"]
+    scene.memory = (
+        [] if chance.random() < 0.5 else ["\\??\\ACPI#PNP0C80#boot#{3fd0f03d-92e0-45fb-b75c-5ed8ffb01021}"]
+    )
     tape.boot("restored" if chance.random() < 0.1 else "power-on")
     if size:
         tape.put(GuestEvent(event="boot-option", detail=f"groupsize={size}"))
