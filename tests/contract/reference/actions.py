@@ -90,6 +90,8 @@ def burst(scene: Scenario) -> None:
     if count < 2 or scene.system.pending:
         return
     scene.retry = None
+    if scene.interfaces > 1:
+        scene.soft("several interfaces a processor, several adds at once")
     commands = [HostCommand(scene, "cpu") for _ in range(count)]
     serial = scene.chance.random() < 0.4
     if serial:
@@ -160,9 +162,15 @@ def toggle(scene: Scenario) -> None:
     if not links or not scene.registrations("cpu") or any(item.cls == "cpu" for item in scene.due):
         return
     link = scene.chance.choice(links)
-    for event in ("removal", "arrival"):
-        for one in scene.registrations("cpu"):
-            one.driver.arrival(one, "cpu", link, event)
+    told = scene.registrations("cpu")
+    if not scene.plain and not scene.system.pending and scene.chance.random() < 0.2:
+        scene.soft("a device that had been disabled all along is enabled")
+        told = [one for one in told if not one.flags]
+    else:
+        for one in told:
+            one.driver.arrival(one, "cpu", link, "removal")
+    for one in told:
+        one.driver.arrival(one, "cpu", link)
 
 
 def toggle_in_add(scene: Scenario) -> None:

@@ -4,14 +4,16 @@
 from __future__ import annotations
 
 import random
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
-from harness.contract.checker import judge
+from harness.contract.checker import judge_history
 from harness.contract.verdict import Verdict
+from harness.history.reader import History
 from tests.contract.reference.channels import received_late, two_channels
 from tests.contract.reference.damage import DAMAGES, damaged
 from tests.contract.reference.scenario import HOLDS, VIOLATED, Story
@@ -79,8 +81,10 @@ class Answer:
 
 
 def answer(story: Story) -> Answer:
-    """Judge a story."""
-    said = judge(story.records)
+    """Judge a story from a file, as a run's history is judged."""
+    with tempfile.TemporaryDirectory() as directory:
+        write(story, Path(directory))
+        said = judge_history(History(Path(directory)))
     violated = frozenset(rule.rule for rule in said.rules if rule.verdict is Verdict.VIOLATED)
     named = not story.rule or said.verdict.value != VIOLATED or bool(violated & set(story.rule.split(" or ")))
     right = said.verdict.value in story.expected and (named or "forged" in story.kind)

@@ -151,7 +151,10 @@ def behind_the_end(records: list[Record], chance: random.Random) -> Damaged:
 def boot_gone(records: list[Record], chance: random.Random) -> Damaged:
     """The guest booted again with a new nonce, and no record says so."""
     boots = where(records, lambda record: isinstance(record, Boot))
-    if len(boots) < 2 or not any(isinstance(record, DriverRecord) for record in records[boots[-1] :]):
+    if len(boots) < 2 or not all(
+        any(isinstance(record, DriverRecord) for record in part)
+        for part in (records[boots[-2] : boots[-1]], records[boots[-1] :])
+    ):
         return None
     return lines(_without(records, {boots[-1]}))
 

@@ -42,7 +42,7 @@ def load(scene: Scenario, driver: ModelDriver) -> None:
         driver.loaded = False
         if habits.etw:
             driver.called("etw_unreg", driver.call("etw_unreg"))
-    elif habits.binds and chance.random() < 0.4:
+    elif habits.binds and not any(habits.sync) and chance.random() < 0.4:
         for processor in scene.system.processors:
             if processor.nt not in driver.bound:
                 driver.bound.add(processor.nt)
@@ -160,7 +160,7 @@ def deregister(scene: Scenario, one: ModelRegistration) -> None:
         scene.forget(one)
     driver.called(call, enter, reg=one.number)
     if call == "unreg_old" and scene.links(one.kind) and scene.chance.random() < 0.2:
-        driver.arrival(one, one.kind, scene.chance.choice(scene.links(one.kind)))
+        driver.arrival(one, one.kind, scene.chance.choice(scene.links(one.kind)), "removal")
 
 
 def withdraw(

@@ -105,7 +105,7 @@ def never_unregistered(view: HistoryView, chance: random.Random) -> Mutated:
 
 
 def _sole(view: HistoryView) -> list[tuple[Known, list[Told], SyncEnter]]:
-    """Arrivals of a processor that only one add explains: one command in flight, one link, told to a flagged registration.
+    """Arrivals of a processor that only one add explains: the first of its boot, one link, told to a flagged registration.
 
     With each the registration, the arrivals of the link in order, and the first Start of the attempt for that driver.
     """
@@ -117,7 +117,8 @@ def _sole(view: HistoryView) -> list[tuple[Known, list[Told], SyncEnter]]:
         begin = max(n for n in range(starts[0].enter) if _cpu(view.records[n], "begin"))
         settled = next((n for n in range(begin, len(view.records)) if _cpu(view.records[n], "settled")), -1)
         inside = [n for n in range(begin, settled) if _cpu(view.records[n], "begin")]
-        if settled < 0 or len(inside) != 1 or not _alone(view, begin):
+        earlier_adds = any(_cpu(one, "begin") for one in view.records[_booted(view, begin) : begin])
+        if settled < 0 or len(inside) != 1 or earlier_adds:
             continue
         for one in view.registrations:
             if (
@@ -138,6 +139,10 @@ def _sole(view: HistoryView) -> list[tuple[Known, list[Told], SyncEnter]]:
             ):
                 found.append((one, new, mine[0].record))
     return found
+
+
+def _booted(view: HistoryView, place: int) -> int:
+    return max(n for n in range(place) if isinstance(view.records[n], Boot))
 
 
 def _cpu(record: Record, phase: str) -> bool:
