@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 from harness.history.driver import COMPLETE, FAILURE, START
 from tests.contract.reference.driver import ERRORS, ModelRegistration
@@ -13,7 +13,9 @@ from tests.contract.reference.system import Processor
 Started = list[ModelRegistration]
 
 
-def attempt(scene: Scenario, processor: Processor, outcome: str, *, alone: bool = True) -> Iterator[None]:
+def attempt(
+    scene: Scenario, processor: Processor, outcome: str, *, alone: bool = True
+) -> Generator[None, None, None]:
     """Perform an attempt, callback by callback.
 
     ``outcome``: ``added``; ``veto`` by a driver that is logged; ``hidden``, a veto by one that is not; ``system``,
@@ -44,7 +46,9 @@ def _odd(scene: Scenario) -> int:
     return 0x103 if scene.chance.random() < 0.05 else 0
 
 
-def _starts(scene: Scenario, processor: Processor, order: list[ModelRegistration]) -> Iterator[None]:
+def _starts(
+    scene: Scenario, processor: Processor, order: list[ModelRegistration]
+) -> Generator[None, None, Started]:
     """The Starts of an attempt that nobody vetoes: one after the other, or several under way at once."""
     overlap = scene.chance.random() < 0.3
     thread = scene.chance.randint(2, 9)
@@ -71,7 +75,7 @@ def _starts(scene: Scenario, processor: Processor, order: list[ModelRegistration
     while open_:
         _return(processor, open_)
         yield
-    return started  # type: ignore[return-value]  # what `yield from` gives
+    return started
 
 
 def _return(processor: Processor, open_: list[tuple[ModelRegistration, tuple[int, int], int]]) -> None:

@@ -11,68 +11,27 @@ import random
 from collections.abc import Callable
 
 from harness.history.driver import DriverRecord, Hello
-from harness.history.record import Agreement, Boot, Channel, End, Header, Mapped, Quiesced, Record
+from harness.history.record import Agreement, Channel, Mapped, Quiesced, Record
 from tests.contract.reference.driver import ABSENT
 from tests.contract.reference.editing import changed, lines, where
 from tests.contract.reference.loading import PROVIDER
+from tests.contract.reference.losses import (
+    account_gone,
+    boot_gone,
+    cut,
+    drivers,
+    hello_gone,
+    host_line_gone,
+    last_lines_gone,
+    last_records,
+    record_gone,
+    record_gone_from_file,
+    without,
+)
 from tests.contract.reference.scenario import HOLDS, UNKNOWN, Story
 
 Damaged = list[Record] | None
 Damage = Callable[[list[Record], random.Random], Damaged]
-
-
-def _drivers(records: list[Record]) -> list[int]:
-    return where(records, lambda record: isinstance(record, DriverRecord))
-
-
-def _last(records: list[Record]) -> set[int]:
-    """The places of the last record of each driver in each boot."""
-    found: dict[tuple[str, str], int] = {}
-    for place in _drivers(records):
-        record = records[place]
-        assert isinstance(record, DriverRecord)
-        found[record.boot, record.driver] = place
-    return set(found.values())
-
-
-def _without(records: list[Record], places: set[int]) -> list[Record]:
-    return [record for place, record in enumerate(records) if place not in places]
-
-
-def record_gone(records: list[Record], chance: random.Random) -> Damaged:
-    """A driver record never arrives; the channel's account counts what did."""
-    places = [place for place in _drivers(records) if place not in _last(records)]
-    place = chance.choice(places)
-    left = _without(records, {place})
-    name, lost = records[place].channel, chance.randint(0, 1)  # type: ignore[attr-defined]
-    return lines([
-        changed(one, records=one.records - 1, lost=lost) if isinstance(one, Channel) and one.name == name else one
-        for one in left
-    ])  # fmt: skip
-
-
-def record_gone_from_file(records: list[Record], chance: random.Random) -> Damaged:
-    """A line of the file is gone; the numbers of the lines and of the driver show it."""
-    return _without(records, {chance.choice([p for p in _drivers(records) if p not in _last(records)])})
-
-
-def host_line_gone(records: list[Record], chance: random.Random) -> Damaged:
-    """A line that the host wrote is gone; only the numbers of the lines show it."""
-    places = where(records, lambda record: not isinstance(record, DriverRecord | Header | End))
-    return _without(records, {chance.choice(places)})
-
-
-def last_lines_gone(records: list[Record], chance: random.Random) -> Damaged:
-    """The last lines of a driver are lost, and its channel's account names more than arrived."""
-    name = records[chance.choice(_drivers(records))].driver  # type: ignore[attr-defined]
-    mine = [place for place in _drivers(records) if records[place].driver == name]  # type: ignore[attr-defined]
-    return lines(_without(records, set(mine[-chance.randint(1, min(6, len(mine))) :])))
-
-
-def account_gone(records: list[Record], chance: random.Random) -> Damaged:
-    """One channel has no account, while another has."""
-    places = where(records, lambda record: isinstance(record, Channel))
-    return lines(_without(records, {chance.choice(places)})) if len(places) > 1 else None
 
 
 def lines_torn(records: list[Record], chance: random.Random) -> Damaged:
@@ -115,7 +74,7 @@ def copy_contradicts(records: list[Record], chance: random.Random) -> Damaged:
 
 
 def _doubled(records: list[Record], chance: random.Random, make: Callable[[Record], Record]) -> Damaged:
-    place = chance.choice(_drivers(records))
+    place = chance.choice(drivers(records))
     record = records[place]
     assert isinstance(record, DriverRecord)
     made = [*records[: place + 1], make(record), *records[place + 1 :]]
@@ -127,7 +86,7 @@ def _doubled(records: list[Record], chance: random.Random, make: Callable[[Recor
 
 def channels_contradict(records: list[Record], chance: random.Random) -> Damaged:
     """A second channel brings one record too, and says something else of it."""
-    place = chance.choice(_drivers(records))
+    place = chance.choice(drivers(records))
     record = records[place]
     assert isinstance(record, DriverRecord)
     copy = changed(record, channel="ring", irql=record.irql + 2)
@@ -145,18 +104,7 @@ def second_header(records: list[Record], chance: random.Random) -> Damaged:
 def behind_the_end(records: list[Record], chance: random.Random) -> Damaged:
     """Something stands behind the end."""
     place = chance.randrange(1, len(records) - 1)
-    return lines([*_without(records, {place}), records[place]])
-
-
-def boot_gone(records: list[Record], chance: random.Random) -> Damaged:
-    """The guest booted again with a new nonce, and no record says so."""
-    boots = where(records, lambda record: isinstance(record, Boot))
-    if len(boots) < 2 or not all(
-        any(isinstance(record, DriverRecord) for record in part)
-        for part in (records[boots[-2] : boots[-1]], records[boots[-1] :])
-    ):
-        return None
-    return lines(_without(records, {boots[-1]}))
+    return lines([*without(records, {place}), records[place]])
 
 
 def no_silence(records: list[Record], chance: random.Random) -> Damaged:
@@ -200,20 +148,9 @@ def map_too_late(records: list[Record], chance: random.Random) -> Damaged:
 
 def number_twice(records: list[Record], chance: random.Random) -> Damaged:
     """Two records of a driver have one number."""
-    places = [place for place in _drivers(records) if records[place].seq > 1]  # type: ignore[attr-defined]
+    places = [place for place in drivers(records) if records[place].seq > 1]  # type: ignore[attr-defined]
     place = chance.choice(places)
     return [*records[:place], changed(records[place], seq=records[place].seq - 1), *records[place + 1 :]]  # type: ignore[attr-defined]
-
-
-def hello_gone(records: list[Record], chance: random.Random) -> Damaged:
-    """A driver's first line never arrived."""
-    firsts = where(records, lambda record: isinstance(record, Hello) and record.seq == 1)
-    return lines(_without(records, {chance.choice(firsts)}))
-
-
-def cut(records: list[Record], chance: random.Random) -> Damaged:
-    """The history ends somewhere."""
-    return records[: chance.randint(len(records) // 3, len(records) - 1)]
 
 
 def lines_of_another_boot(records: list[Record], chance: random.Random) -> Damaged:
@@ -249,7 +186,7 @@ DAMAGES: dict[str, Damage] = {
 
 def damaged(story: Story, name: str, chance: random.Random) -> Story | None:
     """One damage to a documented history; None if it has nothing that could be damaged so."""
-    between = len(_drivers(story.records)) - len(_last(story.records))
+    between = len(drivers(story.records)) - len(last_records(story.records))
     made = DAMAGES[name](list(story.records), chance) if between > 3 else None
     if made is None:
         return None

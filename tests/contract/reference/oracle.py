@@ -205,22 +205,26 @@ def _identity(records: list[Record], events: list[OneCall]) -> Iterator[str]:
         for b in shown:
             if a.boot == b.boot and ((a.nt == b.nt) != ((a.group, a.number) == (b.group, b.number))):
                 yield "NUM-UNIQUE"
-    for a in events:
-        for b in events:
-            again = a.who == b.who and a.enter.nt == b.enter.nt and a.enter.n < b.enter.n
+    for first in events:
+        for later in events:
+            again = (
+                first.who == later.who and first.enter.nt == later.enter.nt and first.enter.n < later.enter.n
+            )
             between = [
                 e
                 for e in events
-                if e.who == a.who and a.enter.n < e.enter.n < b.enter.n and e.enter.nt == a.enter.nt
+                if e.who == first.who
+                and first.enter.n < e.enter.n < later.enter.n
+                and e.enter.nt == first.enter.nt
             ]
             started = any(e.enter.state == START for e in between)
-            if again and a.enter.state == b.enter.state == COMPLETE and started:
+            if again and first.enter.state == later.enter.state == COMPLETE and started:
                 yield "NUM-UNIQUE"
     if any(e.enter.number >= min(64, e.enter.max_in_group) or e.enter.nt >= e.enter.maximum for e in events):
         yield "NUM-RANGE"
     seen = [r for r in records if isinstance(r, DriverRecord)]
-    for a, b in pairwise(seen):
-        if a.boot == b.boot and a.maximum != b.maximum:
+    for one, other in pairwise(seen):
+        if one.boot == other.boot and one.maximum != other.maximum:
             yield "MAX-CONSTANT"
     for boot in {r.boot for r in seen}:
         counts = [r.active for r in seen if r.boot == boot]

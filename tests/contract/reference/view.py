@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
 
 from harness.history.driver import (
-    COMPLETE,
-    FAILURE,
-    START,
     AsyncEnter,
     AsyncExit,
     CallEnter,
@@ -19,73 +16,17 @@ from harness.history.driver import (
     DriverRecord,
     SyncEnter,
     SyncExit,
-    nt_success,
 )
 from harness.history.record import Add, Boot, Quiesced, Record
 from tests.contract.reference.editing import TEMPORARY, changed
-
-Key = tuple[str, str, int]
-
-
-@dataclass
-class Known:
-    """One registration as a history shows it. Places are -1 where there is none."""
-
-    key: Key
-    kind: str
-    flags: int
-    enter: int
-    leave: int = -1
-    handle: bool = True
-    dereg: int = -1
-
-
-@dataclass
-class Told:
-    """One callback: where it was entered and left."""
-
-    key: Key
-    enter: int
-    leave: int
-    record: Any
-    exit: Any
-    simple: bool
-    existing: bool = False
-
-    @property
-    def vetoes(self) -> bool:
-        return self.record.state == START and not nt_success(self.exit.op) and nt_success(self.record.op)
-
-
-@dataclass
-class Tried:
-    """The callbacks of one hot add."""
-
-    nt: int
-    boot: str
-    calls: list[Told] = field(default_factory=list)
-
-    def of(self, state: int) -> list[Told]:
-        return [call for call in self.calls if call.record.state == state]
-
-    @property
-    def added(self) -> bool:
-        return bool(self.of(COMPLETE))
-
-    @property
-    def failed(self) -> bool:
-        return bool(self.of(FAILURE))
-
-    @property
-    def vetoed(self) -> bool:
-        return any(call.vetoes for call in self.calls)
+from tests.contract.reference.seen import Key, Known, Told, Tried
 
 
 class HistoryView:
     """Indexes the records of a history that has no retries and nothing withdrawn during an attempt."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self.records = list(records)
+        self.records: list[Any] = list(records)
         self._temporary = count(TEMPORARY)
         self.registrations: list[Known] = []
         self.calls: list[Told] = []
@@ -216,3 +157,13 @@ class HistoryView:
             changed(call.record, seq=number, **{k: v for k, v in fields.items() if hasattr(call.record, k)}),
             changed(call.exit, **{**leaving, "seq": last, "enter": number}),
         ]
+
+
+def pick(found: list[Told], chance: random.Random) -> Told | None:
+    """One of the callbacks, None if there is none."""
+    return chance.choice(found) if found else None
+
+
+def samples(view: HistoryView) -> list[int]:
+    """The places of all driver records."""
+    return [n for n, record in enumerate(view.records) if isinstance(record, DriverRecord)]

@@ -15,14 +15,18 @@ from tests.contract.reference.scenario import HOLDS, UNKNOWN, VIOLATED, Story
 from tests.contract.reference.view import HistoryView
 from tests.contract.reference.violations_async import ASYNC
 from tests.contract.reference.violations_counts import COUNTS
+from tests.contract.reference.violations_devices import DEVICES
+from tests.contract.reference.violations_failure import FAILURES
+from tests.contract.reference.violations_host import HOST
 from tests.contract.reference.violations_registration import REGISTRATION
 from tests.contract.reference.violations_sync import SYNC
+from tests.contract.reference.violations_withdrawal import WITHDRAWAL
 
 Step = Callable[[HistoryView, random.Random], list[Record] | None]
 
 STEPS: dict[str, tuple[str, Step]] = {
     f"{rule}/{step.__name__.replace('_', '-')}": (rule, step)
-    for table in (SYNC, REGISTRATION, COUNTS, ASYNC)
+    for table in (SYNC, FAILURES, REGISTRATION, WITHDRAWAL, COUNTS, HOST, ASYNC, DEVICES)
     for rule, steps in table.items()
     for step in steps
 }  # fmt: skip

@@ -5,16 +5,12 @@ from __future__ import annotations
 
 import random
 
-from harness.history.driver import COMPLETE, START, DriverRecord, SyncEnter
-from harness.history.record import Add, Agreement, Boot, End, Expectation, GuestEvent, Record
+from harness.history.driver import COMPLETE, DriverRecord, SyncEnter
+from harness.history.record import Add, Boot, GuestEvent, Record
 from tests.contract.reference.editing import changed
-from tests.contract.reference.view import HistoryView
+from tests.contract.reference.view import HistoryView, samples
 
 Mutated = list[Record] | None
-
-
-def _samples(view: HistoryView) -> list[int]:
-    return [n for n, record in enumerate(view.records) if isinstance(record, DriverRecord)]
 
 
 def index_differs(view: HistoryView, chance: random.Random) -> Mutated:
@@ -120,15 +116,15 @@ def count_falls(view: HistoryView, chance: random.Random) -> Mutated:
     if not places:
         return None
     place = chance.choice(places)
-    active = view.records[place].active - 1  # type: ignore[attr-defined]
-    return view.put(place, active=active, active_g0=min(active, view.records[place].active_g0))  # type: ignore[attr-defined]
+    active = view.records[place].active - 1
+    return view.put(place, active=active, active_g0=min(active, view.records[place].active_g0))
 
 
 def _behind_growth(view: HistoryView) -> list[int]:
     """Driver records behind another of the same boot that saw as many active processors."""
     best: dict[str, int] = {}
     found = []
-    for place in _samples(view):
+    for place in samples(view):
         record = view.records[place]
         assert isinstance(record, DriverRecord)
         if (
@@ -143,7 +139,7 @@ def _behind_growth(view: HistoryView) -> list[int]:
 
 def maximum_differs(view: HistoryView, chance: random.Random) -> Mutated:
     """One record, or all of one driver, has another maximum."""
-    place = chance.choice(_samples(view))
+    place = chance.choice(samples(view))
     record = view.records[place]
     assert isinstance(record, DriverRecord)
     who, value = (record.boot, record.driver), record.maximum + chance.choice([1, 4])
@@ -171,117 +167,26 @@ def legacy_count_differs(view: HistoryView, chance: random.Random) -> Mutated:
         elif isinstance(record, DriverRecord) and not under_way and record.active_g0 > 1:
             places.append(place)
     place = chance.choice(places) if places else -1
-    return view.put(place, active_g0=view.records[place].active_g0 - 1) if places else None  # type: ignore[attr-defined]
+    return view.put(place, active_g0=view.records[place].active_g0 - 1) if places else None
 
 
 def groups_fall(view: HistoryView, chance: random.Random) -> Mutated:
     """A record sees fewer groups than an earlier one."""
-    places = [n for n in _behind_growth(view) if view.records[n].groups > 1]  # type: ignore[attr-defined]
+    places = [n for n in _behind_growth(view) if view.records[n].groups > 1]
     if not places:
         return None
     place = chance.choice(places)
-    return view.put(place, groups=view.records[place].groups - 1)  # type: ignore[attr-defined]
-
-
-def before_the_command(view: HistoryView, chance: random.Random) -> Mutated:
-    """The first processor is announced before the host asked for any."""
-    begins = [
-        n
-        for n, one in enumerate(view.records)
-        if isinstance(one, Add) and one.what == "cpu" and one.phase == "begin"
-    ]
-    if not begins or not view.attempts:
-        return None
-    begin = begins[0]
-    first = min((one for one in view.attempts), key=lambda one: one.calls[0].enter)
-    start = first.of(START)[:1]
-    if not start or start[0].enter < begin:
-        return None
-    name = view.records[begin].attempt  # type: ignore[attr-defined]
-    lines = [
-        n
-        for n in range(begin, start[0].enter)
-        if isinstance(view.records[n], Add) and view.records[n].attempt == name
-    ]  # type: ignore[attr-defined]
-    if len({one.attempt for one in view.records[begin : start[0].enter] if isinstance(one, Add)}) > 1:
-        return None
-    kept = [n for n in range(len(view.records)) if n not in lines]
-    at = kept.index(start[0].leave) + 1
-    moved = [view.records[n] for n in kept]
-    return [*moved[:at], *(view.records[n] for n in lines), *moved[at:]]
-
-
-def unexpected(view: HistoryView, chance: random.Random) -> Mutated:
-    """An expectation of the plan is not met."""
-    place = next(n for n, one in enumerate(view.records) if isinstance(one, End))
-    said = Expectation(
-        index=9, demanded="processors=9", seen="processors=2", met=False, host_ns=view.records[place].host_ns
-    )
-    return [*view.records[: place - 1], said, *view.records[place - 1 :]]
-
-
-def grows_silently(view: HistoryView, chance: random.Random) -> Mutated:
-    """From some quiet moment on there is one more processor, and nobody was told of it."""
-    if any(isinstance(one, GuestEvent) and one.event == "boot-option" for one in view.records):
-        return None
-    agreed = [n for n, one in enumerate(view.records) if isinstance(one, Agreement)]
-    boots = [n for n, one in enumerate(view.records) if isinstance(one, Boot)]
-    if not agreed or agreed[-1] < boots[-1]:
-        return None
-    later = [n for n in _samples(view) if n > agreed[-1]]
-    if not later or any(one.enter > agreed[-1] for one in view.registrations):
-        return None
-    return [
-        changed(one, active=one.active + 1, active_g0=one.active_g0 + 1, active_g0_ex=one.active_g0_ex + 1)
-        if n in later and isinstance(one, DriverRecord) else one for n, one in enumerate(view.records)
-    ]  # fmt: skip
-
-
-def grows_with_memory(view: HistoryView, chance: random.Random) -> Mutated:
-    """While only a DIMM is added, one more processor becomes active; no add had failed, none follows."""
-    if any(isinstance(one, GuestEvent) and one.event == "boot-option" for one in view.records):
-        return None
-    accepted = [
-        n
-        for n, one in enumerate(view.records)
-        if isinstance(one, Add) and (one.what, one.phase) == ("dimm", "accepted")
-    ]
-    found = []
-    for begin in accepted:
-        settled = next(
-            (
-                n
-                for n in range(begin, len(view.records))
-                if isinstance(one := view.records[n], Add) and one.phase == "settled"
-            ),
-            -1,
-        )
-        boot = next(
-            (n for n in range(begin, len(view.records)) if isinstance(view.records[n], Boot)),
-            len(view.records),
-        )
-        inside = [n for n in _samples(view) if begin < n < settled]
-        later = [call for tried in view.attempts for call in tried.calls if begin < call.enter < boot]
-        registered = any(begin < one.enter < boot for one in view.registrations)
-        failed = any(tried.failed or not tried.added for tried in view.attempts)
-        commands = any(isinstance(one, Add) and one.what == "cpu" for one in view.records[begin:boot])
-        if inside and not later and not registered and not failed and not commands:
-            last = view.records[inside[-1]]
-            if isinstance(last, DriverRecord) and last.active < last.maximum:
-                found.append((chance.choice(inside), boot))
-    if not found:
-        return None
-    first, boot = chance.choice(found)
-    return [
-        changed(one, active=one.active + 1, active_g0=one.active_g0 + 1, active_g0_ex=one.active_g0_ex + 1)
-        if first <= n < boot and isinstance(one, DriverRecord) else one for n, one in enumerate(view.records)
-    ]  # fmt: skip
+    return view.put(place, groups=view.records[place].groups - 1)
 
 
 COUNTS = {
-    "NUM-INDEX-AGREES": [index_differs], "NUM-RANGE": [number_too_big], "NUM-GROUP0": [group_one],
-    "NUM-UNIQUE": [place_shared, completed_again], "SYNC-SAME-IDENTITY or NUM-UNIQUE": [place_changes],
-    "COUNT-MONOTONIC": [count_falls], "MAX-CONSTANT": [maximum_differs],
-    "COUNT-LEGACY-IS-GROUP0": [legacy_count_differs], "GROUPS-MONOTONIC": [groups_fall],
-    "HOST-CAUSE": [before_the_command], "EXPECT": [unexpected], "MEM-CPU-SILENT": [grows_with_memory], "?": [grows_silently],
-}  # fmt: skip
+    "NUM-INDEX-AGREES": [index_differs],
+    "NUM-RANGE": [number_too_big],
+    "NUM-GROUP0": [group_one],
+    "NUM-UNIQUE": [place_shared, completed_again],
+    "SYNC-SAME-IDENTITY or NUM-UNIQUE": [place_changes],
+    "COUNT-MONOTONIC": [count_falls],
+    "MAX-CONSTANT": [maximum_differs],
+    "COUNT-LEGACY-IS-GROUP0": [legacy_count_differs],
+    "GROUPS-MONOTONIC": [groups_fall],
+}
