@@ -6,8 +6,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from harness.history.driver import Work
-from harness.history.record import Clock, Console, GuestEvent, Stage
-from tests.contract.reference.actions_adding import add, again, announce, burst, dimm, fail, untouched
+from harness.history.record import Clock, Console, Expectation, GuestEvent, Stage
+from tests.contract.reference.actions_adding import (
+    add,
+    again,
+    announce,
+    burst,
+    dimm,
+    fail,
+    mixed,
+    untouched,
+)
 from tests.contract.reference.adding import attempt
 from tests.contract.reference.driver import ModelDriver
 from tests.contract.reference.host import HostCommand, baseline, mark
@@ -24,19 +33,20 @@ def quiet_again(scene: Scenario) -> None:
 
 def toggle(scene: Scenario) -> None:
     """A device is disabled and enabled again: each registration hears of both."""
-    links = scene.links("cpu")
-    if not links or not scene.registrations("cpu") or any(item.cls == "cpu" for item in scene.due):
+    cls = scene.chance.choice(["cpu", "cpu", "memory"])
+    links = scene.links(cls)
+    if not links or not scene.registrations(cls) or any(item.cls == cls for item in scene.due):
         return
     link = scene.chance.choice(links)
-    told = scene.registrations("cpu")
+    told = scene.registrations(cls)
     if not scene.plain and not scene.system.pending and scene.chance.random() < 0.2:
         scene.soft("a device that had been disabled all along is enabled")
         told = [one for one in told if not one.flags]
     else:
         for one in told:
-            one.driver.arrival(one, "cpu", link, "removal")
+            one.driver.arrival(one, cls, link, "removal")
     for one in told:
-        one.driver.arrival(one, "cpu", link)
+        one.driver.arrival(one, cls, link)
 
 
 def toggle_in_add(scene: Scenario) -> None:
@@ -65,6 +75,7 @@ def noise(scene: Scenario) -> None:
     put(Stage(name="twin", phase="note", detail="something"))
     put(Console(text="a warning", severity="warning"))
     put(GuestEvent(event="ready", detail="guest=twin"))
+    put(Expectation(index=7, demanded="dimms = 0", seen="dimms = 0", met=True))
     put(Clock(domain=f"qpc/{scene.tape.nonce}", hz=10_000_000))
 
 
@@ -133,7 +144,7 @@ def work(scene: Scenario) -> None:
     for driver in _loaded(scene):
         if not driver.habits.mapped and scene.chance.random() < 0.6:
             nt = scene.chance.choice(scene.system.processors).nt
-            driver.say(Work, cpu=nt, nt=nt, done=1)
+            driver.say(Work, cpu=nt, nt=nt, done=1, irql=scene.chance.choice([0, 0, 2]))
     mark(scene)
 
 
@@ -150,7 +161,7 @@ def flush(scene: Scenario) -> None:
 
 def reset(scene: Scenario) -> None:
     """The guest boots again: a boot record, a new nonce, and drivers that register anew."""
-    _boot(scene, scene.chance.choice(["guest-reset", "host-reset"]))
+    _boot(scene, scene.chance.choice(["guest-reset", "host-reset", "restored"]))
 
 
 def reset_in_add(scene: Scenario) -> None:
@@ -188,7 +199,7 @@ def _boot(scene: Scenario, cause: str) -> None:
 
 ACTIONS: dict[str, tuple[Callable[[Scenario], None], int]] = {
     "add": (add, 8), "fail": (fail, 4), "untouched": (untouched, 1), "burst": (burst, 2), "again": (quiet_again, 2),
-    "dimm": (dimm, 3), "toggle": (toggle, 1), "toggle-in-add": (toggle_in_add, 1), "come-or-go": (come_or_go, 2),
+    "dimm": (dimm, 3), "mixed": (mixed, 1), "toggle": (toggle, 1), "toggle-in-add": (toggle_in_add, 1), "come-or-go": (come_or_go, 2),
     "drop": (drop, 1), "drop-inside": (drop_inside, 1), "noise": (noise, 1), "enlist": (enlist, 1), "enlist-in-add": (enlist_in_add, 1), "drop-in-add": (drop_in_add, 1),
     "unload-in-add": (unload_in_add, 1), "work": (work, 2), "quiet": (quiet, 1), "flush": (flush, 2),
     "reset": (reset, 1), "reset-in-add": (reset_in_add, 1),

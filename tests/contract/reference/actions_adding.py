@@ -91,12 +91,17 @@ def burst(scene: Scenario) -> None:
         scene.soft("several interfaces a processor, several adds at once")
     commands = [HostCommand(scene, "cpu") for _ in range(count)]
     serial = scene.chance.random() < 0.4
+    failing = not scene.plain and scene.chance.random() < 0.2
+    outcomes = ["added"] * (count - 1) + ["system" if failing else "added"]
+    if failing:
+        scene.soft("one of several adds at once fails")
     if serial:
-        for _ in range(count):
-            _run(attempt(scene, announce(scene), "added"))
+        scene.chance.shuffle(outcomes)
+        for outcome in outcomes:
+            _run(attempt(scene, announce(scene), outcome))
             scene.pace(0.5)
     else:
-        turns = [attempt(scene, announce(scene), "added", alone=False) for _ in range(count)]
+        turns = [attempt(scene, announce(scene), outcome, alone=False) for outcome in outcomes]
         while turns:
             turn = scene.chance.choice(turns)
             try:
@@ -126,11 +131,27 @@ def again(scene: Scenario) -> None:
         scene.pace(1.0)
 
 
-def dimm(scene: Scenario) -> None:
+def mixed(scene: Scenario) -> None:
+    """A processor and a DIMM are added at once."""
+    if not scene.system.room_left:
+        return
+    scene.retry = None
+    command = HostCommand(scene, "cpu")
+    steps = attempt(scene, announce(scene), "added")
+    for _ in range(scene.chance.randint(0, 3)):
+        next(steps, None)
+    dimm(scene, lambda: _run(steps))
+    scene.pace(1.0)
+    command.settle()
+
+
+def dimm(scene: Scenario, meanwhile: Callable[[], None] | None = None) -> None:
     """The host adds a DIMM, which has one interface or several."""
     command = HostCommand(scene, "dimm")
     scene.pace(0.5)
-    if scene.chance.random() < 0.4:
+    if meanwhile is not None:
+        meanwhile()
+    elif scene.chance.random() < 0.4:
         again(scene)
     scene.system.memory += 256 << 20
     base = len(scene.memory)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from typing import Any
 
 from harness.history.driver import DriverRecord, Hello
 from harness.history.record import Agreement, Channel, Mapped, Quiesced, Record
@@ -124,12 +125,11 @@ def agreement_disagrees(records: list[Record], chance: random.Random) -> Damaged
     place = chance.choice(places)
     said = records[place]
     assert isinstance(said, Agreement)
+    fields: dict[str, Any] = {"counted_after": said.counted_before + 1}
     if said.expected == "added":
         fields = chance.choice(
             [{"counted_after": said.counted_before}, {"qemu_lists": False}, {"ost": [(1, 1)]}]
         )
-    else:
-        fields = {"counted_after": said.counted_before + 1}
     return [*records[:place], changed(said, **fields), *records[place + 1 :]]
 
 

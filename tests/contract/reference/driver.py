@@ -85,6 +85,8 @@ class Habits:
     veto: str = ""
     devices: tuple[str, ...] = ()
     legacy: bool = False
+    same_context: bool = False
+    absent: dict[str, list[str]] = field(default_factory=dict)
 
 
 class ModelDriver:
@@ -111,7 +113,7 @@ class ModelDriver:
         self.seq += 1
         given = {**self.system.sample(), "thread": self.thread, **fields}
         if self.habits.mapped:
-            absent = ABSENT.get(str(kind.__struct_config__.tag), SAMPLED)
+            absent = self.habits.absent.get(str(kind.__struct_config__.tag), [])
             given |= {
                 name: 0 for name in absent if name in given and name not in ("state", "nt", "number", "group")
             }
@@ -143,7 +145,7 @@ class ModelDriver:
     def new(self, kind: str, flags: int, device: str = "") -> ModelRegistration:
         """Number a registration."""
         self.made += 1
-        ctx = 0x4000 + 0x40 * self.made if kind == "sync" else 0
+        ctx = 0x4000 + 0x40 * (1 if self.habits.same_context else self.made) if kind == "sync" else 0
         one = ModelRegistration(self, self.made, kind, flags, ctx, device)
         self.registrations.append(one)
         return one
@@ -217,7 +219,7 @@ class ModelDriver:
         binds: Processor | None = None, meanwhile: Callable[[], None] | None = None,
     ) -> None:  # fmt: skip
         """Call the Plug and Play notification callback; ``meanwhile`` happens before it returns."""
-        self.thread = self.chance.randint(1, 9)
+        before, self.thread = self.thread, self.chance.randint(1, 9)
         enter = self.say(
             AsyncEnter, reg=one.number, event=event, cls=cls, version=1, link=link,
             memory=self.system.memory,
@@ -227,4 +229,4 @@ class ModelDriver:
         if meanwhile is not None:
             meanwhile()
         self.say(AsyncExit, enter=enter, reg=one.number, ret=0)
-        self.thread = 1
+        self.thread = before

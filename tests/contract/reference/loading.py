@@ -8,7 +8,7 @@ from functools import partial
 from harness.history.driver import COMPLETE, FAILURE, START, Bind, Hello
 from harness.history.record import Mapped, Profile
 from tests.contract.reference.devices import remove, start
-from tests.contract.reference.driver import ABSENT, ERRORS, ModelDriver, ModelRegistration
+from tests.contract.reference.driver import ERRORS, ModelDriver, ModelRegistration
 from tests.contract.reference.scenario import Scenario
 
 PROVIDER = "{6a0b7b11-5c3e-4d52-9a3e-0f5d2c1b7e01}"
@@ -20,7 +20,7 @@ def load(scene: Scenario, driver: ModelDriver) -> None:
     if driver.name not in scene.introduced:
         scene.introduced.add(driver.name)
         if habits.mapped:
-            scene.tape.put(Mapped(driver=driver.name, provider=PROVIDER, absent=ABSENT))
+            scene.tape.put(Mapped(driver=driver.name, provider=PROVIDER, absent=habits.absent))
             scene.soft("a mapped driver")
         if habits.sample:
             scene.tape.put(Profile(driver=driver.name, promises="sample"))
@@ -75,6 +75,9 @@ def register(scene: Scenario, driver: ModelDriver, device: str = "") -> int:
                 scene.soft("DriverEntry was not recorded")
             withdraw(scene, driver)
             return chance.choice(ERRORS)
+    if habits.mode == "nonpnp" and chance.random() < 0.03:
+        withdraw(scene, driver)
+        return chance.choice(ERRORS)
     return 0
 
 

@@ -195,6 +195,8 @@ def arrives_uncounted(view: HistoryView, chance: random.Random) -> Mutated:
 
 def memory_announced(view: HistoryView, chance: random.Random) -> Mutated:
     """A processor is announced synchronously while only a DIMM is added, and no add had failed before."""
+    if any(isinstance(one, Add) and one.expected == "vetoed" for one in view.records):
+        return None
     if any(tried.failed for tried in view.attempts):
         return None
     return _in_dimm(view, chance)

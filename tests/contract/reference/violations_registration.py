@@ -131,8 +131,8 @@ def unflagged_told(view: HistoryView, chance: random.Random) -> Mutated:
             found.append((one, chance.choice(shown), quiet))
     if not found:
         return None
-    one, shown, quiet = chance.choice(found)
-    return _announced(view, one, shown, chance.choice([one.leave, quiet + 1]))
+    one, like, quiet = chance.choice(found)
+    return _announced(view, one, like, chance.choice([one.leave, quiet + 1]))
 
 
 def _announced(view: HistoryView, one: Known, like: Told, target: int) -> list[Record]:

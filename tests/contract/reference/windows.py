@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from harness.history.record import GuestEvent
 from tests.contract.reference.actions import ACTIONS
-from tests.contract.reference.driver import Habits, ModelDriver
+from tests.contract.reference.driver import ABSENT, Habits, ModelDriver
 from tests.contract.reference.host import baseline
 from tests.contract.reference.loading import load, unload
 from tests.contract.reference.scenario import Scenario, Story
@@ -34,6 +34,7 @@ CLEAN = (
     "fail",
     "burst",
     "dimm",
+    "mixed",
     "come-or-go",
     "drop",
     "enlist",
@@ -69,12 +70,17 @@ def habits(chance: random.Random, name: str, *, plain: bool) -> Habits:
         cpu=tuple(chance.choice(flags) for _ in range(chance.choice([0, 1, 1, 1, 2]))),
         memory=chance.random() < 0.6,
         legacy=chance.random() < 0.2,
+        same_context=chance.random() < 0.2,
     )
     if plain:
         one.sync = one.sync or (1,)
     elif chance.random() < 0.15:
         one.mapped, one.channel, one.objects, one.binds = True, "etw", "none", False
         one.calls = chance.random() < 0.5
+        every = chance.random() < 0.5
+        one.absent = {
+            kind: [name for name in names if every or chance.random() < 0.6] for kind, names in ABSENT.items()
+        }
     if not one.mapped and chance.random() < 0.25:
         one.mode, one.entry, one.cpu = "pnp", True, one.cpu[:1]
         one.devices = tuple(f"PCI\\VEN_1234&DEV_11E8#{name}{place}" for place in range(chance.randint(1, 3)))
