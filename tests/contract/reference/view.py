@@ -73,7 +73,7 @@ class HistoryView:
 
     def _simple(self, enter: int, leave: int) -> bool:
         """Whether no other callback of the driver lies within."""
-        name = self.records[enter].driver  # type: ignore[attr-defined]
+        name = self.records[enter].driver
         return not any(
             isinstance(record, SyncEnter | SyncExit | AsyncEnter | AsyncExit) and record.driver == name
             for record in self.records[enter + 1 : leave]

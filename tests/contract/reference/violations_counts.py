@@ -40,6 +40,8 @@ def group_one(view: HistoryView, chance: random.Random) -> Mutated:
     ):
         return None
     call = chance.choice(view.calls)
+    if call.record.maximum > 64:
+        return None
     return view.both(call, group=1)
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import random
 
 from harness.history.driver import COMPLETE, FAILURE, START, Bind, Free, SyncEnter
-from harness.history.record import Record
+from harness.history.record import Add, Record
 from tests.contract.reference.editing import TEMPORARY
 from tests.contract.reference.seen import Told, Tried
 from tests.contract.reference.view import HistoryView, pick
@@ -82,12 +82,19 @@ def object_kept(view: HistoryView, chance: random.Random) -> Mutated:
     return [record for n, record in enumerate(view.records) if n != gone] if places else None
 
 
+def _arrived(view: HistoryView, start: Told) -> bool:
+    """Whether an arrival came between the last command and a Start: it may be taken for that processor's."""
+    command = max(n for n in range(start.enter) if isinstance(view.records[n], Add))
+    return any(command < call.enter < start.leave for call in view.arrivals)
+
+
 def bound_early(view: HistoryView, chance: random.Random) -> Mutated:
     """A driver that binds on purpose begins a thread in Start."""
     binders = {one.driver for one in view.records if isinstance(one, Bind)}
     calls = [
-        call for one in view.attempts if one.added for call in one.of(START) if call.record.driver in binders
-    ]
+        call for one in view.attempts if one.added for call in one.of(START)
+        if call.record.driver in binders and not _arrived(view, call)
+    ]  # fmt: skip
     call = pick(calls, chance)
     if call is None:
         return None
