@@ -153,7 +153,7 @@ def unanswered(registration: Registration) -> tuple[int, int]:
 @rule(
     "ASYNC-EVENTUALLY", Level.POLICY, CallEnter, Epoch, clauses="B4, B5", source=INTRODUCTION,
     says="each completed hot-add is followed by the arrival of one more processor", needs="completed hot-add",
-    unless="no registration for processor arrivals covered it since a quiet point",
+    unless="no registration for processor arrivals was in force",
     holds="S2 C2 V", violates="S2 C2", awaited=True,
 )  # fmt: skip
 def eventually(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:

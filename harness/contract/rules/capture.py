@@ -49,7 +49,9 @@ def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
         return None
     told = {contradiction.why for contradiction in model.evidence.contradictions}
     others = [
-        loss for loss in model.evidence.losses if not isinstance(loss.shown, Gap) and loss.why not in told
+        loss
+        for loss in model.evidence.losses
+        if not isinstance(loss.shown, Gap | Repeat) and loss.why not in told
     ]
     if others:
         return Unclear(others[0].why, (others[0].shown,) if others[0].shown else ())

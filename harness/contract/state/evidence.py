@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from harness.contract.state.entities import DriverLoad, Loss, Stretch
 from harness.contract.state.merge import Carried, Conflict, Gap, Repeat
-from harness.history.driver import DriverRecord, Hello
+from harness.history.driver import DriverRecord
 from harness.history.record import Channel, Record
 
 FOREVER = 1 << 62
@@ -91,8 +91,10 @@ class HistoryEvidence:
             (conflict,), driver=conflict.driver, begin=begin,
         )  # fmt: skip
 
-    def twice(self, repeat: Repeat) -> None:
+    def twice(self, repeat: Repeat, begin: int) -> None:
         """A channel brought a number twice: which of the two the driver wrote is not known."""
+        why = f"channel {repeat.channel} brought record #{repeat.seq} of driver {repeat.driver} twice"
+        self.lose(repeat.driver, begin, FOREVER, why, repeat)
         if len(self._disputed) < MOST_LOSSES:
             self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
 
@@ -155,8 +157,10 @@ class HistoryEvidence:
                 suspects[name] = why
         loads = list(streams)
         for load in loads:
-            if isinstance(load.last, Hello) and load.last_at == load.began_at:
-                self.distrust(load.boot, load.driver, f"driver {load.driver} said nothing but hello")
+            if load.last is not None and load.last_at == load.began_at:
+                self.distrust(
+                    load.boot, load.driver, f"driver {load.driver} said one thing and then nothing more"
+                )
         tops: dict[str, int] = {}
         for carried in self._carried.values():
             for driver, top in carried.tops.items():

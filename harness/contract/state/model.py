@@ -28,7 +28,7 @@ from harness.contract.state.entities import (
     Registration,
 )
 from harness.contract.state.evidence import FOREVER, MOST_LOSSES, HistoryEvidence
-from harness.contract.state.merge import Behind, Carried, Conflict, Gap, Repeat, UnrecordedBoot
+from harness.contract.state.merge import FIRST, Behind, Carried, Conflict, Gap, Repeat, UnrecordedBoot
 from harness.contract.state.processors import SystemProcessors
 from harness.history.absent import Absent
 from harness.history.driver import (
@@ -229,7 +229,7 @@ class Model:
         return carried
 
     def _repeat(self, repeat: Repeat) -> Repeat:
-        self.evidence.twice(repeat)
+        self.evidence.twice(repeat, self.epoch_at)
         return repeat
 
     def _behind(self, behind: Behind) -> Behind:
@@ -375,7 +375,7 @@ class Model:
 
     def owe(self, registration: Registration, window: AddWindow) -> None:
         """Note of how many processors of a window a registration is owed the arrival."""
-        if registration.sync or registration.cls != "cpu" or not 0 < registration.base_at < window.at:
+        if registration.sync or registration.cls != "cpu" or not 0 < registration.done_at < window.at:
             return
         count = window.completes if window.completes or window.failures else min(window.agreed, window.adds)
         if count and len(registration.owed) < MOST_LINKS:
@@ -491,7 +491,9 @@ class Model:
             self.streams[record.boot, record.driver] = stream
             self.facts.add("driver record")
             if not isinstance(record, Hello):
-                begins = isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
+                begins = record.seq <= FIRST or (
+                    isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
+                )
                 if self.cause != "restored" or begins:
                     stream.headless = True
                     self.evidence.distrust(
@@ -546,6 +548,11 @@ class Model:
         stream = self.stream
         if stream.began_at != self.at:
             before = self.stream
+            if not before.finished and not before.mapped:
+                self.evidence.contradict(
+                    f"driver {hello.driver} says hello again and was not seen to be unloaded",
+                    (hello,), driver=hello.driver, begin=self.epoch_at,
+                )  # fmt: skip
             stream = DriverLoad(
                 driver=hello.driver, boot=hello.boot, began_at=self.at, mapped=before.mapped, promises=before.promises
             )  # fmt: skip
@@ -827,14 +834,14 @@ class Model:
             links[enter.link] = arrival.times
             self.all_links.setdefault(enter.link, self.at)
         fresh = enter.link not in registration.known_links and enter.link not in registration.new_links
+        if fresh and len(registration.told) < MOST_LINKS:
+            registration.told.append(self.at)
         if registration.base < 0 or enter.link in self.removed_links:
             if fresh and (not self.cpu_in_flight or registration.base >= 0):
                 registration.known_links.add(enter.link)
         elif fresh:
             registration.new_links.add(enter.link)
             arrival.new = True
-            if len(registration.told) < MOST_LINKS:
-                registration.told.append(self.at)
             if enter.cls == "cpu":
                 self._explained(arrival)
         arrival.existing = enter.link in registration.known_links
