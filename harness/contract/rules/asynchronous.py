@@ -9,7 +9,7 @@ import bisect
 
 from harness.contract.rules.registration import goes_without_unload, left_at_unload
 from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
-from harness.contract.rules.sync import MOST_WAITING, UNEXPLAINED, other_explanation
+from harness.contract.rules.sync import MOST_WAITING, QUIET_BETWEEN, UNEXPLAINED, other_explanation
 from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -113,7 +113,7 @@ def _uncounted(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome
         f"{window.base} were active before the add"
     )
     quiet = (model.quiesced,) if model.quiesced is not None and model.quiesced.n < arrival.enter.n else ()
-    doubt = other_explanation(arrival, window)
+    doubt = other_explanation(arrival, window) or (QUIET_BETWEEN if arrival.quiet else "")
     if doubt:
         return Unclear(f"{said}, but {doubt}", (*quiet, arrival.enter))
     return Broken(said, (*quiet, arrival.enter), absent=(arrival.registration.driver, 0, arrival.at))

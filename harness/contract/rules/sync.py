@@ -316,7 +316,7 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
     for stream in model.streams.values():
         for registration in (*stream.registrations.values(), *stream.earlier.values()):
             leave = registration.leave
-            seen = leave is None or leave.at > model.counted_at
+            seen = leave is None or leave.at >= model.counted_at
             made = registration.handle and not registration.open and 0 < registration.done_at < growth.since
             if registration.sync and made and seen and not registration.uncertain:
                 told = growth.told - growth.refused
@@ -585,6 +585,10 @@ def sync_first(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
     return None
 
 
+QUIET_BETWEEN = "the guest was quiet in between, so it may be of an attempt that had failed before"
+"""Why an arrival proves nothing about what came after a quiet point."""
+
+
 def _told_in_time(registration: Registration) -> bool:
     """True for a registration that is told of a processor; of a mapped driver's it is not known how long it lasts."""
     return (
@@ -602,6 +606,8 @@ def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutco
     said = f"a new processor link arrived before driver {stream.driver} had seen the Start of the added processor"
     shown = (arrival.enter, start.enter) if start is not None else (arrival.enter,)
     doubt = other_explanation(arrival, window)
+    if not doubt and start is not None and arrival.quiet:
+        doubt = QUIET_BETWEEN
     if not doubt and start is None and (model.quiesced is None or model.quiesced.n < arrival.enter.n):
         doubt = "the guest was not seen to be alive and quiet after it"
     if doubt:

@@ -290,7 +290,7 @@ class Arrival:
     saw it first; ``window`` is then the window of the host
     commands that explain it, None if none does, and ``index`` counts the new links of this registration in it, from 1.
     ``times`` is how often this link arrived since its last removal. ``start`` is the first Start that its driver saw in
-    the window, if it came later than the arrival.
+    the window, if it came later than the arrival, and ``quiet`` whether the guest was quiet after it and nothing was added.
     """
 
     at: int
@@ -304,6 +304,7 @@ class Arrival:
     existing: bool = False
     exit: AsyncExit | None = None
     start: Callback | None = None
+    quiet: bool = False
 
 
 @dataclass(slots=True, eq=False)

@@ -445,6 +445,15 @@ class Model:
         self.attempts.quiesced(self.at, quiesced)
         if self.attempts.unsettled:
             return quiesced
+        window = self.cpu_window
+        if (
+            window is not None
+            and not window.closed_at
+            and not window.completes
+            and self.active <= window.base
+        ):
+            for arrival in (*window.unannounced, *window.uncounted):
+                arrival.quiet = True
         if not self.cpu_adds and not self.attempts.opened:
             self.baseline_at = self.at
             self.baseline_count = self._counted()
