@@ -116,7 +116,7 @@ def _take_over(
         machine = stack.enter_context(QemuMachine(spec, place, writer, name=f"{run.directory.name}-moved"))
         machine.start(deadline)
         capture = stack.enter_context(
-            Capture(debugcon=machine.debugcon, console=machine.console, writer=writer)
+            Capture(debugcon=machine.debugcon, console=machine.console, writer=writer, resumed=True)
         )
         guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)

@@ -188,8 +188,10 @@ class Console(Record, frozen=True, kw_only=True, tag="console"):
 class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     """A capture channel's account, written when it closes (``closed``) or when something was lost.
 
-    Counts are lines: ``records`` decoded, ``torn`` (cut or interleaved), ``corrupt`` (checksum), ``foreign`` (not
-    ours), ``oversized``, ``stale`` (another boot's). ``lost`` are sequence numbers known to be missing.
+    ``records`` are the driver's records of this channel that stand in the history, no more and no fewer. The other counts
+    are lines: ``torn`` (cut or interleaved), ``corrupt`` (checksum, or an event that cannot be mapped), ``foreign`` (not
+    ours), ``oversized``, ``stale`` (of a boot nonce that another one superseded, which are among ``records``; of a mapped
+    driver also events whose number was past, which are left out). ``lost`` are sequence numbers known to be missing.
     """
 
     name: str

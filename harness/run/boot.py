@@ -119,6 +119,7 @@ class GuestBoot:
                 kd=machine.kd if self.request.kd == "listen" else None,
                 directory=self._directory.path,
                 mapped=self._mapped,
+                resumed=self._snapshot is not None,
             )
         )
         if self.request.kd == "debugger" and machine.kd is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -169,6 +170,15 @@ def test_a_log_that_lost_its_last_events_is_unknown_alone_and_harmless_beside_an
     into = imported(run)
     assert "the session lost 9 events" in capsys.readouterr().out
     assert (0, said(judge(records))) == ((result := judged(into, capsys))[0], said(result[1]))
+
+
+def test_every_account_counts_the_records_of_its_channel(tmp_path: Path) -> None:
+    """``records`` of an imported channel is the number of its records in the history, whatever it lost."""
+    run = recorded(tmp_path / "run", GOOD, lost={"ring": {5, 6}, "etw": {9}})
+    records = list(History(imported(run)))
+    accounts = {one.name: one.records for one in records if isinstance(one, Channel)}
+    assert accounts == Counter(one.channel for one in records if isinstance(one, DriverRecord))
+    assert set(CHANNELS) == set(accounts)
 
 
 def test_a_live_channel_is_completed_by_the_log(tmp_path: Path, capsys: Caught) -> None:

@@ -126,7 +126,9 @@ class PortLog:
                 yield found.ns, record
 
     def finish(self) -> None:
-        """Nothing more will be appended."""
+        """Nothing more will be appended: an unfinished entry is damaged."""
+        self._damaged += bool(self._rest)
+        self._rest = b""
         self._lines.finish()
 
     def account(self, *, closed: bool = False) -> Channel:

@@ -4,6 +4,9 @@
 The stream comes from the guest and may hold anything: lines torn by a crash, lines of two processors interleaved,
 another program's output, a previous boot's tail, megabytes without a newline. A line becomes a record only if it
 starts with ``HPN1 ``, its checksum matches and its fields are those of :mod:`harness.history.driver`.
+
+Every well-formed record is handed on, whatever boot nonce it has: one forged line must not silence those after it. What a
+nonce means is for the checker to decide.
 """
 
 from __future__ import annotations
@@ -22,8 +25,12 @@ from harness.history.record import Channel, Record
 LONGEST_LINE = 512
 """Bytes of the longest line a driver writes, newline included (DbgPrintEx takes no more: DDI: wdm/nf-wdm-dbgprintex.md)."""
 
+MOST_NONCES = 10_000
+"""Boot nonces, and drivers under them, that are remembered; a guest may invent any number."""
+
 _MAGIC = b"HPN1 "
 _LINE = re.compile(rb"HPN1 (.*) crc=([0-9a-f]{8})")
+_TAIL = re.compile(rb" crc=[0-9a-f]{8}$")
 _BOOT = re.compile(r"[0-9a-f]{16}")
 _DRIVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -112,7 +119,8 @@ def _integer(key: str, text: str) -> int:
 class DebugPortDecoder:
     """Bytes in, driver records out, with an account of everything that was not one.
 
-    Feed it in pieces of any size; it keeps at most one unfinished line of ``longest`` bytes.
+    Feed it in pieces of any size; it keeps at most one unfinished line of ``longest`` bytes. ``records`` counts what was
+    handed on; of these, ``stale`` have a boot nonce that another one superseded.
     """
 
     def __init__(self, *, channel: str = "debugcon", longest: int = LONGEST_LINE) -> None:
@@ -170,7 +178,10 @@ class DebugPortDecoder:
             return None
         start = line.rfind(_MAGIC)
         if start < 0:
-            self.foreign += bool(line)
+            # A line that ends as ours do has lost its beginning.
+            beheaded = _TAIL.search(line) is not None
+            self.torn += beheaded
+            self.foreign += bool(line) and not beheaded
             return None
         if start > 0:
             # Two writers' lines ran together, or a torn line was followed by a whole one: the last may be whole.
@@ -181,22 +192,22 @@ class DebugPortDecoder:
             if start == 0:
                 self.corrupt += 1
             return None
-        return record if self._in_sequence(record) else None
+        self._count(record)
+        return record
 
-    def _in_sequence(self, record: DriverRecord) -> bool:
-        if record.boot != self._boot:
-            if record.boot in self._past:
-                self.stale += 1
-                return False
-            if len(self._past) < 10_000:
+    def _count(self, record: DriverRecord) -> None:
+        """Count a record that is handed on, and the numbers of its driver that are missing before it."""
+        if record.boot in self._past:
+            self.stale += 1
+        elif record.boot != self._boot:
+            if self._boot and len(self._past) < MOST_NONCES:
                 self._past.add(self._boot)
             self._boot = record.boot
         key = (record.boot, record.driver)
-        if key not in self._next and len(self._next) >= 10_000:
+        if key not in self._next and len(self._next) >= MOST_NONCES:
             self._next.clear()
         expected = self._next.get(key, record.seq)
         if record.seq > expected:
             self.lost += record.seq - expected
         self._next[key] = max(expected, record.seq + 1)
         self.records += 1
-        return True

@@ -5,8 +5,8 @@ One event is one line on the debug port, of at most :data:`LONGEST_LINE` bytes::
 
     EVT1 n=7 boot=00c0ffee00c0ffee provider=<32 hex digits> id=1 version=0 time=482911 cpu=2 thread=61 data=0200… crc=…
 
-``n`` counts the events of all providers from 1, so that a lost line shows; ``time`` counts 100 ns; ``data`` is the payload;
-``crc`` the CRC-32 of every byte before ``" crc="``. The stream comes from a guest: what is no such line is counted.
+``n`` counts the events of all providers of a boot from 1, so that a lost line shows; ``time`` counts 100 ns; ``data`` is the
+payload; ``crc`` the CRC-32 of every byte before ``" crc="``. The stream comes from a guest: what is no such line is counted.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.mapper import CHANNEL, Mapper, TraceEvent
@@ -28,22 +29,44 @@ LONGEST_LINE = 4096
 LARGEST = (1 << 63) - 1
 """The largest number that a line may count to, or a thread or a time may be."""
 
+FIRST = 1
+"""Number of a boot's first event."""
+
 _LINE = re.compile(
     rb"EVT1 n=(\d{1,20}) boot=([0-9a-f]{16}) provider=([0-9a-f]{32}) id=(\d{1,5}) version=(\d{1,3}) "
     rb"time=(\d{1,20}) cpu=(\d{1,5}) thread=(\d{1,20}) data=((?:[0-9a-f]{2})*)"
 )
 
 
-class EventLines:
-    """Bytes in, records of one driver out. Keeps at most one unfinished line."""
+MOST_BOOTS = 1000
+"""Boot nonces that are followed; a guest may invent any number."""
 
-    def __init__(self, described_by: DriverMap) -> None:
+
+@dataclass(slots=True)
+class _Numbering:
+    """The events of one boot: their mapper, the number that comes next, and how many are missing since the last one mapped."""
+
+    mapper: Mapper
+    next: int
+    skipped: int = 0
+
+
+class EventLines:
+    """Bytes in, records of one driver out. Keeps at most one unfinished line.
+
+    A number below the one that comes next was there before, or is too late to be put in its place: its line is left out
+    and counted as ``stale``. So is a line of a boot that another one superseded, but that is handed on. With ``resumed``
+    the guest was restored from a snapshot, and the first boot's numbers go on from where the snapshot was made.
+    """
+
+    def __init__(self, described_by: DriverMap, *, resumed: bool = False) -> None:
         self._map = described_by
-        self._mappers: dict[str, Mapper] = {}
-        self._next = 0
+        self._resumed = resumed
+        self._boots: dict[str, _Numbering] = {}
+        self._boot = ""
         self._rest = b""
         self._skipping = False
-        self.torn = self.corrupt = self.foreign = self.oversized = self.lost = 0
+        self.torn = self.corrupt = self.foreign = self.oversized = self.stale = self.lost = 0
 
     def feed(self, data: bytes) -> Iterator[Record]:
         """Yield the records that ``data`` completes."""
@@ -66,21 +89,22 @@ class EventLines:
 
     def account(self, *, closed: bool = False) -> Channel:
         """Return what was counted so far, as a record."""
-        mappers = self._mappers.values()
+        mappers = [one.mapper for one in self._boots.values()]
         return Channel(
             name=CHANNEL,
-            records=sum(one.decoded for one in mappers),
+            records=sum(one.handed_on for one in mappers),
             torn=self.torn,
             corrupt=self.corrupt + sum(one.corrupt for one in mappers),
-            foreign=self.foreign,
+            foreign=self.foreign + sum(one.unnamed for one in mappers),
             oversized=self.oversized,
-            lost=self.lost,
+            stale=self.stale,
+            lost=self.lost + sum(one.corrupt for one in mappers),
             closed=closed,
         )
 
     def reasons(self) -> list[str]:
         """Return of the first events that could not be mapped why."""
-        return [reason for one in self._mappers.values() for reason in one.reasons][:8]
+        return [reason for one in self._boots.values() for reason in one.mapper.reasons][:8]
 
     def _take(self, line: bytes) -> Iterator[Record]:
         if len(line) >= LONGEST_LINE:
@@ -98,20 +122,36 @@ class EventLines:
         if max(number, int(match[6]), int(match[8])) > LARGEST:
             self.corrupt += 1
             return
-        skipped = max(0, number - self._next) if self._next else 0
-        self._next = max(self._next, number + 1)
-        self.lost += skipped
-        if bytes.fromhex(match[3].decode()) != self._map.provider:
+        numbering = self._follow(match[2].decode(), number)
+        if numbering is None:
             return
-        boot = match[2].decode()
-        mapper = self._mappers.get(boot)
-        if mapper is None:
-            if len(self._mappers) >= 1000:
-                self.corrupt += 1
-                return
-            mapper = self._mappers[boot] = Mapper(self._map, boot=boot, hz=HZ)
+        if bytes.fromhex(match[3].decode()) != self._map.provider:
+            self.foreign += 1
+            return
+        skipped, numbering.skipped = numbering.skipped, 0
         traced = TraceEvent(
             id=int(match[4]), version=int(match[5]), time=int(match[6]), processor=int(match[7]),
             thread=int(match[8]), payload=bytes.fromhex(match[9].decode()), skipped=skipped,
         )  # fmt: skip
-        yield from mapper.records(traced)
+        yield from numbering.mapper.records(traced)
+
+    def _follow(self, boot: str, number: int) -> _Numbering | None:
+        """Return the numbering of a line's boot, with what is missing before it counted; None if the line is left out."""
+        numbering = self._boots.get(boot)
+        if numbering is None:
+            if len(self._boots) >= MOST_BOOTS:
+                self.corrupt += 1
+                return None
+            goes_on = self._resumed and not self._boots
+            mapper = Mapper(self._map, boot=boot, hz=HZ)
+            numbering = self._boots[boot] = _Numbering(mapper, number if goes_on else FIRST)
+            self._boot = boot
+        if number < numbering.next:
+            self.stale += 1
+            return None
+        self.stale += boot != self._boot
+        missing = number - numbering.next
+        self.lost += missing
+        numbering.skipped += missing
+        numbering.next = number + 1
+        return numbering

@@ -22,7 +22,8 @@ class Capture:
     """Follows a started machine's files. Leaving it writes each channel's closing account.
 
     ``drain`` puts everything written so far into the history before it returns. With ``kd``, the socket of the kernel
-    debugger's port, somebody listens there too; what was heard is kept in ``directory``.
+    debugger's port, somebody listens there too; what was heard is kept in ``directory``. ``resumed`` says that the guest
+    was restored from a snapshot, so that the numbers of its events need not begin at 1.
     """
 
     def __init__(
@@ -34,10 +35,11 @@ class Capture:
         kd: Path | None = None,
         directory: Path | None = None,
         mapped: DriverMap | None = None,
+        resumed: bool = False,
     ) -> None:
         self.console = ConsoleWatch()
         self.debug_port: DebugPortDecoder | EventLines = (
-            DebugPortDecoder() if mapped is None else EventLines(mapped)
+            DebugPortDecoder() if mapped is None else EventLines(mapped, resumed=resumed)
         )
         self._writer = writer
         self._clocks: set[str] = set()

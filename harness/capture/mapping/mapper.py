@@ -68,14 +68,17 @@ class TraceEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Mapper:
     """Turns one driver's events into records, in the order in which they come.
 
-    ``boot`` is what identifies the boot, ``hz`` the rate of the events' clock. ``decoded`` and ``corrupt`` count events,
-    ``lost`` those that are known to be missing; ``reasons`` says of the first ones why they are no records.
+    ``boot`` is what identifies the boot, ``hz`` the rate of the events' clock. ``handed_on`` counts driver records, with the
+    hellos that no event gave. Events: ``corrupt`` cannot be mapped, ``unnamed`` have no place in the map, ``lost`` are known
+    to be missing. A number of the driver is left out for each event that is lost or corrupt, so that the gap shows.
+    ``reasons`` says of the first corrupt ones why they are no records.
     """
 
     def __init__(self, described_by: DriverMap, *, boot: str, hz: int) -> None:
         self.map = described_by
-        self.decoded = self.corrupt = self.lost = 0
+        self.handed_on = self.corrupt = self.unnamed = self.lost = 0
         self.reasons: list[str] = []
+        self._began = False
         self._boot = boot
         self._hz = hz
         self._seq = 0
@@ -94,30 +97,27 @@ class Mapper:
         if traced.skipped > 0:
             # Which of them were mapped nobody knows: as many numbers of the driver are missing as there may be.
             self.lost += traced.skipped
-            self._seq += traced.skipped
+            self._miss(traced.skipped)
         index = self._find(traced)
         if index is None:
+            self.unnamed += 1
             return
         event = self.map.events[index]
         try:
             values = self._values(event, index, traced)
-            first = self._seq == 0 or (event.record == "call.enter" and values.get("call") == "driver_entry")
+            first = not self._began or (event.record == "call.enter" and values.get("call") == "driver_entry")
             number = self._seq + (2 if first else 1)
             record = self._record(event, values, traced, number)
         except (ValueError, msgspec.ValidationError) as error:
             self.corrupt += 1
+            self._miss(1)
             if len(self.reasons) < 8:
                 self.reasons.append(f"event {traced.name or traced.id} is no {event.record}: {error}"[:300])
             return
         if first:
-            if self._seq == 0:
-                yield Mapped(
-                    driver=self.map.driver, provider=guid.text(self.map.provider), absent=self.map.absent()
-                )
-            self._seq += 1
-            yield self._hello(traced)
+            yield from self._hello(traced)
         self._seq = max(self._seq, record.seq)
-        self.decoded += 1
+        self.handed_on += 1
         self._remember(event, record)
         yield record
 
@@ -147,8 +147,14 @@ class Mapper:
     def account(self, *, closed: bool = False) -> Channel:
         """Return the account of the channel."""
         return Channel(
-            name=CHANNEL, records=self.decoded, corrupt=self.corrupt, lost=self.lost, closed=closed
-        )
+            name=CHANNEL, records=self.handed_on, corrupt=self.corrupt, foreign=self.unnamed,
+            lost=self.lost + self.corrupt, closed=closed,
+        )  # fmt: skip
+
+    def _miss(self, events: int) -> None:
+        """Leave out numbers. An exit that comes now may be that of an enter record that is missing."""
+        self._seq += events
+        self._open.clear()
 
     def _find(self, traced: TraceEvent) -> int | None:
         if traced.name:
@@ -220,9 +226,18 @@ class Mapper:
             "active_g0_ex": 0, "maximum": 0, "groups": 0,
         }  # fmt: skip
 
-    def _hello(self, traced: TraceEvent) -> Hello:
-        return msgspec.convert(
-            self._common(traced, self._seq) | {"k": "hello", "version": "mapped", "hz": self._hz, "ring": 0}, Hello
+    def _hello(self, traced: TraceEvent) -> Iterator[Record]:
+        """Yield what every load of a driver begins with. What is missing before the first one comes after its number 1."""
+        number = self._seq + 1 if self._began else 1
+        if not self._began:
+            self._began = True
+            yield Mapped(
+                driver=self.map.driver, provider=guid.text(self.map.provider), absent=self.map.absent()
+            )
+        self._seq += 1
+        self.handed_on += 1
+        yield msgspec.convert(
+            self._common(traced, number) | {"k": "hello", "version": "mapped", "hz": self._hz, "ring": 0}, Hello
         )  # fmt: skip
 
     def _remember(self, event: EventMap, record: Any) -> None:

@@ -46,4 +46,5 @@ class Ring(DebugPortDecoder):
         except BadLine:
             self.corrupt += 1
             return None
-        return record if self._in_sequence(record) else None
+        self._count(record)
+        return record

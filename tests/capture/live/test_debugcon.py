@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.capture.live.debugcon import LONGEST_LINE, BadLine, DebugPortDecoder, decode_line
+from harness.capture.offline.ring import Ring
 from harness.history.driver import AnyDriverRecord, CallEnter, DriverRecord, Hello, Mark, SyncEnter
 
 COMMON: dict[str, typing.Any] = {
@@ -124,11 +125,41 @@ def test_corrupt_foreign_and_oversized_are_told_apart() -> None:
 
 
 def test_line_of_an_earlier_boot_is_stale() -> None:
-    """After a new boot's first record, records that carry an earlier boot's nonce are counted, not taken."""
+    """After a new boot's first record, records that carry an earlier boot's nonce are counted, and handed on."""
     port = DebugPortDecoder()
     stream = encode_line(mark(1)) + encode_line(mark(1, boot="1" * 16)) + encode_line(mark(2))
-    assert [record.boot for record in port.feed(stream)] == ["00c0ffee00c0ffee", "1" * 16]
-    assert port.account().stale == 1
+    assert [(1, COMMON["boot"]), (1, "1" * 16), (2, COMMON["boot"])] == [
+        (record.seq, record.boot) for record in port.feed(stream)
+    ]
+    assert (3, 1) == (port.account().records, port.account().stale)
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from("ab"), st.sampled_from("01f")), max_size=20),
+    st.sampled_from([DebugPortDecoder, Ring]),
+)
+def test_no_well_formed_record_is_kept_back(
+    said: list[tuple[int, str, str]], decoder: type[DebugPortDecoder]
+) -> None:
+    """Whatever numbers, drivers and boot nonces the lines have, each is handed on and counted in ``records``."""
+    port = decoder()
+    written = [mark(seq, driver=driver, boot=nonce * 16, channel=port.channel) for seq, driver, nonce in said]
+    got = list(port.feed(b"".join(encode_line(record) for record in written)))
+    assert (written, len(written)) == (got, port.account(closed=True).records)
+
+
+def test_a_missing_number_of_an_earlier_boot_is_lost() -> None:
+    """The numbers of each boot nonce are followed, also of one that another superseded."""
+    port = DebugPortDecoder()
+    list(port.feed(encode_line(mark(1)) + encode_line(mark(1, boot="1" * 16)) + encode_line(mark(3))))
+    assert (1, 1) == (port.account().lost, port.account().stale)
+
+
+def test_line_without_its_beginning_is_torn() -> None:
+    """The second half of a line is not another program's."""
+    port = DebugPortDecoder()
+    assert [] == list(port.feed(encode_line(mark(1))[40:]))
+    assert (1, 0) == (port.account().torn, port.account().foreign)
 
 
 def test_two_drivers_have_their_own_sequence() -> None:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.capture.live.event_lines import LONGEST_LINE, EventLines
+from harness.capture.live.event_lines import LONGEST_LINE, MOST_BOOTS, EventLines
 from harness.capture.mapping import driver_map
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.mapper import Mapper, TraceEvent
@@ -73,9 +73,11 @@ def _life() -> list[tuple[int, int, bytes]]:
     return events
 
 
-def _line(number: int, thread: int, event: int, data: bytes, provider: str = GUID) -> bytes:
+def _line(
+    number: int, thread: int, event: int, data: bytes, provider: str = GUID, boot: str = "00c0ffee00c0ffee"
+) -> bytes:
     text = (
-        f"EVT1 n={number} boot=00c0ffee00c0ffee provider={uuid.UUID(provider).bytes_le.hex()} id={event} version=0 "
+        f"EVT1 n={number} boot={boot} provider={uuid.UUID(provider).bytes_le.hex()} id={event} version=0 "
         f"time={1000 * number} cpu=0 thread={thread} data={data.hex()}"
     ).encode()
     return b"%s crc=%08x\n" % (text, zlib.crc32(text))
@@ -140,23 +142,110 @@ def test_lines_become_records(tiny: DriverMap) -> None:
     assert [1] == [
         record.handle for record in rest if isinstance(record, CallExit) and record.call == "reg_sync"
     ]
-    assert (len(rest), 0, 0, True) == (
+    assert (1 + len(rest), 0, 0, True) == (
         lines.account().records, lines.account().corrupt, lines.account().lost, lines.account(closed=True).closed,
     )  # fmt: skip
 
 
 def test_lost_line_is_a_gap(tiny: DriverMap) -> None:
-    """A number that is missing between two lines is missing between the driver's records too."""
+    """A number that is missing between two lines is missing between the driver's records, and so are exits that miss their enter."""
     all_lines = [_line(n, *event) for n, event in enumerate(_life(), 1)]
     lines = EventLines(tiny)
     found = _records(lines, b"".join(all_lines[:4] + all_lines[5:]))
-    assert 1 == lines.account().lost
+    # Event 5 is lost, 6 ends it, and 7 and 8 end what was entered before: whether 5 was their enter, nobody knows.
+    assert (4, 3) == (lines.account().lost, lines.account().corrupt)
     numbers = [record.seq for record in found if isinstance(record, DriverRecord)]
-    assert {6} == set(range(1, max(numbers) + 1)) - set(numbers)
+    assert {6, 7, 8, 9} == set(range(1, max(numbers) + 1)) - set(numbers)
+
+
+def test_exit_does_not_end_the_wrong_enter(tiny: DriverMap) -> None:
+    """The exit of a registration whose enter is lost does not end DriverEntry, which was entered before."""
+    all_lines = [_line(n, *event) for n, event in enumerate(_life(), 1)]
+    found = _records(EventLines(tiny), b"".join(all_lines[:1] + all_lines[2:]))
+    assert [] == [record for record in found if isinstance(record, CallExit)]
+
+
+def test_first_line_that_is_lost_is_a_gap(tiny: DriverMap) -> None:
+    """A boot's events are numbered from 1: what is missing before the first that came is missing after the hello."""
+    all_lines = [_line(n, *event) for n, event in enumerate(_life(), 1)]
+    lines = EventLines(tiny)
+    found = _records(lines, b"".join(all_lines[8:]))
+    assert 8 == lines.account().lost
+    assert [Mapped, Hello] == [type(record) for record in found[:2]]
+    numbers = [record.seq for record in found if isinstance(record, DriverRecord)]
+    assert [1, *range(10, 2 + len(all_lines))] == numbers
+
+
+def test_restored_guest_goes_on_counting(tiny: DriverMap) -> None:
+    """The first boot of a guest that was restored from a snapshot may begin with any number, a later boot not."""
+    first = [_line(n, *event) for n, event in enumerate(_life(), 40)]
+    later = [_line(3, *_life()[0], boot="1" * 16)]
+    lines = EventLines(tiny, resumed=True)
+    found = _records(lines, b"".join(first))
+    assert (0, len(first) + 1) == (lines.account().lost, lines.account().records)
+    assert list(range(1, len(first) + 2)) == [
+        record.seq for record in found if isinstance(record, DriverRecord)
+    ]
+    _records(lines, b"".join(later))
+    assert 2 == lines.account().lost
+
+
+@pytest.mark.parametrize("again", [1, 4])
+def test_line_whose_number_was_past_is_counted(tiny: DriverMap, again: int) -> None:
+    """A line that comes a second time is left out and counted as stale."""
+    all_lines = [_line(n, *event) for n, event in enumerate(_life(), 1)]
+    plain, lines = EventLines(tiny), EventLines(tiny)
+    expected = _records(plain, b"".join(all_lines))
+    found = _records(lines, b"".join([*all_lines[:5], all_lines[again - 1], *all_lines[5:]]))
+    assert (expected, 1, len(expected) - 1) == (found, lines.account().stale, lines.account().records)
+
+
+def test_each_boot_counts_from_one(tiny: DriverMap) -> None:
+    """After a reset the numbers begin again; a line of the boot before is handed on and counted as stale."""
+    first = [_line(n, *event) for n, event in enumerate(_life(), 1)]
+    second = [_line(n, *event, boot="1" * 16) for n, event in enumerate(_life()[:5], 1)]
+    lines = EventLines(tiny)
+    found = _records(lines, b"".join([*first[:-1], *second[:3], second[4], first[-1]]))
+    account = lines.account()
+    assert (1, 1, len(found) - 2) == (account.lost, account.stale, account.records)
+
+
+def test_loss_before_an_event_of_another_provider_is_not_forgotten(tiny: DriverMap) -> None:
+    """What was missing before another provider's event is missing before the driver's next record."""
+    before = [_line(n, *event) for n, event in enumerate(_life()[:8], 1)]
+    another = _line(10, 7, 1, b"", provider="00000000-0000-0000-0000-000000000001")
+    after = [_line(n, *event) for n, event in enumerate(_life()[8:], 11)]
+    lines = EventLines(tiny)
+    found = _records(lines, b"".join([*before, another, *after]))
+    numbers = [record.seq for record in found if isinstance(record, DriverRecord)]
+    assert {10} == set(range(1, max(numbers) + 1)) - set(numbers)
+    assert (1, 1) == (lines.account().lost, lines.account().foreign)
+
+
+def test_event_that_cannot_be_mapped_is_a_gap(tiny: DriverMap) -> None:
+    """A record that is missing because its event has no payload is missing from the driver's numbers."""
+    all_lines = [_line(n, *event) for n, event in enumerate(_life(), 1)]
+    all_lines[-3] = _line(len(all_lines) - 2, 9, 6, b"")
+    lines = EventLines(tiny)
+    found = _records(lines, b"".join(all_lines))
+    numbers = [record.seq for record in found if isinstance(record, DriverRecord)]
+    account = lines.account()
+    assert (1, 1) == (account.corrupt, account.lost)
+    assert {len(all_lines) - 1} == set(range(1, max(numbers) + 1)) - set(numbers)
+
+
+def test_boots_over_the_bound_are_counted(tiny: DriverMap) -> None:
+    """A line of one boot too many is left out and counted."""
+    lines = EventLines(tiny)
+    nonces = [f"{number:016x}" for number in range(MOST_BOOTS + 1)]
+    found = _records(lines, b"".join(_line(1, 7, 1, b"", boot=nonce) for nonce in nonces))
+    account = lines.account()
+    assert (2 * MOST_BOOTS, 1) == (account.records, account.corrupt)
+    assert account.records == sum(isinstance(record, DriverRecord) for record in found)
 
 
 def test_what_is_no_event_is_counted(tiny: DriverMap) -> None:
-    """A torn line, a wrong checksum, a payload that is too short, another's provider, a line without an end."""
+    """A torn line, a wrong checksum, a payload that is too short, another's provider, a line without an end: each is counted."""
     good = _line(1, 7, 1, b"")
     lines = EventLines(tiny)
     stream = good + b"hello\n" + good.replace(b"n=1", b"n=2") + _line(2, 7, 5, b"\0\0")
@@ -167,7 +256,7 @@ def test_what_is_no_event_is_counted(tiny: DriverMap) -> None:
     )
     assert 3 == len(_records(lines, stream))
     account = lines.account()
-    assert (1, 1, 2, 1, 1) == (
+    assert (2, 2, 2, 1, 1) == (
         account.records,
         account.foreign,
         account.corrupt,
@@ -204,6 +293,7 @@ def test_any_bytes_in_any_pieces(tiny: DriverMap, parts: list[bytes | int], data
     at = data.draw(st.integers(0, len(stream)))
     assert expected == [*cut.feed(stream[:at]), *_records(cut, stream[at:])]
     assert whole.account() == cut.account()
+    assert sum(isinstance(record, DriverRecord) for record in expected) == whole.account().records
 
 
 @given(st.binary(max_size=64), st.integers(0, 12))
@@ -214,6 +304,7 @@ def test_any_payload(tiny: DriverMap, payload: bytes, event: int) -> None:
     found = [record for record in mapper.records(traced) if isinstance(record, DriverRecord)]
     known = 1 <= event <= 10
     assert known == bool(found or mapper.corrupt)
+    assert (len(found), not known) == (mapper.handed_on, bool(mapper.unnamed))
 
 
 def test_log_of_trace_logging_events(tmp_path: Path) -> None:
@@ -244,7 +335,7 @@ def test_log_of_trace_logging_events(tmp_path: Path) -> None:
     recorded = read("etw", path, mapped)
     kinds = [str(type(one.record).__struct_config__.tag) for one in recorded.arrived]
     assert ["mapped", "hello", "sync.enter", "async.enter"] == kinds
-    assert [] == recorded.missing
+    assert ([], 3) == (recorded.missing, recorded.account.records)
     arrived = recorded.arrived[-1].record
     assert ("arrival", "memory", "\\??\\X", 2) == (
         arrived.event, arrived.cls, arrived.link, arrived.reg,  # type: ignore[attr-defined]
