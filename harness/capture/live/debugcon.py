@@ -30,7 +30,9 @@ MOST_NONCES = 10_000
 
 _MAGIC = b"HPN1 "
 _LINE = re.compile(rb"HPN1 (.*) crc=([0-9a-f]{8})")
-_TAIL = re.compile(rb" crc=[0-9a-f]{8}$")
+_BEHEADED = re.compile(rb"(?!EVT1 ).* crc=[0-9a-f]{8}")
+"""A line that ends as ours do and has lost its beginning; a twin's trace events end so too."""
+
 _BOOT = re.compile(r"[0-9a-f]{16}")
 _DRIVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
@@ -178,8 +180,7 @@ class DebugPortDecoder:
             return None
         start = line.rfind(_MAGIC)
         if start < 0:
-            # A line that ends as ours do has lost its beginning.
-            beheaded = _TAIL.search(line) is not None
+            beheaded = _BEHEADED.fullmatch(line) is not None
             self.torn += beheaded
             self.foreign += bool(line) and not beheaded
             return None
