@@ -196,7 +196,9 @@ def summary(fooled: list[FooledVerdict]) -> str:
         f"{count:6} x {group}: {verdict}, although {why}"
         for (group, why, verdict), count in kinds.most_common()
     ]
-    lines += [str(one) for one in fooled[:MOST_SHOWN]]
+    # Who accuses or excuses wrongly is worse than who overlooks.
+    worst = sorted(fooled, key=lambda one: not one.must_not.startswith("the whole run is"))
+    lines += [str(one) for one in worst[:MOST_SHOWN]]
     if len(fooled) > MOST_SHOWN:
         lines.append(f"and {len(fooled) - MOST_SHOWN} more")
     return "\n".join(lines)

@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: MIT
+"""A rule whose evidence is incomplete says violated or unknown, whichever record is missing."""
+
+from __future__ import annotations
+
+import pytest
+
+from harness.contract.notation import trace
+from harness.contract.rules.rule import Rule
+from harness.contract.verdict import Level, Verdict
+from harness.history.driver import DriverRecord
+from harness.history.record import Channel
+from tests.contract.missing import (
+    DOCUMENT,
+    NEEDED,
+    RULES,
+    WithoutRecord,
+    embedded,
+    taken,
+    violations,
+    without_each,
+)
+
+VIOLATED = [pytest.param(rule, text, id=f"{rule.id}: {text}") for rule in RULES for text in violations(rule)]
+
+
+@pytest.mark.parametrize(("rule", "text"), VIOLATED)
+def test_no_missing_record_hides_a_violation(rule: Rule, text: str) -> None:
+    """Without any one record the rule says violated or unknown, and the run does not hold."""
+    assert [] == [str(one) for one in without_each(rule, text) if one.wrong]
+
+
+def test_each_kind_of_record_is_taken() -> None:
+    """A rule's example loses each record of its driver and each kind that the host wrote."""
+    (rule,) = [rule for rule in RULES if rule.id == "SYNC-EXACTLY-TWO"]
+    records = trace(rule.violates)
+    expected = [one for one in records if isinstance(one, (DriverRecord, *NEEDED))]
+    assert len(expected) == len(list(without_each(rule, rule.violates)))
+    assert set(NEEDED) <= {type(one) for one in expected}
+
+
+def test_a_taken_record_of_a_driver_is_a_loss() -> None:
+    """Its number is missing, the account counts one record less and one lost."""
+    records = trace("S2 C2 V")
+    place = next(at for at, one in enumerate(records) if isinstance(one, DriverRecord) and one.seq == 5)
+    left = taken(records, place)
+    numbers = [one.seq for one in left if isinstance(one, DriverRecord)]
+    (account,) = [one for one in left if isinstance(one, Channel)]
+    assert (False, len(numbers), 1) == (5 in numbers, account.records, account.lost)
+    assert list(range(1, len(records))) == [one.n for one in left]
+
+
+def test_rules_that_can_accuse_are_all_asked() -> None:
+    """Each rule of the levels error and error(driver) has a history that violates it."""
+    assert {Level.ERROR, Level.ERROR_DRIVER} == {rule.level for rule in RULES}
+    assert [] == [rule.id for rule in RULES if not violations(rule)]
+
+
+@pytest.mark.parametrize(
+    ("rule", "run", "wrong"),
+    [
+        (Verdict.VIOLATED, Verdict.VIOLATED, False),
+        (Verdict.UNKNOWN, Verdict.UNKNOWN, False),
+        (Verdict.UNKNOWN, Verdict.VIOLATED, False),
+        (Verdict.HOLDS, Verdict.UNKNOWN, True),
+        (Verdict.NOT_APPLICABLE, Verdict.UNKNOWN, True),
+        (Verdict.UNKNOWN, Verdict.HOLDS, True),
+    ],
+)
+def test_what_hides_a_violation(rule: Verdict, run: Verdict, wrong: bool) -> None:
+    """Missing evidence neither excuses the rule nor makes it not applicable, and the run never holds."""
+    assert wrong == WithoutRecord("a record", rule, run).wrong
+
+
+def test_the_table_in_the_documents_is_this_one() -> None:
+    """docs/rules.md shows the table as it is; ``python -m tests.contract.missing`` writes it."""
+    document = DOCUMENT.read_text()
+    assert embedded(document) == document
