@@ -43,14 +43,18 @@ from tests.contract.damage import (
     wired,
     wired_directory,
 )
+from tests.contract.forging import continues, excused_by, forgery, inserted, one_driver
 from tests.recorded.kept import kept_runs
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "reliability.md"
 BEGIN, END = "<!-- loss: begin -->", "<!-- loss: end -->"
-GROUPS = [*dict.fromkeys(damage.group for damage in DAMAGES), "account", "two"]
+GROUPS = [*dict.fromkeys(damage.group for damage in DAMAGES), "account", "two", "forged lines"]
 TWO = 200
 """Pairs of damages that are drawn for each run."""
+
+FORGED_LINES = 300
+"""Single forged lines, and pairs of them, that are drawn for each example of a rule with one driver."""
 
 MOST_SHOWN = 200
 
@@ -155,6 +159,22 @@ def together(name: str, rows: list[LossRow]) -> LossRow:
     return found
 
 
+def forged_lines(row: LossRow, run: WiredRun, seed: int, count: int) -> None:
+    """Add to a row what is said after one and after two forged lines, so often; nothing may be excused."""
+    draw = random.Random(f"{seed} {run.name} forged")
+    said = row.said.setdefault("forged lines", Counter())
+    for number in range(2 * count if one_driver(run) else 0):
+        lines = [forgery(run, draw) for _ in range(1 + number % 2)]
+        if len(lines) > 1 and continues(run, lines):
+            continue
+        verdict = judge(run.received(inserted(run, lines)))
+        said[verdict.verdict] += 1
+        row.fooled += [
+            FooledVerdict(run.name, "; ".join(map(str, lines)), "forged lines", what, verdict.verdict, "")
+            for what in excused_by(judge(run.whole), verdict)
+        ]
+
+
 def proved(run: WiredRun, seed: int, two: int = TWO) -> LossRow:
     """Return the row of one run."""
     row = LossRow(run.name, said(run.whole)[0], len(run.places()))
@@ -209,6 +229,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--two", type=int, default=TWO, help="pairs of damages per run")
+    parser.add_argument("--forged", type=int, default=FORGED_LINES, help="forged lines per example of a rule")
     parser.add_argument("--only", default="", help="runs whose name contains this")
     parser.add_argument("--document", action="store_true", help="write the table into docs/reliability.md")
     asked = parser.parse_args()
@@ -219,9 +240,12 @@ def main() -> int:
             if asked.only in run.name:
                 rows.append(proved(run, asked.seed, asked.two))
                 _progress(rows)
-    examples = [
-        proved(run, asked.seed, asked.two // 10) for run in violating_examples() if asked.only in run.name
-    ]
+    examples = []
+    for run in violating_examples():
+        if asked.only in run.name:
+            examples.append(proved(run, asked.seed, asked.two // 10))
+            forged_lines(examples[-1], run, asked.seed, asked.forged)
+            _progress([*rows, *examples])
     if examples:
         rows.append(together("examples of violated rules", examples))
     fooled = [one for row in rows for one in row.fooled]

@@ -15,7 +15,16 @@ from harness.contract.verdict import Verdict
 from harness.history.driver import DriverRecord
 from harness.history.reader import History
 from harness.history.record import Channel, Record
-from tests.contract.damage import DAMAGES, DamagedRun, Line, WiredRun, damaged, twice_damaged, unaccounted
+from tests.contract.damage import (
+    DAMAGES,
+    Damage,
+    DamagedRun,
+    Line,
+    WiredRun,
+    damaged,
+    twice_damaged,
+    unaccounted,
+)
 from tests.contract.loss import (
     BEGIN,
     DOCUMENT,
@@ -76,12 +85,11 @@ def test_the_undamaged_lines_make_the_recorded_history(run: WiredRun) -> None:
 
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda damage: damage.name)
-def test_each_damage_changes_the_history_or_its_account(damage: object) -> None:
+def test_each_damage_changes_the_history_or_its_account(damage: Damage) -> None:
     """No damage is empty: in the middle of a run each one changes what the checker is shown."""
     run = RUNS[0]
     place = run.places()[len(run.places()) // 2]
-    (one,) = [each for each in DAMAGES if each is damage]
-    assert damaged(run, one, place, random.Random(1)).records != run.whole
+    assert damaged(run, damage, place, random.Random(1)).records != run.whole
 
 
 @pytest.mark.parametrize(

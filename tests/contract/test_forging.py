@@ -1,0 +1,106 @@
+# SPDX-License-Identifier: MIT
+"""What lines that a hostile kernel slips in can turn, and what they cannot: docs/security.md names both."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.contract.checker import judge
+from harness.contract.notation import trace
+from harness.contract.verdict import Verdict
+from harness.history.driver import DriverRecord, SyncEnter
+from harness.history.record import Channel, Record
+from tests.contract.damage import WiredRun, wired
+from tests.contract.forging import ForgedLine, broken, continues, excused, forgery, one_driver
+from tests.contract.mutations import SYNC_ONLY
+from tests.contract.test_loss import EXAMPLES, SEED
+
+RUNS = [run for run in EXAMPLES if one_driver(run)]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_forged_lines_excuse_no_example(run: WiredRun, count: int) -> None:
+    """A rule that true lines show violated stays violated or becomes unknown, whatever is slipped in, and no run holds."""
+    draw = random.Random(f"{SEED} {run.name} {count}")
+    found = []
+    for _ in range(examples(15)):
+        lines = [forgery(run, draw) for _ in range(count)]
+        if count == 1 or not continues(run, lines):
+            found += [f"{what} after {'; '.join(map(str, lines))}" for what in excused(run, lines)]
+    assert [] == found, f"seed {SEED}"
+
+
+@settings(max_examples=examples(60))
+@given(run=st.sampled_from(RUNS), draw=st.randoms(use_true_random=False))
+def test_one_forged_line_excuses_nothing(run: WiredRun, draw: random.Random) -> None:
+    """No single well-formed line, of whatever kind, number, nonce and driver, turns a violation into a good verdict."""
+    line = forgery(run, draw)
+    assert [] == list(excused(run, [line])), str(line)
+
+
+def test_every_example_of_one_driver_is_tried() -> None:
+    """The examples of the rules are the runs that lines are forged into; their channel is whole."""
+    assert len(RUNS) > 40
+    assert [] == [run.name for run in RUNS if Verdict.VIOLATED is not judge(run.whole).verdict]
+    accounts = [one for run in RUNS for one in run.whole if isinstance(one, Channel)]
+    assert {(0, 0, 0)} == {(one.lost, one.torn, one.stale) for one in accounts}
+
+
+# -- what a hostile kernel can still do --------------------------------------------------------------------------------
+
+
+def lines_of(records: list[Record], *drivers: str) -> list[tuple[str, int, str]]:
+    """Return driver, number and kind of the records of some drivers, in their order."""
+    return [
+        (one.driver, one.seq, str(one.__struct_config__.tag))
+        for one in records
+        if isinstance(one, DriverRecord) and one.driver in drivers
+    ]
+
+
+def host(records: list[Record]) -> list[str]:
+    """Return the kinds of the host's records, in their order."""
+    return [str(one.__struct_config__.tag) for one in records if not isinstance(one, DriverRecord)]
+
+
+def test_a_forged_second_driver_can_excuse_others() -> None:
+    """Whole streams are believed: the veto of a driver that is not there explains that another was not told."""
+    true = trace("with a with b +cpu a:S2 a:F2 =cpu")
+    forged = trace("with a with b with c +cpu c:S2! a:S2 a:F2 =cpu")
+    assert lines_of(true, "a", "b") == lines_of(forged, "a", "b")
+    assert ({"SYNC-ALL-REGISTERED"}, set()) == (broken(judge(true)), broken(judge(forged)))
+
+
+def test_a_line_that_continues_the_stream_is_believed() -> None:
+    """A Complete that never came is supplied by lines with the numbers that come next: nothing tells them from true ones."""
+    true, forged = trace(f"{SYNC_ONLY} S2"), trace(f"{SYNC_ONLY} S2 C2")
+    said = lines_of(true, "a")
+    last = said[-1][1]
+    assert [*said, ("a", last + 1, "sync.enter"), ("a", last + 2, "sync.exit")] == lines_of(forged, "a")
+    assert (Verdict.VIOLATED, Verdict.HOLDS) == (judge(true).verdict, judge(forged).verdict)
+
+
+def test_a_whole_forged_stream_is_believed() -> None:
+    """What the driver was really told is nowhere if every line of it is replaced: only the host's own records are true."""
+    true, forged = trace(f"{SYNC_ONLY} C2 S2"), trace(f"{SYNC_ONLY} S2 C2")
+    assert host(true) == host(forged)
+    assert (Verdict.VIOLATED, Verdict.HOLDS) == (judge(true).verdict, judge(forged).verdict)
+
+
+def test_lines_that_continue_the_stream_are_known_as_such() -> None:
+    """The lines left out of the property of two lines are those behind the last true one, with the next numbers."""
+    true = trace(f"{SYNC_ONLY} S2")
+    run = wired("a run", true, Path("a run"))
+    forged = [one for one in trace(f"{SYNC_ONLY} S2 C2") if isinstance(one, DriverRecord)][-2:]
+    assert isinstance(forged[0], SyncEnter)
+    behind, before = run.places()[-1] + 1, run.places()[-1]
+    assert [True, False] == [
+        continues(run, [ForgedLine(place, record) for record in forged]) for place in (behind, before)
+    ]
