@@ -16,7 +16,8 @@ from harness.contract.verdict import RunVerdict, Verdict
 from harness.history.driver import AnyDriverRecord, CallName, DriverRecord
 from harness.history.record import Boot, Channel
 from tests.capture.lines import encode_line
-from tests.contract.damage import FORGED, Line, Stream, WiredRun
+from tests.contract.damage import FORGED
+from tests.contract.wired_run import Line, Stream, WiredRun
 
 KINDS: tuple[type[DriverRecord], ...] = typing.get_args(AnyDriverRecord)
 
@@ -136,4 +137,4 @@ def excused_by(before: RunVerdict, after: RunVerdict) -> Iterator[str]:
         yield "the run holds"
     for rule in sorted(broken(before)):
         if rules[rule] not in (Verdict.VIOLATED, Verdict.UNKNOWN):
-            yield f"{rule} is {rules[rule]}"
+            yield f"a rule is {rules[rule]}: {rule}"

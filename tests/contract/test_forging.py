@@ -16,10 +16,10 @@ from harness.contract.notation import trace
 from harness.contract.verdict import Verdict
 from harness.history.driver import DriverRecord, SyncEnter
 from harness.history.record import Channel, Record
-from tests.contract.damage import WiredRun, wired
 from tests.contract.forging import ForgedLine, broken, continues, excused, forgery, one_driver
 from tests.contract.mutations import SYNC_ONLY
 from tests.contract.test_loss import EXAMPLES, SEED
+from tests.contract.wired_run import WiredRun, wired
 
 RUNS = [run for run in EXAMPLES if one_driver(run)]
 
@@ -34,7 +34,7 @@ def test_forged_lines_excuse_no_example(run: WiredRun, count: int) -> None:
         lines = [forgery(run, draw) for _ in range(count)]
         if count == 1 or not continues(run, lines):
             found += [f"{what} after {'; '.join(map(str, lines))}" for what in excused(run, lines)]
-    assert [] == found, f"seed {SEED}"
+    assert 0 == len(found), "\n".join([f"seed {SEED}", *found])
 
 
 @settings(max_examples=examples(60))
