@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.contract.rules.rule import OrderReason, Rule
-from harness.contract.state.merge import Conflict, Gap, Repeat, Stale, UnrecordedBoot
+from harness.contract.state.merge import Conflict, Disorder, Gap, Repeat, Stale, UnrecordedBoot
 from harness.contract.verdict import Finding, Level, Verdict, Witness
 from harness.history.absent import absent_in, standing
 from harness.history.driver import (
@@ -71,7 +71,7 @@ def describe(record: Record) -> str:
         return f"nothing  driver {printable(record.driver)} #{record.first}{last} belongs before this record"
     if isinstance(record, UnrecordedBoot):
         return f"driver {printable(record.driver)} says hello in boot {printable(record.boot)}"
-    if isinstance(record, Repeat | Stale | Conflict):
+    if isinstance(record, Repeat | Stale | Conflict | Disorder):
         return f"driver {printable(record.driver)} #{record.seq} of boot {printable(record.boot)}"
     if not isinstance(record, DriverRecord):
         words = [

@@ -60,16 +60,23 @@ def without_each(rule: Rule, text: str) -> Iterator[WithoutRecord]:
     records = trace(text)
     for place, record in enumerate(records):
         if isinstance(record, DriverRecord | Channel | Add | Agreement | Boot | Count | Quiesced):
-            verdict = judge(taken(records, place))
+            verdict = (
+                judge(taken(records, place)) if isinstance(record, DriverRecord) else cut(records, place)
+            )
             yield WithoutRecord(name(record, records[:place]), said(verdict, rule), verdict.verdict)
 
 
+def cut(records: Sequence[Record], place: int) -> RunVerdict:
+    """Judge a history of which a line of the host's is gone: a reader stops where the numbers of the lines show it."""
+    damage = f"line {place + 1} carries record number {place + 2}: lines were lost or edited"
+    return judge(records[:place], damage=damage)
+
+
 def taken(records: Sequence[Record], place: int) -> list[Record]:
-    """Return the history without a record. One of a driver is a loss: the account has one less, and counts it."""
-    lost = records[place]
+    """Return the history without a record of the driver, which is a loss: the account has one less, and counts it."""
     found: list[Record] = []
     for record in [*records[:place], *records[place + 1 :]]:
-        if isinstance(lost, DriverRecord) and isinstance(record, Channel):
+        if isinstance(record, Channel):
             record = msgspec.structs.replace(record, records=record.records - 1, lost=record.lost + 1)
         found.append(msgspec.structs.replace(record, n=len(found) + 1))
     return found

@@ -188,11 +188,11 @@ class HistoryEvidence:
         self._agree(loads, begin)
 
     def _unclaimed(self, name: str, loads: list[DriverLoad], suspects: dict[str, str]) -> bool:
-        """True if a channel lost lines at its end, and no driver that it carried is loaded any more: then they are another's."""
+        """True if a channel may lack lines at its end, and no driver that it carried is loaded any more: then they are another's."""
         account, carried = self._accounts.get(name), self._carried.get(name)
-        if account is None or not account.closed or carried is None or _damage(account) <= carried.places:
+        if carried is None or any(load.driver in carried.tops and not load.finished for load in loads):
             return False
-        if any(load.driver in carried.tops and not load.finished for load in loads):
+        if account is not None and account.closed and _damage(account) <= carried.places:
             return False
         return not any(
             other.name not in suspects and carried.tops.keys() <= other.tops.keys()

@@ -56,6 +56,15 @@ class Stale(Record, frozen=True, kw_only=True, tag="checker.stale"):
     why: str
 
 
+class Disorder(Record, frozen=True, kw_only=True, tag="checker.disorder"):
+    """One channel brought the number ``seq`` of a driver behind a later one, and no other channel had it."""
+
+    boot: str
+    driver: str
+    seq: int
+    channel: str
+
+
 class Conflict(Record, frozen=True, kw_only=True, tag="checker.conflict"):
     """Two channels brought the number ``seq`` of a driver with different contents: ``fields`` differ."""
 
@@ -281,6 +290,11 @@ class Merger:
             yield from self._known(record, stream, again=again)
             brought.highest = max(brought.highest, record.seq)
             return
+        if again:
+            yield Disorder(
+                n=record.n, host_ns=record.host_ns, boot=record.boot, driver=record.driver,
+                seq=record.seq, channel=record.channel,
+            )  # fmt: skip
         brought.places += 1 if record.seq > brought.highest + 1 else -(brought.places > 0 and again)
         brought.highest = max(brought.highest, record.seq)
         stream.recent[record.seq % RECENT] = record

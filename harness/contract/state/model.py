@@ -28,7 +28,16 @@ from harness.contract.state.entities import (
     Registration,
 )
 from harness.contract.state.evidence import FOREVER, MOST_LOSSES, HistoryEvidence
-from harness.contract.state.merge import FIRST, Behind, Carried, Conflict, Gap, Repeat, UnrecordedBoot
+from harness.contract.state.merge import (
+    FIRST,
+    Behind,
+    Carried,
+    Conflict,
+    Disorder,
+    Gap,
+    Repeat,
+    UnrecordedBoot,
+)
 from harness.contract.state.processors import SystemProcessors
 from harness.history.absent import Absent
 from harness.history.driver import (
@@ -123,7 +132,7 @@ class Model:
             Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
             Agreement: self._agreement, OperationProgress: self._operation, Channel: self._channel, End: self._end,
             GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self._carried,
-            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Hello: self._hello,
+            UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Hello: self._hello,
             SyncEnter: self._sync_enter, SyncExit: self._sync_exit, AsyncEnter: self._async_enter,
             AsyncExit: self._async_exit, CallEnter: self._call_enter, CallExit: self._call_exit,
             Alloc: self._alloc, Free: self._free, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
@@ -231,6 +240,13 @@ class Model:
     def _repeat(self, repeat: Repeat) -> Repeat:
         self.evidence.twice(repeat, self.epoch_at)
         return repeat
+
+    def _disorder(self, disorder: Disorder) -> Disorder:
+        self.evidence.contradict(
+            f"channel {disorder.channel} brought record #{disorder.seq} of driver {disorder.driver} behind a later one",
+            (disorder,), driver=disorder.driver, begin=self.epoch_at,
+        )  # fmt: skip
+        return disorder
 
     def _behind(self, behind: Behind) -> Behind:
         self.evidence.contradict(
