@@ -16,6 +16,7 @@ from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Level
 from harness.history.driver import DriverRecord
 from harness.history.record import Channel
+from tests.contract.reference.__main__ import BEGIN, DOCUMENT, END
 from tests.contract.reference.actions import ACTIONS
 from tests.contract.reference.cases import FAMILIES, ReferenceCase, answer, case
 from tests.contract.reference.damage import DAMAGES
@@ -140,3 +141,10 @@ def test_the_judge_keeps_what_it_is_given() -> None:
     """Judging a made history twice gives one verdict."""
     records = perform(drawn(random.Random(3).getrandbits(30))).records
     assert judge(records).reasons == judge(records).reasons
+
+
+def test_the_page_has_a_row_for_each_family() -> None:
+    """docs/rules.md shows a dated table with every family; ``tox -e model -- --document`` writes it."""
+    table = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| ")]
+    assert ["kind", "---", *FAMILIES] == rows
