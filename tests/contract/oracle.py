@@ -128,6 +128,14 @@ def violated(records: list[Record], drivers: set[str]) -> set[str]:
             for e in before
         ):
             broken.add("NUM-UNIQUE")
+        shown = [*before, *completes]
+        if any(
+            one.n == other.n
+            and (one.enter.group, one.enter.number) != (other.enter.group, other.enter.number)
+            for one in completes
+            for other in shown
+        ):
+            broken.add("NUM-UNIQUE")
         if not any(e.n == attempt[0].n for e in before) and any(
             f.enter.mask >> f.enter.number & 1 for f in failures
         ):
@@ -137,28 +145,42 @@ def violated(records: list[Record], drivers: set[str]) -> set[str]:
     return broken | _arrivals(records, groups) | _counts(records)
 
 
+def grows_untold(records: list[Record]) -> bool:
+    """Whether more processors became active than were completed.
+
+    "Growth is always somebody's notification": then SYNC-ALL-REGISTERED is violated unless the add is still open.
+    """
+    baseline = next(record for record in records if isinstance(record, Quiesced))
+    seen = [r for r in records if isinstance(r, DriverRecord)]
+    grown = max(r.active for r in seen) - max(r.active for r in seen if r.n < baseline.n)
+    return grown > len({e.n for e in callbacks(records) if e.state == COMPLETE})
+
+
 def _arrivals(records: list[Record], groups: list[list[Event]]) -> set[str]:
+    """One command: each link that is new in its window is of the processor that it added, if it added one.
+
+    An arrival may also be that of a processor that was not added, which is a warning (X4).
+    """
     baseline = next(record for record in records if isinstance(record, Quiesced))
     known = {(r.driver, r.link) for r in records if isinstance(r, AsyncEnter) and r.n < baseline.n}
     base = max(r.active for r in records if isinstance(r, DriverRecord) and r.n < baseline.n)
+    failed = any(e.state == FAILURE or e.vetoes for attempt in groups for e in attempt)
+    completed = any(e.state == COMPLETE for attempt in groups for e in attempt)
+    grown = any(r.active > base for r in records if isinstance(r, DriverRecord))
+    if failed or not (completed or grown):
+        return set()
     broken: set[str] = set()
-    new: list[AsyncEnter] = []
     for record in records:
         if (
             isinstance(record, AsyncEnter)
-            and record.n > baseline.n
             and (record.driver, record.link) not in known
+            and record.n > baseline.n
         ):
             known.add((record.driver, record.link))
-            new.append(record)
-            count = sum(r.driver == record.driver for r in new)
-            announced = sum(
-                any(e.state == START and e.who == record.driver and e.enter.n < record.n for e in attempt)
-                for attempt in groups
-            )
-            if count > announced:
+            starts = [e for attempt in groups for e in attempt if e.state == START and e.who == record.driver]
+            if not any(e.enter.n < record.n for e in starts):
                 broken.add("SYNC-FIRST")
-            if record.active < base + count:
+            if record.active < base + 1:
                 broken.add("ASYNC-AFTER-SCHEDULABLE")
     return broken
 
