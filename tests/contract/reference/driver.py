@@ -63,6 +63,7 @@ class ModelRegistration:
     device: str = ""
     alive: bool = False
     refused: bool = False
+    quiets: int = 0
     objects: dict[int, list[int]] = field(default_factory=dict)
 
 
@@ -146,7 +147,7 @@ class ModelDriver:
         """Number a registration."""
         self.made += 1
         ctx = 0x4000 + 0x40 * (1 if self.habits.same_context else self.made) if kind == "sync" else 0
-        one = ModelRegistration(self, self.made, kind, flags, ctx, device)
+        one = ModelRegistration(self, self.made, kind, flags, ctx, device, quiets=self.tape.quiets)
         self.registrations.append(one)
         return one
 

@@ -24,6 +24,7 @@ class DueArrival:
     device: tuple[str, ...] = ()
     processor: Processor | None = None
     overdue: bool = False
+    awaited: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,10 @@ class Scenario:
     def arrive(self, cls: str, links: list[str], processor: Processor | None = None) -> None:
         """New interfaces: each registration for their class is to be told."""
         for one in self.registrations(cls):
-            self.due += [DueArrival(one, cls, link, tuple(links), processor) for link in links]
+            awaited = one.driver.habits.calls and one.quiets < self.tape.quiets
+            self.due += [
+                DueArrival(one, cls, link, tuple(links), processor, awaited=awaited) for link in links
+            ]
         self.chance.shuffle(self.due)
 
     def deliver(self, share: float) -> None:
@@ -128,7 +132,7 @@ class Scenario:
 
     def abandon(self, items: list[DueArrival], when: str) -> None:
         """Arrivals never come. That nobody was told of a device leaves the run unknown."""
-        shown = [item for item in items if item.overdue and item.registration.driver.habits.calls]
+        shown = [item for item in items if item.overdue and item.awaited]
         if any(not self.told & set(item.device) for item in shown):
             self.missing(f"an arrival that is awaited had not come when {when}")
         elif items:

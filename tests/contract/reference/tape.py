@@ -26,6 +26,7 @@ class HistoryTape:
         self.counter = 0
         self.epoch = 0
         self.nonce = ""
+        self.quiets = 0
         self.put(Header(format=FORMAT, harness="0.1.0", run=run, guest="twin", wall="2026-01-01T00:00:00Z"))
 
     def wait(self, low_ns: int, high_ns: int) -> None:
@@ -59,6 +60,7 @@ class HistoryTape:
         """Let the guest be silent, and then prove itself alive."""
         quiet_ns = self.chance.randint(100_000_000, 150_000_000)
         self.wait(quiet_ns + 50_000_000, quiet_ns + 100_000_000)
+        self.quiets += 1
         self.put(Quiesced(nonce=f"{self.chance.getrandbits(64):016x}", quiet_ns=quiet_ns))
 
     def close(self) -> None:
