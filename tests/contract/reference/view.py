@@ -17,7 +17,7 @@ from harness.history.driver import (
     SyncEnter,
     SyncExit,
 )
-from harness.history.record import Add, Boot, Quiesced, Record
+from harness.history.record import Add, Agreement, Boot, Quiesced, Record
 from tests.contract.reference.editing import TEMPORARY, changed
 from tests.contract.reference.seen import Key, Known, Told, Tried
 
@@ -167,3 +167,10 @@ def pick(found: list[Told], chance: random.Random) -> Told | None:
 def samples(view: HistoryView) -> list[int]:
     """The places of all driver records."""
     return [n for n, record in enumerate(view.records) if isinstance(record, DriverRecord)]
+
+
+def add_failed(view: HistoryView) -> bool:
+    """Whether some add failed, seen by a driver or not: the system may try it again at any time (U29)."""
+    refused = any(isinstance(one, Add) and one.expected == "vetoed" for one in view.records)
+    apart = any(isinstance(one, Agreement) and not one.agreed for one in view.records)
+    return refused or apart or any(not tried.added for tried in view.attempts)

@@ -16,7 +16,7 @@ from harness.history.record import Add, Boot, Profile, Record
 from tests.contract.reference.driver import ERRORS
 from tests.contract.reference.editing import changed
 from tests.contract.reference.seen import Known, Told
-from tests.contract.reference.view import HistoryView
+from tests.contract.reference.view import HistoryView, add_failed
 
 Mutated = list[Record] | None
 
@@ -195,9 +195,7 @@ def arrives_uncounted(view: HistoryView, chance: random.Random) -> Mutated:
 
 def memory_announced(view: HistoryView, chance: random.Random) -> Mutated:
     """A processor is announced synchronously while only a DIMM is added, and no add had failed before."""
-    if any(isinstance(one, Add) and one.expected == "vetoed" for one in view.records):
-        return None
-    if any(tried.failed for tried in view.attempts):
+    if add_failed(view):
         return None
     return _in_dimm(view, chance)
 

@@ -8,7 +8,7 @@ import random
 from harness.history.driver import START, DriverRecord
 from harness.history.record import Add, Agreement, Boot, End, Expectation, GuestEvent, Record
 from tests.contract.reference.editing import changed
-from tests.contract.reference.view import HistoryView, samples
+from tests.contract.reference.view import HistoryView, add_failed, samples
 
 Mutated = list[Record] | None
 
@@ -93,10 +93,8 @@ def grows_with_memory(view: HistoryView, chance: random.Random) -> Mutated:
         inside = [n for n in samples(view) if begin < n < settled]
         later = [call for tried in view.attempts for call in tried.calls if begin < call.enter < boot]
         registered = any(begin < one.enter < boot for one in view.registrations)
-        failed = any(isinstance(one, Add) and one.expected == "vetoed" for one in view.records)
-        failed = failed or any(tried.failed or not tried.added for tried in view.attempts)
         commands = any(isinstance(one, Add) and one.what == "cpu" for one in view.records[begin:boot])
-        if inside and not later and not registered and not failed and not commands:
+        if inside and not later and not registered and not add_failed(view) and not commands:
             last = view.records[inside[-1]]
             if isinstance(last, DriverRecord) and last.active < last.maximum:
                 found.append((chance.choice(inside), boot))
