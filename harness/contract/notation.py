@@ -368,7 +368,7 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Recor
             place += 1
         place += 1
     if not own:
-        for name in sorted(named | ({"a"} if not named else set())):
+        for name in sorted((named or {"a"}) - set(builder.drivers)):
             builder.load(name)
         builder.put(OperationProgress(index=1, name="load-driver", phase="end"))
         builder.baseline()
