@@ -173,7 +173,9 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         also=("OB-ETW-BRACKET",),
     ),
     "memory-as-processor": _violates("MEM-NO-SYNC", "announces a processor when memory arrives"),
-    "memory-brings-processor": _violates("MEM-CPU-SILENT", "announces a processor's interface with memory"),
+    "memory-brings-processor": _violates(
+        "MEM-CPU-SILENT", "announces a processor's interface with memory", plan="existing-interfaces"
+    ),
     "opt-out-ignored": _violates("REBAL-OPTOUT", "asks devices to stop that opted out", plan="opt-out"),
     "raised-unload": _violates("REG-IRQL-PASSIVE", "has the driver deregister at DISPATCH_LEVEL"),
     "status-in-complete": _violates("OB-OPSTATUS-DISCIPLINE", "has the driver leave an error in Complete"),
@@ -188,7 +190,6 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         "OB-VETO-SELF-CLEAN",
         "has the driver refuse an existing processor and keep what it allocated for it",
         plan="veto-existing",
-        also=("OB-NULL-FAILS-ENTRY",),
     ),
     "thread-before-complete": _violates(
         "OB-THREAD-AFTER-COMPLETE", "has the driver bind a thread to a processor in Start"

@@ -109,7 +109,8 @@ class GuestBoot:
         machine = self._start(bootable, spec, stack)
         self._begin(machine, qemu)
         if self._mapped is None:
-            self._writer.write(Profile(driver=SAMPLE_DRIVER, promises="sample"))
+            for name in self._sample_drivers():
+                self._writer.write(Profile(driver=name, promises="sample"))
         watch = Watch(self._writer, alive=machine.check_alive)
         capture = stack.enter_context(
             Capture(
@@ -153,6 +154,11 @@ class GuestBoot:
         return Live(
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, writer=self._writer
         )
+
+    def _sample_drivers(self) -> list[str]:
+        """Return the names under which the plan loads the sample driver."""
+        named = [getattr(operation, "driver", SAMPLE_DRIVER) for operation in self.request.plan.do]
+        return sorted({SAMPLE_DRIVER, *named})
 
     def _options(self, qemu: QemuBuild | None) -> GuestOptions:
         request = self.request

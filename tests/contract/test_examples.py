@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import pytest
+from contract.state.test_merge import merge
 
-from harness.contract.checker import judge
+from harness.contract.checker import Checker, judge
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import ALIASES, all_rules, find
 from harness.contract.rules.rule import Rule
@@ -22,6 +23,15 @@ def said(rule: Rule, text: str) -> Verdict:
 def test_the_example_that_holds_holds(rule: Rule) -> None:
     """The first example exercises the rule and the rule is kept, or observes something."""
     assert Verdict.HOLDS is said(rule, rule.holds)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
+def test_a_rule_that_speaks_has_what_it_needs(rule: Rule) -> None:
+    """The fact that a rule needs has occurred where it is kept; so its absence can be given as the reason elsewhere."""
+    checker = Checker()
+    for record in merge(trace(rule.holds)):
+        checker.feed(record)
+    assert rule.needs in checker.model.facts
 
 
 @pytest.mark.parametrize("rule", [rule for rule in RULES if rule.violates], ids=lambda rule: rule.id)

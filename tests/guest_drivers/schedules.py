@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations_with_replacement
@@ -27,7 +28,8 @@ from guest_drivers.host_process import Transcript, build, mark, read, request
 
 from harness.contract.checker import judge
 from harness.contract.verdict import Verdict
-from harness.history.record import FORMAT, Boot, Clock, End, Header, Record
+from harness.history.driver import DriverRecord
+from harness.history.record import FORMAT, Boot, Channel, Clock, End, Header, Record
 
 ACTORS = {
     "add": ("add {first}",),
@@ -114,18 +116,21 @@ def explore(program: Path, text: str, *arguments: str, timeout: float = 600) -> 
 
 def violations(transcript: Transcript) -> list[str]:
     """Judge a transcript by the contract; return each error found in it, with its rule."""
+    brought = Counter(record.channel for record in transcript.records if isinstance(record, DriverRecord))
     records: list[Record] = [
         Header(format=FORMAT, harness="tests", run="schedule", guest="host", wall=""),
         Clock(domain="host", hz=1_000_000_000),
         Boot(epoch=1, cause="power-on"),
         *transcript.records,
+        *(Channel(name=name, records=count, closed=True) for name, count in brought.items()),
         End(outcome="completed"),
     ]
     numbered = [msgspec.structs.replace(record, n=n) for n, record in enumerate(records, start=1)]
     return [
-        f"{finding.rule}: {finding.reason}"
+        said
         for finding in judge(numbered).findings
         if finding.verdict is Verdict.VIOLATED and finding.level.startswith("error")
+        for said in (f"{finding.rule}: {finding.reason}", *finding.consequences)
     ]
 
 

@@ -23,6 +23,13 @@ class SourceFault:
 LIFE = ("start hpnotify", "add 2", DETACH, "stop hpnotify")
 
 SOURCE_FAULTS = {
+    "OB-NULL-FAILS-ENTRY": SourceFault(
+        does="goes on with DriverEntry although its registration returned NULL",
+        file="driver.c",
+        before="    status = HpnSyncRegister(Driver, &Driver->Sync[0], syncFlags);\n    if (!NT_SUCCESS(status)) {",
+        after="    status = HpnSyncRegister(Driver, &Driver->Sync[0], syncFlags);\n    if (FALSE) {",
+        script=("start hpnotify Veto=1",),
+    ),
     "OB-DEREG-BEFORE-UNLOAD": SourceFault(
         does="leaves its processor change callback registered",
         file="sync.c",

@@ -13,7 +13,7 @@ from harness.contract.rules.sync import MOST_WAITING, QUIET_BETWEEN, UNEXPLAINED
 from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import AsyncEnter, AsyncExit, CallEnter, CallExit
+from harness.history.driver import AsyncEnter, AsyncExit, CallEnter, CallExit, PnpEnter
 
 SECTION = Section("R.6", "Asynchronous")
 rule = SECTION.rule
@@ -409,9 +409,19 @@ def registers_once(span: CallSpan, model: Model) -> RuleOutcome:
         if not other.sync and other.cls == cls and other.handle and not other.left
         and other is not span.registration and other.span is not None
     ]  # fmt: skip
-    if len(others) < max(1, len(stream.devices)):
+    device = span.registration.device if span.registration is not None else ""
+    mine = [other for other in others if device and other.device == device]
+    stopped = [
+        entry
+        for _, entry in model.devices.get((stream.driver, device), ())
+        if isinstance(entry, PnpEnter) and entry.minor in ("STOP", "SelfManagedIoSuspend")
+    ]
+    if not mine and stopped:
+        said = f"a registration for class {cls[:64]} was made when {device[:64]} was started again"
+        return Broken(said, (stopped[-1], span.enter), absent=(stream.driver, 0, model.at))
+    if not mine and len(others) < max(1, len(stream.devices)):
         return HOLDS
-    first = others[0].span
+    first = (mine or others)[0].span
     said = f"registration number {len(others) + 1} for class {cls[:64]} was made, and {some(max(1, len(stream.devices)), 'device')} had been seen"
     shown = (*((first.enter,) if first is not None else ()), span.enter)
     return Broken(said, shown, absent=(stream.driver, 0, model.at))

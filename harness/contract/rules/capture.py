@@ -75,7 +75,8 @@ def consistent(end: Epoch, model: Model) -> RuleOutcome:
 @rule(
     "CAP-BRACKETED", Level.GATE, SyncExit, AsyncExit, CallExit, PnpExit, Epoch, clauses="F2", source=ETW,
     says="each enter record has exactly one exit record of the same thread, later in sequence",
-    needs="callback or call of a driver", holds="S2 C2 V", violates="S2 <C2",
+    needs="driver record",
+    unless="nothing was entered", holds="S2 C2 V", violates="S2 <C2",
 )  # fmt: skip
 def bracketed(subject: Callback | Arrival | CallSpan | PnpExit | Epoch | None, model: Model) -> RuleOutcome:
     """A callback whose return was never seen may still be running, so nothing may be said of what follows it."""

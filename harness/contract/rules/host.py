@@ -70,7 +70,8 @@ def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
 
 @rule(
     "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="docs/contract.md R.8",
-    says="a plugged processor is announced to the driver", needs="hot-add with a synchronous registration",
+    says="a plugged processor is announced to the driver", needs="host command to add a processor",
+    unless="no synchronous registration was in force",
     holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", awaited=True,
 )  # fmt: skip
 def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:

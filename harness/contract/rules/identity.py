@@ -81,7 +81,8 @@ def number_range(call: Callback, model: Model) -> RuleOutcome:
 
 @rule(
     "NUM-GROUP0", Level.ERROR, SyncEnter, clauses="A37", source=NUMBER,
-    says="a system with at most 64 processors has only group 0", needs="synchronous callback on such a system",
+    says="a system with at most 64 processors has only group 0", needs="synchronous callback",
+    unless="the maximum is above 64, or boot options make groups",
     holds="S2 C2 V", violates="S2{group=1} C2{group=1}",
 )  # fmt: skip
 def group_zero(call: Callback, model: Model) -> RuleOutcome:
@@ -192,7 +193,7 @@ def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
 
 @rule(
     "COUNT-LEGACY-IS-GROUP0", Level.ERROR, Sample, Attempt, clauses="E1", source=ACTIVE,
-    says="KeQueryActiveProcessorCount counts group 0 only", needs="driver record with no add in flight",
+    says="KeQueryActiveProcessorCount counts group 0 only", needs="driver record",
     unless="an add was in flight at each record",
     holds="S2 C2 V", violates="S2 C2 =cpu Q mark{active_g0=1}",
 )  # fmt: skip

@@ -20,7 +20,8 @@ CLASS = "WD:install/guid-device-memory.md"
 REBALANCE = "WD:kernel/stopping-a-device-to-rebalance-resources.md"
 KMDF = "WD:wdf/the-pnp-manager-redistributes-system-resources.md"
 OPT_OUT = "WD:install/devpkey-device-dhp-rebalance-policy.md"
-DIMM = "hot-add of a DIMM with no processor add in flight"
+DIMM = "host command to add a DIMM"
+MIXED = "a processor add was in flight with each, or may still be announced or tried again"
 PNP = "Plug and Play request record"
 
 GONE = ("REMOVE", "SURPRISE_REMOVAL")
@@ -47,7 +48,7 @@ def _dimm_window(model: Model) -> HostAdd | None:
 
 @rule(
     "MEM-NO-SYNC", Level.ERROR, SyncEnter, HostAdd, clauses="A6", source=INTRODUCTION,
-    says="adding memory causes no synchronous notification, because those exist for processors only", needs=DIMM,
+    says="adding memory causes no synchronous notification, because those exist for processors only", needs=DIMM, unless=MIXED,
     holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
 )  # fmt: skip
 def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
@@ -73,7 +74,7 @@ def memory_arrives(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
 
 @rule(
     "MEM-CPU-SILENT", Level.ERROR, AsyncEnter, HostAdd, clauses="B1", source=CLASS,
-    says="adding memory brings no new processor and does not change the active count", needs=DIMM,
+    says="adding memory brings no new processor and does not change the active count", needs=DIMM, unless=MIXED,
     holds="+dimm M =dimm", violates="+dimm V M =dimm",
 )  # fmt: skip
 def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
@@ -117,7 +118,7 @@ def memory_no_rebalance(subject: PnpEnter | HostAdd, model: Model) -> RuleOutcom
 
 @rule(
     "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, AsyncEnter, clauses="B21, U30", source="undocumented: docs/contract.md B21",
-    says="is the new memory in the total when its arrival is delivered?", needs="memory arrival with the total",
+    says="is the new memory in the total when its arrival is delivered?", needs="memory arrival",
     unless="no arrival gives the total, or nothing was counted before",
     holds="+dimm M{memory=671088640} =dimm",
 )  # fmt: skip
@@ -131,8 +132,8 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
 
 @rule(
     "REBAL-ON-CPU-ADD", Level.WARN, Attempt, clauses="C11", source=INTRODUCTION,
-    says="adding a processor starts a rebalance", needs=f"completed hot-add with a {PNP}",
-    unless="the device opted out, or records may be missing",
+    says="adding a processor starts a rebalance", needs="completed hot-add",
+    unless="no device told of its requests, one opted out, or records may be missing",
     holds="irp=START S2 C2 irp=QUERY_STOP irp=STOP irp=START", violates="irp=START S2 C2",
 )  # fmt: skip
 def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -179,7 +180,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
 @rule(
     "REBAL-KMDF-ORDER", Level.ERROR, PnpEnter, clauses="C16", source=KMDF,
     says="in a rebalance KMDF calls SelfManagedIoSuspend, D0Exit, ReleaseHardware, PrepareHardware, D0Entry and "
-    "SelfManagedIoRestart, in this order", needs="KMDF callback record",
+    "SelfManagedIoRestart, in this order", needs=PNP,
     unless="none came after a SelfManagedIoSuspend of its device",
     holds="irp=SelfManagedIoSuspend irp=D0Exit irp=ReleaseHardware irp=PrepareHardware irp=D0Entry irp=SelfManagedIoRestart",
     violates="irp=SelfManagedIoSuspend irp=ReleaseHardware irp=D0Exit",

@@ -277,7 +277,7 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
 @rule(
     "OB-NULL-FAILS-ENTRY", Level.ERROR_DRIVER, CallExit, clauses="A24", source=REGISTER,
     says="if the registration returns NULL, DriverEntry fails with an error",
-    needs="registration that returned NULL inside DriverEntry",
+    needs="registration that returned NULL",
     unless="none was made in DriverEntry",
     holds="entry [S0!]0 entry!", violates="entry [S0!]0 entry.",
 )  # fmt: skip

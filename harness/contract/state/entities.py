@@ -60,7 +60,7 @@ class Registration:
     ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
     ``known_links`` existed at that point or were removed before; ``told`` are the places at which further ones arrived
-    first. ``owed`` are the places and numbers of the adds whose arrivals it is owed.
+    first. ``device`` is the device in whose callback it was made, "" if none is known. ``owed`` are the places and numbers of the adds whose arrivals it is owed.
     """
 
     stream: DriverLoad
@@ -74,6 +74,7 @@ class Registration:
     leave: CallSpan | None = None
     left_at: int = 0
     leaves: int = 0
+    device: str = ""
     races_add: bool = False
     existing: list[Callback] = field(default_factory=list)
     existing_processors: frozenset[int] = frozenset()
@@ -392,6 +393,7 @@ class DriverLoad:
     completed: set[int] = field(default_factory=set)
     arrived_at: int = 0
     devices: set[str] = field(default_factory=set)
+    asking: dict[int, list[str]] = field(default_factory=dict)
     etw: str = ""
     order_lost: bool = False
     crowded: bool = False

@@ -49,6 +49,7 @@ from harness.history.driver import (
     Alloc,
     AsyncEnter,
     AsyncExit,
+    Bind,
     CallEnter,
     CallExit,
     DriverRecord,
@@ -135,7 +136,7 @@ class Model:
             UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Hello: self._hello,
             SyncEnter: self._sync_enter, SyncExit: self._sync_exit, AsyncEnter: self._async_enter,
             AsyncExit: self._async_exit, CallEnter: self._call_enter, CallExit: self._call_exit,
-            Alloc: self._alloc, Free: self._free, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
+            Alloc: self._alloc, Free: self._free, Bind: self._bind, PnpEnter: self._pnp_enter, PnpExit: self._pnp_exit,
         }  # fmt: skip
 
     # -- epochs ------------------------------------------------------------------------------------------------
@@ -203,7 +204,12 @@ class Model:
         self._begin_epoch(self.epoch + 1, "unrecorded")
         return boot
 
+    def _bind(self, bind: Bind) -> Bind:
+        self.facts.add("bind record")
+        return bind
+
     def _end(self, end: End) -> End:
+        self.facts.add("record of the run")
         self.ended = end
         return end
 
@@ -273,6 +279,7 @@ class Model:
 
     def _operation(self, operation: OperationProgress) -> OperationProgress:
         self.host_known = True
+        self.facts.add("record of the run")
         if operation.phase == "begin" and len(self.operations) < MOST_LOSSES:
             self.operations[operation.index] = operation
         elif operation.phase in ("end", "fail"):
@@ -324,6 +331,9 @@ class Model:
             if not self.window.settled_at:
                 self.window.clean = host.clean = False
             self._close_window()
+        self.facts.add("host command")
+        if add.what == "dimm":
+            self.facts.add("host command to add a DIMM")
         if add.what == "cpu":
             self.facts.add("host command to add a processor")
             if self.cpu_adds:
@@ -647,6 +657,7 @@ class Model:
         self._occurred(call)
         if call.call in ("reg_sync", "reg_async"):
             registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
+            registration.device = (stream.asking.get(call.thread) or [""])[-1]
             registration.races_add = bool(self.cpu_in_flight) or not self.attempts.all_closed
             self._register(registration)
             span.registration = registration
@@ -850,6 +861,8 @@ class Model:
             return arrival
         if enter.event != "arrival":
             return arrival
+        if enter.cls == "memory":
+            self.facts.add("memory arrival")
         if enter.cls == "cpu":
             self.facts.add("processor arrival")
             self.stream.arrived_at = self.at
@@ -916,6 +929,10 @@ class Model:
         stream.opens[enter.seq] = enter
         if len(stream.devices) < MOST_LOSSES:
             stream.devices.add(enter.device)
+        if len(stream.asking) < MOST_LOSSES:
+            asking = stream.asking.setdefault(enter.thread, [])
+            asking.append(enter.device)
+            del asking[:-MOST_REQUESTS]
         self.facts.add("Plug and Play request record")
         if enter.minor == "QUERY_STOP":
             self.query_stop_at = self.at
@@ -942,5 +959,10 @@ class Model:
 
     def _pnp_exit(self, leave: PnpExit) -> PnpExit:
         self.stream.opens.pop(leave.enter, None)
+        asking = self.stream.asking.get(leave.thread)
+        if asking:
+            asking.pop()
+            if not asking:
+                del self.stream.asking[leave.thread]
         self._device(leave)
         return leave
