@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +25,10 @@ LONGEST_LINE = 4 * 1024 * 1024
 
 LARGEST_KEPT = 8 << 20
 """Bytes of a history whose records are kept in memory; decoding that many takes some tenths of a second."""
+
+
+PIECE = 1 << 16
+"""Bytes read at a time; their lines are decoded together."""
 
 
 class _Probe(msgspec.Struct):
@@ -82,39 +87,69 @@ class History:
             raise BadHistory(f"{self.path}: line 1 is a damaged header: {error}") from error
 
     def __iter__(self) -> Iterator[Record]:
+        return chain.from_iterable(self._pieces())
+
+    def _pieces(self) -> Iterator[list[Record]]:
+        """Yield the records of the file, many at a time: those kept, then those that are decoded now."""
         kept, offset = self._kept
         with self.path.open("rb") as file:
             file.seek(offset)
             fresh = self._decoded(file, len(kept))
             if os.fstat(file.fileno()).st_size > LARGEST_KEPT:
-                yield from kept
+                yield kept
                 yield from fresh
                 return
-            kept = [*kept, *fresh]
+            kept = [*kept, *chain.from_iterable(fresh)]
             if not self.damage:
                 # Both at once: an interrupt between them would make the next iteration decode a record twice.
                 self._kept = kept, file.tell()
-        yield from kept
+        yield kept
 
-    def _decoded(self, file: BinaryIO, number: int) -> Iterator[Record]:
+    def _decoded(self, file: BinaryIO, number: int) -> Iterator[list[Record]]:
         """Yield the records of ``file`` from where it stands, after record ``number``; say in ``damage`` why it stops."""
-        decoder = msgspec.json.Decoder(AnyRecord)
+        decode = msgspec.json.Decoder(AnyRecord).decode
         self.damage = ""
-        while line := file.readline(LONGEST_LINE):
-            number += 1
-            if not line.endswith(b"\n"):
-                self.damage = (
-                    f"line {number} is longer than {LONGEST_LINE} bytes"
-                    if len(line) >= LONGEST_LINE
-                    else f"line {number} is cut off: the run was killed while writing it"
-                )
-                return
+        cut = b""
+        while data := file.read(PIECE):
+            *lines, cut = (cut + data).split(b"\n")
+            # Only the first of them and what is left can have begun in an earlier piece.
+            long = len(lines[0] if lines else cut) >= LONGEST_LINE
+            if long:
+                lines.clear()
             try:
-                record: Record = decoder.decode(line)
+                records: list[Record] = [decode(line) for line in lines]
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                records = self._until_damage(lines, number)
+            numbers = [record.n for record in records]
+            expected = range(number + 1, number + 1 + len(records))
+            if numbers != [*expected]:
+                good, wrong = next(
+                    (place, n)
+                    for place, (n, due) in enumerate(zip(numbers, expected, strict=True))
+                    if n != due
+                )
+                self.damage = (
+                    f"line {number + good + 1} carries record number {wrong}: lines were lost or edited"
+                )
+                records = records[:good]
+            number += len(records)
+            if records:
+                yield records
+            if long and not self.damage:
+                self.damage = f"line {number + 1} is longer than {LONGEST_LINE} bytes"
+            if self.damage:
+                return
+        if cut:
+            self.damage = f"line {number + 1} is cut off: the run was killed while writing it"
+
+    def _until_damage(self, lines: list[bytes], number: int) -> list[Record]:
+        """Decode lines that follow record ``number`` one by one, up to the first that cannot be."""
+        decoder = msgspec.json.Decoder(AnyRecord)
+        records: list[Record] = []
+        for line in lines:
+            try:
+                records.append(decoder.decode(line))
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                self.damage = f"line {number}: {error}"
-                return
-            if record.n != number:
-                self.damage = f"line {number} carries record number {record.n}: lines were lost or edited"
-                return
-            yield record
+                self.damage = f"line {number + len(records) + 1}: {error}"
+                break
+        return records
