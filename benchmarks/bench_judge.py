@@ -23,7 +23,7 @@ from harness.contract.checker import judge_history
 from harness.contract.notation import trace
 from harness.history.driver import DriverRecord
 from harness.history.reader import AnyRecord, History
-from harness.history.record import Add, Agreement, Count, End, Ost, Qmp, Record
+from harness.history.record import Add, Agreement, Channel, Count, End, Ost, Qmp, Record
 
 LIMIT_RATIO = 12.0
 LIMIT_MIB = 300
@@ -65,11 +65,14 @@ def records(count: int) -> Iterator[Record]:
     clock = max(r.qpc for r in cycle if isinstance(r, DriverRecord)) - max(
         r.qpc for r in once[:start] if isinstance(r, DriverRecord)
     )
-    n = 0
+    n = told = 0
 
     def numbered(record: Record, **changes: Any) -> Record:
-        nonlocal n
+        nonlocal n, told
         n += 1
+        told += isinstance(record, DriverRecord)
+        if isinstance(record, Channel):
+            changes["records"] = told
         return msgspec.structs.replace(record, n=n, host_ns=n * 1000, **changes)
 
     for record in once[:start]:
