@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import Any, get_args
@@ -18,10 +18,11 @@ import msgspec
 
 from harness import __version__
 from harness.contract.blame import failure_class, tells_of_crash
+from harness.contract.dispatch import RECORDS, Handler, functions, subjects
 from harness.contract.explanation import chain_lines, clock_line, witnesses
 from harness.contract.observe import question_id
 from harness.contract.rules.catalogue import all_rules
-from harness.contract.rules.rule import Broken, Exempt, Observed, Predicate, Rule, RuleOutcome, Unclear
+from harness.contract.rules.rule import Broken, Exempt, Observed, Rule, RuleOutcome, Unclear
 from harness.contract.state.entities import Epoch, Sample
 from harness.contract.state.evidence import HistoryEvidence
 from harness.contract.state.merge import Merger
@@ -33,10 +34,12 @@ from harness.history.reader import History
 from harness.history.record import (
     Agreement,
     Boot,
+    Console,
     Expectation,
     Header,
     Mapped,
     Profile,
+    Qmp,
     Record,
     RunFailure,
 )
@@ -76,6 +79,7 @@ class RuleTally:
         "reason",
         "rule",
         "said",
+        "times",
         "unclear",
         "warned",
     )
@@ -90,13 +94,21 @@ class RuleTally:
         self.exempt = ""
         self.absent = ""
         self.observed: dict[str, Counter[str]] = {}
+        self.times: dict[RuleOutcome, int] = {}
         self.pending: list[Broken] = []
         self.said: list[Unclear | Observed] = []
 
     def take(self, outcome: RuleOutcome) -> None:
         """Count an outcome that is neither HOLDS nor None."""
+        times = self.times.get(outcome)
+        if times is not None:
+            self.times[outcome] = times + 1
+            return
         if isinstance(outcome, Observed):
             value, observed = outcome.value, self.observed.get(outcome.part)
+            if not outcome.finding and len(self.times) < MOST_VALUES:
+                # It may come again, as the same object.
+                self.times[outcome] = 0
             if observed is None:
                 observed = self.observed[outcome.part] = Counter()
             if value not in observed and len(observed) >= MOST_VALUES:
@@ -125,12 +137,20 @@ class RuleTally:
         if len(self.said) < MOST_FINDINGS:
             self.said.append(outcome)
 
-    def failed(self, error: Exception) -> None:
-        """The predicate raised: the rule is unknown, not the checker."""
+    def raised(self, error: Exception) -> None:
+        """The predicate raised: it asked for a field that is not given, or it failed, and is unknown: the rule, not the checker."""
+        if isinstance(error, NotGiven):
+            self.absent = self.absent or str(error)
+            return
         self._unclear(Unclear(f"the rule itself failed: {type(error).__name__}: {error}"))
 
     def settle(self, evidence: HistoryEvidence) -> None:
         """The history is over: what rests on evidence that may be missing, or that disproves itself, is unknown."""
+        for known, times in self.times.items():
+            if isinstance(known, Observed):
+                counts = self.observed[known.part]
+                counts[known.value if known.value in counts else "other"] += times
+        self.times.clear()
         believed = []
         for broken in self.pending:
             own = (broken.level or self.rule.level) is self.rule.level
@@ -238,77 +258,74 @@ class Checker:
 
     def __init__(self, rules: Sequence[Rule] | None = None) -> None:
         self.tallies = [RuleTally(rule) for rule in (all_rules() if rules is None else rules)]
-        self._on: dict[Any, list[tuple[Predicate, RuleTally]]] = {}
-        for tally in self.tallies:
-            for kind in tally.rule.on:
-                self._on.setdefault(kind, []).append((tally.rule.check, tally))
-        self._samples = self._on.get(Sample, [])
         self._seen: set[Any] = set()
         self.model = Model(self._judge)
         self._header: Header | None = None
         self._faults: list[RunFailure] = []
         self._crashed = False
         self._blanks: dict[str, AbsentFields] = {}
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Make what takes each kind of record. The first of a kind is noted, all others go straight to their function."""
+        shown: dict[type, Handler] = {
+            Header: self._begin, Mapped: self._map, Profile: self._promise, RunFailure: self._fault,
+            Console: self._tells, Qmp: self._tells,
+        }  # fmt: skip
+        tallies = {tally.rule: tally for tally in self.tallies}
+        made = functions(self.model, tallies, shown, self._blanks, self._blanked, self._begun)
+        self._sampled = made(Sample)
+        self.handlers: dict[type, Handler] = {
+            kind: self._first(kind, made) for kind in (*RECORDS, *subjects([*tallies]))
+        }
+
+    def _first(self, kind: type, made: Callable[[type], Handler]) -> Handler:
+        """Return what takes the first of a kind: it notes that there is one, and makes way for the kind's function."""
+
+        def first(subject: Any) -> None:
+            self._seen.add(kind)
+            if kind in _HOST_FACTS:
+                self.model.facts.add(_HOST_FACTS[kind])
+            handler = self.handlers[kind] = made(kind)
+            handler(subject)
+
+        return first
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the functions: they work on this checker's model, and a copy makes its own."""
+        return {name: value for name, value in self.__dict__.items() if name not in ("handlers", "_sampled")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._prepare()
 
     def _judge(self, kind: Any, subject: Any) -> None:
-        asked = self._on.get(kind)
-        if asked:
-            self._seen.add(kind)
-            self._run(asked, subject)
-
-    def _run(self, asked: list[tuple[Predicate, RuleTally]], subject: Any) -> None:
-        model = self.model
-        for check, tally in asked:
-            try:
-                outcome = check(subject, model)
-            except NotGiven as absent:
-                tally.absent = tally.absent or str(absent)
-                continue
-            except Exception as error:  # noqa: BLE001 - any failure of a rule is that rule's, never the run's
-                tally.failed(error)
-                continue
-            if outcome is True:
-                tally.held += 1
-            elif outcome is not None:
-                tally.take(outcome)
+        handler = self.handlers.get(kind)
+        if handler is not None:
+            handler(subject)
 
     def feed(self, record: Record) -> None:
         """Judge one record of the merged stream."""
-        model = self.model
-        model.at += 1
-        kind = type(record)
-        if isinstance(record, DriverRecord):
-            stream = model.enter(record)
-            if stream.last is None and record.active <= 0 and record.driver not in self._blanks:
-                self._countless(record)
-            if self._blanks and record.driver in self._blanks:
-                record = self._blanked(record)
-            else:
-                self._run(self._samples, record)
-                model.sampled(stream, record)
-        elif isinstance(record, Header):
-            self._begin(record)
-            return
-        elif isinstance(record, Mapped):
-            self._map(record)
-        elif isinstance(record, Profile):
-            model.promised[record.driver] = record.promises
-            for stream in model.streams.values():
-                if stream.driver == record.driver:
-                    stream.promises = record.promises
-        elif kind is RunFailure:
-            self._faults.append(record)  # type: ignore[arg-type]
-            del self._faults[MOST_FINDINGS:]
-        elif tells_of_crash(record):
+        self.handlers[type(record)](record)
+
+    def _begun(self, record: DriverRecord) -> None:
+        """Look at the first record of a driver's stream."""
+        if record.active <= 0 and record.driver not in self._blanks:
+            self._countless(record)
+
+    def _promise(self, profile: Profile) -> None:
+        self.model.promised[profile.driver] = profile.promises
+        for stream in self.model.streams.values():
+            if stream.driver == profile.driver:
+                stream.promises = profile.promises
+
+    def _fault(self, fault: RunFailure) -> None:
+        self._faults.append(fault)
+        del self._faults[MOST_FINDINGS:]
+
+    def _tells(self, record: Record) -> None:
+        if tells_of_crash(record):
             self._crashed = True
-        if isinstance(record, Agreement | Expectation | Boot):
-            model.facts.add(_HOST_FACTS[kind])
-        update = model.update.get(kind)
-        subject = record if update is None else update(record)
-        self._seen.add(kind)
-        asked = self._on.get(kind)
-        if asked:
-            self._run(asked, subject)
 
     def _begin(self, header: Header) -> None:
         """A history begins with its header, and has one."""
@@ -357,7 +374,7 @@ class Checker:
         """Take a record made by a map: rules find its absent fields absent, and the model's samples are what is given."""
         model, stream = self.model, self.model.stream
         blanked = self._blanks[record.driver].blank(record)
-        self._run(self._samples, blanked)
+        self._sampled(blanked)
         model.sampled_by_map(stream, blanked)
         return blanked
 
@@ -368,7 +385,10 @@ class Checker:
         seen = self._seen | ({Sample} if model.driver_records else set())
         missing = model.evidence.losses[0].why if model.evidence.losses else ""
         for tally in self.tallies:
+            if tally.rule.steady:
+                tally.held += model.steady
             tally.settle(model.evidence)
+        model.steady = 0
         rules = [tally.verdict(seen, model.facts, missing) for tally in self.tallies]
         verdict, reasons = self._run_verdict(rules, damage)
         header = self._header
@@ -482,10 +502,7 @@ class Judge:
         """Judge the records that were written since the last time; all of them if that was interrupted."""
         merger, checker, taken = self._state or (Merger(), Checker(), 0)
         self._state = None
-        for record in islice(self._history, taken, None):
-            taken += 1
-            for merged in merger.take(record):
-                checker.feed(merged)
+        taken += merger.pour(islice(self._history, taken, None) if taken else self._history, checker.handlers)
         return merger, checker, taken
 
     def _end(self, merger: Merger, checker: Checker, _taken: int) -> RunVerdict:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import bisect
 
+from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.registration import goes_without_unload, left_at_unload
 from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.rules.sync import MOST_WAITING, QUIET_BETWEEN, UNEXPLAINED, other_explanation
 from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import AsyncEnter, AsyncExit, CallEnter, CallExit, PnpEnter
+from harness.history.driver import PnpEnter
 
 SECTION = Section("R.6", "Asynchronous")
 rule = SECTION.rule
@@ -34,7 +35,7 @@ BLOCKED_MS = 100
 
 
 @rule(
-    "ASYNC-IRQL-PASSIVE", Level.ERROR, AsyncEnter, clauses="B3", source=GUIDELINES,
+    "ASYNC-IRQL-PASSIVE", Level.ERROR, kind.ASYNC_ENTER, clauses="B3", source=GUIDELINES,
     says="the callback runs at PASSIVE_LEVEL", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2 V{irql=1}",
 )  # fmt: skip
@@ -46,7 +47,7 @@ def irql_passive(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-STRUCT", Level.ERROR, AsyncEnter, clauses="B2", source=STRUCT,
+    "ASYNC-STRUCT", Level.ERROR, kind.ASYNC_ENTER, clauses="B2", source=STRUCT,
     says="the structure has version 1, a known event and a symbolic link", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2 V{version=2}",
 )  # fmt: skip
@@ -61,7 +62,7 @@ def structure(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-CLASS-ROUTE", Level.ERROR, AsyncEnter, clauses="B1, B2", source=f"{REGISTERING}; {STRUCT}",
+    "ASYNC-CLASS-ROUTE", Level.ERROR, kind.ASYNC_ENTER, clauses="B1, B2", source=f"{REGISTERING}; {STRUCT}",
     says="a callback gets notifications of the class it registered for only", needs=CALLBACK,
     unless="the history does not hold the registering call",
     holds="S2 C2 V", violates="S2 C2 V{cls=memory}",
@@ -78,7 +79,7 @@ def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-AFTER-SCHEDULABLE", Level.ERROR, AsyncEnter, AddWindow, clauses="B4, B9", source=INTRODUCTION,
+    "ASYNC-AFTER-SCHEDULABLE", Level.ERROR, kind.ASYNC_ENTER | kind.ADD_WINDOW, clauses="B4, B9", source=INTRODUCTION,
     says="a processor's arrival comes when threads are already scheduled on it, so it is counted", needs=ARRIVAL,
     unless=UNEXPLAINED, holds="S2 C2 V", violates="S2 C2 V{active=2}",
 )  # fmt: skip
@@ -120,7 +121,7 @@ def _uncounted(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome
 
 
 @rule(
-    "ASYNC-AFTER-COMPLETE", Level.OBSERVE, AsyncEnter, clauses="B6, U17", source="undocumented: docs/contract.md B6",
+    "ASYNC-AFTER-COMPLETE", Level.OBSERVE, kind.ASYNC_ENTER, clauses="B6, U17", source="undocumented: docs/contract.md B6",
     says="does a processor's arrival come before or after its Complete?", needs=ARRIVAL,
     unless="no host command explains an arrival, or its driver has no synchronous registration",
     holds="S2 V C2",
@@ -151,7 +152,7 @@ def unanswered(registration: Registration) -> tuple[int, int]:
 
 
 @rule(
-    "ASYNC-EVENTUALLY", Level.POLICY, CallEnter, Epoch, clauses="B4, B5", source=INTRODUCTION,
+    "ASYNC-EVENTUALLY", Level.POLICY, kind.CALL_ENTER | kind.EPOCH, clauses="B4, B5", source=INTRODUCTION,
     says="each completed hot-add is followed by the arrival of one more processor", needs="completed hot-add",
     unless="no registration for processor arrivals was in force",
     holds="S2 C2 V", violates="S2 C2", awaited=True,
@@ -197,7 +198,7 @@ def memory_arrived(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-NOT-ON-FAILURE", Level.WARN, AddWindow, clauses="B4, X4", source=INTRODUCTION,
+    "ASYNC-NOT-ON-FAILURE", Level.WARN, kind.ADD_WINDOW, clauses="B4, X4", source=INTRODUCTION,
     says="no processor arrives for an add that failed", needs=ARRIVAL, unless=UNEXPLAINED,
     holds="S2 C2 V Q", violates="S2! F2 V{active=2} Q",
 )  # fmt: skip
@@ -217,7 +218,7 @@ def not_on_failure(window: AddWindow, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-EXISTING-DUP", Level.ERROR, AsyncEnter, clauses="B10", source=REGISTER,
+    "ASYNC-EXISTING-DUP", Level.ERROR, kind.ASYNC_ENTER, clauses="B10", source=REGISTER,
     says="an existing interface is reported at most twice", needs="registration that includes existing interfaces",
     unless="none was told of an existing interface",
     holds="{ V0 V1 V0 }", violates="{ V0 V0 V0 }",
@@ -240,7 +241,7 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-NEW-DUP", Level.OBSERVE, AsyncEnter, clauses="B10", source=REGISTER,
+    "ASYNC-NEW-DUP", Level.OBSERVE, kind.ASYNC_ENTER, clauses="B10", source=REGISTER,
     says="is a new interface reported more than once?", needs=CALLBACK,
     unless="every arrival was of an interface that was known at a quiet point, or came before one", holds="S2 C2 V2 V2",
 )  # fmt: skip
@@ -252,7 +253,7 @@ def new_twice(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-NOFLAG-FUTURE-ONLY", Level.WARN, AsyncEnter, clauses="B11", source=REGISTERING,
+    "ASYNC-NOFLAG-FUTURE-ONLY", Level.WARN, kind.ASYNC_ENTER, clauses="B11", source=REGISTERING,
     says="without the flag, interfaces that existed before the registration are not reported",
     needs="registration without existing interfaces",
     unless="none was told of an arrival", holds="S2 C2 async0 S3 C3 V3", violates="S2 C2 V2 async0 V2",
@@ -269,7 +270,7 @@ def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-EXISTING-PRE-RETURN", Level.OBSERVE, AsyncEnter, clauses="B12, U32", source=UNREGISTER_EX,
+    "ASYNC-EXISTING-PRE-RETURN", Level.OBSERVE, kind.ASYNC_ENTER, clauses="B12, U32", source=UNREGISTER_EX,
     says="are existing interfaces reported before the registration returns?",
     needs="registration that includes existing interfaces",
     unless="none was told of an existing interface", holds="{ V0 V1 }",
@@ -282,7 +283,7 @@ def existing_before_return(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-REMOVAL-UNEXPECTED", Level.WARN, AsyncEnter, clauses="B13",
+    "ASYNC-REMOVAL-UNEXPECTED", Level.WARN, kind.ASYNC_ENTER, clauses="B13",
     source="WD:kernel/pnp-notification-overview.md; WD:kernel/introduction-to-dynamic-hardware-partitioning.md",
     says="processors and memory are never removed, so no removal is expected", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2 V V2{event=removal}",
@@ -297,7 +298,7 @@ def removal_unexpected(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-UNREG-EX-QUIET", Level.ERROR, AsyncEnter, CallExit, clauses="B14", source=UNREGISTER_EX,
+    "ASYNC-UNREG-EX-QUIET", Level.ERROR, kind.ASYNC_ENTER | kind.CALL_EXIT, clauses="B14", source=UNREGISTER_EX,
     says="after IoUnregisterPlugPlayNotificationEx returned, the callback is not called", needs="unregistration",
     holds="S2 C2 V unreg", violates="S2 C2 unreg V",
 )  # fmt: skip
@@ -313,7 +314,7 @@ def unregistered_quiet(subject: Arrival | CallSpan | None, model: Model) -> Rule
 
 
 @rule(
-    "ASYNC-UNREG-LEGACY-LATE", Level.OBSERVE, AsyncEnter, clauses="B14", source=UNREGISTER,
+    "ASYNC-UNREG-LEGACY-LATE", Level.OBSERVE, kind.ASYNC_ENTER, clauses="B14", source=UNREGISTER,
     says="is the callback called after IoUnregisterPlugPlayNotification returned?", needs="legacy unregistration",
     unless="no callback came during one or after it",
     holds="S2 C2 unreg_old V",
@@ -327,7 +328,7 @@ def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ASYNC-IFACE-COUNT", Level.OBSERVE, Epoch, clauses="B9, U21", source="undocumented: docs/contract.md B9",
+    "ASYNC-IFACE-COUNT", Level.OBSERVE, kind.EPOCH, clauses="B9, U21", source="undocumented: docs/contract.md B9",
     says="how many interfaces exist and arrive, compared with processors?", needs="processor registration",
     unless="none was in force at a quiet point",
     holds="S2 C2 V",
@@ -344,7 +345,7 @@ def interface_count(end: Epoch, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-ASYNC-RETURN-SUCCESS", Level.ERROR_DRIVER, AsyncExit, clauses="B8", source=f"{PROCESSING}; {GUIDELINES}",
+    "OB-ASYNC-RETURN-SUCCESS", Level.ERROR_DRIVER, kind.ASYNC_EXIT, clauses="B8", source=f"{PROCESSING}; {GUIDELINES}",
     says="a notification callback returns STATUS_SUCCESS", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2 V{ret=0xC0000001}",
 )  # fmt: skip
@@ -358,7 +359,7 @@ def returns_success(arrival: Arrival | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-ASYNC-NONBLOCK", Level.POLICY, AsyncExit, clauses="B7", source=f"{GUIDELINES}; {REGISTER}",
+    "OB-ASYNC-NONBLOCK", Level.POLICY, kind.ASYNC_EXIT, clauses="B7", source=f"{GUIDELINES}; {REGISTER}",
     says=f"a notification callback returns within {BLOCKED_MS} ms (policy)", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2 V{x.qpc=900000000}",
 )  # fmt: skip
@@ -374,7 +375,7 @@ def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-ASYNC-UNREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallEnter, CallExit, clauses="B15, X7",
+    "OB-ASYNC-UNREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, kind.CALL_ENTER | kind.CALL_EXIT, clauses="B15, X7",
     source=f"{REGISTER}; {UNREGISTER_EX}",
     says="a driver unregisters all notifications before its Unload can run", needs="unload of a driver",
     unless="no notification was registered then",
@@ -392,7 +393,7 @@ def unregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome
 
 
 @rule(
-    "OB-KMDF-REG-ONCE", Level.ERROR_DRIVER, CallEnter, clauses="B16",
+    "OB-KMDF-REG-ONCE", Level.ERROR_DRIVER, kind.CALL_ENTER, clauses="B16",
     source=f"{REGISTER}; DDI:wdfdevice/nc-wdfdevice-evt_wdf_device_self_managed_io_init.md",
     says="a Plug and Play driver registers once per class in a device's life", needs="Plug and Play driver",
     unless="it made no asynchronous registration",

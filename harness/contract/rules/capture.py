@@ -8,20 +8,15 @@ What a failed gate touches is decided by the model: only what overlaps the loss 
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear
-from harness.contract.state.entities import Arrival, Attempt, Callback, CallSpan, Epoch, Sample
+from harness.contract.rules import subject_kind as kind
+from harness.contract.rules.rule import HOLDS, Broken, RuleOutcome, Section, Unclear, noted
+from harness.contract.state.entities import Arrival, Attempt, Callback, CallSpan, Epoch
 from harness.contract.state.merge import Gap, Repeat, Stale
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import (
-    AsyncEnter,
-    AsyncExit,
-    CallEnter,
-    CallExit,
     DriverRecord,
     PnpExit,
-    SyncEnter,
-    SyncExit,
 )
 from harness.history.record import Boot
 
@@ -32,7 +27,7 @@ ETW = "DDI:wdm/nf-wdm-etwwrite.md"
 
 
 @rule(
-    "CAP-NO-LOSS", Level.GATE, Gap, Repeat, Epoch, clauses="F2", source=ETW,
+    "CAP-NO-LOSS", Level.GATE, kind.GAP | kind.REPEAT | kind.EPOCH, clauses="F2", source=ETW,
     says="every record of every driver arrived exactly once", needs="driver record",
     holds="S2 C2 V", violates="S2 lose C2",
 )  # fmt: skip
@@ -59,7 +54,7 @@ def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "CAP-CONSISTENT", Level.GATE, Epoch, clauses="-", source="docs/contract.md R.8",
+    "CAP-CONSISTENT", Level.GATE, kind.EPOCH, clauses="-", source="docs/contract.md R.8",
     says="the evidence does not contradict itself", needs="driver record",
     holds="S2 C2 V", violates="S2 C2 V Q0",
 )  # fmt: skip
@@ -73,7 +68,7 @@ def consistent(end: Epoch, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "CAP-BRACKETED", Level.GATE, SyncExit, AsyncExit, CallExit, PnpExit, Epoch, clauses="F2", source=ETW,
+    "CAP-BRACKETED", Level.GATE, kind.SYNC_EXIT | kind.ASYNC_EXIT | kind.CALL_EXIT | kind.PNP_EXIT | kind.EPOCH, clauses="F2", source=ETW,
     says="each enter record has exactly one exit record of the same thread, later in sequence",
     needs="driver record",
     unless="nothing was entered", holds="S2 C2 V", violates="S2 <C2",
@@ -100,9 +95,9 @@ def bracketed(subject: Callback | Arrival | CallSpan | PnpExit | Epoch | None, m
 
 
 @rule(
-    "CAP-ORDER", Level.GATE, Sample, clauses="F4", source="W32:ETW/about-event-tracing.md",
+    "CAP-ORDER", Level.GATE, kind.SAMPLE, clauses="F4", source="W32:ETW/about-event-tracing.md",
     says="sorting by the performance counter never contradicts a driver's sequence numbers", needs="driver record",
-    holds="S2 C2 V", violates="S2 C2{qpc=1}",
+    holds="S2 C2 V", violates="S2 C2{qpc=1}", rising=("qpc",),
 )  # fmt: skip
 def clock_order(record: DriverRecord, model: Model) -> RuleOutcome:
     """If the counter runs against the numbers it proves nothing; orders between drivers then stay unknown."""
@@ -114,7 +109,7 @@ def clock_order(record: DriverRecord, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "CAP-EPOCH", Level.GATE, Boot, Stale, Attempt, clauses="D5, D7",
+    "CAP-EPOCH", Level.GATE, kind.BOOT | kind.STALE | kind.CUT_SHORT, clauses="D5, D7",
     source="WD:debugger/bug-check-0x3e--multiprocessor-configuration-not-supported.md",
     says="no attempt and no record spans a boot of the guest", needs="boot record",
     holds="S2 C2 V", violates="+cpu S2 reset",
@@ -134,18 +129,18 @@ def epoch(subject: Boot | Stale | Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "CAP-HOTCPU-BUFFERS", Level.OBSERVE, Attempt, clauses="F7",
+    "CAP-HOTCPU-BUFFERS", Level.OBSERVE, kind.ATTEMPT, clauses="F7",
     source="W32:ETW/configuring-and-starting-an-autologger-session.md",
     says="are records lost while a processor is added?", needs="hot-add of a processor", holds="S2 C2 V",
 )  # fmt: skip
 def buffers(attempt: Attempt, model: Model) -> RuleOutcome:
     """How a running trace session gets buffers for a hot-added processor is not documented."""
     lost = model.evidence.missing(*attempt.stretch)
-    return Observed("records were lost" if lost else "nothing was lost")
+    return noted("records were lost" if lost else "nothing was lost")
 
 
 @rule(
-    "OB-ETW-BRACKET", Level.ERROR_DRIVER, CallEnter, SyncEnter, AsyncEnter, clauses="F3",
+    "OB-ETW-BRACKET", Level.ERROR_DRIVER, kind.CALL_ENTER | kind.SYNC_ENTER.given("model.stream.etw") | kind.ASYNC_ENTER, clauses="F3",
     source="DDI:wdm/nf-wdm-etwregister.md",
     says="the driver registers with ETW before its first registration and unregisters after its last removal",
     needs="ETW registration", holds="etw load unload", violates="load etw",
@@ -160,8 +155,8 @@ def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOut
             "a callback came after EtwUnregister", (subject.enter,), absent=(stream.driver, 0, model.at)
         )
     call = subject.enter.call
-    alive = [known for known in stream.registrations.values() if known.handle and not known.left]
     if call in ("etw_reg", "etw_unreg"):
+        alive = [known for known in stream.registrations.values() if known.handle and not known.left]
         if call == "etw_reg" and not stream.etw:
             # Before it nothing is traced, not even a registration that was refused.
             alive = [known for known in stream.registrations.values() if known.span is not None]

@@ -6,7 +6,19 @@
 from __future__ import annotations
 
 from harness.contract.order import edge
-from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.rules import subject_kind as kind
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Exempt,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+    noted,
+    some,
+    status_of,
+)
 from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -18,8 +30,6 @@ from harness.history.driver import (
     Alloc,
     Bind,
     Free,
-    SyncEnter,
-    SyncExit,
     nt_success,
 )
 
@@ -39,7 +49,7 @@ CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
 
 
 @rule(
-    "FAIL-STATUS-ERROR", Level.ERROR, SyncEnter, clauses="A16", source=STRUCT,
+    "FAIL-STATUS-ERROR", Level.ERROR, kind.FAILURE, clauses="A16", source=STRUCT,
     says="the status of a Failure is an error, because it is the reason", needs="Failure",
     holds="S2! F2", violates="S2! F2{status=0}",
 )  # fmt: skip
@@ -55,7 +65,7 @@ def failure_status(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "FAIL-NOT-COUNTED", Level.ERROR, Attempt, clauses="A15", source=f"{PROCESSING}; {STRUCT}",
+    "FAIL-NOT-COUNTED", Level.ERROR, kind.REFUSED, clauses="A15", source=f"{PROCESSING}; {STRUCT}",
     says="at Failure the processor is not active", needs="failed hot-add",
     unless="the processor of each was active before",
     holds="S2! F2", violates="S2! F2{mask=7}",
@@ -81,7 +91,7 @@ def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "VETO-NO-COMPLETE", Level.ERROR, Attempt, clauses="A17, A12", source=f"{REGISTER}; {CALLBACK_OBJECT}",
+    "VETO-NO-COMPLETE", Level.ERROR, kind.VETOED, clauses="A17, A12", source=f"{REGISTER}; {CALLBACK_OBJECT}",
     says="a vetoed processor is not completed for any callback", needs="vetoed hot-add",
     holds="a:S2 b:S2! a:F2", violates="a:S2! b:S2 b:C2",
 )  # fmt: skip
@@ -104,7 +114,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "VETO-FAILURE-DELIVERED", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
+    "VETO-FAILURE-DELIVERED", Level.ERROR, kind.VETOED, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
     says="after a veto, every other callback that got Start gets exactly one Failure", needs="vetoed hot-add",
     unless="no other callback had got Start",
     holds="a:S2 b:S2! a:F2 b:F2", violates="a:S2 b:S2!",
@@ -144,7 +154,7 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "VETO-SELF-FAILURE", Level.OBSERVE, Attempt, clauses="X3, U2", source="undocumented: docs/contract.md A19",
+    "VETO-SELF-FAILURE", Level.OBSERVE, kind.VETOED, clauses="X3, U2", source="undocumented: docs/contract.md A19",
     says="does the vetoing callback get its own Failure?", needs="vetoed hot-add",
     unless="the end of none is known", holds="S2! F2",
 )  # fmt: skip
@@ -154,12 +164,12 @@ def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
         if view.vetoed:
             if model.touched(attempt) or not attempt.quiet:
                 return None
-            return Observed("yes" if view.state(FAILURE) else "no")
+            return noted("yes" if view.state(FAILURE) else "no")
     return None
 
 
 @rule(
-    "VETO-LATER-STARTS", Level.OBSERVE, Attempt, clauses="U3", source="undocumented: docs/contract.md A19",
+    "VETO-LATER-STARTS", Level.OBSERVE, kind.VETOED, clauses="U3", source="undocumented: docs/contract.md A19",
     says="do callbacks later in the list still get Start after a veto?", needs="vetoed hot-add",
     unless="the refusing Start of none was seen to return",
     holds="a:S2! b:S2 b:F2",
@@ -170,11 +180,11 @@ def veto_later_starts(attempt: Attempt, model: Model) -> RuleOutcome:
     if veto is None or veto.exit is None:
         return None
     later = sum(edge(veto.exit, call.enter) is not None for call in attempt.starts)
-    return Observed(some(later, "later Start"))
+    return noted(some(later, "later Start"))
 
 
 @rule(
-    "VETO-STATUS-ECHO", Level.OBSERVE, Attempt, clauses="U6", source="undocumented: docs/contract.md A19",
+    "VETO-STATUS-ECHO", Level.OBSERVE, kind.VETOED, clauses="U6", source="undocumented: docs/contract.md A19",
     says="is the status of Failure the status of the veto?", needs="vetoed hot-add",
     unless="no Failure followed", holds="S2! F2",
 )  # fmt: skip
@@ -185,12 +195,12 @@ def veto_status_echo(attempt: Attempt, model: Model) -> RuleOutcome:
     if veto is None or failure is None:
         return None
     if failure.status == veto.op:
-        return Observed("the same")
-    return Observed(f"vetoed with {veto.op:#x}, Failure says {failure.status:#x}")
+        return noted("the same")
+    return noted(f"vetoed with {veto.op:#x}, Failure says {failure.status:#x}")
 
 
 @rule(
-    "FAIL-WITHOUT-VETO", Level.OBSERVE, Attempt, clauses="A16", source=STRUCT,
+    "FAIL-WITHOUT-VETO", Level.OBSERVE, kind.REFUSED, clauses="A16", source=STRUCT,
     says="did a hot-add fail although no logged callback vetoed it?", needs="failed hot-add",
     unless="records of each may be missing", holds="S2 F2",
 )  # fmt: skip
@@ -200,13 +210,13 @@ def fail_without_veto(attempt: Attempt, model: Model) -> RuleOutcome:
     if failure is None:
         return None
     if attempt.vetoed or model.touched(attempt):
-        return Observed("no") if attempt.vetoed else None
+        return noted("no") if attempt.vetoed else None
     said = f"{attempt.name} failed with status {failure.status:#x} and no logged callback had vetoed it"
     return Observed(f"yes, status {failure.status:#x}", said, (failure,), attempt.name)
 
 
 @rule(
-    "FAIL-RETRY", Level.OBSERVE, Attempt, clauses="U29", source="undocumented: docs/contract.md A19",
+    "FAIL-RETRY", Level.OBSERVE, kind.REPEATED, clauses="U29", source="undocumented: docs/contract.md A19",
     says="is a failed add tried again without a new host command?", needs="failed hot-add",
     unless="no processor was announced again after its add had failed", holds="S2! F2 S2 C2",
 )  # fmt: skip
@@ -214,11 +224,11 @@ def fail_retry(attempt: Attempt, model: Model) -> RuleOutcome:
     """Seen when an attempt opens on a processor whose last one failed, with no host command between."""
     if attempt.k == 1:
         return None
-    return Observed("yes" if attempt.retried else "no, a host command came first")
+    return noted("yes" if attempt.retried else "no, a host command came first")
 
 
 @rule(
-    "NUM-REUSE", Level.OBSERVE, Attempt, clauses="U15", source="undocumented: docs/contract.md A19",
+    "NUM-REUSE", Level.OBSERVE, kind.COMPLETED, clauses="U15", source="undocumented: docs/contract.md A19",
     says="is the number of a failed processor used again?", needs="hot-add after a failed one",
     unless="none after a failed one was completed",
     holds="S2! F2 =cpu Q +cpu S2 C2",
@@ -230,11 +240,11 @@ def number_reuse(attempt: Attempt, model: Model) -> RuleOutcome:
     failed, model.attempts.failed = model.attempts.failed, -1
     if failed < 0:
         return None
-    return Observed("yes" if failed == attempt.n else "no")
+    return noted("yes" if failed == attempt.n else "no")
 
 
 @rule(
-    "OB-OPSTATUS-DISCIPLINE", Level.ERROR_DRIVER, SyncExit, clauses="A17", source=REGISTER,
+    "OB-OPSTATUS-DISCIPLINE", Level.ERROR_DRIVER, kind.SYNC_EXIT, clauses="A17", source=REGISTER,
     says="a driver writes the operation status only in Start, and only an error", needs="synchronous callback",
     holds="S2! F2", violates="S2 C2{out=0xC0000001}",
 )  # fmt: skip
@@ -255,7 +265,7 @@ def operation_status(call: Callback | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-NO-OVERWRITE", Level.ERROR_DRIVER, SyncExit, clauses="A18", source=CALLBACK_OBJECT,
+    "OB-NO-OVERWRITE", Level.ERROR_DRIVER, kind.SYNC_EXIT.given("subject is not None and subject.enter.op >= 0x80000000"), clauses="A18", source=CALLBACK_OBJECT,
     says="a driver does not overwrite the error of an earlier client", needs="Start with an error already set",
     holds="a:S2! b:S2{op=0xC000009A} a:F2 b:F2", violates="a:S2! b:S2{op=0xC000009A,out=0xC0000001} a:F2 b:F2",
 )  # fmt: skip
@@ -271,16 +281,16 @@ def no_overwrite(call: Callback | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OPSTATUS-IN", Level.OBSERVE, SyncEnter, clauses="U4, U5", source="undocumented: docs/contract.md A18",
+    "OPSTATUS-IN", Level.OBSERVE, kind.SYNC_ENTER, clauses="U4, U5", source="undocumented: docs/contract.md A18",
     says="which operation status does a callback find?", needs="synchronous callback", holds="S2 C2 V",
 )  # fmt: skip
 def operation_status_in(call: Callback, model: Model) -> RuleOutcome:
     """STATUS_SUCCESS is expected at the first Start."""
-    return Observed(f"{call.enter.op:#x}", part=STATE_NAMES.get(call.enter.state, "other"))
+    return status_of(call.enter.op, call.enter.state)
 
 
 @rule(
-    "OB-CTX-IMMUTABLE", Level.ERROR_DRIVER, SyncExit, clauses="A5", source=STRUCT,
+    "OB-CTX-IMMUTABLE", Level.ERROR_DRIVER, kind.SYNC_EXIT, clauses="A5", source=STRUCT,
     says="a driver does not modify the notification context", needs="synchronous callback",
     holds="S2 C2 V", violates="S2 C2{x.number=9}",
 )  # fmt: skip
@@ -289,6 +299,8 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
     if call is None or call.exit is None:
         return None
     enter, leave = call.enter, call.exit
+    if not call.altered and not call.registration.stream.mapped and enter.status == leave.status:
+        return HOLDS
     for name in ("state", "nt", "group", "number", "status"):
         if getattr(enter, name) != getattr(leave, name):
             return Broken(
@@ -299,7 +311,7 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-ALLOC-FREE", Level.ERROR_DRIVER, Alloc, Free, SyncExit, clauses="C1, C4, C7", source=PROCESSING,
+    "OB-ALLOC-FREE", Level.ERROR_DRIVER, kind.ALLOC | kind.FREE | kind.SYNC_EXIT, clauses="C1, C4, C7", source=PROCESSING,
     says="what a driver allocates for a processor in Start is freed in Failure, and nothing is freed twice",
     needs="allocation record", holds="S2{alloc=1} C2 V", violates="S2{alloc=1} F2",
 )  # fmt: skip
@@ -378,7 +390,7 @@ def _started(call: Callback) -> Callback | None:
 
 
 @rule(
-    "OB-THREAD-AFTER-COMPLETE", Level.ERROR_DRIVER, Bind, clauses="C3", source=f"{STRUCT}; {ARRIVES}",
+    "OB-THREAD-AFTER-COMPLETE", Level.ERROR_DRIVER, kind.BIND, clauses="C3", source=f"{STRUCT}; {ARRIVES}",
     says="a driver binds threads and DPCs to a processor in its Complete or in the arrival, whichever comes first, or later",
     needs="bind record", unless="nothing tells of a Start of the processor to a driver that is registered",
     holds="S2 C2 V bind{nt=2}", violates="S2 bind{nt=2} C2",

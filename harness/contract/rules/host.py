@@ -6,12 +6,13 @@
 from __future__ import annotations
 
 from harness.contract.order import contradiction
+from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear
 from harness.contract.state.entities import Callback, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import START, SyncEnter
-from harness.history.record import Add, Agreement, End, Expectation, OperationProgress, RunFailure
+from harness.history.driver import START
+from harness.history.record import Agreement, End, Expectation, OperationProgress, RunFailure
 
 SECTION = Section("R.8", "Host correlation")
 rule = SECTION.rule
@@ -28,7 +29,7 @@ PROCESS = "the guest's machine is a process: there is no QEMU and no firmware wh
 
 
 @rule(
-    "HOST-CAUSE", Level.ERROR_HARNESS, SyncEnter, Add, Epoch, clauses="-", source="docs/contract.md R.8",
+    "HOST-CAUSE", Level.ERROR_HARNESS, kind.START | (kind.ADD | kind.EPOCH).given("model.uncaused"), clauses="-", source="docs/contract.md R.8",
     says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
     unless="the host's side is not in the history",
     holds="+cpu S2 C2 V", violates="S2 +cpu C2",
@@ -55,7 +56,7 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
 
 
 @rule(
-    "HOST-ADD-NOT-PROOF", Level.OBSERVE, Agreement, clauses="-", source="docs/contract.md R.8",
+    "HOST-ADD-NOT-PROOF", Level.OBSERVE, kind.AGREEMENT, clauses="-", source="docs/contract.md R.8",
     says="did the guest count what QEMU had accepted?", needs="agreement on an attempt", holds="+cpu S2 C2 V =cpu",
 )  # fmt: skip
 def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
@@ -69,7 +70,7 @@ def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "HOST-NO-NOTIFY", Level.FINDING, Add, clauses="D7", source="docs/contract.md R.8",
+    "HOST-NO-NOTIFY", Level.FINDING, kind.ADD.given("subject.settled_at"), clauses="D7", source="docs/contract.md R.8",
     says="a plugged processor is announced to the driver", needs="host command to add a processor",
     unless="no synchronous registration was in force",
     holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", awaited=True,
@@ -98,7 +99,7 @@ def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "HOST-ONE-AT-A-TIME", Level.POLICY, Add, clauses="-", source="docs/contract.md R.8",
+    "HOST-ONE-AT-A-TIME", Level.POLICY, kind.ADD.given("subject.at == model.at"), clauses="-", source="docs/contract.md R.8",
     says="the next processor is added only when the previous attempt is closed (policy)", needs="two hot-adds",
     holds="+cpu S2 C2 =cpu +cpu S3 C3 =cpu", violates="+cpu +cpu S2 S3 C2 C3",
 )  # fmt: skip
@@ -106,17 +107,17 @@ def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
     """Except where adding several at once is what the plan tries."""
     if host.at != model.at or host.begin.what != "cpu" or model.cpu_adds < 2:
         return None
-    others = [other for other in model.cpu_in_flight.values() if other is not host]
-    if not others:
+    other = next((other for other in model.cpu_in_flight.values() if other is not host), None)
+    if other is None:
         return HOLDS
     return Broken(
-        f"{host.begin.attempt} began while {others[0].begin.attempt} was in flight",
-        (others[0].begin, host.begin),
+        f"{host.begin.attempt} began while {other.begin.attempt} was in flight",
+        (other.begin, host.begin),
     )
 
 
 @rule(
-    "HOST-AGREED", Level.GATE, Agreement, Epoch, clauses="-", source="docs/architecture.md: three-way agreement",
+    "HOST-AGREED", Level.GATE, kind.AGREEMENT | kind.EPOCH, clauses="-", source="docs/architecture.md: three-way agreement",
     says="QEMU, the firmware and the guest agree on the outcome that was expected of each command",
     needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
 )  # fmt: skip
@@ -196,7 +197,7 @@ def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
 
 
 @rule(
-    "EXPECT", Level.ERROR_HARNESS, Expectation, clauses="-", source="the plan",
+    "EXPECT", Level.ERROR_HARNESS, kind.EXPECTATION, clauses="-", source="the plan",
     says="what the plan expects is what is seen", needs="expect operation",
     holds="expect.", violates="expect!",
 )  # fmt: skip
@@ -208,7 +209,7 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "RUN-COMPLETE", Level.GATE, OperationProgress, RunFailure, End, Epoch, clauses="-", source="docs/architecture.md: three answers",
+    "RUN-COMPLETE", Level.GATE, kind.OPERATION | kind.RUN_FAILURE | kind.END | kind.EPOCH, clauses="-", source="docs/architecture.md: three answers",
     says="the run came to its end and no operation failed", needs="record of the run",
     holds="S2 C2 V", violates="S2 C2 fault",
 )  # fmt: skip

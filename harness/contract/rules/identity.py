@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section
-from harness.contract.state.entities import Attempt, Callback, Sample
+from harness.contract.rules import subject_kind as kind
+from harness.contract.rules.rule import HOLDS, Broken, Exempt, RuleOutcome, Section, noted
+from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.evidence import FOREVER
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -37,7 +38,7 @@ def _disagreement(enter: SyncEnter) -> str:
 
 
 @rule(
-    "NUM-INDEX-AGREES", Level.ERROR, SyncEnter, clauses="A35", source=FROM_INDEX,
+    "NUM-INDEX-AGREES", Level.ERROR, kind.COMPLETE, clauses="A35", source=FROM_INDEX,
     says="at Complete, index and (group, number) convert into each other", needs="Complete",
     holds="S2 C2 V", violates="S2 C2{idx_number=7}",
 )  # fmt: skip
@@ -50,7 +51,7 @@ def index_agrees(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NUM-INDEX-AT-START", Level.OBSERVE, SyncEnter, clauses="U16", source="undocumented: docs/contract.md A35",
+    "NUM-INDEX-AT-START", Level.OBSERVE, kind.START, clauses="U16", source="undocumented: docs/contract.md A35",
     says="do index and (group, number) convert into each other at Start already?", needs="Start of a hot-add",
     holds="S2 C2 V",
 )  # fmt: skip
@@ -58,11 +59,11 @@ def index_at_start(call: Callback, model: Model) -> RuleOutcome:
     """Reported to fail on Server 2022 for processors that are not active yet."""
     if call.enter.state != START or call.attempt is None:
         return None
-    return Observed("no" if _disagreement(call.enter) else "yes")
+    return noted("no" if _disagreement(call.enter) else "yes")
 
 
 @rule(
-    "NUM-RANGE", Level.ERROR, SyncEnter, clauses="A36, E4", source=f"{NUMBER}; {MAXIMUM_EX}",
+    "NUM-RANGE", Level.ERROR, kind.SYNC_ENTER, clauses="A36, E4", source=f"{NUMBER}; {MAXIMUM_EX}",
     says="a number is below 64 and below its group's maximum, an index below the maximum", needs="synchronous callback",
     holds="S2 C2 V", violates="S2{number=64} C2{number=64}",
 )  # fmt: skip
@@ -80,7 +81,7 @@ def number_range(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NUM-GROUP0", Level.ERROR, SyncEnter, clauses="A37", source=NUMBER,
+    "NUM-GROUP0", Level.ERROR, kind.SYNC_ENTER, clauses="A37", source=NUMBER,
     says="a system with at most 64 processors has only group 0", needs="synchronous callback",
     unless="the maximum is above 64, or boot options make groups",
     holds="S2 C2 V", violates="S2{group=1} C2{group=1}",
@@ -98,7 +99,7 @@ def group_zero(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NUM-IS-OLD-COUNT", Level.OBSERVE, SyncEnter, clauses="A38, U15", source="undocumented: docs/contract.md A38",
+    "NUM-IS-OLD-COUNT", Level.OBSERVE, kind.START, clauses="A38, U15", source="undocumented: docs/contract.md A38",
     says="is the index of an added processor the old active count?", needs="Start of a hot-add",
     unless="no count was known before one",
     holds="S2 C2 V",
@@ -108,11 +109,11 @@ def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
     attempt = call.attempt
     if call.enter.state != START or attempt is None or not attempt.active_before:
         return None
-    return Observed("yes" if call.enter.nt == attempt.active_before else "no")
+    return noted("yes" if call.enter.nt == attempt.active_before else "no")
 
 
 @rule(
-    "NUM-UNIQUE", Level.ERROR, SyncEnter, clauses="E3, A34", source=f"{ACTIVE_EX}; {NUMBER}",
+    "NUM-UNIQUE", Level.ERROR, kind.SYNC_ENTER, clauses="E3, A34", source=f"{ACTIVE_EX}; {NUMBER}",
     says="no two processors of one boot share an index or a group and number, which never change, because active processors "
     "are never removed", needs="Complete",
     holds="+cpu S2 C2 V =cpu +cpu S3 C3 V =cpu", violates="S2 C2 S2 C2",
@@ -150,9 +151,9 @@ def unique(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "COUNT-MONOTONIC", Level.ERROR, Sample, clauses="E3", source=ACTIVE_EX,
+    "COUNT-MONOTONIC", Level.ERROR, kind.SAMPLE, clauses="E3", source=ACTIVE_EX,
     says="the active count never falls within one boot", needs="driver record",
-    holds="S2 C2 V", violates="S2 C2 V{active=1}",
+    holds="S2 C2 V", violates="S2 C2 V{active=1}", same=("active",),
 )  # fmt: skip
 def count_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
     """Between records of one driver by its numbers, between drivers by the counter."""
@@ -175,9 +176,9 @@ def _earlier(first: DriverRecord, record: DriverRecord, model: Model) -> bool:
 
 
 @rule(
-    "MAX-CONSTANT", Level.ERROR, Sample, clauses="E4", source=MAXIMUM_EX,
+    "MAX-CONSTANT", Level.ERROR, kind.SAMPLE, clauses="E4", source=MAXIMUM_EX,
     says="the maximum count is constant and never below the active count", needs="driver record",
-    holds="S2 C2 V", violates="S2 C2 V{maximum=9}",
+    holds="S2 C2 V", violates="S2 C2 V{maximum=9}", same=("active", "maximum"),
 )  # fmt: skip
 def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
     """Within one boot, over all drivers."""
@@ -192,7 +193,7 @@ def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "COUNT-LEGACY-IS-GROUP0", Level.ERROR, Sample, Attempt, clauses="E1", source=ACTIVE,
+    "COUNT-LEGACY-IS-GROUP0", Level.ERROR, kind.SETTLED | kind.COMPLETED, clauses="E1", source=ACTIVE,
     says="KeQueryActiveProcessorCount counts group 0 only", needs="driver record",
     unless="an add was in flight at each record",
     holds="S2 C2 V", violates="S2 C2 =cpu Q mark{active_g0=1}",
@@ -218,9 +219,9 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleO
 
 
 @rule(
-    "GROUPS-MONOTONIC", Level.ERROR, Sample, clauses="E11", source=GROUPS,
+    "GROUPS-MONOTONIC", Level.ERROR, kind.SAMPLE, clauses="E11", source=GROUPS,
     says="the number of active groups never falls", needs="driver record",
-    holds="S2 C2 V", violates="S2 C2 V{groups=0}",
+    holds="S2 C2 V", violates="S2 C2 V{groups=0}", same=("groups",),
 )  # fmt: skip
 def groups_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
     """A new group can become active; none goes away within one boot, for whichever driver asks."""

@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
+from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.asynchronous import memory_arrived
 from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section
 from harness.contract.state.entities import AddWindow, Arrival, Attempt, Callback, CallSpan, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import START, AsyncEnter, CallEnter, PnpEnter, PnpExit, SyncEnter, nt_success
+from harness.history.driver import START, PnpEnter, PnpExit, nt_success
 
 SECTION = Section("R.7", "Memory and rebalance")
 rule = SECTION.rule
@@ -47,7 +48,7 @@ def _dimm_window(model: Model) -> HostAdd | None:
 
 
 @rule(
-    "MEM-NO-SYNC", Level.ERROR, SyncEnter, HostAdd, clauses="A6", source=INTRODUCTION,
+    "MEM-NO-SYNC", Level.ERROR, kind.START.given("not model.cpu_in_flight") | kind.HOST_ADD, clauses="A6", source=INTRODUCTION,
     says="adding memory causes no synchronous notification, because those exist for processors only", needs=DIMM, unless=MIXED,
     holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
 )  # fmt: skip
@@ -63,7 +64,7 @@ def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "MEM-ARRIVAL-EVENTUALLY", Level.POLICY, CallEnter, Epoch, clauses="B1, B5", source=f"{CLASS}; {INTRODUCTION}",
+    "MEM-ARRIVAL-EVENTUALLY", Level.POLICY, kind.CALL_ENTER | kind.EPOCH, clauses="B1, B5", source=f"{CLASS}; {INTRODUCTION}",
     says="an added DIMM is followed by the arrival of memory", needs="hot-add of a DIMM with a memory registration",
     holds="+dimm M =dimm", violates="+dimm =dimm", awaited=True,
 )  # fmt: skip
@@ -73,7 +74,7 @@ def memory_arrives(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "MEM-CPU-SILENT", Level.ERROR, AsyncEnter, HostAdd, clauses="B1", source=CLASS,
+    "MEM-CPU-SILENT", Level.ERROR, kind.ASYNC_ENTER | kind.HOST_ADD, clauses="B1", source=CLASS,
     says="adding memory brings no new processor and does not change the active count", needs=DIMM, unless=MIXED,
     holds="+dimm M =dimm", violates="+dimm V M =dimm",
 )  # fmt: skip
@@ -100,7 +101,7 @@ def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "MEM-NO-REBALANCE", Level.WARN, PnpEnter, HostAdd, clauses="B19", source=INTRODUCTION,
+    "MEM-NO-REBALANCE", Level.WARN, kind.PNP_ENTER | kind.HOST_ADD, clauses="B19", source=INTRODUCTION,
     says="adding memory causes no system-wide rebalance", needs=PNP,
     unless="none came while only a DIMM was being added",
     holds="+dimm irp=START M =dimm", violates="+dimm irp=QUERY_STOP M =dimm",
@@ -117,7 +118,7 @@ def memory_no_rebalance(subject: PnpEnter | HostAdd, model: Model) -> RuleOutcom
 
 
 @rule(
-    "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, AsyncEnter, clauses="B21, U30", source="undocumented: docs/contract.md B21",
+    "MEM-TOTAL-AT-ARRIVAL", Level.OBSERVE, kind.ASYNC_ENTER, clauses="B21, U30", source="undocumented: docs/contract.md B21",
     says="is the new memory in the total when its arrival is delivered?", needs="memory arrival",
     unless="no arrival gives the total, or nothing was counted before",
     holds="+dimm M{memory=671088640} =dimm",
@@ -131,7 +132,7 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REBAL-ON-CPU-ADD", Level.WARN, Attempt, clauses="C11", source=INTRODUCTION,
+    "REBAL-ON-CPU-ADD", Level.WARN, kind.COMPLETED, clauses="C11", source=INTRODUCTION,
     says="adding a processor starts a rebalance", needs="completed hot-add",
     unless="no device told of its requests, one opted out, or records may be missing",
     holds="irp=START S2 C2 irp=QUERY_STOP irp=STOP irp=START", violates="irp=START S2 C2",
@@ -149,7 +150,7 @@ def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REBAL-ORDER", Level.ERROR, PnpEnter, clauses="C12, C14", source=f"{REBALANCE}; WD:kernel/irp-mn-stop-device.md",
+    "REBAL-ORDER", Level.ERROR, kind.PNP_ENTER, clauses="C12, C14", source=f"{REBALANCE}; WD:kernel/irp-mn-stop-device.md",
     says="a device is stopped only after it agreed to stop, and started only after it was stopped", needs=PNP,
     unless="none was STOP or START",
     holds="irp=START irp=QUERY_STOP irp=STOP irp=START irp=REMOVE irp=START", violates="irp=START irp=STOP",
@@ -178,7 +179,7 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REBAL-KMDF-ORDER", Level.ERROR, PnpEnter, clauses="C16", source=KMDF,
+    "REBAL-KMDF-ORDER", Level.ERROR, kind.PNP_ENTER, clauses="C16", source=KMDF,
     says="in a rebalance KMDF calls SelfManagedIoSuspend, D0Exit, ReleaseHardware, PrepareHardware, D0Entry and "
     "SelfManagedIoRestart, in this order", needs=PNP,
     unless="none came after a SelfManagedIoSuspend of its device",
@@ -220,7 +221,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REBAL-OPTOUT", Level.ERROR, PnpEnter, AddWindow, clauses="C13",
+    "REBAL-OPTOUT", Level.ERROR, kind.PNP_ENTER | kind.ADD_WINDOW, clauses="C13",
     source=f"{OPT_OUT}; WD:install/devpkey-deviceclass-dhprebalanceoptout.md",
     says="a device that opted out is not asked to stop when a processor is added",
     needs="device that opted out (a rebalance-opt-out event of the guest)",
@@ -243,7 +244,7 @@ def rebalance_opt_out(subject: PnpEnter | AddWindow, model: Model) -> RuleOutcom
 
 
 @rule(
-    "REBAL-NO-RESOURCES", Level.OBSERVE, PnpEnter, clauses="C15",
+    "REBAL-NO-RESOURCES", Level.OBSERVE, kind.PNP_ENTER, clauses="C15",
     source="DDI:wdtfpnpaction/nf-wdtfpnpaction-iwdtfpnpaction2-edttrystopdevice.md",
     says="is a device that was asked to stop really stopped?", needs=PNP,
     unless="none was STOP or CANCEL_STOP",
@@ -255,7 +256,7 @@ def rebalance_without_resources(enter: PnpEnter, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-NO-QUERYSTOP-VETO", Level.ERROR_DRIVER, PnpExit, clauses="C9", source=INTRODUCTION,
+    "OB-NO-QUERYSTOP-VETO", Level.ERROR_DRIVER, kind.PNP_EXIT, clauses="C9", source=INTRODUCTION,
     says="a driver does not refuse QUERY_STOP", needs=PNP,
     unless="none was QUERY_STOP",
     holds="irp=QUERY_STOP irp=STOP", violates="irp=QUERY_STOP!",
@@ -268,7 +269,7 @@ def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REBAL-VS-NOTIFY", Level.OBSERVE, PnpEnter, clauses="C17, U18", source="undocumented: docs/contract.md C17",
+    "REBAL-VS-NOTIFY", Level.OBSERVE, kind.PNP_ENTER, clauses="C17, U18", source="undocumented: docs/contract.md C17",
     says="when does the rebalance come, relative to Start and Complete?", needs=PNP,
     unless="none was QUERY_STOP after a host command to add a processor",
     holds="+cpu S2 irp=QUERY_STOP C2",

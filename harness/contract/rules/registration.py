@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 
 from harness.contract.order import contradiction
+from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.rule import HOLDS, Broken, Observed, RuleOutcome, Section, Unclear, some
 from harness.contract.state.entities import Callback, CallSpan, Registration, Stretch
 from harness.contract.state.model import Model
@@ -16,10 +17,6 @@ from harness.history.driver import (
     COMPLETE,
     FAILURE,
     START,
-    CallEnter,
-    CallExit,
-    SyncEnter,
-    SyncExit,
     nt_success,
 )
 from harness.history.record import Record
@@ -78,7 +75,7 @@ def _judge(registration: Registration, model: Model, said: str, shown: tuple[Rec
 
 
 @rule(
-    "ADDEX-WITHIN-REGISTER", Level.ERROR, SyncEnter, CallExit, clauses="A20", source=REGISTER,
+    "ADDEX-WITHIN-REGISTER", Level.ERROR, kind.SYNC_ENTER.given("subject.enter.nt in subject.registration.existing_processors") | kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="calls for processors that exist at registration all come before the registration returns", needs=EXISTING,
     unless="each returned NULL",
     holds="[S0 S1 C0 C1]", violates="[S0 S1 C0 C1] S1 C1",
@@ -101,7 +98,7 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
 
 
 @rule(
-    "ADDEX-ONE-START-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
+    "ADDEX-ONE-START-EACH", Level.ERROR, kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING there is one Start for every active processor", needs=EXISTING,
     unless="a Start reported an error in each, or it returned NULL and told nothing",
     holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]",
@@ -133,7 +130,7 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
+    "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING all Starts come before any Complete", needs=EXISTING,
     unless="none told both Start and Complete",
     holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]",
@@ -156,7 +153,7 @@ def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, CallExit, clauses="A20", source=REGISTER,
+    "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=EXISTING,
     unless="a Start reported an error in each, or nothing was told",
     holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]",
@@ -181,7 +178,7 @@ def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-VETO-STOPS", Level.ERROR, CallExit, clauses="A22", source=REGISTER,
+    "ADDEX-VETO-STOPS", Level.ERROR, kind.CALL_EXIT, clauses="A22", source=REGISTER,
     says="after an error in a Start of ADD_EXISTING there is no further Start and no Complete",
     needs="error in a Start of ADD_EXISTING",
     holds="[S0 S1! F0]0", violates="[S0 S1! S2 F0]0",
@@ -206,7 +203,7 @@ def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-VETO-FAILURES", Level.ERROR, CallExit, clauses="A22", source=REGISTER,
+    "ADDEX-VETO-FAILURES", Level.ERROR, kind.CALL_EXIT, clauses="A22", source=REGISTER,
     says="after an error in a Start of ADD_EXISTING, Failure comes for every processor already started, "
     "except the one with the error", needs="error in a Start of ADD_EXISTING",
     holds="[S0 S1 S2! F1 F0]0", violates="[S0 S1!]0",
@@ -239,7 +236,7 @@ def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-VETO-NULL", Level.WARN, CallExit, clauses="A23, X2", source=REGISTERING,
+    "ADDEX-VETO-NULL", Level.WARN, kind.CALL_EXIT, clauses="A23, X2", source=REGISTERING,
     says="after an error in a Start of ADD_EXISTING the registration returns NULL",
     needs="error in a Start of ADD_EXISTING", holds="[S0!]0", violates="[S0!]",
 )  # fmt: skip
@@ -258,7 +255,7 @@ def veto_null(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NULL-NO-CALLBACKS", Level.ERROR, SyncEnter, CallExit, clauses="A24, A28", source=REGISTER,
+    "NULL-NO-CALLBACKS", Level.ERROR, kind.SYNC_ENTER.given("not subject.registration.handle") | kind.CALL_EXIT, clauses="A24, A28", source=REGISTER,
     says="a registration that returned NULL is never called", needs="registration that returned NULL",
     holds="[S0!]0", violates="[S0!]0 S2",
 )  # fmt: skip
@@ -275,7 +272,7 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
 
 
 @rule(
-    "OB-NULL-FAILS-ENTRY", Level.ERROR_DRIVER, CallExit, clauses="A24", source=REGISTER,
+    "OB-NULL-FAILS-ENTRY", Level.ERROR_DRIVER, kind.CALL_EXIT, clauses="A24", source=REGISTER,
     says="if the registration returns NULL, DriverEntry fails with an error",
     needs="registration that returned NULL",
     unless="none was made in DriverEntry",
@@ -297,7 +294,7 @@ def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "OB-VETO-SELF-CLEAN", Level.ERROR_DRIVER, SyncExit, clauses="A22", source=REGISTER,
+    "OB-VETO-SELF-CLEAN", Level.ERROR_DRIVER, kind.SYNC_EXIT.given("subject is not None and subject.veto"), clauses="A22", source=REGISTER,
     says="a Start of ADD_EXISTING that reports an error frees what it allocated itself",
     needs="error in a Start of ADD_EXISTING with allocation records",
     unless="the driver reported no allocation before",
@@ -322,7 +319,7 @@ def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NOFLAG-SILENT", Level.ERROR, SyncEnter, CallExit, clauses="A21", source=REGISTER,
+    "NOFLAG-SILENT", Level.ERROR, kind.SYNC_ENTER.given("not subject.registration.add_existing") | kind.CALL_EXIT, clauses="A21", source=REGISTER,
     says="without ADD_EXISTING nothing is said of processors that are already active",
     needs="registration without ADD_EXISTING", holds="( )", violates="( S0 C0 )",
 )  # fmt: skip
@@ -356,7 +353,7 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
 
 
 @rule(
-    "ADDEX-OTHERS-SILENT", Level.ERROR, SyncEnter, CallExit, clauses="A25", source=REGISTER,
+    "ADDEX-OTHERS-SILENT", Level.ERROR, kind.START.given("model.open_registrations") | kind.CALL_EXIT, clauses="A25", source=REGISTER,
     says="a registration with ADD_EXISTING calls only the callback being registered", needs="second synchronous registration",
     unless="no other registration was in force while one with ADD_EXISTING was made",
     holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
@@ -394,7 +391,7 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
 
 
 @rule(
-    "ADDEX-ORDER", Level.OBSERVE, CallExit, clauses="A27, U8", source="undocumented: docs/contract.md A27",
+    "ADDEX-ORDER", Level.OBSERVE, kind.CALL_EXIT, clauses="A27, U8", source="undocumented: docs/contract.md A27",
     says="in which order are existing processors reported?", needs=EXISTING,
     unless="none told of a processor", holds="[S1 S0 C1 C0]",
 )  # fmt: skip
@@ -413,7 +410,7 @@ def existing_order(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-THREAD", Level.OBSERVE, CallExit, clauses="A27, U13", source="undocumented: docs/contract.md A27",
+    "ADDEX-THREAD", Level.OBSERVE, kind.CALL_EXIT, clauses="A27, U13", source="undocumented: docs/contract.md A27",
     says="do the calls of ADD_EXISTING run on the registering thread?", needs=EXISTING,
     unless="none told of a processor",
     holds="[S0 S1 C0 C1]",
@@ -428,7 +425,7 @@ def existing_thread(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "ADDEX-RACE", Level.OBSERVE, CallExit, clauses="A27, U11", source="undocumented: docs/contract.md A27",
+    "ADDEX-RACE", Level.OBSERVE, kind.CALL_EXIT, clauses="A27, U11", source="undocumented: docs/contract.md A27",
     says="what happens when a registration meets a hot add in flight?", needs=EXISTING,
     unless="no host command to add a processor was in flight during one",
     holds="+cpu [S0 S1 C0 C1]",
@@ -463,7 +460,7 @@ def goes_without_unload(span: CallSpan) -> bool:
 
 
 @rule(
-    "OB-DEREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, CallExit, CallEnter, clauses="A24, A29", source=DEREGISTER,
+    "OB-DEREG-BEFORE-UNLOAD", Level.ERROR_DRIVER, kind.CALL_EXIT | kind.CALL_ENTER, clauses="A24, A29", source=DEREGISTER,
     says="a driver deregisters each handle exactly once before it is unloaded", needs="unload of a driver",
     unless="no synchronous registration had a handle then",
     holds="S2 C2 unload", violates="S2 C2 unload!",
@@ -496,7 +493,7 @@ def _deregisters(span: CallSpan) -> RuleOutcome:
 
 
 @rule(
-    "DEREG-QUIET", Level.OBSERVE, SyncEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
+    "DEREG-QUIET", Level.OBSERVE, kind.SYNC_ENTER.given("subject.registration.leave is not None"), clauses="A30, U12", source="undocumented: docs/contract.md A30",
     says="is a callback called during or after its deregistration?", needs="deregistration",
     unless="no callback came during one or after it",
     holds="S2 dereg C2",
@@ -512,7 +509,7 @@ def deregistered_quiet(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "DEREG-MIDFLIGHT", Level.OBSERVE, CallEnter, clauses="A30, U12", source="undocumented: docs/contract.md A30",
+    "DEREG-MIDFLIGHT", Level.OBSERVE, kind.CALL_ENTER, clauses="A30, U12", source="undocumented: docs/contract.md A30",
     says="is a registration removed between its Start and its end?", needs="deregistration", holds="S2 dereg",
 )  # fmt: skip
 def deregistered_midflight(span: CallSpan, model: Model) -> RuleOutcome:

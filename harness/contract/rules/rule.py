@@ -21,10 +21,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from functools import lru_cache
+from typing import Any, Final, Literal, TypeVar
 
-from harness.contract.state.entities import Stretch
+import msgspec
+
+from harness.contract.rules.subject_kind import SubjectKind
+from harness.contract.state.entities import Sample, Stretch
+from harness.contract.state.model import Model
 from harness.contract.verdict import Level
+from harness.history.driver import STATE_NAMES
 from harness.history.record import Record
 
 HOLDS: Final = True
@@ -40,8 +46,7 @@ class OrderReason:
     reason: str
 
 
-@dataclass(slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True, eq=False):
     """The clause is violated. ``shown`` are the two to five records that show it, the first ones first.
 
     ``chain`` contradicts the order the rule requires. ``level`` replaces the rule's own, for clauses that mean an
@@ -59,8 +64,7 @@ class Broken:
     cause: Hashable = None
 
 
-@dataclass(slots=True)
-class Unclear:
+class Unclear(msgspec.Struct, frozen=True, eq=False):
     """The clause can neither be called kept nor broken, because of ``reason``."""
 
     reason: str
@@ -68,8 +72,7 @@ class Unclear:
     attempt: str = ""
 
 
-@dataclass(slots=True)
-class Observed:
+class Observed(msgspec.Struct, frozen=True, eq=False, gc=False):
     """A value of something the documents leave open. ``finding`` also lists it under findings.
 
     ``part`` names the part of the question that the value answers, if only answers to one part can be compared: what
@@ -83,8 +86,7 @@ class Observed:
     part: str = ""
 
 
-@dataclass(slots=True)
-class Exempt:
+class Exempt(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The clause does not speak of this subject, because of ``reason``, a fact that the history itself shows."""
 
     reason: str
@@ -95,8 +97,26 @@ def some(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
+@lru_cache(maxsize=1024)
+def noted(value: str, part: str = "") -> Observed:
+    """Return the observation of a value: mostly the same object for the same value, so that it is quickly counted."""
+    return Observed(value, part=part)
+
+
+@lru_cache(maxsize=1024)
+def status_of(status: int, state: int) -> Observed:
+    """Return the observation of a status in a callback with the given state."""
+    return noted(f"{status:#x}", STATE_NAMES.get(state, "other"))
+
+
 RuleOutcome = Literal[True] | Broken | Unclear | Observed | Exempt | None
-Predicate = Callable[[Any, Any], RuleOutcome]
+S = TypeVar("S")
+
+Predicate = Callable[[S, Model], RuleOutcome]
+"""What judges a subject of type ``S``."""
+
+Declaration = Callable[[Predicate[S]], Predicate[S]]
+"""The decorator that makes a rule of a predicate over subjects of type ``S``."""
 
 DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_HARNESS})
 """Levels that change a run's verdict."""
@@ -106,12 +126,15 @@ DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_H
 class Rule:
     """One clause of the contract.
 
-    ``on`` names the kinds of subject it is called with; ``needs`` the fact that must have occurred for it to be judged at
+    ``on`` names the kinds of subject it is called with and ``given`` which of each kind, as :mod:`harness.contract.rules.subject_kind` does; ``needs`` the fact that must have occurred for it to be judged at
     all (:data:`FACTS`), in words that complete "not applicable, because the history holds no …"; ``unless`` says which
     subjects of that kind it does not speak of; ``says`` is the sentence it speaks.
     ``holds`` and ``violates`` are examples in the notation of :mod:`harness.contract.notation`; a rule that only
     observes has one example that makes it speak in ``holds``. ``awaited`` marks a policy whose "unknown" means that
-    an expected consequence never came: that makes the run unknown too.
+    an expected consequence never came: that makes the run unknown too. ``same`` is for a rule on samples: fields such
+    that it holds again if each of them is what it was in a sample for which it held, and that the model's references
+    (:attr:`Model.level`) are taken from; ``rising`` are fields such that it holds if none of them is lower than in the driver's
+    last record.
     """
 
     id: str
@@ -120,13 +143,21 @@ class Rule:
     source: str
     says: str
     needs: str
-    on: tuple[Any, ...]
-    check: Predicate
+    on: tuple[type[Any], ...]
+    given: tuple[str, ...]
+    check: Predicate[Any]
     holds: str
     violates: str = ""
     section: str = ""
     awaited: bool = False
     unless: str = ""
+    same: tuple[str, ...] = ()
+    rising: tuple[str, ...] = ()
+
+    @property
+    def steady(self) -> bool:
+        """True if it need not be asked about a sample in which nothing has changed."""
+        return bool(self.same or self.rising) and Sample in self.on
 
     @property
     def decides(self) -> bool:
@@ -146,7 +177,8 @@ class Section:
         self,
         id: str,  # noqa: A002 - a rule's id is called so everywhere
         level: Level,
-        *on: Any,
+        on: SubjectKind[S],
+        *,
         clauses: str,
         source: str,
         says: str,
@@ -155,14 +187,17 @@ class Section:
         violates: str = "",
         awaited: bool = False,
         unless: str = "",
-    ) -> Callable[[Predicate], Predicate]:
-        """Register the decorated predicate as a rule of this section."""
+        same: tuple[str, ...] = (),
+        rising: tuple[str, ...] = (),
+    ) -> Declaration[S]:
+        """Register the decorated predicate as a rule of this section. It takes what ``on`` gives, as a type checker verifies."""
 
-        def register(check: Predicate) -> Predicate:
+        def register(check: Predicate[S]) -> Predicate[S]:
             self.rules.append(
                 Rule(
-                    id=id, level=level, clauses=clauses, source=source, says=says, needs=needs, on=on, check=check,
-                    holds=holds, violates=violates, section=self.name, awaited=awaited, unless=unless,
+                    id=id, level=level, clauses=clauses, source=source, says=says, needs=needs, on=on.of, given=on.conditions, check=check,
+                    holds=holds, violates=violates, section=self.name, awaited=awaited, unless=unless, same=same,
+                    rising=rising,
                 )
             )  # fmt: skip
             return check

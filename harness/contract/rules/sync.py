@@ -8,7 +8,18 @@ from __future__ import annotations
 from itertools import product
 
 from harness.contract.order import contradiction, edge
-from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.rules import subject_kind as kind
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Exempt,
+    RuleOutcome,
+    Section,
+    Unclear,
+    noted,
+    some,
+    status_of,
+)
 from harness.contract.state.entities import (
     AddWindow,
     Arrival,
@@ -22,7 +33,7 @@ from harness.contract.state.entities import (
 )
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
-from harness.history.driver import COMPLETE, FAILURE, START, STATE_NAMES, AsyncEnter, CallEnter, SyncEnter
+from harness.history.driver import COMPLETE, FAILURE, START, STATE_NAMES
 
 SECTION = Section("R.2", "Synchronous, hot add")
 rule = SECTION.rule
@@ -45,7 +56,7 @@ CALLBACK = "synchronous callback"
 
 
 @rule(
-    "SYNC-STATE-VALID", Level.ERROR, SyncEnter, clauses="A1", source=REGISTER,
+    "SYNC-STATE-VALID", Level.ERROR, kind.SYNC_ENTER, clauses="A1", source=REGISTER,
     says="the state is Start, Complete or Failure", needs=CALLBACK,
     holds="S2 C2 V", violates="S2 C2{state=3}",
 )  # fmt: skip
@@ -57,7 +68,7 @@ def state_valid(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-CONTEXT-IDENTITY", Level.ERROR, SyncEnter, clauses="A2", source=REGISTER,
+    "SYNC-CONTEXT-IDENTITY", Level.ERROR, kind.SYNC_ENTER, clauses="A2", source=REGISTER,
     says="the callback gets the context that was registered", needs=CALLBACK,
     unless="the history does not hold the registering call",
     holds="S2 C2 V", violates="S2 C2{ctx=99}",
@@ -76,7 +87,7 @@ def context_identity(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-IRQL-PASSIVE", Level.ERROR, SyncEnter, clauses="A3", source=REGISTER,
+    "SYNC-IRQL-PASSIVE", Level.ERROR, kind.SYNC_ENTER, clauses="A3", source=REGISTER,
     says="the callback runs at PASSIVE_LEVEL", needs=CALLBACK,
     holds="S2 C2 V", violates="S2{irql=2} C2",
 )  # fmt: skip
@@ -91,7 +102,7 @@ def irql_passive(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "REG-IRQL-PASSIVE", Level.ERROR_DRIVER, CallEnter, clauses="A4",
+    "REG-IRQL-PASSIVE", Level.ERROR_DRIVER, kind.CALL_ENTER, clauses="A4",
     source="DDI:wdm/nf-wdm-kederegisterprocessorchangecallback.md",
     says="registering and deregistering happen at PASSIVE_LEVEL", needs="registering call",
     holds="S2 C2 V", violates="S2 C2 dereg{irql=1}",
@@ -110,7 +121,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
     judged: RuleOutcome = None
     for registration, view in attempt.views.items():
         for terminal in view.state(state):
-            if any(start.at < terminal.at for start in view.starts):
+            if view.starts and view.starts[0].at < terminal.at:
                 judged = judged or HOLDS
                 continue
             if registration.done_at > attempt.since:
@@ -132,7 +143,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-START-BEFORE-COMPLETE", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
+    "SYNC-START-BEFORE-COMPLETE", Level.ERROR, kind.COMPLETED, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
     says="Start must come before Complete, because Windows announces a processor before it adds it", needs="completed hot-add",
     unless="no registration that was in force before one was told Complete",
     holds="S2 C2 V", violates="C2",
@@ -143,7 +154,7 @@ def start_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-START-BEFORE-FAILURE", Level.ERROR, Attempt, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
+    "SYNC-START-BEFORE-FAILURE", Level.ERROR, kind.REFUSED, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
     says="Start must come before Failure, because only an announced processor can fail to be added", needs="failed hot-add",
     unless="no registration that was in force before one was told Failure",
     holds="S2! F2", violates="F2",
@@ -188,7 +199,7 @@ def _missing_terminal(
 
 
 @rule(
-    "SYNC-START-CLOSED", Level.ERROR, Attempt, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
+    "SYNC-START-CLOSED", Level.ERROR, kind.ATTEMPT, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
     says="every Start is followed by Complete or Failure", needs=HOT_ADD,
     unless="no Start of one came, or its own driver refused it",
     holds="S2 C2 V", violates="S2",
@@ -210,7 +221,7 @@ def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, Attempt, clauses="A7", source=STRUCT,
+    "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, kind.ATTEMPT, clauses="A7", source=STRUCT,
     says="a processor is either completed or failed, and after that nothing more is said of it", needs=HOT_ADD,
     unless="none has come to an end",
     holds="S2 C2 V", violates="S2 C2 F2",
@@ -234,7 +245,7 @@ def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-EXACTLY-TWO", Level.ERROR, Attempt, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
+    "SYNC-EXACTLY-TWO", Level.ERROR, kind.ATTEMPT, clauses="A7, A8, X3", source=f"{PROCESSING}; {STRUCT}",
     says="each callback is called exactly two times for an added processor: Start, then Complete or Failure",
     needs=HOT_ADD,
     unless="no Start of one came", holds="S2 C2 V", violates="S2 S2 C2",
@@ -264,7 +275,7 @@ def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-ALL-REGISTERED", Level.ERROR, Attempt, Growth, clauses="A8", source=STRUCT,
+    "SYNC-ALL-REGISTERED", Level.ERROR, kind.ATTEMPT | kind.GROWTH, clauses="A8", source=STRUCT,
     says="each registered callback is called for each added processor", needs=HOT_ADD,
     unless="every one was refused, after which further callbacks may be left out, or no registration covered it",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="with b a:S2 a:C2",
@@ -335,7 +346,7 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-AGREE", Level.ERROR, Attempt, clauses="A12", source=REGISTER,
+    "SYNC-AGREE", Level.ERROR, kind.ATTEMPT, clauses="A12", source=REGISTER,
     says="all callbacks are told the same outcome, because it is the outcome of the operating system", needs=HOT_ADD,
     unless="none has come to an end",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 b:S2 a:C2 b:F2",
@@ -362,7 +373,7 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-BARRIER", Level.ERROR, Attempt, clauses="A11", source=f"{INTRODUCTION}; {REGISTER}",
+    "SYNC-BARRIER", Level.ERROR, kind.COMPLETED, clauses="A11", source=f"{INTRODUCTION}; {REGISTER}",
     says="every Start returns before any Complete begins, because Start comes before threads are scheduled "
     "on the processor and Complete after", needs=HOT_ADD,
     unless="none has both a Start and a Complete",
@@ -395,7 +406,7 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-SAME-IDENTITY", Level.ERROR, Attempt, clauses="A34", source=STRUCT,
+    "SYNC-SAME-IDENTITY", Level.ERROR, kind.ATTEMPT, clauses="A34", source=STRUCT,
     says="all calls about one processor name the same group and number", needs=HOT_ADD,
     unless="each was told in one call only",
     holds="S2 C2 V", violates="S2 C2{number=5}",
@@ -416,7 +427,7 @@ def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "NO-RUN-BEFORE-START-DONE", Level.ERROR, Attempt, Epoch, clauses="A9, A15, X1", source=f"{PROCESSING}; {INTRODUCTION}",
+    "NO-RUN-BEFORE-START-DONE", Level.ERROR, kind.ATTEMPT | kind.EPOCH, clauses="A9, A15, X1", source=f"{PROCESSING}; {INTRODUCTION}",
     says="no thread runs on a processor before every Start for it has returned, nor on one that was not added",
     needs=HOT_ADD, unless="no Start of one was seen to return before its processor was active",
     holds="S2 C2 V", violates="S2{cpu=2} C2",
@@ -467,7 +478,7 @@ def _ran_uncounted(model: Model) -> RuleOutcome:
 
 
 @rule(
-    "RUN-BEFORE-COMPLETE", Level.OBSERVE, Attempt, clauses="A13", source=INTRODUCTION,
+    "RUN-BEFORE-COMPLETE", Level.OBSERVE, kind.COMPLETED, clauses="A13", source=INTRODUCTION,
     says="does driver code run on the processor before Complete is delivered?", needs="completed hot-add",
     unless="no Start of one came before its Complete",
     holds="S2 work{cpu=2,nt=2} C2",
@@ -479,11 +490,11 @@ def run_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
         return None
     first = attempt.ran_on[0] or attempt.ran_on[1]
     ran = first is not None and edge(first, completes[0].enter) is not None
-    return Observed("yes" if ran else "no")
+    return noted("yes" if ran else "no")
 
 
 @rule(
-    "COMPLETE-COUNTED", Level.ERROR, SyncEnter, clauses="A10, A35",
+    "COMPLETE-COUNTED", Level.ERROR, kind.COMPLETE, clauses="A10, A35",
     source=f"{REGISTER}; DDI:wdm/nf-wdm-kequeryactiveprocessorcountex.md",
     says="at Complete the processor is active: its affinity bit is set and its index is below the active count",
     needs="Complete", holds="S2 C2 V", violates="S2 C2{active=2}",
@@ -507,7 +518,7 @@ def complete_counted(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "START-NOT-COUNTED", Level.WARN, SyncEnter, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
+    "START-NOT-COUNTED", Level.WARN, kind.START, clauses="A9, X1", source=f"{PROCESSING}; {INTRODUCTION}",
     says="at Start the processor is not counted yet", needs="Start of a hot-add",
     unless="each overlapped with another, or no count was known before it",
     holds="S2 C2 V", violates="S2{active=3} C2",
@@ -532,7 +543,7 @@ def start_not_counted(call: Callback, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "COUNT-STEP", Level.WARN, Attempt, clauses="A10, U10", source=REGISTER,
+    "COUNT-STEP", Level.WARN, kind.COMPLETED, clauses="A10, U10", source=REGISTER,
     says="one completed hot-add raises the active count by one", needs="completed hot-add",
     unless="each overlapped with another, or no count was known before it",
     holds="S2 C2 V", violates="S2 C2{active=4}",
@@ -552,7 +563,7 @@ def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
 
 
 @rule(
-    "SYNC-FIRST", Level.ERROR, AsyncEnter, AddWindow, clauses="A14, B9", source=INTRODUCTION,
+    "SYNC-FIRST", Level.ERROR, kind.ASYNC_ENTER | kind.ADD_WINDOW, clauses="A14, B9", source=INTRODUCTION,
     says="the synchronous notification is the first one about an added processor", needs="processor arrival",
     unless=UNEXPLAINED, holds="S2 C2 V", violates="V S2 C2",
 )  # fmt: skip
@@ -629,12 +640,12 @@ def other_explanation(arrival: Arrival, window: AddWindow) -> str:
 
 
 @rule(
-    "SERIAL-ADDS", Level.OBSERVE, Attempt, clauses="U10", source="undocumented: docs/contract.md A32",
+    "SERIAL-ADDS", Level.OBSERVE, kind.ATTEMPT, clauses="U10", source="undocumented: docs/contract.md A32",
     says="do attempts of different processors overlap?", needs=HOT_ADD, holds="S2 S3 C2 C3",
 )  # fmt: skip
 def serial_adds(attempt: Attempt, model: Model) -> RuleOutcome:
     """Whether simultaneous adds are serialised is not documented."""
-    return Observed("overlapping" if attempt.overlapped else "one at a time")
+    return noted("overlapping" if attempt.overlapped else "one at a time")
 
 
 def _round(calls: list[Callback], registered: list[Registration]) -> str:
@@ -647,7 +658,7 @@ def _round(calls: list[Callback], registered: list[Registration]) -> str:
 
 
 @rule(
-    "CALL-ORDER", Level.OBSERVE, Attempt, clauses="U9", source="undocumented: docs/contract.md A32",
+    "CALL-ORDER", Level.OBSERVE, kind.ATTEMPT, clauses="U9", source="undocumented: docs/contract.md A32",
     says="in which order are the registered callbacks called?", needs=HOT_ADD,
     unless="none was told to more than one registration",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V",
@@ -657,13 +668,11 @@ def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
     if len(attempt.views) < 2:
         return None
     registered = sorted(attempt.views, key=lambda known: known.done_at)
-    return Observed(
-        f"Start {_round(attempt.starts, registered)}, end {_round(attempt.terminals, registered)}"
-    )
+    return noted(f"Start {_round(attempt.starts, registered)}, end {_round(attempt.terminals, registered)}")
 
 
 @rule(
-    "SYNC-CPU-THREAD", Level.OBSERVE, Attempt, clauses="U13", source="undocumented: docs/contract.md A32",
+    "SYNC-CPU-THREAD", Level.OBSERVE, kind.ATTEMPT, clauses="U13", source="undocumented: docs/contract.md A32",
     says="on which processor does the end of an attempt run, and on the thread of its Start?", needs=HOT_ADD,
     unless="no registration saw both the Start and the end of one",
     holds="S2 C2 V",
@@ -681,12 +690,12 @@ def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
                 else "another processor"
             )
             same = "the same thread" if start.thread == end.thread else "different threads"
-            return Observed(f"on {where}, {same}", part=STATE_NAMES.get(end.state, "other"))
+            return noted(f"on {where}, {same}", part=STATE_NAMES.get(end.state, "other"))
     return None
 
 
 @rule(
-    "LATE-REG", Level.OBSERVE, Attempt, clauses="A31", source="undocumented: docs/contract.md A31",
+    "LATE-REG", Level.OBSERVE, kind.ATTEMPT.given("model.registered_at > subject.first"), clauses="A31", source="undocumented: docs/contract.md A31",
     says="what does a callback get that was registered while an attempt was under way?", needs=HOT_ADD,
     unless="no registration was made during one",
     holds="a:<S2 with b a:S2> a:C2 b:C2",
@@ -709,17 +718,17 @@ def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:
             ):
                 view = attempt.views.get(registration)
                 if view is None:
-                    return Observed("nothing of the attempt")
-                return Observed("Start and terminal" if view.starts else "a terminal without a Start")
+                    return noted("nothing of the attempt")
+                return noted("Start and terminal" if view.starts else "a terminal without a Start")
     return None
 
 
 @rule(
-    "STATUS-NONFAIL", Level.OBSERVE, SyncEnter, clauses="X5", source=STRUCT,
+    "STATUS-NONFAIL", Level.OBSERVE, kind.SYNC_ENTER, clauses="X5", source=STRUCT,
     says="which value has Status in Start and Complete?", needs=CALLBACK, holds="S2 C2 V",
 )  # fmt: skip
 def status_otherwise(call: Callback, model: Model) -> RuleOutcome:
     """Status is documented for Failure only."""
     if call.enter.state == FAILURE:
         return None
-    return Observed(f"{call.enter.status:#x}", part=STATE_NAMES.get(call.enter.state, "other"))
+    return status_of(call.enter.status, call.enter.state)

@@ -138,7 +138,8 @@ class Attempts:
             self._refused(attempt)
         elif enter.state == COMPLETE and attempt.n in self.announced:
             self.announced[attempt.n] = False
-        self._opened_or_closed(attempt, was_open=was_open, is_open=not view.closed)
+        if was_open is view.closed:
+            self._opened_or_closed(attempt, was_open=was_open, is_open=not was_open)
 
     def _refused(self, attempt: Attempt) -> None:
         if not attempt.refused:
@@ -195,11 +196,13 @@ class Attempts:
     def _count(self, call: Callback, attempt: Attempt) -> None:
         """Count the first Start and the first Complete that a driver sees of an attempt."""
         stream, state = call.registration.stream, call.enter.state
-        mine = [view for owner, view in attempt.views.items() if owner.stream is stream]
         if state == START:
-            stream.starts += not any(view.starts for view in mine)
+            for owner, view in attempt.views.items():
+                if view.starts and owner.stream is stream:
+                    return
+            stream.starts += 1
         elif state == COMPLETE:
-            if not any(view.state(COMPLETE) for view in mine):
+            if not any(call.registration.stream is stream for call in attempt.completes):
                 stream.completes += 1
                 stream.complete_calls.append(call)
                 if len(stream.complete_calls) > MOST_ATTEMPTS:
@@ -263,3 +266,4 @@ class Attempts:
         self._emit(attempt)
         if not attempt.completes and (attempt.terminals or attempt.vetoed):
             self.failed = attempt.n
+        attempt.release()

@@ -8,7 +8,11 @@ compared only by :mod:`harness.contract.order`.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field
+from typing import Any, Self
+
+import msgspec
 
 from harness.history.driver import (
     ADD_EXISTING,
@@ -27,6 +31,17 @@ from harness.history.record import Add, Quiesced, Record
 
 Stretch = tuple[str, int, int]
 """A driver ("" for any) and two places of the stream: where a conclusion takes records of it to be absent."""
+
+
+class Entity(msgspec.Struct, eq=False):
+    """A subject of which there are many; it is made faster than a dataclass."""
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy, also of entities that refer to each other."""
+        made = memo[id(self)] = copy.copy(self)
+        for name in self.__struct_fields__:
+            setattr(made, name, copy.deepcopy(getattr(self, name), memo))
+        return made
 
 
 @dataclass(slots=True, eq=False)
@@ -60,7 +75,9 @@ class Registration:
     ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
     ``known_links`` existed at that point or were removed before; ``told`` are the places at which further ones arrived
-    first. ``device`` is the device in whose callback it was made, "" if none is known. ``owed`` are the places and numbers of the adds whose arrivals it is owed.
+    first. ``add_existing``: a synchronous one with KE_PROCESSOR_CHANGE_ADD_EXISTING; ``include_existing``: an asynchronous
+    one with PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES. ``device`` is the device in whose callback it was made,
+    "" if none is known. ``owed`` are the places and numbers of the adds whose arrivals it is owed.
     """
 
     stream: DriverLoad
@@ -86,6 +103,16 @@ class Registration:
     new_links: set[str] = field(default_factory=set)
     told: list[int] = field(default_factory=list)
     owed: list[tuple[int, int]] = field(default_factory=list)
+    implied: bool = field(init=False)
+    flags: int = field(init=False)
+    add_existing: bool = field(init=False)
+    include_existing: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.implied = self.span is None
+        self.flags = 0 if self.span is None else self.span.enter.flags
+        self.add_existing = self.sync and bool(self.flags & ADD_EXISTING)
+        self.include_existing = not self.sync and bool(self.flags & INCLUDE_EXISTING)
 
     @property
     def driver(self) -> str:
@@ -93,29 +120,9 @@ class Registration:
         return self.stream.driver
 
     @property
-    def implied(self) -> bool:
-        """True if the history does not hold the registering call."""
-        return self.span is None
-
-    @property
     def uncertain(self) -> bool:
         """True if nothing tells when it was made and when it ends: a map leaves that out, or the beginning is missing."""
         return self.span is None and (self.stream.mapped or self.stream.headless)
-
-    @property
-    def flags(self) -> int:
-        """Flags of the registering call."""
-        return 0 if self.span is None else self.span.enter.flags
-
-    @property
-    def add_existing(self) -> bool:
-        """True for a synchronous registration with KE_PROCESSOR_CHANGE_ADD_EXISTING."""
-        return self.sync and bool(self.flags & ADD_EXISTING)
-
-    @property
-    def include_existing(self) -> bool:
-        """True for an asynchronous one with PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES."""
-        return not self.sync and bool(self.flags & INCLUDE_EXISTING)
 
     @property
     def cls(self) -> str:
@@ -143,9 +150,13 @@ class Registration:
         return f"registration {self.id} of driver {self.driver}"
 
 
-@dataclass(slots=True, eq=False)
-class Callback:
-    """One call of the processor change callback: its enter record and, once seen, its exit record."""
+class Callback(Entity):
+    """One call of the processor change callback: its enter record and, once seen, its exit record.
+
+    ``veto``: this Start itself turned a success into an error. ``refused``: the operation status was an error when this
+    Start returned, whoever wrote it. ``overwrites``: this Start cleared an error that an earlier client had reported.
+    ``altered``: the driver changed the context that the next client is given.
+    """
 
     at: int
     enter: SyncEnter
@@ -154,52 +165,34 @@ class Callback:
     exit: SyncExit | None = None
     exit_at: int = 0
 
-    @property
-    def veto(self) -> bool:
-        """True if this Start itself turned a success into an error."""
-        return (
-            self.exit is not None
-            and self.enter.state == START
-            and nt_success(self.enter.op)
-            and not nt_success(self.exit.op)
-        )
+    veto: bool = False
+    refused: bool = False
+    overwrites: bool = False
+    altered: bool = False
 
-    @property
-    def refused(self) -> bool:
-        """True if the operation status was an error when this Start returned, whoever wrote it."""
-        return self.exit is not None and self.enter.state == START and not nt_success(self.exit.op)
-
-    @property
-    def overwrites(self) -> bool:
-        """True if this Start cleared an error that an earlier client had reported."""
-        return (
-            self.exit is not None
-            and self.enter.state == START
-            and not nt_success(self.enter.op)
-            and nt_success(self.exit.op)
-        )
-
-    @property
-    def altered(self) -> bool:
-        """True if the driver changed the context that the next client is given."""
-        leave, enter = self.exit, self.enter
-        if leave is None or self.registration.stream.mapped:
-            # A map need not give the context again at the exit.
-            return False
-        return (enter.state, enter.nt, enter.group, enter.number) != (
-            leave.state,
-            leave.nt,
-            leave.group,
-            leave.number,
+    def returned(self, leave: SyncExit, at: int) -> None:
+        """Take its exit record."""
+        self.exit, self.exit_at = leave, at
+        enter = self.enter
+        if enter.state == START:
+            before, after = nt_success(enter.op), nt_success(leave.op)
+            self.refused = not after
+            self.veto = before and not after
+            self.overwrites = after and not before
+        # A map need not give the context again at the exit.
+        self.altered = not self.registration.stream.mapped and (
+            enter.state != leave.state
+            or enter.nt != leave.nt
+            or enter.group != leave.group
+            or enter.number != leave.number
         )
 
 
-@dataclass(slots=True, eq=False)
-class RegistrationView:
+class RegistrationView(Entity):
     """What one registration saw of one attempt. ``vetoed``: it refused the processor itself."""
 
-    starts: list[Callback] = field(default_factory=list)
-    terminals: list[Callback] = field(default_factory=list)
+    starts: list[Callback] = msgspec.field(default_factory=list)
+    terminals: list[Callback] = msgspec.field(default_factory=list)
     vetoed: bool = False
 
     @property
@@ -209,11 +202,11 @@ class RegistrationView:
 
     def state(self, state: int) -> list[Callback]:
         """Terminals of the given state."""
-        return [call for call in self.terminals if call.enter.state == state]
+        terminals = self.terminals
+        return [call for call in terminals if call.enter.state == state] if terminals else terminals
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(Entity):
     """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
 
     ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``refused`` if so, or if one
@@ -232,16 +225,16 @@ class Attempt:
     since: int
     first: int
     active_before: int
-    views: dict[Registration, RegistrationView] = field(default_factory=dict)
-    events: list[Callback] = field(default_factory=list)
-    starts: list[Callback] = field(default_factory=list)
-    terminals: list[Callback] = field(default_factory=list)
-    completes: list[Callback] = field(default_factory=list)
+    views: dict[Registration, RegistrationView] = msgspec.field(default_factory=dict)
+    events: list[Callback] = msgspec.field(default_factory=list)
+    starts: list[Callback] = msgspec.field(default_factory=list)
+    terminals: list[Callback] = msgspec.field(default_factory=list)
+    completes: list[Callback] = msgspec.field(default_factory=list)
     vetoed: bool = False
     refused: bool = False
     overwritten: bool = False
     altered: bool = False
-    late: list[Callback] = field(default_factory=list)
+    late: list[Callback] = msgspec.field(default_factory=list)
     last: int = 0
     settled: int = 0
     quiet: int = 0
@@ -255,6 +248,13 @@ class Attempt:
     waiting: int = 0
     sealed_at: int = 0
     ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
+
+    def release(self) -> None:
+        """It was judged. Its callbacks refer to it, and it need not refer to them if none of them is still to return."""
+        if all(call.exit is not None for call in self.events):
+            for calls in (self.events, self.starts, self.terminals, self.completes, self.late):
+                calls.clear()
+            self.views.clear()
 
     @property
     def mixed(self) -> bool:
@@ -283,8 +283,7 @@ class Attempt:
         return not self.waiting
 
 
-@dataclass(slots=True, eq=False)
-class Arrival:
+class Arrival(Entity):
     """One call of a Plug and Play notification callback.
 
     ``new`` if its link was first seen after the registration's baseline, ``seen_at`` the place at which any registration
@@ -308,8 +307,7 @@ class Arrival:
     quiet: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class AddWindow:
+class AddWindow(Entity):
     """The time of one processor add, or of several in flight together, until the next host command.
 
     ``base`` is the active count before it. ``starts`` are the attempts of which each driver had seen a Start before it.
@@ -327,10 +325,10 @@ class AddWindow:
     grown: int = 0
     failures: int = 0
     closed_at: int = 0
-    starts: dict[DriverLoad, int] = field(default_factory=dict)
-    links: dict[Registration, int] = field(default_factory=dict)
-    uncounted: list[Arrival] = field(default_factory=list)
-    unannounced: list[Arrival] = field(default_factory=list)
+    starts: dict[DriverLoad, int] = msgspec.field(default_factory=dict)
+    links: dict[Registration, int] = msgspec.field(default_factory=dict)
+    uncounted: list[Arrival] = msgspec.field(default_factory=list)
+    unannounced: list[Arrival] = msgspec.field(default_factory=list)
 
     @property
     def succeeded(self) -> bool:
@@ -338,8 +336,7 @@ class AddWindow:
         return bool(self.completes or self.grown > self.base or self.agreed)
 
 
-@dataclass(slots=True, eq=False)
-class HostAdd:
+class HostAdd(Entity):
     """A host command to add one processor or DIMM and the window in which its consequences were awaited.
 
     ``clean`` windows overlap with no processor add and follow only processor adds that are over: closed, and not failed,
@@ -399,8 +396,7 @@ class DriverLoad:
     crowded: bool = False
 
 
-@dataclass(slots=True, eq=False)
-class HeldObject:
+class HeldObject(Entity):
     """An object that a driver reported to have allocated for a processor; ``call`` is the callback it was made in."""
 
     record: Record

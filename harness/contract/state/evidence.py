@@ -12,8 +12,10 @@ Accounts come at the end of a run, so a rule that concludes from absence says wh
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from harness.contract.state.entities import DriverLoad, Loss, Stretch
 from harness.contract.state.merge import Carried, Conflict, Gap, Repeat
@@ -50,6 +52,7 @@ class HistoryEvidence:
 
     def __init__(self) -> None:
         self.losses: list[Loss] = []
+        self._ends: list[int] = []
         self.contradictions: list[Contradiction] = []
         self._disputed: set[tuple[str, str, int]] = set()
         self._doubtful: dict[tuple[str, str], str] = {}
@@ -62,10 +65,12 @@ class HistoryEvidence:
     def lose(self, driver: str, begin: int, end: int, why: str, shown: Record | None = None) -> None:
         """Something of ``driver`` ("" for any) may be missing between two places."""
         if len(self.losses) >= MOST_LOSSES:
-            last = self.losses[-1]
-            self.losses[-1] = Loss("", min(last.begin, begin), max(last.end, end), last.why, last.shown)
-        else:
-            self.losses.append(Loss(driver, begin, end, why, shown))
+            last = self.losses.pop()
+            self._ends.pop()
+            driver, begin, end = "", min(last.begin, begin), max(last.end, end)
+            why, shown = last.why, last.shown
+        self.losses.append(Loss(driver, begin, end, why, shown))
+        self._ends.append(max(end, self._ends[-1]) if self._ends else end)
 
     def gap(self, gap: Gap, begin: int, end: int) -> None:
         """The numbers of ``gap`` never arrived: their places lie between ``begin`` and ``end``."""
@@ -123,7 +128,8 @@ class HistoryEvidence:
 
     def missing(self, driver: str, begin: int, end: int) -> str:
         """Say why records of ``driver`` ("" for any) may be missing between two places; "" if none are, as far as is known."""
-        for loss in self.losses:
+        # None of those before this one reaches as far as ``begin``.
+        for loss in islice(self.losses, bisect_right(self._ends, begin), None):
             overlaps = loss.begin < end and loss.end > begin
             if overlaps and (not driver or not loss.driver or loss.driver == driver):
                 return loss.why

@@ -12,11 +12,12 @@ without a place, a boot that nobody recorded. What each channel carried is told 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any, get_args
 
-from harness.history.driver import DriverRecord, Hello
-from harness.history.record import Boot, Channel, End, Record
+from harness.history.driver import AnyDriverRecord, DriverRecord, Hello
+from harness.history.record import Boot, Channel, End, HostRecord, Record
 
 PATIENCE = 16384
 """Records held back at most while a missing one may still come from another channel."""
@@ -107,6 +108,9 @@ class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
 RECENT = 4096
 """Records of a stream that a copy on another channel is compared with."""
 
+FEW = 512
+"""Records of a stream that are kept while only one channel brings it: more of them do not fit into a processor's cache."""
+
 
 @dataclass(slots=True)
 class _Brought:
@@ -125,9 +129,20 @@ class _Stream:
     brought: dict[str, _Brought] = field(default_factory=dict)
     pending: dict[int, DriverRecord] = field(default_factory=dict)
     missing: list[tuple[int, int]] = field(default_factory=list)
-    recent: list[DriverRecord | None] = field(default_factory=lambda: [None] * RECENT)
+    recent: list[DriverRecord | None] = field(default_factory=lambda: [None] * FEW)
+    kept: int = FEW
+
+    def widen(self) -> None:
+        """A second channel brings this stream: keep more of it, since the copies of one may come long after the other's."""
+        kept, self.kept = self.recent, RECENT
+        self.recent = [None] * RECENT
+        for record in kept:
+            if record is not None:
+                self.recent[record.seq % RECENT] = record
 
 
+_STRAIGHT = frozenset(get_args(HostRecord)) - {Boot, Channel, End}
+_NUMBERED = frozenset(get_args(AnyDriverRecord)) - {Hello}
 _OF_THE_COPY = frozenset({"n", "host_ns", "channel"})
 
 
@@ -155,6 +170,34 @@ class Merger:
         self._end: End | None = None
         self._told = False
 
+    def pour(self, records: Iterable[Record], handlers: Mapping[type, Callable[[Any], None]]) -> int:
+        """Take all ``records`` and hand what can be passed on to the handler of its kind; return how many there were.
+
+        The same as :meth:`take`, without a detour for what is next in its driver's order while nothing is held back.
+        """
+        taken, streams, straight = 0, self._streams, not self._held and self._end is None
+        for taken, record in enumerate(records, 1):  # noqa: B007 - returned
+            kind = type(record)
+            if straight and kind in _STRAIGHT:
+                handlers[kind](record)
+                continue
+            if straight and kind in _NUMBERED:
+                stream = streams.get((record.boot, record.driver))  # type: ignore[attr-defined]
+                seq: int = record.seq  # type: ignore[attr-defined]
+                if stream is not None and seq == stream.next:
+                    brought = stream.brought.get(record.channel)  # type: ignore[attr-defined]
+                    if brought is not None and brought.highest == seq - 1:
+                        stream.next = seq + 1
+                        brought.highest = seq
+                        brought.records += 1
+                        stream.recent[seq % stream.kept] = record  # type: ignore[call-overload]
+                        handlers[kind](record)
+                        continue
+            for passed in self.take(record):
+                handlers[type(passed)](passed)
+            straight = not self._held and self._end is None
+        return taken
+
     def take(self, record: Record) -> Iterable[Record]:
         """Return what can be passed on after ``record``: host records as they are, each driver record once, with gaps marked.
 
@@ -177,7 +220,7 @@ class Merger:
                     stream.next += 1
                     brought.highest = record.seq
                     brought.records += 1
-                    stream.recent[record.seq % RECENT] = record
+                    stream.recent[record.seq % stream.kept] = record
                     return (record,)
             return self._slow(record, stream)
         if isinstance(record, Boot):
@@ -284,6 +327,8 @@ class Merger:
         brought = stream.brought.get(record.channel)
         if brought is None:
             brought = stream.brought[record.channel] = _Brought(highest=stream.first - 1)
+            if len(stream.brought) == 2:
+                stream.widen()
         again = record.seq <= brought.highest
         brought.records += 1
         if record.seq < stream.next or record.seq in stream.pending:
@@ -297,7 +342,7 @@ class Merger:
             )  # fmt: skip
         brought.places += 1 if record.seq > brought.highest + 1 else -(brought.places > 0 and again)
         brought.highest = max(brought.highest, record.seq)
-        stream.recent[record.seq % RECENT] = record
+        stream.recent[record.seq % stream.kept] = record
         if not self._held and record.seq == stream.next:
             stream.next += 1
             yield record
@@ -317,7 +362,7 @@ class Merger:
     def _known(self, record: DriverRecord, stream: _Stream, *, again: bool) -> Iterator[Record]:
         """Compare a record whose number is known already with the one that came first."""
         gone = any(first <= record.seq <= last for first, last in stream.missing)
-        first = stream.recent[record.seq % RECENT]
+        first = stream.recent[record.seq % stream.kept]
         if first is not None and first.seq == record.seq:
             fields = _differing(first, record)
             if fields:

@@ -46,6 +46,7 @@ from harness.history.driver import (
     FAILURE,
     INCLUDE_EXISTING,
     START,
+    STATE_NAMES,
     Alloc,
     AsyncEnter,
     AsyncExit,
@@ -71,6 +72,7 @@ from harness.history.record import (
     GuestEvent,
     OperationProgress,
     Quiesced,
+    Record,
 )
 
 MOST_LINKS = 65536
@@ -90,6 +92,7 @@ _CALL_FACTS = {
     "unload": "unload of a driver", "etw_reg": "ETW registration", "etw_unreg": "ETW registration",
 }  # fmt: skip
 _STATE_FACTS = {COMPLETE: "Complete", FAILURE: "Failure"}
+_HOT_ADD_FACTS = {START: "Start of a hot-add", COMPLETE: "completed hot-add", FAILURE: "failed hot-add"}
 _REGISTERING = frozenset({"reg_sync", "reg_async", "dereg_sync", "unreg_ex", "unreg_old"})
 
 Emit = Callable[[Any, Any], None]
@@ -104,11 +107,13 @@ class Model:
     :meth:`sampled` once the rules on samples saw it.
 
     Over the whole history: ``at`` the place of the current record; ``evidence``; ``operations`` begun and not ended;
-    ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs;
-    ``mapped`` drivers and what others ``promised``. Since the last boot: ``streams`` and the current ``stream``;
+    ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs, and
+    ``told`` and ``told_hot`` the states of callbacks, and of those of hot-adds, whose facts are among them;
+    ``mapped`` drivers and what others ``promised``; ``steady`` counts the samples in which nothing changed;
+    ``registered_at`` is the place at which a registration was last found to be made. Since the last boot: ``streams`` and the current ``stream``;
     ``attempts``; ``processors``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last
     command, until the next, and ``cpu_window`` that of the last processor adds; ``active`` the last sampled count, ``counted_at`` where it was sampled first, and
-    ``previous_active`` the one before; ``quiet`` what was counted at the last quiet point (place, count); ``uncaused`` is a note of one rule.
+    ``previous_active`` the one before; ``level`` the last sample if all rules on samples held for it and no count was higher before; ``quiet`` what was counted at the last quiet point (place, count); ``uncaused`` is a note of one rule.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -122,9 +127,13 @@ class Model:
         self.ended: End | None = None
         self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
+        self.told: set[int] = set()
+        self.told_hot: set[int] = set()
         self.mapped: set[str] = set()
         self.promised: dict[str, str] = {}
         self.driver_records = 0
+        self.registered_at = 0
+        self.steady = 0
         self.group_options = ""
         self.opted_out: dict[str, str] = {}
         self.environment: dict[str, None] = {}
@@ -160,11 +169,13 @@ class Model:
         self.cpu_window: AddWindow | None = None
         self.agreed_on: HostAdd | None = None
         self.unsettled_adds: dict[str, HostAdd] = {}
+        self.clean_adds: list[HostAdd] = []
         self.retry_possible = False
         self.baseline_at = 0
         self.baseline_count = 0
         self.agreed_count = 0
         self.active = self.previous_active = self.counted_at = 0
+        self.level: DriverRecord | None = None
         self.quiet: tuple[int, int] | None = None
         self.quiesced: Quiesced | None = None
         self.count: Count | None = None
@@ -346,8 +357,10 @@ class Model:
             self.retry_possible = False
             self.last_cpu_add_at = self.at
             self.first_cpu_add = self.first_cpu_add or host
-            for other in self.unsettled_adds.values():
-                other.clean = False
+            for other in self.clean_adds:
+                if not other.settled_at:
+                    other.clean = False
+            self.clean_adds.clear()
             self.cpu_in_flight[add.attempt] = host
         else:
             if not self.cpu_in_flight:
@@ -361,6 +374,8 @@ class Model:
                 host.clean = False
             self._owe_memory(add)
         self.adds[add.attempt] = self.unsettled_adds[add.attempt] = host
+        self.clean_adds.append(host)
+        del self.clean_adds[:-MOST_ATTEMPTS]
         if len(self.adds) > MOST_ATTEMPTS:
             del self.adds[next(iter(self.adds))]
         if len(self.unsettled_adds) > MOST_ATTEMPTS:
@@ -539,10 +554,15 @@ class Model:
                         f"the first records of driver {record.driver} are missing: its history does not begin with hello",
                         record,
                     )  # fmt: skip
-        elif len(stream.opens) > MOST_OPEN:
-            del stream.opens[next(iter(stream.opens))]
         self.stream = stream
         return stream
+
+    def _opened(self, number: int, entered: CallSpan | Callback | Arrival | Record) -> None:
+        """Remember what was entered and has not returned yet; the oldest is forgotten when it is too much."""
+        opens = self.stream.opens
+        if len(opens) > MOST_OPEN:
+            del opens[next(iter(opens))]
+        opens[number] = entered
 
     def sampled(self, stream: DriverLoad, record: DriverRecord) -> None:
         """Take the fields that every driver record carries; after this it is the stream's last."""
@@ -550,6 +570,7 @@ class Model:
         stream.last_at = self.at
         self.driver_records += 1
         processors = self.processors
+        self.level = None
         self.previous_active = self.active
         if record.active != self.active:
             self.active, self.counted_at = record.active, self.at
@@ -561,11 +582,20 @@ class Model:
             or record.groups > grouped.groups
         ):
             processors.sampled(record)
-        if record.irql < 2:
-            if record.cpu not in processors.ran and len(processors.ran) < MOST_ATTEMPTS:
-                processors.ran[record.cpu] = (record, self.at)
-        elif record.cpu not in processors.ran_high and len(processors.ran_high) < MOST_ATTEMPTS:
-            processors.ran_high[record.cpu] = (record, self.at)
+        self.ran(record)
+
+    def ran(self, record: DriverRecord) -> None:
+        """Take on which processor the driver ran."""
+        first = self.processors.ran if record.irql < 2 else self.processors.ran_high
+        if record.cpu not in first and len(first) < MOST_ATTEMPTS:
+            first[record.cpu] = (record, self.at)
+
+    def settle(self, record: DriverRecord) -> None:
+        """All rules on samples held for ``record``: if it is at the highest counts, the next one is compared with it alone."""
+        counted, grouped = self.processors.counted, self.processors.grouped
+        if counted is not None and grouped is not None:
+            high = record.active == counted.active and record.groups == grouped.groups
+            self.level = record if high else None
 
     def sampled_by_map(self, stream: DriverLoad, record: DriverRecord) -> None:
         """Take the fields that a map gives; what it leaves out is compared with nothing."""
@@ -576,6 +606,7 @@ class Model:
             return
         stream.last, stream.last_at = record, self.at
         self.driver_records += 1
+        self.level = None
         if not isinstance(record.active, Absent):
             self.previous_active, self.active, self.counted_at = self.active, record.active, self.at
 
@@ -614,6 +645,7 @@ class Model:
                 self.open_registrations[registration] = None
             else:
                 registration.done_at = stream.began_at
+                self.registered_at = self.at
                 if self.cause == "restored":
                     self._restored(registration)
                 elif not stream.mapped:
@@ -648,12 +680,13 @@ class Model:
             if self.evidence.missing(registration.driver, begun, self.at):
                 registration.presumed = True
                 registration.done_at = self.at
+                self.registered_at = self.at
                 del self.open_registrations[registration]
 
     def _call_enter(self, call: CallEnter) -> CallSpan:
         stream = self.stream
         span = CallSpan(at=self.at, stream=stream, enter=call)
-        stream.opens[call.seq] = span
+        self._opened(call.seq, span)
         self._occurred(call)
         if call.call in ("reg_sync", "reg_async"):
             registration = Registration(stream=stream, id=call.reg, sync=call.call == "reg_sync", span=span)
@@ -689,6 +722,7 @@ class Model:
             if span.enter.call in ("reg_sync", "reg_async"):
                 registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
                 registration.done_at = self.at
+                self.registered_at = self.at
                 registration.races_add = registration.races_add or bool(self.cpu_in_flight)
                 registration.existing_processors = frozenset(
                     event.enter.nt for event in registration.existing if event.enter.state == START
@@ -735,6 +769,7 @@ class Model:
             registration = self._registration(call.reg, sync=call.call == "reg_sync")
             registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
             registration.done_at = self.at
+            self.registered_at = self.at
             self.open_registrations.pop(registration, None)
         elif call.call in ("dereg_sync", "unreg_ex", "unreg_old"):
             registration = self._registration(call.reg, sync=call.call == "dereg_sync")
@@ -745,11 +780,15 @@ class Model:
     # -- synchronous callbacks -----------------------------------------------------------------------------------
 
     def _sync_enter(self, enter: SyncEnter) -> Callback:
-        registration = self._registration(enter.reg, sync=True)
+        registration = self.stream.registrations.get(enter.reg) or self._registration(enter.reg, sync=True)
         call = Callback(at=self.at, enter=enter, registration=registration)
-        self.stream.opens[enter.seq] = self.stream.calling[enter.reg, enter.nt] = call
-        self.facts.add("synchronous callback")
-        self.facts.add(_STATE_FACTS.get(enter.state, "synchronous callback"))
+        self._opened(enter.seq, call)
+        self.stream.calling[enter.reg, enter.nt] = call
+        if enter.state not in self.told:
+            self.facts.add("synchronous callback")
+            self.facts.add(_STATE_FACTS.get(enter.state, "synchronous callback"))
+            if enter.state in STATE_NAMES:
+                self.told.add(enter.state)
         if enter.state == START and not nt_success(enter.op):
             self.facts.add("Start with an error already set")
         if self._of_existing(call):
@@ -789,15 +828,13 @@ class Model:
             last_command=self.last_cpu_add_at,
             commands=self.cpu_plugged,
         )
-        self.facts.add("hot-add of a processor")
         if failures and attempts.opened > opened:
             self.facts.add("hot-add after a failed one")
-        if enter.state == START:
-            self.facts.add("Start of a hot-add")
-        elif enter.state == COMPLETE:
-            self.facts.add("completed hot-add")
-        elif enter.state == FAILURE:
-            self.facts.add("failed hot-add")
+        if enter.state not in self.told_hot:
+            self.facts.add("hot-add of a processor")
+            if enter.state in STATE_NAMES:
+                self.facts.add(_HOT_ADD_FACTS[enter.state])
+                self.told_hot.add(enter.state)
         window = self.cpu_window
         if window is not None and not window.closed_at:
             window.completes += attempts.completed_count - completed
@@ -828,9 +865,10 @@ class Model:
         if not isinstance(call, Callback):
             return None
         del stream.opens[leave.enter]
-        if stream.calling.get((call.enter.reg, call.enter.nt)) is call:
-            del stream.calling[call.enter.reg, call.enter.nt]
-        call.exit, call.exit_at = leave, self.at
+        key = call.enter.reg, call.enter.nt
+        if stream.calling.get(key) is call:
+            del stream.calling[key]
+        call.returned(leave, self.at)
         failures = self.attempts.failures
         self.attempts.left(call, self.at)
         if self.attempts.failures > failures:
@@ -849,7 +887,7 @@ class Model:
     def _async_enter(self, enter: AsyncEnter) -> Arrival:
         registration = self._registration(enter.reg, sync=False)
         arrival = Arrival(at=self.at, enter=enter, registration=registration)
-        self.stream.opens[enter.seq] = arrival
+        self._opened(enter.seq, arrival)
         self.facts.add("asynchronous callback")
         registration.first_cls = registration.first_cls or enter.cls
         links = registration.links
@@ -926,7 +964,7 @@ class Model:
 
     def _pnp_enter(self, enter: PnpEnter) -> PnpEnter:
         stream = self.stream
-        stream.opens[enter.seq] = enter
+        self._opened(enter.seq, enter)
         if len(stream.devices) < MOST_LOSSES:
             stream.devices.add(enter.device)
         if len(stream.asking) < MOST_LOSSES:

@@ -1,0 +1,200 @@
+# SPDX-License-Identifier: MIT
+"""One function for each kind of record, generated from the rules: what a judge does with a record, in a straight line.
+
+A generic loop over the rules of a kind costs more than most predicates. So the functions are written out as source text:
+the model takes the record in, each rule of its kind is called with what the model made of it, and what holds is counted.
+A rule that raises makes itself unknown, and no other. ``python -m harness.contract.dispatch`` prints the text.
+
+A rule on samples that names its fields (``Rule.same``) is not called while none of them changes: it holds again.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
+from types import CodeType
+from typing import Any, get_args
+
+from harness.contract.rules.catalogue import all_rules
+from harness.contract.rules.rule import Rule
+from harness.contract.state import merge
+from harness.contract.state.entities import Sample
+from harness.contract.state.model import Model
+from harness.history.driver import AnyDriverRecord, DriverRecord
+from harness.history.record import HostRecord, Record
+
+RECORDS: tuple[type[Record], ...] = (
+    *get_args(HostRecord), *get_args(AnyDriverRecord),
+    *(made for made in vars(merge).values() if isinstance(made, type) and made.__module__ == merge.__name__ and issubclass(made, Record)),
+)  # fmt: skip
+"""The kinds of record that a judge is given: those of a history, and the merger's own."""
+
+Handler = Callable[[Any], None]
+"""What takes one record, or one subject that the model emits."""
+
+
+def subjects(rules: Sequence[Rule]) -> list[type]:
+    """Return the kinds of subject that are no record, but emitted by the model."""
+    asked = dict.fromkeys(kind for rule in rules for kind in rule.on)
+    return [kind for kind in asked if kind not in RECORDS and kind is not Sample]
+
+
+def source(
+    kind: type, rules: Sequence[Rule], taken_in: Collection[type], shown: Collection[type] = ()
+) -> str:
+    """Return the text of the function for one kind.
+
+    The model takes in records of the kinds ``taken_in``; those of the kinds ``shown`` are shown to the checker before.
+    For :class:`Sample` it is two functions: all rules on samples, and those that are asked when something has changed.
+    """
+    if kind is Sample:
+        steady = [rule for rule in rules if rule.steady]
+        lines = [
+            "def Sample(record):",
+            *_asks(Sample, rules, subject="record"),
+            "    return",
+            "",
+            "def changed(stream, record):",
+            "    settled = True",
+            *_asks(Sample, steady, subject="record", settled=True),
+            "    model.sampled(stream, record)",
+            "    if settled:",
+            "        model.settle(record)",
+        ]
+    elif kind in RECORDS:
+        lines = _record(kind, rules, taken_in=kind in taken_in, shown=kind in shown)
+    else:
+        lines = [f"def {kind.__name__}(subject):", *_asks(kind, rules)]
+    return "\n".join([*lines, ""])
+
+
+def _name(rule: Rule) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in rule.id)
+
+
+def _record(kind: type[Record], rules: Sequence[Rule], *, taken_in: bool, shown: bool) -> list[str]:
+    """The function for one kind of record."""
+    lines = [f"def {kind.__name__}(record):", "    model.at += 1"]
+    if shown:
+        lines.append(f"    show_{kind.__name__}(record)")
+    if issubclass(kind, DriverRecord):
+        lines += _sample(rules)
+    if taken_in:
+        return [*lines, f"    subject = take_{kind.__name__}(record)", *_asks(kind, rules)]
+    return [*lines, *_asks(kind, rules, subject="record")]
+
+
+def _sample(rules: Sequence[Rule]) -> list[str]:
+    """What is done with every driver record: find its stream, ask the rules on samples, take the sample."""
+    # The model itself takes the counts of processors and groups from each sample in which they change.
+    fields = dict.fromkeys(
+        ["active", "groups", *(field for rule in rules if rule.steady for field in rule.same)]
+    )
+    rising = dict.fromkeys(field for rule in rules if rule.steady for field in rule.rising)
+    unchanged = "".join(f" and record.{field} == level.{field}" for field in fields)
+    unchanged += "".join(f" and record.{field} >= last.{field}" for field in rising)
+    return [
+        "    stream = model.streams.get((record.boot, record.driver))",
+        "    if stream is None:",
+        "        stream = model.enter(record)",
+        "        begun(record)",
+        "    else:",
+        "        model.stream = stream",
+        "    if blanks and record.driver in blanks:",
+        "        record = blanked(record)",
+        "    else:",
+        *_indented(_asks(Sample, [rule for rule in rules if not rule.steady], subject="record")),
+        "        level, last = model.level, stream.last",
+        f"        if level is not None and last is not None{unchanged}:",
+        "            model.steady += 1",
+        "            model.previous_active = model.active",
+        "            stream.last = record",
+        "            stream.last_at = model.at",
+        "            processors = model.processors",
+        "            if record.cpu not in (processors.ran if record.irql < 2 else processors.ran_high):",
+        "                model.ran(record)",
+        "        else:",
+        "            changed(stream, record)",
+    ]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
+
+
+def _asks(kind: type, rules: Sequence[Rule], *, subject: str = "subject", settled: bool = False) -> list[str]:
+    """Call each rule of one kind, count what holds, and hand anything else to the rule's tally."""
+    lines = []
+    for rule in rules:
+        if kind not in rule.on:
+            continue
+        conditions = [given for asked, given in zip(rule.on, rule.given, strict=True) if asked is kind]
+        name, given = _name(rule), "" if "" in conditions else " or ".join(conditions)
+        given = re.sub(r"\bsubject\b", subject, given)
+        if given:
+            lines.append(f"    if {given}:")
+        ask = [
+            "    try:",
+            f"        said = ask_{name}({subject}, model)",
+            "    except Exception as error:",
+            *(["        settled = False"] if settled else []),
+            f"        on_{name}.raised(error)",
+            "    else:",
+            "        if said is True:",
+            f"            on_{name}.held += 1",
+        ]
+        if settled:
+            ask += ["        else:", "            settled = False"]
+            ask += ["            if said is not None:", f"                on_{name}.take(said)"]
+        else:
+            ask += ["        elif said is not None:", f"            on_{name}.take(said)"]
+        lines += _indented(ask) if given else ask
+    return lines
+
+
+@lru_cache(maxsize=8)
+def _codes(_rules: tuple[Rule, ...]) -> dict[type, CodeType]:
+    """Return the place for the compiled functions of one set of rules: each is compiled when it is first needed."""
+    return {}
+
+
+def functions(
+    model: Model, tallies: Mapping[Rule, Any], shown: Mapping[type, Handler], blanks: Mapping[str, Any],
+    blanked: Callable[[Any], Any], begun: Handler,
+) -> Callable[[type], Handler]:  # fmt: skip
+    """Return what makes the function for a kind of record, or of subject that the model emits, for one judge.
+
+    ``tallies`` counts what each rule says. ``shown`` is called with records of its kinds before the model is. The
+    records of a driver in ``blanks`` are replaced by what ``blanked`` returns, and ``begun`` is called with the first
+    record of each stream.
+    """
+    rules = tuple(tallies)
+    codes = _codes(rules)
+    scope: dict[str, Any] = {"model": model, "blanks": blanks, "blanked": blanked, "begun": begun}
+    for rule, tally in tallies.items():
+        scope[f"ask_{_name(rule)}"] = rule.check
+        scope[f"on_{_name(rule)}"] = tally
+    scope |= {f"take_{kind.__name__}": taken for kind, taken in model.update.items()}
+    scope |= {f"show_{kind.__name__}": show for kind, show in shown.items()}
+
+    def made(kind: type) -> Handler:
+        code = codes.get(kind)
+        if code is None:
+            text = source(kind, rules, model.update, shown)
+            code = codes[kind] = compile(text, f"<{kind.__name__}, generated from the rules>", "exec")
+        exec(code, scope)  # noqa: S102 - the text is made from names and conditions that the rules declare
+        handler: Handler = scope[kind.__name__]
+        return handler
+
+    made(Sample)
+    return made
+
+
+if __name__ == "__main__":
+    every = all_rules()
+    taken_in = Model(lambda _kind, _subject: None).update
+    sys.stdout.write(
+        "\n\n".join(source(kind, every, taken_in) for kind in (*RECORDS, Sample, *subjects(every)))
+    )

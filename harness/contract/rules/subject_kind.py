@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: MIT
+"""The kinds of subject that a rule can be called with, and the type of subject that each of them gives.
+
+A kind is a kind of record, with what the model makes of it, or a thing of the model's own that no single record ends.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Generic, TypeVar
+
+from harness.contract.state.entities import (
+    AddWindow,
+    Arrival,
+    Attempt,
+    Callback,
+    CallSpan,
+    Epoch,
+    Growth,
+    HostAdd,
+    Sample,
+)
+from harness.contract.state.merge import Gap, Repeat, Stale
+from harness.history import driver
+from harness.history.driver import (
+    Alloc,
+    AsyncEnter,
+    AsyncExit,
+    Bind,
+    CallEnter,
+    CallExit,
+    DriverRecord,
+    Free,
+    Grow,
+    Hello,
+    Mark,
+    Overrun,
+    PnpEnter,
+    PnpExit,
+    SyncEnter,
+    SyncExit,
+    Work,
+)
+from harness.history.record import (
+    Add,
+    Agreement,
+    Boot,
+    Channel,
+    Count,
+    End,
+    Expectation,
+    GuestEvent,
+    OperationProgress,
+    Ost,
+    Quiesced,
+    RunFailure,
+)
+
+S_co = TypeVar("S_co", covariant=True)
+T = TypeVar("T")
+
+
+class SubjectKind(Generic[S_co]):
+    """One kind of subject, or one of several: ``kind.ATTEMPT | kind.EPOCH`` gives an attempt or an epoch.
+
+    ``of`` are the classes of the records, or of the model's own things, after which a subject of type ``S_co`` is given.
+    ``conditions`` say for each class which of its subjects are meant, as an expression of ``subject`` and ``model``; "" for
+    all. They spare a rule the calls to which it would only answer None.
+    """
+
+    __slots__ = ("conditions", "of")
+
+    def __init__(self, of: type[Any] | tuple[type[Any], ...], *conditions: str) -> None:
+        self.of = of if isinstance(of, tuple) else (of,)
+        self.conditions = conditions or ("",) * len(self.of)
+
+    def __or__(self, other: SubjectKind[T]) -> SubjectKind[S_co | T]:
+        return SubjectKind(self.of + other.of, *self.conditions, *other.conditions)
+
+    def given(self, condition: str) -> SubjectKind[S_co]:
+        """Return the kind of those subjects for which ``condition`` is true: the others would be answered with None."""
+        return SubjectKind(
+            self.of, *(f"{one} and {condition}" if one else condition for one in self.conditions)
+        )
+
+
+SYNC_ENTER: SubjectKind[Callback] = SubjectKind(SyncEnter)
+START: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.START}")
+COMPLETE: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.COMPLETE}")
+FAILURE: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.FAILURE}")
+SYNC_EXIT: SubjectKind[Callback | None] = SubjectKind(SyncExit)
+"""None if the enter record is not there; of the other exits too."""
+ASYNC_ENTER: SubjectKind[Arrival] = SubjectKind(AsyncEnter)
+ASYNC_EXIT: SubjectKind[Arrival | None] = SubjectKind(AsyncExit)
+CALL_ENTER: SubjectKind[CallSpan] = SubjectKind(CallEnter)
+CALL_EXIT: SubjectKind[CallSpan | None] = SubjectKind(CallExit)
+HELLO: SubjectKind[Hello] = SubjectKind(Hello)
+ALLOC: SubjectKind[Alloc] = SubjectKind(Alloc)
+FREE: SubjectKind[Free] = SubjectKind(Free)
+BIND: SubjectKind[Bind] = SubjectKind(Bind)
+WORK: SubjectKind[Work] = SubjectKind(Work)
+GROW: SubjectKind[Grow] = SubjectKind(Grow)
+PNP_ENTER: SubjectKind[PnpEnter] = SubjectKind(PnpEnter)
+PNP_EXIT: SubjectKind[PnpExit] = SubjectKind(PnpExit)
+MARK: SubjectKind[Mark] = SubjectKind(Mark)
+OVERRUN: SubjectKind[Overrun] = SubjectKind(Overrun)
+SAMPLE: SubjectKind[DriverRecord] = SubjectKind(Sample)
+"""Every driver record, before it becomes its stream's last."""
+SETTLED: SubjectKind[DriverRecord] = SubjectKind(
+    Sample, "not model.cpu_in_flight and not model.attempts.unsettled"
+)
+"""Of them, those with no add of a processor under way."""
+
+BOOT: SubjectKind[Boot] = SubjectKind(Boot)
+OPERATION: SubjectKind[OperationProgress] = SubjectKind(OperationProgress)
+ADD: SubjectKind[HostAdd] = SubjectKind(Add)
+OST: SubjectKind[Ost] = SubjectKind(Ost)
+COUNT: SubjectKind[Count] = SubjectKind(Count)
+AGREEMENT: SubjectKind[Agreement] = SubjectKind(Agreement)
+EXPECTATION: SubjectKind[Expectation] = SubjectKind(Expectation)
+QUIESCED: SubjectKind[Quiesced] = SubjectKind(Quiesced)
+GUEST_EVENT: SubjectKind[GuestEvent] = SubjectKind(GuestEvent)
+CHANNEL: SubjectKind[Channel] = SubjectKind(Channel)
+RUN_FAILURE: SubjectKind[RunFailure] = SubjectKind(RunFailure)
+END: SubjectKind[End] = SubjectKind(End)
+
+GAP: SubjectKind[Gap] = SubjectKind(Gap)
+REPEAT: SubjectKind[Repeat] = SubjectKind(Repeat)
+STALE: SubjectKind[Stale] = SubjectKind(Stale)
+
+ATTEMPT: SubjectKind[Attempt] = SubjectKind(Attempt)
+"""An attempt that is over."""
+COMPLETED: SubjectKind[Attempt] = SubjectKind(Attempt, "subject.completes")
+REFUSED: SubjectKind[Attempt] = SubjectKind(Attempt, "subject.refused")
+VETOED: SubjectKind[Attempt] = SubjectKind(Attempt, "subject.vetoed")
+REPEATED: SubjectKind[Attempt] = SubjectKind(Attempt, "subject.k > 1")
+CUT_SHORT: SubjectKind[Attempt] = SubjectKind(Attempt, "subject.cut")
+HOST_ADD: SubjectKind[HostAdd] = SubjectKind(HostAdd)
+"""A host command when the next one begins."""
+ADD_WINDOW: SubjectKind[AddWindow] = SubjectKind(AddWindow)
+GROWTH: SubjectKind[Growth] = SubjectKind(Growth)
+EPOCH: SubjectKind[Epoch] = SubjectKind(Epoch)
+"""The end of a boot, and of the history."""
