@@ -246,11 +246,7 @@ class RuleTally:
         """Say which fact of the history is why the rule said nothing."""
         if self.rule.needs not in facts:
             return f"the history holds no {self.rule.needs}"
-        return (
-            self.exempt
-            or self.rule.unless
-            or f"nothing in it is a {self.rule.needs} that the clause speaks of"
-        )
+        return self.exempt or self.rule.unless or f"no {self.rule.needs} was one that the clause speaks of"
 
 
 class Checker:
@@ -326,6 +322,7 @@ class Checker:
     def _tells(self, record: Record) -> None:
         if tells_of_crash(record):
             self._crashed = True
+            self.model.evidence.question("the guest told of its crash", (record,))
 
     def _begin(self, header: Header) -> None:
         """A history begins with its header, and has one."""

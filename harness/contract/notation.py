@@ -13,6 +13,7 @@ A trace is words separated by spaces::
 ``[ … ]``     a registration with ADD_EXISTING, ``( … )`` without; ``]0`` returns NULL; ``{ … }`` one for processor
               arrivals that includes existing ones; ``async0 async1`` such a registration without and with the flag;
 ``load with b unload unload! dereg unreg unreg_old etw entry entry. entry! pnp``  calls of the driver;
+``sample``    the driver's profile is ``sample``;
 ``work bind mark irp=STOP irp=STOP!``  other driver records; ``lose`` the driver's next record never arrives;
 ``+cpu =cpu =cpu? +dimm =dimm``  a host command and how it settled (``?``: without agreement);
 ``Q``         a quiesced point (``Q0`` without any silence); ``reset`` the guest boots again; ``cut`` the history ends here;
@@ -63,6 +64,7 @@ from harness.history.record import (
     GuestEvent,
     Header,
     OperationProgress,
+    Profile,
     Quiesced,
     Record,
     RunFailure,
@@ -449,6 +451,8 @@ def _call(builder: _Builder, name: str, word: str, given: dict[str, Any]) -> boo
     elif word == "pnp":
         builder.drivers[name] = _Driver()
         builder.say(name, Hello, version="1.0", hz=10_000_000, ring=1024, mode="pnp")
+    elif word == "sample":
+        builder.put(Profile(driver=name, promises="sample"))
     elif word == "work":
         builder.say(name, Work, given, nt=0, done=1)
     elif word == "bind":

@@ -45,7 +45,7 @@ ORDER = "Complete before Start is Complete before Start returned"
 ABSENT = "what never comes is missing in every rule that counts it"
 
 ISOLATED = [
-    _m("OB-ETW-BRACKET", "move", "etw load unload", "load etw unload"),
+    _m("OB-ETW-BRACKET", "move", "sample etw load unload", "sample load etw unload"),
     _m("SYNC-STATE-VALID", "change", "S2 C2 V", "S2 C2{state=3} V"),
     _m("SYNC-CONTEXT-IDENTITY", "change", "S2 C2 V", "S2 C2{ctx=9} V"),
     _m("SYNC-IRQL-PASSIVE", "change", "S2 C2 V", "S2{irql=1} C2 V"),

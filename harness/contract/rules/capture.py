@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.rule import HOLDS, Broken, RuleOutcome, Section, Unclear, noted
-from harness.contract.state.entities import Arrival, Attempt, Callback, CallSpan, Epoch
+from harness.contract.state.entities import SAMPLE, Arrival, Attempt, Callback, CallSpan, Epoch
 from harness.contract.state.merge import Gap, Repeat, Stale
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
@@ -143,11 +143,14 @@ def buffers(attempt: Attempt, model: Model) -> RuleOutcome:
     "OB-ETW-BRACKET", Level.ERROR_DRIVER, kind.CALL_ENTER | kind.SYNC_ENTER.given("model.stream.etw") | kind.ASYNC_ENTER, clauses="F3",
     source="DDI:wdm/nf-wdm-etwregister.md",
     says="the driver registers with ETW before its first registration and unregisters after its last removal",
-    needs="ETW registration", holds="etw load unload", violates="load etw",
+    needs="ETW registration", unless="no driver with the profile sample made one",
+    holds="sample etw load unload", violates="sample load etw",
 )  # fmt: skip
 def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOutcome:
     """Outside EtwRegister and EtwUnregister nothing is traced, so callbacks there would go unseen."""
     stream = model.stream
+    if stream.promises != SAMPLE:
+        return None
     if not isinstance(subject, CallSpan):
         if stream.etw != "unregistered":
             return HOLDS if stream.etw else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from harness.contract.order import edge
 from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.rule import (
+    CLEARED,
     HOLDS,
     Broken,
     Exempt,
@@ -19,7 +20,7 @@ from harness.contract.rules.rule import (
     some,
     status_of,
 )
-from harness.contract.state.entities import Attempt, Callback
+from harness.contract.state.entities import CONTEXT, SAMPLE, Attempt, Callback
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import (
@@ -33,8 +34,6 @@ from harness.history.driver import (
     nt_success,
 )
 
-CLEARED = "a driver cleared the error of another, which OB-NO-OVERWRITE judges"
-
 SECTION = Section("R.3", "Synchronous, failure and veto")
 rule = SECTION.rule
 
@@ -42,9 +41,6 @@ REGISTER = "DDI:wdm/nf-wdm-keregisterprocessorchangecallback.md"
 STRUCT = "DDI:wdm/ns-wdm-_ke_processor_change_notify_context.md"
 PROCESSING = "WD:kernel/processing-a-synchronous-driver-notification.md"
 ARRIVES = "WD:kernel/processing-an-asynchronous-driver-notification.md"
-SAMPLE = "sample"
-"""The profile of a driver that promises what ``hpnotify`` does (:class:`harness.history.record.Profile`)."""
-
 CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
 
 
@@ -299,14 +295,13 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
     if call is None or call.exit is None:
         return None
     enter, leave = call.enter, call.exit
-    if not call.altered and not call.registration.stream.mapped and enter.status == leave.status:
+    if not call.altered and not call.registration.stream.mapped:
         return HOLDS
-    for name in ("state", "nt", "group", "number", "status"):
-        if getattr(enter, name) != getattr(leave, name):
-            return Broken(
-                f"{name} was {getattr(enter, name)} at entry and {getattr(leave, name)} at exit",
-                (enter, leave),
-            )
+    for name in CONTEXT:
+        before, after = getattr(enter, name), getattr(leave, name)
+        if before != after:
+            form = "#x" if name == "status" else "d"
+            return Broken(f"{name} was {before:{form}} at entry and {after:{form}} at exit", (enter, leave))
     return HOLDS
 
 

@@ -39,12 +39,12 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
     if isinstance(subject, Callback):
         if subject.enter.state != START or subject.attempt is None:
             return None
-        if not model.cpu_adds and not model.uncaused:
+        if not model.cpu_plugged and not model.uncaused:
             model.uncaused.append(subject)
-        return HOLDS if model.cpu_adds else None
+        return HOLDS if model.cpu_plugged else None
     if not model.uncaused or not model.host_known:
         return None
-    if isinstance(subject, HostAdd) and model.cpu_adds == 0:
+    if isinstance(subject, HostAdd) and model.cpu_plugged == 0:
         return None
     call = model.uncaused.pop()
     name = call.attempt.name if call.attempt is not None else ""
@@ -52,6 +52,8 @@ def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome
     if isinstance(subject, HostAdd):
         chain = contradiction(subject.begin, call.enter)
         return Broken(said, (call.enter, subject.begin), chain, name, absent=("", 0, model.at))
+    if model.cpu_adds:
+        return Unclear(f"{said} that QEMU did not refuse", (call.enter,), name)
     return Broken(f"{said}, and it never asked for one", (call.enter,), (), name, absent=("", 0, model.at))
 
 
@@ -203,6 +205,12 @@ def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
 )  # fmt: skip
 def expectation(expect: Expectation, model: Model) -> RuleOutcome:
     """The plan's own demand, judged when the plan was executed."""
+    if expect.met != (expect.demanded == expect.seen):
+        said = "met" if expect.met else "not met"
+        return Unclear(
+            f"operation {expect.index} was {said}: demanded was {expect.demanded}, seen was {expect.seen}",
+            (expect,),
+        )
     if expect.met:
         return HOLDS
     return Broken(f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}", (expect,))

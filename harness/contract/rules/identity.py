@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from harness.contract.rules import subject_kind as kind
-from harness.contract.rules.rule import HOLDS, Broken, Exempt, RuleOutcome, Section, noted
+from harness.contract.rules.rule import HOLDS, Broken, RuleOutcome, Section, noted
 from harness.contract.state.entities import Attempt, Callback
 from harness.contract.state.evidence import FOREVER
 from harness.contract.state.model import Model
@@ -121,8 +121,6 @@ def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
 def unique(call: Callback, model: Model) -> RuleOutcome:
     """One truth for the whole boot, over all drivers: processors that exist at a registration, and added ones."""
     enter, attempt = call.enter, call.attempt
-    if attempt is not None and attempt.altered:
-        return Exempt("a driver changed the context that all are given, which OB-CTX-IMMUTABLE judges")
     existing = attempt is None and not call.registration.implied and enter.state == START
     if enter.state != COMPLETE and not existing:
         return None

@@ -43,6 +43,11 @@ def _state(registration: Registration, state: int) -> list[Callback]:
     return [call for call in registration.existing if call.enter.state == state]
 
 
+def _left(call: Callback) -> int:
+    """The number of the last record of a callback."""
+    return (call.exit or call.enter).seq
+
+
 def _veto(registration: Registration) -> Callback | None:
     return next((call for call in registration.existing if call.refused), None)
 
@@ -143,12 +148,13 @@ def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
     starts, completes = _state(registration, START), _state(registration, COMPLETE)
     if not starts or not completes:
         return None
-    if starts[-1].enter.seq < completes[0].enter.seq:
+    last = max(starts, key=_left)
+    if _left(last) < completes[0].enter.seq:
         return HOLDS
-    chain = contradiction(starts[-1].enter, completes[0].enter)
+    done = last.exit or last.enter
     return Broken(
-        f"Complete of processor {completes[0].enter.nt} came before Start of processor {starts[-1].enter.nt}",
-        (completes[0].enter, starts[-1].enter), chain,
+        f"Complete of processor {completes[0].enter.nt} came before Start of processor {last.enter.nt} was done",
+        (completes[0].enter, last.enter, done), contradiction(done, completes[0].enter, (last.enter,)),
     )  # fmt: skip
 
 

@@ -92,6 +92,10 @@ class Exempt(msgspec.Struct, frozen=True, eq=False, gc=False):
     reason: str
 
 
+CLEARED = "a driver cleared the error of another, which OB-NO-OVERWRITE judges"
+"""Why what follows such an attempt says nothing of Windows."""
+
+
 def some(count: int, noun: str) -> str:
     """Return "1 processor", "2 processors": ``noun`` gets an s unless there is one."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

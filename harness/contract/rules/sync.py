@@ -10,6 +10,7 @@ from itertools import product
 from harness.contract.order import contradiction, edge
 from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.rule import (
+    CLEARED,
     HOLDS,
     Broken,
     Exempt,
@@ -46,8 +47,8 @@ MOST_WAITING = 64
 """Arrivals without a Start that wait for one, per driver."""
 
 UNEXPLAINED = (
-    "no host command explains an arrival: a link that was known before, or first seen in no window of a command, "
-    "says nothing of an added processor"
+    "no arrival was of a link that is new since a quiet point and was first seen between a command to add a processor and "
+    "the next command"
 )
 """Why arrivals say nothing of an added processor."""
 
@@ -361,6 +362,8 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
         told.setdefault(terminal.enter.state, []).append(terminal)
     if len(told) == 1:
         return HOLDS
+    if attempt.overwritten:
+        return Exempt(CLEARED)
     for first, other in product(*list(told.values())[:2]):
         if other.registration is not first.registration:
             shown = (first.enter, other.enter)
@@ -413,8 +416,6 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
 )  # fmt: skip
 def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
     """NtNumber is the system-wide index, ProcNumber the group and number; an attempt has one of each."""
-    if attempt.altered:
-        return Exempt("a driver changed the context that all are given, which OB-CTX-IMMUTABLE judges")
     first = attempt.events[0].enter
     for call in attempt.events[1:]:
         if (call.enter.group, call.enter.number) != (first.group, first.number):

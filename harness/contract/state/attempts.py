@@ -107,7 +107,7 @@ class Attempts:
             if commands > self.opened:
                 attempt.ambiguous |= attempt.closed
                 attempt.doubtful |= any(other.exit is None for other in attempt.starts)
-        elif attempt.closed and (attempt.quiet or self.barrier > attempt.last):
+        elif self._ends_another(attempt, registration):
             # Everything of this attempt was over: an end that comes now is of one whose Start is not here.
             before = attempt
             self._supersede(before, at)
@@ -217,7 +217,6 @@ class Attempts:
         attempt.last = at
         view = attempt.views.get(call.registration)
         attempt.overwritten |= call.overwrites
-        attempt.altered |= call.altered
         if call.refused and view is not None:
             attempt.vetoed = True
             self._refused(attempt)
@@ -226,9 +225,15 @@ class Attempts:
                 view.vetoed = True
                 self._opened_or_closed(attempt, was_open=was_open, is_open=False)
 
+    def _ends_another(self, attempt: Attempt, registration: Registration) -> bool:
+        """True if an end cannot be of ``attempt``: that is over, and its registration awaits none or has its end."""
+        view = attempt.views.get(registration)
+        awaits = view is not None and bool(view.starts) and not view.terminals
+        return not awaits and attempt.closed and bool(attempt.quiet or self.barrier > attempt.last)
+
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
-        if attempt.quiet or (self.barrier > attempt.last and attempt.closed):
+        if attempt.closed and (attempt.quiet or self.barrier > attempt.last):
             return True
         view = attempt.views.get(registration)
         if view is None or not view.starts:

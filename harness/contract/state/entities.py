@@ -150,12 +150,20 @@ class Registration:
         return f"registration {self.id} of driver {self.driver}"
 
 
+SAMPLE = "sample"
+"""The profile of a driver that promises what ``hpnotify`` does (:class:`harness.history.record.Profile`)."""
+
+CONTEXT = ("state", "nt", "group", "number", "status")
+"""Fields of KE_PROCESSOR_CHANGE_NOTIFY_CONTEXT that a driver could change for the clients after it."""
+
+
 class Callback(Entity):
     """One call of the processor change callback: its enter record and, once seen, its exit record.
 
     ``veto``: this Start itself turned a success into an error. ``refused``: the operation status was an error when this
     Start returned, whoever wrote it. ``overwrites``: this Start cleared an error that an earlier client had reported.
-    ``altered``: the driver changed the context that the next client is given.
+    ``altered``: the driver changed the context that the next client is given. ``written`` are the fields that an earlier
+    client had changed, from what to what; the records of this call are kept as Windows had written them.
     """
 
     at: int
@@ -165,6 +173,7 @@ class Callback(Entity):
     exit: SyncExit | None = None
     exit_at: int = 0
 
+    written: dict[str, tuple[int, int]] = {}
     veto: bool = False
     refused: bool = False
     overwrites: bool = False
@@ -185,6 +194,7 @@ class Callback(Entity):
             or enter.nt != leave.nt
             or enter.group != leave.group
             or enter.number != leave.number
+            or enter.status != leave.status
         )
 
 
@@ -213,7 +223,7 @@ class Attempt(Entity):
     found an error, or a Failure came; ``waiting`` counts the
     registrations whose Start has no end. ``ambiguous`` if a Start joined that may be of another host command, because
     nothing more had to come; ``doubtful`` if one joined while another had not been seen to return. ``overwritten`` if a
-    driver cleared the error of another, ``altered`` if one changed the context: what follows is its doing.
+    driver cleared the error of another: what follows is its doing.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
@@ -233,7 +243,6 @@ class Attempt(Entity):
     vetoed: bool = False
     refused: bool = False
     overwritten: bool = False
-    altered: bool = False
     late: list[Callback] = msgspec.field(default_factory=list)
     last: int = 0
     settled: int = 0

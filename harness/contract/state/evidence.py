@@ -56,8 +56,10 @@ class HistoryEvidence:
         self.contradictions: list[Contradiction] = []
         self._disputed: set[tuple[str, str, int]] = set()
         self._doubtful: dict[tuple[str, str], str] = {}
+        self._unseen: list[Loss] = []
         self._accounts: dict[str, Channel] = {}
         self._carried: dict[str, Carried] = {}
+        self._closed_at: dict[str, int] = {}
         self._ended: list[_Ended] = []
 
     # -- what is found on the way ------------------------------------------------------------------------------
@@ -78,12 +80,16 @@ class HistoryEvidence:
         numbers = f"record #{gap.first}" if count == 1 else f"records #{gap.first} to #{gap.last}"
         self.lose(gap.driver, begin, end, f"{numbers} of driver {gap.driver} never arrived", gap)
 
+    def question(self, why: str, shown: Sequence[Record]) -> None:
+        """The history tells what nothing in it explains: it does not hold, and what it shows to be violated is."""
+        if len(self.contradictions) < MOST_LOSSES:
+            self.contradictions.append(Contradiction(why, tuple(shown)))
+
     def contradict(
         self, why: str, shown: Sequence[Record], *, driver: str = "", begin: int = 0, end: int = FOREVER
     ) -> None:
         """The history disproves itself: what ``driver`` ("" for any) did between two places is unknown."""
-        if len(self.contradictions) < MOST_LOSSES:
-            self.contradictions.append(Contradiction(why, tuple(shown)))
+        self.question(why, shown)
         self.lose(driver, begin, end, why, shown[-1] if shown else None)
 
     def dispute(self, conflict: Conflict, begin: int) -> None:
@@ -108,6 +114,18 @@ class HistoryEvidence:
         if len(self._doubtful) < MOST_LOSSES:
             self._doubtful.setdefault((boot, driver), why)
 
+    def unseen(self, driver: str, begin: int, end: int) -> None:
+        """A restored driver's stream begins somewhere in its numbers: what came before its first record is not known."""
+        if len(self._unseen) < MOST_LOSSES:
+            self._unseen.append(
+                Loss(
+                    driver,
+                    begin,
+                    end,
+                    f"driver {driver} was restored, and its first record may not be its first",
+                )
+            )
+
     def carried(self, carried: Carried) -> None:
         """Keep what a channel brought."""
         if carried.name in self._carried or len(self._carried) < MOST_LOSSES:
@@ -117,6 +135,8 @@ class HistoryEvidence:
         """Keep a channel's account."""
         if channel.name in self._accounts or len(self._accounts) < MOST_LOSSES:
             self._accounts[channel.name] = channel
+            carried = self._carried.get(channel.name)
+            self._closed_at[channel.name] = 0 if carried is None else carried.records
 
     def boot_over(self, streams: Iterable[DriverLoad], at: int) -> None:
         """The guest booted again. Whether these streams' last records are here shows in the accounts."""
@@ -150,7 +170,13 @@ class HistoryEvidence:
                 for key in ((boot, driver), ("", driver), (boot, "")):
                     if key in self._doubtful:
                         return self._doubtful[key]
-        return self.missing(*absent) if absent is not None and self.losses else ""
+        if absent is None:
+            return ""
+        driver, begin, end = absent
+        for one in self._unseen:
+            if one.begin < end and one.end > begin and (not driver or one.driver == driver):
+                return one.why
+        return self.missing(*absent) if self.losses else ""
 
     # -- at the end --------------------------------------------------------------------------------------------
 
@@ -169,6 +195,10 @@ class HistoryEvidence:
                 )
         tops: dict[str, int] = {}
         for carried in self._carried.values():
+            late = carried.records - self._closed_at.get(carried.name, carried.records)
+            if late:
+                account = self._accounts[carried.name]
+                self.question(f"channel {carried.name} brought {late} records after its account", (account,))
             for driver, top in carried.tops.items():
                 tops[driver] = max(top, tops.get(driver, 0))
         for stream in loads:

@@ -13,8 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
+
 from harness.contract.state.attempts import MOST_ATTEMPTS, MOST_EVENTS, Attempts
 from harness.contract.state.entities import (
+    CONTEXT,
+    SAMPLE,
     AddWindow,
     Arrival,
     Attempt,
@@ -84,6 +88,9 @@ MOST_REGISTRATIONS = 64
 MOST_REQUESTS = 64
 """Plug and Play requests remembered per device."""
 
+MOST_WRITES = 16
+"""Callbacks remembered that changed their context."""
+
 MOST_OPEN = 65536
 """Calls and callbacks remembered as entered and not yet returned, per driver."""
 
@@ -124,13 +131,15 @@ class Model:
         self.host_known = False
         self.booted = False
         self.operations: dict[int, OperationProgress] = {}
+        self.commanded: dict[str, str] = {}
         self.ended: End | None = None
         self.evidence = HistoryEvidence()
         self.facts: set[str] = set()
         self.told: set[int] = set()
         self.told_hot: set[int] = set()
         self.mapped: set[str] = set()
-        self.promised: dict[str, str] = {}
+        # Runs from before there was a record of profiles were of this driver.
+        self.promised = {"hpnotify": SAMPLE}
         self.driver_records = 0
         self.registered_at = 0
         self.steady = 0
@@ -174,6 +183,8 @@ class Model:
         self.baseline_at = 0
         self.baseline_count = 0
         self.agreed_count = 0
+        self.host_counted: tuple[int, int, Record] | None = None
+        self.uncommanded = False
         self.active = self.previous_active = self.counted_at = 0
         self.level: DriverRecord | None = None
         self.quiet: tuple[int, int] | None = None
@@ -185,6 +196,7 @@ class Model:
         self.query_stop_at = self.refused_stop_at = 0
         self.open_registrations: dict[Registration, None] = {}
         self.freed: HeldObject | None = None
+        self.writes: list[Callback] = []
 
     def _end_epoch(self, ended_by: str, *, last: bool) -> None:
         if last:
@@ -201,6 +213,8 @@ class Model:
         if self.booted or self.streams or self.adds:
             self._end_epoch("boot", last=False)
         self.booted = True
+        if boot.cause == "restored":
+            self.commanded.clear()
         self._begin_epoch(boot.epoch, boot.cause)
         return boot
 
@@ -300,7 +314,15 @@ class Model:
     def _add(self, add: Add) -> HostAdd:
         self.host_known = True
         if add.phase == "begin":
+            if add.attempt in self.commanded:
+                self.evidence.contradict(f"command {add.attempt} began twice", (add,))
+            elif len(self.commanded) < MOST_OPEN:
+                self.commanded[add.attempt] = add.what
             return self._begin_add(add)
+        if self.commanded.get(add.attempt, "") != add.what and len(self.commanded) < MOST_OPEN:
+            self.evidence.contradict(
+                f"command {add.attempt} was {add.phase} and never began as one for a {add.what}", (add,)
+            )
         if add.attempt not in self.adds:
             return HostAdd(begin=add, at=self.at, settled_at=self.at)
         host = self.adds[add.attempt]
@@ -323,6 +345,15 @@ class Model:
         """QEMU refused a command: no processor of it can be announced, and nobody is owed the arrival of its DIMM."""
         if host.begin.what == "cpu":
             self.cpu_plugged -= 1
+            if (
+                not self.cpu_in_flight
+                and not self.retry_possible
+                and self.attempts.opened > host.starts_before
+            ):
+                self.evidence.contradict(
+                    f"QEMU refused {host.begin.attempt}, and a processor was announced after it was sent",
+                    (host.begin,),
+                )
             return
         at = host.at
         for stream in self.streams.values():
@@ -389,14 +420,13 @@ class Model:
 
     def _open_cpu_window(self) -> None:
         """A processor add begins: alone, or joining those in flight."""
-        window = self.cpu_window
-        if window is not None and self.cpu_in_flight:
-            window.adds += 1
+        if self.cpu_window is not None and self.cpu_in_flight:
+            self.cpu_window.adds += 1
             return
         self._close_cpu_window()
         self.cpu_window = AddWindow(
             at=self.at, base=self._counted(),
-            earlier=self.attempts.completed_count > 0 or (window is not None and (window.earlier or window.succeeded)),
+            earlier=self.cpu_plugged > 0,
             failed=self.attempts.failures > 0,
             starts={stream: stream.starts for stream in self.streams.values()},
         )  # fmt: skip
@@ -446,6 +476,9 @@ class Model:
             added = agreement.agreed and host.begin.expected == "added"
             if host.begin.what == "cpu":
                 self.agreed_count = max(self.agreed_count, agreement.counted_after)
+                self._host_counts(agreement.counted_after, agreement)
+                if host is self.first_cpu_add and self.count is not None:
+                    self._counted_first(self.count, agreement)
             if host.begin.what == "cpu" and not added:
                 self.retry_possible = True
             if self.cpu_window is not None and self.cpu_window.at <= host.at:
@@ -454,9 +487,52 @@ class Model:
             self._forget(host)
         return agreement
 
+    def _counted_first(self, count: Count, agreement: Agreement) -> None:
+        """Before the first command the guest counts what it counted at the baseline."""
+        if count.why == "baseline" and count.processors != agreement.counted_before:
+            self.evidence.question(
+                f"the guest counted {count.processors} processors at the baseline and {agreement.counted_before} "
+                f"before {agreement.attempt}", (count, agreement),
+            )  # fmt: skip
+
     def _count(self, count: Count) -> Count:
         self.count = count
+        self._host_counts(count.processors, count)
         return count
+
+    def _host_counts(self, processors: int, record: Record) -> None:
+        """Hold what the guest counts for the host against what its drivers sampled: neither ever falls."""
+        sampled = self.processors.counted
+        if sampled is not None and processors < sampled.active:
+            self.evidence.contradict(
+                f"the guest counts {processors} processors, and driver {sampled.driver} had counted {sampled.active}",
+                (sampled, record),
+            )  # fmt: skip
+        self._unplugged(processors, record)
+        if self.host_counted is None or processors > self.host_counted[0]:
+            self.host_counted = processors, self.at, record
+
+    def _unplugged(self, counted: int, record: Record) -> None:
+        """Name a count that no command explains: somebody else plugs, or the count is wrong."""
+        if not 0 < self.baseline_count < counted - self.cpu_plugged or self.uncommanded:
+            return
+        self.uncommanded = True
+        self.evidence.question(
+            f"the guest counts {counted} processors: {self.baseline_count} at the baseline, and "
+            f"{self.cpu_plugged} by the commands to add one", (record,),
+        )  # fmt: skip
+
+    def _counts_agree(self) -> None:
+        """What the guest counted for the host, its drivers must count from then on."""
+        told, last = self.host_counted, self.stream.last
+        if told is None or last is None or self.stream.last_at <= told[1] or isinstance(last.active, Absent):
+            return
+        if last.active < told[0]:
+            self.evidence.contradict(
+                f"the guest counted {told[0]} processors, and driver {last.driver} counts {last.active} later",
+                (told[2], last),
+            )  # fmt: skip
+            self.host_counted = None
 
     def _guest(self, event: GuestEvent) -> GuestEvent:
         """Take what the guest says of itself: boot options on groups, the rebalance policy, what keeps hardware out."""
@@ -481,6 +557,8 @@ class Model:
             )  # fmt: skip
             return quiesced
         self.quiesced = quiesced
+        self._counts_agree()
+        self._unplugged(self.active, quiesced)
         if self.open_registrations:
             self._presume()
         self.attempts.quiesced(self.at, quiesced)
@@ -544,7 +622,9 @@ class Model:
                 begins = record.seq <= FIRST or (
                     isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
                 )
-                if self.cause != "restored" or begins:
+                if self.cause == "restored" and not begins:
+                    self.evidence.unseen(record.driver, self.epoch_at, self.at)
+                else:
                     stream.headless = True
                     self.evidence.distrust(
                         record.boot, record.driver, f"the first records of driver {record.driver} are missing"
@@ -614,7 +694,8 @@ class Model:
         stream = self.stream
         if stream.began_at != self.at:
             before = self.stream
-            if not before.finished and not before.mapped:
+            left = before.finished or not any(known.alive for known in before.registrations.values())
+            if not left and not before.mapped:
                 self.evidence.contradict(
                     f"driver {hello.driver} says hello again and was not seen to be unloaded",
                     (hello,), driver=hello.driver, begin=self.epoch_at,
@@ -780,8 +861,11 @@ class Model:
     # -- synchronous callbacks -----------------------------------------------------------------------------------
 
     def _sync_enter(self, enter: SyncEnter) -> Callback:
+        written = self._written(enter) if self.writes else {}
+        if written:
+            enter = msgspec.structs.replace(enter, **{name: before for name, (before, _) in written.items()})
         registration = self.stream.registrations.get(enter.reg) or self._registration(enter.reg, sync=True)
-        call = Callback(at=self.at, enter=enter, registration=registration)
+        call = Callback(at=self.at, enter=enter, registration=registration, written=written)
         self._opened(enter.seq, call)
         self.stream.calling[enter.reg, enter.nt] = call
         if enter.state not in self.told:
@@ -802,6 +886,27 @@ class Model:
             self.stream.completed.add(enter.nt)
             self.processors.active(call, self.at)
         return call
+
+    def _written(self, enter: SyncEnter) -> dict[str, tuple[int, int]]:
+        """Return which fields of the context an earlier client of this processor's round had changed, from what to what.
+
+        The context is one for all clients: what the next ones find there is not what Windows had written.
+        """
+        for call in reversed(self.writes):
+            before, after = call.enter, call.exit
+            if after is None or (before.state != enter.state and after.state != enter.state):
+                continue
+            changed = {
+                name: (getattr(before, name), getattr(after, name))
+                for name in CONTEXT
+                if getattr(before, name) != getattr(after, name)
+            }
+            as_left = all(
+                getattr(enter, name) == getattr(after, name) for name in CONTEXT if name != "status"
+            )
+            if as_left and ("status" not in changed or enter.status == after.status):
+                return changed
+        return {}
 
     def _of_existing(self, call: Callback) -> bool:
         """True if a callback is about a processor that existed at its registration, as far as can be told."""
@@ -868,7 +973,15 @@ class Model:
         key = call.enter.reg, call.enter.nt
         if stream.calling.get(key) is call:
             del stream.calling[key]
+        if call.written:
+            kept = {
+                name: before for name, (before, now) in call.written.items() if getattr(leave, name) == now
+            }
+            leave = msgspec.structs.replace(leave, **kept)
         call.returned(leave, self.at)
+        if call.altered:
+            self.writes.append(call)
+            del self.writes[:-MOST_WRITES]
         failures = self.attempts.failures
         self.attempts.left(call, self.at)
         if self.attempts.failures > failures:
