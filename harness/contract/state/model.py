@@ -618,7 +618,10 @@ class Model:
             )
             self.streams[record.boot, record.driver] = stream
             self.facts.add("driver record")
-            if not isinstance(record, Hello):
+            if self.cause == "restored" and stream.mapped:
+                # The hello of a mapped driver is made where its records begin.
+                self.evidence.unseen(record.driver, self.epoch_at, self.at)
+            elif not isinstance(record, Hello):
                 begins = record.seq <= FIRST or (
                     isinstance(record, CallEnter) and record.call in ("etw_reg", "driver_entry")
                 )
