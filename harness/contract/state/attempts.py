@@ -233,12 +233,13 @@ class Attempts:
 
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
-        if attempt.closed and (attempt.quiet or self.barrier > attempt.last):
+        rested = attempt.quiet or self.barrier > attempt.last
+        if rested and attempt.closed:
             return True
         view = attempt.views.get(registration)
         if view is None or not view.starts:
             return False
-        return bool(view.terminals) or view.vetoed
+        return bool(rested or view.terminals or view.vetoed)
 
     def _open(self, number: int, k: int, at: int, active_before: int) -> Attempt:
         attempt = Attempt(n=number, k=k, since=self.barrier, first=at, active_before=active_before, last=at)

@@ -72,7 +72,8 @@ class Registration:
     """One KeRegisterProcessorChangeCallback or IoRegisterPlugPlayNotification call and the time it was in force.
 
     ``implied`` registrations were never seen being made: the history begins after them, or their record was lost.
-    ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since.
+    ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since. ``proved`` to be in force: it was
+    told of a hot add since.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
     ``known_links`` existed at that point or were removed before; ``told`` are the places at which further ones arrived
     first. ``add_existing``: a synchronous one with KE_PROCESSOR_CHANGE_ADD_EXISTING; ``include_existing``: an asynchronous
@@ -86,6 +87,7 @@ class Registration:
     span: CallSpan | None = None
     handle: bool = True
     presumed: bool = False
+    proved: bool = False
     first_cls: str = ""
     done_at: int = 0
     leave: CallSpan | None = None
@@ -121,7 +123,12 @@ class Registration:
 
     @property
     def uncertain(self) -> bool:
-        """True if nothing tells when it was made and when it ends: a map leaves that out, or the beginning is missing."""
+        """True if nothing tells from when on and until when it is in force.
+
+        A map leaves that out, the beginning is missing, or what the registering call returned is not known.
+        """
+        if self.presumed:
+            return not self.proved
         return self.span is None and (self.stream.mapped or self.stream.headless)
 
     @property

@@ -921,6 +921,9 @@ class Model:
         # A map need not give the registering call: what is told of a processor that is active was told at registration.
         enter = call.enter
         if enter.state == START:
+            attempt = self.attempts.newest.get(enter.nt)
+            if attempt is not None and not attempt.closed:
+                return False
             known = self.processors.known(enter.nt)
             told = known is not None and (known[1] is None or known[1].closed)
             return not self.cpu_adds or told or enter.nt < self._counted()
@@ -928,6 +931,8 @@ class Model:
 
     def _hot_added(self, call: Callback) -> None:
         enter, attempts = call.enter, self.attempts
+        if call.registration.presumed:
+            call.registration.proved = True
         failures, completed, opened = attempts.failures, attempts.completed_count, attempts.opened
         attempts.join(
             call,
