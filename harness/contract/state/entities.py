@@ -127,8 +127,8 @@ class Registration:
 
         A map leaves that out, the beginning is missing, or what the registering call returned is not known.
         """
-        if self.presumed:
-            return not self.proved
+        if self.presumed and not self.proved:
+            return True
         return self.span is None and (self.stream.mapped or self.stream.headless)
 
     @property

@@ -922,7 +922,7 @@ class Model:
         enter = call.enter
         if enter.state == START:
             attempt = self.attempts.newest.get(enter.nt)
-            if attempt is not None and not attempt.closed:
+            if attempt is not None and not (attempt.closed or attempt.completes or attempt.quiet):
                 return False
             known = self.processors.known(enter.nt)
             told = known is not None and (known[1] is None or known[1].closed)
