@@ -32,6 +32,7 @@ from harness.cli import (
     importing,
     nightly,
     observe,
+    plan,
     ps,
     repro,
     rules,
@@ -87,6 +88,7 @@ ps.register(app)
 gc.register(app)
 importing.register(app)
 observe.register(app)
+plan.register(app)
 etl.register(app)
 driver.register(app)
 template.register(app)

@@ -32,6 +32,7 @@ from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
 from harness.run.executor import Executor, paced
+from harness.run.operation import AddCpu, AddDimm
 from harness.run.options import Timeouts
 from harness.run.ready_snapshot import ready_snapshot
 from harness.run.request import RunRequest
@@ -147,6 +148,11 @@ class GuestBoot:
             seed=self.request.seed,
             budget=budget,
             unshown=bootable.unshown,
+            ids=[
+                operation.id
+                for operation in self.request.plan.do
+                if isinstance(operation, AddCpu | AddDimm) and operation.id
+            ],
         )
         with self._stages.stage("driver"):
             executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)

@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import itertools
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import singledispatchmethod
 from typing import Any, Literal
 
@@ -55,7 +56,7 @@ class Executor:
 
     ``drain`` hands on everything the guest has written so far, so that what was there before a command is in the history
     before it. ``unshown`` is what this machine cannot show (:class:`harness.guest.bootable.Bootable`): it is not waited
-    for, and what a plan demands of it ends with GuestRefused.
+    for, and what a plan demands of it ends with GuestRefused. ``ids`` are the device ids that the plan gives itself.
     """
 
     def __init__(
@@ -69,6 +70,7 @@ class Executor:
         seed: int,
         budget: Timeouts | None = None,
         unshown: tuple[str, ...] = (),
+        ids: Collection[str] = (),
     ) -> None:
         self.machine = machine
         self.guest = guest
@@ -79,6 +81,7 @@ class Executor:
         self._unshown = unshown
         self._nonces = random.Random(seed)  # noqa: S311  nonces only need to differ, and to be the same on a repro
         self._names: dict[str, int] = {"cpu": 0, "dimm": 0}
+        self._ids = set(ids)
         self._open: list[PendingAdd] = []
         self._base: GuestCounts | None = None
         self._index = 0
@@ -390,7 +393,9 @@ class Executor:
         self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm, before: int
     ) -> PendingAdd:
         self._names[what] += 1
-        device = operation.id or f"{what}-{self._names[what]}"
+        names = (f"{what}-{number}" for number in itertools.count(self._names[what]))
+        device = operation.id or next(name for name in names if name not in self._ids)
+        self._ids.add(device)
         self._drain()
         return PendingAdd(
             name=f"{what}-{self._names[what]}",

@@ -34,7 +34,7 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A plan. ``do`` is executed in order; ``driver = false`` starts without loading the driver.
 
     ``pnp = true`` starts with the driver installed as a Plug and Play driver.
@@ -46,6 +46,12 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     pnp: bool = False
     machine: MachineWishes = MachineWishes()
     do: Annotated[list[Operation], msgspec.Meta(min_length=1, max_length=10_000)]
+
+    @property
+    def origin(self) -> tuple[str, str]:
+        """The text that it was decoded from, and its name; "" for a plan that was made or changed in a program."""
+        text, name = self.__dict__.get("origin", ("", ""))
+        return text, name
 
 
 def checked(plan: Plan, text: str, name: str) -> Plan:
@@ -85,7 +91,9 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
 
 def decode_plan(text: str, *, name: str) -> Plan:
     """Decode a plan. Raises BadDocument with file:line, and "Did you mean" where something is close."""
-    return checked(decode_toml(text, Plan, name=name), text, name)
+    plan = checked(decode_toml(text, Plan, name=name), text, name)
+    plan.__dict__["origin"] = text, name
+    return plan
 
 
 def built_in_plans() -> dict[str, Plan]:

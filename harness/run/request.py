@@ -11,6 +11,7 @@ from harness.capture.mapping.driver_map import load as load_map
 from harness.errors import UsageError
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
+from harness.run.rehearsal import rehearse
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -18,7 +19,8 @@ class RunRequest(RunOptions):
     """What to run: the plan, with options, whose ``restore`` is decided now, and where the run comes from.
 
     ``cache`` is where built things lie. ``attempt`` is 2 for the repetition of ``retry_of``, a run whose infrastructure
-    failed; ``repro_of`` is the run that this one repeats. Raises what RunOptions raises, and BadDocument for a driver map.
+    failed; ``repro_of`` is the run that this one repeats. Raises what RunOptions raises, and BadDocument for a driver map
+    or a plan that no machine of the guest can do.
     """
 
     plan: Plan
@@ -35,6 +37,7 @@ class RunRequest(RunOptions):
                 raise UsageError(f"not UTF-8 text, as the documents of a run are: {word!r}")
         object.__setattr__(self, "restore", self.restores)
         self.mapped()
+        rehearse(self.plan, guest=self.guest, machine=self.machine)
 
     def mapped(self) -> DriverMap | None:
         """Return the decoded driver map, None without one. Raises BadDocument."""

@@ -197,15 +197,17 @@ def test_taken_slots_and_full_memory_are_refused(perform_on: Perform) -> None:
     assert (None, Verdict.HOLDS) == (result.error, result.verdict.verdict)
 
 
-def test_what_needs_a_monitor_or_firmware_ends_with_the_reason(perform_on: Perform) -> None:
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [(op.WaitFor(what="ost"), "the firmware's _OST"), (op.DropMonitor(), "how a monitor drops")],
+)
+def test_what_needs_a_monitor_or_firmware_ends_with_the_reason(
+    request_run: Callable[..., RunRequest], step: op.WaitFor | op.DropMonitor, words: str
+) -> None:
     """Waiting for _OST or dropping the monitor is refused at once, not waited for."""
-    for text, words in (
-        ('[[do]]\nop = "wait-for"\nwhat = "ost"\n', "the firmware's _OST"),
-        ('[[do]]\nop = "drop-monitor"\n', "how a monitor drops"),
-    ):
-        error = perform_on(plan_of(text), "host").error
-        assert isinstance(error, GuestRefused)
-        assert words in error.message
+    run = Run(request_run("veto", "host"))
+    with pytest.raises(GuestRefused, match=words), run.live() as live:
+        live.executor.step(step)
 
 
 def own_processes() -> list[psutil.Process]:

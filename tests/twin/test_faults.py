@@ -30,9 +30,11 @@ from harness.history import record as r
 from harness.history.reader import History
 from harness.history.record import Record
 from harness.machine.monitor import Drop
+from harness.run import operation as op
 from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import Run
+from harness.size import Size
 
 pytestmark = pytest.mark.qemu
 
@@ -111,29 +113,27 @@ def test_qemu_dies_during_an_add(perform_plan: Perform, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("operations", "error", "words"),
+    ("steps", "error", "words"),
     [
+        ([op.AddCpu(id="a"), op.AddCpu(id="a")], CommandRefused, "Duplicate device ID 'a'"),
+        ([op.AddCpu(slot=0)], CommandRefused, "exists"),
+        ([op.AddCpu(slot=77)], UsageError, "no processor slot 77: its slots are 0 to 5"),
         (
-            '[[do]]\nop="add-cpu"\nid="a"\n[[do]]\nop="add-cpu"\nid="a"\n',
+            [op.AddCpu(slot=n) for n in range(2, 6)] + [op.AddCpu()],
             CommandRefused,
-            "Duplicate device ID 'a'",
+            "no processor slot is left: all 6",
         ),
-        ('[[do]]\nop="add-cpu"\nslot=0\n', CommandRefused, "exists"),
-        ('[[do]]\nop="add-cpu"\nslot=77\n', UsageError, "no processor slot 77: its slots are 0 to 5"),
-        (
-            '[machine]\nmax_processors=2\n[[do]]\nop="add-cpu"\n',
-            CommandRefused,
-            "no processor slot is left: all 2 are taken",
-        ),
-        ('[[do]]\nop="add-dimm"\nsize="128 MiB"\nnode=7\n', CommandRefused, "node"),
+        ([op.AddDimm(size=Size("128 MiB"), node=7)], CommandRefused, "node"),
     ],
 )
-def test_refused_add(perform_plan: Perform, operations: str, error: type[Exception], words: str) -> None:
-    """An add that cannot be is refused with the reason, and nothing was added by it."""
-    top, _, do = operations.partition("[[do]]")
-    result = perform_plan(plan_of(top + "[[do]]" + do))
-    assert type(result.error) is error
-    assert words in str(result.error)
+def test_refused_add(
+    request_run: Callable[..., RunRequest], steps: list[op.Operation], error: type[Exception], words: str
+) -> None:
+    """An add of a test or a person that cannot be is refused with the reason, and nothing was added by it."""
+    run = Run(request_run(ONE_CPU))
+    with pytest.raises(error, match=words), run.live() as live:  # noqa: PT012 - what raises is one step of several
+        for step in steps:
+            live.executor.step(step)
 
 
 def test_expected_refusal_holds(perform_plan: Perform) -> None:

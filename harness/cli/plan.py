@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: MIT
+"""``harness plan``: says what is wrong with plans, without starting anything."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.parameters import Json
+from harness.errors import ExitCode, UsageError
+
+
+def register(app: typer.Typer) -> None:
+    """Add the group ``plan`` to ``app``."""
+    plan = typer.Typer(help="Check plans.", no_args_is_help=True, rich_markup_mode=None)
+    plan.command("check")(check)
+    # A group of one command would be that command.
+    plan.callback()(lambda: None)
+    app.add_typer(plan, name="plan")
+
+
+def check(
+    plans: Annotated[list[str], typer.Argument(metavar="PLAN", help="A built-in plan, or a plan's file.")],
+    guest: Annotated[
+        str, typer.Option(metavar="NAME", help="The guest that it is for: twin, host, wine or a template.")
+    ] = "twin",
+    machine: Annotated[str, typer.Option(metavar="TYPE", help="QEMU's machine type.")] = "q35",
+    json: Json = False,
+) -> int:
+    """Say of each plan whether a machine of the guest can do it, as ``harness run`` does before it starts anything."""
+    from harness.cli.output import say, say_json
+    from harness.run.options import RunOptions
+    from harness.run.plan import find_plan
+    from harness.run.rehearsal import rehearse
+
+    RunOptions(guest=guest, machine=machine)
+    rows: list[dict[str, str | bool]] = []
+    for wanted in plans:
+        try:
+            rehearse(find_plan(wanted), guest=guest, machine=machine)
+        except UsageError as error:
+            rows.append({"plan": wanted, "right": False, "message": error.message, "hint": error.hint})
+        else:
+            rows.append({"plan": wanted, "right": True, "message": "", "hint": ""})
+    if json:
+        say_json({"guest": guest, "machine": machine, "plans": rows})
+    else:
+        say(line for row in rows for line in _lines(row))
+    return ExitCode.HOLDS if all(row["right"] for row in rows) else ExitCode.USAGE
+
+
+def _lines(row: dict[str, str | bool]) -> list[str]:
+    from harness.report.escape import printable
+
+    if row["right"]:
+        return [f"{printable(str(row['plan']))}: right"]
+    return [printable(str(row["message"])), *([f"  {printable(str(row['hint']))}"] if row["hint"] else [])]

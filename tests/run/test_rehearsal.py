@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: MIT
+"""The rehearsal of a plan: which mistakes it names, where, and what it lets pass."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from harness.errors import BadDocument, ExitCode
+from harness.run import operation as op
+from harness.run.plan import MachineWishes, Plan, built_in_plans, decode_plan, find_plan
+from harness.run.rehearsal import rehearse
+from harness.run.request import RunRequest
+from harness.size import Size
+
+GIVEN = Path(__file__).resolve().parents[3] / "shared" / "data" / "plans"
+CPU = '[[do]]\nop = "add-cpu"\n'
+DIMM = '[[do]]\nop = "add-dimm"\nsize = "128 MiB"\n'
+PAUSE = '[[do]]\nop = "pause"\n'
+
+
+def refused(body: str, *, guest: str = "twin", machine: str = "q35") -> BadDocument:
+    """Return what the rehearsal of a plan raises; its ``name`` is in line 1."""
+    plan = decode_plan('name = "a"\n' + body, name="p.toml")
+    with pytest.raises(BadDocument) as raised:
+        rehearse(plan, guest=guest, machine=machine)
+    assert raised.value.exit_code is ExitCode.USAGE
+    return raised.value
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "hint"),
+    [
+        (CPU + "slot = 1\n", "p.toml:4: do[1] (add-cpu): processor slot 1 is taken by a processor", "Leave out slot"),
+        (CPU + "slot = 6\n", "p.toml:4: do[1] (add-cpu): there is no processor slot 6: the machine's slots are 0 to 5", "max_processors"),
+        (CPU + 'slot = 4\nid = "x"\n' + CPU + "slot = 4\n", "p.toml:8: do[2] (add-cpu): processor slot 4 is taken by device 'x'", ""),
+        (CPU * 5, "p.toml:11: do[5] (add-cpu): no processor slot is left: the machine has 6, 2 filled at power-on", "max_processors"),
+        ("[machine]\nmax_processors = 3\n" + CPU * 2, "p.toml:7: do[2] (add-cpu): no processor slot is left: the machine has 3", ""),
+        (DIMM * 5, "p.toml:15: do[5] (add-dimm): no DIMM slot is left: the machine has 4", "dimm_slots"),
+        ("[machine]\ndimm_slots = 0\n" + DIMM, "p.toml:5: do[1] (add-dimm): no DIMM slot is left: the machine has 0", ""),
+        ('[machine]\nmax_memory = "768 MiB"\n' + DIMM * 3, "p.toml:12: do[3] (add-dimm): '128 MiB' does not fit: of max_memory 768 MiB, 0 MiB", ""),
+        (DIMM + "node = 1\n", "p.toml:5: do[1] (add-dimm): there is no node 1: the machine's nodes are 0 to 0", "machine.nodes"),
+        (CPU + 'id = "x"\n' + DIMM + 'id = "x"\n', "p.toml:8: do[2] (add-dimm): the id 'x' is taken by do[1]", ""),
+        (CPU + 'id = "9x"\n', "p.toml:4: do[1] (add-cpu): QEMU takes no device id '9x'", "begins with a letter"),
+        (CPU + 'id = "x y"\n', "p.toml:4: do[1] (add-cpu): QEMU takes no device id 'x y'", ""),
+        (CPU + 'id = "x\\n"\n', "p.toml:4: do[1] (add-cpu): QEMU takes no device id 'x\\n'", ""),
+        (CPU + 'id = ""\n', "p.toml:4: do[1] (add-cpu): QEMU takes no device id ''", ""),
+        (PAUSE + CPU, "p.toml:5: do[2] (add-cpu): the guest is paused by do[1], and this add waits", "settle = false"),
+        (PAUSE + '[[do]]\nop = "quiesce"\n', "p.toml:5: do[2] (quiesce): the guest is paused by do[1]", "resume"),
+        (PAUSE + '[[do]]\nop = "veto-next"\n', "p.toml:5: do[2] (veto-next): the guest is paused", ""),
+        (PAUSE + '[[do]]\nop = "reset"\n', "p.toml:5: do[2] (reset): the guest is paused", ""),
+        (PAUSE + '[[do]]\nop = "expect"\nprocessors = 2\n', "p.toml:6: do[2] (expect): the guest is paused", ""),
+        (PAUSE + CPU + "settle = false\n", "p.toml:5: do[2] (add-cpu): the plan ends while the guest is paused", "resume"),
+        ('[[do]]\nop = "reset"\nadd_cpus = 5\n', "p.toml:4: do[1] (reset): 4 processor slots are left, not 5", ""),
+        ('[[do]]\nop = "verifier"\n', "p.toml:3: do[1] (verifier): the twin has no Driver Verifier", "Windows"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_named_before_anything_starts(body: str, message: str, hint: str) -> None:
+    """With file and line, the operation, its value, and what would be right."""
+    error = refused(body)
+    assert error.message.startswith(message), error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ('[[do]]\nop = "drop-monitor"\n', "how a monitor drops"),
+        ('[[do]]\nop = "unplug"\ndevice = "x"\n', "an unplug"),
+        ('[[do]]\nop = "wait-for"\nwhat = "ost"\n', "the firmware's _OST"),
+    ],
+)
+@pytest.mark.parametrize("guest", ["host", "wine"])
+def test_what_a_process_cannot_show_is_named(body: str, words: str, guest: str) -> None:
+    """The same plan is right on the twin."""
+    assert f"the guest {guest} cannot show {words}" in refused(body, guest=guest).message
+    rehearse(decode_plan('name = "a"\n' + body, name="p.toml"), guest="twin")
+
+
+@pytest.mark.parametrize("machine", ["microvm", "isapc", "microvm,acpi=on"])
+def test_a_machine_type_without_hot_plug_is_named(machine: str) -> None:
+    """Nothing can be added to it."""
+    assert "takes no hot-added devices" in refused(CPU, machine=machine).message
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        CPU + 'slot = 99\nexpect = "refused"\n',
+        CPU * 4 + CPU + 'expect = "refused"\n',
+        CPU + 'id = "x"\n' + DIMM + 'id = "x"\nnode = 7\nexpect = "refused"\n',
+        PAUSE + CPU + 'expect = "refused"\n' + '[[do]]\nop = "resume"\n',
+        PAUSE + (CPU + "settle = false\n") * 2 + '[[do]]\nop = "expect"\ndimms = 0\n[[do]]\nop = "resume"\n',
+        PAUSE + '[[do]]\nop = "reset"\nadd_cpus = 1\n' + CPU,
+        CPU + 'id = "x"\nslot = 5\n' + '[[do]]\nop = "unplug"\ndevice = "x"\n' + CPU + 'id = "x"\nslot = 5\n',
+    ],
+)
+def test_what_may_be_is_let_pass(body: str) -> None:
+    """An expected refusal, adds to a paused guest that are settled later, and a slot that may be free again."""
+    rehearse(decode_plan('name = "a"\n' + body, name="p.toml"), guest="twin")
+
+
+@pytest.mark.parametrize("name", built_in_plans())
+def test_every_built_in_plan_is_right(name: str) -> None:
+    """On every guest, and on guests with a template."""
+    for guest in ("twin", "host", "wine", "windows-server-2022"):
+        rehearse(find_plan(name), guest=guest)
+
+
+def test_of_a_template_only_what_the_plan_says_is_known() -> None:
+    """Its own numbers of slots may be larger than the harness's."""
+    rehearse(decode_plan('name = "a"\n' + CPU * 20 + DIMM * 20, name="p.toml"), guest="windows-server-2022")
+    said = "[machine]\nprocessors = 2\nmax_processors = 3\n" + CPU * 2
+    assert "no processor slot is left" in refused(said, guest="windows-server-2022").message
+
+
+def test_a_request_for_a_wrong_plan_is_refused(tmp_path: Path) -> None:
+    """Before there is a run directory; a plan that a program made is named by its name."""
+    plan = Plan(name="mine", machine=MachineWishes(dimm_slots=0), do=[op.AddDimm(size=Size("128 MiB"))])
+    with pytest.raises(BadDocument, match=r"^plan mine: do\[1\] \(add-dimm\): no DIMM slot is left"):
+        RunRequest(plan=plan, runs=tmp_path, cache=tmp_path, argv=[])
+    assert [] == [*tmp_path.iterdir()]
+
+
+def test_a_plan_with_other_wishes_has_no_lines() -> None:
+    """The text that it was decoded from does not say what it asks for any more."""
+    plan = decode_plan('name = "a"\n' + CPU, name="p.toml")
+    assert ("p.toml", ("", "")) == (plan.origin[1], msgspec.structs.replace(plan, summary="b").origin)
+
+
+@pytest.mark.skipif(not GIVEN.is_dir(), reason=f"there are no plans at {GIVEN}")
+@pytest.mark.parametrize("path", sorted(GIVEN.glob("*.toml")), ids=lambda path: path.name)
+def test_the_given_plans_are_refused(path: Path) -> None:
+    """Each with its file and a line; the one that is right is right."""
+    plan = find_plan(str(path))
+    for guest in ("twin", "host", "wine"):
+        if path.name == "dupid.toml":
+            rehearse(plan, guest=guest)
+            continue
+        with pytest.raises(BadDocument, match=rf"{path.name}:\d+: do\[\d\] \(add-"):
+            rehearse(plan, guest=guest)
+
+
+ADDS = st.one_of(
+    st.builds(
+        op.AddCpu, slot=st.none() | st.integers(0, 7), id=st.none() | st.sampled_from(["a", "b", "cpu-2"])
+    ),
+    st.builds(op.AddDimm, size=st.just(Size("128 MiB")), node=st.none() | st.integers(0, 2)),
+)
+
+
+@given(adds=st.lists(ADDS, min_size=1, max_size=8), slots=st.integers(0, 3), most=st.integers(2, 7))
+def test_it_agrees_with_a_machine(adds: list[op.AddCpu | op.AddDimm], slots: int, most: int) -> None:
+    """A plan is right exactly if a machine that keeps lists of what it has takes every add."""
+    plan = Plan(name="p", machine=MachineWishes(max_processors=most, dimm_slots=slots), do=list(adds))
+    taken, ids, dimms, right = {0, 1}, set[str](), 0, True
+    for add in adds:
+        if add.id is not None:
+            right &= add.id not in ids
+            ids.add(add.id)
+        if isinstance(add, op.AddCpu):
+            free = [slot for slot in range(most) if slot not in taken]
+            right &= bool(free) if add.slot is None else add.slot in free
+            taken.update(free[:1] if add.slot is None else [add.slot])
+        else:
+            dimms += 1
+            right &= dimms <= slots and not add.node
+    if right:
+        rehearse(plan, guest="twin")
+    else:
+        with pytest.raises(BadDocument):
+            rehearse(plan, guest="twin")
