@@ -117,12 +117,6 @@ class _Rehearsal:
             found = self.unshown(tag, operation) or self.waits(operation) or self.step(operation)
             if found is not None:
                 return found
-        if self.paused_by:
-            return self.mistake(
-                "op",
-                f"the plan ends while the guest is paused by do[{self.paused_by}]",
-                'Add an operation op = "resume".',
-            )
         return None
 
     def mistake(self, key: str, words: str, hint: str = "") -> Mistake:
