@@ -303,8 +303,7 @@ class GuestBoot:
 
 def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
     """Return the machine that the request and its plan describe; the guest has not had its say yet."""
-    wishes = request.plan.machine
-    spec = MachineSpec(
+    return MachineSpec(
         accelerator="tcg",
         qemu=qemu,
         machine=request.machine,
@@ -313,9 +312,5 @@ def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
         screen=request.vnc,
         extra=["-vnc", "none"] if request.vnc else [],
         kd=bool(request.kd),
-    )
-    named = ("processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes")
-    wanted = {name: getattr(wishes, name) for name in named}
-    return msgspec.structs.replace(
-        spec, **{name: int(value) for name, value in wanted.items() if value is not None}
+        **request.plan.machine.said,  # type: ignore[arg-type]
     )

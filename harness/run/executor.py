@@ -35,6 +35,7 @@ from harness.run import operation as op
 from harness.run.guest_commands import steer
 from harness.run.options import Timeouts
 from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
+from harness.run.plan import MORE_PROCESSORS
 from harness.run.watch import Watch
 
 
@@ -349,7 +350,7 @@ class Executor:
         if len(empty) < count:
             raise UsageError(
                 f"the machine has {len(empty)} empty processor slots, not {count}",
-                hint="machine.max_processors in the plan sets how many there are.",
+                hint=MORE_PROCESSORS,
             )
         for number, slot in enumerate(empty[:count], 1):
             self.machine.add_cpu(f"unseen-{self._index}-{number}", slot, deadline)
@@ -373,7 +374,7 @@ class Executor:
             if operation.slot >= len(slots):
                 raise UsageError(
                     f"the machine has no processor slot {operation.slot}: its slots are 0 to {len(slots) - 1}",
-                    hint="machine.max_processors in the plan sets how many there are.",
+                    hint=MORE_PROCESSORS,
                 )
             return slots[operation.slot]
         for slot in slots:
@@ -386,7 +387,7 @@ class Executor:
             command="device_add",
             error_class="NoSlot",
             description="no slot left",
-            hint="machine.max_processors in the plan sets how many there are.",
+            hint=MORE_PROCESSORS,
         )
 
     def _attempt(

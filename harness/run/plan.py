@@ -18,6 +18,12 @@ from harness.size import Size
 MEMORY_BLOCK = 128 << 20
 """Bytes. QEMU packs DIMMs at automatic addresses; guests take only whole, aligned 128 MiB blocks."""
 
+OF_THE_MACHINE = ("processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes")
+"""Wishes that the machine fulfils; the others are the guest's."""
+
+MORE_PROCESSORS = "machine.max_processors in the plan sets how many there are."
+"""What to do where processor slots are too few."""
+
 
 class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a plan wants of its machine; every field has the guest's own default.
@@ -32,6 +38,12 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     dimm_slots: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
     group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+
+    @property
+    def said(self) -> dict[str, int]:
+        """The fields of :class:`harness.machine.machine.MachineSpec` that the plan gives, sizes in bytes."""
+        values = {name: getattr(self, name) for name in OF_THE_MACHINE}
+        return {name: int(value) for name, value in values.items() if value is not None}
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):

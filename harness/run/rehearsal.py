@@ -12,7 +12,8 @@ from harness.config import line_of
 from harness.errors import BadDocument
 from harness.machine.machine import MachineSpec
 from harness.run import operation as op
-from harness.run.plan import Plan
+from harness.run.options import is_process
+from harness.run.plan import MORE_PROCESSORS, OF_THE_MACHINE, Plan
 
 WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 """What QEMU takes as a device id (QEMU: util/id.c, id_wellformed)."""
@@ -38,11 +39,6 @@ ONLY_ON_WINDOWS = {
 }
 """What the twin has not, by operation."""
 
-MORE_PROCESSORS = "machine.max_processors in the plan sets how many there are."
-
-SHIPPED = ("twin", "host", "wine")
-"""Guests whose machine is what the plan says, and else what the harness has as its defaults. Others have a template."""
-
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What a plan's machine will have, as far as it is known before it is built. Sizes in bytes, None for not known."""
@@ -57,16 +53,15 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
-    """Return what the plan says of its machine and, for the guests that come with the harness, its defaults."""
-    fields = ("processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes")
-    usual = {
-        field.name: field.default if guest in SHIPPED else None
-        for field in msgspec.structs.fields(MachineSpec)
-        if field.name in fields
-    }
-    wished = {name: getattr(plan.machine, name) for name in fields}
-    said = {name: int(value) for name, value in wished.items() if value is not None}
-    return Limits(**{**usual, **said}, machine=machine)
+    """Return what the plan says of its machine and, for the guests without a template, the harness's defaults."""
+    usual: dict[str, int] = {}
+    if guest == "twin" or is_process(guest):
+        usual = {
+            field.name: field.default
+            for field in msgspec.structs.fields(MachineSpec)
+            if field.name in OF_THE_MACHINE
+        }
+    return Limits(**{**usual, **plan.machine.said}, machine=machine)
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -101,7 +96,6 @@ class _Rehearsal:
         self.ids: dict[str, int] = {}
         self.slots: dict[int, str] = dict.fromkeys(range(limits.processors or 0), "")
         self.dimms: dict[str, int] = {}
-        self.added = 0
 
     def first_mistake(self) -> Mistake | None:
         kind = self.limits.machine.partition(",")[0]
@@ -126,7 +120,7 @@ class _Rehearsal:
     # -- what the guest cannot do --------------------------------------------------------------------------------
 
     def unshown(self, tag: str, operation: op.Operation) -> Mistake | None:
-        if self.guest in ("host", "wine"):
+        if is_process(self.guest):
             what = NOT_ON_A_PROCESS.get(tag, "")
             key = "op"
             if isinstance(operation, op.WaitFor) and operation.what == "ost":
@@ -297,6 +291,5 @@ class _Rehearsal:
                     f"{max(room, 0) >> 20} MiB are left",
                     "machine.max_memory in the plan sets how much there may be, power-on memory included.",
                 )
-        self.added += 1
-        self.dimms[operation.id or f"\n{self.added}"] = int(operation.size)
+        self.dimms[operation.id or f"\n{self.index}"] = int(operation.size)
         return None

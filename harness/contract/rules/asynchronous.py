@@ -9,7 +9,17 @@ import bisect
 
 from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.registration import goes_without_unload, left_at_unload
-from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear, some
+from harness.contract.rules.rule import (
+    HOLDS,
+    Broken,
+    Exempt,
+    Observed,
+    RuleOutcome,
+    Section,
+    Unclear,
+    first_broken,
+    some,
+)
 from harness.contract.rules.sync import MOST_WAITING, QUIET_BETWEEN, UNEXPLAINED, other_explanation
 from harness.contract.state.entities import AddWindow, Arrival, CallSpan, Epoch, Registration
 from harness.contract.state.model import Model
@@ -89,13 +99,7 @@ def after_schedulable(subject: Arrival | AddWindow, model: Model) -> RuleOutcome
     One that sees too few processors is judged when the window is over, as SYNC-FIRST does.
     """
     if isinstance(subject, AddWindow):
-        judged: RuleOutcome = None
-        for arrival in subject.uncounted:
-            outcome = _uncounted(arrival, subject, model)
-            if isinstance(outcome, Broken):
-                return outcome
-            judged = outcome or judged
-        return judged
+        return first_broken(_uncounted(arrival, subject, model) for arrival in subject.uncounted)
     window = subject.window
     if window is None:
         return None

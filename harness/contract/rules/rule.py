@@ -19,7 +19,7 @@ can be missing, when the whole history is known.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal, TypeVar
@@ -94,6 +94,16 @@ class Exempt(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 CLEARED = "a driver cleared the error of another, which OB-NO-OVERWRITE judges"
 """Why what follows such an attempt says nothing of Windows."""
+
+
+def first_broken(outcomes: Iterable[RuleOutcome]) -> RuleOutcome:
+    """Return the first violation, else the last outcome that says anything."""
+    judged: RuleOutcome = None
+    for outcome in outcomes:
+        if isinstance(outcome, Broken):
+            return outcome
+        judged = outcome or judged
+    return judged
 
 
 def some(count: int, noun: str) -> str:

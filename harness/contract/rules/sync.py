@@ -17,6 +17,7 @@ from harness.contract.rules.rule import (
     RuleOutcome,
     Section,
     Unclear,
+    first_broken,
     noted,
     some,
     status_of,
@@ -576,13 +577,7 @@ def sync_first(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
     and if a processor was added before, it may be a late interface of that one.
     """
     if isinstance(subject, AddWindow):
-        judged: RuleOutcome = None
-        for arrival in subject.unannounced:
-            outcome = _unannounced(arrival, subject, model)
-            if isinstance(outcome, Broken):
-                return outcome
-            judged = outcome or judged
-        return judged
+        return first_broken(_unannounced(arrival, subject, model) for arrival in subject.unannounced)
     window, stream = subject.window, subject.registration.stream
     if window is None or not any(
         known.sync and known.alive and 0 < known.done_at < window.at

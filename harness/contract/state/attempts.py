@@ -95,9 +95,7 @@ class Attempts:
             attempt = self._open(enter.nt, 1, at, active_before)
         elif enter.state == START and self._begins_anew(attempt, registration):
             before, late = attempt, self._late(attempt)
-            self._supersede(before, at)
-            attempt = self._open(enter.nt, before.k + 1, at, active_before)
-            attempt.retried = last_command < before.last
+            attempt = self._follow(before, at, active_before=active_before, last_command=last_command)
             attempt.ambiguous = before.mixed
             for other in late:
                 self._take_over(other, attempt)
@@ -109,10 +107,7 @@ class Attempts:
                 attempt.doubtful |= any(other.exit is None for other in attempt.starts)
         elif self._ends_another(attempt, registration):
             # Everything of this attempt was over: an end that comes now is of one whose Start is not here.
-            before = attempt
-            self._supersede(before, at)
-            attempt = self._open(enter.nt, before.k + 1, at, active_before)
-            attempt.retried = last_command < before.last
+            attempt = self._follow(attempt, at, active_before=active_before, last_command=last_command)
         call.attempt = attempt
         attempt.last = at
         attempt.settled = attempt.quiet = 0
@@ -225,15 +220,19 @@ class Attempts:
                 view.vetoed = True
                 self._opened_or_closed(attempt, was_open=was_open, is_open=False)
 
+    def _rested(self, attempt: Attempt) -> bool:
+        """True if the guest was quiet, or a command was sent with nothing under way, since the last event."""
+        return bool(attempt.quiet) or self.barrier > attempt.last
+
     def _ends_another(self, attempt: Attempt, registration: Registration) -> bool:
         """True if an end cannot be of ``attempt``: that is over, and its registration awaits none or has its end."""
         view = attempt.views.get(registration)
         awaits = view is not None and bool(view.starts) and not view.terminals
-        return not awaits and attempt.closed and bool(attempt.quiet or self.barrier > attempt.last)
+        return not awaits and attempt.closed and self._rested(attempt)
 
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
         """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
-        rested = attempt.quiet or self.barrier > attempt.last
+        rested = self._rested(attempt)
         if rested and attempt.closed:
             return True
         view = attempt.views.get(registration)
@@ -253,6 +252,13 @@ class Attempts:
             self._seal(next(iter(self.newest.values())), at)
         self.newest.pop(number, None)
         self.newest[number] = attempt
+        return attempt
+
+    def _follow(self, before: Attempt, at: int, *, active_before: int, last_command: int) -> Attempt:
+        """Open the next attempt on the processor of ``before``."""
+        self._supersede(before, at)
+        attempt = self._open(before.n, before.k + 1, at, active_before)
+        attempt.retried = last_command < before.last
         return attempt
 
     def _supersede(self, attempt: Attempt, at: int) -> None:
