@@ -69,8 +69,9 @@ class TwinType:
     ) -> Twin:
         """Connect to the agent's control port."""
         return Twin(
-            machine, writer, fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes
-        )
+            machine, writer,
+            fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes, expect_reset=signs.expect_reset,
+        )  # fmt: skip
 
 
 class TemplateGuestType:

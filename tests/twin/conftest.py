@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ import pytest
 from part_markers import needs
 from twin.running import Perform
 
-from harness.errors import GuestHang
 from harness.history.record import Record
 from harness.run.plan import Plan, find_plan
 from harness.run.request import RunRequest
@@ -41,20 +39,12 @@ def request_run(tmp_path: Path) -> Callable[..., RunRequest]:
 @pytest.fixture
 @needs("qemu")
 def perform_plan(request_run: Callable[..., RunRequest]) -> Perform:
-    """A function that runs a plan on a fresh twin and returns its result.
-
-    The kernel of the twin now and then hangs under TCG before its first word (docs/reliability.md). A run of which nothing
-    but the boot was seen is made once more, with a warning that names it, unless the test has times of its own.
-    """
+    """A function that runs a plan on a fresh twin and returns its result."""
 
     def run(
         plan: Plan | str, *, listeners: tuple[Callable[[Record], None], ...] = (), **options: Any
     ) -> RunResult:
-        result = perform(request_run(plan, **options), listeners=listeners)
-        if "budget" not in options and result.stage == "boot" and isinstance(result.error, GuestHang):
-            warnings.warn(f"the twin's kernel hung while it booted: {result.directory}", stacklevel=2)
-            result = perform(request_run(plan, **options), listeners=listeners)
-        return result
+        return perform(request_run(plan, **options), listeners=listeners)
 
     return run
 

@@ -63,6 +63,9 @@ def counter_argument(cpuinfo: str) -> str:
 MADT_ONLY = (6, 9)
 """The first Linux that makes room for later processors only as the firmware's MADT says (x86/kernel/cpu/topology.c)."""
 
+FIRST_WORD = 30.0
+"""Seconds in which a twin that boots says its first word. Its kernel now and then hangs under TCG (docs/reliability.md)."""
+
 KNOWN_HYPERVISOR = ["-global", "max-x86_64-cpu.hypervisor=off", "-smbios", "type=1,serial=VMware-"]
 """QEMU arguments by which Linux knows under TCG that it is a guest; without effect on one under KVM."""
 
@@ -105,6 +108,7 @@ class Twin:
         fault: str = "",
         crash: Callable[[], str] = lambda: "",
         console_bytes: Callable[[], int] = lambda: 0,
+        expect_reset: Callable[[], None] = lambda: None,
     ) -> None:
         self.ready_count = 0
         self.facts: dict[str, str] = {}
@@ -113,6 +117,7 @@ class Twin:
         self._fault = fault
         self._crash = crash
         self._console_bytes = console_bytes
+        self._expect_reset = expect_reset
         self._loaded: set[str] = set()
         self._changed = locks.condition("twin")
         self._control = ControlChannel(machine.control, self._event)
@@ -125,7 +130,13 @@ class Twin:
         return "kernel" if self._console_bytes() or self._control.lines else "qemu"
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
-        """Wait until the agent announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed."""
+        """Wait until the agent announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed.
+
+        A twin without a word in its first :data:`FIRST_WORD` seconds is reset, once.
+        """
+        before = self._words()
+        first_word = deadline.within(FIRST_WORD, "the twin's first word")
+        resets = 0
         while self.ready_count < boots:
             if crash := self._crash():
                 raise GuestCrash(
@@ -138,8 +149,19 @@ class Twin:
                     f"the twin was not ready within {deadline.seconds:g} s: the last stage it reached is {self.stage!r}",
                     hint="Its console is in console.log, QEMU's own words in qemu.log.",
                 )
+            if first_word.expired and not resets and self._words() == before:
+                resets += 1
+                self._writer.write(
+                    GuestEvent(event="silent", detail=f"no word within {FIRST_WORD:g} s; it is reset once")
+                )
+                self._expect_reset()
+                self._machine.reset(deadline)
             with self._changed:
                 self._changed.wait_for(lambda: self.ready_count >= boots, min(deadline.remaining(), 0.1))
+
+    def _words(self) -> tuple[int, int]:
+        """What has come from the twin so far: bytes of its console and lines of its agent."""
+        return self._console_bytes(), self._control.lines
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
         """Take the agent's words from before, and have it echo ``nonce``."""

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: MIT
+"""A twin that says nothing while it boots is reset, once, and its run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from twin.running import records_of
+
+from harness.contract.verdict import Verdict
+from harness.errors import GuestHang
+from harness.guest.twin import guest as twin
+from harness.history import record as r
+from harness.run.options import Timeouts
+from harness.run.request import RunRequest
+from harness.run.run import perform
+
+pytestmark = pytest.mark.qemu
+
+
+def boots(records: list[r.Record]) -> list[tuple[int, str]]:
+    """Return the number and the cause of the first two boots recorded. SeaBIOS resets once more if its POST was interrupted."""
+    return [(one.epoch, one.cause) for one in records if isinstance(one, r.Boot)][:2]
+
+
+def test_silence_is_ended_by_a_reset(
+    request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No kernel speaks a tenth of a second after power-on: the history tells of the reset, and the verdict holds."""
+    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    result = perform(request_run("cpu-and-dimm", restore=False))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    records = records_of(result)
+    assert boots(records) == [(1, "power-on"), (2, "host-reset")]
+    silent = [one.detail for one in records if isinstance(one, r.GuestEvent) and one.event == "silent"]
+    assert silent == ["no word within 0.1 s; it is reset once"]
+
+
+def test_lasting_silence_is_a_hang(
+    request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One reset is all: where the time to boot is too short for any kernel, the run says that the guest hangs."""
+    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    result = perform(request_run("cpu-and-dimm", restore=False, budget=Timeouts(boot=0.4)))
+    assert isinstance(result.error, GuestHang)
+    assert result.error.message == "the twin was not ready within 0.4 s: the last stage it reached is 'qemu'"
+    assert boots(records_of(result)) == [(1, "power-on"), (2, "host-reset")]
