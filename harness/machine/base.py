@@ -27,6 +27,7 @@ from harness.host.runtime import RuntimeDirectory
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
 from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.qmp_schema import HotpluggableCpu, MemoryDeviceInfo, PcDimmDeviceInfo, StatusInfo, read
 
 TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
 """The keys of a processor slot from the outermost inwards; QEMU leaves out those that a machine does not have."""
@@ -36,7 +37,7 @@ class MachineBase(abc.ABC):
     """What all backends have in common. A backend says how it starts, how it is asked, and how it ends.
 
     ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets live in a
-    short runtime directory that is gone after :meth:`close`.
+    short runtime directory that is gone after :meth:`close`. ``paused_here`` is true while :meth:`pause` holds.
     """
 
     _log: EventLog
@@ -59,6 +60,7 @@ class MachineBase(abc.ABC):
         self.debugcon = self.directory / "debugcon.log"
         self.argv: list[str] = []
         self.versions: dict[str, str] = {}
+        self.paused_here = False
         self._writer = writer
         self._registry = registry or Registry()
         self._runtime = RuntimeDirectory()
@@ -146,9 +148,11 @@ class MachineBase(abc.ABC):
     def resume(self, deadline: Deadline) -> None:
         """``cont``."""
         self.execute("cont", deadline)
+        self.paused_here = False
 
     def pause(self, deadline: Deadline) -> None:
         """``stop``."""
+        self.paused_here = True
         self.execute("stop", deadline)
 
     def reset(self, deadline: Deadline) -> None:
@@ -159,26 +163,27 @@ class MachineBase(abc.ABC):
 
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
         """Return the rows of ``query-hotpluggable-cpus``, which QEMU lists last first, in ascending order."""
-        rows = self.execute("query-hotpluggable-cpus", deadline)
-        rows = sorted(rows, key=lambda row: [row["props"].get(key, 0) for key in TOPOLOGY])
+        command = "query-hotpluggable-cpus"
+        rows = read(f"the answer to {command}", self.execute(command, deadline), list[HotpluggableCpu])
+        rows.sort(key=lambda row: [row.props.get(key, 0) for key in TOPOLOGY])
         return [
-            CpuSlot(index=index, type=row["type"], props=row["props"], qom=row.get("qom-path", ""))
+            CpuSlot(index=index, type=row.type, props=row.props, qom=row.qom_path)
             for index, row in enumerate(rows)
         ]
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """Return the DIMMs of ``query-memory-devices``."""
+        answer = f"the answer to {(command := 'query-memory-devices')}"
+        rows = read(answer, self.execute(command, deadline), list[MemoryDeviceInfo])
+        dimms = [read(answer, row.data, PcDimmDeviceInfo) for row in rows if row.type == "dimm"]
         return [
-            MemoryDevice(
-                id=row["data"].get("id", ""),
-                size=row["data"]["size"],
-                slot=row["data"]["slot"],
-                node=row["data"]["node"],
-                address=row["data"]["addr"],
-            )
-            for row in self.execute("query-memory-devices", deadline)
-            if row["type"] == "dimm"
+            MemoryDevice(id=one.id, size=one.size, slot=one.slot, node=one.node, address=one.addr)
+            for one in dimms
         ]
+
+    def run_state(self, deadline: Deadline) -> StatusInfo:
+        """Return what ``query-status`` answers."""
+        return read("the answer to query-status", self.execute("query-status", deadline), StatusInfo)
 
     def _once(
         self, change: str, deadline: Deadline, there: Callable[[], bool], send: Callable[[], object]

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import GuestError, GuestHang
+from harness.errors import GuestError, GuestHang, InfrastructureError
 from harness.history.record import Qmp
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import QmpEvent
+from harness.machine.qmp_schema import read_event
 
 MOST_EVENTS = 100_000
 """Events that one machine may send. A guest can make QEMU send them without end (each write to ACPI's _OST register
@@ -49,6 +50,13 @@ class EventLog:
                     self._writer.write(
                         Qmp(direction=direction, message=message, monitor=connection), host_ns=host_ns
                     )
+                except UnicodeError as error:
+                    self.fail(
+                        InfrastructureError(
+                            f"a message from or to QEMU is not Unicode text: {error}",
+                            hint="A name in it has half of a surrogate pair, which no file can hold.",
+                        )
+                    )
                 except Exception as error:  # noqa: BLE001  raised where the caller is, not on the thread of events
                     self.fail(error)
             with self.changed:
@@ -72,14 +80,19 @@ class EventLog:
                 )
             )
             return
-        stamp = message.get("timestamp", {})
+        try:
+            event = read_event(message)
+        except InfrastructureError as error:
+            self.fail(error)
+            return
+        stamp = event.timestamp
         self._events.append(
             QmpEvent(
-                name=message["event"],
-                data=message.get("data", {}),
+                name=event.event,
+                data=event.data,
                 serial=self._serial,
                 host_ns=host_ns,
-                qemu_us=stamp.get("seconds", 0) * 1_000_000 + stamp.get("microseconds", 0),
+                qemu_us=stamp.seconds * 1_000_000 + stamp.microseconds,
             )
         )
 

@@ -36,6 +36,9 @@ class Inspector(Protocol):
     def dump(self, into: Path, deadline: Deadline) -> None:
         """Write the guest's memory and its processors' state as one ELF file."""
 
+    def pause_reason(self, deadline: Deadline) -> str:
+        """Return who or what paused the guest, as far as what stands between the harness and QEMU knows; "" for nothing."""
+
 
 @runtime_checkable
 class Inspectable(Protocol):
@@ -82,6 +85,10 @@ class QmpInspector:
         )
         if answer["status"] == "failed":
             raise InfrastructureError("QEMU could not write the dump", hint="Is there room on the disk?")
+
+    def pause_reason(self, _deadline: Deadline) -> str:
+        """Return "": QEMU does not say which of its clients stopped the guest."""
+        return ""
 
 
 class LibvirtInspector:
@@ -135,6 +142,20 @@ class LibvirtInspector:
             ),
             deadline,
         )
+
+    def pause_reason(self, deadline: Deadline) -> str:
+        """``virDomainGetState``: the reason that libvirt keeps for a paused domain (libvirt: virDomainPausedReason)."""
+        libvirt = load()
+        state, reason = self._call("virDomainGetState", lambda domain: domain.state(), deadline)
+        if state != libvirt.VIR_DOMAIN_PAUSED:
+            return ""
+        prefix = "VIR_DOMAIN_PAUSED_"
+        names = {
+            number: name.removeprefix(prefix).lower().replace("_", " ")
+            for name, number in vars(libvirt).items()
+            if name.startswith(prefix)
+        }
+        return f"libvirt's reason is {names.get(reason, f'number {reason}')!r}"
 
     def _call(self, name: str, act: Callable[[Any], T], deadline: Deadline) -> T:
         libvirt = load()

@@ -36,6 +36,7 @@ from harness.run.judging import joined
 from harness.run.option import options_of
 from harness.run.options import RunOptions
 from harness.run.request import RunRequest
+from harness.run.silence import blame
 from harness.run.stage import Stages
 
 RunEnd = Literal["completed", "failed", "interrupted"]
@@ -148,8 +149,11 @@ class Run:
                     self.collect_evidence(why, cheap=True)
                 outcome = "completed"
             except HarnessError as error:
-                self._failed(error)
-                raise
+                blamed = blame(self._boot.machine, error)
+                self._failed(blamed)
+                if blamed is error:
+                    raise
+                raise blamed from error
             except Exception as error:
                 # A test's own assertion: what the guest can tell is wanted, but it is nobody's fault here.
                 self.collect_evidence(f"{type(error).__name__}: {error}")

@@ -7,12 +7,15 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+import msgspec
+
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import GuestCrash
+from harness.errors import GuestCrash, InfrastructureError
 from harness.history import driver, record
 from harness.history.record import Record
 from harness.history.writer import HistoryWriter
+from harness.machine import qmp_schema
 
 _SYNC = {driver.START: "start", driver.COMPLETE: "complete", driver.FAILURE: "failure"}
 _ARRIVAL = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
@@ -126,23 +129,30 @@ class Watch:
             self._changed.notify_all()
 
     def _derived(self, seen: record.Qmp) -> record.Boot | record.Ost | None:
-        """Return the record that an event becomes besides, right behind the message that brought it."""
-        name, data = seen.message.get("event"), seen.message.get("data", {})
-        if name == "RESET":
-            return record.Boot(
-                epoch=self.resets + 2, cause="guest-reset" if data.get("guest") else "host-reset"
-            )
-        if name != "ACPI_DEVICE_OST":
+        """Return the record that an event becomes besides, right behind the message that brought it.
+
+        An event that breaks QEMU's schema is the event log's to refuse; nothing is derived from it.
+        """
+        if "event" not in seen.message:
             return None
-        info = data.get("info", {})
-        stamp = seen.message.get("timestamp", {})
+        try:
+            event = qmp_schema.read_event(seen.message)
+        except InfrastructureError:
+            return None
+        if event.event == "RESET":
+            return record.Boot(
+                epoch=self.resets + 2, cause="guest-reset" if event.data["guest"] else "host-reset"
+            )
+        if event.event != "ACPI_DEVICE_OST":
+            return None
+        info = msgspec.convert(event.data, qmp_schema.AcpiDeviceOst).info
         return record.Ost(
-            device=str(info.get("device", ""))[:100],
-            slot=str(info.get("slot", ""))[:20],
-            slot_type=str(info.get("slot-type", ""))[:20],
-            source=int(info.get("source", 0)),
-            status=int(info.get("status", 0)),
-            qemu_us=int(stamp.get("seconds", 0)) * 1_000_000 + int(stamp.get("microseconds", 0)),
+            device=info.device[:100],
+            slot=info.slot[:20],
+            slot_type=info.slot_type[:20],
+            source=info.source,
+            status=info.status,
+            qemu_us=event.timestamp.seconds * 1_000_000 + event.timestamp.microseconds,
         )
 
     def _see_event(self, name: object) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
+from harness.errors import InfrastructureError
 from harness.history.reader import History
 from harness.history.record import FORMAT, Header, Qmp, Record
 from harness.history.writer import HistoryWriter
@@ -23,7 +24,8 @@ HEADER = Header(format=FORMAT, harness="0", run="r", guest="twin", wall="2026-01
 
 def event(name: str) -> dict[str, object]:
     """A message that tells of an event."""
-    return {"event": name, "data": {}}
+    data = {"guest": False} if name == "RESET" else {}
+    return {"event": name, "data": data, "timestamp": {"seconds": 1, "microseconds": 2}}
 
 
 def test_events_of_several_threads_have_one_order(tmp_path: Path) -> None:
@@ -87,3 +89,51 @@ def test_a_wait_misses_nothing_that_comes_while_it_checks(
         waiting.start()
         waiting.join(3 * PATIENCE)
         assert ["RESET"] == found
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (
+            {"event": "RESET", "data": {}, "timestamp": {"seconds": 1, "microseconds": 2}},
+            "the event RESET is not what QEMU's schema promises: Object missing required field `guest`",
+        ),
+        (
+            {"event": "STOP", "data": {}},
+            "an event ('STOP') is not what QEMU's schema promises: Object missing required field `timestamp`",
+        ),
+        (
+            {
+                "event": "ACPI_DEVICE_OST",
+                "data": {"info": {"device": "cpu-1", "slot": "1", "slot-type": "CPU", "source": 1}},
+                "timestamp": {"seconds": 1, "microseconds": 2},
+            },
+            (
+                "the event ACPI_DEVICE_OST is not what QEMU's schema promises: "
+                "Object missing required field `status` - at `$.info`"
+            ),
+        ),
+        (
+            {
+                "event": "DEVICE_DELETED",
+                "data": {"device": "\ud800", "path": ""},
+                "timestamp": {"seconds": 1, "microseconds": 2},
+            },
+            (
+                "a message from or to QEMU is not Unicode text: 'utf-8' codec can't encode character '\\ud800' in position "
+                "0: surrogates not allowed"
+            ),
+        ),
+    ],
+)
+def test_what_breaks_the_schema_is_the_infrastructures(
+    tmp_path: Path, message: dict[str, object], words: str
+) -> None:
+    """An event without what QEMU's schema promises, or with a name that no file can hold, ends the wait in plain words."""
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(HEADER)
+        log = EventLog(writer, lambda _: None)
+        log.passed("in", message, 1)
+        with pytest.raises(InfrastructureError) as caught:
+            log.wait_event("RESET", Deadline(PATIENCE, "test"), after=0, match={})
+    assert caught.value.message == words

@@ -231,6 +231,11 @@ class ProcessMachine:
         """Return whether the process runs and has not said that its machine resets itself."""
         return self._process is not None and self._process.running and not self._reset
 
+    @property
+    def pid(self) -> int:
+        """The number of the process that is the guest, 0 before it was spawned."""
+        return self._process.pid if self._process is not None else 0
+
     def check_alive(self) -> None:
         """Raise GuestCrash if the process is gone: here the guest and its machine are one."""
         if not self.alive():

@@ -263,7 +263,7 @@ class LibvirtMachine(MachineBase):
             return self._exchange.query(command, arguments, deadline)
         if command == "cont":
             # QEMU takes it for done when the guest runs already; libvirt refuses it.
-            if not self._exchange.query("query-status", {}, deadline)["running"]:
+            if not self.run_state(deadline).running:
                 self._exchange.call("virDomainResume", {}, lambda link: link.domain.resume(), deadline)
             return {}
         if command == "stop":

@@ -114,7 +114,7 @@ class QemuMachine(MachineBase):
             self.execute("migrate-incoming", deadline, uri=_file_uri(incoming.file))
 
         def read() -> bool:
-            return bool(self.execute("query-status", deadline)["status"] != "inmigrate")
+            return self.run_state(deadline).status != "inmigrate"
 
         deadline.poll(
             read,

@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: MIT
+"""The parts of QEMU's QMP schema that the harness reads. What breaks them is QEMU's fault, never the guest's.
+
+Types and names are those of QEMU's ``qapi/``: acpi.json, run-state.json, machine.json, qmp-spec.rst (events).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from harness.errors import InfrastructureError
+
+T = TypeVar("T")
+
+
+class QmpTimestamp(msgspec.Struct, frozen=True):
+    """When QEMU sent an event: seconds since 1970 and microseconds, or -1 where the host could not tell (qmp-spec.rst)."""
+
+    seconds: int
+    microseconds: int
+
+
+class EventMessage(msgspec.Struct, frozen=True):
+    """An asynchronous message (qmp-spec.rst, "Asynchronous events")."""
+
+    event: str
+    timestamp: QmpTimestamp
+    data: dict[str, Any] = {}
+
+
+class AcpiOstInfo(msgspec.Struct, frozen=True, rename="kebab"):
+    """``ACPIOSTInfo`` (qapi/acpi.json): the guest's ``_OST`` for one slot. ``device`` is "" for one without an id."""
+
+    slot: str
+    slot_type: str
+    source: int
+    status: int
+    device: str = ""
+
+
+class AcpiDeviceOst(msgspec.Struct, frozen=True):
+    """The data of ``ACPI_DEVICE_OST`` (qapi/acpi.json)."""
+
+    info: AcpiOstInfo
+
+
+class ResetEvent(msgspec.Struct, frozen=True):
+    """The data of ``RESET`` (qapi/run-state.json)."""
+
+    guest: bool
+
+
+class StatusInfo(msgspec.Struct, frozen=True):
+    """``StatusInfo`` (qapi/run-state.json), what ``query-status`` returns."""
+
+    status: str
+    running: bool
+
+
+class HotpluggableCpu(msgspec.Struct, frozen=True, rename="kebab"):
+    """``HotpluggableCPU`` (qapi/machine.json)."""
+
+    type: str
+    props: dict[str, int]
+    qom_path: str = ""
+
+
+class PcDimmDeviceInfo(msgspec.Struct, frozen=True):
+    """``PCDIMMDeviceInfo`` (qapi/machine.json)."""
+
+    size: int
+    slot: int
+    node: int
+    addr: int
+    id: str = ""
+
+
+class MemoryDeviceInfo(msgspec.Struct, frozen=True):
+    """``MemoryDeviceInfo`` (qapi/machine.json); ``data`` is of another shape for each type."""
+
+    type: str
+    data: dict[str, Any]
+
+
+EVENT_DATA: Mapping[str, type[msgspec.Struct]] = {"ACPI_DEVICE_OST": AcpiDeviceOst, "RESET": ResetEvent}
+"""The events whose data is read, with what they hold."""
+
+
+def read(what: str, answer: object, kind: type[T]) -> T:
+    """Return ``answer`` as ``kind``. Raises InfrastructureError naming ``what`` breaks the schema, and where."""
+    try:
+        return msgspec.convert(answer, kind)
+    except (msgspec.ValidationError, UnicodeError) as error:
+        raise InfrastructureError(
+            f"{what} is not what QEMU's schema promises: {error}",
+            hint="This QEMU, or what stands between it and the harness, is not one that the harness can read.",
+        ) from error
+
+
+def read_event(message: Mapping[str, Any]) -> EventMessage:
+    """Return an event whose data, where it is read, is of its schema. Raises InfrastructureError."""
+    event = read(f"an event ({str(message.get('event'))[:40]!r})", message, EventMessage)
+    kind = EVENT_DATA.get(event.event)
+    if kind is not None:
+        read(f"the event {event.event}", event.data, kind)
+    return event

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT
+"""Why a guest is silent: QEMU and the host's scheduler are asked before the guest is blamed.
+
+A guest whose QEMU is stopped, starved or does not answer, or that somebody else paused, did not hang. Its silence is the
+infrastructure's, and the run may be tried again.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from harness.deadline import Deadline
+from harness.errors import (
+    CommandRefused,
+    GuestHang,
+    GuestUnreachable,
+    HarnessError,
+    InfrastructureError,
+    UsageError,
+)
+from harness.host.scheduling import is_stopped, waiting_share
+from harness.machine.inspection import Inspectable
+from harness.machine.machine import Machine
+from harness.machine.qmp_schema import StatusInfo
+
+ASK = 5.0
+"""Seconds for QEMU to say what the guest's state is; one that is not stuck does so in milliseconds."""
+
+SAMPLE = 0.5
+"""Seconds in which a guest that is said to run is watched for waiting."""
+
+STARVED = 0.9
+"""Share of the time that QEMU wants a processor and waits for one from which its guest is starved, not silent."""
+
+STATES = {
+    "io-error": "QEMU stopped the guest at an I/O error of its disk: is the host's disk full?",
+    "internal-error": "QEMU stopped the guest at an error of its own (internal-error)",
+    "inmigrate": "QEMU still reads the state that it is to take over",
+    "postmigrate": "QEMU stopped the guest after it migrated",
+    "finish-migrate": "QEMU stopped the guest to end a migration",
+    "save-vm": "QEMU stopped the guest to save its state",
+    "restore-vm": "QEMU stopped the guest to restore its state",
+    "debug": "a debugger at QEMU's gdb port stopped the guest",
+    "watchdog": "the watchdog device stopped the guest",
+    "prelaunch": "QEMU never let the guest run",
+}
+"""What the states mean in which a guest does not run and has not crashed (QEMU: qapi/run-state.json, RunState)."""
+
+
+@runtime_checkable
+class _HasProcess(Protocol):
+    """A machine that is a process of this host, as far as ``pid`` is not 0."""
+
+    @property
+    def pid(self) -> int: ...
+
+
+@runtime_checkable
+class _Stateful(Protocol):
+    """A machine that QEMU can be asked about."""
+
+    paused_here: bool
+
+    def run_state(self, deadline: Deadline) -> StatusInfo: ...
+
+
+def blame(machine: Machine | None, error: HarnessError) -> HarnessError:
+    """Return ``error``, or for a silent guest what silenced it if that is not the guest.
+
+    Takes GuestHang and GuestUnreachable for silence. Returns InfrastructureError for QEMU's and the host's part, UsageError
+    for a guest that this run itself paused.
+    """
+    if machine is None or not isinstance(error, GuestHang | GuestUnreachable) or not machine.alive():
+        return error
+    pid = machine.pid if isinstance(machine, _HasProcess) else 0
+    if pid and is_stopped(pid):
+        return _infrastructure(
+            error, f"process {pid}, which runs the guest, is stopped", f"Let it go on with: kill -CONT {pid}"
+        )
+    if isinstance(machine, _Stateful):
+        try:
+            state = machine.run_state(Deadline(ASK, "ask QEMU for the guest's state"))
+        except (CommandRefused, InfrastructureError) as refused:
+            return _infrastructure(
+                error, f"QEMU does not tell the guest's state: {refused.message}", refused.hint
+            )
+        if not state.running:
+            return _not_running(machine, error, state.status)
+    if pid and (share := waiting_share(pid, SAMPLE)) >= STARVED:
+        return _infrastructure(
+            error,
+            f"the guest is starved: process {pid}, which runs it, waits {share:.0%} of the time for a processor",
+            "The host is overloaded: run less beside it.",
+        )
+    return error
+
+
+def _not_running(machine: _Stateful, error: GuestHang | GuestUnreachable, status: str) -> HarnessError:
+    if status in ("guest-panicked", "shutdown", "suspended"):
+        return error  # the guest's own doing, which the history tells
+    if status != "paused":
+        return _infrastructure(error, STATES.get(status, f"the guest does not run: QEMU says {status!r}"), "")
+    if machine.paused_here:
+        return UsageError(
+            f"{error.message}; this run has paused the guest and not resumed it", hint="Resume it first."
+        )
+    reason = ""
+    if isinstance(machine, Inspectable):
+        try:
+            reason = machine.inspector().pause_reason(Deadline(ASK, "ask who paused the guest"))
+        except (CommandRefused, InfrastructureError) as refused:
+            reason = f"libvirt does not say why: {refused.message}"
+    return _infrastructure(
+        error,
+        f"the guest is paused, and not by this run{f'; {reason}' if reason else ''}",
+        "Another client of QEMU or libvirt paused it. Keep others from this machine.",
+    )
+
+
+def _infrastructure(error: HarnessError, cause: str, hint: str) -> InfrastructureError:
+    return InfrastructureError(f"{error.message}; {cause}", hint=hint or error.hint)
