@@ -27,6 +27,9 @@ def doctor(
         typer.Option("--qemu", metavar="PATH", help="Look at this QEMU instead of the one on PATH."),
     ] = None,
     json: Json = False,
+    deep: Annotated[
+        bool, typer.Option("--deep", help="Also read what is cached and all templates, to find damage.")
+    ] = False,
     fix: Annotated[
         bool, typer.Option("--fix", help="First remove what killed runs left, and probe KVM again.")
     ] = False,
@@ -41,16 +44,20 @@ def doctor(
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
+    from harness.host.cached_content import examine_cache
     from harness.host.preflight import examine, ready
     from harness.report.style import style_for
     from harness.setup.cache import cache_directory
-    from harness.template import evaluation
+    from harness.template import damage, evaluation
     from harness.template.store import Store, store_directory
 
     if fix:
         _fix(quiet=json)
     parts = examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache_directory(os.environ))
-    parts += evaluation.examine(Store(store_directory(os.environ)), time.time())
+    store = Store(store_directory(os.environ))
+    parts += evaluation.examine(store, time.time())
+    if deep:
+        parts += [*examine_cache(cache_directory(os.environ)), *damage.examine(store)]
     able = ready(parts)
     if json:
         say_json({"ready": able, "parts": parts})

@@ -45,7 +45,8 @@ MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]
 class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     """A guest, ready to boot on the machine ``spec``.
 
-    ``description`` is for people, ``digest`` identifies all it was made from; ``driver`` says which driver it will run,
+    ``description`` is for people, ``digest`` identifies all it was made from, ``content`` has the SHA-256 of the files that
+    run, compared with what was built; ``driver`` says which driver it will run,
     "" if that is part of the image. ``probe`` is the image that shows whether KVM works, None for a guest that is not
     accelerated at all. ``make`` is set by a guest that brings a machine of its own instead of a backend's, and ``unshown``
     names what such a machine cannot show: ``qemu`` (its list of devices) and ``ost`` (the firmware's answers).
@@ -57,6 +58,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     spec: MachineSpec
     digest: str
     description: str
+    content: dict[str, str] = {}
     driver: str = ""
     probe: BootImage | None = None
     make: MakeMachine | None = None

@@ -60,6 +60,7 @@ class TwinType:
             spec=spec,
             digest=image.digest,
             description=f"Linux {image.kernel_release}",
+            content=image.content,
             driver=f"the sources in {options.driver}" if options.driver is not None else "",
             probe=image,
         )

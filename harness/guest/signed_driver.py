@@ -26,4 +26,4 @@ def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], No
         driver, _ = cross.build(place, deadline)
         sign(driver, certificate.ensure(place / "keys"), deadline)
 
-    return cache.built("signed-driver", digest[:20], make, deadline, clone=folder.parents[1])
+    return cache.built("signed-driver", digest[:20], make, deadline, clone=folder.parents[1], sealed=True)

@@ -46,7 +46,7 @@ T = TypeVar("T")
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     """What a run was made of, and what became of it, as stored in ``run.json``. Times are UTC, ISO 8601.
 
-    ``request`` is what was asked for where that is not said elsewhere, for whoever wants the same machine again.
+    ``content`` has the SHA-256 of each file of the guest that ran. ``request`` is what was asked for where that is not said elsewhere, for whoever wants the same machine again.
     ``attempt`` is 2 for the one repetition that an infrastructure failure gets, ``retry_of`` the run that failed;
     ``repro_of`` the run that this one repeats. ``verdict`` and ``failure_class`` are "" until it was judged, the latter also
     if nobody is to blame; ``failed_stage`` and ``error`` tell what ended the run early.
@@ -73,6 +73,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     image_digest: str = ""
     image: str = ""
     state: str = ""
+    content: dict[str, str] = {}
     driver: str = ""
     fault: str = msgspec.field(default="", name="plant")
     host: dict[str, str] = {}

@@ -24,6 +24,7 @@ from harness.machine.attachments import Disk
 from harness.machine.disk_image import make_overlay
 from harness.machine.machine import MachineSpec
 from harness.machine.migration_state import Added, Incoming
+from harness.setup.content import ContentDigests, ContentError
 
 KEPT = 8
 """Snapshots that are kept. Making one removes the least recently used beyond them. Each holds a guest's memory."""
@@ -35,7 +36,7 @@ DESCRIPTION = "state.json"
 class MachineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     """One snapshot. ``mapped`` is the form of its memory, ``added`` what had been hot-added, ``said`` the guest's events: name, detail.
 
-    ``digest`` identifies what it depends on, ``directory`` is where it lies.
+    ``digest`` identifies what it depends on, ``directory`` is where it lies, ``content`` has the SHA-256 of its files.
     """
 
     digest: str
@@ -43,6 +44,7 @@ class MachineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
     mapped: bool = False
     added: list[Added] = []
     said: list[tuple[str, str]] = []
+    content: dict[str, str] = {}
 
     @property
     def memory(self) -> Path:
@@ -87,17 +89,26 @@ class SnapshotStore:
 
     def __init__(self, cache: Path) -> None:
         self._place = cache / "states"
+        self._content = ContentDigests(cache)
 
-    def find(self, digest: str) -> MachineSnapshot | None:
-        """Return the snapshot if it is there and complete, and note its use."""
+    def find(self, digest: str, say: Callable[[str], None] = lambda _: None) -> MachineSnapshot | None:
+        """Return the snapshot if it is there, complete and as it was saved, and note its use; ``say`` hears of damage."""
         directory = self._place / digest[:16]
         try:
             snapshot = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=MachineSnapshot)
-            os.utime(directory)
         except (OSError, msgspec.DecodeError):
             return None
-        snapshot = msgspec.structs.replace(snapshot, directory=str(directory))
-        return snapshot if snapshot.digest == digest and snapshot.memory.is_file() else None
+        if snapshot.digest != digest:
+            return None
+        try:
+            content = self._content.check(directory)
+        except ContentError as error:
+            say(f"the snapshot in {directory} is damaged and is made anew: {error}")
+            return None
+        with contextlib.suppress(OSError):  # a cache that may only be read is as good
+            os.utime(directory)
+        snapshot = msgspec.structs.replace(snapshot, directory=str(directory), content=content)
+        return snapshot if snapshot.memory.is_file() else None
 
     def discard(self, snapshot: MachineSnapshot) -> None:
         """Remove a snapshot that QEMU cannot read; it is made anew when it is asked for again."""
@@ -115,7 +126,7 @@ class SnapshotStore:
         ``make`` writes :data:`MEMORY` and whatever belongs to it there and returns the description. Raises what it raises,
         and InfrastructureError if nothing can be kept.
         """
-        if (snapshot := self.find(digest)) is not None:
+        if (snapshot := self.find(digest, say)) is not None:
             return snapshot
         try:
             self._place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -136,13 +147,14 @@ class SnapshotStore:
         try:
             snapshot = make(work)
             (work / DESCRIPTION).write_bytes(msgspec.json.encode(snapshot))
+            content = self._content.seal(work)
             directory = self._place / digest[:16]
             shutil.rmtree(directory, ignore_errors=True)
             work.rename(directory)
         finally:
             shutil.rmtree(work, ignore_errors=True)
         self._prune()
-        return msgspec.structs.replace(snapshot, directory=str(directory))
+        return msgspec.structs.replace(snapshot, directory=str(directory), content=content)
 
     def _prune(self) -> None:
         """Remove snapshots beyond those kept. One that a machine is just reading stays readable to it."""

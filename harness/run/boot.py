@@ -189,7 +189,12 @@ class GuestBoot:
                 lambda text: self._stages.note("image", text),
             )
             said.append(f"{name} {bootable.digest[:12]}, {bootable.description}")
-        self._learn(image_digest=bootable.digest, image=bootable.description, driver=bootable.driver)
+        self._learn(
+            image_digest=bootable.digest,
+            image=bootable.description,
+            driver=bootable.driver,
+            content=bootable.content,
+        )
         return bootable
 
     def _accelerate(self, qemu: QemuBuild | None, bootable: Bootable) -> MachineSpec:
@@ -237,7 +242,8 @@ class GuestBoot:
             )
             size = size_text(snapshot.memory.stat().st_blocks * 512)
             said.append(f"saved {snapshot.digest[:12]}, {size}")
-        self._learn(state=snapshot.digest)
+        restored_from = {f"state/{name}": digest for name, digest in snapshot.content.items()}
+        self._learn(state=snapshot.digest, content={**self.facts.content, **restored_from})
         return restored(spec, snapshot, self._directory.path, Deadline(60, "make the overlays"))
 
     def _start(self, bootable: Bootable, spec: MachineSpec, stack: contextlib.ExitStack) -> Machine:

@@ -23,6 +23,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.setup.content import ContentDigests, ContentError
 
 MARKER = "complete.json"
 SPACE_NEEDED = 1 << 30
@@ -88,10 +89,14 @@ def storage_errors(directory: Path) -> Iterator[None]:
 
 
 class Cache:
-    """One cache directory. ``say`` is told what the user waits for; ``space`` bytes must be free to build anything."""
+    """One cache directory. ``say`` is told what the user waits for; ``space`` bytes must be free to build anything.
+
+    ``content`` has the digests of files that were looked at.
+    """
 
     def __init__(self, root: Path, say: Callable[[str], None], *, space: int = SPACE_NEEDED) -> None:
         self.root = root
+        self.content = ContentDigests(root)
         self._say = say
         self._space = space
 
@@ -106,24 +111,42 @@ class Cache:
             return place if os.access(marker, os.R_OK) else None
         return place
 
-    def built(self, kind: str, key: str, build: BuildInto, deadline: Deadline, *, clone: Path) -> Path:
+    def built(
+        self, kind: str, key: str, build: BuildInto, deadline: Deadline, *, clone: Path, sealed: bool = False
+    ) -> Path:
         """Return the thing called ``kind``/``key``, building it first if need be; once, whoever else asks.
 
-        ``clone`` is the checkout it is for: once that is gone, the thing may go too. Raises InfrastructureError when
-        the disk refuses or another builder holds the lock until the deadline, and whatever ``build`` raises.
+        ``clone`` is the checkout it is for: once that is gone, the thing may go too. A ``sealed`` thing never changes:
+        one whose files are not those that were built is built anew. Raises InfrastructureError when the disk refuses
+        or another builder holds the lock until the deadline, and whatever ``build`` raises.
         """
-        if place := self.ready(kind, key):
+        if place := self._intact(kind, key, sealed=sealed):
             return place
         place = self.root / kind / key
         with storage_errors(self.root), self._locked(f"{kind}-{key}", deadline) as lock:
-            if self.ready(kind, key):
+            if self._intact(kind, key, sealed=sealed):
                 return place
             self._clean(kind, clone)
             self._check_space()
             shutil.rmtree(place, ignore_errors=True)
             place.mkdir(parents=True)
             build(place, lock)
+            if sealed:
+                self.content.seal(place)
             publish(place / MARKER, {"clone": str(clone)})
+        return place
+
+    def _intact(self, kind: str, key: str, *, sealed: bool) -> Path | None:
+        """Return the finished thing if its files are those that were built; one whose files are not is forgotten."""
+        place = self.ready(kind, key)
+        if place is None or not sealed:
+            return place
+        try:
+            self.content.check(place)
+        except ContentError as error:
+            self._say(f"{place} is damaged and is built anew: {error}")
+            self.forget(kind, key)
+            return None
         return place
 
     def forget(self, kind: str, key: str) -> None:

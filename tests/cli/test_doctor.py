@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.main import main
+from harness.setup.content import ContentDigests
 
 Caught = pytest.CaptureFixture[str]
 
@@ -46,3 +47,25 @@ def test_another_qemu_is_looked_at_when_asked(tmp_path: Path, capsys: Caught) ->
         "missing",
         f"QEMU is missing: no program at {tmp_path}/nowhere",
     ]
+
+
+def test_deep_reads_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught) -> None:
+    """What is as it was built is counted; a file that changed is named, and what to do about it."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(tmp_path))
+    place = tmp_path / "signed-driver" / "k"
+    place.mkdir(parents=True)
+    (place / "hpnotify.sys").write_bytes(b"driver")
+    ContentDigests(tmp_path).seal(place)
+
+    def cache_lines() -> list[str]:
+        main(["doctor", "--deep"])
+        lines = capsys.readouterr().out.splitlines()
+        at = next(number for number, line in enumerate(lines) if line.split()[1:2] == ["cache"])
+        return lines[at : at + 3]
+
+    assert cache_lines()[0] == f"ok       cache        1 directories in {tmp_path} are as they were built"
+    (place / "hpnotify.sys").write_bytes(b"drives")
+    broken, serves, get = cache_lines()
+    assert broken.startswith("broken   cache        signed-driver/k is damaged: hpnotify.sys has SHA-256 ")
+    assert serves.strip() == "for: images, drivers and snapshots that are what was built"
+    assert get.strip() == "get: nothing to do: what needs it next builds it anew"

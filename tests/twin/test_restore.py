@@ -23,6 +23,7 @@ from harness.machine.snapshot import SnapshotStore
 from harness.run.options import Timeouts
 from harness.run.request import RunRequest
 from harness.run.run import RunResult, perform
+from harness.setup.content import ContentDigests
 
 pytestmark = pytest.mark.qemu
 
@@ -52,7 +53,7 @@ def test_plant_is_caught(perform_plan: Perform) -> None:
 
 
 def test_snapshot_is_saved_once(request_run: Callable[..., RunRequest], tmp_path: Path) -> None:
-    """The first run boots the guest and saves it, the second one does not; a damaged state is said and made anew."""
+    """The first run boots the guest and saves it, the second one does not; one that QEMU cannot read is said and made anew."""
     request = request_run(ONE_CPU, restore=True)
     cache = tmp_path / "cache"
     cache.mkdir()
@@ -67,6 +68,7 @@ def test_snapshot_is_saved_once(request_run: Callable[..., RunRequest], tmp_path
     assert state is not None
     assert "fd:0" in facts["qemu_argv"]
     state.memory.write_bytes(state.memory.read_bytes()[:1000])
+    ContentDigests(cache).seal(Path(state.directory))  # else it would not be given to QEMU at all
     broken = perform(request)
     assert isinstance(broken.error, MachineFailed)
     assert ("The snapshot was removed" in broken.error.hint, ExitCode.INFRASTRUCTURE) == (

@@ -111,9 +111,8 @@ class HostType(ProcessType):
                     f"the driver does not compile into a process: {done.failure()}", hint=TOOLS
                 )
 
-        place = Cache(options.cache, progress).built(
-            "host-process", digest[:20], make, deadline, clone=folder.parents[1]
-        )
+        cache = Cache(options.cache, progress)
+        place = cache.built("host-process", digest[:20], make, deadline, clone=folder.parents[1], sealed=True)
 
         def machine(spec: MachineSpec, directory: Path, writer: HistoryWriter, name: str) -> Machine:
             return ProcessMachine(
@@ -130,6 +129,7 @@ class HostType(ProcessType):
             spec=options.spec,
             digest=digest,
             description=f"a Linux process by {version}; {NOT_WINDOWS}",
+            content={PROGRAM: cache.content.sha256(place / PROGRAM)},
             driver=f"compiled from source {digest[:12]}",
             make=machine,
             unshown=UNSHOWN,

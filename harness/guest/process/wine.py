@@ -165,6 +165,7 @@ class WineType(ProcessType):
         return Bootable(
             spec=options.spec,
             digest=manifest.digest(driver),
+            content={driver.name: cache.content.sha256(driver)},
             description=f"{prefix.version}; {NOT_WINDOWS}",
             driver=said,
             make=machine,
@@ -204,7 +205,7 @@ def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -
                 hint="A missing header comes with: apt-get install gcc-mingw-w64-x86-64",
             )
 
-    return cache.built("wine-double", digest[:20], make, deadline, clone=folder.parents[1])
+    return cache.built("wine-double", digest[:20], make, deadline, clone=folder.parents[1], sealed=True)
 
 
 def _install(prefix: WinePrefix, double: Path, driver: Path) -> None:

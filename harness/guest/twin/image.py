@@ -23,6 +23,7 @@ from harness.guest.twin import cpio, kernel_package
 from harness.guest.twin.kernel_package import UnpackedKernel
 from harness.host.file_lock import locked
 from harness.program import describe, run_program
+from harness.setup.content import ContentDigests, ContentError
 
 APPEND = (
     "console=ttyS0 quiet oops=panic nokaslr mitigations=off tsc=reliable no_timer_check lpj=4000000 audit=0 lsm= "
@@ -47,13 +48,17 @@ OTHER = "other"
 
 
 class TwinImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A built image: what QEMU boots, with the kernel's command line, the digest of its inputs and the release."""
+    """A built image: what QEMU boots, with the kernel's command line, the digest of its inputs and the release.
+
+    ``content`` has the SHA-256 of each of its files.
+    """
 
     kernel: Path
     initrd: Path
     append: str
     digest: str
     kernel_release: str
+    content: dict[str, str] = {}
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
@@ -122,12 +127,17 @@ def build(
     say = progress or (lambda _: None)
     sources = Sources.of_checkout().with_driver(driver)
     place = cache / "twin"
+    # A cache that may only be read is as good, and has no lock to be taken.
+    if (known := kernel_package.load(place, say)) is not None:
+        image = cached(place, digest_of(sources, known, compiler_version(deadline)), say)
+        if image is not None:
+            return image
     try:
         place.mkdir(parents=True, exist_ok=True)
         with locked(place / "lock", "building the twin's image", deadline, say):
             kernel = kernel_package.ensure(place, deadline, progress=say)
             digest = digest_of(sources, kernel, compiler_version(deadline))
-            return cached(place, digest) or _build(place, sources, kernel, digest, deadline, say)
+            return cached(place, digest, say) or _build(place, sources, kernel, digest, deadline, say)
     except OSError as error:
         raise InfrastructureError(
             f"cannot build the twin's image in {place}: {error}",
@@ -162,19 +172,24 @@ class _Record(msgspec.Struct, frozen=True):
     kernel_release: str
 
 
-def cached(place: Path, digest: str) -> TwinImage | None:
-    """Return the image with this digest if it is in ``place``, complete."""
+def cached(place: Path, digest: str, say: Callable[[str], None]) -> TwinImage | None:
+    """Return the image with this digest if it is in ``place``, complete and with the content that was built."""
     directory = place / f"image-{digest[:16]}"
     try:
         record = msgspec.json.decode((directory / "image.json").read_bytes(), type=_Record)
     except (OSError, msgspec.DecodeError):
         return None
+    if record.digest != digest:
+        return None
+    try:
+        content = ContentDigests(place.parent).check(directory)
+    except ContentError as error:
+        say(f"{directory} is damaged and is built anew: {error}")
+        return None
     image = TwinImage(
         kernel=directory / "vmlinuz", initrd=directory / "initrd", append=record.append, digest=record.digest,
-        kernel_release=record.kernel_release,
+        kernel_release=record.kernel_release, content=content,
     )  # fmt: skip
-    if record.digest != digest or not image.kernel.is_file() or not image.initrd.is_file():
-        return None
     # When it was used last; a cache that may only be read is as good.
     with suppress(OSError):
         os.utime(directory / "image.json")
@@ -217,10 +232,11 @@ def _build(
     record = _Record(append=APPEND, digest=digest, kernel_release=kernel.release)
     (work / "image.json").write_bytes(msgspec.json.encode(record))
     shutil.rmtree(build_folder)
+    ContentDigests(place.parent).seal(work)
     directory = place / f"image-{digest[:16]}"
     shutil.rmtree(directory, ignore_errors=True)
     work.rename(directory)
-    image = cached(place, digest)
+    image = cached(place, digest, say)
     if image is None:
         raise InfrastructureError(f"the image in {directory} vanished while it was built", hint="Try again.")
     return image

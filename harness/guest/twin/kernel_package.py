@@ -23,6 +23,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
 from harness.program import ProgramResult, run_program
+from harness.setup.content import ContentDigests, ContentError
 
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
 """Names of whatever the current kernel for virtual machines is: Debian's, then Ubuntu's. Each has only its own.
@@ -64,10 +65,10 @@ def ensure(cache: Path, deadline: Deadline, *, progress: Callable[[str], None]) 
     InfrastructureError (registry not reachable, disk full), each with the command that helps.
     """
     place = cache / "kernel"
-    kernel = _load(place)
+    kernel = load(cache, progress)
     if kernel is None:
         _fetch(cache, place, deadline, progress)
-        kernel = _load(place)
+        kernel = load(cache, progress)
         if kernel is None:
             raise InfrastructureError(
                 f"the kernel in {place} is incomplete although it was just unpacked",
@@ -76,12 +77,19 @@ def ensure(cache: Path, deadline: Deadline, *, progress: Callable[[str], None]) 
     return kernel
 
 
-def _load(place: Path) -> UnpackedKernel | None:
+def load(cache: Path, progress: Callable[[str], None]) -> UnpackedKernel | None:
+    """Return the unpacked kernel in ``cache`` if it is there, whole and undamaged; ``progress`` hears of damage."""
+    place = cache / "kernel"
     try:
         record = msgspec.json.decode((place / RECORD).read_bytes(), type=_Record)
     except (OSError, msgspec.DecodeError):
         return None
     kernel = UnpackedKernel(release=record.release, packages=record.packages, root=place / "root")
+    try:
+        ContentDigests(cache.parent).check(kernel.image.parent)
+    except ContentError as error:
+        progress(f"the kernel in {place} is damaged and is unpacked anew: {error}")
+        return None
     return kernel if kernel.image.is_file() and (kernel.headers / "Makefile").is_file() else None
 
 
@@ -109,6 +117,7 @@ def _fetch(cache: Path, place: Path, deadline: Deadline, progress: Callable[[str
     _point_headers_here(work / "root" / "usr" / "src" / f"linux-headers-{release}")
     shutil.rmtree(work / "packages")
     shutil.rmtree(work / "lists", ignore_errors=True)
+    ContentDigests(cache.parent).seal(work / "root" / "boot")
     (work / RECORD).write_bytes(msgspec.json.encode(_Record(release=release, packages=packages)))
     work.rename(place)
 

@@ -25,7 +25,8 @@ from harness.history.writer import HistoryWriter
 from harness.host.firmware import find_ovmf
 from harness.machine.disk_image import make_overlay
 from harness.machine.machine import Machine, MachineSpec
-from harness.template.store import Store, store_directory
+from harness.setup.content import ContentDigests, ContentError
+from harness.template.store import BuiltTemplate, Store, store_directory
 from harness.template.template import Template, find_template
 
 DISK = "disk.qcow2"
@@ -61,6 +62,7 @@ class WindowsType:
             undo.callback(stack.close)
             built = stack.enter_context(store.using(self._name))
             self._image = image = image_of(built, template)
+            content = _content(built, options.cache, progress)
             for warning in _warnings(template, built.manifest.days_left(time.time())):
                 progress(warning)
             self._files = files = find_driver(options.driver, options.cache, deadline, progress)
@@ -74,6 +76,7 @@ class WindowsType:
             spec=spec,
             digest=image.digest,
             description=image.description,
+            content={**content, files.driver.name: files.sha256},
             driver=files.description,
             probe=probe,
             adapt=lambda chosen: adapted(template, chosen),
@@ -149,6 +152,22 @@ def _own(image: WindowsImage, directory: Path, deadline: Deadline) -> tuple[Path
             hint="Is there room on the disk of the run directory?",
         ) from error
     return disk, variables
+
+
+def _content(built: BuiltTemplate, cache: Path, progress: Callable[[str], None]) -> dict[str, str]:
+    """Return the SHA-256 of the template's disk and variables. Raises InfrastructureError if they are not those of its build."""
+    digests = ContentDigests(cache)
+    sealed = {name: built.manifest.files[name] for name in (DISK, VARIABLES) if name in built.manifest.files}
+    if not digests.remembers(built.disk):
+        progress("reading the template's disk, to compare it with what was built")
+    try:
+        digests.compare(built.folder, sealed)
+    except ContentError as error:
+        raise InfrastructureError(
+            f"the template {built.manifest.template} in {built.folder} is damaged: {error}",
+            hint=f"Build it anew: harness template build {built.manifest.template} --iso PATH --force",
+        ) from error
+    return sealed
 
 
 def _refuse(options: GuestOptions, name: str) -> None:

@@ -17,6 +17,7 @@ from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest.twin import image, kernel_package
 from harness.guest.twin.image import Sources
 from harness.guest.twin.kernel_package import UnpackedKernel
+from harness.setup.content import ContentDigests
 
 RELEASE = "6.1.0-1-test"
 
@@ -52,6 +53,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sources: Sources) -> 
     )
     (root / "boot").mkdir()
     (root / "boot" / f"vmlinuz-{RELEASE}").write_bytes(b"kernel")
+    ContentDigests(None).seal(root / "boot")
     record = {"release": RELEASE, "packages": {"linux-image": "1"}}
     (root.parent / kernel_package.RECORD).write_bytes(msgspec.json.encode(record))
     return tmp_path / "cache"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Callable
@@ -26,6 +27,7 @@ from harness.history.reader import History
 from harness.history.record import GuestEvent, Stage
 from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
+from harness.host.preflight import PartState
 from harness.machine.disk_image import create
 from harness.machine.machine import Machine, MachineSpec
 from harness.run.executor import paced
@@ -35,6 +37,7 @@ from harness.run.plan import Plan
 from harness.run.request import RunRequest
 from harness.run.run import perform
 from harness.setup.cache import cache_directory
+from harness.template import damage
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest
 from harness.template.store import DISK, DOCUMENT, MANIFEST, SECRETS, VARIABLES, Store
 from harness.template.template import find_template, templates_directory
@@ -44,7 +47,7 @@ NAME = "windows-server-2025"
 GIB = 1 << 30
 
 
-def manifest(certificate: str) -> TemplateManifest:
+def manifest(certificate: str, folder: Path) -> TemplateManifest:
     """What the build of such a template would have written."""
     return TemplateManifest(
         template=NAME,
@@ -57,7 +60,7 @@ def manifest(certificate: str) -> TemplateManifest:
         harness="0",
         qemu="7.2",
         accelerator="tcg",
-        files={},
+        files={name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in (DISK, VARIABLES)},
         inputs={},
         certificate=certificate,
         facts={"build": "26100.1", "administrator": "Administrator"},
@@ -72,7 +75,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     folder.mkdir(parents=True)
     create(folder / DISK, 64 << 20, Deadline(30, "make a disk"))
     shutil.copyfile(find_ovmf().variables, folder / VARIABLES)
-    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest("ab" * 32)))
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(manifest("ab" * 32, folder)))
     (folder / SECRETS).write_bytes(
         msgspec.json.encode(GuestCredentials(password=PASSWORD, private_key="", public_key=""))
     )
@@ -185,6 +188,26 @@ def test_wishes_that_cannot_be_granted(
     )
     with pytest.raises(UsageError, match=words):
         WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
+
+
+@pytest.mark.qemu
+def test_a_damaged_template_is_not_booted(store: Store, tmp_path: Path, driver: Path) -> None:
+    """A disk that is not the one that was built ends the run with the command that builds it anew."""
+    disk = store.root / NAME / DISK
+    disk.chmod(0o644)
+    with disk.open("r+b") as file:
+        file.write(b"x")
+    spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program())
+    options = GuestOptions(spec=spec, cache=tmp_path, directory=tmp_path, driver=driver)
+    with pytest.raises(InfrastructureError, match=r"is damaged: disk\.qcow2 has SHA-256 ") as caught:
+        WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
+    assert caught.value.hint == f"Build it anew: harness template build {NAME} --iso PATH --force"
+    (part,) = damage.examine(store)
+    assert (part.state, part.supply) == (
+        PartState.BROKEN,
+        f"harness template build {NAME} --iso PATH --force",
+    )
+    store.check_unused(NAME)
 
 
 @pytest.mark.qemu

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: MIT
+"""Damage in built templates: every file is read and compared with the manifest."""
+
+from __future__ import annotations
+
+from harness.errors import HarnessError
+from harness.host.preflight import HostPart, PartState
+from harness.setup.content import ContentDigests, ContentError
+from harness.template.store import Store
+
+SERVES = "guests from templates"
+
+
+def examine(store: Store) -> list[HostPart]:
+    """Return a part for each built template, damaged or not. What its manifest says is evaluation's to tell."""
+    parts = []
+    for folder in sorted(store.root.glob("[a-z0-9]*")):
+        try:
+            built = store.built(folder.name)
+            if built is None:
+                continue
+            ContentDigests(None).compare(folder, built.manifest.files, deep=True)
+        except (HarnessError, ContentError) as error:
+            state, found = PartState.BROKEN, f"{folder.name} is damaged: {error}"
+        else:
+            state, found = PartState.OK, f"{folder.name} is as it was built"
+        parts.append(
+            HostPart(
+                name="template",
+                state=state,
+                found=found,
+                serves=SERVES,
+                supply=f"harness template build {folder.name} --iso PATH --force",
+            )
+        )
+    return parts
