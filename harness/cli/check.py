@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.parameters import Json, RunPaths
+from harness.cli.parameters import Json, JUnitAll, RunPaths
 from harness.errors import ExitCode, InfrastructureError, UsageError, worst
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def check(
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML too.")
     ] = None,
+    junit_all: JUnitAll = False,
     json: Json = False,
 ) -> int:
     """Judge recorded runs again, several at once. Needs no guest, changes nothing.
@@ -56,10 +57,14 @@ def check(
     opened = lru_cache(maxsize=1)(open_history)
     if junit is not None and not junit.parent.is_dir():
         raise UsageError(f"--junit: there is no directory {junit.parent}", hint=f"mkdir -p {junit.parent}")
+    if junit_all and junit is None:
+        raise UsageError("--junit-all needs --junit", hint="Name the file: --junit FILE --junit-all.")
     codes: list[ExitCode] = []
     several = len(paths) > 1
     text = _Text(opened, timeline=timeline, everything=everything, whole=full or timeline or not several)
-    views = _views(text, several=several, junit=junit, json=json)
+    views = _views(text, several=several, json=json)
+    if junit is not None:
+        views.append(_JUnit(junit, everything=junit_all))
     with judged(paths, quiet=json or full or timeline, opened=opened) as results:
 
         def verdicts() -> Iterator[RunVerdict]:
@@ -76,12 +81,10 @@ def check(
     return worst(codes)
 
 
-def _views(text: _Text, *, several: bool, junit: Path | None, json: bool) -> list[_View]:
+def _views(text: _Text, *, several: bool, json: bool) -> list[_View]:
     views: list[_View] = [_Json() if json else text]
     if several and not json:
         views.append(_Table(after_verdicts=text.whole))
-    if junit is not None:
-        views.append(_JUnit(junit))
     return views
 
 
@@ -182,11 +185,11 @@ class _Table(_View):
 
 
 class _JUnit(_View):
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, everything: bool) -> None:
         from harness.report.junit import JUnit
 
         self._path = path
-        self._junit = JUnit()
+        self._junit = JUnit(everything=everything)
 
     def add(self, run: Judged) -> None:
         self._junit.add(run)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.parameters import Json
+from harness.cli.parameters import Json, JUnitAll
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def nightly(
         int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
+    junit_all: JUnitAll = False,
     json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
@@ -70,7 +71,7 @@ def nightly(
                 )
                 lab_run.run()
         finally:
-            summary.write(state, matrix)
+            summary.write(state, matrix, everything=junit_all)
             if json:
                 say_json(summary.document(state, matrix))
             else:

@@ -10,6 +10,14 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 """Print JSON instead of text."""
 
+JUnitAll = Annotated[
+    bool,
+    typer.Option(
+        "--junit-all", help="In the JUnit file: the rules too that had nothing to judge, as skipped."
+    ),
+]
+"""Write every rule to the JUnit file."""
+
 RunPaths = Annotated[
     list[str],
     typer.Argument(

@@ -105,8 +105,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     """One run: its verdict, or ``error`` (with its way out, ``hint``) that kept it from having one.
 
     ``joined`` says what lay beside the history and was judged with it, "" if nothing did.
-    ``plan`` and ``build`` (the guest and which version of it) are what the ``run.json`` beside the history says;
-    without one, ``plan`` is "" and ``build`` is the guest alone.
+    ``guest``, ``plan``, ``build`` (the guest and which version of it) and ``ended`` (what ended the run early) are what the
+    ``run.json`` beside the history says; without one, ``build`` is the guest alone and the others are "".
+    ``started`` (UTC, ISO 8601) and ``seconds`` are from the history.
     """
 
     path: Path
@@ -115,5 +116,9 @@ class Judged(msgspec.Struct, frozen=True, kw_only=True):
     error: str = ""
     hint: str = ""
     joined: str = ""
+    guest: str = ""
     plan: str = ""
     build: str = ""
+    ended: str = ""
+    started: str = ""
+    seconds: float = 0.0

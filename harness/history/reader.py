@@ -43,7 +43,7 @@ class History:
     once the history is damaged or larger than :data:`LARGEST_KEPT`: the rest is then decoded at each iteration.
 
     After the iteration, ``damage`` is empty or says why reading stopped early ("line 812: …"); what came before was
-    yielded. A last line without its newline was being written when the run was killed: that is damage too.
+    yielded, and ``seconds`` is the time from the first record to the last. A last line without its newline was being written when the run was killed: that is damage too.
     Raises BadHistory if there is no history at ``path``, it is empty, or its format is newer than this harness.
     """
 
@@ -51,6 +51,7 @@ class History:
         self.path = history_file(path)
         self.damage = ""
         self._kept: tuple[list[Record], int] = [], 0
+        self._last_ns = 0
         try:
             with open_regular(self.path) as file:
                 first = file.readline(LONGEST_LINE)
@@ -59,6 +60,11 @@ class History:
                 f"{self.path}: {error.strerror}", hint=f"A run directory holds a file called {HISTORY}."
             ) from error
         self.header = self._header(first)
+
+    @property
+    def seconds(self) -> float:
+        """The time that the records which were read span on the host's monotonic clock, in seconds."""
+        return max(0, self._last_ns - self.header.host_ns) / 1e9
 
     def _header(self, line: bytes) -> Header:
         if not line:
@@ -134,6 +140,7 @@ class History:
                 records = records[:good]
             number += len(records)
             if records:
+                self._last_ns = records[-1].host_ns
                 yield records
             if long and not self.damage:
                 self.damage = f"line {number + 1} is longer than {LONGEST_LINE} bytes"

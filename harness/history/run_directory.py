@@ -96,6 +96,7 @@ class Brief(msgspec.Struct, kw_only=True):
     plan: dict[str, Any] = {}
     kernel_release: str = ""
     image_digest: str = ""
+    error: str = ""
 
 
 def history_file(path: Path) -> Path:

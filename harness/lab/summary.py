@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from harness.contract.verdict import Judged
+from harness.contract.verdict import Judged, Verdict
 from harness.errors import ExitCode, InfrastructureError, worst
-from harness.lab.matrix import Matrix
+from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.report.escape import printable
 from harness.report.junit import JUnit
@@ -106,27 +106,53 @@ def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
     }
 
 
-def junit(state: NightlyState, matrix: Matrix) -> bytes:
-    """Return the nightly run as JUnit XML: what each run's verdict says, what was not run as skipped."""
-    report = JUnit()
+def junit(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> bytes:
+    """Return the nightly run as JUnit XML: what each run's verdict says, what was not run as skipped.
+
+    Its root is called like the lab, its suites like the points of the matrix. ``everything`` adds the rules that had
+    nothing to judge.
+    """
+    report = JUnit(matrix.document.name, everything=everything)
     for cell in matrix.cells:
         outcome = state.outcomes.get(cell.id)
-        label = f"{cell.guest}.{cell.plan}"
         if outcome is None:
-            report.skip(cell.id, label, "the nightly run was interrupted before it")
+            report.skip(cell.point, "the nightly run was interrupted before it")
         elif outcome.state == "skipped":
-            report.skip(cell.id, label, outcome.reason)
-        elif outcome.runs and (judged := judge_run(Path(outcome.runs[-1]))).verdict is not None:
-            report.add(judged)
+            report.skip(cell.point, outcome.reason)
         else:
-            report.add(
-                Judged(path=Path(cell.id), exit_code=outcome.code, error=outcome.reason, plan=cell.plan)
-            )
+            report.add(_judged(cell, outcome), cell.point)
+    for skipped in matrix.skipped:
+        report.skip(skipped.point, skipped.why)
     return report.document()
 
 
-def write(state: NightlyState, matrix: Matrix) -> None:
-    """Write all three beside the state. Raises InfrastructureError if they cannot be."""
+def _judged(cell: Cell, outcome: CellOutcome) -> Judged:
+    """Judge the run of a cell that is over; what the nightly run knows of its end, a killed run does not know itself."""
+    path = Path(outcome.runs[-1]) if outcome.runs else Path(cell.id)
+    judged = judge_run(path) if outcome.runs else None
+    if judged is None or judged.verdict is None:
+        return Judged(
+            path=path,
+            exit_code=outcome.code,
+            error=outcome.reason or "it left no result",
+            guest=cell.guest,
+            plan=cell.plan,
+            seconds=outcome.seconds,
+        )
+    if judged.verdict.verdict is not Verdict.UNKNOWN or not outcome.reason:
+        return judged
+    return msgspec.structs.replace(
+        judged,
+        ended=outcome.reason,
+        verdict=msgspec.structs.replace(judged.verdict, failure_class=outcome.failure_class),
+    )
+
+
+def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> None:
+    """Write all three beside the state. Raises InfrastructureError if they cannot be.
+
+    ``everything`` is what :func:`junit` takes.
+    """
     try:
         (state.directory / "summary.txt").write_text(
             "".join(f"{line}\n" for line in lines(state, matrix)), encoding="utf-8"
@@ -134,7 +160,7 @@ def write(state: NightlyState, matrix: Matrix) -> None:
         (state.directory / "summary.json").write_bytes(
             msgspec.json.format(msgspec.json.encode(document(state, matrix)), indent=2) + b"\n"
         )
-        write_junit(state.directory / "junit.xml", junit(state, matrix))
+        write_junit(state.directory / "junit.xml", junit(state, matrix, everything=everything))
     except OSError as error:
         raise InfrastructureError(
             f"cannot write the summary in {state.directory}: {error.strerror}"

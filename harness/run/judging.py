@@ -24,7 +24,7 @@ from harness.contract.verdict import Judged
 from harness.driver.source import driver_folder
 from harness.errors import ExitCode, HarnessError
 from harness.history.reader import History
-from harness.history.run_directory import RunDirectory, history_file
+from harness.history.run_directory import Brief, RunDirectory, history_file
 
 WORTH_PROCESSES = 1 << 20
 """Bytes of histories from which on processes are started; fewer are judged sooner than processes start."""
@@ -72,20 +72,26 @@ def judge_run(path: Path, opened: Opened = open_history) -> Judged:
         history = opened(path)
         verdict = judge_history(history)
     except HarnessError as error:
-        return Judged(path=path, exit_code=error.exit_code, error=error.message, hint=error.hint)
+        return _failed(path, error.message, error.hint, error.exit_code)
     except OSError as error:
         return _failed(path, f"cannot read {path}: {error.strerror}")
     except Exception as error:  # noqa: BLE001 - a defect met in one run must not take the others' verdicts
         return _failed(path, f"{path}: a defect of the harness itself: {type(error).__name__}: {error}")
     facts = RunDirectory(history.path.parent).brief()
+    if facts.run != verdict.run:
+        facts = Brief()
     version = facts.kernel_release or facts.image_digest[:12]
     return Judged(
         path=path,
         exit_code=verdict.exit_code,
         verdict=verdict,
         joined=getattr(history, "note", ""),
-        plan=str(facts.plan.get("name", "")) if facts.run == verdict.run else "",
-        build=f"{verdict.guest} {version}".strip() if facts.run == verdict.run else verdict.guest,
+        guest=verdict.guest,
+        plan=str(facts.plan.get("name", "")),
+        build=f"{verdict.guest} {version}".strip(),
+        ended=facts.error,
+        started=history.header.wall,
+        seconds=history.seconds,
     )
 
 
@@ -238,5 +244,18 @@ def _end_with_parent() -> None:
         os._exit(ExitCode.INTERRUPTED)
 
 
-def _failed(path: Path, message: str, hint: str = "") -> Judged:
-    return Judged(path=path, exit_code=ExitCode.INFRASTRUCTURE, error=message, hint=hint)
+def _failed(
+    path: Path, message: str, hint: str = "", exit_code: ExitCode = ExitCode.INFRASTRUCTURE
+) -> Judged:
+    facts = Brief()
+    with suppress(ValueError):
+        # A path that no file can have.
+        facts = RunDirectory(history_file(path).parent).brief()
+    return Judged(
+        path=path,
+        exit_code=exit_code,
+        error=message,
+        hint=hint,
+        guest=facts.guest,
+        plan=str(facts.plan.get("name", "")),
+    )

@@ -3,12 +3,12 @@
 
 import json
 import os
-import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import msgspec
 import pytest
 from decodes import counted_decodes
+from report.junit_schema import checked, names
 from report.records import hot_add
 
 from harness.cli.main import main
@@ -188,8 +188,9 @@ def test_junit_is_written_beside_what_is_printed(
     target = tmp_path / "reports"
     target.mkdir()
     code = main(["check", "--junit", str(target / "x.xml"), str(whole), str(broken)])
-    suites = ET.parse(target / "x.xml").getroot()
-    assert [1, [str(whole), str(broken)]] == [code, [suite.get("name") for suite in suites]]
+    suites = checked((target / "x.xml").read_bytes())
+    directories = [one.get("value") for one in suites.iter("property") if one.get("name") == "directory"]
+    assert [1, [str(whole), str(broken)]] == [code, directories]
     assert [target / "x.xml"] == list(target.iterdir())
 
 
@@ -205,6 +206,22 @@ def test_a_junit_file_that_cannot_be_written_is_said(whole: Path, tmp_path: Path
         f"harness: --junit: there is no directory {tmp_path}/no\n  mkdir -p {tmp_path}/no\n"
         f"harness: cannot write {tmp_path}: Is a directory\n"
     )
+
+
+def test_all_rules_for_no_file_are_refused(whole: Path, capsys: Caught) -> None:
+    """--junit-all alone says what it needs, before anything is judged."""
+    assert ExitCode.USAGE == main(["check", "--junit-all", str(whole)])
+    assert ("", "harness: --junit-all needs --junit\n  Name the file: --junit FILE --junit-all.\n") == (
+        capsys.readouterr()
+    )
+
+
+def test_a_broken_history_keeps_its_place_in_the_junit_file(whole: Path, tmp_path: Path) -> None:
+    """A run whose history is empty is named after the guest and the plan that its run.json says."""
+    (whole / "run.json").write_text('{"run": "r", "guest": "twin", "argv": [], "plan": {"name": "veto"}}')
+    (whole / "history.jsonl").write_bytes(b"")
+    assert ExitCode.USAGE == main(["check", "--junit", str(tmp_path / "x.xml"), str(whole)])
+    assert [("twin.veto", "twin.veto", "run")] == names(checked((tmp_path / "x.xml").read_bytes()))
 
 
 def test_a_run_named_twice_is_judged_once(whole: Path, capsys: Caught) -> None:

@@ -26,7 +26,7 @@ def told(text: str, rule: str) -> list[str]:
 
 
 def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
-    """Complete before Start: two records, the clause, the edge with its reason, and that no clock is to blame."""
+    """Complete before Start: two records, the clause, the edge with its reason, no clock to blame, and what follows from it."""
     lines = told("cpus=2 [S0 S1 C0 C1] Q +cpu C2 S2", "SYNC-START-BEFORE-COMPLETE")
     heads = [line.split("   ")[0] or line for line in lines]
     assert [
@@ -39,6 +39,8 @@ def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
         "  - However, Complete of processor 2 came before its Start:",
         "    E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
         "Not the clock: the order rests on program order, no two times were compared.",
+        "The same cause also breaks:",
+        "  - SYNC-BARRIER: registration 1 of driver a was told Complete before registration 1 of driver a was done with Start",
         "Reproduce:  harness demo --inject-fault x",
     ] == heads
 

@@ -11,12 +11,12 @@ import os
 import signal
 import subprocess
 import sys
-import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from report.junit_schema import checked
 
 from harness.cli.main import main
 
@@ -71,14 +71,14 @@ def test_guest_that_does_not_boot_is_not_booted_again(
     assert [("", 1), (facts[0]["run"], 2)] == [(f.get("retry_of", ""), f.get("attempt", 1)) for f in facts]
     assert skipped["state"] == "skipped"
     assert f"twin did not boot before (run {facts[1]['run']}, stage qemu)" in skipped["reason"]
-    report = ET.parse(tmp_path / "kept" / "n" / "junit.xml").getroot()
-    assert [skipped["reason"]] == [
-        case.attrib["message"]
-        for suite in report
-        if suite.get("name") == skipped["cell"]
-        for case in suite.iter("skipped")
+    report = checked((tmp_path / "kept" / "n" / "junit.xml").read_bytes())
+    (error,) = report.iter("error")
+    assert ["infrastructure", done["reason"], f"{skipped['cell'].removesuffix('.1')}", skipped["reason"]] == [
+        error.get("type"),
+        error.get("message"),
+        report[1].get("name"),
+        report[1].findtext("testcase/skipped"),
     ]
-    assert ["unknown: infrastructure"] == [error.get("type") for error in report.iter("error")][:1]
 
 
 @pytest.mark.qemu
@@ -89,6 +89,10 @@ def test_run_that_is_killed_does_not_end_the_nightly_run(
     assert 69 == main(nightly(lab(tmp_path, ("killer", KILLER)), "--json"))
     (run,) = said(capsys)["runs"]
     assert "the run was killed by signal 9" in run["reason"]
+    report = checked((tmp_path / "kept" / "n" / "junit.xml").read_bytes())
+    assert [("infrastructure", run["reason"])] == [
+        (error.get("type"), error.get("message")) for error in report.iter("error")
+    ]
     runs = [json.loads(file.read_text()) for file in sorted((tmp_path / "kept/n/runs").glob("2*/run.json"))]
     assert {1: "", 2: next(f["run"] for f in runs if f.get("attempt", 1) == 1)} == {
         f.get("attempt", 1): f.get("retry_of", "") for f in runs

@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import xml.etree.ElementTree as ET
 from collections import Counter
 from pathlib import Path
 
 import msgspec
 import pytest
+from report.junit_schema import checked
 
 from harness.capture.offline.joined import JoinedHistory
 from harness.cli.main import main
@@ -224,7 +224,7 @@ def test_a_set_is_judged_by_one_command(
     assert [(one.exit_code, msgspec.to_builtins(one.verdict)) for one in judged] == [
         (one["exit_code"], one["verdict"]) for one in document["runs"]
     ]
-    assert len(runs) == len(ET.parse(junit).getroot().findall(".//testsuite"))
+    assert len(runs) == len(checked(junit.read_bytes()))
 
 
 @each_set

@@ -67,6 +67,11 @@ class JoinedHistory(History):
         yield from self._joined
         self.damage = self._plain.damage
 
+    @property
+    def seconds(self) -> float:
+        """The time that the history spans, in seconds; recordings that were joined do not count."""
+        return self._plain.seconds
+
     @cached_property
     def _joined(self) -> Iterable[Record]:
         try:

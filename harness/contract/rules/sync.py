@@ -137,9 +137,10 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
             later = [start.enter for start in view.starts[:1]]
             chain = contradiction(later[0], terminal.enter) if later else []
             what = "came before its Start" if later else "came and no Start had come before it"
+            cause = ("early", attempt) if later else ("start", registration, attempt)
             return Broken(
                 f"{name} of {attempt.name} {what}", (terminal.enter, *later), chain, attempt.name,
-                absent=("", attempt.since, terminal.at), cause=("start", registration, attempt),
+                absent=("", attempt.since, terminal.at), cause=cause,
             )  # fmt: skip
     return judged
 
@@ -400,7 +401,7 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
                 return Broken(
                     f"{complete.registration} was told Complete before {start.registration} was done with Start",
                     (complete.enter, start.enter, last) if last is not start.enter else (complete.enter, last),
-                    chain, attempt.name,
+                    chain, attempt.name, cause=("early", attempt),
                 )  # fmt: skip
             judged = Unclear(
                 f"it cannot be told whether Start of {start.registration} had returned when Complete of "
@@ -458,9 +459,12 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
                 continue
             chain = contradiction(last, record, (start.enter,), clock=clock)
             if chain:
+                # Complete runs on the new processor: if it came too early, so did the code.
+                told = any(record is call.enter or record is call.exit for call in attempt.completes)
                 return Broken(
                     f"code ran on {attempt.name} before Start of {start.registration} had returned",
                     (record, last), chain, attempt.name, level, absent=("", attempt.since, start.exit_at),
+                    cause=("early", attempt) if told else None,
                 )  # fmt: skip
     return HOLDS
 

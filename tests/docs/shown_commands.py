@@ -1,0 +1,89 @@
+# SPDX-License-Identifier: MIT
+"""The command lines that the pages show.
+
+A command line is a line of an indented block, of a block of the language ``sh``, of one of the language ``console`` after
+``$``, and of a ``yaml`` block after ``-`` and a program's name. What else is shown stands in a block of another language;
+``text`` is for what a program prints. Behind a command, two spaces or a ``#`` begin what the page says of it.
+
+A block below ``<!-- needs: Windows -->`` has commands that need a Windows guest, or Windows itself.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+MARK = re.compile(r"<!-- needs: (\w+) -->")
+FENCE = re.compile(r"\s*```(\w*)")
+STARTS = {"sh": "", "": "", "console": r"\$ ", "yaml": r" *- (?=harness |\./lab |python )"}
+"""By the language of a block, what a command line begins with; a block without a language is an indented one."""
+
+
+class ShownCommand(NamedTuple):
+    """One command line, where it stands, and what its block says that it needs, "" if nothing."""
+
+    page: str
+    line: int
+    text: str
+    needs: str
+
+
+class Block(NamedTuple):
+    """One block of a page: its language, and its lines with their numbers. ``needs`` is what the mark above it says."""
+
+    language: str
+    lines: list[tuple[int, str]]
+    needs: str
+
+
+def blocks(text: str) -> Iterator[Block]:
+    """Yield the fenced and the indented blocks of a page. An indented block without a fence has no language."""
+    language: str | None = None
+    found: list[tuple[int, str]] = []
+    before = needs = ""
+    blank = True
+    for number, line in enumerate(text.splitlines(), 1):
+        fence = FENCE.match(line)
+        if language is None and fence:
+            if found:
+                yield Block("", found, needs)
+            language, found, needs = fence[1] or "text", [], before
+        elif language is not None:
+            if fence:
+                yield Block(language, found, needs)
+                language, found = None, []
+            else:
+                found.append((number, line))
+        elif line.startswith("    ") and (blank or found):
+            needs = needs if found else before
+            found.append((number, line[4:]))
+        elif line and found:
+            yield Block("", found, needs)
+            found = []
+        if line:
+            mark = MARK.fullmatch(line)
+            before = mark[1] if mark else before if line.startswith("    ") else ""
+        blank = not line
+    if found:
+        yield Block(language or "", found, needs)
+
+
+def commands(page: Path) -> Iterator[ShownCommand]:
+    """Yield the command lines of a page."""
+    for block in blocks(page.read_text(encoding="utf-8")):
+        start = STARTS.get(block.language)
+        for number, line in block.lines if start is not None else ():
+            said = re.match(rf"{start}(\S.*)", line)
+            if said:
+                text = re.split(r"\s{2,}|\s+# ", said[1])[0].strip()
+                yield ShownCommand(page.name, number, text, block.needs)
+
+
+def shown() -> list[ShownCommand]:
+    """Return every command line of every page."""
+    return [command for page in PAGES for command in commands(page)]

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""Every command line that the pages show is executed as it stands there, or marked as needing Windows.
+
+A how-to page's commands are executed by ``test_adding.py``. Each other one is a case here: ``executed`` is what is run where the
+page has a placeholder or a form that takes hours, and is the page's own text otherwise. ``by`` names the test, or the
+program of the project, that does what the command does, where doing it here would change the project or the host.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from capture.windows_run import driver_records, host_history, timed, trace_log
+from cli.test_documentation import commands as every_command
+from cli.test_documentation import options
+from docs.howto import steps
+from docs.shown_commands import PAGES, ROOT, STARTS, ShownCommand, blocks, commands, shown
+from docs.test_adding import PAGES as HOWTOS
+
+from harness.cli.main import main
+
+RECORDED = ROOT / "tests" / "recorded" / "runs" / "be6fca0"
+LAB = '[[guest]]\nname = "host"\n[[plan]]\nplan = "veto"\n'
+
+
+class Execution(NamedTuple):
+    """How a command line is executed: as what, or by which test or program; what it must print, and the parts it needs."""
+
+    text: str
+    by: str
+    said: str
+    marks: str
+
+
+CASES: dict[str, Execution] = {}
+
+
+def case(text: str, executed: str = "", *, by: str = "", said: str = "", marks: str = "") -> None:
+    """Say how the command line ``text`` is executed."""
+    assert text not in CASES
+    CASES[text] = Execution(executed or text, by, said, marks)
+
+
+def cases(*, elsewhere: bool) -> list[Any]:
+    """Return the cases that are executed here, or those that are executed elsewhere, with their markers."""
+    return [
+        pytest.param(how, id=text, marks=[getattr(pytest.mark, name) for name in how.marks.split()])
+        for text, how in CASES.items()
+        if bool(how.by) is elsewhere
+    ]
+
+
+case("./lab demo", said="HOLDS", marks="qemu")
+case("./lab test", by=".ci/run")
+case("./lab shell -c 'tox run -e lint'", by=".ci/run")
+case(
+    "./lab shell -c 'pre-commit install'",
+    "git init -q . && ./lab shell -c 'pre-commit install'",
+    said="installed at",
+)
+case(
+    "./lab shell -c 'tox run -e picture'",
+    "./lab shell -c 'tox run -e picture -- here.svg'",
+    said=r"here\.svg: \d+ bytes",
+    marks="qemu",
+)
+case("./lab shell -c 'tox run -e bench'", "tox run -e bench -- qmp", said="congratulations", marks="qemu")
+case("./lab shell -c 'tox run -e record'", by="tests/recorded/test_recording.py::test_a_run_is_recorded")
+case(
+    "./lab shell -c 'tox run -e record -- --clone PATH'",
+    by="tests/recorded/test_recording.py::test_changed_sources_are_not_recorded",
+)
+
+case("harness accept", "harness accept veto", said="1 passed|1 case|1 of 1", marks="qemu")
+case("harness accept veto 16 --guest wine", marks="wine", said="veto")
+case("harness accept --list", said="veto")
+case("harness diff runs/20261121-124424-veto-77c7 runs/20261121-123514-veto-e0d9", said="THEY AGREE")
+case("harness import runs/20261121-091502-cpu-and-dimm-3f9c --etw lab.etl", said="etw")
+case(
+    "harness check runs/20261121-091502-cpu-and-dimm-3f9c-imported",
+    "harness import runs/20261121-091502-cpu-and-dimm-3f9c --etw lab.etl && "
+    "harness check runs/20261121-091502-cpu-and-dimm-3f9c-imported",
+    said="HOLDS",
+)
+case("harness observe diff 'nightly/*-server-2022-*' 'nightly/*-server-2025-*'", said="different|same")
+case("harness plan check ./mine.toml", said="mine")
+case("harness plan check --guest host veto ./mine.toml", said="veto")
+case(
+    "harness import RUN --etw tiny.etl --driver-map guest_drivers/tiny/harness.toml",
+    by="tests/capture/mapping/test_driver_map.py::test_log_is_imported_by_the_map",
+)
+case("harness run cpu-and-dimm --kd", said="HOLDS", marks="qemu")
+case(
+    "harness run cpu-and-dimm --debugger",
+    by="tests/twin/test_debugger.py::test_a_debugger_of_ones_own_gets_the_port",
+)
+case("harness run cpu-and-dimm --restore", said="HOLDS", marks="qemu")
+case(
+    "harness run cpu-and-dimm --restore --driver guest_drivers/tiny --driver-map guest_drivers/tiny/harness.toml",
+    said="HOLDS",
+    marks="qemu",
+)
+case(
+    "harness run PLAN --backend libvirt [--connect URI]",
+    by="tests/twin/test_libvirt.py::test_built_in_plan_holds",
+)
+case(
+    "harness run PLAN --backend libvirt --connect qemu+ssh://USER@HOST/system",
+    by="tests/twin/test_libvirt.py::test_on_another_host",
+)
+case("harness repro RUN --step N", by="tests/twin/test_repro.py::test_run_is_done_again_and_handed_over")
+
+for inner in ("info", "stat"):
+    case(
+        f"harness etl {inner} LOG [--manifest FILE] [--json]",
+        f"harness etl {inner} lab.etl --manifest hpnotify.man --json",
+        said="{",
+    )
+case(
+    "harness etl dump LOG [--jsonl] [--provider NAME|GUID] [--since WHEN] [--until WHEN] [--manifest FILE]",
+    "harness etl dump lab.etl --jsonl --since 0 --until 2126-11-21T12:00:00Z --manifest hpnotify.man",
+    said="{",
+)
+case(
+    "python -m tests.capture.etl.mutate --executions 1000000 --seed 1",
+    "python -m tests.capture.etl.mutate --executions 200 --seed 1",
+    said="200",
+)
+
+case("harness ps", said="Leases of this host")
+case("harness gc --dry-run", said="Nothing is left behind|would")
+case("harness gc", by="tests/lab/test_leftover.py::test_gc_asks_before_it_acts")
+case("harness doctor --fix", by="tests/lab/test_leftover.py::test_doctor_fixes_what_is_safe")
+case("harness nightly --dry-run", said="1 runs, 1 at once")
+case("harness nightly --once", said="holds 1", marks="host")
+case(
+    'harness nightly --once --into nightly --name "$CI_PIPELINE_ID"',
+    said="Nightly run 4711 of lab: 1 of 1 runs",
+    marks="host",
+)
+
+case("tox -e soak", "tox -e soak -- --runs 1 --no-libvirt", said="congratulations", marks="qemu")
+case(
+    "tox -e soak -- --runs 50 --seed 7 --keep",
+    "tox -e soak -- --runs 1 --seed 7 --no-libvirt",
+    said="congratulations",
+    marks="qemu",
+)
+case("tox -e loss", by="tests/contract/test_loss.py")
+case(
+    "tox -e loss -- --only host-veto --two 1000",
+    "tox -e loss -- --only be6fca0/host-veto --two 1",
+    said="no verdict was fooled",
+    marks="host",
+)
+case(
+    "HOTPLUG_HARNESS_AT_ONCE=8 python -m pytest tests/twin/test_at_once.py",
+    by="tests/twin/test_at_once.py::test_runs_at_once",
+)
+case(
+    "python -m tests.process_guests.rule_table",
+    by="tests/process_guests/test_rule_table.py::test_the_table_in_the_documents_is_what_the_runs_show",
+)
+
+WINDOWS = re.compile(
+    r"--guest windows-|template (build|verify) windows-|HOTPLUG_HARNESS_WINDOWS=|^(windbg|logman) "
+)
+"""What a command has that needs Windows: a guest or a template of it, or a program that exists there only."""
+
+
+def followed() -> set[str]:
+    """Return the command lines that following a how-to page executes."""
+    texts = [step.text for page in HOWTOS for step in steps(*page.values) if step.kind == "run"]
+    return {line[2:] for text in texts for line in text.splitlines() if line.startswith("$ ")}
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory in which a reader who followed the pages could be: runs, a plan, a log, a lab of one run."""
+    here = tmp_path / "here"
+    (here / "runs").mkdir(parents=True)
+    for name in ("runs/20261121-124424-veto-77c7", "runs/20261121-123514-veto-e0d9"):
+        shutil.copytree(RECORDED / "host-veto", here / name)
+    for build in ("2022", "2025"):
+        shutil.copytree(RECORDED / "host-cpu-and-dimm", here / f"nightly/20261121-server-{build}-1")
+    records = timed("mark S2 C2 V mark unload")
+    host_history(here / "runs/20261121-091502-cpu-and-dimm-3f9c", records)
+    trace_log(here / "lab.etl", driver_records(records))
+    shutil.copy(ROOT / "guest_drivers" / "hpnotify" / "src" / "hpnotify.man", here)
+    plan = next(
+        b for b in blocks((ROOT / "docs" / "plans.md").read_text(encoding="utf-8")) if b.language == "toml"
+    )
+    (here / "mine.toml").write_text("".join(f"{line}\n" for _, line in plan.lines))
+    (here / "lab.toml").write_text(LAB)
+    for name in ("guest_drivers", "lab", "tests"):
+        (here / name).symlink_to(ROOT / name)
+    return here
+
+
+def environment(tmp_path: Path) -> dict[str, str]:
+    """Return a reader's environment: that of ``./lab shell``, with leases and a registry of its own."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "COV_"))}
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "harness").write_text(f'#!/bin/sh\nexec {sys.executable} -m harness "$@"\n')
+    (binaries / "harness").chmod(0o755)
+    return kept | {
+        "PATH": os.pathsep.join([str(binaries), str(Path(sys.executable).parent), kept.get("PATH", os.defpath)]),
+        "PYTHONPATH": str(ROOT),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "NO_COLOR": "1",
+        "CI_PIPELINE_ID": "4711",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "HOTPLUG_HARNESS_LEASES": str(tmp_path / "leases"),
+        "LAB_PYTHON": sys.executable,
+        "LAB_PACKAGE": "skip",
+        "LAB_TOX": str(tmp_path / "tox"),
+        "TOX_CONFIG_FILE": str(ROOT / "tox.ini"),
+    }  # fmt: skip
+
+
+def in_shell(text: str) -> str:
+    """Return a command of the clone as one of the shell that ``./lab shell`` opens; tests/setup tries ``./lab`` itself."""
+    return re.sub(r"\./lab (harness )?", "harness ", text.replace("./lab shell -c", "bash -c"))
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("how", cases(elsewhere=False))
+def test_the_command_does_what_it_says(
+    how: Execution,
+    place: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    """It ends well and prints what it is for."""
+    command = in_shell(how.text)
+    if not how.marks and all(part.startswith("harness ") for part in command.split(" && ")):
+        # Quick ones need no process of their own.
+        monkeypatch.chdir(place)
+        for name, value in environment(tmp_path).items():
+            monkeypatch.setenv(name, value)
+        codes = [main(shlex.split(part)[1:]) for part in command.split(" && ")]
+        assert {0} == set(codes), capfd.readouterr()
+        printed = capfd.readouterr().out
+    else:
+        done = subprocess.run(
+            ["bash", "-c", command],
+            cwd=place,
+            env=environment(tmp_path),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert 0 == done.returncode, done.stdout
+        printed = done.stdout
+    assert re.search(how.said, printed), printed
+
+
+@pytest.mark.parametrize("how", cases(elsewhere=True))
+def test_what_else_executes_a_command_exists(how: Execution) -> None:
+    """The test that is named is one, and the program that is named has the command."""
+    executed, by = how.text, how.by
+    file, _, name = by.partition("::")
+    text = (ROOT / file).read_text(encoding="utf-8")
+    if not file.endswith(".py"):
+        assert executed in text.replace(" -qq", "")
+        return
+    tests = {node.name for node in ast.walk(ast.parse(text)) if isinstance(node, ast.FunctionDef)}
+    assert any(test.startswith("test_") for test in tests)
+    assert name in {*tests, ""}
+    for option in re.findall(r"--([a-z][a-z-]+)", executed):
+        assert re.search(rf"\b{option.replace('-', '[-_]')}\b", text), f"{file} does nothing with --{option}"
+
+
+@pytest.mark.parametrize("command", shown(), ids=lambda one: f"{one.page}:{one.line}")
+def test_every_command_line_is_executed_or_needs_windows(command: ShownCommand) -> None:
+    """A command line is a case here, a step of a how-to page, or marked; a mark is on what needs Windows, and only there."""
+    needs_windows = WINDOWS.search(command.text) is not None
+    assert ("Windows" if needs_windows else "") == command.needs, command
+    assert needs_windows or command.text in CASES or command.text in followed(), command
+
+
+def test_no_case_is_left_of_a_command_that_is_gone() -> None:
+    """Each case's command line still stands on a page."""
+    assert set() == set(CASES) - {command.text for command in shown()}
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ("a\n\n    harness ps     said\n    harness gc\n\nb\n", ["harness ps", "harness gc"]),
+        ("```sh\n./lab test   # the tests\n```\n", ["./lab test"]),
+        ("```console\n$ harness ps\nno machines\n```\n", ["harness ps"]),
+        ("```text\nharness ps\n```\n", []),
+        ("```yaml\nscript:\n  - harness ps\n  - other\n```\n", ["harness ps"]),
+        ("a list\n- of\n    words\n", []),
+    ],
+)
+def test_what_a_command_line_is(text: str, found: list[str], tmp_path: Path) -> None:
+    """Indented blocks and shell blocks are commands; console and yaml blocks say which line is one; text is none."""
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    assert found == [command.text for command in commands(page)]
+
+
+def test_a_mark_counts_for_the_block_below_it() -> None:
+    """An indented block and a fenced one, and not what follows."""
+    text = "<!-- needs: Windows -->\n\n    a\n    b\n\nc\n\n    d\n\n<!-- needs: Windows -->\n```sh\ne\n```\n"
+    assert [("Windows", 2), ("", 1), ("Windows", 1)] == [
+        (b.needs, len([x for x in b.lines if x[1]])) for b in blocks(text)
+    ]
+
+
+def test_languages_are_known() -> None:
+    """A block is in a language of which it is known whether it holds commands."""
+    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell"}
+    found = {
+        b.language for page in (ROOT / "docs").glob("*.md") for b in blocks(page.read_text(encoding="utf-8"))
+    }
+    assert set() == found - others - set(STARTS)
+
+
+def test_readme_is_short_and_begins_with_two_commands() -> None:
+    """Under 120 lines, and the first two commands are those of a fresh clone."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    first = [command.text for command in commands(ROOT / "README.md")][:2]
+    assert (True, ["./lab demo", "./lab test"]) == (len(text.splitlines()) < 120, first)
+
+
+def test_no_command_hides_in_printed_text() -> None:
+    """A block of the language text begins no line as a command line does, but for a synopsis."""
+    hidden = [
+        line
+        for page in PAGES
+        for block in blocks(page.read_text(encoding="utf-8"))
+        if block.language == "text"
+        for _, line in block.lines
+        if re.match(r"(\$ )?(\./lab|harness|python -m|pytest|tox) (?!\[)", line)
+    ]
+    assert [] == hidden
+
+
+ADDED = {"harness records RUN", "harness import --serial FILE"}
+"""What following a how-to page adds; the page's own steps execute it."""
+
+
+def spans() -> list[tuple[str, str]]:
+    """Return the commands of the harness that stand between words, each with its page."""
+    found = set()
+    for page in PAGES:
+        prose = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for span in re.findall(r"`(?:\./lab )?(harness [^`]+)`", " ".join(prose.split())):
+            found.add((page.name, span))
+    return sorted(one for one in found if one[1] not in ADDED)
+
+
+@pytest.mark.parametrize(("page", "span"), spans())
+def test_a_command_between_words_can_be_given(page: str, span: str) -> None:
+    """The command exists, and so does each of its options."""
+    words = span.split()[1:]
+    known = every_command()
+    name = next((" ".join(words[:count]) for count in (2, 1) if " ".join(words[:count]) in known), "")
+    given = {option.partition("=")[0] for option in words if re.match(r"--?[a-z]", option)}
+    allowed = {*options(known[name]), "--help", "-h"} if name else {"--version", "--help", "-h"}
+    assert name or given or words[0].isupper(), f"{page}: there is no command {span}"
+    assert set() == {option.rstrip("…") for option in given} - allowed, f"{page}: {span}"
