@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import UsageError
+from harness.errors import MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, GuestType, MakeMachine, OutsideSigns
 from harness.guest.guest import Guest
 from harness.guest.process.host import HostType
@@ -19,6 +19,7 @@ from harness.guest.twin.guest import Twin, counter_argument, kernel_arguments, m
 from harness.guest.twin.image import build
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
+from harness.package import data_folder
 from harness.transport.transport import Transport
 
 __all__ = ["GUEST_TYPES", "Bootable", "GuestOptions", "GuestType", "MakeMachine", "OutsideSigns", "TwinType"]
@@ -108,8 +109,12 @@ class TemplateGuestType:
 
 
 def template_guest_types() -> dict[str, GuestType]:
-    """Return a guest type for each Windows template of this checkout, built or not; none of them is read."""
-    folder = Path(__file__).resolve().parents[2] / "vm_templates"
+    """Return a guest type for each Windows template of the package, built or not; none of them is read."""
+    try:
+        folder = data_folder("vm_templates")
+    except MissingPart:
+        # The commands that need no guest go on; the twin says what is wrong.
+        return {}
     names = sorted(document.parent.name for document in folder.glob("windows-*/template.toml"))
     return {name: TemplateGuestType(name) for name in names}
 

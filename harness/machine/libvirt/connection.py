@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError, MissingPart, MonitorLost
+from harness.errors import HarnessError, InfrastructureError, MonitorLost
+from harness.package import missing_extra
 
 T = TypeVar("T")
 
@@ -30,18 +31,26 @@ RETRY = 0.05
 KEEP_ALIVE = 10, 6
 """Seconds between two signs of life, and how many may be missing before the connection counts as dropped."""
 
+HEADERS = "gcc libvirt-dev pkgconf python3-dev"
+"""Debian packages that libvirt-python is compiled with."""
+
 LONGEST_NAP = 0.25
 """Seconds between two looks at whether the machine is still there, while nobody is connected."""
 
 
 def load() -> Any:
-    """Return the libvirt module, its event loop running and its complaints kept from standard error. Raises MissingPart."""
+    """Return the libvirt module, its event loop running and its complaints kept from standard error. Raises MissingPart.
+
+    libvirt-python is compiled where it is installed, against libvirt's headers (its README: "Building").
+    """
     try:
         import libvirt
     except ImportError as error:
-        raise MissingPart(
+        raise missing_extra(
             f"libvirt-python cannot be imported: {error}",
-            hint="pip install libvirt-python, or use --backend qemu.",
+            "libvirt",
+            f"It is compiled then, which takes: sudo apt-get install --no-install-recommends {HEADERS}",
+            "Or use --backend qemu, which needs no libvirt.",
         ) from error
     with _loading:
         if not _loaded:
