@@ -20,9 +20,19 @@ from harness.guest.twin.image import build
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
 from harness.package import data_folder
+from harness.setup.parts import HOST, TWIN, check
 from harness.transport.transport import Transport
 
-__all__ = ["GUEST_TYPES", "Bootable", "GuestOptions", "GuestType", "MakeMachine", "OutsideSigns", "TwinType"]
+__all__ = [
+    "GUEST_TYPES",
+    "Bootable",
+    "GuestOptions",
+    "GuestType",
+    "MakeMachine",
+    "OutsideSigns",
+    "TwinType",
+    "check_parts",
+]
 
 
 def _cpuinfo() -> str:
@@ -126,3 +136,12 @@ GUEST_TYPES: dict[str, GuestType] = {
     **template_guest_types(),
 }
 """The guest types by name."""
+
+
+def check_parts(guest: str, *, qemu: str | Path = "") -> None:
+    """Raise MissingPart with all that the host lacks for a guest, before the run asks for one program after another.
+
+    ``qemu`` is the path of the QEMU to use, "" for the one on PATH. A Windows guest and Wine say themselves what they lack.
+    """
+    if part := {each.name: each for each in (TWIN, HOST)}.get(guest):
+        check(part, without="qemu-system-x86" if str(qemu) else "")

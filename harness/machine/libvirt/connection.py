@@ -31,9 +31,6 @@ RETRY = 0.05
 KEEP_ALIVE = 10, 6
 """Seconds between two signs of life, and how many may be missing before the connection counts as dropped."""
 
-HEADERS = "gcc libvirt-dev pkgconf python3-dev"
-"""Debian packages that libvirt-python is compiled with."""
-
 LONGEST_NAP = 0.25
 """Seconds between two looks at whether the machine is still there, while nobody is connected."""
 
@@ -49,7 +46,7 @@ def load() -> Any:
         raise missing_extra(
             f"libvirt-python cannot be imported: {error}",
             "libvirt",
-            f"It is compiled then, which takes: sudo apt-get install --no-install-recommends {HEADERS}",
+            "It is compiled then: 'harness setup libvirt' names the Debian packages that this takes.",
             "Or use --backend qemu, which needs no libvirt.",
         ) from error
     with _loading:
