@@ -13,7 +13,7 @@ from harness.cli.parameters import Json
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
-    from harness.host.preflight import HostPart
+    from harness.host.host_part import HostPart
     from harness.report.style import Style
 
 
@@ -41,7 +41,8 @@ def doctor(
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
-    from harness.host.preflight import examine, examine_cache, install_command, ready
+    from harness.host.capacity import examine_cache
+    from harness.host.preflight import examine, install_command, ready
     from harness.report.style import style_for
 
     if fix:
@@ -63,7 +64,7 @@ def _templates() -> list[HostPart]:
     import time
 
     from harness.errors import HarnessError
-    from harness.host.preflight import HostPart, PartState
+    from harness.host.host_part import HostPart, PartState
     from harness.template import evaluation
     from harness.template.store import Store, store_directory
 
@@ -94,7 +95,8 @@ def _fix(*, quiet: bool) -> None:
 
 def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
     """Yield the lines: what the main job lacks, the one command that supplies it, what it has, and what is optional."""
-    from harness.host.preflight import PartState, install_command
+    from harness.host.host_part import PartState
+    from harness.host.preflight import install_command
 
     needed = [part for part in parts if part.needed]
     lacking = [part for part in needed if part.state is not PartState.OK]
@@ -125,7 +127,7 @@ def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
 
 
 def _needed(part: HostPart, style: Style) -> Iterator[str]:
-    from harness.host.preflight import PartState
+    from harness.host.host_part import PartState
     from harness.report.escape import printable
 
     paint = style.good if part.state is PartState.OK else style.bad
@@ -139,7 +141,7 @@ def _needed(part: HostPart, style: Style) -> Iterator[str]:
 
 def _optional(part: HostPart, style: Style) -> Iterator[str]:
     """Yield what is there in one row; what is not in faint ones, since nothing has to be done about it."""
-    from harness.host.preflight import PartState
+    from harness.host.host_part import PartState
     from harness.report.escape import printable
 
     sign = {PartState.OK: "+", PartState.MISSING: "-", PartState.BROKEN: "!"}[part.state]

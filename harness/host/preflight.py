@@ -7,7 +7,6 @@ hide the others.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import os
@@ -17,25 +16,16 @@ import shlex
 import shutil
 import struct
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError, MissingPart, UsageError
-from harness.host import kvm_probe, qemu_build
+from harness.errors import HarnessError, InfrastructureError, MissingPart
+from harness.host import capacity, kvm_probe, qemu_build
+from harness.host.host_part import HostPart, PartState
 from harness.package import install_extra
 from harness.program import ProgramResult, run_program
 from harness.setup import parts
-from harness.setup.cache import cache_directory
-
-LEAST_DISK = 1 << 30
-"""Bytes that the twin's image, its build and a run's evidence may take, with room to spare."""
-
-LEAST_MEMORY = 1 << 30
-"""Bytes of available memory for one twin (512 MiB at power-on, plus a hot-added DIMM and QEMU itself)."""
 
 COMPILER = [need for need in parts.TWIN.needs if need.package in ("gcc", "libc6-dev", "libelf-dev")]
 EXTRAS = (
@@ -51,30 +41,6 @@ MINGW = parts.Need("gcc-mingw-w64-x86-64", "builds the .sys on Linux", ("x86_64-
 OSSLSIGNCODE = parts.Need("osslsigncode", "test-signs the .sys", ("osslsigncode",))
 
 VERSION = re.compile(r"[A-Za-z]\w*[_ ]\d+\.\d+")
-
-
-class PartState(StrEnum):
-    """How a part was found: ``broken`` is there and unusable."""
-
-    OK = "ok"
-    MISSING = "missing"
-    BROKEN = "broken"
-
-
-class HostPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One part: ``found`` says what there is, or what is wrong with it; ``serves`` what it is for.
-
-    ``needed`` parts keep the main job from running when they are not ok. ``supply`` is what to type, "" if nothing helps.
-    ``packages`` are the Debian packages that are missing.
-    """
-
-    name: str
-    state: PartState
-    found: str
-    serves: str
-    needed: bool = False
-    supply: str = ""
-    packages: tuple[str, ...] = ()
 
 
 def examine(
@@ -95,8 +61,8 @@ def examine(
         lambda: _program("make", [parts.base_need("make")], deadline, needed=True),
         _busybox,
         _packages,
-        lambda: _disk(directory),
-        _memory,
+        lambda: capacity.disk(directory),
+        capacity.memory,
         lambda: _kvm(cache),
         *(functools.partial(_extra, *each) for each in EXTRAS),
         lambda: _tested(parts.WINDOWS, deadline),
@@ -105,15 +71,7 @@ def examine(
         lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
     ]
     found = [look() for look in looks]
-    return found if cache is None else [*_cache(cache), *found]
-
-
-def examine_cache(environment: Mapping[str, str]) -> tuple[Path | None, list[HostPart]]:
-    """Return the cache, or None and the part that says why there can be none."""
-    try:
-        return cache_directory(environment), []
-    except UsageError as error:
-        return None, [_broken_cache(error.message, error.hint)]
+    return found if cache is None else [*capacity.unwritable_cache(cache), *found]
 
 
 def install_command(found: Iterable[HostPart]) -> str:
@@ -337,87 +295,6 @@ def _packages() -> HostPart:
         needed=True,
         supply="Use Debian 12, Debian 13 or Ubuntu 24.04, or a container of one." if absent else "",
     )
-
-
-def _broken_cache(found: str, supply: str) -> HostPart:
-    return HostPart(
-        name="cache",
-        state=PartState.BROKEN,
-        found=found,
-        serves="the twin's image and everything else that is built",
-        needed=True,
-        supply=supply,
-    )
-
-
-def _cache(cache: Path) -> list[HostPart]:
-    """Return the part only if nothing can be built there, and the twin has not been built there before."""
-    if any(cache.glob("twin/image-*/image.json")):
-        return []
-    place = _nearest(cache)
-    if place.is_dir() and os.access(place, os.W_OK | os.X_OK):
-        return []
-    return [
-        _broken_cache(
-            f"{cache} cannot be made: {place} cannot be written to",
-            "Set HOTPLUG_HARNESS_CACHE to a directory that you may write to.",
-        )
-    ]
-
-
-def _nearest(path: Path) -> Path:
-    """Return the path, or the nearest of its parents that exists."""
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    return path
-
-
-def _disk(directory: Path | None) -> HostPart:
-    name, serves = "disk", "the twin's image and the evidence of runs"
-    try:
-        directory = directory or Path.cwd()
-    except OSError as error:
-        found = f"the working directory is gone: {error.strerror}"
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply="cd"
-        )
-    directory = _nearest(directory)
-    free = shutil.disk_usage(directory).free
-    found = f"{free / (1 << 30):.1f} GiB free at {directory}"
-    if free < LEAST_DISK:
-        supply = "Free some space, or give another place with --runs DIR."
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
-    if not os.access(directory, os.W_OK | os.X_OK):
-        supply = "Go to a directory you may write to, or give one with --runs DIR."
-        found = f"{directory} cannot be written to"
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
-    return HostPart(name=name, state=PartState.OK, found=found, serves=serves, needed=True)
-
-
-def _memory() -> HostPart:
-    free = _available_memory()
-    enough = free >= LEAST_MEMORY
-    return HostPart(
-        name="memory",
-        state=PartState.OK if enough else PartState.BROKEN,
-        found=f"{free / (1 << 30):.1f} GiB available",
-        serves="the guest",
-        needed=True,
-        supply="" if enough else "End something that takes memory: a guest needs 1 GiB.",
-    )
-
-
-def _available_memory() -> int:
-    """Return the kernel's own estimate of what can be allocated without swapping, in bytes (proc(5), MemAvailable)."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _kvm(cache: Path | None) -> HostPart:
