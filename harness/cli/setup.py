@@ -41,7 +41,7 @@ def setup(
 
     from harness.choice import check_choice
     from harness.cli.output import say
-    from harness.setup.parts import HOST, TESTED, TWIN, WINDOWS, supply
+    from harness.setup.parts import HOST, TESTED, TWIN, WINDOWS, has_apt, supply
 
     parts = {each.name: each for each in (TWIN, HOST, WINDOWS, *TESTED) if each.name != "qemu"}
     check_choice("part", part, parts)
@@ -51,6 +51,8 @@ def setup(
         say(f"{part} lacks:")
         say(f"  {need.package:<20} {need.why}" for need in missing)
         say(["", supply(missing), ""])
+        if not has_apt():
+            return ExitCode.INFRASTRUCTURE
         if not yes and not (sys.stdin.isatty() and typer.confirm("Run this now?")):
             say("Nothing was installed. 'harness setup --yes' runs it without asking.")
             return ExitCode.INFRASTRUCTURE

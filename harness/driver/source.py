@@ -11,6 +11,7 @@ from harness.deadline import Deadline
 from harness.errors import MissingPart
 from harness.package import data_folder
 from harness.program import run_program
+from harness.setup.cache import WORKABLE
 
 IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
 """The lists of what the driver may import, ``cross/imports/*.def``."""
@@ -19,6 +20,18 @@ IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
 def driver_folder() -> Path:
     """Return ``guest_drivers/hpnotify``. Raises MissingPart if the package has no data."""
     return data_folder("guest_drivers") / "hpnotify"
+
+
+def makefile(folder: Path, name: str, place: Path) -> Path:
+    """Return ``name/Makefile`` of the sources by a path that make does not take apart, for ``make -f``.
+
+    Where the package lies in a directory with a space, that leads through a link in ``place``.
+    """
+    if not WORKABLE.fullmatch(str(folder)):
+        link = place / "sources"
+        link.symlink_to(folder)
+        folder = link
+    return folder / name / "Makefile"
 
 
 def digest_of_folders(root: Path, folders: Iterable[str], *others: str) -> str:

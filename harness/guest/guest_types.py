@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
@@ -20,7 +20,7 @@ from harness.guest.twin.image import build
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
 from harness.package import data_folder
-from harness.setup.parts import HOST, TWIN, check
+from harness.setup.parts import HOST, TWIN, all_missing
 from harness.transport.transport import Transport
 
 __all__ = [
@@ -31,7 +31,7 @@ __all__ = [
     "MakeMachine",
     "OutsideSigns",
     "TwinType",
-    "check_parts",
+    "all_missing_named",
 ]
 
 
@@ -138,10 +138,16 @@ GUEST_TYPES: dict[str, GuestType] = {
 """The guest types by name."""
 
 
-def check_parts(guest: str, *, qemu: str | Path = "") -> None:
-    """Raise MissingPart with all that the host lacks for a guest, before the run asks for one program after another.
+@contextmanager
+def all_missing_named(guest: str, *, qemu: str | Path = "") -> Iterator[None]:
+    """Name all that the host lacks for a guest when one program is missed: a MissingPart from inside names one at a time.
 
     ``qemu`` is the path of the QEMU to use, "" for the one on PATH. A Windows guest and Wine say themselves what they lack.
     """
-    if part := {each.name: each for each in (TWIN, HOST)}.get(guest):
-        check(part, without="qemu-system-x86" if str(qemu) else "")
+    try:
+        yield
+    except MissingPart as error:
+        part = {each.name: each for each in (TWIN, HOST)}.get(guest)
+        if part is None:
+            raise
+        raise all_missing(part, error, without="qemu-system-x86" if str(qemu) else "") from error

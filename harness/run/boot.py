@@ -17,7 +17,7 @@ from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import MachineFailed
 from harness.guest.guest import Guest
-from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, check_parts
+from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
 from harness.history.record import Boot as BootRecord
 from harness.history.record import Profile
@@ -96,11 +96,11 @@ class GuestBoot:
         """Take every step. Raises what a step raises."""
         self._stages.current = "qemu"
         check_backend(self.request.backend)
-        check_parts(self.request.guest, qemu=self.request.qemu)
-        # A guest that is a process needs no QEMU, and so none is looked for.
-        qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
-        options = self._options(qemu)
-        bootable = self._prepare(options)
+        with all_missing_named(self.request.guest, qemu=self.request.qemu):
+            # A guest that is a process needs no QEMU, and so none is looked for.
+            qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
+            options = self._options(qemu)
+            bootable = self._prepare(options)
         if bootable.release is not None:
             stack.callback(bootable.release)
         budget = self.budget = paced(self.request.budget, bootable.pace)

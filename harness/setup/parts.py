@@ -219,27 +219,33 @@ def part(name: str) -> Part:
     )
 
 
+def has_apt() -> bool:
+    """Tell whether this system installs packages with apt-get."""
+    return shutil.which("apt-get", path=f"{os.defpath}:{os.environ.get('PATH', '')}") is not None
+
+
 def supply(needs: Iterable[Need]) -> str:
     """Return the one command that installs what ``needs`` lack, or on a system without apt what to install by hand."""
     packages = dict.fromkeys(need.package for need in needs if need.package)
-    if shutil.which("apt-get", path=f"{os.defpath}:{os.environ.get('PATH', '')}"):
+    if has_apt():
         return f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
     return f"with this system's own package manager, what Debian has in {', '.join(packages)}"
 
 
-def check(part: Part, *, without: str = "") -> None:
-    """Raise MissingPart if a program of ``part`` is not on PATH, with the one command for all that it lacks.
+def all_missing(part: Part, error: MissingPart, *, without: str = "") -> MissingPart:
+    """Return an error that names all that ``part`` lacks if ``error`` is about one program of it, else ``error`` itself.
 
-    The package ``without`` is not asked for. Only programs decide: a library or a firmware may lie where no evidence
-    looks for it, and who needs it says so.
+    Nothing is asked for before it is needed: a build that is in the cache needs no make. The package ``without`` is not
+    asked for.
     """
     missing = [need for need in part.missing() if need.package != without]
-    programs = [need for need in missing if not need.evidence[0].startswith("/")]
-    if programs:
-        raise MissingPart(
-            f"the guest {part.name!r} needs what is not installed: {', '.join(need.evidence[0] for need in programs)}",
-            hint=f"Install what is missing: harness setup {part.name}\nor by hand: {supply(missing)}",
-        )
+    programs = [need.evidence[0] for need in missing if not need.evidence[0].startswith("/")]
+    if "not installed" not in error.message or not any(name in error.message for name in programs):
+        return error
+    return MissingPart(
+        f"the guest {part.name!r} needs what is not installed: {', '.join(programs)}",
+        hint=f"Install what is missing: harness setup {part.name}\nor by hand: {supply(missing)}",
+    )
 
 
 def own_python(executable: str) -> bool:

@@ -82,6 +82,20 @@ def test_apt_that_fails_is_quoted(host: Path, capsys: Caught) -> None:
     ]
 
 
+def test_another_distribution_is_told_what_to_look_for(
+    host: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught
+) -> None:
+    """Without apt-get nobody is asked; the packages that hold what is missing are named."""
+    (host / "bin" / "apt-get").unlink()
+    monkeypatch.setattr(os, "defpath", str(host / "bin"))
+    code = main(["setup", "ntfs", "--yes"])
+    said = capsys.readouterr().out
+    assert [ExitCode.INFRASTRUCTURE, True] == [
+        code,
+        "with this system's own package manager, what Debian has in ntfs-3g, fuse3" in said,
+    ]
+
+
 def test_a_part_that_does_not_exist_is_guessed(capsys: Caught) -> None:
     """A mistyped part is wrong usage, with the one that was meant."""
     code = main(["setup", "libvrt"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from harness.deadline import Deadline
-from harness.driver.source import digest_of_folders, driver_folder, revision
+from harness.driver.source import digest_of_folders, driver_folder, makefile, revision
 
 IDENTITY = {f"GIT_{who}_{what}": "x" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
 
@@ -68,3 +68,17 @@ def test_the_digest_is_that_of_the_sources_alone(tmp_path: Path) -> None:
     there = digest_of_folders(copy, ("src", "tools"))
     (copy / "src" / "driver.c").write_text("")
     assert [here, True] == [there, here != digest_of_folders(copy, ("src", "tools"))]
+
+
+@pytest.mark.parametrize(("place", "linked"), [("plain", False), ("John Doe", True)])
+def test_make_works_where_the_package_lies(tmp_path: Path, place: str, linked: bool) -> None:
+    """A path with a space, which make would take apart, is reached through a link, and there make builds."""
+    folder = tmp_path / place / "hpnotify"
+    for name in ("src", "nt", "host"):
+        shutil.copytree(driver_folder() / name, folder / name)
+    out = tmp_path / "out"
+    out.mkdir()
+    found = makefile(folder, "host", out)
+    command = ["make", "-s", "-f", found, f"OUT={out}", "SANITIZE=", out / "src" / "line.o"]
+    subprocess.run(command, check=True, capture_output=True)
+    assert [linked, True] == [(out / "sources").is_symlink(), (out / "src" / "line.o").is_file()]
