@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,7 @@ from harness.cli.parameters import Json
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
-    from harness.host.preflight import HostPart
+    from harness.host.host_part import HostPart
     from harness.report.style import Style
 
 
@@ -34,39 +35,55 @@ def doctor(
         bool, typer.Option("--fix", help="First remove what killed runs left, and probe KVM again.")
     ] = False,
 ) -> int:
-    """Say what this machine can do and what is missing. Starts no guest; changes nothing without --fix.
+    """Say first what the main job lacks and how to get it, then what is optional. Starts no guest; changes nothing without --fix.
 
     Ends with 0 if the main job, a run on the twin, can run; with 69 if it cannot.
     """
     import os
     import sys
-    import time
 
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
-    from harness.host.cached_content import examine_cache
-    from harness.host.preflight import examine, ready
+    from harness.host.cached_content import examine_content
+    from harness.host.capacity import examine_cache
+    from harness.host.preflight import examine, install_command, ready
     from harness.report.style import style_for
-    from harness.setup.cache import cache_directory
-    from harness.template import damage, evaluation
-    from harness.template.store import Store, store_directory
 
     if fix:
         _fix(quiet=json)
-    parts = examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache_directory(os.environ))
-    store = Store(store_directory(os.environ))
-    parts += evaluation.examine(store, time.time())
-    if deep:
-        parts += [*examine_cache(cache_directory(os.environ)), *damage.examine(store)]
+    cache, parts = examine_cache(os.environ)
+    parts += examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache)
+    parts += _templates(deep=deep)
+    if deep and cache is not None:
+        parts += examine_content(cache)
     able = ready(parts)
     if json:
-        say_json({"ready": able, "parts": parts})
+        say_json({"ready": able, "install": install_command(parts), "parts": parts})
     else:
-        style = style_for(sys.stdout)
-        for part in parts:
-            say(_lines(part, style))
-        say(["", _conclusion(parts, able)])
+        say(_report(parts, able, style_for(sys.stdout)))
     return ExitCode.HOLDS if able else ExitCode.INFRASTRUCTURE
+
+
+def _templates(*, deep: bool) -> list[HostPart]:
+    """Return the built templates, read as a whole if ``deep``; those that cannot be looked at are one part that says why."""
+    import os
+    import time
+
+    from harness.errors import HarnessError
+    from harness.host.host_part import HostPart, PartState
+    from harness.template import damage, evaluation
+    from harness.template.store import Store, store_directory
+
+    try:
+        store = Store(store_directory(os.environ))
+        return evaluation.examine(store, time.time()) + (damage.examine(store) if deep else [])
+    except HarnessError as error:
+        return [
+            HostPart(
+                name="template", state=PartState.BROKEN, found=error.message, serves=evaluation.SERVES,
+                supply=error.hint,
+            )
+        ]  # fmt: skip
 
 
 def _fix(*, quiet: bool) -> None:
@@ -83,23 +100,69 @@ def _fix(*, quiet: bool) -> None:
         say("done: forget what the last probe of KVM said; the next run with --accel auto tries it again")
 
 
-def _lines(part: HostPart, style: Style) -> list[str]:
-    from harness.host.preflight import PartState
+def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
+    """Yield the lines: what the main job lacks, the one command that supplies it, what it has, and what is optional."""
+    from harness.host.host_part import PartState
+    from harness.host.preflight import install_command
+
+    needed = [part for part in parts if part.needed]
+    lacking = [part for part in needed if part.state is not PartState.OK]
+    if lacking:
+        yield style.strong("The main job, harness demo, lacks:")
+        for part in lacking:
+            yield from _needed(part, style)
+        if command := install_command(parts):
+            yield ""
+            yield style.strong("Get all packages at once: harness setup, or by hand:")
+            yield f"  {command}"
+        yield ""
+    yield style.strong("The main job has:")
+    for part in needed:
+        if part not in lacking:
+            yield from _needed(part, style)
+    yield ""
+    yield style.strong("Optional, harness demo needs none of it:")
+    for part in parts:
+        if not part.needed:
+            yield from _optional(part, style)
+    yield ""
+    yield (
+        style.good("The main job can run: harness demo")
+        if able
+        else style.bad(f"The main job cannot run yet: {', '.join(part.name for part in lacking)}")
+    )
+
+
+def _needed(part: HostPart, style: Style) -> Iterator[str]:
+    from harness.host.host_part import PartState
     from harness.report.escape import printable
 
-    paint = style.good if part.state is PartState.OK else style.bad if part.needed else style.doubtful
-    lines = [f"{paint(f'{part.state.value:<8}')} {part.name:<12} {printable(part.found, 300)}"]
+    paint = style.good if part.state is PartState.OK else style.bad
+    name, blank = f"{part.name:<12}", " " * 12
+    yield from _row(style, f"{part.state.value:<8}", name, printable(part.found, 300), paint)
     if part.state is not PartState.OK:
-        lines.append(f"{'':<21} for: {part.serves}")
+        yield from _row(style, " " * 8, blank, f"for: {part.serves}")
         if part.supply:
-            lines.append(f"{'':<21} get: {part.supply}")
-    return lines
+            yield from _row(style, " " * 8, blank, f"get: {part.supply}")
 
 
-def _conclusion(parts: list[HostPart], able: bool) -> str:
-    from harness.host.preflight import PartState
+def _optional(part: HostPart, style: Style) -> Iterator[str]:
+    """Yield what is there in one row; what is not in faint ones, since nothing has to be done about it."""
+    from harness.host.host_part import PartState
+    from harness.report.escape import printable
 
-    if able:
-        return "The main job can run: harness demo"
-    lacking = ", ".join(part.name for part in parts if part.needed and part.state is not PartState.OK)
-    return f"The main job cannot run yet: {lacking}"
+    sign = {PartState.OK: "+", PartState.MISSING: "-", PartState.BROKEN: "!"}[part.state]
+    row = _row(style, sign, f"{part.name:<14}", printable(part.found, 300))
+    if part.state is PartState.OK:
+        yield from row
+        return
+    way = f"{part.serves}: {part.supply}" if part.supply else f"for: {part.serves}"
+    yield from map(style.faint, [*row, *_row(style, " ", " " * 14, way)])
+
+
+def _row(style: Style, word: str, name: str, text: str, paint: Callable[[str], str] = str) -> Iterator[str]:
+    """Yield a painted ``word``, a ``name`` and ``text`` in columns, the text folded in its own."""
+    head = f"  {word} {name} "
+    first, *rest = style.fold(f"{head}{text}", indent=len(head))
+    yield f"  {paint(word)}{first[2 + len(word) :]}"
+    yield from rest

@@ -37,6 +37,7 @@ from harness.cli import (
     repro,
     rules,
     run,
+    setup,
     template,
 )
 from harness.cli.output import complain, complain_of, flush, say
@@ -84,6 +85,7 @@ nightly.register(app)
 accept.register(app)
 rules.register(app)
 doctor.register(app)
+setup.register(app)
 ps.register(app)
 gc.register(app)
 importing.register(app)

@@ -17,7 +17,7 @@ from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.image import check_image, load_pefile, set_checksum
 from harness.driver.manifest import LABEL, DriverManifest
-from harness.driver.source import driver_folder, revision
+from harness.driver.source import driver_folder, makefile, revision
 from harness.errors import InfrastructureError, UsageError
 from harness.program import run_program
 
@@ -91,7 +91,7 @@ def _make(
 ) -> list[Path]:
     """Run make, finish the driver's image, and return what was made."""
     command = [
-        "make", "-s", f"-j{os.cpu_count() or 1}", "-C", str(folder / "cross"),
+        "make", "-s", f"-j{os.cpu_count() or 1}", "-f", str(makefile(folder, "cross", place.resolve())),
         f"OUT={place.resolve()}", f"TOOLCHAIN={tools.name}", f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
     ]  # fmt: skip
     done = run_program(command, deadline)

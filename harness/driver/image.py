@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.driver.source import allowed_imports
-from harness.errors import InfrastructureError, MissingPart, UsageError
+from harness.errors import InfrastructureError, UsageError
+from harness.package import missing_extra
 
 LARGEST_IMAGE = 16 << 20
 """Bytes of the largest file that is looked at."""
@@ -91,10 +92,7 @@ def load_pefile() -> Any:
     try:
         import pefile
     except ImportError as error:
-        raise MissingPart(
-            "checking a driver needs pefile, which is not installed",
-            hint="Install it with: pip install 'hotplug-harness[driver]'",
-        ) from error
+        raise missing_extra("checking a driver needs pefile, which is not installed", "driver") from error
     return pefile
 
 

@@ -9,29 +9,40 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import MissingPart
+from harness.package import data_folder
 from harness.program import run_program
+from harness.setup.cache import WORKABLE
 
 IMPORT_LISTS = ("ntoskrnl", "hal", "wdfldr")
 """The lists of what the driver may import, ``cross/imports/*.def``."""
 
 
 def driver_folder() -> Path:
-    """Return ``guest_drivers/hpnotify``. Raises MissingPart if the harness was installed without it."""
-    folder = Path(__file__).resolve().parents[2] / "guest_drivers" / "hpnotify"
-    if not (folder / "cross" / "Makefile").is_file():
-        raise MissingPart(
-            f"the driver is built from sources that are not in {folder}",
-            hint="Run the harness from a checkout of its repository (./lab does).",
-        )
-    return folder
+    """Return ``guest_drivers/hpnotify``. Raises MissingPart if the package has no data."""
+    return data_folder("guest_drivers") / "hpnotify"
+
+
+def makefile(folder: Path, name: str, place: Path) -> Path:
+    """Return ``name/Makefile`` of the sources by a path that make does not take apart, for ``make -f``.
+
+    Where the package lies in a directory with a space, that leads through a link in ``place``.
+    """
+    if not WORKABLE.fullmatch(str(folder)):
+        link = place / "sources"
+        link.symlink_to(folder)
+        folder = link
+    return folder / name / "Makefile"
 
 
 def digest_of_folders(root: Path, folders: Iterable[str], *others: str) -> str:
-    """Return 64 hex digits that stand for every file below ``folders`` of ``root``, its name included, and ``others``."""
+    """Return 64 hex digits that stand for every file below ``folders`` of ``root``, its name included, and ``others``.
+
+    Where ``root`` lies does not count, nor what an installer compiles of the Python files there.
+    """
     digest = hashlib.sha256()
     for folder in folders:
         for path in sorted((root / folder).rglob("*")):
-            if path.is_file():
+            if path.is_file() and path.parent.name != "__pycache__":
                 content = path.read_bytes()
                 digest.update(f"{path.relative_to(root)}\0{len(content)}\0".encode() + content)
     for other in others:
@@ -40,13 +51,17 @@ def digest_of_folders(root: Path, folders: Iterable[str], *others: str) -> str:
 
 
 def revision(folder: Path, deadline: Deadline) -> str:
-    """Return the git revision of the sources, with ``-dirty`` if they differ from it, "" outside of a repository."""
+    """Return the git revision of the sources, with ``-dirty`` if they differ from it, "" where no repository has them.
+
+    The package may be installed inside of somebody else's repository, whose revision says nothing about the sources.
+    """
     try:
+        tracked = run_program(["git", "ls-files", "--", "."], deadline, cwd=folder)
         head = run_program(["git", "rev-parse", "HEAD"], deadline, cwd=folder)
         changed = run_program(["git", "status", "--porcelain", "--", "."], deadline, cwd=folder)
     except MissingPart:
         return ""
-    if head.status or changed.status:
+    if head.status or changed.status or not tracked.output.strip():
         return ""
     return head.output.strip() + ("-dirty" if changed.output.strip() else "")
 

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import UsageError
+from harness.errors import MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, GuestType, MakeMachine, OutsideSigns
 from harness.guest.guest import Guest
 from harness.guest.process.host import HostType
@@ -19,9 +19,20 @@ from harness.guest.twin.guest import Twin, counter_argument, kernel_arguments, m
 from harness.guest.twin.image import build
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
+from harness.package import data_folder
+from harness.setup.parts import HOST, TWIN, all_missing
 from harness.transport.transport import Transport
 
-__all__ = ["GUEST_TYPES", "Bootable", "GuestOptions", "GuestType", "MakeMachine", "OutsideSigns", "TwinType"]
+__all__ = [
+    "GUEST_TYPES",
+    "Bootable",
+    "GuestOptions",
+    "GuestType",
+    "MakeMachine",
+    "OutsideSigns",
+    "TwinType",
+    "all_missing_named",
+]
 
 
 def _cpuinfo() -> str:
@@ -109,8 +120,12 @@ class TemplateGuestType:
 
 
 def template_guest_types() -> dict[str, GuestType]:
-    """Return a guest type for each Windows template of this checkout, built or not; none of them is read."""
-    folder = Path(__file__).resolve().parents[2] / "vm_templates"
+    """Return a guest type for each Windows template of the package, built or not; none of them is read."""
+    try:
+        folder = data_folder("vm_templates")
+    except MissingPart:
+        # The commands that need no guest go on; the twin says what is wrong.
+        return {}
     names = sorted(document.parent.name for document in folder.glob("windows-*/template.toml"))
     return {name: TemplateGuestType(name) for name in names}
 
@@ -122,3 +137,18 @@ GUEST_TYPES: dict[str, GuestType] = {
     **template_guest_types(),
 }
 """The guest types by name."""
+
+
+@contextmanager
+def all_missing_named(guest: str, *, qemu: str | Path = "") -> Iterator[None]:
+    """Name all that the host lacks for a guest when one program is missed: a MissingPart from inside names one at a time.
+
+    ``qemu`` is the path of the QEMU to use, "" for the one on PATH. A Windows guest and Wine say themselves what they lack.
+    """
+    try:
+        yield
+    except MissingPart as error:
+        part = {each.name: each for each in (TWIN, HOST)}.get(guest)
+        if part is None:
+            raise
+        raise all_missing(part, error, without="qemu-system-x86" if str(qemu) else "") from error

@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from harness.host.preflight import HostPart, PartState
+from harness.host.host_part import HostPart, PartState
 from harness.setup.content import ContentDigests, ContentError, sealed_directories
 
 NAME = "cache"
 SERVES = "images, drivers and snapshots that are what was built"
 
 
-def examine_cache(cache: Path) -> list[HostPart]:
+def examine_content(cache: Path) -> list[HostPart]:
     """Return a part for each damaged directory, or one that says that none is."""
     digests = ContentDigests(cache)
     sealed = sealed_directories(cache)

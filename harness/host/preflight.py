@@ -11,52 +11,36 @@ import functools
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import shutil
 import struct
 import sys
-from collections.abc import Callable, Sequence
-from enum import StrEnum
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-
-import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MissingPart
-from harness.host import kvm_probe, qemu_build
+from harness.host import capacity, kvm_probe, qemu_build
+from harness.host.host_part import HostPart, PartState
+from harness.package import install_extra
 from harness.program import ProgramResult, run_program
 from harness.setup import parts
 
-LEAST_DISK = 1 << 30
-"""Bytes that the twin's image, its build and a run's evidence may take, with room to spare."""
+COMPILER = [need for need in parts.TWIN.needs if need.package in ("gcc", "libc6-dev", "libelf-dev")]
+EXTRAS = (
+    ("libvirt-python", "libvirt", "libvirt", "--backend libvirt and --connect"),
+    ("pefile", "pefile", "driver", "building, signing and checking the .sys; runs on the guest 'wine'"),
+    ("pycdlib", "pycdlib", "windows", "reads installation media for templates of Windows"),
+)
+"""Packages that extras bring: name, module, extra, what it serves."""
 
-LEAST_MEMORY = 1 << 30
-"""Bytes of available memory for one twin (512 MiB at power-on, plus a hot-added DIMM and QEMU itself)."""
+TESTS_ONLY = "tests of the harness itself"
 
 MINGW = parts.Need("gcc-mingw-w64-x86-64", "builds the .sys on Linux", ("x86_64-w64-mingw32-gcc",))
 OSSLSIGNCODE = parts.Need("osslsigncode", "test-signs the .sys", ("osslsigncode",))
 
-
-class PartState(StrEnum):
-    """How a part was found: ``broken`` is there and unusable."""
-
-    OK = "ok"
-    MISSING = "missing"
-    BROKEN = "broken"
-
-
-class HostPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One part: ``found`` says what there is, or what is wrong with it; ``serves`` what it is for.
-
-    ``needed`` parts keep the main job from running when they are not ok. ``supply`` is what to type, "" if nothing helps.
-    """
-
-    name: str
-    state: PartState
-    found: str
-    serves: str
-    needed: bool = False
-    supply: str = ""
+VERSION = re.compile(r"[A-Za-z]\w*[_ ]\d+\.\d+")
 
 
 def examine(
@@ -64,7 +48,7 @@ def examine(
 ) -> list[HostPart]:
     """Look at every part, those of the main job first. ``directory`` is where runs will be written (default: here).
 
-    ``cache`` is where the accelerator's last probe is remembered.
+    ``cache`` is where things are built and the accelerator's last probe is remembered.
 
     Raises nothing for a part that is missing, broken or gives no answer: that is what it reports.
     """
@@ -73,18 +57,27 @@ def examine(
         lambda: _qemu(qemu, deadline),
         lambda: _firmware(qemu, deadline),
         _qmp,
-        lambda: _program("gcc", [_base("gcc")], deadline, needed=True),
-        lambda: _program("make", [_base("make")], deadline, needed=True),
+        lambda: _program("gcc", COMPILER, deadline, needed=True),
+        lambda: _program("make", [parts.base_need("make")], deadline, needed=True),
         _busybox,
         _packages,
-        lambda: _disk(directory or Path.cwd()),
-        _memory,
+        lambda: capacity.disk(directory),
+        capacity.memory,
         lambda: _kvm(cache),
+        *(functools.partial(_extra, *each) for each in EXTRAS),
+        lambda: _tested(parts.WINDOWS, deadline),
         *(functools.partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
         lambda: _program("mingw-w64", [MINGW], deadline),
         lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
     ]
-    return [look() for look in looks]
+    found = [look() for look in looks]
+    return found if cache is None else [*capacity.unwritable_cache(cache), *found]
+
+
+def install_command(found: Iterable[HostPart]) -> str:
+    """Return the one command that installs what the main job lacks, "" where it lacks no package."""
+    packages = [name for part in found if part.needed for name in part.packages]
+    return parts.supply(parts.Need(name, "", ()) for name in packages) if packages else ""
 
 
 def ready(found: list[HostPart]) -> bool:
@@ -117,6 +110,7 @@ def _qemu(path: Path | None, deadline: Deadline) -> HostPart:
             serves=serves,
             needed=True,
             supply=error.hint,
+            packages=("qemu-system-x86",) if gone and path is None else (),
         )
     return HostPart(
         name=name, state=PartState.OK, found=f"{found.text} at {found.path}", serves=serves, needed=True
@@ -124,12 +118,22 @@ def _qemu(path: Path | None, deadline: Deadline) -> HostPart:
 
 
 def _firmware(qemu: Path | None, deadline: Deadline) -> HostPart:
-    name, serves, supply = "firmware", "boots every guest", "sudo apt install seabios"
+    name, serves, supply, packages = (
+        "firmware",
+        "boots every guest",
+        "sudo apt install seabios",
+        ("seabios",),
+    )
     try:
         program = qemu_build.find_program(qemu or "")
     except MissingPart:
         return HostPart(
-            name=name, state=PartState.MISSING, found="no QEMU to ask", serves=serves, needed=True
+            name=name,
+            state=PartState.MISSING,
+            found="no QEMU to ask",
+            serves=serves,
+            needed=True,
+            packages=() if parts.base_need("seabios").found() else packages,
         )
     try:
         ended = _ask([str(program), "-L", "help"], deadline)
@@ -144,7 +148,13 @@ def _firmware(qemu: Path | None, deadline: Deadline) -> HostPart:
             return HostPart(name=name, state=PartState.OK, found=str(candidate), serves=serves, needed=True)
     found = f"bios-256k.bin is in none of {', '.join(ended.output.split())}"
     return HostPart(
-        name=name, state=PartState.MISSING, found=found, serves=serves, needed=True, supply=supply
+        name=name,
+        state=PartState.MISSING,
+        found=found,
+        serves=serves,
+        needed=True,
+        supply=supply,
+        packages=packages,
     )
 
 
@@ -162,13 +172,17 @@ def _qmp() -> HostPart:
     )
 
 
-def _base(package: str) -> parts.Need:
-    return next(need for need in parts.BASE.needs if need.package == package)
+def _extra(name: str, module: str, extra: str, serves: str) -> HostPart:
+    if importlib.util.find_spec(module) is not None:
+        return HostPart(name=name, state=PartState.OK, found="installed", serves=serves)
+    return HostPart(
+        name=name, state=PartState.MISSING, found="not installed", serves=serves, supply=install_extra(extra)
+    )
 
 
 def _tested(part: parts.Part, deadline: Deadline) -> HostPart:
     return _program(
-        part.name, part.needs, deadline, serves=f"tests marked {part.name}", elsewhere=part.elsewhere
+        part.name, part.needs, deadline, serves=part.serves or TESTS_ONLY, elsewhere=part.elsewhere
     )
 
 
@@ -191,7 +205,13 @@ def _program(
     if absent:
         found = "not found" if len(needs) == 1 else f"not found: {', '.join(packages)}"
         return HostPart(
-            name=name, state=PartState.MISSING, found=found, serves=serves, needed=needed, supply=supply
+            name=name,
+            state=PartState.MISSING,
+            found=found,
+            serves=serves,
+            needed=needed,
+            supply=supply,
+            packages=tuple(packages),
         )
     path = needs[0].found()
     try:
@@ -199,9 +219,12 @@ def _program(
     except InfrastructureError as error:
         found = error.message
     else:
-        if ended.status == 0:
-            # A start script may complain on standard error before the program says its version on standard output.
-            first = ((ended.output or ended.errors).splitlines() or ["no version given"])[0].strip()
+        # A start script may complain on standard error before the program says its version on standard output.
+        said = [line.strip() for line in (ended.output or ended.errors).splitlines() if line.strip()]
+        # sshd knew no option for its version before OpenSSH 9.2, and says it when it complains.
+        versions = [line for line in said if not needed and VERSION.search(line)]
+        if ended.status == 0 or versions:
+            first = (versions if ended.status else said or ["no version given"])[0]
             return HostPart(
                 name=name, state=PartState.OK, found=f"{first[:80]} at {path}", serves=serves, needed=needed
             )
@@ -217,17 +240,29 @@ def _ask(command: list[str], deadline: Deadline) -> ProgramResult:
 
 
 def _busybox() -> HostPart:
-    need = _base("busybox-static")
+    need = parts.base_need("busybox-static")
     name, serves, supply = "busybox", need.why, f"sudo apt install {need.package}"
     path = need.found()
     if not path:
         return HostPart(
-            name=name, state=PartState.MISSING, found="not found", serves=serves, needed=True, supply=supply
+            name=name,
+            state=PartState.MISSING,
+            found="not found",
+            serves=serves,
+            needed=True,
+            supply=supply,
+            packages=(need.package,),
         )
     if not is_static(Path(path)):
         found = f"{path} is no statically linked program"
         return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
+            name=name,
+            state=PartState.BROKEN,
+            found=found,
+            serves=serves,
+            needed=True,
+            supply=supply,
+            packages=(need.package,),
         )
     return HostPart(name=name, state=PartState.OK, found=f"static, at {path}", serves=serves, needed=True)
 
@@ -260,47 +295,6 @@ def _packages() -> HostPart:
         needed=True,
         supply="Use Debian 12, Debian 13 or Ubuntu 24.04, or a container of one." if absent else "",
     )
-
-
-def _disk(directory: Path) -> HostPart:
-    name, serves = "disk", "the twin's image and the evidence of runs"
-    while not directory.exists() and directory != directory.parent:
-        directory = directory.parent
-    free = shutil.disk_usage(directory).free
-    found = f"{free / (1 << 30):.1f} GiB free at {directory}"
-    if free < LEAST_DISK:
-        supply = "Free some space, or give another place with --runs DIR."
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
-    if not os.access(directory, os.W_OK | os.X_OK):
-        supply = "Go to a directory you may write to, or give one with --runs DIR."
-        found = f"{directory} cannot be written to"
-        return HostPart(
-            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
-        )
-    return HostPart(name=name, state=PartState.OK, found=found, serves=serves, needed=True)
-
-
-def _memory() -> HostPart:
-    free = _available_memory()
-    enough = free >= LEAST_MEMORY
-    return HostPart(
-        name="memory",
-        state=PartState.OK if enough else PartState.BROKEN,
-        found=f"{free / (1 << 30):.1f} GiB available",
-        serves="the guest",
-        needed=True,
-        supply="" if enough else "End something that takes memory: a guest needs 1 GiB.",
-    )
-
-
-def _available_memory() -> int:
-    """Return the kernel's own estimate of what can be allocated without swapping, in bytes (proc(5), MemAvailable)."""
-    for line in Path("/proc/meminfo").read_text().splitlines():
-        if line.startswith("MemAvailable:"):
-            return int(line.split()[1]) * 1024
-    return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
 def _kvm(cache: Path | None) -> HostPart:

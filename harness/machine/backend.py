@@ -23,6 +23,14 @@ def choose_there(requested: str) -> AcceleratorChoice:
     return AcceleratorChoice(name="kvm" if requested == "kvm" else "tcg", reason="requested")
 
 
+def check_backend(backend: str) -> None:
+    """Raise MissingPart if this backend's library is not installed, before anything is built or fetched for it."""
+    if backend == "libvirt":
+        from harness.machine.libvirt.connection import load
+
+        load()
+
+
 def make_machine(
     backend: str, spec: MachineSpec, directory: Path, writer: HistoryWriter, *, name: str, connect: str = ""
 ) -> Machine:

@@ -17,7 +17,7 @@ from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import MachineFailed
 from harness.guest.guest import Guest
-from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns
+from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
 from harness.history.record import Boot as BootRecord
 from harness.history.record import Profile
@@ -27,7 +27,7 @@ from harness.host.budget import size_text
 from harness.host.lease import take_lease
 from harness.host.qemu_build import QemuBuild, find_qemu
 from harness.machine.accelerator import choose
-from harness.machine.backend import BACKENDS, choose_there, make_machine
+from harness.machine.backend import BACKENDS, check_backend, choose_there, make_machine
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
@@ -95,10 +95,12 @@ class GuestBoot:
     def up(self, stack: contextlib.ExitStack) -> Live:
         """Take every step. Raises what a step raises."""
         self._stages.current = "qemu"
-        # A guest that is a process needs no QEMU, and so none is looked for.
-        qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
-        options = self._options(qemu)
-        bootable = self._prepare(options)
+        check_backend(self.request.backend)
+        with all_missing_named(self.request.guest, qemu=self.request.qemu):
+            # A guest that is a process needs no QEMU, and so none is looked for.
+            qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
+            options = self._options(qemu)
+            bootable = self._prepare(options)
         if bootable.release is not None:
             stack.callback(bootable.release)
         budget = self.budget = paced(self.request.budget, bootable.pace)

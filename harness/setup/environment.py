@@ -111,7 +111,7 @@ class Environment:
             # venv would run this itself, and keep to itself why it failed.
             made = step(python, "-I", "-m", "ensurepip", "--default-pip")
         _expect(made, f"{self._python} could not make a virtual environment", _venv_hint(made), log)
-        package = f"{self._clone}[dev]"
+        package = f"{self._clone}[dev,libvirt]"
         installed = step(
             python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--editable", package
         )

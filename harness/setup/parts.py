@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The parts of a machine that the harness uses: what shows that a part is there, and which packages supply it.
 
-``BASE`` is what every command of ``./lab`` needs. The others carry the name of the test marker that needs them, are
+``BASE`` is what every command of ``./lab`` needs, ``TWIN`` and ``HOST`` what their guests do. The others carry the name of the test marker that needs them, are
 installed only when asked for (``./lab test --require NAME``), and are used wherever they happen to be.
 The kernel and the headers of the twin are no part: they are unpacked into the cache and never installed.
 """
@@ -11,9 +11,10 @@ from __future__ import annotations
 import glob
 import os
 import shutil
+from collections.abc import Iterable
 from typing import NamedTuple
 
-from harness.errors import UsageError
+from harness.errors import MissingPart, UsageError
 
 
 class Need(NamedTuple):
@@ -40,12 +41,16 @@ class Need(NamedTuple):
 
 
 class Part(NamedTuple):
-    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere`` says what does."""
+    """A named set of needs. On ``unpackaged``, a distribution's id, no package supplies it; ``elsewhere`` says what does.
+
+    ``serves`` says what it is for besides the tests of the harness.
+    """
 
     name: str
     needs: tuple[Need, ...]
     unpackaged: str = ""
     elsewhere: str = ""
+    serves: str = ""
 
     def missing(self, path: str | None = None) -> list[Need]:
         """Return the needs of which there is no evidence."""
@@ -79,6 +84,43 @@ BASE = Part(
     ),
 )
 
+
+def base_need(package: str) -> Need:
+    """Return what the base needs of a package."""
+    return next(need for need in BASE.needs if need.package == package)
+
+
+HOST = Part("host", tuple(map(base_need, ("gcc", "make", "libc6-dev"))), serves="runs on the guest 'host'")
+TWIN = Part(
+    "twin",
+    (
+        *map(base_need, ("qemu-system-x86", "seabios")),
+        *HOST.needs,
+        Need(
+            "libelf-dev",
+            "the kernel's own build tools read ELF with it",
+            (
+                "/usr/lib/*/libelf.so.1",
+                "/lib/*/libelf.so.1",
+                "/usr/lib64/libelf.so.1",
+                "/usr/lib/libelf.so.1",
+            ),
+        ),
+    ),
+    serves="the main job: runs on the twin",
+)
+WINDOWS = Part(
+    "windows",
+    tuple(map(base_need, ("qemu-utils", "qemu-system-x86", "ovmf"))),
+    serves="templates of Windows and runs on them",
+)
+
+LIBVIRT_PYTHON = Part(
+    "libvirt-python",
+    tuple(map(base_need, ("gcc", "libvirt-dev", "pkgconf", "python3-dev"))),
+    serves="compiles the extra 'libvirt' of the package",
+)
+
 OWN_PYTHON = ("python3-dev", "python3-venv")
 """Packages of the distribution's own Python; an interpreter from elsewhere brings what they hold."""
 
@@ -104,6 +146,7 @@ TESTED = (
                 ),
             ),
         ),
+        serves="--backend libvirt on this host",
     ),
     Part(
         "wine",
@@ -114,6 +157,7 @@ TESTED = (
             Need("lld", "links what clang compiled", ("lld-link",)),
             Need("osslsigncode", "signs the driver for tests", ("osslsigncode",)),
         ),
+        serves="runs on the guest 'wine'",
     ),
     Part(
         "browser",
@@ -156,6 +200,7 @@ TESTED = (
             Need("ntfs-3g", "makes and reads the volumes of Windows", ("ntfscat",)),
             Need("fuse3", "shows a volume inside an image as a file", ("fusermount3",)),
         ),
+        serves="the disk of a Windows guest that hangs",
     ),
 )
 
@@ -171,6 +216,35 @@ def part(name: str) -> Part:
     raise UsageError(
         f"no part is called {name!r}",
         hint=f"Give one or more of {', '.join(REQUIRABLE)}, separated by commas.",
+    )
+
+
+def has_apt() -> bool:
+    """Tell whether this system installs packages with apt-get."""
+    return shutil.which("apt-get", path=f"{os.defpath}:{os.environ.get('PATH', '')}") is not None
+
+
+def supply(needs: Iterable[Need]) -> str:
+    """Return the one command that installs what ``needs`` lack, or on a system without apt what to install by hand."""
+    packages = dict.fromkeys(need.package for need in needs if need.package)
+    if has_apt():
+        return f"sudo apt-get install --no-install-recommends {' '.join(packages)}"
+    return f"with this system's own package manager, what Debian has in {', '.join(packages)}"
+
+
+def all_missing(part: Part, error: MissingPart, *, without: str = "") -> MissingPart:
+    """Return an error that names all that ``part`` lacks if ``error`` is about one program of it, else ``error`` itself.
+
+    Nothing is asked for before it is needed: a build that is in the cache needs no make. The package ``without`` is not
+    asked for.
+    """
+    missing = [need for need in part.missing() if need.package != without]
+    programs = [need.evidence[0] for need in missing if not need.evidence[0].startswith("/")]
+    if "not installed" not in error.message or not any(name in error.message for name in programs):
+        return error
+    return MissingPart(
+        f"the guest {part.name!r} needs what is not installed: {', '.join(programs)}",
+        hint=f"Install what is missing: harness setup {part.name}\nor by hand: {supply(missing)}",
     )
 
 

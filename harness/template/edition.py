@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
-from harness.errors import MissingPart, UsageError
+from harness.errors import UsageError
+from harness.package import missing_extra
 from harness.template.template import Edition, Template
 from harness.template.wim import NotWim, WimImage, described, no_images, read_wim
 
@@ -26,9 +27,8 @@ def load_pycdlib() -> Any:
     try:
         import pycdlib
     except ImportError as error:
-        raise MissingPart(
-            "reading and making ISOs needs pycdlib, which is not installed",
-            hint="pip install 'hotplug-harness[windows]'",
+        raise missing_extra(
+            "reading and making ISOs needs pycdlib, which is not installed", "windows"
         ) from error
     return pycdlib
 

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from harness.errors import HarnessError
-from harness.host.preflight import HostPart, PartState
+from harness.host.host_part import HostPart, PartState
 from harness.template.manifest import WARN_DAYS
 from harness.template.store import Store
 from harness.template.template import find_templates

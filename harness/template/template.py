@@ -11,10 +11,11 @@ import msgspec
 
 from harness.choice import check_choice, suggest
 from harness.config import decode_toml, line_of, read_document
-from harness.errors import BadDocument, MissingPart, UsageError
+from harness.errors import BadDocument, UsageError
 from harness.host.firmware import Ovmf
 from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network
 from harness.machine.machine import MachineSpec
+from harness.package import data_folder
 from harness.size import Size
 
 DOCUMENT = "template.toml"
@@ -233,14 +234,8 @@ def decode_template(text: str, *, name: str, directory: str = "") -> Template:
 
 
 def templates_directory() -> Path:
-    """Return ``vm_templates``. Raises MissingPart if the harness was installed without it."""
-    folder = Path(__file__).resolve().parents[2] / "vm_templates"
-    if folder.is_dir():
-        return folder
-    raise MissingPart(
-        f"the guest templates are not where they belong: {folder}",
-        hint="Run the harness from a clone of its repository: pip install -e CLONE",
-    )
+    """Return ``vm_templates``. Raises MissingPart if the package has no data."""
+    return data_folder("vm_templates")
 
 
 def find_templates(directory: Path | None = None) -> dict[str, Template]:

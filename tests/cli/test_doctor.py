@@ -2,6 +2,7 @@
 """harness doctor: its two forms say the same, and its exit code says whether the main job can run."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -29,14 +30,69 @@ def test_a_bare_host_cannot_run_the_main_job(bare_host: None, capsys: Caught) ->
     assert text.splitlines()[-1].startswith("The main job cannot run yet: qemu, firmware, gcc, make")
 
 
+ROW = re.compile(r"^  (ok|missing|broken|[-+!]) +(\S+)", re.MULTILINE)
+SIGNS = {"ok": "+", "missing": "-", "broken": "!"}
+
+
 def test_json_says_the_same_as_the_text(bare_host: None, capsys: Caught) -> None:
-    """Every part of the JSON document stands in the text with its state, in the same order."""
+    """Every part of the JSON document stands in the text once, with its state: a word if it is needed, else a sign."""
     main(["doctor"])
-    lines = [line.split()[:2] for line in capsys.readouterr().out.splitlines() if not line.startswith(" ")]
+    rows = ROW.findall(capsys.readouterr().out)
     code = main(["doctor", "--json"])
     document = json.loads(capsys.readouterr().out)
-    assert [[part["state"], part["name"]] for part in document["parts"]] == lines[: len(document["parts"])]
+    said = [
+        (part["state"] if part["needed"] else SIGNS[part["state"]], part["name"])
+        for part in document["parts"]
+    ]
+    assert sorted(said) == sorted(rows)
     assert [69, False] == [code, document["ready"]]
+
+
+def test_what_the_main_job_lacks_comes_first(bare_host: None, capsys: Caught) -> None:
+    """Then come one command for all of it, what there is, and at last what is optional."""
+    main(["doctor"])
+    text = capsys.readouterr().out
+    headings = [line for line in text.splitlines() if line and not line.startswith(" ")]
+    assert [
+        "The main job, harness demo, lacks:",
+        "Get all packages at once: harness setup, or by hand:",
+        "The main job has:",
+        "Optional, harness demo needs none of it:",
+    ] == headings[:4]
+    lacking, rest = text.split("Get all packages at once")
+    command = rest.splitlines()[1]
+    assert re.match(r"  sudo apt-get install --no-install-recommends qemu-system-x86 .*gcc make", command)
+    assert {"missing", "broken"} >= {word for word, _ in ROW.findall(lacking)}
+    assert "  missing  qemu " in lacking
+    words = [word for word, _ in ROW.findall(rest)]
+    signs = [word for word in words if word in SIGNS.values()]
+    assert words == ["ok"] * (len(words) - len(signs)) + signs
+
+
+def test_a_cache_that_cannot_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught
+) -> None:
+    """A path that make cannot build in keeps the main job from running, and every other part is looked at all the same."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", f"{tmp_path}/with a space")
+    code = main(["doctor", "--json"])
+    document = json.loads(capsys.readouterr().out)
+    parts = {part["name"]: part for part in document["parts"]}
+    assert [69, "broken", True] == [code, parts["cache"]["state"], parts["cache"]["needed"]]
+    assert "Set HOTPLUG_HARNESS_CACHE" in parts["cache"]["supply"]
+    assert "qemu" in parts
+
+
+def test_a_directory_that_is_gone_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught
+) -> None:
+    """Doctor runs where the working directory was removed, and says so."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    main(["doctor", "--json"])
+    parts = {part["name"]: part for part in json.loads(capsys.readouterr().out)["parts"]}
+    assert "the working directory is gone: No such file or directory" == parts["disk"]["found"]
 
 
 def test_another_qemu_is_looked_at_when_asked(tmp_path: Path, capsys: Caught) -> None:
@@ -57,15 +113,15 @@ def test_deep_reads_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, c
     (place / "hpnotify.sys").write_bytes(b"driver")
     ContentDigests(tmp_path).seal(place)
 
-    def cache_lines() -> list[str]:
+    def printed() -> str:
         main(["doctor", "--deep"])
-        lines = capsys.readouterr().out.splitlines()
-        at = next(number for number, line in enumerate(lines) if line.split()[1:2] == ["cache"])
-        return lines[at : at + 3]
+        return " ".join(capsys.readouterr().out.split())
 
-    assert cache_lines()[0] == f"ok       cache        1 directories in {tmp_path} are as they were built"
+    assert f"+ cache 1 directories in {tmp_path} are as they were built" in printed()
     (place / "hpnotify.sys").write_bytes(b"drives")
-    broken, serves, get = cache_lines()
-    assert broken.startswith("broken   cache        signed-driver/k is damaged: hpnotify.sys has SHA-256 ")
-    assert serves.strip() == "for: images, drivers and snapshots that are what was built"
-    assert get.strip() == "get: nothing to do: what needs it next builds it anew"
+    text = printed()
+    assert "! cache signed-driver/k is damaged: hpnotify.sys has SHA-256 " in text
+    assert (
+        "images, drivers and snapshots that are what was built: nothing to do: what needs it next builds it anew"
+        in text
+    )

@@ -80,7 +80,7 @@ class ProjectCopy:
         self.root = root
         for name in COPIED:
             if (ROOT / name).is_dir():
-                shutil.copytree(ROOT / name, root / name)
+                shutil.copytree(ROOT / name, root / name, symlinks=True)
             else:
                 shutil.copy2(ROOT / name, root / name)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.driver.source import digest_of_folders, driver_folder
+from harness.driver.source import digest_of_folders, driver_folder, makefile
 from harness.errors import GuestRefused, InfrastructureError, MissingPart
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
@@ -104,7 +104,15 @@ class HostType(ProcessType):
 
         def make(place: Path, _lock: int) -> None:
             progress("compiling the driver into a process")
-            command = ["make", "-s", "-j2", "-C", str(folder / "host"), f"OUT={place}", "SANITIZE="]
+            command = [
+                "make",
+                "-s",
+                "-j2",
+                "-f",
+                str(makefile(folder, "host", place)),
+                f"OUT={place}",
+                "SANITIZE=",
+            ]
             done = run_program([*command, str(place / PROGRAM)], deadline)
             if done.status:
                 raise InfrastructureError(

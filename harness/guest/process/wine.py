@@ -15,7 +15,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.driver import build as cross
 from harness.driver import manifest
-from harness.driver.source import digest_of_folders, driver_folder
+from harness.driver.source import digest_of_folders, driver_folder, makefile
 from harness.errors import GuestRefused, InfrastructureError, MissingPart, UsageError
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.process.guest import NOT_WINDOWS, ProcessType
@@ -198,7 +198,9 @@ def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -
 
     def make(place: Path, _lock: int) -> None:
         progress("building the double of the framework's loader")
-        done = run_program(["make", "-s", "-j2", "-C", str(folder / "wine"), f"OUT={place}"], deadline)
+        done = run_program(
+            ["make", "-s", "-j2", "-f", str(makefile(folder, "wine", place)), f"OUT={place}"], deadline
+        )
         if done.status:
             raise InfrastructureError(
                 f"the double for Wine does not build: {done.failure()}",

@@ -22,6 +22,7 @@ from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest.twin import cpio, kernel_package
 from harness.guest.twin.kernel_package import UnpackedKernel
 from harness.host.file_lock import locked
+from harness.package import data_folder
 from harness.program import describe, run_program
 from harness.setup.content import ContentDigests, ContentError
 
@@ -73,18 +74,11 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of_checkout(cls) -> Sources:
-        """Return the sources next to this package. Raises MissingPart if it was installed without them."""
-        root = Path(__file__).resolve().parents[3]
-        sources = cls(
-            driver=root / "guest_drivers" / "hpnotify",
-            agent=root / "vm_templates" / "twin" / "agent",
+        """Return the sources of the package. Raises MissingPart if it has no data."""
+        return cls(
+            driver=data_folder("guest_drivers") / "hpnotify",
+            agent=data_folder("vm_templates") / "twin" / "agent",
         )
-        if not (sources.driver / "twin" / "Kbuild").is_file() or not sources.agent.is_dir():
-            raise MissingPart(
-                f"the twin is built from sources that are not in {root}",
-                hint="Run the harness from a checkout of its repository (./lab does).",
-            )
-        return sources
 
     def with_driver(self, folder: Path | None) -> Sources:
         """Return the sources with another driver's, those in ``folder``. Raises UsageError if there is no C source in it."""

@@ -20,7 +20,8 @@ from urllib.parse import urlsplit
 
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import HarnessError, InfrastructureError, MissingPart, MonitorLost
+from harness.errors import HarnessError, InfrastructureError, MonitorLost
+from harness.package import missing_extra
 
 T = TypeVar("T")
 
@@ -35,13 +36,18 @@ LONGEST_NAP = 0.25
 
 
 def load() -> Any:
-    """Return the libvirt module, its event loop running and its complaints kept from standard error. Raises MissingPart."""
+    """Return the libvirt module, its event loop running and its complaints kept from standard error. Raises MissingPart.
+
+    libvirt-python is compiled where it is installed, against libvirt's headers (its README: "Building").
+    """
     try:
         import libvirt
     except ImportError as error:
-        raise MissingPart(
+        raise missing_extra(
             f"libvirt-python cannot be imported: {error}",
-            hint="pip install libvirt-python, or use --backend qemu.",
+            "libvirt",
+            "It is compiled then: 'harness setup libvirt' names the Debian packages that this takes.",
+            "Or use --backend qemu, which needs no libvirt.",
         ) from error
     with _loading:
         if not _loaded:

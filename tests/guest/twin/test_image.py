@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from harness import package
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest.twin import image, kernel_package
@@ -330,11 +331,11 @@ def test_fetches_ubuntus_kernel(empty: Path, tmp_path: Path, monkeypatch: pytest
 
 
 def test_installed_without_sources(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A harness that was installed without its repository says that it needs one."""
-    monkeypatch.setattr(image, "__file__", str(tmp_path / "site" / "harness" / "guest" / "twin" / "image.py"))
-    with pytest.raises(MissingPart) as caught:
+    """A harness that was copied without its data says how to install it."""
+    monkeypatch.setattr(package.resources, "files", lambda _: tmp_path)
+    with pytest.raises(MissingPart, match="not where they belong") as caught:
         image.build(tmp_path, soon())
-    assert "checkout" in caught.value.hint
+    assert "Install the wheel with pip or pipx" in caught.value.hint
 
 
 def test_unwritable_cache(tmp_path: Path) -> None:

@@ -27,7 +27,7 @@ from harness.history.reader import History
 from harness.history.record import GuestEvent, Stage
 from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
-from harness.host.preflight import PartState
+from harness.host.host_part import PartState
 from harness.machine.disk_image import create
 from harness.machine.machine import Machine, MachineSpec
 from harness.run.executor import paced

@@ -1,0 +1,112 @@
+# SPDX-License-Identifier: MIT
+"""``harness setup``: the Debian packages that a guest or a part lacks, in one command, and their installation when asked for."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.setup.parts import Need, Part
+
+EXTRAS = {"libvirt": "libvirt", "wine": "driver", "windows": "windows"}
+"""The extra of the package that a part takes besides Debian packages."""
+
+MODULES = {"libvirt": "libvirt", "driver": "pefile", "windows": "pycdlib"}
+"""A module that each extra brings."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("setup")(setup)
+
+
+def setup(
+    part: Annotated[
+        str,
+        typer.Argument(
+            metavar="PART", help="What is to be set up: twin (the main job), host, libvirt, windows, wine, …"
+        ),
+    ] = "twin",
+    yes: Annotated[bool, typer.Option("--yes", help="Install without asking.")] = False,
+) -> int:
+    """Name the Debian packages that are missing in one apt-get command, and install them when asked to.
+
+    Ends with 0 if nothing is missing, and with 69 if something is and was not installed.
+    """
+    import sys
+
+    from harness.choice import check_choice
+    from harness.cli.output import say
+    from harness.setup.parts import HOST, TESTED, TWIN, WINDOWS, has_apt, supply
+
+    parts = {each.name: each for each in (TWIN, HOST, WINDOWS, *TESTED) if each.name != "qemu"}
+    check_choice("part", part, parts)
+    wanted = parts[part]
+    missing = _lacking(wanted)
+    if missing:
+        say(f"{part} lacks:")
+        say(f"  {need.package:<20} {need.why}" for need in missing)
+        say(["", supply(missing), ""])
+        if not has_apt():
+            return ExitCode.INFRASTRUCTURE
+        if not yes and not (sys.stdin.isatty() and typer.confirm("Run this now?")):
+            say("Nothing was installed. 'harness setup --yes' runs it without asking.")
+            return ExitCode.INFRASTRUCTURE
+        _install(wanted, missing)
+    extra = EXTRAS.get(part, "")
+    if extra and not _importable(MODULES[extra]):
+        from harness.package import install_extra
+
+        say(f"{part} also takes an extra of this package: {install_extra(extra)}")
+        return ExitCode.INFRASTRUCTURE
+    say(f"Nothing is missing for {part}.")
+    return ExitCode.HOLDS
+
+
+def _lacking(part: Part) -> list[Need]:
+    """Return what ``part`` lacks, with what its extra is compiled with if that is not installed; each package once."""
+    import sys
+
+    from harness.setup.parts import LIBVIRT_PYTHON, OWN_PYTHON, own_python
+
+    needs = part.missing()
+    if part.name == "libvirt" and not _importable("libvirt"):
+        own = own_python(sys.executable)
+        needs += [need for need in LIBVIRT_PYTHON.missing() if own or need.package not in OWN_PYTHON]
+    return list({need.package: need for need in needs}.values())
+
+
+def _importable(module: str) -> bool:
+    from importlib.util import find_spec
+
+    return find_spec(module) is not None
+
+
+def _install(part: Part, missing: list[Need]) -> None:
+    """Install what is missing. Raises MissingPart if that fails, or if the packages do not hold what they should."""
+    import os
+
+    from harness.cli.output import complain
+    from harness.deadline import Deadline
+    from harness.errors import MissingPart
+    from harness.setup.cache import Cache, cache_directory
+    from harness.setup.debian import Distribution, Installer
+
+    distribution = Distribution()
+    if part.unpackaged == distribution.id:
+        raise MissingPart(
+            f"{part.name} is missing, and {distribution.name} has no package for it", hint=part.elsewhere
+        )
+    log = Cache(cache_directory(os.environ), complain).log("apt-get")
+    Installer(os.environ, log, complain).install(
+        [need.package for need in missing], Deadline(1800, "installing packages")
+    )
+    for need in _lacking(part):
+        raise MissingPart(
+            f"{part.name} still lacks {need.why}: none of {', '.join(need.evidence)} is on this machine",
+            hint=f"Its package is there. Reinstall it: sudo apt-get install --reinstall {need.package}",
+        )
