@@ -80,6 +80,25 @@ case(
     by="tests/recorded/test_recording.py::test_changed_sources_are_not_recorded",
 )
 
+WHEEL = "tests/test_wheel.py::"
+case(
+    "python3 -m pip wheel --no-deps --wheel-dir dist PATH/TO/CLONE", by=f"{WHEEL}test_wheel_has_what_git_has"
+)
+case("pipx install dist/hotplug_harness-*.whl", by=f"{WHEEL}test_templates_are_listed")
+case("harness demo", by=f"{WHEEL}test_demo_runs_on_the_twin")
+for words in (
+    "pipx install 'dist/hotplug_harness-0.1.0-py3-none-any.whl[libvirt]'   # with pipx, from the start",
+    "pipx inject hotplug-harness libvirt-python                            # with pipx, later",
+    "pip install 'hotplug-harness[libvirt]'                                # in an environment that has hotplug-harness",
+):
+    case(words, by=f"{WHEEL}test_what_needs_libvirt_names_the_extra")
+for words in (
+    "python3 -m venv .venv",
+    ".venv/bin/pip install dist/hotplug_harness-*.whl",
+    ".venv/bin/pytest --hotplug-driver=PATH/TO/SOURCES",
+):
+    case(words, by=f"{WHEEL}test_a_strangers_project_has_its_driver_judged")
+
 case("harness accept", "harness accept veto", said="1 passed|1 case|1 of 1", marks="qemu")
 case("harness accept veto 16 --guest wine", marks="wine", said="veto")
 case("harness accept --list", said="veto")
