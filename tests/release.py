@@ -13,7 +13,6 @@ import re
 import shutil
 import subprocess
 import sys
-import tarfile
 import tempfile
 import tomllib
 from pathlib import Path
@@ -53,10 +52,14 @@ def problems(root: Path) -> list[str]:
     found = []
     code = re.search(r'^__version__ = "(.*)"$', (root / "harness" / "__init__.py").read_text(), re.MULTILINE)
     if code is None or code[1] != version:
-        found.append(f"pyproject.toml has version {version}, harness/__init__.py {code and code[1]}: set both")
+        found.append(
+            f"pyproject.toml has version {version}, harness/__init__.py {code and code[1]}: set both"
+        )
     first = HEADING.search((root / "CHANGELOG.md").read_text(encoding="utf-8"))
     if first is None or first[1] != version:
-        found.append(f"CHANGELOG.md begins with {first[1] if first else 'no version'}: begin it with {version}")
+        found.append(
+            f"CHANGELOG.md begins with {first[1] if first else 'no version'}: begin it with {version}"
+        )
     elif not re.fullmatch(r"\d{4}-\d\d-\d\d", first[2]):
         found.append(f"CHANGELOG.md says '{first[2]}' of {version}: write the date, as 2026-11-29")
     if changed := run("git", "status", "--porcelain", cwd=root):
@@ -66,7 +69,9 @@ def problems(root: Path) -> list[str]:
     if run("git", "tag", "--list", tag, cwd=root):
         tagged = run("git", "rev-list", "-n1", tag, cwd=root)
         if tagged != run("git", "rev-parse", "HEAD", cwd=root):
-            found.append(f"the tag {tag} is on {tagged[:12]}, another commit: a new release needs a new version")
+            found.append(
+                f"the tag {tag} is on {tagged[:12]}, another commit: a new release needs a new version"
+            )
     return found
 
 
@@ -79,8 +84,7 @@ def build(root: Path, place: Path, umask: int, zone: str) -> tuple[Path, Path]:
     surroundings = {"SOURCE_DATE_EPOCH": when, "TZ": zone}
     run(*builder, "sdist", cwd=clone, umask=umask, **surroundings)
     (sdist,) = out.glob("*.tar.gz")
-    with tarfile.open(sdist) as archive:
-        archive.extractall(place, filter="data")
+    shutil.unpack_archive(sdist, place)
     # A wheel is often built from the sdist, by pip or a distribution. It must not differ from one of the clone.
     run(*builder, "wheel", cwd=place / sdist.name.removesuffix(".tar.gz"), umask=umask, **surroundings)
     (wheel,) = out.glob("*.whl")
@@ -102,7 +106,9 @@ def build_twice(root: Path, out: Path) -> list[Path]:
         second = build(root, Path(other), 0o077, "Asia/Tokyo")
         for file, again in zip(first, second, strict=True):
             if file.read_bytes() != again.read_bytes():
-                raise NotReady(f"{file.name} is not the same when it is built again: compare both with 'diffoscope'")
+                raise NotReady(
+                    f"{file.name} is not the same when it is built again: compare both with 'diffoscope'"
+                )
             out.mkdir(parents=True, exist_ok=True)
             files.append(Path(shutil.copy(file, out / file.name)))
     return files
@@ -111,7 +117,9 @@ def build_twice(root: Path, out: Path) -> list[Path]:
 def main() -> int:
     """Check and build; 0 if the release is ready, 1 if it is not."""
     options = argparse.ArgumentParser(prog="tox run -e release --", description=__doc__)
-    options.add_argument("--out", type=Path, default=ROOT / "dist", help="where the files go, by default dist/")
+    options.add_argument(
+        "--out", type=Path, default=ROOT / "dist", help="where the files go, by default dist/"
+    )
     out = options.parse_args().out
     try:
         if reasons := problems(ROOT):
@@ -119,7 +127,9 @@ def main() -> int:
         files = build_twice(ROOT, out)
         run("twine", "check", "--strict", *files, cwd=ROOT)
     except NotReady as error:
-        sys.stderr.write("not ready to be released:\n" + "".join(f"  {line}\n" for line in str(error).splitlines()))
+        sys.stderr.write(
+            "not ready to be released:\n" + "".join(f"  {line}\n" for line in str(error).splitlines())
+        )
         return 1
     for file in files:
         sys.stdout.write(f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file}\n")

@@ -42,7 +42,9 @@ def tree(tmp_path: Path) -> Path:
     (folder / "harness").mkdir(parents=True)
     (folder / "pyproject.toml").write_text(PROJECT.format(version="1.2.3"))
     (folder / "harness" / "__init__.py").write_text('__version__ = "1.2.3"\n')
-    (folder / "CHANGELOG.md").write_text("# Changelog\n\n## 1.2.3, 2026-11-29\n\n- new\n\n## 1.2.2, 2026-10-01\n")
+    (folder / "CHANGELOG.md").write_text(
+        "# Changelog\n\n## 1.2.3, 2026-11-29\n\n- new\n\n## 1.2.2, 2026-10-01\n"
+    )
     git(folder, "init", "-q")
     git(folder, "add", ".")
     git(folder, "commit", "-q", "-m", "all")
@@ -94,7 +96,9 @@ def test_the_project_is_built_twice_to_the_same_bytes(tmp_path: Path) -> None:
         assert "harness/cli/main.py" in archive.namelist()
     with tarfile.open(sdist) as packed:
         names = [name.partition("/")[2] for name in packed.getnames()]
-    assert [1, 1, 1] == [names.count(name) for name in ("harness/revision.txt", "hatch_build.py", "CHANGELOG.md")]
+    assert [1, 1, 1] == [
+        names.count(name) for name in ("harness/revision.txt", "hatch_build.py", "CHANGELOG.md")
+    ]
 
 
 def test_a_build_that_differs_is_refused(tree: Path, tmp_path: Path) -> None:
@@ -110,7 +114,7 @@ def test_a_build_that_differs_is_refused(tree: Path, tmp_path: Path) -> None:
         file.write("[tool.hatch.build.hooks.custom]\n")
     git(tree, "add", ".")
     git(tree, "commit", "-q", "-m", "hook")
-    with pytest.raises(NotReady, match="differ|not the same"):
+    with pytest.raises(NotReady, match=r"differ|not the same"):
         build_twice(tree, tmp_path / "dist")
 
 

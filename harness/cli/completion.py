@@ -90,17 +90,19 @@ def _matching(source: Callable[[str], Candidates]) -> Callable[[Any, str], list[
 
 def runs(word: str) -> Candidates:
     """Yield the run directories in the folder that ``word`` names so far, by default ``runs``; and ``latest`` in it."""
+    from harness.history.run_directory import HISTORY
+
     folder = os.path.dirname(word) if "/" in word else "runs"  # noqa: PTH120 - keeps "./" and "~" as they were typed
     with os.scandir(os.path.expanduser(folder or "/")) as entries:  # noqa: PTH111
-        found = sorted((each.name for each in entries if _is_run(each.path)), reverse=True)
+        # Not by pathlib: a folder may hold thousands.
+        found = sorted(
+            (each.name for each in entries if os.path.isfile(f"{each.path}/{HISTORY}")),  # noqa: PTH113
+            reverse=True,
+        )
     for name in found[:MOST]:
         path = f"{folder.rstrip('/')}/{name}"
         if PLAIN.fullmatch(path):
             yield Candidate(path)
-
-
-def _is_run(path: str) -> bool:
-    return os.path.isfile(f"{path}/history.jsonl")  # noqa: PTH113 - a folder may hold thousands
 
 
 def plans() -> Candidates:
