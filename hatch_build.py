@@ -10,23 +10,27 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NAME = "harness/revision.txt"
+NAME = "revision.txt"
 
 
 class RevisionHook(BuildHookInterface[Any]):
-    """Adds the file to sdists and wheels. A wheel that is built from an sdist takes the sdist's."""
+    """Adds the file to the root of an sdist and to the package in a wheel; that of an sdist names the sdist's revision."""
 
     PLUGIN_NAME = "custom"
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Write the file outside of the source tree, which it would otherwise change."""
-        if version == "editable" or (Path(self.root) / NAME).is_file():
+        """Have the file included. Where git makes it, it lies outside of the source tree, which it would change."""
+        if version == "editable":
             return
+        file = Path(self.root) / NAME
         if words := self._revision():
             self._folder = tempfile.TemporaryDirectory()
-            file = Path(self._folder.name) / "revision.txt"
+            file = Path(self._folder.name) / NAME
             file.write_text(f"{words}\n", encoding="utf-8")
-            build_data["force_include"][str(file)] = NAME
+        if file.is_file():
+            build_data["force_include"][str(file)] = (
+                NAME if self.target_name == "sdist" else f"harness/{NAME}"
+            )
 
     def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:  # noqa: ARG002
         """Remove the file again."""

@@ -96,9 +96,7 @@ def test_the_project_is_built_twice_to_the_same_bytes(tmp_path: Path) -> None:
         assert "harness/cli/main.py" in archive.namelist()
     with tarfile.open(sdist) as packed:
         names = [name.partition("/")[2] for name in packed.getnames()]
-    assert [1, 1, 1] == [
-        names.count(name) for name in ("harness/revision.txt", "hatch_build.py", "CHANGELOG.md")
-    ]
+    assert [1, 1, 1] == [names.count(name) for name in ("revision.txt", "hatch_build.py", "CHANGELOG.md")]
 
 
 def test_a_build_that_differs_is_refused(tree: Path, tmp_path: Path) -> None:
