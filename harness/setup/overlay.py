@@ -113,6 +113,13 @@ class Overlay:
                 environment={**clean, "VIRTUALENV_NO_SEED": "1"}, descriptors=(lock,),
             )  # fmt: skip
             expect(ended, failure, "", log)
+        checked = run((python, "-m", "pip", "check"), log, deadline, environment=clean, descriptors=(lock,))
+        if checked.status != 0:
+            # No error: the command that renews the lock file is run by ./lab too.
+            self._progress.say(
+                f"what is locked is not what pyproject.toml asks for:{checked.last_words()}\n"
+                "  Renew the lock files: ./lab shell -c 'tox run -e lock'"
+            )
 
     def _link_programs(self, place: Path) -> None:
         """Give the overlay the environment's programs: a script runs under the overlay's Python, others are links."""

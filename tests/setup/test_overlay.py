@@ -62,9 +62,9 @@ def project(directory: Path, *, version: str = "1", dependency: str = "msgspec",
     return directory
 
 
-def overlay(clone: Path, root: Path) -> Path:
+def overlay(clone: Path, root: Path, said: io.StringIO | None = None) -> Path:
     """Return the place of a clone's overlay."""
-    progress = Progress(io.StringIO())
+    progress = Progress(said or io.StringIO())
     return Overlay(clone, BASE, Cache(root, progress.say, space=0), os.environ, progress).place()
 
 
@@ -94,6 +94,14 @@ def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
         assert f"{version} {tox.__file__}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
         assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
     assert places["1.5"] == overlay(tmp_path / "clone1.5", tmp_path / "cache")
+
+
+def test_a_dependency_that_is_not_locked_is_said(tmp_path: Path) -> None:
+    """The clone is set up all the same, since ./lab runs the command that locks it."""
+    said = io.StringIO()
+    overlay(project(tmp_path / "clone", dependency="no-such-package>=1"), tmp_path / "cache", said)
+    assert "requires no-such-package, which is not installed" in said.getvalue()
+    assert "./lab shell -c 'tox run -e lock'" in said.getvalue()
 
 
 def test_a_clone_that_was_moved_is_set_up_anew(tmp_path: Path) -> None:
