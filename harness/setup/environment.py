@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -18,7 +18,7 @@ from harness.program import ProgramResult
 from harness.setup.cache import MORE_SPACE, Cache, digest
 from harness.setup.lock_file import requirements
 from harness.setup.progress import Progress
-from harness.setup.step import run, run_watched
+from harness.setup.step import run_watched
 
 KIND = "environment"
 HIDDEN = (
@@ -98,18 +98,29 @@ class Environment:
             ) from error
 
         log = self._cache.log(f"{KIND}-{place.name}")
-        self._progress.show("making a virtual environment")
-        make_virtual_environment(self._python, place, log, deadline, self._environment, lock)
+        python = str(place / "bin" / "python")
+
+        def step(words: Callable[[str], str], *command: str) -> ProgramResult:
+            ended = run_watched(
+                command, log, deadline, lambda text: self._progress.show(words(text)),
+                environment=self._environment, descriptors=(lock,),
+            )  # fmt: skip
+            self._progress.clear()
+            return ended
+
+        for command in (
+            (self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
+            # venv would run this itself, and keep to itself why it failed.
+            (python, "-I", "-m", "ensurepip", "--default-pip"),
+        ):
+            made = step(lambda _: "making a virtual environment", *command)
+            expect(made, f"{self._python} could not make a virtual environment", venv_hint(made), log)
         first = place / "builders.txt"
         first.write_text(builders, encoding="utf-8")
 
         def install(file: Path, count: int, *options: str) -> None:
-            installed = run_watched(
-                (str(place / "bin" / "python"), *PIP, "--no-deps", "--require-hashes", *options, "--requirement", str(file)),
-                log, deadline, lambda text: self._progress.show(stage(text, count)),
-                environment=self._environment, descriptors=(lock,),
-            )  # fmt: skip
-            self._progress.clear()
+            words = (*PIP, "--no-deps", "--require-hashes", *options, "--requirement", str(file))
+            installed = step(lambda text: stage(text, count), python, *words)
             expect(installed, "pip could not install the Python packages", _pip_hint(installed), log)
 
         # The distribution's pip fetches only the locked one. What has no wheel is built with locked packages too.
@@ -140,20 +151,6 @@ def usable(cache: Cache, kind: str, name: str) -> Path | None:
         cache.forget(kind, name)
         return None
     return found
-
-
-def make_virtual_environment(
-    python: str, place: Path, log: Path, deadline: Deadline, environment: Mapping[str, str], lock: int
-) -> None:
-    """Make a virtual environment with pip at ``place``. Raises InfrastructureError if ``python`` cannot."""
-    commands = (
-        (python, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
-        # venv would run this itself, and keep to itself why it failed.
-        (str(place / "bin" / "python"), "-I", "-m", "ensurepip", "--default-pip"),
-    )
-    for command in commands:
-        made = run(command, log, deadline, environment=environment, descriptors=(lock,))
-        expect(made, f"{python} could not make a virtual environment", venv_hint(made), log)
 
 
 def expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
