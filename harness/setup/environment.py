@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The environment: the locked packages in a virtual environment, built once for all clones of the user.
 
-It holds what the project depends on and nothing of the project; :mod:`harness.setup.overlay` adds the clone.
+It holds what the project depends on and nothing of the project; :mod:`harness.setup.clone_environment` adds the clone.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The overlay: two clones over one real environment, each with its own code, entry points and programs."""
+"""The clone environment: two clones over one real environment, each with its own code, entry points and programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import tox
 
 from harness.errors import UsageError
 from harness.setup.cache import Cache
-from harness.setup.overlay import Overlay, key, variables
+from harness.setup.clone_environment import CloneEnvironment, key, variables
 from harness.setup.progress import Progress
 
 BASE = Path(tox.__file__).parents[4]
@@ -62,10 +62,10 @@ def project(directory: Path, *, version: str = "1", dependency: str = "msgspec",
     return directory
 
 
-def overlay(clone: Path, root: Path, said: io.StringIO | None = None) -> Path:
-    """Return the place of a clone's overlay."""
+def clone_environment(clone: Path, root: Path, said: io.StringIO | None = None) -> Path:
+    """Return the place of a clone's environment."""
     progress = Progress(said or io.StringIO())
-    return Overlay(clone, BASE, Cache(root, progress.say, space=0), os.environ, progress).place()
+    return CloneEnvironment(clone, BASE, Cache(root, progress.say, space=0), os.environ, progress).place()
 
 
 def output(*command: str | Path, cwd: Path) -> str:
@@ -81,7 +81,8 @@ def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
     for version in ("1.5", "2.5"):
         project(tmp_path / f"clone{version}", version=version)
     places = {
-        version: overlay(tmp_path / f"clone{version}", tmp_path / "cache") for version in ("1.5", "2.5")
+        version: clone_environment(tmp_path / f"clone{version}", tmp_path / "cache")
+        for version in ("1.5", "2.5")
     }
     (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
     for version, place in places.items():
@@ -93,19 +94,19 @@ def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
         asks = "import importlib.metadata as m, tox; print(m.version('hotplug-harness'), tox.__file__)"
         assert f"{version} {tox.__file__}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
         assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
-    assert places["1.5"] == overlay(tmp_path / "clone1.5", tmp_path / "cache")
+    assert places["1.5"] == clone_environment(tmp_path / "clone1.5", tmp_path / "cache")
 
 
 def test_a_dependency_that_is_not_locked_is_said(tmp_path: Path) -> None:
     """The clone is set up all the same, since ./lab runs the command that locks it."""
     said = io.StringIO()
-    overlay(project(tmp_path / "clone", dependency="no-such-package>=1"), tmp_path / "cache", said)
+    clone_environment(project(tmp_path / "clone", dependency="no-such-package>=1"), tmp_path / "cache", said)
     assert "requires no-such-package, which is not installed" in said.getvalue()
     assert "./lab shell -c 'tox run -e lock'" in said.getvalue()
 
 
 def test_a_clone_that_was_moved_is_set_up_anew(tmp_path: Path) -> None:
-    """Another path, dependency or environment is another overlay; another setting of a linter is not."""
+    """Another path, dependency or shared environment is another clone environment; another setting of a linter is not."""
     here = key(project(tmp_path / "here"), BASE)
     assert here == key(project(tmp_path / "here", length=80), BASE)
     others = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The overlay: the environment as one clone sees it, a small virtual environment that adds the clone's own package.
+"""The clone environment: the environment as one clone sees it, a small virtual environment that adds the clone's own package.
 
 Its Python finds the packages of the shared environment and the code of this clone, and its programs are those of the
 environment. So two clones that are used at the same time never see each other's code, and each has the entry points,
@@ -24,7 +24,7 @@ KIND = "clone"
 
 
 def key(clone: Path, environment: Path) -> str:
-    """Return the digest of everything the overlay depends on.
+    """Return the digest of everything a clone environment depends on.
 
     Of pyproject.toml only what decides what is installed counts, not the settings of the linters.
     """
@@ -54,8 +54,8 @@ def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-class Overlay:
-    """Makes the overlay of ``clone`` over the environment at ``base``, which was made with the Python at ``python``."""
+class CloneEnvironment:
+    """Makes the clone environment of ``clone`` over the environment at ``base``, which was made with the Python at ``python``."""
 
     def __init__(
         self,
@@ -75,7 +75,7 @@ class Overlay:
         self._python = python or base_python()
 
     def place(self) -> Path:
-        """Return the directory of the overlay, making it first if it is missing, moved or broken: some seconds."""
+        """Return the directory of the clone environment, making it in some seconds if it is missing, moved or broken."""
         name = key(self._clone, self._base)
         if found := usable(self._cache, KIND, name):
             return found
@@ -122,7 +122,7 @@ class Overlay:
             )
 
     def _link_programs(self, place: Path) -> None:
-        """Give the overlay the environment's programs: a script runs under the overlay's Python, others are links."""
+        """Add the programs of the environment: a script runs under this Python, others are links."""
         here, there = (os.fsencode(f"{each / 'bin'}/") for each in (place, self._base))
         for program in sorted((self._base / "bin").iterdir()):
             copy = place / "bin" / program.name
