@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import sysconfig
 import tarfile
 import tempfile
 import zipfile
@@ -72,7 +71,7 @@ def python(built: Built) -> Iterator[Path]:
         (packages,) = (place / "venv").glob("lib/python*/site-packages")
         dependencies = place / "dependencies"
         dependencies.mkdir()
-        for each in Path(sysconfig.get_path("purelib")).iterdir():
+        for each in Path(pytest.__file__).parents[1].iterdir():
             if not each.name.startswith(("libvirt", "hotplug_harness", "_hotplug_harness", "__")):
                 (dependencies / each.name).symlink_to(each)
         (packages / "dependencies.pth").write_text(f"{dependencies}\n")

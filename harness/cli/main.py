@@ -23,6 +23,7 @@ from harness.choice import suggest
 from harness.cli import (
     accept,
     check,
+    completion,
     diff,
     doctor,
     driver,
@@ -63,14 +64,22 @@ app = typer.Typer(
 
 def _version(asked: bool) -> None:
     if asked:
-        say(f"harness {harness.__version__}")
+        from pathlib import Path
+
+        from harness.cli.revision import revision
+
+        at = revision(Path(harness.__file__).parent)
+        say(f"harness {harness.__version__}" + (f" ({at})" if at else ""))
         raise typer.Exit
 
 
 @app.callback()
 def _options(
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.", callback=_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version", help="Print version and revision and exit.", callback=_version, is_eager=True
+        ),
     ] = False,
 ) -> None:
     pass
@@ -94,6 +103,7 @@ plan.register(app)
 etl.register(app)
 driver.register(app)
 template.register(app)
+completion.register(app)
 
 
 FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--night": "--name"}
@@ -141,6 +151,8 @@ def _command() -> Any:
 
 def _run(arguments: list[str]) -> int:
     command = _command()
+    if completion.VARIABLE in os.environ:
+        completion.answer(command)
     end = [*arguments, "--"].index("--")
     for place, word in enumerate(arguments[:end]):
         arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)

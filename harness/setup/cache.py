@@ -33,6 +33,8 @@ UNUSED_AFTER = 30 * 24 * 3600
 """Seconds after which a built thing that nobody used is removed when the next one is built."""
 OUTGROWN_AFTER = 24 * 3600
 """The same for one that belongs to the clone the next one is for: most likely an input changed, and it is outgrown."""
+SHARED_AFTER = 7 * 24 * 3600
+"""The same for one that all clones share: it is large, and nobody can tell which clone will want it again."""
 
 WORKABLE = re.compile(r"[\w/.+@=~-]+")
 
@@ -111,14 +113,32 @@ class Cache:
             return place if os.access(marker, os.R_OK) else None
         return place
 
+    def moved(self, kind: str, key: str) -> bool:
+        """Tell whether the finished thing was built at a path that no longer leads to it."""
+        place = self.root / kind / key
+        try:
+            built_at = json.loads((place / MARKER).read_bytes())["place"]
+            return not place.samefile(built_at)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            # A thing from before paths were recorded has none and was never moved.
+            return isinstance(error, OSError)
+
     def built(
-        self, kind: str, key: str, build: BuildInto, deadline: Deadline, *, clone: Path, sealed: bool = False
+        self,
+        kind: str,
+        key: str,
+        build: BuildInto,
+        deadline: Deadline,
+        *,
+        clone: Path | None,
+        sealed: bool = False,
     ) -> Path:
         """Return the thing called ``kind``/``key``, building it first if need be; once, whoever else asks.
 
-        ``clone`` is the checkout it is for: once that is gone, the thing may go too. A ``sealed`` thing never changes:
-        one whose files are not those that were built is built anew. Raises InfrastructureError when the disk refuses
-        or another builder holds the lock until the deadline, and whatever ``build`` raises.
+        ``clone`` is the checkout it is for: once that is gone, the thing may go too. None is for what all clones of
+        the user share. A ``sealed`` thing never changes: one whose files are not those that were built is built anew.
+        Raises InfrastructureError when the disk refuses or another builder holds the lock until the deadline, and
+        whatever ``build`` raises.
         """
         if place := self._intact(kind, key, sealed=sealed):
             return place
@@ -133,7 +153,7 @@ class Cache:
             build(place, lock)
             if sealed:
                 self.content.seal(place)
-            publish(place / MARKER, {"clone": str(clone)})
+            publish(place / MARKER, {"clone": str(clone or ""), "place": str(place)})
         return place
 
     def _intact(self, kind: str, key: str, *, sealed: bool) -> Path | None:
@@ -185,13 +205,16 @@ class Cache:
         if free < self._space:
             raise OSError(errno.ENOSPC, f"{free >> 20} MiB are free and {self._space >> 20} MiB are needed")
 
-    def _clean(self, kind: str, clone: Path) -> None:
+    def _clean(self, kind: str, clone: Path | None) -> None:
         """Remove what was built for clones that are gone, what ``clone`` has outgrown, and what nobody uses."""
         for marker in self.root.glob(f"{kind}/*/{MARKER}"):
             with suppress(OSError, ValueError, KeyError, TypeError):
-                owner = Path(json.loads(marker.read_bytes())["clone"])
+                owner = json.loads(marker.read_bytes())["clone"]
                 unused = time.time() - marker.stat().st_mtime
-                if not owner.exists() or unused > (OUTGROWN_AFTER if owner == clone else UNUSED_AFTER):
+                kept = UNUSED_AFTER if owner else SHARED_AFTER
+                if owner and owner == str(clone):
+                    kept = OUTGROWN_AFTER
+                if unused > kept or (owner and not Path(owner).exists()):
                     marker.unlink()
                     shutil.rmtree(marker.parent, ignore_errors=True)
 

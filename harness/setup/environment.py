@@ -1,11 +1,14 @@
 # SPDX-License-Identifier: MIT
-"""The virtual environment of one clone: its key, how it is built, and what a program started in it sees."""
+"""The environment: the locked packages in a virtual environment, built once for all clones of the user.
+
+It holds what the project depends on and nothing of the project; :mod:`harness.setup.clone_environment` adds the clone.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -13,118 +16,144 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError, UsageError
 from harness.program import ProgramResult
 from harness.setup.cache import MORE_SPACE, Cache, digest
-from harness.setup.step import run
+from harness.setup.lock_file import requirements
+from harness.setup.progress import Progress
+from harness.setup.step import run_watched
 
 KIND = "environment"
 HIDDEN = (
     "PYTHONHOME",
     "PYTHONPATH",
     "PYTHONSTARTUP",
+    "PIP_CONSTRAINT",
     "PIP_TARGET",
     "PIP_PREFIX",
     "PIP_USER",
     "PIP_REQUIRE_VIRTUALENV",
 )
-"""Variables that would send pip or the programs of the environment elsewhere. All other settings of pip are kept."""
+"""Variables that would send pip or the programs of the environment elsewhere, or change what the lock file says.
 
+All other settings of pip are kept.
+"""
 
 FULL = ("No space left", "Disk quota exceeded")
+BUILDERS = ("pip", "setuptools")
+"""Packages that are installed first: they install the others, and build those that have no wheel."""
+PIP = ("-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--progress-bar", "off")
 
 
-def key(clone: Path, python: str) -> str:
-    """Return the digest of everything the environment of ``clone`` depends on.
+def base_python() -> str:
+    """Return the Python that is running, without the virtual environment that it may run in."""
+    return str(getattr(sys, "_base_executable", sys.executable))
 
-    The clone's path is among it because the package is installed editable: the environment runs that clone's code.
-    Of pyproject.toml only what decides what is installed counts, not the settings of the linters.
-    """
-    project = clone / "pyproject.toml"
+
+def key(lock: Path, python: str) -> str:
+    """Return the digest of everything the environment depends on: the lock file, the Python, and what builds it."""
     try:
-        tables = tomllib.loads(project.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise UsageError(f"cannot read {project}: {error}", hint="Is the checkout complete?") from error
+        locked = lock.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read {lock}: {error.strerror}", hint="Is the checkout complete?") from error
     builder = Path(__file__).read_bytes()
-    installed = {name: tables.get(name) for name in ("build-system", "project")}
-    return digest(
-        str(clone), os.path.realpath(python), sys.version, os.uname().machine, repr(installed), builder
-    )
-
-
-def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environment`` as a program started in the virtual environment at ``place`` should see it.
-
-    The three ``LAB_`` variables have tox use what is already built; tox.ini says how.
-    """
-    kept = {name: value for name, value in environment.items() if name not in HIDDEN}
-    return {
-        **kept,
-        "VIRTUAL_ENV": str(place),
-        "LAB_PYTHON": str(place / "bin" / "python"),
-        "LAB_PACKAGE": "skip",
-        "LAB_TOX": str(place / "tox"),
-        "PATH": f"{place / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}",
-    }
+    return digest(os.path.realpath(python), sys.version, os.uname().machine, locked, builder)
 
 
 class Environment:
-    """Makes the virtual environment of ``clone`` with the Python at ``python`` (default: the running one)."""
+    """Makes the environment of ``lock`` with the Python at ``python`` (default: the running one)."""
 
     def __init__(
         self,
-        clone: Path,
+        lock: Path,
         cache: Cache,
         environment: Mapping[str, str],
-        say: Callable[[str], None],
+        progress: Progress,
         *,
         python: str = "",
     ) -> None:
-        self._clone = clone
+        self._lock = lock
         self._cache = cache
-        self._environment = environment
-        self._say = say
-        self._python = python or getattr(sys, "_base_executable", sys.executable)
+        self._environment = {name: value for name, value in environment.items() if name not in HIDDEN}
+        self._progress = progress
+        self._python = python or base_python()
 
     def place(self) -> Path:
-        """Return the directory of the environment, building it first if it is missing, old or broken."""
-        name = key(self._clone, self._python)
-        found = self._cache.ready(KIND, name)
-        if found and not os.access(found / "bin" / "python", os.X_OK):
-            # The distribution replaced its Python: the link in the environment leads nowhere.
-            self._cache.forget(KIND, name)
-        elif found:
+        """Return the directory of the environment, building it first if it is missing, moved or broken."""
+        name = key(self._lock, self._python)
+        if found := usable(self._cache, KIND, name):
             return found
         deadline = Deadline(1800, "building the Python environment")
         return self._cache.built(
-            KIND, name, lambda place, lock: self._build(place, lock, deadline), deadline, clone=self._clone
+            KIND, name, lambda place, lock: self._build(place, lock, deadline), deadline, clone=None
         )
 
     def _build(self, place: Path, lock: int, deadline: Deadline) -> None:
-        self._say(f"building the Python environment in {place}")
+        self._progress.say(
+            f"building the Python environment in {place}: some minutes, once for this {self._lock.name}"
+        )
+        try:
+            locked = requirements(self._lock.read_text(encoding="utf-8"))
+            builders = "".join(f"{locked[name]}\n" for name in BUILDERS)
+        except (UnicodeDecodeError, KeyError) as error:
+            raise UsageError(
+                f"{self._lock} is not a lock file of this project: {error}", hint="tox run -e lock makes it"
+            ) from error
+
         log = self._cache.log(f"{KIND}-{place.name}")
-        clean = variables(place, self._environment)
-
-        def step(*command: str) -> ProgramResult:
-            return run(command, log, deadline, environment=clean, descriptors=(lock,))
-
         python = str(place / "bin" / "python")
-        made = step(self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place))
-        if made.status == 0:
+
+        def step(words: Callable[[str], str], *command: str) -> ProgramResult:
+            ended = run_watched(
+                command, log, deadline, lambda text: self._progress.show(words(text)),
+                environment=self._environment, descriptors=(lock,),
+            )  # fmt: skip
+            self._progress.clear()
+            return ended
+
+        for command in (
+            (self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
             # venv would run this itself, and keep to itself why it failed.
-            made = step(python, "-I", "-m", "ensurepip", "--default-pip")
-        _expect(made, f"{self._python} could not make a virtual environment", _venv_hint(made), log)
-        package = f"{self._clone}[dev,libvirt]"
-        installed = step(
-            python, "-m", "pip", "install", "--no-input", "--disable-pip-version-check", "--editable", package
-        )
-        _expect(installed, "pip could not install the Python packages", _pip_hint(installed), log)
-        # tox wants directories of its own for its (empty) environments; made here, under the lock, so that two runs
-        # that start together do not make them both.
-        tox = step(
-            python, "-m", "tox", "run", "--notest", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py,lint"
-        )
-        _expect(tox, "tox could not be set up", "", log)
+            (python, "-I", "-m", "ensurepip", "--default-pip"),
+        ):
+            made = step(lambda _: "making a virtual environment", *command)
+            expect(made, f"{self._python} could not make a virtual environment", venv_hint(made), log)
+        first = place / "builders.txt"
+        first.write_text(builders, encoding="utf-8")
+
+        def install(file: Path, count: int, *options: str) -> None:
+            words = (*PIP, "--no-deps", "--require-hashes", *options, "--requirement", str(file))
+            installed = step(lambda text: stage(text, count), python, *words)
+            expect(installed, "pip could not install the Python packages", _pip_hint(installed), log)
+
+        # The distribution's pip fetches only the locked one. What has no wheel is built with locked packages too.
+        install(first, len(BUILDERS))
+        install(self._lock, len(locked), "--no-build-isolation")
 
 
-def _expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
+def stage(text: str, count: int) -> str:
+    """Return in words what pip is doing after it printed ``text``, of ``count`` packages to install."""
+    lines = re.findall(
+        r"^ *(Collecting|Building wheel for|Installing collected packages)[: ]+(\S+)", text, re.MULTILINE
+    )
+    what, name = lines[-1] if lines else ("", "")
+    if what.startswith("Installing"):
+        return f"installing {count} packages"
+    package = re.split(r"[=<>]", name)[0]
+    if what.startswith("Building"):
+        return f"building {package}"
+    fetched = sum(word == "Collecting" for word, _ in lines)
+    return f"downloading {package}, {fetched} of {count}" if package else "starting pip"
+
+
+def usable(cache: Cache, kind: str, name: str) -> Path | None:
+    """Return the virtual environment ``kind``/``name``, or None if it must be built; one that cannot run is forgotten."""
+    found = cache.ready(kind, name)
+    if found and (not os.access(found / "bin" / "python", os.X_OK) or cache.moved(kind, name)):
+        # The distribution replaced its Python, so that the link leads nowhere; or the cache lies elsewhere now.
+        cache.forget(kind, name)
+        return None
+    return found
+
+
+def expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
     """Raise InfrastructureError saying ``failure`` and ``hint`` unless the step ended well."""
     if ended.status != 0:
         raise InfrastructureError(
@@ -133,7 +162,8 @@ def _expect(ended: ProgramResult, failure: str, hint: str, log: Path) -> None:
         )
 
 
-def _venv_hint(ended: ProgramResult) -> str:
+def venv_hint(ended: ProgramResult) -> str:
+    """Return what to do about a virtual environment that could not be made."""
     if ended.says(*FULL):
         return MORE_SPACE
     if ended.says("ensurepip", "No module named venv"):
@@ -148,6 +178,11 @@ def _pip_hint(ended: ProgramResult) -> str:
         return (
             "The certificate of the Python package index is not trusted here. If it is your own, name its authority:\n"
             "  PIP_CERT=/path/to/ca.pem, or 'cert' in pip.conf, and run this again."
+        )
+    if ended.says("DO NOT MATCH THE HASHES"):
+        return (
+            "A file that the index served is not the one that was locked. Try another index or mirror (PIP_INDEX_URL);\n"
+            "  if the lock file itself is wrong: ./lab shell -c 'tox run -e lock', where ./lab works."
         )
     if ended.says(
         "No matching distribution", "Connection", "Max retries", "Name or service not known", "timed out"

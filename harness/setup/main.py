@@ -19,9 +19,12 @@ if __package__ in (None, ""):
 from harness.deadline import Deadline
 from harness.errors import ExitCode, HarnessError, MissingPart, UsageError
 from harness.setup.cache import Cache, cache_directory
+from harness.setup.clone_environment import CloneEnvironment, variables
 from harness.setup.debian import Distribution, Installer, not_installed
-from harness.setup.environment import Environment, variables
+from harness.setup.environment import Environment
+from harness.setup.lock_file import lock_file
 from harness.setup.parts import BASE, OWN_PYTHON, REQUIRABLE, Need, Part, own_python, part
+from harness.setup.progress import Progress
 
 CLONE = Path(__file__).resolve().parents[2]
 
@@ -38,16 +41,14 @@ Each command first sets up what is missing: Debian packages, and a Python enviro
   shell [-c CMD [ARGS]]           open a shell in the environment, or run CMD in one
 
 HOTPLUG_HARNESS_CACHE    where everything is built (default ~/.cache/hotplug-harness)
-HOTPLUG_HARNESS_PYTHON   the Python to use (default /usr/bin/python3, else python3; 3.11 or newer)
+HOTPLUG_HARNESS_PYTHON   the Python to use (default /usr/bin/python3, else python3; 3.11, 3.12 or 3.13)
 
 Exit codes are those of the program that ran; 64 for wrong usage, 69 when the set-up failed.
 """
 
 
-def say(text: str) -> None:
-    """Tell the user what is being waited for."""
-    sys.stderr.write(f"lab: {text}\n")
-    sys.stderr.flush()
+progress = Progress(sys.stderr)
+say = progress.say
 
 
 class Lab:
@@ -62,9 +63,10 @@ class Lab:
         self._cache = Cache(cache_directory(environment), say)
 
     def set_up(self, required: Sequence[Part] = ()) -> Path:
-        """Supply the base and ``required``, and return the directory of the Python environment."""
+        """Supply the base and ``required``, and return the directory of the clone's Python environment."""
         self._supply(required)
-        return Environment(self._clone, self._cache, self._environment, say).place()
+        base = Environment(lock_file(self._clone), self._cache, self._environment, progress).place()
+        return CloneEnvironment(self._clone, base, self._cache, self._environment, progress).place()
 
     def _supply(self, required: Sequence[Part]) -> None:
         path = self._environment.get("PATH")

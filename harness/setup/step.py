@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.program import ProgramResult, run_program
+from harness.errors import InfrastructureError
+from harness.program import ProgramResult, end_program, readable, run_program, start_program
+
+TICK = 0.25
+"""Seconds after which a step that is watched is looked at again."""
 
 
 def run(
@@ -34,3 +39,44 @@ def run(
         )  # fmt: skip
         file.seek(start)
         return ProgramResult(ended.status, file.read().decode(errors="replace"))
+
+
+def run_watched(
+    command: Sequence[str],
+    log: Path,
+    deadline: Deadline,
+    watch: Callable[[str], None],
+    *,
+    environment: Mapping[str, str],
+    descriptors: Sequence[int] = (),
+) -> ProgramResult:
+    """Run ``command`` as :func:`run` does. ``watch`` is called four times a second with all that it has printed so far."""
+    with log.open("ab+") as file:
+        file.write(f"$ {shlex.join(command)}\n".encode())
+        file.flush()
+        start = file.tell()
+
+        def printed() -> str:
+            return os.pread(file.fileno(), os.fstat(file.fileno()).st_size - start, start).decode(
+                errors="replace"
+            )
+
+        child = start_program(
+            command, deadline.what, environment=environment, stdout=file, descriptors=descriptors
+        )
+        try:
+            ended = os.pidfd_open(child.pid)
+            try:
+                while not readable(ended, TICK):
+                    watch(printed())
+                    if deadline.expired:
+                        raise InfrastructureError(
+                            f"{deadline.what}: '{command[0]}' did not end within {deadline.seconds:g} s",
+                            hint=f"What it printed is in {log}",
+                        )
+            finally:
+                os.close(ended)
+            status = child.wait()
+        finally:
+            end_program(child)
+        return ProgramResult(status, printed())

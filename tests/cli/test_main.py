@@ -13,6 +13,7 @@ import typer.main
 
 import harness
 from harness.cli import main as command_line
+from harness.cli.revision import revision
 from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
 
 Caught = pytest.CaptureFixture[str]
@@ -69,8 +70,9 @@ def test_a_pipe_that_refuses_what_does_not_fit_gets_everything() -> None:
 
 
 def test_the_version_is_the_package_s(capsys: Caught) -> None:
-    """--version prints one line and ends with 0."""
-    assert [0, f"harness {harness.__version__}\n"] == [
+    """--version prints one line with version and revision and ends with 0."""
+    at = revision(Path(harness.__file__).parent)
+    assert [0, f"harness {harness.__version__}{f' ({at})' if at else ''}\n"] == [
         command_line.main(["--version"]),
         capsys.readouterr().out,
     ]

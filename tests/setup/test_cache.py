@@ -196,6 +196,28 @@ def test_a_build_removes_what_nobody_will_use_again(tmp_path: Path) -> None:
     }
 
 
+def test_what_clones_share_stays_while_one_of_them_uses_it(tmp_path: Path) -> None:
+    """It belongs to no clone, so that none takes it along; after a week without use the next build removes it."""
+    cache = Cache(tmp_path / "cache", nothing)
+    for name, days in (("used", 6), ("left", 8)):
+        place = cache.built("thing", name, build_whole, soon(), clone=None)
+        long_ago = time.time() - days * 24 * 3600
+        os.utime(place / "complete.json", (long_ago, long_ago))
+    cache.built("thing", "new", build_whole, soon(), clone=None)
+    assert {"used", "new"} == {path.name for path in (tmp_path / "cache" / "thing").iterdir()}
+
+
+def test_a_thing_knows_whether_it_was_moved(tmp_path: Path) -> None:
+    """A link that leads to it is no move; another path while the first is gone is one."""
+    cache = Cache(tmp_path / "cache", nothing)
+    cache.built("thing", "k", build_whole, soon(), clone=None)
+    (tmp_path / "link").symlink_to(tmp_path / "cache")
+    assert not cache.moved("thing", "k")
+    assert not Cache(tmp_path / "link", nothing).moved("thing", "k")
+    (tmp_path / "cache").rename(tmp_path / "elsewhere")
+    assert Cache(tmp_path / "elsewhere", nothing).moved("thing", "k")
+
+
 def test_a_full_disk_is_said_before_anything_is_built(tmp_path: Path) -> None:
     """The message gives what is free, what is needed and the way out."""
     cache = Cache(tmp_path / "cache", nothing, space=1 << 62)

@@ -61,7 +61,8 @@ def clone(tmp_path: Path) -> Path:
         "harness/program.py",
     ):
         shutil.copy(CLONE / name, copy / name)
-    shutil.copytree(CLONE / "harness" / "setup", copy / "harness" / "setup")
+    for folder in ("harness/setup", "locks"):
+        shutil.copytree(CLONE / folder, copy / folder)
     return copy
 
 
@@ -222,14 +223,16 @@ def test_a_machine_without_a_python_index(clone: Path, tmp_path: Path) -> None:
     assert [] == list((tmp_path / "cache" / "environment").glob("*/complete.json"))
 
 
-def test_a_broken_pyproject_is_said_so(clone: Path, tmp_path: Path) -> None:
-    """A merge conflict in pyproject.toml is wrong usage, with its line."""
-    (clone / "pyproject.toml").write_text("[project\n")
+def test_a_python_that_nothing_is_locked_for(clone: Path, tmp_path: Path) -> None:
+    """Wrong usage, before anything is built: the message names the Pythons that there are lock files for."""
+    for file in (clone / "locks").iterdir():
+        file.rename(file.with_name(file.name.replace("3.1", "3.9")))
     script(tmp_path / "bin" / "dpkg-query", ALL_INSTALLED)
     environment = {"PATH": f"{tmp_path}/bin:/usr/bin:/bin", "HOTPLUG_HARNESS_CACHE": str(tmp_path / "cache")}
     ended = lab("demo", clone=clone, env=environment)
     assert ended.returncode == 64
-    assert "line 1" in ended.stderr
+    assert "no versions are locked for Python 3." in ended.stderr
+    assert "python-3.91, python-3.92, python-3.93" in ended.stderr
 
 
 def test_a_part_that_ubuntu_does_not_package(tmp_path: Path) -> None:

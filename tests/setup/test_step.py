@@ -13,7 +13,7 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
-from harness.setup.step import run
+from harness.setup.step import run, run_watched
 
 FINISHER = """
 import os, sys
@@ -45,6 +45,37 @@ def test_a_step_that_does_not_end_is_ended(tmp_path: Path) -> None:
     """At the deadline the message names the step, the program, the time and the log."""
     with pytest.raises(InfrastructureError, match=r"waiting: 'sleep' did not end within 0\.2 s") as caught:
         run(["sleep", "60"], tmp_path / "log", Deadline(0.2, "waiting"), environment=os.environ)
+    assert str(tmp_path / "log") in caught.value.hint
+
+
+def test_a_step_that_is_watched_shows_what_it_has_printed(tmp_path: Path) -> None:
+    """Nothing of an earlier step is among it, and the result is that of a step that is not watched."""
+    seen: list[str] = []
+    os.mkfifo(tmp_path / "go")
+    (tmp_path / "log").write_text("earlier\n")
+
+    def watch(text: str) -> None:
+        seen.append(text)
+        if text == "one\n" and len(seen) < 100:
+            seen.extend([""] * 100)
+            (tmp_path / "go").write_text("go\n")
+
+    command = ["sh", "-c", f"echo one; read line < {tmp_path}/go; echo two >&2; exit 3"]
+    ended = run_watched(command, tmp_path / "log", Deadline(30, "the test"), watch, environment=os.environ)
+    assert (3, "one\ntwo\n", "") == ended
+    assert {"", "one\n"} <= set(seen) <= {"", "one\n", "one\ntwo\n"}
+
+
+def test_a_watched_step_that_does_not_end_is_ended(tmp_path: Path) -> None:
+    """At the deadline the message is that of any other step."""
+    with pytest.raises(InfrastructureError, match=r"waiting: 'sleep' did not end within 0\.2 s") as caught:
+        run_watched(
+            ["sleep", "60"],
+            tmp_path / "log",
+            Deadline(0.2, "waiting"),
+            lambda _: None,
+            environment=os.environ,
+        )
     assert str(tmp_path / "log") in caught.value.hint
 
 

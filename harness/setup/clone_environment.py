@@ -1,0 +1,141 @@
+# SPDX-License-Identifier: MIT
+"""The clone environment: the environment as one clone sees it, a small virtual environment that adds the clone's own package.
+
+Its Python finds the packages of the shared environment and the code of this clone, and its programs are those of the
+environment. So two clones that are used at the same time never see each other's code, and each has the entry points,
+the metadata and the version that its own pyproject.toml gives.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from harness.deadline import Deadline
+from harness.errors import UsageError
+from harness.setup.cache import Cache, digest
+from harness.setup.environment import HIDDEN, PIP, base_python, expect, usable, venv_hint
+from harness.setup.progress import Progress
+from harness.setup.step import run
+
+KIND = "clone"
+
+
+def key(clone: Path, environment: Path) -> str:
+    """Return the digest of everything a clone environment depends on.
+
+    Of pyproject.toml only what decides what is installed counts, not the settings of the linters.
+    """
+    project = clone / "pyproject.toml"
+    try:
+        tables = tomllib.loads(project.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read {project}: {error}", hint="Is the checkout complete?") from error
+    builder = Path(__file__).read_bytes()
+    installed = {name: tables.get(name) for name in ("build-system", "project")}
+    return digest(str(clone), str(environment), repr(installed), builder)
+
+
+def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environment`` as a program started in the virtual environment at ``place`` should see it.
+
+    The three ``LAB_`` variables have tox use what is already built; tox.ini says how.
+    """
+    kept = {name: value for name, value in environment.items() if name not in HIDDEN}
+    return {
+        **kept,
+        "VIRTUAL_ENV": str(place),
+        "LAB_PYTHON": str(place / "bin" / "python"),
+        "LAB_PACKAGE": "skip",
+        "LAB_TOX": str(place / "tox"),
+        "PATH": f"{place / 'bin'}{os.pathsep}{environment.get('PATH', os.defpath)}",
+    }
+
+
+class CloneEnvironment:
+    """Makes the clone environment of ``clone`` over the environment at ``base``, which was made with the Python at ``python``."""
+
+    def __init__(
+        self,
+        clone: Path,
+        base: Path,
+        cache: Cache,
+        environment: Mapping[str, str],
+        progress: Progress,
+        *,
+        python: str = "",
+    ) -> None:
+        self._clone = clone
+        self._base = base
+        self._cache = cache
+        self._environment = environment
+        self._progress = progress
+        self._python = python or base_python()
+
+    def place(self) -> Path:
+        """Return the directory of the clone environment, making it in some seconds if it is missing, moved or broken."""
+        name = key(self._clone, self._base)
+        if found := usable(self._cache, KIND, name):
+            return found
+        deadline = Deadline(300, "setting up the clone")
+        return self._cache.built(
+            KIND, name, lambda place, lock: self._build(place, lock, deadline), deadline, clone=self._clone
+        )
+
+    def _build(self, place: Path, lock: int, deadline: Deadline) -> None:
+        self._progress.say(f"setting up the clone {self._clone} in {place}")
+        log = self._cache.log(f"{KIND}-{place.name}")
+        clean = variables(place, self._environment)
+        python = str(place / "bin" / "python")
+        made = run(
+            (self._python, "-I", "-m", "venv", "--clear", "--without-pip", str(place)),
+            log, deadline, environment=clean, descriptors=(lock,),
+        )  # fmt: skip
+        expect(made, f"{self._python} could not make a virtual environment", venv_hint(made), log)
+        (packages,) = place.glob("lib/python*/site-packages")
+        below = self._base / packages.relative_to(place)
+        # Its own .pth files count too. Read after the one that pip adds, so that the clone comes first.
+        (packages / "base.pth").write_text(f"import site; site.addsitedir({str(below)!r})\n")
+        self._link_programs(place)
+        steps = (
+            ("pip could not install the clone's package",
+             (*PIP, "--no-index", "--no-deps", "--no-build-isolation", "--editable", str(self._clone))),
+            # tox wants directories of its own for its (empty) environments; made here, under the lock, so that two
+            # runs that start together do not make them both.
+            ("tox could not be set up",
+             ("-m", "tox", "run", "--notest", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py,lint")),
+        )  # fmt: skip
+        for failure, words in steps:
+            ended = run(
+                (python, *words), log, deadline,
+                environment={**clean, "VIRTUALENV_NO_SEED": "1"}, descriptors=(lock,),
+            )  # fmt: skip
+            expect(ended, failure, "", log)
+        checked = run((python, "-m", "pip", "check"), log, deadline, environment=clean, descriptors=(lock,))
+        if checked.status != 0:
+            # No error: the command that renews the lock file is run by ./lab too.
+            self._progress.say(
+                f"what is locked is not what pyproject.toml asks for:{checked.last_words()}\n"
+                "  Renew the lock files: ./lab shell -c 'tox run -e lock'"
+            )
+
+    def _link_programs(self, place: Path) -> None:
+        """Add the programs of the environment: a script runs under this Python, others are links."""
+        here, there = (os.fsencode(f"{each / 'bin'}/") for each in (place, self._base))
+        for program in sorted((self._base / "bin").iterdir()):
+            copy = place / "bin" / program.name
+            if copy.exists() or copy.is_symlink():
+                continue
+            content = program.read_bytes()
+            if content.startswith(b"#!"):
+                # A path that is too long for the first line stands in the second.
+                first, _, rest = content.partition(b"\n")
+                second, line, rest = rest.partition(b"\n")
+                copy.write_bytes(
+                    first.replace(there, here) + b"\n" + second.replace(there, here) + line + rest
+                )
+                copy.chmod(0o755)
+            else:
+                copy.symlink_to(program)

@@ -1,0 +1,133 @@
+# SPDX-License-Identifier: MIT
+"""Completion: what real shells offer at a press of Tab, with the scripts that ``harness completion`` prints."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from harness.cli.completion import SHELLS, source_of
+from harness.cli.main import app, main
+from harness.errors import ExitCode
+from harness.guest.guest_types import GUEST_TYPES
+from harness.run.plan import built_in_plans
+
+ASK = {
+    "bash": """
+eval "$(harness completion bash)"
+COMP_WORDS=("${@}"); COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+_harness_completion harness
+printf '%s\\n' "${COMPREPLY[@]}"
+""",
+    # What _arguments would show is asked of it by a function in its place: it needs a terminal to show anything.
+    "zsh": """
+compdef() { : }
+_arguments() { items=${${1#*\\(\\(}%\\)\\)}; for item in ${(Q)${(z)items}}; do print -r -- ${${item%%:*}//\\"} ; done }
+_files() { print -r -- FILES }
+eval "$(harness completion zsh)"
+words=("$@"); CURRENT=$#words
+_harness_completion
+""",
+    "fish": """
+harness completion fish | source
+complete --do-complete (string join ' ' -- $argv)
+""",
+}
+"""Loads the script as its page says and asks for what completes the words given."""
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder with two runs, and with ``harness`` as a program."""
+    for name in ("20261129-101500-reload-aaaa", "20261129-101600-veto-bbbb"):
+        (tmp_path / "runs" / name).mkdir(parents=True)
+        (tmp_path / "runs" / name / "history.jsonl").touch()
+    (tmp_path / "runs" / "notes").mkdir()
+    (tmp_path / "runs" / "a b;touch pwned").mkdir()
+    (tmp_path / "runs" / "a b;touch pwned" / "history.jsonl").touch()
+    (tmp_path / "runs" / "latest").symlink_to("20261129-101600-veto-bbbb")
+    program = tmp_path / "bin" / "harness"
+    program.parent.mkdir()
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m harness "$@"\n')
+    program.chmod(0o755)
+    return tmp_path
+
+
+def offered(shell: str, place: Path, *words: str) -> list[str]:
+    """Return what ``shell`` offers for the last of ``words``."""
+    program = shutil.which(shell)
+    if program is None:
+        pytest.skip(f"this machine lacks {shell}: apt-get install {shell}")
+    quiet = {"bash": ["--norc", "--noprofile"], "zsh": ["-f"], "fish": ["--no-config"]}[shell]
+    script = place / f"ask.{shell}"
+    script.write_text(ASK[shell])
+    root = Path(__file__).parents[2]
+    ended = subprocess.run(
+        [program, *quiet, script, "harness", *words], cwd=place, capture_output=True, text=True, timeout=60, check=False,
+        env={**os.environ, "PATH": f"{place / 'bin'}:{os.environ['PATH']}", "PYTHONPATH": str(root), "HOME": str(place)},
+    )  # fmt: skip
+    assert "" == ended.stderr
+    return sorted(line.partition("\t")[0] for line in ended.stdout.splitlines() if line)
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_plans_guests_and_runs_are_offered(shell: str, place: Path) -> None:
+    """Names begin with what was typed; a name that a shell would execute is left out."""
+    assert sorted(name for name in built_in_plans() if name.startswith("re")) == offered(
+        shell, place, "run", "re"
+    )
+    assert sorted(name for name in GUEST_TYPES if name.startswith("w")) == offered(
+        shell, place, "run", "--guest", "w"
+    )
+    whole = ["20261129-101500-reload-aaaa", "20261129-101600-veto-bbbb", "latest"]
+    assert [f"runs/{name}" for name in whole] == offered(shell, place, "check", "runs/")
+    assert [f"{place}/runs/{name}" for name in whole[:2]] == offered(shell, place, "diff", f"{place}/runs/2")
+    assert {"check", "completion"} <= set(offered(shell, place, "c"))
+    assert not (place / "pwned").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["demo", "--accel", ""], ["auto", "kvm", "tcg"]),
+        (
+            ["check", ""],
+            ["runs/20261129-101500-reload-aaaa", "runs/20261129-101600-veto-bbbb", "runs/latest"],
+        ),
+        (["check", "nowhere/"], []),
+        (["run", "./mine"], []),
+        (["template", "sh"], ["show"]),
+        (["completion", "z"], ["zsh"]),
+    ],
+)
+def test_what_bash_offers(words: list[str], expected: list[str], place: Path) -> None:
+    """Fixed values, the runs of the folder ``runs``, groups; nothing where the shell's own file names are right."""
+    assert expected == offered("bash", place, *words)
+
+
+def test_every_parameter_that_names_something_of_the_harness_is_completed() -> None:
+    """A command added later gets its candidates by its metavar."""
+    missing = []
+
+    def visit(command: object, path: str) -> None:
+        for parameter in command.params:  # type: ignore[attr-defined]
+            names = (parameter.metavar or "").strip("[].").rstrip(".") in ("PLAN", "RUN", "CASE")
+            if (names or parameter.name == "guest") and source_of(parameter) is None:
+                missing.append(f"{path} {parameter.name}")
+        for name, inner in getattr(command, "commands", {}).items():
+            visit(inner, f"{path} {name}")
+
+    visit(typer.main.get_command(app), "harness")
+    assert [] == missing
+
+
+def test_another_shell_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    """The message names those that there are."""
+    assert ExitCode.USAGE == main(["completion", "tcsh"])
+    assert "There are: bash, zsh, fish." in capsys.readouterr().err

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: MIT
+"""The clone environment: two clones over one real environment, each with its own code, entry points and programs."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import tox
+
+from harness.errors import UsageError
+from harness.setup.cache import Cache
+from harness.setup.clone_environment import CloneEnvironment, key, variables
+from harness.setup.progress import Progress
+
+BASE = Path(tox.__file__).parents[4]
+"""The environment that holds the packages of this one, by a virtual environment of its own under ./lab."""
+
+PROJECT = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "hotplug-harness"
+version = "{version}"
+dependencies = ["{dependency}"]
+[project.scripts]
+harness = "harness:main"
+[project.entry-points.pytest11]
+hotplug_harness = "harness"
+[tool.hatch.build.targets.wheel]
+packages = ["harness"]
+[tool.ruff]
+line-length = {length}
+"""
+
+CODE = """
+import sys
+
+def main():
+    print(__file__, sys.prefix)
+
+def pytest_report_header():
+    return f"the plugin of {__file__}"
+"""
+
+
+def project(directory: Path, *, version: str = "1", dependency: str = "msgspec", length: int = 100) -> Path:
+    """Write a clone: its pyproject.toml, its package and its tox.ini."""
+    (directory / "harness").mkdir(parents=True, exist_ok=True)
+    text = PROJECT.format(version=version, dependency=dependency, length=length)
+    (directory / "pyproject.toml").write_text(text)
+    (directory / "harness" / "__init__.py").write_text(CODE)
+    (directory / "harness" / "__main__.py").write_text("from harness import main\nmain()\n")
+    (directory / "tox.ini").write_text(
+        "[tox]\nenv_list=py\nwork_dir={env:LAB_TOX}\n[testenv]\npackage=skip\n[testenv:lint]\n"
+    )
+    return directory
+
+
+def clone_environment(clone: Path, root: Path, said: io.StringIO | None = None) -> Path:
+    """Return the place of a clone's environment."""
+    progress = Progress(said or io.StringIO())
+    return CloneEnvironment(clone, BASE, Cache(root, progress.say, space=0), os.environ, progress).place()
+
+
+def output(*command: str | Path, cwd: Path) -> str:
+    """Return what a program prints that a user starts without any variable of this process."""
+    environment = {"PATH": os.defpath, "HOME": str(cwd)}
+    return subprocess.run(
+        command, cwd=cwd, env=environment, capture_output=True, text=True, check=True, timeout=60
+    ).stdout.strip()
+
+
+def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
+    """Each has its own code under every way to start it, its own plugin and version; the packages are the same files."""
+    for version in ("1.5", "2.5"):
+        project(tmp_path / f"clone{version}", version=version)
+    places = {
+        version: clone_environment(tmp_path / f"clone{version}", tmp_path / "cache")
+        for version in ("1.5", "2.5")
+    }
+    (tmp_path / "test_one.py").write_text("def test_one(): pass\n")
+    for version, place in places.items():
+        code = tmp_path / f"clone{version}" / "harness" / "__init__.py"
+        for command in (["harness"], ["python", "-m", "harness"], ["python", "-I", "-m", "harness"]):
+            assert f"{code} {place}" == output(place / "bin" / command[0], *command[1:], cwd=tmp_path)
+        header = output(place / "bin" / "pytest", "-p", "no:cacheprovider", "test_one.py", cwd=tmp_path)
+        assert f"the plugin of {code}" in header
+        asks = "import importlib.metadata as m, tox; print(m.version('hotplug-harness'), tox.__file__)"
+        assert f"{version} {tox.__file__}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
+        assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
+    assert places["1.5"] == clone_environment(tmp_path / "clone1.5", tmp_path / "cache")
+
+
+def test_a_dependency_that_is_not_locked_is_said(tmp_path: Path) -> None:
+    """The clone is set up all the same, since ./lab runs the command that locks it."""
+    said = io.StringIO()
+    clone_environment(project(tmp_path / "clone", dependency="no-such-package>=1"), tmp_path / "cache", said)
+    assert "requires no-such-package, which is not installed" in said.getvalue()
+    assert "./lab shell -c 'tox run -e lock'" in said.getvalue()
+
+
+def test_a_clone_that_was_moved_is_set_up_anew(tmp_path: Path) -> None:
+    """Another path, dependency or shared environment is another clone environment; another setting of a linter is not."""
+    here = key(project(tmp_path / "here"), BASE)
+    assert here == key(project(tmp_path / "here", length=80), BASE)
+    others = {
+        key(project(tmp_path / "here", dependency="rich"), BASE),
+        key(project(tmp_path / "there"), BASE),
+        key(project(tmp_path / "here"), tmp_path / "environment"),
+    }
+    assert len(others | {here}) == 4
+
+
+@pytest.mark.parametrize(("text", "message"), [(None, r"pyproject\.toml"), ("[project\n", "line 1")])
+def test_a_checkout_with_a_broken_pyproject_is_said_so(
+    text: str | None, message: str, tmp_path: Path
+) -> None:
+    """The message names the file that should be there, or the line with the merge conflict."""
+    if text is not None:
+        (tmp_path / "pyproject.toml").write_text(text)
+    with pytest.raises(UsageError, match=message):
+        key(tmp_path, Path(sys.prefix))
+
+
+def test_what_leads_python_or_pip_astray_is_hidden_and_nothing_else(tmp_path: Path) -> None:
+    """The user's index stays; a PYTHONPATH, a pip target or a constraint does not reach the environment."""
+    seen = variables(
+        tmp_path,
+        {"PATH": "/bin", "PIP_INDEX_URL": "i", "PYTHONPATH": "p", "PIP_TARGET": "t", "PIP_CONSTRAINT": "c"},
+    )
+    assert f"{tmp_path}/bin:/bin" == seen["PATH"]
+    assert "i" == seen["PIP_INDEX_URL"]
+    assert not {"PYTHONPATH", "PIP_TARGET", "PIP_CONSTRAINT"} & set(seen)
