@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.host.preflight import HostPart
@@ -93,6 +94,6 @@ def _conclusion(parts: list[HostPart], able: bool) -> str:
     from harness.host.preflight import PartState
 
     if able:
-        return "The main job can run: harness demo"
+        return f"The main job can run: {invocation('demo')}"
     lacking = ", ".join(part.name for part in parts if part.needed and part.state is not PartState.OK)
     return f"The main job cannot run yet: {lacking}"

@@ -10,6 +10,12 @@ import typer
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for programs.")]
 """Print JSON instead of text."""
 
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print the timeline, the whole verdict and what was observed too."),
+]
+"""Print everything that is known of a run before its summary."""
+
 RunPaths = Annotated[
     list[str],
     typer.Argument(
