@@ -136,7 +136,7 @@ class _Text(_View):
         self._opened = opened
 
     def add(self, run: Judged) -> None:
-        from harness.cli.ending import say_details, say_summary
+        from harness.cli.conclusion import say_details, say_summary
         from harness.cli.output import complain, say
 
         if self._several and not self.whole:
@@ -153,7 +153,6 @@ class _Text(_View):
         history = self._opened(run.path)
         if self.whole:
             say_details(run.verdict, history, timeline=self._timeline, everything=self._everything)
-            say("")
         if not self._several:
             say_summary(run.verdict, history, path=run.path, notes=[run.joined] if run.joined else [])
             return

@@ -29,6 +29,7 @@ def show(name: RunName, json: Json = False) -> int:
     """Say what was collected before the guest was ended, what could not be, and why."""
     from harness.cli.output import say, say_json
     from harness.cli.run_set import run_named
+    from harness.contract.explanation import reproduction
     from harness.history.run_directory import RunDirectory
     from harness.report.escape import printable
 
@@ -54,6 +55,8 @@ def show(name: RunName, json: Json = False) -> int:
         files = ", ".join(printable(str(run / name), 400) for name in item.files)
         said = f"{files}  ({item.bytes} bytes)" if files else printable(item.reason, 400)
         lines.append(f"{item.state:<10}  {printable(item.name, 40):<16}  {said}")
+    if again := reproduction(run):
+        lines += ["", f"Do it again: {again}"]
     say(lines)
     return ExitCode.HOLDS
 

@@ -126,7 +126,7 @@ def result_document(result: RunResult) -> dict[str, Any]:
 
 def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence[str] = ()) -> None:
     """Print what became of a run. ``notes`` are sentences that its summary gets besides."""
-    from harness.cli.ending import say_details, say_summary
+    from harness.cli.conclusion import say_details, say_summary
     from harness.cli.output import say_json
     from harness.report.run_summary import Failure
 
@@ -136,6 +136,8 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
         return
     if verbose:
         say_details(result.verdict, result.history)
+    if joined := getattr(result.history, "note", ""):
+        notes = [joined, *notes]
     if result.first is not None and result.first.error is not None:
         notes = [f"The first attempt, {result.first.directory}, failed: {result.first.error.message}", *notes]
     say_summary(

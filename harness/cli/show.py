@@ -34,7 +34,7 @@ def show(
     """
     import msgspec
 
-    from harness.cli.ending import say_details, say_summary, timeline_lines
+    from harness.cli.conclusion import say_details, say_summary, timeline_lines
     from harness.cli.output import say_json
     from harness.cli.run_set import run_named
     from harness.contract.checker import judge_history

@@ -168,9 +168,9 @@ def _deciding(
         first: dict[str, Finding] = {}
         for finding in broken:
             first.setdefault(finding.rule, finding)
-        told = set(first) | {line.partition(":")[0] for f in broken for line in f.consequences}
+        covered = set(first) | {line.partition(":")[0] for f in broken for line in f.consequences}
         blocks = [_Block("violated rule", _violation(finding, records)) for finding in first.values()]
-        rest = [reason for reason in verdict.reasons if reason.partition(":")[0] not in told]
+        rest = [reason for reason in verdict.reasons if reason.partition(":")[0] not in covered]
         return blocks + [_Block("reason", _bullet("?", reason)) for reason in rest]
     reasons = [reason for reason in verdict.reasons if failure is None or failure.message not in reason]
     blocks = [_Block("reason", _bullet("?", reason)) for reason in reasons]

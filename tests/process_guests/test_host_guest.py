@@ -99,7 +99,7 @@ def test_each_record_is_decoded_once(
     """
     with counted_decodes() as decodes:
         result = perform_on(plan, "host", inject_fault=fault)
-        show_result(result, json=False)
+        show_result(result, json=False, verbose=True)
     history = (result.directory / "history.jsonl").read_bytes()
     assert history.count(b"\n") == len(decodes)
     shown = capsys.readouterr().out
@@ -120,7 +120,7 @@ def test_recordings_beside_the_history_are_judged_and_shown(
             live.executor.execute(run.request.plan.do)
         shutil.copyfile(run.directory.path / "debugcon.log", run.directory.path / "ring.jsonl")
         result = run.result(run.judge())
-        show_result(result, json=False)
+        show_result(result, json=False, verbose=True)
     assert result.history.path.read_bytes().count(b"\n") == len(decodes)
     assert isinstance(result.history, JoinedHistory)
     assert "recordings beside the history" in result.history.note

@@ -58,6 +58,7 @@ def clone(tmp_path: Path) -> Path:
         "harness/__init__.py",
         "harness/errors.py",
         "harness/deadline.py",
+        "harness/invocation.py",
         "harness/program.py",
     ):
         shutil.copy(CLONE / name, copy / name)

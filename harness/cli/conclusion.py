@@ -37,7 +37,7 @@ def say_details(
     style = style_for(sys.stdout)
     if timeline:
         say(timeline_lines(history, everything=everything))
-    say(verdict_lines(verdict, explain=explainer(history), style=style))
+    say([*verdict_lines(verdict, explain=explainer(history), style=style), ""])
 
 
 def timeline_lines(history: History, *, everything: bool) -> Iterator[str]:
