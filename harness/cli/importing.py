@@ -154,7 +154,7 @@ def _lines(
 ) -> list[str]:
     from harness.invocation import invocation, quoted
     from harness.report.escape import printable
-    from harness.report.run_summary import placed
+    from harness.report.run_summary import placed, wrapped
 
     missing = {channel.account.name: channel.missing for channel in channels}
     lines = [f"{'channel':<10}{'records':>9}{'lost':>7}  what makes an absence in it no evidence"]
@@ -180,7 +180,7 @@ def _lines(
     records = sum(one.records for one in aligned.comparison.channels)
     counted = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}, {records} records"
     return [
-        *lines,
+        *(row for line in lines for row in wrapped(line)),
         *placed("Run directory", quoted(directory)),
         *placed("Go on", invocation("check", directory)),
         f"IMPORTED {counted}: not judged yet",

@@ -64,7 +64,7 @@ def summary_lines(
     seen = _Seen(history, wanted)
     told, failure = failure is not None, failure or seen.failure
     show = invocation("show", path)
-    end = [row for note in notes for row in _wrapped(printable(note, 1000), rows=3)]
+    end = [row for note in notes for row in wrapped(printable(note, 1000), rows=3)]
     end += [coverage_line(verdict), *placed("History" if path.is_file() else "Run directory", quoted(path))]
     last = verdict_line(verdict, failure=failure, interrupted=seen.outcome == "interrupted", style=style)
     go_on = _go_on(verdict, history, path, failure, interrupted=seen.outcome == "interrupted")
@@ -187,7 +187,7 @@ def _violation(finding: Finding, records: dict[int, Record]) -> list[str]:
     rows = [f"✗ {printable(finding.rule, 60)}{attempt}"]
     says = f"{rule.says[:1].upper()}{rule.says[1:]}. " if rule is not None else ""
     reason = printable(finding.reason, 400)
-    rows += _wrapped(f"  {says}{reason[:1].upper()}{reason[1:]}:", rows=4)
+    rows += wrapped(f"  {says}{reason[:1].upper()}{reason[1:]}:", rows=4)
     for witness in finding.witnesses:
         record = records.get(witness.record)
         text = printable(witness.text, 400)
@@ -204,7 +204,7 @@ def _violation(finding: Finding, records: dict[int, Record]) -> list[str]:
 
 
 def _bullet(mark: str, text: str) -> list[str]:
-    return _wrapped(f"{mark} {printable(text, 1000)}", rows=3)
+    return wrapped(f"{mark} {printable(text, 1000)}", rows=3)
 
 
 def _reason(verdict: RunVerdict, failure: Failure | None, width: int, *, interrupted: bool) -> str:
@@ -296,7 +296,7 @@ def placed(label: str, text: str) -> list[str]:
     return [line] if len(line) <= WIDTH else [f"{label}:", text]
 
 
-def _wrapped(text: str, *, rows: int) -> list[str]:
+def wrapped(text: str, *, rows: int = 3) -> list[str]:
     """Return ``text`` in at most ``rows`` rows, the later ones indented, the last one shortened; words are never cut."""
     indent = len(text) - len(text.lstrip()) or 2
     found = textwrap.wrap(
