@@ -154,7 +154,8 @@ class _Text(_View):
         if self.whole:
             say_details(run.verdict, history, timeline=self._timeline, everything=self._everything)
         if not self._several:
-            say_summary(run.verdict, history, path=run.path, notes=[run.joined] if run.joined else [])
+            notes = [run.joined] if run.joined else []
+            say_summary(run.verdict, history, path=run.path, notes=notes, detailed=self.whole)
             return
         from harness.invocation import quoted
         from harness.report.escape import printable

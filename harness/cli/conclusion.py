@@ -63,11 +63,11 @@ def say_summary(
     error: HarnessError | None = None,
     failure: Failure | None = None,
     notes: Sequence[str] = (),
-    whole: bool = False,
+    detailed: bool = False,
 ) -> None:
     """Print the error that ended the run, if one did, on standard error, then the summary, whose last line is the verdict.
 
-    The error is printed in a few rows, or ``whole``.
+    ``detailed`` says that everything else was printed before; the error is then printed whole, else in a few rows.
     """
     import sys
 
@@ -77,13 +77,20 @@ def say_summary(
 
     left = LINES
     if error is not None:
-        rows = complaint(error.message, None if whole else MOST_MESSAGE)
-        hints = complaint(error.hint, None if whole else MOST_HINT)
+        rows = complaint(error.message, None if detailed else MOST_MESSAGE)
+        hints = complaint(error.hint, None if detailed else MOST_HINT)
         complain("\n".join(rows), "\n".join(hints))
         left = max(FEWEST_LINES, LINES - len(rows) - len(hints))
     say(
         summary_lines(
-            verdict, history, path=path, failure=failure, notes=notes, lines=left, style=style_for(sys.stdout)
+            verdict,
+            history,
+            path=path,
+            failure=failure,
+            notes=notes,
+            lines=left,
+            detailed=detailed,
+            style=style_for(sys.stdout),
         )
     )
 

@@ -177,7 +177,7 @@ def _lines(
         )
     if damage:
         lines.append(f"The history could be read up to here: {printable(damage, 300)}")
-    records = sum(one.records for one in aligned.comparison.channels)
+    records = sum(one.records for one in aligned.comparison.channels if one.channel in missing)
     counted = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}, {records} records"
     return [
         *(row for line in lines for row in wrapped(line)),

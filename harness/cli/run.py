@@ -147,7 +147,7 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
         error=error,
         failure=None if error is None else Failure(str(result.failure_class), result.stage, error.message),
         notes=notes,
-        whole=verbose,
+        detailed=verbose,
     )
 
 

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from harness.cli.parameters import Json
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
+from harness.invocation import invocation
 
 
 def register(app: typer.Typer) -> None:
@@ -38,10 +39,16 @@ def show(
     from harness.cli.output import say_json
     from harness.cli.run_set import run_named
     from harness.contract.checker import judge_history
+    from harness.history.run_directory import HISTORY, history_file
     from harness.report.operations import operations
     from harness.run.judging import open_history
 
     path = run_named(run)
+    if path.is_dir() and not history_file(path).exists():
+        raise UsageError(
+            f"{path} is not the directory of a run: it has no {HISTORY}",
+            hint=f"To judge all runs in a directory: {invocation('check', path)}",
+        )
     history = open_history(path)
     verdict = judge_history(history)
     note = getattr(history, "note", "")
@@ -56,5 +63,5 @@ def show(
         )
         return ExitCode.HOLDS
     say_details(verdict, history, everything=everything)
-    say_summary(verdict, history, path=path, notes=[note] if note else [])
+    say_summary(verdict, history, path=path, notes=[note] if note else [], detailed=True)
     return ExitCode.HOLDS

@@ -51,12 +51,14 @@ def summary_lines(
     failure: Failure | None = None,
     notes: Sequence[str] = (),
     lines: int = LINES,
+    detailed: bool = False,
     style: Style | None = None,
 ) -> list[str]:
     """Return the summary of a judged run, of at most ``lines`` rows of 80 columns; the last one is the verdict.
 
     ``path`` is the run directory or the history file, as its user named it. ``failure`` is what ended the run, if its
     message was printed already; otherwise the history says it. ``notes`` are sentences that the caller has to add, before the coverage.
+    ``detailed`` says that everything was printed before, so that no command need show it.
     """
     style = style or Style(colour=False)
     path = lasting(path)
@@ -68,6 +70,8 @@ def summary_lines(
     end += [coverage_line(verdict), *placed("History" if path.is_file() else "Run directory", quoted(path))]
     last = verdict_line(verdict, failure=failure, interrupted=seen.outcome == "interrupted", style=style)
     go_on = _go_on(verdict, history, path, failure, interrupted=seen.outcome == "interrupted")
+    if detailed and go_on == show:
+        go_on = reproduction(lasting(history.path.parent)) or show
     forward = placed("Go on", go_on) if go_on != show else []
     deciding = _deciding(verdict, seen.records, failure, told=told)
     show_rows = _rows(placed("", show)) + 1
@@ -77,8 +81,11 @@ def summary_lines(
     room -= sum(map(len, blocks))
     operations, left = _chosen(done, room)
     more = [text for text in (_counted(left, "operation"), *_counted_blocks(left_blocks)) if text]
-    shown = f"and {', '.join(more)}" if more else "Timeline" if not forward else ""
-    end += placed(shown, show) if shown else []
+    if detailed:
+        end += [f"and {', '.join(more)}: all above"] if more else []
+    else:
+        shown = f"and {', '.join(more)}" if more else "Timeline" if not forward else ""
+        end += placed(shown, show) if shown else []
     body = [_operation(one) for one in operations] + [row for block in blocks for row in block]
     return [*(_painted(row, style) for row in body), *end, *forward, last]
 

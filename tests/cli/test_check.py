@@ -79,7 +79,7 @@ def test_the_whole_verdict_comes_before_the_summary(
     history = History(path)
     verdict = judge_history(history)
     whole = [*verdict_lines(verdict, explain=explainer(history)), ""]
-    summary = summary_lines(verdict, history, path=path)
+    summary = summary_lines(verdict, history, path=path, detailed=True)
     main(["check", "--full", str(path)])
     full = capsys.readouterr().out.splitlines()
     main(["check", "--verbose", str(path)])

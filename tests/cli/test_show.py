@@ -44,7 +44,7 @@ def test_everything_is_shown_and_the_verdict_is_last(run: Path, capsys: Caught) 
         "",
         *verdict_lines(verdict, explain=explainer(history)),
         "",
-        *summary_lines(verdict, history, path=run),
+        *summary_lines(verdict, history, path=run, detailed=True),
     ] == capsys.readouterr().out.splitlines()
 
 
@@ -63,7 +63,10 @@ def test_a_run_has_several_names(run: Path, word: str, command: list[str], capsy
     """A path, latest, the id, the end of an id: the same run, and the printed commands hold its lasting name."""
     main([*command, word])
     out = capsys.readouterr().out
-    assert [True, False] == [f"harness show {run}" in out, "latest" in out]
+    assert [True, False] == [
+        f"\nRun directory: {run}\n" in out or f"\nHistory: {run}/" in out,
+        "latest" in out,
+    ]
 
 
 @pytest.mark.parametrize("word", ["nosuch", "0", "", "e8d"])
@@ -72,6 +75,12 @@ def test_a_name_that_means_nothing_is_64(run: Path, word: str, capsys: Caught) -
     assert run.is_dir()
     assert ExitCode.USAGE == main(["show", word])
     assert f"harness: {word}" in capsys.readouterr().err
+
+
+def test_a_directory_of_runs_is_for_check(run: Path, capsys: Caught) -> None:
+    """One run is shown; the message has the command that judges several."""
+    assert ExitCode.USAGE == main(["show", str(run.parent)])
+    assert capsys.readouterr().err.endswith(": harness check runs\n")
 
 
 def test_json_has_what_is_shown(run: Path, capsys: Caught) -> None:

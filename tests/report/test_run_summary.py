@@ -140,6 +140,18 @@ def test_many_violations_fit(tmp_path: Path, count: int, lines: int, text: str) 
     assert [] == [line for line in shown if len(line) > 80]
 
 
+def test_what_was_printed_before_needs_no_command(tmp_path: Path) -> None:
+    """After the details what is left out is counted and said to stand above, and the run is done again."""
+    history = recorded(tmp_path / "r", hot_add().records)
+    (tmp_path / "r" / "run.json").write_text('{"plan": {"name": "p"}}')
+    lines = summary_lines(broken(30), history, path=tmp_path / "r", detailed=True)
+    assert [True, False, 1] == [
+        any(re.fullmatch(r"and \d+ more violated rules: all above", line) for line in lines),
+        any("harness show" in line for line in lines),
+        sum("harness repro" in line for line in lines),
+    ]
+
+
 def test_a_long_path_is_never_cut(tmp_path: Path) -> None:
     """It stands whole on a line of its own, quoted, and so does each command with it."""
     path = Path("/a directory", *["with-a-long-name"] * 8)
