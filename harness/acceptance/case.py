@@ -11,6 +11,7 @@ import msgspec
 from harness.config import decode_toml
 from harness.contract.rules.catalogue import all_rules
 from harness.errors import BadDocument, UsageError
+from harness.invocation import invocation
 from harness.run.operation import AddCpu, Operation
 from harness.run.plan import MachineWishes, Plan, checked
 
@@ -65,7 +66,9 @@ def decode_case(text: str, *, name: str) -> Case:
     known = {rule.id for rule in all_rules()}
     for rule in case.exercises:
         if rule not in known:
-            raise BadDocument(f"{name}: no rule is called {rule!r}", hint="`harness rules` lists them.")
+            raise BadDocument(
+                f"{name}: no rule is called {rule!r}", hint=f"All of them: {invocation('rules')}"
+            )
     return case
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,7 +16,6 @@ from harness.errors import ExitCode, InfrastructureError, UsageError, worst
 if TYPE_CHECKING:
     from harness.contract.coverage import RuleCoverage
     from harness.contract.verdict import Judged, RunVerdict
-    from harness.history.reader import History
     from harness.report.style import Style
     from harness.run.judging import Opened
 
@@ -29,14 +28,15 @@ def register(app: typer.Typer) -> None:
 def check(
     runs: RunPaths,
     timeline: Annotated[
-        bool, typer.Option("--timeline", help="Print the merged timeline of each run too.")
+        bool,
+        typer.Option(
+            "--timeline", "--verbose", "-v", help="Print the timeline and the whole verdict of each run too."
+        ),
     ] = False,
     everything: Annotated[
         bool, typer.Option("--all", help="With --timeline: every record, one line each.")
     ] = False,
-    full: Annotated[
-        bool, typer.Option("--full", help="With several runs: the whole verdict of each, before the table.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print the whole verdict of each run too.")] = False,
     junit: Annotated[
         Path | None, typer.Option("--junit", metavar="FILE", help="Write the verdicts as JUnit XML too.")
     ] = None,
@@ -61,7 +61,7 @@ def check(
         raise UsageError("--junit-all needs --junit", hint="Name the file: --junit FILE --junit-all.")
     codes: list[ExitCode] = []
     several = len(paths) > 1
-    text = _Text(opened, timeline=timeline, everything=everything, whole=full or timeline or not several)
+    text = _Text(opened, timeline=timeline, everything=everything, whole=full or timeline, several=several)
     views = _views(text, several=several, json=json)
     if junit is not None:
         views.append(_JUnit(junit, everything=junit_all))
@@ -125,20 +125,24 @@ class _Json(_View):
 
 
 class _Text(_View):
-    def __init__(self, opened: Opened, *, timeline: bool, everything: bool, whole: bool) -> None:
+    """Each run: its whole verdict if that is wanted, and its summary if it is the only one."""
+
+    def __init__(
+        self, opened: Opened, *, timeline: bool, everything: bool, whole: bool, several: bool
+    ) -> None:
         self._timeline = timeline
         self._everything = everything
+        self._several = several
         self.whole = whole
         self._first = True
         self._errors: list[tuple[str, str]] = []
         self._opened = opened
 
     def add(self, run: Judged) -> None:
+        from harness.cli.conclusion import say_details, say_summary
         from harness.cli.output import complain, say
-        from harness.contract.explanation import explainer
-        from harness.report.verdict_text import verdict_lines
 
-        if not self.whole:
+        if self._several and not self.whole:
             # Said in the end: a bar is on the screen.
             if run.verdict is None:
                 self._errors.append((run.error, run.hint))
@@ -149,15 +153,17 @@ class _Text(_View):
         if not self._first:
             say("")
         self._first = False
-        style = _style()
-        if self._timeline:
-            say(_timeline(self._opened(run.path), style, everything=self._everything))
-        explain = explainer(self._opened(run.path))
-        say(verdict_lines(run.verdict, evidence=run.path, explain=explain, style=style))
-        if run.joined:
-            from harness.report.escape import printable
+        history = self._opened(run.path)
+        if self.whole:
+            say_details(run.verdict, history, timeline=self._timeline, everything=self._everything)
+        if not self._several:
+            notes = [run.joined] if run.joined else []
+            say_summary(run.verdict, history, path=run.path, notes=notes, detailed=self.whole)
+            return
+        from harness.invocation import quoted
+        from harness.report.escape import printable
 
-            say(printable(run.joined, 500))
+        say([f"Run directory: {quoted(run.path)}", *([printable(run.joined, 500)] if run.joined else [])])
 
     def end(self, _rules: list[RuleCoverage], _code: ExitCode, /) -> None:
         from harness.cli.output import complain
@@ -209,14 +215,3 @@ def _style() -> Style:
     from harness.report.style import style_for
 
     return style_for(sys.stdout)
-
-
-def _timeline(history: History, style: Style, *, everything: bool) -> Iterable[str]:
-    from harness.report.escape import printable
-    from harness.report.timeline import HEADING, timeline
-
-    yield HEADING
-    yield from timeline(history, everything=everything, style=style)
-    if history.damage:
-        yield f"The history can be read up to here: {printable(history.damage, 300)}"
-    yield ""

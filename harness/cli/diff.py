@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import UsageError
+from harness.invocation import invocation
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +37,7 @@ def diff(
     if len(paths) < 2:
         raise UsageError(
             f"{runs[0]} is one run, and there is nothing to compare it with",
-            hint="Name two or more: harness diff RUN-ON-TWIN RUN-ON-WINE",
+            hint=f"Name two or more: {invocation('diff', 'RUN-ON-TWIN', 'RUN-ON-WINE')}",
         )
     transcripts = [read_transcript(path) for path in paths]
     compared = compare_transcripts(transcripts)

@@ -11,6 +11,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.host.host_part import HostPart
@@ -108,12 +109,12 @@ def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
     needed = [part for part in parts if part.needed]
     lacking = [part for part in needed if part.state is not PartState.OK]
     if lacking:
-        yield style.strong("The main job, harness demo, lacks:")
+        yield style.strong(f"The main job, {invocation('demo')}, lacks:")
         for part in lacking:
             yield from _needed(part, style)
         if command := install_command(parts):
             yield ""
-            yield style.strong("Get all packages at once: harness setup, or by hand:")
+            yield style.strong(f"Get all packages at once: {invocation('setup')}, or by hand:")
             yield f"  {command}"
         yield ""
     yield style.strong("The main job has:")
@@ -121,13 +122,13 @@ def _report(parts: list[HostPart], able: bool, style: Style) -> Iterator[str]:
         if part not in lacking:
             yield from _needed(part, style)
     yield ""
-    yield style.strong("Optional, harness demo needs none of it:")
+    yield style.strong(f"Optional, {invocation('demo')} needs none of it:")
     for part in parts:
         if not part.needed:
             yield from _optional(part, style)
     yield ""
     yield (
-        style.good("The main job can run: harness demo")
+        style.good(f"The main job can run: {invocation('demo')}")
         if able
         else style.bad(f"The main job cannot run yet: {', '.join(part.name for part in lacking)}")
     )

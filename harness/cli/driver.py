@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.parameters import Json
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -97,7 +98,17 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
     if not guest or ewdk is None:
         raise UsageError(
             "--wdk needs a Windows guest and the medium of the Enterprise WDK",
-            hint="harness driver build --wdk --guest windows-server-2022 --ewdk EWDK.iso --out DIR",
+            hint=invocation(
+                "driver",
+                "build",
+                "--wdk",
+                "--guest",
+                "windows-server-2022",
+                "--ewdk",
+                "EWDK.iso",
+                "--out",
+                "DIR",
+            ),
         )
     check_medium(ewdk)
     check_choice("guest", guest, GUEST_TYPES)
@@ -159,7 +170,10 @@ def sign(
     if (certificate is None) != (key is None):
         raise UsageError("a certificate without its key, or a key without its certificate", hint="Give both.")
     if not path.is_file():
-        raise UsageError(f"there is no file {path}", hint="harness driver build makes one.")
+        raise UsageError(
+            f"there is no file {path}",
+            hint=f"Make one: {invocation('driver', 'build', '--out', path.parent)}",
+        )
     if certificate is None or key is None:
         signer = certificates.ensure(keys or path.parent / "keys")
     else:

@@ -12,6 +12,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import UsageError
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -224,7 +225,7 @@ def _tick(log: TraceLog, written: str, option: str) -> int | None:
     if tick is None:
         raise UsageError(
             f"{option}: the log does not say how fast its clock runs",
-            hint=f"Leave {option} out and choose from the ticks that 'harness etl dump --jsonl' prints.",
+            hint=f"Leave {option} out and choose from the ticks that this prints: {invocation('etl', 'dump', '--jsonl', 'FILE')}",
         )
     return tick
 

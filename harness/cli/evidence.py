@@ -10,10 +10,13 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+from harness.invocation import invocation
 
 group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
 
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -22,19 +25,22 @@ def register(app: typer.Typer) -> None:
 
 
 @group.command("show")
-def show(run: RunPath, json: Json = False) -> int:
+def show(name: RunName, json: Json = False) -> int:
     """Say what was collected before the guest was ended, what could not be, and why."""
     from harness.cli.output import say, say_json
+    from harness.cli.run_set import run_named
+    from harness.contract.explanation import reproduction
     from harness.history.run_directory import RunDirectory
     from harness.report.escape import printable
 
+    run = run_named(name)
     if not run.is_dir():
         raise UsageError(f"there is no run directory {run}")
     index = RunDirectory(run).evidence()
     if index is None:
         raise UsageError(
             f"{run} has no evidence",
-            hint="It is collected when a run fails or is violated. 'harness check' judges what the run recorded.",
+            hint=f"It is collected when a run fails or is violated. What was recorded: {invocation('show', run)}",
         )
     if json:
         say_json(index)
@@ -49,13 +55,15 @@ def show(run: RunPath, json: Json = False) -> int:
         files = ", ".join(printable(str(run / name), 400) for name in item.files)
         said = f"{files}  ({item.bytes} bytes)" if files else printable(item.reason, 400)
         lines.append(f"{item.state:<10}  {printable(item.name, 40):<16}  {said}")
+    if again := reproduction(run):
+        lines += ["", f"Do it again: {again}"]
     say(lines)
     return ExitCode.HOLDS
 
 
 @group.command("pack")
 def pack(
-    run: RunPath,
+    name: RunName,
     out: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The archive; the run's name with .tar.gz by default.")
     ] = None,
@@ -67,6 +75,7 @@ def pack(
 ) -> int:
     """Make one archive of a run, to attach to a bug: the same bytes each time, without links, disks and keys."""
     from harness.cli.output import say, say_json
+    from harness.cli.run_set import run_named
     from harness.report.escape import printable
     from harness.report.pack import pack as make
     from harness.size import Size
@@ -75,6 +84,7 @@ def pack(
         size = Size(limit)
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from error
+    run = run_named(name)
     archive = out or Path(f"{run.resolve().name}.tar.gz")
     manifest = make(run, archive, limit=size, dumps=dump)
     if json:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import ExitCode
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.lab.leftover import Leftover
@@ -44,7 +45,7 @@ def gc(
         if not sys.stdin.isatty():
             raise UsageError(
                 f"{len(found)} leftovers, and nobody to ask",
-                hint="'harness gc --yes' removes them, 'harness gc --dry-run' lists them.",
+                hint=f"To list them: {invocation('gc', '--dry-run')}\nTo remove them: {invocation('gc', '--yes')}",
             )
         say(f"would {each.text}" for each in found)
         if not typer.confirm("Go on?"):

@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def import_(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of the run.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
+    ],
     debugcon: Annotated[
         Path | None, typer.Option("--debugcon", metavar="FILE", help="The debug port's stream.")
     ] = None,
@@ -68,10 +70,11 @@ def import_(
     from harness.capture.offline.alignment import align
     from harness.capture.offline.joined import host_records, read_all
     from harness.cli.output import say, say_json
+    from harness.cli.run_set import run_named
     from harness.driver.source import driver_folder
     from harness.history.reader import History
 
-    history = History(run)
+    history = History(run_named(run))
     host = host_records(history)
     given = {"debugcon": debugcon, "etw": etw, "dbgprint": dbgprint, "ring": ring}
     files = {channel: file for channel, file in given.items() if file is not None} or _lying_in(history)
@@ -149,7 +152,9 @@ def _write(directory: Path, source: Path, aligned: AlignedHistory, channels: lis
 def _lines(
     directory: Path, aligned: AlignedHistory, channels: list[RecordedChannel], damage: str
 ) -> list[str]:
+    from harness.invocation import invocation, quoted
     from harness.report.escape import printable
+    from harness.report.run_summary import placed, wrapped
 
     missing = {channel.account.name: channel.missing for channel in channels}
     lines = [f"{'channel':<10}{'records':>9}{'lost':>7}  what makes an absence in it no evidence"]
@@ -172,5 +177,11 @@ def _lines(
         )
     if damage:
         lines.append(f"The history could be read up to here: {printable(damage, 300)}")
-    lines += ["", f"Judge it: harness check {directory}"]
-    return lines
+    records = sum(one.records for one in aligned.comparison.channels if one.channel in missing)
+    counted = f"{len(channels)} channel{'' if len(channels) == 1 else 's'}, {records} records"
+    return [
+        *(row for line in lines for row in wrapped(line)),
+        *placed("Run directory", quoted(directory)),
+        *placed("Go on", invocation("check", directory)),
+        f"IMPORTED {counted}: not judged yet",
+    ]

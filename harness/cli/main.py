@@ -39,10 +39,12 @@ from harness.cli import (
     rules,
     run,
     setup,
+    show,
     template,
 )
 from harness.cli.output import complain, complain_of, flush, say
 from harness.errors import ExitCode, HarnessError
+from harness.invocation import program
 
 BROKEN_PIPE = 128 + signal.SIGPIPE
 """Exit code when standard output went away in a place that could not go on without it."""
@@ -86,6 +88,7 @@ def _options(
 
 
 run.register(app)
+show.register(app)
 check.register(app)
 diff.register(app)
 repro.register(app)
@@ -158,7 +161,7 @@ def _run(arguments: list[str]) -> int:
         arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)
     try:
         # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
-        with command.make_context("harness", arguments) as context:
+        with command.make_context(program(), arguments) as context:
             code = command.invoke(context)
         return code if isinstance(code, int) else ExitCode.HOLDS
     except typer.Exit as leave:
@@ -185,7 +188,7 @@ def _run(arguments: list[str]) -> int:
 
 def _misused(error: Exception, message: str) -> int:
     context = getattr(error, "ctx", None)
-    path = context.command_path if context else "harness"
+    path = context.command_path if context else program()
     if context is not None and message == context.get_help():
         say(message)
         return ExitCode.USAGE

@@ -12,6 +12,7 @@ import typer
 
 from harness.cli.parameters import Json, JUnitAll
 from harness.errors import ExitCode, UsageError
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.lab.matrix import Matrix
@@ -50,7 +51,7 @@ def nightly(
     if not once and not dry_run:
         raise UsageError(
             "a nightly run needs --once",
-            hint="Start 'harness nightly --once' every night with cron or a systemd timer.",
+            hint=f"Start it every night with cron or a systemd timer: {invocation('nightly', '--once')}",
         )
     matrix = read_matrix(lab)
     if dry_run:

@@ -18,6 +18,12 @@ JUnitAll = Annotated[
 ]
 """Write every rule to the JUnit file."""
 
+Verbose = Annotated[
+    bool,
+    typer.Option("--verbose", "-v", help="Print the timeline, the whole verdict and what was observed too."),
+]
+"""Print everything that is known of a run before its summary."""
+
 RunPaths = Annotated[
     list[str],
     typer.Argument(

@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.host.budget import HostBudget
@@ -81,7 +82,7 @@ def _machines(machines: list[ListedMachine], style: Style) -> list[str]:
         if each.domain:
             lines.append(f"{'':<10}domain {printable(each.domain, 40)} at {printable(each.uri, 300)}")
     if any(each.state in ("orphaned", "gone") for each in machines):
-        lines += ["", "Some have no harness any more: harness gc"]
+        lines += ["", f"Some have no harness any more: {invocation('gc')}"]
     return lines
 
 

@@ -3,12 +3,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from harness.cli.parameters import Json
+from harness.cli.parameters import Json, Verbose
 from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
 from harness.run.options import DEFAULTS
@@ -21,7 +20,9 @@ def register(app: typer.Typer) -> None:
 
 @with_run_options("repro")
 def repro(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The run directory, e.g. runs/latest.")],
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="The run directory, 'latest', or its id in runs/.")
+    ],
     options: dict[str, Any],
     step: Annotated[
         int | None,
@@ -34,6 +35,7 @@ def repro(
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on though QEMU, the image or the driver is another.")
     ] = False,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> int:
     """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or wait at a step."""
@@ -42,15 +44,16 @@ def repro(
     import signal
     import sys
 
-    from harness.cli.output import complain, say, say_json
-    from harness.cli.run import result_document, show_result
+    from harness.cli.output import say_json
+    from harness.cli.run import result_document, show_interrupted, show_result
+    from harness.cli.run_set import run_named
     from harness.report.stage_view import StageView
     from harness.repro.interactive import execute_and_wait
     from harness.repro.recorded_run import Differences, RepeatableRun, Signature
-    from harness.run.run import perform
+    from harness.run.run import RunInterrupted, perform
     from harness.setup.cache import cache_directory
 
-    recorded = RepeatableRun.read(run)
+    recorded = RepeatableRun.read(run_named(run))
     operations = len(recorded.plan.do)
     if step is not None and step > operations:
         raise UsageError(
@@ -68,13 +71,16 @@ def repro(
         )
     # As for a run: SIGTERM interrupts.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
-    with StageView(quiet=json) as view:
-        if step is None:
-            result = perform(request, listeners=(view,), learnt=differences)
-        else:
-            if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
-                request = dataclasses.replace(request, monitor=True)
-            result = execute_and_wait(request, step, view.say, listeners=(view,), learnt=differences)
+    try:
+        with StageView(quiet=json) as view:
+            if step is None:
+                result = perform(request, listeners=(view,), learnt=differences)
+            else:
+                if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
+                    request = dataclasses.replace(request, monitor=True)
+                result = execute_and_wait(request, step, view.say, listeners=(view,), learnt=differences)
+    except RunInterrupted as stop:
+        return show_interrupted(stop, json=json, verbose=verbose)
     if isinstance(result.error, UsageError):
         raise result.error
     before, now = Signature.of(recorded.verdict), Signature.of(result.verdict, result.error)
@@ -90,9 +96,8 @@ def repro(
             }
         )
         return result.exit_code
-    show_result(result, json=False)
-    for note in differences.notes:
-        complain(f"not quite the same: {note}")
+    notes = [f"Not quite the same: {note}" for note in differences.notes]
     if step is None:
-        say(["", f"Same as before: {now}" if before == now else f"Different: before {before}, now {now}"])
+        notes.append(f"Same as before: {now}" if before == now else f"Different: before {before}, now {now}")
+    show_result(result, json=False, verbose=verbose, notes=notes)
     return result.exit_code

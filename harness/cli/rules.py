@@ -9,6 +9,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import UsageError
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.contract.rules.rule import Rule
@@ -59,4 +60,4 @@ def _called(identifier: str) -> Rule:
     wanted = identifier.strip().upper()
     near = closest(wanted, known, 3) or [name for name in known if wanted and wanted in name]
     guess = f"Did you mean {' or '.join(near[:5])}? " if near else ""
-    raise UsageError(f"no rule is called {identifier!r}", hint=f"{guess}'harness rules' lists them all.")
+    raise UsageError(f"no rule is called {identifier!r}", hint=f"{guess}All of them: {invocation('rules')}")

@@ -3,17 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from harness.cli.parameters import Json
+from harness.cli.parameters import Json, Verbose
 from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode
 from harness.run.options import RunOptions, made
 
 if TYPE_CHECKING:
-    from harness.run.run import RunResult
+    from harness.run.run import RunInterrupted, RunResult
 
 
 def register(app: typer.Typer) -> None:
@@ -28,9 +29,10 @@ def demo(
     list_faults: Annotated[
         bool, typer.Option("--list-faults", help="Explain the faults that can be injected and stop.")
     ] = False,
+    verbose: Verbose = False,
     json: Json = False,
 ) -> int:
-    """Boot the twin, hot-add a processor and a DIMM, show the callbacks in order and the verdict."""
+    """Boot the twin, hot-add a processor and a DIMM, and judge whether the driver was told as Windows documents."""
     from harness.guest.fault_injection import INJECTED_FAULTS
 
     if list_faults:
@@ -43,7 +45,7 @@ def demo(
         return ExitCode.HOLDS
     wanted = made("demo", options)
     plan = INJECTED_FAULTS[wanted.inject_fault].plan if wanted.inject_fault else "cpu-and-dimm"
-    return _perform(plan, wanted, json=json)
+    return _perform(plan, wanted, verbose=verbose, json=json)
 
 
 @with_run_options("run")
@@ -61,6 +63,7 @@ def run(
             metavar="RUN", help="This is the second attempt of that run, whose infrastructure failed."
         ),
     ] = "",
+    verbose: Verbose = False,
     json: Json = False,
 ) -> int:
     """Execute a plan on a guest, record everything, judge it."""
@@ -70,10 +73,10 @@ def run(
     if list_plans:
         say(f"{found.name:21}{found.summary}" for found in built_in_plans().values())
         return ExitCode.HOLDS
-    return _perform(plan, made("run", options), json=json, retry_of=retry_of)
+    return _perform(plan, made("run", options), verbose=verbose, json=json, retry_of=retry_of)
 
 
-def _perform(plan: str, options: RunOptions, *, json: bool, retry_of: str = "") -> int:
+def _perform(plan: str, options: RunOptions, *, verbose: bool, json: bool, retry_of: str = "") -> int:
     """Run, with the stage view on standard error and the result on standard output."""
     import os
     import signal
@@ -82,7 +85,7 @@ def _perform(plan: str, options: RunOptions, *, json: bool, retry_of: str = "") 
     from harness.report.stage_view import StageView
     from harness.run.plan import find_plan
     from harness.run.request import RunRequest
-    from harness.run.run import perform
+    from harness.run.run import RunInterrupted, perform
     from harness.setup.cache import cache_directory
 
     request = RunRequest(
@@ -95,9 +98,12 @@ def _perform(plan: str, options: RunOptions, *, json: bool, retry_of: str = "") 
     )
     # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with StageView(quiet=json) as view:
-        result = perform(request, listeners=(view,), retry=options.retry)
-    show_result(result, json=json)
+    try:
+        with StageView(quiet=json) as view:
+            result = perform(request, listeners=(view,), retry=options.retry)
+    except RunInterrupted as stop:
+        return show_interrupted(stop, json=json, verbose=verbose)
+    show_result(result, json=json, verbose=verbose)
     return result.exit_code
 
 
@@ -118,40 +124,38 @@ def result_document(result: RunResult) -> dict[str, Any]:
     return document
 
 
-def show_result(result: RunResult, *, json: bool) -> None:
-    """Print what became of a run."""
-    import sys
-
-    from harness.cli.output import complain_of, say, say_json
-    from harness.contract.explanation import explainer
-    from harness.contract.verdict import Level
-    from harness.report.escape import printable
-    from harness.report.style import style_for
-    from harness.report.timeline import HEADING, timeline
-    from harness.report.verdict_text import evidence_lines, verdict_lines
+def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence[str] = ()) -> None:
+    """Print what became of a run. ``notes`` are sentences that its summary gets besides."""
+    from harness.cli.conclusion import say_details, say_summary
+    from harness.cli.output import say_json
+    from harness.report.run_summary import Failure
 
     error = result.error
     if json:
         say_json(result_document(result))
         return
+    if verbose:
+        say_details(result.verdict, result.history)
+    if joined := getattr(result.history, "note", ""):
+        notes = [joined, *notes]
     if result.first is not None and result.first.error is not None:
-        say(
-            f"The first attempt, {result.first.directory}, failed: {printable(result.first.error.message, 300)}"
-        )
-    if error is not None and not any(
-        rule.exercised for rule in result.verdict.rules if rule.level is not Level.GATE
-    ):
-        # Nothing was there to judge: the error is all there is to say.
-        say(
-            [
-                *evidence_lines(result.directory, judged=False),
-                f"Class: {result.failure_class}, in stage {result.stage}",
-            ]
-        )
-        complain_of(error)
-        return
-    style, explain = style_for(sys.stdout), explainer(result.history)
-    say([HEADING, *timeline(result.history, style=style), ""])
-    say(verdict_lines(result.verdict, evidence=result.directory, explain=explain, style=style))
-    if error is not None:
-        complain_of(error)
+        notes = [f"The first attempt, {result.first.directory}, failed: {result.first.error.message}", *notes]
+    say_summary(
+        result.verdict,
+        result.history,
+        path=result.directory,
+        error=error,
+        failure=None if error is None else Failure(str(result.failure_class), result.stage, error.message),
+        notes=notes,
+        detailed=verbose,
+    )
+
+
+def show_interrupted(stop: RunInterrupted, *, json: bool, verbose: bool) -> int:
+    """Print what an interrupted run had come to, and return its exit code; programs get nothing."""
+    from harness.cli.output import complain
+
+    complain("interrupted")
+    if not json:
+        show_result(stop.result, json=False, verbose=verbose)
+    return ExitCode.INTERRUPTED

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """What the words of a command line mean as a set of recorded runs.
 
-A word is a run directory, a history file, a directory whose entries are runs (``runs``, or those of a nightly run), or a
-pattern in quotes (``'runs/*-veto-*'``). A shell's own expansion of a pattern is as good.
+A word is a run directory, a history file, a directory whose entries are runs (``runs``, or those of a nightly run), a
+pattern in quotes (``'runs/*-veto-*'``), or the id of a run. A shell's own expansion of a pattern is as good.
 """
 
 from __future__ import annotations
@@ -14,6 +14,25 @@ from pathlib import Path
 
 from harness.errors import BadHistory, UsageError
 from harness.history.run_directory import HISTORY
+
+RUNS = Path("runs")
+"""Where a run is looked for that is called by its id, as its directory is made there by default."""
+
+
+def run_named(word: str) -> Path:
+    """Return the run that ``word`` means: a path, or ``latest``, or the id of a run in ``runs``, or the end of only one.
+
+    A word that names nothing stands for itself, so that whoever reads it says what is wrong with it.
+    """
+    if os.path.exists(word) or not word or os.sep in word:  # noqa: PTH110 - Path's raises for too long a name
+        return Path(word)
+    try:
+        if (RUNS / word).exists():
+            return RUNS / word
+        ending = [one for one in RUNS.iterdir() if one.name.endswith(f"-{word}") and not one.is_symlink()]
+    except OSError:
+        return Path(word)
+    return ending[0] if len(ending) == 1 else Path(word)
 
 
 def runs_named(words: Iterable[str]) -> list[Path]:
@@ -33,7 +52,8 @@ def run_set(word: str) -> list[Path]:
 
 
 def _meant(word: str) -> list[Path]:
-    path = Path(word)
+    path = run_named(word)
+    word = str(path)
     if has_magic(word) and not os.path.exists(word):  # noqa: PTH110 - as above
         found = [one for match in sorted(iglob(word)) for one in _inside(Path(match))]  # noqa: PTH207 - absolute patterns
         if not found:

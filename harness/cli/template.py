@@ -10,6 +10,7 @@ import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,7 +29,7 @@ EMULATED = 12.0
 """How much longer each stage may take without KVM."""
 
 TemplateName = Annotated[
-    str, typer.Argument(metavar="NAME", help="The template; harness template list names them.")
+    str, typer.Argument(metavar="NAME", help=f"The template; '{invocation('template', 'list')}' names them.")
 ]
 Accel = Annotated[str, typer.Option(metavar="auto|kvm|tcg", help="auto probes KVM and falls back to TCG.")]
 QemuPath = Annotated[str, typer.Option("--qemu", metavar="PATH", help="The QEMU binary to use.")]
@@ -212,7 +213,7 @@ def build(
             if not force:
                 raise UsageError(
                     f"{name} is already built",
-                    hint=f"harness template show {name} describes it; --force replaces it.",
+                    hint=f"--force replaces it. What it is: {invocation('template', 'show', name)}",
                 )
             store.check_unused(name)
         if from_scratch:
@@ -237,7 +238,12 @@ def build(
     if json:
         say_json({"directory": str(built.folder), "manifest": built.manifest})
     else:
-        say([f"{name} is built: {built.folder}", f"Prove what it promises: harness template verify {name}"])
+        say(
+            [
+                f"{name} is built: {built.folder}",
+                f"Prove what it promises: {invocation('template', 'verify', name)}",
+            ]
+        )
     return ExitCode.HOLDS
 
 
@@ -251,7 +257,8 @@ def _read(file: Path) -> bytes:
         raise UsageError(f"cannot read the certificate {file}: {error.strerror}") from error
     if not content.startswith(b"\x30"):
         raise UsageError(
-            f"{file} is no certificate in DER", hint="harness driver sign makes one: keys/hpnotify-test.cer"
+            f"{file} is no certificate in DER",
+            hint=f"This makes one, keys/hpnotify-test.cer: {invocation('driver', 'sign', 'DRIVER')}",
         )
     return content
 

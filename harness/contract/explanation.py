@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bisect
 import contextlib
-import shlex
 from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
@@ -30,7 +29,8 @@ from harness.history.driver import (
 )
 from harness.history.reader import History
 from harness.history.record import OperationProgress, Record
-from harness.history.run_directory import RunDirectory
+from harness.history.run_directory import RunDirectory, lasting
+from harness.invocation import invocation
 
 MOST_WITNESSES = 5
 """Records shown with a finding."""
@@ -188,7 +188,7 @@ def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") 
         lines.append("The same cause also breaks:")
         lines += [f"  - {printable(line)}" for line in finding.consequences]
     if reproduce:
-        lines.append(f"Reproduce:  {printable(reproduce)}")
+        lines.append(f"Reproduce:  {reproduce}")
     return lines
 
 
@@ -203,12 +203,20 @@ def explainer(history: History) -> Callable[[Finding], list[str]]:
     begun = cache(lambda: _operations(history))
 
     def explained(finding: Finding) -> list[str]:
-        last = max((witness.record for witness in finding.witnesses), default=0)
-        step = bisect.bisect_left(begun(), last) if last else 0
-        command = reproduction(history.path.parent, step=step)
+        command = reproduction(history.path.parent, step=_step(finding, begun))
         return explain(finding, find(finding.rule), reproduce=command)
 
     return explained
+
+
+def last_step(history: History, finding: Finding) -> int:
+    """Return during which operation of the plan the last of the finding's records came, 0 if that is not known."""
+    return _step(finding, lambda: _operations(history))
+
+
+def _step(finding: Finding, begun: Callable[[], list[int]]) -> int:
+    last = max((witness.record for witness in finding.witnesses), default=0)
+    return bisect.bisect_left(begun(), last) if last else 0
 
 
 def _operations(history: History) -> list[int]:
@@ -231,9 +239,9 @@ def reproduction(directory: Path, *, step: int = 0) -> str:
     """
     facts = RunDirectory(directory).brief()
     if facts.plan:
-        return f"harness repro {shlex.quote(str(directory))}" + (f" --step {step}" if step else "")
-    recorded = facts.argv and Path(facts.argv[0]).name == "harness"
-    return f"harness {shlex.join(facts.argv[1:])}" if recorded else ""
+        return invocation("repro", lasting(directory), *(["--step", str(step)] if step else []))
+    recorded = facts.argv and Path(facts.argv[0]).name in ("harness", "__main__.py")
+    return invocation(*facts.argv[1:]) if recorded else ""
 
 
 def _sentence(text: str) -> str:

@@ -105,6 +105,14 @@ def history_file(path: Path) -> Path:
     return path / HISTORY if os.path.isdir(path) else path  # noqa: PTH112
 
 
+def lasting(path: Path) -> Path:
+    """Return the name under which the run at ``path`` is still found when ``latest`` means another one."""
+    with contextlib.suppress(OSError):
+        if path.name == "latest" and path.is_symlink() and (name := path.readlink()) == Path(name.name):
+            return path.with_name(name.name)
+    return path
+
+
 class RunDirectory:
     """The directory of one run, to write and to read. The constructor touches no file; :meth:`create` makes a directory."""
 

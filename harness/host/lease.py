@@ -35,6 +35,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
 from harness.host.budget import HostBudget, ResourceRequest, host_budget, size_text
 from harness.host.interrupts import uninterrupted
+from harness.invocation import invocation
 
 T = TypeVar("T")
 
@@ -378,7 +379,7 @@ class Leases:
         ]
         return InfrastructureError(
             f"{deadline.what}: no room on this host within {deadline.seconds:.3g} s; {told or 'the queue never moved'}",
-            hint=f"Held by {'; '.join(holders[:8]) or 'nobody any more'}. 'harness ps' shows more.",
+            hint=f"Held by {'; '.join(holders[:8]) or 'nobody any more'}. More: {invocation('ps')}",
         )
 
 

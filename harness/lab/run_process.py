@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shlex
 import signal
 import sys
 import time
@@ -19,6 +18,7 @@ import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
 from harness.history.run_directory import FACTS, RunDirectory
+from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
 from harness.program import start_program
@@ -184,4 +184,4 @@ class RunProcess:
         ]
 
     def __str__(self) -> str:
-        return f"harness {shlex.join(self.words)}"
+        return invocation(*self.words)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import msgspec
 
 from harness.contract.verdict import Judged, Verdict
 from harness.errors import ExitCode, InfrastructureError, worst
+from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.report.escape import printable
@@ -75,7 +75,7 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
         if len(outcome.runs) > 1:
             text.append(f"  First attempt: {printable(outcome.runs[0], 1000)}")
         if outcome.runs:
-            text.append(f"  Reproduce: harness repro {shlex.quote(printable(outcome.runs[-1], 1000))}")
+            text.append(f"  Reproduce: {invocation('repro', Path(outcome.runs[-1]))}")
     if flaky := unsteady(state, matrix):
         text += ["", "Not the same every time:"]
         text += [

@@ -16,6 +16,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.host.registry import MachineEntry, ProcessName, Registry
+from harness.invocation import invocation
 from harness.machine.libvirt.connection import bounded, is_remote, load, words
 from harness.machine.libvirt.remote_host import ssh_words
 from harness.program import readable, run_program
@@ -133,7 +134,7 @@ def _end_domain(entry: MachineEntry) -> None:
     if entry.qemu is None:
         raise InfrastructureError(
             f"domain {entry.domain} at {entry.uri} may still be there: {why}",
-            hint="It stays in the registry: say 'harness gc' again when libvirt answers.",
+            hint=f"It stays in the registry. When libvirt answers: {invocation('gc')}",
         )
 
 
@@ -154,5 +155,5 @@ def _tidy_remote_host(entry: MachineEntry) -> None:
         if why:
             raise InfrastructureError(
                 f"{directory} on {host} may still be there: {why}",
-                hint="It stays in the registry: say 'harness gc' again when that host answers.",
+                hint=f"It stays in the registry. When that host answers: {invocation('gc')}",
             )

@@ -13,6 +13,7 @@ from harness.contract.rules.rule import Rule
 from harness.contract.verdict import Level, Verdict
 from harness.history import driver as d
 from harness.history import record as r
+from harness.invocation import invocation
 from harness.report.escape import printable
 from harness.report.sentence import lane, sentence
 from harness.report.style import Style
@@ -69,7 +70,7 @@ def rule_lines(rules: Sequence[Rule], style: Style | None = None) -> list[str]:
     return [
         *lines[1:],
         "",
-        f"{len(rules)} rules. One of them, with its page and examples: harness rules --id ID",
+        f"{len(rules)} rules. One of them, with its page and examples: {invocation('rules', '--id', 'ID')}",
     ]
 
 

@@ -12,6 +12,7 @@ import msgspec
 from harness.contract.coverage import RuleCoverage
 from harness.contract.verdict import Judged, RunVerdict, Verdict
 from harness.errors import ExitCode
+from harness.invocation import invocation
 from harness.report.escape import printable
 from harness.report.style import Style
 from harness.report.verdict_text import MINOR
@@ -25,6 +26,9 @@ MOST_LISTED = 20
 LONGEST_REASON = 200
 
 _WORDS = {"holds": "hold", "violated": "violated", "unknown": "unknown", "unreadable": "unreadable"}
+
+
+_WORST = {ExitCode.HOLDS: "HOLDS", ExitCode.VIOLATED: "VIOLATED", ExitCode.USAGE: "UNREADABLE"}
 
 
 class _Broken(msgspec.Struct):
@@ -70,20 +74,19 @@ class RunTable:
         heading = f"{'verdict':<12}{'exit':>4}  {'guest':<20}  run"
         total = self._counts.total()
         counts = ", ".join(f"{self._counts[word]} {_WORDS[word]}" for word in _WORDS if self._counts[word])
-        lines = [heading, *self._rows, "", f"{total} runs: {counts}; exit code {int(exit_code)}"]
+        lines = [heading, *self._rows]
         if self._guests:
             names = ", ".join(
                 printable(guest, 60) or "an unnamed guest" for guest in sorted(self._guests)[:8]
             )
-            lines += self._style.fold(f"  Runs of {names} say nothing about Windows itself.")
+            lines += ["", *self._style.fold(f"Runs of {names} say nothing about Windows itself.")]
         lines += self._broken_lines()
         lines += self._coverage(list(rules))
         if self._explain is not None:
-            lines += [
-                "",
-                f"Why, for one of them: harness check {printable(str(self._explain), 1000)}   (for all: --full)",
-            ]
-        return lines
+            lines += ["", f"Why, for one of them (--full for all): {invocation('check', self._explain)}"]
+        word = _WORST.get(exit_code, "UNKNOWN")
+        paint = {"HOLDS": self._style.good, "VIOLATED": self._style.bad}.get(word, self._style.doubtful)
+        return [*lines, "", f"{paint(word)}: {total} runs: {counts}; exit code {int(exit_code)}"]
 
     def _why(self, reason: str) -> None:
         self._rows += self._style.fold(f"{'':<18}{printable(reason, LONGEST_REASON)}")

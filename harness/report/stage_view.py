@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self, TextIO
 
 from harness import locks
-from harness.history.record import Record, Stage
+from harness.history.record import OperationProgress, Record, Stage
 from harness.report.escape import printable
 from harness.report.style import Style, columns, is_terminal, style_for
 
@@ -53,6 +53,8 @@ class StageView:
         self._style = style or style_for(self._stream)
         self._changed = locks.condition("stage view")
         self._running: list[tuple[str, int, str]] = []
+        self._begun: set[str] = set()
+        self._operating = False
         self._finished: list[str] = []
         self._unshown = 0
         self._drawn = 0
@@ -61,17 +63,25 @@ class StageView:
         self._writer: threading.Thread | None = None
 
     def __call__(self, record: Record) -> None:
-        """Take notice of a record; anything but a :class:`~harness.history.record.Stage` is passed over."""
+        """Take notice of a record; anything but stages and their notes is passed over.
+
+        What a machine notes of its own while an operation is carried out is not shown: it says the operation again.
+        """
+        if isinstance(record, OperationProgress):
+            self._operating = record.phase == "begin"
         if not isinstance(record, Stage):
             return
         with self._changed:
             if record.phase == "begin":
+                self._begun.add(record.name)
                 self._running.append((record.name, record.host_ns, record.detail))
                 self._show([])
             elif record.phase == "note":
+                if self._operating and record.name not in self._begun:
+                    return
                 self._show([f"  {printable(record.name, 40)}: {printable(record.detail, 200)}"])
             else:
-                self._show([self._finish(record)])
+                self._show(self._finish(record))
 
     def __enter__(self) -> Self:
         return self
@@ -95,7 +105,11 @@ class StageView:
         with self._changed:
             now = time.monotonic_ns()
             word = "interrupted" if interrupted else "not finished"
-            last = [self._ended(name, now - began, word, ok=False) for name, began, _ in self._running]
+            last = [
+                line
+                for name, began, _ in self._running
+                for line in self._ended(name, now - began, word, ok=False)
+            ]
             self._running.clear()
             self._show(last)
             self._closed = True
@@ -106,7 +120,7 @@ class StageView:
             self._unshown += len(self._finished)
             self._finished.clear()
 
-    def _finish(self, record: Stage) -> str:
+    def _finish(self, record: Stage) -> list[str]:
         took, detail = 0, record.detail
         for place in range(len(self._running) - 1, -1, -1):
             if self._running[place][0] == record.name:
@@ -115,10 +129,13 @@ class StageView:
                 break
         return self._ended(record.name, took, detail, ok=record.phase == "end")
 
-    def _ended(self, name: str, took: int, detail: str, *, ok: bool) -> str:
+    def _ended(self, name: str, took: int, detail: str, *, ok: bool) -> list[str]:
         sign = self._style.good("✓") if ok else self._style.bad("✗")
-        words = f"  {self._style.faint(printable(detail, 200))}" if detail else ""
-        return f"{sign} {printable(name, 40)} {_seconds(took)}{words}"
+        head = f"{printable(name, 40)} {_seconds(took)}"
+        words = f"  {printable(detail, 200)}" if detail else ""
+        first, *rest = self._style.fold(f"✓ {head}{words}")
+        plain = len(f"✓ {head}")
+        return [f"{sign}{first[1:plain]}{self._style.faint(first[plain:])}", *map(self._style.faint, rest)]
 
     def _show(self, finished: list[str]) -> None:
         """Note what is to be shown, for the writing thread. The caller holds the lock."""

@@ -3,16 +3,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 from harness.contract import explanation
 from harness.contract.observe import question, rule_and_part
 from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Level, RuleVerdict, RunVerdict, Verdict
-from harness.history.run_directory import FACTS
+from harness.invocation import program
 from harness.report.escape import printable
 from harness.report.style import Style
 
@@ -56,13 +54,11 @@ def verdict_word(verdict: Verdict, style: Style) -> str:
 def verdict_lines(
     verdict: RunVerdict,
     *,
-    evidence: Path | None = None,
     explain: Explain | None = None,
     style: Style | None = None,
 ) -> list[str]:
     """Return the whole verdict as lines, each harmless on a terminal.
 
-    ``evidence`` is the run directory or the history file, named at the end with the command that judges it again.
     ``explain`` is :func:`harness.contract.explanation.explainer` of its history, which knows how it was recorded.
     """
     style = style or Style(colour=False)
@@ -71,22 +67,6 @@ def verdict_lines(
     lines += _minor(verdict, style)
     lines += _observed(verdict.observations, style)
     lines += ["", *coverage_lines(verdict.rules, style)]
-    if evidence is not None:
-        lines += ["", *evidence_lines(evidence, judged=True, clean=verdict.verdict is Verdict.HOLDS)]
-    return lines
-
-
-def evidence_lines(evidence: Path, *, judged: bool, clean: bool = False) -> list[str]:
-    """Return where the evidence is, and the commands that go on from there.
-
-    ``judged`` says whether there was something to judge, ``clean`` whether the run holds, so that nobody need repeat it.
-    """
-    path = shlex.quote(printable(str(evidence), 1000))
-    lines = [f"Evidence: {path}"]
-    if judged:
-        lines.append(f"Judge again: harness check {path}   (every record: --timeline --all)")
-    if not clean and (evidence / FACTS).is_file():
-        lines.append(f"Reproduce: harness repro {path}   (and stop for a look: --step N)")
     return lines
 
 
@@ -124,8 +104,14 @@ def _folded(lines: Iterable[str], style: Style) -> list[str]:
     return [
         piece if number else _painted(piece, style)
         for line in lines
-        for number, piece in enumerate(style.fold(printable(line, LONGEST_LINE)))
+        for number, piece in enumerate(_pieces(line, style))
     ]
+
+
+def _pieces(line: str, style: Style) -> list[str]:
+    # A command stays as it can be typed; what made it has made it harmless.
+    command = line.startswith("Reproduce:") and f"{program()} " in line and line.isprintable()
+    return [line] if command else style.fold(printable(line, LONGEST_LINE))
 
 
 def _reasons(reasons: list[str], style: Style) -> list[str]:

@@ -15,6 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MachineFailed
 from harness.history.record import Stage
 from harness.history.writer import Listener
+from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.run.boot import Live
 from harness.run.request import RunRequest
@@ -42,7 +43,7 @@ def execute_and_wait(
 ) -> RunResult:
     """Execute the first ``step`` operations of the plan, wait until the user is done, and return the run's result.
 
-    After a failed step it waits too, as long as QEMU runs. Raises KeyboardInterrupt before that, and
+    After a failed step it waits too, as long as QEMU runs. Raises RunInterrupted before that, and
     InfrastructureError as :func:`harness.run.run.perform` does.
     """
     run = Run(request, listeners=listeners, learnt=learnt)
@@ -61,6 +62,8 @@ def execute_and_wait(
                 raise failed
     except HarnessError as error:
         run.error = run.error or error
+    except KeyboardInterrupt as stop:
+        raise run.interruption() from stop
     return run.result(run.judge())
 
 
@@ -100,7 +103,7 @@ def how_to_attach(machine: Machine, run: Run) -> list[str]:
         f"{name:11}tail -f {file}"
         for name, file in (("console", machine.console), ("driver", machine.debugcon))
     ]
-    lines.append(f"history    harness check --timeline --all {run.directory.path}")
+    lines.append(f"history    {invocation('show', '--all', run.directory.path)}")
     return ["", *lines]
 
 

@@ -16,17 +16,18 @@ from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from harness.errors import UsageError
+from harness.invocation import invocation
 from harness.run.option import Door, Option, options_of
 from harness.size import Size
 
 WEEK = 7 * 24 * 3600
 NOTHING = Size("0 B")
 
-SAME = "a run is repeated as it was recorded; 'harness run' makes another one"
+SAME = f"a run is repeated as it was recorded; to make another one: {invocation('run', 'PLAN')}"
 DEMO = "the demo is the twin's, with the harness's own driver"
 ALONE = "nobody looks at the guest meanwhile"
 CHECKER = "it tests the checker, not a guest"
-INTERACTIVE = "it is for interactive use: harness repro RUN --step N"
+INTERACTIVE = f"it is for interactive use: {invocation('repro', 'RUN', '--step', 'N')}"
 ALWAYS = "it always tries once more"
 LAB = "the tables [[guest]], [[qemu]] and [[topology]] set it"
 
@@ -145,7 +146,7 @@ class RunOptions:
     driver: Annotated[str, Option(
         "The driver's file, or its folder, for guests that execute one; by default one made on the spot.",
         metavar="PATH", path=True, exist="file or folder", absent={"demo": DEMO, "lab": LAB},
-        hint="`harness driver build --out DIR` makes one.",
+        hint=f"This makes one: {invocation('driver', 'build', '--out', 'DIR')}",
     )] = ""  # fmt: skip
     driver_map: Annotated[str, Option(
         "Which of the driver's own trace events are which records (TOML), for a driver that is not hpnotify.",
@@ -153,7 +154,7 @@ class RunOptions:
     )] = ""  # fmt: skip
     runs: Annotated[Path, Option(
         "Where run directories are made.", metavar="DIR", path=True, recorded=False,
-        absent={"lab": "harness nightly --into sets it"},
+        absent={"lab": f"this sets it: {invocation('nightly', '--into', 'DIR')}"},
     )] = Path("runs")  # fmt: skip
     seed: Annotated[int, Option(
         "Seed of the run's nonces.", metavar="N", recorded=False, least=-(2**63), most=2**63 - 1,

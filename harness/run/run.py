@@ -72,6 +72,14 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict.exit_code
 
 
+class RunInterrupted(KeyboardInterrupt):
+    """A run was interrupted, and everything was ended. ``result`` is what it had come to."""
+
+    def __init__(self, result: RunResult) -> None:
+        super().__init__()
+        self.result = result
+
+
 class Run:
     """One run, from its start to its verdict. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan.
 
@@ -226,6 +234,13 @@ class Run:
             stage=self.failed_stage,
         )
 
+    def interruption(self) -> KeyboardInterrupt:
+        """Return what to raise once an interrupted run has ended: RunInterrupted, unless nothing was there to judge."""
+        # Its history may have no header yet.
+        with uninterrupted(), contextlib.suppress(HarnessError):
+            return RunInterrupted(self.result(self.judge()))
+        return KeyboardInterrupt()
+
     def _failed(self, error: HarnessError) -> None:
         """Record the error, then collect what the guest can still say."""
         self.error = error
@@ -309,7 +324,7 @@ def perform(
     """Run a plan from power-on to verdict; with ``retry`` once more if the infrastructure failed.
 
     A HarnessError of the run itself is returned in the result, next to the verdict on what was recorded. Raises
-    InfrastructureError if no run directory or verdict can be written, KeyboardInterrupt after everything was ended.
+    InfrastructureError if no run directory or verdict can be written, RunInterrupted after everything was ended.
     """
     result = _attempt(request, listeners, learnt)
     again = second_attempt(request, result.directory.name, result.error) if retry else None
@@ -325,11 +340,8 @@ def _attempt(request: RunRequest, listeners: tuple[Listener, ...], learnt: Learn
             live.executor.execute(request.plan.do)
     except HarnessError as error:
         run.error = run.error or error
-    except KeyboardInterrupt:
-        # Its history may have no header yet.
-        with uninterrupted(), contextlib.suppress(HarnessError):
-            run.judge()
-        raise
+    except KeyboardInterrupt as stop:
+        raise run.interruption() from stop
     try:
         verdict = run.judge()
     except HarnessError as caught:

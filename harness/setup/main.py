@@ -7,6 +7,7 @@ Once everything is there a start costs one dpkg-query and one digest; nothing is
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ if __package__ in (None, ""):
 
 from harness.deadline import Deadline
 from harness.errors import ExitCode, HarnessError, MissingPart, UsageError
+from harness.invocation import NAME, STARTED_AS, quoted
 from harness.setup.cache import Cache, cache_directory
 from harness.setup.clone_environment import CloneEnvironment, variables
 from harness.setup.debian import Distribution, Installer, not_installed
@@ -109,7 +111,14 @@ class Lab:
     def become(self, place: Path, program: str, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by ``program`` (of the environment, unless it is a path) with ``arguments``."""
         path = program if "/" in program else str(place / "bin" / program)
-        environment = variables(place, {**self._environment, "HOTPLUG_HARNESS_CACHE": str(self._cache.root)})
+        started_as = f"{quoted(self._lab())} {NAME}"
+        environment = variables(
+            place,
+            {**self._environment, "HOTPLUG_HARNESS_CACHE": str(self._cache.root), STARTED_AS: started_as},
+        )
+        if "/" in program:
+            # In a shell of the environment the program itself is what one types.
+            del environment[STARTED_AS]
         try:
             os.execve(path, [program, *arguments], environment)  # noqa: S606 (a shell is what it avoids)
         except OSError as error:
@@ -117,6 +126,11 @@ class Lab:
                 f"cannot start {path}: {error.strerror}",
                 hint=f"Remove {place} and run this again: it will be built anew.",
             ) from error
+
+    def _lab(self) -> str:
+        """Return what starts ``./lab`` from this working directory, as it was typed where that can be."""
+        typed = self._environment.get("LAB_COMMAND") or str(self._clone / "lab")
+        return typed if "/" in typed or shutil.which(typed) else f"./{typed}"
 
     def harness(self, arguments: Sequence[str]) -> NoReturn:
         """``./lab harness ARGS``."""

@@ -27,6 +27,7 @@ from harness.history.writer import HistoryWriter, Listener
 from harness.host.interrupts import uninterrupted
 from harness.host.lease import QueuePlace, take_lease
 from harness.host.registry import Registry
+from harness.invocation import invocation
 from harness.machine import disk_image
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
@@ -172,7 +173,8 @@ class TemplateBuild:
         if state.inputs != self._recipe.digest():
             raise UsageError(
                 f"an interrupted build of {name} was made from another medium, edition, template or script",
-                hint=f"Give the same again, or throw it away: harness template build {name} … --from-scratch",
+                hint="Give the same again, or throw it away: "
+                + invocation("template", "build", name, "--iso", "PATH", "--from-scratch"),
             )
         free = _free(self._store.root)
         if free < self._recipe.space:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from harness.errors import HarnessError
 from harness.host.host_part import HostPart, PartState
+from harness.invocation import invocation
 from harness.template.manifest import WARN_DAYS
 from harness.template.store import Store
 from harness.template.template import find_templates
@@ -18,7 +19,7 @@ def examine(store: Store, now: float) -> list[HostPart]:
 
 
 def _part(store: Store, name: str, now: float) -> HostPart | None:
-    again = f"harness template build {name} --iso PATH --force"
+    again = invocation("template", "build", name, "--iso", "PATH", "--force")
     try:
         built = store.built(name)
     except HarnessError as error:

@@ -29,6 +29,7 @@ import msgspec
 
 from harness.config import read_document
 from harness.errors import InfrastructureError, UsageError
+from harness.invocation import invocation
 from harness.template.checkpoints import disk_errors
 from harness.template.manifest import FORMAT, GuestCredentials, TemplateManifest
 from harness.template.template import Template, decode_template
@@ -78,7 +79,8 @@ class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
         except (OSError, msgspec.DecodeError) as error:
             raise InfrastructureError(
                 f"the secrets of {self.manifest.template} cannot be read: {getattr(error, 'strerror', error)}",
-                hint=f"They belong to the user who built it. Build it anew: harness template build {self.manifest.template} --force",
+                hint="They belong to the user who built it. Build it anew: "
+                + invocation("template", "build", self.manifest.template, "--iso", "PATH", "--force"),
             ) from error
 
 
@@ -101,7 +103,9 @@ class Store:
     def folder(self, name: str) -> Path:
         """Return where the template called ``name`` is once it is built. Raises UsageError for what is no name."""
         if not NAME.fullmatch(name):
-            raise UsageError(f"{name!r} is no template's name", hint="harness template list shows them.")
+            raise UsageError(
+                f"{name!r} is no template's name", hint=f"Their names: {invocation('template', 'list')}"
+            )
         return self.root / name
 
     def checkpoints(self, name: str) -> Path:
@@ -122,7 +126,7 @@ class Store:
         except (OSError, msgspec.DecodeError) as error:
             raise InfrastructureError(
                 f"the manifest of {name} cannot be read: {getattr(error, 'strerror', None) or error}",
-                hint=f"Remove it, and build it anew: harness template remove {name} --yes",
+                hint=f"Remove it, and build it anew: {invocation('template', 'remove', name, '--yes')}",
             ) from error
         if manifest.format > FORMAT:
             raise InfrastructureError(
@@ -137,7 +141,7 @@ class Store:
         if built is None:
             raise UsageError(
                 f"the template {name} is not built",
-                hint=f"Build it: harness template build {name} --iso PATH",
+                hint=f"Build it: {invocation('template', 'build', name, '--iso', 'PATH')}",
             )
         return built
 

@@ -6,9 +6,11 @@ A run's row travels on the report of its test, as plain values, so that it also 
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     import pytest
@@ -131,7 +133,7 @@ class Summary:
                 terminal.write_line(f"    {word + ':':<10}{printable(said, LONGEST)}")
         if row.path:
             terminal.write_line(f"    evidence: {printable(row.path, 1000)}")
-            terminal.write_line(f"    again:    harness repro {printable(shlex.quote(row.path), 1000)}")
+            terminal.write_line(f"    again:    {invocation('repro', Path(row.path))}")
 
 
 def attach(report: pytest.TestReport, rows: list[Row], issue: str) -> None:

@@ -19,6 +19,7 @@ from harness.errors import ExitCode
 from harness.history.reader import History
 from harness.history.record import Record
 from harness.history.writer import HistoryWriter
+from harness.report.run_summary import summary_lines
 from harness.report.timeline import HEADING, timeline
 from harness.report.verdict_text import verdict_lines
 
@@ -62,11 +63,32 @@ def cut(tmp_path: Path) -> Path:
 def test_one_run_is_judged_as_the_checker_judges_it(
     name: str, code: int, request: pytest.FixtureRequest, capsys: Caught
 ) -> None:
-    """The text is the verdict's, and the exit code says holds, violated or unknown."""
+    """The text is the verdict's summary, and the exit code says holds, violated or unknown."""
     path: Path = request.getfixturevalue(name)
     history = History(path)
-    expected = verdict_lines(judge_history(history), evidence=path, explain=explainer(history))
+    expected = summary_lines(judge_history(history), history, path=path)
     assert [code, expected] == [main(["check", str(path)]), capsys.readouterr().out.splitlines()]
+
+
+@pytest.mark.parametrize("name", ["whole", "broken", "cut"])
+def test_the_whole_verdict_comes_before_the_summary(
+    name: str, request: pytest.FixtureRequest, capsys: Caught
+) -> None:
+    """--full prints it, --verbose the timeline too, and the last line stays the verdict."""
+    path: Path = request.getfixturevalue(name)
+    history = History(path)
+    verdict = judge_history(history)
+    whole = [*verdict_lines(verdict, explain=explainer(history)), ""]
+    summary = summary_lines(verdict, history, path=path, detailed=True)
+    main(["check", "--full", str(path)])
+    full = capsys.readouterr().out.splitlines()
+    main(["check", "--verbose", str(path)])
+    verbose = capsys.readouterr().out.splitlines()
+    assert [*whole, *summary] == full
+    assert [[HEADING, *timeline(history)], full] == [
+        verbose[: len([*timeline(history)]) + 1],
+        verbose[-len(full) :],
+    ]
 
 
 def test_a_history_file_is_as_good_as_its_directory(whole: Path, capsys: Caught) -> None:
@@ -117,7 +139,7 @@ def test_one_unreadable_run_does_not_keep_the_others_from_being_judged(
         ["No", "such", "file", "or", "directory"],
         ["unknown", "3", "twin", str(cut)],
     ] == [line.split() for line in lines[:5]]
-    assert "3 runs: 1 hold, 1 unknown, 1 unreadable; exit code 64" in lines
+    assert "UNREADABLE: 3 runs: 1 hold, 1 unknown, 1 unreadable; exit code 64" == lines[-1]
 
 
 @pytest.mark.parametrize(
@@ -177,7 +199,9 @@ def test_full_prints_every_verdict_before_the_table(whole: Path, broken: Path, c
     texts = []
     for path in (whole, broken):
         history = History(path)
-        texts.append(verdict_lines(judge_history(history), evidence=path, explain=explainer(history)))
+        texts.append(
+            [*verdict_lines(judge_history(history), explain=explainer(history)), "", f"Run directory: {path}"]
+        )
     assert [*texts[0], "", *texts[1], "", *table] == full
 
 
@@ -296,7 +320,7 @@ def test_a_damaged_history_is_unknown(tmp_path: Path, tail: bytes, capsys: Caugh
     file = tmp_path / "history.jsonl"
     file.write_bytes(HEADER + tail)
     assert ExitCode.UNKNOWN == main(["check", str(file)])
-    assert capsys.readouterr().out.startswith("UNKNOWN")
+    assert capsys.readouterr().out.splitlines()[-1].startswith("UNKNOWN on twin (not Windows): ")
 
 
 def test_a_directory_of_runs_and_a_pattern_mean_the_runs_in_them(

@@ -46,11 +46,11 @@ def test_programs_get_every_rule_and_one_with_its_examples(capsys: Caught) -> No
     [
         (
             "sync-barier",
-            "Did you mean SYNC-BARRIER or SYNC-AGREE or SYNC-FIRST? 'harness rules' lists them all.",
+            "Did you mean SYNC-BARRIER or SYNC-AGREE or SYNC-FIRST? All of them: harness rules",
         ),
-        ("rebal", "'harness rules' lists them all."),
-        ("zzzzzz", "'harness rules' lists them all."),
-        ("\x1b[2J", "'harness rules' lists them all."),
+        ("rebal", "All of them: harness rules"),
+        ("zzzzzz", "All of them: harness rules"),
+        ("\x1b[2J", "All of them: harness rules"),
     ],
 )
 def test_an_unknown_rule_is_64_with_what_may_have_been_meant(

@@ -219,7 +219,7 @@ def refusal(
         ("dump", "4 Gb", "run demo accept lab pytest", "expected a size such as \"256 MiB\", got '4 Gb'"),
         ("boot-timeout", "soon", "run demo accept lab pytest", "expected seconds from 1 to 604800, got 'soon'"),
         ("driver-map", "/none.toml", "run accept lab pytest", "there is no file '/none.toml'"),
-        ("driver", "/none.sys", "run accept pytest", "there is no file or folder '/none.sys'\n  `harness driver build"),
+        ("driver", "/none.sys", "run accept pytest", "there is no file or folder '/none.sys'\n  This makes one: harness driver build"),
         ("backend", "libvirtd", "run demo accept pytest", "no backend is called 'libvirtd'\n  Did you mean 'libvirt'?"),
     ],
 )  # fmt: skip

@@ -26,6 +26,7 @@ from harness.cli.main import main
 from harness.cli.run import show_result
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Verdict
+from harness.deadline import Deadline
 from harness.errors import ExitCode, GuestCrash, GuestHang, GuestRefused, UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
@@ -99,7 +100,7 @@ def test_each_record_is_decoded_once(
     """
     with counted_decodes() as decodes:
         result = perform_on(plan, "host", inject_fault=fault)
-        show_result(result, json=False)
+        show_result(result, json=False, verbose=True)
     history = (result.directory / "history.jsonl").read_bytes()
     assert history.count(b"\n") == len(decodes)
     shown = capsys.readouterr().out
@@ -120,7 +121,7 @@ def test_recordings_beside_the_history_are_judged_and_shown(
             live.executor.execute(run.request.plan.do)
         shutil.copyfile(run.directory.path / "debugcon.log", run.directory.path / "ring.jsonl")
         result = run.result(run.judge())
-        show_result(result, json=False)
+        show_result(result, json=False, verbose=True)
     assert result.history.path.read_bytes().count(b"\n") == len(decodes)
     assert isinstance(result.history, JoinedHistory)
     assert "recordings beside the history" in result.history.note
@@ -278,7 +279,9 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
         words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, env={**os.environ}
     )
     assert process.stderr is not None
-    seen = next(line for line in process.stderr if "host: add 2" in line)
+    seen = next(line for line in process.stderr if "✓ driver" in line)
+    (history,) = (tmp_path / "runs").glob("2*/history.jsonl")
+    Deadline(60, "the add of the plan").poll(lambda: '"accepted"' in history.read_text())
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=60)
     assert (True, ExitCode.INTERRUPTED) == (bool(seen), process.returncode)

@@ -2,7 +2,6 @@
 """A verdict as text says what it is worth, why, what shows it and what was not checked."""
 
 import re
-from pathlib import Path
 
 import msgspec
 import pytest
@@ -68,7 +67,7 @@ def test_the_failure_class_is_part_of_the_headline() -> None:
 
 
 def test_a_violated_run_in_full() -> None:
-    """Headline, reason, the contract's explanation, coverage, evidence and the way to judge again."""
+    """Headline, reason, the contract's explanation and coverage."""
     expected = [
         "VIOLATED  run r1 on twin: says nothing about Windows itself",
         "  SYNC-START-BEFORE-COMPLETE: Complete came without Start",
@@ -77,11 +76,8 @@ def test_a_violated_run_in_full() -> None:
         "",
         "Coverage: 2 rules, 1 armed, 1 exercised",
         "  Never exercised, so nothing is said of: NUM-UNIQUE",
-        "",
-        "Evidence: 'runs/r 1'",
-        "Judge again: harness check 'runs/r 1'   (every record: --timeline --all)",
     ]
-    assert expected == verdict_lines(run_verdict(Verdict.VIOLATED, BROKEN), evidence=Path("runs/r 1"))
+    assert expected == verdict_lines(run_verdict(Verdict.VIOLATED, BROKEN))
 
 
 def test_the_records_that_show_a_violation_are_in_the_text() -> None:
@@ -180,8 +176,19 @@ def test_hostile_text_in_a_verdict_does_not_reach_the_terminal() -> None:
         Verdict.VIOLATED, *[finding] * 4, *[warning] * 4,
         run=evil, guest=evil, reasons=[evil], observations={evil: {evil: 2}}, failure_class=evil, rules=[rule(evil, 0)],
     )  # fmt: skip
-    lines = verdict_lines(verdict, evidence=Path(evil), style=Style(colour=False, width=80))
+    lines = verdict_lines(verdict, style=Style(colour=False, width=80))
     assert [] == [line for line in lines if not line.isprintable()]
+
+
+def test_a_command_is_not_folded() -> None:
+    """The command that repeats a run stands on one line, however narrow the terminal is."""
+    command = "Reproduce:  harness repro runs/20261129-094858-cpu-and-dimm-f1f2 --step 12"
+    lines = verdict_lines(
+        run_verdict(Verdict.VIOLATED, BROKEN),
+        explain=lambda _: [command],
+        style=Style(colour=False, width=40),
+    )
+    assert command in lines
 
 
 def test_colour_is_the_only_difference_on_a_terminal() -> None:

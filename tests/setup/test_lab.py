@@ -58,6 +58,7 @@ def clone(tmp_path: Path) -> Path:
         "harness/__init__.py",
         "harness/errors.py",
         "harness/deadline.py",
+        "harness/invocation.py",
         "harness/program.py",
     ):
         shutil.copy(CLONE / name, copy / name)
@@ -268,3 +269,17 @@ def test_programs_of_the_environment_come_first() -> None:
     """The shell finds the environment's harness, python and pytest."""
     ended = lab("shell", "-c", "command -v harness python pytest")
     assert {Path(os.environ["LAB_PYTHON"]).parent} == {Path(line).parent for line in ended.stdout.split()}
+
+
+@BUILT
+def test_printed_commands_begin_as_lab_was_typed() -> None:
+    """./lab harness in the clone, its path elsewhere; in a shell of the environment the program itself."""
+    words = ["rules", "--id", "nosuch"]
+    here = subprocess.run(
+        ["./lab", "harness", *words], cwd=CLONE, capture_output=True, text=True, check=False
+    )
+    elsewhere = lab("harness", *words)
+    shell = lab("shell", "-c", "harness rules --id nosuch")
+    assert ["./lab harness rules", f"{CLONE}/lab harness rules", "harness rules"] == [
+        ended.stderr.rstrip().partition("All of them: ")[2] for ended in (here, elsewhere, shell)
+    ]

@@ -149,7 +149,7 @@ def test_prompt_keeps_the_guest_and_says_how_to_attach(pytester: pytest.Pytester
         input=typed, capture_output=True, text=True, check=False, cwd=pytester.path,
     )  # fmt: skip
     before, after = done.stdout.split("(Pdb)", 1)
-    assert re.search(r"^history +harness check --timeline", before, re.MULTILINE)
+    assert re.search(r"^history +harness show --all", before, re.MULTILINE)
     assert "True" in after
     pid = re.search(r"'pid', (\d+)", after)
     assert pid is not None

@@ -67,7 +67,7 @@ def test_a_stopped_terminal_holds_up_neither_run_nor_guest(tmp_path: Path) -> No
         assert 0 == process.wait(60)
         os.close(slave)
         reader.join(10)
-        assert b"holds" in said
+        assert b"HOLDS" in said
     finally:
         process.kill()
         process.wait()

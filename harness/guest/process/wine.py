@@ -23,6 +23,7 @@ from harness.guest.process.machine import UNSHOWN, ProcessMachine
 from harness.guest.process.wine_prefix import WinePrefix, prepare_prefix
 from harness.guest.signed_driver import signed_driver
 from harness.history.writer import HistoryWriter
+from harness.invocation import invocation
 from harness.machine.machine import Machine, MachineSpec
 from harness.program import run_program
 from harness.setup.cache import Cache
@@ -184,7 +185,8 @@ def _driver(
         if not file.is_file():
             raise UsageError(
                 f"there is no {file}",
-                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}: harness driver build --out DIR",
+                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}. This makes one: "
+                f"{invocation('driver', 'build', '--out', 'DIR')}",
             )
     known = manifest.load(path)
     label = known.label if known is not None else "of unknown origin: it has no manifest"

@@ -13,6 +13,7 @@ from harness.driver import build as cross
 from harness.driver import manifest
 from harness.errors import UsageError
 from harness.guest.signed_driver import signed_driver
+from harness.invocation import invocation
 from harness.setup.cache import Cache
 
 INF = "hpnotify.inf"
@@ -52,7 +53,8 @@ def find_driver(
         if not file.is_file():
             raise UsageError(
                 f"there is no {file}",
-                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}: harness driver build --out DIR",
+                hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}. This makes one: "
+                f"{invocation('driver', 'build', '--out', 'DIR')}",
             )
     signer = next(iter(sorted(driver.parent.glob("keys/*.cer")) + sorted(driver.parent.glob("*.cer"))), None)
     inf = driver.with_name(INF)

@@ -23,6 +23,7 @@ from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.transports import transports_into
 from harness.history.writer import HistoryWriter
 from harness.host.firmware import find_ovmf
+from harness.invocation import invocation
 from harness.machine.disk_image import make_overlay
 from harness.machine.machine import Machine, MachineSpec
 from harness.setup.content import ContentDigests, ContentError
@@ -185,7 +186,7 @@ def _refuse(options: GuestOptions, name: str) -> None:
         raise UsageError(
             f"{name} records the events of hpnotify, and not yet those of another driver",
             hint="Record that driver's provider in the guest with logman, and put its log into the run's history:\n"
-            "harness import RUN --etw FILE --driver-map MAP",
+            + invocation("import", "RUN", "--etw", "FILE", "--driver-map", "MAP"),
         )
 
 

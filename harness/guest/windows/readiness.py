@@ -11,6 +11,7 @@ from harness.errors import GuestCrash, GuestError, GuestHang
 from harness.guest.windows import answer
 from harness.guest.windows.shell import PowerShellSession
 from harness.guest.windows.transports import GuestTransports
+from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.machine.ospm import listening
 
@@ -102,7 +103,8 @@ class Readiness:
         if self._machine.events("SHUTDOWN", after=self._since):
             raise GuestCrash(
                 f"{self._label} shut itself down while it was expected to boot; last stage reached {str(self.stage)!r}",
-                hint="An evaluation that has expired shuts down about hourly: harness template show tells its age.",
+                hint="An evaluation that has expired shuts down about hourly. Its age: "
+                + invocation("template", "show", "NAME"),
             )
         if self._machine.events("GUEST_PANICKED", after=self._since):
             raise GuestCrash(

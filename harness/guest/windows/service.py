@@ -12,6 +12,7 @@ from harness.guest.windows import answer
 from harness.guest.windows.driver_files import INF, DriverFiles
 from harness.guest.windows.shell import HOME, TOOL, PowerShellSession
 from harness.guest.windows.transports import GuestTransports
+from harness.invocation import invocation
 
 PNP_SERVICE = "hpnotifypnp"
 """The service that ``hpnotify.inf`` installs."""
@@ -181,7 +182,10 @@ class WindowsService:
         if files.package is None:
             raise GuestRefused(
                 f"{files.driver.parent} holds no driver package: {INF} and its catalog are needed for Plug and Play",
-                hint="harness driver build --wdk makes one; inf2cat is part of the WDK.",
+                hint="inf2cat, which is part of the WDK, makes one. In a Windows guest: "
+                + invocation(
+                    "driver", "build", "--wdk", "--guest", "GUEST", "--ewdk", "EWDK.iso", "--out", "DIR"
+                ),
             )
         folder = f"{HOME}\\driver\\package"
         for file in (files.driver, files.package / INF, files.package / INF.replace(".inf", ".cat")):

@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: MIT
+"""Prints the end of a run: on request everything that is known of it, then a screen of what matters, last the verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from harness.contract.verdict import RunVerdict
+    from harness.errors import HarnessError
+    from harness.history.reader import History
+    from harness.report.run_summary import Failure
+
+FEWEST_LINES = 8
+"""What the summary gets at least, however long the message of an error is."""
+
+MOST_MESSAGE, MOST_HINT = 6, 3
+"""Rows of an error's message and of its hint that are printed; ``--verbose`` prints all."""
+
+
+def say_details(
+    verdict: RunVerdict, history: History, *, timeline: bool = True, everything: bool = False
+) -> None:
+    """Print the timeline, if that is wanted, and the whole verdict: every finding, observation and rule not exercised.
+
+    ``everything`` gives each record a line of the timeline.
+    """
+    import sys
+
+    from harness.cli.output import say
+    from harness.contract.explanation import explainer
+    from harness.report.style import style_for
+    from harness.report.verdict_text import verdict_lines
+
+    style = style_for(sys.stdout)
+    if timeline:
+        say(timeline_lines(history, everything=everything))
+    say([*verdict_lines(verdict, explain=explainer(history), style=style), ""])
+
+
+def timeline_lines(history: History, *, everything: bool) -> Iterator[str]:
+    """Yield the timeline with its heading, and where the history stops if it is damaged, and an empty line."""
+    import sys
+
+    from harness.report.escape import printable
+    from harness.report.style import style_for
+    from harness.report.timeline import HEADING, timeline
+
+    yield HEADING
+    yield from timeline(history, everything=everything, style=style_for(sys.stdout))
+    if history.damage:
+        yield f"The history can be read up to here: {printable(history.damage, 300)}"
+    yield ""
+
+
+def say_summary(
+    verdict: RunVerdict,
+    history: History,
+    *,
+    path: Path,
+    error: HarnessError | None = None,
+    failure: Failure | None = None,
+    notes: Sequence[str] = (),
+    detailed: bool = False,
+) -> None:
+    """Print the error that ended the run, if one did, on standard error, then the summary, whose last line is the verdict.
+
+    ``detailed`` says that everything else was printed before; the error is then printed whole, else in a few rows.
+    """
+    import sys
+
+    from harness.cli.output import complain, say
+    from harness.report.run_summary import LINES, summary_lines
+    from harness.report.style import style_for
+
+    left = LINES
+    if error is not None:
+        rows = complaint(error.message, None if detailed else MOST_MESSAGE)
+        hints = complaint(error.hint, None if detailed else MOST_HINT)
+        complain("\n".join(rows), "\n".join(hints))
+        left = max(FEWEST_LINES, LINES - len(rows) - len(hints))
+    say(
+        summary_lines(
+            verdict,
+            history,
+            path=path,
+            failure=failure,
+            notes=notes,
+            lines=left,
+            detailed=detailed,
+            style=style_for(sys.stdout),
+        )
+    )
+
+
+def complaint(text: str, most: int | None) -> list[str]:
+    """Return an error's text in rows: on a terminal folded, and if there are more than ``most``, the first and last ones."""
+    import sys
+    import textwrap
+
+    from harness.invocation import program
+    from harness.report.run_summary import WIDTH, shortened
+    from harness.report.style import is_terminal
+
+    width = WIDTH - len("harness: ")
+
+    def rows(line: str) -> list[str]:
+        if f"{program()} " in line:
+            # A command stays as it can be typed.
+            return [line]
+        line = line if most is None else shortened(line, most * width)
+        if not is_terminal(sys.stderr):
+            return [line]
+        return textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+
+    lines = [row for line in text.splitlines() for row in rows(line)]
+    if most is None or len(lines) <= most:
+        return lines
+    head = most // 2
+    return [*lines[:head], f"… {len(lines) - most + 1} lines left out …", *lines[head + 1 - most :]]

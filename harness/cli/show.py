@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""``harness show``: everything that is known of one recorded run."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.cli.parameters import Json
+from harness.errors import ExitCode, UsageError
+from harness.invocation import invocation
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("show")(show)
+
+
+def show(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run directory or history file, 'latest', or the id of a run in runs/."
+        ),
+    ],
+    everything: Annotated[
+        bool, typer.Option("--all", help="Every record of the history, one line each.")
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Show a recorded run: its timeline, the whole verdict, what was observed, which rules were never exercised.
+
+    It says what --verbose says at the end of a run. The exit code is 0, whatever the verdict is.
+    """
+    import msgspec
+
+    from harness.cli.conclusion import say_details, say_summary, timeline_lines
+    from harness.cli.output import say_json
+    from harness.cli.run_set import run_named
+    from harness.contract.checker import judge_history
+    from harness.history.run_directory import HISTORY, history_file
+    from harness.report.operations import operations
+    from harness.run.judging import open_history
+
+    path = run_named(run)
+    if path.is_dir() and not history_file(path).exists():
+        raise UsageError(
+            f"{path} is not the directory of a run: it has no {HISTORY}",
+            hint=f"To judge all runs in a directory: {invocation('check', path)}",
+        )
+    history = open_history(path)
+    verdict = judge_history(history)
+    note = getattr(history, "note", "")
+    if json:
+        say_json(
+            {
+                "path": str(path),
+                "verdict": verdict,
+                "operations": [msgspec.structs.asdict(one) for one in operations(history)],
+                "timeline": [*timeline_lines(history, everything=everything)][1:-1],
+            }
+        )
+        return ExitCode.HOLDS
+    say_details(verdict, history, everything=everything)
+    say_summary(verdict, history, path=path, notes=[note] if note else [], detailed=True)
+    return ExitCode.HOLDS
