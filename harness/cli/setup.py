@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.errors import ExitCode
+from harness.invocation import invocation
 
 if TYPE_CHECKING:
     from harness.setup.parts import Need, Part
@@ -54,7 +55,7 @@ def setup(
         if not has_apt():
             return ExitCode.INFRASTRUCTURE
         if not yes and not (sys.stdin.isatty() and typer.confirm("Run this now?")):
-            say("Nothing was installed. 'harness setup --yes' runs it without asking.")
+            say(f"Nothing was installed. {invocation('setup', part, '--yes')} runs it without asking.")
             return ExitCode.INFRASTRUCTURE
         _install(wanted, missing)
     extra = EXTRAS.get(part, "")

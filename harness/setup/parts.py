@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from harness.errors import MissingPart, UsageError
+from harness.invocation import invocation
 
 
 class Need(NamedTuple):
@@ -244,7 +245,7 @@ def all_missing(part: Part, error: MissingPart, *, without: str = "") -> Missing
         return error
     return MissingPart(
         f"the guest {part.name!r} needs what is not installed: {', '.join(programs)}",
-        hint=f"Install what is missing: harness setup {part.name}\nor by hand: {supply(missing)}",
+        hint=f"Install what is missing: {invocation('setup', part.name)}\nor by hand: {supply(missing)}",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from harness.errors import HarnessError
 from harness.host.host_part import HostPart, PartState
+from harness.invocation import invocation
 from harness.setup.content import ContentDigests, ContentError
 from harness.template.store import Store
 
@@ -30,7 +31,7 @@ def examine(store: Store) -> list[HostPart]:
                 state=state,
                 found=found,
                 serves=SERVES,
-                supply=f"harness template build {folder.name} --iso PATH --force",
+                supply=invocation("template", "build", folder.name, "--iso", "PATH", "--force"),
             )
         )
     return parts

@@ -166,7 +166,8 @@ def _content(built: BuiltTemplate, cache: Path, progress: Callable[[str], None])
     except ContentError as error:
         raise InfrastructureError(
             f"the template {built.manifest.template} in {built.folder} is damaged: {error}",
-            hint=f"Build it anew: harness template build {built.manifest.template} --iso PATH --force",
+            hint="Build it anew: "
+            + invocation("template", "build", built.manifest.template, "--iso", "PATH", "--force"),
         ) from error
     return sealed
 

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from harness import locks
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MonitorLost
+from harness.invocation import invocation
 from harness.package import missing_extra
 
 T = TypeVar("T")
@@ -46,7 +47,7 @@ def load() -> Any:
         raise missing_extra(
             f"libvirt-python cannot be imported: {error}",
             "libvirt",
-            "It is compiled then: 'harness setup libvirt' names the Debian packages that this takes.",
+            f"It is compiled then: {invocation('setup', 'libvirt')} names the Debian packages that this takes.",
             "Or use --backend qemu, which needs no libvirt.",
         ) from error
     with _loading:
