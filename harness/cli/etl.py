@@ -16,8 +16,10 @@ from harness.errors import UsageError
 if TYPE_CHECKING:
     from collections import Counter
 
+    from harness.capture.etl.account import LogAccount
     from harness.capture.etl.decoder import Decoded, Decoder
     from harness.capture.etl.record import AnyLogRecord
+    from harness.capture.etl.session import TraceSession
     from harness.capture.etl.tracelog import TraceLog
 
 LONG = 32 << 20
@@ -80,19 +82,35 @@ def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
         ("written to", printable(session.file_name)),
         ("system", f"{session.version}, build {session.build}, {session.processors} processors"),
         ("start", clock.iso(session.start) if session.start else "not known"),
-        ("end", clock.iso(session.end) if session.end else "not known: the log was never closed"),
+        ("end", clock.iso(session.end) if session.end else _no_end(account)),
         (
             "clock",
             f"{session.clock.kind}, {session.clock.hz} ticks a second, start at tick {session.clock.start}",
         ),
-        ("buffers", f"{account.buffers} of {session.buffer_size} bytes, {session.buffers_written} written"),
+        ("buffers", _buffers(session, account)),
         ("records", str(account.records)),
-        ("lost", f"{session.events_lost} events, {session.buffers_lost} buffers"),
+        (
+            "lost",
+            "not known"
+            if account.headless
+            else f"{session.events_lost} events, {session.buffers_lost} buffers",
+        ),
     ]
     say(f"{name:<11}{text}" for name, text in rows if text)
     say(f"{'missing':<11}{printable(reason, 400)}" for reason in reasons or ["nothing that can be known"])
     say("")
     say(_counts("records", "provider", [(printable(name), count) for name, count in providers.most_common()]))
+
+
+def _no_end(account: LogAccount) -> str:
+    return "not known" if account.headless else "not known: the log was never closed"
+
+
+def _buffers(session: TraceSession, account: LogAccount) -> str:
+    if account.headless:
+        return str(account.buffers)
+    compressed = f", {account.compressed} of them compressed" if account.compressed else ""
+    return f"{account.buffers} of {session.buffer_size} bytes{compressed}, {session.buffers_written} written"
 
 
 def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:

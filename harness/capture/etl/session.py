@@ -19,7 +19,7 @@ EVENT_TRACE = bytes.fromhex("00d9fd683e4ad11184f40000f80464e3")
 """GUID of the log header's own event class, 68fdd900-4a3e-11d1-84f4-0000f80464e3."""
 
 SEQUENTIAL, CIRCULAR, APPEND, PREALLOCATE, REAL_TIME, BUFFERING = 0x1, 0x2, 0x4, 0x20, 0x100, 0x400
-NO_PER_PROCESSOR, COMPRESSED_MODE = 0x10000000, 0x04000000
+NO_PER_PROCESSOR, COMPRESSED_MODE, RELOGGED = 0x10000000, 0x04000000, 0x10000
 """Bits of LogFileMode (W32:ETW/logging-mode-constants.md; the last one ntwmi.h)."""
 
 _MODES = {
@@ -27,6 +27,8 @@ _MODES = {
     CIRCULAR: "circular",
     APPEND: "append",
     0x8: "new file",
+    RELOGGED: "relogged",
+    0x80: "secure",
     PREALLOCATE: "preallocated",
     REAL_TIME: "real time",
     BUFFERING: "buffering",

@@ -4,8 +4,8 @@
 ETW gives every processor its own buffer and writes a buffer to the file when it is full or the session flushes, so
 file order is not time order: an idle processor's first record may stand in the last buffer. Reading is two steps.
 
-*Index.* Only the header and the first record's time of each buffer are read: 26 bytes are kept per buffer (0.4 MB
-for a log of 1 GB with buffers of 64 KB), in order of first time.
+*Index.* Only the header and the first record's time of each buffer are read: 30 bytes are kept per buffer (0.5 MB
+for a log of 1 GB with buffers of 64 KB), in order of first time. Of a compressed buffer a beginning is expanded.
 
 *Merge.* Buffers are opened in that order. The next buffer's first time is the horizon: nothing still unopened can
 come before it, so every record of the open buffers before the horizon may go out. Open buffers stand in a heap by
@@ -30,9 +30,10 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Self
 
-from harness.capture.etl import buffer, session
+from harness.capture.etl import buffer, compression, session
 from harness.capture.etl.account import LogAccount
 from harness.capture.etl.buffer import BufferHeader
+from harness.capture.etl.compression import CompressionError
 from harness.capture.etl.record import AnyLogRecord
 from harness.capture.etl.session import TraceSession
 from harness.errors import InfrastructureError, UsageError
@@ -48,6 +49,13 @@ RECORD_COST = 400
 
 FOREVER = 1 << 64
 
+_BEGINNING = 1024
+"""Compressed bytes that are read to find the time of a buffer's first record."""
+
+_FLUSHED = (3).to_bytes(4, "little")
+_STATE_AT = 44
+"""The state that a buffer in a file has (EtwBufferStateFlush), and where it stands in the header."""
+
 ReportProgress = Callable[[int], None]
 
 _TIME = attrgetter("time")
@@ -56,15 +64,16 @@ _TIME = attrgetter("time")
 class _Open:
     """A buffer whose records are going out: the decoded ones from ``place`` on, and where decoding goes on."""
 
-    __slots__ = ("at", "data", "end", "key", "offset", "place", "processor", "records")
+    __slots__ = ("at", "data", "end", "expanded", "key", "offset", "place", "processor", "records")
 
-    def __init__(self, data: bytes, offset: int, processor: int, key: int) -> None:
+    def __init__(self, data: bytes, offset: int, processor: int, key: int, *, expanded: bool) -> None:
         self.data = data
         self.offset = offset
         self.processor = processor
         self.key = key
         self.at = buffer.HEADER_SIZE
         self.end = len(data)
+        self.expanded = expanded
         self.place = 0
         self.records: list[AnyLogRecord] = []
 
@@ -72,7 +81,9 @@ class _Open:
         """Decode the next records; False when the buffer is used up."""
         before = self.records[-1].time if self.records else 0
         self.records, at, damage = buffer.decode(self.data, self.processor, self.at, self.end, CHUNK, before)
-        if damage:
+        if damage and self.expanded:
+            account.damage(self.offset, f"byte {self.at} of the expanded buffer: {damage}")
+        elif damage:
             account.damage(self.offset + self.at, damage)
         self.at = at
         self.place = 0
@@ -88,8 +99,8 @@ class TraceLog:
     """An .etl file opened for reading. A context manager; iterating it is :meth:`records`.
 
     ``session`` is what the file says of itself; ``account`` what is missing, complete once all records were read.
-    Raises UsageError when the path is no log, or a compressed one; InfrastructureError when reading fails.
-    A damaged, truncated or unclosed log is read as far as it goes, and the account says so.
+    Raises UsageError when the path is no log, or one compressed in a format other than plain XPRESS;
+    InfrastructureError when reading fails. A damaged, truncated or unclosed log is read as far as it goes, and the account says so.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,6 +111,7 @@ class TraceLog:
         self._first = array("q")
         self._processors = array("H")
         self._used = array("I")
+        self._packed = array("I")  # bytes in the file of a compressed buffer, else 0
         self._sequences = array("q")
         try:
             # Not blocking: a FIFO of that name would make the open itself wait for a writer.
@@ -134,10 +146,11 @@ class TraceLog:
             raise InfrastructureError(f"{self.path}: reading at byte {offset}: {error.strerror}") from error
 
     def buffers(self) -> Iterator[BufferHeader]:
-        """Yield the buffer headers in file order, damaged ones left out. Raises UsageError at a compressed one."""
+        """Yield the buffer headers in file order, damaged ones left out."""
         size = self.account.bytes
         offset = 0
         step = 0
+        packed = False
         while offset < size:
             raw = self._read(offset, buffer.HEADER_SIZE)
             header = buffer.decode_header(raw, offset)
@@ -150,17 +163,36 @@ class TraceLog:
                 if any(raw):
                     self.account.damage(offset, header)
                 # A buffer of zeros is what a preallocated file ends in. In both cases all buffers of a session
-                # have one size, so the next one is known.
-                offset += step
+                # have one size, so the next one is known; only compressed ones must be searched for.
+                offset = self._search(offset + 1) if packed else offset + step
                 continue
-            if header.flags & buffer.COMPRESSED:
-                raise UsageError(
-                    f"{self.path}: the buffer at byte {offset} is compressed; compressed logs are not read",
-                    hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
-                )
-            step = step or header.size
             yield header
+            packed = header.compressed or (packed and header.type == buffer.HEADER_BUFFER)
+            # The header buffer of a merged log is shorter than the others.
+            if header.type != buffer.HEADER_BUFFER or not step:
+                described = self.session.buffer_size
+                step = described if buffer.SMALLEST <= described <= buffer.LARGEST else header.size
+                packed = packed or bool(self.session.mode & session.COMPRESSED_MODE)
             offset += header.size
+
+    def _search(self, offset: int) -> int:
+        """Return where from ``offset`` on the next compressed buffer begins that another one or the end follows."""
+        size = self.account.bytes
+        window, overlap = 1 << 20, buffer.HEADER_SIZE
+        while offset + overlap < size:
+            data = self._read(offset, window + overlap)
+            at = data.find(_FLUSHED, _STATE_AT)
+            while 0 <= at < window + _STATE_AT:
+                header = buffer.decode_header(data[at - _STATE_AT :][:overlap], offset + at - _STATE_AT)
+                if isinstance(header, BufferHeader) and header.compressed:
+                    after = header.offset + header.size
+                    if after == size or isinstance(
+                        buffer.decode_header(self._read(after, overlap), after), BufferHeader
+                    ):
+                        return header.offset
+                at = data.find(_FLUSHED, at + 1)
+            offset += window
+        return size
 
     def _index(self) -> None:
         account = self.account
@@ -174,10 +206,22 @@ class TraceLog:
                 hint="Stop the session before copying its log (logman stop NAME -ets).",
             )
         for header in self.buffers():
+            if not header.offset:
+                self._describe(header)
             account.buffers += 1
             account.loss_flags += header.lost
-            if header.offset + header.used > account.bytes or header.offset + header.size > account.bytes:
+            account.disputed += header.disputed
+            if header.offset + header.size > account.bytes:
                 account.truncated = True
+            if header.compressed:
+                account.compressed += 1
+                if header.used > compression.limit(header.size):
+                    account.damage(
+                        header.offset, f"{header.size} compressed bytes cannot be {header.used} bytes"
+                    )
+                    continue
+                if account.compressed == 1:
+                    self._refuse_foreign(header)
             if header.type != buffer.HEADER_BUFFER and (header.offset or header.sequence):
                 self._sequences.append(header.sequence)
             if header.type in buffer.OPAQUE:
@@ -190,7 +234,7 @@ class TraceLog:
             self._first.append(first)
             self._processors.append(header.processor)
             self._used.append(header.used)
-        self._describe()
+            self._packed.append(header.size if header.compressed else 0)
         self._missing()
         order = sorted(range(len(self._first)), key=self._first.__getitem__)
         self._order = array("I", order)
@@ -199,22 +243,35 @@ class TraceLog:
 
     def _first_time(self, header: BufferHeader) -> int | None:
         """Return the earliest time of a buffer's records, None for a buffer without any."""
-        start = header.offset + buffer.HEADER_SIZE
-        most = header.offset + header.used - start
-        if most < 8:
+        if header.used - buffer.HEADER_SIZE < 8:
             return None
-        time = buffer.peek_time(self._read(start, 24))
+        packed = header.size if header.compressed else 0
+        begin = self._content(header.offset, buffer.HEADER_SIZE + 24, min(packed, _BEGINNING))[0]
+        time = buffer.peek_time(begin[buffer.HEADER_SIZE :])
         if time is not None:
             return time
         # The first record carries no time, or stands where a longer look is needed: decode the whole buffer.
-        data = bytes(buffer.HEADER_SIZE) + self._read(start, most)
+        data, problem = self._content(header.offset, header.used, packed)
         found, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), len(data))
+        if problem and not found:
+            self.account.damage(header.offset, problem)
+            return None
         return min((one.time for one in found if getattr(one, "timed", True)), default=header.time)
 
-    def _describe(self) -> None:
+    def _refuse_foreign(self, header: BufferHeader) -> None:
+        """Raise UsageError if the first compressed buffer of the log is in a format other than plain XPRESS."""
+        raw = self._read(header.offset, header.size)
+        name = compression.foreign(raw[buffer.HEADER_SIZE :])
+        if name and self._content(header.offset, header.used, header.size)[1]:
+            raise UsageError(
+                f"{self.path}: the buffer at byte {header.offset} is compressed with {name}; only plain XPRESS is read",
+                hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
+            )
+
+    def _describe(self, header: BufferHeader) -> None:
         found = None
-        if len(self._offsets) and self._offsets[0] == 0:
-            data = self._read(0, self._used[0])
+        if header.type not in buffer.OPAQUE and not header.compressed:
+            data = self._read(0, header.used)
             records, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), 1)
             if records and session.is_header(records[0]):
                 found = session.decode(records[0])
@@ -225,20 +282,36 @@ class TraceLog:
         self.account.events_lost = found.events_lost
         self.account.buffers_lost = found.buffers_lost
         self.account.unclosed = found.end == 0
-        if found.mode & session.COMPRESSED_MODE:
-            raise UsageError(
-                f"{self.path}: the session '{found.name[:80]!r}' wrote a compressed log; compressed logs are not read",
-                hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
-            )
 
     def _missing(self) -> None:
+        account, described = self.account, self.session
+        if not account.headless and not account.unclosed and described.buffers_written == account.buffers:
+            # The session took numbers for buffers that it never had to write; what it wrote is all here.
+            return
         numbers = sorted(set(self._sequences))
-        if numbers:
-            self.account.first_sequence = max(numbers[0], 0)
-            self.account.absent = numbers[-1] - numbers[0] + 1 - len(numbers)
+        if not numbers:
+            return
+        account.absent = numbers[-1] - numbers[0] + 1 - len(numbers)
+        account.first_sequence = max(numbers[0], 0)
+        overwriting = described.mode & (session.CIRCULAR | session.REAL_TIME | session.BUFFERING)
+        if account.first_sequence == 2 and described.version.startswith("6.") and not overwriting:
+            account.first_sequence = (
+                1  # before Windows 10 the header buffer of a sequential log may count as the first
+            )
 
-    def _data(self, index: int) -> bytes:
-        return self._read(self._offsets[index], self._used[index])
+    def _content(self, offset: int, used: int, packed: int) -> tuple[bytes, str]:
+        """Return a buffer's first ``used`` bytes, expanded if ``packed`` of the file hold them, and why there are fewer."""
+        if not packed:
+            return self._read(offset, used), ""
+        raw = self._read(offset, packed)
+        head = raw[: buffer.HEADER_SIZE]
+        try:
+            return head + compression.expand(raw[buffer.HEADER_SIZE :], used - buffer.HEADER_SIZE), ""
+        except CompressionError as error:
+            return head + error.expanded, str(error)
+
+    def _data(self, index: int) -> tuple[bytes, str]:
+        return self._content(self._offsets[index], self._used[index], self._packed[index])
 
     def records(
         self, *, since: int | None = None, until: int | None = None, progress: ReportProgress | None = None
@@ -268,9 +341,13 @@ class TraceLog:
         cost = 0
         order = self._order
         for place, index in enumerate(order):
-            opened = _Open(self._data(index), self._offsets[index], self._processors[index], place)
+            offset = self._offsets[index]
+            data, problem = self._data(index)
+            if problem:
+                self.account.damage(offset, problem)
+            opened = _Open(data, offset, self._processors[index], place, expanded=bool(self._packed[index]))
             if progress is not None:
-                progress(len(opened.data))
+                progress(self._packed[index] or len(data))
             if opened.refill(self.account):
                 heapq.heappush(heap, (opened.records[0].time, opened.processor, place, opened))
                 cost += opened.cost
@@ -318,10 +395,10 @@ class TraceLog:
         """Count the records by header type without decoding them, in file order."""
         counts: defaultdict[int, int] = defaultdict(int)
         for index in range(len(self._offsets)):
-            data = self._data(index)
+            data, _problem = self._data(index)
             buffer.tally(data, len(data), counts)
             if progress is not None:
-                progress(len(data))
+                progress(self._packed[index] or len(data))
         types: dict[int, int] = {}
         for upper, count in counts.items():
             kind = buffer.header_type(upper)

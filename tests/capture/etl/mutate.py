@@ -81,6 +81,7 @@ def seeds() -> tuple[bytes, ...]:
         + encoder.buffer(encoder.event(t + 1, payload, items=items), size=1024)
         + pair,
         encoder.header_buffer(mode=2, clock=3, pointer=4) + pair,
+        encoder.header_buffer(mode=0x04000001) + encoder.compressed(headers) + encoder.compressed(pair) * 2,
     )
 
 

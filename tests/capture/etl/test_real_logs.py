@@ -44,7 +44,18 @@ def baseline(name: str) -> Iterator[tuple[str, str, dict[str, str]]]:
 
 @pytest.mark.parametrize(
     ("name", "count"),
-    [("ShutdownPerfDiagLogger", 17078), ("AMSITrace", 21), ("lxcore_kernel", 4), ("primitive-types", 7)],
+    [
+        ("ShutdownPerfDiagLogger", 17078),
+        ("AMSITrace", 21),
+        ("lxcore_kernel", 4),
+        ("primitive-types", 7),
+        ("demi_db9cd7_PktMon", 467),
+        ("fn_wppbin-sample", 6),
+        ("fn_wppemitter-sample", 49),
+        ("pv_net.4.5.2.x64", 179474),
+        ("syz_5c3171_process_data_64_v2", 9),
+        ("tx_f10b11_Process", 10344),
+    ],
 )
 def test_every_record_of_a_real_log_is_found_in_time_order(name: str, count: int, tmp_path: Path) -> None:
     """The counts are those of two other readers; the order is that of the ticks."""
@@ -80,6 +91,24 @@ def test_a_whole_log_is_called_whole() -> None:
     with TraceLog(DATA / "ShutdownPerfDiagLogger.etl") as log:
         assert sum(1 for _ in log) == 17078
         assert (log.account.buffers, log.account.reasons()) == (49, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "buffers", "compressed"),
+    [
+        ("demi_db9cd7_PktMon", 3, 2),
+        ("fn_wppbin-sample", 2, 0),
+        ("pv_net.4.5.2.x64", 360, 359),
+        ("syz_5c3171_process_data_64_v2", 2, 0),
+        ("tx_f10b11_Process", 182, 0),
+    ],
+)
+def test_nothing_is_said_to_be_missing_where_nothing_is(name: str, buffers: int, compressed: int) -> None:
+    """Merged, compressed and sequential logs of several Windows: each says how many buffers it has, and has them."""
+    with TraceLog(DATA / f"{name}.etl") as log:
+        assert (log.account.buffers, log.account.compressed, log.account.disputed) == (buffers, compressed, 0)
+        assert log.session.buffers_written == buffers
+        assert log.account.reasons() == []
 
 
 def test_kernel_image_events_are_decoded() -> None:
