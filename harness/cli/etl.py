@@ -45,6 +45,13 @@ Manifests = Annotated[
     ),
 ]
 
+FormatFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tmf", metavar="DIR", help="A directory of .tmf files to decode WPP messages by; may be repeated."
+    ),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add the group ``etl`` to ``app``."""
@@ -57,8 +64,8 @@ def register(app: typer.Typer) -> None:
     app.add_typer(etl, name="etl")
 
 
-def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
-    """Show the session, its clock, what was lost, and the providers with their counts."""
+def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
+    """Show the session, its clock, what was lost, the providers with their counts, and what stays raw, and why."""
     from collections import Counter
 
     from harness.capture.etl import clock
@@ -66,16 +73,33 @@ def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
 
-    decoder = _decoder(manifest)
+    decoder = _decoder(manifest, tmf)
     providers: Counter[str] = Counter()
+    decoded: Counter[str] = Counter()
+    raw: Counter[str] = Counter()
     with TraceLog(path) as log:
-        with _progress(log, "reading") as progress:
+        with _progress(log, "reading", passes=2) as progress:
+            decoder.learn(log, progress)
             for record in log.records(progress=progress):
                 _count(providers, decoder.provider_name(record)[:LONGEST_NAME])
+                found = decoder.decode(record)
+                decoded[found.how] += 1
+                if found.reason:
+                    raw[found.reason] += 1
         session, account = log.session, log.account
     reasons = account.reasons()
     if json:
-        say_json({"session": session, "account": account, "missing": reasons, "providers": providers})
+        say_json(
+            {
+                "session": session,
+                "account": account,
+                "missing": reasons,
+                "providers": providers,
+                "decoded": decoded,
+                "raw": raw,
+                "symbols": decoder.symbols,
+            }
+        )
         return
     rows = [
         ("session", f"{printable(session.name) or '(not named)'}  {', '.join(session.modes)}"),
@@ -98,8 +122,14 @@ def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     ]
     say(f"{name:<11}{text}" for name, text in rows if text)
     say(f"{'missing':<11}{printable(reason, 400)}" for reason in reasons or ["nothing that can be known"])
+    say(f"{'symbols':<11}{printable(identity, 400)}" for identity in decoder.symbols)
     say("")
     say(_counts("records", "provider", [(printable(name), count) for name, count in providers.most_common()]))
+    say("")
+    say(_counts("records", "decoded by", decoded.most_common()))
+    if raw:
+        say("")
+        say(_counts("records", "raw because", raw.most_common()))
 
 
 def _no_end(account: LogAccount) -> str:
@@ -113,7 +143,7 @@ def _buffers(session: TraceSession, account: LogAccount) -> str:
     return f"{account.buffers} of {session.buffer_size} bytes{compressed}, {session.buffers_written} written"
 
 
-def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
+def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
     """Count the events of each provider, and the records of each processor."""
     from collections import Counter
 
@@ -121,11 +151,12 @@ def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
 
-    decoder = _decoder(manifest)
+    decoder = _decoder(manifest, tmf)
     events: Counter[tuple[str, str]] = Counter()
     processors: Counter[int] = Counter()
     headers: Counter[str] = Counter()
-    with TraceLog(path) as log, _progress(log, "counting") as progress:
+    with TraceLog(path) as log, _progress(log, "counting", passes=2) as progress:
+        decoder.learn(log, progress)
         for record in log.records(progress=progress):
             one, event = decoder.name(record)
             _count(events, (one[:LONGEST_NAME], event[:LONGEST_NAME]))
@@ -168,17 +199,19 @@ def dump(
     ] = "",
     until: Annotated[str, typer.Option(metavar="WHEN", help="Where to stop, in the same forms.")] = "",
     manifest: Manifests = None,
+    tmf: FormatFolders = None,
 ) -> None:
     """Print every record in time order. Equal times on different processors have no order."""
     from harness.capture.etl.tracelog import TraceLog
     from harness.cli.output import complain, flush, say
 
-    decoder = _decoder(manifest)
+    decoder = _decoder(manifest, tmf)
     wanted = {one.strip("{}").lower() for one in provider or []}
     with TraceLog(path) as log:
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
         render: Callable[[TraceLog, AnyLogRecord, Decoded], str] = _json_line if jsonl else _line
-        with _progress(log, "reading", beside_output=True) as progress:
+        with _progress(log, "reading", beside_output=True, passes=2) as progress:
+            decoder.learn(log, progress)
 
             def lines() -> Iterator[str]:
                 for record in log.records(since=begin, until=end, progress=progress):
@@ -200,11 +233,13 @@ def _count(counts: Counter[Any], name: Any) -> None:
         counts[("", REST) if isinstance(name, tuple) else REST] += 1
 
 
-def _decoder(manifests: list[Path] | None) -> Decoder:
+def _decoder(manifests: list[Path] | None, formats: list[Path] | None) -> Decoder:
     from harness.capture.etl import manifest
     from harness.capture.etl.decoder import Decoder
+    from harness.capture.etl.tmf import FormatFiles
 
-    return Decoder([provider for path in manifests or [] for provider in manifest.load(path)])
+    providers = [provider for path in manifests or [] for provider in manifest.load(path)]
+    return Decoder(providers, formats=FormatFiles(formats or []))
 
 
 def _is_wanted(record: AnyLogRecord, decoder: Decoder, wanted: set[str]) -> bool:
@@ -257,7 +292,7 @@ def _where(log: TraceLog, record: AnyLogRecord) -> str:
 
 
 def _line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
-    from harness.capture.etl.decoder import show
+    from harness.capture.etl.display import show
     from harness.report.escape import printable
 
     parts = [_where(log, record), f"cpu{record.processor:<3}"]
@@ -307,6 +342,8 @@ def _json_line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
         line["problem"] = decoded.problem
     if decoded.message:
         line["message"] = decoded.message
+    if decoded.reason:
+        line["reason"] = decoded.reason
     return msgspec.json.encode(line).decode()
 
 
@@ -325,7 +362,7 @@ def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:
 
 @contextmanager
 def _progress(
-    log: TraceLog, what: str, *, beside_output: bool = False
+    log: TraceLog, what: str, *, beside_output: bool = False, passes: int = 1
 ) -> Iterator[Callable[[int], None] | None]:
     """Show a bar on standard error while a long log is read, if someone is watching there; never in a pipe."""
     import sys
@@ -340,5 +377,5 @@ def _progress(
     with Progress(
         console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as bar:
-        task = bar.add_task(what, total=log.account.bytes)
+        task = bar.add_task(what, total=passes * log.account.bytes)
         yield lambda size: bar.advance(task, size)

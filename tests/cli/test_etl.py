@@ -90,6 +90,14 @@ def test_info_names_session_clock_losses_and_providers(log: Path, run: Run) -> N
         "         1  Lab.Trace",
         "         1  DbgPrint",
         f"         1  {GUID}",
+        "",
+        "   records  decoded by",
+        "         2  kernel",
+        "         1  tracelogging",
+        "         1  raw",
+        "",
+        "   records  raw because",
+        "         1  nothing describes the provider",
     ]
 
 

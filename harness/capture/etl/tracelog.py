@@ -25,7 +25,7 @@ import stat
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import Self
@@ -390,6 +390,27 @@ class TraceLog:
         if len(taking) > 1:
             batch.sort(key=_TIME)
         return batch, freed
+
+    def holding(
+        self, needles: Iterable[bytes], progress: ReportProgress | None = None
+    ) -> Iterator[AnyLogRecord]:
+        """Yield the records of the header buffer and of all buffers that contain one of ``needles``, in file order."""
+        needles = tuple(needles)
+        for index in range(len(self._offsets)):
+            data, _problem = self._data(index)
+            if progress is not None:
+                progress(self._packed[index] or len(data))
+            if index and not any(needle in data for needle in needles):
+                continue
+            at, time = buffer.HEADER_SIZE, 0
+            while at < len(data):
+                records, at, _damage = buffer.decode(
+                    data, self._processors[index], at, len(data), CHUNK, time
+                )
+                yield from records
+                if not records:
+                    break
+                time = records[-1].time
 
     def tally(self, progress: ReportProgress | None = None) -> dict[int, int]:
         """Count the records by header type without decoding them, in file order."""

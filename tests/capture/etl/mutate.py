@@ -22,7 +22,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from harness.capture.etl import manifest
-from harness.capture.etl.decoder import Decoder, show
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.display import show
 from harness.capture.etl.tracelog import TraceLog
 from harness.errors import UsageError
 from tests.capture.etl import encoder

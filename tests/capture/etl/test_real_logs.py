@@ -122,10 +122,16 @@ def test_kernel_image_events_are_decoded() -> None:
             assert decoded.problem == ""
             if decoded.provider == "Image" and decoded.how == "kernel":
                 counts[decoded.event] += 1
+                if decoded.event in ("KernelBase", "HypercallPage"):
+                    if decoded.event == "KernelBase":
+                        kernels.add(hex(decoded.values["ImageBase"]))
+                    continue
                 assert decoded.values["FileName"].startswith("\\")
                 if decoded.values["FileName"].endswith("ntoskrnl.exe"):
                     kernels.add(hex(decoded.values["ImageBase"]))
-    assert counts == {"DCStart": 6745, "Unload": 4791, "DCEnd": 2145, "Load": 72}
+    assert counts == {
+        "DCStart": 6745, "Unload": 4791, "DCEnd": 2145, "Load": 72, "KernelBase": 1, "HypercallPage": 1
+    }  # fmt: skip
     assert kernels == {"0xfffff802424ab000"}
 
 

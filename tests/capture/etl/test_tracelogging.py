@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from harness.capture.etl import layout, tracelogging
-from harness.capture.etl.decoder import Decoded, Decoder, show
+from harness.capture.etl.decoder import Decoded, Decoder
+from harness.capture.etl.display import show
 from harness.capture.etl.field import SystemTime
 from harness.capture.etl.tracelog import TraceLog
 from tests.capture.etl import encoder
