@@ -123,6 +123,7 @@ def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
     say(f"{name:<11}{text}" for name, text in rows if text)
     say(f"{'missing':<11}{printable(reason, 400)}" for reason in reasons or ["nothing that can be known"])
     say(f"{'symbols':<11}{printable(identity, 400)}" for identity in decoder.symbols)
+    say(f"{'formats':<11}{reason}" for reason in _formatless(decoder))
     say("")
     say(_counts("records", "provider", [(printable(name), count) for name, count in providers.most_common()]))
     say("")
@@ -221,8 +222,28 @@ def dump(
 
             say(lines())
             flush()
-        for reason in log.account.reasons():
+        for reason in [*_remarks(decoder), *log.account.reasons()]:
             complain(f"{path}: {reason}")
+
+
+def _formatless(decoder: Decoder) -> list[str]:
+    """Return which trace message format files are missing, with the number of messages that stay raw for each."""
+    from harness.capture.etl import guid
+
+    return [
+        f"{count} WPP messages stay raw without {guid.text(message_guid)}.tmf"
+        for message_guid, count in decoder.formatless.items()
+        if message_guid != guid.NIL
+    ]
+
+
+def _remarks(decoder: Decoder) -> list[str]:
+    """Return what a reader of raw messages should know: the missing files, and the symbols they can be made from."""
+    from harness.report.escape import printable
+
+    missing = _formatless(decoder)
+    symbols = [printable(identity, 400) for identity in decoder.symbols] if missing else []
+    return missing + [f"tracepdb makes .tmf files from the symbols {identity}" for identity in symbols]
 
 
 def _count(counts: Counter[Any], name: Any) -> None:

@@ -15,6 +15,7 @@ import msgspec
 
 from harness.capture.etl import catalog, classic, event_info, guid, manifest, session, tracelogging, wpp
 from harness.capture.etl.catalog import Catalog
+from harness.capture.etl.classic import KernelRecord
 from harness.capture.etl.display import show
 from harness.capture.etl.field import Field
 from harness.capture.etl.layout import Layout
@@ -38,7 +39,7 @@ LONGEST_NAME = 1024
 """Characters of a provider's name that are kept."""
 
 MOST_SYMBOLS = 64
-"""Identities of symbol files that are kept of one log."""
+"""Identities of symbol files, and GUIDs of messages without a format file, that are kept of one log."""
 
 How = Literal["tracelogging", "manifest", "event info", "eventsource", "wpp", "kernel", "raw"]
 
@@ -67,12 +68,14 @@ class Decoder:
     """Decodes records.
 
     ``providers`` come from :func:`harness.capture.etl.manifest.load`, ``formats`` are the trace message format files that
-    tell the texts of WPP messages. ``symbols`` are the identities of symbol files that the records seen so far name.
+    tell the texts of WPP messages. ``symbols`` are the identities of symbol files that the records seen so far name,
+    ``formatless`` the messages decoded so far for which no file was given, by their GUID.
     """
 
     def __init__(self, providers: Iterable[Provider] = (), *, formats: FormatFiles | None = None) -> None:
         self.catalog = Catalog(providers)
         self.symbols: list[str] = []
+        self.formatless: dict[bytes, int] = {}
         self._formats = formats if formats is not None else FormatFiles([])
         self._pointer = 8
         self._names: dict[bytes, str] = {}
@@ -135,6 +138,8 @@ class Decoder:
                 if module is None
                 else "the trace message format has no such message"
             )
+            if module is None and (record.provider in self.formatless or len(self.formatless) < MOST_SYMBOLS):
+                self.formatless[record.provider] = self.formatless.get(record.provider, 0) + 1
             return Decoded("raw", name, f"message {record.number}", {}, reason=reason)
         layout = wpp.layout(message)
         values, problem = layout.read(record.payload, wpp.pointer_size(record, self._pointer))
@@ -143,17 +148,13 @@ class Decoder:
         )
         return Decoded("wpp", name, message.place, values, layout.fields, problem, text)
 
-    def _kernel(self, record: AnyLogRecord) -> Decoded:
-        if isinstance(record, ClassicRecord | InstanceRecord) and record.provider == classic.LOST_EVENT:
-            return Decoded("kernel", "RT_LostEvent", classic.lost_name(record.opcode), {})
-        if isinstance(record, EventRecord | MessageRecord | OtherRecord):
-            raise TypeError(f"a {record.kind} record is no kernel event")
+    def _kernel(self, record: ClassicRecord | InstanceRecord | KernelRecord) -> Decoded:
         group = classic.group_of(record)
         if group is None:
-            return self._classic(record)
+            return self._classic(record)  # type: ignore[arg-type]  # every other record has a group
         provider_name = classic.group_name(group, record.opcode)
         name = classic.name(group, record.opcode)
-        if session.is_header(record):
+        if group == classic.HEADER and session.is_header(record):
             values = session.header_fields(record)
             if values is not None:
                 return Decoded("kernel", provider_name, name, values, session.HEADER_FIELDS[: len(values)])
@@ -182,9 +183,11 @@ class Decoder:
         if identity and identity not in self.symbols and len(self.symbols) < MOST_SYMBOLS:
             self.symbols.append(identity)
 
-    def _classic(self, record: AnyLogRecord) -> Decoded:
+    def _classic(self, record: ClassicRecord | InstanceRecord) -> Decoded:
         provider = self.provider_name(record)
-        opcode = getattr(record, "opcode", 0)
+        opcode = record.opcode
+        if record.provider == classic.LOST_EVENT:
+            return Decoded("kernel", provider, classic.lost_name(opcode), {})
         found = classic.merge_event(record)
         if found is not None:
             class_name, name, layout = found
@@ -196,7 +199,7 @@ class Decoder:
             if values is not None:
                 name = "EventInfo" if opcode == event_info.EVENT_INFO else "EventMapInfo"
                 return Decoded("kernel", "KernelTraceControl", name, values)
-        described = self.catalog.find(record.provider, opcode, getattr(record, "version", 0))
+        described = self.catalog.find(record.provider, opcode, record.version)
         if described is not None:
             layout = described.layout
             return _by_layout(

@@ -15,7 +15,7 @@ TraceEvent (KernelTraceEventParser), and ntwmi.h as the System Informer project 
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, lru_cache
 
 from harness.capture.etl import guid
 from harness.capture.etl.field import REST, Field, InType, OutType
@@ -554,6 +554,7 @@ NAMES, _LAYOUTS = _tables()
 """Names of the types in ROWS, by hook: group * 256 + type."""
 
 
+@lru_cache(maxsize=4096)
 def find(hook: int, version: int) -> Layout | None:
     """Return the layout of an event from its version on, None when there is none."""
     versions = _LAYOUTS.get(hook)
