@@ -7,6 +7,7 @@ import json
 import struct
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -186,6 +187,52 @@ def test_stat_counts_headers_processors_and_events(log: Path, run: Run) -> None:
         ("DbgPrint", "Message"): 1,
         (str(GUID), "1/2"): 1,
     }
+
+
+def test_wpp_messages_need_their_format_files(run: Run, tmp_path: Path) -> None:
+    """Without them the messages stay raw and the missing file and the symbols are named; with them they are text."""
+    path = tmp_path / "wpp.etl"
+    identity = uuid.UUID(int=7).bytes_le + struct.pack("<I", 3) + b"C:\\lab\x1b[2J.pdb\0"
+    path.write_bytes(
+        encoder.header_buffer()
+        + encoder.buffer(
+            encoder.perf(T, 0x0040, identity),
+            encoder.message(T + HZ, 10, struct.pack("<i", 5), guid=GUID),
+        )
+    )
+    symbols = "C:\\lab\\x1b[2J.pdb {00000000-0000-0000-0000-000000000007} age 3"
+    lines = run("info", path)
+    assert f"symbols    {symbols}" in lines
+    assert f"formats    1 WPP messages stay raw without {GUID}.tmf" in lines
+    assert "         1  no trace message format for the message's GUID" in lines
+    formats = tmp_path / "formats"
+    formats.mkdir()
+    (formats / f"{GUID}.tmf").write_text(
+        f'{GUID} lab // SRC=lab.cpp MJ= MN=\n#typev lab_cpp7 10 "%0slot %10!d!" // FUNC=main\n'
+        "{\nslot, ItemLong -- 10\n}\n"
+    )
+    (line,) = run("dump", path, "--tmf", formats, "--provider", "lab")
+    assert line == "      1.000000000  cpu0         8:4       lab/lab_cpp7  slot 5"
+    (row,) = [json.loads(one) for one in run("dump", path, "--jsonl", "--tmf", formats, "--provider", "lab")]
+    assert (row["how"], row["values"], row["message"]) == ("wpp", {"slot": 5}, "slot 5")
+
+
+def test_a_directory_without_format_files_is_a_usage_error(log: Path, run: Run, tmp_path: Path) -> None:
+    """The directory, and how to fill it."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty: there is no \.tmf file") as caught:
+        run("dump", log, "--tmf", tmp_path / "empty")
+    assert "tracepdb" in caught.value.hint
+
+
+def test_a_log_without_its_header_is_not_called_unclosed(run: Run, tmp_path: Path) -> None:
+    """Nobody knows whether its session ended."""
+    path = tmp_path / "headless.etl"
+    path.write_bytes(encoder.buffer(encoder.event(T + 1)))
+    lines = run("info", path)
+    assert "end        not known" in lines
+    assert "lost       not known" in lines
+    assert not [line for line in lines if "never closed" in line]
 
 
 def test_info_as_a_document_holds_account_and_session(log: Path, run: Run) -> None:

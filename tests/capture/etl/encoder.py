@@ -257,3 +257,87 @@ def compressed(whole: bytes, content: bytes | None = None) -> bytes:
     struct.pack_into("<I", raw, 0, len(raw))
     struct.pack_into("<H", raw, 0x34, struct.unpack_from("<H", raw, 0x34)[0] | 0x40)
     return bytes(raw)
+
+
+def event_info(
+    provider: uuid.UUID,
+    event_id: int,
+    properties: list[dict[str, int | str]],
+    *,
+    version: int = 0,
+    opcode: int = 0,
+    task: int = 0,
+    top: int | None = None,
+    source: int = 0,
+    event_class: uuid.UUID | None = None,
+    texts: dict[str, str] | None = None,
+) -> bytes:
+    """A TRACE_EVENT_INFO. A property has flags, name, in_type, out_type, map, count, length as its structure does;
+
+    ``texts`` may have provider, task, opcode, message. Strings follow the array, as Windows writes them.
+    """
+    texts = texts or {}
+    strings = b""
+    end = 112 + 24 * len(properties)
+
+    def put(text: str | None) -> int:
+        nonlocal strings
+        if text is None:
+            return 0
+        at = end + len(strings)
+        strings += f"{text}\0".encode("utf-16-le")
+        return at
+
+    array = b""
+    for one in properties:
+        named = one.get("map")
+        array += struct.pack(
+            "<IIHHIHHI",
+            one.get("flags", 0),
+            put(str(one["name"])),
+            one.get("in_type", 8),
+            one.get("out_type", 0),
+            put(named if isinstance(named, str) else None),
+            one.get("count", 1),
+            one.get("length", 0),
+            0,
+        )
+    offsets = [0] * 13
+    for place, name in ((0, "provider"), (4, "task"), (5, "opcode"), (6, "message")):
+        offsets[place] = put(texts.get(name))
+    head = struct.pack(
+        "<16s16sHBBBBHQI",
+        provider.bytes_le, (event_class or uuid.UUID(int=0)).bytes_le,
+        event_id, version, 0, 4, opcode, task, 0, source,
+    )  # fmt: skip
+    counts = struct.pack("<III", len(properties), len(properties) if top is None else top, 0)
+    return head + struct.pack("<12I", *offsets[:12]) + counts + array + strings
+
+
+def map_info(provider: uuid.UUID, name: str, entries: dict[int, str], *, flags: int = 1) -> bytes:
+    """A provider's GUID and an EVENT_MAP_INFO; texts end in a blank, as those of message tables do."""
+    at = 16 + 8 * len(entries)
+    strings = f"{name}\0".encode("utf-16-le")
+    array = b""
+    for value, text in entries.items():
+        array += struct.pack("<II", at + len(strings), value)
+        strings += f"{text} \0".encode("utf-16-le")
+    return provider.bytes_le + struct.pack("<IIII", at, flags, len(entries), 0) + array + strings
+
+
+METADATA = uuid.UUID("bbccf6c1-6cd1-48c4-80ff-839482e37671")
+
+
+def manifest_chunks(time: int, provider: uuid.UUID, xml: bytes, size: int) -> list[bytes]:
+    """The events by which an EventSource sends its manifest, in chunks of ``size`` bytes."""
+    parts = [xml[at : at + size] for at in range(0, len(xml), size)]
+    records = []
+    for number, part in enumerate(parts):
+        payload = struct.pack("<BBBBHH", 1, 1, 0, 0x5B, len(parts), number) + part
+        head = struct.pack(
+            "<HBBHHIIq16sHBBBBHQQ16s",
+            80 + len(payload), 19, 0xC0, 0x40, 0, 11, 22, time + number, provider.bytes_le,
+            0xFFFE, 1, 0, 0, 0xFE, 0xFFFE, 0, 0, bytes(16),
+        )  # fmt: skip
+        records.append(padded(head + payload))
+    return records
