@@ -21,6 +21,7 @@ from harness.capture.etl.field import Field
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.record import (
+    CLASSIC,
     EXT_SCHEMA,
     AnyLogRecord,
     ClassicRecord,
@@ -103,7 +104,7 @@ class Decoder:
             return Decoded(
                 "tracelogging", self.provider_name(record), schema.name, values, schema.layout.fields, problem
             )
-        described = self.catalog.find(record.provider, record.id, record.version)
+        described = self.catalog.find(record.provider, _number(record), record.version)
         if described is None:
             return self._undescribed(record)
         event, layout = described.event, described.layout
@@ -248,7 +249,7 @@ class Decoder:
             schema = tracelogging.schema(record)
             if schema is not None:
                 return self.provider_name(record), schema.name
-            described = self.catalog.find(record.provider, record.id, record.version)
+            described = self.catalog.find(record.provider, _number(record), record.version)
             if described is not None:
                 return described.provider, described.event.name
             return self.provider_name(record), f"{record.id}/{record.version}"
@@ -257,6 +258,11 @@ class Decoder:
             return classic.group_name(group, record.opcode), classic.name(group, record.opcode)
         decoded = self.decode(record)
         return decoded.provider, decoded.event
+
+
+def _number(record: EventRecord) -> int:
+    """Return what finds an event among its provider's: its id, for a classic event in this header its opcode."""
+    return record.opcode if record.flags & CLASSIC else record.id
 
 
 def _by_layout(

@@ -246,6 +246,8 @@ class _Properties:
             size = self.name(length)
         elif in_type in (InType.UTF16, InType.ANSI, InType.BINARY) and length:
             size = length
+        elif in_type == InType.BINARY and out_type == OutType.IPV6:
+            size = 16
         labels, bits = self.maps.get(_text(self.raw, map_at), ({}, False))
         return Field(
             name=name,

@@ -21,7 +21,7 @@ from harness.capture.etl import guid
 from harness.capture.etl.field import REST, Field, InType, OutType
 from harness.capture.etl.layout import Layout
 
-Row = tuple[int, str, dict[int, str]]
+KernelRow = tuple[int, str, dict[int, str]]
 
 _IMAGE = "ImageBase:p ImageSize:z ProcessId:pid "
 _IMAGE_REST = "DefaultBase:p Reserved1:u32 Reserved2:u32 Reserved3:u32 Reserved4:u32 FileName:w"
@@ -45,7 +45,7 @@ _CPU = "MHz:u32 NumberOfProcessors:u32 MemSize:u32 PageSize:u32 AllocationGranul
 
 _MASKS = " ".join(f"GroupMask{number}:x32" for number in range(1, 9))
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[KernelRow, ...] = (
     # Header_Extension_TypeGroup (TraceEvent's MOF); the identities of a WPP program's symbols (ntwmi.h)
     (0x00, "5 Extension 32 GroupMasksEnd", {0: _MASKS + " ?KernelEventVersion:x32"}),
     (0x00, "8 RundownComplete 48 RundownBegin 49 RundownEnd", {0: ""}),

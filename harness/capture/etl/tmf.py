@@ -58,7 +58,7 @@ class Argument(msgspec.Struct, frozen=True):
     names: tuple[str, ...] = ()
 
 
-class Message(msgspec.Struct, frozen=True, kw_only=True):
+class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
     """One message of a program. ``place`` is the source file and the line as the file names them: ``source_cpp36``."""
 
     number: int
@@ -76,7 +76,7 @@ class Module(msgspec.Struct, frozen=True):
     guid: bytes
     name: str
     source: str
-    messages: dict[int, Message]
+    messages: dict[int, MessageFormat]
 
 
 def parse(raw: bytes, name: str) -> list[Module]:
@@ -102,7 +102,7 @@ def parse(raw: bytes, name: str) -> list[Module]:
         if not modules:
             raise BadDocument(f"{name}:{number}: a message stands before any message GUID")
         notes = dict(_NOTE.findall(found[4] or ""))
-        modules[-1].messages[int(found[2])] = Message(
+        modules[-1].messages[int(found[2])] = MessageFormat(
             number=int(found[2]),
             place=found[1],
             text=found[3],

@@ -20,23 +20,18 @@ equal times on different processors means nothing (harness.capture.etl.record).
 from __future__ import annotations
 
 import heapq
-import os
-import stat
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Self
 
 from harness.capture.etl import buffer, compression, session
 from harness.capture.etl.account import LogAccount
 from harness.capture.etl.buffer import BufferHeader
-from harness.capture.etl.compression import CompressionError
+from harness.capture.etl.log_file import LogFile
 from harness.capture.etl.record import AnyLogRecord
-from harness.capture.etl.session import TraceSession
-from harness.errors import InfrastructureError, UsageError
 
 CHUNK = 1024
 """Records decoded at once from an open buffer."""
@@ -51,10 +46,6 @@ FOREVER = 1 << 64
 
 _BEGINNING = 1024
 """Compressed bytes that are read to find the time of a buffer's first record."""
-
-_FLUSHED = (3).to_bytes(4, "little")
-_STATE_AT = 44
-"""The state that a buffer in a file has (EtwBufferStateFlush), and where it stands in the header."""
 
 ReportProgress = Callable[[int], None]
 
@@ -95,7 +86,7 @@ class _Open:
         return len(self.data) + RECORD_COST * min(CHUNK, len(self.data) // 16)
 
 
-class TraceLog:
+class TraceLog(LogFile):
     """An .etl file opened for reading. A context manager; iterating it is :meth:`records`.
 
     ``session`` is what the file says of itself; ``account`` what is missing, complete once all records were read.
@@ -104,9 +95,7 @@ class TraceLog:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.account = LogAccount()
-        self.session = TraceSession()
+        super().__init__(path)
         self._offsets = array("Q")
         self._first = array("q")
         self._processors = array("H")
@@ -114,100 +103,19 @@ class TraceLog:
         self._packed = array("I")  # bytes in the file of a compressed buffer, else 0
         self._sequences = array("q")
         try:
-            # Not blocking: a FIFO of that name would make the open itself wait for a writer.
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}", hint="Name an .etl file.") from error
-        try:
             self._index()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __iter__(self) -> Iterator[AnyLogRecord]:
         return self.records()
 
-    def close(self) -> None:
-        """Close the file; records already handed out stay valid."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def _read(self, offset: int, size: int) -> bytes:
-        try:
-            return os.pread(self._file, size, offset)
-        except OSError as error:
-            raise InfrastructureError(f"{self.path}: reading at byte {offset}: {error.strerror}") from error
-
-    def buffers(self) -> Iterator[BufferHeader]:
-        """Yield the buffer headers in file order, damaged ones left out."""
-        size = self.account.bytes
-        offset = 0
-        step = 0
-        packed = False
-        while offset < size:
-            raw = self._read(offset, buffer.HEADER_SIZE)
-            header = buffer.decode_header(raw, offset)
-            if isinstance(header, str):
-                if not step:
-                    raise UsageError(
-                        f"{self.path}: this is no event trace log: {header}",
-                        hint="An .etl file begins with a buffer header; was the file copied in text mode, or is it zipped?",
-                    )
-                if any(raw):
-                    self.account.damage(offset, header)
-                # A buffer of zeros is what a preallocated file ends in. In both cases all buffers of a session
-                # have one size, so the next one is known; only compressed ones must be searched for.
-                offset = self._search(offset + 1) if packed else offset + step
-                continue
-            yield header
-            packed = header.compressed or (packed and header.type == buffer.HEADER_BUFFER)
-            # The header buffer of a merged log is shorter than the others.
-            if header.type != buffer.HEADER_BUFFER or not step:
-                described = self.session.buffer_size
-                step = described if buffer.SMALLEST <= described <= buffer.LARGEST else header.size
-                packed = packed or bool(self.session.mode & session.COMPRESSED_MODE)
-            offset += header.size
-
-    def _search(self, offset: int) -> int:
-        """Return where from ``offset`` on the next compressed buffer begins that another one or the end follows."""
-        size = self.account.bytes
-        window, overlap = 1 << 20, buffer.HEADER_SIZE
-        while offset + overlap < size:
-            data = self._read(offset, window + overlap)
-            at = data.find(_FLUSHED, _STATE_AT)
-            while 0 <= at < window + _STATE_AT:
-                header = buffer.decode_header(data[at - _STATE_AT :][:overlap], offset + at - _STATE_AT)
-                if isinstance(header, BufferHeader) and header.compressed:
-                    after = header.offset + header.size
-                    if after == size or isinstance(
-                        buffer.decode_header(self._read(after, overlap), after), BufferHeader
-                    ):
-                        return header.offset
-                at = data.find(_FLUSHED, at + 1)
-            offset += window
-        return size
-
     def _index(self) -> None:
         account = self.account
-        status = os.fstat(self._file)
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{self.path}: no regular file", hint="Name an .etl file.")
-        account.bytes = status.st_size
-        if not account.bytes:
-            raise UsageError(
-                f"{self.path}: the file is empty",
-                hint="Stop the session before copying its log (logman stop NAME -ets).",
-            )
         for header in self.buffers():
             if not header.offset:
-                self._describe(header)
+                self.describe(header)
             account.buffers += 1
             account.loss_flags += header.lost
             account.disputed += header.disputed
@@ -221,7 +129,7 @@ class TraceLog:
                     )
                     continue
                 if account.compressed == 1:
-                    self._refuse_foreign(header)
+                    self.refuse_foreign(header)
             if header.type != buffer.HEADER_BUFFER and (header.offset or header.sequence):
                 self._sequences.append(header.sequence)
             if header.type in buffer.OPAQUE:
@@ -246,42 +154,17 @@ class TraceLog:
         if header.used - buffer.HEADER_SIZE < 8:
             return None
         packed = header.size if header.compressed else 0
-        begin = self._content(header.offset, buffer.HEADER_SIZE + 24, min(packed, _BEGINNING))[0]
+        begin = self.content(header.offset, buffer.HEADER_SIZE + 24, min(packed, _BEGINNING))[0]
         time = buffer.peek_time(begin[buffer.HEADER_SIZE :])
         if time is not None:
             return time
         # The first record carries no time, or stands where a longer look is needed: decode the whole buffer.
-        data, problem = self._content(header.offset, header.used, packed)
+        data, problem = self.content(header.offset, header.used, packed)
         found, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), len(data))
         if problem and not found:
             self.account.damage(header.offset, problem)
             return None
         return min((one.time for one in found if getattr(one, "timed", True)), default=header.time)
-
-    def _refuse_foreign(self, header: BufferHeader) -> None:
-        """Raise UsageError if the first compressed buffer of the log is in a format other than plain XPRESS."""
-        raw = self._read(header.offset, header.size)
-        name = compression.foreign(raw[buffer.HEADER_SIZE :])
-        if name and self._content(header.offset, header.used, header.size)[1]:
-            raise UsageError(
-                f"{self.path}: the buffer at byte {header.offset} is compressed with {name}; only plain XPRESS is read",
-                hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
-            )
-
-    def _describe(self, header: BufferHeader) -> None:
-        found = None
-        if header.type not in buffer.OPAQUE and not header.compressed:
-            data = self._read(0, header.used)
-            records, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), 1)
-            if records and session.is_header(records[0]):
-                found = session.decode(records[0])
-        if found is None:
-            self.account.headless = True
-            return
-        self.session = found
-        self.account.events_lost = found.events_lost
-        self.account.buffers_lost = found.buffers_lost
-        self.account.unclosed = found.end == 0
 
     def _missing(self) -> None:
         account, described = self.account, self.session
@@ -299,19 +182,8 @@ class TraceLog:
                 1  # before Windows 10 the header buffer of a sequential log may count as the first
             )
 
-    def _content(self, offset: int, used: int, packed: int) -> tuple[bytes, str]:
-        """Return a buffer's first ``used`` bytes, expanded if ``packed`` of the file hold them, and why there are fewer."""
-        if not packed:
-            return self._read(offset, used), ""
-        raw = self._read(offset, packed)
-        head = raw[: buffer.HEADER_SIZE]
-        try:
-            return head + compression.expand(raw[buffer.HEADER_SIZE :], used - buffer.HEADER_SIZE), ""
-        except CompressionError as error:
-            return head + error.expanded, str(error)
-
     def _data(self, index: int) -> tuple[bytes, str]:
-        return self._content(self._offsets[index], self._used[index], self._packed[index])
+        return self.content(self._offsets[index], self._used[index], self._packed[index])
 
     def records(
         self, *, since: int | None = None, until: int | None = None, progress: ReportProgress | None = None

@@ -19,7 +19,7 @@ from harness.capture.etl import clock, guid
 from harness.capture.etl.field import Field, InType, OutType
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.record import MessageRecord
-from harness.capture.etl.tmf import Argument, Message, Module
+from harness.capture.etl.tmf import Argument, MessageFormat, Module
 
 WIDEST = 256
 """Characters that a specification may ask a value to be filled to; a longer width is not followed."""
@@ -114,7 +114,7 @@ def _field(argument: Argument, name: str) -> Field:
 
 
 @lru_cache(maxsize=4096)
-def layout(message: Message) -> Layout:
+def layout(message: MessageFormat) -> Layout:
     """Return the layout of a message's arguments; each is named by the source's expression for it."""
     return Layout(tuple(_field(one, one.expression or f"%{one.number}") for one in message.arguments))
 
@@ -126,7 +126,7 @@ def pointer_size(record: MessageRecord, session_pointer: int) -> int:
     return 4 if record.options & POINTER32 else session_pointer
 
 
-def text(module: Module, message: Message, record: MessageRecord, values: dict[str, Any]) -> str:
+def text(module: Module, message: MessageFormat, record: MessageRecord, values: dict[str, Any]) -> str:
     """Return a message's text with its arguments' ``values`` put in; an insert without a value stays as it is."""
     fields = layout(message).fields
     known = {

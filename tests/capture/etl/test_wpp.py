@@ -204,7 +204,7 @@ def test_other_directives_and_empty_lines_are_skipped() -> None:
 def test_any_text_takes_any_arguments(text: str, payload: bytes) -> None:
     """Specifications from nowhere never raise, and never make a line longer than its parts allow."""
     arguments = (tmf.Argument(10, "a", "ItemLong"), tmf.Argument(11, "b", "ItemString"))
-    one = tmf.Message(number=1, place="x", text=text, arguments=arguments)
+    one = tmf.MessageFormat(number=1, place="x", text=text, arguments=arguments)
     module = tmf.Module(GUID.bytes_le, "m", "s", {1: one})
     record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, GUID.bytes_le, 0, 0, False, 0, 0, 0)
     values, _problem = wpp.layout(one).read(payload, 8)
