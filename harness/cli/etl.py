@@ -34,9 +34,6 @@ LONGEST_NAME = 200
 REST = "(all further names)"
 """Under which names beyond MOST_NAMES are counted."""
 
-NOBODY = 0xFFFFFFFF
-"""The process and thread id of a kernel event that belongs to none."""
-
 LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="An .etl file.")]
 Manifests = Annotated[
     list[Path] | None,
@@ -61,6 +58,7 @@ def register(app: typer.Typer) -> None:
     etl.command("info")(info)
     etl.command("dump")(dump)
     etl.command("stat")(stat)
+    etl.command("export")(export)
     app.add_typer(etl, name="etl")
 
 
@@ -184,44 +182,141 @@ def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
     say(_counts("records", "event", rows))
 
 
+Providers = Annotated[
+    list[str] | None,
+    typer.Option("--provider", help="Only this provider, by name or GUID; may be repeated."),
+]
+Events = Annotated[
+    list[str] | None, typer.Option("--event", help="Only this event, by name or number; may be repeated.")
+]
+Processes = Annotated[
+    list[int] | None, typer.Option("--process", metavar="PID", help="Only of this process; may be repeated.")
+]
+Threads = Annotated[
+    list[int] | None, typer.Option("--thread", metavar="TID", help="Only of this thread; may be repeated.")
+]
+Processors = Annotated[
+    list[int] | None,
+    typer.Option("--processor", metavar="N", help="Only of this processor; may be repeated."),
+]
+Since = Annotated[
+    str,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="Seconds after the session's start (12.5), or 2026-11-21T12:00:00Z.",
+    ),
+]
+Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Where to stop, in the same forms.")]
+Local = Annotated[bool, typer.Option("--local", help="Dates in this machine's time zone instead of UTC.")]
+
+
 def dump(
     path: LogPath,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON object on each line, for programs.")
     ] = False,
-    provider: Annotated[
-        list[str] | None, typer.Option(help="Only this provider, by name or GUID; may be repeated.")
-    ] = None,
-    since: Annotated[
-        str,
-        typer.Option(
-            metavar="WHEN", help="Seconds after the session's start (12.5), or 2026-11-21T12:00:00Z."
-        ),
-    ] = "",
-    until: Annotated[str, typer.Option(metavar="WHEN", help="Where to stop, in the same forms.")] = "",
+    provider: Providers = None,
+    event: Events = None,
+    process: Processes = None,
+    thread: Threads = None,
+    processor: Processors = None,
+    since: Since = "",
+    until: Until = "",
+    local: Local = False,
     manifest: Manifests = None,
     tmf: FormatFolders = None,
 ) -> None:
     """Print every record in time order. Equal times on different processors have no order."""
+    from harness.capture.etl.selection import Selection
     from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_lines import json_line, line
     from harness.cli.output import complain, flush, say
 
     decoder = _decoder(manifest, tmf)
-    wanted = {one.strip("{}").lower() for one in provider or []}
+    selection = Selection(
+        providers=provider or [],
+        events=event or [],
+        processes=process or [],
+        threads=thread or [],
+        processors=processor or [],
+    )
+    render = json_line if jsonl else line
     with TraceLog(path) as log:
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
-        render: Callable[[TraceLog, AnyLogRecord, Decoded], str] = _json_line if jsonl else _line
         with _progress(log, "reading", beside_output=True, passes=2) as progress:
             decoder.learn(log, progress)
 
             def lines() -> Iterator[str]:
                 for record in log.records(since=begin, until=end, progress=progress):
-                    if wanted and not _is_wanted(record, decoder, wanted):
-                        continue
-                    yield render(log, record, decoder.decode(record))
+                    if selection.wants(record, decoder):
+                        yield render(log, record, decoder.decode(record), local=local)
 
             say(lines())
             flush()
+        for reason in [*_remarks(decoder), *log.account.reasons()]:
+            complain(f"{path}: {reason}")
+
+
+def export(
+    path: LogPath,
+    perfetto: Annotated[
+        bool,
+        typer.Option("--perfetto", help="Trace Event JSON, as ui.perfetto.dev and chrome://tracing read it."),
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a line of names.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to this new file instead of standard output."
+        ),
+    ] = None,
+    provider: Providers = None,
+    event: Events = None,
+    process: Processes = None,
+    thread: Threads = None,
+    processor: Processors = None,
+    since: Since = "",
+    until: Until = "",
+    local: Local = False,
+    manifest: Manifests = None,
+    tmf: FormatFolders = None,
+) -> None:
+    """Convert a log for other tools, in time order."""
+    from harness.capture.etl.selection import Selection
+    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_export import csv_lines, perfetto_lines, write
+    from harness.cli.output import complain
+
+    if perfetto == csv:
+        raise UsageError(
+            "harness etl export writes one format at a time", hint="Give either --perfetto or --csv."
+        )
+    decoder = _decoder(manifest, tmf)
+    selection = Selection(
+        providers=provider or [],
+        events=event or [],
+        processes=process or [],
+        threads=thread or [],
+        processors=processor or [],
+    )
+    with TraceLog(path) as log:
+        if perfetto and not log.session.clock.hz:
+            raise UsageError(
+                f"{path}: the log does not say how fast its clock runs, so no time line can be made of it",
+                hint="Use --csv, which keeps the ticks.",
+            )
+        begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
+        with _progress(log, "converting", beside_output=output is None, passes=2) as progress:
+            decoder.learn(log, progress)
+
+            def decoded() -> Iterator[tuple[AnyLogRecord, Decoded]]:
+                for record in log.records(since=begin, until=end, progress=progress):
+                    if selection.wants(record, decoder):
+                        yield record, decoder.decode(record)
+
+            made = perfetto_lines(log, decoded()) if perfetto else csv_lines(log, decoded(), local=local)
+            write(made, output)
         for reason in [*_remarks(decoder), *log.account.reasons()]:
             complain(f"{path}: {reason}")
 
@@ -254,19 +349,30 @@ def _count(counts: Counter[Any], name: Any) -> None:
         counts[("", REST) if isinstance(name, tuple) else REST] += 1
 
 
+def _own_manifest() -> Path | None:
+    """Return the manifest of the project's own driver, None where the harness was installed without it."""
+    from harness.driver.source import driver_folder
+    from harness.errors import MissingPart
+
+    try:
+        path = driver_folder() / "src" / "hpnotify.man"
+    except MissingPart:
+        return None
+    return path if path.is_file() else None
+
+
 def _decoder(manifests: list[Path] | None, formats: list[Path] | None) -> Decoder:
     from harness.capture.etl import manifest
     from harness.capture.etl.decoder import Decoder
     from harness.capture.etl.tmf import FormatFiles
 
     providers = [provider for path in manifests or [] for provider in manifest.load(path)]
+    own = _own_manifest()
+    if own is not None:
+        # The project's driver is known without asking; a manifest that was given goes before.
+        known = {provider.guid for provider in providers}
+        providers += [provider for provider in manifest.load(own) if provider.guid not in known]
     return Decoder(providers, formats=FormatFiles(formats or []))
-
-
-def _is_wanted(record: AnyLogRecord, decoder: Decoder, wanted: set[str]) -> bool:
-    from harness.capture.etl import guid
-
-    return decoder.provider_name(record).lower() in wanted or guid.text(record.provider) in wanted
 
 
 def _tick(log: TraceLog, written: str, option: str) -> int | None:
@@ -301,80 +407,6 @@ def _tick(log: TraceLog, written: str, option: str) -> int | None:
             hint=f"Leave {option} out and choose from the ticks that 'harness etl dump --jsonl' prints.",
         )
     return tick
-
-
-def _where(log: TraceLog, record: AnyLogRecord) -> str:
-    nanoseconds = log.session.clock.nanoseconds(record.time)
-    if nanoseconds is None:
-        return f"{record.time:>16}t"
-    sign = "-" if nanoseconds < 0 else ""
-    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
-    return f"{sign}{seconds}.{rest:09d}".rjust(17)
-
-
-def _line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
-    from harness.capture.etl.display import show
-    from harness.report.escape import printable
-
-    parts = [_where(log, record), f"cpu{record.processor:<3}"]
-    # Perfinfo headers name no thread; the kernel writes 0xFFFFFFFF where there is none.
-    process, thread = (getattr(record, name, NOBODY) for name in ("process", "thread"))
-    parts.append(" " * 13 if process == NOBODY else f"{process:>6}:{thread:<6}")
-    parts.append(f"{printable(decoded.provider)}/{printable(decoded.event)}")
-    if decoded.message:
-        parts.append(printable(decoded.message, 1000))
-    elif decoded.how == "raw":
-        payload = record.payload
-        parts.append(f"{len(payload)} bytes {payload[:64].hex()}{'…' if len(payload) > 64 else ''}")
-    else:
-        fields = {field.name: field for field in decoded.fields}
-        parts += [
-            f"{printable(name)}={printable(show(one, fields.get(name)), 1000)}"
-            for name, one in decoded.values.items()
-        ]
-    if decoded.problem:
-        parts.append(f"({printable(decoded.problem)})")
-    return "  ".join(parts)
-
-
-def _json_line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
-    import msgspec
-
-    from harness.capture.etl import guid
-
-    line: dict[str, Any] = {
-        "ns": log.session.clock.nanoseconds(record.time),
-        "ticks": record.time,
-        "cpu": record.processor,
-        "header": record.kind,
-        "provider": decoded.provider,
-        "guid": guid.text(record.provider),
-        "event": decoded.event,
-        "how": decoded.how,
-    }
-    for name in ("process", "thread", "id", "version", "opcode", "level", "task", "keyword"):
-        if hasattr(record, name):
-            line[name] = getattr(record, name)
-    if decoded.how == "raw":
-        line["payload"] = record.payload.hex()
-    else:
-        line["values"] = _plain(decoded.values)
-    if decoded.problem:
-        line["problem"] = decoded.problem
-    if decoded.message:
-        line["message"] = decoded.message
-    if decoded.reason:
-        line["reason"] = decoded.reason
-    return msgspec.json.encode(line).decode()
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with all bytes in hexadecimal, like raw payloads."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
 
 
 def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:

@@ -22,7 +22,7 @@ import uuid
 from functools import lru_cache
 from pathlib import Path
 
-from harness.capture.etl import compression, manifest, tmf, wpp
+from harness.capture.etl import compression, context, manifest, tmf, wpp
 from harness.capture.etl.compression import CompressionError
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.display import show
@@ -191,6 +191,7 @@ def read_everything(path: Path) -> int:
                 late += 1
             latest = record.time if latest is None else max(latest, record.time)
             log.session.clock.nanoseconds(record.time)
+            context.of(record)
             decoded = decoder.decode(record)
             for value, field in zip(decoded.values.values(), decoded.fields, strict=False):
                 show(value, field)
