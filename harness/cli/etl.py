@@ -80,10 +80,10 @@ def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
             decoder.learn(log, progress)
             for record in log.records(progress=progress):
                 _count(providers, decoder.provider_name(record)[:LONGEST_NAME])
-                found = decoder.decode(record)
-                decoded[found.how] += 1
-                if found.reason:
-                    raw[found.reason] += 1
+                how, reason = decoder.source(record)
+                decoded[how] += 1
+                if reason:
+                    raw[reason] += 1
         session, account = log.session, log.account
     reasons = account.reasons()
     if json:

@@ -97,6 +97,22 @@ class Decoder:
             return Decoded("raw", "ETW", f"header type {record.header_type}", {}, reason=reason)
         return self._kernel(record)
 
+    def source(self, record: AnyLogRecord) -> tuple[How, str]:
+        """Return by what a record is decoded, and why it stays raw, mostly without reading its payload."""
+        if isinstance(record, EventRecord):
+            if tracelogging.schema(record) is not None:
+                return "tracelogging", ""
+            described = self.catalog.find(record.provider, _number(record), record.version)
+            if described is not None:
+                return described.source, ""
+            found = self._undescribed(record)
+            return found.how, found.reason
+        group = classic.group_of(record)
+        if group and classic.layout(group, record.opcode, record.version & 0xFF) is not None:  # type: ignore[union-attr]
+            return "kernel", ""
+        decoded = self.decode(record)
+        return decoded.how, decoded.reason
+
     def _event(self, record: EventRecord) -> Decoded:
         schema = tracelogging.schema(record)
         if schema is not None:
@@ -142,7 +158,7 @@ class Decoder:
             if module is None and (record.provider in self.formatless or len(self.formatless) < MOST_SYMBOLS):
                 self.formatless[record.provider] = self.formatless.get(record.provider, 0) + 1
             return Decoded("raw", name, f"message {record.number}", {}, reason=reason)
-        layout = wpp.layout(message)
+        layout = wpp.layout(module, message)
         values, problem = layout.read(record.payload, wpp.pointer_size(record, self._pointer))
         text = (
             "" if problem and len(values) < len(layout.fields) else wpp.text(module, message, record, values)

@@ -21,12 +21,12 @@ of the WDK's defaultwpp.ini (harness.capture.etl.wpp).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from harness.capture.etl import guid
+from harness.capture.etl.layout import Layout
 from harness.errors import BadDocument, UsageError
 
 LARGEST = 32 << 20
@@ -35,27 +35,35 @@ LARGEST = 32 << 20
 MOST_FILES = 100_000
 """Files of one directory that are looked at."""
 
-MOST_ARGUMENTS = 128
-"""Arguments of one message; WPP itself stops far below."""
+MOST_NAMES = 65_536
+"""Names of the values of one argument."""
 
 FIRST_ARGUMENT = 10
 """Number of the first argument; lower ones stand for parts of the header."""
 
 _SECTION = re.compile(
-    r"\s*([0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})\s+(\S+)\s*(?://\s*(?:SRC=(.*?))?(?:\s+MJ=.*)?)?\s*"
+    r"\s*\{?([0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})\}?(?:\s+([^\s/]+))?"
+    r"\s*(?://\s*(?:SRC=(.*?))?(?:\s+MJ=.*)?)?\s*"
 )
 _MESSAGE = re.compile(r'\s*#typev\s+(\S+)\s+(\d{1,6})\s+"(.*?)"\s*(?://(.*))?')
-_ARGUMENT = re.compile(r"\s*(.*),\s*(Item\w+)\s*(?:\((.*)\))?\s*--\s*(\d{1,4})\s*")
+_ARGUMENT = re.compile(r"\s*(.*),\s*(Item\w+)\s*(?:\((.*)\))?\s*(?:--|//)\s*(\d{1,4})\s*")
 _NOTE = re.compile(r"\b(LEVEL|FLAGS|FUNC)=(\S+)")
 
 
+_ENUMERATED = frozenset({"ItemEnum", "ItemFlagsEnum"})
+
+
 class Argument(msgspec.Struct, frozen=True):
-    """One argument: its number, the source's expression for it, its type, the names of its values."""
+    """One argument: its number, the source's expression for it, its type, what stands in brackets behind that.
+
+    ``labels`` are the names of values (of bits for sets), from the brackets or from the enumeration named there.
+    """
 
     number: int
     expression: str
     kind: str
     names: tuple[str, ...] = ()
+    labels: dict[int, str] = {}
 
 
 class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
@@ -71,47 +79,21 @@ class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Module(msgspec.Struct, frozen=True):
-    """The messages that one GUID stands for, by number; the program's name and its source file."""
+    """The messages that one GUID stands for, by number; the program's name and its source file.
+
+    ``layouts`` are those of the messages decoded so far (harness.capture.etl.wpp).
+    """
 
     guid: bytes
     name: str
     source: str
     messages: dict[int, MessageFormat]
+    layouts: dict[int, Layout] = {}
 
 
 def parse(raw: bytes, name: str) -> list[Module]:
     """Read the sections of a file; ``name`` stands in messages. Raises BadDocument with file:line."""
-    modules: list[Module] = []
-    lines = iter(enumerate(_decoded(raw).splitlines(), 1))
-    for number, line in lines:
-        if not line.strip() or line.lstrip().startswith("//"):
-            continue
-        section = _SECTION.fullmatch(line)
-        if section:
-            modules.append(Module(guid.parse(section[1]), section[2], (section[3] or "").strip(), {}))
-            continue
-        found = _MESSAGE.fullmatch(line)
-        if found is None:
-            if line.lstrip().startswith("#"):
-                _skip(lines, line)
-                continue
-            raise BadDocument(
-                f"{name}:{number}: neither a message GUID nor a message: {line.strip()[:60]!r}",
-                hint="Give .tmf files as Tracepdb writes them: tracepdb -f DRIVER.pdb -p DIR.",
-            )
-        if not modules:
-            raise BadDocument(f"{name}:{number}: a message stands before any message GUID")
-        notes = dict(_NOTE.findall(found[4] or ""))
-        modules[-1].messages[int(found[2])] = MessageFormat(
-            number=int(found[2]),
-            place=found[1],
-            text=found[3],
-            level=notes.get("LEVEL", ""),
-            flags=notes.get("FLAGS", ""),
-            function=notes.get("FUNC", ""),
-            arguments=_arguments(lines, name),
-        )
-    return modules
+    return _Parser(_decoded(raw).splitlines(), name).modules()
 
 
 def _decoded(raw: bytes) -> str:
@@ -123,37 +105,104 @@ def _decoded(raw: bytes) -> str:
         return raw.decode("cp1252", "replace")
 
 
-_Lines = Iterator[tuple[int, str]]
+class _Parser:
+    """Reads a file line by line; a block in braces may follow a directive, on its own line or on lines of its own."""
 
+    def __init__(self, lines: list[str], name: str) -> None:
+        self.lines = lines
+        self.name = name
+        self.at = 0
+        self.enumerations: dict[str, dict[int, str]] = {}
 
-def _skip(lines: _Lines, line: str) -> None:
-    """Skip the body of a directive other than a message, if it has one."""
-    if "{" in line and "}" not in line:
-        for _number, inside in lines:
-            if "}" in inside:
-                return
+    def bad(self, number: int, what: str, hint: str = "") -> BadDocument:
+        return BadDocument(f"{self.name}:{number}: {what}", hint=hint)
 
+    def modules(self) -> list[Module]:
+        modules: list[Module] = []
+        while self.at < len(self.lines):
+            line = self.lines[self.at]
+            self.at += 1
+            if not line.strip() or line.lstrip().startswith("//"):
+                continue
+            section = _SECTION.fullmatch(line)
+            message = _MESSAGE.fullmatch(line)
+            if section:
+                source = (section[3] or "").strip()
+                modules.append(Module(guid.parse(section[1]), section[2] or "", source, {}))
+            elif message:
+                if not modules:
+                    raise self.bad(self.at, "a message stands before any message GUID")
+                found = self.message(message)
+                modules[-1].messages[found.number] = found
+            elif line.lstrip().startswith("#"):
+                self.directive(line)
+            else:
+                raise self.bad(
+                    self.at,
+                    f"neither a message GUID nor a message: {line.strip()[:60]!r}",
+                    "Give .tmf files as Tracepdb writes them: tracepdb -f DRIVER.pdb -p DIR.",
+                )
+        return modules
 
-def _arguments(lines: _Lines, name: str) -> tuple[Argument, ...]:
-    """Read the block behind a message. Raises BadDocument when it is none or never ends."""
-    found: list[Argument] = []
-    number = 0
-    opened = False
-    for number, line in lines:
-        text = line.strip()
-        if text == "{" and not opened:
-            opened = True
-        elif text == "}" and opened:
-            return tuple(sorted(found, key=lambda one: one.number))
-        elif text and opened:
-            match = _ARGUMENT.fullmatch(line)
-            if match is None or len(found) >= MOST_ARGUMENTS:
-                raise BadDocument(f"{name}:{number}: not an argument of a message: {text[:60]!r}")
-            names = tuple(one.strip() for one in match[3].split(",")) if match[3] else ()
-            found.append(Argument(int(match[4]), match[1].strip(), match[2], names))
-        elif text:
-            raise BadDocument(f"{name}:{number}: expected '{{' behind a message, not {text[:60]!r}")
-    raise BadDocument(f"{name}:{number}: the file ends within a message")
+    def block(self) -> list[tuple[int, str]]:
+        """Return the lines in braces that follow, with their numbers; none if no brace follows."""
+        begin = self.at
+        while begin < len(self.lines) and not self.lines[begin].strip():
+            begin += 1
+        if begin >= len(self.lines) or self.lines[begin].strip() != "{":
+            return []
+        for end in range(begin + 1, len(self.lines)):
+            # What follows the brace belongs to the annotation in the program's symbols.
+            if self.lines[end].lstrip().startswith("}"):
+                self.at = end + 1
+                inside = enumerate(self.lines[begin + 1 : end], begin + 2)
+                return [(number, line) for number, line in inside if line.strip()]
+        raise self.bad(len(self.lines), "the file ends within a message")
+
+    def message(self, found: re.Match[str]) -> MessageFormat:
+        notes = dict(_NOTE.findall(found[4] or ""))
+        return MessageFormat(
+            number=int(found[2]),
+            place=found[1],
+            text=found[3],
+            level=notes.get("LEVEL", ""),
+            flags=notes.get("FLAGS", ""),
+            function=notes.get("FUNC", ""),
+            arguments=tuple(
+                sorted((self.argument(*one) for one in self.block()), key=lambda one: one.number)
+            ),
+        )
+
+    def argument(self, number: int, line: str) -> Argument:
+        found = _ARGUMENT.fullmatch(line)
+        if found is None:
+            raise self.bad(number, f"not an argument of a message: {line.strip()[:60]!r}")
+        names = tuple(one.strip() for one in found[3].split(",")) if found[3] else ()
+        expression, kind = found[1].strip(), found[2]
+        if kind in _ENUMERATED and names:
+            return Argument(int(found[4]), expression, kind, (), self.enumerations.get(names[0], {}))
+        labels = dict(enumerate(names[:MOST_NAMES]))
+        if kind.startswith("ItemSet"):
+            labels = {1 << place: one for place, one in enumerate(names[:32])}
+        return Argument(int(found[4]), expression, kind, names, labels)
+
+    def directive(self, line: str) -> None:
+        """Read an enumeration, ``#enumv NAME`` and lines ``name,0x1`` in braces; skip any other directive."""
+        words = line.split()
+        body = [] if "{" in line else self.block()
+        if "{" in line and "}" not in line:
+            while self.at < len(self.lines) and "}" not in self.lines[self.at]:
+                self.at += 1
+            self.at += 1
+        if words[0] == "#enumv" and len(words) > 1:
+            named: dict[int, str] = {}
+            for _number, one in body[:MOST_NAMES]:
+                name, _, value = one.strip().rstrip(",").rpartition(",")
+                try:
+                    named[int(value, 0)] = name.strip()
+                except ValueError:
+                    continue
+            self.enumerations[words[1]] = named
 
 
 class FormatFiles:

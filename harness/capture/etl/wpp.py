@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import struct
-from functools import lru_cache
 from typing import Any
 
 from harness.capture.etl import clock, guid
@@ -106,17 +105,17 @@ def _field(argument: Argument, name: str) -> Field:
         return Field(name=name, in_type=InType.BINARY, out_type=out_type, length=length)
     # A type that is not known has no known size: the number of no type makes reading stop there and say so.
     in_type, out_type = _FIELDS.get(argument.kind, (0xFFFF, 0))
-    labels: dict[int, str] = {}
-    bits = argument.kind.startswith("ItemSet")
-    if bits or argument.kind.startswith("ItemList"):
-        labels = {1 << place if bits else place: one for place, one in enumerate(argument.names[:32])}
-    return Field(name=name, in_type=in_type, out_type=out_type, labels=labels, bits=bits)
+    bits = argument.kind.startswith("ItemSet") or argument.kind == "ItemFlagsEnum"
+    return Field(name=name, in_type=in_type, out_type=out_type, labels=argument.labels, bits=bits)
 
 
-@lru_cache(maxsize=4096)
-def layout(message: MessageFormat) -> Layout:
-    """Return the layout of a message's arguments; each is named by the source's expression for it."""
-    return Layout(tuple(_field(one, one.expression or f"%{one.number}") for one in message.arguments))
+def layout(module: Module, message: MessageFormat) -> Layout:
+    """Return the layout of a message's arguments, made on first use; each is named by the source's expression for it."""
+    known = module.layouts.get(message.number)
+    if known is None:
+        fields = tuple(_field(one, one.expression or f"%{one.number}") for one in message.arguments)
+        known = module.layouts[message.number] = Layout(fields)
+    return known
 
 
 def pointer_size(record: MessageRecord, session_pointer: int) -> int:
@@ -128,7 +127,7 @@ def pointer_size(record: MessageRecord, session_pointer: int) -> int:
 
 def text(module: Module, message: MessageFormat, record: MessageRecord, values: dict[str, Any]) -> str:
     """Return a message's text with its arguments' ``values`` put in; an insert without a value stays as it is."""
-    fields = layout(message).fields
+    fields = layout(module, message).fields
     known = {
         one.number: (value, one, field)
         for one, value, field in zip(message.arguments, values.values(), fields, strict=False)
@@ -199,7 +198,9 @@ def shown(value: Any, argument: Argument, field: Field) -> str:
     if isinstance(value, int) and kind.startswith("ItemList"):
         name = field.labels.get(value)
         return f"0x{value:08x}({name})" if name is not None else f"0x{value:08x}"
-    if isinstance(value, int) and kind.startswith("ItemSet"):
+    if isinstance(value, int) and kind == "ItemEnum":
+        return field.labels.get(value, str(value))
+    if isinstance(value, int) and (kind.startswith("ItemSet") or (kind == "ItemFlagsEnum" and field.labels)):
         return "[" + ",".join(name for bit, name in field.labels.items() if value & bit) + "]"
     if isinstance(value, int) and kind in ("ItemHRESULT", "ItemNTSTATUS", "ItemNTerror"):
         return f"0x{value:08x}"

@@ -193,6 +193,7 @@ def read_everything(path: Path) -> int:
             log.session.clock.nanoseconds(record.time)
             context.of(record)
             decoded = decoder.decode(record)
+            assert decoder.source(record) == (decoded.how, decoded.reason)
             for value, field in zip(decoded.values.values(), decoded.fields, strict=False):
                 show(value, field)
         account = log.account
@@ -220,7 +221,7 @@ def expand_and_format(seed: int) -> None:
     record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, 0, False, 0, 0, 0)
     for module in modules:
         for message in module.messages.values():
-            values, _problem = wpp.layout(message).read(payload, 8)
+            values, _problem = wpp.layout(module, message).read(payload, 8)
             wpp.text(module, message, record, values)
 
 

@@ -257,8 +257,7 @@ def test_a_wpp_log_is_decoded_by_its_format_files(name: str, messages: int, last
     with TraceLog(DATA / f"{name}.etl") as log:
         decoder.learn(log)
         found = [decoder.decode(record) for record in log if isinstance(record, MessageRecord)]
-        for record in log:
-            decoder.decode(record)
+        assert {decoder.source(record)[0] for record in log} == {"kernel", "wpp", "raw"}
     assert (len(found), {one.how for one in found}, {one.problem for one in found}) == (
         messages,
         {"wpp"},

@@ -122,7 +122,7 @@ def test_pointers_are_as_wide_as_the_message_says(tmp_path: Path) -> None:
     with TraceLog(path) as log:
         record = list(log)[1]
     assert isinstance(record, MessageRecord)
-    values, problem = wpp.layout(module.messages[1]).read(record.payload, wpp.pointer_size(record, 8))
+    values, problem = wpp.layout(module, module.messages[1]).read(record.payload, wpp.pointer_size(record, 8))
     assert (wpp.text(module, module.messages[1], record, values), problem) == ("00001234", "")
 
 
@@ -171,7 +171,7 @@ def test_several_sections_and_directories_are_one_collection(tmp_path: Path) -> 
         ('#typev a 1 "x"\n{\n}\n', "x.tmf:1: a message stands before any message GUID"),
         (section('#typev a 1 "x"\n{\nbad line\n}\n'), "x.tmf:4: not an argument of a message: 'bad line'"),
         (section('#typev a 1 "x"\n{\n'), "the file ends within a message"),
-        (section('#typev a 1 "x"\nx, ItemLong -- 10\n'), "x.tmf:3: expected '{' behind a message"),
+        (section('#typev a 1 "x"\nx, ItemLong -- 10\n'), "x.tmf:3: neither a message GUID nor a message"),
     ],
 )
 def test_a_broken_format_file_is_refused_with_its_line(text: str, says: str) -> None:
@@ -190,11 +190,31 @@ def test_where_no_format_file_is_the_way_out_is_named(tmp_path: Path) -> None:
         FormatFiles([tmp_path / "none"])
 
 
-def test_other_directives_and_empty_lines_are_skipped() -> None:
-    """Enumerations may stand between messages, on one line or on several."""
-    text = section("\n// PDB: lab.pdb\n#enumv Color { Red, Green }\n#enumv Size\n{\n", "}\n", message(3, "x"))
-    text = text.replace("#enumv Size\n{\n}\n", "#enumv Size {\nSmall\n}\n")
-    assert list(tmf.parse(text.encode(), "x.tmf")[0].messages) == [3]
+def test_enumerations_name_values(tmp_path: Path) -> None:
+    """As Tracepdb writes them: the names and values of an enumeration, then messages whose arguments refer to it."""
+    text = section(
+        "\n// PDB: lab.pdb\n#enumv _State\n{\nStateOff,0x0\nStateOn,0x1\n}\n#enumv _Bits\n{\nLow,0x1\nHigh,0x8\n}\n",
+        message(3, "%0%10!s! %11!s! %12!s!", "ItemEnum(_State)", "ItemFlagsEnum(_Bits)", "ItemEnum(_Other)"),
+    )
+    found, _decoder = decoded(tmp_path, text, 3, struct.pack("<III", 1, 9, 4))
+    assert found.message == "StateOn [Low,High] 4"
+
+
+def test_a_message_without_arguments_needs_no_braces() -> None:
+    """Some writers leave the empty block out; older ones put the number behind two strokes; GUIDs may have braces."""
+    text = (
+        f"{{{GUID}}} lab // SRC=my file.c MJ= MN=\n"
+        '#typev a_1 1 "first"\n\n#typev a_2 2 "%10!d!"  //  LEVEL=X FUNC=f\n{\n  n, ItemLong // 10\n}, Constant\n'
+        '#typev a_3 3 "quoted \\"word\\" here" // LEVEL=Y\n{\n}\n#other thing {\n ignored\n}\n'
+    )
+    (module,) = tmf.parse(text.encode(), "x.tmf")
+    assert (module.name, module.source) == ("lab", "my file.c")
+    assert [(one.number, one.text, one.level) for one in module.messages.values()] == [
+        (1, "first", ""),
+        (2, "%10!d!", "X"),
+        (3, 'quoted \\"word\\" here', "Y"),
+    ]
+    assert [one.number for one in module.messages[2].arguments] == [10]
 
 
 @given(st.text(alphabet='%!0123456789dsxpI64. #-{}"/\n', max_size=60), st.binary(max_size=40))
@@ -207,7 +227,7 @@ def test_any_text_takes_any_arguments(text: str, payload: bytes) -> None:
     one = tmf.MessageFormat(number=1, place="x", text=text, arguments=arguments)
     module = tmf.Module(GUID.bytes_le, "m", "s", {1: one})
     record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, GUID.bytes_le, 0, 0, False, 0, 0, 0)
-    values, _problem = wpp.layout(one).read(payload, 8)
+    values, _problem = wpp.layout(module, one).read(payload, 8)
     shown = wpp.text(module, one, record, values)
     assert len(shown) <= (len(text) + 1) * (wpp.WIDEST + len(payload) + 20)
 
