@@ -184,10 +184,13 @@ def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
 
 Providers = Annotated[
     list[str] | None,
-    typer.Option("--provider", help="Only this provider, by name or GUID; may be repeated."),
+    typer.Option(
+        "--provider", metavar="NAME|GUID", help="Only this provider, by name or GUID; may be repeated."
+    ),
 ]
 Events = Annotated[
-    list[str] | None, typer.Option("--event", help="Only this event, by name or number; may be repeated.")
+    list[str] | None,
+    typer.Option("--event", metavar="NAME|N", help="Only this event, by name or number; may be repeated."),
 ]
 Processes = Annotated[
     list[int] | None, typer.Option("--process", metavar="PID", help="Only of this process; may be repeated.")

@@ -70,7 +70,7 @@ class Catalog:
         self._given = {provider.guid: provider for provider in providers}
         self._sent: dict[bytes, Provider] = {}
         self._infos: dict[tuple[bytes, int, int], bytes] = {}
-        self._described: dict[bytes, bytes] = {}
+        self._described: dict[bytes, str] = {}
         self._maps: dict[bytes, dict[str, Labels]] = {}
         self._chunks: dict[bytes, dict[int, bytes]] = {}
         self._found: dict[tuple[bytes, int, int], Description] = {}
@@ -103,7 +103,7 @@ class Catalog:
             key = event_info.key(raw)
             if key is not None and key not in self._infos and self._room(len(raw)):
                 self._infos[key] = raw
-                self._described.setdefault(raw[:16], raw)
+                self._described.setdefault(raw[:16], event_info.provider_name(raw))
                 self._found.pop(key, None)
         elif opcode == event_info.MAP_INFO:
             found = event_info.parse_map(raw)
@@ -136,8 +136,7 @@ class Catalog:
         for known in (self._given, self._sent):
             if provider in known:
                 return known[provider].name
-        info = event_info.parse(self._described[provider], {}) if provider in self._described else None
-        return info.provider_name if info is not None else ""
+        return self._described.get(provider, "")
 
     def knows(self, provider: bytes) -> bool:
         """True when some event of the provider is described."""

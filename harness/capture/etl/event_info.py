@@ -36,6 +36,7 @@ Labels = tuple[dict[int, str], bool]
 """Names of values, and whether each set bit has one."""
 
 _HEAD = struct.Struct("<16s16sHBBBBHQ16I")
+_NAME_AT = 52
 _PROPERTY = struct.Struct("<IIHHIHHI")
 _MAP = struct.Struct("<IIII")
 _ENTRY = struct.Struct("<II")
@@ -105,6 +106,11 @@ def key(raw: bytes) -> tuple[bytes, int, int] | None:
         _HEAD.unpack_from(raw)[:10]
     )
     return (event_class, opcode, version) if source == BY_CLASS else (provider, number, version)
+
+
+def provider_name(raw: bytes) -> str:
+    """Return the name that a TRACE_EVENT_INFO gives its provider, "" for none."""
+    return _text(raw, int.from_bytes(raw[_NAME_AT : _NAME_AT + 4], "little"))
 
 
 def parse(raw: bytes, maps: dict[str, Labels]) -> EventInfo | None:

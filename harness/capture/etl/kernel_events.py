@@ -67,6 +67,18 @@ ROWS: tuple[KernelRow, ...] = (
         "34 DrvMjFnCall",
         {2: "MajorFunction:u32 MinorFunction:u32 RoutineAddr:p FileObject:p Irp:p UniqMatchId:u32"},
     ),
+    # ETW_OPTICALIO_* of ntwmi.h
+    (0x01, "55 OpticalRead 56 OpticalWrite", {2: _DISK + " IssuingThreadId:tid"}),
+    (
+        0x01,
+        "57 OpticalFlush",
+        {2: "DiskNumber:u32 IrpFlags:x32 HighResResponseTime:u64 Irp:p IssuingThreadId:tid"},
+    ),
+    (
+        0x01,
+        "58 OpticalReadInit 59 OpticalWriteInit 60 OpticalFlushInit",
+        {2: "Irp:p IssuingThreadId:tid"},
+    ),
     (0x01, "35 DrvMjFnRet 53 DrvComplReqRet", {2: "Irp:p UniqMatchId:u32"}),
     (0x01, "37 DrvComplRout", {2: "Routine:p IrpPtr:p UniqMatchId:u32"}),
     (0x01, "52 DrvComplReq", {2: "RoutineAddr:p Irp:p UniqMatchId:u32"}),
@@ -216,6 +228,8 @@ ROWS: tuple[KernelRow, ...] = (
     (0x05, "53 SetAffinity", {2: "Mask:p ThreadId:tid Group:u16 Reserved:u16"}),
     (0x05, "57 WorkerThread", {1: "TThreadId:tid StartTime:u64 ThreadRoutine:p"}),
     (0x05, "60 AntiStarvationBoost", {2: "ThreadId:tid ProcessorIndex:u16 OldPriority:i8 SpareByte:u8"}),
+    (0x05, "62 Enqueue", {2: "Entry:p ThreadId:tid"}),
+    (0x05, "63 Dequeue", {2: "ThreadId:tid EntryCount:u32 Entries:p[EntryCount]"}),
     (0x05, "72 SetName", {2: "ProcessId:pid ThreadId:tid ThreadName:w"}),
     # TcpIp_V0_TypeGroup1, TcpIp_V1_TypeGroup1, TcpIp_SendIPV4, TcpIp_TypeGroup1 to 4, TcpIp_SendIPV6, TcpIp_Fail
     (
@@ -313,8 +327,11 @@ ROWS: tuple[KernelRow, ...] = (
         0x0B,
         "13 NIC",
         {
+            0: "NICName:w256 Index:u32 PhysicalAddrLen:u32 PhysicalAddr:w8 Size:u32 IpAddress:i32 SubnetMask:i32"
+            " DhcpServer:i32 Gateway:i32 PrimaryWinsServer:i32 SecondaryWinsServer:i32 DnsServer1:i32 DnsServer2:i32"
+            " DnsServer3:i32 DnsServer4:i32 Data:u32",
             2: "PhysicalAddr:x64 PhysicalAddrLen:u32 Ipv4Index:u32 Ipv6Index:u32 NICDescription:w IpAddresses:w"
-            " DnsServerAddresses:w"
+            " DnsServerAddresses:w",
         },
     ),
     (
