@@ -17,8 +17,10 @@ from harness.invocation import invocation
 if TYPE_CHECKING:
     from collections import Counter
 
+    from harness.capture.etl.account import LogAccount
     from harness.capture.etl.decoder import Decoded, Decoder
     from harness.capture.etl.record import AnyLogRecord
+    from harness.capture.etl.session import TraceSession
     from harness.capture.etl.tracelog import TraceLog
 
 LONG = 32 << 20
@@ -33,14 +35,18 @@ LONGEST_NAME = 200
 REST = "(all further names)"
 """Under which names beyond MOST_NAMES are counted."""
 
-NOBODY = 0xFFFFFFFF
-"""The process and thread id of a kernel event that belongs to none."""
-
 LogPath = Annotated[Path, typer.Argument(metavar="LOG", help="An .etl file.")]
 Manifests = Annotated[
     list[Path] | None,
     typer.Option(
         "--manifest", metavar="FILE", help="An instrumentation manifest to decode by; may be repeated."
+    ),
+]
+
+FormatFolders = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--tmf", metavar="DIR", help="A directory of .tmf files to decode WPP messages by; may be repeated."
     ),
 ]
 
@@ -53,11 +59,12 @@ def register(app: typer.Typer) -> None:
     etl.command("info")(info)
     etl.command("dump")(dump)
     etl.command("stat")(stat)
+    etl.command("export")(export)
     app.add_typer(etl, name="etl")
 
 
-def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
-    """Show the session, its clock, what was lost, and the providers with their counts."""
+def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
+    """Show the session, its clock, what was lost, the providers with their counts, and what stays raw, and why."""
     from collections import Counter
 
     from harness.capture.etl import clock
@@ -65,38 +72,78 @@ def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
 
-    decoder = _decoder(manifest)
+    decoder = _decoder(manifest, tmf)
     providers: Counter[str] = Counter()
+    decoded: Counter[str] = Counter()
+    raw: Counter[str] = Counter()
     with TraceLog(path) as log:
-        with _progress(log, "reading") as progress:
+        with _progress(log, "reading", passes=2) as progress:
+            decoder.learn(log, progress)
             for record in log.records(progress=progress):
                 _count(providers, decoder.provider_name(record)[:LONGEST_NAME])
+                how, reason = decoder.source(record)
+                decoded[how] += 1
+                if reason:
+                    raw[reason] += 1
         session, account = log.session, log.account
     reasons = account.reasons()
     if json:
-        say_json({"session": session, "account": account, "missing": reasons, "providers": providers})
+        say_json(
+            {
+                "session": session,
+                "account": account,
+                "missing": reasons,
+                "providers": providers,
+                "decoded": decoded,
+                "raw": raw,
+                "symbols": decoder.symbols,
+            }
+        )
         return
     rows = [
         ("session", f"{printable(session.name) or '(not named)'}  {', '.join(session.modes)}"),
         ("written to", printable(session.file_name)),
         ("system", f"{session.version}, build {session.build}, {session.processors} processors"),
         ("start", clock.iso(session.start) if session.start else "not known"),
-        ("end", clock.iso(session.end) if session.end else "not known: the log was never closed"),
+        ("end", clock.iso(session.end) if session.end else _no_end(account)),
         (
             "clock",
             f"{session.clock.kind}, {session.clock.hz} ticks a second, start at tick {session.clock.start}",
         ),
-        ("buffers", f"{account.buffers} of {session.buffer_size} bytes, {session.buffers_written} written"),
+        ("buffers", _buffers(session, account)),
         ("records", str(account.records)),
-        ("lost", f"{session.events_lost} events, {session.buffers_lost} buffers"),
+        (
+            "lost",
+            "not known"
+            if account.headless
+            else f"{session.events_lost} events, {session.buffers_lost} buffers",
+        ),
     ]
     say(f"{name:<11}{text}" for name, text in rows if text)
     say(f"{'missing':<11}{printable(reason, 400)}" for reason in reasons or ["nothing that can be known"])
+    say(f"{'symbols':<11}{printable(identity, 400)}" for identity in decoder.symbols)
+    say(f"{'formats':<11}{reason}" for reason in _formatless(decoder))
     say("")
     say(_counts("records", "provider", [(printable(name), count) for name, count in providers.most_common()]))
+    say("")
+    say(_counts("records", "decoded by", decoded.most_common()))
+    if raw:
+        say("")
+        say(_counts("records", "raw because", raw.most_common()))
 
 
-def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
+def _no_end(account: LogAccount) -> str:
+    return "not known" if account.headless else "not known: the log was never closed"
+
+
+def _buffers(session: TraceSession, account: LogAccount) -> str:
+    if account.headless:
+        return str(account.buffers)
+    compressed = f", {account.compressed} of them compressed" if account.compressed else ""
+    return f"{account.buffers} of {session.buffer_size} bytes{compressed}, {session.buffers_written} written"
+
+
+def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
     """Count the events of each provider, and the records of each processor."""
     from collections import Counter
 
@@ -104,11 +151,12 @@ def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
 
-    decoder = _decoder(manifest)
+    decoder = _decoder(manifest, tmf)
     events: Counter[tuple[str, str]] = Counter()
     processors: Counter[int] = Counter()
     headers: Counter[str] = Counter()
-    with TraceLog(path) as log, _progress(log, "counting") as progress:
+    with TraceLog(path) as log, _progress(log, "counting", passes=2) as progress:
+        decoder.learn(log, progress)
         for record in log.records(progress=progress):
             one, event = decoder.name(record)
             _count(events, (one[:LONGEST_NAME], event[:LONGEST_NAME]))
@@ -135,44 +183,166 @@ def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
     say(_counts("records", "event", rows))
 
 
+Providers = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--provider", metavar="NAME|GUID", help="Only this provider, by name or GUID; may be repeated."
+    ),
+]
+Events = Annotated[
+    list[str] | None,
+    typer.Option("--event", metavar="NAME|N", help="Only this event, by name or number; may be repeated."),
+]
+Processes = Annotated[
+    list[int] | None, typer.Option("--process", metavar="PID", help="Only of this process; may be repeated.")
+]
+Threads = Annotated[
+    list[int] | None, typer.Option("--thread", metavar="TID", help="Only of this thread; may be repeated.")
+]
+Processors = Annotated[
+    list[int] | None,
+    typer.Option("--processor", metavar="N", help="Only of this processor; may be repeated."),
+]
+Since = Annotated[
+    str,
+    typer.Option(
+        "--since",
+        metavar="WHEN",
+        help="Seconds after the session's start (12.5), or 2026-11-21T12:00:00Z.",
+    ),
+]
+Until = Annotated[str, typer.Option("--until", metavar="WHEN", help="Where to stop, in the same forms.")]
+Local = Annotated[bool, typer.Option("--local", help="Dates in this machine's time zone instead of UTC.")]
+
+
 def dump(
     path: LogPath,
     jsonl: Annotated[
         bool, typer.Option("--jsonl", help="One JSON object on each line, for programs.")
     ] = False,
-    provider: Annotated[
-        list[str] | None, typer.Option(help="Only this provider, by name or GUID; may be repeated.")
-    ] = None,
-    since: Annotated[
-        str,
-        typer.Option(
-            metavar="WHEN", help="Seconds after the session's start (12.5), or 2026-11-21T12:00:00Z."
-        ),
-    ] = "",
-    until: Annotated[str, typer.Option(metavar="WHEN", help="Where to stop, in the same forms.")] = "",
+    provider: Providers = None,
+    event: Events = None,
+    process: Processes = None,
+    thread: Threads = None,
+    processor: Processors = None,
+    since: Since = "",
+    until: Until = "",
+    local: Local = False,
     manifest: Manifests = None,
+    tmf: FormatFolders = None,
 ) -> None:
     """Print every record in time order. Equal times on different processors have no order."""
+    from harness.capture.etl.selection import Selection
     from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_lines import json_line, line
     from harness.cli.output import complain, flush, say
 
-    decoder = _decoder(manifest)
-    wanted = {one.strip("{}").lower() for one in provider or []}
+    decoder = _decoder(manifest, tmf)
+    selection = Selection(
+        providers=provider or [],
+        events=event or [],
+        processes=process or [],
+        threads=thread or [],
+        processors=processor or [],
+    )
+    render = json_line if jsonl else line
     with TraceLog(path) as log:
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
-        render: Callable[[TraceLog, AnyLogRecord, Decoded], str] = _json_line if jsonl else _line
-        with _progress(log, "reading", beside_output=True) as progress:
+        with _progress(log, "reading", beside_output=True, passes=2) as progress:
+            decoder.learn(log, progress)
 
             def lines() -> Iterator[str]:
                 for record in log.records(since=begin, until=end, progress=progress):
-                    if wanted and not _is_wanted(record, decoder, wanted):
-                        continue
-                    yield render(log, record, decoder.decode(record))
+                    if selection.wants(record, decoder):
+                        yield render(log, record, decoder.decode(record), local=local)
 
             say(lines())
             flush()
-        for reason in log.account.reasons():
+        for reason in [*_remarks(decoder), *log.account.reasons()]:
             complain(f"{path}: {reason}")
+
+
+def export(
+    path: LogPath,
+    perfetto: Annotated[
+        bool,
+        typer.Option("--perfetto", help="Trace Event JSON, as ui.perfetto.dev and chrome://tracing read it."),
+    ] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Comma-separated values with a line of names.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write to this new file instead of standard output."
+        ),
+    ] = None,
+    provider: Providers = None,
+    event: Events = None,
+    process: Processes = None,
+    thread: Threads = None,
+    processor: Processors = None,
+    since: Since = "",
+    until: Until = "",
+    local: Local = False,
+    manifest: Manifests = None,
+    tmf: FormatFolders = None,
+) -> None:
+    """Convert a log for other tools, in time order."""
+    from harness.capture.etl.selection import Selection
+    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_export import csv_lines, perfetto_lines, write
+    from harness.cli.output import complain
+
+    if perfetto == csv:
+        raise UsageError(
+            "harness etl export writes one format at a time", hint="Give either --perfetto or --csv."
+        )
+    decoder = _decoder(manifest, tmf)
+    selection = Selection(
+        providers=provider or [],
+        events=event or [],
+        processes=process or [],
+        threads=thread or [],
+        processors=processor or [],
+    )
+    with TraceLog(path) as log:
+        if perfetto and not log.session.clock.hz:
+            raise UsageError(
+                f"{path}: the log does not say how fast its clock runs, so no time line can be made of it",
+                hint="Use --csv, which keeps the ticks.",
+            )
+        begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
+        with _progress(log, "converting", beside_output=output is None, passes=2) as progress:
+            decoder.learn(log, progress)
+
+            def decoded() -> Iterator[tuple[AnyLogRecord, Decoded]]:
+                for record in log.records(since=begin, until=end, progress=progress):
+                    if selection.wants(record, decoder):
+                        yield record, decoder.decode(record)
+
+            made = perfetto_lines(log, decoded()) if perfetto else csv_lines(log, decoded(), local=local)
+            write(made, output)
+        for reason in [*_remarks(decoder), *log.account.reasons()]:
+            complain(f"{path}: {reason}")
+
+
+def _formatless(decoder: Decoder) -> list[str]:
+    """Return which trace message format files are missing, with the number of messages that stay raw for each."""
+    from harness.capture.etl import guid
+
+    return [
+        f"{count} WPP messages stay raw without {guid.text(message_guid)}.tmf"
+        for message_guid, count in decoder.formatless.items()
+        if message_guid != guid.NIL
+    ]
+
+
+def _remarks(decoder: Decoder) -> list[str]:
+    """Return what a reader of raw messages should know: the missing files, and the symbols they can be made from."""
+    from harness.report.escape import printable
+
+    missing = _formatless(decoder)
+    symbols = [printable(identity, 400) for identity in decoder.symbols] if missing else []
+    return missing + [f"tracepdb makes .tmf files from the symbols {identity}" for identity in symbols]
 
 
 def _count(counts: Counter[Any], name: Any) -> None:
@@ -183,17 +353,30 @@ def _count(counts: Counter[Any], name: Any) -> None:
         counts[("", REST) if isinstance(name, tuple) else REST] += 1
 
 
-def _decoder(manifests: list[Path] | None) -> Decoder:
+def _own_manifest() -> Path | None:
+    """Return the manifest of the project's own driver, None where the harness was installed without it."""
+    from harness.driver.source import driver_folder
+    from harness.errors import MissingPart
+
+    try:
+        path = driver_folder() / "src" / "hpnotify.man"
+    except MissingPart:
+        return None
+    return path if path.is_file() else None
+
+
+def _decoder(manifests: list[Path] | None, formats: list[Path] | None) -> Decoder:
     from harness.capture.etl import manifest
     from harness.capture.etl.decoder import Decoder
+    from harness.capture.etl.tmf import FormatFiles
 
-    return Decoder([provider for path in manifests or [] for provider in manifest.load(path)])
-
-
-def _is_wanted(record: AnyLogRecord, decoder: Decoder, wanted: set[str]) -> bool:
-    from harness.capture.etl import guid
-
-    return decoder.provider_name(record).lower() in wanted or guid.text(record.provider) in wanted
+    providers = [provider for path in manifests or [] for provider in manifest.load(path)]
+    own = _own_manifest()
+    if own is not None:
+        # The project's driver is known without asking; a manifest that was given goes before.
+        known = {provider.guid for provider in providers}
+        providers += [provider for provider in manifest.load(own) if provider.guid not in known]
+    return Decoder(providers, formats=FormatFiles(formats or []))
 
 
 def _tick(log: TraceLog, written: str, option: str) -> int | None:
@@ -230,85 +413,13 @@ def _tick(log: TraceLog, written: str, option: str) -> int | None:
     return tick
 
 
-def _where(log: TraceLog, record: AnyLogRecord) -> str:
-    nanoseconds = log.session.clock.nanoseconds(record.time)
-    if nanoseconds is None:
-        return f"{record.time:>16}t"
-    sign = "-" if nanoseconds < 0 else ""
-    seconds, rest = divmod(abs(nanoseconds), 1_000_000_000)
-    return f"{sign}{seconds}.{rest:09d}".rjust(17)
-
-
-def _line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
-    from harness.capture.etl.decoder import show
-    from harness.report.escape import printable
-
-    parts = [_where(log, record), f"cpu{record.processor:<3}"]
-    # Perfinfo headers name no thread; the kernel writes 0xFFFFFFFF where there is none.
-    process, thread = (getattr(record, name, NOBODY) for name in ("process", "thread"))
-    parts.append(" " * 13 if process == NOBODY else f"{process:>6}:{thread:<6}")
-    parts.append(f"{printable(decoded.provider)}/{printable(decoded.event)}")
-    if decoded.message:
-        parts.append(printable(decoded.message, 1000))
-    elif decoded.how == "raw":
-        payload = record.payload
-        parts.append(f"{len(payload)} bytes {payload[:64].hex()}{'…' if len(payload) > 64 else ''}")
-    else:
-        fields = {field.name: field for field in decoded.fields}
-        parts += [
-            f"{printable(name)}={printable(show(one, fields.get(name)), 1000)}"
-            for name, one in decoded.values.items()
-        ]
-    if decoded.problem:
-        parts.append(f"({printable(decoded.problem)})")
-    return "  ".join(parts)
-
-
-def _json_line(log: TraceLog, record: AnyLogRecord, decoded: Decoded) -> str:
-    import msgspec
-
-    from harness.capture.etl import guid
-
-    line: dict[str, Any] = {
-        "ns": log.session.clock.nanoseconds(record.time),
-        "ticks": record.time,
-        "cpu": record.processor,
-        "header": record.kind,
-        "provider": decoded.provider,
-        "guid": guid.text(record.provider),
-        "event": decoded.event,
-        "how": decoded.how,
-    }
-    for name in ("process", "thread", "id", "version", "opcode", "level", "task", "keyword"):
-        if hasattr(record, name):
-            line[name] = getattr(record, name)
-    if decoded.how == "raw":
-        line["payload"] = record.payload.hex()
-    else:
-        line["values"] = _plain(decoded.values)
-    if decoded.problem:
-        line["problem"] = decoded.problem
-    if decoded.message:
-        line["message"] = decoded.message
-    return msgspec.json.encode(line).decode()
-
-
-def _plain(value: Any) -> Any:
-    """Return a value with all bytes in hexadecimal, like raw payloads."""
-    if isinstance(value, bytes):
-        return value.hex()
-    if isinstance(value, dict):
-        return {name: _plain(one) for name, one in value.items()}
-    return [_plain(one) for one in value] if isinstance(value, list) else value
-
-
 def _counts(heading: str, what: str, rows: list[tuple[str, int]]) -> list[str]:
     return [f"{heading:>10}  {what}", *(f"{count:>10}  {name}" for name, count in rows)]
 
 
 @contextmanager
 def _progress(
-    log: TraceLog, what: str, *, beside_output: bool = False
+    log: TraceLog, what: str, *, beside_output: bool = False, passes: int = 1
 ) -> Iterator[Callable[[int], None] | None]:
     """Show a bar on standard error while a long log is read, if someone is watching there; never in a pipe."""
     import sys
@@ -323,5 +434,5 @@ def _progress(
     with Progress(
         console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False
     ) as bar:
-        task = bar.add_task(what, total=log.account.bytes)
+        task = bar.add_task(what, total=passes * log.account.bytes)
         yield lambda size: bar.advance(task, size)

@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import struct
 import subprocess
 import sys
+import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +17,9 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from harness.capture.etl import manifest
 from harness.cli import etl
+from harness.driver.source import driver_folder
 from harness.errors import UsageError
 from tests.capture.etl import encoder
 from tests.capture.etl.test_manifest import GUID, MANIFEST, PAYLOAD
@@ -90,6 +95,14 @@ def test_info_names_session_clock_losses_and_providers(log: Path, run: Run) -> N
         "         1  Lab.Trace",
         "         1  DbgPrint",
         f"         1  {GUID}",
+        "",
+        "   records  decoded by",
+        "         2  kernel",
+        "         1  tracelogging",
+        "         1  raw",
+        "",
+        "   records  raw because",
+        "         1  nothing describes the provider",
     ]
 
 
@@ -99,9 +112,9 @@ def test_dump_prints_records_in_time_order_and_escapes_them(log: Path, run: Run,
     man.write_text(MANIFEST, encoding="utf-8")
     lines = run("dump", log, "--manifest", man, "--since", "0.5")
     assert lines == [
-        "      1.000000000  cpu1        22:11      Lab.Trace/Hot\\x1b[2J  seq=7",
-        "      2.000000000  cpu0                   DbgPrint/Message  Component=77  Level=0  Message=hello",
-        "      3.000000000  cpu1        22:11      Lab-Driver/Sync/Enter  CPU is starting (One|Four|0x8), 100% by hpn\\x0a%99",
+        "      1.000000000  2022-06-18T04:26:41.0000000Z  cpu1        22:11      Lab.Trace/Hot\\x1b[2J  seq=7",
+        "      2.000000000  2022-06-18T04:26:42.0000000Z  cpu0                   DbgPrint/Message  Component=77  Level=0  Message=hello",
+        "      3.000000000  2022-06-18T04:26:43.0000000Z  cpu1        22:11      Lab-Driver/Sync/Enter  CPU is starting (One|Four|0x8), 100% by hpn\\x0a%99",
     ]
 
 
@@ -109,7 +122,7 @@ def test_dump_of_what_cannot_be_decoded_shows_its_bytes(log: Path, run: Run) -> 
     """Without the manifest the event has provider, id, version and payload."""
     (line,) = run("dump", log, "--provider", f"{{{str(GUID).upper()}}}")
     assert line == (
-        f"      3.000000000  cpu1        22:11      {GUID}/1/2  {len(PAYLOAD)} bytes {PAYLOAD[:64].hex()}"
+        f"      3.000000000  2022-06-18T04:26:43.0000000Z  cpu1        22:11      {GUID}/1/2  {len(PAYLOAD)} bytes {PAYLOAD[:64].hex()}"
     )
 
 
@@ -178,6 +191,210 @@ def test_stat_counts_headers_processors_and_events(log: Path, run: Run) -> None:
         ("DbgPrint", "Message"): 1,
         (str(GUID), "1/2"): 1,
     }
+
+
+def test_wpp_messages_need_their_format_files(run: Run, tmp_path: Path) -> None:
+    """Without them the messages stay raw and the missing file and the symbols are named; with them they are text."""
+    path = tmp_path / "wpp.etl"
+    identity = uuid.UUID(int=7).bytes_le + struct.pack("<I", 3) + b"C:\\lab\x1b[2J.pdb\0"
+    path.write_bytes(
+        encoder.header_buffer()
+        + encoder.buffer(
+            encoder.perf(T, 0x0040, identity),
+            encoder.message(T + HZ, 10, struct.pack("<i", 5), guid=GUID),
+        )
+    )
+    symbols = "C:\\lab\\x1b[2J.pdb {00000000-0000-0000-0000-000000000007} age 3"
+    lines = run("info", path)
+    assert f"symbols    {symbols}" in lines
+    assert f"formats    1 WPP messages stay raw without {GUID}.tmf" in lines
+    assert "         1  no trace message format for the message's GUID" in lines
+    formats = tmp_path / "formats"
+    formats.mkdir()
+    (formats / f"{GUID}.tmf").write_text(
+        f'{GUID} lab // SRC=lab.cpp MJ= MN=\n#typev lab_cpp7 10 "%0slot %10!d!" // FUNC=main\n'
+        "{\nslot, ItemLong -- 10\n}\n"
+    )
+    (line,) = run("dump", path, "--tmf", formats, "--provider", "lab")
+    assert (
+        line == "      1.000000000  2022-06-18T04:26:41.0000000Z  cpu0         8:4       lab/lab_cpp7  slot 5"
+    )
+    (row,) = [json.loads(one) for one in run("dump", path, "--jsonl", "--tmf", formats, "--provider", "lab")]
+    assert (row["how"], row["values"], row["message"]) == ("wpp", {"slot": 5}, "slot 5")
+
+
+def test_a_directory_without_format_files_is_a_usage_error(log: Path, run: Run, tmp_path: Path) -> None:
+    """The directory, and how to fill it."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match=r"empty: there is no \.tmf file") as caught:
+        run("dump", log, "--tmf", tmp_path / "empty")
+    assert "tracepdb" in caught.value.hint
+
+
+def test_a_log_without_its_header_is_not_called_unclosed(run: Run, tmp_path: Path) -> None:
+    """Nobody knows whether its session ended."""
+    path = tmp_path / "headless.etl"
+    path.write_bytes(encoder.buffer(encoder.event(T + 1)))
+    lines = run("info", path)
+    assert "end        not known" in lines
+    assert "lost       not known" in lines
+    assert not [line for line in lines if "never closed" in line]
+
+
+@pytest.fixture
+def busy(tmp_path: Path) -> Path:
+    """A log of two processes on two processors: an event with all that can stand around it, a named process, a switch."""
+    sid = b"\1\1" + bytes(5) + b"\5" + struct.pack("<I", 18)
+    items = [
+        (1, uuid.UUID(int=2).bytes_le),
+        (2, sid),
+        (3, struct.pack("<I", 1)),
+        (6, struct.pack("<QQQ", 99, 0xFFFFF80000001000, 0x7FF012345678)),
+        (11, encoder.schema("=Hot", encoder.described("seq", 10))),
+    ]
+    process = struct.pack("<QIIIiQI", 0x10, 22, 4, 1, 0, 0x1000, 0) + bytes(4) + b"lab.exe\0" + bytes(6)
+    switch = struct.pack("<IIbbBbbbbbII", 11, 12, 8, 0, 1, 0, 15, 0, 2, 3, 7, 0)
+    back = struct.pack("<IIbbBbbbbbII", 0, 11, 8, 0, 1, 0, 15, 0, 2, 3, 7, 0)
+    event = bytearray(encoder.event(T + HZ, struct.pack("<Q", 7), items=items))
+    event[64:80] = uuid.UUID(int=1).bytes_le
+    path = tmp_path / "busy.etl"
+    path.write_bytes(
+        encoder.header_buffer(written=3)
+        + encoder.buffer(
+            encoder.system(T + 1, 0x0303, process, version=4), bytes(event), processor=1, sequence=1
+        )
+        + encoder.buffer(
+            encoder.perf(T + 10, 0x0524, switch, version=4),
+            encoder.perf(T + 30, 0x0524, back, version=4),
+            encoder.event(T + 2 * HZ, b"xy", thread=33, process=44, event_id=5),
+            sequence=2,
+        )
+    )
+    return path
+
+
+def test_what_stands_around_an_event_is_shown(busy: Path, run: Run) -> None:
+    """Activities, user, session and stack: in brackets on a line, by name in JSON."""
+    (line,) = run("dump", busy, "--event", "=hot")
+    assert line.endswith(
+        "=Hot  seq=7  [activity 00000000-0000-0000-0000-000000000001; related 00000000-0000-0000-0000-000000000002;"
+        " user S-1-5-18; session 1; stack 0xfffff80000001000 0x7ff012345678]"
+    )
+    (row,) = [json.loads(one) for one in run("dump", busy, "--jsonl", "--event", "=Hot")]
+    assert (row["activity"], row["related_activity"]) == (str(uuid.UUID(int=1)), str(uuid.UUID(int=2)))
+    assert (row["user"], row["session"], row["stack_match"]) == ("S-1-5-18", 1, 99)
+    assert row["stack"] == [0xFFFFF80000001000, 0x7FF012345678]
+
+
+@pytest.mark.parametrize(
+    ("options", "ticks"),
+    [
+        (["--process", "44"], [2 * HZ]),
+        (["--process", "44", "--process", "22"], [HZ, 2 * HZ]),
+        (["--thread", "33"], [2 * HZ]),
+        (["--processor", "1"], [1, HZ]),
+        (["--processor", "1", "--process", "22"], [HZ]),
+        (["--event", "cswitch", "--until", "0.000002"], [10]),
+        (["--event", "5"], [2 * HZ]),
+        (["--event", "nosuch"], []),
+    ],
+)
+def test_dump_is_cut_by_process_thread_processor_and_event(
+    busy: Path, run: Run, options: list[str], ticks: list[int]
+) -> None:
+    """One of each kind that is given must fit; names in any case, numbers as the header has them."""
+    rows = [json.loads(line) for line in run("dump", busy, "--jsonl", *options)]
+    assert [row["ticks"] - T for row in rows] == ticks
+
+
+def test_local_time_is_the_same_moment(busy: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hours ahead of UTC, in summer, where the reader is."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    try:
+        (line,) = run("dump", busy, "--event", "5", "--local")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert line.startswith("      2.000000000  2022-06-18T06:26:42.0000000+02:00  cpu0")
+
+
+def test_a_log_is_exported_as_comma_separated_values(busy: Path, run: Run, tmp_path: Path) -> None:
+    """Every record with its times, names and values; a name that a spreadsheet would compute is quoted."""
+    output = tmp_path / "busy.csv"
+    assert run("export", busy, "--csv", "--output", output) == []
+    rows = list(csv.DictReader(output.read_text().splitlines()))
+    assert [row["event"] for row in rows] == ["Header", "DCStart", "CSwitch", "CSwitch", "'=Hot", "5/0"]
+    assert rows[4] | {"values": json.loads(rows[4]["values"])} == {
+        "seconds": "1.000000000",
+        "time": "2022-06-18T04:26:41.0000000Z",
+        "ticks": str(T + HZ),
+        "processor": "1",
+        "process": "22",
+        "thread": "11",
+        "provider": str(encoder.PROVIDER),
+        "event": "'=Hot",
+        "how": "tracelogging",
+        "message": "",
+        "values": {"seq": 7},
+    }
+    assert (rows[2]["process"], json.loads(rows[5]["values"])) == ("", {"payload": "7879"})
+    with pytest.raises(UsageError, match="exists already"):
+        run("export", busy, "--csv", "--output", output)
+
+
+def test_a_log_is_exported_as_trace_events(busy: Path, run: Run) -> None:
+    """Instants on their threads, the process's name, and what a processor ran between two switches."""
+    document = json.loads("\n".join(run("export", busy, "--perfetto")))
+    events = document["traceEvents"]
+    assert {"ph": "M", "name": "process_name", "pid": 22, "args": {"name": "lab.exe"}} in events
+    slices = [one for one in events if one["ph"] == "X"]
+    assert [(one["name"], one["tid"], one["ts"], one["dur"]) for one in slices] == [
+        ("thread 12", 0, 1.0, 0.0),
+        ("thread 11", 0, 1.0, 2.0),
+    ]
+    (hot,) = [one for one in events if one["name"].endswith("=Hot")]
+    assert (hot["ph"], hot["pid"], hot["tid"], hot["ts"]) == ("i", 22, 11, 1_000_000.0)
+    assert hot["args"] == {"seq": 7, "processor": 1, "activity": str(uuid.UUID(int=1))}
+
+
+def test_one_format_is_exported_at_a_time(busy: Path, run: Run, tmp_path: Path) -> None:
+    """None and two are usage errors; so is a time line of a log without a clock."""
+    for options in ([], ["--csv", "--perfetto"]):
+        with pytest.raises(UsageError, match="one format at a time") as caught:
+            run("export", busy, *options)
+        assert "--perfetto or --csv" in caught.value.hint
+    headless = tmp_path / "headless.etl"
+    headless.write_bytes(encoder.buffer(encoder.event(T + 1)))
+    with pytest.raises(UsageError, match="no time line") as caught:
+        run("export", headless, "--perfetto")
+    assert "--csv" in caught.value.hint
+    assert len(run("export", headless, "--csv")) == 2
+
+
+def test_the_projects_own_driver_needs_no_manifest(run: Run, tmp_path: Path) -> None:
+    """Its manifest is known: an event of it has its name, its fields and its message."""
+    (own,) = manifest.load(driver_folder() / "src" / "hpnotify.man")
+    event = next(one for one in own.events.values() if one.fields)
+    path = tmp_path / "own.etl"
+    path.write_bytes(
+        encoder.header_buffer()
+        + encoder.buffer(
+            encoder.event(
+                T + 1,
+                bytes(200),
+                provider=uuid.UUID(bytes_le=own.guid),
+                event_id=event.id,
+                version=event.version,
+            )
+        )
+    )
+    (row,) = [json.loads(line) for line in run("dump", path, "--jsonl", "--provider", own.name)]
+    assert (row["how"], row["event"], list(row["values"])) == (
+        "manifest",
+        event.name,
+        [one.name for one in event.fields],
+    )
 
 
 def test_info_as_a_document_holds_account_and_session(log: Path, run: Run) -> None:

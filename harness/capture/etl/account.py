@@ -26,9 +26,13 @@ class LogAccount(msgspec.Struct, kw_only=True):
     ``headless``        no record describes the session: clock and losses are unknown;
     ``events_lost``, ``buffers_lost``  as the session counted them;
     ``loss_flags``      buffers marked by the session as following a loss;
-    ``absent``          buffer sequence numbers that are in no buffer of the file, between the first and the last;
-    ``first_sequence``  of the data buffers; above 1 a circular or real-time log has overwritten its beginning;
+    ``absent``          buffer sequence numbers that are in no buffer of the file, between the first and the last; 0 when
+                        the file holds as many buffers as the session says that it wrote;
+    ``first_sequence``  of the data buffers; above 1 a circular or real-time log has overwritten its beginning. It is 1 for
+                        a log that holds all buffers written, and for a sequential one that began to count at 2;
     ``opaque``          buffers of types that hold no records;
+    ``disputed``        buffers whose SavedOffset and Offset name different ends; records were read to the first;
+    ``compressed``      buffers that were expanded;
     ``late``            records that came out after a later one, because a buffer's records were not in order.
     """
 
@@ -46,6 +50,8 @@ class LogAccount(msgspec.Struct, kw_only=True):
     absent: int = 0
     first_sequence: int = 1
     opaque: int = 0
+    disputed: int = 0
+    compressed: int = 0
     late: int = 0
 
     def damage(self, offset: int, reason: str) -> None:
@@ -80,6 +86,10 @@ class LogAccount(msgspec.Struct, kw_only=True):
             found.append("the session never closed the log")
         if self.opaque:
             found.append(f"{self.opaque} buffers hold something other than records")
+        if self.disputed:
+            found.append(
+                f"in {self.disputed} buffers SavedOffset and Offset disagree on where the records end"
+            )
         if self.late:
             found.append(f"{self.late} records are out of time order")
         return found

@@ -38,8 +38,8 @@ from harness.capture.etl.record import (
 HEADER = struct.Struct("<IIIiqqQHHIIHH16s")
 HEADER_SIZE = 72
 
-SMALLEST, LARGEST = 1 << 10, 16 << 20
-"""Bytes of the smallest and the largest buffer a session may have (MIN_ and MAX_ETW_BUFFER_SIZE)."""
+SMALLEST, LARGEST = 512, 16 << 20
+"""Bytes of the smallest buffer, the header buffer of a merged log, and of the largest a session may have."""
 
 FLUSH_MARKER, EVENTS_LOST, BUFFER_LOST, BACKUP_CORRUPT, BACKUP = 0x01, 0x02, 0x04, 0x08, 0x10
 PROCESSOR_INDEX, COMPRESSED = 0x20, 0x40
@@ -58,7 +58,9 @@ FILLER = 0xFFFFFFFF
 class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded WMI_BUFFER_HEADER.
 
-    ``used``       bytes up to the end of the last record, header included;
+    ``size``       bytes in the file, header included;
+    ``used``       bytes up to the end of the last record, header included; in a compressed buffer once it is expanded;
+    ``disputed``   Offset and SavedOffset both make sense and differ, other than a header buffer's do;
     ``time``       when the buffer was flushed, in ticks of the session's clock, 0 in the header buffer;
     ``sequence``   counts the session's buffers; ``logger`` is the session's number while it ran;
     ``processor``  whose buffer this was; ``alignment`` of records, only written before Windows 8;
@@ -68,6 +70,7 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     offset: int
     size: int
     used: int
+    disputed: bool
     time: int
     sequence: int
     processor: int
@@ -82,6 +85,11 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
     def lost(self) -> bool:
         """True when the session says that it lost events or a buffer before this one."""
         return bool(self.flags & (EVENTS_LOST | BUFFER_LOST | BACKUP_CORRUPT))
+
+    @property
+    def compressed(self) -> bool:
+        """True when what follows the header must be expanded first."""
+        return bool(self.flags & COMPRESSED)
 
 
 def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
@@ -104,20 +112,26 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
         type_,
         rest,
     ) = HEADER.unpack_from(raw)
-    if not SMALLEST <= size <= LARGEST:
+    # A compressed buffer is as long as it turned out; its offsets are those it had before.
+    compressed = flags & COMPRESSED
+    if not (HEADER_SIZE if compressed else SMALLEST) <= size <= LARGEST:
         return f"a buffer size of {size} bytes is none that ETW uses"
-    # SavedOffset is what a flushed buffer carries. Offset overlaps it in some writers, CurrentOffset runs past the
-    # end when the last reservation did not fit, so each is only a fallback.
-    for filled in (saved, used, current):
-        if HEADER_SIZE <= filled <= size:
+    room = LARGEST if compressed else size
+    # SavedOffset is what a flushed buffer carries; CurrentOffset runs past the end when the last reservation did not
+    # fit. The header buffer is written anew when the session ends: what came in since SavedOffset ends at Offset.
+    offsets = (used, saved, current) if type_ == HEADER_BUFFER and used > saved else (saved, used, current)
+    for filled in offsets:
+        if HEADER_SIZE <= filled <= room:
             break
     else:
-        return f"no offset of the buffer ({saved}, {used}, {current}) lies within its {size} bytes"
+        return f"no offset of the buffer ({saved}, {used}, {current}) lies within its {room} bytes"
+    both = HEADER_SIZE <= saved <= room and HEADER_SIZE <= used <= room
     wide = flags & PROCESSOR_INDEX
     return BufferHeader(
         offset=offset,
         size=size,
         used=filled,
+        disputed=both and saved != used and offsets[0] == saved,
         time=time,
         sequence=sequence,
         processor=context & 0x07FF if wide else context & 0xFF,

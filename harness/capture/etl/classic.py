@@ -1,18 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""Classic events of the kernel logger, which carry neither provider nor description: the few we understand.
+"""Classic events of the kernel logger, which carry neither provider nor description.
 
-The group, the upper byte of the hook id, stands for the provider. Decoded are the log header, image load and unload
-(which module an address belongs to) and DbgPrint (with EVENT_TRACE_FLAG_DBGPRINT the kernel copies every message
-into the log: the third capture channel without a debugger). All else is named by group and type and stays raw.
+The group, the upper byte of the hook id, stands for the provider. A merge or another consumer may write the same
+events with the GUID of their class instead. All are named; the fields of those in kernel_events are decoded.
 
-Layouts: W32:ETW/image-load.md (Image_V2, V3; WMI_IMAGELOAD_INFORMATION in the kernel's own type information), W32:ETW/
-eventtrace-header.md; ETW_DEBUG_PRINT_EVENT in the kernel's type information: component, level, then an ANSI string.
+Source: W32:ETW/nt-kernel-logger-constants.md, W32:ETW/msnt-systemtrace.md and the pages of the MOF classes.
 """
 
 from __future__ import annotations
 
-from harness.capture.etl import guid, session
-from harness.capture.etl.field import Field, InType, OutType
+from harness.capture.etl import guid, kernel_events, kernel_names, session
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.record import (
     AnyLogRecord,
@@ -23,7 +20,13 @@ from harness.capture.etl.record import (
     SystemRecord,
 )
 
-HEADER, PROCESS, DBGPRINT, IMAGE = 0x00, 0x03, 0x0A, 0x14
+HEADER, PROCESS = 0x00, 0x03
+"""Groups that hold events of another one: the log header, and loaded images (LOAD)."""
+
+LOAD = 0x0A
+
+DBGID = 0x40
+"""Type within HEADER: the identity of a program's symbols."""
 
 GROUPS = {
     0x00: "EventTrace",
@@ -59,99 +62,78 @@ GROUPS = {
 }
 """The kernel's event groups (EVENT_TRACE_GROUP_* of ntwmi.h)."""
 
-CLASSES = {
-    session.EVENT_TRACE: HEADER,
-    guid.parse("13976d09-a327-438c-950b-7f03192815c7"): DBGPRINT,
-    guid.parse("2cb15d1d-5fc1-11d2-abe1-00a0c911f518"): IMAGE,
-    guid.parse("3d6fa8d0-fe05-11d0-9dda-00c04fd7ba7c"): PROCESS,
+_CLASSES = {
+    0x01: "3d6fa8d4-fe05-11d0-9dda-00c04fd7ba7c",
+    0x02: "3d6fa8d3-fe05-11d0-9dda-00c04fd7ba7c",
+    0x03: "3d6fa8d0-fe05-11d0-9dda-00c04fd7ba7c",
+    0x04: "90cbdc39-4a3e-11d1-84f4-0000f80464e3",
+    0x05: "3d6fa8d1-fe05-11d0-9dda-00c04fd7ba7c",
+    0x06: "9a280ac0-c8e0-11d1-84e2-00c04fb998a2",
+    0x08: "bf3a50c5-a9c9-4988-a005-2df0b7c80f80",
+    0x09: "ae53722e-c863-11d2-8659-00c04fa321a1",
+    0x0A: "13976d09-a327-438c-950b-7f03192815c7",
+    0x0B: "01853a65-418f-4f36-aefc-dc0f1d2fd235",
+    0x0E: "0268a8b6-74fd-4302-9dd0-6e8f1795c0cf",
+    0x0F: "ce1dbfb4-137e-4da6-87b0-3f59aa102cbc",
+    0x10: "222962ab-6180-4b88-a825-346b75f2a24a",
+    0x11: "89497f50-effe-4440-8cf2-ce6b1cdcaca7",
+    0x12: "e43445e0-0903-48c3-b878-ff0fccebdd04",
+    0x14: "2cb15d1d-5fc1-11d2-abe1-00a0c911f518",
+    0x17: "3ac66736-cc59-4cff-8115-8df50e39816b",
+    0x18: "def2fe46-7bd6-4b80-bd94-f57fe20d0ce3",
+    0x1A: "45d8cccd-539f-4b72-a8b7-5c683142609a",
+    0x1B: "d837ca92-12b9-44a5-ad6a-3a65b3578aa8",
+    0x1C: "c861d0e2-a2c1-4d36-9f9c-970bab943a12",
 }
-"""Event class GUIDs of the same groups, as a classic header or a consumer names them (W32:ETW/nt-kernel-logger-constants.md)."""
+CLASSES = {session.EVENT_TRACE: HEADER} | {guid.parse(one): group for group, one in _CLASSES.items()}
+"""Event class GUIDs of the same groups, as a classic header or a consumer names them."""
 
 LOST_EVENT = guid.parse("6a399ae0-4bc6-4de9-870b-3657f8947e7e")
 """RT_LostEvent: a real-time session says that it lost events (32), a buffer (33) or its backup file (34)."""
 
-_HEADER_NAMES = {
-    0x00: "Header",
-    0x05: "Extension",
-    0x08: "RundownComplete",
-    0x20: "GroupMasksEnd",
-    0x30: "RundownBegin",
-    0x31: "RundownEnd",
-    0x40: "DbgIdRsds",
-    0x41: "DbgIdNb10",
-    0x42: "BuildLab",
-    0x43: "BinaryPath",
-}
-_IMAGE_NAMES = {0x02: "Unload", 0x03: "DCStart", 0x04: "DCEnd", 0x0A: "Load"}
 _LOST_NAMES = {32: "EventsLost", 33: "BufferLost", 34: "BackupLost"}
 
-_IMAGE_FIELDS = (
-    Field(name="ImageBase", in_type=InType.POINTER, out_type=OutType.HEX),
-    Field(name="ImageSize", in_type=InType.POINTER, out_type=OutType.HEX),
-    Field(name="ProcessId", in_type=InType.UINT32, out_type=OutType.PID),
-    Field(name="ImageCheckSum", in_type=InType.UINT32, out_type=OutType.HEX),
-    Field(name="TimeDateStamp", in_type=InType.UINT32, out_type=OutType.HEX),
-)
-_IMAGE_REST = (
-    Field(name="DefaultBase", in_type=InType.POINTER, out_type=OutType.HEX),
-    Field(name="Reserved", in_type=InType.UINT32, count=4),
-    Field(name="FileName", in_type=InType.UTF16),
-)
-_IMAGE_V3 = Layout(
-    (
-        *_IMAGE_FIELDS,
-        Field(name="SignatureLevel", in_type=InType.UINT8),
-        Field(name="SignatureType", in_type=InType.UINT8),
-        Field(name="Reserved0", in_type=InType.UINT16),
-        *_IMAGE_REST,
-    )
-)
-_IMAGE_V2 = Layout((*_IMAGE_FIELDS, Field(name="Reserved0", in_type=InType.UINT32), *_IMAGE_REST))
-_DBGPRINT = Layout(
-    (
-        Field(name="Component", in_type=InType.UINT32),
-        Field(name="Level", in_type=InType.UINT32),
-        Field(name="Message", in_type=InType.ANSI),
-    )
-)
-
 KernelRecord = SystemRecord | CompactRecord | PerfRecord
+
+_KERNEL_TYPES = frozenset({SystemRecord, CompactRecord, PerfRecord})
+_CLASSIC_TYPES = frozenset({ClassicRecord, InstanceRecord})
 
 
 def group_of(record: AnyLogRecord) -> int | None:
     """Return the kernel event group of a record, None when it belongs to none that is known here."""
-    if isinstance(record, KernelRecord):
-        return record.group
-    if isinstance(record, ClassicRecord | InstanceRecord):
-        return CLASSES.get(record.provider)
-    return None
+    # Looked up by type, which is several times faster than asking isinstance about a union.
+    kind = type(record)
+    if kind in _KERNEL_TYPES:
+        return record.group  # type: ignore[union-attr]
+    return CLASSES.get(record.provider) if kind in _CLASSIC_TYPES else None
 
 
 def name(group: int, opcode: int) -> str:
     """Return what a kernel event is called within its group; its number in hexadecimal when nothing is known."""
-    if group == HEADER:
-        return _HEADER_NAMES.get(opcode, f"0x{opcode:02x}")
-    if group == IMAGE or (group == PROCESS and opcode == 0x0A):
-        return _IMAGE_NAMES.get(opcode, f"0x{opcode:02x}")
-    if group == DBGPRINT:
-        return "Message"
-    return f"0x{opcode:02x}"
+    return kernel_names.NAMES.get(group << 8 | opcode) or f"0x{opcode:02x}"
 
 
 def group_name(group: int, opcode: int) -> str:
     """Return the group's name. A loaded image is logged under Process by the kernel and belongs to Image."""
-    if group == PROCESS and opcode == 0x0A:
+    if group == PROCESS and opcode == LOAD:
         return "Image"
-    return GROUPS.get(group, f"group 0x{group:02x}")
+    return GROUPS.get(group) or f"group 0x{group:02x}"
 
 
 def layout(group: int, opcode: int, version: int) -> Layout | None:
-    """Return the layout of a kernel event's payload, None for the many that stay raw. ``version`` without its flags."""
-    if (group == IMAGE and opcode in _IMAGE_NAMES) or (group == PROCESS and opcode == 0x0A):
-        return _IMAGE_V3 if version >= 3 else _IMAGE_V2 if version == 2 else None
-    if group == DBGPRINT:
-        return _DBGPRINT
-    return None
+    """Return the layout of a kernel event's payload, None for those that stay raw. ``version`` without its flags."""
+    return kernel_events.find(group << 8 | opcode, version)
+
+
+def merge_event(record: AnyLogRecord) -> tuple[str, str, Layout | None] | None:
+    """Return class, name and layout of an event that a merge added about the machine, None for any other."""
+    if not isinstance(record, ClassicRecord):
+        return None
+    found = kernel_events.MERGE_ROWS.get(record.provider)
+    if found is None:
+        return None
+    event, written = found[1].get(record.opcode, (f"0x{record.opcode:02x}", ""))
+    return found[0], event, kernel_events.layout(written) if written else None
 
 
 def lost_name(opcode: int) -> str:

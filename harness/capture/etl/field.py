@@ -41,6 +41,9 @@ class InType(IntEnum):
     COUNTED_ANSI = 23
     STRUCT = 24
     COUNTED_BINARY = 25
+    REST_UTF16 = 304
+    REST_ANSI = 305
+    WBEM_SID = 310
 
 
 class OutType(IntEnum):
@@ -75,6 +78,9 @@ class OutType(IntEnum):
 COUNTED = -1
 """A count or length that stands in the payload as a 16-bit number before the values."""
 
+REST = -2
+"""A count of as many values as the payload still has room for."""
+
 
 class SystemTime(NamedTuple):
     """A SYSTEMTIME as it stands in the payload; not checked against any calendar."""
@@ -97,7 +103,7 @@ class SystemTime(NamedTuple):
 
 
 class Field(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One field. ``count`` and ``length``: a number, an earlier field's name, COUNTED, or None for neither.
+    """One field. ``count`` and ``length``: a number, an earlier field's name, COUNTED, REST (count only), or None.
 
     ``labels`` names values (``bits``: each set bit). ``in_type`` is a plain int: unknown ones must not fail to load.
     """

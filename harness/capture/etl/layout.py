@@ -19,7 +19,7 @@ from ipaddress import IPv4Address, IPv6Address
 from typing import Any
 
 from harness.capture.etl import guid
-from harness.capture.etl.field import COUNTED, Field, InType, OutType, SystemTime
+from harness.capture.etl.field import COUNTED, REST, Field, InType, OutType, SystemTime
 
 SPARE_VALUES = 1024
 """Values that one event may have beyond one for each byte of its payload: only empty ones take no byte."""
@@ -65,6 +65,8 @@ _NUMBERS = {
     InType.HEX32: "<I",
     InType.HEX64: "<Q",
 }
+_SIGNED = {InType.UINT8: "<b", InType.UINT16: "<h", InType.UINT32: "<i", InType.UINT64: "<q"}
+_UNSIGNED = {InType.INT8: "<B", InType.INT16: "<H", InType.INT32: "<I", InType.INT64: "<Q"}
 _SYSTEMTIME = struct.Struct("<8H")
 _U16 = struct.Struct("<H")
 
@@ -82,7 +84,10 @@ def _utf16(raw: bytes) -> str:
 
 
 def _number(field: Field) -> _Reader:
-    form = struct.Struct(_NUMBERS[InType(field.in_type)])
+    in_type = InType(field.in_type)
+    other = _SIGNED if field.out_type == OutType.SIGNED else _UNSIGNED
+    meant = other.get(in_type) if field.out_type in (OutType.SIGNED, OutType.UNSIGNED) else None
+    form = struct.Struct(meant or _NUMBERS[in_type])
     unpack, size = form.unpack_from, form.size
     convert: Callable[[Any], Any] | None = None
     if field.out_type == OutType.BOOLEAN:
@@ -144,6 +149,39 @@ def _sid(reading: _Reading, at: int) -> tuple[str, int]:
     return "S-" + "-".join(map(str, parts)), after
 
 
+def _wbem_sid(reading: _Reading, at: int) -> tuple[str | None, int]:
+    # A TOKEN_USER (pointer and attributes, padded to two pointers) and the SID behind it; a lone 0 means none
+    # (W32:ETW/process-typegroup1.md). A user-mode writer leaves the pointer 0 though the SID follows.
+    data = reading.data
+    if at + 4 > reading.end:
+        raise PayloadTooShort
+    behind = at + 2 * reading.pointer
+    if not any(data[at : at + 4]):
+        follows = behind + 8 <= reading.end and data[behind] == 1 and 1 <= data[behind + 1] <= 15
+        if not follows or any(data[at:behind]):
+            return None, at + 4
+    return _sid(reading, behind)
+
+
+def _rest_utf16(reading: _Reading, at: int) -> tuple[str, int]:
+    return _utf16(reading.data[at : reading.end]), reading.end
+
+
+def _rest_ansi(reading: _Reading, at: int) -> tuple[str, int]:
+    return _ansi(reading.data[at : reading.end]), reading.end
+
+
+def _socket_address(raw: bytes) -> str | bytes:
+    """Return a SOCKADDR_IN or SOCKADDR_IN6 as address and port (W32:WinSock, sockaddr), another one as it is."""
+    family = int.from_bytes(raw[:2], "little")
+    port = int.from_bytes(raw[2:4], "big")
+    if family == 2 and len(raw) >= 8:
+        return f"{IPv4Address(raw[4:8])}:{port}"
+    if family == 23 and len(raw) >= 24:
+        return f"[{IPv6Address(raw[8:24])}]:{port}"
+    return raw
+
+
 def _zero_utf16(reading: _Reading, at: int) -> tuple[str, int]:
     # The terminator is a zero of two bytes at an even distance; the last string of a payload may lack it.
     data = reading.data
@@ -169,6 +207,8 @@ def _sized(in_type: int, out_type: int, size: Callable[[_Reading, int], tuple[in
         convert = _utf16
     elif in_type in (InType.ANSI, InType.COUNTED_ANSI):
         convert = _ansi
+    elif out_type == OutType.SOCKET_ADDRESS:
+        convert = _socket_address
     elif out_type == OutType.IPV6:
         convert = lambda raw: str(IPv6Address(raw)) if len(raw) == 16 else raw  # noqa: E731
     else:
@@ -220,7 +260,9 @@ def _text(field: Field) -> _Reader:
                 count, at = characters(reading, at)
                 return 2 * count, at
 
-        return _sized(field.in_type, field.out_type, amount)
+        sized = _sized(field.in_type, field.out_type, amount)
+        fixed = isinstance(field.length, int) and field.length > 0 and field.in_type != InType.BINARY
+        return _fixed_text(sized) if fixed else sized
     if field.in_type == InType.BINARY:
         return _sized(InType.BINARY, field.out_type, _counted)
     return _zero_utf16 if field.in_type == InType.UTF16 else _zero_ansi
@@ -233,6 +275,9 @@ _PLAIN: dict[int, _Reader] = {
     InType.POINTER: _pointer,
     InType.SYSTEMTIME: _systemtime,
     InType.SID: _sid,
+    InType.WBEM_SID: _wbem_sid,
+    InType.REST_UTF16: _rest_utf16,
+    InType.REST_ANSI: _rest_ansi,
 }
 _TEXTS = frozenset(
     {
@@ -280,7 +325,33 @@ def _structure(members: tuple[Field, ...], depth: int) -> _Reader:
     return read
 
 
+def _fixed_text(one: _Reader) -> _Reader:
+    """Make a reader for text of fixed length: what stands behind a zero in it is not meant."""
+
+    def read(reading: _Reading, at: int) -> tuple[Any, int]:
+        value, after = one(reading, at)
+        return value.partition("\0")[0], after
+
+    return read
+
+
+def _rest(one: _Reader) -> _Reader:
+    def read(reading: _Reading, at: int) -> tuple[list[Any], int]:
+        values: list[Any] = []
+        while at < reading.end:
+            value, after = one(reading, at)
+            if after == at:
+                raise PayloadTooShort
+            values.append(value)
+            at = after
+        return values, at
+
+    return read
+
+
 def _array(one: _Reader, count: int | str) -> _Reader:
+    if count == REST:
+        return _rest(one)
     amount = _amount(count)
 
     def read(reading: _Reading, at: int) -> tuple[list[Any], int]:
@@ -313,10 +384,14 @@ def unique(names: list[str]) -> list[str]:
 
 
 class Layout:
-    """Fields made ready for reading; make one per event description and keep it."""
+    """Fields made ready for reading; make one per event description and keep it.
 
-    def __init__(self, fields: tuple[Field, ...]) -> None:
+    The last ``optional`` fields may be missing: a payload that ends before one of them is whole.
+    """
+
+    def __init__(self, fields: tuple[Field, ...], *, optional: int = 0) -> None:
         self.fields = fields
+        self.needed = len(fields) - optional
         self.names = unique([field.name for field in fields])
         self._readers = list(zip(self.names, [_reader(field, 0) for field in fields], strict=True))
 
@@ -329,6 +404,8 @@ class Layout:
             try:
                 values[name], at = one(reading, at)
             except PayloadTooShort:
+                if at == len(data) and len(values) >= self.needed:
+                    return values, ""
                 return (
                     values,
                     f"the payload of {len(data)} bytes ends, or makes no sense, in field {name!r} at byte {at}",

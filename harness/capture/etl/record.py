@@ -83,8 +83,10 @@ class EventRecord(BufferPosition, frozen=True, gc=False):
 
     @property
     def pointer_size(self) -> int:
-        """Size in bytes of the pointers in the payload."""
-        return 4 if self.flags & HEADER_32 else 8
+        """Size in bytes of the pointers in the payload; a merge clears the flags and keeps the header's type."""
+        if self.flags & (HEADER_32 | HEADER_64):
+            return 4 if self.flags & HEADER_32 else 8
+        return 4 if self.header_type == EVENT32 else 8
 
     def _items(self) -> tuple[list[tuple[int, int, int]], int]:
         # Each item: its whole size with padding, type, linkage (bit 0: another follows), size of its data.

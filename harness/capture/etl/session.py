@@ -8,18 +8,20 @@ Layout: W32:ETW, evntrace.h TRACE_LOGFILE_HEADER; its two pointers are as wide a
 from __future__ import annotations
 
 import struct
+from typing import Any
 
 import msgspec
 
 from harness.capture.etl import clock
 from harness.capture.etl.clock import LogClock
+from harness.capture.etl.field import Field, InType, OutType
 from harness.capture.etl.record import AnyLogRecord, ClassicRecord, SystemRecord
 
 EVENT_TRACE = bytes.fromhex("00d9fd683e4ad11184f40000f80464e3")
 """GUID of the log header's own event class, 68fdd900-4a3e-11d1-84f4-0000f80464e3."""
 
 SEQUENTIAL, CIRCULAR, APPEND, PREALLOCATE, REAL_TIME, BUFFERING = 0x1, 0x2, 0x4, 0x20, 0x100, 0x400
-NO_PER_PROCESSOR, COMPRESSED_MODE = 0x10000000, 0x04000000
+NO_PER_PROCESSOR, COMPRESSED_MODE, RELOGGED = 0x10000000, 0x04000000, 0x10000
 """Bits of LogFileMode (W32:ETW/logging-mode-constants.md; the last one ntwmi.h)."""
 
 _MODES = {
@@ -27,6 +29,8 @@ _MODES = {
     CIRCULAR: "circular",
     APPEND: "append",
     0x8: "new file",
+    RELOGGED: "relogged",
+    0x80: "secure",
     PREALLOCATE: "preallocated",
     REAL_TIME: "real time",
     BUFFERING: "buffering",
@@ -38,7 +42,7 @@ _MODES = {
     NO_PER_PROCESSOR: "no per-processor buffering",
 }
 
-_HEAD = struct.Struct("<IBBBBIIqIIIIIIII")
+_HEAD = struct.Struct("<IIIIqIIIIIIII")
 _TAIL = struct.Struct("<qqqII")
 
 
@@ -84,42 +88,91 @@ def is_header(record: AnyLogRecord) -> bool:
     return isinstance(record, ClassicRecord) and record.provider == EVENT_TRACE and record.opcode == 0
 
 
-def decode(record: AnyLogRecord) -> TraceSession | None:
-    """Decode the session from its header record, or return None when the payload is too short for one."""
+_HEAD_NAMES = (
+    "BufferSize",
+    "Version",
+    "ProviderVersion",
+    "NumberOfProcessors",
+    "EndTime",
+    "TimerResolution",
+    "MaxFileSize",
+    "LogFileMode",
+    "BuffersWritten",
+    "StartBuffers",
+    "PointerSize",
+    "EventsLost",
+    "CPUSpeed",
+)
+_TAIL_NAMES = (
+    "BootTime",
+    "PerfFreq",
+    "StartTime",
+    "ReservedFlags",
+    "BuffersLost",
+    "SessionName",
+    "LogFileName",
+)
+_TIMES = frozenset({"EndTime", "BootTime", "StartTime"})
+_HEX = frozenset({"Version", "LogFileMode", "ReservedFlags"})
+
+HEADER_FIELDS = tuple(
+    Field(
+        name=name,
+        in_type=InType.FILETIME if name in _TIMES else InType.UINT32,
+        out_type=OutType.HEX if name in _HEX else 0,
+    )
+    for name in (*_HEAD_NAMES, *_TAIL_NAMES)
+)
+"""The fields of the log header in their order, with the names of EventTrace_Header (W32:ETW/eventtrace-header.md)."""
+
+
+def header_fields(record: AnyLogRecord) -> dict[str, Any] | None:
+    """Return what the log header says under the names of its MOF class, None when the payload is too short for one."""
     raw = record.payload
     if len(raw) < _HEAD.size:
         return None
-    (size, major, minor, sub, subminor, build, processors, end, resolution, megabytes, mode, written) = (
-        _HEAD.unpack_from(raw)[:12]
-    )
-    start_buffers, pointer, events_lost, mhz = _HEAD.unpack_from(raw)[12:]
+    values: dict[str, Any] = dict(zip(_HEAD_NAMES, _HEAD.unpack_from(raw), strict=True))
     # Two pointers, a TIME_ZONE_INFORMATION of 172 bytes, then 64-bit times at the next multiple of 8.
-    tail = (56 + 2 * (4 if pointer == 4 else 8) + 172 + 7) & ~7
-    boot = frequency = start = code = buffers_lost = 0
-    names = ["", ""]
+    tail = (56 + 2 * (4 if values["PointerSize"] == 4 else 8) + 172 + 7) & ~7
     if len(raw) >= tail + _TAIL.size:
-        boot, frequency, start, code, buffers_lost = _TAIL.unpack_from(raw, tail)
         text = raw[tail + _TAIL.size :]
         names = text[: len(text) & ~1].decode("utf-16-le", "replace").split("\0")[:2]
         names += [""] * (2 - len(names))
+        values |= zip(_TAIL_NAMES, (*_TAIL.unpack_from(raw, tail), *names), strict=True)
+    return values
+
+
+def decode(record: AnyLogRecord) -> TraceSession | None:
+    """Decode the session from its header record, or return None when the payload is too short for one."""
+    said = header_fields(record)
+    if said is None:
+        return None
+    major, minor, sub, subminor = said["Version"].to_bytes(4, "little")
+    start = said.get("StartTime", 0)
     return TraceSession(
-        name=names[0],
-        file_name=names[1],
-        build=build,
+        name=said.get("SessionName", ""),
+        file_name=said.get("LogFileName", ""),
+        build=said["ProviderVersion"],
         version=f"{major}.{minor} (log {sub}.{subminor})",
-        processors=processors,
-        buffer_size=size,
-        buffers_written=written,
-        start_buffers=start_buffers,
-        events_lost=events_lost,
-        buffers_lost=buffers_lost,
-        maximum_megabytes=megabytes,
-        mode=mode,
-        pointer_size=4 if pointer == 4 else 8,
-        timer_resolution=resolution,
-        cpu_mhz=mhz,
-        boot=boot,
+        processors=said["NumberOfProcessors"],
+        buffer_size=said["BufferSize"],
+        buffers_written=said["BuffersWritten"],
+        start_buffers=said["StartBuffers"],
+        events_lost=said["EventsLost"],
+        buffers_lost=said.get("BuffersLost", 0),
+        maximum_megabytes=said["MaxFileSize"],
+        mode=said["LogFileMode"],
+        pointer_size=4 if said["PointerSize"] == 4 else 8,
+        timer_resolution=said["TimerResolution"],
+        cpu_mhz=said["CPUSpeed"],
+        boot=said.get("BootTime", 0),
         start=start,
-        end=end,
-        clock=clock.make(code, start=record.time, start_filetime=start, frequency=frequency, mhz=mhz),
+        end=said["EndTime"],
+        clock=clock.make(
+            said.get("ReservedFlags", 0),
+            start=record.time,
+            start_filetime=start,
+            frequency=said.get("PerfFreq", 0),
+            mhz=said["CPUSpeed"],
+        ),
     )

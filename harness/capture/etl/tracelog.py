@@ -4,8 +4,8 @@
 ETW gives every processor its own buffer and writes a buffer to the file when it is full or the session flushes, so
 file order is not time order: an idle processor's first record may stand in the last buffer. Reading is two steps.
 
-*Index.* Only the header and the first record's time of each buffer are read: 26 bytes are kept per buffer (0.4 MB
-for a log of 1 GB with buffers of 64 KB), in order of first time.
+*Index.* Only the header and the first record's time of each buffer are read: 30 bytes are kept per buffer (0.5 MB
+for a log of 1 GB with buffers of 64 KB), in order of first time. Of a compressed buffer a beginning is expanded.
 
 *Merge.* Buffers are opened in that order. The next buffer's first time is the horizon: nothing still unopened can
 come before it, so every record of the open buffers before the horizon may go out. Open buffers stand in a heap by
@@ -20,22 +20,18 @@ equal times on different processors means nothing (harness.capture.etl.record).
 from __future__ import annotations
 
 import heapq
-import os
-import stat
 from array import array
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Self
 
-from harness.capture.etl import buffer, session
+from harness.capture.etl import buffer, compression, session
 from harness.capture.etl.account import LogAccount
 from harness.capture.etl.buffer import BufferHeader
+from harness.capture.etl.log_file import LogFile
 from harness.capture.etl.record import AnyLogRecord
-from harness.capture.etl.session import TraceSession
-from harness.errors import InfrastructureError, UsageError
 
 CHUNK = 1024
 """Records decoded at once from an open buffer."""
@@ -48,6 +44,9 @@ RECORD_COST = 400
 
 FOREVER = 1 << 64
 
+_BEGINNING = 1024
+"""Compressed bytes that are read to find the time of a buffer's first record."""
+
 ReportProgress = Callable[[int], None]
 
 _TIME = attrgetter("time")
@@ -56,15 +55,16 @@ _TIME = attrgetter("time")
 class _Open:
     """A buffer whose records are going out: the decoded ones from ``place`` on, and where decoding goes on."""
 
-    __slots__ = ("at", "data", "end", "key", "offset", "place", "processor", "records")
+    __slots__ = ("at", "data", "end", "expanded", "key", "offset", "place", "processor", "records")
 
-    def __init__(self, data: bytes, offset: int, processor: int, key: int) -> None:
+    def __init__(self, data: bytes, offset: int, processor: int, key: int, *, expanded: bool) -> None:
         self.data = data
         self.offset = offset
         self.processor = processor
         self.key = key
         self.at = buffer.HEADER_SIZE
         self.end = len(data)
+        self.expanded = expanded
         self.place = 0
         self.records: list[AnyLogRecord] = []
 
@@ -72,7 +72,9 @@ class _Open:
         """Decode the next records; False when the buffer is used up."""
         before = self.records[-1].time if self.records else 0
         self.records, at, damage = buffer.decode(self.data, self.processor, self.at, self.end, CHUNK, before)
-        if damage:
+        if damage and self.expanded:
+            account.damage(self.offset, f"byte {self.at} of the expanded buffer: {damage}")
+        elif damage:
             account.damage(self.offset + self.at, damage)
         self.at = at
         self.place = 0
@@ -84,100 +86,50 @@ class _Open:
         return len(self.data) + RECORD_COST * min(CHUNK, len(self.data) // 16)
 
 
-class TraceLog:
+class TraceLog(LogFile):
     """An .etl file opened for reading. A context manager; iterating it is :meth:`records`.
 
     ``session`` is what the file says of itself; ``account`` what is missing, complete once all records were read.
-    Raises UsageError when the path is no log, or a compressed one; InfrastructureError when reading fails.
-    A damaged, truncated or unclosed log is read as far as it goes, and the account says so.
+    Raises UsageError when the path is no log, or one compressed in a format other than plain XPRESS;
+    InfrastructureError when reading fails. A damaged, truncated or unclosed log is read as far as it goes, and the account says so.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        self.account = LogAccount()
-        self.session = TraceSession()
+        super().__init__(path)
         self._offsets = array("Q")
         self._first = array("q")
         self._processors = array("H")
         self._used = array("I")
+        self._packed = array("I")  # bytes in the file of a compressed buffer, else 0
         self._sequences = array("q")
-        try:
-            # Not blocking: a FIFO of that name would make the open itself wait for a writer.
-            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
-        except OSError as error:
-            raise UsageError(f"{path}: {error.strerror}", hint="Name an .etl file.") from error
         try:
             self._index()
         except BaseException:
             self.close()
             raise
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
     def __iter__(self) -> Iterator[AnyLogRecord]:
         return self.records()
 
-    def close(self) -> None:
-        """Close the file; records already handed out stay valid."""
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
-
-    def _read(self, offset: int, size: int) -> bytes:
-        try:
-            return os.pread(self._file, size, offset)
-        except OSError as error:
-            raise InfrastructureError(f"{self.path}: reading at byte {offset}: {error.strerror}") from error
-
-    def buffers(self) -> Iterator[BufferHeader]:
-        """Yield the buffer headers in file order, damaged ones left out. Raises UsageError at a compressed one."""
-        size = self.account.bytes
-        offset = 0
-        step = 0
-        while offset < size:
-            raw = self._read(offset, buffer.HEADER_SIZE)
-            header = buffer.decode_header(raw, offset)
-            if isinstance(header, str):
-                if not step:
-                    raise UsageError(
-                        f"{self.path}: this is no event trace log: {header}",
-                        hint="An .etl file begins with a buffer header; was the file copied in text mode, or is it zipped?",
-                    )
-                if any(raw):
-                    self.account.damage(offset, header)
-                # A buffer of zeros is what a preallocated file ends in. In both cases all buffers of a session
-                # have one size, so the next one is known.
-                offset += step
-                continue
-            if header.flags & buffer.COMPRESSED:
-                raise UsageError(
-                    f"{self.path}: the buffer at byte {offset} is compressed; compressed logs are not read",
-                    hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
-                )
-            step = step or header.size
-            yield header
-            offset += header.size
-
     def _index(self) -> None:
         account = self.account
-        status = os.fstat(self._file)
-        if not stat.S_ISREG(status.st_mode):
-            raise UsageError(f"{self.path}: no regular file", hint="Name an .etl file.")
-        account.bytes = status.st_size
-        if not account.bytes:
-            raise UsageError(
-                f"{self.path}: the file is empty",
-                hint="Stop the session before copying its log (logman stop NAME -ets).",
-            )
         for header in self.buffers():
+            if not header.offset:
+                self.describe(header)
             account.buffers += 1
             account.loss_flags += header.lost
-            if header.offset + header.used > account.bytes or header.offset + header.size > account.bytes:
+            account.disputed += header.disputed
+            if header.offset + header.size > account.bytes:
                 account.truncated = True
+            if header.compressed:
+                account.compressed += 1
+                if header.used > compression.limit(header.size):
+                    account.damage(
+                        header.offset, f"{header.size} compressed bytes cannot be {header.used} bytes"
+                    )
+                    continue
+                if account.compressed == 1:
+                    self.refuse_foreign(header)
             if header.type != buffer.HEADER_BUFFER and (header.offset or header.sequence):
                 self._sequences.append(header.sequence)
             if header.type in buffer.OPAQUE:
@@ -190,7 +142,7 @@ class TraceLog:
             self._first.append(first)
             self._processors.append(header.processor)
             self._used.append(header.used)
-        self._describe()
+            self._packed.append(header.size if header.compressed else 0)
         self._missing()
         order = sorted(range(len(self._first)), key=self._first.__getitem__)
         self._order = array("I", order)
@@ -199,46 +151,39 @@ class TraceLog:
 
     def _first_time(self, header: BufferHeader) -> int | None:
         """Return the earliest time of a buffer's records, None for a buffer without any."""
-        start = header.offset + buffer.HEADER_SIZE
-        most = header.offset + header.used - start
-        if most < 8:
+        if header.used - buffer.HEADER_SIZE < 8:
             return None
-        time = buffer.peek_time(self._read(start, 24))
+        packed = header.size if header.compressed else 0
+        begin = self.content(header.offset, buffer.HEADER_SIZE + 24, min(packed, _BEGINNING))[0]
+        time = buffer.peek_time(begin[buffer.HEADER_SIZE :])
         if time is not None:
             return time
         # The first record carries no time, or stands where a longer look is needed: decode the whole buffer.
-        data = bytes(buffer.HEADER_SIZE) + self._read(start, most)
+        data, problem = self.content(header.offset, header.used, packed)
         found, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), len(data))
+        if problem and not found:
+            self.account.damage(header.offset, problem)
+            return None
         return min((one.time for one in found if getattr(one, "timed", True)), default=header.time)
 
-    def _describe(self) -> None:
-        found = None
-        if len(self._offsets) and self._offsets[0] == 0:
-            data = self._read(0, self._used[0])
-            records, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), 1)
-            if records and session.is_header(records[0]):
-                found = session.decode(records[0])
-        if found is None:
-            self.account.headless = True
+    def _missing(self) -> None:
+        account, described = self.account, self.session
+        if not account.headless and not account.unclosed and described.buffers_written == account.buffers:
+            # The session took numbers for buffers that it never had to write; what it wrote is all here.
             return
-        self.session = found
-        self.account.events_lost = found.events_lost
-        self.account.buffers_lost = found.buffers_lost
-        self.account.unclosed = found.end == 0
-        if found.mode & session.COMPRESSED_MODE:
-            raise UsageError(
-                f"{self.path}: the session '{found.name[:80]!r}' wrote a compressed log; compressed logs are not read",
-                hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
+        numbers = sorted(set(self._sequences))
+        if not numbers:
+            return
+        account.absent = numbers[-1] - numbers[0] + 1 - len(numbers)
+        account.first_sequence = max(numbers[0], 0)
+        overwriting = described.mode & (session.CIRCULAR | session.REAL_TIME | session.BUFFERING)
+        if account.first_sequence == 2 and described.version.startswith("6.") and not overwriting:
+            account.first_sequence = (
+                1  # before Windows 10 the header buffer of a sequential log may count as the first
             )
 
-    def _missing(self) -> None:
-        numbers = sorted(set(self._sequences))
-        if numbers:
-            self.account.first_sequence = max(numbers[0], 0)
-            self.account.absent = numbers[-1] - numbers[0] + 1 - len(numbers)
-
-    def _data(self, index: int) -> bytes:
-        return self._read(self._offsets[index], self._used[index])
+    def _data(self, index: int) -> tuple[bytes, str]:
+        return self.content(self._offsets[index], self._used[index], self._packed[index])
 
     def records(
         self, *, since: int | None = None, until: int | None = None, progress: ReportProgress | None = None
@@ -268,9 +213,13 @@ class TraceLog:
         cost = 0
         order = self._order
         for place, index in enumerate(order):
-            opened = _Open(self._data(index), self._offsets[index], self._processors[index], place)
+            offset = self._offsets[index]
+            data, problem = self._data(index)
+            if problem:
+                self.account.damage(offset, problem)
+            opened = _Open(data, offset, self._processors[index], place, expanded=bool(self._packed[index]))
             if progress is not None:
-                progress(len(opened.data))
+                progress(self._packed[index] or len(data))
             if opened.refill(self.account):
                 heapq.heappush(heap, (opened.records[0].time, opened.processor, place, opened))
                 cost += opened.cost
@@ -314,14 +263,35 @@ class TraceLog:
             batch.sort(key=_TIME)
         return batch, freed
 
+    def holding(
+        self, needles: Iterable[bytes], progress: ReportProgress | None = None
+    ) -> Iterator[AnyLogRecord]:
+        """Yield the records of the header buffer and of all buffers that contain one of ``needles``, in file order."""
+        needles = tuple(needles)
+        for index in range(len(self._offsets)):
+            data, _problem = self._data(index)
+            if progress is not None:
+                progress(self._packed[index] or len(data))
+            if index and not any(needle in data for needle in needles):
+                continue
+            at, time = buffer.HEADER_SIZE, 0
+            while at < len(data):
+                records, at, _damage = buffer.decode(
+                    data, self._processors[index], at, len(data), CHUNK, time
+                )
+                yield from records
+                if not records:
+                    break
+                time = records[-1].time
+
     def tally(self, progress: ReportProgress | None = None) -> dict[int, int]:
         """Count the records by header type without decoding them, in file order."""
         counts: defaultdict[int, int] = defaultdict(int)
         for index in range(len(self._offsets)):
-            data = self._data(index)
+            data, _problem = self._data(index)
             buffer.tally(data, len(data), counts)
             if progress is not None:
-                progress(len(data))
+                progress(self._packed[index] or len(data))
         types: dict[int, int] = {}
         for upper, count in counts.items():
             kind = buffer.header_type(upper)

@@ -3,7 +3,8 @@
 
     python -m tests.capture.etl.mutate --executions 1000000 --seed 1
 
-Every execution asks all that can be asked of a log: index, count, records in order, decode, show. It fails on any
+Every execution asks all that can be asked of a log: index, count, descriptions, records in order, decode, show; then it
+expands mutated XPRESS and reads a mutated trace message format file, by which it decodes messages. It fails on any
 exception that is not a UsageError, on an execution longer than a second, and when memory grows without end.
 ``--execution N`` repeats one execution of a failed campaign alone.
 """
@@ -21,10 +22,13 @@ import uuid
 from functools import lru_cache
 from pathlib import Path
 
-from harness.capture.etl import manifest
-from harness.capture.etl.decoder import Decoder, show
+from harness.capture.etl import compression, context, manifest, tmf, wpp
+from harness.capture.etl.compression import CompressionError
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.display import show
+from harness.capture.etl.record import MessageRecord
 from harness.capture.etl.tracelog import TraceLog
-from harness.errors import UsageError
+from harness.errors import BadDocument, UsageError
 from tests.capture.etl import encoder
 
 LONGEST = 1.0
@@ -40,6 +44,46 @@ MANIFEST = f"""<instrumentationManifest xmlns="http://schemas.microsoft.com/win/
 <data name="names" inType="win:UnicodeString" count="n"/><struct name="s" count="n"><data name="p" inType="win:Pointer"/>
 <data name="sid" inType="win:SID"/></struct></template></templates>
 <events><event value="1" template="t" message="n is %1"/></events></provider></events></instrumentation></instrumentationManifest>"""
+
+
+OTHER = uuid.UUID("1f1e1d1c-1b1a-1918-1716-151413121110")
+
+INFO = encoder.event_info(
+    OTHER,
+    3,
+    [
+        {"name": "n", "in_type": 6},
+        {"name": "s", "flags": 5, "in_type": 2, "out_type": 2, "count": 0},
+        {"name": "a", "in_type": 4, "map": "m"},
+        {"name": "raw", "flags": 2, "in_type": 14, "length": 2},
+    ],
+    top=2,
+    texts={"provider": "Other", "task": "Task", "opcode": "Op", "message": "%1 %2"},
+)
+
+FORMATS = f"""{PROVIDER} fuzz // SRC=fuzz.c MJ= MN=
+#typev fuzz_c1 10 "%0%!FUNC! %10!d! %11!08x! %12!-5s! %13!p!" // LEVEL=ERROR FUNC=main
+{{
+a, ItemLong -- 10
+b, ItemULong -- 11
+c, ItemPWString -- 12
+d, ItemPtr -- 13
+}}
+#typev fuzz_c2 11 "%10!s! %11!s! %12!s!"
+{{
+x, ItemListByte(Off,On) -- 10
+y, ItemHexDump -- 11
+z, ItemSid -- 12
+}}
+"""
+
+ARGUMENTS = struct.pack("<iIH4sQ", 5, 6, 4, "ab".encode("utf-16-le"), 7) + bytes(20)
+
+
+@lru_cache(maxsize=1)
+def packed() -> bytes:
+    """Compressed bytes with matches of every kind of length."""
+    return encoder.xpress(b"abc" * 100 + bytes(70_000) + bytes(range(256)) * 3)
 
 
 @lru_cache(maxsize=1)
@@ -75,12 +119,22 @@ def seeds() -> tuple[bytes, ...]:
         processor=1,
     )
     pair = encoder.buffer(encoder.event(t + 2, b"a"), encoder.event(t + 4, b"b"), processor=2, sequence=2)
+    described = encoder.buffer(
+        encoder.event(t + 1, struct.pack("<HB2s", 1, 2, b"xy"), provider=OTHER, event_id=3),
+        encoder.classic(t + 2, encoder.METADATA, 32, INFO),
+        encoder.classic(t + 3, encoder.METADATA, 33, encoder.map_info(OTHER, "m", {2: "two"})),
+        *encoder.manifest_chunks(t + 4, PROVIDER, MANIFEST.encode(), 500),
+        size=4096,
+    )
     return (
         encoder.header_buffer() + headers + pair,
+        encoder.header_buffer() + described,
+        encoder.header_buffer() + encoder.compressed(described),
         encoder.header_buffer()
         + encoder.buffer(encoder.event(t + 1, payload, items=items), size=1024)
         + pair,
         encoder.header_buffer(mode=2, clock=3, pointer=4) + pair,
+        encoder.header_buffer(mode=0x04000001) + encoder.compressed(headers) + encoder.compressed(pair) * 2,
     )
 
 
@@ -127,6 +181,7 @@ def read_everything(path: Path) -> int:
     except UsageError:
         return 0
     with log:
+        decoder.learn(log)
         counts = log.tally()
         latest = None
         seen = late = 0
@@ -136,7 +191,9 @@ def read_everything(path: Path) -> int:
                 late += 1
             latest = record.time if latest is None else max(latest, record.time)
             log.session.clock.nanoseconds(record.time)
+            context.of(record)
             decoded = decoder.decode(record)
+            assert decoder.source(record) == (decoded.how, decoded.reason)
             for value, field in zip(decoded.values.values(), decoded.fields, strict=False):
                 show(value, field)
         account = log.account
@@ -146,6 +203,26 @@ def read_everything(path: Path) -> int:
         assert seen <= sum(counts.values())
         account.reasons()
     return seen
+
+
+def expand_and_format(seed: int) -> None:
+    """Expand mutated XPRESS, read a mutated format file and decode mutated arguments by it."""
+    raw = mutated((packed(),), seed)
+    try:
+        assert len(compression.expand(raw, 71_068)) == 71_068
+    except CompressionError as error:
+        assert len(error.expanded) <= 71_068 + 8192 + 32  # noqa: PT017
+    compression.foreign(raw)
+    try:
+        modules = tmf.parse(mutated((FORMATS.encode(),), seed), "fuzz.tmf")
+    except BadDocument:
+        return
+    payload = mutated((ARGUMENTS,), seed)
+    record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, 0, False, 0, 0, 0)
+    for module in modules:
+        for message in module.messages.values():
+            values, _problem = wpp.layout(module, message).read(payload, 8)
+            wpp.text(module, message, record, values)
 
 
 def main() -> int:
@@ -167,6 +244,7 @@ def main() -> int:
             started = time.process_time()
             try:
                 found = read_everything(path)
+                expand_and_format(arguments.seed << 40 | number)
             except Exception:
                 print(f"execution {number} of seed {arguments.seed} failed", file=sys.stderr)
                 raise

@@ -11,7 +11,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from harness.capture.etl import buffer, manifest, tracelogging
-from harness.capture.etl.decoder import Decoder, show
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.display import show
 from harness.capture.etl.field import COUNTED, Field
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.tracelog import TraceLog

@@ -298,15 +298,63 @@ def test_processor_numbers_before_windows_8_take_one_byte(tmp_path: Path) -> Non
         assert [one.processor for one in log] == [0, 3]
 
 
-def test_a_compressed_log_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    """By the mode in the header, or by the flag of one buffer."""
-    for name, path in {
-        "mode": write(tmp_path / "..", encoder.header_buffer(mode=0x04000001)),
-        "flag": write(tmp_path, encoder.header_buffer(), encoder.buffer(flags=0x60)),
-    }.items():
-        with pytest.raises(UsageError, match="compressed") as caught:
-            TraceLog(path)
-        assert "Record without compression" in caught.value.hint, name
+@pytest.mark.parametrize(
+    ("written", "version", "mode", "first", "reasons"),
+    [
+        (3, (10, 0), 1, 2, []),
+        (4, (6, 1), 1, 2, []),
+        (4, (6, 1), 2, 2, ["the first buffer in the file is number 2: older ones were overwritten"]),
+        (4, (10, 0), 1, 2, ["the first buffer in the file is number 2: older ones were overwritten"]),
+        (4, (6, 0), 1, 3, ["the first buffer in the file is number 3: older ones were overwritten"]),
+    ],
+)
+def test_numbers_that_were_never_written_are_no_loss(
+    tmp_path: Path, written: int, version: tuple[int, int], mode: int, first: int, reasons: list[str]
+) -> None:
+    """As many buffers as the session wrote are all of them; sequential logs of Windows 6.x may begin with number 2."""
+    path = write(
+        tmp_path,
+        encoder.header_buffer(written=written, version=version, mode=mode),
+        encoder.buffer(encoder.event(T + 1), sequence=first),
+        encoder.buffer(encoder.event(T + 2), sequence=first + 1),
+    )
+    with TraceLog(path) as log:
+        assert len(payloads(log)) == 2
+        assert log.account.reasons() == reasons
+
+
+def test_a_missing_buffer_within_a_whole_count_is_no_loss_and_one_short_is(tmp_path: Path) -> None:
+    """Two numbers are absent between the first and the last; only BuffersWritten tells whether they were written."""
+    for written, absent in ((3, 0), (5, 2)):
+        path = write(
+            tmp_path,
+            encoder.header_buffer(written=written),
+            encoder.buffer(encoder.event(T + 1), sequence=1),
+            encoder.buffer(encoder.event(T + 2), sequence=4),
+        )
+        with TraceLog(path) as log:
+            assert (log.account.absent, log.account.whole) == (absent, not absent)
+
+
+def test_records_behind_the_saved_offset_of_the_header_buffer_are_read(tmp_path: Path) -> None:
+    """The session put two records there after it saved the first; Offset says where they end."""
+    first = encoder.system(T, 0, encoder.log_header())
+    later = encoder.perf(T, 0x0042, b"lab build\0") + encoder.perf(T, 0x0040, b"identity")
+    header = encoder.buffer(first, later, sequence=0, kind=4, saved=72 + len(first))
+    with TraceLog(write(tmp_path, header, encoder.buffer(encoder.event(T + 1, b"event")))) as log:
+        assert payloads(log) == [b"lab build\0", b"identity", b"event"]
+        assert log.account.reasons() == []
+
+
+def test_offsets_that_disagree_in_another_buffer_are_a_reason(tmp_path: Path) -> None:
+    """Records are read to SavedOffset, and the account says that Offset names another end."""
+    one, two = encoder.event(T + 1, b"one"), encoder.event(T + 2, b"two")
+    path = write(tmp_path, encoder.header_buffer(), encoder.buffer(one, two, saved=72 + len(one)))
+    with TraceLog(path) as log:
+        assert payloads(log) == [b"one"]
+        assert log.account.reasons() == [
+            "in 1 buffers SavedOffset and Offset disagree on where the records end"
+        ]
 
 
 def test_what_is_no_log_is_refused(tmp_path: Path) -> None:

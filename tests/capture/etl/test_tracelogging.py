@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from harness.capture.etl import layout, tracelogging
-from harness.capture.etl.decoder import Decoded, Decoder, show
+from harness.capture.etl.decoder import Decoded, Decoder
+from harness.capture.etl.display import show
 from harness.capture.etl.field import SystemTime
 from harness.capture.etl.tracelog import TraceLog
 from tests.capture.etl import encoder
@@ -68,6 +69,19 @@ def decode(tmp_path: Path, description: bytes, payload: bytes, **event: Any) -> 
         (22, 0, b"\x04\x00" + "ab".encode("utf-16-le"), "ab", "ab"),
         (23, 0, b"\x02\x00ab", "ab", "ab"),
         (25, 0, b"\x02\x00ab", b"ab", "6162"),
+        (0, 0, b"", None, ""),
+        (3, 18, b"\xff", 255, "255"),
+        (4, 17, b"\xff", -1, "-1"),
+        (10, 17, b"\xff" * 8, -1, "-1"),
+        (10, 16, struct.pack("<Q", 132754127757990001), 132754127757990001, "2021-09-06T14:39:35.7990001Z"),
+        (8, 5, struct.pack("<I", 4), 4, "4"),
+        (8, 13, struct.pack("<I", 5), 5, "5"),
+        (7, 3, struct.pack("<i", 1), True, "true"),
+        (10, 37, struct.pack("<Q", 0x1F), 0x1F, "0x1f"),
+        (14, 10, b"\x10\0\2\0\x01\xbb\x0a\0\0\1" + bytes(8), "10.0.0.1:443", "10.0.0.1:443"),
+        (14, 10, b"\x1c\0\x17\0\x01\xbb" + bytes(19) + b"\1" + bytes(4), "[::1]:443", "[::1]:443"),
+        (14, 10, b"\2\0\1\0", b"\1\0", "0100"),
+        (22, 12, b"\x04\0" + "{}".encode("utf-16-le"), "{}", "{}"),
         (4 | 0x20, 0, b"\1\2\3", [1, 2, 3], "[1, 2, 3]"),
         (4 | 0x40, 0, b"\2\0\7\x08", [7, 8], "[7, 8]"),
         (1 | 0x40, 0, b"\2\0" + "a\0bc\0".encode("utf-16-le"), ["a", "bc"], "[a, bc]"),

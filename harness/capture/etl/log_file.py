@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: MIT
+"""A log as a file: opening it, the buffers in it, what its first record says of the session, and a buffer's bytes.
+
+Every buffer tells where the next one begins. Where a header is damaged the next must be found: buffers that are not
+compressed have one size, which the session's description names; compressed ones are searched for.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Self
+
+from harness.capture.etl import buffer, compression, session
+from harness.capture.etl.account import LogAccount
+from harness.capture.etl.buffer import BufferHeader
+from harness.capture.etl.compression import CompressionError
+from harness.capture.etl.session import TraceSession
+from harness.errors import InfrastructureError, UsageError
+
+_FLUSHED = (3).to_bytes(4, "little")
+_STATE_AT = 44
+"""The state that a buffer in a file has (EtwBufferStateFlush), and where it stands in the header."""
+
+
+class LogFile:
+    """An open .etl file. A context manager; ``session`` is what the file says of itself, once described."""
+
+    def __init__(self, path: Path) -> None:
+        """Open ``path``. Raises UsageError when it is no regular file or an empty one."""
+        self.path = path
+        self.account = LogAccount()
+        self.session = TraceSession()
+        try:
+            # Not blocking: a FIFO of that name would make the open itself wait for a writer.
+            self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise UsageError(f"{path}: {error.strerror}", hint="Name an .etl file.") from error
+        try:
+            status = os.fstat(self._file)
+            if not stat.S_ISREG(status.st_mode):
+                raise UsageError(f"{path}: no regular file", hint="Name an .etl file.")
+            if not status.st_size:
+                raise UsageError(
+                    f"{path}: the file is empty",
+                    hint="Stop the session before copying its log (logman stop NAME -ets).",
+                )
+        except BaseException:
+            self.close()
+            raise
+        self.account.bytes = status.st_size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; records already handed out stay valid."""
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+    def read(self, offset: int, size: int) -> bytes:
+        """Return up to ``size`` bytes. Raises InfrastructureError when reading fails."""
+        try:
+            return os.pread(self._file, size, offset)
+        except OSError as error:
+            raise InfrastructureError(f"{self.path}: reading at byte {offset}: {error.strerror}") from error
+
+    def buffers(self) -> Iterator[BufferHeader]:
+        """Yield the buffer headers in file order, damaged ones left out."""
+        size = self.account.bytes
+        offset = 0
+        step = 0
+        packed = False
+        while offset < size:
+            raw = self.read(offset, buffer.HEADER_SIZE)
+            header = buffer.decode_header(raw, offset)
+            if isinstance(header, str):
+                if not step:
+                    raise UsageError(
+                        f"{self.path}: this is no event trace log: {header}",
+                        hint="An .etl file begins with a buffer header; was the file copied in text mode, or is it zipped?",
+                    )
+                if any(raw):
+                    self.account.damage(offset, header)
+                # A buffer of zeros is what a preallocated file ends in. In both cases all buffers of a session
+                # have one size, so the next one is known; only compressed ones must be searched for.
+                offset = self._search(offset + 1) if packed else offset + step
+                continue
+            yield header
+            packed = header.compressed or (packed and header.type == buffer.HEADER_BUFFER)
+            # The header buffer of a merged log is shorter than the others.
+            if header.type != buffer.HEADER_BUFFER or not step:
+                described = self.session.buffer_size
+                step = described if buffer.SMALLEST <= described <= buffer.LARGEST else header.size
+                packed = packed or bool(self.session.mode & session.COMPRESSED_MODE)
+            offset += header.size
+
+    def _search(self, offset: int) -> int:
+        """Return where from ``offset`` on the next compressed buffer begins that another one or the end follows."""
+        size = self.account.bytes
+        window, overlap = 1 << 20, buffer.HEADER_SIZE
+        while offset + overlap < size:
+            data = self.read(offset, window + overlap)
+            at = data.find(_FLUSHED, _STATE_AT)
+            while 0 <= at < window + _STATE_AT:
+                header = buffer.decode_header(data[at - _STATE_AT :][:overlap], offset + at - _STATE_AT)
+                if isinstance(header, BufferHeader) and header.compressed:
+                    after = header.offset + header.size
+                    if after == size or isinstance(
+                        buffer.decode_header(self.read(after, overlap), after), BufferHeader
+                    ):
+                        return header.offset
+                at = data.find(_FLUSHED, at + 1)
+            offset += window
+        return size
+
+    def content(self, offset: int, used: int, packed: int) -> tuple[bytes, str]:
+        """Return a buffer's first ``used`` bytes, expanded if ``packed`` of the file hold them, and why there are fewer."""
+        if not packed:
+            return self.read(offset, used), ""
+        raw = self.read(offset, packed)
+        head = raw[: buffer.HEADER_SIZE]
+        try:
+            return head + compression.expand(raw[buffer.HEADER_SIZE :], used - buffer.HEADER_SIZE), ""
+        except CompressionError as error:
+            return head + error.expanded, str(error)
+
+    def refuse_foreign(self, header: BufferHeader) -> None:
+        """Raise UsageError if the first compressed buffer of the log is in a format other than plain XPRESS."""
+        raw = self.read(header.offset, header.size)
+        name = compression.foreign(raw[buffer.HEADER_SIZE :])
+        if name and self.content(header.offset, header.used, header.size)[1]:
+            raise UsageError(
+                f"{self.path}: the buffer at byte {header.offset} is compressed with {name}; only plain XPRESS is read",
+                hint="Record without compression: no -compress with wpr, no 'Compress' in the profile.",
+            )
+
+    def describe(self, header: BufferHeader) -> None:
+        """Take the session's description from the first buffer, or note that there is none."""
+        found = None
+        if header.type not in buffer.OPAQUE and not header.compressed:
+            data = self.read(0, header.used)
+            records, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), 1)
+            if records and session.is_header(records[0]):
+                found = session.decode(records[0])
+        if found is None:
+            self.account.headless = True
+            return
+        self.session = found
+        self.account.events_lost = found.events_lost
+        self.account.buffers_lost = found.buffers_lost
+        self.account.unclosed = found.end == 0
