@@ -132,6 +132,7 @@ def test_wheel_has_what_git_has(built: Built) -> None:
     expected = {name: (ROOT / name).read_bytes() for name in in_git("harness")}
     expected |= {f"harness/data/{name}": (ROOT / name).read_bytes() for name in in_git(*DATA)}
     found = contents(built.wheel)
+    assert found.pop("harness/revision.txt")  # which commit it was built from: written by the build
     assert sorted(expected) == sorted(found)
     assert [] == [name for name in expected if expected[name] != found[name]]
 

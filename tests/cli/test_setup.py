@@ -49,7 +49,7 @@ def test_what_is_missing_is_named_in_one_line_and_nothing_is_installed(host: Pat
     )  # fmt: skip
     assert 69 == code.returncode
     assert "\nsudo apt-get install --no-install-recommends ntfs-3g fuse3\n" in code.stdout
-    assert "harness setup --yes" in code.stdout
+    assert "harness setup ntfs --yes" in code.stdout
     assert not (host / "asked").exists()
 
 

@@ -87,9 +87,9 @@ case(
 case("pipx install dist/hotplug_harness-*.whl", by=f"{WHEEL}test_templates_are_listed")
 case("harness demo", by=f"{WHEEL}test_demo_runs_on_the_twin")
 for words in (
-    "pipx install 'dist/hotplug_harness-0.1.0-py3-none-any.whl[libvirt]'   # with pipx, from the start",
-    "pipx inject hotplug-harness libvirt-python                            # with pipx, later",
-    "pip install 'hotplug-harness[libvirt]'                                # in an environment that has hotplug-harness",
+    "pipx install 'dist/hotplug_harness-0.1.0-py3-none-any.whl[libvirt]'",
+    "pipx inject hotplug-harness libvirt-python",
+    "pip install 'hotplug-harness[libvirt]'",
 ):
     case(words, by=f"{WHEEL}test_what_needs_libvirt_names_the_extra")
 for words in (
@@ -98,6 +98,11 @@ for words in (
     ".venv/bin/pytest --hotplug-driver=PATH/TO/SOURCES",
 ):
     case(words, by=f"{WHEEL}test_a_strangers_project_has_its_driver_judged")
+
+case(
+    "./lab shell -c 'tox run -e lock'",
+    by="tests/setup/test_lock_file.py::test_a_lock_file_satisfies_pyproject",
+)
 
 case("harness accept", "harness accept veto", said="1 passed|1 case|1 of 1", marks="qemu")
 case("harness accept veto 16 --guest wine", marks="wine", said="veto")
@@ -140,15 +145,27 @@ case("harness repro RUN --step N", by="tests/twin/test_repro.py::test_run_is_don
 
 for inner in ("info", "stat"):
     case(
-        f"harness etl {inner} LOG [--manifest FILE] [--json]",
+        f"harness etl {inner} LOG [--manifest FILE] [--tmf DIR] [--json]",
         f"harness etl {inner} lab.etl --manifest hpnotify.man --json",
         said="{",
     )
 case(
-    "harness etl dump LOG [--jsonl] [--provider NAME|GUID] [--since WHEN] [--until WHEN] [--manifest FILE]",
-    "harness etl dump lab.etl --jsonl --since 0 --until 2126-11-21T12:00:00Z --manifest hpnotify.man",
+    "harness etl dump LOG [--jsonl] [--local] [SELECTION] [--manifest FILE] [--tmf DIR]",
+    "harness etl dump lab.etl --jsonl --local --since 0 --until 2126-11-21T12:00:00Z --manifest hpnotify.man",
     said="{",
 )
+case(
+    "harness etl export LOG --perfetto|--csv [--output FILE] [--local] [SELECTION] [--manifest FILE] [--tmf DIR]",
+    "harness etl export lab.etl --csv --output lab.csv --processor 0 --manifest hpnotify.man && head -1 lab.csv",
+    said=",",
+)
+REAL_LOGS = "tests/capture/etl/test_real_logs.py::"
+case(
+    "harness etl dump demi_db9cd7_PktMon.etl",
+    by=f"{REAL_LOGS}test_a_pktmon_log_is_decoded_by_its_own_descriptions",
+)
+for words in ("dump fn_wppbin-sample.etl --tmf formats", "info fn_wppbin-sample.etl"):
+    case(f"harness etl {words}", by=f"{REAL_LOGS}test_a_wpp_log_is_decoded_by_its_format_files")
 case(
     "python -m tests.capture.etl.mutate --executions 1000000 --seed 1",
     "python -m tests.capture.etl.mutate --executions 200 --seed 1",

@@ -7,6 +7,8 @@ import gc
 import stat
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -46,21 +48,28 @@ def test_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not path.exists()
 
 
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A directory whose path leaves room for sockets, wherever pytest has its own."""
+    with tempfile.TemporaryDirectory(prefix="hh-") as path:
+        yield Path(path)
+
+
 def test_a_killed_owner_leaves_it_to_be_collected_at_once(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A directory whose owner was killed a moment ago is abandoned; one that is in use, or is being made, is not."""
-    monkeypatch.setattr(runtime, "_bases", lambda: [tmp_path])
+    monkeypatch.setattr(runtime, "_bases", lambda: [short_path])
     program = (
         "import os, signal, sys; from pathlib import Path; from harness.host import runtime;"
         "runtime._bases = lambda: [Path(sys.argv[1])]; kept = runtime.RuntimeDirectory();"
         "print(kept.path, flush=True); os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=False
+        [sys.executable, "-c", program, str(short_path)], capture_output=True, text=True, check=False
     )
     used = RuntimeDirectory()
-    (tmp_path / f"{runtime.NEW}{'0' * 16}").mkdir()
+    (short_path / f"{runtime.NEW}{'0' * 16}").mkdir()
     assert [Path(killed.stdout.strip())] == runtime.abandoned()
     used.remove()
 

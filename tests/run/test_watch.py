@@ -96,8 +96,11 @@ def test_firmware_answers_become_records(writer: HistoryWriter) -> None:
     assert watch.ost == {"cpu-1": [(1, 0)]}
 
 
+STAMP = {"seconds": 1, "microseconds": 2}
+
+
 def _reset(*, guest: bool) -> r.Qmp:
-    return r.Qmp(direction="in", message={"event": "RESET", "data": {"guest": guest}})
+    return r.Qmp(direction="in", message={"event": "RESET", "data": {"guest": guest}, "timestamp": STAMP})
 
 
 def test_unexpected_reset_is_a_crash_and_a_boot(writer: HistoryWriter) -> None:

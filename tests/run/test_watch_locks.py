@@ -15,6 +15,8 @@ from harness.history.writer import HistoryWriter
 from harness.machine.event_log import EventLog
 from harness.run.watch import Watch
 
+SHUTDOWN = {"event": "SHUTDOWN", "data": {}, "timestamp": {"seconds": 1, "microseconds": 2}}
+
 PATIENCE = 10.0
 """Seconds after which a thread that should have ended is deadlocked."""
 
@@ -45,7 +47,7 @@ def test_a_wait_ends_while_an_event_arrives(tmp_path: Path, asked: str) -> None:
     watch = Watch(writer, alive=alive)
     answers: list[bool] = []
     threads = [
-        threading.Thread(target=lambda: log.passed("in", {"event": "SHUTDOWN", "data": {}}, 1), daemon=True),
+        threading.Thread(target=lambda: log.passed("in", SHUTDOWN, 1), daemon=True),
         threading.Thread(
             target=lambda: answers.append(watch.wait(questions["met"], Deadline(PATIENCE / 2, "test"))),
             daemon=True,
