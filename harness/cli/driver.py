@@ -155,11 +155,16 @@ def sign(
     from harness.driver import certificate as certificates
     from harness.driver.signature import sign as sign_file
     from harness.errors import UsageError
+    from harness.history.private import open_regular
 
     if (certificate is None) != (key is None):
         raise UsageError("a certificate without its key, or a key without its certificate", hint="Give both.")
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}", hint="harness driver build makes one.")
+    try:
+        open_regular(path).close()
+    except OSError as error:
+        raise UsageError(
+            f"cannot sign {path}: {error.strerror}", hint="harness driver build makes a driver to sign."
+        ) from error
     if certificate is None or key is None:
         signer = certificates.ensure(keys or path.parent / "keys")
     else:

@@ -153,7 +153,7 @@ def dump(
 ) -> None:
     """Print every record in time order. Equal times on different processors have no order."""
     from harness.capture.etl.tracelog import TraceLog
-    from harness.cli.output import complain, flush, say
+    from harness.cli.output import complain, flush, json_text, say
 
     decoder = _decoder(manifest)
     wanted = {one.strip("{}").lower() for one in provider or []}
@@ -166,7 +166,8 @@ def dump(
                 for record in log.records(since=begin, until=end, progress=progress):
                     if wanted and not _is_wanted(record, decoder, wanted):
                         continue
-                    yield render(log, record, decoder.decode(record))
+                    line = render(log, record, decoder.decode(record))
+                    yield json_text(line) if jsonl else line
 
             say(lines())
             flush()

@@ -25,12 +25,11 @@ def register(app: typer.Typer) -> None:
 def show(run: RunPath, json: Json = False) -> int:
     """Say what was collected before the guest was ended, what could not be, and why."""
     from harness.cli.output import say, say_json
+    from harness.cli.run_set import one_run
     from harness.history.run_directory import RunDirectory
     from harness.report.escape import printable
 
-    if not run.is_dir():
-        raise UsageError(f"there is no run directory {run}")
-    index = RunDirectory(run).evidence()
+    index = RunDirectory(one_run(run)).evidence()
     if index is None:
         raise UsageError(
             f"{run} has no evidence",
@@ -67,6 +66,7 @@ def pack(
 ) -> int:
     """Make one archive of a run, to attach to a bug: the same bytes each time, without links, disks and keys."""
     from harness.cli.output import say, say_json
+    from harness.cli.run_set import one_run
     from harness.report.escape import printable
     from harness.report.pack import pack as make
     from harness.size import Size
@@ -75,8 +75,8 @@ def pack(
         size = Size(limit)
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from error
-    archive = out or Path(f"{run.resolve().name}.tar.gz")
-    manifest = make(run, archive, limit=size, dumps=dump)
+    archive = out or Path(f"{one_run(run).resolve().name}.tar.gz")
+    manifest = make(one_run(run), archive, limit=size, dumps=dump)
     if json:
         say_json({"archive": str(archive), "manifest": manifest})
         return ExitCode.HOLDS

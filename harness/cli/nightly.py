@@ -38,8 +38,6 @@ def nightly(
     json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
-    import signal
-
     from harness.cli.output import say, say_json
     from harness.lab import summary
     from harness.lab.matrix import read_matrix
@@ -55,8 +53,6 @@ def nightly(
     if dry_run:
         _plan(matrix, json=json)
         return ExitCode.HOLDS
-    # As for a run: SIGTERM interrupts, and the runs under way are ended.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
         try:

@@ -76,7 +76,6 @@ def run(
 def _perform(plan: str, options: RunOptions, *, json: bool, retry_of: str = "") -> int:
     """Run, with the stage view on standard error and the result on standard output."""
     import os
-    import signal
     import sys
 
     from harness.report.stage_view import StageView
@@ -93,8 +92,6 @@ def _perform(plan: str, options: RunOptions, *, json: bool, retry_of: str = "") 
         attempt=2 if retry_of else 1,
         retry_of=retry_of,
     )
-    # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with StageView(quiet=json) as view:
         result = perform(request, listeners=(view,), retry=options.retry)
     show_result(result, json=json)

@@ -187,8 +187,6 @@ def build(
     json: Json = False,
 ) -> int:
     """Install Windows from a medium, unattended, and make a template of it; goes on with an interrupted build."""
-    import signal
-
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.errors import UsageError
@@ -205,8 +203,6 @@ def build(
             f"{name} is known not to work: {support.reason}",
             hint=f"See {support.link}. {support.workaround}\nBuild it all the same with --anyway.".strip(),
         )
-    # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with store.building(name), StageView(quiet=json) as view:
         if store.folder(name).exists():
             if not force:
