@@ -54,6 +54,11 @@ def _interrupt(number: int, _frame: FrameType | None) -> None:
         raise Interrupted(number)
 
 
+def interruption() -> int:
+    """Return the number of the signal that came first, SIGINT's if none is known."""
+    return _came[0] if _came else signal.SIGINT
+
+
 def settle() -> None:
     """From here on signals are noted and raise nothing: what they would end is over."""
     for number in ENDING:
