@@ -205,6 +205,9 @@ def _misused(words: list[str], error: Exception, message: str) -> int:
         message = f"no such option: {name}. Did you mean {' or '.join(options)}?"
     elif message.startswith("No such command") and context is not None:
         message = _no_such_command(message, list(context.command.commands))
+    message = message.replace("is not a valid float", "is not a number").replace(
+        "is not a valid integer", "is not a whole number"
+    )
     first = message[:1].lower() + message[1:] if message[1:2].islower() else message
     return _failed(words, first, f"'{path} --help' shows what there is.", ExitCode.USAGE)
 

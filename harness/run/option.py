@@ -15,7 +15,7 @@ from typing import Any, Literal, get_type_hints
 
 from harness.choice import check_choice
 from harness.errors import UsageError
-from harness.size import Size
+from harness.size import Size, spelled
 
 Door = Literal["run", "demo", "repro", "accept", "lab", "pytest"]
 
@@ -75,7 +75,7 @@ class Option:
         except ValueError as error:
             bounds = f"{'seconds' if kind is float else 'a whole number'} from {self.least} to {self.most}"
             raise UsageError(
-                str(error) if kind is Size else f"expected {bounds}, got {value!r:.60}"
+                str(error) if kind is Size else f"expected {bounds}, got {spelled(value)}"
             ) from error
         self.check(found)
         return found

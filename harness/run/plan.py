@@ -12,7 +12,7 @@ import msgspec
 from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
-from harness.run.operation import AddCpu, AddDimm, Expect, LoadDriver, Operation
+from harness.run.operation import AddCpu, AddDimm, LoadDriver, Operation
 from harness.size import Size
 
 MEMORY_BLOCK = 128 << 20
@@ -83,12 +83,6 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
             )
         if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
             raise bad(["do", index, "saying"], f"do[{index + 1}]: 'saying' goes with expect = \"refused\"")
-        if operation == Expect(timeout=operation.timeout):
-            raise bad(
-                ["do", index],
-                f"do[{index + 1}] (expect): it demands nothing",
-                "Name at least one count: processors = 3.",
-            )
         if isinstance(operation, LoadDriver) and operation.opt_out and not operation.pnp:
             raise bad(
                 ["do", index, "opt_out"], f"do[{index + 1}] (load-driver): opt_out goes with pnp = true"

@@ -224,6 +224,12 @@ class _Rehearsal:
         return self.fill(operation.add_cpus) if operation.add_cpus else None
 
     @step.register
+    def _(self, operation: op.Expect) -> Mistake | None:
+        if operation == op.Expect(timeout=operation.timeout):
+            return self.mistake("op", "it demands nothing", "Name at least one count: processors = 3.")
+        return None
+
+    @step.register
     def _(self, operation: op.Unplug) -> Mistake | None:
         # Whether the guest gives it back shows when the plan runs: from here on it may be free.
         self.ids.pop(operation.device, None)
