@@ -65,6 +65,13 @@ def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> Non
     _say_document(lines())
 
 
+def say_schema(schema: dict[str, Any]) -> None:
+    """Print a JSON Schema, whose version is that of its dialect."""
+    import msgspec
+
+    _say_document([msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()])
+
+
 def say_error(message: str, hint: str, code: ExitCode) -> None:
     """Print an error as the JSON document of the command, unless it has printed its document already."""
     if not _Said.document:

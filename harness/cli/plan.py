@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""``harness plan``: says what is wrong with plans, without starting anything."""
+"""``harness plan``: says what is wrong with plans, and what may be in one, without starting anything."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from harness.errors import ExitCode, UsageError
 
 def register(app: typer.Typer) -> None:
     """Add the group ``plan`` to ``app``."""
-    plan = typer.Typer(help="Check plans.", no_args_is_help=True, rich_markup_mode=None)
+    plan = typer.Typer(help="Check plans before they are run.", no_args_is_help=True, rich_markup_mode=None)
     plan.command("check")(check)
-    # A group of one command would be that command.
-    plan.callback()(lambda: None)
+    plan.command("schema")(schema)
     app.add_typer(plan, name="plan")
 
 
@@ -56,3 +55,12 @@ def _lines(row: dict[str, str | bool]) -> list[str]:
     if row["right"]:
         return [f"{printable(str(row['plan']))}: right"]
     return [printable(str(row["message"])), *([f"  {printable(str(row['hint']))}"] if row["hint"] else [])]
+
+
+def schema() -> int:
+    """Print the JSON Schema of a plan's file, by which an editor completes and checks it."""
+    from harness.cli.output import say_schema
+    from harness.run.plan import plan_schema
+
+    say_schema(plan_schema())
+    return ExitCode.HOLDS

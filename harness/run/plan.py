@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
 from harness.run.operation import AddCpu, AddDimm, LoadDriver, Operation
+from harness.schema import toml_schema
 from harness.size import Size
 
 MEMORY_BLOCK = 128 << 20
@@ -106,6 +107,11 @@ def decode_plan(text: str, *, name: str) -> Plan:
     plan = checked(decode_toml(text, Plan, name=name), text, name)
     plan.__dict__["origin"] = text, name
     return plan
+
+
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a plan's file."""
+    return toml_schema(Plan, title="A plan of the hotplug harness")
 
 
 def built_in_plans() -> dict[str, Plan]:
