@@ -25,10 +25,10 @@ SIZE = {
     "examples": ["256 MiB"],
 }
 
-Schema = dict[str, Any]
+JsonSchema = dict[str, Any]
 
 
-def toml_schema(kind: type, *, title: str, fields: Mapping[str, Schema] | None = None) -> Schema:
+def toml_schema(kind: type, *, title: str, fields: Mapping[str, JsonSchema] | None = None) -> JsonSchema:
     """Return the schema of a TOML document that is decoded into ``kind``, a struct.
 
     ``fields`` are schemas that say more than the type does, by struct and key: ``GuestRow.name``.
@@ -52,7 +52,7 @@ def toml_schema(kind: type, *, title: str, fields: Mapping[str, Schema] | None =
     return {"$schema": DIALECT, "title": title, **root, "$defs": definitions}
 
 
-def output_schema(kinds: Sequence[Any], *, title: str, version: int) -> Schema:
+def output_schema(kinds: Sequence[Any], *, title: str, version: int) -> JsonSchema:
     """Return the schema of a JSON document that is of one of ``kinds``, structs or TypedDicts, with its ``version`` in front."""
     roots, components = _components(kinds)
     definitions = {name: _described(schema) for name, schema in components.items()}
@@ -74,11 +74,11 @@ def sentences(struct: type, key: str) -> str:
     return " ".join(dict.fromkeys(said)).rstrip(";")
 
 
-def _components(kinds: Sequence[Any]) -> tuple[tuple[Schema, ...], dict[str, Schema]]:
+def _components(kinds: Sequence[Any]) -> tuple[tuple[JsonSchema, ...], dict[str, JsonSchema]]:
     return msgspec.json.schema_components(kinds, schema_hook=_hook, ref_template="#/$defs/{name}")
 
 
-def _hook(kind: type) -> Schema:
+def _hook(kind: type) -> JsonSchema:
     if issubclass(kind, Size):
         return dict(SIZE)
     raise NotImplementedError

@@ -196,7 +196,7 @@ class DoctorDocument(TypedDict):
     parts: list[HostPart]
 
 
-class Lease(TypedDict):
+class ListedLease(TypedDict):
     """A share of the host that is held, or waited for."""
 
     user: int
@@ -211,7 +211,7 @@ class PsDocument(TypedDict):
     """This user's machines, and the leases of the host."""
 
     machines: list[ListedMachine]
-    leases: list[Lease]
+    leases: list[ListedLease]
     budget: HostBudget
 
 
