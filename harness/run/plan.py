@@ -118,7 +118,7 @@ def built_in_plans() -> dict[str, Plan]:
     """Return the plans that come with the harness, by name."""
     folder = resources.files("harness.run") / "plans"
     plans = [
-        decode_plan(entry.read_text(), name=f"plans/{entry.name}")
+        decode_plan(entry.read_text(encoding="utf-8"), name=f"plans/{entry.name}")
         for entry in folder.iterdir()
         if entry.name.endswith(".toml")
     ]
