@@ -21,7 +21,7 @@ import pytest
 from harness.cli.main import main
 
 BAD = "#!/bin/sh\nexit 7\n"
-KILLER = "#!/bin/sh\nkill -KILL $PPID\n"
+KILLER = "#!/bin/sh\nkill -{number} $PPID\n"
 SLOW = "#!/bin/sh\ntest -e {gate} && exit 7\nexec sleep 600\n"
 
 
@@ -82,13 +82,20 @@ def test_guest_that_does_not_boot_is_not_booted_again(
 
 
 @pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (signal.SIGKILL, 69, "the run was killed by signal 9"),
+        (signal.SIGTERM, 143, "the run ended with status 143 and no result: interrupted by SIGTERM"),
+    ],
+)
 def test_run_that_is_killed_does_not_end_the_nightly_run(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int, reason: str
 ) -> None:
-    """It is repeated once, the second attempt names the first, and both are found."""
-    assert 69 == main(nightly(lab(tmp_path, ("killer", KILLER)), "--json"))
+    """It is repeated once, the second attempt names the first, and both are found; a signal that it heard is its code."""
+    assert code == main(nightly(lab(tmp_path, ("killer", KILLER.format(number=int(number)))), "--json"))
     (run,) = said(capsys)["runs"]
-    assert "the run was killed by signal 9" in run["reason"]
+    assert (code, True) == (run["exit_code"], reason in run["reason"])
     runs = [json.loads(file.read_text()) for file in sorted((tmp_path / "kept/n/runs").glob("2*/run.json"))]
     assert {1: "", 2: next(f["run"] for f in runs if f.get("attempt", 1) == 1)} == {
         f.get("attempt", 1): f.get("retry_of", "") for f in runs
@@ -96,8 +103,9 @@ def test_run_that_is_killed_does_not_end_the_nightly_run(
 
 
 @pytest.mark.qemu
-def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
-    """Ctrl-C ends the runs under way, leaves a readable state and 130; the same command does what is left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends the runs under way, leaves a readable state and its code; the same command does what is left."""
     gate = tmp_path / "gate"
     file = lab(tmp_path, ("bad", BAD), ("slow", SLOW.format(gate=gate)), head="parallel = 2")
     words = [sys.executable, "-m", "harness", *nightly(file)]
@@ -105,9 +113,11 @@ def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
     assert process.stderr is not None
     first = process.stderr.readline()
     assert "[1/2] infrastructure  twin.bad.default.veto.1" in first
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, _ = process.communicate(timeout=60)
-    assert (130, True) == (
+    summary = json.loads((tmp_path / "kept" / "n" / "summary.json").read_text())
+    assert 128 + number == summary["exit_code"]
+    assert (128 + number, True) == (
         process.returncode,
         "1 runs are left; the same command continues with them." in out,
     )

@@ -75,6 +75,7 @@ def test_infrastructure_gets_one_more_attempt(error: HarnessError) -> None:
         MissingPart("no QEMU"),
         UsageError("no slot 77"),
         CommandRefused("no", command="device_add", error_class="", description="no"),
+        MachineFailed("QEMU died", command=[], status=1, output="").of_plan(),
     ],
 )
 def test_nothing_else_is_tried_again(error: HarnessError | None) -> None:
