@@ -12,6 +12,7 @@ from harness.cli.parameters import Json
 from harness.errors import ExitCode
 
 if TYPE_CHECKING:
+    from harness.cli.documents import DoctorDocument
     from harness.host.preflight import HostPart
     from harness.report.style import Style
 
@@ -53,7 +54,8 @@ def doctor(
     parts += evaluation.examine(Store(store_directory(os.environ)), time.time())
     able = ready(parts)
     if json:
-        say_json({"ready": able, "parts": parts})
+        document: DoctorDocument = {"ready": able, "parts": parts}
+        say_json(document)
     else:
         style = style_for(sys.stdout)
         for part in parts:

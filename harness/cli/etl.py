@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from harness.capture.etl.decoder import Decoded, Decoder
     from harness.capture.etl.record import AnyLogRecord
     from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.documents import EtlInfoDocument, EtlStatDocument
 
 LONG = 32 << 20
 """Bytes from which on a log is worth a progress bar."""
@@ -73,7 +74,13 @@ def info(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
         session, account = log.session, log.account
     reasons = account.reasons()
     if json:
-        say_json({"session": session, "account": account, "missing": reasons, "providers": providers})
+        document: EtlInfoDocument = {
+            "session": session,
+            "account": account,
+            "missing": reasons,
+            "providers": providers,
+        }
+        say_json(document)
         return
     rows = [
         ("session", f"{printable(session.name) or '(not named)'}  {', '.join(session.modes)}"),
@@ -114,17 +121,16 @@ def stat(path: LogPath, manifest: Manifests = None, json: Json = False) -> None:
             processors[record.processor] += 1
             headers[record.kind] += 1
     if json:
-        say_json(
-            {
-                "records": log.account.records,
-                "headers": headers,
-                "processors": {str(number): processors[number] for number in sorted(processors)},
-                "events": [
-                    {"provider": provider, "event": event, "records": count}
-                    for (provider, event), count in events.most_common()
-                ],
-            }
-        )
+        document: EtlStatDocument = {
+            "records": log.account.records,
+            "headers": headers,
+            "processors": {str(number): processors[number] for number in sorted(processors)},
+            "events": [
+                {"provider": provider, "event": event, "records": count}
+                for (provider, event), count in events.most_common()
+            ],
+        }
+        say_json(document)
         return
     say(_counts("records", "header", headers.most_common()))
     say("")

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.cli.documents import PackDocument
 
 group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
 
@@ -78,7 +81,8 @@ def pack(
     archive = out or Path(f"{one_run(run).resolve().name}.tar.gz")
     manifest = make(one_run(run), archive, limit=size, dumps=dump)
     if json:
-        say_json({"archive": str(archive), "manifest": manifest})
+        document: PackDocument = {"archive": str(archive), "manifest": manifest}
+        say_json(document)
         return ExitCode.HOLDS
     say(f"{archive}: {len(manifest.files)} files, {archive.stat().st_size} bytes")
     say(

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.cli.documents import CheckedPlan, PlanCheckDocument
 
 
 def register(app: typer.Typer) -> None:
@@ -34,7 +37,7 @@ def check(
     from harness.run.rehearsal import rehearse
 
     RunOptions(guest=guest, machine=machine)
-    rows: list[dict[str, str | bool]] = []
+    rows: list[CheckedPlan] = []
     for wanted in plans:
         try:
             rehearse(find_plan(wanted), guest=guest, machine=machine)
@@ -43,13 +46,14 @@ def check(
         else:
             rows.append({"plan": wanted, "right": True, "message": "", "hint": ""})
     if json:
-        say_json({"guest": guest, "machine": machine, "plans": rows})
+        document: PlanCheckDocument = {"guest": guest, "machine": machine, "plans": rows}
+        say_json(document)
     else:
         say(line for row in rows for line in _lines(row))
     return ExitCode.HOLDS if all(row["right"] for row in rows) else ExitCode.USAGE
 
 
-def _lines(row: dict[str, str | bool]) -> list[str]:
+def _lines(row: CheckedPlan) -> list[str]:
     from harness.report.escape import printable
 
     if row["right"]:

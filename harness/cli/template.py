@@ -14,6 +14,7 @@ from harness.errors import ExitCode
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.cli.documents import ListedTemplate, TemplateDocument, TemplateList, VerifiedTemplate
     from harness.host.qemu_build import QemuBuild
     from harness.template.manifest import TemplateManifest
     from harness.template.store import BuiltTemplate, Store
@@ -67,7 +68,7 @@ def list_(json: Json = False) -> int:
     from harness.template.template import find_templates
 
     store, now = _store(), time.time()
-    rows = []
+    rows: list[ListedTemplate] = []
     for name, template in find_templates().items():
         built, damage = _looked_up(store, name)
         rows.append(
@@ -88,7 +89,8 @@ def list_(json: Json = False) -> int:
         if not json:
             say(f"{name:21} {template.support.status:16} {state}")
     if json:
-        say_json({"directory": str(store.root), "templates": rows})
+        document: TemplateList = {"directory": str(store.root), "templates": rows}
+        say_json(document)
     return ExitCode.HOLDS
 
 
@@ -115,8 +117,6 @@ def show(name: TemplateName, json: Json = False) -> int:
     """Say what a built template is, what it was made from and what it promises."""
     import time
 
-    import msgspec
-
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
     from harness.template.template import find_template
@@ -124,7 +124,8 @@ def show(name: TemplateName, json: Json = False) -> int:
     find_template(name)
     built = _store().find(name)
     if json:
-        say_json({"directory": str(built.folder), "manifest": msgspec.to_builtins(built.manifest)})
+        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+        say_json(document)
         return ExitCode.HOLDS
     say(f"{what:14} {printable(text, 400)}" for what, text in _shown(built, time.time()))
     return ExitCode.HOLDS
@@ -231,7 +232,8 @@ def build(
             view.say("what was done is kept; the same command goes on with it")
             raise
     if json:
-        say_json({"directory": str(built.folder), "manifest": built.manifest})
+        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+        say_json(document)
     else:
         say([f"{name} is built: {built.folder}", f"Prove what it promises: harness template verify {name}"])
     return ExitCode.HOLDS
@@ -303,7 +305,8 @@ def verify(
         findings += visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))
     kept = all(finding.kept for finding in findings)
     if json:
-        say_json({"kept": kept, "promises": findings})
+        document: VerifiedTemplate = {"kept": kept, "promises": findings}
+        say_json(document)
     else:
         say(
             f"{'kept  ' if each.kept else 'BROKEN'} {each.name:<12} {each.says}: {printable(each.seen, 200)}"
