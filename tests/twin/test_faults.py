@@ -62,12 +62,13 @@ def test_old_qemu(perform_plan: Perform, tmp_path: Path) -> None:
 
 
 def test_qemu_dies_at_start(perform_plan: Perform) -> None:
-    """A QEMU that refuses its machine is quoted."""
+    """A QEMU that refuses its machine is quoted, and what asked for the machine is to blame."""
     result = perform_plan(ONE_CPU, machine="pc-nonsense")
     assert isinstance(result.error, MachineFailed)
     assert "unsupported machine type" in result.error.message
     fault = next(x for x in records_of(result) if isinstance(x, r.RunFailure))
-    assert (fault.failure_class, fault.stage) == ("infrastructure", "qemu")
+    assert (fault.failure_class, fault.stage) == ("plan", "qemu")
+    assert ExitCode.USAGE == result.exit_code
 
 
 def test_guest_never_ready(perform_plan: Perform) -> None:
