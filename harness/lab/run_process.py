@@ -116,7 +116,8 @@ class RunProcess:
             return self._without(status, seconds)
         error = document.error
         boot = None
-        if error is not None and error.stage in BOOT_STAGES:
+        # What one plan asked for in vain says nothing about the boots of others.
+        if error is not None and error.stage in BOOT_STAGES and document.failure_class != FailureClass.PLAN:
             boot = BootFailure(
                 guest=self.cell.guest,
                 machine=machine,

@@ -110,8 +110,8 @@ def machine_key(request: RunRequest) -> str:
 
 
 def boot_failure(request: RunRequest, run: str, stage: str, error: HarnessError) -> BootFailure | None:
-    """Return what ``error`` in ``stage`` says about the next boot, None if nothing."""
-    if stage not in BOOT_STAGES:
+    """Return what ``error`` in ``stage`` says about the next boot, None if nothing: another plan may ask for less."""
+    if stage not in BOOT_STAGES or error.failure_class is FailureClass.PLAN:
         return None
     return BootFailure(
         guest=request.guest,

@@ -81,6 +81,26 @@ def test_guest_that_does_not_boot_is_not_booted_again(
     assert ["unknown: infrastructure"] == [error.get("type") for error in report.iter("error")][:1]
 
 
+TOO_MUCH = """#!/bin/sh
+test "$1" = --version && echo "QEMU emulator version 8.2.0" && exit 0
+echo "qemu: Invalid SMP CPUs 288. The max CPUs supported by machine 'pc' is 255" >&2
+exit 1
+"""
+
+
+@pytest.mark.qemu
+def test_what_one_plan_asks_for_in_vain_keeps_no_other_from_running(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is no failure of the host: 64, one attempt, and the other plans of the machine are run."""
+    assert 64 == main(nightly(lab(tmp_path, ("small", TOO_MUCH), plans=("veto", "reset")), "--json"))
+    document = said(capsys)
+    assert [("done", "plan", 64, 1)] * 2 == [
+        (run["state"], run["word"], run["exit_code"], len(run["runs"])) for run in document["runs"]
+    ]
+    assert 2 == document["counts"]["plan"]
+
+
 @pytest.mark.qemu
 @pytest.mark.parametrize(
     ("number", "code", "reason"),
