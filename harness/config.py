@@ -12,6 +12,7 @@ import msgspec
 
 from harness.choice import suggest
 from harness.errors import BadDocument
+from harness.size import spelled
 
 T = TypeVar("T")
 
@@ -80,14 +81,48 @@ def _explained(error: msgspec.ValidationError, tree: Any, text: str, kind: Any, 
         return BadDocument(
             f"{name}:{line}: unknown key {unknown[1]!r}", hint=suggest(unknown[1], sorted(known))
         )
+    value = _node_at(tree, steps)
     hint = ""
-    bad = re.match(r"Invalid (?:enum )?value '(.*)'", reason)
-    if bad:
-        parent = _kind_at(kind, tree, steps[:-1])
+    if re.match(r"Invalid (?:enum )?value", reason):
+        parent = _chosen(_kind_at(kind, tree, steps[:-1]), _node_at(tree, steps[:-1]))
         choices = _choices(parent, steps[-1] if steps else "")
-        hint = suggest(bad[1], sorted(choices)) if choices else ""
-    where = f" for {_spoken(steps)}" if steps else ""
-    return BadDocument(f"{name}:{line_of(text, steps)}: {reason[:1].lower()}{reason[1:]}{where}", hint=hint)
+        hint = suggest(str(value), sorted(choices)) if choices else ""
+    where = f"{_spoken(steps)}: " if steps else ""
+    return BadDocument(f"{name}:{line_of(text, steps)}: {where}{_words(reason, value)}", hint=hint)
+
+
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "text in quotes",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "a table",
+}
+"""What a user calls the types that msgspec names."""
+
+BOUNDS = {">=": "of at least", "<=": "of at most", ">": "greater than", "<": "less than"}
+
+
+def _words(reason: str, value: Any) -> str:
+    """Return msgspec's reason in the words of whoever wrote the document; its own where it is not one of those known."""
+    if missing := re.fullmatch(r"Object missing required field `(.*)`", reason):
+        return f"the key {missing[1]!r} is missing"
+    if re.match(r"Invalid (?:enum )?value", reason):
+        return f"{spelled(value)} is not one of its values"
+    found = re.fullmatch(r"Expected `([a-z |]+)`(?:, got `\w+`)?(.*)", reason)
+    if found is None or not (names := [one for one in found[1].split(" | ") if one != "null"]):
+        return reason[:1].lower() + reason[1:]
+    what = " or ".join(KINDS.get(one, one) for one in names)
+    rest = found[2]
+    if length := re.fullmatch(r" of length ([<>]=?) (\d+)", rest):
+        one, many = ("entry", "entries") if "array" in names else ("character", "characters")
+        rest = f" {BOUNDS[length[1]]} {length[2]} {one if length[2] == '1' else many}"
+    elif bound := re.fullmatch(r" ([<>]=?) (\S+)", rest):
+        rest = f" {BOUNDS[bound[1]]} {bound[2].removesuffix('.0')}"
+    elif pattern := re.fullmatch(r" matching regex '(.*)'", rest):
+        rest = f" that matches {pattern[1]}"
+    return f"expected {what}{rest}, got {spelled(value)}"
 
 
 def _spoken(steps: list[Any]) -> str:
@@ -139,15 +174,15 @@ def _keys(kind: Any, node: Any) -> list[str]:
     return keys
 
 
-def _choices(parent: Any, field: Any) -> list[str]:
-    """Return the values a field may take: a Literal's, or the tags of a tagged union."""
-    found: list[str] = []
-    for struct in _alternatives(parent):
+def _choices(parents: list[Any], field: Any) -> set[str]:
+    """Return the values a field of one of some structs may take: a Literal's, or the tags of a tagged union."""
+    found: set[str] = set()
+    for struct in parents:
         if struct.__struct_config__.tag_field == field:
-            found.append(str(struct.__struct_config__.tag))
+            found.add(str(struct.__struct_config__.tag))
         for known in msgspec.structs.fields(struct):
             if known.encode_name == field:
-                found += [a for a in _literals(known.type) if isinstance(a, str)]
+                found |= {a for a in _literals(known.type) if isinstance(a, str)}
     return found
 
 

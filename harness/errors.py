@@ -19,29 +19,37 @@
         +-- GuestRefused           exit 3    the guest's control channel answered with an error
         +-- GuestUnreachable       exit 3    the way into the guest is closed, or broke on the way
 
+What QEMU refuses because the plan asks for it is the plan's: :meth:`HarnessError.of_plan` makes any of these exit 64.
+
 A verdict is a value (:class:`harness.contract.verdict.Verdict`), never an exception.
 Every message says who, what, which value or state, and (as ``hint``) what to do next.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import IntEnum, StrEnum
+from typing import Self
 
 
 class ExitCode(IntEnum):
-    """Exit codes of every command; over many runs the worst of 69 > 1 > 3 > 0."""
+    """Exit codes of every command. A signal's is 128 + its number; over many runs :func:`worst` chooses."""
 
     HOLDS = 0
     VIOLATED = 1
     UNKNOWN = 3
     USAGE = 64
     INFRASTRUCTURE = 69
+    HUNG_UP = 129
     INTERRUPTED = 130
+    QUIT = 131
+    TERMINATED = 143
 
 
 class FailureClass(StrEnum):
     """Who is to blame for a run without a clean verdict."""
 
+    PLAN = "plan"
     INFRASTRUCTURE = "infrastructure"
     GUEST_HANG = "guest hang"
     BUG_CHECK = "bug check"
@@ -61,6 +69,12 @@ class HarnessError(Exception):
         self.message = message
         self.hint = hint
 
+    def of_plan(self) -> Self:
+        """Blame the plan, which asked for what was refused: the same error with exit code 64, never tried again."""
+        self.exit_code = ExitCode.USAGE
+        self.failure_class = FailureClass.PLAN
+        return self
+
     def __str__(self) -> str:
         return f"{self.message}\n  {self.hint}" if self.hint else self.message
 
@@ -69,6 +83,7 @@ class UsageError(HarnessError):
     """``harness run nosuch``: *no plan is called 'nosuch'*, with the names that exist."""
 
     exit_code = ExitCode.USAGE
+    failure_class = FailureClass.PLAN
 
 
 class BadDocument(UsageError):
@@ -155,7 +170,10 @@ class GuestUnreachable(GuestError):
 
 
 WORST_FIRST = (
+    ExitCode.TERMINATED,
+    ExitCode.QUIT,
     ExitCode.INTERRUPTED,
+    ExitCode.HUNG_UP,
     ExitCode.USAGE,
     ExitCode.INFRASTRUCTURE,
     ExitCode.VIOLATED,
@@ -164,6 +182,6 @@ WORST_FIRST = (
 )
 
 
-def worst(codes: list[ExitCode]) -> ExitCode:
-    """Return the exit code that stands for many runs; HOLDS for none."""
+def worst(codes: Iterable[ExitCode]) -> ExitCode:
+    """Return the exit code that stands for many: a signal's > 64 > 69 > 1 > 3 > 0; HOLDS for none."""
     return min(codes, key=WORST_FIRST.index, default=ExitCode.HOLDS)

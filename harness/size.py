@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Sizes: numbers of bytes, which people write with a unit."""
+"""Sizes, which people write with a unit, and other values as people spell them."""
 
 from __future__ import annotations
 
@@ -9,6 +9,17 @@ from typing import Self
 _UNITS = {"TiB": 1 << 40, "GiB": 1 << 30, "MiB": 1 << 20, "KiB": 1 << 10, "B": 1}
 
 
+def spelled(value: object) -> str:
+    """Return a value as a TOML document has it, cut where it is long: ``'two'``, ``true``, ``a table``."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f"{value!r:.60}"
+    if isinstance(value, dict | list):
+        return "a table" if isinstance(value, dict) else "a list"
+    return str(value)[:60]
+
+
 class Size(int):
     """A number of bytes, from ``"512 MiB"`` (B, KiB, MiB, GiB, TiB) and back to ``text``."""
 
@@ -16,7 +27,7 @@ class Size(int):
         """Return the size that a document or a user gives. Raises ValueError with what was expected."""
         match = isinstance(written, str) and re.fullmatch(r"\s*([0-9]{1,20})\s*([KMGT]iB|B)?\s*", written)
         if not match:
-            raise ValueError(f'expected a size such as "256 MiB", got {written!r:.60}')
+            raise ValueError(f'expected a size like "256 MiB", got {spelled(written)}')
         return super().__new__(cls, int(match[1]) * _UNITS[match[2] or "B"])
 
     @property

@@ -76,7 +76,7 @@ def all_cases() -> list[Case]:
     """Return the cases in order of their numbers."""
     folder = resources.files("harness.acceptance") / "cases"
     cases = [
-        decode_case(entry.read_text(), name=f"cases/{entry.name}")
+        decode_case(entry.read_text(encoding="utf-8"), name=f"cases/{entry.name}")
         for entry in folder.iterdir()
         if entry.name.endswith(".toml")
     ]

@@ -49,7 +49,6 @@ def accept(
 ) -> int:
     """Put a guest through the acceptance cases, from its ready snapshot unless --cold; write report.md and accept.json."""
     import os
-    import signal
     import sys
 
     from harness.acceptance.acceptance import accept as run_cases
@@ -83,7 +82,6 @@ def accept(
         if not json:
             say(case_lines(result, style))
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     found = run_cases(chosen, request, wanted.guest, compare=compare, soak=soak, started=started, told=told)
     _write(wanted.runs, found)

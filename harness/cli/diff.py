@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
 from harness.errors import UsageError
 from harness.invocation import invocation
+
+if TYPE_CHECKING:
+    from harness.cli.documents import ComparedRun, DiffDocument
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +45,7 @@ def diff(
     transcripts = [read_transcript(path) for path in paths]
     compared = compare_transcripts(transcripts)
     if json:
-        told = [
+        told: list[ComparedRun] = [
             {
                 "path": str(path),
                 "run": one.run,
@@ -52,16 +55,15 @@ def diff(
             }
             for path, one in zip(paths, transcripts, strict=True)
         ]
-        say_json(
-            {
-                "verdict": compared.verdict,
-                "runs": told,
-                "differences": compared.differences,
-                "stories": compared.stories,
-                "steps": compared.steps,
-                "exit_code": compared.exit_code,
-            }
-        )
+        document: DiffDocument = {
+            "verdict": compared.verdict,
+            "runs": told,
+            "differences": compared.differences,
+            "stories": compared.stories,
+            "steps": compared.steps,
+            "exit_code": compared.exit_code,
+        }
+        say_json(document)
     else:
         say(transcript_lines(transcripts, compared, style_for(sys.stdout)))
     return compared.exit_code

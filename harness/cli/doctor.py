@@ -14,6 +14,7 @@ from harness.errors import ExitCode
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
+    from harness.cli.documents import DoctorDocument
     from harness.host.host_part import HostPart
     from harness.report.style import Style
 
@@ -59,7 +60,8 @@ def doctor(
         parts += examine_content(cache)
     able = ready(parts)
     if json:
-        say_json({"ready": able, "install": install_command(parts), "parts": parts})
+        document: DoctorDocument = {"ready": able, "install": install_command(parts), "parts": parts}
+        say_json(document)
     else:
         say(_report(parts, able, style_for(sys.stdout)))
     return ExitCode.HOLDS if able else ExitCode.INFRASTRUCTURE

@@ -14,6 +14,7 @@ from harness.invocation import invocation
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from harness.cli.documents import CheckResult, DriverCheckDocument, WdkBuild
     from harness.driver.image import ImageCheck
 
 BUILD_SECONDS = 300.0
@@ -125,14 +126,13 @@ def _build_with_wdk(out: Path, guest: str, ewdk: Path | None, *, json: bool) -> 
         built = build_with_wdk(vm, out, deadline, medium=ewdk.name)
     ok = all(one.ok for one in built.checks)
     if json:
-        say_json(
-            {
-                "ok": ok,
-                "manifest": built.manifest,
-                "missing": built.missing,
-                "checks": [one._asdict() for one in built.checks],
-            }
-        )
+        document: WdkBuild = {
+            "ok": ok,
+            "manifest": built.manifest,
+            "missing": built.missing,
+            "checks": _told(built.checks),
+        }
+        say_json(document)
     else:
         say(f"{digest}  {out / name}" for name, digest in built.manifest.sha256.items())
         say(_shown(built.checks))
@@ -145,6 +145,10 @@ def _shown(checks: Iterable[ImageCheck]) -> list[str]:
     from harness.report.escape import printable
 
     return [f"{'ok   ' if one.ok else 'WRONG'} {one.name:<20}{printable(one.detail, 400)}" for one in checks]
+
+
+def _told(checks: Iterable[ImageCheck]) -> list[CheckResult]:
+    return [{"name": one.name, "ok": one.ok, "detail": one.detail} for one in checks]
 
 
 def sign(
@@ -166,14 +170,17 @@ def sign(
     from harness.driver import certificate as certificates
     from harness.driver.signature import sign as sign_file
     from harness.errors import UsageError
+    from harness.history.private import open_regular
 
     if (certificate is None) != (key is None):
         raise UsageError("a certificate without its key, or a key without its certificate", hint="Give both.")
-    if not path.is_file():
+    try:
+        open_regular(path).close()
+    except OSError as error:
         raise UsageError(
-            f"there is no file {path}",
-            hint=f"Make one: {invocation('driver', 'build', '--out', path.parent)}",
-        )
+            f"cannot sign {path}: {error.strerror}",
+            hint=f"Make a driver to sign: {invocation('driver', 'build', '--out', path.parent)}",
+        ) from error
     if certificate is None or key is None:
         signer = certificates.ensure(keys or path.parent / "keys")
     else:
@@ -210,13 +217,12 @@ def check(
             ImageCheck("manifest", same, record.label if same else "the file is not the one that was built")
         )
     if json:
-        say_json(
-            {
-                "path": str(path),
-                "ok": all(one.ok for one in checks),
-                "checks": [one._asdict() for one in checks],
-            }
-        )
+        document: DriverCheckDocument = {
+            "path": str(path),
+            "ok": all(one.ok for one in checks),
+            "checks": _told(checks),
+        }
+        say_json(document)
     else:
         say(_shown(checks))
     return ExitCode.HOLDS if all(one.ok for one in checks) else ExitCode.VIOLATED

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from harness.capture.etl.record import AnyLogRecord
     from harness.capture.etl.session import TraceSession
     from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.documents import EtlInfoDocument, EtlStatDocument
 
 LONG = 32 << 20
 """Bytes from which on a log is worth a progress bar."""
@@ -88,17 +89,16 @@ def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
         session, account = log.session, log.account
     reasons = account.reasons()
     if json:
-        say_json(
-            {
-                "session": session,
-                "account": account,
-                "missing": reasons,
-                "providers": providers,
-                "decoded": decoded,
-                "raw": raw,
-                "symbols": decoder.symbols,
-            }
-        )
+        document: EtlInfoDocument = {
+            "session": session,
+            "account": account,
+            "missing": reasons,
+            "providers": providers,
+            "decoded": decoded,
+            "raw": raw,
+            "symbols": decoder.symbols,
+        }
+        say_json(document)
         return
     rows = [
         ("session", f"{printable(session.name) or '(not named)'}  {', '.join(session.modes)}"),
@@ -163,17 +163,16 @@ def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
             processors[record.processor] += 1
             headers[record.kind] += 1
     if json:
-        say_json(
-            {
-                "records": log.account.records,
-                "headers": headers,
-                "processors": {str(number): processors[number] for number in sorted(processors)},
-                "events": [
-                    {"provider": provider, "event": event, "records": count}
-                    for (provider, event), count in events.most_common()
-                ],
-            }
-        )
+        document: EtlStatDocument = {
+            "records": log.account.records,
+            "headers": headers,
+            "processors": {str(number): processors[number] for number in sorted(processors)},
+            "events": [
+                {"provider": provider, "event": event, "records": count}
+                for (provider, event), count in events.most_common()
+            ],
+        }
+        say_json(document)
         return
     say(_counts("records", "header", headers.most_common()))
     say("")
@@ -235,7 +234,7 @@ def dump(
     from harness.capture.etl.selection import Selection
     from harness.capture.etl.tracelog import TraceLog
     from harness.cli.etl_lines import json_line, line
-    from harness.cli.output import complain, flush, say
+    from harness.cli.output import complain, flush, json_text, say
 
     decoder = _decoder(manifest, tmf)
     selection = Selection(
@@ -254,7 +253,8 @@ def dump(
             def lines() -> Iterator[str]:
                 for record in log.records(since=begin, until=end, progress=progress):
                     if selection.wants(record, decoder):
-                        yield render(log, record, decoder.decode(record), local=local)
+                        text = render(log, record, decoder.decode(record), local=local)
+                        yield json_text(text) if jsonl else text
 
             say(lines())
             flush()

@@ -4,13 +4,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+
+if TYPE_CHECKING:
+    from harness.cli.documents import PackDocument
 
 group = typer.Typer(help="What a run that went wrong left behind.", no_args_is_help=True)
 
@@ -28,14 +31,12 @@ def register(app: typer.Typer) -> None:
 def show(name: RunName, json: Json = False) -> int:
     """Say what was collected before the guest was ended, what could not be, and why."""
     from harness.cli.output import say, say_json
-    from harness.cli.run_set import run_named
+    from harness.cli.run_set import one_run, run_named
     from harness.contract.explanation import reproduction
     from harness.history.run_directory import RunDirectory
     from harness.report.escape import printable
 
-    run = run_named(name)
-    if not run.is_dir():
-        raise UsageError(f"there is no run directory {run}")
+    run = one_run(run_named(name))
     index = RunDirectory(run).evidence()
     if index is None:
         raise UsageError(
@@ -75,7 +76,7 @@ def pack(
 ) -> int:
     """Make one archive of a run, to attach to a bug: the same bytes each time, without links, disks and keys."""
     from harness.cli.output import say, say_json
-    from harness.cli.run_set import run_named
+    from harness.cli.run_set import one_run, run_named
     from harness.report.escape import printable
     from harness.report.pack import pack as make
     from harness.size import Size
@@ -84,11 +85,12 @@ def pack(
         size = Size(limit)
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from error
-    run = run_named(name)
+    run = one_run(run_named(name))
     archive = out or Path(f"{run.resolve().name}.tar.gz")
     manifest = make(run, archive, limit=size, dumps=dump)
     if json:
-        say_json({"archive": str(archive), "manifest": manifest})
+        document: PackDocument = {"archive": str(archive), "manifest": manifest}
+        say_json(document)
         return ExitCode.HOLDS
     say(f"{archive}: {len(manifest.files)} files, {archive.stat().st_size} bytes")
     say(

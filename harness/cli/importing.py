@@ -15,6 +15,7 @@ from harness.errors import InfrastructureError, UsageError
 if TYPE_CHECKING:
     from harness.capture.offline.alignment import AlignedHistory
     from harness.capture.offline.recorded import RecordedChannel
+    from harness.cli.documents import ImportDocument
     from harness.history.reader import History
 
 
@@ -89,20 +90,19 @@ def import_(
     directory = into or history.path.parent.with_name(history.path.parent.resolve().name + "-imported")
     _write(directory, history.path.parent, aligned, channels)
     if json:
-        say_json(
-            {
-                "directory": str(directory),
-                "channels": aligned.comparison.channels,
-                "different": aligned.comparison.different,
-                "differences": aligned.comparison.differences,
-                "lost_nowhere": aligned.comparison.lost_nowhere,
-                "nowhere": aligned.comparison.nowhere,
-                "missing": {channel.account.name: channel.missing for channel in channels},
-                "unproven": len(aligned.unproven),
-                "widest_ns": aligned.widest_ns,
-                "damage": history.damage,
-            }
-        )
+        document: ImportDocument = {
+            "directory": str(directory),
+            "channels": aligned.comparison.channels,
+            "different": aligned.comparison.different,
+            "differences": aligned.comparison.differences,
+            "lost_nowhere": aligned.comparison.lost_nowhere,
+            "nowhere": aligned.comparison.nowhere,
+            "missing": {channel.account.name: channel.missing for channel in channels},
+            "unproven": len(aligned.unproven),
+            "widest_ns": aligned.widest_ns,
+            "damage": history.damage,
+        }
+        say_json(document)
         return
     say(_lines(directory, aligned, channels, history.damage))
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -24,19 +23,15 @@ def judged(paths: Sequence[Path], *, quiet: bool, opened: Opened | None = None) 
 
     ``opened`` opens a history that is judged in this process.
 
-    ``quiet`` shows no bar; whoever prints before the block is left wants none. SIGTERM is an interruption, as Ctrl-C is.
+    ``quiet`` shows no bar; whoever prints before the block is left wants none.
     """
     from harness.run.judging import judge_runs, open_history
 
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with (
-            _bar(paths, quiet=quiet) as (begun, done),
-            closing(judge_runs(paths, begun=begun, done=done, opened=opened or open_history)) as results,
-        ):
-            yield results
-    finally:
-        signal.signal(signal.SIGTERM, before)
+    with (
+        _bar(paths, quiet=quiet) as (begun, done),
+        closing(judge_runs(paths, begun=begun, done=done, opened=opened or open_history)) as results,
+    ):
+        yield results
 
 
 @contextmanager

@@ -6,7 +6,6 @@ Help is plain text, and commands import what they need only when they run, so th
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import os
 import re
@@ -42,12 +41,11 @@ from harness.cli import (
     show,
     template,
 )
-from harness.cli.output import complain, complain_of, flush, say
+from harness.cli.output import begin, complain, flush, say, say_error
+from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError
+from harness.host.interrupts import interruptible, settle
 from harness.invocation import program
-
-BROKEN_PIPE = 128 + signal.SIGPIPE
-"""Exit code when standard output went away in a place that could not go on without it."""
 
 DEBUG = "HOTPLUG_HARNESS_DEBUG"
 """Environment variable that, when not empty, lets errors show their traceback."""
@@ -55,7 +53,7 @@ DEBUG = "HOTPLUG_HARNESS_DEBUG"
 app = typer.Typer(
     name="harness",
     help="Hot-add vCPUs and DIMMs to guests under QEMU, and judge whether a driver was notified as Windows documents.",
-    epilog="Exit codes: 0 holds, 1 violated, 3 unknown, 64 usage, 69 infrastructure, 130 interrupted.",
+    epilog="Exit codes: 0 holds, 1 violated, 3 unknown, 64 usage and plan, 69 infrastructure, 128 + N signal N.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -114,28 +112,43 @@ FORMER = {"--plant": "--inject-fault", "--list-plants": "--list-faults", "--nigh
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for what a user can cause."""
-    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
-        if getattr(sys, name) is None:
-            # A caller closed it. Its number must not become that of another file.
-            setattr(sys, name, open(os.devnull, mode))  # noqa: PTH123, SIM115
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            # A terminal that cannot show a character gets its escape, not an exception.
-            stream.reconfigure(errors="backslashreplace")
-        with contextlib.suppress(OSError, ValueError):
-            # A caller's own pipe may refuse what does not fit at once, which loses output.
-            os.set_blocking(stream.fileno(), True)
-    try:
-        code = _run(list(sys.argv[1:] if arguments is None else arguments))
-        flush()
-    except HarnessError as error:
-        _trace()
-        complain_of(error)
-        code = error.exit_code
-    except KeyboardInterrupt:
-        code = ExitCode.INTERRUPTED
-    return int(code)
+    """Run the command line (``sys.argv`` if None) and return its exit code; never raises for what a user can cause.
+
+    A signal decides the code whatever the command came to, also when the command has taken it for its own end.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    with guarded() as files, interruptible() as signals:
+        begin()
+        try:
+            code = _run(words)
+            flush()
+            settle()
+        except KeyboardInterrupt as error:
+            settle()
+            code = _interrupted(words, getattr(error, "number", signal.SIGINT))
+            flush()
+        for name, file in files.items():
+            if file.failure is not None:
+                code = code if code == ExitCode.USAGE or signals else ExitCode.INFRASTRUCTURE
+                complain(f"cannot write to {name}: {file.failure.strerror}")
+        return int(128 + signals[0] if signals else code)
+
+
+def _interrupted(words: list[str], number: int) -> int:
+    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
+    return _failed(words, f"interrupted{by}", "", ExitCode(128 + number))
+
+
+def _failed(words: list[str], message: str, hint: str, code: ExitCode) -> int:
+    """Say an error: for people on standard error, and with ``--json`` for programs on standard output."""
+    if "--json" in _options_of(words):
+        say_error(message, hint, code)
+    complain(message, hint)
+    return code
+
+
+def _options_of(words: list[str]) -> list[str]:
+    return words[: [*words, "--"].index("--")]
 
 
 def _trace() -> None:
@@ -152,12 +165,12 @@ def _command() -> Any:
     return typer.main.get_command(app)
 
 
-def _run(arguments: list[str]) -> int:
+def _run(words: list[str]) -> int:
     command = _command()
     if completion.VARIABLE in os.environ:
         completion.answer(command)
-    end = [*arguments, "--"].index("--")
-    for place, word in enumerate(arguments[:end]):
+    arguments = [*words]
+    for place, word in enumerate(_options_of(words)):
         arguments[place] = re.sub(r"^--[a-z-]+", lambda found: FORMER.get(found[0], found[0]), word)
     try:
         # Not command.main(): it would exit with 1, which means "violated" here, when the reader of a pipe goes away.
@@ -166,27 +179,37 @@ def _run(arguments: list[str]) -> int:
         return code if isinstance(code, int) else ExitCode.HOLDS
     except typer.Exit as leave:
         return leave.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        complain("interrupted")
-        return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return BROKEN_PIPE
-    except HarnessError:
-        raise
+    except typer.Abort:
+        # A prompt was answered with Ctrl-C or with the end of its input.
+        return _interrupted(words, signal.SIGINT)
+    except HarnessError as error:
+        _trace()
+        return _failed(words, error.message, error.hint, error.exit_code)
+    except OSError as error:
+        _trace()
+        return _failed(words, *_of_the_system(error), ExitCode.INFRASTRUCTURE)
     except Exception as error:  # noqa: BLE001 - Python's own way out would end with 1, which means "violated"
         # Typer's usage errors are click's, which it may carry inside itself: known by what they can do.
         describe = getattr(error, "format_message", None)
         if describe is not None:
-            return _misused(error, str(describe()))
+            return _misused(words, error, str(describe()))
         _trace()
-        complain(
+        return _failed(
+            words,
             f"a defect of the harness itself: {type(error).__name__}: {error}",
             f"Please report it with the traceback that {DEBUG}=1 shows.",
+            ExitCode.INFRASTRUCTURE,
         )
-        return ExitCode.INFRASTRUCTURE
 
 
-def _misused(error: Exception, message: str) -> int:
+def _of_the_system(error: OSError) -> tuple[str, str]:
+    """Return the words for what the system refused in a place that expected nothing of the kind, and the way out."""
+    names = [str(name) for name in (error.filename, error.filename2) if name is not None]
+    what = f"cannot use {' and '.join(names)}" if names else "the system refused what was asked"
+    return f"{what}: {error.strerror or error}", f"{DEBUG}=1 shows what the command was doing."
+
+
+def _misused(words: list[str], error: Exception, message: str) -> int:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else program()
     if context is not None and message == context.get_help():
@@ -200,9 +223,11 @@ def _misused(error: Exception, message: str) -> int:
         message = f"no such option: {name}. Did you mean {' or '.join(options)}?"
     elif message.startswith("No such command") and context is not None:
         message = _no_such_command(message, list(context.command.commands))
+    message = message.replace("is not a valid float", "is not a number").replace(
+        "is not a valid integer", "is not a whole number"
+    )
     first = message[:1].lower() + message[1:] if message[1:2].islower() else message
-    complain(first, f"'{path} --help' shows what there is.")
-    return ExitCode.USAGE
+    return _failed(words, first, f"'{path} --help' shows what there is.", ExitCode.USAGE)
 
 
 def _no_such_command(message: str, commands: list[str]) -> str:

@@ -37,17 +37,21 @@ def nightly(
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
     junit_all: JUnitAll = False,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
+    ] = False,
     json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
-    import signal
-
-    from harness.cli.output import say, say_json
+    from harness.cli.output import say, say_json, say_schema
     from harness.lab import summary
-    from harness.lab.matrix import read_matrix
+    from harness.lab.matrix import lab_schema, read_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import open_nightly_run
 
+    if schema:
+        say_schema(lab_schema())
+        return ExitCode.HOLDS
     if not once and not dry_run:
         raise UsageError(
             "a nightly run needs --once",
@@ -57,8 +61,6 @@ def nightly(
     if dry_run:
         _plan(matrix, json=json)
         return ExitCode.HOLDS
-    # As for a run: SIGTERM interrupts, and the runs under way are ended.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
         try:

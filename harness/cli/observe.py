@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from harness.cli.parameters import Json, RunPaths
 from harness.errors import ExitCode, UsageError, worst
 
 if TYPE_CHECKING:
+    from harness.cli.documents import ObserveComparison, ObservedBuild, ObserveDocument, ObservedSet
     from harness.contract.verdict import Judged
     from harness.report.observations import RunSet
 
@@ -43,7 +44,8 @@ def show(
     codes = _each(runs_named(runs), json, lambda run: sets.setdefault(run.build, RunSet(run.build)).add(run))
     chosen = [sets[build] for build in sorted(sets)]
     if json:
-        say_json({"builds": [_document(one) for one in chosen], "exit_code": worst(codes)})
+        document: ObserveDocument = {"builds": [_document(one) for one in chosen], "exit_code": worst(codes)}
+        say_json(document)
     elif chosen:
         say(show_lines(chosen, style_for(sys.stdout)))
     return worst(codes)
@@ -78,7 +80,13 @@ def diff(
     one, other = sets
     compared = compare(one, other)
     if json:
-        say_json({"a": _facts(one), "b": _facts(other), "questions": compared, "exit_code": worst(codes)})
+        document: ObserveComparison = {
+            "a": _facts(one),
+            "b": _facts(other),
+            "questions": compared,
+            "exit_code": worst(codes),
+        }
+        say_json(document)
     else:
         say(comparison_lines(one, other, compared, style_for(sys.stdout)))
     return worst(codes)
@@ -101,11 +109,11 @@ def _each(paths: list[Path], json: bool, take: Callable[[Judged], None]) -> list
     return [run.exit_code for run in errors]
 
 
-def _facts(runs: RunSet) -> dict[str, Any]:
+def _facts(runs: RunSet) -> ObservedSet:
     return {"name": runs.name, "runs": runs.runs, "builds": runs.builds}
 
 
-def _document(runs: RunSet) -> dict[str, Any]:
+def _document(runs: RunSet) -> ObservedBuild:
     from harness.contract.observe import question
 
     return {

@@ -1,39 +1,46 @@
 # SPDX-License-Identifier: MIT
-"""Writing results to standard output and messages to standard error, when the reader may go away at any time."""
+"""Writing results to standard output and messages to standard error.
+
+Nothing here raises because of the stream: :mod:`harness.cli.stream` guards it, and ``main`` says what could not be written.
+"""
 
 from __future__ import annotations
 
-import contextlib
-import os
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import ExitCode, HarnessError
 from harness.report.escape import printable_block
+
+JSON_VERSION = 1
+"""The version of all JSON documents that commands print. A key that is added leaves it; anything else raises it."""
+
+
+class _Said:
+    """Whether this command has printed its one JSON document."""
+
+    document = False
+
+
+def begin() -> None:
+    """Begin a command, which has said nothing yet."""
+    _Said.document = False
 
 
 def say(lines: str | Iterable[str]) -> None:
-    """Print a line, or each of some lines, on standard output.
-
-    When the reader has gone (``harness check … | head``) the rest is dropped in silence, so that the command goes on
-    and ends with its own exit code. Raises InfrastructureError when the output cannot be written (disk full).
-    """
-    try:
-        for line in [lines] if isinstance(lines, str) else lines:
-            sys.stdout.write(f"{line}\n")
-    except BrokenPipeError:
-        _forget_reader()
-    except OSError as error:
-        _forget_reader()
-        raise InfrastructureError(f"cannot write to standard output: {error.strerror}") from error
+    """Print a line, or each of some lines, on standard output."""
+    for line in [lines] if isinstance(lines, str) else lines:
+        sys.stdout.write(f"{line}\n")
 
 
 def say_json(document: Any) -> None:
-    """Print ``document`` as one JSON document on standard output; errors as in :func:`say`."""
+    """Print ``document``, a dictionary or a struct, as one JSON document on standard output, with its version."""
     import msgspec
 
-    say(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+    plain = {"version": JSON_VERSION, **msgspec.to_builtins(document)}
+    _say_document([msgspec.json.format(_encoded(plain), indent=2).decode()])
 
 
 def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> None:
@@ -42,6 +49,7 @@ def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> Non
 
     def lines() -> Iterator[str]:
         yield "{"
+        yield f'  "version": {JSON_VERSION},'
         yield f'  "{key}": ['
         last = ""
         for item in items:
@@ -52,34 +60,47 @@ def say_json_list(key: str, items: Iterable[bytes], rest: dict[str, Any]) -> Non
         if last:
             yield last
         yield "  ],"
-        yield msgspec.json.format(msgspec.json.encode(rest), indent=2).decode().removeprefix("{\n")
+        yield msgspec.json.format(_encoded(rest), indent=2).decode().removeprefix("{\n")
 
-    say(lines())
+    _say_document(lines())
+
+
+def say_schema(schema: dict[str, Any]) -> None:
+    """Print a JSON Schema, whose version is that of its dialect."""
+    import msgspec
+
+    _say_document([msgspec.json.format(msgspec.json.encode(schema), indent=2).decode()])
+
+
+def say_error(message: str, hint: str, code: ExitCode) -> None:
+    """Print an error as the JSON document of the command, unless it has printed its document already."""
+    if not _Said.document:
+        say_json({"error": {"message": message, "hint": hint}, "exit_code": code})
+
+
+def json_text(text: str) -> str:
+    """Return JSON ``text`` as standard output can show it: in an encoding that is not UTF-8 with ``\\u`` escapes.
+
+    Characters outside ASCII stand in the strings of a document only.
+    """
+    if (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8":
+        return text
+    return re.sub(r"[^\x00-\x7f]", _escaped, text)
 
 
 def flush() -> None:
-    """Hand everything said so far to the reader; errors as in :func:`say`."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _forget_reader()
-    except OSError as error:
-        _forget_reader()
-        raise InfrastructureError(f"cannot write to standard output: {error.strerror}") from error
+    """Hand everything said so far to the reader."""
+    sys.stdout.flush()
 
 
 def complain(message: str, hint: str = "") -> None:
     """Print ``harness: message`` and the indented hint on standard error, escaped for a terminal."""
     first, *rest = printable_block(message) or [""]
     lines = [f"harness: {first}", *(f"  {line}" for line in [*rest, *printable_block(hint)])]
-    with contextlib.suppress(OSError):
-        # So that a message stands where it belongs when both streams go to one place; flush() reports a failure.
-        sys.stdout.flush()
-    try:
-        sys.stderr.write("".join(f"{line}\n" for line in lines))
-        sys.stderr.flush()
-    except OSError:
-        return
+    # So that a message stands where it belongs when both streams go to one place.
+    sys.stdout.flush()
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.flush()
 
 
 def complain_of(error: HarnessError) -> None:
@@ -87,12 +108,29 @@ def complain_of(error: HarnessError) -> None:
     complain(error.message, error.hint)
 
 
-def _forget_reader() -> None:
-    """Point standard output at nothing, as the Python manual advises for SIGPIPE, or the exit flush fails again."""
-    nothing = os.open(os.devnull, os.O_WRONLY)
+def _say_document(lines: Iterable[str]) -> None:
+    _Said.document = True
+    say(json_text(line) for line in lines)
+
+
+def _encoded(document: Any) -> bytes:
+    import msgspec
+
     try:
-        os.dup2(nothing, sys.stdout.fileno())
-    except (OSError, ValueError):
-        return
-    finally:
-        os.close(nothing)
+        return msgspec.json.encode(document)
+    except UnicodeEncodeError:
+        # A path need not be UTF-8 text, a document must.
+        return msgspec.json.encode(_utf8(document))
+
+
+def _utf8(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_utf8(key): _utf8(one) for key, one in value.items()}
+    return [_utf8(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _escaped(found: re.Match[str]) -> str:
+    units = found[0].encode("utf-16-be")
+    return "".join(f"\\u{units[at]:02x}{units[at + 1]:02x}" for at in range(0, len(units), 2))

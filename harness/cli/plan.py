@@ -1,22 +1,24 @@
 # SPDX-License-Identifier: MIT
-"""``harness plan``: says what is wrong with plans, without starting anything."""
+"""``harness plan``: says what is wrong with plans, and what may be in one, without starting anything."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 
+if TYPE_CHECKING:
+    from harness.cli.documents import CheckedPlan, PlanCheckDocument
+
 
 def register(app: typer.Typer) -> None:
     """Add the group ``plan`` to ``app``."""
-    plan = typer.Typer(help="Check plans.", no_args_is_help=True, rich_markup_mode=None)
+    plan = typer.Typer(help="Check plans before they are run.", no_args_is_help=True, rich_markup_mode=None)
     plan.command("check")(check)
-    # A group of one command would be that command.
-    plan.callback()(lambda: None)
+    plan.command("schema")(schema)
     app.add_typer(plan, name="plan")
 
 
@@ -35,7 +37,7 @@ def check(
     from harness.run.rehearsal import rehearse
 
     RunOptions(guest=guest, machine=machine)
-    rows: list[dict[str, str | bool]] = []
+    rows: list[CheckedPlan] = []
     for wanted in plans:
         try:
             rehearse(find_plan(wanted), guest=guest, machine=machine)
@@ -44,15 +46,25 @@ def check(
         else:
             rows.append({"plan": wanted, "right": True, "message": "", "hint": ""})
     if json:
-        say_json({"guest": guest, "machine": machine, "plans": rows})
+        document: PlanCheckDocument = {"guest": guest, "machine": machine, "plans": rows}
+        say_json(document)
     else:
         say(line for row in rows for line in _lines(row))
     return ExitCode.HOLDS if all(row["right"] for row in rows) else ExitCode.USAGE
 
 
-def _lines(row: dict[str, str | bool]) -> list[str]:
+def _lines(row: CheckedPlan) -> list[str]:
     from harness.report.escape import printable
 
     if row["right"]:
         return [f"{printable(str(row['plan']))}: right"]
     return [printable(str(row["message"])), *([f"  {printable(str(row['hint']))}"] if row["hint"] else [])]
+
+
+def schema() -> int:
+    """Print the JSON Schema of a plan's file, by which an editor completes and checks it."""
+    from harness.cli.output import say_schema
+    from harness.run.plan import plan_schema
+
+    say_schema(plan_schema())
+    return ExitCode.HOLDS

@@ -13,6 +13,7 @@ from harness.errors import ExitCode
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
+    from harness.cli.documents import PsDocument
     from harness.host.budget import HostBudget
     from harness.host.lease import HeldLease
     from harness.lab.inventory import ListedMachine
@@ -42,23 +43,22 @@ def ps(
     held = Leases().held()
     budget = host_budget(os.environ, Path())
     if json:
-        say_json(
-            {
-                "machines": machines,
-                "leases": [
-                    {
-                        "user": each.uid,
-                        "process": each.claim.pid,
-                        "vcpus": each.claim.vcpus,
-                        "memory": each.claim.memory,
-                        "disk": each.claim.disk,
-                        "granted": each.claim.granted,
-                    }
-                    for each in held
-                ],
-                "budget": budget,
-            }
-        )
+        document: PsDocument = {
+            "machines": machines,
+            "leases": [
+                {
+                    "user": each.uid,
+                    "process": each.claim.pid,
+                    "vcpus": each.claim.vcpus,
+                    "memory": each.claim.memory,
+                    "disk": each.claim.disk,
+                    "granted": each.claim.granted,
+                }
+                for each in held
+            ],
+            "budget": budget,
+        }
+        say_json(document)
         return ExitCode.HOLDS
     style = style_for(sys.stdout)
     say(_machines(machines, style))

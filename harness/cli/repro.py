@@ -41,7 +41,6 @@ def repro(
     """Do a recorded run again: same machine, image, plan and seed; then compare the verdicts, or wait at a step."""
     import dataclasses
     import os
-    import signal
     import sys
 
     from harness.cli.output import say_json
@@ -69,8 +68,6 @@ def repro(
             "--vnc needs --step and a guest that QEMU runs without libvirt",
             hint="Add --step N; through libvirt, virt-viewer shows the screen.",
         )
-    # As for a run: SIGTERM interrupts.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         with StageView(quiet=json) as view:
             if step is None:

@@ -79,7 +79,6 @@ def run(
 def _perform(plan: str, options: RunOptions, *, verbose: bool, json: bool, retry_of: str = "") -> int:
     """Run, with the stage view on standard error and the result on standard output."""
     import os
-    import signal
     import sys
 
     from harness.report.stage_view import StageView
@@ -96,8 +95,6 @@ def _perform(plan: str, options: RunOptions, *, verbose: bool, json: bool, retry
         attempt=2 if retry_of else 1,
         retry_of=retry_of,
     )
-    # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with StageView(quiet=json) as view:
             result = perform(request, listeners=(view,), retry=options.retry)
@@ -152,10 +149,14 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
 
 
 def show_interrupted(stop: RunInterrupted, *, json: bool, verbose: bool) -> int:
-    """Print what an interrupted run had come to, and return its exit code; programs get nothing."""
+    """Print what an interrupted run had come to, and return its exit code. Raises ``stop`` for programs: it is their error."""
+    import signal
+
     from harness.cli.output import complain
 
-    complain("interrupted")
-    if not json:
-        show_result(stop.result, json=False, verbose=verbose)
-    return ExitCode.INTERRUPTED
+    if json:
+        raise stop
+    by = "" if stop.number == signal.SIGINT else f" by {signal.Signals(stop.number).name}"
+    complain(f"interrupted{by}")
+    show_result(stop.result, json=False, verbose=verbose)
+    return 128 + stop.number

@@ -54,15 +54,17 @@ def run_set(word: str) -> list[Path]:
 def _meant(word: str) -> list[Path]:
     path = run_named(word)
     word = str(path)
-    if has_magic(word) and not os.path.exists(word):  # noqa: PTH110 - as above
+    if has_magic(word) and not os.path.lexists(word):
         found = [one for match in sorted(iglob(word)) for one in _inside(Path(match))]  # noqa: PTH207 - absolute patterns
         if not found:
             raise UsageError(f"no run matches {word!r}", hint=f"A run is a directory with a {HISTORY}.")
         return found
-    if not os.path.isdir(word) or (path / HISTORY).exists():  # noqa: PTH112 - as above
+    if not os.path.isdir(word):  # noqa: PTH112 - as above
         return [path]
     found = _inside(path)
     if not found:
+        if not os.access(path, os.R_OK):
+            raise BadHistory(f"{path}: Permission denied", hint="Give a directory that you may read.")
         raise BadHistory(
             f"{path} is neither a run nor a directory of runs",
             hint=f"A run directory holds a file called {HISTORY}.",
@@ -72,18 +74,44 @@ def _meant(word: str) -> list[Path]:
 
 def _inside(path: Path) -> list[Path]:
     """Return the runs at ``path`` that a pattern or a directory can mean: itself, or those directly in it."""
-    if not path.is_dir():
+    # Not Path's methods, which raise where a directory must not be entered.
+    if not os.path.isdir(path):  # noqa: PTH112
         return [path] if path.suffix == ".jsonl" else []
-    if (path / HISTORY).exists():
+    if _may_be_run(path):
         return [path]
-    return sorted(history.parent for history in path.glob(f"*/{HISTORY}"))
+    try:
+        names = sorted(os.listdir(path))  # noqa: PTH208
+    except OSError:
+        return []
+    inside = [path / name for name in names]
+    return [one for one in inside if os.path.isdir(one) and _may_be_run(one)]  # noqa: PTH112
+
+
+def _may_be_run(path: Path) -> bool:
+    """Return whether a directory holds a history, or may: one that must not be entered is named by what judges it."""
+    return not os.access(path, os.X_OK) or os.path.exists(path / HISTORY)  # noqa: PTH110
+
+
+def one_run(path: Path) -> Path:
+    """Return ``path`` if it is a directory that may be entered. Raises UsageError with the system's words."""
+    try:
+        # Of its own entry, so that a directory that must not be entered is found out.
+        os.stat(f"{path}/{os.curdir}")  # noqa: PTH116
+    except (OSError, ValueError) as error:
+        # A ValueError is about a null byte in the name.
+        raise UsageError(
+            f"{path}: {getattr(error, 'strerror', error)}",
+            hint="Give the directory of a run, for example runs/latest.",
+        ) from error
+    return path
 
 
 def _distinct(paths: Iterable[Path]) -> list[Path]:
     """Leave out a run that was named before: ``runs/*`` names the newest twice, once as the link ``runs/latest``."""
     chosen: dict[Path, Path] = {}
     for path in paths:
-        real = path.resolve()
+        # Path.resolve raises for links that lead to each other.
+        real = Path(os.path.realpath(path))
         if real not in chosen or chosen[real].is_symlink():
             chosen[real] = path
     return list(chosen.values())

@@ -3,13 +3,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
+
+if TYPE_CHECKING:
+    from harness.cli.documents import ShowDocument
 
 
 def register(app: typer.Typer) -> None:
@@ -33,8 +36,6 @@ def show(
 
     It says what --verbose says at the end of a run. The exit code is 0, whatever the verdict is.
     """
-    import msgspec
-
     from harness.cli.conclusion import say_details, say_summary, timeline_lines
     from harness.cli.output import say_json
     from harness.cli.run_set import run_named
@@ -53,14 +54,13 @@ def show(
     verdict = judge_history(history)
     note = getattr(history, "note", "")
     if json:
-        say_json(
-            {
-                "path": str(path),
-                "verdict": verdict,
-                "operations": [msgspec.structs.asdict(one) for one in operations(history)],
-                "timeline": [*timeline_lines(history, everything=everything)][1:-1],
-            }
-        )
+        document: ShowDocument = {
+            "path": str(path),
+            "verdict": verdict,
+            "operations": operations(history),
+            "timeline": [*timeline_lines(history, everything=everything)][1:-1],
+        }
+        say_json(document)
         return ExitCode.HOLDS
     say_details(verdict, history, everything=everything)
     say_summary(verdict, history, path=path, notes=[note] if note else [], detailed=True)

@@ -15,6 +15,7 @@ from harness.invocation import invocation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from harness.cli.documents import ListedTemplate, TemplateDocument, TemplateList, VerifiedTemplate
     from harness.host.qemu_build import QemuBuild
     from harness.template.manifest import TemplateManifest
     from harness.template.store import BuiltTemplate, Store
@@ -68,7 +69,7 @@ def list_(json: Json = False) -> int:
     from harness.template.template import find_templates
 
     store, now = _store(), time.time()
-    rows = []
+    rows: list[ListedTemplate] = []
     for name, template in find_templates().items():
         built, damage = _looked_up(store, name)
         rows.append(
@@ -89,7 +90,8 @@ def list_(json: Json = False) -> int:
         if not json:
             say(f"{name:21} {template.support.status:16} {state}")
     if json:
-        say_json({"directory": str(store.root), "templates": rows})
+        document: TemplateList = {"directory": str(store.root), "templates": rows}
+        say_json(document)
     return ExitCode.HOLDS
 
 
@@ -116,8 +118,6 @@ def show(name: TemplateName, json: Json = False) -> int:
     """Say what a built template is, what it was made from and what it promises."""
     import time
 
-    import msgspec
-
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
     from harness.template.template import find_template
@@ -125,7 +125,8 @@ def show(name: TemplateName, json: Json = False) -> int:
     find_template(name)
     built = _store().find(name)
     if json:
-        say_json({"directory": str(built.folder), "manifest": msgspec.to_builtins(built.manifest)})
+        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+        say_json(document)
         return ExitCode.HOLDS
     say(f"{what:14} {printable(text, 400)}" for what, text in _shown(built, time.time()))
     return ExitCode.HOLDS
@@ -188,8 +189,6 @@ def build(
     json: Json = False,
 ) -> int:
     """Install Windows from a medium, unattended, and make a template of it; goes on with an interrupted build."""
-    import signal
-
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.errors import UsageError
@@ -206,8 +205,6 @@ def build(
             f"{name} is known not to work: {support.reason}",
             hint=f"See {support.link}. {support.workaround}\nBuild it all the same with --anyway.".strip(),
         )
-    # SIGTERM interrupts: it takes the same way out as Ctrl-C, and is deferred where Ctrl-C is.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     with store.building(name), StageView(quiet=json) as view:
         if store.folder(name).exists():
             if not force:
@@ -236,7 +233,8 @@ def build(
             view.say("what was done is kept; the same command goes on with it")
             raise
     if json:
-        say_json({"directory": str(built.folder), "manifest": built.manifest})
+        document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
+        say_json(document)
     else:
         say(
             [
@@ -314,7 +312,8 @@ def verify(
         findings += visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))
     kept = all(finding.kept for finding in findings)
     if json:
-        say_json({"kept": kept, "promises": findings})
+        document: VerifiedTemplate = {"kept": kept, "promises": findings}
+        say_json(document)
     else:
         say(
             f"{'kept  ' if each.kept else 'BROKEN'} {each.name:<12} {each.says}: {printable(each.seen, 200)}"

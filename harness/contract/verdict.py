@@ -93,11 +93,13 @@ class RunVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 holds, 1 violated, 3 unknown, 69 when the infrastructure failed and nothing is violated."""
+        """0 holds, 1 violated, 3 unknown; unless it is violated, 64 and 69 when the plan or the infrastructure is to blame."""
         if self.verdict is Verdict.VIOLATED:
             return ExitCode.VIOLATED
         if self.failure_class == "infrastructure":
             return ExitCode.INFRASTRUCTURE
+        if self.failure_class == "plan":
+            return ExitCode.USAGE
         return ExitCode.HOLDS if self.verdict is Verdict.HOLDS else ExitCode.UNKNOWN
 
 

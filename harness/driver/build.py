@@ -92,7 +92,7 @@ def _make(
     """Run make, finish the driver's image, and return what was made."""
     command = [
         "make", "-s", f"-j{os.cpu_count() or 1}", "-f", str(makefile(folder, "cross", place.resolve())),
-        f"OUT={place.resolve()}", f"TOOLCHAIN={tools.name}", f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
+        f"OUT={os.path.realpath(place)}", f"TOOLCHAIN={tools.name}", f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
     ]  # fmt: skip
     done = run_program(command, deadline)
     if done.status:

@@ -113,6 +113,17 @@ def lasting(path: Path) -> Path:
     return path
 
 
+def _unusable(root: Path) -> str:
+    """Return why there can be nothing in ``root``, "" if that is not known: making it says of a link only that it exists."""
+    try:
+        os.stat(f"{root}/{os.curdir}")  # noqa: PTH116
+    except FileNotFoundError:
+        return ""
+    except OSError as error:
+        return error.strerror or ""
+    return ""
+
+
 class RunDirectory:
     """The directory of one run, to write and to read. The constructor touches no file; :meth:`create` makes a directory."""
 
@@ -132,7 +143,7 @@ class RunDirectory:
             made.path.chmod(0o700)
         except OSError as error:
             raise InfrastructureError(
-                f"cannot make the run directory {made.path}: {error.strerror}",
+                f"cannot make the run directory {made.path}: {_unusable(root) or error.strerror}",
                 hint="Give a writable place with --runs DIR.",
             ) from error
         fresh = root / f".latest-{made.name}"

@@ -9,15 +9,82 @@ import threading
 from collections.abc import Iterator
 from types import FrameType
 
-HELD_BACK = (signal.SIGINT, signal.SIGTERM)
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
+"""The signals that end a command: a terminal that closes, Ctrl-C, Ctrl-\\, and what CI systems and timeouts send."""
+
+_came: list[int] = []
+
+
+class Interrupted(KeyboardInterrupt):
+    """A signal that asks this process to end. ``number`` is its own; a plain KeyboardInterrupt is SIGINT's."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"interrupted by {signal.Signals(number).name}")
+        self.number = number
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[list[int]]:
+    """Let each of :data:`ENDING` raise :class:`Interrupted` within the block, and give the list of those that came.
+
+    A signal that is ignored stays so: ``nohup`` ignores SIGHUP, a shell's job in the background Ctrl-C. On another thread than
+    the main one nothing changes, because only that receives signals (Python: signal).
+    """
+    _came.clear()
+    if threading.current_thread() is not threading.main_thread():
+        yield _came
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: handler for number, handler in before.items() if handler != signal.SIG_IGN}
+    for number in before:
+        signal.signal(number, _interrupt)
+    try:
+        yield _came
+    finally:
+        for number, handler in before.items():
+            # None is a handler that Python did not set.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _interrupt(number: int, _frame: FrameType | None) -> None:
+    # A terminal that closes sends SIGHUP more than once, which says nothing new.
+    again = number == signal.SIGHUP and bool(_came)
+    _came.append(number)
+    if not again:
+        raise Interrupted(number)
+
+
+def interruption() -> int:
+    """Return the number of the signal that came first, SIGINT's if none is known."""
+    return _came[0] if _came else signal.SIGINT
+
+
+def settle() -> None:
+    """From here on signals are noted and raise nothing: what they would end is over."""
+    for number in ENDING:
+        if signal.getsignal(number) is _interrupt:
+            signal.signal(number, _note)
+
+
+def _note(number: int, _frame: FrameType | None) -> None:
+    _came.append(number)
+
+
+def answered(error: KeyboardInterrupt) -> bool:
+    """Take a Ctrl-C as the answer to a prompt that asked for it, not as an interruption. Return False for other signals."""
+    if getattr(error, "number", signal.SIGINT) != signal.SIGINT:
+        return False
+    _came.clear()
+    return True
 
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[threading.Event]:
-    """Hold back SIGINT and SIGTERM while the block runs; they set the event, and take effect when the block is left.
+    """Hold back :data:`ENDING` while the block runs; they set the event, and take effect when the block is left.
 
     Only the main thread receives signals (Python: signal), on any other this does nothing. A signal that the program
-    ignores (a shell's job in the background ignores Ctrl-C), or that ends it at once, stays as it is.
+    ignores (a shell's job in the background ignores Ctrl-C), or that ends it at once, stays as it is. SIGHUP does not set
+    the event: a terminal that closes sends it more than once, and is in no hurry.
     """
     hurry = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -27,9 +94,10 @@ def uninterrupted() -> Iterator[threading.Event]:
 
     def hold(number: int, _frame: FrameType | None) -> None:
         came.append(number)
-        hurry.set()
+        if number != signal.SIGHUP:
+            hurry.set()
 
-    before = {number: signal.getsignal(number) for number in HELD_BACK}
+    before = {number: signal.getsignal(number) for number in ENDING}
     before = {number: handler for number, handler in before.items() if callable(handler)}
     for number in before:
         signal.signal(number, hold)

@@ -25,8 +25,9 @@ from harness.host.budget import BudgetWishes
 from harness.host.qemu_build import find_program
 from harness.run.option import options_of
 from harness.run.options import RunOptions, is_process, made, options_at
-from harness.run.plan import MachineWishes, Plan, decode_plan, find_plan
+from harness.run.plan import MachineWishes, Plan, built_in_plans, decode_plan, find_plan
 from harness.run.plan_text import plan_text
+from harness.schema import toml_schema
 
 RowName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 Times = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -107,6 +108,22 @@ def document_kind() -> type[LabDocument]:
     keys = [(option.key("lab"), Any, msgspec.UNSET) for option in options_at("lab")]
     kind = msgspec.defstruct("LabDocument", keys, bases=(LabDocument,), frozen=True, kw_only=True)
     return cast("type[LabDocument]", kind)
+
+
+def lab_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a ``lab.toml``. Numbers are numbers there; the decoder takes them in quotes too."""
+    options = {f"LabDocument.{option.key('lab')}": option.schema() for option in options_at("lab")}
+    guest, backend = OPTIONS["guest"].schema(), OPTIONS["backend"].schema()
+    rows = {
+        "GuestRow.name": {"enum": guest["enum"]},
+        "QemuRow.backend": {"enum": backend["enum"]},
+        "PlanRow.plan": {"examples": [*built_in_plans()]},
+    }
+    return toml_schema(
+        document_kind(),
+        title="A lab of the hotplug harness: what its nightly runs go through",
+        fields={**options, **rows},
+    )
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):

@@ -18,6 +18,7 @@ import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
 from harness.history.run_directory import FACTS, RunDirectory
+from harness.host.interrupts import ENDING
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
@@ -115,7 +116,8 @@ class RunProcess:
             return self._without(status, seconds)
         error = document.error
         boot = None
-        if error is not None and error.stage in BOOT_STAGES:
+        # What one plan asked for in vain says nothing about the boots of others.
+        if error is not None and error.stage in BOOT_STAGES and document.failure_class != FailureClass.PLAN:
             boot = BootFailure(
                 guest=self.cell.guest,
                 machine=machine,
@@ -146,8 +148,15 @@ class RunProcess:
             return None
 
     def _without(self, status: int, seconds: float) -> tuple[CellOutcome, bool]:
-        """A child without a result: a user's mistake is one; anything else is the infrastructure's."""
+        """A child without a result: a mistake of the plan is one; anything else is the infrastructure's.
+
+        What a signal ended that was not this process's keeps the signal's code, so that nobody takes it for a result.
+        """
         usage = status == ExitCode.USAGE
+        code = ExitCode.USAGE if usage else ExitCode.INFRASTRUCTURE
+        number = -status if status < 0 else status - 128
+        if number in ENDING and not self.late:
+            code = ExitCode(128 + number)
         why = self._last_words()
         if self.late:
             why = f"the run did not end in time and was ended: {why}"
@@ -158,9 +167,9 @@ class RunProcess:
         found = CellOutcome(
             cell=self.cell.id,
             state="done",
-            exit_code=ExitCode.USAGE if usage else ExitCode.INFRASTRUCTURE,
+            exit_code=code,
             verdict="unknown",
-            failure_class=FailureClass.INFRASTRUCTURE,
+            failure_class=FailureClass.PLAN if usage else FailureClass.INFRASTRUCTURE,
             reason=why.rstrip(": ")[:1000],
             runs=[str(run) for run in self._left()],
             seconds=seconds,

@@ -11,6 +11,7 @@ import msgspec
 
 from harness.contract.verdict import Judged, Verdict
 from harness.errors import ExitCode, InfrastructureError, worst
+from harness.host.interrupts import interruption
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
@@ -21,23 +22,27 @@ from harness.run.judging import judge_run
 
 LONGEST_REASON = 300
 
-WORDS = ("holds", "violated", "unknown", "infrastructure", "skipped")
+WORDS = ("holds", "violated", "unknown", "plan", "infrastructure", "skipped")
 """What becomes of a cell, in the order in which it is counted."""
+
+
+BLAMED = {ExitCode.USAGE: "plan", ExitCode.INFRASTRUCTURE: "infrastructure"}
+"""What is to blame for a cell without a verdict, by its exit code."""
 
 
 def word(outcome: CellOutcome) -> str:
     """Return what became of a cell, in one word of :data:`WORDS`."""
     if outcome.state == "skipped":
         return "skipped"
-    if outcome.verdict != "violated" and outcome.code in (ExitCode.INFRASTRUCTURE, ExitCode.USAGE):
-        return "infrastructure"
+    if outcome.verdict != "violated" and outcome.code in BLAMED:
+        return BLAMED[outcome.code]
     return outcome.verdict if outcome.verdict in WORDS else "unknown"
 
 
 def exit_code(state: NightlyState, *, left: int) -> ExitCode:
-    """Return the worst exit code of the runs; INTERRUPTED while runs are left."""
+    """Return the worst exit code of the runs; while runs are left, that of the signal which interrupted the nightly run."""
     if left:
-        return ExitCode.INTERRUPTED
+        return ExitCode(128 + interruption())
     return worst([outcome.code for outcome in state.outcomes.values()])
 
 

@@ -91,7 +91,8 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Pa
     """
     if not (run / HISTORY).is_file() and not (run / FACTS).is_file():
         raise UsageError(f"{run} is no run directory", hint=f"It has neither a {FACTS} nor a {HISTORY}.")
-    if out.is_dir():
+    # Not Path's method, which raises where a directory must not be entered.
+    if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file: --out {out / 'run.tar.gz'}")
     name = run.resolve().name
     fresh = out.with_name(f".{out.name}.new")
@@ -164,7 +165,11 @@ def _looked_at(file: Path, *, dumps: bool, room: int) -> tuple[int, str, str]:
     if size > room:
         return size, "too large for what is left of the limit; --limit SIZE allows more", ""
     digest, tail, left = hashlib.sha256(), b"", size
-    with _opened(file) as data:
+    try:
+        data = _opened(file)
+    except OSError as error:
+        return size, f"it cannot be read: {error.strerror}", ""
+    with data:
         while left and (piece := data.read(min(PIECE, left))):
             digest.update(piece)
             left -= len(piece)

@@ -9,8 +9,6 @@ whatever ended the run, unless the stream is stopped then.
 
 from __future__ import annotations
 
-import io
-import os
 import sys
 import threading
 import time
@@ -185,10 +183,11 @@ class StageView:
     def _write(self, text: str) -> None:
         try:
             # Not through Python's buffer: Python needs its lock to end, and a write to a stopped stream would keep it.
+            raw = self._stream.buffer.raw  # type: ignore[union-attr]
             data = text.encode(self._stream.encoding or "utf-8", "backslashreplace")
             while data:
-                data = data[os.write(self._stream.fileno(), data) :]
-        except io.UnsupportedOperation:  # the stream is in memory
+                data = data[raw.write(data) or 0 :]
+        except AttributeError:  # the stream is in memory
             self._stream.write(text)
         except (OSError, ValueError):
             # A closed terminal must not end a run that goes well.

@@ -15,6 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MachineFailed
 from harness.history.record import Stage
 from harness.history.writer import Listener
+from harness.host.interrupts import answered
 from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.run.boot import Live
@@ -81,7 +82,9 @@ def _wait(live: Live, run: Run, say: Say) -> None:
                 error=lambda: InfrastructureError("nobody pressed Ctrl-C"),
             )
             say("QEMU ended.")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
+        if not answered(error):
+            raise
         why = "taken back"
     live.writer.write(Stage(name="held", phase="end", detail=why))
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,13 @@ from harness.run.watch import Watch
 START_PROCESS = 120.0
 """Seconds that a guest may take to start that is a process; Wine needs a few, and more on a busy machine."""
 
+
+ASKED_TOO_MUCH = re.compile(
+    "SMP CPUs|CPU topology|-smp configuration|memory slots|maximum memory size|maxmem|NUMA|phys-bits too low"
+    "|unsupported machine type"
+)
+"""QEMU's words where a machine cannot be built as the plan and the options say: how much there may be of each is known to
+QEMU alone (QEMU: hw/core/machine-smp.c, hw/core/machine.c, hw/core/numa.c, hw/i386/pc.c, softmmu/vl.c)."""
 
 SAMPLE_DRIVER = "hpnotify"
 """The driver that speaks the harness's own records, and promises more than the pages oblige a driver to."""
@@ -275,6 +283,8 @@ class GuestBoot:
                 if self._snapshot is not None:
                     SnapshotStore(self.request.cache).discard(self._snapshot)
                     error.hint += "\nThe snapshot was removed: run again to make it anew."
+                if ASKED_TOO_MUCH.search(error.output):
+                    error.of_plan()
                 raise
             said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
             if machine.human is not None:

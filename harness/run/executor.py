@@ -38,6 +38,9 @@ from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
 from harness.run.plan import MORE_PROCESSORS
 from harness.run.watch import Watch
 
+ASKING = op.AddCpu | op.AddDimm | op.Reset | op.Unplug
+"""Operations that name devices: what QEMU refuses of one is the plan's, and the same the next time."""
+
 
 def paced(budget: Timeouts, pace: float) -> Timeouts:
     """Return the budget for a guest that takes ``pace`` times as long as the twin; what was changed by hand stays."""
@@ -133,6 +136,8 @@ class Executor:
             self.writer.write(
                 OperationProgress(index=self._index, name=name, phase="fail", detail=error.message)
             )
+            if isinstance(error, CommandRefused) and isinstance(operation, ASKING):
+                error.of_plan()
             raise
         self.writer.write(OperationProgress(index=self._index, name=name, phase="end", detail=detail))
 

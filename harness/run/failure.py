@@ -45,9 +45,13 @@ def classify(verdict: RunVerdict, error: HarnessError | None) -> FailureClass | 
 def retriable(error: HarnessError | None) -> bool:
     """Return whether trying again may end better: the infrastructure failed, and it is not that something is missing.
 
-    What QEMU refuses or a user asks in vain is the same the next time.
+    What QEMU refuses or a plan asks in vain is the same the next time.
     """
-    return isinstance(error, InfrastructureError) and not isinstance(error, MissingPart)
+    return (
+        isinstance(error, InfrastructureError)
+        and not isinstance(error, MissingPart)
+        and error.failure_class is not FailureClass.PLAN
+    )
 
 
 def second_attempt(request: RunRequest, run: str, error: HarnessError | None) -> RunRequest | None:
@@ -106,8 +110,8 @@ def machine_key(request: RunRequest) -> str:
 
 
 def boot_failure(request: RunRequest, run: str, stage: str, error: HarnessError) -> BootFailure | None:
-    """Return what ``error`` in ``stage`` says about the next boot, None if nothing."""
-    if stage not in BOOT_STAGES:
+    """Return what ``error`` in ``stage`` says about the next boot, None if nothing: another plan may ask for less."""
+    if stage not in BOOT_STAGES or error.failure_class is FailureClass.PLAN:
         return None
     return BootFailure(
         guest=request.guest,

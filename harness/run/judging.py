@@ -25,6 +25,7 @@ from harness.driver.source import driver_folder
 from harness.errors import ExitCode, HarnessError
 from harness.history.reader import History
 from harness.history.run_directory import Brief, RunDirectory, history_file
+from harness.host.interrupts import ENDING
 
 WORTH_PROCESSES = 1 << 20
 """Bytes of histories from which on processes are started; fewer are judged sooner than processes start."""
@@ -188,12 +189,12 @@ class _Worker:
         context = multiprocessing.get_context("fork")
         self.connection, theirs = context.Pipe()
         self._process = context.Process(target=_work, args=(theirs, self.connection), daemon=True)
-        # The process inherits that Ctrl-C is held back, until it has said that it ignores it.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        # The process inherits that signals are held back, until it has said what it does with them.
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
         try:
             self._process.start()
         finally:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
         # Its end alone stays open, so that the connection ends when the process does.
         theirs.close()
 
@@ -226,10 +227,10 @@ class _Worker:
 
 
 def _work(connection: Connection, other_end: Connection) -> None:
-    """Judge what comes in until nothing more can; leave Ctrl-C to the parent, and end with it if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    """Judge what comes in until nothing more can; leave a terminal's signals to the parent, and end with it if it is killed."""
+    for number in ENDING:
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     other_end.close()
     threading.Thread(target=_end_with_parent, name="end-with-parent", daemon=True).start()
     with suppress(EOFError, OSError):

@@ -42,6 +42,7 @@ class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
 class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     """Hot-add one DIMM of ``size`` ("256 MiB"), on ``node`` if given.
 
+    ``id``, ``expect``, ``saying`` and ``settle`` are those of ``add-cpu``.
     A size that is no multiple of 128 MiB is refused before QEMU sees it, because it misaligns every later DIMM and
     guests reject those although QEMU is content; ``unaligned = true`` asks for exactly that negative case.
     """

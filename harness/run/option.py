@@ -15,7 +15,7 @@ from typing import Any, Literal, get_type_hints
 
 from harness.choice import check_choice
 from harness.errors import UsageError
-from harness.size import Size
+from harness.size import Size, spelled
 
 Door = Literal["run", "demo", "repro", "accept", "lab", "pytest"]
 
@@ -59,6 +59,23 @@ class Option:
         """Return the option's name in a door, as a key: ``boot_timeout``."""
         return self.names.get(door, self.name).replace("-", "_")
 
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON Schema of the option's value in a TOML document."""
+        from harness.schema import SIZE
+
+        kind = type(self.default)
+        found: dict[str, Any] = {"description": self.help}
+        if self.words:
+            values = [*self.words, *self.words.values()]
+            return {**found, "enum": [value for at, value in enumerate(values) if value not in values[:at]]}
+        if self.choices is not None:
+            return {**found, "enum": list(self.choices())}
+        if kind not in (int, float):
+            return {**(SIZE if kind is Size else {"type": "string"}), **found}
+        bounds = {"minimum": self.least, "maximum": self.most}
+        number = {"type": "integer" if kind is int else "number"}
+        return {**found, **number, **{key: one for key, one in bounds.items() if abs(one) != float("inf")}}
+
     def read(self, value: object) -> Any:
         """Return what a text, or a value of a TOML document, means. Raises UsageError, which does not say where it was."""
         kind = type(self.default)
@@ -75,14 +92,17 @@ class Option:
         except ValueError as error:
             bounds = f"{'seconds' if kind is float else 'a whole number'} from {self.least} to {self.most}"
             raise UsageError(
-                str(error) if kind is Size else f"expected {bounds}, got {value!r:.60}"
+                str(error) if kind is Size else f"expected {bounds}, got {spelled(value)}"
             ) from error
         self.check(found)
         return found
 
     def check(self, value: Any) -> None:
         """Raise UsageError for the name of something, or a path, that does not exist. The default is not looked for."""
-        if value in (None, self.default, *self.words.values()):
+        # 1 is equal to true, and is not what was asked for.
+        if any(
+            value == one and type(value) is type(one) for one in (None, self.default, *self.words.values())
+        ):
             return
         known = list(self.words if self.choices is None else self.choices())
         if known:

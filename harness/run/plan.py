@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 
@@ -13,6 +13,7 @@ from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
 from harness.run.operation import AddCpu, AddDimm, LoadDriver, Operation
+from harness.schema import toml_schema
 from harness.size import Size
 
 MEMORY_BLOCK = 128 << 20
@@ -108,11 +109,16 @@ def decode_plan(text: str, *, name: str) -> Plan:
     return plan
 
 
+def plan_schema() -> dict[str, Any]:
+    """Return the JSON Schema of a plan's file."""
+    return toml_schema(Plan, title="A plan of the hotplug harness")
+
+
 def built_in_plans() -> dict[str, Plan]:
     """Return the plans that come with the harness, by name."""
     folder = resources.files("harness.run") / "plans"
     plans = [
-        decode_plan(entry.read_text(), name=f"plans/{entry.name}")
+        decode_plan(entry.read_text(encoding="utf-8"), name=f"plans/{entry.name}")
         for entry in folder.iterdir()
         if entry.name.endswith(".toml")
     ]

@@ -14,6 +14,9 @@ from harness.machine.machine import MachineSpec
 from harness.run import operation as op
 from harness.run.options import is_process
 from harness.run.plan import MORE_PROCESSORS, OF_THE_MACHINE, Plan
+from harness.size import Size
+
+MIB = 1 << 20
 
 WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 """What QEMU takes as a device id (QEMU: util/id.c, id_wellformed)."""
@@ -98,6 +101,8 @@ class _Rehearsal:
         self.dimms: dict[str, int] = {}
 
     def first_mistake(self) -> Mistake | None:
+        if (found := self.machine()) is not None:
+            return found
         kind = self.limits.machine.partition(",")[0]
         for index, operation in enumerate(self.plan.do):
             self.index = index
@@ -116,6 +121,37 @@ class _Rehearsal:
     def mistake(self, key: str, words: str, hint: str = "") -> Mistake:
         tag = type(self.plan.do[self.index]).__struct_config__.tag
         return Mistake(["do", self.index, key], f"do[{self.index + 1}] ({tag}): {words}", hint)
+
+    def machine(self) -> Mistake | None:
+        """Return what keeps the machine from being built (:mod:`harness.machine.devices`)."""
+        of = self.limits
+        for key, size in (("memory", of.memory), ("max_memory", of.max_memory)):
+            if size is not None and (size < MIB or size % MIB):
+                return self.wish(
+                    key, Size(f"{size} B").text, "is not a whole number of MiB", 'Give a size like "512 MiB".'
+                )
+        if of.memory is not None and of.max_memory is not None and of.memory > of.max_memory:
+            return self.wish(
+                "memory", f"{of.memory // MIB} MiB", f"is more than max_memory, {of.max_memory // MIB} MiB",
+                "max_memory is what there may be in all, power-on memory included.",
+            )  # fmt: skip
+        if of.processors is not None and of.max_processors is not None and of.processors > of.max_processors:
+            return self.wish(
+                "processors",
+                of.processors,
+                f"is more than max_processors, {of.max_processors}",
+                MORE_PROCESSORS,
+            )
+        most = min(filter(None, (of.max_processors, of.memory and of.memory // MIB)), default=None)
+        if most is not None and of.nodes is not None and of.nodes > most:
+            return self.wish(
+                "nodes", of.nodes, f"is more than the machine can share out, {most}",
+                "Each node needs a processor slot and a MiB of power-on memory.",
+            )  # fmt: skip
+        return None
+
+    def wish(self, key: str, value: object, words: str, hint: str) -> Mistake:
+        return Mistake(["machine", key], f"machine.{key} = {value} {words}", hint)
 
     # -- what the guest cannot do --------------------------------------------------------------------------------
 
@@ -186,6 +222,12 @@ class _Rehearsal:
     def _(self, operation: op.Reset) -> Mistake | None:
         self.paused_by = 0
         return self.fill(operation.add_cpus) if operation.add_cpus else None
+
+    @step.register
+    def _(self, operation: op.Expect) -> Mistake | None:
+        if operation == op.Expect(timeout=operation.timeout):
+            return self.mistake("op", "it demands nothing", "Name at least one count: processors = 3.")
+        return None
 
     @step.register
     def _(self, operation: op.Unplug) -> Mistake | None:

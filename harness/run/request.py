@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+import sys
 from pathlib import Path
 
 from harness.capture.mapping.driver_map import DriverMap
@@ -12,6 +14,17 @@ from harness.errors import UsageError
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
 from harness.run.rehearsal import rehearse
+
+
+def _no_text(word: str) -> UsageError:
+    try:
+        os.fsencode(word).decode()
+    except UnicodeError:
+        return UsageError(f"not UTF-8 text, as the documents of a run are: {word!r}")
+    return UsageError(
+        f"not text in this locale, whose encoding is {sys.getfilesystemencoding()}: {word!r}",
+        hint="Set LC_ALL=C.UTF-8 and PYTHONUTF8=1, or give names in ASCII.",
+    )
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -34,7 +47,7 @@ class RunRequest(RunOptions):
         super().__post_init__()
         for word in (*self.argv, str(self.runs.absolute()), self.driver, self.driver_map):
             if word != word.encode(errors="replace").decode():
-                raise UsageError(f"not UTF-8 text, as the documents of a run are: {word!r}")
+                raise _no_text(word)
         object.__setattr__(self, "restore", self.restores)
         self.mapped()
         rehearse(self.plan, guest=self.guest, machine=self.machine)

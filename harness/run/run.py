@@ -27,7 +27,7 @@ from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
 from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
-from harness.host.interrupts import uninterrupted
+from harness.host.interrupts import Interrupted, interruption, uninterrupted
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
@@ -72,11 +72,11 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
         return self.verdict.exit_code
 
 
-class RunInterrupted(KeyboardInterrupt):
-    """A run was interrupted, and everything was ended. ``result`` is what it had come to."""
+class RunInterrupted(Interrupted):
+    """A run was interrupted by signal ``number``, and everything was ended. ``result`` is what it had come to."""
 
-    def __init__(self, result: RunResult) -> None:
-        super().__init__()
+    def __init__(self, result: RunResult, number: int) -> None:
+        super().__init__(number)
         self.result = result
 
 
@@ -238,8 +238,8 @@ class Run:
         """Return what to raise once an interrupted run has ended: RunInterrupted, unless nothing was there to judge."""
         # Its history may have no header yet.
         with uninterrupted(), contextlib.suppress(HarnessError):
-            return RunInterrupted(self.result(self.judge()))
-        return KeyboardInterrupt()
+            return RunInterrupted(self.result(self.judge()), interruption())
+        return Interrupted(interruption())
 
     def _failed(self, error: HarnessError) -> None:
         """Record the error, then collect what the guest can still say."""

@@ -29,7 +29,7 @@ AGAIN = pytest.StashKey[bool]()
 CLASS = pytest.StashKey[str]()
 RUN = pytest.StashKey["RunUnderTest | None"]()
 
-NO_BUG = frozenset({"infrastructure", "usage"})
+NO_BUG = frozenset({"infrastructure", "plan", "usage"})
 """Classes of failures that no known bug of a guest or a driver excuses."""
 
 

@@ -27,14 +27,7 @@ from tests.capture.etl.test_manifest import GUID, MANIFEST, PAYLOAD
 T = encoder.START
 HZ = encoder.HZ
 
-PROGRAM = """
-import sys, typer
-from harness.cli import etl, output
-app = typer.Typer()
-etl.register(app)
-app(sys.argv[1:], standalone_mode=False)
-output.flush()
-"""
+PROGRAM = "import sys; from harness.cli.main import main; sys.exit(main())"
 
 
 @pytest.fixture

@@ -15,6 +15,7 @@ import harness
 from harness.cli import main as command_line
 from harness.cli.revision import revision
 from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
+from harness.host.interrupts import Interrupted
 
 Caught = pytest.CaptureFixture[str]
 
@@ -171,7 +172,24 @@ def test_no_command_at_all_is_misuse(capsys: Caught) -> None:
             ),
         ),
         (RecursionError("deep"), 69, None),
-        (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (Interrupted(1), 129, "harness: interrupted by SIGHUP\n"),
+        (
+            PermissionError(13, "Permission denied", "/locked"),
+            69,
+            (
+                "harness: cannot use /locked: Permission denied\n"
+                "  HOTPLUG_HARNESS_DEBUG=1 shows what the command was doing.\n"
+            ),
+        ),
+        (
+            OSError(18, "Invalid cross-device link", "a", None, "b"),
+            69,
+            (
+                "harness: cannot use a and b: Invalid cross-device link\n"
+                "  HOTPLUG_HARNESS_DEBUG=1 shows what the command was doing.\n"
+            ),
+        ),
+        (BrokenPipeError(32, "Broken pipe"), 69, None),
     ],
 )
 def test_errors_become_messages_and_exit_codes(

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """harness check of many long runs, as a process of its own: a bar, an interruption, a sudden end."""
 
+import json
 import os
 import pty
 import signal
@@ -17,6 +18,7 @@ from report.records import hot_add
 
 from harness.deadline import Deadline
 from harness.history.record import Qmp, Record
+from harness.host.interrupts import ENDING
 
 PROGRAM = [sys.executable, "-c", "import sys; from harness.cli.main import main; sys.exit(main())"]
 LONG = 6000
@@ -79,12 +81,22 @@ def wait_for_the_end(workers: list[psutil.Process]) -> None:
     Deadline(20, "the end of the processes").poll(lambda: all(map(ended, workers)))
 
 
-def test_ctrl_c_ends_all_processes_at_once(runs: list[Path]) -> None:
-    """One line, 130, no output half-way, and nobody left; a terminal sends the signal to all of them."""
+def interrupted(number: signal.Signals) -> str:
+    """What is said of a signal."""
+    return f"harness: interrupted{'' if number is signal.SIGINT else f' by {number.name}'}\n"
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_terminal_s_signal_ends_all_processes_at_once(runs: list[Path], number: signal.Signals) -> None:
+    """One line, 128 + the number, no output half-way, and nobody left; a terminal signals all of them."""
     with checking(runs) as (process, workers):
-        os.killpg(process.pid, signal.SIGINT)
+        os.killpg(process.pid, number)
         out, err = process.communicate(timeout=20)
-    assert [130, "", "harness: interrupted\n"] == [process.returncode, out, err]
+    assert [128 + number, interrupted(number)] == [process.returncode, err]
+    assert [interrupted(number), 128 + number] == [
+        f"harness: {json.loads(out)['error']['message']}\n",
+        json.loads(out)["exit_code"],
+    ]
     wait_for_the_end(workers)
 
 
@@ -93,8 +105,8 @@ def test_ending_the_command_alone_ends_all(runs: list[Path], number: signal.Sign
     """A CI system that signals only the command leaves nothing behind either."""
     with checking(runs) as (process, workers):
         process.send_signal(number)
-        out, err = process.communicate(timeout=20)
-    assert [130, "", "harness: interrupted\n"] == [process.returncode, out, err]
+        _, err = process.communicate(timeout=20)
+    assert [128 + number, interrupted(number)] == [process.returncode, err]
     wait_for_the_end(workers)
 
 

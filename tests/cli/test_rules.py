@@ -36,8 +36,8 @@ def test_programs_get_every_rule_and_one_with_its_examples(capsys: Caught) -> No
     main(["rules", "--id", "sync-barrier", "--json"])
     one = json.loads(capsys.readouterr().out)
     assert [rule.id for rule in all_rules()] == [rule["id"] for rule in listed]
-    examples = one.pop("examples")
-    assert one in listed
+    examples, version = one.pop("examples"), one.pop("version")
+    assert (1, True) == (version, one in listed)
     assert ["holds", "violated"] == [example["verdict"]["verdict"] for example in examples]
 
 

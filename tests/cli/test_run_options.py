@@ -216,7 +216,7 @@ def refusal(
     [
         ("guest", "twim", "run accept lab pytest", "no guest is called 'twim'\n  Did you mean 'twin'? There are: twin,"),
         ("accel", "tgc", "run demo accept lab pytest", "no accelerator is called 'tgc'\n  Did you mean 'tcg'? There are"),
-        ("dump", "4 Gb", "run demo accept lab pytest", "expected a size such as \"256 MiB\", got '4 Gb'"),
+        ("dump", "4 Gb", "run demo accept lab pytest", "expected a size like \"256 MiB\", got '4 Gb'"),
         ("boot-timeout", "soon", "run demo accept lab pytest", "expected seconds from 1 to 604800, got 'soon'"),
         ("driver-map", "/none.toml", "run accept lab pytest", "there is no file '/none.toml'"),
         ("driver", "/none.sys", "run accept pytest", "there is no file or folder '/none.sys'\n  This makes one: harness driver build"),

@@ -9,21 +9,21 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.host.interrupts import uninterrupted
+from harness.host.interrupts import ENDING, Interrupted, answered, interruptible, settle, uninterrupted
 
-BOTH = (signal.SIGINT, signal.SIGTERM)
+HASTY = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Both signals raise KeyboardInterrupt, as in ``harness run``, and are as before when the test ends."""
-    before = {number: signal.signal(number, signal.default_int_handler) for number in BOTH}
+    """The signals raise KeyboardInterrupt, as in ``harness run``, and are as before when the test ends."""
+    before = {number: signal.signal(number, signal.default_int_handler) for number in HASTY}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", BOTH)
+@pytest.mark.parametrize("number", HASTY)
 def test_held_back_until_the_block_is_left(number: signal.Signals) -> None:
     """The block hears of it and comes to its end; then it takes effect, once."""
     reached = []
@@ -83,3 +83,58 @@ def test_other_threads_receive_no_signals() -> None:
     thread.start()
     thread.join()
     assert [signal.default_int_handler] == seen
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_a_signal_is_raised_and_noted(number: signal.Signals) -> None:
+    """Each has its number, and the handlers are as before when the block is left."""
+    before = {each: signal.getsignal(each) for each in ENDING}
+    with interruptible() as came:
+        with pytest.raises(Interrupted) as raised:
+            signal.raise_signal(number)
+        assert (number, [number]) == (raised.value.number, came)
+    assert before == {each: signal.getsignal(each) for each in ENDING}
+
+
+def test_a_terminal_that_closes_is_in_no_hurry() -> None:
+    """SIGHUP comes from the kernel and from the shell: held back it cuts nothing short, and the second raises nothing."""
+    with interruptible() as came:
+        with pytest.raises(Interrupted):
+            _hung_up_twice()
+        signal.raise_signal(signal.SIGHUP)
+        assert {signal.SIGHUP} == set(came)
+
+
+def _hung_up_twice() -> None:
+    with uninterrupted() as hurry:
+        signal.raise_signal(signal.SIGHUP)
+        signal.raise_signal(signal.SIGHUP)
+        assert not hurry.is_set()
+
+
+def test_a_signal_after_the_end_is_noted_and_raises_nothing() -> None:
+    """The exit code may still become the signal's."""
+    with interruptible() as came:
+        settle()
+        signal.raise_signal(signal.SIGTERM)
+        assert [signal.SIGTERM] == came
+
+
+def test_ctrl_c_may_be_the_answer_to_a_prompt() -> None:
+    """Then it interrupts nothing; another signal is no answer."""
+    with interruptible() as came:
+        with pytest.raises(Interrupted):
+            signal.raise_signal(signal.SIGINT)
+        assert (True, []) == (answered(Interrupted(signal.SIGINT)), came)
+        assert (True, False) == (answered(KeyboardInterrupt()), answered(Interrupted(signal.SIGTERM)))
+
+
+def test_what_is_ignored_interrupts_nothing() -> None:
+    """A run under nohup goes on when its terminal closes."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interruptible() as came:
+            signal.raise_signal(signal.SIGHUP)
+            assert ([], signal.SIG_IGN) == (came, signal.getsignal(signal.SIGHUP))
+    finally:
+        signal.signal(signal.SIGHUP, before)

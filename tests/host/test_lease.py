@@ -462,12 +462,12 @@ def test_budget_that_was_set(tmp_path: Path) -> None:
         (
             {"HOTPLUG_HARNESS_BUDGET_MEMORY": "much"},
             "",
-            "BUDGET_MEMORY: expected a size such as \"256 MiB\", got 'much'",
+            "BUDGET_MEMORY: expected a size like \"256 MiB\", got 'much'",
         ),
         (
             {},
             '[budget]\nmemory = "2 gigs"\n',
-            "lab.toml:2: expected a size such as \"256 MiB\", got '2 gigs' for budget.memory",
+            "lab.toml:2: budget.memory: expected a size like \"256 MiB\", got '2 gigs'",
         ),
         ({}, "[budget]\nvcpu = 2\n", "lab.toml:2: unknown key 'vcpu'"),
         ({}, "[budget]\nvcpus = 0\n", "lab.toml:2:"),

@@ -194,7 +194,7 @@ def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:
             "--connect: not a URI: Invalid IPv6 URL",
             "",
         ),
-        ('name = "x"\n', "lab.toml:1: object missing required field `plan`", ""),
+        ('name = "x"\n', "lab.toml:1: the key 'plan' is missing", ""),
     ],
 )  # fmt: skip
 def test_mistakes_are_told_by_their_line(text: str, message: str, hint: str) -> None:

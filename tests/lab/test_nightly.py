@@ -21,7 +21,7 @@ from report.junit_schema import checked
 from harness.cli.main import main
 
 BAD = "#!/bin/sh\nexit 7\n"
-KILLER = "#!/bin/sh\nkill -KILL $PPID\n"
+KILLER = "#!/bin/sh\nkill -{number} $PPID\n"
 SLOW = "#!/bin/sh\ntest -e {gate} && exit 7\nexec sleep 600\n"
 
 
@@ -81,18 +81,43 @@ def test_guest_that_does_not_boot_is_not_booted_again(
     ]
 
 
+TOO_MUCH = """#!/bin/sh
+test "$1" = --version && echo "QEMU emulator version 8.2.0" && exit 0
+echo "qemu: Invalid SMP CPUs 288. The max CPUs supported by machine 'pc' is 255" >&2
+exit 1
+"""
+
+
 @pytest.mark.qemu
-def test_run_that_is_killed_does_not_end_the_nightly_run(
+def test_what_one_plan_asks_for_in_vain_keeps_no_other_from_running(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It is repeated once, the second attempt names the first, and both are found."""
-    assert 69 == main(nightly(lab(tmp_path, ("killer", KILLER)), "--json"))
-    (run,) = said(capsys)["runs"]
-    assert "the run was killed by signal 9" in run["reason"]
-    report = checked((tmp_path / "kept" / "n" / "junit.xml").read_bytes())
-    assert [("infrastructure", run["reason"])] == [
-        (error.get("type"), error.get("message")) for error in report.iter("error")
+    """It is no failure of the host: 64, one attempt, and the other plans of the machine are run."""
+    assert 64 == main(nightly(lab(tmp_path, ("small", TOO_MUCH), plans=("veto", "reset")), "--json"))
+    document = said(capsys)
+    assert [("done", "plan", 64, 1)] * 2 == [
+        (run["state"], run["word"], run["exit_code"], len(run["runs"])) for run in document["runs"]
     ]
+    assert 2 == document["counts"]["plan"]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("number", "code", "reason"),
+    [
+        (signal.SIGKILL, 69, "the run was killed by signal 9"),
+        (signal.SIGTERM, 143, "the run ended with status 143 and no result: interrupted by SIGTERM"),
+    ],
+)
+def test_run_that_is_killed_does_not_end_the_nightly_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals, code: int, reason: str
+) -> None:
+    """It is repeated once, the second attempt names the first, and both are found; a signal that it heard is its code."""
+    assert code == main(nightly(lab(tmp_path, ("killer", KILLER.format(number=int(number)))), "--json"))
+    (run,) = said(capsys)["runs"]
+    assert (code, True) == (run["exit_code"], reason in run["reason"])
+    report = checked((tmp_path / "kept" / "n" / "junit.xml").read_bytes())
+    assert [run["reason"]] == [error.get("message") for error in report.iter("error")]
     runs = [json.loads(file.read_text()) for file in sorted((tmp_path / "kept/n/runs").glob("2*/run.json"))]
     assert {1: "", 2: next(f["run"] for f in runs if f.get("attempt", 1) == 1)} == {
         f.get("attempt", 1): f.get("retry_of", "") for f in runs
@@ -100,8 +125,9 @@ def test_run_that_is_killed_does_not_end_the_nightly_run(
 
 
 @pytest.mark.qemu
-def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
-    """Ctrl-C ends the runs under way, leaves a readable state and 130; the same command does what is left."""
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal ends the runs under way, leaves a readable state and its code; the same command does what is left."""
     gate = tmp_path / "gate"
     file = lab(tmp_path, ("bad", BAD), ("slow", SLOW.format(gate=gate)), head="parallel = 2")
     words = [sys.executable, "-m", "harness", *nightly(file)]
@@ -109,9 +135,11 @@ def test_interrupted_nightly_run_continues(tmp_path: Path) -> None:
     assert process.stderr is not None
     first = process.stderr.readline()
     assert "[1/2] infrastructure  twin.bad.default.veto.1" in first
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, _ = process.communicate(timeout=60)
-    assert (130, True) == (
+    summary = json.loads((tmp_path / "kept" / "n" / "summary.json").read_text())
+    assert 128 + number == summary["exit_code"]
+    assert (128 + number, True) == (
         process.returncode,
         "1 runs are left; the same command continues with them." in out,
     )

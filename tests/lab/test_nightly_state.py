@@ -129,5 +129,7 @@ def test_summary_says_what_is_left_what_failed_and_what_wavers(tmp_path: Path) -
     assert "Reproduce: harness repro 'a/r 1'" in text
     assert "RULE: x\\x1b" in text
     assert "twin.default.default.reset: holds 1, violated 1" in text
-    assert said["counts"] == {"holds": 1, "violated": 1, "unknown": 0, "infrastructure": 1, "skipped": 1}
+    assert said["counts"] == {
+        "holds": 1, "violated": 1, "unknown": 0, "plan": 0, "infrastructure": 1, "skipped": 1,
+    }  # fmt: skip
     assert (said["left"], said["exit_code"]) == (0, ExitCode.INFRASTRUCTURE)

@@ -32,6 +32,7 @@ from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
+from harness.host.interrupts import ENDING
 from harness.run import operation as op
 from harness.run.judging import open_history
 from harness.run.options import Timeouts
@@ -258,8 +259,9 @@ def test_ctrl_c_before_the_first_record_is_an_interruption(
     assert ["end"] == [json.loads(line)["k"] for line in history.read_text().splitlines()]
 
 
-def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a plan ends with 130, a history that can be read, and no process."""
+@pytest.mark.parametrize("number", ENDING)
+def test_an_interrupted_run_leaves_no_process(tmp_path: Path, number: signal.Signals) -> None:
+    """A signal in the middle of a plan ends with 128 + its number, a history that can be read, and no process."""
     plan = tmp_path / "long.toml"
     plan.write_text(
         'name = "long"\n[[do]]\nop = "add-cpu"\n[[do]]\nop = "quiesce"\nquiet = 600\ntimeout = 3000\n'
@@ -282,9 +284,9 @@ def test_an_interrupted_run_leaves_no_process(tmp_path: Path) -> None:
     seen = next(line for line in process.stderr if "✓ driver" in line)
     (history,) = (tmp_path / "runs").glob("2*/history.jsonl")
     Deadline(60, "the add of the plan").poll(lambda: '"accepted"' in history.read_text())
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     process.communicate(timeout=60)
-    assert (True, ExitCode.INTERRUPTED) == (bool(seen), process.returncode)
+    assert (True, 128 + number) == (bool(seen), process.returncode)
     assert [] == [
         p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in " ".join(p.info["cmdline"] or [])
     ]

@@ -120,8 +120,8 @@ def _plain(index: EvidenceIndex) -> dict[str, object]:
     [
         (["pack", "{tmp}"], "is no run directory"),
         (["pack", "{run}", "--out", "{tmp}"], "is a directory"),
-        (["pack", "{run}", "--limit", "big"], "--limit: expected a size such as \"256 MiB\", got 'big'"),
-        (["show", "{tmp}/none"], "there is no run directory"),
+        (["pack", "{run}", "--limit", "big"], "--limit: expected a size like \"256 MiB\", got 'big'"),
+        (["show", "{tmp}/none"], "No such file or directory"),
         (["show", "{run}"], "has no evidence"),
     ],
 )

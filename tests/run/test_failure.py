@@ -75,6 +75,7 @@ def test_infrastructure_gets_one_more_attempt(error: HarnessError) -> None:
         MissingPart("no QEMU"),
         UsageError("no slot 77"),
         CommandRefused("no", command="device_add", error_class="", description="no"),
+        MachineFailed("QEMU died", command=[], status=1, output="").of_plan(),
     ],
 )
 def test_nothing_else_is_tried_again(error: HarnessError | None) -> None:
@@ -126,3 +127,10 @@ def test_requests_differ_by_their_plan_not_in_their_machine() -> None:
     failures = failed(request(), "qemu", DIED)
     other = dataclasses.replace(request(), plan=Plan(name="other", do=[Quiesce(), Quiesce()]))
     assert failures.against(other) is not None
+
+
+def test_what_a_plan_asked_for_says_nothing_about_the_next_boot() -> None:
+    """Another plan may ask for less of the same machine."""
+    died = MachineFailed("QEMU died", command=[], status=1, output="")
+    assert boot_failure(request(), "run-1", "qemu", died) is not None
+    assert boot_failure(request(), "run-1", "qemu", died.of_plan()) is None

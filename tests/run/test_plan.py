@@ -50,10 +50,22 @@ def test_every_built_in_plan_decodes() -> None:
             "p.toml:3: unknown key 'procesors'",
             "'processors'",
         ),
-        ('name="a"\n[[do]]\nop="add-cup"\n', "p.toml:3: invalid value 'add-cup' for do[1].op", "'add-cpu'"),
-        ('name="a"\n[[do]]\nop="add-cpu"\nexpect="aded"', "p.toml:4: invalid enum value 'aded'", "'added'"),
-        ('name="a"\n[[do]]\nop="add-cpu"\nslot=-1', "p.toml:4: expected `int` >= 0 for do[1].slot", ""),
-        ('name="a"\ndo=[]', "p.toml:2: expected `array` of length >= 1", ""),
+        (
+            'name="a"\n[[do]]\nop="add-cup"\n',
+            "p.toml:3: do[1].op: 'add-cup' is not one of its values",
+            "'add-cpu'",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\nexpect="aded"',
+            "p.toml:4: do[1].expect: 'aded' is not one of its values",
+            "'added'",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\nslot=-1',
+            "p.toml:4: do[1].slot: expected a whole number of at least 0, got -1",
+            "",
+        ),
+        ('name="a"\ndo=[]', "p.toml:2: do: expected a list of at least 1 entry", ""),
         (
             'name="a"\n[[do]]\nop="add-dimm"\nsize="100 MiB"',
             "p.toml:4: do[1] (add-dimm): size '100 MiB'",
@@ -61,12 +73,56 @@ def test_every_built_in_plan_decodes() -> None:
         ),
         (
             'name="a"\n[[do]]\nop="add-dimm"\nsize="1 GB"',
-            "p.toml:4: expected a size such as \"256 MiB\", got '1 GB' for do[1].size",
+            "p.toml:4: do[1].size: expected a size like \"256 MiB\", got '1 GB'",
             "",
         ),
         (
             'name="a"\n[machine]\nmemory=64\n[[do]]\nop="reset"',
-            'p.toml:3: expected a size such as "256 MiB", got 64 for machine.memory',
+            'p.toml:3: machine.memory: expected a size like "256 MiB", got 64',
+            "",
+        ),
+        ('name=3\n[[do]]\nop="reset"', "p.toml:1: name: expected text in quotes, got 3", ""),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\nslot=1.5',
+            "p.toml:4: do[1].slot: expected a whole number, got 1.5",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\nslot={a=1}',
+            "p.toml:4: do[1].slot: expected a whole number, got a table",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\nsettle=1',
+            "p.toml:4: do[1].settle: expected true or false, got 1",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\ntimeout=0',
+            "p.toml:4: do[1].timeout: expected a number greater than 0, got 0",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-cpu"\ntimeout=inf',
+            "p.toml:4: do[1].timeout: expected a number of at most 3600, got inf",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="reset"\n[machine]\nnodes=true',
+            "p.toml:5: machine.nodes: expected a whole number, got true",
+            "",
+        ),
+        ('name="a"\ndo=[3]', "p.toml:2: do[1]: expected a table, got 3", ""),
+        ('name="a"\n[[do]]\nop="add-dimm"', "p.toml:2: do[1]: the key 'size' is missing", ""),
+        ('name="a"\n[[do]]\nslot=1', "p.toml:2: do[1]: the key 'op' is missing", ""),
+        (
+            'name="a"\n[[do]]\nop="load-driver"\ndriver="X Y"',
+            "p.toml:4: do[1].driver: expected text in quotes that matches ^[a-z]",
+            "",
+        ),
+        (
+            'name=2026-01-01\n[[do]]\nop="reset"',
+            "p.toml:1: name: expected text in quotes, got 2026-01-01",
             "",
         ),
         ('name="a"\n[[do]]\nop="add-cpu"\nsaying="x"', "p.toml:4: do[1]: 'saying' goes with", ""),
@@ -82,7 +138,7 @@ def test_every_built_in_plan_decodes() -> None:
         ),
         (
             'name="a"\n[[do]]\nop="load-driver"\nveto=-1\n',
-            "p.toml:4: expected `int` >= 0 for do[1].veto",
+            "p.toml:4: do[1].veto: expected a whole number of at least 0",
             "",
         ),
         (

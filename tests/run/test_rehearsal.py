@@ -55,6 +55,11 @@ def refused(body: str, *, guest: str = "twin", machine: str = "q35") -> BadDocum
         (PAUSE + '[[do]]\nop = "reset"\n', "p.toml:5: do[2] (reset): the guest is paused", ""),
         (PAUSE + '[[do]]\nop = "expect"\nprocessors = 2\n', "p.toml:6: do[2] (expect): the guest is paused", ""),
         ('[[do]]\nop = "reset"\nadd_cpus = 5\n', "p.toml:4: do[1] (reset): 4 processor slots are left, not 5", ""),
+        ('[[do]]\nop = "expect"\n', "p.toml:3: do[1] (expect): it demands nothing", "processors = 3"),
+        ('[machine]\nmemory = "2 GiB"\nmax_memory = "1 GiB"\n' + CPU, "p.toml:3: machine.memory = 2048 MiB is more than max_memory, 1024 MiB", ""),
+        ('[machine]\nmemory = "1 B"\n' + CPU, "p.toml:3: machine.memory = 1 B is not a whole number of MiB", "512 MiB"),
+        ("[machine]\nprocessors = 9\n" + CPU, "p.toml:3: machine.processors = 9 is more than max_processors, 6", "max_processors"),
+        ("[machine]\nnodes = 8\n" + CPU, "p.toml:3: machine.nodes = 8 is more than the machine can share out, 6", "slot"),
         ('[[do]]\nop = "verifier"\n', "p.toml:3: do[1] (verifier): the twin has no Driver Verifier", "Windows"),
     ],
 )  # fmt: skip

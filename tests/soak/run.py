@@ -37,7 +37,7 @@ _ALLOWED = {
     # Before Python has come to the harness a signal does what it does to any program.
     "INT": {ExitCode.INTERRUPTED, -signal.SIGINT},
     "INT twice": {ExitCode.INTERRUPTED, -signal.SIGINT},
-    "TERM": {ExitCode.INTERRUPTED, -signal.SIGTERM},
+    "TERM": {ExitCode.TERMINATED, -signal.SIGTERM},
     "QEMU": {ExitCode.INFRASTRUCTURE},
     "libvirtd": {ExitCode.UNKNOWN, ExitCode.INFRASTRUCTURE},
 }
@@ -193,7 +193,7 @@ class Runner:
         history = directories[0] / "history.jsonl"
         if not history.exists() or history.stat().st_size == 0:
             outcome.history = "empty"
-            if code >= 0 and code != ExitCode.INTERRUPTED:
+            if 0 <= code < 128:
                 outcome.wrong.append(f"no history, and ended with {code}")
             return
         self._judge_history(outcome, directories[0])

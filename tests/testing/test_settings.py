@@ -52,7 +52,7 @@ def test_command_line_beats_environment_beats_ini(
     [
         (["--hotplug-accel=tgc"], ["--hotplug-accel: no accelerator is called 'tgc'", "Did you mean 'tcg'"]),
         (["--hotplug-boot=restor"], ["--hotplug-boot: no way to boot", "Did you mean 'restore'"]),
-        (["--hotplug-dump=4 Gb"], ['--hotplug-dump: expected a size such as "256 MiB", got', "4 Gb"]),
+        (["--hotplug-dump=4 Gb"], ['--hotplug-dump: expected a size like "256 MiB", got', "4 Gb"]),
         (
             ["--hotplug-boot-timeout=soon"],
             ["--hotplug-boot-timeout: expected seconds from 1 to 604800, got 'soon'"],

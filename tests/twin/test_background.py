@@ -20,7 +20,7 @@ pytestmark = pytest.mark.qemu
 
 
 def test_terminated_where_interrupts_are_ignored(tmp_path: Path) -> None:
-    """SIGINT does nothing; SIGTERM ends the run with 130, a closed history and no process."""
+    """SIGINT does nothing; SIGTERM ends the run with 143, a closed history and no process."""
     command = [sys.executable, "-m", "harness", "demo", "--accel", "tcg", "--runs", str(tmp_path)]
     # The shell's own way to start a job that Ctrl-C does not concern.
     script = ["sh", "-c", 'trap "" INT; exec "$@"', "sh", *command]
@@ -28,7 +28,7 @@ def test_terminated_where_interrupts_are_ignored(tmp_path: Path) -> None:
         Deadline(60, "QEMU").poll(lambda: bool(qemu_processes(tmp_path)))
         process.send_signal(signal.SIGINT)
         process.send_signal(signal.SIGTERM)
-        assert ExitCode.INTERRUPTED == process.wait(60)
+        assert ExitCode.TERMINATED == process.wait(60)
     assert [] == qemu_processes(tmp_path)
     (directory,) = [path for path in tmp_path.iterdir() if path.is_dir() and not path.is_symlink()]
     last = list(History(directory))[-1]

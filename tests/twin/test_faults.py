@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import signal
 import subprocess
@@ -61,12 +62,13 @@ def test_old_qemu(perform_plan: Perform, tmp_path: Path) -> None:
 
 
 def test_qemu_dies_at_start(perform_plan: Perform) -> None:
-    """A QEMU that refuses its machine is quoted."""
+    """A QEMU that refuses its machine is quoted, and what asked for the machine is to blame."""
     result = perform_plan(ONE_CPU, machine="pc-nonsense")
     assert isinstance(result.error, MachineFailed)
     assert "unsupported machine type" in result.error.message
     fault = next(x for x in records_of(result) if isinstance(x, r.RunFailure))
-    assert (fault.failure_class, fault.stage) == ("infrastructure", "qemu")
+    assert (fault.failure_class, fault.stage) == ("plan", "qemu")
+    assert ExitCode.USAGE == result.exit_code
 
 
 def test_guest_never_ready(perform_plan: Perform) -> None:
@@ -176,17 +178,22 @@ def test_two_demos_at_once(tmp_path: Path) -> None:
 STAGES = ["image", "accelerator", "qemu", "boot", "driver", "operation"]
 
 
-@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize(
-    "number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL], ids=["INT", "TERM", "KILL"]
+    ("number", "stage"),
+    [
+        *itertools.product([signal.SIGINT, signal.SIGTERM, signal.SIGKILL], STAGES),
+        (signal.SIGHUP, "boot"),
+        (signal.SIGQUIT, "operation"),
+    ],
+    ids=str,
 )
-def test_interrupted_at_any_stage(tmp_path: Path, stage: str, number: signal.Signals) -> None:
-    """Ctrl-C, SIGTERM or SIGKILL at any stage leaves no process and a readable history that says where it ended."""
+def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage: str) -> None:
+    """A signal at any stage leaves no process and a readable history that says where it ended."""
     process = start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path))
     history = _reached(tmp_path, stage, process)
     process.send_signal(number)
     _out, err = process.communicate(timeout=60)
-    assert process.returncode == (-9 if number is signal.SIGKILL else ExitCode.INTERRUPTED), err
+    assert process.returncode == (-9 if number is signal.SIGKILL else 128 + number), err
     Deadline(30, "QEMU is gone").poll(lambda: not qemu_processes(tmp_path))
     records = list(history)
     reached = [x for x in records if _is_stage(x, stage)]

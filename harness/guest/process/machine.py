@@ -273,8 +273,14 @@ class ProcessMachine:
         with self._changed:  # a line is counted as sent in the same hold in which it is written
             expected = self._sent - len(self._answers) if spoken else 0
         answers: list[str] = []
-        for line in lines:
-            self._sort(line, answers, expected, driver=self._transcript is None or not spoken)
+        try:
+            for line in lines:
+                self._sort(line, answers, expected, driver=self._transcript is None or not spoken)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write what the process said to {self.debugcon.parent}: {error.strerror}",
+                hint="Free some disk space, or give another place with --runs DIR.",
+            ) from error
         # Only now, so that nobody who was answered asks again before the rest is sorted.
         with self._changed:
             self._answers += answers

@@ -1,0 +1,427 @@
+# SPDX-License-Identifier: MIT
+"""The JSON documents that commands print, as types: docs/schemas/ is generated from them (``python -m tests.docs.schemas``).
+
+Every document also has ``version`` (:data:`harness.cli.output.JSON_VERSION`). A command that ends with an error before it has
+its document prints :class:`ErrorDocument` instead. Commands import this module for their types alone: it loads every room.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NotRequired, TypedDict
+
+import msgspec
+
+from harness.acceptance.acceptance import Acceptance
+from harness.capture.etl.account import LogAccount
+from harness.capture.etl.session import TraceSession
+from harness.capture.offline.comparison import ChannelAccount, ChannelDifference, SequenceRange
+from harness.contract.coverage import RuleCoverage
+from harness.contract.verdict import Finding, RuleVerdict, RunVerdict
+from harness.driver.manifest import DriverManifest
+from harness.history.evidence import EvidenceIndex
+from harness.host.budget import HostBudget
+from harness.host.host_part import HostPart
+from harness.lab.inventory import ListedMachine
+from harness.lab.matrix import Skipped
+from harness.lab.nightly_state import CellOutcome
+from harness.report.observations import AnswerComparison, QuestionAnswer
+from harness.report.operations import OperationOutcome
+from harness.report.pack import PackManifest
+from harness.report.transcript_comparison import TranscriptDifference
+from harness.repro.recorded_run import Signature
+from harness.template.manifest import TemplateManifest
+from harness.template.promise import PromiseFinding
+
+
+class ErrorMessage(TypedDict):
+    """``message`` says who, what and which value; ``hint`` what to do next, "" if nothing is known to help."""
+
+    message: str
+    hint: str
+
+
+class ErrorDocument(TypedDict):
+    """An error that kept a command from its own document: a signal's, the user's, or this machine's."""
+
+    error: ErrorMessage
+    exit_code: int
+
+
+class RunError(msgspec.Struct):
+    """What ended a run early: its failure class, and the stage in which it came."""
+
+    message: str
+    hint: str
+    failure_class: str = msgspec.field(name="class")
+    stage: str
+
+
+class RunDocument(TypedDict):
+    """A run: where its evidence is, and what it came to."""
+
+    directory: str
+    verdict: RunVerdict
+    failure_class: NotRequired[str]
+    first_attempt: NotRequired[str]
+    error: NotRequired[RunError]
+
+
+class ReproDocument(RunDocument):
+    """A run that was done again."""
+
+    repro_of: str
+    same: bool
+    before: Signature
+    now: Signature
+    differences: list[str]
+
+
+class ShowDocument(TypedDict):
+    """A recorded run: its verdict, its operations, and its timeline as text lines."""
+
+    path: str
+    verdict: RunVerdict
+    operations: list[OperationOutcome]
+    timeline: list[str]
+
+
+class CheckedRun(TypedDict):
+    """One run of a check: its verdict, or why there is none."""
+
+    path: str
+    exit_code: int
+    verdict: NotRequired[RunVerdict]
+    joined: NotRequired[str]
+    error: NotRequired[ErrorMessage]
+
+
+class CheckDocument(TypedDict):
+    """Runs that were judged again."""
+
+    runs: list[CheckedRun]
+    coverage: list[RuleCoverage]
+    exit_code: int
+
+
+class ComparedRun(TypedDict):
+    """One run whose transcript was compared."""
+
+    path: str
+    run: str
+    guest: str
+    unshown: list[str]
+    missing: list[str]
+
+
+class DiffDocument(TypedDict):
+    """Runs of one plan, compared."""
+
+    verdict: str
+    runs: list[ComparedRun]
+    differences: list[TranscriptDifference]
+    stories: int
+    steps: int
+    exit_code: int
+
+
+class NightlyRun(CellOutcome, frozen=True, kw_only=True, omit_defaults=True):
+    """One cell of the matrix that is over."""
+
+    word: str
+
+
+class NightlyDocument(TypedDict):
+    """A nightly run, as far as it has come."""
+
+    night: str
+    directory: str
+    lab: str
+    digest: str
+    seed: int
+    planned: int
+    left: int
+    exit_code: int
+    counts: dict[str, int]
+    unsteady: dict[str, dict[str, int]]
+    runs: list[NightlyRun]
+
+
+class PlannedCell(TypedDict):
+    """One run that a nightly run would make."""
+
+    id: str
+    seed: int
+
+
+class NightlyPlan(TypedDict):
+    """What a nightly run would do: ``--dry-run``."""
+
+    digest: str
+    cells: list[PlannedCell]
+    skipped: list[Skipped]
+
+
+class RuleDocument(TypedDict):
+    """A rule of the contract."""
+
+    id: str
+    level: str
+    section: str
+    title: str
+    says: str
+    clauses: str
+    source: str
+    pages: list[str]
+    needs: str
+    decides: bool
+    awaited: bool
+    holds: str
+    violates: str
+
+
+class RuleList(TypedDict):
+    """All rules."""
+
+    rules: list[RuleDocument]
+
+
+class JudgedExample(TypedDict):
+    """An example of a rule with what the checker says of it."""
+
+    trace: str
+    verdict: RuleVerdict
+    findings: list[Finding]
+
+
+class ExplainedRule(RuleDocument):
+    """One rule with its examples: ``--id``."""
+
+    examples: list[JudgedExample]
+
+
+class DoctorDocument(TypedDict):
+    """This machine: whether the main job can run, the command that installs what it lacks ("" for none), and every part."""
+
+    ready: bool
+    install: str
+    parts: list[HostPart]
+
+
+class ListedLease(TypedDict):
+    """A share of the host that is held, or waited for."""
+
+    user: int
+    process: int
+    vcpus: int
+    memory: int
+    disk: int
+    granted: bool
+
+
+class PsDocument(TypedDict):
+    """This user's machines, and the leases of the host."""
+
+    machines: list[ListedMachine]
+    leases: list[ListedLease]
+    budget: HostBudget
+
+
+class ImportDocument(TypedDict):
+    """A history with the channels that were put into it."""
+
+    directory: str
+    channels: list[ChannelAccount]
+    different: int
+    differences: list[ChannelDifference]
+    lost_nowhere: int
+    nowhere: list[SequenceRange]
+    missing: dict[str, list[str]]
+    unproven: int
+    widest_ns: int | None
+    damage: str
+
+
+class PackDocument(TypedDict):
+    """An archive of a run."""
+
+    archive: str
+    manifest: PackManifest
+
+
+class AnsweredQuestion(TypedDict):
+    """A question that runs answered."""
+
+    rule: str
+    question: str
+    answer: QuestionAnswer
+
+
+class ObservedBuild(TypedDict):
+    """The answers of one guest build."""
+
+    build: str
+    runs: int
+    questions: list[AnsweredQuestion]
+
+
+class ObserveDocument(TypedDict):
+    """What runs showed where the documentation is silent."""
+
+    builds: list[ObservedBuild]
+    exit_code: int
+
+
+class ObservedSet(TypedDict):
+    """A set of runs."""
+
+    name: str
+    runs: int
+    builds: dict[str, int]
+
+
+class ObserveComparison(TypedDict):
+    """Two sets of runs side by side."""
+
+    a: ObservedSet
+    b: ObservedSet
+    questions: list[AnswerComparison]
+    exit_code: int
+
+
+class CheckedPlan(TypedDict):
+    """One plan, and what is wrong with it."""
+
+    plan: str
+    right: bool
+    message: str
+    hint: str
+
+
+class PlanCheckDocument(TypedDict):
+    """Plans that were rehearsed for a guest on a machine type."""
+
+    guest: str
+    machine: str
+    plans: list[CheckedPlan]
+
+
+class EtlInfoDocument(TypedDict):
+    """A trace log: its session, what was read of it, what is missing, and records by provider.
+
+    ``decoded`` counts records by what describes them, ``raw`` those that nothing does, by the reason; ``symbols`` are the
+    identities of symbol files that the log names.
+    """
+
+    session: TraceSession
+    account: LogAccount
+    missing: list[str]
+    providers: dict[str, int]
+    decoded: dict[str, int]
+    raw: dict[str, int]
+    symbols: list[str]
+
+
+class CountedEvent(TypedDict):
+    """An event and how often it is in a log."""
+
+    provider: str
+    event: str
+    records: int
+
+
+class EtlStatDocument(TypedDict):
+    """A trace log counted."""
+
+    records: int
+    headers: dict[str, int]
+    processors: dict[str, int]
+    events: list[CountedEvent]
+
+
+class CheckResult(TypedDict):
+    """One check of a driver's image."""
+
+    name: str
+    ok: bool
+    detail: str
+
+
+class WdkBuild(TypedDict):
+    """A build with the WDK: ``--wdk``."""
+
+    ok: bool
+    manifest: DriverManifest
+    missing: list[str]
+    checks: list[CheckResult]
+
+
+class DriverCheckDocument(TypedDict):
+    """The checks of a driver's image."""
+
+    path: str
+    ok: bool
+    checks: list[CheckResult]
+
+
+class ListedTemplate(TypedDict):
+    """A template, built or not."""
+
+    name: str
+    title: str
+    support: str
+    built: str
+    age_days: int | None
+    days_left: int | None
+    unfinished: bool
+    damage: str
+
+
+class TemplateList(TypedDict):
+    """All templates."""
+
+    directory: str
+    templates: list[ListedTemplate]
+
+
+class TemplateDocument(TypedDict):
+    """A template that is built."""
+
+    directory: str
+    manifest: TemplateManifest
+
+
+class VerifiedTemplate(TypedDict):
+    """The promises of a template, proved or broken."""
+
+    kept: bool
+    promises: list[PromiseFinding]
+
+
+DOCUMENTS: dict[str, list[Any]] = {
+    "demo": [RunDocument],
+    "run": [RunDocument],
+    "check": [CheckDocument],
+    "show": [ShowDocument],
+    "diff": [DiffDocument],
+    "repro": [ReproDocument],
+    "nightly": [NightlyDocument, NightlyPlan],
+    "accept": [Acceptance],
+    "rules": [RuleList, ExplainedRule],
+    "doctor": [DoctorDocument],
+    "ps": [PsDocument],
+    "import": [ImportDocument],
+    "evidence show": [EvidenceIndex],
+    "evidence pack": [PackDocument],
+    "observe show": [ObserveDocument],
+    "observe diff": [ObserveComparison],
+    "plan check": [PlanCheckDocument],
+    "etl info": [EtlInfoDocument],
+    "etl stat": [EtlStatDocument],
+    "driver build": [DriverManifest, WdkBuild],
+    "driver check": [DriverCheckDocument],
+    "template list": [TemplateList],
+    "template show": [TemplateDocument],
+    "template build": [TemplateDocument],
+    "template verify": [VerifiedTemplate],
+}
+"""What each command with ``--json`` prints: one document of one of these types."""

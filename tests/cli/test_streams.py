@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""Every command with standard streams that are closed, that nobody reads, or that take nothing."""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+import typer.main
+from cli.started import Ended, Starter, Stream
+
+from harness.cli.main import app
+from harness.contract.notation import trace
+from harness.errors import ExitCode
+from harness.history.evidence import EvidenceIndex
+from harness.history.writer import HistoryWriter
+from tests.capture.etl import encoder
+
+WORDS = {
+    "demo": "--list-faults",
+    "run": "--list-plans",
+    "check": "holds violated",
+    "show": "holds",
+    "diff": "holds violated",
+    "repro": "nosuch",
+    "nightly": "--dry-run --lab lab.toml",
+    "accept": "--list",
+    "rules": "",
+    "doctor": "",
+    "ps": "",
+    "gc": "--dry-run",
+    "import": "holds",
+    "evidence show": "holds",
+    "evidence pack": "holds --out holds.tar.gz",
+    "observe show": "holds violated",
+    "observe diff": "holds violated",
+    "plan check": "veto ./wrong.toml",
+    "plan schema": "",
+    "etl info": "lab.etl",
+    "etl dump": "lab.etl",
+    "etl stat": "lab.etl",
+    "etl export": "lab.etl --csv",
+    "setup": "nosuch",
+    "completion": "bash",
+    "driver build": "--out built --toolchain nosuch",
+    "driver sign": "nosuch.sys",
+    "driver check": "lab.toml",
+    "template list": "",
+    "template show": "windows-server-2025",
+    "template build": "windows-server-2025 --iso nosuch.iso --accel tcg",
+    "template verify": "windows-server-2025",
+    "template remove": "windows-server-2025",
+}
+"""Each command with words with which it comes to an end at once, as well or as badly as it does."""
+
+CASES = [
+    ("closed", "closed", "closed"),
+    ("file", "closed", "file"),
+    ("file", "file", "closed"),
+    ("file", "gone", "gone"),
+    ("file", "full", "file"),
+    ("file", "full", "full"),
+]
+"""Standard input, output and error."""
+
+
+def leaves(command: object, name: str = "") -> Iterator[tuple[str, object]]:
+    """Yield every command below one, with its words."""
+    inner = getattr(command, "commands", None)
+    if inner is None:
+        yield name, command
+    for word, one in (inner or {}).items():
+        yield from leaves(one, f"{name} {word}".strip())
+
+
+COMMANDS = dict(leaves(typer.main.get_command(app)))
+
+
+@pytest.fixture(scope="module")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Starter]:
+    """Starts commands in a directory with runs, a log, a lab and a plan that is wrong."""
+    place = tmp_path_factory.mktemp("streams")
+    for name, text in (("holds", "S2 C2 V"), ("violated", "C2 V")):
+        directory = place / name
+        (directory / "evidence").mkdir(parents=True)
+        with HistoryWriter(directory) as writer:
+            for record in trace(text, run=name, guest="twin"):
+                writer.write(record, host_ns=record.host_ns)
+        facts = {"run": name, "plan": {"name": "veto"}}
+        (directory / "run.json").write_bytes(msgspec.json.encode(facts))
+        index = EvidenceIndex(run=name, why="a test")
+        (directory / "evidence" / "index.json").write_bytes(msgspec.json.encode(index))
+    (place / "lab.toml").write_text('[[plan]]\nplan = "veto"\n')
+    (place / "wrong.toml").write_text('name = "a"\n[[do]]\nop = "add-cpu"\nslot = 9\n')
+    event = encoder.perf(encoder.START + 9, 0x0A20, struct.pack("<II", 77, 0) + b"hello\0")
+    (place / "lab.etl").write_bytes(encoder.header_buffer() + encoder.buffer(event, processor=0))
+    starter = Starter(place)
+    yield starter
+    starter.close()
+
+
+def expected(ordinary: Ended, stdout: Stream, stderr: Stream) -> int:
+    """The code of a command whose ordinary end is known: what is not written is missed only where a write fails."""
+    failed = (stdout == "full" and ordinary.out) or (stderr == "full" and ordinary.err)
+    return ExitCode.INFRASTRUCTURE if failed and ordinary.code != ExitCode.USAGE else ordinary.code
+
+
+def test_every_command_is_tried() -> None:
+    """A new command gets its words above."""
+    assert sorted(COMMANDS) == sorted(WORDS)
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_the_code_is_the_command_s_own(name: str, starter: Starter) -> None:
+    """A closed stream is /dev/null, a reader that went away wants no more, and only a write that fails is 69."""
+    words = [*name.split(), *WORDS[name].split()]
+    ordinary = starter.run(*words)
+    assert ordinary.code in set(ExitCode)
+    for stdin, stdout, stderr in CASES:
+        ended = starter.run(*words, stdin=stdin, stdout=stdout, stderr=stderr)  # type: ignore[arg-type]
+        assert (stdout, stderr, expected(ordinary, stdout, stderr)) == (stdout, stderr, ended.code)  # type: ignore[arg-type]
+        assert "Traceback" not in ended.out + ended.err
+        if stdout == "full" and stderr == "file" and ordinary.out:
+            assert "harness: cannot write to standard output: No space left on device" in ended.err
+        if stdout == "closed" and stderr == "file":
+            assert ordinary.err == ended.err
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_errors_are_json_where_that_is_asked_for(name: str, starter: Starter) -> None:
+    """Standard output holds one document with a version, whatever becomes of the command, and standard error the words."""
+    # Lists of what can be named are no documents.
+    words = {"demo": "--inject-fault nosuch", "run": "nosuch", "accept": "nosuch"}.get(name, WORDS[name])
+    ended = starter.run(*name.split(), "--json", *words.split())
+    document = json.loads(ended.out)
+    assert (1, ended.code) == (document["version"], document.get("exit_code", ended.code))
+    if "error" in document:
+        first = document["error"]["message"].splitlines()[0]
+        assert ended.err.startswith(f"harness: {first}")
+
+
+def test_a_verdict_survives_a_reader_that_went_away(starter: Starter) -> None:
+    """1 is still proved when nobody reads it to the end; a disk without room beats it."""
+    assert [1, 1, 69] == [
+        starter.run("check", "violated", stdout=stream).code for stream in ("file", "gone", "full")
+    ]  # type: ignore[misc]
