@@ -124,7 +124,7 @@ def _plain(schema: Any) -> Any:
 
 def _described(schema: Any) -> Any:
     """Return a schema without what only OpenAPI knows, and with readable descriptions."""
-    if isinstance(schema, list):
+    if isinstance(schema, list | tuple):  # a default may be a tuple
         return [_described(one) for one in schema]
     if not isinstance(schema, dict):
         return schema

@@ -88,6 +88,7 @@ def test_json_has_what_is_shown(run: Path, capsys: Caught) -> None:
     assert ExitCode.HOLDS == main(["show", "--json", str(run)])
     document = json.loads(capsys.readouterr().out)
     assert {
+        "version": 1,
         "path": str(run),
         "verdict": "violated",
         "operations": [],

@@ -117,6 +117,16 @@ case(
 )
 case("harness observe diff 'nightly/*-server-2022-*' 'nightly/*-server-2025-*'", said="different|same")
 case("harness plan check ./mine.toml", said="mine")
+case(
+    "harness plan schema > plan.schema.json",
+    "harness plan schema > plan.schema.json && cat plan.schema.json",
+    said="draft/2020-12",
+)
+case(
+    "harness nightly --schema > lab.schema.json",
+    "harness nightly --schema > lab.schema.json && cat lab.schema.json",
+    said="draft/2020-12",
+)
 case("harness plan check --guest host veto ./mine.toml", said="veto")
 case(
     "harness import RUN --etw tiny.etl --driver-map guest_drivers/tiny/harness.toml",
