@@ -28,7 +28,9 @@ LONGEST = 7200
 
 def main(arguments: list[str]) -> int:
     """Make the root, run the commands, remove it."""
-    parser = argparse.ArgumentParser(prog="tox -e fresh --", description=(__doc__ or "").partition(":")[2])
+    parser = argparse.ArgumentParser(
+        prog="tox -e fresh --", allow_abbrev=False, description=(__doc__ or "").partition(":")[2]
+    )
     parser.add_argument(
         "--suite", choices=SUITES, default="bookworm", help="release of Debian (default: %(default)s)"
     )

@@ -63,9 +63,21 @@ def run_apart(
 
 
 def end_apart(child: ChildProcess) -> None:
-    """Kill what runs apart. The first process of a namespace takes all others with it before it is gone."""
+    """Kill what runs apart, and wait until it is gone: the first process of a namespace takes all others with it.
+
+    unshare is killed before it, since it complains about a first process that was killed.
+    """
     if child.poll() is None:
+        first: list[psutil.Process] = []
         with contextlib.suppress(psutil.NoSuchProcess):
-            for first in psutil.Process(child.pid).children() or [psutil.Process(child.pid)]:
-                first.kill()
+            first = psutil.Process(child.pid).children()
+        child.kill()
         child.wait()
+        Deadline(30, "ending a namespace").poll(lambda: not any(map(_alive, first)))
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
