@@ -90,6 +90,16 @@ class Root:
     def clone(self, project: Path) -> str:
         """Clone the commit that is checked out in ``project``, as the user, and return its name."""
         bundle = self.path / HOME[1:] / "project.bundle"
+        if (
+            work(
+                ["git", "-C", project, "rev-parse", "--is-shallow-repository"], 60, "naming the commit"
+            ).strip()
+            != "false"
+        ):
+            raise InfrastructureError(
+                f"{project} is a shallow clone, which cannot be cloned again",
+                hint="Fetch the rest first: git fetch --unshallow",
+            )
         commit = work(["git", "-C", project, "rev-parse", "HEAD"], 60, "naming the commit").strip()
         work(
             ["git", "-C", project, "bundle", "create", "--quiet", bundle, "HEAD"], 120, "packing the project"
