@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,9 @@ def say(text: str) -> None:
 
 def main(place: Path, suite: str, *, demo_only: bool) -> int:
     """Return the exit status of the first command that failed, 0 if none did."""
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # What a job in the background ignores, a user's shell does not.
+        signal.signal(number, signal.default_int_handler)
     began = time.monotonic()
     root = Root(place, suite, take(Path("/"), os.environ, suite))
     root.make()
