@@ -12,7 +12,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
 from tests.fresh.readme import printed_commands
-from tests.fresh.root import Root, left_running
+from tests.fresh.root import Root, left_running, work
 from tests.fresh.settings import take
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -35,6 +35,9 @@ def main(place: Path, suite: str, *, demo_only: bool) -> int:
     root.make()
     root.settle(PROJECT.parent / "shared")
     commit = root.clone(PROJECT)
+    changed = work(["git", "-C", PROJECT, "status", "--porcelain"], 60, "looking for changes").splitlines()
+    if changed:
+        say(f"what is not committed is left out: {len(changed)} files, such as {changed[0][3:]}")
     took = [f"the root {time.monotonic() - began:.0f} s"]
     say(f"{root.release()}, {commit[:12]}: made in {time.monotonic() - began:.1f} s")
     for command in printed_commands((PROJECT / "README.md").read_text(encoding="utf-8")):

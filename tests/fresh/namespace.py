@@ -15,6 +15,7 @@ import psutil
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
+from harness.host.interrupts import uninterrupted
 from harness.program import DEVNULL, ChildProcess, run_program, start_program
 
 APART = (
@@ -59,7 +60,8 @@ def run_apart(
     except subprocess.TimeoutExpired as error:
         raise InfrastructureError(f"{deadline.what}: not finished within {deadline.seconds:g} s") from error
     finally:
-        end_apart(child)
+        with uninterrupted():
+            end_apart(child)
 
 
 def end_apart(child: ChildProcess) -> None:
