@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 import os
+import signal
 
 from effort import load_profile
 
 from harness.invocation import STARTED_AS
 
 load_profile()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's job in the background ignores Ctrl-C, and so would every program that a test interrupts.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # What is printed to be typed is the same on every machine; tests/test_invocation.py says otherwise where it matters.
 os.environ[STARTED_AS] = "harness"

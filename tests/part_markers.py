@@ -100,15 +100,15 @@ def pytest_configure(config: pytest.Config) -> None:
     """Register the object that watches this run. A name that is no part ends the run as wrong usage."""
     given = ",".join(config.getoption("--require"))
     names = [name.strip() for name in given.split(",") if name.strip()]
+    markers = {**{name: part_missing(each) for name, each in PARTS.items()}, "root": root_missing}
     try:
         for name in names:
-            if name not in PARTS:
+            if name not in markers:
                 part(name)
     except UsageError as error:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("--strict-hardware"):
         names.append("hardware")
-    markers = {name: part_missing(each) for name, each in PARTS.items()}
     config.pluginmanager.register(PartWatch({**markers, "hardware": hardware_missing}, names), "part-watch")
 
 
@@ -126,6 +126,11 @@ def part_missing(part: Part) -> Missing:
         return f"this machine lacks {what}; {command} supplies it"
 
     return missing
+
+
+def root_missing() -> str:
+    """Say that this user is not root, "" for root."""
+    return "" if os.geteuid() == 0 else "this user is not root; sudo ./lab test runs it"
 
 
 def hardware_missing() -> str:

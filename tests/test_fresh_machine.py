@@ -78,3 +78,17 @@ def test_a_missing_part_fails_no_test(tmp_path: Path) -> None:
     assert 0 == ended.returncode, ended.stdout[-8000:] + ended.stderr[-2000:]
     assert OPTIONAL == set(re.findall(r"^SKIPPED .*: (\w+): this machine lacks", ended.stdout, re.MULTILINE))
     assert 0 < int(re.findall(r"(\d+) passed", ended.stdout)[-1])
+
+
+def test_ctrl_c_reaches_what_a_test_starts_in_a_job_in_the_background() -> None:
+    """A shell without job control has such a job ignore SIGINT; what the suite interrupts must not inherit that."""
+    name = "tests/test_program.py::test_nothing_is_left_after_ctrl_c"
+    ended = subprocess.run(
+        ["sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", name],
+        cwd=TESTS.parent,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )  # fmt: skip
+    assert 0 == ended.returncode, ended.stdout[-4000:] + ended.stderr[-2000:]

@@ -200,6 +200,7 @@ def test_full_disk_is_reported_and_keeps_what_was_written() -> None:
         HistoryWriter(Path("/proc/history.jsonl"))
 
 
+@pytest.mark.root
 def test_a_writer_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
     """On a device without space the first record fails, later ones fail the same way, and nothing hangs."""
     folder = tmp_path / "small"
@@ -208,7 +209,7 @@ def test_a_writer_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
         ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], check=False, capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs (run as root)")
+        pytest.skip("needs the right to mount a tmpfs")
     try:
         with HistoryWriter(folder / "history.jsonl") as writer:
             writer.write(HEADER)

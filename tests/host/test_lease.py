@@ -239,7 +239,7 @@ def test_a_mutex_that_is_never_let_go_is_said(leases: Leases) -> None:
     assert "fuser" in stuck.value.hint
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+@pytest.mark.root
 def test_users_share_one_budget() -> None:
     """Root and a user without rights wait for each other, whoever was first, and neither removes what is the other's."""
     nobody = pwd.getpwnam("nobody").pw_uid

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from hypothesis import strategies as st
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
 from harness.setup.debian import Distribution, Installer, not_installed
-
-NO_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="run as root, these need no sudo")
 
 
 class Stand:
@@ -96,7 +93,7 @@ def test_without_dpkg_the_question_is_refused(tmp_path: Path) -> None:
         not_installed(["gcc"], {"PATH": str(tmp_path)})
 
 
-@NO_ROOT
+@pytest.mark.root
 def test_a_working_archive_is_asked_once(stand: Stand) -> None:
     """With package lists in place there is no update, and exactly the missing packages are asked for."""
     stand.apt("exit 0")
@@ -104,7 +101,7 @@ def test_a_working_archive_is_asked_once(stand: Stand) -> None:
     assert [f"{INSTALL} gcc make"] == stand.asked()
 
 
-@NO_ROOT
+@pytest.mark.root
 @pytest.mark.parametrize(
     "complaint",
     [
@@ -124,7 +121,7 @@ def test_missing_or_old_package_lists_are_updated(stand: Stand, complaint: str) 
     assert [f"{INSTALL} gcc", "update", f"{INSTALL} gcc"] == stand.asked()
 
 
-@NO_ROOT
+@pytest.mark.root
 def test_a_lock_is_waited_for(stand: Stand) -> None:
     """While another package manager holds the lock the install is repeated, and the user is told once."""
     locked = "E: Could not get lock /var/lib/apt/lists/lock. It is held by process 1 (apt-get)"
@@ -134,7 +131,7 @@ def test_a_lock_is_waited_for(stand: Stand) -> None:
     assert ["waiting for another package manager to finish"] == stand.said[1:]
 
 
-@NO_ROOT
+@pytest.mark.root
 def test_a_lock_is_not_waited_for_for_ever(stand: Stand) -> None:
     """At the deadline the message shows who holds the lock."""
     stand.apt('echo "E: Could not get lock /var/lib/dpkg/lock. It is held by process 1 (dpkg)"; exit 100')
@@ -142,7 +139,7 @@ def test_a_lock_is_not_waited_for_for_ever(stand: Stand) -> None:
         stand.install("gcc", seconds=0.5)
 
 
-@NO_ROOT
+@pytest.mark.root
 @pytest.mark.parametrize(
     ("complaint", "hint"),
     [
@@ -167,7 +164,7 @@ def test_a_failed_install_says_what_to_do(stand: Stand, complaint: str, hint: st
     assert "sudo apt-get install --no-install-recommends gcc make" in caught.value.hint
 
 
-@NO_ROOT
+@pytest.mark.root
 def test_an_archive_that_cannot_be_updated_is_said_so(stand: Stand) -> None:
     """When apt-get update itself fails its words are the ones shown."""
     stand.apt(

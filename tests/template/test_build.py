@@ -131,6 +131,7 @@ def test_a_guest_that_panics_is_told(bench: Bench) -> None:
     assert "the guest crashed in stage WinPE" == _failing(bench, [*WINPE, "panic"]).message
 
 
+@pytest.mark.root
 def test_a_full_disk_of_the_host_is_told_and_the_work_kept(bench: Bench) -> None:
     """QEMU stops the guest when its disk cannot grow; the build says so, and goes on once there is room."""
     folder = bench.store.checkpoints(NAME)
@@ -139,7 +140,7 @@ def test_a_full_disk_of_the_host_is_told_and_the_work_kept(bench: Bench) -> None
         ["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", folder], check=False, capture_output=True
     )
     if mounted.returncode:
-        pytest.skip("needs the right to mount a tmpfs (run as root)")
+        pytest.skip("needs the right to mount a tmpfs")
     try:
         error = _failing(bench, [*WINPE, "write 64", "hang"], InfrastructureError)
         assert "the host's disk is full" in error.message

@@ -236,6 +236,7 @@ def test_unwritable_run_directory(tmp_path: Path) -> None:
     assert "--runs DIR" in err
 
 
+@pytest.mark.root
 def test_disk_full_during_the_run(tmp_path: Path) -> None:
     """A disk that fills up ends the run with that message; what was written before is readable."""
     small = tmp_path / "small"
@@ -244,7 +245,7 @@ def test_disk_full_during_the_run(tmp_path: Path) -> None:
         ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", small], check=False, capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs (run as root)")
+        pytest.skip("needs the right to mount a tmpfs")
     try:
         code, _out, err = run_harness("demo", "--accel", "tcg", "--runs", str(small))
         assert code == ExitCode.INFRASTRUCTURE
