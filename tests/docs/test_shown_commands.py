@@ -104,6 +104,8 @@ case(
     by="tests/setup/test_lock_file.py::test_a_lock_file_satisfies_pyproject",
 )
 
+case("./lab shell -c 'tox run -e fresh'", by=".ci/run")
+
 case("harness accept", "harness accept veto", said="1 passed|1 case|1 of 1", marks="qemu")
 case("harness accept veto 16 --guest wine", marks="wine", said="veto")
 case("harness accept --list", said="veto")
