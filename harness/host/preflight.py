@@ -14,7 +14,6 @@ import platform
 import re
 import shlex
 import shutil
-import struct
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -59,7 +58,6 @@ def examine(
         _qmp,
         lambda: _program("gcc", COMPILER, deadline, needed=True),
         lambda: _program("make", [parts.base_need("make")], deadline, needed=True),
-        _busybox,
         _packages,
         lambda: capacity.disk(directory),
         capacity.memory,
@@ -237,52 +235,6 @@ def _program(
 def _ask(command: list[str], deadline: Deadline) -> ProgramResult:
     seconds = min(5, max(0.1, deadline.remaining()))
     return run_program(command, Deadline(seconds, shlex.join(command)), apart=True)
-
-
-def _busybox() -> HostPart:
-    need = parts.base_need("busybox-static")
-    name, serves, supply = "busybox", need.why, f"sudo apt install {need.package}"
-    path = need.found()
-    if not path:
-        return HostPart(
-            name=name,
-            state=PartState.MISSING,
-            found="not found",
-            serves=serves,
-            needed=True,
-            supply=supply,
-            packages=(need.package,),
-        )
-    if not is_static(Path(path)):
-        found = f"{path} is no statically linked program"
-        return HostPart(
-            name=name,
-            state=PartState.BROKEN,
-            found=found,
-            serves=serves,
-            needed=True,
-            supply=supply,
-            packages=(need.package,),
-        )
-    return HostPart(name=name, state=PartState.OK, found=f"static, at {path}", serves=serves, needed=True)
-
-
-def is_static(path: Path) -> bool:
-    """True if ``path`` is a 64-bit little-endian ELF program that names no interpreter (no PT_INTERP segment)."""
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-            if len(head) < 64 or head[:6] != b"\x7fELF\x02\x01":
-                return False
-            (offset,) = struct.unpack_from("<Q", head, 32)
-            size, count = struct.unpack_from("<HH", head, 54)
-            file.seek(offset)
-            table = file.read(size * count)
-    except (OSError, ValueError, OverflowError):
-        return False
-    if size < 4 or len(table) < size * count:
-        return False
-    return all(struct.unpack_from("<I", table, size * each)[0] != 3 for each in range(count))
 
 
 def _packages() -> HostPart:

@@ -73,7 +73,6 @@ BASE = Part(
             "UEFI firmware of the guests",
             ("/usr/share/OVMF/OVMF_CODE*.fd", "/usr/share/edk2/*/OVMF_CODE*.fd"),
         ),
-        Need("busybox-static", "the twin's user space", ("/bin/busybox", "/usr/bin/busybox")),
         Need("gcc", "compiles the twin's driver", ("gcc",)),
         Need("make", "builds the twin's driver", ("make",)),
         Need("libc6-dev", "C headers", ("/usr/include/stdio.h",)),
@@ -131,7 +130,7 @@ TESTED = (
         tuple(
             need
             for need in BASE.needs
-            if need.package in ("qemu-system-x86", "qemu-utils", "ovmf", "busybox-static", "gcc", "make")
+            if need.package in ("qemu-system-x86", "qemu-utils", "ovmf", "gcc", "make")
         ),
     ),
     Part(

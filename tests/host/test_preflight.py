@@ -2,19 +2,16 @@
 """What the preflight says of a host is what the host has: real files, real programs, made for the purpose."""
 
 import json
-import struct
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from harness.deadline import Deadline
 from harness.host.kvm_probe import last
-from harness.host.preflight import HostPart, PartState, examine, is_static, ready
+from harness.host.preflight import HostPart, PartState, examine, ready
 
-NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "busybox", "apt", "disk", "memory"]
+NEEDED = ["python", "qemu", "firmware", "qemu.qmp", "gcc", "make", "apt", "disk", "memory"]
 
 
 def program(path: Path, script: str) -> Path:
@@ -34,7 +31,7 @@ def test_an_empty_path_gives_every_part_its_way_out(tmp_path: Path, monkeypatch:
     """Without any program the needed ones are missing, each with the command that supplies it, and nothing is ready."""
     parts = look(monkeypatch, tmp_path)
     missing = [name for name in NEEDED if parts[name].state is PartState.MISSING]
-    assert [name for name in missing if name != "busybox"] == ["qemu", "firmware", "gcc", "make", "apt"]
+    assert missing == ["qemu", "firmware", "gcc", "make", "apt"]
     assert [] == [name for name in missing if name != "firmware" and not parts[name].supply]
     assert not ready(list(parts.values()))
 
@@ -70,7 +67,7 @@ def test_programs_on_the_path_are_named_with_their_version(
         "firmware": ("ok", f"{tmp_path}/share/bios-256k.bin"),
     }
     lacking = [name for name in NEEDED if parts[name].state is not PartState.OK]
-    assert [ready(list(parts.values())), set(lacking) - {"busybox", "memory"}] == [not lacking, set()]
+    assert [ready(list(parts.values())), set(lacking) - {"memory"}] == [not lacking, set()]
 
 
 @pytest.mark.parametrize(
@@ -115,50 +112,6 @@ def test_a_place_that_does_not_exist_yet_is_judged_by_its_parent(
     """The runs directory is made later; its disk is that of the nearest directory there is."""
     part = look(monkeypatch, tmp_path, directory=tmp_path / "runs" / "deep")["disk"]
     assert part.found.endswith(f"free at {tmp_path}")
-
-
-def elf(segments: list[int]) -> bytes:
-    """A 64-bit little-endian ELF header and program headers of the given types."""
-    head = bytearray(64)
-    head[:6] = b"\x7fELF\x02\x01"
-    struct.pack_into("<Q", head, 32, 64)
-    struct.pack_into("<HH", head, 54, 56, len(segments))
-    return bytes(head) + b"".join(struct.pack("<I", kind) + bytes(52) for kind in segments)
-
-
-@pytest.mark.parametrize(
-    ("content", "expected"),
-    [
-        (elf([1, 1, 2]), True),
-        (elf([1, 3, 1]), False),
-        (elf([1, 1])[:-1], False),
-        (b"#!/bin/sh\n", False),
-        (b"", False),
-        (b"\x7fELF\x01\x01" + bytes(100), False),
-    ],
-)
-def test_a_static_program_is_one_without_an_interpreter(
-    tmp_path: Path, content: bytes, expected: bool
-) -> None:
-    """PT_INTERP makes a program dynamic; a script, a 32-bit, a cut or an empty file is no static program either."""
-    (tmp_path / "busybox").write_bytes(content)
-    assert expected == is_static(tmp_path / "busybox")
-
-
-def test_this_python_is_dynamic_or_the_header_says_so() -> None:
-    """The reader understands a real program: the dynamic loader's user /bin/sh or this interpreter names PT_INTERP."""
-    real = Path(sys.executable).resolve()
-    assert (b"/ld-linux" in real.read_bytes()[:65536]) == (not is_static(real))
-
-
-@given(st.binary(max_size=200))
-def test_no_file_content_makes_the_reader_fail(
-    tmp_path_factory: pytest.TempPathFactory, content: bytes
-) -> None:
-    """Any header, also one whose offsets point nowhere, gives an answer."""
-    path = tmp_path_factory.getbasetemp() / "any-elf"
-    path.write_bytes(b"\x7fELF\x02\x01" + content)
-    assert is_static(path) in (True, False)
 
 
 @pytest.mark.parametrize(("works", "state"), [(True, PartState.OK), (False, PartState.BROKEN)])
