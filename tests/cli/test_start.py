@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: MIT
+"""The command while it is loaded: Ctrl-C ends it without a traceback."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BLOCKED = """
+import os, sys
+open("loading", "w").close()
+sys.stdin.read()
+"""
+"""A module in place of typer: whoever imports it says so and waits."""
+
+
+@pytest.mark.parametrize("words", [["-m", "harness"], ["-c", "from harness.__main__ import main; main()"]])
+def test_ctrl_c_while_it_is_loaded(tmp_path: Path, words: list[str]) -> None:
+    """SIGINT, as a terminal sends it: the process ends by it, and says nothing."""
+    (tmp_path / "typer.py").write_text(BLOCKED)
+    os.mkfifo(tmp_path / "loading")
+    root = Path(__file__).resolve().parents[2]
+    process = subprocess.Popen(
+        [sys.executable, *words, "rules"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": f"{tmp_path}:{root}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with (tmp_path / "loading").open():
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (-signal.SIGINT, b"", b"")
