@@ -142,6 +142,7 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
     from harness.errors import HarnessError, UsageError
+    from harness.host.interrupts import interruptible
     from harness.run.run import Run
 
     item, guests = request.node, request.config.stash[GUESTS]
@@ -152,7 +153,8 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     guests.refuse_known_failure(asked)
     run = Run(asked)
-    with contextlib.ExitStack() as stack:
+    # SIGTERM, SIGHUP and SIGQUIT end the run as Ctrl-C does, as long as there is one.
+    with interruptible(), contextlib.ExitStack() as stack:
         try:
             under_test = RunUnderTest(run, stack=stack)
         except HarnessError as error:

@@ -8,6 +8,7 @@ cause. A test whose infrastructure failed is run once more, and both attempts ke
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,11 +42,19 @@ class Guests:
         self.live: list[RunUnderTest] = []
         self._prompts = prompts
         self._failures: BootFailures | None = None
+        self._signal = 0
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Have the runs that go on end as interrupted; pytest takes their fixtures down next."""
+        self._signal = getattr(excinfo.value, "number", signal.SIGINT)
         for run in self.live:
             run.error = run.error or excinfo.value
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """End with 128 and the number of the signal that interrupted a run; Ctrl-C keeps pytest's own code, 2."""
+        if self._signal not in (0, signal.SIGINT):
+            session.exitstatus = 128 + self._signal
 
     @property
     def failures(self) -> BootFailures:

@@ -156,8 +156,14 @@ def test_prompt_keeps_the_guest_and_says_how_to_attach(pytester: pytest.Pytester
     assert not Path(f"/proc/{pid[1]}").exists()
 
 
-def test_interruption_ends_the_guest_and_judges(pytester: pytest.Pytester) -> None:
-    """After Ctrl-C no process is left, and the history ends as interrupted."""
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 2), (signal.SIGHUP, 129), (signal.SIGQUIT, 131), (signal.SIGTERM, 143)],
+)
+def test_interruption_ends_the_guest_and_judges(
+    pytester: pytest.Pytester, number: signal.Signals, code: int
+) -> None:
+    """After any signal that ends a command no process is left, and the history ends as interrupted and is judged."""
     pytester.makepyfile(
         """
         import threading
@@ -177,11 +183,12 @@ def test_interruption_ends_the_guest_and_judges(pytester: pytest.Pytester) -> No
             assert line
             said += line
         pid = re.search(r"pid (\d+)", said)
-        os.kill(process.pid, signal.SIGINT)
+        os.kill(process.pid, number)
         rest = process.stdout.read()
-    assert pytest.ExitCode.INTERRUPTED == process.returncode
+    assert code == process.returncode
     assert pid is not None
     Deadline(10, "the process").poll(lambda: not Path(f"/proc/{pid[1]}").exists())
     (history,) = Path(pytester.path, "runs").glob("2*/history.jsonl")
     assert '"outcome":"interrupted"' in history.read_text().splitlines()[-1]
-    assert "hotplug verdicts" in rest or "KeyboardInterrupt" in rest
+    assert (history.parent / "verdict.json").is_file()
+    assert f"interrupted by {number.name}" in rest
