@@ -166,9 +166,9 @@ def test_any_run_directory(make_machine: MakeMachine, deadline: Deadline, tmp_pa
 
 def test_firmware(make_machine: MakeMachine, deadline: Deadline) -> None:
     """Firmware given by file is what runs."""
-    machine = make_machine(firmware=Path("/usr/share/seabios/bios.bin"), debug_port=0x402)
+    machine = make_machine(firmware=Path("/usr/share/seabios/bios-256k.bin"), debug_port=0x402)
     machine.start(deadline)
-    assert "/usr/share/seabios/bios.bin" in " ".join(machine.argv)
+    assert "/usr/share/seabios/bios-256k.bin" in " ".join(machine.argv)
     machine.resume(deadline)
     deadline.poll(lambda: b"SeaBIOS" in machine.debugcon.read_bytes())
 

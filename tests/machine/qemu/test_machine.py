@@ -91,7 +91,7 @@ def test_any_run_directory(make_machine: MakeMachine, deadline: Deadline, tmp_pa
 
 def test_firmware(make_machine: MakeMachine, deadline: Deadline) -> None:
     """Firmware given by file is what runs."""
-    machine = make_machine(firmware=Path("/usr/share/seabios/bios.bin"), debug_port=0x402)
+    machine = make_machine(firmware=Path("/usr/share/seabios/bios-256k.bin"), debug_port=0x402)
     machine.start(deadline)
     assert "-bios" in machine.argv
     machine.resume(deadline)
