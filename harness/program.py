@@ -21,6 +21,7 @@ from typing import IO, Literal, NamedTuple, TypeAlias
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
+from harness.interrupts import uninterrupted
 
 ChildProcess: TypeAlias = "subprocess.Popen[bytes]"
 DEVNULL = subprocess.DEVNULL
@@ -112,23 +113,26 @@ def run_program(
     """
     said: dict[IO[bytes] | None, bytearray] = defaultdict(bytearray)
     output = None if terminal else log or PIPE
-    child = start_program(
-        command, deadline.what, supply=supply, cwd=cwd, environment=environment or {**os.environ, "LC_ALL": "C"},
-        stdin=None if terminal else data or DEVNULL, stdout=output,
-        stderr=PIPE if apart else None if terminal else MERGED, descriptors=descriptors,
-        leads="" if terminal else "group" if finish else "session",
-    )  # fmt: skip
+    child: ChildProcess | None = None
     try:
+        # A signal in the midst of it would leave a program that nobody knows.
+        with uninterrupted():
+            child = start_program(
+                command, deadline.what, supply=supply, cwd=cwd, environment=environment or {**os.environ, "LC_ALL": "C"},
+                stdin=None if terminal else data or DEVNULL, stdout=output,
+                stderr=PIPE if apart else None if terminal else MERGED, descriptors=descriptors,
+                leads="" if terminal else "group" if finish else "session",
+            )  # fmt: skip
         for pipe, piece in read_pipes(child, deadline):
             said[pipe] += piece
             if len(said[pipe]) > 2 * LARGEST_OUTPUT:
                 del said[pipe][:-LARGEST_OUTPUT]
     except KeyboardInterrupt:
-        if finish:
+        if finish and child is not None:
             child.wait()
         raise
     except TimeoutError as error:
-        if finish:
+        if finish and child is not None:
             with contextlib.suppress(PermissionError):
                 child.terminate()
                 child.wait()
@@ -136,7 +140,7 @@ def run_program(
             f"{deadline.what}: '{command[0]}' did not end within {deadline.seconds:g} s", hint=slow
         ) from error
     finally:
-        if not finish:
+        if not finish and child is not None:
             end_program(child)
     texts = [said[pipe][-LARGEST_OUTPUT:].decode(errors="replace") for pipe in (child.stdout, child.stderr)]
     return ProgramResult(child.returncode, texts[0], texts[1] if apart else "")

@@ -142,7 +142,7 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
     """The test's run, with everything about it; most tests need only the fixtures below."""
     from harness.contract.verdict import Verdict
     from harness.errors import HarnessError, UsageError
-    from harness.host.interrupts import interruptible
+    from harness.interrupts import interruptible
     from harness.run.run import Run
 
     item, guests = request.node, request.config.stash[GUESTS]

@@ -19,7 +19,7 @@ ROWS = re.findall(r"^\| `(\w+)` \| [^|]* \|([^|]*)\|$", PAGE, re.MULTILINE)
 TABLE = {room: set(re.findall(r"`(\w+)`", cell)) for room, cell in ROWS}
 """The rooms of the page, in its order, with what each imports besides the base."""
 
-BASE = {"errors", "deadline", "choice", "invocation", "locks", "program"}
+BASE = {"errors", "deadline", "choice", "invocation", "locks", "interrupts", "program"}
 NO_MACHINE = {"contract", "report", "capture", "history"}
 """Rooms that judge, show and read, and never touch a machine."""
 

@@ -44,7 +44,7 @@ from harness.cli import (
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError
-from harness.host.interrupts import interruptible, settle
+from harness.interrupts import interruptible, settle
 from harness.invocation import program
 
 DEBUG = "HOTPLUG_HARNESS_DEBUG"

@@ -34,7 +34,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
 from harness.host.budget import HostBudget, ResourceRequest, host_budget, size_text
-from harness.host.interrupts import uninterrupted
+from harness.interrupts import uninterrupted
 from harness.invocation import invocation
 
 T = TypeVar("T")

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from harness.errors import ExitCode
-from harness.host.interrupts import uninterrupted
+from harness.interrupts import uninterrupted
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.lab.run_process import RunProcess, command

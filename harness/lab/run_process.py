@@ -18,7 +18,7 @@ import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
 from harness.history.run_directory import FACTS, RunDirectory
-from harness.host.interrupts import ENDING
+from harness.interrupts import ENDING
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome

@@ -11,7 +11,7 @@ import msgspec
 
 from harness.contract.verdict import Judged, Verdict
 from harness.errors import ExitCode, InfrastructureError, worst
-from harness.host.interrupts import interruption
+from harness.interrupts import interruption
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState

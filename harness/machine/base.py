@@ -21,9 +21,9 @@ from harness.errors import InfrastructureError, MonitorLost
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
-from harness.host.interrupts import uninterrupted
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
+from harness.interrupts import uninterrupted
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, QmpInspector
 from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent

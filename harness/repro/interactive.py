@@ -15,7 +15,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MachineFailed
 from harness.history.record import Stage
 from harness.history.writer import Listener
-from harness.host.interrupts import answered
+from harness.interrupts import answered
 from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.run.boot import Live

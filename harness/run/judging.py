@@ -25,7 +25,7 @@ from harness.driver.source import driver_folder
 from harness.errors import ExitCode, HarnessError
 from harness.history.reader import History
 from harness.history.run_directory import Brief, RunDirectory, history_file
-from harness.host.interrupts import ENDING
+from harness.interrupts import ENDING
 
 WORTH_PROCESSES = 1 << 20
 """Bytes of histories from which on processes are started; fewer are judged sooner than processes start."""

@@ -27,7 +27,7 @@ from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
 from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
-from harness.host.interrupts import Interrupted, interruption, uninterrupted
+from harness.interrupts import Interrupted, interruption, uninterrupted
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt

@@ -24,9 +24,9 @@ from harness.errors import HarnessError, InfrastructureError, TemplateFailed, Us
 from harness.history.record import FORMAT as HISTORY_FORMAT
 from harness.history.record import Clock, End, Header, Stage
 from harness.history.writer import HistoryWriter, Listener
-from harness.host.interrupts import uninterrupted
 from harness.host.lease import QueuePlace, take_lease
 from harness.host.registry import Registry
+from harness.interrupts import uninterrupted
 from harness.invocation import invocation
 from harness.machine import disk_image
 from harness.machine.machine import MachineSpec

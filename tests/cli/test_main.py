@@ -15,7 +15,7 @@ import harness
 from harness.cli import main as command_line
 from harness.cli.revision import revision
 from harness.errors import ExitCode, GuestHang, HarnessError, InfrastructureError, MissingPart, UsageError
-from harness.host.interrupts import Interrupted
+from harness.interrupts import Interrupted
 
 Caught = pytest.CaptureFixture[str]
 

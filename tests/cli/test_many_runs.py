@@ -18,7 +18,7 @@ from report.records import hot_add
 
 from harness.deadline import Deadline
 from harness.history.record import Qmp, Record
-from harness.host.interrupts import ENDING
+from harness.interrupts import ENDING
 
 PROGRAM = [sys.executable, "-c", "import sys; from harness.cli.main import main; sys.exit(main())"]
 LONG = 6000

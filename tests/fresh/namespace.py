@@ -15,7 +15,7 @@ import psutil
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
-from harness.host.interrupts import uninterrupted
+from harness.interrupts import uninterrupted
 from harness.program import DEVNULL, ChildProcess, run_program, start_program
 
 APART = (

@@ -19,7 +19,7 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.host.file_lock import locked
-from harness.host.interrupts import uninterrupted
+from harness.interrupts import uninterrupted
 from harness.program import run_program
 
 PREFIX = "root-"

@@ -32,7 +32,7 @@ from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
-from harness.host.interrupts import ENDING
+from harness.interrupts import ENDING
 from harness.run import operation as op
 from harness.run.judging import open_history
 from harness.run.options import Timeouts

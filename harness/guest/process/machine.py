@@ -35,9 +35,9 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestCrash, GuestHang, GuestRefused, InfrastructureError
 from harness.history.record import Boot, Stage
 from harness.history.writer import HistoryWriter
-from harness.host.interrupts import uninterrupted
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
+from harness.interrupts import uninterrupted
 from harness.machine import shutdown
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.process import Process

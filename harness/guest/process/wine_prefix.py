@@ -16,7 +16,7 @@ from typing import NamedTuple
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.host.file_lock import locked
-from harness.host.interrupts import uninterrupted
+from harness.interrupts import uninterrupted
 from harness.program import run_program
 from harness.setup.cache import Cache, digest
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.host.interrupts import ENDING, Interrupted, answered, interruptible, settle, uninterrupted
+from harness.interrupts import ENDING, Interrupted, answered, interruptible, settle, uninterrupted
 
 HASTY = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
