@@ -203,7 +203,7 @@ def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage:
         assert records[-1].outcome == "interrupted"
         assert b"Traceback" not in err
     code, out, _err = run_harness("check", str(history.path.parent))
-    assert (code, out.split()[0]) == (ExitCode.UNKNOWN, "UNKNOWN")
+    assert (code, out.splitlines()[-1].split()[0]) == (ExitCode.UNKNOWN, "UNKNOWN")
 
 
 def _is_stage(record: Record, stage: str) -> bool:
