@@ -92,6 +92,10 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
     return text
 
 
+VERSION = 1
+"""The version of the document for programs: that of all documents that commands print (docs/cli.md, JSON)."""
+
+
 def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
     """Return the summary for programs."""
     outcomes = [state.outcomes[cell.id] for cell in matrix.cells if cell.id in state.outcomes]
@@ -163,7 +167,10 @@ def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> N
             "".join(f"{line}\n" for line in lines(state, matrix)), encoding="utf-8"
         )
         (state.directory / "summary.json").write_bytes(
-            msgspec.json.format(msgspec.json.encode(document(state, matrix)), indent=2) + b"\n"
+            msgspec.json.format(
+                msgspec.json.encode({"version": VERSION, **document(state, matrix)}), indent=2
+            )
+            + b"\n"
         )
         write_junit(state.directory / "junit.xml", junit(state, matrix, everything=everything))
     except OSError as error:

@@ -16,10 +16,12 @@ from json_schema import check_schema, validate
 from docs.schemas import FOLDER, schemas, text
 from harness.cli.documents import DOCUMENTS
 from harness.cli.main import app, main
+from harness.cli.output import JSON_VERSION
 from harness.contract.notation import trace
 from harness.errors import FailureClass
 from harness.history.evidence import EvidenceIndex, EvidenceItem
 from harness.history.writer import HistoryWriter
+from harness.lab import summary
 from harness.lab.matrix import decode_matrix
 from harness.lab.nightly_state import CellOutcome, open_nightly_run
 from harness.lab.summary import document
@@ -171,3 +173,8 @@ def test_an_error_is_what_the_schema_says(place: Path, capsys: Caught) -> None:
     for words in (["check", "nosuch-directory*"], ["nosuch"], ["check", "--nosuch"], ["run", "nosuch"]):
         assert 64 == main([*words, "--json"])
         assert [] == wrong("error", json.loads(capsys.readouterr().out))
+
+
+def test_the_summary_that_is_kept_has_the_version_of_what_is_printed() -> None:
+    """summary.json is the document that ``harness nightly --json`` prints."""
+    assert summary.VERSION == JSON_VERSION
