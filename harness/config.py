@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import tomllib
 from pathlib import Path
@@ -44,9 +45,15 @@ def read_document(path: Path) -> str:
     if len(data) > LARGEST_DOCUMENT:
         raise BadDocument(f"{path}: larger than {LARGEST_DOCUMENT} bytes, which no plan or configuration is")
     try:
-        return data.decode()
+        # Editors on Windows write UTF-8 with a byte order mark.
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise BadDocument(f"{path}: not UTF-8 text: {error}") from error
+        if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+            raise BadDocument(
+                f"{path}: UTF-16 text, and TOML is UTF-8",
+                hint="Save it as UTF-8; PowerShell 5: Set-Content -Encoding utf8 instead of '>'.",
+            ) from error
+        raise BadDocument(f"{path}: not UTF-8 text: {error}", hint="Save it as UTF-8.") from error
 
 
 def decode_toml(text: str, kind: type[T], *, name: str) -> T:

@@ -126,14 +126,15 @@ def shortened(text: str, width: int = WIDTH, *, clauses: bool = False) -> str:
     if len(text) <= width:
         return text
     kept = ""
+    indent = text[: len(text) - len(text.lstrip())]
+    room = width - len(indent) - len(" …")
     for word in text.split():
         longer = f"{kept} {word}" if kept else word
-        if kept and len(longer) > width - 4:
+        if kept and len(longer) > room:
             break
         kept = longer
     if clauses and (comma := f"{kept} ".rfind(", ")) > width // 2:
         kept = kept[: comma + 1]
-    indent = text[: len(text) - len(text.lstrip())]
     return f"{indent}{kept} …"
 
 

@@ -28,7 +28,8 @@ LONGEST_REASON = 200
 _WORDS = {"holds": "hold", "violated": "violated", "unknown": "unknown", "unreadable": "unreadable"}
 
 
-_WORST = {ExitCode.HOLDS: "HOLDS", ExitCode.VIOLATED: "VIOLATED", ExitCode.USAGE: "UNREADABLE"}
+_WORST = ("unreadable", "violated", "unknown")
+"""What a set of runs is called after if one of them is that; else they hold."""
 
 
 class _Broken(msgspec.Struct):
@@ -84,7 +85,8 @@ class RunTable:
         lines += self._coverage(list(rules))
         if self._explain is not None:
             lines += ["", f"Why, for one of them (--full for all): {invocation('check', self._explain)}"]
-        word = _WORST.get(exit_code, "UNKNOWN")
+        worst = next((one for one in _WORST if self._counts[one]), "holds")
+        word = ("violated" if exit_code is ExitCode.VIOLATED else worst).upper()
         paint = {"HOLDS": self._style.good, "VIOLATED": self._style.bad}.get(word, self._style.doubtful)
         return [*lines, "", f"{paint(word)}: {total} runs: {counts}; exit code {int(exit_code)}"]
 

@@ -376,6 +376,10 @@ class Executor:
     def _slot(self, operation: op.AddCpu, deadline: Deadline) -> CpuSlot:
         slots = self.machine.cpu_slots(deadline)
         if operation.slot is not None:
+            if operation.slot >= len(slots) and operation.expect == "refused":
+                # QEMU itself is to refuse it: the last slot's row with a socket that there is not.
+                props = {**slots[-1].props, "socket-id": operation.slot}
+                return msgspec.structs.replace(slots[-1], index=operation.slot, props=props, qom="")
             if operation.slot >= len(slots):
                 raise UsageError(
                     f"the machine has no processor slot {operation.slot}: its slots are 0 to {len(slots) - 1}",

@@ -75,7 +75,11 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
         return BadDocument(f"{name}:{line_of(text, steps)}: {words}", hint=hint)
 
     for index, operation in enumerate(plan.do):
-        dimm = operation if isinstance(operation, AddDimm) and not operation.unaligned else None
+        dimm = (
+            operation
+            if isinstance(operation, AddDimm) and not operation.unaligned and operation.expect != "refused"
+            else None
+        )
         if dimm is not None and (dimm.size == 0 or dimm.size % MEMORY_BLOCK):
             raise bad(
                 ["do", index, "size"],

@@ -165,12 +165,14 @@ class _Rehearsal:
                 return self.mistake(
                     key,
                     f"the guest {self.guest} cannot show {what}",
-                    "Run this plan on a guest that boots: --guest twin.",
+                    "Run this plan on a Windows guest: --guest NAME."
+                    if tag in ONLY_ON_WINDOWS
+                    else "Run this plan on a guest that boots: --guest twin.",
                 )
         if self.guest == "twin" and tag in ONLY_ON_WINDOWS:
             return self.mistake(
                 "op",
-                f"the twin has no {ONLY_ON_WINDOWS[tag]}",
+                f"the twin cannot show {ONLY_ON_WINDOWS[tag]}: it is Linux",
                 "Run this plan on a Windows guest: --guest NAME.",
             )
         return None

@@ -22,6 +22,9 @@ from harness.setup.step import run
 
 KIND = "clone"
 
+OF_TOX = ("TOX_WORK_DIR", "TOX_ENV_NAME", "TOX_ENV_DIR")
+"""What a tox says to the programs that it runs. Another tox takes the first for its own (tox: reference/config, ``TOX_``)."""
+
 
 def key(clone: Path, environment: Path) -> str:
     """Return the digest of everything a clone environment depends on.
@@ -43,7 +46,7 @@ def variables(place: Path, environment: Mapping[str, str]) -> dict[str, str]:
 
     The three ``LAB_`` variables have tox use what is already built; tox.ini says how.
     """
-    kept = {name: value for name, value in environment.items() if name not in HIDDEN}
+    kept = {name: value for name, value in environment.items() if name not in (*HIDDEN, *OF_TOX)}
     return {
         **kept,
         "VIRTUAL_ENV": str(place),

@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
+
+if __name__ == "__main__" and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+    # Ctrl-C while the rest is loaded ends this without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __package__ in (None, ""):
     # Started as a file, and isolated: neither the clone nor this directory is where Python looks for modules.
@@ -191,6 +196,8 @@ def _not_debian(distribution: Distribution, missing: Sequence[Need]) -> MissingP
 
 def main(arguments: Sequence[str]) -> int:
     """Carry out ``./lab ARGUMENTS``. Returns only if it failed or had nothing to run; see ``ExitCode``."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return _command(arguments)
     except HarnessError as error:

@@ -27,7 +27,7 @@ from harness.cli.run import show_result
 from harness.contract.checker import judge_history
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
-from harness.errors import ExitCode, GuestCrash, GuestHang, GuestRefused, UsageError
+from harness.errors import ExitCode, GuestCrash, GuestRefused, InfrastructureError, UsageError
 from harness.guest.fault_injection import INJECTED_FAULTS
 from harness.history import driver as d
 from harness.history import record as r
@@ -36,6 +36,7 @@ from harness.interrupts import ENDING
 from harness.run import operation as op
 from harness.run.judging import open_history
 from harness.run.options import Timeouts
+from harness.run.plan import decode_plan
 from harness.run.request import RunRequest
 from harness.run.run import Run, perform
 
@@ -233,10 +234,12 @@ def test_a_process_that_dies_is_a_crash(request_run: Callable[..., RunRequest]) 
     assert [] == own_processes()
 
 
-def test_a_process_that_stands_still_is_a_hang(request_run: Callable[..., RunRequest]) -> None:
-    """Stopped, the guest hangs: the wait is over with its deadline, and the process is ended all the same."""
+def test_a_process_that_is_stopped_is_not_a_hang(request_run: Callable[..., RunRequest]) -> None:
+    """Stopped, it is silent: the wait is over with its deadline, the guest is not blamed, and the process is ended all the same."""
     run = Run(request_run("veto", "host", budget=Timeouts(operation=2.0)))
-    with pytest.raises(GuestHang, match="did not answer"):
+    with pytest.raises(
+        InfrastructureError, match=r"did not answer .*; process \d+, which runs the guest, is stopped"
+    ):
         add_after(run, signal.SIGSTOP)
     assert [] == own_processes()
 
@@ -302,3 +305,36 @@ def test_devices_that_opted_out_are_named_as_their_records_are(perform_on: Perfo
         len(events),
         set(events),
     )
+
+
+def test_a_slot_that_is_not_there_is_refused_as_expected(request_run: Callable[..., RunRequest]) -> None:
+    """An add that is expected to be refused is legal whatever it asks for, and the guest's machine refuses this one."""
+    plan = decode_plan('name = "a"\n[[do]]\nop = "add-cpu"\nslot = 400\nexpect = "refused"\n', name="p.toml")
+    result = perform(request_run(plan, "host"))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+
+
+def test_an_interrupted_run_is_a_document_too(tmp_path: Path) -> None:
+    """With --json what the run had come to is told, and the interruption as its error."""
+    plan = tmp_path / "long.toml"
+    plan.write_text('name = "long"\n[[do]]\nop = "quiesce"\nquiet = 600\ntimeout = 3000\n')
+    runs = tmp_path / "runs"
+    words = ["run", str(plan), "--guest", "host", "--runs", str(runs), "--json"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "harness", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+
+        def begun() -> bool:
+            return any(
+                '"op":"quiesce"' in one.read_text() or "quiesce" in one.read_text()
+                for one in runs.glob("2*/history.jsonl")
+            )
+
+        Deadline(60, "the plan").poll(begun)
+        process.send_signal(signal.SIGTERM)
+        out, _ = process.communicate(timeout=60)
+    told = json.loads(out)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert (told["version"], told["verdict"]["verdict"]) == (1, "unknown")
+    assert told["error"]["message"] == "interrupted by SIGTERM"
+    assert (Path(told["directory"]) / "history.jsonl").is_file()

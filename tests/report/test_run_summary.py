@@ -231,6 +231,14 @@ def test_shortened_text_keeps_whole_words(text: str, width: int, clauses: bool) 
     assert short == text or len(short) <= width or len(words) <= 1
 
 
+def test_an_indented_line_fits_too() -> None:
+    """The indent is part of the line."""
+    record = "    record 49, hpnotify #28: Complete NtNumber=2 (group 0, number 2), 3 active, IRQL 0, CPU 2, took 0.05 ms"
+    short = shortened(record, 80)
+    assert len(short) <= 80
+    assert short == "    record 49, hpnotify #28: Complete NtNumber=2 (group 0, number 2), 3 …"
+
+
 def test_colour_is_the_only_difference_on_a_terminal(tmp_path: Path) -> None:
     """Without its codes the coloured summary is the plain one."""
     history = recorded(tmp_path / "r", trace("S2{irql=2} C2 V"))

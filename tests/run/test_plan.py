@@ -180,11 +180,22 @@ def test_plan_file_that_is_not_there(tmp_path: Path) -> None:
         find_plan(str(tmp_path / "nosuch.toml"))
 
 
-def test_binary_plan_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [(b"\xff\xfe\x00", "UTF-16 text, and TOML is UTF-8"), (b"\xff\x00", "not UTF-8 text")],
+)
+def test_binary_plan_file(tmp_path: Path, data: bytes, words: str) -> None:
     """A file that is no text is refused, not decoded into something."""
-    (tmp_path / "p.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(BadDocument, match="not UTF-8"):
+    (tmp_path / "p.toml").write_bytes(data)
+    with pytest.raises(BadDocument, match=words) as caught:
         read_document(tmp_path / "p.toml")
+    assert caught.value.hint.startswith("Save it as UTF-8")
+
+
+def test_a_byte_order_mark_is_no_part_of_a_plan(tmp_path: Path) -> None:
+    """Notepad writes one in front of UTF-8 text."""
+    (tmp_path / "p.toml").write_bytes(b'\xef\xbb\xbfname = "a"\n')
+    assert read_document(tmp_path / "p.toml") == 'name = "a"\n'
 
 
 @given(text=st.text(max_size=200))

@@ -60,7 +60,7 @@ def refused(body: str, *, guest: str = "twin", machine: str = "q35") -> BadDocum
         ('[machine]\nmemory = "1 B"\n' + CPU, "p.toml:3: machine.memory = 1 B is not a whole number of MiB", "512 MiB"),
         ("[machine]\nprocessors = 9\n" + CPU, "p.toml:3: machine.processors = 9 is more than max_processors, 6", "max_processors"),
         ("[machine]\nnodes = 8\n" + CPU, "p.toml:3: machine.nodes = 8 is more than the machine can share out, 6", "slot"),
-        ('[[do]]\nop = "verifier"\n', "p.toml:3: do[1] (verifier): the twin has no Driver Verifier", "Windows"),
+        ('[[do]]\nop = "verifier"\n', "p.toml:3: do[1] (verifier): the twin cannot show Driver Verifier: it is Linux", "Windows"),
     ],
 )  # fmt: skip
 def test_a_mistake_is_named_before_anything_starts(body: str, message: str, hint: str) -> None:
@@ -95,6 +95,8 @@ def test_a_machine_type_without_hot_plug_is_named(machine: str) -> None:
     "body",
     [
         CPU + 'slot = 99\nexpect = "refused"\n',
+        '[[do]]\nop = "add-dimm"\nsize = "5 MiB"\nexpect = "refused"\n',
+        '[[do]]\nop = "add-dimm"\nsize = "0 B"\nexpect = "refused"\n',
         CPU * 4 + CPU + 'expect = "refused"\n',
         CPU + 'id = "x"\n' + DIMM + 'id = "x"\nnode = 7\nexpect = "refused"\n',
         PAUSE + CPU + 'expect = "refused"\n' + '[[do]]\nop = "resume"\n',

@@ -62,10 +62,18 @@ def project(directory: Path, *, version: str = "1", dependency: str = "msgspec",
     return directory
 
 
+STARTED_BY_TOX = {
+    **os.environ,
+    "TOX_WORK_DIR": "/nowhere",
+    "TOX_ENV_NAME": "py",
+    "TOX_ENV_DIR": "/nowhere/py",
+}
+
+
 def clone_environment(clone: Path, root: Path, said: io.StringIO | None = None) -> Path:
-    """Return the place of a clone's environment."""
+    """Return the place of a clone's environment, set up by who was started by tox."""
     progress = Progress(said or io.StringIO())
-    return CloneEnvironment(clone, BASE, Cache(root, progress.say, space=0), os.environ, progress).place()
+    return CloneEnvironment(clone, BASE, Cache(root, progress.say, space=0), STARTED_BY_TOX, progress).place()
 
 
 def output(*command: str | Path, cwd: Path) -> str:

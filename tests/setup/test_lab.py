@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,7 @@ def clone(tmp_path: Path) -> Path:
         "harness/errors.py",
         "harness/deadline.py",
         "harness/invocation.py",
+        "harness/interrupts.py",
         "harness/program.py",
     ):
         shutil.copy(CLONE / name, copy / name)
@@ -285,3 +287,21 @@ def test_printed_commands_begin_as_lab_was_typed() -> None:
     assert ["./lab harness rules", f"{CLONE}/lab harness rules", "harness rules"] == [
         ended.stderr.rstrip().partition("All of them: ")[2] for ended in (here, elsewhere, shell)
     ]
+
+
+def test_ctrl_c_while_a_python_is_looked_for(clone: Path, tmp_path: Path) -> None:
+    """A Python that takes the Ctrl-C for its own failure does not make ./lab go on with the next one."""
+    script(tmp_path / "python", f"trap 'exit 1' INT\necho > {tmp_path}/started\nread line < {tmp_path}/never")
+    for name in ("started", "never"):
+        os.mkfifo(tmp_path / name)
+    process = subprocess.Popen(
+        [clone / "lab", "--help"],
+        env={**os.environ, "HOTPLUG_HARNESS_PYTHON": str(tmp_path / "python")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    (tmp_path / "started").read_text()
+    os.killpg(process.pid, signal.SIGINT)
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, b"")

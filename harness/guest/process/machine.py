@@ -398,7 +398,9 @@ class ProcessMachine:
         ]
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
-        """Add a processor. Raises CommandRefused if the slot or the name is taken."""
+        """Add a processor. Raises CommandRefused if there is no such slot, or the slot or the name is taken."""
+        if slot.index >= self.spec.max_processors:
+            raise _refused("add", f"there is no slot {slot.index}")
         if slot.index in self._processors:
             raise _refused("add", f"slot {slot.index} is taken")
         self._check_name(device)
