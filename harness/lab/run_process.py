@@ -112,7 +112,8 @@ class RunProcess:
         """
         seconds = round(time.monotonic() - self.began, 1)
         document = self._read()
-        if document is None:
+        # What a signal interrupted tells how far it came, which is no result.
+        if document is None or status - 128 in ENDING:
             return self._without(status, seconds)
         error = document.error
         boot = None
