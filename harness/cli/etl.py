@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from harness.capture.etl.account import LogAccount
     from harness.capture.etl.decoder import Decoded, Decoder
     from harness.capture.etl.record import AnyLogRecord
+    from harness.capture.etl.selection import Selection
     from harness.capture.etl.session import TraceSession
     from harness.capture.etl.tracelog import TraceLog
     from harness.cli.documents import EtlInfoDocument, EtlStatDocument
@@ -231,19 +232,12 @@ def dump(
     tmf: FormatFolders = None,
 ) -> None:
     """Print every record in time order. Equal times on different processors have no order."""
-    from harness.capture.etl.selection import Selection
     from harness.capture.etl.tracelog import TraceLog
     from harness.cli.etl_lines import json_line, line
     from harness.cli.output import complain, flush, json_text, say
 
     decoder = _decoder(manifest, tmf)
-    selection = Selection(
-        providers=provider or [],
-        events=event or [],
-        processes=process or [],
-        threads=thread or [],
-        processors=processor or [],
-    )
+    selection = _selection(provider, event, process, thread, processor)
     render = json_line if jsonl else line
     with TraceLog(path) as log:
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
@@ -287,7 +281,6 @@ def export(
     tmf: FormatFolders = None,
 ) -> None:
     """Convert a log for other tools, in time order."""
-    from harness.capture.etl.selection import Selection
     from harness.capture.etl.tracelog import TraceLog
     from harness.cli.etl_export import csv_lines, perfetto_lines, write
     from harness.cli.output import complain
@@ -297,13 +290,7 @@ def export(
             "harness etl export writes one format at a time", hint="Give either --perfetto or --csv."
         )
     decoder = _decoder(manifest, tmf)
-    selection = Selection(
-        providers=provider or [],
-        events=event or [],
-        processes=process or [],
-        threads=thread or [],
-        processors=processor or [],
-    )
+    selection = _selection(provider, event, process, thread, processor)
     with TraceLog(path) as log:
         if perfetto and not log.session.clock.hz:
             raise UsageError(
@@ -323,6 +310,21 @@ def export(
             write(made, output)
         for reason in [*_remarks(decoder), *log.account.reasons()]:
             complain(f"{path}: {reason}")
+
+
+def _selection(
+    provider: Providers, event: Events, process: Processes, thread: Threads, processor: Processors
+) -> Selection:
+    """Return which records the filters of the command line want."""
+    from harness.capture.etl.selection import Selection
+
+    return Selection(
+        providers=provider or [],
+        events=event or [],
+        processes=process or [],
+        threads=thread or [],
+        processors=processor or [],
+    )
 
 
 def _formatless(decoder: Decoder) -> list[str]:
