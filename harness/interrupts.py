@@ -59,6 +59,11 @@ def interruption() -> int:
     return _came[0] if _came else signal.SIGINT
 
 
+def interrupted_by(number: int) -> str:
+    """Return what an interrupted command says of itself; Ctrl-C, which is the user's own doing, is not named."""
+    return "interrupted" if number == signal.SIGINT else f"interrupted by {signal.Signals(number).name}"
+
+
 def settle() -> None:
     """From here on signals are noted and raise nothing: what they would end is over."""
     for number in ENDING:

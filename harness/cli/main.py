@@ -44,7 +44,7 @@ from harness.cli import (
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
 from harness.errors import ExitCode, HarnessError
-from harness.interrupts import interruptible, settle
+from harness.interrupts import interrupted_by, interruptible, settle
 from harness.invocation import program
 
 DEBUG = "HOTPLUG_HARNESS_DEBUG"
@@ -135,8 +135,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _interrupted(words: list[str], number: int) -> int:
-    by = "" if number == signal.SIGINT else f" by {signal.Signals(number).name}"
-    return _failed(words, f"interrupted{by}", "", ExitCode(128 + number))
+    return _failed(words, interrupted_by(number), "", ExitCode(128 + number))
 
 
 def _failed(words: list[str], message: str, hint: str, code: ExitCode) -> int:

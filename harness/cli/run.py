@@ -150,15 +150,14 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
 
 def show_interrupted(stop: RunInterrupted, *, json: bool, verbose: bool) -> int:
     """Print what an interrupted run had come to, and return its exit code."""
-    import signal
-
     from harness.cli.output import complain, say_json
+    from harness.interrupts import interrupted_by
 
-    by = "" if stop.number == signal.SIGINT else f" by {signal.Signals(stop.number).name}"
+    message = interrupted_by(stop.number)
     if json:
-        error = {"message": f"interrupted{by}", "hint": "", "class": "unknown", "stage": stop.result.stage}
+        error = {"message": message, "hint": "", "class": "unknown", "stage": stop.result.stage}
         say_json({**result_document(stop.result), "error": error})
-    complain(f"interrupted{by}")
+    complain(message)
     if not json:
         show_result(stop.result, json=False, verbose=verbose)
     return 128 + stop.number
