@@ -118,15 +118,15 @@ def build(
     ``progress`` hears one line per step that takes time. Raises MissingPart (no gcc, no make, no static C library, no
     apt) and InfrastructureError (registry not reachable, compiler error, disk full, deadline passed).
     """
-    say = progress or (lambda _: None)
+    say = progress or _silent
     sources = Sources.of_checkout().with_driver(driver)
     place = cache / "twin"
-    # A cache that may only be read is as good, and has no lock to be taken.
-    if (known := kernel_package.load(place, say)) is not None:
-        image = cached(place, digest_of(sources, known, compiler_version(deadline)), say)
-        if image is not None:
-            return image
     try:
+        # A cache that may only be read is as good, and has no lock to be taken. Damage is said below, where it is mended.
+        if (known := kernel_package.load(place, _silent)) is not None:
+            image = cached(place, digest_of(sources, known, compiler_version(deadline)), _silent)
+            if image is not None:
+                return image
         place.mkdir(parents=True, exist_ok=True)
         with locked(place / "lock", "building the twin's image", deadline, say):
             kernel = kernel_package.ensure(place, deadline, progress=say)
@@ -137,6 +137,10 @@ def build(
             f"cannot build the twin's image in {place}: {error}",
             hint="Free some disk space, or give another cache directory.",
         ) from error
+
+
+def _silent(_text: str) -> None:
+    """Hear a line of progress and say nothing."""
 
 
 def compiler_version(deadline: Deadline) -> str:
