@@ -55,7 +55,7 @@ def doctor(
         _fix(quiet=json)
     cache, parts = examine_cache(os.environ)
     parts += examine(Deadline(60, "looking at this machine"), qemu=qemu, cache=cache)
-    parts += _templates(deep=deep)
+    parts += _templates(cache, deep=deep)
     if deep and cache is not None:
         parts += examine_content(cache)
     able = ready(parts)
@@ -67,7 +67,7 @@ def doctor(
     return ExitCode.HOLDS if able else ExitCode.INFRASTRUCTURE
 
 
-def _templates(*, deep: bool) -> list[HostPart]:
+def _templates(cache: Path | None, *, deep: bool) -> list[HostPart]:
     """Return the built templates, read as a whole if ``deep``; those that cannot be looked at are one part that says why."""
     import os
     import time
@@ -79,7 +79,7 @@ def _templates(*, deep: bool) -> list[HostPart]:
 
     try:
         store = Store(store_directory(os.environ))
-        return evaluation.examine(store, time.time()) + (damage.examine(store) if deep else [])
+        return evaluation.examine(store, time.time()) + (damage.examine(store, cache) if deep else [])
     except HarnessError as error:
         return [
             HostPart(

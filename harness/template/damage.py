@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from harness.errors import HarnessError
 from harness.host.host_part import HostPart, PartState
 from harness.invocation import invocation
@@ -12,15 +14,19 @@ from harness.template.store import Store
 SERVES = "guests from templates"
 
 
-def examine(store: Store) -> list[HostPart]:
-    """Return a part for each built template, damaged or not. What its manifest says is evaluation's to tell."""
+def examine(store: Store, cache: Path | None) -> list[HostPart]:
+    """Return a part for each built template, damaged or not. What its manifest says is evaluation's to tell.
+
+    What is read is remembered in ``cache``, so that the next run knows of damage too.
+    """
+    digests = ContentDigests(cache)
     parts = []
     for folder in sorted(store.root.glob("[a-z0-9]*")):
         try:
             built = store.built(folder.name)
             if built is None:
                 continue
-            ContentDigests(None).compare(folder, built.manifest.files, deep=True)
+            digests.compare(folder, built.manifest.files, deep=True)
         except (HarnessError, ContentError) as error:
             state, found = PartState.BROKEN, f"{folder.name} is damaged: {error}"
         else:

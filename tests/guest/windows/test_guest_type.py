@@ -36,6 +36,7 @@ from harness.run.options import Timeouts
 from harness.run.plan import Plan
 from harness.run.request import RunRequest
 from harness.run.run import perform
+from harness.setup import content
 from harness.setup.cache import cache_directory
 from harness.template import damage
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest
@@ -202,12 +203,30 @@ def test_a_damaged_template_is_not_booted(store: Store, tmp_path: Path, driver: 
     with pytest.raises(InfrastructureError, match=r"is damaged: disk\.qcow2 has SHA-256 ") as caught:
         WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
     assert caught.value.hint == f"Build it anew: harness template build {NAME} --iso PATH --force"
-    (part,) = damage.examine(store)
+    (part,) = damage.examine(store, tmp_path)
     assert (part.state, part.supply) == (
         PartState.BROKEN,
         f"harness template build {NAME} --iso PATH --force",
     )
     store.check_unused(NAME)
+
+
+@pytest.mark.qemu
+def test_damage_that_was_read_is_known_to_the_next_run(
+    store: Store, tmp_path: Path, driver: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk returns other bytes without a write: once all was read again, the template is not booted any more."""
+    monkeypatch.setattr(content, "_name", lambda status: str(status.st_ino))
+    assert [part.state for part in damage.examine(store, tmp_path)] == [PartState.OK]
+    disk = store.root / NAME / DISK
+    disk.chmod(0o644)
+    with disk.open("r+b") as file:
+        file.write(b"x")
+    assert [part.state for part in damage.examine(store, tmp_path)] == [PartState.BROKEN]
+    spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program())
+    options = GuestOptions(spec=spec, cache=tmp_path, directory=tmp_path, driver=driver)
+    with pytest.raises(InfrastructureError, match=r"is damaged: disk\.qcow2 has SHA-256 "):
+        WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
 
 
 @pytest.mark.qemu
