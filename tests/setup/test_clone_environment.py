@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.setup.cache import Cache
 from harness.setup.clone_environment import CloneEnvironment, key, variables
 from harness.setup.progress import Progress
 
+ROOT = Path(__file__).resolve().parents[2]
 BASE = Path(tox.__file__).parents[4]
 """The environment that holds the packages of this one, by a virtual environment of its own under ./lab."""
 
@@ -56,9 +58,7 @@ def project(directory: Path, *, version: str = "1", dependency: str = "msgspec",
     (directory / "pyproject.toml").write_text(text)
     (directory / "harness" / "__init__.py").write_text(CODE)
     (directory / "harness" / "__main__.py").write_text("from harness import main\nmain()\n")
-    (directory / "tox.ini").write_text(
-        "[tox]\nenv_list=py\nwork_dir={env:LAB_TOX}\n[testenv]\npackage=skip\n[testenv:lint]\n"
-    )
+    shutil.copy(ROOT / "tox.ini", directory)
     return directory
 
 
@@ -70,10 +70,11 @@ STARTED_BY_TOX = {
 }
 
 
-def clone_environment(clone: Path, root: Path, said: io.StringIO | None = None) -> Path:
-    """Return the place of a clone's environment, set up by who was started by tox."""
+def clone_environment(clone: Path, root: Path, said: io.StringIO | None = None, **more: str) -> Path:
+    """Return the place of a clone's environment, set up by who was started by tox, with variables more."""
     progress = Progress(said or io.StringIO())
-    return CloneEnvironment(clone, BASE, Cache(root, progress.say, space=0), STARTED_BY_TOX, progress).place()
+    environment = {**STARTED_BY_TOX, **more}
+    return CloneEnvironment(clone, BASE, Cache(root, progress.say, space=0), environment, progress).place()
 
 
 def output(*command: str | Path, cwd: Path) -> str:
@@ -103,6 +104,24 @@ def test_two_clones_share_the_packages_and_nothing_else(tmp_path: Path) -> None:
         assert f"{version} {tox.__file__}" == output(place / "bin" / "python", "-c", asks, cwd=tmp_path)
         assert {"py", "lint"} <= {path.name for path in (place / "tox").iterdir()}
     assert places["1.5"] == clone_environment(tmp_path / "clone1.5", tmp_path / "cache")
+
+
+@pytest.mark.parametrize("variable", ["CI", "GITHUB_ACTIONS", "TF_BUILD"])
+def test_a_clone_is_set_up_on_a_ci_service(variable: str, tmp_path: Path) -> None:
+    """There tox lists what is installed before it runs anything, when setting up and in each run after."""
+    service = {"CI": "", "GITHUB_ACTIONS": "", "TF_BUILD": "", variable: "true"}
+    place = clone_environment(project(tmp_path / "clone"), tmp_path / "cache", **service)
+    ended = subprocess.run(
+        [place / "bin" / "tox", "run", "-e", "py", "--", "--version"],
+        cwd=tmp_path / "clone",
+        env={**variables(place, os.environ), **service},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert 0 == ended.returncode, ended.stdout + ended.stderr
+    assert "hotplug-harness==1" in ended.stdout
 
 
 def test_a_dependency_that_is_not_locked_is_said(tmp_path: Path) -> None:
