@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness.deadline import Deadline
-from harness.errors import GuestHang, GuestUnreachable
+from harness.errors import GuestHang, GuestUnreachable, HarnessError
 
 T = TypeVar("T")
 
@@ -16,13 +16,31 @@ LONGEST_PAUSE = 5.0
 """Seconds; each pause is twice as long as the one before."""
 
 
+class Pauses:
+    """Pauses between tries, each twice as long as the one before, none past ``deadline``."""
+
+    def __init__(self, deadline: Deadline) -> None:
+        self._deadline = deadline
+        self._next = FIRST_PAUSE
+
+    def reset(self) -> None:
+        """Begin with the shortest pause again."""
+        self._next = FIRST_PAUSE
+
+    def wait(self, error: Callable[[], HarnessError] | None = None) -> None:
+        """Wait for the next pause. Raises ``error()``, or GuestHang, when the deadline passes before its end."""
+        rest = Deadline(self._next, f"pause before another try of {self._deadline.what}")
+        self._next = min(2 * self._next, LONGEST_PAUSE)
+        self._deadline.poll(lambda: rest.expired, error=error)
+
+
 def persist(work: Callable[[int], T], deadline: Deadline, *, name: str, idempotent: bool) -> T:
     """Call ``work(attempt)``, attempt 1 first, until it does not raise GuestUnreachable, and return what it returns.
 
     Work that is not ``idempotent`` is tried again only after an error that says nothing was sent. Raises GuestHang
     when the deadline passes between two tries, with the last error's words.
     """
-    pause = FIRST_PAUSE
+    pauses = Pauses(deadline)
     attempt = 0
     while True:
         attempt += 1
@@ -31,11 +49,9 @@ def persist(work: Callable[[int], T], deadline: Deadline, *, name: str, idempote
         except GuestUnreachable as error:
             if error.sent and not idempotent:
                 raise
-            rest = Deadline(pause, f"pause before another try of {deadline.what}")
             given_up = GuestHang(
                 f"{name}: {deadline.what} not done within {deadline.seconds:g} s, in {attempt} tries; the last one: "
                 f"{error.message}",
                 hint=error.hint,
             )
-            deadline.poll(lambda rest=rest: rest.expired, error=lambda given_up=given_up: given_up)  # type: ignore[misc]
-            pause = min(2 * pause, LONGEST_PAUSE)
+            pauses.wait(lambda given_up=given_up: given_up)  # type: ignore[misc]

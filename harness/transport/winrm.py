@@ -29,6 +29,7 @@ from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin
 from harness.transport.pinned_https import LARGEST_RESPONSE, Sockets, pinned_adapter
 from harness.transport.powershell import Windows
+from harness.transport.retry import Pauses
 from harness.transport.secret import Secret
 from harness.transport.wire import ByteSink, RawResult
 
@@ -59,6 +60,26 @@ A restarted service has forgotten both."""
 
 ABORTED = 995
 """ERROR_OPERATION_ABORTED: what a service that is being stopped answers to requests under way."""
+
+FULL = {
+    2150858815: "QUOTA_LIMIT",
+    2150859173: "QUOTA_MAX_SHELLS",
+    2150859174: "QUOTA_MAX_OPERATIONS",
+    2150859175: "QUOTA_USER",
+    2150859176: "QUOTA_SYSTEM",
+    2150859179: "QUOTA_MAX_SHELLUSERS",
+    2150859236: "QUOTA_MAX_SHELLS_PPQ",
+    2150859237: "QUOTA_MAX_USERS_PPQ",
+    2150859238: "QUOTA_MAX_PLUGINSHELLS_PPQ",
+    2150859239: "QUOTA_MAX_PLUGINOPERATIONS_PPQ",
+    2150859240: "QUOTA_MAX_OPERATIONS_USER_PPQ",
+    2150859241: "QUOTA_MAX_COMMANDS_PER_SHELL_PPQ",
+}
+"""Faults that refuse one request because others are under way, and ask to try again later (MS-WSMV 3.1.4.5.2.1; numbers
+and names, which begin with ERROR_WSMAN_: wsmerror.h). What was refused has not run."""
+
+SOON = 1.0
+"""An operation timeout that comes sooner than after so many seconds is none: the guest did not wait, so we do."""
 
 BUSY = (502, 503, 504)
 _WORDS = 400
@@ -159,8 +180,8 @@ class WinrmWire:
             with talk.translated():
                 talk.command(line, console=source is None)
                 if source is not None:
-                    talk.feed(source)
-                talk.receive(answer, stdout)
+                    talk.feed(source, deadline)
+                talk.receive(answer, stdout, deadline)
             # The command is over: that its shell cannot be closed any more takes nothing from its result.
             with contextlib.suppress(HarnessError), talk.translated():
                 talk.end()
@@ -267,32 +288,56 @@ class _Conversation:
         self.command_id = self._protocol.run_command(self.shell, line, console_mode_stdin=console)
         self.stage = "command running, no output yet"
 
-    def feed(self, source: BinaryIO) -> None:
+    def feed(self, source: BinaryIO, deadline: Deadline) -> None:
         from winrm.exceptions import WSManFaultError
 
         sent = 0
+        pauses = Pauses(deadline)
+
+        def send(data: bytes, *, end: bool = False) -> None:
+            while True:
+                try:
+                    self._protocol.send_command_input(self.shell, self.command_id, data, end=end)
+                except WSManFaultError as error:
+                    if error.wsman_fault_code not in FULL:
+                        raise
+                    pauses.wait()
+                else:
+                    pauses.reset()
+                    return
+
         try:
             while chunk := source.read(CHUNK):
-                line = base64.b64encode(chunk) + b"\r\n"
-                self._protocol.send_command_input(self.shell, self.command_id, line)
+                send(base64.b64encode(chunk) + b"\r\n")
                 sent += len(chunk)
                 self.stage = f"command running, {sent} bytes sent"
-            self._protocol.send_command_input(self.shell, self.command_id, b"\r\n", end=True)
+            send(b"\r\n", end=True)
         except WSManFaultError as error:
             if error.wsman_fault_code == SHELL_NOT_FOUND:
                 raise
             # The command has ended before it read everything: its exit code and stderr say more than this fault.
             self.stage = f"command refused its input after {sent} bytes"
 
-    def receive(self, answer: RawResult, stdout: Callable[[bytes], None] | None) -> None:
-        from winrm.exceptions import WinRMOperationTimeoutError
+    def receive(self, answer: RawResult, stdout: Callable[[bytes], None] | None, deadline: Deadline) -> None:
+        from winrm.exceptions import WinRMOperationTimeoutError, WSManFaultError
 
         done = False
+        pauses = Pauses(deadline)
         while not done:
+            soon = Deadline(SOON, "an answer without output")
             try:
                 out, err, code, done = self._protocol.get_command_output_raw(self.shell, self.command_id)
             except WinRMOperationTimeoutError:
+                if not soon.expired:
+                    pauses.wait()
                 continue
+            except WSManFaultError as error:
+                if error.wsman_fault_code not in FULL:
+                    raise
+                # The command goes on in the guest; only this question was one too many.
+                pauses.wait()
+                continue
+            pauses.reset()
             if stdout is None:
                 answer.stdout.add(out)
             else:
@@ -330,6 +375,13 @@ class _Conversation:
                 raise self._lost(words, "the guest does not know the shell or the command") from error
             if error.wsman_fault_code == ABORTED:
                 raise self._lost(words) from error
+            if error.wsman_fault_code in FULL and not self.command_id:
+                self.answers = True
+                raise GuestUnreachable(
+                    f"{self._name}: {self.stage}: {words}",
+                    sent=False,
+                    hint="The guest takes no more at once from this user. Whose shells are these? In it: winrm enumerate shell",
+                ) from error
             raise GuestRefused(f"{self._name}: {self.stage}: {words}") from error
         except its.WinRMTransportError as error:
             if error.code in BUSY:

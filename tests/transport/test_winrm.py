@@ -7,6 +7,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from transport.wsman_double import (
     Double,
     Fault,
     Handler,
+    Hook,
     make_certificate,
 )
 
@@ -134,12 +136,88 @@ def test_a_fault_comes_back_in_the_guests_words(
     """With the fault's number, which is what the documentation is indexed by."""
 
     def refuse(_handler: Handler) -> None:
-        raise Fault(2150859174, "w:QuotaLimit", "The maximum number of concurrent shells has been exceeded.")
+        raise Fault(5, "w:AccessDenied", "Access is denied.")
 
     double.hooks["Create"] = refuse
-    words = r"nothing|The maximum number of concurrent shells has been exceeded. \(fault 2150859174\)"
-    with pytest.raises(GuestRefused, match=words):
+    with pytest.raises(GuestRefused, match=r"connecting: Access is denied\. \(fault 5\)$"):
         over_winrm.run("true", within)
+
+
+FULL_WORDS = (
+    "The WS-Management service cannot process the request. The maximum number of concurrent operations for this user has been "
+    "exceeded. Close existing operations for this user, or raise the quota for this user. "
+)
+
+
+def full(times: int, double: Double, where: str, code: int = 2150859174) -> Hook:
+    """Return a hook that refuses so many requests of one kind for a quota."""
+
+    def refuse(_handler: Handler) -> None:
+        nonlocal times
+        times -= 1
+        if times:
+            double.hooks[where] = refuse
+        raise Fault(code, "w:QuotaLimit", FULL_WORDS)
+
+    return refuse
+
+
+@pytest.mark.parametrize("code", [2150858815, 2150859173, 2150859174, 2150859179, 2150859240])
+@pytest.mark.parametrize("where", ["Create", "Command"])
+def test_a_full_guest_is_waited_for(
+    over_winrm: WireTransport, double: Double, within: Deadline, where: str, code: int
+) -> None:
+    """Nothing has run, so that a command which is not idempotent is tried again too, and runs once. No shell is left."""
+    double.hooks[where] = full(2, double, where, code)
+    outcome = over_winrm.run("echo here", within)
+    assert ("here\n", 3) == (outcome.stdout, outcome.attempts)
+    assert (2 if where == "Create" else 0) == double.seen["Create"] - double.seen["Delete"]
+    assert {} == double.shells
+
+
+@pytest.mark.parametrize("where", ["Receive", "Send"])
+def test_a_question_too_many_ends_no_command(
+    over_winrm: WireTransport, double: Double, within: Deadline, where: str, tmp_path: Path
+) -> None:
+    """The command goes on in the guest, and so does its conversation: it runs once and nothing of a file is sent twice."""
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(b"content" * 20_000)
+    double.hooks[where] = full(2, double, where)
+    if where == "Receive":
+        outcome = over_winrm.run("echo here", within)
+        assert ("here\n", 1, 1) == (outcome.stdout, outcome.attempts, double.seen["Command"])
+    else:
+        over_winrm.put(source, str(target), within)
+        assert source.read_bytes() == target.read_bytes()
+    assert {} == double.shells
+
+
+def test_a_guest_that_stays_full_is_given_up_in_its_words(over_winrm: WireTransport, double: Double) -> None:
+    """The error says who refuses, why, and where to look."""
+    double.hooks["Create"] = full(1000, double, "Create", 2150859173)
+    with pytest.raises(GuestHang, match=r"maximum number of concurrent .* \(fault 2150859173\)") as caught:
+        over_winrm.run("true", Deadline(1.5, "a command"))
+    assert "winrm enumerate shell" in str(caught.value.hint)
+
+
+def test_a_guest_that_does_not_wait_is_not_asked_without_a_pause(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """A w:TimedOut that comes at once is no wait: the number of questions grows by the pauses, not by the speed of the line."""
+    begun = time.monotonic()
+    asked = []
+
+    def at_once(handler: Handler) -> None:
+        asked.append(time.monotonic())
+        if time.monotonic() < begun + 2:
+            double.hooks["Receive"] = at_once
+            time_out(handler)
+
+    double.hooks["Receive"] = at_once
+    outcome = over_winrm.run("echo here", within)
+    assert ("here\n", 1) == (outcome.stdout, outcome.attempts)
+    # 0.1 + 0.2 + 0.4 + 0.8 s, and one more that goes past the two seconds.
+    assert len(asked) <= 7
 
 
 @pytest.mark.parametrize("where", ["Create", "Command", "Receive"])
