@@ -40,8 +40,9 @@ enum packet { MANIPULATE = 2, DEBUG_IO = 3, ACKNOWLEDGE = 4, RESEND = 5, RESET =
 #define MOST_BYTES 1024
 #define LONGEST_PAYLOAD 4000
 
-#define PATIENCE_NS (500 * NSEC_PER_MSEC)
-#define TRIES 20
+/* A debugger never connects to a target that repeats within 0.6 s (Microsoft's engine, recorded). */
+#define PATIENCE_NS NSEC_PER_SEC
+#define TRIES 10
 
 /* Registers of a 16550. */
 #define INTERRUPTS 1
@@ -189,8 +190,8 @@ static enum result receive(u16 wanted)
 			put_control(RESEND, 0);
 			continue;
 		}
-		if (wanted == ACKNOWLEDGE && id == awaited) {
-			/* An answer shows that the question arrived; it is asked for again when it is waited for. */
+		if (wanted == ACKNOWLEDGE) {
+			/* Any answer is taken to show that the question arrived, a stale one too: kdcom does not look at its number. */
 			put_control(RESEND, 0);
 			number = (number & ~SYNC) ^ 1;
 			return RECEIVED;

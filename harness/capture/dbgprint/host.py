@@ -7,13 +7,14 @@ debugger. Three rules make each message arrive exactly once over a line that los
 
 1. A packet's number tells a repetition from the next packet. Where numbering begins anew (SYNC bit, or after a
    RESET) the target repeats what was not acknowledged under another number, so there the content decides.
-2. An answer is repeated until the target acknowledges it or shows by its next packet that it went on.
+2. An answer that is not acknowledged is never simply repeated: a target that has gone on takes any data packet as the
+   acknowledgement of what it says next. RESET asks it to say the last thing again, which shows whether it still waits.
 3. Where neither tells what the target knows (a number repeated with other content, a question repeated under a new
    number while its answer is on the way, a first packet from the middle of a conversation) the host sends RESET and
    takes nothing until the target's RESET is back: both then begin anew and the target says the last thing again.
 
-What cannot be told apart stays so: two equal texts in a row with a RESET between them count once, and a header
-damaged into another valid one is believed, for nothing protects it.
+What cannot be told apart stays so: an answer that the line repeats or holds back is stale too; two equal texts in a row
+with a RESET between them count once; a header damaged into another valid one is believed, for nothing protects it.
 (ReactOS: drivers/base/kdcom/kddll.c, ntoskrnl/kd64/kdprint.c, kdapi.c.)
 """
 
@@ -40,7 +41,7 @@ SILENCE = 0.25
 """Seconds after which the rest of an unfinished packet is no longer awaited."""
 
 ANSWER_AGAIN, ANSWER_AGAIN_MOST = 1.0, 30.0
-"""Seconds until an unacknowledged answer is sent again; doubled each time. A paused guest takes long."""
+"""Seconds until the host asks by RESET what became of an unacknowledged answer; doubled each time. A paused guest takes long."""
 
 RESET_AGAIN = 0.3
 MOST_RESETS = 8
@@ -123,7 +124,7 @@ class DebuggerHost:
         return events
 
     def tick(self, now: float) -> list[Event]:
-        """Do what is due by ``now``: give up an unfinished packet, repeat an answer."""
+        """Do what is due by ``now``: give up an unfinished packet, ask what became of an answer."""
         events: list[Event] = []
         if self._framer.unfinished and now >= self._heard + SILENCE:
             for packet in self._framer.abandon():
@@ -133,7 +134,7 @@ class DebuggerHost:
             if self._resetting:
                 self._control(protocol.RESET)
             else:
-                self._send(self._waiting)
+                self._demand_reset(now)
             self._patience = min(self._patience * 2, ANSWER_AGAIN_MOST)
             self._again = now + self._patience
         return events
@@ -173,7 +174,8 @@ class DebuggerHost:
             self._accept(packet, content, message, now, events)
 
     def _is_new(self, packet: Packet, content: tuple[int, bytes], now: float) -> bool:
-        """True if the packet was never seen; a repeated one is acknowledged, and answered again, here."""
+        """True if the packet was never seen; a repeated one is acknowledged here, and answered if that is safe."""
+        answered = packet.sync and self._waiting is not None
         if packet.sync:
             self._begin_anew()
         elif self._resetting:
@@ -202,10 +204,8 @@ class DebuggerHost:
             return False
         self.counts.repeated += 1
         self._acknowledge(packet)
-        if self._waiting is not None:
-            self._send(self._waiting)
-        elif self._answer is not None and anew:
-            self._give_answer(now)
+        if self._answer is not None and anew:
+            self._give_answer(now, send=not answered)
         return False
 
     def _accept(
@@ -245,12 +245,13 @@ class DebuggerHost:
         self._waiting = None
         self._next ^= 1
 
-    def _give_answer(self, now: float) -> None:
+    def _give_answer(self, now: float, *, send: bool = True) -> None:
         assert self._answer is not None
         self._waiting = Packet(self._answer[0], self._next, self._answer[1])
         self._patience = ANSWER_AGAIN
         self._again = now + self._patience
-        self._send(self._waiting)
+        if send:
+            self._send(self._waiting)
 
     def _begin_anew(self) -> None:
         """Numbers begin at the first one, on both sides."""

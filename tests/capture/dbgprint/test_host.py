@@ -173,15 +173,43 @@ def asked() -> DebuggerHost:
     return host
 
 
-def test_answer_is_repeated_until_acknowledged() -> None:
-    """An unacknowledged answer goes out again after one second, two more, four more, and no more once it was heard."""
+def test_unacknowledged_answer_is_not_repeated_blindly() -> None:
+    """After one second, two more, four more RESET goes out, not a copy that would acknowledge what the target says next."""
     host = asked()
     for due in (1.0, 3.0, 7.0):
         assert due == host.wake
         host.tick(due)
-        assert CONTINUE == host.take()
+        assert kd.control(kd.RESET) == host.take()
     host.receive(kd.control(kd.ACKNOWLEDGE, kd.FIRST), 8.0)
     assert host.wake is None
+
+
+def test_lost_answer_is_given_again_after_a_reset() -> None:
+    """A target that still waits says the same again, and is answered."""
+    target, host, events = simulate([Do("print", 0, b"on\n")], to_target=Line([Fault("lose", 1)]))
+    assert target.done
+    assert [b"on\n"] == texts(events) == target.acknowledged
+    assert 1 == host.counts.resets
+
+
+def test_copy_of_a_question_gets_no_second_answer() -> None:
+    """The target may have gone on since; the clock decides what else to do."""
+    host = asked()
+    for sync in (kd.SYNC, kd.SYNC, 0):
+        assert [] == host.receive(kd.packet(kd.STATE, kd.FIRST | sync, kd.symbols_payload(0, b"nt")), 0.1)
+        assert kd.control(kd.ACKNOWLEDGE, kd.FIRST) == host.take()
+    assert host.wake is not None
+
+
+def test_stale_answer_acknowledges_a_print_that_was_lost() -> None:
+    """What the double does with a copy that the line makes, as the published kdcom does: why the host makes none."""
+    target, _host, events = simulate(
+        [Do("print", 0, b"lost\n"), Do("print", 0, b"next\n")],
+        to_host=Line([Fault("lose", 2)]),
+        to_target=Line([Fault("repeat", 1)]),
+    )
+    assert [b"lost\n", b"next\n"] == target.acknowledged
+    assert [b"next\n"] == texts(events)
 
 
 def test_answer_is_sent_again_when_asked_for() -> None:
@@ -277,7 +305,10 @@ def test_bad_line_costs_nothing(
 ) -> None:
     """Every print that the target believes acknowledged came exactly once and in order, and the target runs on."""
     target, _host, events = simulate(
-        script, to_host=Line(to_host), to_target=Line(to_target, spared=(4, 5, 8, 9)), piece=piece
+        script,
+        to_host=Line(to_host),
+        to_target=Line(to_target, spared=(4, 5, 8, 9), copies=False),
+        piece=piece,
     )
     came = texts(events)
     assert target.done
@@ -291,7 +322,7 @@ def test_bad_line_costs_nothing(
 def test_impatient_target_runs_on(script: list[Do], to_host: list[Fault], to_target: list[Fault]) -> None:
     """A target that gives the debugger up at the first timeout still runs, and loses only what it gave up."""
     target, _host, events = simulate(
-        script, to_host=Line(to_host), to_target=Line(to_target, spared=(4, 5, 8, 9)), retries=1
+        script, to_host=Line(to_host), to_target=Line(to_target, spared=(4, 5, 8, 9), copies=False), retries=1
     )
     came = texts(events)
     assert target.done
