@@ -19,6 +19,9 @@ from harness.template.wim import NotWim, WimImage, described, no_images, read_wi
 if TYPE_CHECKING:
     import pycdlib
 
+SMALL = 1 << 16
+"""Bytes that are read of a text on the medium."""
+
 IMAGE_FILES = ("install.wim", "install.esd", "install.swm")
 
 
@@ -48,6 +51,65 @@ def read_images(iso: Path) -> list[WimImage]:
         ) from error
 
 
+def brings_key(iso: Path) -> bool:
+    """True if the medium installs without a product key of its user: volume media do, and those with a key on them.
+
+    ``sources/ei.cfg`` says so by its channel or by ``VL``; ``sources/pid.txt`` holds a key (Microsoft Learn: "Windows Setup
+    Edition Configuration and Product ID Files (EI.cfg and PID.txt)"). Raises UsageError as :func:`read_images` does.
+    """
+    module = load_pycdlib()
+    disc = module.PyCdlib()
+    try:
+        with iso.open("rb") as file:
+            disc.open_fp(file)
+            try:
+                texts = {name: _text(disc, name) for name in ("ei.cfg", "pid.txt")}
+            finally:
+                disc.close()
+    except OSError as error:
+        raise UsageError(
+            f"{iso}: {error.strerror}", hint="Give the path of an ISO that you may read."
+        ) from error
+    except Exception as error:
+        raise no_images(str(iso), f"broken inside: {_words(error)}") from error
+    values = _sections(texts["ei.cfg"])
+    return (
+        values.get("channel", "").casefold().startswith(("volume", "eval"))
+        or values.get("vl") == "1"
+        or "=" in texts["pid.txt"]
+    )
+
+
+def _sections(text: str) -> dict[str, str]:
+    """Return the first line of each section of an ``ei.cfg``, by its name in small letters."""
+    found: dict[str, str] = {}
+    section = ""
+    for line in (line.strip() for line in text.splitlines()):
+        if line.startswith("["):
+            section = line.strip("[]").casefold()
+        elif line and section:
+            found.setdefault(section, line)
+    return found
+
+
+def _text(disc: pycdlib.PyCdlib, name: str) -> str:
+    """Return the first bytes of a small text in ``sources``, "" if there is none."""
+    try:
+        with disc.open_file_from_iso(**_place(disc, name)) as file:
+            return str(file.read(SMALL).decode("utf-8-sig", "replace"))
+    except _not_there():
+        return ""
+
+
+def _place(disc: pycdlib.PyCdlib, name: str) -> dict[str, str]:
+    """Return how a file in ``sources`` is called in the tree that Windows reads."""
+    if disc.has_udf():
+        return {"udf_path": f"/sources/{name}"}
+    if disc.has_joliet():
+        return {"joliet_path": f"/sources/{name}"}
+    return {"iso_path": f"/SOURCES/{name.upper()};1"}
+
+
 def _read(module: Any, iso: Path, file: BinaryIO, size: int) -> list[WimImage]:
     disc = module.PyCdlib()
     try:
@@ -72,17 +134,9 @@ def _words(error: Exception) -> str:
 
 
 def _images(disc: pycdlib.PyCdlib, iso: Path, size: int) -> list[WimImage]:
-    if not disc.has_udf():
-        where: dict[str, str] = {"iso_path": "/SOURCES/{};1"}
-        names = {name: name.upper() for name in IMAGE_FILES}
-        if disc.has_joliet():
-            where, names = {"joliet_path": "/sources/{}"}, {name: name for name in IMAGE_FILES}
-    else:
-        where, names = {"udf_path": "/sources/{}"}, {name: name for name in IMAGE_FILES}
     for name in IMAGE_FILES:
-        path = {kind: pattern.format(names[name]) for kind, pattern in where.items()}
         try:
-            opened = disc.open_file_from_iso(**path)
+            opened = disc.open_file_from_iso(**_place(disc, name))
         except _not_there():
             continue
         with opened as file:

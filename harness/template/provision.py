@@ -30,6 +30,9 @@ SESSION_GUID = "{0D0C9B5C-6C5B-4E0E-9D5B-3A5F6C1A7E21}"
 PROVIDER_GUID = "{6F1B0E52-9C3D-4E57-8A64-2D5C8A1E7B90}"
 """Of ``guest_drivers/hpnotify/src/hpnotify.man``."""
 
+DEDICATED_DUMP = "hotplug-harness-dump.sys"
+"""The file, at the root of the system drive, that Windows writes a dump into at the crash itself."""
+
 LARGEST_SCRIPT = 256 << 10
 LARGEST_OPENSSH = 128 << 20
 
@@ -112,6 +115,7 @@ def settings(template: Template, openssh: OpenSsh) -> bytes:
             "openssh": openssh,
             "max_processors": template.topology.max_processors,
             "group_size": template.topology.group_size,
+            "dump": {"file": DEDICATED_DUMP, "megabytes": int(template.memory.maximum) // 8 >> 20},
             "trace": {"session": SESSION, "guid": SESSION_GUID, "provider": PROVIDER_GUID},
         },
         indent=2,

@@ -20,7 +20,7 @@ from harness.template import provision
 from harness.template.answer import ANSWER_FILE, answer_file, answers_for, render
 from harness.template.build import HOST_KEY, Recipe
 from harness.template.checkpoints import disk_errors
-from harness.template.edition import choose, is_evaluation, read_images
+from harness.template.edition import brings_key, choose, is_evaluation, read_images
 from harness.template.keys import kept_secrets
 from harness.template.manifest import Medium, sha256_of
 from harness.template.medium import answer_medium, write_medium
@@ -79,6 +79,12 @@ def make_recipe(
     iso = wishes.iso.absolute()
     edition, image = choose(template, read_images(iso), wishes.edition)
     key = product_key(wishes.key)
+    if not key and not is_evaluation(image) and not brings_key(iso):
+        raise UsageError(
+            f"{iso.name} is not for evaluation, and Setup would stop and ask for the product key of {described(image)}",
+            hint="Give the key in a file, --key FILE, or a medium for evaluation. For a trial Microsoft's public key of the "
+            'edition will do, which installs and activates nothing: Microsoft Learn, "KMS client activation and product keys".',
+        )
     kind = provision.openssh_kind(template, wishes.openssh)
     ovmf = find_ovmf()
     size = iso.stat().st_size

@@ -64,14 +64,20 @@ def make_iso(iso: Path, tree: Path, *, form: str = "udf") -> Path:
 
 
 def windows_medium(
-    directory: Path, *images: dict[str, str], form: str = "udf", name: str = "install.wim"
+    directory: Path,
+    *images: dict[str, str],
+    form: str = "udf",
+    name: str = "install.wim",
+    texts: dict[str, str] | None = None,
 ) -> Path:
-    """Make an installation medium with ``images`` (default: two editions)."""
+    """Make an installation medium with ``images`` (default: two editions) and ``texts`` in its folder sources."""
     tree = directory / "medium"
     (tree / "sources").mkdir(parents=True)
     made = make_wim(
         directory / name, *(images or (STANDARD_CORE, STANDARD_DESKTOP)), solid=name.endswith(".esd")
     )
     made.rename(tree / "sources" / name)
+    for text, content in (texts or {}).items():
+        (tree / "sources" / text).write_text(content)
     (tree / "setup.exe").write_bytes(b"MZ" * 4096)
     return make_iso(directory / "windows.iso", tree, form=form)

@@ -18,6 +18,7 @@ COMMANDS = {
     "Expand-Archive": "archive DestinationPath Force LiteralPath",
     "Export-ModuleMember": "core Function",
     "ForEach-Object": "core Process",
+    "Get-Acl": "security LiteralPath",
     "Get-ChildItem": "management Depth ErrorAction File Filter LiteralPath Path Recurse",
     "Get-CimInstance": "cimcmdlets ClassName Filter",
     "Get-Command": "core ErrorAction Name",
@@ -30,6 +31,7 @@ COMMANDS = {
     "Get-PnpDevice": "pnpdevice",
     "Get-PSDrive": "management PSProvider",
     "Get-ScheduledTask": "scheduledtasks TaskPath",
+    "Get-WinEvent": "diagnostics LogName MaxEvents",
     "Get-WindowsFeature": "servermanager Name",
     "Import-Certificate": "pki CertStoreLocation FilePath",
     "Import-Module": "core Force Name",
@@ -65,6 +67,7 @@ COMMANDS = {
 """Cmdlets that the scripts may use: their module on Microsoft Learn, and their parameters. None asks a person anything."""
 
 OWN = {
+    "Get-ServiceTrouble": "provision Folder Log Name Test",
     "Write-Marker": "provision Text",
     "Write-Fact": "provision Name Value",
     "Invoke-Native": "provision Arguments Success Tool",

@@ -20,20 +20,22 @@ from tests.template.media import windows_medium
 KEY = "AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"
 
 
-def medium(folder: Path, template: Template) -> Path:
-    """Make a medium with every edition of the template."""
+def medium(
+    folder: Path, template: Template, *, retail: bool = False, texts: dict[str, str] | None = None
+) -> Path:
+    """Make a medium with every edition of the template, for evaluation where there is one."""
     images = [
         {
             "NAME": edition.title,
             "DISPLAYNAME": edition.title,
-            "WINDOWS/EDITIONID": edition.ids[0],
+            "WINDOWS/EDITIONID": edition.ids[0 if retail else -1],
             "WINDOWS/INSTALLATIONTYPE": edition.installation,
             "WINDOWS/VERSION/BUILD": str(template.builds[0] if template.builds else 20348),
         }
         for edition in template.editions[:2]
     ]
     folder.mkdir()
-    return windows_medium(folder, *images)
+    return windows_medium(folder, *images, texts=texts)
 
 
 def recipe(tmp_path: Path, template: Template, **wishes: Any) -> Recipe:
@@ -50,7 +52,11 @@ def test_every_template_has_a_recipe(name: str, tmp_path: Path) -> None:
     """Made again it is the same, with the same password; its answers are their owner's alone."""
     template = find_templates()[name]
     iso = medium(tmp_path / "medium", template)
-    first, second = (recipe(tmp_path, template, iso=iso) for _ in range(2))
+    key = None
+    if not template.editions[0].ids[-1].endswith("Eval"):
+        key = tmp_path / "key"
+        key.write_text(KEY)
+    first, second = (recipe(tmp_path, template, iso=iso, key=key) for _ in range(2))
     assert (first.digest(), first.secrets) == (second.digest(), second.secrets)
     assert ("sftp" if template.openssh == "inbox" else "winrm") == first.transfer
     assert (template.openssh == "inbox") == ("ssh-host-key" in first.needed)
@@ -62,12 +68,11 @@ def test_every_template_has_a_recipe(name: str, tmp_path: Path) -> None:
 @pytest.mark.qemu
 @pytest.mark.media
 def test_other_wishes_are_another_build(tmp_path: Path) -> None:
-    """Edition, certificate and OpenSSH are part of what a build is made from; a product key is told nowhere."""
+    """Edition, certificate and OpenSSH are part of what a build is made from."""
     template = find_templates()["windows-server-2022"]
     iso = medium(tmp_path / "medium", template)
     features = tmp_path / "features.iso"
     features.write_bytes(b"features on demand")
-    (tmp_path / "key").write_text(f"{KEY.lower()}\n")
     plain = recipe(tmp_path, template, iso=iso)
     others = [
         recipe(tmp_path, template, iso=iso, edition=template.editions[1].name),
@@ -77,6 +82,35 @@ def test_other_wishes_are_another_build(tmp_path: Path) -> None:
     assert 4 == len({plain.digest(), *(other.digest() for other in others)})
     assert features == others[2].machine(Path("/d"), Path("/v")).cdroms[2].file
     assert "provision/test.cer" in others[1].inputs
+
+
+@pytest.mark.qemu
+@pytest.mark.media
+@pytest.mark.parametrize(
+    ("texts", "words"),
+    [
+        ({}, "would stop and ask for the product key of 1: Standard, Server Core"),
+        ({"ei.cfg": "[Channel]\r\nRetail\r\n[VL]\r\n0\r\n"}, "is not for evaluation"),
+        ({"ei.cfg": "[EditionID]\r\n\r\n[Channel]\r\nOEM"}, "is not for evaluation"),
+        ({"ei.cfg": "Volume"}, "is not for evaluation"),
+        ({"ei.cfg": "[EditionID]\r\n\r\n[Channel]\r\nVolume\r\n[VL]\r\n1\r\n"}, ""),
+        ({"ei.cfg": "[Channel]\r\n_Default\r\n[VL]\r\n1"}, ""),
+        ({"pid.txt": "[PID]\r\nValue=AAAAA-BBBBB-CCCCC-DDDDD-EEEEE"}, ""),
+    ],
+)
+def test_a_medium_that_would_ask_for_a_key_is_refused(
+    texts: dict[str, str], words: str, tmp_path: Path
+) -> None:
+    """Before anything boots, with the ways out; the key in a file is one of them, and is told nowhere."""
+    template = find_templates()["windows-server-2022"]
+    iso = medium(tmp_path / "medium", template, retail=True, texts=texts)
+    if words:
+        with pytest.raises(UsageError, match=words) as caught:
+            recipe(tmp_path, template, iso=iso)
+        assert "--key FILE" in str(caught.value.hint)
+    else:
+        recipe(tmp_path, template, iso=iso)
+    (tmp_path / "key").write_text(f"{KEY.lower()}\n")
     assert KEY not in repr(recipe(tmp_path, template, iso=iso, key=tmp_path / "key"))
 
 

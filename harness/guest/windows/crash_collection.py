@@ -2,7 +2,7 @@
 """A guest that does not answer any more: what an NMI makes of it, and what lies on its disk.
 
 The registers, the screen and the memory are the run's own evidence, taken before this (:mod:`harness.run.evidence`).
-The order matters: the NMI has Windows write what it has into its page file, and only then is the machine stopped for good
+The order matters: the NMI has Windows write what it has into its dedicated dump file, and only then is the machine stopped for good
 and its disk read.
 """
 
@@ -14,12 +14,13 @@ from pathlib import Path
 
 from harness.capture.offline.recordings import FILES
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, HarnessError
+from harness.errors import CommandRefused, GuestRefused, HarnessError
 from harness.guest.guest import CollectedFile
+from harness.guest.windows.crash_dump import SIZE, decode_header
 from harness.guest.windows.offline import WindowsVolume, open_volume
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
-from harness.template.provision import SESSION
+from harness.template.provision import DEDICATED_DUMP, SESSION
 
 SHARE = 0.4
 """Share of the time that the bug check gets to write its dump."""
@@ -32,9 +33,14 @@ ON_DISK = (
     ("trace", f"Windows/System32/LogFiles/WMI/{SESSION}.etl", FILES["etw"], "etw", 512 * MIB),
     ("events", "Windows/System32/winevt/Logs/System.evtx", "System.evtx", "", 64 * MIB),
     ("setup", "Windows/INF/setupapi.dev.log", "setupapi.dev.log", "", 64 * MIB),
-    ("dump", "Windows/MEMORY.DMP", "MEMORY.DMP", "", 1024 * MIB),
 )
 """What is taken from the disk: our name, its path there, its file here, its channel, and how many bytes at most."""
+
+DUMP_AT_CRASH = DEDICATED_DUMP
+DUMP_AFTER_RESTART = "Windows/MEMORY.DMP"
+DUMP = "MEMORY.DMP"
+DUMP_LIMIT = 4096 * MIB
+"""Where a dump is, the name of its copy here, and its bytes at most: those of the dedicated dump file."""
 
 MINIDUMPS = "Windows/Minidump"
 MOST_MINIDUMPS = 16
@@ -114,6 +120,7 @@ class CrashCollection:
                 )
 
             found.append(_tried(name, take))
+        found.append(_tried("dump", lambda: _dump(volume, into, deadline)))
         try:
             names = volume.names(MINIDUMPS, deadline)
         except HarnessError as error:
@@ -130,6 +137,21 @@ class CrashCollection:
 
             found.append(_tried("minidump", fetch))
         return found
+
+
+def _dump(volume: WindowsVolume, into: Path, deadline: Deadline) -> CollectedFile:
+    """Copy the dump of this crash, or, from an image without a dedicated dump file, that of one before its last start."""
+    where, note = DUMP_AT_CRASH, ""
+    try:
+        header = decode_header(volume.head(where, SIZE, deadline))
+    except GuestRefused as at_crash:
+        where, note = DUMP_AFTER_RESTART, ", of a crash before the last start"
+        try:
+            header = decode_header(volume.head(where, SIZE, deadline))
+        except GuestRefused as older:
+            raise GuestRefused(f"{at_crash.message}; {older.message}") from older
+    volume.read(where, into / DUMP, deadline, limit=DUMP_LIMIT, length=header.size or None)
+    return of_file("dump", into / DUMP, note=f"{header}{note}")
 
 
 def of_file(name: str, file: Path, *, channel: str = "", note: str = "") -> CollectedFile:

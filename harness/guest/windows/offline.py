@@ -12,7 +12,8 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+import sys
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 from harness.deadline import Deadline
@@ -56,8 +57,10 @@ class WindowsVolume:
         """Return the names in a directory, hostile ones left out. Raises GuestRefused if it cannot be read."""
         return self._list(self._resolve(directory, deadline), deadline)
 
-    def read(self, path: str, target: Path, deadline: Deadline, *, limit: int) -> int:
-        """Write at most ``limit`` bytes of a file to ``target`` and return how many there were.
+    def read(
+        self, path: str, target: Path, deadline: Deadline, *, limit: int, length: int | None = None
+    ) -> int:
+        """Write at most ``limit`` bytes of a file to ``target`` and return how many there were; with ``length`` only its first.
 
         Raises GuestRefused if there is no such file or it is larger; InfrastructureError if it cannot be written here.
         """
@@ -65,9 +68,7 @@ class WindowsVolume:
         size = 0
         try:
             with target.open("wb") as file:
-                for piece in self._run(
-                    ["ntfscat", "--force", "--quiet", str(self._file), found], path, limit, deadline
-                ):
+                for piece in self._content(found, path, limit, deadline, length):
                     file.write(piece)
                     size += len(piece)
         except OSError as error:
@@ -77,6 +78,27 @@ class WindowsVolume:
             target.unlink(missing_ok=True)
             raise
         return size
+
+    def head(self, path: str, length: int, deadline: Deadline) -> bytes:
+        """Return the first ``length`` bytes of a file, or all it has. Raises GuestRefused if there is no such file."""
+        return b"".join(self._content(self._resolve(path, deadline), path, length, deadline, length))
+
+    def _content(
+        self, found: str, path: str, limit: int, deadline: Deadline, length: int | None
+    ) -> Iterator[bytes]:
+        """Yield a file's bytes, at most ``length``; more than ``limit`` are refused."""
+        if length is not None and length > limit:
+            raise GuestRefused(f"{path} on the guest's disk: {length} bytes, more than {limit}")
+        command = ["ntfscat", "--force", "--quiet", str(self._file), found]
+        with contextlib.closing(
+            self._run(command, path, limit if length is None else sys.maxsize, deadline)
+        ) as pieces:
+            left = sys.maxsize if length is None else length
+            for piece in pieces:
+                yield piece[:left]
+                left -= len(piece)
+                if left <= 0:
+                    return
 
     def _resolve(self, path: str, deadline: Deadline) -> str:
         """Return the path as the volume spells it. Raises GuestRefused if it is not there."""
@@ -97,7 +119,9 @@ class WindowsVolume:
         found = [line.decode("utf-8", "surrogateescape") for line in listing.splitlines()]
         return [name for name in found if not hostile(name)]
 
-    def _run(self, command: list[str], what: str, limit: int, deadline: Deadline) -> Iterator[bytes]:
+    def _run(
+        self, command: list[str], what: str, limit: int, deadline: Deadline
+    ) -> Generator[bytes, None, None]:
         """Yield what a tool prints of ``what``. Raises GuestRefused with its words if it fails, or prints more than ``limit``."""
         child = start_program(
             command, deadline.what, stderr=PIPE,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import struct
 from pathlib import Path
 
 import msgspec
@@ -149,4 +150,57 @@ def test_the_disk_of_a_guest_that_hangs_is_read(machine: QemuMachine, into: Path
     assert ("etw", TRACE) == (found["trace"].channel, (into / "hpnotify.etl").read_bytes())
     assert b"PAGEDU64" == (into / "minidumps" / "0000").read_bytes()
     assert ["0000"] == [each.name for each in (into / "minidumps").iterdir()]
-    assert "the guest's disk has no Windows/MEMORY.DMP" == found["dump"].refused
+    assert (
+        "the guest's disk has no hotplug-harness-dump.sys; the guest's disk has no Windows/MEMORY.DMP"
+        == found["dump"].refused
+    )
+
+
+def dump(*, kind: int, size: int) -> bytes:
+    """The header of a dump after bug check 0x80, as Microsoft's debuggers lay it out."""
+    header = bytearray(b"PAGE" * 2048)
+    header[:8] = b"PAGEDU64"
+    struct.pack_into("<II", header, 8, 15, 20348)
+    struct.pack_into("<II", header, 0x34, 2, 0x80)
+    struct.pack_into("<4Q", header, 0x40, 0x4F4454, 0, 0, 0)
+    struct.pack_into("<I4xQ", header, 0xF98, kind, size)
+    return bytes(header)
+
+
+@pytest.mark.ntfs
+@pytest.mark.parametrize(
+    ("files", "size", "note"),
+    [
+        (
+            {"hotplug-harness-dump.sys": dump(kind=2, size=50_000) + bytes(100_000)},
+            50_000,
+            "bug check 0x80 (0x4f4454, 0x0, 0x0, 0x0), build 20348, kernel dump",
+        ),
+        (
+            {
+                "hotplug-harness-dump.sys": bytes(100_000),
+                "Windows/MEMORY.DMP": dump(kind=5, size=20_000) + bytes(11_808),
+            },
+            20_000,
+            "bug check 0x80 (0x4f4454, 0x0, 0x0, 0x0), build 20348, full, by a bitmap dump, of a crash before the last start",
+        ),
+        ({"hotplug-harness-dump.sys": bytes(100_000)}, 0, "no dump was written"),
+        ({"hotplug-harness-dump.sys": dump(kind=2, size=0)[:5000]}, 0, "cut in its header: 5000 of 8192"),
+        ({"hotplug-harness-dump.sys": dump(kind=2, size=1 << 40)}, 0, "1099511627776 bytes, more than"),
+    ],
+)
+def test_the_dump_of_the_crash_comes_off_the_disk(
+    files: dict[str, bytes], size: int, note: str, machine: QemuMachine, into: Path, tmp_path: Path
+) -> None:
+    """The file is as large as it was made; of it the dump is taken, with what its header tells."""
+    machine.spec = msgspec.structs.replace(
+        machine.spec, disks=(Disk(file=make_disk(tmp_path, files)),), screen=False
+    )
+    found = by_name(crash_collection.CrashCollection(machine).take(into, Deadline(30, "collect")))["dump"]
+    if size:
+        assert (size, note) == (found.size, found.note)
+        whole = next(content for content in reversed(files.values()) if content.startswith(b"PAGEDU64"))
+        assert whole[:size] == (into / "MEMORY.DMP").read_bytes()
+    else:
+        assert note in found.refused
+        assert not (into / "MEMORY.DMP").exists()

@@ -20,6 +20,11 @@ Set-RegistryValue -Key $crash -Name 'CrashDumpEnabled' -Value 2
 Set-RegistryValue -Key $crash -Name 'AlwaysKeepMemoryDump' -Value 1
 Set-RegistryValue -Key $crash -Name 'NMICrashDump' -Value 1
 Set-RegistryValue -Key $crash -Name 'AutoReboot' -Value 0
+# Written at the crash itself, where the host finds it: a page file is read by a next start, which never comes (Microsoft Learn
+# archive, ntdebugging: "How to use the DedicatedDumpFile registry value"; the size is in MB).
+$dump = Join-Path -Path "$env:SystemDrive\" -ChildPath $Settings.dump.file
+Set-RegistryValue -Key $crash -Name 'DedicatedDumpFile' -Value $dump -Kind 'String'
+Set-RegistryValue -Key $crash -Name 'DumpFileSize' -Value $Settings.dump.megabytes
 
 # COM1 is the host's: no emergency console on it (Microsoft Learn: "BCDEdit /ems").
 Invoke-Native -Tool 'bcdedit.exe' -Arguments '/ems', 'off' | Out-Null

@@ -46,9 +46,26 @@ elseif ($kind -eq 'iso') {
 }
 
 # "inbox" falls through to here: the service is there and disabled (Microsoft Learn: "Get started with OpenSSH Server for
-# Windows").
+# Windows"). It starts before anything is put into its folder: then it makes folder, configuration and host keys itself,
+# with the rights that it wants. From 9.4 on sshd ends at once in a folder that users may write to, as one that we make
+# would be (github.com/PowerShell/Win32-OpenSSH/issues/2282 and 2287).
 $programData = Join-Path -Path $env:ProgramData -ChildPath 'ssh'
-New-Item -Path $programData -ItemType Directory -Force | Out-Null
+Set-Service -Name 'sshd' -StartupType Automatic
+$logs = Join-Path -Path $programData -ChildPath 'logs'
+try {
+    Start-Service -Name 'sshd'
+}
+catch {
+    throw "$($_.Exception.Message) $(Get-ServiceTrouble -Name 'sshd' -Folder $programData, $logs -Log 'OpenSSH/Operational' -Test '-t')"
+}
+# Whoever made the folders: SYSTEM and administrators write there, others read (the same issues).
+foreach ($folder in $programData, $logs) {
+    if (Test-Path -LiteralPath $folder) {
+        Invoke-Native -Tool 'icacls.exe' -Arguments $folder, '/setowner', '*S-1-5-32-544' | Out-Null
+        Invoke-Native -Tool 'icacls.exe' -Arguments $folder, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '/grant:r', '*S-1-5-32-544:(OI)(CI)F', '/grant:r', '*S-1-5-11:(OI)(CI)RX' | Out-Null
+    }
+}
+
 $keys = Join-Path -Path $programData -ChildPath 'administrators_authorized_keys'
 Copy-Item -LiteralPath (Join-Path -Path $PSScriptRoot -ChildPath 'authorized_keys') -Destination $keys -Force
 # A copy from a CD-ROM is read only.
@@ -56,16 +73,17 @@ Set-ItemProperty -LiteralPath $keys -Name 'IsReadOnly' -Value $false
 # Administrators and SYSTEM alone, by their numbers (Microsoft Learn: "Key-based authentication in OpenSSH for Windows").
 Invoke-Native -Tool 'icacls.exe' -Arguments $keys, '/inheritance:r', '/grant', '*S-1-5-32-544:F', '/grant', '*S-1-5-18:F' | Out-Null
 
-Set-Service -Name 'sshd' -StartupType Automatic
-# Its host keys are made when it first starts.
-Start-Service -Name 'sshd'
-
 # Keys only; the setting must stand before the first Match (Microsoft Learn: "OpenSSH Server configuration for Windows";
 # OpenBSD manual, sshd_config: the first value counts).
 $configuration = Join-Path -Path $programData -ChildPath 'sshd_config'
 $lines = @('PasswordAuthentication no', 'PubkeyAuthentication yes') + @(Get-Content -LiteralPath $configuration)
 Set-Content -LiteralPath $configuration -Value $lines -Encoding ASCII
-Restart-Service -Name 'sshd'
+try {
+    Restart-Service -Name 'sshd'
+}
+catch {
+    throw "$($_.Exception.Message) $(Get-ServiceTrouble -Name 'sshd' -Folder $programData, $logs -Log 'OpenSSH/Operational' -Test '-t')"
+}
 
 New-NetFirewallRule -Name 'HotplugHarness-SSH' -DisplayName 'Hotplug Harness: SSH' -Direction Inbound -Protocol TCP -LocalPort 22 -Action Allow -Profile Any | Out-Null
 $hostKey = (Get-Content -LiteralPath (Join-Path -Path $programData -ChildPath 'ssh_host_ed25519_key.pub') -TotalCount 1) -split ' '

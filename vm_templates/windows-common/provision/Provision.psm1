@@ -64,4 +64,45 @@ function Set-RegistryValue {
     New-ItemProperty -LiteralPath $Key -Name $Name -Value $Value -PropertyType $Kind -Force | Out-Null
 }
 
-Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue'
+function Get-ServiceTrouble {
+    # What a service that did not start rests on, since the error says only that: its exit codes, the rights of its folders,
+    # its own last events, and what its program says to the words of Test.
+    # Microsoft Learn: "Win32_Service class"; "Get-Acl (Microsoft.PowerShell.Security)"; "Get-WinEvent".
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [string[]] $Folder = @(),
+        [string] $Log = '',
+        [string[]] $Test = @()
+    )
+    $said = @()
+    $service = Get-CimInstance -ClassName 'Win32_Service' -Filter "Name = '$Name'"
+    if (-not $service) {
+        return "There is no service $Name."
+    }
+    $said += "exit code $($service.ExitCode), its own $($service.ServiceSpecificExitCode)"
+    foreach ($each in $Folder) {
+        if (Test-Path -LiteralPath $each) {
+            $said += "$each $((Get-Acl -LiteralPath $each).Sddl)"
+        }
+    }
+    if ($Log) {
+        try {
+            $said += @(Get-WinEvent -LogName $Log -MaxEvents 3 | ForEach-Object -Process { $_.Message })
+        }
+        catch {
+            # A log without an event is an error to Get-WinEvent.
+            $said += "$Log`: $($_.Exception.Message)"
+        }
+    }
+    if ($Test.Count -gt 0 -and "$($service.PathName)" -match '^"?([^"]+\.exe)') {
+        try {
+            $said += "$Name $($Test -join ' '): $(Invoke-Native -Tool $Matches[1] -Arguments $Test)"
+        }
+        catch {
+            $said += $_.Exception.Message
+        }
+    }
+    $said -join '; '
+}
+
+Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue', 'Get-ServiceTrouble'
