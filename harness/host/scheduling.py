@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
+from typing import NamedTuple
 
 
 def is_stopped(pid: int) -> bool:
@@ -13,7 +14,7 @@ def is_stopped(pid: int) -> bool:
         stat = Path(f"/proc/{pid}/stat").read_bytes()
     except OSError:
         return False
-    return stat[stat.rfind(b")") + 2 :][:1] in (b"T", b"t")
+    return _state(stat) in (b"T", b"t")
 
 
 def waiting_share(pid: int, seconds: float) -> float:
@@ -22,23 +23,39 @@ def waiting_share(pid: int, seconds: float) -> float:
     The wish is the time that its threads ran and the time that they were ready to run and waited for a processor (Linux:
     scheduler/sched-stats.rst, ``/proc/<pid>/schedstat``). A process that wants nothing waits for nothing.
     """
-    before = _spent(pid)
+    before = _threads(pid)
     threading.Event().wait(seconds)
     ran = waited = 0
-    for thread, (run, wait) in _spent(pid).items():
-        run_before, wait_before = before.get(thread, (run, wait))
-        ran += run - run_before
-        waited += wait - wait_before
+    for thread, now in _threads(pid).items():
+        then = before.get(thread, now)
+        ran += now.ran - then.ran
+        waited += now.waited - then.waited
+        if now == then and now.ready:
+            # The kernel counts a wait when it ends: this one has lasted all the time.
+            waited += int(seconds * 1e9)
     return waited / (ran + waited) if ran + waited else 0.0
 
 
-def _spent(pid: int) -> dict[str, tuple[int, int]]:
-    """Return for each thread the nanoseconds it ran and those it waited for a processor."""
-    spent = {}
+class _Thread(NamedTuple):
+    """Nanoseconds that a thread ran and waited, and whether it runs or would if it were let."""
+
+    ran: int
+    waited: int
+    ready: bool
+
+
+def _threads(pid: int) -> dict[str, _Thread]:
+    found = {}
     for thread in Path(f"/proc/{pid}/task").glob("[0-9]*"):
         try:
-            run, wait, _slices = (thread / "schedstat").read_text("ascii").split()
+            ran, waited, _slices = (thread / "schedstat").read_text("ascii").split()
+            state = _state((thread / "stat").read_bytes())
         except (OSError, ValueError):
             continue  # it ended, or the kernel keeps no such account
-        spent[thread.name] = int(run), int(wait)
-    return spent
+        found[thread.name] = _Thread(int(ran), int(waited), state == b"R")
+    return found
+
+
+def _state(stat: bytes) -> bytes:
+    """Return the state in a ``stat`` file, which follows the name, where anything may stand."""
+    return stat[stat.rfind(b")") + 2 :][:1]

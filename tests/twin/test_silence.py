@@ -34,13 +34,15 @@ BUDGET = Timeouts(operation=2.0, evidence=20.0)
 WITHIN = 30.0
 
 
-def silenced(request: RunRequest, silence: Callable[[Live], None]) -> tuple[Run, HarnessError]:
+def silenced(
+    request: RunRequest, silence: Callable[[Live], None], *, patience: float = BUDGET.operation
+) -> tuple[Run, HarnessError]:
     """Boot, silence the guest, ask it for its counts, and return the run with the error that ends it."""
     run = Run(request)
     try:
         with run.live() as live:
             silence(live)
-            live.guest.counts(Deadline(BUDGET.operation, "count"))
+            live.guest.counts(Deadline(patience, "count"))
     except HarnessError as error:
         return run, error
     pytest.fail("the guest was not silent")
@@ -131,10 +133,11 @@ BUSY = "import os; os.sched_setaffinity(0, {int(__import__('sys').argv[1])}); pr
 
 @pytest.fixture
 def crowded() -> Iterator[int]:
-    """A processor of this host with two busy processes on it."""
+    """A processor of this host with so many busy processes on it that what only runs beside them does not answer in time."""
     processor = min(os.sched_getaffinity(0))
     busy = [
-        subprocess.Popen([sys.executable, "-c", BUSY, str(processor)], stdout=subprocess.PIPE) for _ in "12"
+        subprocess.Popen([sys.executable, "-c", BUSY, str(processor)], stdout=subprocess.PIPE)
+        for _ in range(12)
     ]
     try:
         for one in busy:
@@ -148,7 +151,7 @@ def crowded() -> Iterator[int]:
 
 
 def test_a_starved_qemu_is_not_a_hang(request_quiet: Callable[..., RunRequest], crowded: int) -> None:
-    """QEMU's threads run only where two others are busy, and only when those do not want to: it is starved."""
+    """QEMU's threads run only where twelve others are busy, and only when those do not want to: it is starved."""
 
     def starve(live: Live) -> None:
         live.guest.strain(60, Deadline(BUDGET.operation, "test"))
@@ -159,9 +162,24 @@ def test_a_starved_qemu_is_not_a_hang(request_quiet: Callable[..., RunRequest], 
         with contextlib.suppress(FileNotFoundError):
             Path(f"/proc/{pid_of(live)}/autogroup").write_text("19")
 
-    _, error = silenced(request_quiet(), starve)
+    # It does run now and then, some milliseconds a second, and must not get to an answer.
+    _, error = silenced(request_quiet(), starve, patience=0.2)
     assert type(error) is InfrastructureError
     assert "; the guest is starved: process " in error.message
+
+
+def test_who_never_runs_waits_all_the_time(crowded: int) -> None:
+    """The kernel counts a wait when it ends. One that has lasted the whole time counts too."""
+    starved = subprocess.Popen(
+        [sys.executable, "-c", BUSY, str(crowded)],
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0)),
+    )
+    try:
+        Deadline(WITHIN, "test").poll(lambda: waiting_share(starved.pid, 0.002) == 1.0)
+    finally:
+        starved.kill()
+        starved.wait()
 
 
 def test_the_schedulers_account() -> None:
