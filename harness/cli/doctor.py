@@ -98,7 +98,8 @@ def _fix(*, quiet: bool) -> None:
     from harness.host.kvm_probe import forget
     from harness.setup.cache import cache_directory
 
-    remove(what_is_left(), quiet=quiet)
+    found, _ = what_is_left(quiet=quiet)
+    remove(found, quiet=quiet)
     if forget(cache_directory(os.environ)) and not quiet:
         say("done: forget what the last probe of KVM said; the next run with --accel auto tries it again")
 

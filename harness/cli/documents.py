@@ -219,10 +219,12 @@ class ListedLease(TypedDict):
 
 
 class PsDocument(TypedDict):
-    """This user's machines, and the leases of the host."""
+    """This user's machines, and the leases of the host. ``private`` is why only this user's are in ``directory``, "" for all."""
 
     machines: list[ListedMachine]
     leases: list[ListedLease]
+    directory: str
+    private: str
     budget: HostBudget
 
 

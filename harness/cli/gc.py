@@ -34,13 +34,14 @@ def gc(
     from harness.cli.output import say
     from harness.errors import UsageError
 
-    found = what_is_left()
+    found, code = what_is_left()
     if not found:
-        say("Nothing is left behind.")
-        return ExitCode.HOLDS
+        if code == ExitCode.HOLDS:
+            say("Nothing is left behind.")
+        return code
     if dry_run:
         say(f"would {each.text}" for each in found)
-        return ExitCode.HOLDS
+        return code
     if not yes:
         if not sys.stdin.isatty():
             raise UsageError(
@@ -49,20 +50,33 @@ def gc(
             )
         say(f"would {each.text}" for each in found)
         if not typer.confirm("Go on?"):
-            return ExitCode.HOLDS
-    return remove(found)
+            return code
+    return remove(found) or code
 
 
-def what_is_left() -> list[Leftover]:
-    """Return what killed runs of this user have left on this host."""
+def what_is_left(*, quiet: bool = False) -> tuple[list[Leftover], int]:
+    """Return what killed runs of this user have left on this host; the exit code says whether all could be looked at.
+
+    What is others' is said in one line, unless ``quiet``. Leases that cannot be read keep nothing else from being found.
+    """
     import os
 
-    from harness.host.lease import Leases
+    from harness.cli.output import complain_of, say
+    from harness.errors import InfrastructureError
+    from harness.host.lease import Leases, others_left
     from harness.host.registry import Registry
     from harness.lab.leftover import leftovers
     from harness.setup.cache import cache_directory
 
-    return leftovers(Registry(), Leases(), cache_directory(os.environ))
+    leases: Leases | None = Leases()
+    code = ExitCode.HOLDS
+    try:
+        if leases is not None and (line := others_left(leases.sweep(dry=True))) and not quiet:
+            say(line)
+    except InfrastructureError as error:
+        complain_of(error)
+        leases, code = None, error.exit_code
+    return leftovers(Registry(), leases, cache_directory(os.environ)), code
 
 
 def remove(found: list[Leftover], *, quiet: bool = False) -> int:

@@ -15,7 +15,7 @@ from harness.invocation import invocation
 if TYPE_CHECKING:
     from harness.cli.documents import PsDocument
     from harness.host.budget import HostBudget
-    from harness.host.lease import HeldLease
+    from harness.host.lease import HeldLease, Leases
     from harness.lab.inventory import ListedMachine
     from harness.report.style import Style
 
@@ -40,7 +40,12 @@ def ps(
     from harness.report.style import style_for
 
     machines = listed(Registry())
-    held = Leases().held()
+    style = style_for(sys.stdout)
+    if not json:
+        # Leases that cannot be read hide no machine.
+        say(_machines(machines, style))
+    leases = Leases()
+    held = leases.held()
     budget = host_budget(os.environ, Path())
     if json:
         document: PsDocument = {
@@ -52,17 +57,17 @@ def ps(
                     "vcpus": each.claim.vcpus,
                     "memory": each.claim.memory,
                     "disk": each.claim.disk,
-                    "granted": each.claim.granted,
+                    "granted": each.granted,
                 }
                 for each in held
             ],
+            "directory": str(leases.directory),
+            "private": leases.place.private,
             "budget": budget,
         }
         say_json(document)
         return ExitCode.HOLDS
-    style = style_for(sys.stdout)
-    say(_machines(machines, style))
-    say(["", *_leases(held, budget)])
+    say(["", *_leases(leases, held, budget)])
     return ExitCode.HOLDS
 
 
@@ -86,20 +91,35 @@ def _machines(machines: list[ListedMachine], style: Style) -> list[str]:
     return lines
 
 
-def _leases(held: list[HeldLease], budget: HostBudget) -> list[str]:
+def _leases(leases: Leases, held: list[HeldLease], budget: HostBudget) -> list[str]:
     from harness.host.budget import size_text
+    from harness.host.former_leases import former_leases
+    from harness.host.lease_directory import user_name
+    from harness.report.escape import printable
 
-    granted = [each for each in held if each.claim.granted]
+    def one(each: HeldLease) -> str:
+        return (
+            f"process {each.claim.pid} of {printable(user_name(each.uid), 60)}, {each.claim.vcpus} processors "
+            f"and {size_text(each.claim.memory)}"
+        )
+
+    granted = [each for each in held if each.granted]
     vcpus, memory = (sum(getattr(each.claim, what) for each in granted) for what in ("vcpus", "memory"))
     taken = (
         f"{vcpus} of {budget.vcpus} processors, {size_text(memory)} of {size_text(budget.memory)} of memory"
     )
-    lines = [f"Leases of this host: {taken}"]
-    for place, each in enumerate([each for each in held if not each.claim.granted], 1):
-        lines.append(
-            f"  waits in place {place}: process {each.claim.pid} of user {each.uid}, for {each.claim.vcpus} processors "
-            f"and {size_text(each.claim.memory)}"
-        )
+    whose = "this user" if leases.place.private else "this host"
+    lines = [f"Leases of {whose}: {taken}"]
+    lines += [f"  held by {one(each)}" for each in granted]
+    lines += [
+        f"  waits in place {place}: {one(each)}"
+        for place, each in enumerate([each for each in held if not each.granted], 1)
+    ]
+    if leases.place.private:
+        lines.append(f"  other users' machines are not counted: {leases.place.private}")
+    if count := former_leases():
+        lines.append(f"  not counted are {count} that an older version of the harness started")
+    lines += [f"  {line}" for line in leases.remarks()]
     return lines
 
 

@@ -36,7 +36,7 @@ def setup(
 ) -> int:
     """Name the Debian packages that are missing in one apt-get command, and install them when asked to.
 
-    Ends with 0 if nothing is missing, and with 69 if something is and was not installed.
+    Makes the directory of leases too that all users of this host share. Ends with 0 if nothing is missing, and with 69 if something is and was not installed.
     """
     import sys
 
@@ -58,6 +58,8 @@ def setup(
             say(f"Nothing was installed. {invocation('setup', part, '--yes')} runs it without asking.")
             return ExitCode.INFRASTRUCTURE
         _install(wanted, missing)
+    else:
+        _share_leases(yes=yes)
     extra = EXTRAS.get(part, "")
     if extra and not _importable(MODULES[extra]):
         from harness.package import install_extra
@@ -87,6 +89,28 @@ def _importable(module: str) -> bool:
     return find_spec(module) is not None
 
 
+def _share_leases(*, yes: bool) -> None:
+    """Name the command that makes the directory of leases, if it is absent, and run it when asked to."""
+    import os
+    import sys
+
+    from harness.cli.output import complain, say
+    from harness.deadline import Deadline
+    from harness.setup import lease_directory
+    from harness.setup.cache import Cache, cache_directory
+    from harness.setup.debian import Installer
+
+    shared = lease_directory.SHARED
+    if lease_directory.configured(os.environ) or not lease_directory.absent(shared):
+        return
+    say([f"No {shared}: only your own machines are counted.", "", lease_directory.by_hand(shared), ""])
+    if yes or (sys.stdin.isatty() and typer.confirm("Run this now?")):
+        log = Cache(cache_directory(os.environ), complain).log("apt-get")
+        Installer(os.environ, log, complain).make_shared_leases(
+            Deadline(60, "making the directory of leases")
+        )
+
+
 def _install(part: Part, missing: list[Need]) -> None:
     """Install what is missing. Raises MissingPart if that fails, or if the packages do not hold what they should."""
     import os
@@ -103,9 +127,9 @@ def _install(part: Part, missing: list[Need]) -> None:
             f"{part.name} is missing, and {distribution.name} has no package for it", hint=part.elsewhere
         )
     log = Cache(cache_directory(os.environ), complain).log("apt-get")
-    Installer(os.environ, log, complain).install(
-        [need.package for need in missing], Deadline(1800, "installing packages")
-    )
+    installer = Installer(os.environ, log, complain)
+    installer.install([need.package for need in missing], Deadline(1800, "installing packages"))
+    installer.make_shared_leases(Deadline(60, "making the directory of leases"))
     for need in _lacking(part):
         raise MissingPart(
             f"{part.name} still lacks {need.why}: none of {', '.join(need.evidence)} is on this machine",

@@ -16,7 +16,7 @@ from harness.guest.windows.transports import GuestTransports, transports_into
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter, Listener
 from harness.host.firmware import find_ovmf
-from harness.host.lease import QueuePlace, take_lease
+from harness.host.lease import take_lease
 from harness.host.qemu_build import QemuBuild
 from harness.machine.disk_image import make_overlay
 from harness.machine.qemu.machine import QemuMachine
@@ -78,11 +78,11 @@ def _visit(
     with HistoryWriter(folder) as writer:
         writer.subscribe(listener)
 
-        def waiting(where: QueuePlace) -> None:
-            writer.write(Stage(name="lease", phase="note", detail=str(where)))
+        def say(text: str) -> None:
+            writer.write(Stage(name="lease", phase="note", detail=text))
 
         with (
-            take_lease(spec.resource_request(), folder, what="the visit", waiting=waiting),
+            take_lease(spec.resource_request(), folder, what="the visit", say=say),
             QemuMachine(spec, folder, writer, name=f"verify-{template.name}") as machine,
         ):
             machine.start(Deadline(START, "start QEMU"))

@@ -51,7 +51,7 @@ def load(driver: Path) -> DriverManifest | None:
         return msgspec.json.decode(path.read_bytes(), type=DriverManifest)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadDocument(
             f"{path}: no manifest of a built driver: {error}", hint="Delete it, or build again."
         ) from error

@@ -89,7 +89,7 @@ class History:
             )
         try:
             return msgspec.json.decode(line, type=Header)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadHistory(f"{self.path}: line 1 is a damaged header: {error}") from error
 
     def __iter__(self) -> Iterator[Record]:

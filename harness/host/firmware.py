@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import MissingPart
+from harness.history.json_file import read_json
 
 UNWANTED = {"requires-smm", "secure-boot", "enrolled-keys"}
 
@@ -74,10 +75,9 @@ def find_ovmf(folders: Sequence[Path] = DESCRIPTIONS) -> Ovmf:
 
 
 def _pair(description: Path) -> Ovmf | None:
-    try:
-        found = msgspec.json.decode(description.read_bytes(), type=_Description)
-    except (OSError, msgspec.DecodeError):
-        # An empty file is the documented way to hide a description; any other that does not decode is not for us.
+    # Distributions may link them. An empty file is the documented way to hide a description.
+    found = read_json(description.resolve(), _Description)
+    if found is None:
         return None
     mapping = found.mapping
     fits = any(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 
+from harness.history.json_file import read_json
+
 KVM = Path("/dev/kvm")
 FILE = "accelerator.json"
 
@@ -23,10 +25,7 @@ class KvmProbe(msgspec.Struct, frozen=True, kw_only=True):
 
 def last(cache: Path) -> KvmProbe | None:
     """Return the last probe's result, whether or not it still applies; None if there was none."""
-    try:
-        return msgspec.json.decode((cache / FILE).read_bytes(), type=KvmProbe)
-    except (OSError, msgspec.DecodeError):
-        return None
+    return read_json(cache / FILE, KvmProbe)
 
 
 def keep(probe: KvmProbe, cache: Path) -> None:

@@ -1,73 +1,56 @@
 # SPDX-License-Identifier: MIT
 """Leases: the share of a host that one machine holds while it runs, out of a budget that all users of the host share.
 
-There is no daemon. A lease is a file in a directory that everybody may write to but where nobody can remove what is
-another's (its sticky bit), and it counts for as long as its owner holds flock(2) on it: the kernel lets go of the lock
-however the owner dies, so age and process numbers prove nothing and are not looked at. The directory itself is the
-mutex: whoever reads or changes the set of leases holds flock on it for that millisecond.
+There is no daemon, and no lock that all share: whoever holds such a lock for ever would stop everybody. A lease is a file in
+a directory that everybody may write to but where nobody can remove what is another's (:mod:`harness.host.lease_directory`),
+and it counts for as long as its owner holds the locks on it (:mod:`harness.host.lease_file`): age and process numbers prove
+nothing and are not looked at.
 
 A lease begins as a place in the queue. It is granted when it fits in with everything that is granted already *and*
 with everybody who came before: first come, first served, so a large machine is never starved by small ones. Who came when
-is told by the host's clock since boot, read under the mutex.
+is told by the host's clock since boot, read once the file can be seen. So who comes later has a later time, and who is
+about to say its time is waited for (L. Lamport, A New Solution of Dijkstra's Concurrent Programming Problem, 1974).
 
 What other users write there is not trusted: no link is followed, only small regular files are read, and what they say
 is numbers that are checked. A user who claims the whole host keeps the others waiting, as one who fills the host's
-memory would; no more can be done with it.
+memory would; no more can be done with it, and ``--private-leases`` goes on without them.
 """
 
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
-import secrets
-import shutil
-import stat
 import time
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Self
 
 import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError
+from harness.host import lease_file
 from harness.host.budget import HostBudget, ResourceRequest, host_budget, size_text
+from harness.host.former_leases import former_leases
+from harness.host.lease_directory import LeaseDirectory, lease_directory, private_directory, user_name
+from harness.host.lease_file import LeaseClaim, LeaseFile, LeaseSweep
 from harness.interrupts import uninterrupted
 from harness.invocation import invocation
+from harness.setup.lease_directory import VARIABLE
 
-T = TypeVar("T")
-
-VARIABLE = "HOTPLUG_HARNESS_LEASES"
-"""Environment variable: another directory for the leases. All who share a host must name the same."""
-
-SUFFIX = ".lease"
-LARGEST_FILE = 1024
-MOST_FILES = 10_000
 INTERVAL = 0.1
 """Seconds between two looks at the queue; each takes about a millisecond."""
 
-ABOUT = """The machines of the hotplug harness that run on this host, one file each; a file counts while it is locked.
-'harness ps' lists them. Everybody may make files here and nobody can remove another's (mode 1777).
-"""
+PATIENCE = 2.0
+"""Seconds for which one is waited for who is about to say when it came; that takes microseconds."""
 
-GRACE = 30.0
-"""Seconds to wait for the mutex where only that is waited for; it is held for milliseconds."""
-
-Amount = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
+SLOW = PATIENCE / 2
+"""Seconds: one who took longer than this to say when it came may have been passed over, and comes again."""
 
 
-class LeaseClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lease's file says. ``since`` is nanoseconds of the host's clock since boot, ``device`` where the disk space is."""
-
-    since: Amount
-    pid: Amount
-    vcpus: Amount
-    memory: Amount
-    disk: Amount
-    device: Amount
-    granted: bool = False
+class LeasesUnusable(InfrastructureError):
+    """The directory of leases is of no use to anybody: it is full, or cannot be written to."""
 
 
 class HeldLease(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,6 +58,7 @@ class HeldLease(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str
     uid: int
+    granted: bool
     claim: LeaseClaim
 
 
@@ -101,11 +85,14 @@ TellPlace = Callable[[QueuePlace], None]
 class Lease:
     """A place in the queue, or the right to run a machine, until :meth:`release`; a context manager."""
 
-    def __init__(self, leases: Leases, name: str, descriptor: int, claim: LeaseClaim) -> None:
+    def __init__(self, directory: LeaseDirectory, name: str, descriptor: int, claim: LeaseClaim) -> None:
+        self.directory = directory
         self.name = name
         self.claim = claim
-        self._leases = leases
+        self.granted = False
         self._descriptor = descriptor
+        self._entering: set[str] | None = None
+        self._until = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -113,28 +100,39 @@ class Lease:
     def __exit__(self, *_: object) -> None:
         self.release()
 
-    def write(self, claim: LeaseClaim) -> None:
-        """Have the file say ``claim``. Under the mutex only."""
-        data = msgspec.json.encode(claim)
-        os.pwrite(self._descriptor, data, 0)
-        os.ftruncate(self._descriptor, len(data))
-        self.claim = claim
+    def grant(self) -> None:
+        """Make it the right to run a machine."""
+        lease_file.grant(self._descriptor)
+        self.granted = True
+
+    def waits_for(self, entering: set[str]) -> bool:
+        """Return whether somebody may still say that it came before; ``entering`` are those who have not said when.
+
+        Who was not there at the first look comes later in any case.
+        """
+        if self._entering is None:
+            self._entering, self._until = entering, time.monotonic() + PATIENCE
+        self._entering &= entering
+        return bool(self._entering) and time.monotonic() < self._until
 
     def release(self) -> None:
         """Let others have it; a second call does nothing."""
         with uninterrupted():
             if self._descriptor >= 0:
                 with contextlib.suppress(OSError):
-                    (self._leases.directory / self.name).unlink()
+                    (self.directory.path / self.name).unlink()
                 os.close(self._descriptor)
                 self._descriptor = -1
 
 
 class Leases:
-    """All leases of this host. ``directory`` overrides the place; it is made if it does not exist."""
+    """All leases in a directory, by default in the one that counts for this user; it is made if it does not exist."""
 
-    def __init__(self, directory: Path | None = None) -> None:
-        self.directory = directory or usual_directory()
+    def __init__(self, directory: LeaseDirectory | Path | None = None) -> None:
+        if isinstance(directory, Path):
+            directory = LeaseDirectory(path=directory)
+        self.place = directory or lease_directory(os.environ)
+        self.directory = self.place.path
 
     def take(
         self,
@@ -149,18 +147,18 @@ class Leases:
 
         ``waiting`` hears of the place in the queue whenever that changed. Whatever ends the wait, Ctrl-C included, gives
         the place up. Raises UsageError for what can never be had, InfrastructureError when the deadline passes or the
-        directory cannot be used.
+        directory is unsafe, LeasesUnusable if it cannot be used.
         """
         lease = self.enter(request, budget, deadline, place=place)
         told = ""
 
         def granted() -> bool:
             nonlocal told
-            where = self._try(lambda folder: self._decide(folder, lease, budget))
-            if isinstance(where, QueuePlace) and (text := str(where)) != told:
+            where = self._decide(lease, budget)
+            if where is not None and (text := str(where)) != told:
                 told = text
                 waiting(where)
-            return where is True
+            return lease.granted
 
         try:
             deadline.poll(granted, interval=INTERVAL, error=lambda: self._too_late(deadline, told))
@@ -174,65 +172,98 @@ class Leases:
     ) -> Lease:
         """Return a place at the end of the queue; :meth:`look` says when it has become a lease. Raises as :meth:`take`."""
         fitting = budget.fitting(request)
-        return self._under_mutex(deadline, lambda folder: self._join(folder, fitting, place))
+        device = _device(place)
+        return deadline.poll(
+            lambda: self._enter(fitting, device),
+            interval=INTERVAL,
+            error=lambda: InfrastructureError(
+                f"{deadline.what}: this process is too slow to enter the queue in {self.directory}",
+                hint="The host is overloaded. Run this again once it is not.",
+            ),
+        )
 
     def look(self, lease: Lease, budget: HostBudget) -> QueuePlace | None:
         """Return the lease's place in the queue, or None once it is granted; it stays granted."""
-        deadline = Deadline(GRACE, "look at the queue")
-        where = self._under_mutex(deadline, lambda folder: self._decide(folder, lease, budget))
-        return where if isinstance(where, QueuePlace) else None
+        deadline = Deadline(2 * PATIENCE, "look at the queue")
+
+        def decided() -> list[QueuePlace | None] | None:
+            where = self._decide(lease, budget)
+            return [where] if where is not None or lease.granted else None
+
+        return deadline.poll(decided, interval=0.01, error=lambda: self._too_late(deadline, ""))[0]
 
     def held(self) -> list[HeldLease]:
         """Return the leases that somebody has or waits for, in the order in which they came."""
-        if not self.directory.is_dir():
+        return [] if not self.place.exists() else _held(self.look_at().files)
+
+    def look_at(self) -> lease_file.LeaseFolder:
+        """Return all that lies in the directory, as far as it is looked at. Raises InfrastructureError."""
+        with self._opened() as folder:
+            return lease_file.look(folder)
+
+    def remarks(self) -> list[str]:
+        """Return what people should know about the directory, in sentences: files that are no leases, and how many."""
+        if not self.place.exists():
             return []
-        return self._under_mutex(Deadline(GRACE, "read the leases"), lambda folder: self._live(folder))
+        found = self.look_at()
+        lines = []
+        if found.flooded:
+            lines.append(f"{_flooded(self.directory, found)}; what lies beyond them is not counted")
+        elif found.others:
+            lines.append(f"files that claim nothing: {_owners(found.others)}; they count for nothing")
+        return lines
 
-    def sweep(self, *, dry: bool = False) -> list[str]:
-        """Remove the files of leases whose holder died, as far as they are this user's; return their names."""
-        if not self.directory.is_dir():
-            return []
-        return self._under_mutex(
-            Deadline(GRACE, "sweep the leases"), lambda folder: self._remove_dead(folder, dry=dry)
-        )
+    def sweep(self, *, dry: bool = False) -> LeaseSweep:
+        """Remove the files of leases whose holder died, as far as they are this user's; as root, all that is no live lease."""
+        if not self.place.exists():
+            return LeaseSweep(removed=0, others={})
+        with self._opened() as folder:
+            return lease_file.sweep(folder, dry=dry)
 
-    # Under the mutex.
-
-    def _join(self, folder: int, request: ResourceRequest, place: Path | None) -> Lease:
-        """Queue up: the file is locked before anybody else can look for it."""
-        self._remove_dead(folder, dry=False)
-        claim = LeaseClaim(
-            since=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
-            pid=os.getpid(),
-            vcpus=request.vcpus,
-            memory=request.memory,
-            disk=request.disk,
-            device=_device(place),
-        )
-        name = f"{secrets.token_hex(8)}{SUFFIX}"
-        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-        descriptor = os.open(name, flags, 0o600, dir_fd=folder)
-        lease = Lease(self, name, descriptor, claim)
+    def _enter(self, request: ResourceRequest, device: int) -> Lease | None:
+        """Queue up; None if that took so long that others may have gone on without waiting for this one."""
+        lease: Lease | None = None
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            lease.write(claim)
-            # Others read what it says, whatever the umask; only now can they touch its lock.
-            os.fchmod(descriptor, 0o644)
+            with self._opened() as folder, uninterrupted():
+                self._remove_own(folder)
+                name, descriptor = lease_file.create(folder)
+                claim = LeaseClaim(
+                    # Only now, when everybody can see that somebody comes.
+                    since=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+                    pid=os.getpid(),
+                    vcpus=request.vcpus,
+                    memory=request.memory,
+                    disk=request.disk,
+                    device=device,
+                )
+                lease = Lease(self.place, name, descriptor, claim)
+                lease_file.enter(descriptor, claim)
         except BaseException:
-            lease.release()
+            if lease is not None:
+                lease.release()
             raise
+        if time.clock_gettime_ns(time.CLOCK_BOOTTIME) - claim.since > SLOW * 1e9:
+            lease.release()
+            return None
         return lease
 
-    def _decide(self, folder: int, lease: Lease, budget: HostBudget) -> QueuePlace | bool:
-        """Grant the lease and return True, or return its place in the queue."""
-        if lease.claim.granted:
-            return True
+    def _decide(self, lease: Lease, budget: HostBudget) -> QueuePlace | None:
+        """Grant the lease if it is its turn. Return its place in the queue; None if it is granted, or that is not known yet."""
+        if lease.granted:
+            return None
+        found = self.look_at()
+        if found.flooded:
+            raise LeasesUnusable(
+                _flooded(self.directory, found),
+                hint=f"Root removes what is no lease: sudo {invocation('gc')}",
+            )
+        live = [file for file in found.files if file.alive and file.name != lease.name]
+        if lease.waits_for({file.name for file in live if file.entering}):
+            return None
+        others, own = _held(live), (lease.claim.since, lease.name)
+        granted = [held.claim for held in others if held.granted]
+        before = [held.claim for held in others if not held.granted and (held.claim.since, held.name) < own]
         request = ResourceRequest(vcpus=lease.claim.vcpus, memory=lease.claim.memory, disk=lease.claim.disk)
-        others = [held for held in self._live(folder) if held.name != lease.name]
-        granted = [held.claim for held in others if held.claim.granted]
-        before = [
-            held.claim for held in others if not held.claim.granted and held.claim.since < lease.claim.since
-        ]
         here = [*granted, *before]
         disk = sum(claim.disk for claim in here if claim.device == lease.claim.device)
         if (
@@ -240,8 +271,8 @@ class Leases:
             and sum(claim.memory for claim in here) + request.memory <= budget.memory
             and disk + request.disk <= budget.disk
         ):
-            lease.write(msgspec.structs.replace(lease.claim, granted=True))
-            return True
+            lease.grant()
+            return None
         return QueuePlace(
             number=len(before) + 1,
             waiting=len(others) - len(granted) + 1,
@@ -254,128 +285,32 @@ class Leases:
             budget=budget,
         )
 
-    def _live(self, folder: int) -> list[HeldLease]:
-        found = [held for held, dead in self._files(folder) if held is not None and not dead]
-        return sorted(found, key=lambda held: (held.claim.since, held.name))
-
-    def _remove_dead(self, folder: int, *, dry: bool) -> list[str]:
-        removed = []
-        # The directory is there, so that what one who was killed had made of it is of no use to anybody.
-        for draft in self.directory.parent.glob(f"{self._draft}*"):
-            with contextlib.suppress(OSError):
-                if draft.lstat().st_uid == os.geteuid():
-                    if not dry:
-                        shutil.rmtree(draft)
-                    removed.append(draft.name)
-        for name, mine in [(name, mine) for name, mine, dead, _ in self._looked_at(folder) if dead]:
-            if mine:
+    def _remove_own(self, folder: int) -> None:
+        """Remove what dead processes of this user left."""
+        for file in lease_file.look(folder).files:
+            if not file.alive and file.uid == os.geteuid():
                 with contextlib.suppress(OSError):
-                    if not dry:
-                        os.unlink(name, dir_fd=folder)
-                    removed.append(name)
-        return removed
-
-    def _files(self, folder: int) -> Iterator[tuple[HeldLease | None, bool]]:
-        for _, _, dead, held in self._looked_at(folder):
-            yield held, dead
-
-    def _looked_at(self, folder: int) -> Iterator[tuple[str, bool, bool, HeldLease | None]]:
-        """Yield each lease's file: its name, whether it is this user's, whether its holder is dead, and what it says."""
-        with os.scandir(folder) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(MOST_FILES), strict=False)]
-        for name in names:
-            if not name.endswith(SUFFIX):
-                continue
-            with contextlib.suppress(OSError, msgspec.DecodeError):
-                # A device or a FIFO that somebody put here must not be waited for.
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(name, flags, dir_fd=folder)
-                try:
-                    status = os.fstat(descriptor)
-                    if not stat.S_ISREG(status.st_mode):
-                        continue
-                    mine = status.st_uid == os.geteuid()
-                    if not _locked(descriptor):
-                        yield name, mine, True, None
-                        continue
-                    claim = msgspec.json.decode(os.read(descriptor, LARGEST_FILE), type=LeaseClaim)
-                    yield name, mine, False, HeldLease(name=name, uid=status.st_uid, claim=claim)
-                finally:
-                    os.close(descriptor)
-
-    # The mutex.
-
-    def _under_mutex(self, deadline: Deadline, act: Callable[[int], T]) -> T:
-        """Return what ``act`` returns, called with a descriptor of the directory while nobody else looks at it."""
-        # poll() goes on until it is given something, which what act returns need not be.
-        done = deadline.poll(
-            lambda: self._try(lambda folder: [act(folder)]),
-            interval=0.01,
-            error=lambda: InfrastructureError(
-                f"another process kept the leases in {self.directory} locked for {deadline.seconds:.3g} s",
-                hint=f"See which, it may be stopped: fuser -v {self.directory}",
-            ),
-        )
-        return done[0]
-
-    def _try(self, act: Callable[[int], T]) -> T | None:
-        """Call ``act`` under the mutex; None if another has it. No interrupt comes in between."""
-        with self._errors(), uninterrupted():
-            folder = self._open()
-            try:
-                fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return act(folder)
-            except BlockingIOError:
-                return None
-            finally:
-                os.close(folder)
-
-    def _open(self) -> int:
-        flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-        try:
-            return _checked(os.open(self.directory, flags))
-        except FileNotFoundError:
-            self._make()
-            return _checked(os.open(self.directory, flags))
-
-    def _make(self) -> None:
-        """Make the directory, finished before it bears its name, so that nobody meets it half-made.
-
-        A directory can be renamed onto one that is empty. It is not: what says what it is for lies in it from the first.
-        """
-        draft = self.directory.with_name(f"{self._draft}{secrets.token_hex(4)}")
-        draft.mkdir(mode=0o700)
-        note = draft / "README"
-        try:
-            note.write_text(ABOUT, encoding="utf-8")
-            note.chmod(0o644)
-            draft.chmod(0o1777)
-            draft.rename(self.directory)
-        except OSError as error:
-            shutil.rmtree(draft, ignore_errors=True)
-            # Another may have been quicker, and have removed this draft: which is done where the directory is there.
-            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOENT):
-                raise
-
-    @property
-    def _draft(self) -> str:
-        return f".{self.directory.name}-"
+                    os.unlink(file.name, dir_fd=folder)
 
     @contextlib.contextmanager
-    def _errors(self) -> Iterator[None]:
+    def _opened(self) -> Iterator[int]:
         try:
-            yield
+            folder = self.place.open()
+            try:
+                yield folder
+            finally:
+                os.close(folder)
         except OSError as error:
-            raise InfrastructureError(
+            raise LeasesUnusable(
                 f"cannot use the leases in {self.directory}: {error.strerror}",
-                hint=f"It must be a directory of mode 1777, and no link; {VARIABLE} names another, the same for all users.",
+                hint=f"To go on without them: --private-leases, or {VARIABLE} names another directory.",
             ) from error
 
     def _too_late(self, deadline: Deadline, told: str) -> HarnessError:
         holders = [
-            f"process {held.claim.pid} of user {held.uid} ({held.claim.vcpus} processors, {size_text(held.claim.memory)})"
+            f"process {held.claim.pid} of {user_name(held.uid)} ({held.claim.vcpus} processors, {size_text(held.claim.memory)})"
             for held in self.held()
-            if held.claim.granted
+            if held.granted
         ]
         return InfrastructureError(
             f"{deadline.what}: no room on this host within {deadline.seconds:.3g} s; {told or 'the queue never moved'}",
@@ -384,47 +319,68 @@ class Leases:
 
 
 def take_lease(
-    request: ResourceRequest, place: Path, *, what: str, waiting: TellPlace = lambda _: None
+    request: ResourceRequest,
+    place: Path,
+    *,
+    what: str,
+    private: bool = False,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Lease:
     """Return a lease of this host's budget for a machine that writes to ``place``; ``what`` is it, for people.
 
-    Raises and tells of the queue as :meth:`Leases.take`; how long it may take is part of the budget.
+    ``private`` takes it from the user's own leases, as where those of the host are absent or of no use; ``say`` is told, in one
+    line, and of the place in the queue. Raises as :meth:`Leases.take`; how long it may take is part of the budget.
     """
     budget = host_budget(os.environ, place)
     deadline = Deadline(budget.wait, f"a lease for {what}")
-    return Leases().take(request, budget, deadline, place=place, waiting=waiting)
+    directory = lease_directory(os.environ, private=private)
+    if count := former_leases():
+        say(f"not counted are {count} that an older version of the harness started")
 
+    def taken(directory: LeaseDirectory) -> Lease:
+        if directory.private:
+            say(f"other users' machines are not counted: {directory.private}")
+        return Leases(directory).take(
+            request, budget, deadline, place=place, waiting=lambda where: say(str(where))
+        )
 
-def usual_directory() -> Path:
-    """Return where the leases of this host are: the same for every user, in a directory of root's with a sticky bit."""
-    named = os.environ.get(VARIABLE, "")
-    if named.startswith("/"):
-        return Path(named)
-    # Some distributions let nobody but root write to /run/lock. Root sees the same and goes to the same place.
-    for base in (Path("/run/lock"), Path("/tmp")):  # noqa: S108 - the directory in it is checked
-        with contextlib.suppress(OSError):
-            status = base.stat()
-            if status.st_uid == 0 and status.st_mode & 0o1002 == 0o1002:
-                return base / "hotplug-harness"
-    return Path("/tmp/hotplug-harness")  # noqa: S108
-
-
-def _checked(folder: int) -> int:
-    """Return the descriptor of a directory in which nobody can remove what is another's; raise OSError otherwise."""
-    mode = os.fstat(folder).st_mode
-    if mode & 0o002 and not mode & stat.S_ISVTX:
-        os.close(folder)
-        raise OSError(errno.EPERM, "everybody may remove what is another's there (no sticky bit)")
-    return folder
-
-
-def _locked(descriptor: int) -> bool:
-    """Return whether somebody holds the lock. Asked with a shared lock, so that two who ask do not hear each other."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    return False
+        return taken(directory)
+    except LeasesUnusable as error:
+        if directory.private:
+            raise
+        return taken(private_directory(os.environ, error.message))
+
+
+def _held(files: list[LeaseFile]) -> list[HeldLease]:
+    """Return the live leases among files, in the order in which they came."""
+    found = [
+        HeldLease(name=file.name, uid=file.uid, granted=file.granted, claim=file.claim)
+        for file in files
+        if file.alive and file.claim is not None
+    ]
+    return sorted(found, key=lambda held: (held.claim.since, held.name))
+
+
+def _flooded(directory: Path, found: lease_file.LeaseFolder) -> str:
+    count = Counter(found.others) + Counter(file.uid for file in found.files)
+    return f"more than {lease_file.MOST_FILES} files lie in {directory}, most of {user_name(count.most_common(1)[0][0])}"
+
+
+def _owners(count: Mapping[int, int]) -> str:
+    """Return who has how many, those with the most first."""
+    named = [f"{number} of {user_name(uid)}" for uid, number in Counter(count).most_common(5)]
+    return ", ".join([*named, "…"] if len(count) > len(named) else named)
+
+
+def others_left(sweep: LeaseSweep) -> str:
+    """Return a sentence on what a sweep left because it is others', "" if there is none."""
+    if not sweep.others:
+        return ""
+    return (
+        f"Not this user's to remove: files of dead leases, {_owners(sweep.others)}. They count for nothing, and go with "
+        f"their owner's {invocation('gc')}, or root's."
+    )
 
 
 def _device(place: Path | None) -> int:

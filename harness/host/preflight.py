@@ -22,9 +22,11 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MissingPart
 from harness.host import capacity, kvm_probe, qemu_build
 from harness.host.host_part import HostPart, PartState
+from harness.host.lease_directory import lease_directory
 from harness.package import install_extra
 from harness.program import ProgramResult, run_program
 from harness.setup import parts
+from harness.setup.lease_directory import SHARED, by_hand
 
 COMPILER = [need for need in parts.TWIN.needs if need.package in ("gcc", "libc6-dev", "libelf-dev")]
 EXTRAS = (
@@ -61,6 +63,7 @@ def examine(
         _packages,
         lambda: capacity.disk(directory),
         capacity.memory,
+        _leases,
         lambda: _kvm(cache),
         *(functools.partial(_extra, *each) for each in EXTRAS),
         lambda: _tested(parts.WINDOWS, deadline),
@@ -235,6 +238,30 @@ def _program(
 def _ask(command: list[str], deadline: Deadline) -> ProgramResult:
     seconds = min(5, max(0.1, deadline.remaining()))
     return run_program(command, Deadline(seconds, shlex.join(command)), apart=True)
+
+
+def _leases() -> HostPart:
+    name, serves = "leases", "keeps the machines of all users within one budget"
+    try:
+        directory = lease_directory(os.environ)
+        if directory.exists():
+            os.close(directory.open())
+    except (HarnessError, OSError) as error:
+        found, supply = str(error), ""
+        if isinstance(error, HarnessError):
+            found, supply = error.message, error.hint
+        return HostPart(
+            name=name, state=PartState.BROKEN, found=found, serves=serves, needed=True, supply=supply
+        )
+    if not directory.private:
+        return HostPart(name=name, state=PartState.OK, found=str(directory.path), serves=serves)
+    return HostPart(
+        name=name,
+        state=PartState.MISSING,
+        found=f"no {SHARED}: only this user's machines count",
+        serves=serves,
+        supply=by_hand(SHARED),
+    )
 
 
 def _packages() -> HostPart:

@@ -17,6 +17,7 @@ from typing import Self
 import msgspec
 
 from harness.errors import InfrastructureError
+from harness.history.json_file import read_json
 from harness.history.private import open_private
 from harness.host.runtime import remove as remove_runtime
 
@@ -134,8 +135,10 @@ class Registry:
         found: list[tuple[int, MachineEntry]] = []
         if self.directory.is_dir():
             for file in sorted(self.directory.glob("*.json")):
-                with contextlib.suppress(OSError, msgspec.DecodeError):
-                    entry = msgspec.json.decode(file.read_bytes(), type=MachineEntry)
+                entry = read_json(file, MachineEntry)
+                with contextlib.suppress(OSError):
+                    if entry is None:
+                        continue
                     found.append((file.stat().st_mtime_ns, msgspec.structs.replace(entry, file=str(file))))
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
@@ -147,11 +150,9 @@ class Registry:
         found = []
         for file in self.directory.glob("*.new"):
             with contextlib.suppress(OSError):
-                try:
-                    dead = not msgspec.json.decode(file.read_bytes(), type=MachineEntry).harness.alive()
-                except msgspec.DecodeError:
-                    dead = time.time() - file.stat().st_mtime > 60
-                if dead:
+                entry = read_json(file, MachineEntry)
+                age = time.time() - file.stat().st_mtime
+                if age > 60 if entry is None else not entry.harness.alive():
                     found.append(file)
         return found
 

@@ -55,10 +55,18 @@ def abandoned() -> list[Path]:
     found = []
     for base in dict.fromkeys(_bases()):
         with contextlib.suppress(OSError):
-            found += [
-                path for path in sorted(base.iterdir()) if NAME.fullmatch(path.name) and _ownerless(path)
-            ]
+            with os.scandir(base) as entries:
+                paths = [base / entry.name for entry in entries if NAME.fullmatch(entry.name) and _own(entry)]
+            found += [path for path in sorted(paths) if _ownerless(path)]
     return found
+
+
+def _own(entry: os.DirEntry[str]) -> bool:
+    """Return whether it is this user's: others may put any number of such names there."""
+    try:
+        return entry.stat(follow_symlinks=False).st_uid == os.getuid()
+    except OSError:
+        return False
 
 
 def _ownerless(path: Path) -> bool:
@@ -105,8 +113,9 @@ class RuntimeDirectory:
             if len(os.fsencode(base)) > room:
                 tried.append(f"{base} (path too long)")
                 continue
-            word = secrets.token_hex(RANDOM_BYTES)
-            self.path, new = base / f"{PREFIX}{word}", base / f"{NEW}{word}"
+            # Two words: who sees the first name must not be able to take the second.
+            words = secrets.token_hex(RANDOM_BYTES), secrets.token_hex(RANDOM_BYTES)
+            self.path, new = base / f"{PREFIX}{words[0]}", base / f"{NEW}{words[1]}"
             # Removed also when nobody closes the machine; arranged first, so that no interrupt comes in between.
             lock: list[int] = []
             self._removal = weakref.finalize(self, _end, self.path, new, lock)

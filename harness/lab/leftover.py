@@ -89,15 +89,15 @@ class HalfEntry(msgspec.Struct, frozen=True):
 
 
 class DeadLeases(msgspec.Struct, frozen=True):
-    """Files of leases whose holders are dead. They count for nothing already."""
+    """Files of leases whose holders are dead; for root, all that is no live lease. They count for nothing already."""
 
     leases: Leases
-    names: list[str]
+    count: int
 
     @property
     def text(self) -> str:
         """How many there are."""
-        return f"remove {len(self.names)} lease files of dead processes in {self.leases.directory}"
+        return f"remove {self.count} files of dead leases in {self.leases.directory}"
 
     def remove(self) -> None:
         """Remove the files."""
@@ -138,15 +138,15 @@ class OldImage(msgspec.Struct, frozen=True):
                 shutil.rmtree(self.path, ignore_errors=True)
 
 
-def leftovers(registry: Registry, leases: Leases, cache: Path) -> list[Leftover]:
-    """Return what can be removed, machines first."""
+def leftovers(registry: Registry, leases: Leases | None, cache: Path) -> list[Leftover]:
+    """Return what can be removed, machines first; ``leases`` is None where they cannot be read."""
     entries = registry.entries()
     found: list[Leftover] = [DeadMachine(registry, entry) for entry in entries if not entry.harness.alive()]
     named = {entry.runtime for entry in entries}
     found += [LooseDirectory(path) for path in runtime.abandoned() if str(path) not in named]
     found += [HalfEntry(path) for path in registry.half_written()]
-    if names := leases.sweep(dry=True):
-        found.append(DeadLeases(leases, names))
+    if leases is not None and (count := leases.sweep(dry=True).removed):
+        found.append(DeadLeases(leases, count))
     for path in (cache / "twin" / "image.new", cache / "states" / "new"):
         with _makers_lock(path.parent) as free:
             if free and path.is_dir():

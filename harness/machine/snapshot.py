@@ -19,6 +19,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
+from harness.history.json_file import read_json
 from harness.host.file_lock import locked
 from harness.machine.attachments import Disk
 from harness.machine.disk_image import make_overlay
@@ -94,11 +95,8 @@ class SnapshotStore:
     def find(self, digest: str, say: Callable[[str], None] = lambda _: None) -> MachineSnapshot | None:
         """Return the snapshot if it is there, complete and as it was saved, and note its use; ``say`` hears of damage."""
         directory = self._place / digest[:16]
-        try:
-            snapshot = msgspec.json.decode((directory / DESCRIPTION).read_bytes(), type=MachineSnapshot)
-        except (OSError, msgspec.DecodeError):
-            return None
-        if snapshot.digest != digest:
+        snapshot = read_json(directory / DESCRIPTION, MachineSnapshot)
+        if snapshot is None or snapshot.digest != digest:
             return None
         try:
             content = self._content.check(directory)

@@ -231,9 +231,11 @@ class GuestBoot:
                 request_of(self.request.plan, spec),
                 self._directory.path,
                 what="the machine",
-                waiting=lambda where: self._stages.note("lease", str(where)),
+                private=self.request.private_leases,
+                say=lambda text: self._stages.note("lease", text),
             )
             stack.callback(lease.release)
+            self._learn(leases=str(lease.directory.path), private_leases=lease.directory.private)
             said.append(f"{lease.claim.vcpus} processors, {size_text(lease.claim.memory)}")
 
     def _restore(

@@ -156,6 +156,9 @@ class RunOptions:
         "Where run directories are made.", metavar="DIR", path=True, recorded=False,
         absent={"lab": f"this sets it: {invocation('nightly', '--into', 'DIR')}"},
     )] = Path("runs")  # fmt: skip
+    private_leases: Annotated[bool, Option(
+        "Count this user's machines only, not those of other users.", machine=True, recorded=False,
+    )] = False  # fmt: skip
     seed: Annotated[int, Option(
         "Seed of the run's nonces.", metavar="N", recorded=False, least=-(2**63), most=2**63 - 1,
         absent={"repro": SAME, "lab": "each run's seed is derived from the lab's"},

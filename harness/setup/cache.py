@@ -119,7 +119,7 @@ class Cache:
         try:
             built_at = json.loads((place / MARKER).read_bytes())["place"]
             return not place.samefile(built_at)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             # A thing from before paths were recorded has none and was never moved.
             return isinstance(error, OSError)
 
@@ -208,7 +208,7 @@ class Cache:
     def _clean(self, kind: str, clone: Path | None) -> None:
         """Remove what was built for clones that are gone, what ``clone`` has outgrown, and what nobody uses."""
         for marker in self.root.glob(f"{kind}/*/{MARKER}"):
-            with suppress(OSError, ValueError, KeyError, TypeError):
+            with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
                 owner = json.loads(marker.read_bytes())["clone"]
                 unused = time.time() - marker.stat().st_mtime
                 kept = UNUSED_AFTER if owner else SHARED_AFTER

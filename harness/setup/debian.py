@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import HarnessError, InfrastructureError, MissingPart
 from harness.program import ProgramResult, run_program
+from harness.setup import lease_directory
+from harness.setup.lease_directory import SHARED
 from harness.setup.step import run
 
 OS_RELEASE = Path("/etc/os-release")
@@ -94,7 +96,7 @@ class Installer:
                 hint="The harness is meant for Debian 12, Debian 13 and Ubuntu 24.04. Elsewhere, install what "
                 "these packages hold by hand.",
             )
-        prefix = self._become_root(names, by_hand, deadline)
+        prefix = self._become_root("these packages are missing", names, by_hand, deadline)
         self._say(f"installing Debian packages: {names}")
         command = ["install", "--yes", "--no-install-recommends", "--no-remove", *packages]
         ended = self._apt(prefix, command, deadline)
@@ -118,26 +120,45 @@ class Installer:
             hint=f"{hint}\n  Everything it printed is in {self._log}",
         )
 
-    def _become_root(self, names: str, by_hand: str, deadline: Deadline) -> list[str]:
+    def make_shared_leases(self, deadline: Deadline) -> None:
+        """Make the directory of leases that all users share, if it is absent and the environment names no other.
+
+        A host without it works too, so what goes wrong is said and raises nothing.
+        """
+        if lease_directory.configured(self._environment) or not lease_directory.absent(SHARED):
+            return
+        by_hand = lease_directory.by_hand(SHARED)
+        try:
+            prefix = self._become_root("a directory is missing", str(SHARED), by_hand, deadline)
+            for command in lease_directory.commands(SHARED):
+                ended = run(
+                    [*prefix, *command], self._log, deadline, environment=self._environment, finish=True
+                )
+                if ended.status:
+                    raise InfrastructureError(
+                        f"cannot make {SHARED}{ended.last_words()}", hint=f"By hand: {by_hand}"
+                    )
+        except HarnessError as error:
+            self._say(str(error))
+        else:
+            self._say(f"made {SHARED}, where the machines of all users are counted")
+
+    def _become_root(self, what: str, names: str, by_hand: str, deadline: Deadline) -> list[str]:
         if os.geteuid() == 0:
             return []
         hint = f"Ask an administrator to run: {by_hand}"
         if not shutil.which("sudo", path=self._environment.get("PATH")):
-            raise MissingPart(
-                f"these packages are missing, you are not root and there is no sudo: {names}", hint=hint
-            )
+            raise MissingPart(f"{what}, you are not root and there is no sudo: {names}", hint=hint)
         free = run(["sudo", "-n", "true"], self._log, deadline, environment=self._environment, finish=True)
         if free.status:
             if not sys.stdin.isatty():
                 raise MissingPart(
-                    f"these packages are missing and sudo wants a password, with no terminal to ask on: {names}",
+                    f"{what} and sudo wants a password, with no terminal to ask on: {names}",
                     hint=hint,
                 )
-            self._say(
-                f"these packages are missing, and sudo may ask for your password to install them: {names}"
-            )
+            self._say(f"{what}, and sudo may ask for your password to supply them: {names}")
             if run_program(["sudo", "-v"], deadline, environment=self._environment, terminal=True).status:
-                raise MissingPart(f"these packages are missing and sudo refused: {names}", hint=hint)
+                raise MissingPart(f"{what} and sudo refused: {names}", hint=hint)
         return ["sudo", "-n", "env", "DEBIAN_FRONTEND=noninteractive"]
 
     def _apt(self, prefix: list[str], arguments: list[str], deadline: Deadline) -> ProgramResult:

@@ -101,7 +101,9 @@ class Lab:
                 f"{distribution.name} is not one of Debian 12, Debian 13 and Ubuntu 24.04: trying all the same"
             )
         log = self._cache.log("apt-get")
-        Installer(self._environment, log, say).install(packages, Deadline(1800, "installing packages"))
+        installer = Installer(self._environment, log, say)
+        installer.install(packages, Deadline(1800, "installing packages"))
+        installer.make_shared_leases(Deadline(60, "making the directory of leases"))
         self._check(required)
 
     def _check(self, required: Sequence[Part]) -> None:

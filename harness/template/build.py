@@ -24,7 +24,7 @@ from harness.errors import HarnessError, InfrastructureError, TemplateFailed, Us
 from harness.history.record import FORMAT as HISTORY_FORMAT
 from harness.history.record import Clock, End, Header, Stage
 from harness.history.writer import HistoryWriter, Listener
-from harness.host.lease import QueuePlace, take_lease
+from harness.host.lease import take_lease
 from harness.host.registry import Registry
 from harness.interrupts import uninterrupted
 from harness.invocation import invocation
@@ -222,11 +222,11 @@ class TemplateBuild:
         name = f"build-{self._recipe.template}"
         spec = self._spec()
 
-        def waiting(where: QueuePlace) -> None:
-            writer.write(Stage(name="lease", phase="note", detail=str(where)))
+        def say(text: str) -> None:
+            writer.write(Stage(name="lease", phase="note", detail=text))
 
         with take_lease(
-            spec.resource_request(), folder, what=f"the build of {self._recipe.template}", waiting=waiting
+            spec.resource_request(), folder, what=f"the build of {self._recipe.template}", say=say
         ):
             machine = QemuMachine(spec, folder, writer, name=name, registry=self._registry)
             try:

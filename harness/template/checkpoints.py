@@ -23,6 +23,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
+from harness.history.json_file import read_json
 from harness.machine import disk_image
 from harness.template.progress import BuildPosition
 
@@ -77,11 +78,8 @@ class CheckpointStack:
     @staticmethod
     def read(folder: Path) -> CheckpointState | None:
         """Return the state of the build in ``folder``, None if there is none of this format."""
-        try:
-            state = msgspec.json.decode((folder / "state.json").read_bytes(), type=CheckpointState)
-        except (OSError, msgspec.DecodeError):
-            return None
-        return state if state.format == FORMAT else None
+        state = read_json(folder / "state.json", CheckpointState)
+        return state if state is not None and state.format == FORMAT else None
 
     @property
     def variables(self) -> Path:

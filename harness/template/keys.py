@@ -40,7 +40,7 @@ def kept_secrets(file: Path) -> GuestCredentials:
         return msgspec.json.decode(file.read_bytes(), type=GuestCredentials)
     except FileNotFoundError:
         pass
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InfrastructureError(
             f"the secrets of the interrupted build cannot be read: {getattr(error, 'strerror', None) or error}",
             hint="Remove its checkpoints: --from-scratch.",

@@ -185,7 +185,7 @@ def decode(text: str) -> PromiseEvidence:
         raise GuestRefused(f"the guest answered {len(text)} characters, at most {LONGEST_ANSWER} are read")
     try:
         return msgspec.json.decode(text.strip().encode(), type=PromiseEvidence)
-    except (msgspec.DecodeError, UnicodeEncodeError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise GuestRefused(
             f"the guest's answer about its promises does not decode: {str(error)[:200]}",
             hint="The template was provisioned by other scripts, or is damaged: build it anew.",

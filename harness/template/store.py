@@ -76,7 +76,7 @@ class BuiltTemplate(msgspec.Struct, frozen=True, kw_only=True):
         """Return what opens the guest. Raises InfrastructureError."""
         try:
             return msgspec.json.decode((self.folder / SECRETS).read_bytes(), type=GuestCredentials)
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InfrastructureError(
                 f"the secrets of {self.manifest.template} cannot be read: {getattr(error, 'strerror', error)}",
                 hint="They belong to the user who built it. Build it anew: "
@@ -123,7 +123,7 @@ class Store:
             manifest = msgspec.json.decode((folder / MANIFEST).read_bytes(), type=TemplateManifest)
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, msgspec.DecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InfrastructureError(
                 f"the manifest of {name} cannot be read: {getattr(error, 'strerror', None) or error}",
                 hint=f"Remove it, and build it anew: {invocation('template', 'remove', name, '--yes')}",

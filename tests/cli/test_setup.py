@@ -38,6 +38,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (programs / "env").symlink_to("/usr/bin/env")
     monkeypatch.setenv("PATH", str(programs))
     monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOTPLUG_HARNESS_LEASES", str(tmp_path / "leases"))
     return tmp_path
 
 

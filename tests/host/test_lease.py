@@ -4,10 +4,9 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
-import pwd
 import random
-import shutil
 import signal
 import stat
 import subprocess
@@ -23,11 +22,15 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.errors import BadDocument, InfrastructureError, UsageError
+from harness.host import former_leases, lease_file
 from harness.host import lease as lease_module
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
-from harness.host.lease import Lease, Leases, QueuePlace, usual_directory
+from harness.host.lease import Lease, Leases, QueuePlace, take_lease
+from harness.host.lease_directory import user_name
+from harness.host.lease_file import LeaseClaim
 
 GIB = 1 << 30
 TEN = HostBudget(vcpus=10, memory=10 * GIB, disk=10 * GIB)
@@ -48,17 +51,12 @@ def leases(tmp_path: Path) -> Leases:
 
 
 HOLDER = """
-import os, sys
+import sys
 from pathlib import Path
 from harness.deadline import Deadline
 from harness.host.budget import HostBudget, ResourceRequest
 from harness.host.lease import Leases
 vcpus = int(sys.argv[2])
-if len(sys.argv) > 3:
-    # Only now, with everything imported: where Python is may be private.
-    os.setgroups([])
-    os.setgid(int(sys.argv[3]))
-    os.setuid(int(sys.argv[3]))
 budget = HostBudget(vcpus=10, memory=10 << 30, disk=10 << 30)
 lease = Leases(Path(sys.argv[1])).take(ResourceRequest(vcpus=vcpus, memory=1 << 30), budget, Deadline(60, "hold"))
 print("held", flush=True)
@@ -66,10 +64,9 @@ sys.stdin.read()
 """
 
 
-def hold(directory: Path, vcpus: int, *more: object, seconds: float = 60) -> list[str]:
+def hold(directory: Path, vcpus: int) -> list[str]:
     """Return a command that holds a lease until its standard input closes."""
-    program = HOLDER.replace("Deadline(60", f"Deadline({seconds}")
-    return [sys.executable, "-c", program, str(directory), str(vcpus), *map(str, more)]
+    return [sys.executable, "-c", HOLDER, str(directory), str(vcpus)]
 
 
 @contextlib.contextmanager
@@ -90,7 +87,7 @@ def names(directory: Path) -> list[str]:
 
 
 def test_a_lease_is_a_file_until_it_is_released(leases: Leases) -> None:
-    """What is held is told to everybody; afterwards nothing is left but the directory and what explains it."""
+    """What is held is told to everybody; afterwards nothing is left but the directory."""
     with leases.take(request(3), TEN, soon()) as lease:
         (held,) = leases.held()
         assert (lease.name, os.geteuid()) == (held.name, held.uid)
@@ -98,11 +95,11 @@ def test_a_lease_is_a_file_until_it_is_released(leases: Leases) -> None:
             held.claim.vcpus,
             held.claim.memory,
             held.claim.pid,
-            held.claim.granted,
+            held.granted,
         )
         assert 0o644 == stat.S_IMODE((leases.directory / lease.name).stat().st_mode)
-    assert 0o1777 == stat.S_IMODE(leases.directory.stat().st_mode)
-    assert ["README"] == names(leases.directory)
+    assert 0o700 == stat.S_IMODE(leases.directory.stat().st_mode)
+    assert [] == names(leases.directory)
     lease.release()
 
 
@@ -160,7 +157,7 @@ def test_deadline_gives_the_place_up(leases: Leases) -> None:
         with pytest.raises(InfrastructureError, match="place 1 of 1 in the queue") as late:
             leases.take(request(2), TEN, Deadline(0.15, "a lease for the run"))
         assert 1 == len(leases.held())
-    assert f"process {os.getpid()} of user {os.geteuid()} (9 processors, 1 GiB)" in late.value.hint
+    assert f"process {os.getpid()} of {user_name(os.geteuid())} (9 processors, 1 GiB)" in late.value.hint
 
 
 def test_interrupt_leaves_the_queue(leases: Leases) -> None:
@@ -210,10 +207,10 @@ def test_a_killed_holder_holds_nothing(leases: Leases) -> None:
         process.kill()
         process.wait()
         assert leases.look(waiting, TEN) is None
-        assert 1 == len(leases.sweep(dry=True)) == len(leases.sweep())
-        assert [] == leases.sweep()
+        assert 1 == leases.sweep(dry=True).removed == leases.sweep().removed
+        assert 0 == leases.sweep().removed
         waiting.release()
-    assert ["README"] == names(leases.directory)
+    assert [] == names(leases.directory)
 
 
 def test_a_stopped_holder_goes_on_holding(leases: Leases) -> None:
@@ -222,53 +219,50 @@ def test_a_stopped_holder_goes_on_holding(leases: Leases) -> None:
         process.send_signal(signal.SIGSTOP)
         name = leases.held()[0].name
         os.utime(leases.directory / name, (0, 0))
-        assert [] == leases.sweep()
-        assert [True] == [held.claim.granted for held in leases.held()]
+        assert 0 == leases.sweep().removed
+        assert [True] == [held.granted for held in leases.held()]
 
 
-def test_a_mutex_that_is_never_let_go_is_said(leases: Leases) -> None:
-    """A process that stops in the middle of looking keeps the others waiting no longer than their deadline."""
-    import fcntl
-
-    leases.enter(request(1), TEN, soon()).release()
-    folder = os.open(leases.directory, os.O_RDONLY)
-    fcntl.flock(folder, fcntl.LOCK_EX)
-    with pytest.raises(InfrastructureError, match="kept the leases in") as stuck:
-        leases.take(request(1), TEN, Deadline(0.1, "lease"))
-    os.close(folder)
-    assert "fuser" in stuck.value.hint
+def entering(leases: Leases) -> tuple[int, int]:
+    """Make the file of one who has not said yet when it came; return the directory's descriptor and the file's."""
+    folder = leases.place.open()
+    return folder, lease_file.create(folder)[1]
 
 
-@pytest.mark.root
-def test_users_share_one_budget() -> None:
-    """Root and a user without rights wait for each other, whoever was first, and neither removes what is the other's."""
-    nobody = pwd.getpwnam("nobody").pw_uid
-    before = os.umask(0o077)
-    # Nobody may not go into pytest's own directories.
-    place = Path(tempfile.mkdtemp(prefix="hh-"))
-    place.chmod(0o1777)
-    leases = Leases(place / "leases")
-    try:
-        with holder(hold(leases.directory, 6, nobody)) as theirs:
-            assert [nobody, nobody] == [leases.directory.stat().st_uid, leases.held()[0].uid]
-            mine = leases.enter(request(5), TEN, soon())
-            assert leases.look(mine, TEN) is not None
-            theirs.kill()
-            theirs.wait()
-            assert leases.look(mine, TEN) is None
-        # It would be root's right to remove it, and is not root's business.
-        assert [] == leases.sweep()
-        assert 3 == len(names(leases.directory))
-        command = hold(leases.directory, 6, nobody, seconds=0.2)
-        refused = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-        )
-        assert f"process {os.getpid()} of user 0" in refused.stderr
-        assert sorted(["README", mine.name]) == names(leases.directory)
+def said(since: int, vcpus: int) -> LeaseClaim:
+    return LeaseClaim(since=since, pid=1, vcpus=vcpus, memory=0, disk=0, device=0)
+
+
+def test_one_who_is_about_to_say_when_it_came_is_waited_for(leases: Leases) -> None:
+    """Whose file was there first, and says an earlier time, is not overtaken; a later time is no reason to wait."""
+    for since, granted in ((0, False), (1 << 62, True)):
+        folder, other = entering(leases)
+        mine = leases.enter(request(5), TEN, soon())
+        assert leases._decide(mine, TEN) is None
+        assert not mine.granted
+        lease_file.enter(other, said(since, vcpus=6))
+        assert granted == (leases.look(mine, TEN) is None)
         mine.release()
-    finally:
-        os.umask(before)
-        shutil.rmtree(place)
+        os.close(other)
+        os.close(folder)
+
+
+def test_one_who_never_says_when_it_came_is_passed_over(
+    leases: Leases, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that stops before it says so keeps nobody waiting for long, and counts for nothing."""
+    monkeypatch.setattr(lease_module, "PATIENCE", 0.05)
+    _, other = entering(leases)
+    leases.take(request(10), TEN, soon()).release()
+    os.close(other)
+
+
+def test_one_who_was_too_slow_comes_again(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may have been passed over does not rely on the time that it wrote, and leaves nothing behind."""
+    monkeypatch.setattr(lease_module, "SLOW", -1.0)
+    with pytest.raises(InfrastructureError, match="too slow to enter the queue"):
+        leases.take(request(1), TEN, Deadline(0.1, "lease"))
+    assert [] == names(leases.directory)
 
 
 def claim(**changes: object) -> bytes:
@@ -278,65 +272,57 @@ def claim(**changes: object) -> bytes:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"\xff" * 40, b"[" * 1000, claim(vcpus=-1), claim(memory=1 << 63), claim(more="x" * 5000)],
-    ids=["empty", "bytes", "deep", "negative", "large", "long"],
-)
+    [
+        b"", b"\xff" * 40, b"[" * 1000, b'{"x":' + b"[" * 1000, b'{"\xff":1}', claim(vcpus=-1), claim(memory=1 << 63),
+        claim(more="x" * 5000),
+    ],
+    ids=["empty", "bytes", "deep", "deep inside", "key", "negative", "large", "long"],
+)  # fmt: skip
 def test_what_is_no_claim_counts_for_nothing(leases: Leases, content: bytes) -> None:
-    """A locked file that says nothing sensible is passed over."""
-    import fcntl
-
-    leases.enter(request(1), TEN, soon()).release()
-    with (leases.directory / "evil.lease").open("wb") as file:
-        file.write(content)
-        file.flush()
-        fcntl.flock(file, fcntl.LOCK_EX)
-        leases.take(request(10), TEN, soon()).release()
+    """A file that is held as a lease and says nothing sensible is passed over; that there is one is said."""
+    folder, other = entering(leases)
+    os.pwrite(other, content, 0)
+    lease_file._set(other, fcntl.F_UNLCK, lease_file.ENTERING)
+    leases.take(request(10), TEN, soon()).release()
+    assert [] == leases.held()
+    (remark,) = leases.remarks()
+    assert f"files that claim nothing: 1 of {user_name(os.geteuid())}" in remark
+    os.close(other)
+    os.close(folder)
 
 
 def test_links_and_pipes_are_not_followed(leases: Leases, tmp_path: Path) -> None:
-    """Neither a link nor a FIFO nor a directory in the queue is opened, waited for or removed."""
+    """Neither a link nor a FIFO nor a directory in the queue is opened or waited for."""
     leases.enter(request(1), TEN, soon()).release()
     precious = tmp_path / "precious"
     precious.write_bytes(claim())
-    (leases.directory / "link.lease").symlink_to(precious)
-    os.mkfifo(leases.directory / "pipe.lease")
-    (leases.directory / "folder.lease").mkdir()
+    (leases.directory / f"{'a' * 16}.lease").symlink_to(precious)
+    os.mkfifo(leases.directory / f"{'b' * 16}.lease")
+    (leases.directory / f"{'c' * 16}.lease").mkdir()
     leases.take(request(10), TEN, soon()).release()
-    assert [] == leases.sweep()
+    assert [] == leases.held()
+    leases.sweep()
     assert claim() == precious.read_bytes()
-    assert 4 == len(names(leases.directory))
 
 
-def test_unsafe_directories_are_refused(tmp_path: Path) -> None:
-    """A directory where everybody may remove everything, a link and a file are no place for leases."""
-    unsafe = tmp_path / "unsafe"
-    unsafe.mkdir()
-    unsafe.chmod(0o777)
-    link = tmp_path / "link"
-    link.symlink_to(tmp_path)
-    file = tmp_path / "file"
-    file.touch()
-    for place, words in ((unsafe, "sticky"), (link, "Not a directory"), (file, "Not a directory")):
-        with pytest.raises(InfrastructureError, match=words):
-            Leases(place).take(request(1), TEN, soon())
+def test_another_name_of_a_lease_counts_once(leases: Leases) -> None:
+    """A hard link to a lease takes no more of the budget than the lease, and is dead with it."""
+    with leases.take(request(6), TEN, soon()) as lease:
+        os.link(leases.directory / lease.name, leases.directory / f"{'0' * 16}.lease")
+        assert 1 == len(leases.held())
+        leases.take(request(4), TEN, soon()).release()
+    assert [] == leases.held()
+    assert 1 == leases.sweep().removed
 
 
-def test_a_half_made_directory_goes(leases: Leases) -> None:
-    """What one left who was killed while it made the directory goes once there is one."""
-    draft = leases.directory.with_name(".leases-0badcafe")
-    draft.mkdir()
+def test_what_was_never_locked_is_no_lease(leases: Leases, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A draft whose maker was killed counts for nothing, is left alone while it is young, and goes."""
     leases.enter(request(1), TEN, soon()).release()
-    assert not draft.exists()
-
-
-def test_usual_directory_is_the_same_for_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """It depends on the host alone, unless the environment names another."""
-    monkeypatch.delenv(lease_module.VARIABLE, raising=False)
-    monkeypatch.setenv("HOME", "/elsewhere")
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert usual_directory() in (Path("/run/lock/hotplug-harness"), Path("/tmp/hotplug-harness"))
-    monkeypatch.setenv(lease_module.VARIABLE, str(tmp_path))
-    assert tmp_path == usual_directory()
+    (leases.directory / f"{'d' * 16}.new").touch()
+    leases.take(request(10), TEN, soon()).release()
+    assert 0 == leases.sweep().removed
+    monkeypatch.setattr(lease_file, "UNLOCKED_AT_FIRST", 0.0)
+    assert 1 == leases.sweep().removed
 
 
 RACER = """
@@ -349,7 +335,7 @@ lease.INTERVAL = 0.001
 dice = random.Random(int(sys.argv[3]))
 log = os.open(sys.argv[2], os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
 budget = HostBudget(vcpus=10, memory=10 << 30, disk=10 << 30)
-for _ in range(15):
+for _ in range(40):
     vcpus = dice.randint(1, 10)
     with lease.Leases(Path(sys.argv[1])).take(ResourceRequest(vcpus=vcpus, memory=0), budget, Deadline(60, "race")):
         os.write(log, f"{vcpus}\\n".encode())
@@ -369,7 +355,27 @@ def test_racing_processes_never_exceed_the_budget(tmp_path: Path) -> None:
         most = max(most, taken)
     assert taken == 0
     assert most <= 10, seed
-    assert ["README"] == names(tmp_path / "leases")
+    assert [] == names(tmp_path / "leases")
+
+
+def test_leases_of_an_older_version_are_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Machines that an older version started take no part any more, and ps and the next run say so."""
+    monkeypatch.setattr(former_leases, "FORMER", (tmp_path / "former", tmp_path / "none"))
+    monkeypatch.setenv("HOTPLUG_HARNESS_LEASES", str(tmp_path / "leases"))
+    (tmp_path / "former").mkdir()
+    (tmp_path / "former" / "dead.lease").touch()
+    os.mkfifo(tmp_path / "former" / "pipe.lease")
+    words = "not counted are 1 that an older version of the harness started"
+    with (tmp_path / "former" / "live.lease").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        said: list[str] = []
+        take_lease(request(1), tmp_path, what="test", say=said.append).release()
+        assert [words] == said
+        assert 0 == main(["ps"])
+        assert words in capsys.readouterr().out
+    assert 0 == former_leases.former_leases()
 
 
 class Queue(RuleBasedStateMachine):
@@ -417,7 +423,7 @@ class Queue(RuleBasedStateMachine):
 
     @invariant()
     def told_as_it_is(self) -> None:
-        told = [(held.name, held.claim.granted) for held in self.leases.held()]
+        told = [(held.name, held.granted) for held in self.leases.held()]
         assert [(lease.name, lease.name in self.granted) for lease, _ in self.model] == told
 
     def teardown(self) -> None:

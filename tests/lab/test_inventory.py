@@ -14,6 +14,7 @@ from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.host.budget import HostBudget, ResourceRequest
 from harness.host.lease import Leases
+from harness.host.lease_directory import user_name
 from harness.host.registry import ProcessName, Registry
 from harness.lab.inventory import listed
 from tests.lab.machines import dead_harness, idle, name_of, noted
@@ -94,7 +95,7 @@ def test_ps_shows_machines_and_leases(
     assert "Some have no harness any more: harness gc" in text
     assert "Leases of this host: 5 of " in text
     assert (
-        f"waits in place 1: process {os.getpid()} of user {os.geteuid()}, for 4 processors and 2 GiB" in text
+        f"waits in place 1: process {os.getpid()} of {user_name(os.geteuid())}, 4 processors and 2 GiB" in text
     )
     assert ["starting", "gone"] == [each["state"] for each in document["machines"]]
     assert [(5, True), (4, False)] == [(each["vcpus"], each["granted"]) for each in document["leases"]]

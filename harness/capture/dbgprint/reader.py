@@ -119,7 +119,7 @@ class PortLog:
                 continue
             try:
                 found = entry.decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError):
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
                 self._damaged += 1
                 continue
             for record in self._records(found.what):

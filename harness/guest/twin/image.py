@@ -21,6 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart, UsageError
 from harness.guest.twin import cpio, kernel_package
 from harness.guest.twin.kernel_package import UnpackedKernel
+from harness.history.json_file import read_json
 from harness.host.file_lock import locked
 from harness.package import data_folder
 from harness.program import describe, run_program
@@ -173,11 +174,8 @@ class _Record(msgspec.Struct, frozen=True):
 def cached(place: Path, digest: str, say: Callable[[str], None]) -> TwinImage | None:
     """Return the image with this digest if it is in ``place``, complete and with the content that was built."""
     directory = place / f"image-{digest[:16]}"
-    try:
-        record = msgspec.json.decode((directory / "image.json").read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError):
-        return None
-    if record.digest != digest:
+    record = read_json(directory / "image.json", _Record)
+    if record is None or record.digest != digest:
         return None
     try:
         content = ContentDigests(place.parent).check(directory)

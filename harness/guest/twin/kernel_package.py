@@ -22,6 +22,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart
+from harness.history.json_file import read_json
 from harness.program import ProgramResult, run_program
 from harness.setup.content import ContentDigests, ContentError
 
@@ -80,9 +81,8 @@ def ensure(cache: Path, deadline: Deadline, *, progress: Callable[[str], None]) 
 def load(cache: Path, progress: Callable[[str], None]) -> UnpackedKernel | None:
     """Return the unpacked kernel in ``cache`` if it is there, whole and undamaged; ``progress`` hears of damage."""
     place = cache / "kernel"
-    try:
-        record = msgspec.json.decode((place / RECORD).read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError):
+    record = read_json(place / RECORD, _Record)
+    if record is None:
         return None
     kernel = UnpackedKernel(release=record.release, packages=record.packages, root=place / "root")
     try:

@@ -125,7 +125,7 @@ def decode(text: str, kind: type[T], *, what: str) -> T:
         raise GuestRefused(f"{what}: an answer of {len(said)} characters, more than {LONGEST}")
     try:
         return msgspec.json.decode(said, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         failed = _failed(said)
         if failed:
             raise GuestRefused(f"{what}: {failed[:400]}") from error
@@ -135,5 +135,5 @@ def decode(text: str, kind: type[T], *, what: str) -> T:
 def _failed(said: str) -> str:
     try:
         return msgspec.json.decode(said, type=_Failed).failed
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
         return ""

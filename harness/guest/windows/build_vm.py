@@ -68,7 +68,7 @@ def build_vm(
                 spec.resource_request(),
                 place,
                 what="the build VM",
-                waiting=lambda where: progress(str(where)),
+                say=progress,
             )
         )
         machine = make_machine(BACKEND, spec, place, writer, name=place.name)

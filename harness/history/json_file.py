@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""JSON files that somebody else may have written: decoded, or passed over."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+LARGEST = 1 << 20
+"""Bytes of the largest file that is read."""
+
+
+def decoded(data: bytes | str, kind: type[T]) -> T | None:
+    """Return the value that ``data`` holds, None if it holds none: it is no JSON, of another type, or nested too deeply."""
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return None
+
+
+def read_json(
+    name: str | Path, kind: type[T], *, largest: int = LARGEST, folder: int | None = None
+) -> T | None:
+    """Return the value in a file, None if it holds none.
+
+    Only a regular file of at most ``largest`` bytes is read. A link as the last part of ``name`` is not followed, and a
+    FIFO is not waited for. ``folder`` is the descriptor of the directory that ``name`` is relative to.
+    """
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except (OSError, ValueError):
+        return None
+    try:
+        return read_open(descriptor, kind, largest=largest)
+    finally:
+        os.close(descriptor)
+
+
+def read_open(descriptor: int, kind: type[T], *, largest: int = LARGEST) -> T | None:
+    """Return the value in an open file, from its start, as :func:`read_json` does."""
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > largest:
+            return None
+        data = os.pread(descriptor, largest + 1, 0)
+    except OSError:
+        return None
+    return decoded(data, kind) if len(data) <= largest else None
