@@ -97,12 +97,13 @@ def _write(directory: Path, found: Acceptance) -> None:
     import msgspec
 
     from harness.acceptance.report import markdown
+    from harness.history.private import write_private
 
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        (directory / "report.md").write_text(markdown(found), encoding="utf-8")
-        (directory / "accept.json").write_bytes(
-            msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
+        write_private(directory / "report.md", markdown(found))
+        write_private(
+            directory / "accept.json", msgspec.json.format(msgspec.json.encode(found), indent=2) + b"\n"
         )
     except OSError as error:
         raise InfrastructureError(

@@ -36,14 +36,17 @@ _FORMULA = ("=", "+", "-", "@")
 
 def write(lines: Iterator[str], output: Path | None) -> None:
     """Print lines, or write them to a new file. Raises UsageError when it exists, InfrastructureError when it fails."""
+    import os
+
     from harness.cli.output import flush, say
+    from harness.history.private import open_private
 
     if output is None:
         say(lines)
         flush()
         return
     try:
-        file = output.open("x", encoding="utf-8", newline="\n")
+        file = os.fdopen(open_private(output, os.O_WRONLY | os.O_EXCL), "w", encoding="utf-8", newline="\n")
     except FileExistsError:
         raise UsageError(
             f"{output} exists already", hint="Remove it or give --output another name."

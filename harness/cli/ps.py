@@ -116,9 +116,9 @@ def _leases(leases: Leases, held: list[HeldLease], budget: HostBudget) -> list[s
         for place, each in enumerate([each for each in held if not each.granted], 1)
     ]
     if leases.place.private:
-        lines.append(f"  other users' machines are not counted: {leases.place.private}")
+        lines.append(f"  only this user's machines count: {leases.place.private}")
     if count := former_leases():
-        lines.append(f"  not counted are {count} that an older version of the harness started")
+        lines.append(f"  leases of an older version, which are not counted: {count}")
     lines += [f"  {line}" for line in leases.remarks()]
     return lines
 

@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import secrets
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,3 +34,32 @@ def open_regular(path: Path) -> BinaryIO:
         # Opening a named pipe would wait for a writer for ever.
         raise OSError(errno.EINVAL, "not a regular file")
     return path.open("rb")
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """Give a file to write that becomes ``path`` at the end: of mode 0600, whole or not at all. Raises OSError.
+
+    It is written under a name that nobody can guess, so a link that somebody put there is not followed. What is there and
+    is no file, such as ``/dev/stdout`` or a FIFO, is written as it is.
+    """
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
+    fresh = path.with_name(f".{secrets.token_hex(8)}.new")
+    descriptor = open_private(fresh, os.O_WRONLY | os.O_EXCL | os.O_NOFOLLOW)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+        fresh.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            fresh.unlink()
+        raise
+
+
+def write_private(path: Path, data: bytes | str) -> None:
+    """Write a file as :func:`replacing` does; text as UTF-8. Raises OSError."""
+    with replacing(path) as file:
+        file.write(data.encode("utf-8", "replace") if isinstance(data, str) else data)

@@ -156,6 +156,18 @@ class RunDirectory:
             fresh.replace(root / "latest")
         return made
 
+    def make_private(self) -> None:
+        """Make what lies in it its owner's alone: QEMU, libvirt and the programs of a guest write files there too.
+
+        What belongs to somebody else stays as it is; nobody else may enter the run directory.
+        """
+        for folder, folders, files in os.walk(self.path):
+            for name, mode in [*((name, 0o700) for name in folders), *((name, 0o600) for name in files)]:
+                path = Path(folder, name)
+                with contextlib.suppress(OSError):
+                    if not path.is_symlink():
+                        path.chmod(mode)
+
     def facts(self) -> RunFacts:
         """Return all that ``run.json`` says. Raises UsageError if it is missing or damaged."""
         return self._read(FACTS, RunFacts, "does not say what it was made of")

@@ -335,11 +335,11 @@ def take_lease(
     deadline = Deadline(budget.wait, f"a lease for {what}")
     directory = lease_directory(os.environ, private=private)
     if count := former_leases():
-        say(f"not counted are {count} that an older version of the harness started")
+        say(f"leases of an older version, which are not counted: {count}")
 
     def taken(directory: LeaseDirectory) -> Lease:
         if directory.private:
-            say(f"other users' machines are not counted: {directory.private}")
+            say(f"only this user's machines count: {directory.private}")
         return Leases(directory).take(
             request, budget, deadline, place=place, waiting=lambda where: say(str(where))
         )

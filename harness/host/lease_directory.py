@@ -17,7 +17,6 @@ from pathlib import Path
 import msgspec
 
 from harness.errors import InfrastructureError
-from harness.invocation import invocation
 from harness.setup.lease_directory import MODE, PARENT_MODE, SHARED, by_hand, configured
 
 OPTION = "--private-leases"
@@ -123,7 +122,7 @@ def lease_directory(
     found = LeaseDirectory(path=shared, system=True)
     if found.exists():
         return found
-    return private_directory(environment, f"there is no {shared}; it is made by: {invocation('setup')}")
+    return private_directory(environment, f"no {shared}")
 
 
 def private_directory(environment: Mapping[str, str], reason: str) -> LeaseDirectory:

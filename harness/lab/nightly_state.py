@@ -26,6 +26,7 @@ from typing import Literal, Self
 import msgspec
 
 from harness.errors import ExitCode, InfrastructureError, UsageError
+from harness.history.private import write_private
 from harness.lab.matrix import Cell, Matrix
 from harness.run.failure import BootFailure
 
@@ -167,7 +168,7 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
         for folder in ("plans", "runs", "output"):
             (directory / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
         for point, text in matrix.plans.items():
-            (directory / "plans" / f"{point}.toml").write_text(text, encoding="utf-8")
+            write_private(directory / "plans" / f"{point}.toml", text)
         # The state comes last: a nightly run without one was never begun.
         descriptor = os.open(
             directory / STATE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC, 0o600

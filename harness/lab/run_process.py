@@ -13,10 +13,12 @@ import signal
 import sys
 import time
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
 from harness.errors import ExitCode, FailureClass, InfrastructureError
+from harness.history.private import open_private
 from harness.history.run_directory import FACTS, RunDirectory
 from harness.interrupts import ENDING
 from harness.invocation import invocation
@@ -63,6 +65,11 @@ def command(matrix: Matrix, cell: Cell, directory: Path) -> list[str]:
     ]  # fmt: skip
 
 
+def _written(path: Path) -> BinaryIO:
+    """Open a file that its owner alone may read, emptied. Raises OSError."""
+    return os.fdopen(open_private(path, os.O_WRONLY | os.O_TRUNC), "wb")
+
+
 class RunProcess:
     """One attempt at a cell, started. ``number`` is 2 for the repetition of an attempt that left nothing behind."""
 
@@ -77,7 +84,7 @@ class RunProcess:
         stem = directory / "output" / f"{cell.id}-{number}"
         self._document, self.log = stem.with_name(f"{stem.name}.json"), stem.with_name(f"{stem.name}.log")
         try:
-            with self._document.open("wb") as out, self.log.open("wb") as err:
+            with _written(self._document) as out, _written(self.log) as err:
                 self._process = start_program(
                     [*LEASH, sys.executable, "-m", "harness", *words],
                     "a run of the nightly run",

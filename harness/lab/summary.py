@@ -11,6 +11,7 @@ import msgspec
 
 from harness.contract.verdict import Judged, Verdict
 from harness.errors import ExitCode, InfrastructureError, worst
+from harness.history.private import write_private
 from harness.interrupts import interruption
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
@@ -163,14 +164,13 @@ def write(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> N
     ``everything`` is what :func:`junit` takes.
     """
     try:
-        (state.directory / "summary.txt").write_text(
-            "".join(f"{line}\n" for line in lines(state, matrix)), encoding="utf-8"
-        )
-        (state.directory / "summary.json").write_bytes(
+        write_private(state.directory / "summary.txt", "".join(f"{line}\n" for line in lines(state, matrix)))
+        write_private(
+            state.directory / "summary.json",
             msgspec.json.format(
                 msgspec.json.encode({"version": VERSION, **document(state, matrix)}), indent=2
             )
-            + b"\n"
+            + b"\n",
         )
         write_junit(state.directory / "junit.xml", junit(state, matrix, everything=everything))
     except OSError as error:

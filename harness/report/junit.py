@@ -34,6 +34,7 @@ from harness import __version__
 from harness.contract.explanation import explain, reproduction
 from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Judged, Level, RuleVerdict, RunVerdict, Verdict
+from harness.history.private import write_private
 from harness.report.escape import printable
 from harness.report.style import Style
 from harness.report.verdict_text import MINOR, headline
@@ -265,10 +266,5 @@ def _explained(rule: RuleVerdict, findings: list[Finding], reproduce: str) -> li
 
 
 def write(path: Path, document: bytes) -> None:
-    """Write the document to ``path``: whole or not at all, if that is a file. Raises OSError if it cannot be."""
-    if path.exists() and not path.is_file():
-        path.write_bytes(document)
-        return
-    fresh = path.with_name(f".{path.name}.new")
-    fresh.write_bytes(document)
-    fresh.replace(path)
+    """Write the document to ``path``, readable by its owner only: whole or not at all, if that is a file. Raises OSError."""
+    write_private(path, document)

@@ -7,7 +7,6 @@ does whatever holds a private key. What stays behind is listed with its reason i
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
 import io
@@ -22,6 +21,7 @@ import msgspec
 
 from harness import __version__
 from harness.errors import InfrastructureError, UsageError
+from harness.history.private import replacing
 from harness.history.run_directory import FACTS, HISTORY, INDEX, VERDICT
 
 KINDS = frozenset(
@@ -85,7 +85,7 @@ class PackManifest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> PackManifest:
-    """Write the run in the directory ``run`` to the archive ``out`` (.tar.gz), whole or not at all.
+    """Write the run in the directory ``run`` to the archive ``out`` (.tar.gz), readable by its owner only, whole or not at all.
 
     Raises UsageError if ``run`` is no run directory, InfrastructureError if the archive cannot be written.
     """
@@ -95,12 +95,11 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Pa
     if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file: --out {out / 'run.tar.gz'}")
     name = run.resolve().name
-    fresh = out.with_name(f".{out.name}.new")
     try:
         files, left_out = _chosen(run, limit, dumps=dumps)
         manifest = PackManifest(run=name, harness=__version__, files=files, left_out=left_out)
         with (
-            fresh.open("wb") as raw,
+            replacing(out) as raw,
             # Neither a name nor a time, or no two archives would be the same.
             gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as squeezed,
             tarfile.open(fileobj=squeezed, mode="w", format=tarfile.PAX_FORMAT) as archive,
@@ -110,10 +109,7 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Pa
             for file in files:
                 with _opened(run / file.name) as data:
                     archive.addfile(_member(f"{name}/{file.name}", file.bytes), data)
-        fresh.replace(out)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            fresh.unlink()
         raise InfrastructureError(
             f"cannot pack {run} into {out}: {error.strerror or error}",
             hint="Give a writable place with --out FILE; a run that still goes on cannot be packed.",

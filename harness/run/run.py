@@ -309,6 +309,7 @@ class Run:
             with contextlib.suppress(InfrastructureError):
                 self.writer.write(End(outcome=outcome))
             self.writer.close()
+            self.directory.make_private()
         self._boot.facts = msgspec.structs.replace(self.facts, finished=_utc())
         with contextlib.suppress(InfrastructureError):
             self.directory.write_facts(self.facts)

@@ -367,7 +367,7 @@ def test_leases_of_an_older_version_are_counted(
     (tmp_path / "former").mkdir()
     (tmp_path / "former" / "dead.lease").touch()
     os.mkfifo(tmp_path / "former" / "pipe.lease")
-    words = "not counted are 1 that an older version of the harness started"
+    words = "leases of an older version, which are not counted: 1"
     with (tmp_path / "former" / "live.lease").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         said: list[str] = []

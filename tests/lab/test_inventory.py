@@ -95,7 +95,8 @@ def test_ps_shows_machines_and_leases(
     assert "Some have no harness any more: harness gc" in text
     assert "Leases of this host: 5 of " in text
     assert (
-        f"waits in place 1: process {os.getpid()} of {user_name(os.geteuid())}, 4 processors and 2 GiB" in text
+        f"waits in place 1: process {os.getpid()} of {user_name(os.geteuid())}, 4 processors and 2 GiB"
+        in text
     )
     assert ["starting", "gone"] == [each["state"] for each in document["machines"]]
     assert [(5, True), (4, False)] == [(each["vcpus"], each["granted"]) for each in document["leases"]]

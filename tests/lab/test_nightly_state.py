@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 from harness.errors import ExitCode, UsageError
 from harness.lab.matrix import Matrix, decode_matrix
 from harness.lab.nightly_state import STATE, CellOutcome, open_nightly_run, read_state
-from harness.lab.summary import document, exit_code, lines
+from harness.lab.summary import document, exit_code, lines, write
 from harness.run.failure import BootFailure
 
 BOOT = BootFailure(guest="twin", machine="m", stage="boot", message="x", failure_class="guest hang", run="r")
@@ -133,3 +135,17 @@ def test_summary_says_what_is_left_what_failed_and_what_wavers(tmp_path: Path) -
         "holds": 1, "violated": 1, "unknown": 0, "plan": 0, "infrastructure": 1, "skipped": 1,
     }  # fmt: skip
     assert (said["left"], said["exit_code"]) == (0, ExitCode.INFRASTRUCTURE)
+
+
+def test_what_a_nightly_run_leaves_is_private(tmp_path: Path) -> None:
+    """Summaries, JUnit and plans are 0600 whatever the umask."""
+    plan = matrix()
+    before = os.umask(0)
+    try:
+        with open_nightly_run(tmp_path, plan, name="n") as state:
+            write(state, plan)
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "n").rglob("*") if path.is_file()]
+    assert {"summary.txt", "summary.json", "junit.xml", STATE} <= {path.name for path in files}
+    assert {0o600} == {stat.S_IMODE(path.stat().st_mode) for path in files}
