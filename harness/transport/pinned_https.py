@@ -16,6 +16,7 @@ from typing import Any
 
 from harness import locks
 from harness.errors import GuestRefused
+from harness.transport.algorithms import LEAST_TLS
 from harness.transport.pin import CertificatePin
 
 LARGEST_RESPONSE = 1024 * 1024
@@ -75,6 +76,7 @@ def pinned_adapter(name: str, certificate: CertificatePin, sockets: Sockets) -> 
     # Without a context of its own, every connection would read the machine's certificate authorities, for nothing.
     context = create_urllib3_context(cert_reqs=ssl.CERT_NONE)
     context.check_hostname = False
+    context.minimum_version = LEAST_TLS
 
     class Adapter(requests.adapters.HTTPAdapter):
         def init_poolmanager(self, *_arguments: Any, **_options: Any) -> None:

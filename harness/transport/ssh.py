@@ -25,6 +25,7 @@ from harness.errors import (
     MissingPart,
     UsageError,
 )
+from harness.transport.algorithms import limited_ssh
 from harness.transport.bound import bounded
 from harness.transport.dialect import Dialect
 from harness.transport.link import WireTransport
@@ -155,6 +156,7 @@ class SshWire:
             pkey=self._key,
             allow_agent=False,
             look_for_keys=False,
+            transport_factory=limited_ssh,
         )
         self._stage = "authenticated"
         return client
@@ -258,6 +260,12 @@ class SshWire:
             raise GuestRefused(
                 f"{self.name}: the guest refuses the user or the key: {str(error)[:_WORDS]}",
                 hint="Is the key in the guest's authorized_keys, and that file readable by its owner only?",
+            ) from error
+        except paramiko.ssh_exception.IncompatiblePeer as error:
+            self.close()
+            raise GuestRefused(
+                f"{self.name}: the guest has no algorithm in common with the harness: {str(error)[:_WORDS]}",
+                hint="docs/transports.md lists them. An old sshd needs an update.",
             ) from error
         except (EOFError, socket.gaierror, ConnectionError, TimeoutError, paramiko.SSHException) as error:
             raise self._lost(error) from error

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, BinaryIO
 from xml.etree import ElementTree
@@ -24,6 +25,7 @@ from harness.errors import (
     InfrastructureError,
     MissingPart,
 )
+from harness.transport.algorithms import check_ntlm
 from harness.transport.bound import bounded
 from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin
@@ -95,7 +97,10 @@ def transport(
     operation_timeout: int = OPERATION_TIMEOUT,
     dialect: Windows | None = None,
 ) -> WireTransport:
-    """Return a transport to the guest at ``address``. Nothing is sent yet. Raises MissingPart without pywinrm."""
+    """Return a transport to the guest at ``address``. Nothing is sent yet.
+
+    Raises MissingPart without pywinrm, UsageError where the environment allows an NTLM before version 2.
+    """
     return WireTransport(
         WinrmWire(
             address,
@@ -127,6 +132,7 @@ class WinrmWire:
             import winrm.protocol  # noqa: F401
         except ImportError as error:
             raise MissingPart(f"pywinrm is not installed: {error}", hint="pip install pywinrm") from error
+        check_ntlm()
         self.name = f"WinRM to {address}:{port}"
         self.dialect = dialect
         self._endpoint = f"https://{f'[{address}]' if ':' in address else address}:{port}/wsman"
@@ -235,6 +241,8 @@ class WinrmWire:
             operation_timeout_sec=self._operation_timeout,
             read_timeout_sec=self._operation_timeout + 10,
             proxy=None,
+            # NTLM's answer is good on this connection only, to the holder of the pinned certificate.
+            send_cbt=True,
         )
         build = protocol.transport.build_session
         certificate = self._certificate
@@ -392,6 +400,11 @@ class _Conversation:
                 raise InfrastructureError(
                     f"{self._name}: the certificate is not the pinned one: {_fingerprints(error)}",
                     hint="Another machine answers here, or the guest was built anew: its manifest has the right one.",
+                ) from error
+            if re.search("PROTOCOL_VERSION|UNSUPPORTED_PROTOCOL", str(error)):
+                raise GuestRefused(
+                    f"{self._name}: the guest does not speak TLS 1.2 or later",
+                    hint="Windows Server 2016 and later do, unless somebody switched it off in Schannel.",
                 ) from error
             raise self._lost(str(error)) from error
         except requests.exceptions.TooManyRedirects as error:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from transport.conftest import ssh_to
-from transport.servers import SshServer, make_key
+from transport.servers import SSHD, SshServer, make_key
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, GuestUnreachable, InfrastructureError, UsageError
@@ -76,6 +76,23 @@ def test_the_pinned_key_is_found_among_others(sshd: SshServer, within: Deadline,
         link = ssh_to(sshd, host_key=host_key)
         assert 0 == link.run("true", within).exit_code
         link.close()
+
+
+@pytest.mark.parametrize(
+    ("old", "kind"),
+    [("MACs hmac-sha1\nCiphers aes128-ctr", "macs"), ("Ciphers aes128-cbc", "ciphers"),
+     ("KexAlgorithms diffie-hellman-group14-sha1", "kex")],
+)  # fmt: skip
+def test_old_algorithms_are_refused(sshd: SshServer, within: Deadline, old: str, kind: str) -> None:
+    """A server that has only an old one gets no command, and the message says which kind is lacking."""
+    with sshd.configuration.open("a") as file:
+        file.write(f"{old}\n")
+    subprocess.run([str(SSHD.found()), "-t", "-f", str(sshd.configuration)], check=True)
+    with pytest.raises(
+        GuestRefused, match=f"no algorithm in common with the harness: .*no acceptable {kind}"
+    ):
+        ssh_to(sshd).run("true", within, idempotent=True)
+    assert 1 == sshd.connections
 
 
 def test_a_wrong_key_is_refused(sshd: SshServer, within: Deadline, tmp_path: Path) -> None:

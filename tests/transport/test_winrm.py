@@ -6,6 +6,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import threading
 import time
 from pathlib import Path
@@ -44,6 +45,39 @@ def test_only_ntlm_is_ever_offered(over_winrm: WireTransport, double: Double, wi
     """The password cannot be read off the connection by the guest."""
     over_winrm.run("true", within)
     assert {"Negotiate"} == set(double.schemes)
+
+
+@pytest.mark.filterwarnings("ignore:ssl.TLSVersion:DeprecationWarning")
+def test_old_versions_of_tls_are_refused(double: Double, within: Deadline) -> None:
+    """A server that speaks TLS 1.1 at most, and speaks it, gets not one HTTP request."""
+    for side in (double.tls, lax := ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
+        side.minimum_version = ssl.TLSVersion.TLSv1
+        side.set_ciphers("ALL:@SECLEVEL=0")
+    double.tls.maximum_version = ssl.TLSVersion.TLSv1_1
+    lax.check_hostname, lax.verify_mode = False, ssl.CERT_NONE
+    with socket.create_connection(("127.0.0.1", double.port)) as plain, lax.wrap_socket(plain) as spoken:
+        assert "TLSv1.1" == spoken.version()
+    with pytest.raises(GuestRefused, match="the guest does not speak TLS 1.2 or later"):
+        winrm_to(double).run("true", within, idempotent=True)
+    assert ({}, {}) == (dict(double.schemes), dict(double.seen))
+
+
+@pytest.mark.parametrize("level", ["0", "1", "2", "x", ""])
+def test_ntlm_before_version_2_is_refused(
+    double: Double, monkeypatch: pytest.MonkeyPatch, level: str
+) -> None:
+    """The environment cannot make pyspnego send an answer that is quickly broken."""
+    monkeypatch.setenv("LM_COMPAT_LEVEL", level)
+    with pytest.raises(UsageError, match=r"LM_COMPAT_LEVEL is .*, which allows NTLM before version 2"):
+        winrm_to(double)
+
+
+def test_ntlm_is_bound_to_the_connection(over_winrm: WireTransport, double: Double, within: Deadline) -> None:
+    """The double checks the channel bindings, as Windows can be told to: an answer is good for this certificate only."""
+    over_winrm.run("true", within)
+    double.certificate = b"another"
+    with pytest.raises(GuestRefused, match="the guest refuses the user or the password"):
+        over_winrm.run("true", within)
 
 
 def test_another_certificate_gets_nothing(double: Double, within: Deadline, tmp_path: Path) -> None:

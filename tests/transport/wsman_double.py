@@ -216,8 +216,8 @@ class Double(http.server.ThreadingHTTPServer):
         self.live: set[socket.socket] = set()
         self.lock = threading.Lock()
         pem, self.certificate = make_certificate(directory, certificate_name)
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(pem)
+        self.tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.tls.load_cert_chain(pem)
         super().__init__(("127.0.0.1", 0), Handler)
         self.port = self.server_address[1]
         self._thread = threading.Thread(target=self.serve_forever, args=(0.01,), daemon=True)
@@ -235,7 +235,7 @@ class Double(http.server.ThreadingHTTPServer):
     def get_request(self) -> tuple[Any, Any]:
         """Accept, and leave the handshake to the connection's own thread."""
         connection, address = super().get_request()
-        return self._tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
+        return self.tls.wrap_socket(connection, server_side=True, do_handshake_on_connect=False), address
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that hangs up is no news."""
