@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 
 from harness.cli.main import main
 from harness.errors import ExitCode
+from harness.setup import debian, lease_directory
 
 Caught = pytest.CaptureFixture[str]
 
@@ -117,3 +119,54 @@ def test_a_terminal_is_asked(host: Path, answer: str, installed: bool) -> None:
         os.close(leader)
         os.close(follower)
     assert [0 if installed else 69, installed] == [ended.returncode, (host / "asked").exists()], ended.stderr
+
+
+SHARED = "/var/lib/hotplug-harness/leases"
+
+MAKE = f"""
+mount -t tmpfs tmpfs /var/lib || exit 77
+"$1" -m harness setup ntfs && echo "$?" && ls {SHARED}
+"$1" -m harness setup ntfs --yes || exit
+"$1" -m harness setup ntfs --yes || exit
+stat -c '%U %G %a' {SHARED} "$(dirname {SHARED})"
+"$1" -m harness ps
+"""
+
+
+@pytest.mark.root
+def test_the_directory_of_leases_is_made_when_asked_for(host: Path) -> None:
+    """Named and not made without an answer; root's with the right modes whatever the umask; then it is the one that counts."""
+    for name in NTFS.values():
+        script(host / "bin" / name, "exit 0")
+    environment = {name: value for name, value in os.environ.items() if name != "HOTPLUG_HARNESS_LEASES"}
+    environment |= {"PATH": f"{host / 'bin'}:/usr/bin:/bin", "XDG_STATE_HOME": str(host)}
+    ended = subprocess.run(
+        ["/usr/bin/unshare", "--mount", "/bin/sh", "-c", MAKE, "sh", sys.executable], stdin=subprocess.DEVNULL,
+        capture_output=True, text=True, env=environment, umask=0o077, check=False,
+    )  # fmt: skip
+    before, _, after = ended.stdout.partition("\n0\n")
+    assert f"No {SHARED}: only your own machines are counted." in before
+    assert f"sudo install -d -o root -g root -m 1777 {SHARED}" in before
+    assert f"ls: cannot access '{SHARED}'" in ended.stderr
+    assert f"made {SHARED}, where the machines of all users are counted" in ended.stderr
+    assert 1 == after.count("only your own machines are counted")
+    assert "root root 1777\nroot root 755\n" in after
+    assert "Leases of this host: 0 of " in after
+
+
+def test_who_cannot_become_root_is_told_who_can(
+    host: Path, monkeypatch: pytest.MonkeyPatch, capsys: Caught
+) -> None:
+    """The directory of leases is nothing that a part lacks: the command is named, and the exit code stays 0."""
+    for name in NTFS.values():
+        script(host / "bin" / name, "exit 0")
+    script(host / "bin" / "sudo", "exit 1")
+    monkeypatch.delenv("HOTPLUG_HARNESS_LEASES")
+    monkeypatch.setattr(lease_directory, "SHARED", host / "none" / "leases")
+    monkeypatch.setattr(debian, "SHARED", host / "none" / "leases")
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    assert ExitCode.HOLDS == main(["setup", "ntfs", "--yes"])
+    said = capsys.readouterr().err
+    assert "a directory is missing and sudo wants a password, with no terminal to ask on" in said
+    assert "Ask an administrator to run: sudo install -d" in said

@@ -28,9 +28,10 @@ from harness.errors import BadDocument, InfrastructureError, UsageError
 from harness.host import former_leases, lease_file
 from harness.host import lease as lease_module
 from harness.host.budget import HostBudget, ResourceRequest, host_budget
-from harness.host.lease import Lease, Leases, QueuePlace, take_lease
-from harness.host.lease_directory import user_name
+from harness.host.lease import Lease, Leases, LeasesUnusable, QueuePlace, take_lease
+from harness.host.lease_directory import LeaseDirectory, lease_directory, user_name
 from harness.host.lease_file import LeaseClaim
+from harness.setup.lease_directory import VARIABLE
 
 GIB = 1 << 30
 TEN = HostBudget(vcpus=10, memory=10 * GIB, disk=10 * GIB)
@@ -48,6 +49,21 @@ def soon() -> Deadline:
 def leases(tmp_path: Path) -> Leases:
     """Leases of the test's own."""
     return Leases(tmp_path / "leases")
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of the test's own without a byte of room, where names can be made."""
+    place = tmp_path / "small"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(place)], check=True)
+    try:
+        with contextlib.suppress(OSError), (place / "fill").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        yield place
+    finally:
+        subprocess.run(["umount", str(place)], check=True)
 
 
 HOLDER = """
@@ -323,6 +339,55 @@ def test_what_was_never_locked_is_no_lease(leases: Leases, monkeypatch: pytest.M
     assert 0 == leases.sweep().removed
     monkeypatch.setattr(lease_file, "UNLOCKED_AT_FIRST", 0.0)
     assert 1 == leases.sweep().removed
+
+
+def test_unsafe_directories_are_refused(tmp_path: Path) -> None:
+    """A directory where everybody may remove everything, a link and a file are no place for leases; a user's own is."""
+    unsafe = tmp_path / "unsafe"
+    unsafe.mkdir()
+    unsafe.chmod(0o777)
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path)
+    file = tmp_path / "file"
+    file.touch()
+    for place, words in ((unsafe, "with mode 0777"), (link, "it is a link"), (file, "it is not a directory")):
+        with pytest.raises(InfrastructureError, match=words) as refused:
+            Leases(place).take(request(1), TEN, soon())
+        assert f"sudo install -d -o root -g root -m 1777 {place}" in refused.value.hint
+    unsafe.chmod(0o700)
+    Leases(unsafe).take(request(1), TEN, soon()).release()
+    with pytest.raises(LeasesUnusable, match="No such file or directory"):
+        Leases(tmp_path / "none" / "leases").take(request(1), TEN, soon())
+
+
+def test_which_directory_counts(tmp_path: Path) -> None:
+    """The one that the environment names, else the host's, else the user's own on this host; --private-leases asks for that."""
+    own = {"XDG_STATE_HOME": str(tmp_path)}
+    private = tmp_path / "hotplug-harness" / f"leases-{os.uname().nodename}"
+    named = {**own, VARIABLE: str(tmp_path / "named")}
+    assert LeaseDirectory(path=tmp_path / "named") == lease_directory(named, shared=tmp_path)
+    assert LeaseDirectory(path=tmp_path, system=True) == lease_directory(own, shared=tmp_path)
+    assert LeaseDirectory(path=private, private="--private-leases") == lease_directory(named, private=True)
+    none = tmp_path / "none"
+    assert LeaseDirectory(path=private, private=f"no {none}") == lease_directory(own, shared=none)
+    with pytest.raises(UsageError, match="HOTPLUG_HARNESS_LEASES is 'leases'"):
+        lease_directory({VARIABLE: "leases"})
+
+
+@pytest.mark.root
+def test_what_cannot_be_used_is_gone_round(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full_disk: Path
+) -> None:
+    """On a full disk a machine takes a lease of its user's own, and says why in one line."""
+    monkeypatch.setenv(VARIABLE, str(full_disk / "leases"))
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(former_leases, "FORMER", ())
+    said: list[str] = []
+    with take_lease(request(1), tmp_path, what="test", say=said.append) as lease:
+        words = f"cannot use the leases in {full_disk / 'leases'}: No space left on device"
+        assert [f"only this user's machines count: {words}"] == said
+        assert words == lease.directory.private
+    assert [] == names(full_disk / "leases")
 
 
 RACER = """

@@ -57,7 +57,7 @@ def test_old_versions_of_tls_are_refused(double: Double, within: Deadline) -> No
     lax.check_hostname, lax.verify_mode = False, ssl.CERT_NONE
     with socket.create_connection(("127.0.0.1", double.port)) as plain, lax.wrap_socket(plain) as spoken:
         assert "TLSv1.1" == spoken.version()
-    with pytest.raises(GuestRefused, match="the guest does not speak TLS 1.2 or later"):
+    with pytest.raises(GuestRefused, match=r"the guest does not speak TLS 1\.2 or later"):
         winrm_to(double).run("true", within, idempotent=True)
     assert ({}, {}) == (dict(double.schemes), dict(double.seen))
 
