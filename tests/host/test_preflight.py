@@ -133,3 +133,18 @@ def test_a_damaged_memory_of_the_probe_is_no_memory(tmp_path: Path, kept: str) -
     """A cut or foreign file counts as never probed."""
     (tmp_path / "accelerator.json").write_text(kept)
     assert last(tmp_path) is None
+
+
+def test_the_directory_of_leases_is_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that is unsafe keeps every run from starting, and is said with what mends it; without one the main job can run."""
+    place = tmp_path / "leases"
+    place.mkdir(mode=0o700)
+    monkeypatch.setenv("HOTPLUG_HARNESS_LEASES", str(place))
+    part = look(monkeypatch, tmp_path)["leases"]
+    assert [PartState.OK, str(place)] == [part.state, part.found]
+    place.chmod(0o777)
+    part = look(monkeypatch, tmp_path)["leases"]
+    assert [PartState.BROKEN, True] == [part.state, part.needed]
+    assert f"sudo install -d -o root -g root -m 1777 {place}" in part.supply
+    monkeypatch.delenv("HOTPLUG_HARNESS_LEASES")
+    assert not look(monkeypatch, tmp_path)["leases"].needed
