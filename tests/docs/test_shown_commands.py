@@ -185,6 +185,11 @@ case(
 )
 
 case("harness ps", said="Leases of this host")
+for made in ("0755 /var/lib/hotplug-harness", "1777 /var/lib/hotplug-harness/leases"):
+    case(
+        f"sudo install -d -o root -g root -m {made}",
+        by="tests/cli/test_setup.py::test_the_directory_of_leases_is_made_when_asked_for",
+    )
 case("harness gc --dry-run", said="Nothing is left behind|would")
 case("harness gc", by="tests/lab/test_leftover.py::test_gc_asks_before_it_acts")
 case("harness doctor --fix", by="tests/lab/test_leftover.py::test_doctor_fixes_what_is_safe")
