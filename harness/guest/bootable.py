@@ -72,11 +72,13 @@ class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
     """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed.
 
     ``expect_reset`` is what a guest calls before it restarts, or may: until it is ready again no reset is a crash.
+    ``silent`` keeps what QEMU tells of a guest that says nothing, before it is reset.
     """
 
     crash: Callable[[], str] = lambda: ""
     console_bytes: Callable[[], int] = lambda: 0
     expect_reset: Callable[[], None] = lambda: None
+    silent: Callable[[], None] = lambda: None
 
 
 class GuestType(Protocol):

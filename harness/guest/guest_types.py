@@ -83,6 +83,7 @@ class TwinType:
         return Twin(
             machine, writer,
             fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes, expect_reset=signs.expect_reset,
+            silent=signs.silent,
         )  # fmt: skip
 
 

@@ -36,6 +36,8 @@ FACTS, HISTORY, VERDICT = "run.json", "history.jsonl", "verdict.json"
 EVIDENCE = "evidence"
 INDEX, PAGE = f"{EVIDENCE}/index.json", f"{EVIDENCE}/index.md"
 DRIVER_MAP = "driver-map/map.toml"
+SILENT = "silent.txt"
+"""The registers of a twin that said nothing in its boot, before it was reset."""
 
 LARGEST = 16 << 20
 """Bytes of a document that are read; one has some kilobytes, that of a run with the largest plan some megabytes."""

@@ -16,19 +16,20 @@ from harness.capture.dbgprint.reader import PortReader
 from harness.capture.etl import guid
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
-from harness.errors import MachineFailed
+from harness.errors import HarnessError, MachineFailed
 from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
 from harness.history.record import Boot as BootRecord
 from harness.history.record import Profile
-from harness.history.run_directory import RunDirectory, RunFacts
+from harness.history.run_directory import SILENT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter
 from harness.host.budget import size_text
 from harness.host.lease import take_lease
 from harness.host.qemu_build import QemuBuild, find_qemu
 from harness.machine.accelerator import choose
 from harness.machine.backend import BACKENDS, check_backend, choose_there, make_machine
+from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
@@ -44,6 +45,8 @@ from harness.run.watch import Watch
 START_PROCESS = 120.0
 """Seconds that a guest may take to start that is a process; Wine needs a few, and more on a busy machine."""
 
+REGISTERS = 5.0
+"""Seconds for the registers of a guest that says nothing: QEMU answers in milliseconds if it answers at all."""
 
 ASKED_TOO_MUCH = re.compile(
     "SMP CPUs|CPU topology|-smp configuration|memory slots|maximum memory size|maxmem|NUMA|phys-bits too low"
@@ -140,6 +143,7 @@ class GuestBoot:
             crash=lambda: watch.crash,
             console_bytes=lambda: capture.console.bytes,
             expect_reset=watch.expect_reset,
+            silent=lambda: self._keep_registers(machine),
         )
         guest = self.guest = self._guest_type.attach(machine, self._writer, signs, options)
         stack.callback(guest.close)
@@ -313,6 +317,13 @@ class GuestBoot:
                 guest.revive(snapshot.said, secrets.token_hex(8), deadline)
             counts = guest.counts(Deadline(budget.operation, "count after the boot"))
             said.append(f"{counts.processors} processors")
+
+    def _keep_registers(self, machine: Machine) -> None:
+        """Keep the registers of a guest that says nothing, before it is reset; without them the reset comes all the same."""
+        with contextlib.suppress(HarnessError, OSError):
+            if isinstance(machine, Inspectable):
+                text = machine.inspector().registers(Deadline(REGISTERS, "read the registers of a silent guest"))
+                (self._directory.path / SILENT).write_text(text.replace("\r\n", "\n"), encoding="utf-8")
 
     def _learn(self, **facts: Any) -> None:
         """Store what became known: a run that ends now still says what it was made of."""

@@ -21,7 +21,7 @@ from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MonitorLost
 from harness.guest.guest import Guest
 from harness.history.evidence import EvidenceIndex, EvidenceItem
-from harness.history.run_directory import EVIDENCE, FACTS, HISTORY, INDEX, PAGE, RunDirectory
+from harness.history.run_directory import EVIDENCE, FACTS, HISTORY, INDEX, PAGE, SILENT, RunDirectory
 from harness.host.budget import size_text
 from harness.machine.inspection import Inspectable, Inspector
 from harness.machine.machine import Machine
@@ -43,7 +43,7 @@ QUERIES = (
 """QMP queries whose answers are kept. None of them asks the guest."""
 
 RECORDED = (
-    FACTS, HISTORY, "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log",
+    FACTS, HISTORY, SILENT, "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log",
 )  # fmt: skip
 """What lies in the run directory in any case, as far as the run came."""
 

@@ -109,6 +109,7 @@ class Twin:
         crash: Callable[[], str] = lambda: "",
         console_bytes: Callable[[], int] = lambda: 0,
         expect_reset: Callable[[], None] = lambda: None,
+        silent: Callable[[], None] = lambda: None,
     ) -> None:
         self.ready_count = 0
         self.facts: dict[str, str] = {}
@@ -118,6 +119,7 @@ class Twin:
         self._crash = crash
         self._console_bytes = console_bytes
         self._expect_reset = expect_reset
+        self._silent = silent
         self._loaded: set[str] = set()
         self._changed = locks.condition("twin")
         self._control = ControlChannel(machine.control, self._event)
@@ -154,6 +156,7 @@ class Twin:
                 self._writer.write(
                     GuestEvent(event="silent", detail=f"no word within {FIRST_WORD:g} s; it is reset once")
                 )
+                self._silent()
                 self._expect_reset()
                 self._machine.reset(deadline)
             with self._changed:
