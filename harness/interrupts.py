@@ -12,6 +12,9 @@ from types import FrameType
 ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 """The signals that end a command: a terminal that closes, Ctrl-C, Ctrl-\\, and what CI systems and timeouts send."""
 
+TIMERS = (signal.SIGALRM, signal.SIGVTALRM)
+"""The signals by which a test runner ends a test that takes too long."""
+
 _came: list[int] = []
 
 
@@ -85,7 +88,9 @@ def answered(error: KeyboardInterrupt) -> bool:
 
 @contextlib.contextmanager
 def uninterrupted() -> Iterator[threading.Event]:
-    """Hold back :data:`ENDING` while the block runs; they set the event, and take effect when the block is left.
+    """Hold back :data:`ENDING` and :data:`TIMERS` while the block runs; they take effect when the block is left.
+
+    Those of ENDING set the event.
 
     Only the main thread receives signals (Python: signal), on any other this does nothing. A signal that the program
     ignores (a shell's job in the background ignores Ctrl-C), or that ends it at once, stays as it is. SIGHUP does not set
@@ -99,10 +104,10 @@ def uninterrupted() -> Iterator[threading.Event]:
 
     def hold(number: int, _frame: FrameType | None) -> None:
         came.append(number)
-        if number != signal.SIGHUP:
+        if number not in (signal.SIGHUP, *TIMERS):
             hurry.set()
 
-    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: signal.getsignal(number) for number in (*ENDING, *TIMERS)}
     before = {number: handler for number, handler in before.items() if callable(handler)}
     for number in before:
         signal.signal(number, hold)

@@ -14,6 +14,7 @@ always judged: a violated contract fails the test even if it never asked for the
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ from harness.testing import marks
 from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
 from harness.testing.settings import Settings, add_settings
 from harness.testing.summary import Summary, attach
+from harness.testing.timer import RUN_SO_FAR, TIMER, Timer
+from harness.testing.timer import Settings as TimeoutSettings
 from harness.testing.under_test import Hotplug, JudgeNow, ReadRecords, RunUnderTest
 
 if TYPE_CHECKING:
@@ -87,13 +90,36 @@ def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> 
         return None
     hook = item.ihook
     hook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if item.stash.get(AGAIN, False):
-        item.stash[AGAIN] = False
+    try:
         reports = runtestprotocol(item, nextitem=nextitem, log=False)
+        if item.stash.get(AGAIN, False):
+            item.stash[AGAIN] = False
+            if TIMER in item.stash:
+                item.stash[TIMER] = item.stash[TIMER].again()
+            reports = runtestprotocol(item, nextitem=nextitem, log=False)
+    finally:
+        if (timer := item.stash.get(TIMER, None)) is not None:
+            del item.stash[TIMER]
+            timer.end()
     for report in reports:
         hook.pytest_runtest_logreport(report=report)
     hook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+    return True
+
+
+@pytest.hookimpl(optionalhook=True, tryfirst=True)
+def pytest_timeout_set_timer(item: pytest.Item, settings: TimeoutSettings) -> bool | None:
+    """Take the place of pytest-timeout's timer for a test with a guest, so that its end is an orderly one."""
+    if (
+        FIXTURE not in getattr(item, "fixturenames", ())
+        or threading.current_thread() is not threading.main_thread()
+    ):
+        return None
+    if TIMER in item.stash:
+        item.stash[TIMER].end()
+    timer = item.stash[TIMER] = Timer(item, settings)
+    item.cancel_timeout = timer.stop  # type: ignore[attr-defined]
+    timer.start()
     return True
 
 
@@ -152,7 +178,7 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
         item.stash[CLASS] = "usage"
         raise pytest.fail.Exception(str(error), pytrace=False) from None
     guests.refuse_known_failure(asked)
-    run = Run(asked)
+    run = item.stash[RUN_SO_FAR] = Run(asked)
     # SIGTERM, SIGHUP and SIGQUIT end the run as Ctrl-C does, as long as there is one.
     with interruptible(), contextlib.ExitStack() as stack:
         try:
@@ -167,6 +193,11 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
             with contextlib.suppress(HarnessError):
                 run.judge()
             raise
+        except pytest.fail.Exception as error:
+            # The time for the test was over while the guest booted.
+            with contextlib.suppress(HarnessError):
+                guests.ended(item, run, run.result(run.judge()))
+            raise pytest.fail.Exception(f"{error}\nevidence: {run.directory.path}") from None
         guests.live.append(under_test)
         item.stash[RUN] = under_test
         try:
@@ -175,8 +206,11 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
             yield under_test
         finally:
             item.stash[RUN] = None
+            try:
+                under_test.verdict()
+            finally:
+                guests.live.remove(under_test)
             result = under_test.result()
-            guests.live.remove(under_test)
             guests.ended(item, run, result)
     if result.verdict.verdict is Verdict.VIOLATED and not under_test.asked:
         item.stash[CLASS] = str(result.failure_class or "")

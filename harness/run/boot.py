@@ -322,7 +322,9 @@ class GuestBoot:
         """Keep the registers of a guest that says nothing, before it is reset; without them the reset comes all the same."""
         with contextlib.suppress(HarnessError, OSError):
             if isinstance(machine, Inspectable):
-                text = machine.inspector().registers(Deadline(REGISTERS, "read the registers of a silent guest"))
+                text = machine.inspector().registers(
+                    Deadline(REGISTERS, "read the registers of a silent guest")
+                )
                 (self._directory.path / SILENT).write_text(text.replace("\r\n", "\n"), encoding="utf-8")
 
     def _learn(self, **facts: Any) -> None:

@@ -21,7 +21,7 @@ from harness.config import to_plain
 from harness.contract.checker import Judge, judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
-from harness.errors import ExitCode, FailureClass, HarnessError, InfrastructureError
+from harness.errors import ExitCode, FailureClass, GuestError, GuestHang, HarnessError, InfrastructureError
 from harness.history.evidence import EvidenceIndex
 from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
@@ -84,7 +84,8 @@ class Run:
     """One run, from its start to its verdict. Use :meth:`live` to have a guest, or :func:`perform` for a whole plan.
 
     ``learnt`` is told of the facts whenever one became known, and may raise to end the run. ``error`` is what ended it early
-    and ``failed_stage`` where, once it did.
+    and ``failed_stage`` where, once it did. ``given_up`` is set by what is about to end it from outside, a test runner's
+    timeout: why, in words.
     """
 
     def __init__(
@@ -97,6 +98,7 @@ class Run:
         self.request = request
         self.error: HarnessError | None = None
         self.failed_stage = ""
+        self.given_up = ""
         self.directory = RunDirectory.create(request.runs, request.plan.name)
         facts = RunFacts(
             run=self.directory.name,
@@ -162,9 +164,16 @@ class Run:
                 if blamed is error:
                     raise
                 raise blamed from error
-            except Exception as error:
-                # A test's own assertion: what the guest can tell is wanted, but it is nobody's fault here.
-                self.collect_evidence(f"{type(error).__name__}: {error}")
+            except (KeyboardInterrupt, GeneratorExit, SystemExit):
+                raise
+            except BaseException as error:
+                if self.given_up:
+                    late = blame(self._boot.machine, GuestHang(self.given_up))
+                    # Too long is not silent: the guest is not blamed.
+                    self._failed(GuestError(self.given_up) if isinstance(late, GuestHang) else late)
+                else:
+                    # A test's own assertion: what the guest can tell is wanted, but it is nobody's fault here.
+                    self.collect_evidence(f"{type(error).__name__}: {error}")
                 raise
         except KeyboardInterrupt:
             outcome = "interrupted"

@@ -111,7 +111,8 @@ class Guests:
         item.stash[CLASS] = str(result.failure_class or "")
         error = result.error
         name = result.directory.name
-        if result.verdict.verdict is not Verdict.VIOLATED and second_attempt(run.request, name, error):
+        again = not run.given_up and second_attempt(run.request, name, error)
+        if again and result.verdict.verdict is not Verdict.VIOLATED:
             item.stash[AGAIN] = True
             item.stash[RETRY_OF] = name
         else:

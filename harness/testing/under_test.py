@@ -56,15 +56,18 @@ class RunUnderTest:
                 except HarnessError as late:
                     error = late
             self.over = True
-            if error is None:
-                with contextlib.suppress(
-                    HarnessError
-                ):  # it is in the history as a Fault, and so in the verdict
-                    self._stack.close()
-            else:
-                with contextlib.suppress(type(error)):
-                    self._stack.__exit__(type(error), error, error.__traceback__)
-            self._verdict = self.run.judge()
+            try:
+                if error is None:
+                    with contextlib.suppress(
+                        HarnessError
+                    ):  # it is in the history as a Fault, and so in the verdict
+                        self._stack.close()
+                else:
+                    with contextlib.suppress(type(error)):
+                        self._stack.__exit__(type(error), error, error.__traceback__)
+            finally:
+                # What ended the run at the last moment changes nothing about what was recorded.
+                self._verdict = self.run.judge()
         return self._verdict
 
     def result(self) -> RunResult:

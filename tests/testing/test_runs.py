@@ -192,3 +192,99 @@ def test_interruption_ends_the_guest_and_judges(
     assert '"outcome":"interrupted"' in history.read_text().splitlines()[-1]
     assert (history.parent / "verdict.json").is_file()
     assert f"interrupted by {number.name}" in rest
+
+
+LATE = """
+    import threading
+
+    import pytest
+
+    @pytest.mark.timeout(2, func_only=True)
+    def test_it(hotplug, run_under_test):
+        hotplug.add_cpu()
+        print(f"pid {run_under_test.live.machine._process.pid}", flush=True)
+        threading.Event().wait()
+
+    def test_other():
+        pass
+"""
+
+
+@pytest.mark.parametrize("method", ["signal", "thread"])
+def test_timeout_ends_the_guest_and_judges(pytester: pytest.Pytester, method: str) -> None:
+    """Whatever pytest-timeout would do: the run says why it ended, is judged with its evidence, and the session goes on."""
+    pytester.makepyfile(LATE)
+    result = pytester.runpytest_subprocess(HOST, "-s", "--hotplug-runs", "runs", "--timeout-method", method)
+    result.assert_outcomes(failed=1, passed=1)
+    said = result.stdout.str()
+    pid = re.search(r"pid (\d+)", said)
+    assert pid is not None
+    assert not Path(f"/proc/{pid[1]}").exists()
+    result.stdout.fnmatch_lines(
+        ["*~ Stack of *", "*Timeout (>2.0s) from pytest-timeout.*", "unknown   *::test_it"]
+    )
+    (history,) = Path(pytester.path, "runs").glob("2*/history.jsonl")
+    assert '"outcome":"failed"' in history.read_text().splitlines()[-1]
+    assert "the time for the test, 2 s, was over (pytest-timeout)" in history.read_text()
+    assert (history.parent / "verdict.json").is_file()
+    assert (history.parent / "evidence" / "index.json").is_file()
+
+
+@pytest.mark.parametrize("method", ["signal", "thread"])
+def test_timeout_while_the_guest_starts(pytester: pytest.Pytester, method: str) -> None:
+    """The run that was being made is judged all the same."""
+    pytester.makeconftest(
+        """
+        import threading
+
+        from harness.guest.process import host
+
+        host.HostType.prepare = lambda *_: threading.Event().wait()
+        """
+    )
+    pytester.makepyfile("def test_it(guest):\n    pass\n")
+    timeout = ("--timeout", "2", "--timeout-method", method)
+    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs", *timeout)
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*Timeout (>2.0s) from pytest-timeout.*", "unknown   *::test_it"])
+    (run,) = Path(pytester.path, "runs").glob("2*")
+    assert '"stage":"image"' in (run / "history.jsonl").read_text()
+    assert (run / "verdict.json").is_file()
+
+
+def test_timeout_of_a_test_that_does_not_end(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The method ``thread`` leaves the process after the grace, with 1; ``harness gc`` finds what was left."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(pytester.path / "state"))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(pytester.path))
+    pytester.makeconftest("from harness.testing import timer\n\ntimer.GRACE = 1.0\n")
+    pytester.makepyfile(
+        """
+        import signal
+        import threading
+
+        import pytest
+
+        @pytest.mark.timeout(2, func_only=True)
+        def test_it(guest):
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGVTALRM])
+            threading.Event().wait()
+        """
+    )
+    timeout = ("--timeout-method", "thread", "--hotplug-evidence-timeout", "1")
+    result = pytester.runpytest_subprocess(HOST, "--hotplug-runs", "runs", *timeout)
+    assert 1 == result.ret
+    result.stdout.fnmatch_lines(["*~ Stack of MainThread *"])
+    entries = list((pytester.path / "state").rglob("*.json"))
+    assert len(entries) == 1
+    done = subprocess.run(
+        [sys.executable, "-m", "harness", "gc", "--yes"], capture_output=True, text=True, check=False
+    )
+    assert (0, []) == (done.returncode, list((pytester.path / "state").rglob("*.json"))), done.stderr
+    (run,) = Path(pytester.path, "runs").glob("2*")
+    judged = subprocess.run(
+        [sys.executable, "-m", "harness", "check", str(run)], capture_output=True, text=True, check=False
+    )
+    assert 3 == judged.returncode
+    assert "the run was killed" in judged.stdout

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""One way to end, whatever command is told to: nightly run, repro and its session, on each kind of guest, at drawn moments.
+
+``HOTPLUG_HARNESS_SIGNALS=SEED`` draws the same signals and moments again.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from part_markers import needs
+
+from harness.deadline import Deadline
+from harness.errors import ExitCode
+from harness.history.reader import History
+from harness.history.record import End
+from harness.interrupts import ENDING
+from tests.soak.place import Place
+
+SEED = int(os.environ.get("HOTPLUG_HARNESS_SIGNALS", random.randrange(1 << 30)))
+PLAN = "cpu-and-dimm"
+LONGEST = 150.0
+"""Seconds for one command, from its start to its end."""
+RECORDS = 90
+"""About as many records as a run of the plan writes: where the moments are drawn from."""
+HELD = '"name":"held"'
+
+
+pytestmark = pytest.mark.timeout(400)
+
+
+class Commands:
+    """Commands in a corner of the host, hit by signals; afterwards nothing may be left there."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self._numbers = iter(range(1, 1000))
+        self._recorded: dict[str, Path] = {}
+
+    def options(self, kind: str) -> list[str]:
+        """Return the options of a run on a kind of guest."""
+        if kind == "host":
+            return ["--guest", "host"]
+        words = ["--accel", "tcg", "--backend", kind]
+        return [*words, "--connect", self.place.libvirtd.uri] if self.place.libvirtd is not None else words
+
+    def recorded(self, kind: str) -> str:
+        """Return the directory of a whole run on a kind of guest."""
+        if kind not in self._recorded:
+            folder = self.place.path / f"recorded-{kind}"
+            log = self.place.path / f"recorded-{kind}.log"
+            done = self.place.start("run", PLAN, *self.options(kind), "--runs", str(folder), log=log).wait(
+                LONGEST
+            )
+            assert done == ExitCode.HOLDS, log.read_text()
+            self._recorded[kind] = (folder / "latest").resolve()
+        return str(self._recorded[kind])
+
+    def words(self, command: str, kind: str, folder: Path) -> list[str]:
+        """Return the words of a command whose runs lie in ``folder``."""
+        if command == "run":
+            return ["run", PLAN, *self.options(kind), "--runs", str(folder)]
+        if command == "repro":
+            return ["repro", self.recorded(kind), "--runs", str(folder)]
+        if command == "session":
+            return ["repro", self.recorded(kind), "--step", "1", "--runs", str(folder)]
+        where = f'connect = "{self.place.libvirtd.uri}"' if self.place.libvirtd is not None else ""
+        qemu = f'[[qemu]]\nname = "q"\nbackend = "{kind}"\n{where}\n' if kind != "host" else ""
+        guest = '[[guest]]\nname = "host"\n' if kind == "host" else ""
+        lab = folder.with_suffix(".toml")
+        lab.write_text(f'accel = "tcg"\nparallel = 2\n{qemu}{guest}[[plan]]\nplan = "{PLAN}"\nrepeat = 3\n')
+        return ["nightly", "--once", "--lab", str(lab), "--into", str(folder)]
+
+    def hit(
+        self, command: str, kind: str, number: signal.Signals, *, records: int, ignored: bool = False
+    ) -> tuple[int, bool, list[Path]]:
+        """Start a command and send it a signal when it has recorded so much; return its exit code, whether it was hit, its runs.
+
+        With ``ignored`` it is started as a script starts a job in the background, and gets SIGINT before the signal. 0
+        ``records`` are the interpreter's first moments, a negative number the session's prompt.
+        """
+        folder = self.place.runs / f"{next(self._numbers):03}-{command}-{kind}"
+        folder.mkdir(parents=True)
+        words, log = self.words(command, kind, folder), folder.with_suffix(".log")
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+        try:
+            process = self.place.start(*words, log=log)
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+        def reached() -> bool:
+            texts = [file.read_text("utf-8", "replace") for file in folder.rglob("history.jsonl")]
+            if records < 0:
+                return any(HELD in text for text in texts)
+            return any(text.count("\n") >= records for text in texts)
+
+        try:
+            Deadline(LONGEST, f"{command} on {kind}").poll(lambda: process.poll() is not None or reached())
+            struck = process.poll() is None
+            if ignored:
+                process.send_signal(signal.SIGINT)
+            process.send_signal(number)
+            code = process.wait(LONGEST)
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        assert "Traceback" not in log.read_text("utf-8", "replace"), log.read_text("utf-8", "replace")
+        runs = [file.parent for file in sorted(folder.rglob("run.json"))]
+        return code, struck, runs
+
+
+def check(
+    commands: Commands, code: int, struck: bool, runs: list[Path], number: int, *, answer: bool = False
+) -> None:
+    """The exit code is the signal's, each history is closed and judged, and nothing is left."""
+    said = f"HOTPLUG_HARNESS_SIGNALS={SEED}: {signal.Signals(number).name}, {runs}"
+    expected = {128 + number} if struck else {ExitCode.HOLDS}
+    # At the session's prompt Ctrl-C is the answer, and the verdict decides.
+    assert code in (expected | {ExitCode.HOLDS, ExitCode.UNKNOWN} if answer else expected), said
+    for run in runs:
+        history = History(run)
+        records = list(history)
+        assert history.damage == "", said
+        assert isinstance(records[-1], End), said
+        assert records[-1].outcome in ("interrupted", "completed"), said
+        assert (run / "verdict.json").is_file() or len(records) == 1, said
+    assert commands.place.remains() == [], said
+
+
+def drawn(*what: str) -> random.Random:
+    """Return dice for a case."""
+    return random.Random(f"{SEED} {what}")
+
+
+@pytest.fixture(scope="module")
+def on_processes() -> Iterator[Commands]:
+    """Commands without QEMU."""
+    place = Place(libvirt=False)
+    yield Commands(place)
+    place.close()
+
+
+@pytest.fixture(scope="module")
+@needs("qemu", "libvirt")
+def on_machines() -> Iterator[Commands]:
+    """Commands with QEMU, and a libvirtd of their own."""
+    place = Place(libvirt=True)
+    yield Commands(place)
+    place.close()
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("number", ENDING)
+@pytest.mark.parametrize("command", ["nightly", "repro"])
+def test_a_command_on_a_process(on_processes: Commands, command: str, number: signal.Signals) -> None:
+    """Each signal at a drawn moment of a run."""
+    records = drawn(command, number.name).randrange(1, RECORDS)
+    check(on_processes, *on_processes.hit(command, "host", number, records=records), number)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("number", ENDING)
+def test_a_session_on_a_process(on_processes: Commands, number: signal.Signals) -> None:
+    """Each signal while a person has the guest."""
+    hit = on_processes.hit("session", "host", number, records=-1)
+    check(on_processes, *hit, number, answer=number is signal.SIGINT)
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("command", ["nightly", "session"])
+def test_where_ctrl_c_is_ignored(on_processes: Commands, command: str) -> None:
+    """A job in the background of a script: SIGINT does nothing, SIGTERM ends it."""
+    records = -1 if command == "session" else drawn(command).randrange(1, RECORDS)
+    hit = on_processes.hit(command, "host", signal.SIGTERM, records=records, ignored=True)
+    check(on_processes, *hit, signal.SIGTERM)
+
+
+@pytest.mark.qemu
+@pytest.mark.libvirt
+@pytest.mark.parametrize("kind", ["qemu", "libvirt"])
+@pytest.mark.parametrize("command", ["nightly", "repro", "session"])
+def test_a_command_on_a_machine(on_machines: Commands, command: str, kind: str) -> None:
+    """A drawn signal at a drawn moment."""
+    dice = drawn(command, kind)
+    number = dice.choice(ENDING)
+    records = -1 if command == "session" and dice.random() < 0.5 else dice.randrange(1, RECORDS)
+    hit = on_machines.hit(command, kind, number, records=records)
+    check(on_machines, *hit, number, answer=command == "session" and number is signal.SIGINT)
