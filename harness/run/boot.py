@@ -125,7 +125,7 @@ class GuestBoot:
         if self._mapped is None:
             for name in self._sample_drivers():
                 self._writer.write(Profile(driver=name, promises="sample"))
-        watch = Watch(self._writer, alive=machine.check_alive)
+        watch = Watch(self._writer, alive=machine.check_alive, ours=[added.id for added in spec.added])
         capture = stack.enter_context(
             Capture(
                 debugcon=machine.debugcon,

@@ -17,7 +17,15 @@ import msgspec
 from harness.capture.offline.correlation import Correlator
 from harness.config import to_plain
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestError, GuestHang, GuestRefused, HarnessError, UsageError
+from harness.errors import (
+    CommandRefused,
+    GuestError,
+    GuestHang,
+    GuestRefused,
+    HarnessError,
+    InfrastructureError,
+    UsageError,
+)
 from harness.guest.guest import Guest, GuestCounts
 from harness.history.record import (
     Add,
@@ -121,6 +129,7 @@ class Executor:
         if self._open:
             self.step(op.Settle())
         self.bracket()
+        self.watch.check()
 
     def step(self, operation: op.Operation) -> None:
         """Execute one operation, between its two records."""
@@ -218,7 +227,11 @@ class Executor:
         slot = self._slot(operation, deadline)
         attempt = self._attempt("cpu", operation, self._before(deadline).processors)
         with self._adding(attempt, operation, slot=str(slot.index)):
-            self.machine.add_cpu(attempt.device, slot, deadline)
+            try:
+                self.machine.add_cpu(attempt.device, slot, deadline)
+            except CommandRefused as error:
+                self._check_slot(slot, deadline, error)
+                raise
         return self._after(attempt, operation, deadline)
 
     @_do.register
@@ -398,6 +411,17 @@ class Executor:
             description="no slot left",
             hint=MORE_PROCESSORS,
         )
+
+    def _check_slot(self, slot: CpuSlot, deadline: Deadline, refused: CommandRefused) -> None:
+        """Raise InfrastructureError if somebody else took an empty slot before this run could."""
+        if slot.qom:
+            return
+        now = next((row for row in self.machine.cpu_slots(deadline) if row.props == slot.props), slot)
+        if now.qom:
+            raise InfrastructureError(
+                f"processor slot {slot.index} was taken by {now.qom.rpartition('/')[2]!r:.80}, which this run did not add",
+                hint="Another client of QEMU or libvirt added it. Keep others from this machine.",
+            ) from refused
 
     def _attempt(
         self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm, before: int

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import msgspec
 
@@ -32,16 +34,23 @@ class Watch:
     may be announced twice (DDI: wdm/nf-wdm-ioregisterplugplaynotification.md).
     What a driver says on several channels counts on the one that brought its first record. ``untold`` is what a driver whose
     events are mapped has no event for, and what is not waited for therefore.
+
+    ``ours`` are the devices that the machine begins with. ``stranger`` is the first device that the firmware answered for and
+    that no command of this run added.
     """
 
-    def __init__(self, writer: HistoryWriter, *, alive: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, writer: HistoryWriter, *, alive: Callable[[], None] = lambda: None, ours: Iterable[str] = ()
+    ) -> None:
         self.tally: Counter[str] = Counter()
         self.ost: dict[str, list[tuple[int, int]]] = {}
         self.resets = 0
         self.crash = ""
+        self.stranger = ""
         self.untold: frozenset[str] = frozenset()
         self.last_driver = time.monotonic()
         self.unexpected_resets = 0
+        self._ours = set(ours)
         self._rebooting = False
         self._registering: set[tuple[str, str]] = set()
         self._asking: set[tuple[str, str, int]] = set()
@@ -70,7 +79,7 @@ class Watch:
     def wait(self, met: Callable[[], bool], deadline: Deadline) -> bool:
         """Wait until ``met()``, or return False when the deadline passes.
 
-        Raises GuestCrash if the guest crashed or reset itself meanwhile, MachineFailed if QEMU ended. ``met`` and
+        Raises what :meth:`check` raises. ``met`` and
         ``alive`` are called without a lock: what they ask may wait for the thread that brings a record here.
         """
         while True:
@@ -94,7 +103,10 @@ class Watch:
         return self._version
 
     def check(self) -> None:
-        """Raise GuestCrash if the guest crashed or reset itself, or what ``alive`` raises if QEMU ended."""
+        """Raise GuestCrash if the guest crashed or reset itself, or what ``alive`` raises if QEMU ended.
+
+        Raises InfrastructureError if somebody else added a device: what the guest is told of it is not this run's doing.
+        """
         if self.crash:
             raise GuestCrash(
                 f"the guest crashed: {self.crash[:200]}", hint="What it said last is in console.log."
@@ -103,6 +115,11 @@ class Watch:
             raise GuestCrash(
                 "the guest reset itself",
                 hint="Its console up to the reset is in console.log; the run is unknown from there.",
+            )
+        if self.stranger:
+            raise InfrastructureError(
+                f"{self.stranger} was added by another client of QEMU or libvirt, and not by this run",
+                hint="Keep others from this machine: what they add is told to the guest's drivers as well.",
             )
         self._alive()
 
@@ -118,6 +135,7 @@ class Watch:
             elif isinstance(seen, record.Console) and seen.severity == "crash":
                 self.crash = self.crash or seen.text
             elif isinstance(seen, record.Qmp):
+                self._see_device(seen.message)
                 self._see_event(seen.message.get("event"))
             elif isinstance(seen, record.Mapped):
                 self.untold = frozenset() if "async.enter" in seen.absent else frozenset(_ARRIVAL.values())
@@ -154,6 +172,17 @@ class Watch:
             status=info.status,
             qemu_us=event.timestamp.seconds * 1_000_000 + event.timestamp.microseconds,
         )
+
+    def _see_device(self, message: dict[str, Any]) -> None:
+        """Tell the devices of this run from others: libvirt's events have our names of ours, and libvirt's beside them."""
+        if message.get("execute") == "device_add":
+            self._ours.add(str(message.get("arguments", {}).get("id", "")))
+        elif message.get("event") == "ACPI_DEVICE_OST" and "libvirt" not in message:
+            with contextlib.suppress(msgspec.ValidationError, KeyError, TypeError):
+                info = msgspec.convert(message["data"], qmp_schema.AcpiDeviceOst).info
+                if info.device and info.device not in self._ours:
+                    known = f"device {info.device!r:.80} ({info.slot_type!s:.10} slot {info.slot!s:.10})"
+                    self.stranger = self.stranger or known
 
     def _see_event(self, name: object) -> None:
         if name == "RESET":

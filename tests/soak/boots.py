@@ -38,6 +38,7 @@ from harness.machine.qemu.machine import QemuMachine
 from harness.run.plan import Plan, find_plan
 from harness.run.resource_request import request_of
 from harness.setup.cache import cache_directory
+from tests.soak.journal import append_line, lines_of
 
 PLAN = "cpu-and-dimm"
 """The plan whose machine is booted."""
@@ -80,19 +81,12 @@ class Log:
     def __init__(self, file: Path) -> None:
         self.file = file
         self.folder = file.with_name(f"{file.stem}-kept")
-        self.lines: list[Booted] = []
-        with contextlib.suppress(FileNotFoundError):
-            for line in file.read_bytes().splitlines():
-                # What was being written when the program was killed is no line.
-                with contextlib.suppress(msgspec.DecodeError):
-                    self.lines.append(msgspec.json.decode(line, type=Booted))
+        self.lines = lines_of(file, Booted)
 
     def add(self, line: Booted) -> None:
         """Append a line."""
         self.lines.append(line)
-        whole = not self.file.exists() or self.file.read_bytes()[-1:] in (b"", b"\n")
-        with self.file.open("ab") as file:
-            file.write((b"" if whole else b"\n") + msgspec.json.encode(line) + b"\n")
+        append_line(self.file, line)
 
     def usual(self) -> float:
         """Return the processor time of the boot in the middle, in seconds; 0 while there is none."""

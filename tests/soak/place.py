@@ -3,19 +3,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pwd
 import shutil
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import psutil
 
 from harness.host.registry import MachineEntry, Registry
+from harness.setup.cache import cache_directory
 from tests.private_libvirtd import PrivateLibvirtd
 
 ROOT = Path(__file__).parents[2]
+
+
+Streams = Literal["file", "pipe", "closed"]
+"""Where the output of a command goes."""
+
+
+class OtherUser(NamedTuple):
+    """Another user of the host."""
+
+    uid: int
+    gid: int
+    environment: dict[str, str]
 
 
 class Place:
@@ -40,6 +56,8 @@ class Place:
         self.registry = Registry(self.path / "state" / "hotplug-harness" / "machines")
         self.interfaces = _interfaces()
         self.libvirtd: PrivateLibvirtd | None = None
+        self._other: OtherUser | None = None
+        self._mounts: list[Path] = []
         if libvirt:
             daemon = Path(tempfile.mkdtemp(prefix="hh-", dir="/tmp"))
             (daemon / "runtime").mkdir(mode=0o700)
@@ -48,22 +66,87 @@ class Place:
 
     def close(self, *, keep: bool = False) -> None:
         """End libvirtd, and remove everything, run directories included unless ``keep``."""
+        for folder in list(self._mounts):
+            self.unmount(folder)
         if self.libvirtd is not None:
             self.libvirtd.close()
             shutil.rmtree(self.libvirtd.directory, ignore_errors=True)
         if not keep:
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def start(self, *arguments: str, log: Path) -> subprocess.Popen[bytes]:
-        """Start the command itself as a process of its own."""
+    def start(
+        self, *arguments: str, log: Path, streams: Streams = "file", user: bool = False
+    ) -> subprocess.Popen[bytes]:
+        """Start the command itself as a process of its own; ``user`` as another user, who reads what this one reads."""
+        command = [sys.executable, "-m", "harness", *arguments]
+        environment = self.environment
+        if streams == "closed":
+            command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
+        if user:
+            other = self.other()
+            environment = {**environment, **other.environment}
+            os.chown(arguments[arguments.index("--runs") + 1], other.uid, other.gid)
+            rights = "+dac_read_search"
+            command = [
+                "setpriv", f"--reuid={other.uid}", f"--regid={other.gid}", "--clear-groups", f"--inh-caps={rights}",
+                f"--ambient-caps={rights}", "--", *command,
+            ]  # fmt: skip
         with log.open("wb") as output:
             return subprocess.Popen(
-                [sys.executable, "-m", "harness", *arguments],
+                command,
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=subprocess.PIPE if streams == "pipe" else output,
                 stderr=subprocess.STDOUT,
-                env=self.environment,
+                env=environment,
             )
+
+    def other(self) -> OtherUser:
+        """Return another user with directories of its own in this place: a cache with this user's images, all else empty."""
+        if self._other is None:
+            nobody = pwd.getpwnam("nobody")
+            home = self.path / "other"
+            self._other = OtherUser(
+                uid=nobody.pw_uid,
+                gid=nobody.pw_gid,
+                environment={
+                    "HOME": str(home),
+                    "XDG_STATE_HOME": str(home / "state"),
+                    "XDG_RUNTIME_DIR": str(home / "runtime"),
+                    "HOTPLUG_HARNESS_CACHE": str(home / "cache"),
+                    "TMPDIR": str(home / "tmp"),
+                },
+            )
+            for name in ("runtime", "tmp", "state", "cache"):
+                (home / name).mkdir(parents=True, mode=0o700)
+            images = cache_directory(os.environ) / "twin"
+            if images.is_dir():
+                new = shutil.ignore_patterns("*.new", "lock")
+                shutil.copytree(images, home / "cache" / "twin", symlinks=True, ignore=new)
+            for path in (home, *home.rglob("*")):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+            # As the directory that is every user's.
+            (self.path / "leases").mkdir(exist_ok=True)
+            (self.path / "leases").chmod(0o1777)
+            self.path.chmod(0o711)
+            self.runs.chmod(0o711)
+        return self._other
+
+    def mount(self, folder: Path, size: int) -> None:
+        """Make ``folder`` a disk of its own with so many bytes."""
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", folder], check=True)
+        self._mounts.append(folder)
+
+    def fill(self, folder: Path) -> bool:
+        """Fill a disk."""
+        with contextlib.suppress(OSError), (folder / "ballast").open("wb", buffering=0) as file:
+            while True:
+                file.write(bytes(4096))
+        return True
+
+    def unmount(self, folder: Path) -> None:
+        """Take a disk away."""
+        subprocess.run(["umount", "--lazy", folder], check=True)
+        self._mounts.remove(folder)
 
     def entry_of(self, harness: int) -> MachineEntry | None:
         """Return the entry of the machine that a harness runs."""
@@ -93,6 +176,11 @@ class Place:
         found += [f"runtime directory {path.name}" for path in _inside(self.path / "runtime")]
         found += [f"lease {path.name}" for path in _inside(self.path / "leases") if path.name != "README"]
         found += [f"temporary {path.name}" for path in _inside(self.path / "tmp")]
+        if self._other is not None:
+            home = self.path / "other"
+            found += [f"entry {path.name} of another user" for path in (home / "state").rglob("*.json")]
+            found += [f"runtime directory {path.name} of another user" for path in _inside(home / "runtime")]
+            found += [f"temporary {path.name} of another user" for path in _inside(home / "tmp")]
         found += [f"lock on {path}" for path in self._locked()]
         overlays = [path for path in self.runs.rglob("*") if path.suffix in (".qcow2", ".raw", ".fd")]
         found += [f"file {path.relative_to(self.runs)}" for path in sorted(overlays)]

@@ -47,7 +47,10 @@ class Commands:
         if kind == "host":
             return ["--guest", "host"]
         words = ["--accel", "tcg", "--backend", kind]
-        return [*words, "--connect", self.place.libvirtd.uri] if self.place.libvirtd is not None else words
+        if kind == "libvirt":
+            assert self.place.libvirtd is not None
+            words += ["--connect", self.place.libvirtd.uri]
+        return words
 
     def recorded(self, kind: str) -> str:
         """Return the directory of a whole run on a kind of guest."""
@@ -69,8 +72,10 @@ class Commands:
             return ["repro", self.recorded(kind), "--runs", str(folder)]
         if command == "session":
             return ["repro", self.recorded(kind), "--step", "1", "--runs", str(folder)]
-        where = f'connect = "{self.place.libvirtd.uri}"' if self.place.libvirtd is not None else ""
-        qemu = f'[[qemu]]\nname = "q"\nbackend = "{kind}"\n{where}\n' if kind != "host" else ""
+        qemu = ""
+        if kind == "libvirt":
+            assert self.place.libvirtd is not None
+            qemu = f'[[qemu]]\nname = "q"\nbackend = "libvirt"\nconnect = "{self.place.libvirtd.uri}"\n'
         guest = '[[guest]]\nname = "host"\n' if kind == "host" else ""
         lab = folder.with_suffix(".toml")
         lab.write_text(f'accel = "tcg"\nparallel = 2\n{qemu}{guest}[[plan]]\nplan = "{PLAN}"\nrepeat = 3\n')

@@ -74,13 +74,13 @@ class Aliases:
         return msgspec.structs.replace(row, id=self._ours.get(row.id, row.id))
 
     def event(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return an event with its device called by our name, and libvirt's name beside it if it is another."""
+        """Return an event with its device called by our name, and libvirt's name beside it; a stranger's device as it is."""
         data = message.get("data", {})
         inner = data.get("info")
         place = inner if isinstance(inner, dict) else data
         alias = place.get("device")
         ours = self._ours.get(alias) if isinstance(alias, str) else None
-        if ours is None or ours == alias:
+        if ours is None:
             return message
         renamed = {**place, "device": ours}
         data = {**data, "info": renamed} if place is inner else renamed
