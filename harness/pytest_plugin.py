@@ -26,8 +26,7 @@ from harness.testing import marks
 from harness.testing.session import AGAIN, CLASS, NO_BUG, ROWS, RUN, Guests
 from harness.testing.settings import Settings, add_settings
 from harness.testing.summary import Summary, attach
-from harness.testing.timer import RUN_SO_FAR, TIMER, Timer
-from harness.testing.timer import Settings as TimeoutSettings
+from harness.testing.timer import RUN_SO_FAR, TIMER, TimeLimit, TimeoutSettings
 from harness.testing.under_test import Hotplug, JudgeNow, ReadRecords, RunUnderTest
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ def pytest_timeout_set_timer(item: pytest.Item, settings: TimeoutSettings) -> bo
         return None
     if TIMER in item.stash:
         item.stash[TIMER].end()
-    timer = item.stash[TIMER] = Timer(item, settings)
+    timer = item.stash[TIMER] = TimeLimit(item, settings)
     item.cancel_timeout = timer.stop  # type: ignore[attr-defined]
     timer.start()
     return True

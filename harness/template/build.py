@@ -133,18 +133,18 @@ class TemplateBuild:
         with HistoryWriter(folder) as writer:
             for listener in self._listeners:
                 writer.subscribe(listener)
-            writer.write(
-                Header(
-                    format=HISTORY_FORMAT,
-                    harness=harness.__version__,
-                    run=f"build-{self._recipe.template}",
-                    guest=self._recipe.template,
-                    wall=utc(time.time()),
-                )
-            )
-            writer.write(Clock(domain="host", hz=1_000_000_000))
             reporter = Reporter(writer, self._stack.state.seconds)
             try:
+                writer.write(
+                    Header(
+                        format=HISTORY_FORMAT,
+                        harness=harness.__version__,
+                        run=f"build-{self._recipe.template}",
+                        guest=self._recipe.template,
+                        wall=utc(time.time()),
+                    )
+                )
+                writer.write(Clock(domain="host", hz=1_000_000_000))
                 accelerator = self._install(writer, reporter, folder, deadline)
                 built = self._finish(reporter, accelerator, deadline)
                 outcome = "completed"

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 GRACE = 45.0
 """Seconds, besides those for collecting evidence, in which a test whose time is over ends its guest and judges what there is."""
 
-TIMER = pytest.StashKey["Timer"]()
+TIMER = pytest.StashKey["TimeLimit"]()
 """The timer of a test."""
 
 RUN_SO_FAR: pytest.StashKey[Run] = pytest.StashKey()
 """The run of a test, from before its guest boots."""
 
 
-class Settings(Protocol):
+class TimeoutSettings(Protocol):
     """pytest-timeout's settings of a test (pytest_timeout.Settings). ``timeout`` is in seconds."""
 
     timeout: float
@@ -36,10 +36,10 @@ class Settings(Protocol):
     disable_debugger_detection: bool
 
 
-class Timer:
+class TimeLimit:
     """Ends a test that takes too long. ``method`` is pytest-timeout's: ``signal`` counts by SIGALRM, ``thread`` by a thread."""
 
-    def __init__(self, item: pytest.Item, settings: Settings) -> None:
+    def __init__(self, item: pytest.Item, settings: TimeoutSettings) -> None:
         self._item = item
         self._settings = settings
         self._threaded = settings.method == "thread"
@@ -63,10 +63,10 @@ class Timer:
         if not self._threaded:
             signal.setitimer(signal.ITIMER_REAL, 0)
 
-    def again(self) -> Timer:
+    def again(self) -> TimeLimit:
         """End it, and return another that counts anew, for the second attempt."""
         self.end()
-        other = Timer(self._item, self._settings)
+        other = TimeLimit(self._item, self._settings)
         self._item.cancel_timeout = other.stop  # type: ignore[attr-defined]
         other.start()
         return other

@@ -208,6 +208,18 @@ case(
     said="congratulations",
     marks="qemu",
 )
+case(
+    "tox -e soak -- --log FILE --at-once 1",
+    "tox -e soak -- --log $PWD/soak.jsonl --at-once 1 --runs 1 --no-libvirt",
+    said="congratulations",
+    marks="qemu",
+)
+case(
+    "tox -e boots -- --log FILE --boots 3000",
+    "tox -e boots -- --log $PWD/boots.jsonl --boots 1",
+    said="congratulations",
+    marks="qemu",
+)
 case("tox -e loss", by="tests/contract/test_loss.py")
 case(
     "tox -e loss -- --only host-veto --two 1000",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
 import stat
 import subprocess
@@ -14,7 +15,9 @@ import pytest
 from part_markers import needs
 
 from harness.errors import InfrastructureError, MachineFailed, TemplateFailed, UsageError
-from harness.history.record import Qmp, Record, Stage
+from harness.history.reader import History
+from harness.history.record import End, Qmp, Record, Stage
+from harness.interrupts import ENDING, Interrupted, interruptible
 from harness.machine.machine import QmpEvent
 from harness.template.boot import block_error
 from harness.template.build import Recipe
@@ -157,6 +160,28 @@ def test_a_guest_that_goes_round_in_circles_is_told(bench: Bench, monkeypatch: p
     assert "The same command goes on at specialize" in error.hint
     error = _failing(bench, [*COPYING, "mark stage winpe", "hang"])
     assert "the guest began again in stage specialize" == error.message
+
+
+@pytest.mark.parametrize("number", ENDING)
+def test_each_signal_ends_a_build_at_any_record(bench: Bench, number: signal.Signals) -> None:
+    """At a drawn record of the log: the log is closed, no machine is left, and what was done is kept for the next."""
+    seed = random.randrange(1 << 30)
+    struck = random.Random(seed).randrange(1, 40)
+
+    def interrupt(record: Record) -> None:
+        if record.n == struck:
+            os.kill(os.getpid(), number)
+
+    with interruptible(), pytest.raises(Interrupted, match=f"interrupted by {number.name}"):
+        # Whatever is done by then, the guest hangs: the signal alone ends the build.
+        bench.build(bench.recipe([*WINPE, "hang"]), listen=interrupt)
+    (log,) = bench.store.checkpoints(NAME).rglob("history.jsonl")
+    history = History(log.parent)
+    last = list(history)[-1]
+    assert (history.damage, isinstance(last, End) and last.outcome) == ("", "interrupted"), (seed, struck)
+    assert [] == bench.registry.entries(), (seed, struck)
+    with bench.store.building(NAME):
+        assert CheckpointStack.read(bench.store.checkpoints(NAME)) is not None
 
 
 def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: Bench) -> None:

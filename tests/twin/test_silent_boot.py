@@ -12,6 +12,7 @@ from harness.contract.verdict import Verdict
 from harness.errors import GuestHang
 from harness.guest.twin import guest as twin
 from harness.history import record as r
+from harness.history.run_directory import SILENT
 from harness.run import silence
 from harness.run.options import Timeouts
 from harness.run.request import RunRequest
@@ -36,6 +37,7 @@ def test_silence_is_ended_by_a_reset(
     assert boots(records) == [(1, "power-on"), (2, "host-reset")]
     silent = [one.detail for one in records if isinstance(one, r.GuestEvent) and one.event == "silent"]
     assert silent == ["no word within 0.1 s; it is reset once"]
+    assert "CPU#1" in (result.directory / SILENT).read_text()
 
 
 def test_lasting_silence_is_a_hang(
