@@ -119,9 +119,12 @@ class Place:
             for name in ("runtime", "tmp", "state", "cache"):
                 (home / name).mkdir(parents=True, mode=0o700)
             images = cache_directory(os.environ) / "twin"
-            if images.is_dir():
-                new = shutil.ignore_patterns("*.new", "lock")
-                shutil.copytree(images, home / "cache" / "twin", symlinks=True, ignore=new)
+            for folder in (
+                folder for folder in images.glob("*") if folder.suffix != ".new" and folder.is_dir()
+            ):
+                # Another clone may remove an old image meanwhile.
+                with contextlib.suppress(shutil.Error, FileNotFoundError):
+                    shutil.copytree(folder, home / "cache" / "twin" / folder.name, symlinks=True)
             for path in (home, *home.rglob("*")):
                 os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
             # As the directory that is every user's.

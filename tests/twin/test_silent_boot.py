@@ -20,6 +20,9 @@ from harness.run.run import perform
 
 pytestmark = pytest.mark.qemu
 
+NEVER, ALWAYS = 2.0, -1.0
+"""Shares of waiting that no process reaches, and that each does."""
+
 
 def boots(records: list[r.Record]) -> list[tuple[int, str]]:
     """Return the number and the cause of the first two boots recorded. SeaBIOS resets once more if its POST was interrupted."""
@@ -31,6 +34,7 @@ def test_silence_is_ended_by_a_reset(
 ) -> None:
     """No kernel speaks a tenth of a second after power-on: the history tells of the reset, and the verdict holds."""
     monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    monkeypatch.setattr(twin, "STARVED", NEVER)
     result = perform(request_run("cpu-and-dimm", restore=False))
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     records = records_of(result)
@@ -47,7 +51,21 @@ def test_lasting_silence_is_a_hang(
     monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
     # A host that starves QEMU in this moment is named instead (test_silence.py), and this may be one.
     monkeypatch.setattr(silence, "waiting_share", lambda _pid, _seconds: 0.0)
+    monkeypatch.setattr(twin, "STARVED", NEVER)
     result = perform(request_run("cpu-and-dimm", restore=False, budget=Timeouts(boot=0.4)))
     assert isinstance(result.error, GuestHang)
     assert result.error.message == "the twin was not ready within 0.4 s: the last stage it reached is 'qemu'"
     assert boots(records_of(result)) == [(1, "power-on"), (2, "host-reset")]
+
+
+def test_a_starved_twin_is_not_reset(
+    request_run: Callable[..., RunRequest], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is silent for the host's reasons, and gets its time again; a reset would only take from it what it had."""
+    monkeypatch.setattr(twin, "FIRST_WORD", 0.1)
+    monkeypatch.setattr(twin, "STARVED", ALWAYS)
+    result = perform(request_run("cpu-and-dimm", restore=False))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    records = records_of(result)
+    assert boots(records) == [(1, "power-on")]
+    assert "silent" not in {one.event for one in records if isinstance(one, r.GuestEvent)}
