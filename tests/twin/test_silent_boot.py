@@ -52,9 +52,9 @@ def test_lasting_silence_is_a_hang(
     # A host that starves QEMU in this moment is named instead (test_silence.py), and this may be one.
     monkeypatch.setattr(silence, "waiting_share", lambda _pid, _seconds: 0.0)
     monkeypatch.setattr(twin, "STARVED", NEVER)
-    result = perform(request_run("cpu-and-dimm", restore=False, budget=Timeouts(boot=0.4)))
+    result = perform(request_run("cpu-and-dimm", restore=False, budget=Timeouts(boot=1.2)))
     assert isinstance(result.error, GuestHang)
-    assert result.error.message == "the twin was not ready within 0.4 s: the last stage it reached is 'qemu'"
+    assert result.error.message == "the twin was not ready within 1.2 s: the last stage it reached is 'qemu'"
     assert boots(records_of(result)) == [(1, "power-on"), (2, "host-reset")]
 
 
