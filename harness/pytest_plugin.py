@@ -196,7 +196,8 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
             # The time for the test was over while the guest booted.
             with contextlib.suppress(HarnessError):
                 guests.ended(item, run, run.result(run.judge()))
-            raise pytest.fail.Exception(f"{error}\nevidence: {run.directory.path}") from None
+            error.msg = f"{error.msg}\nevidence: {run.directory.path}"
+            raise
         guests.live.append(under_test)
         item.stash[RUN] = under_test
         try:
