@@ -22,6 +22,9 @@ from harness.machine import qmp_schema
 _SYNC = {driver.START: "start", driver.COMPLETE: "complete", driver.FAILURE: "failure"}
 _ARRIVAL = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
 
+ADDED = (0x0, 0x1, 0x200)
+"""Sources of ``_OST`` for a device that is there anew: bus check, device check, insertion (ACPI 6.5, section 6.3.5)."""
+
 MOST_INSTANCES = 10_000
 """Drivers, boot by boot, that are told apart; a guest that makes up more is not counted."""
 
@@ -180,7 +183,7 @@ class Watch:
         elif message.get("event") == "ACPI_DEVICE_OST" and "libvirt" not in message:
             with contextlib.suppress(msgspec.ValidationError, KeyError, TypeError):
                 info = msgspec.convert(message["data"], qmp_schema.AcpiDeviceOst).info
-                if info.device and info.device not in self._ours:
+                if info.source in ADDED and info.device and info.device not in self._ours:
                     known = f"device {info.device!r:.80} ({info.slot_type!s:.10} slot {info.slot!s:.10})"
                     self.stranger = self.stranger or known
 

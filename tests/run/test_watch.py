@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import GuestCrash
+from harness.errors import GuestCrash, InfrastructureError
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
@@ -147,3 +147,37 @@ def test_panic_that_only_qemu_heard_of_is_a_crash(writer: HistoryWriter) -> None
     writer.write(r.Qmp(direction="in", message={"event": "GUEST_PANICKED", "data": {"action": "pause"}}))
     with pytest.raises(GuestCrash, match="it told QEMU of a panic"):
         watch.wait(lambda: False, Deadline(5, "test"))
+
+
+def _ost(device: str, source: int = 1, **beside: Any) -> r.Qmp:
+    info = {"device": device, "slot": "2", "slot-type": "CPU", "source": source, "status": 0}
+    message = {"event": "ACPI_DEVICE_OST", "data": {"info": info}, "timestamp": STAMP, **beside}
+    return r.Qmp(direction="in", message=message)
+
+
+def test_a_device_that_nobody_here_added_is_named(writer: HistoryWriter) -> None:
+    """Ours are those that were added, or there from the start, or renamed by us where libvirt names them."""
+    watch = Watch(writer, ours=["dimm-0"])
+    added = {"execute": "device_add", "arguments": {"driver": "max-x86_64-cpu", "id": "cpu-1"}}
+    writer.write(r.Qmp(direction="out", message=added))
+    for ours in (_ost("cpu-1"), _ost("dimm-0"), _ost("cpu-2", libvirt={"device": "vcpu3"}), _ost("")):
+        writer.write(ours)
+    # Whose device is asked to leave was there before.
+    writer.write(_ost("cold", source=3))
+    watch.check()
+    writer.write(_ost("odd"))
+    writer.write(_ost("another"))
+    with pytest.raises(
+        InfrastructureError, match=r"^device 'odd' \(CPU slot 2\) was added by another client"
+    ):
+        watch.check()
+
+
+def test_a_message_that_is_none_names_nobody(writer: HistoryWriter) -> None:
+    """What breaks QEMU's schema is refused elsewhere."""
+    watch = Watch(writer)
+    for data in ({}, {"info": 1}, {"info": {"device": 7}}, None):
+        writer.write(
+            r.Qmp(direction="in", message={"event": "ACPI_DEVICE_OST", "data": data, "timestamp": STAMP})
+        )
+    watch.check()
