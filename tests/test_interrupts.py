@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from harness.interrupts import ENDING, Interrupted, answered, interruptible, settle, uninterrupted
+from harness.interrupts import ENDING, TIMERS, Interrupted, answered, interruptible, settle, uninterrupted
 
 HASTY = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)
 
@@ -138,3 +138,25 @@ def test_what_is_ignored_interrupts_nothing() -> None:
             assert ([], signal.SIG_IGN) == (came, signal.getsignal(signal.SIGHUP))
     finally:
         signal.signal(signal.SIGHUP, before)
+
+
+@pytest.mark.parametrize("number", TIMERS)
+def test_a_test_s_timeout_is_held_back_and_in_no_hurry(number: signal.Signals) -> None:
+    """What ends a guest is not cut by the time of a test, which takes effect afterwards."""
+    reached = []
+
+    def late(_number: int, _frame: object) -> None:
+        raise TimeoutError
+
+    def act() -> None:
+        with uninterrupted() as hurry:
+            signal.raise_signal(number)
+            reached.append(hurry.is_set())
+
+    before = signal.signal(number, late)
+    try:
+        with pytest.raises(TimeoutError):
+            act()
+    finally:
+        signal.signal(number, before)
+    assert [False] == reached
