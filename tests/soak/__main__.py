@@ -128,15 +128,15 @@ def soak(place: Place, runs: Sequence[Choice], log: Log, at_once: int) -> list[s
 def table(outcomes: list[Outcome], swept: int) -> str:
     """Return the table of docs/reliability.md."""
     lines = [
-        "| hit | runs | through libvirt | struck in time | exit codes | verdicts | histories | wrong |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| hit | runs | through libvirt | struck in time | starved by the host | exit codes | verdicts | histories | wrong |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for hit in HITS:
         rows = [each for each in outcomes if each.choice.hit == hit]
         if rows:
             lines.append(
                 f"| {hit} | {len(rows)} | {sum(each.choice.backend == 'libvirt' for each in rows)} "
-                f"| {sum(each.struck for each in rows)} | {_counted(str(each.code) for each in rows)} "
+                f"| {sum(each.struck for each in rows)} | {sum(each.starved for each in rows)} | {_counted(str(each.code) for each in rows)} "
                 f"| {_counted(each.verdict or 'none' for each in rows)} | {_counted(each.history for each in rows)} "
                 f"| {sum(bool(each.wrong) for each in rows)} |"
             )

@@ -75,10 +75,15 @@ class Place:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def start(
-        self, *arguments: str, log: Path, streams: Streams = "file", user: bool = False
+        self,
+        *arguments: str,
+        log: Path,
+        module: str = "harness",
+        streams: Streams = "file",
+        user: bool = False,
     ) -> subprocess.Popen[bytes]:
         """Start the command itself as a process of its own; ``user`` as another user, who reads what this one reads."""
-        command = [sys.executable, "-m", "harness", *arguments]
+        command = [sys.executable, "-m", module, *arguments]
         environment = self.environment
         if streams == "closed":
             command = ["sh", "-c", 'exec "$@" >&- 2>&-', "sh", *command]
