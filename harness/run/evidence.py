@@ -43,7 +43,7 @@ QUERIES = (
 """QMP queries whose answers are kept. None of them asks the guest."""
 
 RECORDED = (
-    FACTS, HISTORY, SILENT, "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log",
+    FACTS, HISTORY, "qemu.log", "console.log", "debugcon.log", "dbgprint.jsonl", "domain.xml", "ssh.log", SILENT,
 )  # fmt: skip
 """What lies in the run directory in any case, as far as the run came."""
 
