@@ -226,6 +226,16 @@ def test_an_expectation_that_is_not_met_is_a_violation() -> None:
     )
 
 
+def test_an_expectation_after_an_add_that_was_not_agreed_on_is_unknown() -> None:
+    """The guest may only have been late, on a host that starved it; what was agreed on before is no excuse."""
+    late = judge(trace("+cpu S2 C2 V =cpu? expect!"))
+    assert (Verdict.UNKNOWN, True) == (
+        late.verdict,
+        any("EXPECT: " in reason and "was not established before" in reason for reason in late.reasons),
+    )
+    assert Verdict.VIOLATED is judge(trace("+cpu S2 C2 V =cpu expect!")).verdict
+
+
 def test_the_fault_says_who_is_to_blame() -> None:
     """A run's failure class is its first fault's; a proved violation's is the contract's or the driver's all the same."""
     classes = [
