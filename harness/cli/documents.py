@@ -357,6 +357,15 @@ class WdkBuild(TypedDict):
     checks: list[CheckResult]
 
 
+class CompiledManifestDocument(TypedDict):
+    """An instrumentation manifest that was compiled: its files, and what is in them."""
+
+    sha256: dict[str, str]
+    providers: list[str]
+    events: int
+    cultures: list[str]
+
+
 class DriverCheckDocument(TypedDict):
     """The checks of a driver's image."""
 
@@ -421,6 +430,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "etl stat": [EtlStatDocument],
     "driver build": [DriverManifest, WdkBuild],
     "driver check": [DriverCheckDocument],
+    "driver manifest": [CompiledManifestDocument],
     "template list": [TemplateList],
     "template show": [TemplateDocument],
     "template build": [TemplateDocument],

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from harness.cli import driver_manifest
 from harness.cli.parameters import Json
 from harness.invocation import invocation
 
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     driver.command("build")(build)
     driver.command("sign")(sign)
     driver.command("check")(check)
+    driver_manifest.register(driver)
     app.add_typer(driver, name="driver")
 
 

@@ -112,6 +112,7 @@ def test_one_locked_run_does_not_hide_the_others(place: Path) -> None:
         ("etl info loop", 64),
         ("driver check loop", 64),
         ("driver sign loop", 64),
+        ("driver manifest loop --out built", 64),
     ],
 )
 def test_links_that_lead_to_each_other_are_named(words: str, code: int, place: Path, capsys: Caught) -> None:

@@ -48,6 +48,7 @@ WORDS = {
     "driver build": "--out built --toolchain nosuch",
     "driver sign": "nosuch.sys",
     "driver check": "lab.toml",
+    "driver manifest": "nosuch.man --out built",
     "template list": "",
     "template show": "windows-server-2025",
     "template build": "windows-server-2025 --iso nosuch.iso --accel tcg",

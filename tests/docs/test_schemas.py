@@ -120,6 +120,7 @@ def test_a_schema_is_one(name: str) -> None:
         "etl info cut.etl",
         "etl stat lab.etl",
         "driver check lab.toml --unsigned",
+        "driver manifest nosuch.man --out built",
         "template list",
     ],
 )

@@ -120,6 +120,10 @@ case(
 case("harness observe diff 'nightly/*-server-2022-*' 'nightly/*-server-2025-*'", said="different|same")
 case("harness plan check ./mine.toml", said="mine")
 case(
+    "harness driver manifest guest_drivers/tiny/tiny.man --out tiny-resources",
+    said="Example-tiny; events: 10; texts: en-US",
+)
+case(
     "harness plan schema > plan.schema.json",
     "harness plan schema > plan.schema.json && cat plan.schema.json",
     said="draft/2020-12",

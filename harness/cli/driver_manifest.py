@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: MIT
+"""``harness driver manifest``: compiles an instrumentation manifest to the resources that Windows decodes events with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.parameters import Json
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.cli.documents import CompiledManifestDocument
+
+
+def register(driver: typer.Typer) -> None:
+    """Add the command to the group ``driver``."""
+    driver.command("manifest")(manifest)
+
+
+def manifest(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="An instrumentation manifest (.man).")],
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="DIR", help="Where the files go.")],
+    json: Json = False,
+) -> int:
+    """Compile a manifest to WEVT_TEMPLATE and message table resources, byte for byte as Microsoft's mc.exe does."""
+    from harness.cli.output import say, say_json
+    from harness.driver.instrumentation import source
+    from harness.driver.instrumentation.compiler import compile_manifest
+    from harness.driver.instrumentation.products import write_products
+    from harness.driver.manifest import digest
+    from harness.report.escape import printable
+
+    compiled = compile_manifest(source.read(file), str(file))
+    paths = write_products(compiled, file.stem, out)
+    providers = compiled.manifest.providers
+    events = sum(len(provider.events) for provider in providers)
+    if json:
+        document: CompiledManifestDocument = {
+            "sha256": {path.name: digest(path) for path in paths},
+            "providers": [provider.name for provider in providers],
+            "events": events,
+            "cultures": list(compiled.tables),
+        }
+        say_json(document)
+        return ExitCode.HOLDS
+    say(f"{digest(path)}  {path}" for path in paths)
+    names = ", ".join(provider.name for provider in providers) or "no provider"
+    say(printable(f"{names}; events: {events}; texts: {', '.join(compiled.tables) or 'none'}", 400))
+    return ExitCode.HOLDS
