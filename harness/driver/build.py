@@ -17,6 +17,7 @@ from harness.deadline import Deadline
 from harness.driver import manifest
 from harness.driver.image import check_image, load_pefile, set_checksum
 from harness.driver.manifest import LABEL, DriverManifest
+from harness.driver.resources import write_resources
 from harness.driver.source import driver_folder, makefile, revision
 from harness.errors import InfrastructureError, UsageError
 from harness.program import run_program
@@ -90,9 +91,11 @@ def _make(
     folder: Path, place: Path, tools: Toolchain, kmdf_inc: Path | None, deadline: Deadline
 ) -> list[Path]:
     """Run make, finish the driver's image, and return what was made."""
+    write_resources(folder, place)
     command = [
         "make", "-s", f"-j{os.cpu_count() or 1}", "-f", str(makefile(folder, "cross", place.resolve())),
-        f"OUT={os.path.realpath(place)}", f"TOOLCHAIN={tools.name}", f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
+        f"OUT={os.path.realpath(place)}", f"TOOLCHAIN={tools.name}", f"RESOURCES={os.path.realpath(place)}",
+        f"KMDF_INC={kmdf_inc.resolve() if kmdf_inc else ''}",
     ]  # fmt: skip
     done = run_program(command, deadline)
     if done.status:

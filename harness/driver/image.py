@@ -25,6 +25,14 @@ RELOCATIONS_STRIPPED = 0x0001
 DYNAMIC_BASE, NX_COMPAT = 0x0040, 0x0100
 EXECUTABLE, WRITABLE = 0x20000000, 0x80000000
 IMPORT, EXCEPTION, RELOCATION = 1, 3, 5
+WEVT_TEMPLATE = "WEVT_TEMPLATE"
+RESOURCES: dict[int | str, str] = {
+    16: "a version",
+    11: "a message table",
+    WEVT_TEMPLATE: "event descriptions (WEVT_TEMPLATE)",
+}
+"""What a driver with trace events of its own has, by the types of its resources."""
+
 RUNTIME_FUNCTION_BYTES = 12
 MOST_NAMES = 5
 """How many offending names a message lists."""
@@ -60,6 +68,10 @@ class PeImage:
             raise UsageError(
                 f"{path} is no image that Windows could load: {error}", hint="Name a .sys file."
             ) from error
+
+    def parse(self, directory: str) -> None:
+        """Parse one more data directory, by the name that pefile has for it."""
+        self.pe.parse_data_directories([load_pefile().DIRECTORY_ENTRY[f"IMAGE_DIRECTORY_ENTRY_{directory}"]])
 
     def executable(self, address: int) -> bool:
         """Tell whether a relative virtual address lies in a section with code."""
@@ -174,6 +186,28 @@ def _checksum(image: PeImage) -> str:
     return "" if written == right else f"is {written:#x} and must be {right:#x}, or Windows refuses the file"
 
 
+def _resources(image: PeImage) -> str:
+    """Look for version, message table and WEVT_TEMPLATE where Windows looks: under the number 1."""
+    image.parse("RESOURCE")
+    found = {}
+    for kind in getattr(getattr(image.pe, "DIRECTORY_ENTRY_RESOURCE", None), "entries", []):
+        for entry in kind.directory.entries:
+            if entry.id == 1 and entry.directory.entries:
+                data = entry.directory.entries[0].data.struct
+                name = str(kind.name) if kind.name is not None else kind.id
+                found[name] = image.pe.get_data(data.OffsetToData, min(data.Size, len(image.data)))
+    missing = [what for kind, what in RESOURCES.items() if kind not in found]
+    if missing:
+        return f"lacks {', '.join(missing)}, so that its events are numbers to wevtutil, Event Viewer and WPA"
+    descriptions = found[WEVT_TEMPLATE]
+    size = int.from_bytes(descriptions[4:8], "little")
+    return (
+        ""
+        if descriptions[:4] == b"CRIM" and size <= len(descriptions)
+        else "its WEVT_TEMPLATE is cut or none"
+    )
+
+
 CHECKS: dict[str, tuple[Callable[[PeImage], str], str]] = {
     "machine": (_machine, "x64, PE32+"),
     "subsystem": (_subsystem, "native"),
@@ -184,6 +218,7 @@ CHECKS: dict[str, tuple[Callable[[PeImage], str], str]] = {
     "hardening": (_hardening, "DYNAMIC_BASE, NX_COMPAT"),
     "entry point": (_entry, "in code"),
     "checksum": (_checksum, "right"),
+    "resources": (_resources, "version, message table, WEVT_TEMPLATE"),
 }
 """Every check of the image itself: its function, which returns "" or what is wrong, and what is said when nothing is."""
 

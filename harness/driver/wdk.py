@@ -7,6 +7,7 @@ reached is the caller's business: :class:`BuildGuest` is what is asked of it, an
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -17,6 +18,7 @@ from harness.driver import manifest
 from harness.driver.build import DRIVER, KMDF
 from harness.driver.image import ImageCheck, check_image
 from harness.driver.manifest import DriverManifest
+from harness.driver.resources import write_resources
 from harness.driver.source import driver_folder, revision
 from harness.errors import GuestError, GuestRefused, InfrastructureError, UsageError
 
@@ -173,6 +175,9 @@ def build_with_wdk(
         for name, patterns in SOURCES.items():
             for source in sorted(path for pattern in patterns for path in (folder / name).glob(pattern)):
                 vm.put(source, words.path(name, source.name), deadline)
+        with tempfile.TemporaryDirectory() as place:
+            resources = write_resources(folder, Path(place))[0]
+            vm.put(resources, words.path("wdk", resources.name), deadline)
         made = vm.run(words.build, deadline)
         missing = _fetch(vm, words, (LOG, *EXTRAS), out, deadline)
         if made.exit_code:

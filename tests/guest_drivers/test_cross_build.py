@@ -16,14 +16,18 @@ from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from harness import __version__
 from harness.cli import driver as command
 from harness.deadline import Deadline
 from harness.driver import certificate, manifest, source
 from harness.driver.build import TOOLCHAINS, build
 from harness.driver.certificate import Certificate
 from harness.driver.image import CHECKS, check_image, set_checksum
+from harness.driver.instrumentation.compiler import compile_manifest
 from harness.driver.manifest import LABEL, DriverManifest
+from harness.driver.resources import write_resources
 from harness.driver.signature import check_signature, sign
+from harness.driver.version_resource import parse_version
 from harness.errors import BadDocument, ExitCode, InfrastructureError, UsageError
 
 WRITABLE = 0x80000000
@@ -91,10 +95,45 @@ def test_what_is_built_is_right(built: dict[str, Path], toolchain: str) -> None:
 def test_same_bytes_wherever_and_whenever(built: dict[str, Path], tmp_path: Path) -> None:
     """A second build, of a copy of the sources in another folder, has the same bytes."""
     cross = copied_sources(tmp_path / "elsewhere")
-    done = make(cross, tmp_path / "out", "TOOLCHAIN=clang")
+    write_resources(cross.parent, tmp_path)
+    done = make(cross, tmp_path / "out", "TOOLCHAIN=clang", f"RESOURCES={tmp_path}")
     assert (0, "") == (done.returncode, done.stderr)
     set_checksum(tmp_path / "out" / "hpnotify.sys")
     assert built["clang"].read_bytes() == (tmp_path / "out" / "hpnotify.sys").read_bytes()
+
+
+@pytest.mark.wine
+@pytest.mark.parametrize("toolchain", TOOLCHAINS)
+@pytest.mark.parametrize("signed_too", [False, True])
+def test_resources_are_read_back(
+    built: dict[str, Path], signed: dict[str, Path], toolchain: str, signed_too: bool
+) -> None:
+    """The images have the compiled manifest and their version, before and after they are signed."""
+    path = (signed if signed_too else built)[toolchain]
+    compiled = compile_manifest(
+        (source.driver_folder() / "src" / "hpnotify.man").read_bytes(), "hpnotify.man"
+    )
+    found = {}
+    for name in ("hpnotify.sys", "hpnctl.exe"):
+        pe = pefile.PE(path.with_name(name))
+        for kind in pe.DIRECTORY_ENTRY_RESOURCE.entries:
+            (number,) = kind.directory.entries
+            (language,) = number.directory.entries
+            data = pe.get_data(language.data.struct.OffsetToData, language.data.struct.Size)
+            found[name, str(kind.name or kind.id), number.id, language.id] = data
+        strings = pe.FileInfo[0][0].StringTable[0].entries
+        assert (name.encode(), __version__.encode()) == (
+            strings[b"OriginalFilename"],
+            strings[b"FileVersion"],
+        )
+        fixed = pe.VS_FIXEDFILEINFO[0]
+        assert parse_version(__version__) == (
+            fixed.FileVersionMS >> 16, fixed.FileVersionMS & 0xFFFF, fixed.FileVersionLS >> 16, fixed.FileVersionLS & 0xFFFF,
+        )  # fmt: skip
+    assert compiled.template == found["hpnotify.sys", "WEVT_TEMPLATE", 1, 0]
+    assert compiled.tables["en-US"] == found["hpnotify.sys", "11", 1, 0x409]
+    assert {("hpnotify.sys", "16", 1, 0x409), ("hpnctl.exe", "16", 1, 0x409)} <= set(found)
+    assert 4 == len(found)
 
 
 @pytest.mark.wine
@@ -229,6 +268,22 @@ def _fixed_base(pe: pefile.PE) -> None:
     pe.OPTIONAL_HEADER.DllCharacteristics &= ~0x0040
 
 
+def _no_resources(pe: pefile.PE) -> None:
+    pe.OPTIONAL_HEADER.DATA_DIRECTORY[2].VirtualAddress = 0
+    pe.OPTIONAL_HEADER.DATA_DIRECTORY[2].Size = 0
+
+
+def _version_under_another_number(pe: pefile.PE) -> None:
+    start = pe.OPTIONAL_HEADER.DATA_DIRECTORY[2].VirtualAddress
+    rows = [start + 16 + 8 * index for index in range(3)]
+    (version,) = (row for row in rows if pe.get_dword_at_rva(row) == 16)
+    pe.set_dword_at_rva(version, 17)
+
+
+def _descriptions_of_nothing(pe: pefile.PE) -> None:
+    pe.set_bytes_at_offset(pe.__data__.find(b"CRIM"), b"CRAM")
+
+
 SPOILERS: list[tuple[Callable[[pefile.PE], None], str, str]] = [
     (_machine, "machine", "0xaa64"),
     (_subsystem, "subsystem", "is 3"),
@@ -243,6 +298,9 @@ SPOILERS: list[tuple[Callable[[pefile.PE], None], str, str]] = [
     (_writable_code, "sections", ".text"),
     (_executable_stack, "hardening", "NX_COMPAT"),
     (_fixed_base, "hardening", "DYNAMIC_BASE"),
+    (_no_resources, "resources", "lacks a version, a message table, event descriptions"),
+    (_version_under_another_number, "resources", "lacks a version, so that"),
+    (_descriptions_of_nothing, "resources", "its WEVT_TEMPLATE is cut or none"),
 ]
 
 

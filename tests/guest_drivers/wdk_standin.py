@@ -18,6 +18,7 @@ def main(folder: Path, driver: Path, mode: str) -> int:
     """Do as the script would; exit codes are MSBuild's."""
     project = (folder / "wdk" / "hpnotify.vcxproj").read_text()
     named = re.findall(r'(?:ClCompile|ClInclude|Inf) Include="([^"]+)"', project)
+    named += re.findall(r"<AdditionalDependencies>\$\(ProjectDir\)([^;]+);", project)
     absent = [name for name in named if not (folder / "wdk" / name.replace("\\", "/")).is_file()]
     if absent or not (folder / "wdk" / "build.cmd").is_file():
         print(f"MSB1009: {absent}")
