@@ -166,11 +166,11 @@ def sign(
         ),
     ] = None,
 ) -> None:
-    """Sign the driver in place, with a test certificate that is made on first use."""
+    """Sign the driver in place, and make the catalog of its INF file, with a test certificate that is made on first use."""
     from harness.cli.output import say
     from harness.deadline import Deadline
     from harness.driver import certificate as certificates
-    from harness.driver.signature import sign as sign_file
+    from harness.driver.catalog import sign_package
     from harness.errors import UsageError
     from harness.history.private import open_regular
 
@@ -187,8 +187,8 @@ def sign(
         signer = certificates.ensure(keys or path.parent / "keys")
     else:
         signer = certificates.Certificate(certificate, key)
-    sign_file(path, signer, Deadline(SIGN_SECONDS, "signing the driver"))
-    say(f"{path}: signed with {signer.pem}")
+    for signed in sign_package(path, signer, Deadline(SIGN_SECONDS, "signing the driver")):
+        say(f"{signed}: signed with {signer.pem}")
     if certificate is None:
         say(f"a guest in test mode must be told to trust {signer.der}")
 

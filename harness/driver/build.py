@@ -8,6 +8,7 @@ that Windows would not load, and puts a whole set of files into place or nothing
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
@@ -28,6 +29,8 @@ KMDF = "1.15"
 DRIVER = "hpnotify.sys"
 TOOL = "hpnctl.exe"
 PRODUCTS = (DRIVER, TOOL)
+PACKAGE = "hpnotify.inf"
+"""By which the driver is installed as a Plug and Play driver; it lies next to the driver, whose catalog is made of it."""
 
 
 class Toolchain(NamedTuple):
@@ -111,4 +114,5 @@ def _make(
             f"{tools.name} made an image that Windows would not load: {'; '.join(wrong)}",
             hint="Try the other toolchain, and report this one's version.",
         )
-    return [place / name for name in PRODUCTS]
+    shutil.copyfile(folder / "wdk" / PACKAGE, place / PACKAGE)
+    return [place / name for name in (*PRODUCTS, PACKAGE)]

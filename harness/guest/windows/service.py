@@ -182,10 +182,8 @@ class WindowsService:
         if files.package is None:
             raise GuestRefused(
                 f"{files.driver.parent} holds no driver package: {INF} and its catalog are needed for Plug and Play",
-                hint="inf2cat, which is part of the WDK, makes one. In a Windows guest: "
-                + invocation(
-                    "driver", "build", "--wdk", "--guest", "GUEST", "--ewdk", "EWDK.iso", "--out", "DIR"
-                ),
+                hint=f"Put {INF} next to the driver (harness driver build does). This makes its catalog: "
+                + invocation("driver", "sign", files.driver),
             )
         folder = f"{HOME}\\driver\\package"
         for file in (files.driver, files.package / INF, files.package / INF.replace(".inf", ".cat")):
