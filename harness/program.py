@@ -33,6 +33,7 @@ PACKAGES = {
     "dpkg-deb": "dpkg",
     "fusermount3": "fuse3",
     "lld-link": "lld",
+    "llvm-pdbutil": "llvm",
     "qemu-img": "qemu-utils",
     "setpriv": "util-linux",
     "ssh": "openssh-client",

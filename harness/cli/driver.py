@@ -64,6 +64,7 @@ def build(
     from harness.cli.output import say, say_json
     from harness.deadline import Deadline
     from harness.driver.build import build as build_driver
+    from harness.driver.symbols import windbg_options
     from harness.errors import ExitCode, UsageError
 
     if wdk:
@@ -80,6 +81,8 @@ def build(
         return ExitCode.HOLDS
     say(f"{digest}  {path.parent / name}" for name, digest in manifest.sha256.items())
     say(f"{manifest.compiler}; KMDF {manifest.kmdf}; {manifest.label}")
+    if manifest.symbols:
+        say(f"for WinDbg: {windbg_options(path)}")
     return ExitCode.HOLDS
 
 

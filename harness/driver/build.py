@@ -20,6 +20,7 @@ from harness.driver.image import check_image, load_pefile, set_checksum
 from harness.driver.manifest import LABEL, DriverManifest
 from harness.driver.resources import write_resources
 from harness.driver.source import driver_folder, makefile, revision
+from harness.driver.symbols import symbols_identity
 from harness.errors import InfrastructureError, UsageError
 from harness.program import run_program
 
@@ -33,17 +34,21 @@ PACKAGE = "hpnotify.inf"
 """By which the driver is installed as a Plug and Play driver; it lies next to the driver, whose catalog is made of it."""
 
 
+SYMBOLS = "hpnotify.pdb"
+
+
 class Toolchain(NamedTuple):
-    """A compiler and a linker, by the programs that say their versions."""
+    """A compiler and a linker, by the programs that say their versions, and whether they make symbols for WinDbg."""
 
     name: str
     compiler: str
     linker: str
+    symbols: bool
 
 
 TOOLCHAINS = {
-    "gcc": Toolchain("gcc", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ld"),
-    "clang": Toolchain("clang", "clang", "lld-link"),
+    "gcc": Toolchain("gcc", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ld", symbols=False),
+    "clang": Toolchain("clang", "clang", "lld-link", symbols=True),
 }
 
 
@@ -70,6 +75,7 @@ def build(
         out.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=out, prefix=".build-") as temporary:
             made = _make(folder, Path(temporary), tools, kmdf_inc, deadline)
+            symbols = symbols_identity(Path(temporary) / DRIVER)
             record = DriverManifest(
                 label=LABEL,
                 sha256={path.name: manifest.digest(path) for path in made},
@@ -79,7 +85,10 @@ def build(
                 kmdf=KMDF,
                 declarations="own" if kmdf_inc is None else "KMDF_INC",
                 revision=revision(folder, deadline),
+                symbols=symbols.guid if symbols else "",
+                symbols_age=symbols.age if symbols else 0,
             )
+            (out / SYMBOLS).unlink(missing_ok=True)
             for path in made:
                 path.replace(out / path.name)
     except OSError as error:
@@ -115,4 +124,5 @@ def _make(
             hint="Try the other toolchain, and report this one's version.",
         )
     shutil.copyfile(folder / "wdk" / PACKAGE, place / PACKAGE)
-    return [place / name for name in (*PRODUCTS, PACKAGE)]
+    symbols = [SYMBOLS] if tools.symbols else []
+    return [place / name for name in (*PRODUCTS, PACKAGE, *symbols)]

@@ -19,7 +19,8 @@ class DriverManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     ``sha256`` by file name, of the files as they lie there (signing changes it); ``declarations`` is ``own`` or
     ``KMDF_INC``, whose headers were used; ``revision`` the git revision of the sources; ``signer`` the SHA-256 of the
-    certificate, "" while unsigned.
+    certificate, "" while unsigned. ``symbols`` is the GUID and ``symbols_age`` the age by which a debugger knows the
+    driver's PDB, "" and 0 without one.
     """
 
     label: str
@@ -31,6 +32,8 @@ class DriverManifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     declarations: str
     revision: str
     signer: str = ""
+    symbols: str = ""
+    symbols_age: int = 0
 
 
 def path_of(driver: Path) -> Path:

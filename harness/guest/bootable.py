@@ -51,6 +51,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     accelerated at all. ``make`` is set by a guest that brings a machine of its own instead of a backend's, and ``unshown``
     names what such a machine cannot show: ``qemu`` (its list of devices) and ``ost`` (the firmware's answers).
 
+    ``symbols`` is how WinDbg is told of the driver's symbols and sources, "" without any.
     ``adapt`` changes the machine once its accelerator is chosen; ``release`` is called when the run is over. ``pace`` is how
     many times as long as the twin this guest may take, unless a run says itself how long.
     """
@@ -60,6 +61,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     content: dict[str, str] = {}
     driver: str = ""
+    symbols: str = ""
     probe: BootImage | None = None
     make: MakeMachine | None = None
     unshown: tuple[str, ...] = ()

@@ -138,7 +138,7 @@ class GuestBoot:
             )
         )
         if self.request.kd == "debugger" and machine.kd is not None:
-            self._hand_over(machine.kd, stack)
+            self._hand_over(machine.kd, bootable.symbols, stack)
         signs = OutsideSigns(
             crash=lambda: watch.crash,
             console_bytes=lambda: capture.console.bytes,
@@ -299,11 +299,12 @@ class GuestBoot:
             qemu=str(qemu.path), qemu_version=qemu.text, qemu_argv=machine.argv, libvirt=machine.versions
         )
 
-    def _hand_over(self, socket: Path, stack: contextlib.ExitStack) -> None:
-        """Carry the kernel debugger's port to a TCP port for a debugger."""
+    def _hand_over(self, socket: Path, symbols: str, stack: contextlib.ExitStack) -> None:
+        """Carry the kernel debugger's port to a TCP port for a debugger, and say how it is attached."""
         reader = stack.enter_context(PortReader(socket, self._directory.path / "debugger.log", bridge=True))
         reader.start(Deadline(30, "hand over the kernel debugger's port"))
-        self._stages.note("qemu", f"for a debugger: windbg -k com:ipport={reader.port},port=127.0.0.1")
+        command = f"windbg -k com:ipport={reader.port},port=127.0.0.1 {symbols}".rstrip()
+        self._stages.note("qemu", f"for a debugger: {command}")
 
     def _wake(self, machine: Machine, guest: Guest, budget: Timeouts) -> None:
         request, snapshot = self.request, self._snapshot

@@ -155,6 +155,7 @@ TESTED = (
             Need("gcc-mingw-w64-x86-64", "compiles the driver for Windows", ("x86_64-w64-mingw32-gcc",)),
             Need("clang", "compiles the driver for Windows, too", ("clang",)),
             Need("lld", "links what clang compiled", ("lld-link",)),
+            Need("llvm", "reads the driver's symbols and resources back", ("llvm-pdbutil",)),
             Need("osslsigncode", "signs the driver for tests", ("osslsigncode",)),
         ),
         serves="runs on the guest 'wine'",

@@ -99,7 +99,8 @@ def test_same_bytes_wherever_and_whenever(built: dict[str, Path], tmp_path: Path
     done = make(cross, tmp_path / "out", "TOOLCHAIN=clang", f"RESOURCES={tmp_path}")
     assert (0, "") == (done.returncode, done.stderr)
     set_checksum(tmp_path / "out" / "hpnotify.sys")
-    assert built["clang"].read_bytes() == (tmp_path / "out" / "hpnotify.sys").read_bytes()
+    for name in ("hpnotify.sys", "hpnotify.pdb"):
+        assert built["clang"].with_name(name).read_bytes() == (tmp_path / "out" / name).read_bytes()
 
 
 @pytest.mark.wine

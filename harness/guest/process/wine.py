@@ -29,7 +29,7 @@ from harness.program import run_program
 from harness.setup.cache import Cache
 from harness.setup.parts import part
 
-UNUSED = ("clang", "lld")
+UNUSED = ("clang", "lld", "llvm")
 """Packages of the part that only the tests of the other toolchain need."""
 
 KEY = "HKLM\\System\\CurrentControlSet\\Services\\{driver}\\Parameters"

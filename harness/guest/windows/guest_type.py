@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
+from harness.driver.symbols import windbg_options
 from harness.errors import InfrastructureError, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.twin.image import build as build_twin
@@ -79,6 +80,7 @@ class WindowsType:
             description=image.description,
             content={**content, files.driver.name: files.sha256},
             driver=files.description,
+            symbols=windbg_options(files.driver),
             probe=probe,
             adapt=lambda chosen: adapted(template, chosen),
             release=stack.close,

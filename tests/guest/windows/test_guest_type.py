@@ -15,6 +15,7 @@ from guest.windows.conftest import PASSWORD, ScriptedWindows
 
 from harness.contract.verdict import Verdict
 from harness.deadline import Deadline
+from harness.driver.source import driver_folder
 from harness.errors import FailureClass, InfrastructureError, UsageError
 from harness.guest.bootable import GuestOptions, OutsideSigns
 from harness.guest.guest_types import GUEST_TYPES
@@ -237,6 +238,22 @@ def test_a_guest_that_was_not_prepared_cannot_be_attached_to(tmp_path: Path) -> 
     )
     with pytest.raises(InfrastructureError, match="was not prepared"):
         WindowsType(NAME).attach(None, None, OutsideSigns(), options)  # type: ignore[arg-type]
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize("with_symbols", [True, False])
+def test_the_debuggers_line_names_symbols_and_sources(
+    request_of: Request, store: Store, driver: Path, with_symbols: bool
+) -> None:
+    """Where the driver has a PDB, the line that attaches WinDbg leads it there and to the sources."""
+    if with_symbols:
+        (driver / "hpnotify.pdb").write_bytes(b"symbols")
+    result = perform(request_of(kd="debugger", budget=Timeouts(boot=1.0, evidence=5.0)))
+    (line,) = (
+        one.detail for one in History(result.directory) if isinstance(one, Stage) and "windbg" in one.detail
+    )
+    _, _, options = line.partition("port=127.0.0.1")
+    assert options == (f' -y "{driver}" -srcpath "{driver_folder()}"' if with_symbols else "")
 
 
 @pytest.mark.qemu
