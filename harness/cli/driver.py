@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def build(
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the files go.")],
-    toolchain: Annotated[str, typer.Option(help="gcc (mingw-w64) or clang (with lld-link).")] = "gcc",
+    toolchain: Annotated[str, typer.Option(help="clang (with lld-link) or gcc (mingw-w64).")] = "clang",
     kmdf_inc: Annotated[
         Path | None,
         typer.Option(

@@ -47,13 +47,15 @@ class Toolchain(NamedTuple):
 
 
 TOOLCHAINS = {
-    "gcc": Toolchain("gcc", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ld", symbols=False),
     "clang": Toolchain("clang", "clang", "lld-link", symbols=True),
+    "gcc": Toolchain("gcc", "x86_64-w64-mingw32-gcc", "x86_64-w64-mingw32-ld", symbols=False),
 }
+DEFAULT = "clang"
+"""The one that makes symbols. Both use mingw-w64's headers."""
 
 
 def build(
-    out: Path, deadline: Deadline, *, toolchain: str = "gcc", kmdf_inc: Path | None = None
+    out: Path, deadline: Deadline, *, toolchain: str = DEFAULT, kmdf_inc: Path | None = None
 ) -> tuple[Path, DriverManifest]:
     """Build the driver into the folder ``out`` and return its path and manifest. The same sources give the same bytes.
 

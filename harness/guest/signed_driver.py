@@ -19,9 +19,13 @@ from harness.setup.cache import Cache
 def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
     """Return the folder of the driver, its control program and its signed driver package. Raises what building and signing raise."""
     folder = driver_folder()
-    compiler = run_program(["x86_64-w64-mingw32-gcc", "--version"], deadline).output.partition("\n")[0]
+    tools = cross.TOOLCHAINS[cross.DEFAULT]
+    versions = [
+        run_program([program, "--version"], deadline).output.partition("\n")[0]
+        for program in (tools.compiler, tools.linker)
+    ]
     own = digest_of_folders(Path(certificate.__file__).parents[1], ("driver",))
-    digest = digest_of_folders(folder, ("src", "cross", "tools", "wdk"), compiler, __version__, own)
+    digest = digest_of_folders(folder, ("src", "cross", "tools", "wdk"), *versions, __version__, own)
 
     def make(place: Path, _lock: int) -> None:
         progress("cross-building and signing the driver")

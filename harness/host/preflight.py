@@ -39,6 +39,10 @@ EXTRAS = (
 TESTS_ONLY = "tests of the harness itself"
 
 MINGW = parts.Need("gcc-mingw-w64-x86-64", "builds the .sys on Linux", ("x86_64-w64-mingw32-gcc",))
+CLANG = [
+    parts.Need("clang", "compiles the .sys on Linux", ("clang",)),
+    parts.Need("lld", "links the .sys on Linux", ("lld-link",)),
+]
 OSSLSIGNCODE = parts.Need("osslsigncode", "test-signs the .sys", ("osslsigncode",))
 
 VERSION = re.compile(r"[A-Za-z]\w*[_ ]\d+\.\d+")
@@ -69,6 +73,7 @@ def examine(
         lambda: _tested(parts.WINDOWS, deadline),
         *(functools.partial(_tested, part, deadline) for part in parts.TESTED if part.name != "qemu"),
         lambda: _program("mingw-w64", [MINGW], deadline),
+        lambda: _program("clang", CLANG, deadline),
         lambda: _program("osslsigncode", [OSSLSIGNCODE], deadline),
     ]
     found = [look() for look in looks]

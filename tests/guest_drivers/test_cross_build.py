@@ -172,7 +172,7 @@ def test_headers_of_a_wdk(built: dict[str, Path], tmp_path: Path) -> None:
     text = (source.driver_folder() / "cross" / "kmdf" / "wdf.h").read_text()
     (folder / "rest.h").write_text(text)
     (folder / "wdf.h").write_text('#include "ReST.h"\n')
-    path, record = build(tmp_path / "out", soon(), kmdf_inc=folder)
+    path, record = build(tmp_path / "out", soon(), toolchain="gcc", kmdf_inc=folder)
     assert "KMDF_INC" == record.declarations
     assert built["gcc"].read_bytes() == path.read_bytes()
 

@@ -29,8 +29,8 @@ from harness.program import run_program
 from harness.setup.cache import Cache
 from harness.setup.parts import part
 
-UNUSED = ("clang", "lld", "llvm")
-"""Packages of the part that only the tests of the other toolchain need."""
+UNUSED = ("llvm",)
+"""Packages of the part that only tests need."""
 
 KEY = "HKLM\\System\\CurrentControlSet\\Services\\{driver}\\Parameters"
 EXISTS = "1073"
