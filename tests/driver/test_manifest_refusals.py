@@ -219,6 +219,14 @@ def test_providers(provider: str, words: str) -> None:
     assert words in caught.value.message
 
 
+def test_a_prefix_without_a_namespace() -> None:
+    """A manifest without its declarations is told the one that it needs."""
+    data = manifest(event('level="win:Error"')).replace(b"xmlns:win=", b"xmlns:windows=")
+    with pytest.raises(BadDocument, match="no namespace has the prefix 'win'") as caught:
+        compile_manifest(data, "made.man")
+    assert 'xmlns:win="http://manifests.microsoft.com/win/2004/08/windows/events"' in caught.value.hint
+
+
 def test_a_second_provider_with_the_same_guid() -> None:
     """Two providers cannot have one GUID; the line of the other is named."""
     data = manifest("").replace(

@@ -11,6 +11,7 @@ import uuid
 from typing import NamedTuple
 
 from harness.driver.instrumentation.source import Element, choices
+from harness.driver.instrumentation.vocabulary import WIN, XS
 from harness.errors import BadDocument
 
 _GUID = re.compile(r"\{[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}\}")
@@ -20,6 +21,9 @@ _DECIMAL = re.compile(r"\+?[0-9]{1,20}")
 _HEXADECIMAL = re.compile(r"0[xX]([0-9a-fA-F]{1,16})")
 LONGEST = 0x7FFF
 """Characters of the longest name: the resources say its length in 16 bits."""
+
+NAMESPACES = {"win": WIN, "xs": XS}
+"""The namespaces that manifests need, by their customary prefixes."""
 
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 
@@ -177,11 +181,12 @@ def _resolve(element: Element, name: str, value: str) -> QName:
         )
     prefix = found[1] or ""
     if prefix and prefix not in element.prefixes:
+        declared = sorted(each for each in element.prefixes if each)
+        near = f"{choices(prefix, declared)} " if declared else ""
         raise element.error(
             f"no namespace has the prefix {prefix!r}",
             attribute=name,
-            hint=f"{choices(prefix, sorted(each for each in element.prefixes if each))} "
-            f'A prefix is declared on the root element: xmlns:{prefix}="…".',
+            hint=f'{near}Declare it on the root element: xmlns:{prefix}="{NAMESPACES.get(prefix, "…")}".',
         )
     return QName(element.prefixes[prefix] if prefix else "", found[2], prefix)
 
