@@ -9,6 +9,7 @@ from typing import Protocol
 
 import msgspec
 
+from harness.capture.live.budget import Limits
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
 from harness.history.writer import HistoryWriter
@@ -24,7 +25,8 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
     on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
     folder; None for the guest's own choice. ``traced``: the driver reports by its own trace events, which the guest is to
-    hand over; ``providers`` are their providers' GUIDs. ``here`` is false for a machine on another host.
+    hand over; ``providers`` are their providers' GUIDs. ``here`` is false for a machine on another host. ``limits`` is how much
+    the guest may say.
     """
 
     spec: MachineSpec
@@ -36,6 +38,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     here: bool = True
     traced: bool = False
     providers: tuple[str, ...] = ()
+    limits: Limits = Limits()
 
 
 MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]
@@ -74,13 +77,16 @@ class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
     """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed.
 
     ``expect_reset`` is what a guest calls before it restarts, or may: until it is ready again no reset is a crash.
-    ``silent`` keeps what QEMU tells of a guest that says nothing, before it is reset.
+    ``silent`` keeps what QEMU tells of a guest that says nothing, before it is reset. ``crash``
+    raises what made the capture fail, such as a full disk. ``admit`` says whether an event that the guest reports by itself
+    may still become a record.
     """
 
     crash: Callable[[], str] = lambda: ""
     console_bytes: Callable[[], int] = lambda: 0
     expect_reset: Callable[[], None] = lambda: None
     silent: Callable[[], None] = lambda: None
+    admit: Callable[[], bool] = lambda: True
 
 
 class GuestType(Protocol):

@@ -84,6 +84,7 @@ class TwinType:
             machine, writer,
             fault=options.fault, crash=signs.crash, console_bytes=signs.console_bytes, expect_reset=signs.expect_reset,
             silent=signs.silent,
+            admit=signs.admit,
         )  # fmt: skip
 
 

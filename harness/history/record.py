@@ -179,7 +179,11 @@ class GuestEvent(Record, frozen=True, kw_only=True, tag="guest"):
 
 
 class Console(Record, frozen=True, kw_only=True, tag="console"):
-    """A console line worth a record: a panic, an oops, a BUG or WARN. Everything else stays in console.log."""
+    """Console lines worth a record: a panic, an oops, a BUG or WARN. Everything else stays in console.log.
+
+    The first line has a record of its own at once. Those that follow closely share one, in their order, with a line feed
+    between them; its ``severity`` is the worst of theirs.
+    """
 
     text: str
     severity: Literal["warning", "crash"]
@@ -192,6 +196,9 @@ class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     are lines: ``torn`` (cut or interleaved), ``corrupt`` (checksum, or an event that cannot be mapped), ``foreign`` (not
     ours), ``oversized``, ``stale`` (of a boot nonce that another one superseded, which are among ``records``; of a mapped
     driver also events whose number was past, which are left out). ``lost`` are sequence numbers known to be missing.
+
+    ``cut`` says by which budget a channel was cut, "" if it was not. A cut channel is never ``closed``; of what came later
+    it has counted ``dropped`` bytes, at least, and ``left_out`` records.
     """
 
     name: str
@@ -203,6 +210,9 @@ class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     stale: int = 0
     lost: int = 0
     closed: bool = False
+    cut: str = ""
+    dropped: int = 0
+    left_out: int = 0
 
 
 class Mapped(Record, frozen=True, kw_only=True, tag="mapped"):

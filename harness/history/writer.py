@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 from collections.abc import Callable
@@ -16,10 +17,14 @@ import msgspec
 from harness import locks
 from harness.errors import InfrastructureError
 from harness.history.private import open_private
-from harness.history.record import Record
+from harness.history.record import Channel, Clock, End, Header, Record, RunFailure, Stage
+from harness.history.reserve import FULL, HINT, Reserve
 from harness.history.run_directory import history_file
 
 Listener = Callable[[Record], None]
+
+LAST_WORDS = (Header, Clock, Stage, Channel, RunFailure, End)
+"""Records that say which run this is and how it ended; the reserve is theirs."""
 
 
 class HistoryWriter:
@@ -27,8 +32,11 @@ class HistoryWriter:
 
     Each record leaves the process with a single ``write`` before :meth:`write` returns, so that a killed run leaves
     a readable history that ends with what was known. Every listener hears every record once, in the order of ``n``,
-    after it was written. Raises InfrastructureError when the file cannot be written (disk full, directory gone); the
-    records written before stay, and nothing is written after.
+    after it was written. Raises InfrastructureError when the file cannot be written (directory gone, file too large);
+    the records written before stay, and nothing is written after.
+
+    A full disk is noticed before the last of it is used: every record is refused then with InfrastructureError, but for
+    :data:`LAST_WORDS`, which go into the reserve.
 
     One thread at a time has the turn to write and to deliver. A listener may write: its records follow at once behind
     the one that it hears, and are delivered when all listeners have heard that one. A thread that writes holds no lock
@@ -44,13 +52,15 @@ class HistoryWriter:
         self._listeners: list[Listener] = []
         self._written = 0, 0
         self._failed: InfrastructureError | None = None
+        self._full: InfrastructureError | None = None
         try:
             self._fd = open_private(self.path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
         except OSError as error:
             raise InfrastructureError(
                 f"cannot create the history {self.path}: {error.strerror}",
-                hint="Give another place with --runs DIR.",
+                hint=HINT if error.errno in FULL else "Give another place with --runs DIR.",
             ) from error
+        self._reserve = Reserve(self._fd)
 
     def __enter__(self) -> Self:
         return self
@@ -86,22 +96,33 @@ class HistoryWriter:
     def _append(self, record: Record, host_ns: int) -> Record:
         if self._failed is not None:
             raise self._failed
+        if self._full is not None and not isinstance(record, LAST_WORDS):
+            raise self._full
         try:
             if (size := os.lseek(self._fd, 0, os.SEEK_CUR)) != self._written[1]:
                 # Ctrl-C came after a record was written and before it was counted; both are one assignment.
                 self._written = self._written[0] + 1, size
             stamped = msgspec.structs.replace(record, n=self._written[0] + 1, host_ns=host_ns)
             line = self._encoder.encode(stamped) + b"\n"
+            if self._full is None and not self._reserve.covers(size + len(line)):
+                self._full = self._refused(os.strerror(errno.ENOSPC))
+                if not isinstance(record, LAST_WORDS):
+                    raise self._full
             if os.write(self._fd, line) != len(line):
-                raise OSError(28, "No space left on device")
+                # Part of a line would be taken for a run that was killed.
+                os.ftruncate(self._fd, size)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
-            self._failed = InfrastructureError(
-                f"cannot write record {self._written[0] + 1} of {self.path}: {error.strerror}",
-                hint="The history up to there is kept. Free some disk space, or give another place with --runs DIR.",
-            )
+            self._failed = self._refused(error.strerror or str(error))
             raise self._failed from error
         self._written = stamped.n, size + len(line)
         return stamped
+
+    def _refused(self, why: str) -> InfrastructureError:
+        return InfrastructureError(
+            f"cannot write record {self._written[0] + 1} of {self.path}: {why}",
+            hint=f"The history up to there is kept. {HINT}",
+        )
 
     def _deliver(self) -> None:
         raised: list[BaseException] = []
@@ -124,6 +145,7 @@ class HistoryWriter:
         with self._turn:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):
+                    self._reserve.release()
                     os.fsync(self._fd)
                 os.close(self._fd)
                 self._fd = -1

@@ -32,12 +32,22 @@ def check_backend(backend: str) -> None:
 
 
 def make_machine(
-    backend: str, spec: MachineSpec, directory: Path, writer: HistoryWriter, *, name: str, connect: str = ""
+    backend: str,
+    spec: MachineSpec,
+    directory: Path,
+    writer: HistoryWriter,
+    *,
+    name: str,
+    connect: str = "",
+    channel_limit: int = 0,
 ) -> Machine:
-    """Return a machine, not yet started. ``connect`` is libvirt's URI, "" for its own choice. Raises MissingPart."""
+    """Return a machine, not yet started. ``connect`` is libvirt's URI, "" for its own choice. Raises MissingPart.
+
+    ``channel_limit`` is how many bytes are kept of what the guest says on one channel, 0 if nobody cuts it.
+    """
     if backend == "libvirt":
         # Whoever runs QEMU directly needs no libvirt.
         from harness.machine.libvirt.machine import LibvirtMachine
 
-        return LibvirtMachine(spec, directory, writer, name=name, uri=connect)
-    return QemuMachine(spec, directory, writer, name=name)
+        return LibvirtMachine(spec, directory, writer, name=name, uri=connect, channel_limit=channel_limit)
+    return QemuMachine(spec, directory, writer, name=name, channel_limit=channel_limit)

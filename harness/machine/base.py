@@ -38,6 +38,7 @@ class MachineBase(abc.ABC):
 
     ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets live in a
     short runtime directory that is gone after :meth:`close`. ``paused_here`` is true while :meth:`pause` holds.
+    ``channel_limit`` is how many bytes of one such file are kept, 0 if nobody cuts them.
     """
 
     _log: EventLog
@@ -52,8 +53,10 @@ class MachineBase(abc.ABC):
         *,
         name: str,
         registry: Registry | None,
+        channel_limit: int,
     ) -> None:
         self.spec = spec
+        self.channel_limit = channel_limit
         self.name = name
         self.directory = directory.absolute()
         self.console = self.directory / "console.log"

@@ -20,12 +20,16 @@ import msgspec
 from harness import locks
 from harness.errors import HarnessError, InfrastructureError
 from harness.history.private import open_private
+from harness.machine import file_limit
 from harness.program import DEVNULL, describe, start_program
 
-LEASH = [
-    "setpriv", "--pdeathsig", "KILL", "--",
-    "sh", "-c", 'test "$PPID" = "$0" && exec "$@"',
-]  # fmt: skip
+
+def leash(largest_file: int = 0) -> list[str]:
+    """Return the words before a command that tie it to this process, and bound its files in bytes, 0 for no bound."""
+    bound = f"ulimit -f {file_limit.blocks(largest_file)} && " if largest_file else ""
+    run = f'test "$PPID" = "$0" && {bound}exec "$@"'
+    return ["setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", run, str(os.getpid())]
+
 
 LONGEST_WORDS = 4096
 """Bytes of QEMU's last output that an error carries."""
@@ -52,15 +56,23 @@ class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
 class Process:
     """One child in a session of its own, its output in ``log``. ``ended`` is called once, on the watching thread.
 
-    ``stdin`` is a descriptor that it reads from, to be kept open until :meth:`spawn` returns; nothing if None.
+    ``stdin`` is a descriptor that it reads from, to be kept open until :meth:`spawn` returns; nothing if None. The kernel
+    ends it if it makes a file larger than ``largest_file`` bytes, 0 for no limit.
 
     Raises InfrastructureError when the log cannot be written, :meth:`spawn` when the command cannot be run.
     """
 
     def __init__(
-        self, command: list[str], log: Path, *, ended: Callable[[], None], stdin: int | None = None
+        self,
+        command: list[str],
+        log: Path,
+        *,
+        ended: Callable[[], None],
+        stdin: int | None = None,
+        largest_file: int = 0,
     ) -> None:
         self.command = command
+        self._largest_file = largest_file
         self.log = log
         self.pid = 0
         self._ended = ended
@@ -96,7 +108,7 @@ class Process:
     def _watch(self) -> None:
         try:
             child = start_program(
-                [*LEASH, str(os.getpid()), *self.command],
+                [*leash(self._largest_file), *self.command],
                 self.command[0],
                 stdin=self._stdin,
                 stdout=self._output,

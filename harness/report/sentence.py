@@ -205,8 +205,18 @@ def _channel(e: r.Channel) -> str:
         for name in ("lost", "torn", "corrupt", "foreign", "oversized", "stale")
         if (count := getattr(e, name))
     ]
+    if e.cut:
+        damage += [f"at least {e.dropped} bytes dropped"] if e.dropped else []
+        damage += [f"{e.left_out} records left out"] if e.left_out else []
+        return f"channel {e.name} cut: {printable(e.cut)}; {', '.join([f'{e.records} records', *damage])}"
     end = "closed" if e.closed else "account"
     return f"channel {e.name} {end}: {e.records} records, {', '.join(damage) if damage else 'nothing lost'}"
+
+
+def _console(e: r.Console) -> str:
+    first, *more = e.text.split("\n")
+    lines = f" (and {len(more)} more {'line' if len(more) == 1 else 'lines'})" if more else ""
+    return f"console {e.severity}: {printable(first)}{lines}"
 
 
 def _hello(e: d.Hello) -> str:
@@ -270,7 +280,7 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.Expectation: _expect,
     r.Quiesced: _quiesced,
     r.GuestEvent: lambda e: f"{e.event}{': ' + e.detail if e.detail else ''}",
-    r.Console: lambda e: f"console {e.severity}: {printable(e.text)}",
+    r.Console: _console,
     r.Channel: _channel,
     r.Profile: lambda e: f"driver {e.driver} has the profile {e.promises}",
     r.Offset: lambda e: (

@@ -105,6 +105,8 @@ class TranscriptReader:
                 self._agreement(record)
             case Expectation():
                 self._tell(OPERATIONS, f"expect: {'met' if record.met else 'NOT met'}")
+            case Channel() if record.cut:
+                self._lost(f"channel {record.name} was cut")
             case Channel() if record.lost or record.torn or record.corrupt or record.oversized:
                 self._lost(f"channel {record.name} lost or damaged lines")
             case End():

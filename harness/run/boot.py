@@ -14,6 +14,7 @@ import msgspec
 
 from harness.capture.dbgprint.reader import PortReader
 from harness.capture.etl import guid
+from harness.capture.live.budget import RunBudget
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
 from harness.errors import HarnessError, MachineFailed
@@ -32,6 +33,7 @@ from harness.machine.backend import BACKENDS, check_backend, choose_there, make_
 from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
+from harness.machine.qemu.machine import QemuMachine
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
 from harness.run.executor import Executor, paced
 from harness.run.operation import AddCpu, AddDimm
@@ -101,6 +103,7 @@ class GuestBoot:
         self._stages = stages
         self._guest_type = GUEST_TYPES[request.guest]
         self._snapshot: MachineSnapshot | None = None
+        self._channels = RunBudget(request.limits)
         self._mapped = request.mapped()
 
     def up(self, stack: contextlib.ExitStack) -> Live:
@@ -125,7 +128,12 @@ class GuestBoot:
         if self._mapped is None:
             for name in self._sample_drivers():
                 self._writer.write(Profile(driver=name, promises="sample"))
-        watch = Watch(self._writer, alive=machine.check_alive, ours=[added.id for added in spec.added])
+
+        def check() -> None:
+            capture.check()
+            machine.check_alive()
+
+        watch = Watch(self._writer, alive=check, ours=[added.id for added in spec.added])
         capture = stack.enter_context(
             Capture(
                 debugcon=machine.debugcon,
@@ -135,15 +143,23 @@ class GuestBoot:
                 directory=self._directory.path,
                 mapped=self._mapped,
                 resumed=self._snapshot is not None,
+                budget=self._channels,
+                log=machine.log if isinstance(machine, QemuMachine) else None,
             )
         )
+
+        def crash() -> str:
+            capture.check()
+            return watch.crash
+
         if self.request.kd == "debugger" and machine.kd is not None:
             self._hand_over(machine.kd, bootable.symbols, stack)
         signs = OutsideSigns(
-            crash=lambda: watch.crash,
+            crash=crash,
             console_bytes=lambda: capture.console.bytes,
             expect_reset=watch.expect_reset,
             silent=lambda: self._keep_registers(machine),
+            admit=capture.control.admit,
         )
         guest = self.guest = self._guest_type.attach(machine, self._writer, signs, options)
         stack.callback(guest.close)
@@ -191,6 +207,7 @@ class GuestBoot:
             driver=Path(request.driver) if request.driver else None,
             here=not is_remote(request.connect),
             traced=self._mapped is not None,
+            limits=request.limits,
             providers=(guid.text(self._mapped.provider),) if self._mapped is not None else (),
         )
 
@@ -269,9 +286,17 @@ class GuestBoot:
             machine = bootable.make(spec, place, self._writer, name)
         else:
             machine = make_machine(
-                request.backend, spec, place, self._writer, name=name, connect=request.connect
+                request.backend,
+                spec,
+                place,
+                self._writer,
+                name=name,
+                connect=request.connect,
+                channel_limit=request.limits.channel_limit,
             )
         self.machine = machine
+        # Once it has ended; until then it may write.
+        stack.callback(self._channels.trim)
         stack.callback(machine.close)
         return machine
 

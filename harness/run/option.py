@@ -87,6 +87,8 @@ class Option:
                 )
             else:
                 found = kind(value if kind is Size else str(value))
+            if kind is Size and found < self.least:
+                raise ValueError(f"expected at least {int(self.least) >> 20} MiB, got {spelled(value)}")
             if kind in (int, float) and not self.least <= found <= self.most:
                 raise ValueError
         except ValueError as error:

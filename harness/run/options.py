@@ -15,13 +15,17 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
+from harness.capture.live.budget import Limits
 from harness.errors import UsageError
 from harness.invocation import invocation
 from harness.run.option import Door, Option, options_of
 from harness.size import Size
 
 WEEK = 7 * 24 * 3600
+MIB = 1 << 20
+MANY = 100_000_000
 NOTHING = Size("0 B")
+A_CHANNEL, A_RUN = Size("64 MiB"), Size("256 MiB")
 
 SAME = f"a run is repeated as it was recorded; to make another one: {invocation('run', 'PLAN')}"
 DEMO = "the demo is the twin's, with the harness's own driver"
@@ -78,6 +82,28 @@ class Timeouts:
         for name, seconds in vars(self).items():
             if not 0 <= seconds <= WEEK:
                 raise UsageError(f"{name}: expected seconds from 0 to {WEEK}, got {seconds!r}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunLimits(Limits):
+    """How much a guest may say: bytes that are kept and records that are made, of one channel and in a run altogether.
+
+    Channels are the debug port, the console, the control port and the kernel debugger's port. What comes beyond is cut and
+    counted, and what rests on it is unknown.
+    """
+
+    channel_limit: Annotated[Size, Option(
+        "How much of what the guest says on one channel is kept; the rest is cut.", metavar="SIZE", least=MIB
+    )] = A_CHANNEL  # fmt: skip
+    channel_records: Annotated[int, Option(
+        "How many records one channel may put in the history.", metavar="N", least=1000, most=MANY
+    )] = 100_000  # fmt: skip
+    run_limit: Annotated[Size, Option(
+        "How much is kept of all channels together.", metavar="SIZE", least=MIB
+    )] = A_RUN  # fmt: skip
+    run_records: Annotated[int, Option(
+        "How many records all channels together may put in the history.", metavar="N", least=1000, most=MANY
+    )] = 250_000  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,6 +190,7 @@ class RunOptions:
         absent={"repro": SAME, "lab": "each run's seed is derived from the lab's"},
     )] = 0  # fmt: skip
     budget: Timeouts = Timeouts()
+    limits: RunLimits = RunLimits()
     dump: Annotated[Size, Option(
         "Keep a dump of a failed guest's memory, if not larger than this.",
         metavar="SIZE", machine=True, recorded=False,

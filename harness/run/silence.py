@@ -18,6 +18,7 @@ from harness.errors import (
     InfrastructureError,
     UsageError,
 )
+from harness.history.reserve import check_room
 from harness.host.scheduling import is_stopped, waiting_share
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
@@ -72,6 +73,10 @@ def blame(machine: Machine | None, error: HarnessError) -> HarnessError:
     """
     if machine is None or not isinstance(error, GuestHang | GuestUnreachable) or not machine.alive():
         return error
+    try:
+        check_room(machine.directory)
+    except InfrastructureError as full:
+        return _infrastructure(error, full.message, full.hint)
     pid = machine.pid if isinstance(machine, _HasProcess) else 0
     if pid and is_stopped(pid):
         return _infrastructure(

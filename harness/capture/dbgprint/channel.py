@@ -5,10 +5,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
+
 from harness.capture.dbgprint.message import Stop
 from harness.capture.dbgprint.reader import PortLog, PortReader
+from harness.capture.live.budget import RunBudget
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
+from harness.history.driver import DriverRecord
 from harness.history.writer import HistoryWriter
 
 FILE = "dbgprint.jsonl"
@@ -25,11 +29,15 @@ class DebuggerChannel:
     Call :meth:`start` before the guest runs, :meth:`end` before the follower is closed and :meth:`close` after it.
     """
 
-    def __init__(self, socket: Path, directory: Path, writer: HistoryWriter, follower: Follower) -> None:
+    def __init__(
+        self, socket: Path, directory: Path, writer: HistoryWriter, follower: Follower, budget: RunBudget
+    ) -> None:
         self._reader = PortReader(socket, directory / FILE)
         self._log = PortLog()
         self._writer = writer
-        follower.add(self._reader.file, self._write)
+        self._driver_records = 0
+        self._budget = budget.channel("dbgprint", self._reader.file)
+        follower.add(self._reader.file, self._write, budget=self._budget)
 
     @property
     def stop(self) -> Stop | None:
@@ -47,8 +55,16 @@ class DebuggerChannel:
     def close(self) -> None:
         """Write the channel's account into the history."""
         self._log.finish()
-        self._writer.write(self._log.account(closed=self._log.account_of_reader is not None))
+        account = self._log.account(closed=self._log.account_of_reader is not None)
+        if self._budget.left_out:
+            account = msgspec.structs.replace(account, records=self._driver_records)
+        self._writer.write(self._budget.account(account))
 
     def _write(self, data: bytes) -> None:
+        if self._budget.left_out:
+            return
         for host_ns, record in self._log.feed(data):
+            if not self._budget.admit():
+                return
+            self._driver_records += isinstance(record, DriverRecord)
             self._writer.write(record, host_ns=host_ns)

@@ -29,6 +29,7 @@ MOST_NONCES = 10_000
 """Boot nonces, and drivers under them, that are remembered; a guest may invent any number."""
 
 _MAGIC = b"HPN1 "
+_CHECKSUM = b" crc="
 _LINE = re.compile(rb"HPN1 (.*) crc=([0-9a-f]{8})")
 _BEHEADED = re.compile(rb"(?!EVT1 ).* crc=[0-9a-f]{8}")
 """A line that ends as ours do and has lost its beginning; a twin's trace events end so too."""
@@ -137,11 +138,15 @@ class DebugPortDecoder:
 
     def feed(self, data: bytes) -> Iterator[DriverRecord]:
         """Yield the records that ``data`` completes."""
-        *lines, rest = (self._rest + data).split(b"\n")
+        data = self._rest + data
+        *lines, rest = data.split(b"\n")
+        if lines and self._skipping:
+            self._skipping = False
+            del lines[0]
+        if _MAGIC not in data and _CHECKSUM not in data:
+            self._pass(lines)
+            lines = []
         for line in lines:
-            if self._skipping:
-                self._skipping = False
-                continue
             record = self._take(line)
             if record is not None:
                 yield record
@@ -172,6 +177,13 @@ class DebugPortDecoder:
             lost=self.lost,
             closed=closed,
         )
+
+    def _pass(self, lines: list[bytes]) -> None:
+        """Count lines of which none is ours, as :meth:`_take` would: a flood of them must not take for ever."""
+        sizes = [len(line.removesuffix(b"\r")) for line in lines]
+        oversized = sum(size >= self._longest for size in sizes)
+        self.oversized += oversized
+        self.foreign += len(sizes) - sizes.count(0) - oversized
 
     def _take(self, line: bytes) -> DriverRecord | None:
         line = line.removesuffix(b"\r")

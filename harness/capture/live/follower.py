@@ -2,7 +2,10 @@
 """Follows files that QEMU appends to, on the kernel's notice of each write.
 
 QEMU writes a file chardev without waiting for anyone, so a slow harness never stalls the guest; the follower reads
-what is new as soon as inotify tells of it. No polling: the thread sleeps until there is something to read.
+what is new as soon as inotify tells of it. No polling: the thread sleeps until there is something to read, but for three
+things that the kernel gives no notice of. A file over its budget is cut back :data:`CUT_EVERY` seconds, whoever writes to
+it; a sink that holds something back gets to say it :data:`QUIET` seconds later; and every :data:`LOOK_EVERY` seconds the
+disk is looked at, because QEMU drops without a word what a full one does not take.
 """
 
 from __future__ import annotations
@@ -11,42 +14,86 @@ import contextlib
 import os
 import select
 import threading
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from inotify_simple import INotify, flags
 
 from harness import locks
+from harness.capture.live.budget import ChannelBudget
+from harness.history.reserve import check_room
 
 CHUNK = 1 << 16
 
+CUT_EVERY = 0.02
+"""Seconds between two cuts of a file that is written to beyond its budget."""
+
+QUIET = 0.25
+"""Seconds that a sink may hold something back."""
+
+LOOK_EVERY = 1.0
+"""Seconds between two looks at the disk's free space."""
+
 TakeBytes = Callable[[bytes], None]
+Settle = Callable[[], bool]
+"""Says what a sink held back; returns whether it may hold something back again soon."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    path: Path
+    fd: int
+    take: TakeBytes
+    settle: Settle | None
+    budget: ChannelBudget | None
+    place: int = 0
+    held_since: float = 0.0
+    watched: bool = True
 
 
 class Follower:
     """Hands the bytes appended to each file to its sink, in order, on one thread.
 
-    Files must exist when added. An exception of a sink stops the following and is kept in ``error``.
+    Files must exist when added. An exception of a sink stops the following and is kept in ``error``; so is the
+    InfrastructureError for a full disk.
     """
 
     def __init__(self) -> None:
         self.error: BaseException | None = None
         self._inotify = INotify()
         self._wake_out, self._wake_in = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self._files: dict[int, tuple[int, TakeBytes]] = {}
+        self._files: dict[int, _Followed] = {}
         self._turn = locks.turn("follower")
         self._thread = threading.Thread(target=self._run, name="follower", daemon=True)
         self._closed = False
 
-    def add(self, path: Path, sink: TakeBytes) -> None:
-        """Follow ``path`` from its beginning. Call before :meth:`start`."""
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def add(
+        self,
+        path: Path,
+        sink: TakeBytes,
+        *,
+        settle: Settle | None = None,
+        budget: ChannelBudget | None = None,
+    ) -> None:
+        """Follow ``path`` from its beginning. Call before :meth:`start`.
+
+        What comes beyond the ``budget`` is not handed on, and the file is cut back. ``settle`` is called :data:`QUIET`
+        seconds after bytes came, and by :meth:`drain`.
+        """
+        fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         watch = self._inotify.add_watch(str(path), flags.MODIFY)
-        self._files[watch] = (fd, sink)
+        self._files[watch] = _Followed(path, fd, sink, settle, budget)
 
     def start(self) -> None:
         """Begin to follow."""
         self._thread.start()
+
+    def check(self) -> None:
+        """Raise what stopped the following, if anything did."""
+        if self.error is not None:
+            raise self.error
 
     def drain(self) -> None:
         """Hand on everything that was written before this call, on the calling thread.
@@ -54,10 +101,10 @@ class Follower:
         Raises what a sink raised, here or on the follower's own thread.
         """
         with self._turn:
-            if self.error is not None:
-                raise self.error
-            for fd, sink in self._files.values():
-                self._read(fd, sink)
+            self.check()
+            for one in self._files.values():
+                self._read(one)
+                self._settle(one)
 
     def close(self) -> None:
         """Drain, stop and close; a second call does nothing."""
@@ -70,16 +117,34 @@ class Follower:
         try:
             self.drain()
         finally:
-            for fd, _sink in self._files.values():
-                os.close(fd)
+            for one in self._files.values():
+                os.close(one.fd)
             self._inotify.close()
             os.close(self._wake_out)
             os.close(self._wake_in)
 
-    def _read(self, fd: int, sink: TakeBytes) -> None:
+    def _read(self, one: _Followed) -> None:
+        """Hand on what is there now: whoever writes without end must not keep this call for ever."""
         try:
-            while data := os.read(fd, CHUNK):
-                sink(data)
+            size = os.fstat(one.fd).st_size if one.budget is None else one.budget.fit(one.fd)
+            while one.place < size and (data := os.read(one.fd, min(CHUNK, size - one.place))):
+                one.place += len(data)
+                if not one.held_since:
+                    one.held_since = time.monotonic()
+                one.take(data)
+                if one.budget is not None:
+                    size = min(size, one.budget.fit(one.fd))
+        except BaseException as error:
+            self.error = error
+            raise
+
+    def _settle(self, one: _Followed) -> None:
+        one.held_since = 0.0
+        if one.settle is None:
+            return
+        try:
+            if one.settle():
+                one.held_since = time.monotonic()
         except BaseException as error:
             self.error = error
             raise
@@ -88,15 +153,46 @@ class Follower:
         poller = select.poll()
         poller.register(self._inotify.fd, select.POLLIN)
         poller.register(self._wake_out, select.POLLIN)
+        looked = 0.0
         with contextlib.suppress(Exception):  # kept in ``error``, raised again by whoever drains
             self.drain()
             while True:
-                ready = {fd for fd, _event in poller.poll()}
+                ready = {fd for fd, _event in poller.poll(1000 * self._pause())}
                 if self._inotify.fd in ready:
                     watches = {event.wd for event in self._inotify.read(timeout=0)}
                     with self._turn:
-                        for watch in watches:
-                            if watch in self._files:
-                                self._read(*self._files[watch])
+                        for watch in watches & self._files.keys():
+                            self._read(self._files[watch])
+                if (now := time.monotonic()) >= looked + LOOK_EVERY:
+                    looked = now
+                    self._look()
+                with self._turn:
+                    self._tidy(now)
                 if self._wake_out in ready:
                     return
+
+    def _pause(self) -> float:
+        """Return the seconds until something is to be done that no notice comes of."""
+        files = self._files.values()
+        if any(one.budget is not None and one.budget.full for one in files):
+            return CUT_EVERY
+        return QUIET if any(one.settle and one.held_since for one in files) else LOOK_EVERY
+
+    def _tidy(self, now: float) -> None:
+        for watch, one in self._files.items():
+            if one.budget is not None and one.budget.full:
+                if one.watched:
+                    # Each write would wake this thread, and it is looked at all the same.
+                    self._inotify.rm_watch(watch)
+                    one.watched = False
+                one.budget.fit(one.fd)
+            if one.held_since and now >= one.held_since + QUIET:
+                self._settle(one)
+
+    def _look(self) -> None:
+        try:
+            for folder in {one.path.parent for one in self._files.values()}:
+                check_room(folder)
+        except BaseException as error:
+            self.error = error
+            raise

@@ -6,15 +6,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from harness.capture.dbgprint.channel import DebuggerChannel
+from harness.capture.live.budget import Limits, RunBudget
 from harness.capture.live.console import ConsoleWatch
 from harness.capture.live.debugcon import DebugPortDecoder
 from harness.capture.live.event_lines import EventLines
 from harness.capture.live.follower import Follower
 from harness.capture.mapping.driver_map import DriverMap
 from harness.deadline import Deadline
-from harness.history.driver import Hello
-from harness.history.record import Clock
+from harness.history.driver import DriverRecord, Hello
+from harness.history.record import Channel, Clock, Console, Stage
 from harness.history.writer import HistoryWriter
 
 
@@ -24,6 +27,10 @@ class Capture:
     ``drain`` puts everything written so far into the history before it returns. With ``kd``, the socket of the kernel
     debugger's port, somebody listens there too; what was heard is kept in ``directory``. ``resumed`` says that the guest
     was restored from a snapshot, so that the numbers of its events need not begin at 1.
+
+    Every channel has a ``budget``. The console has no account unless it was cut. Nor has ``control``, whose records the
+    guest writes as long as :meth:`~harness.capture.live.budget.ChannelBudget.admit` lets it. ``log`` is QEMU's own, which
+    is kept within bounds and not read.
     """
 
     def __init__(
@@ -36,6 +43,8 @@ class Capture:
         directory: Path | None = None,
         mapped: DriverMap | None = None,
         resumed: bool = False,
+        budget: RunBudget | None = None,
+        log: Path | None = None,
     ) -> None:
         self.console = ConsoleWatch()
         self.debug_port: DebugPortDecoder | EventLines = (
@@ -44,10 +53,17 @@ class Capture:
         self._writer = writer
         self._clocks: set[str] = set()
         self._follower = Follower()
-        self._follower.add(debugcon, self._driver)
-        self._follower.add(console, self._console)
+        budget = budget or RunBudget(Limits())
+        self._of_port = budget.channel(self.debug_port.account().name, debugcon)
+        self._of_console = budget.channel("console", console)
+        self.control = budget.channel("control")
+        self._of_log = budget.channel("qemu.log", log)
+        self._follower.add(debugcon, self._driver, budget=self._of_port)
+        self._follower.add(console, self._take_console, settle=self._settle_console, budget=self._of_console)
+        if log is not None:
+            self._follower.add(log, lambda _: None, budget=self._of_log)
         self.debugger = (
-            DebuggerChannel(kd, directory or debugcon.parent, writer, self._follower) if kd else None
+            DebuggerChannel(kd, directory or debugcon.parent, writer, self._follower, budget) if kd else None
         )
 
     def __enter__(self) -> Self:
@@ -63,7 +79,17 @@ class Capture:
             self._follower.close()
             self.debug_port.finish()
         finally:
-            self._writer.write(self.debug_port.account(closed=True))
+            account = self.debug_port.account(closed=True)
+            if self._of_port.left_out:
+                account = msgspec.structs.replace(account, records=self._of_port.records)
+            self._writer.write(self._of_port.account(account))
+            for one in (self._of_console, self.control):
+                if one.cut:
+                    self._writer.write(one.account(Channel(name=one.name, records=0)))
+            if self._of_log.cut:
+                self._writer.write(
+                    Stage(name="qemu", phase="note", detail=f"qemu.log was cut: {self._of_log.cut}")
+                )
             if self.debugger is not None:
                 self.debugger.close()
 
@@ -71,13 +97,30 @@ class Capture:
         """Put everything the guest has written so far into the history."""
         self._follower.drain()
 
+    def check(self) -> None:
+        """Raise what made the capture fail, if anything did: InfrastructureError for a full disk."""
+        self._follower.check()
+
     def _driver(self, data: bytes) -> None:
+        if self._of_port.left_out:
+            return
         for record in self.debug_port.feed(data):
+            if isinstance(record, DriverRecord) and not self._of_port.admit():
+                return
             self._writer.write(record)
             if isinstance(record, Hello) and record.boot not in self._clocks and len(self._clocks) < 10_000:
                 self._clocks.add(record.boot)
                 self._writer.write(Clock(domain=f"qpc/{record.boot}", hz=record.hz))
 
-    def _console(self, data: bytes) -> None:
+    def _take_console(self, data: bytes) -> None:
         for record in self.console.feed(data):
+            self._tell(record)
+
+    def _settle_console(self) -> bool:
+        for record in self.console.settle():
+            self._tell(record)
+        return self.console.waits
+
+    def _tell(self, record: Console) -> None:
+        if self._of_console.admit():
             self._writer.write(record)

@@ -137,6 +137,9 @@ class HistoryEvidence:
             self._accounts[channel.name] = channel
             carried = self._carried.get(channel.name)
             self._closed_at[channel.name] = 0 if carried is None else carried.records
+            if channel.cut:
+                # A crash, or a record of another driver, may have been told in what is missing.
+                self.question(f"channel {channel.name} was cut: {channel.cut}", (channel,))
 
     def boot_over(self, streams: Iterable[DriverLoad], at: int) -> None:
         """The guest booted again. Whether these streams' last records are here shows in the accounts."""
@@ -242,6 +245,8 @@ class HistoryEvidence:
     def _tail(self, name: str) -> str:
         """Say why the last lines of a channel may be missing; "" if its account shows that they are not."""
         account = self._accounts.get(name)
+        if account is not None and account.cut:
+            return f"channel {name} was cut: {account.cut}"
         if account is None or not account.closed:
             return f"channel {name} was never closed with an account"
         if _damage(account) > self._places(name):

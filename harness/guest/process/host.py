@@ -131,6 +131,7 @@ class HostType(ProcessType):
                 label=self.label,
                 command=[str(place / PROGRAM), "--follow"],
                 group_size=options.group_size or 64,
+                limits=options.limits,
             )
 
         return Bootable(

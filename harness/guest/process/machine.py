@@ -26,19 +26,29 @@ import shlex
 import signal
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import locks
+from harness.capture.live.budget import Limits, RunBudget
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, GuestCrash, GuestHang, GuestRefused, InfrastructureError
+from harness.errors import (
+    CommandRefused,
+    GuestCrash,
+    GuestError,
+    GuestHang,
+    GuestRefused,
+    InfrastructureError,
+)
 from harness.history.record import Boot, Stage
 from harness.history.writer import HistoryWriter
 from harness.host.registry import MachineEntry, ProcessName, Registry
 from harness.host.runtime import RuntimeDirectory
 from harness.interrupts import uninterrupted
 from harness.machine import shutdown
+from harness.machine.file_limit import SLACK
 from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.process import Process
 from harness.program import describe
@@ -48,6 +58,9 @@ FIRST_DIMM = 4 << 30
 
 LONGEST_LINE = 1 << 16
 """Bytes of a line that are kept; whatever says more without a newline says it in pieces."""
+
+_WORDS = re.compile(rb"^(?:HPN1|=|counts|echo|reset|trouble:|left)(?: [^\n]*|\r)?\n", re.MULTILINE)
+"""Lines that are more than text on a screen. All that is between them is written at once: a process may flood."""
 
 UNSHOWN = ("qemu", "ost")
 """What a machine that is a process cannot show (``Agreement.unshown``)."""
@@ -62,7 +75,7 @@ class ProcessMachine:
     ``command`` is the program, whose output goes to ``NAME.log`` in the run directory; ``transcript`` a file that it
     writes to besides, None for none. ``opening`` are lines said first, each to be answered with zero or one of ``fine``,
     ``closing`` those said when nothing is loaded any more. What only QEMU has (monitor, events, resets) raises
-    GuestRefused, which says so.
+    GuestRefused, which says so. A process that says more than the run's ``limits`` let it counts as gone.
     """
 
     def __init__(
@@ -81,6 +94,7 @@ class ProcessMachine:
         fine: frozenset[str] = frozenset(),
         place: TakeTurn | None = None,
         registry: Registry | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self.spec = spec
         self.name = name
@@ -108,6 +122,10 @@ class ProcessMachine:
         self._process: Process | None = None
         self._orders = -1
         self._follower = Follower()
+        most = (limits or Limits()).run_limit
+        # All that it says comes in these files, its console and the driver's lines among it.
+        self._budget = RunBudget(Limits(channel_limit=most + 1, run_limit=most))
+        self._largest = most + SLACK
         self._changed = locks.condition("process machine")
         self._sent = 0
         self._answers: list[str] = []
@@ -137,13 +155,19 @@ class ProcessMachine:
             self._around.enter_context(self._place(deadline))
         followed = [self.log] if self._transcript is None else [self.log, self._transcript]
         for path in followed:
-            self._follower.add(path, lambda data, path=path: self._take(path.name, data))  # type: ignore[misc]
+            self._follower.add(
+                path,
+                lambda data, path=path: self._take(path.name, data),  # type: ignore[misc]
+                budget=self._budget.channel(path.name, path),
+            )
         self._follower.start()
         self.argv = list(self._command)
         self._register(None)
         stdin, self._orders = os.pipe2(os.O_CLOEXEC)
         try:
-            self._process = Process(self.argv, self.log, ended=self._notice, stdin=stdin)
+            self._process = Process(
+                self.argv, self.log, ended=self._notice, stdin=stdin, largest_file=self._largest
+            )
             self._process.spawn()
         finally:
             os.close(stdin)
@@ -228,8 +252,14 @@ class ProcessMachine:
             self._orders = -1
 
     def alive(self) -> bool:
-        """Return whether the process runs and has not said that its machine resets itself."""
-        return self._process is not None and self._process.running and not self._reset
+        """Return whether the process runs, has not said too much, and not that its machine resets itself."""
+        running = self._process is not None and self._process.running
+        return running and not self._reset and not self._flooded
+
+    @property
+    def _flooded(self) -> str:
+        """Why what it says is not listened to any more, "" if it is."""
+        return next((one.cut for one in self._budget.channels if one.cut), "")
 
     @property
     def pid(self) -> int:
@@ -241,13 +271,20 @@ class ProcessMachine:
         if not self.alive():
             raise self._gone()
 
-    def _gone(self) -> GuestCrash:
+    def _gone(self) -> GuestError:
         if self._reset:
             return GuestCrash("the guest reset itself", hint="The run is unknown from there.")
+        if self._flooded:
+            return GuestError(
+                f"the process that is the guest floods its output: {self._flooded}",
+                hint=f"The beginning is in {self.log}. Allow it more with a larger --run-limit.",
+            )
         report = self._process.report() if self._process is not None else None
         words = self._process.words().splitlines() if self._process is not None else []
         said = [line for line in words if not line.startswith(("HPN1 ", "= "))][-3:]
         how = describe(report.status) if report is not None else "never begun"
+        if report is not None and report.status == -signal.SIGXFSZ:
+            how += f", because it wrote a file of more than {self._largest} bytes (RLIMIT_FSIZE)"
         return GuestCrash(
             f"the process that is the guest ended, {how}{': ' + '; '.join(said) if said else ''}",
             hint=f"All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
@@ -265,52 +302,66 @@ class ProcessMachine:
 
     def _take(self, source: str, data: bytes) -> None:
         """Sort what came from one file into lines; on the follower's thread or that of :meth:`sync`."""
-        *lines, rest = (self._rest.get(source, b"") + data).split(b"\n")
+        whole, line_feed, rest = (self._rest.get(source, b"") + data).rpartition(b"\n")
+        whole += line_feed
         if len(rest) > LONGEST_LINE:
-            lines, rest = [*lines, rest], b""
+            whole, rest = whole + rest + b"\n", b""
         self._rest[source] = rest
         spoken = source == self.log.name
         with self._changed:  # a line is counted as sent in the same hold in which it is written
             expected = self._sent - len(self._answers) if spoken else 0
         answers: list[str] = []
-        try:
-            for line in lines:
-                self._sort(line, answers, expected, driver=self._transcript is None or not spoken)
-        except OSError as error:
-            raise InfrastructureError(
-                f"cannot write what the process said to {self.debugcon.parent}: {error.strerror}",
-                hint="Free some disk space, or give another place with --runs DIR.",
-            ) from error
+        screen: list[bytes] = []
+        port: list[bytes] = []
+        said = 0
+        for found in _WORDS.finditer(whole):
+            screen.append(whole[said : found.start()])
+            said = found.end()
+            line = found[0].removesuffix(b"\n")
+            if line.startswith(b"HPN1") and (self._transcript is None or not spoken):
+                port.append(found[0])
+            else:
+                self._sort(line, screen, answers, expected)
+        screen.append(whole[said:])
+        self._put(self._port, b"".join(port))
+        self._put(self._screen, b"".join(screen))
         # Only now, so that nobody who was answered asks again before the rest is sorted.
         with self._changed:
             self._answers += answers
             self._changed.notify_all()
 
-    def _sort(self, line: bytes, answers: list[str], expected: int, *, driver: bool) -> None:
-        """Put a line where it belongs. With a transcript the ``driver`` writes there, and ``expected`` answers may come."""
+    def _sort(self, line: bytes, screen: list[bytes], answers: list[str], expected: int) -> None:
+        """Put a line where it belongs; ``expected`` answers may come."""
         word, _, rest = line.partition(b" ")
-        if word == b"HPN1" and driver:
-            self._port.write(line + b"\n")
-            return
         text = line.decode("utf-8", "replace").rstrip("\r")
         if word == b"=" and len(answers) < expected:
             answers.append(text[2:102].strip())
         elif word in (b"counts", b"echo"):
             self._said[word.decode()] = rest.decode("ascii", "replace").strip()
         elif text == "reset" and not self._reset:
-            self._screen.write(b"the machine resets itself\n")
+            screen.append(b"the machine resets itself\n")
             self._writer.write(Boot(epoch=2, cause="guest-reset"))
             self._reset = True
         elif word == b"trouble:" or (word == b"left" and re.search(r"=-?[1-9]", text)):
-            self._screen.write(f"hpnotify: trouble: {text.removeprefix('trouble: ')}\n".encode())
-        elif line:
-            self._screen.write(line + b"\n")
+            screen.append(f"hpnotify: trouble: {text.removeprefix('trouble: ')}\n".encode())
+        else:
+            screen.append(line + b"\n")
+
+    def _put(self, file: FileIO, data: bytes) -> None:
+        """Append ``data``, all of it. Raises InfrastructureError."""
+        try:
+            while data:
+                data = data[file.write(data) :]
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot write what the process said to {self.debugcon.parent}: {error.strerror}",
+                hint="Free some disk space, or give another place with --runs DIR.",
+            ) from error
 
     def _flush(self) -> None:
         """The process is gone: a line that it did not end is torn."""
         for rest in self._rest.values():
-            if rest:
-                (self._port if rest.startswith(b"HPN1 ") else self._screen).write(rest)
+            self._put(self._port if rest.startswith(b"HPN1 ") else self._screen, rest)
         self._rest = {}
 
     # -- what it is told ----------------------------------------------------------------------------------------

@@ -157,6 +157,7 @@ class WineType(ProcessType):
                 label=self.label,
                 command=prefix.command(prefix.drive / "hpn" / "drive.exe"),
                 group_size=options.group_size or 64,
+                limits=options.limits,
                 transcript=prefix.drive / "hpnotify-transcript.log",
                 opening=(f"install hpnwine {SYSTEM}\\drivers\\wdfldr.sys", "load hpnwine"),
                 closing=("finish", "unload hpnwine"),

@@ -114,6 +114,7 @@ class Twin:
         console_bytes: Callable[[], int] = lambda: 0,
         expect_reset: Callable[[], None] = lambda: None,
         silent: Callable[[], None] = lambda: None,
+        admit: Callable[[], bool] = lambda: True,
     ) -> None:
         self.ready_count = 0
         self.facts: dict[str, str] = {}
@@ -124,6 +125,7 @@ class Twin:
         self._console_bytes = console_bytes
         self._expect_reset = expect_reset
         self._silent = silent
+        self._admit = admit
         self._loaded: set[str] = set()
         self._changed = locks.condition("twin")
         self._control = ControlChannel(machine.control, self._event)
@@ -297,7 +299,8 @@ class Twin:
             raise
 
     def _event(self, name: str, detail: str) -> None:
-        self._writer.write(GuestEvent(event=name[:40], detail=detail[:400]))
+        if self._admit():
+            self._writer.write(GuestEvent(event=name[:40], detail=detail[:400]))
         if name == "ready":
             if self.ready_count:
                 self._control.forget()

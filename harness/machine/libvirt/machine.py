@@ -87,8 +87,9 @@ class LibvirtMachine(MachineBase):
         uri: str = "",
         name: str = "guest",
         registry: Registry | None = None,
+        channel_limit: int = 0,
     ) -> None:
-        super().__init__(spec, directory, writer, name=name, registry=registry)
+        super().__init__(spec, directory, writer, name=name, registry=registry, channel_limit=channel_limit)
         self.xml = ""
         self.uuid = str(uuid.uuid4())
         self._aliases = Aliases()
@@ -155,7 +156,9 @@ class LibvirtMachine(MachineBase):
 
     def _remote_place(self, link: LibvirtLink, deadline: Deadline) -> _Place:
         """Everything is on another host, where it is brought to; QEMU is libvirt's own choice there."""
-        remote = self._remote = RemoteHost(self.uri, self._runtime.path, self.directory / "ssh.log")
+        remote = self._remote = RemoteHost(
+            self.uri, self._runtime.path, self.directory / "ssh.log", channel_limit=self.channel_limit
+        )
         remote.connect(deadline)
         named = {name: getattr(self.spec, name) for name in ("kernel", "initrd", "firmware")}
         sent = {name: remote.send(file, name, deadline) for name, file in named.items() if file is not None}

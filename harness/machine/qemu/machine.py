@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
 from harness.machine import devices, shutdown
 from harness.machine.base import MachineBase
+from harness.machine.file_limit import largest_file
 from harness.machine.machine import CpuSlot, Machine, MachineSpec
 from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
@@ -46,8 +48,9 @@ class QemuMachine(MachineBase):
         *,
         name: str = "guest",
         registry: Registry | None = None,
+        channel_limit: int = 0,
     ) -> None:
-        super().__init__(spec, directory, writer, name=name, registry=registry)
+        super().__init__(spec, directory, writer, name=name, registry=registry, channel_limit=channel_limit)
         self.log = self.directory / "qemu.log"
         self.exit_report: ExitReport | None = None
         self._process: Process | None = None
@@ -70,7 +73,10 @@ class QemuMachine(MachineBase):
         self.argv = [str(found.path), *(word for part in parts for word in part.arguments())]
         self._register(self.argv)
         with self._state() as state:
-            self._process = Process(self.argv, self.log, ended=self._monitor.end, stdin=state)
+            self._process = Process(
+                self.argv, self.log, ended=self._monitor.end, stdin=state,
+                largest_file=largest_file(self.spec, channel=self.channel_limit),
+            )  # fmt: skip
             self._process.spawn()
         self._note_process(ProcessName.of(self._process.pid))
         self._monitor.start()
@@ -198,6 +204,9 @@ class QemuMachine(MachineBase):
             message = f"machine {self.name!r} was closed"
         else:
             message = f"QEMU died, {describe(report.status)}{_summary(words)}"
+            if report.status == -signal.SIGXFSZ:
+                most = largest_file(self.spec, channel=self.channel_limit)
+                message += f": it wrote a file of more than {most} bytes (RLIMIT_FSIZE)"
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
             command=self.argv,

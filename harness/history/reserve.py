@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: MIT
+"""The reserve: room on the disk that a history holds for the words with which its run ends.
+
+A file's blocks can be allocated before they are written (fallocate(2), FALLOC_FL_KEEP_SIZE). A history always has some
+behind its end, so that a full disk is noticed while what happened can still be recorded.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+from harness.errors import InfrastructureError
+
+SIZE = 256 << 10
+"""Bytes that stay free for a run's last records, its verdict and its facts."""
+
+STEP = 256 << 10
+"""Bytes that are allocated at once."""
+
+LEAST = 64 << 10
+"""Bytes on a disk below which it counts as full: what is appended by QEMU may already be lost."""
+
+KEEP_SIZE = 1
+"""FALLOC_FL_KEEP_SIZE (linux/falloc.h)."""
+
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""What the system says of a disk that is full, or whose quota is used up."""
+
+HINT = "Free some disk space, or give another place with --runs DIR."
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Reserve:
+    """Allocates room behind the end of the open file ``descriptor``, where the file system can do that."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._allocated = 0
+        self._able = True
+
+    def covers(self, end: int) -> bool:
+        """Return whether the file may grow to ``end`` bytes with the reserve left untouched. Raises OSError."""
+        while self._able and end + SIZE > self._allocated:
+            try:
+                self._allocate(self._allocated, STEP)
+            except OSError as error:
+                if error.errno in FULL:
+                    return False
+                # Only some file systems can, and those that cannot have other words for it.
+                self._able = False
+                break
+            self._allocated += STEP
+        return True
+
+    def _allocate(self, offset: int, length: int) -> None:
+        done = _libc.fallocate(self._descriptor, KEEP_SIZE, ctypes.c_long(offset), ctypes.c_long(length))
+        if done:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number))
+
+    def release(self) -> None:
+        """Give back what was not written. Raises OSError."""
+        os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size)
+        self._able = False
+
+
+def check_room(folder: Path) -> None:
+    """Raise InfrastructureError if the disk of ``folder`` is full."""
+    try:
+        disk = os.statvfs(folder)
+    except OSError:
+        return  # whoever writes there learns why
+    free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
+    if disk.f_blocks and free < LEAST:
+        raise InfrastructureError(f"the disk of {folder} is full: {free} bytes are free", hint=HINT)

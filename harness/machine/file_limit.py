@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""The file limit: RLIMIT_FSIZE of a machine's process, the last line against a guest that fills the host's disk.
+
+The budgets (:mod:`harness.capture.live.budget`) keep what a guest writes small. The kernel ends a process that makes a file
+larger than this all the same (setrlimit(2): SIGXFSZ). It is no less than the largest file that a run may have written.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import resource
+from pathlib import Path
+
+from harness.machine.attachments import Disk
+from harness.machine.machine import MachineSpec
+
+SLACK = 1 << 30
+"""Bytes on top of what was counted: headers, firmware, video memory, the state of devices."""
+
+PER_PAGE = 64
+"""A saved state has a few bytes for each page of 4 KiB, and a qcow2 image 8 bytes and more for each cluster: less than this
+part of the whole (QEMU: docs/devel/migration, docs/interop/qcow2)."""
+
+BLOCK = 512
+"""Bytes of a block of the shell's ``ulimit -f`` (POSIX)."""
+
+
+def largest_file(spec: MachineSpec, *, channel: int = 0) -> int:
+    """Return the bytes of the largest file that QEMU may write for a machine.
+
+    That is an overlay of a disk as large as the disk, the guest's memory (a dump, a saved state, the file behind a DIMM), or
+    what the guest says on a channel, of which ``channel`` bytes are kept.
+    """
+    memory = max(spec.memory, spec.max_memory)
+    disks = [virtual_size(disk) for disk in spec.disks]
+    whole = max([memory, channel, *disks])
+    return whole + whole // PER_PAGE + SLACK
+
+
+def virtual_size(disk: Disk) -> int:
+    """Return the bytes that the guest sees of a disk; those of the file if it is no qcow2 image, 0 if there is none."""
+    with contextlib.suppress(OSError), Path(disk.file).open("rb") as file:
+        header = file.read(32)
+        if header[:4] == b"QFI\xfb":
+            # Magic, version, backing file's offset and length, cluster bits, size (QEMU: docs/interop/qcow2).
+            return int.from_bytes(header[24:32], "big")
+        return file.seek(0, 2)
+    return 0
+
+
+def blocks(most: int) -> int:
+    """Return a limit of ``most`` bytes for ``ulimit -f``; less if this process has less itself."""
+    own = [one for one in resource.getrlimit(resource.RLIMIT_FSIZE) if one != resource.RLIM_INFINITY]
+    return min([-(-most // BLOCK), *(one // BLOCK for one in own)])
