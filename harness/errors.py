@@ -27,6 +27,8 @@ Every message says who, what, which value or state, and (as ``hint``) what to do
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterable
 from enum import IntEnum, StrEnum
 from typing import Self
@@ -56,6 +58,17 @@ class FailureClass(StrEnum):
     DRIVER = "driver"
     CONTRACT = "contract"
     UNKNOWN = "unknown"
+
+
+SHORTAGES = {
+    errno.EMFILE: "Allow more open files, for instance: ulimit -n 1024",
+    errno.ENFILE: "The whole host has too many open files: sysctl fs.file-max",
+    errno.EAGAIN: "Allow more processes and threads, for instance: ulimit -u 4096; in a container its pids limit counts too.",
+    errno.ENOMEM: "Run less beside it, or give it more memory.",
+    errno.ENOSPC: "Free some disk space, or give another place with --runs DIR.",
+    errno.EDQUOT: "Your quota is used up: free some disk space, or give another place with --runs DIR.",
+}
+"""What a host may run out of, by the system's number, and the way out (errno(3))."""
 
 
 class HarnessError(Exception):
@@ -124,6 +137,32 @@ class TemplateFailed(InfrastructureError):
     def __init__(self, message: str, *, reached: str, hint: str = "") -> None:
         super().__init__(message, hint=hint)
         self.reached = reached
+
+
+def of_shortage(error: BaseException) -> InfrastructureError | None:
+    """Return the error for a host that ran out of files, threads, memory or disk space; None if ``error`` is of another kind.
+
+    Python raises RuntimeError when the system gives it no thread (CPython: Modules/_threadmodule.c).
+    """
+    if isinstance(error, MemoryError):
+        return InfrastructureError("the host has no memory left", hint=SHORTAGES[errno.ENOMEM])
+    if isinstance(error, RuntimeError) and "can't start new thread" in str(error):
+        return InfrastructureError("the system starts no more threads", hint=SHORTAGES[errno.EAGAIN])
+    if not isinstance(error, OSError) or error.errno not in SHORTAGES or isinstance(error, BlockingIOError):
+        return None
+    where = f"{error.filename}: " if error.filename is not None else ""
+    return InfrastructureError(f"{where}{os.strerror(error.errno)}", hint=SHORTAGES[error.errno])
+
+
+def shortage_hint(error: BaseException, otherwise: str = "") -> str:
+    """Return what to do about an error of the system: what helps against a shortage, or ``otherwise``."""
+    return SHORTAGES.get(getattr(error, "errno", None) or 0, otherwise)
+
+
+def tells_of_shortage(words: str) -> str:
+    """Return the line in which a program says that the host ran out of something, "" if it does not say so."""
+    signs = [os.strerror(number) for number in SHORTAGES]
+    return next((line for line in words.splitlines() if any(sign in line for sign in signs)), "")
 
 
 class CommandRefused(HarnessError):

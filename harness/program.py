@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import select
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import IO, Literal, NamedTuple, TypeAlias
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import GuestHang, InfrastructureError, MissingPart, shortage_hint
 from harness.interrupts import uninterrupted
 
 ChildProcess: TypeAlias = "subprocess.Popen[bytes]"
@@ -180,7 +181,7 @@ def start_program(
     except (OSError, ValueError) as error:
         # A ValueError is about a null byte in a word.
         raise InfrastructureError(
-            f"cannot run '{name}': {getattr(error, 'strerror', error)}", hint=supply
+            f"cannot run '{name}': {getattr(error, 'strerror', error)}", hint=shortage_hint(error, supply)
         ) from error
 
 
@@ -212,20 +213,34 @@ def readable(descriptor: int, seconds: float) -> bool:
     return bool(watched.poll(seconds * 1000))
 
 
+def _ended(pid: int, seconds: float) -> None:
+    """Wait until a child has ended, without reaping it, at most so long."""
+    try:
+        watch = os.pidfd_open(pid)
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        # Even a harness that may open nothing more ends what it started.
+        deadline = Deadline(seconds, "the end of a program")
+        with contextlib.suppress(GuestHang):
+            deadline.poll(lambda: os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG))
+        return
+    try:
+        readable(watch, seconds)
+    finally:
+        os.close(watch)
+
+
 def end_program(child: ChildProcess, *, patience: float = 0.0) -> None:
     """End a child and what it started, by SIGTERM before SIGKILL, after ``patience`` seconds to end by itself."""
     if child.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             # Not reaped, so neither its number nor its group's can be another's.
             target = -child.pid if os.getpgid(child.pid) == child.pid else child.pid
-            watch = os.pidfd_open(child.pid)
-            try:
-                for number, seconds in ((0, patience), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
-                    with contextlib.suppress(PermissionError):
-                        os.kill(target, number)
-                    readable(watch, seconds)
-            finally:
-                os.close(watch)
+            for number, seconds in ((0, patience), (signal.SIGTERM, GRACE), (signal.SIGKILL, GRACE)):
+                with contextlib.suppress(PermissionError):
+                    os.kill(target, number)
+                _ended(child.pid, seconds)
         child.poll()
     for pipe in (child.stdin, child.stdout, child.stderr):
         if pipe is not None:

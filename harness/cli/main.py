@@ -43,7 +43,7 @@ from harness.cli import (
 )
 from harness.cli.output import begin, complain, flush, say, say_error
 from harness.cli.stream import guarded
-from harness.errors import ExitCode, HarnessError
+from harness.errors import ExitCode, HarnessError, of_shortage
 from harness.interrupts import interrupted_by, interruptible, settle
 from harness.invocation import program
 
@@ -186,13 +186,17 @@ def _run(words: list[str]) -> int:
         return _failed(words, error.message, error.hint, error.exit_code)
     except OSError as error:
         _trace()
-        return _failed(words, *_of_the_system(error), ExitCode.INFRASTRUCTURE)
+        short = of_shortage(error)
+        said = _of_the_system(error) if short is None else (short.message, short.hint)
+        return _failed(words, *said, ExitCode.INFRASTRUCTURE)
     except Exception as error:  # noqa: BLE001 - Python's own way out would end with 1, which means "violated"
         # Typer's usage errors are click's, which it may carry inside itself: known by what they can do.
         describe = getattr(error, "format_message", None)
         if describe is not None:
             return _misused(words, error, str(describe()))
         _trace()
+        if (short := of_shortage(error)) is not None:
+            return _failed(words, short.message, short.hint, short.exit_code)
         return _failed(
             words,
             f"a defect of the harness itself: {type(error).__name__}: {error}",

@@ -16,7 +16,7 @@ from typing import Self
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, of_shortage
 from harness.history.json_file import read_json
 from harness.history.private import open_private
 from harness.host.runtime import remove as remove_runtime
@@ -31,11 +31,17 @@ class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """Return the name of a live process; None for none, for a zombie, or when /proc cannot tell."""
+        """Return the name of a live process; None for none, for a zombie, or when /proc cannot tell.
+
+        Raises InfrastructureError if this process may open no more files.
+        """
         try:
             stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
             boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if short := of_shortage(error):
+                # Whoever cannot look must not take a living process for a dead one.
+                raise short from error
             return None
         # The second field is the program's name in brackets and may itself hold brackets and spaces.
         fields = stat[stat.rfind(")") + 2 :].split()

@@ -17,7 +17,7 @@ import msgspec
 
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MonitorLost
+from harness.errors import InfrastructureError, MonitorLost, shortage_hint
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
@@ -116,7 +116,7 @@ class MachineBase(abc.ABC):
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write in the run directory {self.directory}: {error.strerror}",
-                hint="Give another place with --runs DIR.",
+                hint=shortage_hint(error, "Give another place with --runs DIR."),
             ) from error
 
     def _register(self, command: list[str], *, uri: str = "", domain: str = "") -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from harness import locks
-from harness.errors import HarnessError, InfrastructureError
+from harness.errors import HarnessError, InfrastructureError, of_shortage, shortage_hint
 from harness.history.private import open_private
 from harness.machine import file_limit
 from harness.program import DEVNULL, describe, start_program
@@ -87,15 +87,20 @@ class Process:
             self._output = os.fdopen(open_private(log, os.O_WRONLY | os.O_APPEND), "ab")
         except OSError as error:
             raise InfrastructureError(
-                f"cannot write {log}: {error.strerror}", hint="Give another place with --runs DIR."
+                f"cannot write {log}: {error.strerror}",
+                hint=shortage_hint(error, "Give another place with --runs DIR."),
             ) from error
         self._log_start = self._output.tell()
         self._launched = False
 
     def spawn(self) -> None:
         """Run the command. Interrupted, it still comes to be, and is known to :meth:`settle`."""
+        try:
+            threading.Thread(target=self._watch, name=f"watch {self.command[0]}", daemon=True).start()
+        except RuntimeError as error:
+            self._output.close()
+            raise of_shortage(error) or error from error
         self._launched = True
-        threading.Thread(target=self._watch, name=f"watch {self.command[0]}", daemon=True).start()
         self._spawned.wait()
         if self._failure is not None:
             raise self._failure

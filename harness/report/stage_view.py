@@ -145,8 +145,14 @@ class StageView:
         self._stale = True
         self._changed.notify_all()
         if self._writer is None:
-            self._writer = threading.Thread(target=self._work, name="stage-view", daemon=True)
-            self._writer.start()
+            writer = threading.Thread(target=self._work, name="stage-view", daemon=True)
+            try:
+                writer.start()
+            except RuntimeError:
+                # The system gives no thread. The run needs some itself, and says so.
+                self._silent = True
+                return
+            self._writer = writer
 
     def _work(self) -> None:
         """Write the finished lines and redraw the running ones below them, whenever something changed or time passed."""

@@ -21,7 +21,7 @@ from harness.config import to_plain
 from harness.contract.checker import Judge, judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
-from harness.errors import ExitCode, FailureClass, GuestError, GuestHang, HarnessError, InfrastructureError
+from harness.errors import ExitCode, FailureClass, GuestError, GuestHang, HarnessError, InfrastructureError, of_shortage
 from harness.history.evidence import EvidenceIndex
 from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
@@ -167,6 +167,9 @@ class Run:
             except (KeyboardInterrupt, GeneratorExit, SystemExit):
                 raise
             except BaseException as error:
+                if (short := of_shortage(error)) is not None:
+                    self._failed(short)
+                    raise short from error
                 if self.given_up:
                     late = blame(self._boot.machine, GuestHang(self.given_up))
                     # Too long is not silent: the guest is not blamed.
@@ -311,9 +314,13 @@ class Run:
         """End what was begun, newest first; then close the history. The history's own failure is not raised again."""
         try:
             stack.close()
-        except HarnessError as error:
+        except Exception as error:
+            known = error if isinstance(error, HarnessError) else of_shortage(error)
+            if known is None:
+                raise
             outcome = "failed" if outcome == "completed" else outcome
-            self._fault(error)
+            self.error = self.error or known
+            self._fault(known)
         finally:
             with contextlib.suppress(InfrastructureError):
                 self.writer.write(End(outcome=outcome))

@@ -6,7 +6,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 
-from harness.errors import HarnessError
+from harness.errors import HarnessError, of_shortage
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
 
@@ -20,15 +20,23 @@ class Stages:
 
     @contextlib.contextmanager
     def stage(self, name: str, detail: str = "") -> Iterator[list[str]]:
-        """Record the start and end of a stage. What is appended to the yielded list becomes the detail of its end."""
+        """Record the start and end of a stage. What is appended to the yielded list becomes the detail of its end.
+
+        Raises InfrastructureError where the host ran out of something.
+        """
         self.current = name
         said: list[str] = []
         self._writer.write(Stage(name=name, phase="begin", detail=detail))
         try:
             yield said
-        except HarnessError as error:
-            self._writer.write(Stage(name=name, phase="fail", detail=error.message))
-            raise
+        except Exception as error:
+            known = error if isinstance(error, HarnessError) else of_shortage(error)
+            if known is None:
+                raise
+            self._writer.write(Stage(name=name, phase="fail", detail=known.message))
+            if known is error:
+                raise
+            raise known from error
         self._writer.write(Stage(name=name, phase="end", detail="; ".join(said)))
 
     def note(self, name: str, detail: str) -> None:

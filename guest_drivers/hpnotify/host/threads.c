@@ -9,7 +9,9 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "host.h"
 #include "machine.h"
@@ -43,13 +45,22 @@ static void *errand_begins(void *argument)
     return NULL;
 }
 
+/* The host ran out of something: that is neither the driver's fault nor the test's. 71 is EX_OSERR (sysexits.h). */
+static void lacks(const char *what, int error)
+{
+    fprintf(stderr, "lacks: cannot %s: %s\n", what, strerror(error));
+    _exit(71);
+}
+
 void host_on(unsigned number, void (*run)(void *context), void *context)
 {
     struct errand errand = { number, run, context };
     pthread_t thread;
 
-    if (pthread_create(&thread, NULL, errand_begins, &errand) != 0)
-        abort();
+    int error = pthread_create(&thread, NULL, errand_begins, &errand);
+
+    if (error != 0)
+        lacks("start a thread", error);
     pthread_join(thread, NULL);
 }
 
@@ -235,6 +246,8 @@ static int begin(void *(*function)(void *), void *argument)
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     error = pthread_create(&thread, &attributes, function, argument);
     pthread_attr_destroy(&attributes);
+    if (error == EAGAIN)
+        lacks("start a thread", error);
     if (error != 0)
         one_ended();
     return error;

@@ -126,6 +126,9 @@ class DebugPortDecoder:
     handed on; of these, ``stale`` have a boot nonce that another one superseded.
     """
 
+    SIGNS: tuple[bytes, ...] = (_MAGIC, _CHECKSUM)
+    """One of these is in every line that is or was a record; () if that cannot be told."""
+
     def __init__(self, *, channel: str = "debugcon", longest: int = LONGEST_LINE) -> None:
         self.channel = channel
         self._longest = longest
@@ -143,7 +146,7 @@ class DebugPortDecoder:
         if lines and self._skipping:
             self._skipping = False
             del lines[0]
-        if _MAGIC not in data and _CHECKSUM not in data:
+        if self.SIGNS and not any(sign in data for sign in self.SIGNS):
             self._pass(lines)
             lines = []
         for line in lines:

@@ -35,6 +35,8 @@ def decode_object(line: bytes) -> DriverRecord:
 class Ring(DebugPortDecoder):
     """Bytes in, driver records of channel ``ring`` out, with the same account as the debug port's."""
 
+    SIGNS = ()
+
     def __init__(self) -> None:
         super().__init__(channel=CHANNEL, longest=LONGEST_LINE)
 

@@ -40,7 +40,10 @@ from harness.errors import (
     GuestError,
     GuestHang,
     GuestRefused,
+    HarnessError,
     InfrastructureError,
+    shortage_hint,
+    tells_of_shortage,
 )
 from harness.history.record import Boot, Stage
 from harness.history.writer import HistoryWriter
@@ -185,7 +188,7 @@ class ProcessMachine:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write in the run directory {self.directory}: {error.strerror}",
-                hint="Give another place with --runs DIR.",
+                hint=shortage_hint(error, "Give another place with --runs DIR."),
             ) from error
 
     def _register(self, process: ProcessName | None) -> None:
@@ -271,7 +274,7 @@ class ProcessMachine:
         if not self.alive():
             raise self._gone()
 
-    def _gone(self) -> GuestError:
+    def _gone(self) -> HarnessError:
         if self._reset:
             return GuestCrash("the guest reset itself", hint="The run is unknown from there.")
         if self._flooded:
@@ -283,6 +286,11 @@ class ProcessMachine:
         words = self._process.words().splitlines() if self._process is not None else []
         said = [line for line in words if not line.startswith(("HPN1 ", "= "))][-3:]
         how = describe(report.status) if report is not None else "never begun"
+        if short := tells_of_shortage("\n".join(words)):
+            return InfrastructureError(
+                f"the process that is the guest ended, {how}, because the host ran out of something: {short[:200]}",
+                hint=f"All it said is in {self.log}. See ulimit -a, and the limits of the container if there is one.",
+            )
         if report is not None and report.status == -signal.SIGXFSZ:
             how += f", because it wrote a file of more than {self._largest} bytes (RLIMIT_FSIZE)"
         return GuestCrash(
