@@ -52,7 +52,7 @@ class HistoryWriter:
         self._listeners: list[Listener] = []
         self._written = 0, 0
         self._failed: InfrastructureError | None = None
-        self._full: InfrastructureError | None = None
+        self._full = False
         try:
             self._fd = open_private(self.path, os.O_WRONLY | os.O_EXCL | os.O_APPEND)
         except OSError as error:
@@ -96,18 +96,15 @@ class HistoryWriter:
     def _append(self, record: Record, host_ns: int) -> Record:
         if self._failed is not None:
             raise self._failed
-        if self._full is not None and not isinstance(record, LAST_WORDS):
-            raise self._full
         try:
             if (size := os.lseek(self._fd, 0, os.SEEK_CUR)) != self._written[1]:
                 # Ctrl-C came after a record was written and before it was counted; both are one assignment.
                 self._written = self._written[0] + 1, size
             stamped = msgspec.structs.replace(record, n=self._written[0] + 1, host_ns=host_ns)
             line = self._encoder.encode(stamped) + b"\n"
-            if self._full is None and not self._reserve.covers(size + len(line)):
-                self._full = self._refused(os.strerror(errno.ENOSPC))
-                if not isinstance(record, LAST_WORDS):
-                    raise self._full
+            self._full = self._full or not self._reserve.covers(size + len(line))
+            if self._full and not isinstance(record, LAST_WORDS):
+                raise self._refused(os.strerror(errno.ENOSPC))
             if os.write(self._fd, line) != len(line):
                 # Part of a line would be taken for a run that was killed.
                 os.ftruncate(self._fd, size)

@@ -319,8 +319,9 @@ class Run:
             if known is None:
                 raise
             outcome = "failed" if outcome == "completed" else outcome
+            if known is not self.error:
+                self._fault(known)
             self.error = self.error or known
-            self._fault(known)
         finally:
             with contextlib.suppress(InfrastructureError):
                 self.writer.write(End(outcome=outcome))

@@ -53,7 +53,7 @@ class Capture:
         self._writer = writer
         self._clocks: set[str] = set()
         self._follower = Follower()
-        budget = budget or RunBudget(Limits())
+        self.budget = budget = budget or RunBudget(Limits())
         self._of_port = budget.channel(self.debug_port.account().name, debugcon)
         self._of_console = budget.channel("console", console)
         self.control = budget.channel("control")

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import re
+
 from harness.contract.order import contradiction
 from harness.contract.rules import subject_kind as kind
 from harness.contract.rules.rule import HOLDS, Broken, Exempt, Observed, RuleOutcome, Section, Unclear
@@ -16,6 +18,8 @@ from harness.history.record import Agreement, End, Expectation, OperationProgres
 
 SECTION = Section("R.8", "Host correlation")
 rule = SECTION.rule
+
+_COUNT = re.compile(r"(\w{1,20}) = (\d{1,18})")
 
 PREFLIGHT = (
     "look at: Hyper-V enlightenments without the CPUID bit for dynamic partitioning (the processor shows in Device "
@@ -228,7 +232,20 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
             f"and the result of {late.attempt} was not established before",
             (late, expect),
         )
-    return Broken(f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}", (expect,))
+    return Broken(
+        f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}",
+        (expect,),
+        absent=("", 0, model.at) if _too_few(expect) else None,
+    )
+
+
+def _too_few(expect: Expectation) -> bool:
+    """Return whether all that is not met is too few records of the driver, some of which may be missing."""
+    demanded, seen = (dict(_COUNT.findall(said)) for said in (expect.demanded, expect.seen))
+    unmet = [name for name, count in demanded.items() if seen.get(name) != count]
+    return bool(unmet) and all(
+        name not in ("processors", "dimms") and int(seen.get(name, 0)) < int(demanded[name]) for name in unmet
+    )
 
 
 @rule(

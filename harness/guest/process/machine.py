@@ -255,9 +255,9 @@ class ProcessMachine:
             self._orders = -1
 
     def alive(self) -> bool:
-        """Return whether the process runs, has not said too much, and not that its machine resets itself."""
+        """Return whether the process runs and is listened to, and has not said that its machine resets itself."""
         running = self._process is not None and self._process.running
-        return running and not self._reset and not self._flooded
+        return running and not self._reset and not self._flooded and self._follower.error is None
 
     @property
     def _flooded(self) -> str:
@@ -277,6 +277,8 @@ class ProcessMachine:
     def _gone(self) -> HarnessError:
         if self._reset:
             return GuestCrash("the guest reset itself", hint="The run is unknown from there.")
+        if isinstance(self._follower.error, HarnessError):
+            return self._follower.error
         if self._flooded:
             return GuestError(
                 f"the process that is the guest floods its output: {self._flooded}",

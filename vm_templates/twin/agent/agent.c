@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/io.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
@@ -602,6 +603,47 @@ static void order_busy(const struct order *order)
 	say("%s ok", order->id);
 }
 
+/* Writes one line without end: what a guest can do to its host's disk. */
+static void flood_file(const char *path, const char *line)
+{
+	int file = open(path, O_WRONLY | O_NOCTTY);
+
+	while (file >= 0)
+		if (write(file, line, strlen(line)) < 0)
+			break;
+}
+
+static void flood_port(unsigned short port, const char *line)
+{
+	if (ioperm(port, 1, 1) != 0)
+		return;
+	for (;;)
+		for (const char *byte = line; *byte; byte++)
+			outb((unsigned char)*byte, port);
+}
+
+static void order_flood(const struct order *order)
+{
+	const char *channel = value(order, "channel", "");
+	int console = strcmp(channel, "console") == 0;
+	int port = strcmp(channel, "port") == 0;
+
+	if (!console && !port && strcmp(channel, "control") != 0) {
+		say("%s err channel=%s: console, port or control", order->id, channel);
+		return;
+	}
+	if (fork() == 0) {
+		close(nt);
+		if (console)
+			flood_file("/dev/ttyS0", "hpnotify: trouble: flood\n");
+		else if (port)
+			flood_port(0x504, "flood\n");
+		for (unsigned long count = 0;; count++)
+			say("! flood n=%lu", count);
+	}
+	say("%s ok", order->id);
+}
+
 /* Takes the module out of the kernel and puts it back; it says on the console what it left behind. */
 static void order_reinsert(const struct order *order)
 {
@@ -637,7 +679,7 @@ static const struct {
 	{ "rebalance", order_rebalance },
 	{ "veto", order_veto }, { "mark", order_mark }, { "delay", order_delay }, { "register", order_register },
 	{ "deregister", order_deregister }, { "work", order_work }, { "statistics", order_statistics },
-	{ "ring", order_ring }, { "flush", order_flush }, { "busy", order_busy }, { "reinsert", order_reinsert },
+	{ "ring", order_ring }, { "flush", order_flush }, { "busy", order_busy }, { "flood", order_flood }, { "reinsert", order_reinsert },
 	{ "panic", order_panic }, { "hang", order_hang },
 };
 
