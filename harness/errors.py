@@ -159,10 +159,11 @@ def shortage_hint(error: BaseException, otherwise: str = "") -> str:
     return SHORTAGES.get(getattr(error, "errno", None) or 0, otherwise)
 
 
-def tells_of_shortage(words: str) -> str:
-    """Return the line in which a program says that the host ran out of something, "" if it does not say so."""
-    signs = [os.strerror(number) for number in SHORTAGES]
-    return next((line for line in words.splitlines() if any(sign in line for sign in signs)), "")
+def told_shortage(words: str) -> tuple[str, str]:
+    """Return the line in which a program says that the host ran out of something, and the way out; "" twice for none."""
+    ways = {os.strerror(number): hint for number, hint in SHORTAGES.items()}
+    told = ((line, hint) for line in words.splitlines() for sign, hint in ways.items() if sign in line)
+    return next(told, ("", ""))
 
 
 class CommandRefused(HarnessError):

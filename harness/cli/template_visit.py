@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 from pathlib import Path
 from typing import Literal
 
+from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, HarnessError
 from harness.guest.windows.guest import WindowsGuest
@@ -82,10 +84,12 @@ def _visit(
             writer.write(Stage(name="lease", phase="note", detail=text))
 
         with (
+            contextlib.ExitStack() as stack,
             take_lease(spec.resource_request(), folder, what="the visit", say=say),
             QemuMachine(spec, folder, writer, name=f"verify-{template.name}") as machine,
         ):
             machine.start(Deadline(START, "start QEMU"))
+            stack.enter_context(kept_small(machine.console, machine.debugcon, machine.log))
             transports = transports_into(machine, image, Deadline(START, "ask which ports lead to the guest"))
             guest = WindowsGuest(machine, writer, image, transports, directory=folder)
             try:

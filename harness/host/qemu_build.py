@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MissingPart
+from harness.errors import InfrastructureError, MissingPart, told_shortage
 from harness.program import run_program
 
 PROGRAM = "qemu-system-x86_64"
@@ -78,6 +78,6 @@ def _ask(path: Path, deadline: Deadline) -> QemuBuild:
     if answer.status or numbers is None:
         raise InfrastructureError(
             f"{path} --version ended with status {answer.status} and said {text[:200].strip()!r}",
-            hint="That is no QEMU; name another with --qemu PATH.",
+            hint=told_shortage(text)[1] or "That is no QEMU; name another with --qemu PATH.",
         )
     return QemuBuild(path, ".".join(map(str, numbers)), text.splitlines()[0].strip())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
 from harness.errors import GuestHang, InfrastructureError
 from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
@@ -86,6 +87,7 @@ def _save(
         writer.subscribe(listen)
         machine = stack.enter_context(QemuMachine(own, work, writer, name=f"state-{digest[:8]}"))
         machine.start(Deadline(30, "start QEMU"))
+        stack.enter_context(kept_small(machine.console, machine.debugcon, machine.log))
         guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         machine.resume(Deadline(30, "let the guest run"))

@@ -19,6 +19,7 @@ from typing import Literal
 import msgspec
 
 import harness
+from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, TemplateFailed, UsageError
 from harness.history.record import FORMAT as HISTORY_FORMAT
@@ -231,7 +232,8 @@ class TemplateBuild:
             machine = QemuMachine(spec, folder, writer, name=name, registry=self._registry)
             try:
                 machine.start(deadline.within(START, "start QEMU"))
-                return SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)
+                with kept_small(machine.console, machine.debugcon, machine.log):
+                    return SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)
             finally:
                 machine.close()
 

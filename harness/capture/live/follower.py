@@ -45,7 +45,7 @@ Settle = Callable[[], bool]
 class _Followed:
     path: Path
     fd: int
-    take: TakeBytes
+    take: TakeBytes | None
     settle: Settle | None
     budget: ChannelBudget | None
     place: int = 0
@@ -72,7 +72,7 @@ class Follower:
     def add(
         self,
         path: Path,
-        sink: TakeBytes,
+        sink: TakeBytes | None,
         *,
         settle: Settle | None = None,
         budget: ChannelBudget | None = None,
@@ -80,7 +80,7 @@ class Follower:
         """Follow ``path`` from its beginning. Call before :meth:`start`.
 
         What comes beyond the ``budget`` is not handed on, and the file is cut back. ``settle`` is called :data:`QUIET`
-        seconds after bytes came, and by :meth:`drain`.
+        seconds after bytes came, and by :meth:`drain`. Without a sink the file is only kept within its budget.
         """
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         watch = self._inotify.add_watch(str(path), flags.MODIFY)
@@ -127,7 +127,11 @@ class Follower:
         """Hand on what is there now: whoever writes without end must not keep this call for ever."""
         try:
             size = os.fstat(one.fd).st_size if one.budget is None else one.budget.fit(one.fd)
-            while one.place < size and (data := os.read(one.fd, min(CHUNK, size - one.place))):
+            while (
+                one.take is not None
+                and one.place < size
+                and (data := os.read(one.fd, min(CHUNK, size - one.place)))
+            ):
                 one.place += len(data)
                 if not one.held_since:
                     one.held_since = time.monotonic()

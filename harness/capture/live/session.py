@@ -61,7 +61,7 @@ class Capture:
         self._follower.add(debugcon, self._driver, budget=self._of_port)
         self._follower.add(console, self._take_console, settle=self._settle_console, budget=self._of_console)
         if log is not None:
-            self._follower.add(log, lambda _: None, budget=self._of_log)
+            self._follower.add(log, None, budget=self._of_log)
         self.debugger = (
             DebuggerChannel(kd, directory or debugcon.parent, writer, self._follower, budget) if kd else None
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.driver.source import digest_of_folders, driver_folder, makefile
-from harness.errors import GuestRefused, InfrastructureError, MissingPart, tells_of_shortage
+from harness.errors import GuestRefused, InfrastructureError, MissingPart, told_shortage
 from harness.guest.bootable import Bootable, GuestOptions
 from harness.guest.guest import REGISTRATIONS
 from harness.guest.process.guest import NOT_WINDOWS, ProcessType
@@ -115,10 +115,10 @@ class HostType(ProcessType):
             ]
             done = run_program([*command, str(place / PROGRAM)], deadline)
             if done.status:
-                short = tells_of_shortage(done.output)
+                short, way_out = told_shortage(done.output)
                 raise InfrastructureError(
                     f"the driver does not compile into a process: {short or done.failure()}",
-                    hint="The host ran out of it." if short else TOOLS,
+                    hint=way_out or TOOLS,
                 )
 
         cache = Cache(options.cache, progress)

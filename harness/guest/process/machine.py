@@ -43,7 +43,7 @@ from harness.errors import (
     HarnessError,
     InfrastructureError,
     shortage_hint,
-    tells_of_shortage,
+    told_shortage,
 )
 from harness.history.record import Boot, Stage
 from harness.history.writer import HistoryWriter
@@ -288,10 +288,11 @@ class ProcessMachine:
         words = self._process.words().splitlines() if self._process is not None else []
         said = [line for line in words if not line.startswith(("HPN1 ", "= "))][-3:]
         how = describe(report.status) if report is not None else "never begun"
-        if short := tells_of_shortage("\n".join(words)):
+        short, way_out = told_shortage("\n".join(words))
+        if short:
             return InfrastructureError(
                 f"the process that is the guest ended, {how}, because the host ran out of something: {short[:200]}",
-                hint=f"All it said is in {self.log}. See ulimit -a, and the limits of the container if there is one.",
+                hint=f"{way_out}\nAll it said is in {self.log}.",
             )
         if report is not None and report.status == -signal.SIGXFSZ:
             how += f", because it wrote a file of more than {self._largest} bytes (RLIMIT_FSIZE)"

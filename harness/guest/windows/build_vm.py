@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.capture.live.bounds import kept_small
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.guest.bootable import GuestOptions, GuestType, OutsideSigns
@@ -74,6 +75,7 @@ def build_vm(
         machine = make_machine(BACKEND, spec, place, writer, name=place.name)
         stack.callback(machine.close)
         machine.start(Deadline(BACKENDS[BACKEND], "start QEMU"))
+        stack.enter_context(kept_small(machine.console, machine.debugcon))
         guest = guest_type.attach(machine, writer, OutsideSigns(), options)
         stack.callback(guest.close)
         if not isinstance(guest, WindowsGuest):

@@ -13,7 +13,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, HarnessError, InfrastructureError, MachineFailed, MonitorLost
+from harness.errors import (
+    CommandRefused,
+    HarnessError,
+    InfrastructureError,
+    MachineFailed,
+    MonitorLost,
+    told_shortage,
+)
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
@@ -207,12 +214,13 @@ class QemuMachine(MachineBase):
             if report.status == -signal.SIGXFSZ:
                 most = largest_file(self.spec, channel=self.channel_limit)
                 message += f": it wrote a file of more than {most} bytes (RLIMIT_FSIZE)"
+        way_out = f"{hint}\n" if (hint := told_shortage(words)[1]) else ""
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
             command=self.argv,
             status=report.status if report is not None else None,
             output=words,
-            hint=f"All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
+            hint=f"{way_out}All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
         )
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:

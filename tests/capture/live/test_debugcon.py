@@ -207,3 +207,38 @@ def test_unknown_call_is_refused() -> None:
     record = CallEnter(seq=1, call=typing.cast("typing.Any", "explode"), **COMMON)
     with pytest.raises(BadLine, match=r"call\.enter"):
         decode_line(encode_line(record).rstrip(b"\n"), channel="debugcon")
+
+
+class EveryLine(DebugPortDecoder):
+    """A decoder that passes over no piece at once."""
+
+    SIGNS = ()
+
+
+NOISE = st.sampled_from(
+    [
+        b"",
+        b"\r",
+        b"noise",
+        b"noise\r",
+        b"x" * (LONGEST_LINE - 1),
+        b"x" * LONGEST_LINE,
+        b"x" * 2000,
+        b"lost its head crc=0badf00d",
+    ]
+)
+
+
+@given(
+    lines=st.lists(NOISE | st.integers(1, 5).map(lambda seq: encode_line(mark(seq)).removesuffix(b"\n"))),
+    size=st.integers(1, 700),
+)
+def test_noise_is_counted_alike_however_it_is_passed_over(lines: list[bytes], size: int) -> None:
+    """Pieces without any of our lines are counted as a whole, and the account is that of one line after the other."""
+    data = b"".join(line + b"\n" for line in lines)
+    accounts = []
+    for decoder in (DebugPortDecoder(), EveryLine()):
+        records = [one for at in range(0, len(data), size) for one in decoder.feed(data[at : at + size])]
+        decoder.finish()
+        accounts.append((records, decoder.account()))
+    assert accounts[0] == accounts[1]

@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: MIT
+"""Bounds for machines that nobody records: their files are cut back as those of a run are, and not read."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.capture.live.budget import Limits, RunBudget
+from harness.capture.live.follower import Follower
+
+
+@contextlib.contextmanager
+def kept_small(*files: Path, limits: Limits | None = None) -> Iterator[None]:
+    """Keep files that a guest, or QEMU for it, appends to within ``limits`` while the block runs."""
+    budget = RunBudget(limits or Limits())
+    follower = Follower()
+    for file in files:
+        follower.add(file, None, budget=budget.channel(file.name, file))
+    follower.start()
+    try:
+        yield
+    finally:
+        # A full disk was noticed by whoever writes there, too.
+        with contextlib.suppress(Exception):
+            follower.close()
