@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.capture.live.budget import Limits
+from harness.capture.live.budget import ChannelLimits
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
 from harness.history.writer import HistoryWriter
@@ -38,7 +38,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     here: bool = True
     traced: bool = False
     providers: tuple[str, ...] = ()
-    limits: Limits = Limits()
+    limits: ChannelLimits = ChannelLimits()
 
 
 MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]

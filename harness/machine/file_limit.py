@@ -18,7 +18,7 @@ SLACK = 1 << 30
 """Bytes on top of what was counted: headers, firmware, video memory, the state of devices."""
 
 PER_PAGE = 64
-"""A saved state has a few bytes for each page of 4 KiB, and a qcow2 image 8 bytes and more for each cluster: less than this
+"""A migration state has a few bytes for each page of 4 KiB, and a qcow2 image 8 bytes and more for each cluster: less than this
 part of the whole (QEMU: docs/devel/migration, docs/interop/qcow2)."""
 
 BLOCK = 512
@@ -28,7 +28,7 @@ BLOCK = 512
 def largest_file(spec: MachineSpec, *, channel: int = 0) -> int:
     """Return the bytes of the largest file that QEMU may write for a machine.
 
-    That is an overlay of a disk as large as the disk, the guest's memory (a dump, a saved state, the file behind a DIMM), or
+    That is an overlay of a disk as large as the disk, the guest's memory (a dump, a migration state, the file behind a DIMM), or
     what the guest says on a channel, of which ``channel`` bytes are kept.
     """
     memory = max(spec.memory, spec.max_memory)

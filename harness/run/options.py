@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from harness.capture.live.budget import Limits
+from harness.capture.live.budget import ChannelLimits
 from harness.errors import UsageError
 from harness.invocation import invocation
 from harness.run.option import Door, Option, options_of
@@ -85,7 +85,7 @@ class Timeouts:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class RunLimits(Limits):
+class RunLimits(ChannelLimits):
     """How much a guest may say: bytes that are kept and records that are made, of one channel and in a run altogether.
 
     Channels are the debug port, the console, the control port and the kernel debugger's port. What comes beyond is cut and

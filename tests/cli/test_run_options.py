@@ -23,7 +23,7 @@ from harness.cli.run_options import with_run_options
 from harness.errors import UsageError
 from harness.lab.matrix import LabDocument, decode_matrix, document_kind
 from harness.run.option import Option, options_of
-from harness.run.options import DEFAULTS, RunOptions, Timeouts, made
+from harness.run.options import DEFAULTS, RunLimits, RunOptions, Timeouts, made
 from harness.size import Size
 from harness.testing.settings import SETTINGS, Settings
 
@@ -74,8 +74,9 @@ def test_the_page_of_the_lab_lists_its_keys() -> None:
 
 def test_every_field_is_an_option() -> None:
     """Nothing of a run can be set only by a program, but for the times that follow the guest's pace."""
-    fields = set(RunOptions.__dataclass_fields__) - {"budget"}
+    fields = set(RunOptions.__dataclass_fields__) - {"budget", "limits"}
     parts = {f"budget.{name}" for name in Timeouts.__dataclass_fields__}
+    parts |= {f"limits.{name}" for name in RunLimits.__dataclass_fields__}
     paced = {"budget.operation", "budget.consequence", "budget.quiet"}
     assert (fields | parts) - paced == {option.field for option in OPTIONS}
 

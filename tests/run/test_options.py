@@ -136,11 +136,17 @@ def test_run_json_keeps_what_it_says_nowhere_else(tmp_path: Path) -> None:
     for run in runs:
         run.writer.close()
     budget = {**usual, "boot": 90.0, "test": 3600.0, "evidence": 120.0}
+    limits = {
+        "channel_limit": "64 MiB",
+        "channel_records": 100_000,
+        "run_limit": "256 MiB",
+        "run_records": 250_000,
+    }
     assert [
-        {"accelerator": "auto", "budget": budget},
+        {"accelerator": "auto", "budget": budget, "limits": limits},
         {
             "accelerator": "tcg", "qemu": "q", "connect": "qemu:///session", "driver": str(tmp_path), "kd": "listen",
-            "monitor": True, "budget": {**usual, "boot": 1.0, "test": 2.0, "evidence": 3.0},
+            "monitor": True, "budget": {**usual, "boot": 1.0, "test": 2.0, "evidence": 3.0}, "limits": limits,
         },
-        {"accelerator": "auto", "restore": True, "budget": budget},
+        {"accelerator": "auto", "restore": True, "budget": budget, "limits": limits},
     ] == [run.facts.request for run in runs]  # fmt: skip

@@ -7,14 +7,14 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.capture.live.budget import Limits, RunBudget
+from harness.capture.live.budget import ChannelLimits, RunBudget
 from harness.capture.live.follower import Follower
 
 
 @contextlib.contextmanager
-def kept_small(*files: Path, limits: Limits | None = None) -> Iterator[None]:
+def kept_small(*files: Path, limits: ChannelLimits | None = None) -> Iterator[None]:
     """Keep files that a guest, or QEMU for it, appends to within ``limits`` while the block runs."""
-    budget = RunBudget(limits or Limits())
+    budget = RunBudget(limits or ChannelLimits())
     follower = Follower()
     for file in files:
         follower.add(file, None, budget=budget.channel(file.name, file))

@@ -19,7 +19,7 @@ from harness.history.record import Channel
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class ChannelLimits:
     """Bytes and records that a guest may bring: of one channel, and of all channels of a run together."""
 
     channel_limit: int = 64 << 20
@@ -90,7 +90,7 @@ def _words(size: int) -> str:
 class RunBudget:
     """What all channels of a run may bring together."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: ChannelLimits) -> None:
         self.limits = limits
         self.channels: list[ChannelBudget] = []
 

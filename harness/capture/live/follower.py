@@ -37,7 +37,7 @@ LOOK_EVERY = 1.0
 """Seconds between two looks at the disk's free space."""
 
 TakeBytes = Callable[[bytes], None]
-Settle = Callable[[], bool]
+TellHeld = Callable[[], bool]
 """Says what a sink held back; returns whether it may hold something back again soon."""
 
 
@@ -46,7 +46,7 @@ class _Followed:
     path: Path
     fd: int
     take: TakeBytes | None
-    settle: Settle | None
+    settle: TellHeld | None
     budget: ChannelBudget | None
     place: int = 0
     held_since: float = 0.0
@@ -74,7 +74,7 @@ class Follower:
         path: Path,
         sink: TakeBytes | None,
         *,
-        settle: Settle | None = None,
+        settle: TellHeld | None = None,
         budget: ChannelBudget | None = None,
     ) -> None:
         """Follow ``path`` from its beginning. Call before :meth:`start`.

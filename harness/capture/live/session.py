@@ -9,7 +9,7 @@ from typing import Self
 import msgspec
 
 from harness.capture.dbgprint.channel import DebuggerChannel
-from harness.capture.live.budget import Limits, RunBudget
+from harness.capture.live.budget import ChannelLimits, RunBudget
 from harness.capture.live.console import ConsoleWatch
 from harness.capture.live.debugcon import DebugPortDecoder
 from harness.capture.live.event_lines import EventLines
@@ -53,7 +53,7 @@ class Capture:
         self._writer = writer
         self._clocks: set[str] = set()
         self._follower = Follower()
-        self.budget = budget = budget or RunBudget(Limits())
+        self.budget = budget = budget or RunBudget(ChannelLimits())
         self._of_port = budget.channel(self.debug_port.account().name, debugcon)
         self._of_console = budget.channel("console", console)
         self.control = budget.channel("control")

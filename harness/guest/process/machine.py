@@ -31,7 +31,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import locks
-from harness.capture.live.budget import Limits, RunBudget
+from harness.capture.live.budget import ChannelLimits, RunBudget
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.errors import (
@@ -97,7 +97,7 @@ class ProcessMachine:
         fine: frozenset[str] = frozenset(),
         place: TakeTurn | None = None,
         registry: Registry | None = None,
-        limits: Limits | None = None,
+        limits: ChannelLimits | None = None,
     ) -> None:
         self.spec = spec
         self.name = name
@@ -125,9 +125,9 @@ class ProcessMachine:
         self._process: Process | None = None
         self._orders = -1
         self._follower = Follower()
-        most = (limits or Limits()).run_limit
+        most = (limits or ChannelLimits()).run_limit
         # All that it says comes in these files, its console and the driver's lines among it.
-        self._budget = RunBudget(Limits(channel_limit=most + 1, run_limit=most))
+        self._budget = RunBudget(ChannelLimits(channel_limit=most + 1, run_limit=most))
         self._largest = most + SLACK
         self._changed = locks.condition("process machine")
         self._sent = 0

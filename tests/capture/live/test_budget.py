@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from harness.capture.live.bounds import kept_small
-from harness.capture.live.budget import Limits, RunBudget
+from harness.capture.live.budget import ChannelLimits, RunBudget
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.history.record import Channel
@@ -35,7 +35,7 @@ def test_what_comes_beyond_the_limit_is_cut_and_counted(tmp_path: Path) -> None:
     """The sink gets the first bytes, all of them; the file keeps just those, and the rest is counted."""
     file = tmp_path / "log"
     file.touch()
-    budget = RunBudget(Limits(channel_limit=KEPT)).channel("console", file)
+    budget = RunBudget(ChannelLimits(channel_limit=KEPT)).channel("console", file)
     got = bytearray()
     follower = Follower()
     follower.add(file, got.extend, budget=budget)
@@ -54,7 +54,7 @@ def test_a_flood_takes_little_room_and_no_reader_waits_for_its_end(tmp_path: Pat
     """Whoever writes without end keeps neither a drain nor the disk: the file stays small while the follower lives."""
     file = tmp_path / "log"
     file.touch()
-    budget = RunBudget(Limits(channel_limit=KEPT)).channel("console", file)
+    budget = RunBudget(ChannelLimits(channel_limit=KEPT)).channel("console", file)
     follower = Follower()
     follower.add(file, lambda _: None, budget=budget)
     follower.start()
@@ -72,7 +72,7 @@ def test_files_that_nobody_reads_are_kept_small(tmp_path: Path) -> None:
     """A machine that is not recorded, such as one that a template is built on, fills no disk either."""
     file = tmp_path / "log"
     file.touch()
-    with flooded(file, "flood"), kept_small(file, limits=Limits(channel_limit=KEPT)):
+    with flooded(file, "flood"), kept_small(file, limits=ChannelLimits(channel_limit=KEPT)):
         largest = max(
             Deadline(30, "the flood").poll(
                 lambda: file.stat().st_size if file.stat().st_size >= KEPT else None
@@ -85,7 +85,7 @@ def test_files_that_nobody_reads_are_kept_small(tmp_path: Path) -> None:
 
 def test_channels_share_the_budget_of_the_run(tmp_path: Path) -> None:
     """The channel that comes last gets what the others left."""
-    run = RunBudget(Limits(channel_limit=1000, run_limit=1500))
+    run = RunBudget(ChannelLimits(channel_limit=1000, run_limit=1500))
     first, second = (run.channel(name, tmp_path / name) for name in ("first", "second"))
     for one in (first, second):
         assert one.path is not None
@@ -100,11 +100,13 @@ def test_channels_share_the_budget_of_the_run(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("limits", "admitted", "option"),
     [
-        (Limits(channel_records=3), [3, 3], "channel-records"),
-        (Limits(channel_records=3, run_records=5), [3, 2], "run-records"),
+        (ChannelLimits(channel_records=3), [3, 3], "channel-records"),
+        (ChannelLimits(channel_records=3, run_records=5), [3, 2], "run-records"),
     ],
 )
-def test_records_are_counted_by_channel_and_run(limits: Limits, admitted: list[int], option: str) -> None:
+def test_records_are_counted_by_channel_and_run(
+    limits: ChannelLimits, admitted: list[int], option: str
+) -> None:
     """So many are admitted, of the channel and of all; the rest is left out, and the account says so."""
     run = RunBudget(limits)
     channels = [run.channel(name) for name in ("debugcon", "dbgprint")]
@@ -116,4 +118,4 @@ def test_records_are_counted_by_channel_and_run(limits: Limits, admitted: list[i
 def test_a_channel_within_its_budget_has_the_account_it_has() -> None:
     """Nothing is added to an account of which nothing was cut."""
     account = Channel(name="debugcon", records=3, closed=True)
-    assert account is RunBudget(Limits()).channel("debugcon").account(account)
+    assert account is RunBudget(ChannelLimits()).channel("debugcon").account(account)
