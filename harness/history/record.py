@@ -198,7 +198,7 @@ class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     driver also events whose number was past, which are left out). ``lost`` are sequence numbers known to be missing.
 
     ``cut`` says by which budget a channel was cut, "" if it was not. A cut channel is never ``closed``; of what came later
-    it has counted ``dropped`` bytes, at least, and ``left_out`` records.
+    it has counted ``dropped`` bytes and ``left_out`` records; there may have been more.
     """
 
     name: str

@@ -5,8 +5,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import msgspec
-
 from harness.capture.dbgprint.message import Stop
 from harness.capture.dbgprint.reader import PortLog, PortReader
 from harness.capture.live.budget import RunBudget
@@ -56,9 +54,7 @@ class DebuggerChannel:
         """Write the channel's account into the history."""
         self._log.finish()
         account = self._log.account(closed=self._log.account_of_reader is not None)
-        if self._budget.left_out:
-            account = msgspec.structs.replace(account, records=self._driver_records)
-        self._writer.write(self._budget.account(account))
+        self._writer.write(self._budget.account(account, driver_records=self._driver_records))
 
     def _write(self, data: bytes) -> None:
         if self._budget.left_out:

@@ -74,10 +74,15 @@ class ChannelBudget:
         self.left_out += 1
         return False
 
-    def account(self, account: Channel) -> Channel:
-        """Return the channel's account with what was cut: such a channel is never closed."""
+    def account(self, account: Channel, *, driver_records: int) -> Channel:
+        """Return the channel's account with what was cut: such a channel is never closed.
+
+        Of a channel that left records out, ``driver_records`` stand in the history.
+        """
         if not self.cut:
             return account
+        if self.left_out:
+            account = msgspec.structs.replace(account, records=driver_records)
         return msgspec.structs.replace(
             account, closed=False, cut=self.cut, dropped=self.dropped, left_out=self.left_out
         )

@@ -6,8 +6,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-import msgspec
-
 from harness.capture.dbgprint.channel import DebuggerChannel
 from harness.capture.live.budget import ChannelLimits, RunBudget
 from harness.capture.live.console import ConsoleWatch
@@ -80,12 +78,10 @@ class Capture:
             self.debug_port.finish()
         finally:
             account = self.debug_port.account(closed=True)
-            if self._of_port.left_out:
-                account = msgspec.structs.replace(account, records=self._of_port.records)
-            self._writer.write(self._of_port.account(account))
+            self._writer.write(self._of_port.account(account, driver_records=self._of_port.records))
             for one in (self._of_console, self.control):
                 if one.cut:
-                    self._writer.write(one.account(Channel(name=one.name, records=0)))
+                    self._writer.write(one.account(Channel(name=one.name, records=0), driver_records=0))
             if self._of_log.cut:
                 self._writer.write(
                     Stage(name="qemu", phase="note", detail=f"qemu.log was cut: {self._of_log.cut}")

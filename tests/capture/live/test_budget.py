@@ -111,11 +111,14 @@ def test_records_are_counted_by_channel_and_run(
     run = RunBudget(limits)
     channels = [run.channel(name) for name in ("debugcon", "dbgprint")]
     assert admitted == [sum(one.admit() for _ in range(10)) for one in channels]
-    account = channels[-1].account(Channel(name="dbgprint", records=admitted[-1], closed=True))
+    account = channels[-1].account(
+        Channel(name="dbgprint", records=99, closed=True), driver_records=admitted[-1]
+    )
     assert (False, 10 - admitted[-1], True) == (account.closed, account.left_out, option in account.cut)
+    assert admitted[-1] == account.records
 
 
 def test_a_channel_within_its_budget_has_the_account_it_has() -> None:
     """Nothing is added to an account of which nothing was cut."""
     account = Channel(name="debugcon", records=3, closed=True)
-    assert account is RunBudget(ChannelLimits()).channel("debugcon").account(account)
+    assert account is RunBudget(ChannelLimits()).channel("debugcon").account(account, driver_records=0)
