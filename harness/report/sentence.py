@@ -207,7 +207,7 @@ def _channel(e: r.Channel) -> str:
     ]
     if e.cut:
         damage += [f"at least {e.dropped} bytes dropped"] if e.dropped else []
-        damage += [f"at least {e.left_out} records left out"] if e.left_out else []
+        damage += [f"records left out: at least {e.left_out}"] if e.left_out else []
         return f"channel {e.name} cut: {printable(e.cut)}; {', '.join([f'{e.records} records', *damage])}"
     end = "closed" if e.closed else "account"
     return f"channel {e.name} {end}: {e.records} records, {', '.join(damage) if damage else 'nothing lost'}"

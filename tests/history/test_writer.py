@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
@@ -16,7 +18,7 @@ from hypothesis import strategies as st
 
 from harness.errors import BadHistory, InfrastructureError
 from harness.history.reader import LONGEST_LINE, History
-from harness.history.record import FORMAT, End, Header, Record, Stage
+from harness.history.record import FORMAT, Console, End, Header, Record, RunFailure, Stage
 from harness.history.writer import HistoryWriter
 
 HEADER = Header(format=FORMAT, harness="0", run="r", guest="twin", wall="2026-01-01T00:00:00Z")
@@ -225,3 +227,70 @@ def test_a_writer_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
         assert len(whole) == written
     finally:
         subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A disk of one MiB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
+    )
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
+def _fill(folder: Path) -> None:
+    """Take all the room there is."""
+    with (folder / "filler").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+
+
+@pytest.mark.root
+def test_the_last_records_go_into_the_reserve(small: Path) -> None:
+    """On a full disk what is observed is refused, and how the run ended is recorded; the reserve is then given back."""
+    with HistoryWriter(small / "history.jsonl") as writer:
+        writer.write(HEADER)
+        _fill(small)
+        with pytest.raises(InfrastructureError, match="No space left"):  # noqa: PT012
+            for _ in range(10_000):
+                writer.write(Console(text="x" * 500, severity="warning"))
+        kept = writer.count
+        writer.write(RunFailure(failure_class="infrastructure", stage="plan", message="x" * 2000))
+        with pytest.raises(InfrastructureError, match="No space left"):
+            writer.write(Console(text="", severity="warning"))
+        writer.write(End(outcome="failed"))
+    history = History(small)
+    assert [*history][kept:] == [*history][-2:]
+    assert "" == history.damage
+    # The verdict finds room where the reserve was.
+    (small / "verdict.json").write_bytes(bytes(150_000))
+
+
+@pytest.mark.root
+def test_a_record_that_does_not_fit_leaves_no_part_of_it(small: Path) -> None:
+    """Half a line would be taken for a run that was killed."""
+    with HistoryWriter(small / "history.jsonl") as writer:
+        writer.write(HEADER)
+        _fill(small)
+        with pytest.raises(InfrastructureError, match="No space left"):  # noqa: PT012
+            for _ in range(10_000):
+                writer.write(Stage(name="x" * 1000, phase="note"))
+        count = writer.count
+    history = History(small)
+    assert (count, "") == (len([*history]), history.damage)
+
+
+def test_the_reserve_is_given_back(tmp_path: Path) -> None:
+    """A closed history takes no more of the disk than its records."""
+    with HistoryWriter(tmp_path / "history.jsonl") as writer:
+        writer.write(HEADER)
+        during = (tmp_path / "history.jsonl").stat().st_blocks * 512
+    after = (tmp_path / "history.jsonl").stat()
+    assert after.st_blocks * 512 <= after.st_size + 4096 <= during

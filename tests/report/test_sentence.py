@@ -72,6 +72,17 @@ def test_what_qemu_says(message: dict[str, object], answers: str, expected: str)
         (r.Expectation(index=3, demanded="dimms = 1", seen="dimms = 0", met=False), "expected dimms = 1: NOT met, seen dimms = 0"),
         (r.Channel(name="debugcon", records=9, torn=1, lost=2), "channel debugcon account: 9 records, 2 lost, 1 torn"),
         (
+            r.Channel(name="console", records=0, cut="the guest wrote more than 64 MiB (--channel-limit)", dropped=7),
+            "channel console cut: the guest wrote more than 64 MiB (--channel-limit); 0 records, at least 7 bytes dropped",
+        ),
+        (
+            r.Channel(name="debugcon", records=3, cut="why", left_out=1),
+            "channel debugcon cut: why; 3 records, records left out: at least 1",
+        ),
+        (r.Console(text="BUG: one", severity="crash"), "console crash: BUG: one"),
+        (r.Console(text="BUG: one\nBUG: two", severity="crash"), "console crash: BUG: one (and 1 more line)"),
+        (r.Console(text="a\n\x1b[2J\nc", severity="warning"), "console warning: a (and 2 more lines)"),
+        (
             r.Add(attempt="dimm-1", phase="begin", what="dimm", device="dimm-1", bytes=256 << 20, expected="vetoed"),
             "add dimm-1: DIMM of 256 MiB as dimm-1, expected vetoed",
         ),
