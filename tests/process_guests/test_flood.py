@@ -75,7 +75,7 @@ def test_a_flooded_console_is_cut_and_every_rule_is_judged(flooding: Perform, pe
     """The run does not hold, because the guest may have told of a crash there; what its rules say is unchanged."""
     plain, result = perform_on("veto", "host"), flooding("veto", CONSOLE)
     (account,) = [one for one in records_of(result) if isinstance(one, Channel) and one.name == "console"]
-    assert "the guest wrote more than 262144 bytes (--channel-limit)" == account.cut
+    assert "the guest wrote more than 256 KiB (--channel-limit)" == account.cut
     # The account of a full line at its end, and of its beginning, is at least what was written beyond the limit.
     assert 2_000_000 - int(KEPT) == account.dropped
     assert int(KEPT) == (result.directory / "console.log").stat().st_size

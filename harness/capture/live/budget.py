@@ -89,7 +89,10 @@ class ChannelBudget:
 
 
 def _words(size: int) -> str:
-    return f"{size >> 20} MiB" if size and size % (1 << 20) == 0 else f"{size} bytes"
+    for unit, name in ((1 << 20, "MiB"), (1 << 10, "KiB")):
+        if size and size % unit == 0:
+            return f"{size // unit} {name}"
+    return f"{size} bytes"
 
 
 class RunBudget:
