@@ -76,4 +76,4 @@ def check_room(folder: Path) -> None:
         return  # whoever writes there learns why
     free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
     if disk.f_blocks and free < LEAST:
-        raise InfrastructureError(f"the disk of {folder} is full: {free} bytes are free", hint=HINT)
+        raise InfrastructureError(f"the host's disk is full: {free} bytes are free for {folder}", hint=HINT)

@@ -179,7 +179,7 @@ class Machine(Protocol):
         """True while QEMU's process runs."""
 
     def check_alive(self) -> None:
-        """Raise MachineFailed if QEMU is gone."""
+        """Raise MachineFailed if QEMU is gone, InfrastructureError if the disk of the run directory is full."""
 
     def close(self) -> None:
         """Shut down: quit over QMP, SIGTERM, SIGKILL, each with its grace; idempotent, bounded in time."""

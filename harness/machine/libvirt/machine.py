@@ -25,6 +25,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, MachineFailed, UsageError
 from harness.history.private import keep_private
+from harness.history.reserve import check_room
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
@@ -416,8 +417,9 @@ class LibvirtMachine(MachineBase):
         return self._process.pid if self._process is not None else 0
 
     def check_alive(self) -> None:
-        """Raise MachineFailed if QEMU is gone."""
+        """Raise MachineFailed if QEMU is gone, InfrastructureError if the disk of the run directory is full."""
         self._check("")
+        check_room(self.directory)
 
     def _end(self, hurry: threading.Event) -> bool:
         """End it through libvirt, or without where that does not answer."""

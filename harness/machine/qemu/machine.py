@@ -21,6 +21,7 @@ from harness.errors import (
     MonitorLost,
     told_shortage,
 )
+from harness.history.reserve import check_room
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
@@ -297,9 +298,10 @@ class QemuMachine(MachineBase):
         return self._process.pid if self._process is not None else 0
 
     def check_alive(self) -> None:
-        """Raise MachineFailed with QEMU's words if its process is gone."""
+        """Raise MachineFailed with QEMU's words if its process is gone, InfrastructureError if its disk is full."""
         if not self.alive():
             raise self._failed()
+        check_room(self.directory)
 
     def _end(self, hurry: threading.Event) -> bool:
         """Quit before SIGTERM before SIGKILL, and reap it."""
