@@ -21,7 +21,15 @@ from harness.config import to_plain
 from harness.contract.checker import Judge, judge_history
 from harness.contract.verdict import RunVerdict, Verdict
 from harness.deadline import Deadline
-from harness.errors import ExitCode, FailureClass, GuestError, GuestHang, HarnessError, InfrastructureError, of_shortage
+from harness.errors import (
+    ExitCode,
+    FailureClass,
+    GuestError,
+    GuestHang,
+    HarnessError,
+    InfrastructureError,
+    of_shortage,
+)
 from harness.history.evidence import EvidenceIndex
 from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
