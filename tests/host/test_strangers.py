@@ -236,10 +236,10 @@ def test_nonsense_stops_nobody(shared: Path, uid: int, capsys: pytest.CaptureFix
 
 
 def test_one_who_never_says_when_it_came(shared: Path, uid: int) -> None:
-    """A file that is for ever about to say its time costs two seconds, and no more."""
+    """A file that is for ever about to say its time is passed over after two seconds."""
     code = "folder = os.open(place, os.O_RDONLY)\nkept = [lease_file.create(folder) for _ in range(3)]"
     with stranger(code, shared, uid):
-        Leases(shared).take(request(10), TEN, Deadline(10, "lease")).release()
+        Leases(shared).take(request(10), TEN, soon()).release()
 
 
 def test_a_flood_of_files_is_said_and_gone_round(
