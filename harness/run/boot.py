@@ -21,6 +21,7 @@ from harness.errors import HarnessError, MachineFailed
 from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
+from harness.history.private import keep_private
 from harness.history.record import Boot as BootRecord
 from harness.history.record import Profile
 from harness.history.run_directory import SILENT, RunDirectory, RunFacts
@@ -351,7 +352,9 @@ class GuestBoot:
                 text = machine.inspector().registers(
                     Deadline(REGISTERS, "read the registers of a silent guest")
                 )
-                (self._directory.path / SILENT).write_text(text.replace("\r\n", "\n"), encoding="utf-8")
+                file = self._directory.path / SILENT
+                keep_private(file)
+                file.write_text(text.replace("\r\n", "\n"), encoding="utf-8")
 
     def _learn(self, **facts: Any) -> None:
         """Store what became known: a run that ends now still says what it was made of."""

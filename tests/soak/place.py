@@ -129,9 +129,14 @@ class Place:
             ):
                 # Another clone may remove an old image meanwhile.
                 with contextlib.suppress(shutil.Error, FileNotFoundError):
-                    shutil.copytree(folder, home / "cache" / "twin" / folder.name, symlinks=True)
-            for path in (home, *home.rglob("*")):
-                os.chown(path, nobody.pw_uid, nobody.pw_gid, follow_symlinks=False)
+                    shutil.copytree(
+                        folder, home / "cache" / "twin" / folder.name, symlinks=True, copy_function=_link
+                    )
+            for path in (
+                home,
+                *(path for path in home.rglob("*") if path.is_dir() and not path.is_symlink()),
+            ):
+                os.chown(path, nobody.pw_uid, nobody.pw_gid)
             # As the directory that is every user's.
             (self.path / "leases").mkdir(exist_ok=True)
             (self.path / "leases").chmod(0o1777)
@@ -203,6 +208,14 @@ class Place:
         held = {line.split()[5].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines()}
         own = [path for path in self.path.rglob("*") if path.is_file() or path.is_dir()]
         return [path for path in own if str(path.lstat().st_ino) in held]
+
+
+def _link(source: str, target: str) -> None:
+    """Give a file another name, or another file system a copy: the kernel's packages are large."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def _inside(directory: Path) -> list[Path]:

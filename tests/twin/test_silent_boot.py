@@ -41,7 +41,8 @@ def test_silence_is_ended_by_a_reset(
     assert boots(records) == [(1, "power-on"), (2, "host-reset")]
     silent = [one.detail for one in records if isinstance(one, r.GuestEvent) and one.event == "silent"]
     assert silent == ["no word within 0.1 s; it is reset once"]
-    assert "CPU#1" in (result.directory / SILENT).read_text()
+    kept = result.directory / SILENT
+    assert ("CPU#1" in kept.read_text(), kept.stat().st_mode & 0o777) == (True, 0o600)
 
 
 def test_lasting_silence_is_a_hang(
