@@ -96,9 +96,11 @@ class Log:
     def starved(self, line: Booted) -> bool:
         """Return whether the host kept a boot waiting that came to no end, so that it says nothing about the twin.
 
-        It had less processor time than a usual boot takes, and waited for more than it had; a guest that halts waits for none.
+        It had less processor time than two usual boots take, and waited for more than it had: a guest that halts waits for
+        none, and one that goes in a circle has more.
         """
-        return line.end in ("reset", "hang") and line.busy < self.usual() and line.waited > line.busy
+        short = line.busy < 2 * self.usual()
+        return line.end in ("reset", "hang") and short and line.waited > line.busy
 
 
 class Boots:

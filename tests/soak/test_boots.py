@@ -46,11 +46,11 @@ def test_a_boot_without_incident(boots: Boots) -> None:
 
 
 def test_a_starved_boot_says_nothing(tmp_path: Path) -> None:
-    """It had less processor time than a usual boot takes, and waited for more than it had; a guest that halts waits for none."""
+    """It waited for a processor for longer than it had one, and had little; one that halts waits for none, one that circles has much."""
     log = Log(tmp_path / "log.jsonl")
-    starved = msgspec.structs.replace(READY, end="reset", busy=1.0, waited=25.0)
+    starved = msgspec.structs.replace(READY, end="reset", busy=2.6, waited=25.0)
     halted = msgspec.structs.replace(READY, end="hang", busy=1.0, waited=0.1)
-    circling = msgspec.structs.replace(READY, end="reset", busy=29.0, waited=1.0)
+    circling = msgspec.structs.replace(READY, end="reset", busy=29.0, waited=40.0)
     for line in (READY, READY, READY, starved, halted, circling):
         log.add(line)
     again = Log(tmp_path / "log.jsonl")
