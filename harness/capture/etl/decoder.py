@@ -9,7 +9,7 @@ be counted.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 
@@ -30,7 +30,7 @@ from harness.capture.etl.record import (
     MessageRecord,
     OtherRecord,
 )
-from harness.capture.etl.tmf import FormatFiles
+from harness.capture.etl.tmf import FormatFiles, MessageFormat, Module
 from harness.capture.etl.tracelog import TraceLog
 
 MOST_NAMES = 4096
@@ -65,6 +65,23 @@ class Decoded(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+class Plan(NamedTuple):
+    """How records of one kind are decoded: by a layout, with pointers of ``pointer`` bytes, or not at all.
+
+    ``message`` has inserts for the values, ``reason`` says why the records stay raw; ``either_width`` tells that the
+    payload may have the other kind of pointers.
+    """
+
+    how: How
+    provider: str
+    event: str
+    layout: Layout | None = None
+    pointer: int = 8
+    message: str = ""
+    reason: str = ""
+    either_width: bool = False
+
+
 class Decoder:
     """Decodes records.
 
@@ -88,147 +105,140 @@ class Decoder:
 
     def decode(self, record: AnyLogRecord) -> Decoded:
         """Decode one record. Never raises on what a payload holds; BadDocument for a broken format file."""
+        plan = self.plan(record)
+        return self._alone(record) if plan is None else _by(plan, record)
+
+    def plan(self, record: AnyLogRecord) -> Plan | None:
+        """Return how a record and all others of its kind are decoded; None when only the record itself can tell.
+
+        Of one kind are records with the same header, pointers as wide, the same class or provider, id or opcode, version
+        and task, the same description of their own and the same traits. A name that is learnt later may change a plan.
+        """
         if isinstance(record, EventRecord):
             return self._event(record)
         if isinstance(record, MessageRecord):
-            return self._message(record)
+            return None
         if isinstance(record, OtherRecord):
             reason = "a header that carries no description"
-            return Decoded("raw", "ETW", f"header type {record.header_type}", {}, reason=reason)
-        return self._kernel(record)
+            return Plan("raw", "ETW", f"header type {record.header_type}", reason=reason)
+        group = classic.group_of(record)
+        if group is None:
+            return self._classic(record)  # type: ignore[arg-type]  # every other record has a group
+        if group == classic.HEADER and (session.is_header(record) or record.opcode == classic.DBGID):
+            return None
+        return _kernel(group, record)
 
     def source(self, record: AnyLogRecord) -> tuple[How, str]:
         """Return by what a record is decoded, and why it stays raw, mostly without reading its payload."""
-        if isinstance(record, EventRecord):
-            if tracelogging.schema(record) is not None:
-                return "tracelogging", ""
-            described = self.catalog.find(record.provider, _number(record), record.version)
-            if described is not None:
-                return described.source, ""
-            found = self._undescribed(record)
-            return found.how, found.reason
-        group = classic.group_of(record)
-        if group and classic.layout(group, record.opcode, record.version & 0xFF) is not None:  # type: ignore[union-attr]
-            return "kernel", ""
-        decoded = self.decode(record)
-        return decoded.how, decoded.reason
+        if isinstance(record, MessageRecord):
+            found, reason = self._format(record)
+            if found is None:
+                self._note_formatless(record)
+            return ("raw" if found is None else "wpp"), reason
+        known = self.plan(record) or self._alone(record)
+        return known.how, known.reason
 
-    def _event(self, record: EventRecord) -> Decoded:
+    def _event(self, record: EventRecord) -> Plan | None:
         schema = tracelogging.schema(record)
         if schema is not None:
-            values, problem = schema.layout.read(record.payload, record.pointer_size)
-            return Decoded(
-                "tracelogging", self.provider_name(record), schema.name, values, schema.layout.fields, problem
-            )
+            name = self.provider_name(record)
+            return Plan("tracelogging", name, schema.name, schema.layout, record.pointer_size)
         described = self.catalog.find(record.provider, _number(record), record.version)
-        if described is None:
-            return self._undescribed(record)
-        event, layout = described.event, described.layout
-        values, problem = layout.read(record.payload, record.pointer_size)
-        message = ""
-        if event.message and not problem:
-            shown = [show(value, field) for value, field in zip(values.values(), layout.fields, strict=True)]
-            message = manifest.fill(event.message, shown)
-        return Decoded(
-            described.source, described.provider, event.name, values, layout.fields, problem, message
-        )
+        if described is not None:
+            event, layout = described.event, described.layout
+            provider, pointer = described.provider, record.pointer_size
+            return Plan(described.source, provider, event.name, layout, pointer, event.message)
+        return None if record.id == catalog.MANIFEST_EVENT == record.task else self._undescribed(record)
 
-    def _undescribed(self, record: EventRecord) -> Decoded:
-        chunk = catalog.chunk(record)
-        if chunk is not None:
-            return Decoded("eventsource", self.provider_name(record), "ManifestData", dict(chunk))
+    def _undescribed(self, record: EventRecord) -> Plan:
         if record.item(EXT_SCHEMA) is not None:
             reason = "the description that the event carries is damaged"
         elif self.catalog.knows(record.provider):
             reason = "the provider's descriptions have no such event or version"
         else:
             reason = "nothing describes the provider"
-        return Decoded("raw", self.provider_name(record), f"{record.id}/{record.version}", {}, reason=reason)
+        return Plan("raw", self.provider_name(record), f"{record.id}/{record.version}", reason=reason)
 
-    def _message(self, record: MessageRecord) -> Decoded:
-        module = self._formats.find(record.provider)
-        message = module.messages.get(record.number) if module is not None else None
-        name = self.provider_name(record)
-        if module is None or message is None:
-            reason = (
-                "no trace message format for the message's GUID"
-                if module is None
-                else "the trace message format has no such message"
-            )
-            if module is None and (record.provider in self.formatless or len(self.formatless) < MOST_SYMBOLS):
-                self.formatless[record.provider] = self.formatless.get(record.provider, 0) + 1
-            return Decoded("raw", name, f"message {record.number}", {}, reason=reason)
-        layout = wpp.layout(module, message)
-        values, problem = layout.read(record.payload, wpp.pointer_size(record, self._pointer))
-        text = (
-            "" if problem and len(values) < len(layout.fields) else wpp.text(module, message, record, values)
-        )
-        return Decoded("wpp", name, message.place, values, layout.fields, problem, text)
+    def _classic(self, record: ClassicRecord | InstanceRecord) -> Plan | None:
+        if record.provider == classic.LOST_EVENT:
+            return Plan("kernel", self.provider_name(record), classic.lost_name(record.opcode))
+        found = classic.merge_event(record)
+        if found is not None:
+            class_name, name, layout = found
+            if layout is None:
+                return Plan("raw", class_name, name, reason="no layout for this event of a merge")
+            return Plan("kernel", class_name, name, layout, self._pointer)
+        return None if record.provider == event_info.METADATA else self._described(record)
 
-    def _kernel(self, record: ClassicRecord | InstanceRecord | KernelRecord) -> Decoded:
-        group = classic.group_of(record)
-        if group is None:
-            return self._classic(record)  # type: ignore[arg-type]  # every other record has a group
-        provider_name = classic.group_name(group, record.opcode)
-        name = classic.name(group, record.opcode)
-        if group == classic.HEADER and session.is_header(record):
-            values = session.header_fields(record)
-            if values is not None:
-                return Decoded("kernel", provider_name, name, values, session.HEADER_FIELDS[: len(values)])
-        if group == classic.HEADER and record.opcode == classic.DBGID:
+    def _described(self, record: ClassicRecord | InstanceRecord) -> Plan:
+        found = self.catalog.find(record.provider, record.opcode, record.version)
+        if found is not None:
+            return Plan(found.source, found.provider, found.event.name, found.layout, self._pointer)
+        reason = "nothing describes the classic event's class"
+        return Plan("raw", self.provider_name(record), f"0x{record.opcode:02x}", reason=reason)
+
+    def _alone(self, record: AnyLogRecord) -> Decoded:
+        """Decode a record that has no plan: a message, what describes events, the log's header, the identity of symbols."""
+        if isinstance(record, MessageRecord):
+            return self._message(record)
+        if isinstance(record, EventRecord):
+            chunk = catalog.chunk(record)
+            if chunk is None:
+                return _by(self._undescribed(record), record)
+            return Decoded("eventsource", self.provider_name(record), "ManifestData", dict(chunk))
+        if isinstance(record, ClassicRecord | InstanceRecord) and record.provider == event_info.METADATA:
+            summary = event_info.summary(record.opcode, record.payload)
+            if summary is None:
+                return _by(self._described(record), record)
+            name = "EventInfo" if record.opcode == event_info.EVENT_INFO else "EventMapInfo"
+            return Decoded("kernel", "KernelTraceControl", name, summary)
+        return self._header(record)  # type: ignore[arg-type]  # every other record without a plan is of that group
+
+    def _header(self, record: ClassicRecord | InstanceRecord | KernelRecord) -> Decoded:
+        plan = _kernel(classic.HEADER, record)
+        values = session.header_fields(record) if session.is_header(record) else None
+        if values is not None:
+            fields = session.HEADER_FIELDS[: len(values)]
+            return Decoded("kernel", plan.provider, plan.event, values, fields)
+        if record.opcode == classic.DBGID:
             self._note_symbols(record.payload)
-        version = record.version & 0xFF
-        layout = classic.layout(group, record.opcode, version)
-        if layout is None:
-            reason = (
-                "no layout for this version of the kernel event"
-                if classic.layout(group, record.opcode, 0xFF)
-                else "no layout for this kernel event"
-            )
-            return Decoded("raw", provider_name, name, {}, reason=reason)
-        decoded = _by_layout("kernel", provider_name, name, layout, record.payload, record.pointer_size)
-        if decoded.problem and isinstance(record, ClassicRecord | InstanceRecord):
-            # The header is as wide as its writer, the payload perhaps as the system that it speaks of.
-            other = _by_layout(
-                "kernel", provider_name, name, layout, record.payload, 12 - record.pointer_size
-            )
-            return decoded if other.problem else other
-        return decoded
+        return _by(plan, record)
 
     def _note_symbols(self, payload: bytes) -> None:
         identity = wpp.pdb_identity(payload)
         if identity and identity not in self.symbols and len(self.symbols) < MOST_SYMBOLS:
             self.symbols.append(identity)
 
-    def _classic(self, record: ClassicRecord | InstanceRecord) -> Decoded:
-        provider = self.provider_name(record)
-        opcode = record.opcode
-        if record.provider == classic.LOST_EVENT:
-            return Decoded("kernel", provider, classic.lost_name(opcode), {})
-        found = classic.merge_event(record)
-        if found is not None:
-            class_name, name, layout = found
-            if layout is None:
-                return Decoded("raw", class_name, name, {}, reason="no layout for this event of a merge")
-            return _by_layout("kernel", class_name, name, layout, record.payload, self._pointer)
-        if record.provider == event_info.METADATA:
-            values = event_info.summary(opcode, record.payload)
-            if values is not None:
-                name = "EventInfo" if opcode == event_info.EVENT_INFO else "EventMapInfo"
-                return Decoded("kernel", "KernelTraceControl", name, values)
-        described = self.catalog.find(record.provider, opcode, record.version)
-        if described is not None:
-            layout = described.layout
-            return _by_layout(
-                described.source,
-                described.provider,
-                described.event.name,
-                layout,
-                record.payload,
-                self._pointer,
-            )
-        reason = "nothing describes the classic event's class"
-        return Decoded("raw", provider, f"0x{opcode:02x}", {}, reason=reason)
+    def _format(self, record: MessageRecord) -> tuple[tuple[Module, MessageFormat] | None, str]:
+        """Return what formats a message, None and why when nothing does."""
+        module = self._formats.find(record.provider)
+        if module is None:
+            return None, "no trace message format for the message's GUID"
+        message = module.messages.get(record.number)
+        return (
+            (None, "the trace message format has no such message")
+            if message is None
+            else ((module, message), "")
+        )
+
+    def _note_formatless(self, record: MessageRecord) -> None:
+        """Count a message for which there is no format file."""
+        known, message_guid = self.formatless, record.provider
+        if self._formats.find(message_guid) is None and (message_guid in known or len(known) < MOST_SYMBOLS):
+            known[message_guid] = known.get(message_guid, 0) + 1
+
+    def _message(self, record: MessageRecord) -> Decoded:
+        found, reason = self._format(record)
+        name = self.provider_name(record)
+        if found is None:
+            self._note_formatless(record)
+            return Decoded("raw", name, f"message {record.number}", {}, reason=reason)
+        module, message = found
+        layout = wpp.layout(module, message)
+        values, problem = layout.read(record.payload, wpp.pointer_size(record, self._pointer))
+        cut = problem and len(values) < len(layout.fields)
+        text = "" if cut else wpp.text(module, message, record, values)
+        return Decoded("wpp", name, message.place, values, layout.fields, problem, text)
 
     def provider_name(self, record: AnyLogRecord) -> str:
         """Return the provider's name: from the event itself, a description, the kernel's groups, else its GUID."""
@@ -238,9 +248,9 @@ class Decoder:
                 known = tracelogging.provider_name(record) or self.catalog.provider_name(record.provider)
                 # A name once learnt is kept: later events of the same provider need not carry it.
                 if known:
-                    if len(self._names) >= MOST_NAMES:
-                        self._names.clear()
-                    known = self._names[record.provider] = known[:LONGEST_NAME]
+                    known = known[:LONGEST_NAME]
+                    if len(self._names) < MOST_NAMES:
+                        self._names[record.provider] = known
             return known or guid.text(record.provider)
         if isinstance(record, MessageRecord):
             module = self._formats.find(record.provider)
@@ -260,29 +270,47 @@ class Decoder:
         return guid.text(record.provider) if record.provider != guid.NIL else "ETW"
 
     def name(self, record: AnyLogRecord) -> tuple[str, str]:
-        """Return the names of a record's provider and event without reading its payload."""
-        if isinstance(record, EventRecord):
-            schema = tracelogging.schema(record)
-            if schema is not None:
-                return self.provider_name(record), schema.name
-            described = self.catalog.find(record.provider, _number(record), record.version)
-            if described is not None:
-                return described.provider, described.event.name
-            return self.provider_name(record), f"{record.id}/{record.version}"
-        group = classic.group_of(record)
-        if group is not None and not isinstance(record, MessageRecord | OtherRecord):
-            return classic.group_name(group, record.opcode), classic.name(group, record.opcode)
-        decoded = self.decode(record)
-        return decoded.provider, decoded.event
+        """Return the names of a record's provider and event, mostly without reading its payload."""
+        if isinstance(record, MessageRecord):
+            found, _reason = self._format(record)
+            event = f"message {record.number}" if found is None else found[1].place
+            return self.provider_name(record), event
+        known = self.plan(record) or self._alone(record)
+        return known.provider, known.event
+
+
+def _kernel(group: int, record: ClassicRecord | InstanceRecord | KernelRecord) -> Plan:
+    provider, name = classic.group_name(group, record.opcode), classic.name(group, record.opcode)
+    layout = classic.layout(group, record.opcode, record.version & 0xFF)
+    if layout is None:
+        reason = (
+            "no layout for this version of the kernel event"
+            if classic.layout(group, record.opcode, 0xFF)
+            else "no layout for this kernel event"
+        )
+        return Plan("raw", provider, name, reason=reason)
+    # The header is as wide as its writer, the payload perhaps as the system that it speaks of.
+    either = isinstance(record, ClassicRecord | InstanceRecord)
+    return Plan("kernel", provider, name, layout, record.pointer_size, either_width=either)
+
+
+def _by(plan: Plan, record: AnyLogRecord) -> Decoded:
+    """Decode a record by its plan."""
+    layout = plan.layout
+    if layout is None:
+        return Decoded(plan.how, plan.provider, plan.event, {}, reason=plan.reason)
+    values, problem = layout.read(record.payload, plan.pointer)
+    if problem and plan.either_width:
+        others, trouble = layout.read(record.payload, 12 - plan.pointer)
+        if not trouble:
+            values, problem = others, ""
+    message = ""
+    if plan.message and not problem:
+        shown = [show(value, field) for value, field in zip(values.values(), layout.fields, strict=True)]
+        message = manifest.fill(plan.message, shown)
+    return Decoded(plan.how, plan.provider, plan.event, values, layout.fields, problem, message)
 
 
 def _number(record: EventRecord) -> int:
     """Return what finds an event among its provider's: its id, for a classic event in this header its opcode."""
     return record.opcode if record.flags & CLASSIC else record.id
-
-
-def _by_layout(
-    how: How, provider: str, name: str, layout: Layout, payload: bytes, pointer_size: int
-) -> Decoded:
-    values, problem = layout.read(payload, pointer_size)
-    return Decoded(how, provider, name, values, layout.fields, problem)
