@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from harness.capture.etl.account import LogAccount
     from harness.capture.etl.decoder import Decoded, Decoder
+    from harness.capture.etl.fast.library import Library
     from harness.capture.etl.record import AnyLogRecord
     from harness.capture.etl.selection import Selection
     from harness.capture.etl.session import TraceSession
@@ -70,7 +71,7 @@ def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
     from collections import Counter
 
     from harness.capture.etl import clock
-    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_fast import summarize
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
 
@@ -78,16 +79,23 @@ def info(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
     providers: Counter[str] = Counter()
     decoded: Counter[str] = Counter()
     raw: Counter[str] = Counter()
-    with TraceLog(path) as log:
+    names = _Names()
+    with _open(path) as (log, fast):
         with _progress(log, "reading", passes=2) as progress:
             decoder.learn(log, progress)
-            for record in log.records(progress=progress):
-                _count(providers, decoder.provider_name(record)[:LONGEST_NAME])
-                how, reason = decoder.source(record)
-                decoded[how] += 1
-                if reason:
-                    raw[reason] += 1
+            summary = summarize(
+                fast,
+                log,
+                decoder,
+                lambda record: (*names.bounded(decoder.provider_name(record)), *decoder.source(record)),
+                progress,
+            )
         session, account = log.session, log.account
+    for (provider, how, reason), count in summary.counts.items():
+        providers[provider] += count
+        decoded[how] += count
+        if reason:
+            raw[reason] += count
     reasons = account.reasons()
     if json:
         document: EtlInfoDocument = {
@@ -146,23 +154,17 @@ def _buffers(session: TraceSession, account: LogAccount) -> str:
 
 def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, json: Json = False) -> None:
     """Count the events of each provider, and the records of each processor."""
-    from collections import Counter
 
-    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_fast import summarize
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
 
     decoder = _decoder(manifest, tmf)
-    events: Counter[tuple[str, str]] = Counter()
-    processors: Counter[int] = Counter()
-    headers: Counter[str] = Counter()
-    with TraceLog(path) as log, _progress(log, "counting", passes=2) as progress:
+    names = _Names()
+    with _open(path) as (log, fast), _progress(log, "counting", passes=2) as progress:
         decoder.learn(log, progress)
-        for record in log.records(progress=progress):
-            one, event = decoder.name(record)
-            _count(events, (one[:LONGEST_NAME], event[:LONGEST_NAME]))
-            processors[record.processor] += 1
-            headers[record.kind] += 1
+        summary = summarize(fast, log, decoder, lambda record: names.bounded(*decoder.name(record)), progress)
+    events, processors, headers = summary.counts, summary.processors, summary.kinds
     if json:
         document: EtlStatDocument = {
             "records": log.account.records,
@@ -232,25 +234,30 @@ def dump(
     tmf: FormatFolders = None,
 ) -> None:
     """Print every record in time order. Equal times on different processors have no order."""
-    from harness.capture.etl.tracelog import TraceLog
-    from harness.cli.etl_lines import json_line, line
+    from harness.cli.etl_fast import text_lines
+    from harness.cli.etl_lines import json_line
     from harness.cli.output import complain, flush, json_text, say
 
     decoder = _decoder(manifest, tmf)
     selection = _selection(provider, event, process, thread, processor)
-    render = json_line if jsonl else line
-    with TraceLog(path) as log:
+    with _open(path) as (log, fast):
         begin, end = _tick(log, since, "--since"), _tick(log, until, "--until")
         with _progress(log, "reading", beside_output=True, passes=2) as progress:
             decoder.learn(log, progress)
 
-            def lines() -> Iterator[str]:
+            def json_lines() -> Iterator[str]:
                 for record in log.records(since=begin, until=end, progress=progress):
                     if selection.wants(record, decoder):
-                        text = render(log, record, decoder.decode(record), local=local)
-                        yield json_text(text) if jsonl else text
+                        yield json_text(json_line(log, record, decoder.decode(record), local=local))
 
-            say(lines())
+            if jsonl:
+                say(json_lines())
+            else:
+                say(
+                    text_lines(
+                        fast, log, decoder, selection, since=begin, until=end, local=local, progress=progress
+                    )
+                )
             flush()
         for reason in [*_remarks(decoder), *log.account.reasons()]:
             complain(f"{path}: {reason}")
@@ -281,7 +288,6 @@ def export(
     tmf: FormatFolders = None,
 ) -> None:
     """Convert a log for other tools, in time order."""
-    from harness.capture.etl.tracelog import TraceLog
     from harness.cli.etl_export import csv_lines, perfetto_lines, write
     from harness.cli.output import complain
 
@@ -291,7 +297,7 @@ def export(
         )
     decoder = _decoder(manifest, tmf)
     selection = _selection(provider, event, process, thread, processor)
-    with TraceLog(path) as log:
+    with _open(path) as (log, _fast):
         if perfetto and not log.session.clock.hz:
             raise UsageError(
                 f"{path}: the log does not say how fast its clock runs, so no time line can be made of it",
@@ -310,6 +316,18 @@ def export(
             write(made, output)
         for reason in [*_remarks(decoder), *log.account.reasons()]:
             complain(f"{path}: {reason}")
+
+
+@contextmanager
+def _open(path: Path) -> Iterator[tuple[TraceLog, Library | None]]:
+    """Open a log, with the compiled reader for it if there is one."""
+    from harness.capture.etl.compression import expand
+    from harness.capture.etl.tracelog import TraceLog
+    from harness.cli.etl_fast import library
+
+    fast = library(path)
+    with TraceLog(path, fast.expand if fast is not None else expand) as log:
+        yield log, fast
 
 
 def _selection(
@@ -347,12 +365,20 @@ def _remarks(decoder: Decoder) -> list[str]:
     return missing + [f"tracepdb makes .tmf files from the symbols {identity}" for identity in symbols]
 
 
-def _count(counts: Counter[Any], name: Any) -> None:
-    """Count ``name``, or REST when a log has more names than any honest one."""
-    if name in counts or len(counts) < MOST_NAMES:
-        counts[name] += 1
-    else:
-        counts[("", REST) if isinstance(name, tuple) else REST] += 1
+class _Names:
+    """The names by which a log's records are counted; those of a guest that has more than any honest one get REST."""
+
+    def __init__(self) -> None:
+        self._known: set[tuple[str, ...]] = set()
+
+    def bounded(self, *parts: str) -> tuple[str, ...]:
+        """Return the parts of a name, cut to LONGEST_NAME, or REST."""
+        name = tuple(part[:LONGEST_NAME] for part in parts)
+        if name not in self._known:
+            if len(self._known) >= MOST_NAMES:
+                return (*("" for _ in parts[1:]), REST)
+            self._known.add(name)
+        return name
 
 
 def _own_manifest() -> Path | None:

@@ -68,9 +68,9 @@ def write(lines: Iterator[str], output: Path | None) -> None:
 
 def _cell(text: str) -> str:
     """Return text of a guest as a cell: on one line, and nothing that a spreadsheet would take for a formula."""
-    from harness.cli.etl_lines import shown
+    from harness.report.escape import printable
 
-    cell = shown(text, 32_000)
+    cell = printable(text, 32_000)
     return f"'{cell}" if cell.startswith(_FORMULA) else cell
 
 

@@ -19,15 +19,8 @@ MOST_FRAMES = 64
 """Frames of a stack that a line shows."""
 
 
-def shown(text: str, limit: int) -> str:
-    """Return what ``printable`` does, at once for the plain ASCII that nearly all names and values are."""
-    from harness.report.escape import printable
-
-    return text if len(text) <= limit and text.isascii() and text.isprintable() else printable(text, limit)
-
-
 @lru_cache(maxsize=16)
-def _second(seconds: int, local: bool) -> tuple[str, str]:
+def second(seconds: int, local: bool) -> tuple[str, str]:
     """Return a second since 1601 as ISO 8601, and its zone; "" when no calendar reaches that far."""
     from datetime import UTC, datetime
 
@@ -50,7 +43,7 @@ def wall_clock(log: TraceLog, ticks: int, *, local: bool) -> str:
     if filetime is None:
         return ""
     seconds, fraction = divmod(filetime, 10_000_000)
-    written, zone = _second(seconds, local)
+    written, zone = second(seconds, local)
     return f"{written}.{fraction:07d}{zone}" if written else ""
 
 
@@ -67,7 +60,7 @@ def line(log: TraceLog, record: AnyLogRecord, decoded: Decoded, *, local: bool =
     """Return a record as one line of text, with everything escaped that a terminal would act on."""
     from harness.capture.etl import context
     from harness.capture.etl.display import show
-    from harness.report.escape import LONGEST
+    from harness.report.escape import LONGEST, printable
 
     parts = [_where(log, record)]
     wall = wall_clock(log, record.time, local=local)
@@ -77,20 +70,20 @@ def line(log: TraceLog, record: AnyLogRecord, decoded: Decoded, *, local: bool =
     # Perfinfo headers name no thread; the kernel writes 0xFFFFFFFF where there is none.
     process, thread = (getattr(record, name, NOBODY) for name in ("process", "thread"))
     parts.append(" " * 13 if process == NOBODY else f"{process:>6}:{thread:<6}")
-    parts.append(f"{shown(decoded.provider, LONGEST)}/{shown(decoded.event, LONGEST)}")
+    parts.append(f"{printable(decoded.provider, LONGEST)}/{printable(decoded.event, LONGEST)}")
     if decoded.message:
-        parts.append(shown(decoded.message, 1000))
+        parts.append(printable(decoded.message, 1000))
     elif decoded.how == "raw":
         payload = record.payload
         parts.append(f"{len(payload)} bytes {payload[:64].hex()}{'…' if len(payload) > 64 else ''}")
     else:
         fields = {field.name: field for field in decoded.fields}
         parts += [
-            f"{shown(name, LONGEST)}={shown(show(one, fields.get(name)), 1000)}"
+            f"{printable(name, LONGEST)}={printable(show(one, fields.get(name)), 1000)}"
             for name, one in decoded.values.items()
         ]
     if decoded.problem:
-        parts.append(f"({shown(decoded.problem, LONGEST)})")
+        parts.append(f"({printable(decoded.problem, LONGEST)})")
     around = context.of(record)
     if around is not context.NOTHING:
         parts.append(_around(around))

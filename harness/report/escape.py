@@ -8,6 +8,9 @@ import unicodedata
 LONGEST = 160
 """Characters of one guest-chosen string that are shown before it is cut."""
 
+MOST_CHARACTERS = 4096
+"""Characters that are kept with what is shown for them."""
+
 
 def printable(text: str, limit: int = LONGEST) -> str:
     r"""Return ``text`` with everything escaped that a terminal would act on or not show, cut after ``limit`` characters.
@@ -17,7 +20,9 @@ def printable(text: str, limit: int = LONGEST) -> str:
     A backslash stays as it is, because Windows' symbolic link names are full of them. A cut ends in ``…(+N)``, where
     N counts the characters left out.
     """
-    shown = "".join(_shown(character) for character in text[:limit])
+    shown = text[:limit]
+    if not (shown.isascii() and shown.isprintable()):
+        shown = shown.translate(_SHOWN)
     return shown if len(text) <= limit else f"{shown}…(+{len(text) - limit})"
 
 
@@ -25,6 +30,19 @@ def _shown(character: str) -> str:
     if character.isprintable() and not unicodedata.combining(character):
         return character if unicodedata.category(character) not in ("Mn", "Me") else _escape(character)
     return _escape(character)
+
+
+class _Characters(dict[int, str]):
+    """What is shown for each character, looked up when it first comes."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= MOST_CHARACTERS:
+            self.clear()
+        found = self[code] = _shown(chr(code))
+        return found
+
+
+_SHOWN = _Characters()
 
 
 def _escape(character: str) -> str:

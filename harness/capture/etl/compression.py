@@ -24,6 +24,9 @@ MOST_RATIO = 1024
 SPARE = 64 << 10
 """Bytes that any buffer may expand to, however short it is."""
 
+ENDS, LONG_FORM, TOO_FAR_BACK, TOO_FEW = range(1, 5)
+"""Why expanding fails (fast/expand.c has the same numbers)."""
+
 _U16 = struct.Struct("<H")
 _U32 = struct.Struct("<I")
 
@@ -86,7 +89,7 @@ def expand(raw: bytes, size: int) -> bytes:
                                 at += 4
                             if length < 22:
                                 raise CompressionError(
-                                    f"a match of {length} bytes is written as a long one", bytes(out)
+                                    reason(LONG_FORM, end, len(out), size, length), bytes(out)
                                 )
                             length -= 22
                         length += 15
@@ -94,9 +97,7 @@ def expand(raw: bytes, size: int) -> bytes:
                 length += 3
                 begin = len(out) - distance
                 if begin < 0:
-                    raise CompressionError(
-                        f"a match {distance} bytes back stands after {len(out)} bytes", bytes(out)
-                    )
+                    raise CompressionError(reason(TOO_FAR_BACK, end, len(out), size, distance), bytes(out))
                 if length <= distance:
                     out += out[begin : begin + length]
                 else:
@@ -106,15 +107,20 @@ def expand(raw: bytes, size: int) -> bytes:
             if at >= end:
                 break
     except (struct.error, IndexError):
-        raise CompressionError(
-            f"the compressed data ends within a match, at byte {end}", bytes(out)
-        ) from None
+        raise CompressionError(reason(ENDS, end, len(out), size), bytes(out)) from None
     if len(out) < size:
-        raise CompressionError(
-            f"{end} compressed bytes expand to {len(out)} bytes, not to the {size} that the header names",
-            bytes(out),
-        )
+        raise CompressionError(reason(TOO_FEW, end, len(out), size), bytes(out))
     return bytes(out[:size])
+
+
+def reason(why: int, compressed: int, expanded: int, size: int, number: int = 0) -> str:
+    """Return in words why expanding failed; ``number`` is the length or the distance of the match that cannot be."""
+    return {
+        ENDS: f"the compressed data ends within a match, at byte {compressed}",
+        LONG_FORM: f"a match of {number} bytes is written as a long one",
+        TOO_FAR_BACK: f"a match {number} bytes back stands after {expanded} bytes",
+        TOO_FEW: f"{compressed} compressed bytes expand to {expanded} bytes, not to the {size} that the header names",
+    }[why]
 
 
 def limit(compressed: int) -> int:

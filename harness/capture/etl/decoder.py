@@ -87,7 +87,8 @@ class Decoder:
 
     ``providers`` come from :func:`harness.capture.etl.manifest.load`, ``formats`` are the trace message format files that
     tell the texts of WPP messages. ``symbols`` are the identities of symbol files that the records seen so far name,
-    ``formatless`` the messages decoded so far for which no file was given, by their GUID.
+    ``formatless`` the messages decoded so far for which no file was given, by their GUID. ``renamings`` grows when a
+    provider for which a GUID was given out gets a name: plans from before are outdated then.
     """
 
     def __init__(self, providers: Iterable[Provider] = (), *, formats: FormatFiles | None = None) -> None:
@@ -96,7 +97,9 @@ class Decoder:
         self.formatless: dict[bytes, int] = {}
         self._formats = formats if formats is not None else FormatFiles([])
         self._pointer = 8
+        self.renamings = 0
         self._names: dict[bytes, str] = {}
+        self._nameless: set[bytes] = set()
 
     def learn(self, log: TraceLog, progress: Callable[[int], None] | None = None) -> None:
         """Take the descriptions that ``log`` holds of its own events; call it once, before decoding begins."""
@@ -251,6 +254,11 @@ class Decoder:
                     known = known[:LONGEST_NAME]
                     if len(self._names) < MOST_NAMES:
                         self._names[record.provider] = known
+                        self.renamings += (
+                            record.provider in self._nameless or len(self._nameless) >= MOST_NAMES
+                        )
+                elif len(self._nameless) < MOST_NAMES:
+                    self._nameless.add(record.provider)
             return known or guid.text(record.provider)
         if isinstance(record, MessageRecord):
             module = self._formats.find(record.provider)

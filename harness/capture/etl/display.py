@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from enum import Enum, auto
 from typing import Any
 
 from harness.capture.etl import clock
@@ -30,19 +31,41 @@ def show(value: Any, field: Field | None = None) -> str:
     return "" if value is None else str(value)
 
 
+class Form(Enum):
+    """How an integer is shown: as it is, in hexadecimal, as a status, as a date, by its name, by names of its bits."""
+
+    PLAIN = auto()
+    HEX = auto()
+    STATUS = auto()
+    TIME = auto()
+    LABEL = auto()
+    BITS = auto()
+
+
 _TIMES = frozenset({OutType.FILETIME, OutType.DATE_TIME_UTC})
 _HEX_OUT = frozenset({OutType.HEX, OutType.NTSTATUS, OutType.HRESULT, OutType.CODE_POINTER})
 _HEX_IN = frozenset({InType.HEX32, InType.HEX64, InType.POINTER})
 
 
-def _integer(value: int, field: Field) -> str:
+def form(field: Field) -> Form:
+    """Return how the integers of a field are shown."""
+    if field.labels:
+        return Form.BITS if field.bits else Form.LABEL
     if field.in_type == InType.FILETIME or field.out_type in _TIMES:
-        return clock.iso(value)
+        return Form.TIME
     if field.out_type in (OutType.NTSTATUS, OutType.HRESULT):
+        return Form.STATUS
+    in_hex = field.out_type in _HEX_OUT or (field.in_type in _HEX_IN and field.out_type != OutType.UNSIGNED)
+    return Form.HEX if in_hex else Form.PLAIN
+
+
+def _integer(value: int, field: Field) -> str:
+    shape = form(field)
+    if shape is Form.TIME:
+        return clock.iso(value)
+    if shape is Form.STATUS:
         return f"0x{value & 0xFFFFFFFF:08X}"
-    if field.out_type in _HEX_OUT or (field.in_type in _HEX_IN and field.out_type != OutType.UNSIGNED):
-        return hex(value)
-    return str(value)
+    return hex(value) if shape is Form.HEX else str(value)
 
 
 def _label(value: int, field: Field) -> str:

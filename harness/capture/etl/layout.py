@@ -50,7 +50,7 @@ class _Reading:
 
 _Reader = Callable[[_Reading, int], tuple[Any, int]]
 
-_NUMBERS = {
+NUMBERS = {
     InType.INT8: "<b",
     InType.UINT8: "<B",
     InType.INT16: "<h",
@@ -65,6 +65,8 @@ _NUMBERS = {
     InType.HEX32: "<I",
     InType.HEX64: "<Q",
 }
+"""How ``struct`` reads each in-type that is a number."""
+
 _SIGNED = {InType.UINT8: "<b", InType.UINT16: "<h", InType.UINT32: "<i", InType.UINT64: "<q"}
 _UNSIGNED = {InType.INT8: "<B", InType.INT16: "<H", InType.INT32: "<I", InType.INT64: "<Q"}
 _SYSTEMTIME = struct.Struct("<8H")
@@ -83,11 +85,16 @@ def _utf16(raw: bytes) -> str:
     return raw.decode("utf-16-le", "replace")
 
 
-def _number(field: Field) -> _Reader:
+def number_format(field: Field) -> str:
+    """Return how ``struct`` reads a field that is a number; its out-type may change the sign."""
     in_type = InType(field.in_type)
     other = _SIGNED if field.out_type == OutType.SIGNED else _UNSIGNED
     meant = other.get(in_type) if field.out_type in (OutType.SIGNED, OutType.UNSIGNED) else None
-    form = struct.Struct(meant or _NUMBERS[in_type])
+    return meant or NUMBERS[in_type]
+
+
+def _number(field: Field) -> _Reader:
+    form = struct.Struct(number_format(field))
     unpack, size = form.unpack_from, form.size
     convert: Callable[[Any], Any] | None = None
     if field.out_type == OutType.BOOLEAN:
@@ -300,7 +307,7 @@ def _one(field: Field, depth: int) -> _Reader:
         if depth >= DEEPEST:
             return _unknown
         return _structure(field.members, depth + 1)
-    if field.in_type in _NUMBERS:
+    if field.in_type in NUMBERS:
         return _number(field)
     if field.in_type in _TEXTS:
         return _text(field)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,9 @@ from harness.capture.etl.compression import CompressionError
 from harness.capture.etl.session import TraceSession
 from harness.errors import InfrastructureError, UsageError
 
+Expand = Callable[[bytes, int], bytes]
+"""Expands a compressed buffer to so many bytes; raises CompressionError."""
+
 _FLUSHED = (3).to_bytes(4, "little")
 _STATE_AT = 44
 """The state that a buffer in a file has (EtwBufferStateFlush), and where it stands in the header."""
@@ -28,9 +31,10 @@ _STATE_AT = 44
 class LogFile:
     """An open .etl file. A context manager; ``session`` is what the file says of itself, once described."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, expand: Expand = compression.expand) -> None:
         """Open ``path``. Raises UsageError when it is no regular file or an empty one."""
         self.path = path
+        self._expand = expand
         self.account = LogAccount()
         self.session = TraceSession()
         try:
@@ -127,7 +131,7 @@ class LogFile:
         raw = self.read(offset, packed)
         head = raw[: buffer.HEADER_SIZE]
         try:
-            return head + compression.expand(raw[buffer.HEADER_SIZE :], used - buffer.HEADER_SIZE), ""
+            return head + self._expand(raw[buffer.HEADER_SIZE :], used - buffer.HEADER_SIZE), ""
         except CompressionError as error:
             return head + error.expanded, str(error)
 

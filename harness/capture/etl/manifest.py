@@ -10,6 +10,7 @@ through the string table of one language. What a manifest may leave out takes th
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from xml.parsers import expat
 
@@ -354,14 +355,20 @@ _INSERT = re.compile(r"%(\d{1,2}|[ntbr%])(![^!]*!)?")
 _PLAIN = {"n": "\n", "t": "\t", "b": " ", "r": "\r", "%": "%"}
 
 
+def pieces(message: str) -> Iterator[tuple[str, int]]:
+    """Yield the parts of a message: text with 0, or an insert as it is written with its number."""
+    at = 0
+    for match in _INSERT.finditer(message):
+        if match.start() > at:
+            yield message[at : match.start()], 0
+        yield (match[0], int(match[1])) if match[1].isdigit() else (_PLAIN[match[1]], 0)
+        at = match.end()
+    if at < len(message):
+        yield message[at:], 0
+
+
 def fill(message: str, values: list[str]) -> str:
     """Put values into a message's ``%1`` … (W32:Msg, FormatMessage); an insert without a value stays as it is."""
-
-    def insert(match: re.Match[str]) -> str:
-        what = match[1]
-        if not what.isdigit():
-            return _PLAIN[what]
-        number = int(what)
-        return values[number - 1] if 0 < number <= len(values) else match[0]
-
-    return _INSERT.sub(insert, message)
+    return "".join(
+        values[number - 1] if 0 < number <= len(values) else text for text, number in pieces(message)
+    )

@@ -27,7 +27,7 @@ class Selection:
     ) -> None:
         self._providers = frozenset(one.strip("{}").lower() for one in providers)
         self._events = frozenset(one.lower() for one in events)
-        self._numbers = {
+        self.numbers = {
             name: frozenset(given)
             for name, given in (("process", processes), ("thread", threads), ("processor", processors))
             if given
@@ -35,7 +35,7 @@ class Selection:
 
     def wants(self, record: AnyLogRecord, decoder: Decoder) -> bool:
         """True when the record is one that is wanted; its payload is read for no more than its name."""
-        for name, wanted in self._numbers.items():
+        for name, wanted in self.numbers.items():
             if getattr(record, name, None) not in wanted:
                 return False
         if self._providers and not (

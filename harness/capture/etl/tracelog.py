@@ -26,11 +26,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
+from typing import NamedTuple
 
 from harness.capture.etl import buffer, compression, session
 from harness.capture.etl.account import LogAccount
 from harness.capture.etl.buffer import BufferHeader
-from harness.capture.etl.log_file import LogFile
+from harness.capture.etl.log_file import Expand, LogFile
 from harness.capture.etl.record import AnyLogRecord
 
 CHUNK = 1024
@@ -50,6 +51,20 @@ _BEGINNING = 1024
 ReportProgress = Callable[[int], None]
 
 _TIME = attrgetter("time")
+
+
+class Opening(NamedTuple):
+    """A buffer that the merge opens: its place in that order, where it begins in the file, whose it was, its bytes.
+
+    ``horizon`` is the first time of the next buffer, None for the last one.
+    """
+
+    place: int
+    offset: int
+    processor: int
+    data: bytes
+    expanded: bool
+    horizon: int | None
 
 
 class _Open:
@@ -94,8 +109,8 @@ class TraceLog(LogFile):
     InfrastructureError when reading fails. A damaged, truncated or unclosed log is read as far as it goes, and the account says so.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
+    def __init__(self, path: Path, expand: Expand = compression.expand) -> None:
+        super().__init__(path, expand)
         self._offsets = array("Q")
         self._first = array("q")
         self._processors = array("H")
@@ -193,9 +208,8 @@ class TraceLog(LogFile):
         ``progress`` is called with the number of bytes each time a buffer is opened. Each call reads the file anew
         and counts records, damage and late records in the account from zero.
         """
+        self.begin()
         account = self.account
-        account.records = account.late = 0
-        account.damaged, account.damages = self._indexed_damaged, list(self._indexed_damages)
         latest = -FOREVER
         for batch in self._batches(progress):
             if batch[0].time < latest:
@@ -208,24 +222,34 @@ class TraceLog(LogFile):
             else:
                 yield from batch[first:] if first else batch
 
-    def _batches(self, progress: ReportProgress | None) -> Iterator[list[AnyLogRecord]]:
-        heap: list[tuple[int, int, int, _Open]] = []
-        cost = 0
+    def begin(self) -> None:
+        """Begin to read anew: what is counted while reading is counted from zero."""
+        account = self.account
+        account.records = account.late = 0
+        account.damaged, account.damages = self._indexed_damaged, list(self._indexed_damages)
+
+    def openings(self, progress: ReportProgress | None) -> Iterator[Opening]:
+        """Yield the buffers in the order in which the merge opens them."""
         order = self._order
         for place, index in enumerate(order):
-            offset = self._offsets[index]
+            offset, packed = self._offsets[index], self._packed[index]
             data, problem = self._data(index)
             if problem:
                 self.account.damage(offset, problem)
-            opened = _Open(data, offset, self._processors[index], place, expanded=bool(self._packed[index]))
             if progress is not None:
-                progress(self._packed[index] or len(data))
+                progress(packed or len(data))
+            horizon = self._first[order[place + 1]] if place + 1 < len(order) else None
+            yield Opening(place, offset, self._processors[index], data, bool(packed), horizon)
+
+    def _batches(self, progress: ReportProgress | None) -> Iterator[list[AnyLogRecord]]:
+        heap: list[tuple[int, int, int, _Open]] = []
+        cost = 0
+        for one in self.openings(progress):
+            opened = _Open(one.data, one.offset, one.processor, one.place, expanded=one.expanded)
             if opened.refill(self.account):
-                heapq.heappush(heap, (opened.records[0].time, opened.processor, place, opened))
+                heapq.heappush(heap, (opened.records[0].time, opened.processor, opened.key, opened))
                 cost += opened.cost
-            horizon = self._first[order[place + 1]] if place + 1 < len(order) else FOREVER
-            if cost > OPEN_LIMIT:
-                horizon = FOREVER
+            horizon = FOREVER if cost > OPEN_LIMIT or one.horizon is None else one.horizon
             while heap and heap[0][0] < horizon:
                 batch, freed = self._cut(heap, horizon)
                 cost -= freed
