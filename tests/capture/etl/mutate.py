@@ -1,33 +1,44 @@
 # SPDX-License-Identifier: MIT
-"""The long form of the fuzz test: mutates logs from a seed and reads each to the end, in one process.
+"""The long form of the fuzz tests: mutates what a parser reads, from a seed, and has it read to the end, in one process.
 
-    python -m tests.capture.etl.mutate --executions 1000000 --seed 1
+    python -m tests.capture.etl.mutate --parser log --executions 1000000 --seed 1
 
-Every execution asks all that can be asked of a log: index, count, descriptions, records in order, decode, show; then it
-expands mutated XPRESS and reads a mutated trace message format file, by which it decodes messages. It fails on any
-exception that is not a UsageError, on an execution longer than a second, and when memory grows without end.
-``--execution N`` repeats one execution of a failed campaign alone.
+The parsers: ``log`` asks all that can be asked of a log (index, count, descriptions, records in order, decode, show);
+``compiled`` has the compiled reader, built with AddressSanitizer and UndefinedBehaviorSanitizer, print and count the same
+logs and compares with Python's lines and counts; ``xpress`` expands in Python and in C and compares; ``tmf`` reads trace message format files
+and decodes messages by them; ``manifest`` reads manifests; ``description`` reads what logs say of their own events, and payloads
+by it. Each fails on any exception that is not the documented one, on an execution longer than a second of processor time,
+and when memory grows without end. ``--execution N`` repeats one execution of a failed campaign alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import resource
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
-from harness.capture.etl import compression, context, manifest, tmf, wpp
+from harness.capture.etl import compression, context, event_info, manifest, tmf, tracelogging, wpp
+from harness.capture.etl.account import LogAccount
 from harness.capture.etl.compression import CompressionError
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.display import show
+from harness.capture.etl.fast.library import SOURCES, Library
+from harness.capture.etl.layout import Layout
 from harness.capture.etl.record import MessageRecord
+from harness.capture.etl.selection import Selection
+from harness.capture.etl.summary import Summary
 from harness.capture.etl.tracelog import TraceLog
+from harness.cli import etl_fast
 from harness.errors import BadDocument, UsageError
 from tests.capture.etl import encoder
 
@@ -45,6 +56,8 @@ MANIFEST = f"""<instrumentationManifest xmlns="http://schemas.microsoft.com/win/
 <data name="sid" inType="win:SID"/></struct></template></templates>
 <events><event value="1" template="t" message="n is %1"/></events></provider></events></instrumentation></instrumentationManifest>"""
 
+
+IMAGE_ID = uuid.UUID("b3e675d7-2554-4f18-830b-2762732560de")
 
 OTHER = uuid.UUID("1f1e1d1c-1b1a-1918-1716-151413121110")
 
@@ -76,6 +89,17 @@ y, ItemHexDump -- 11
 z, ItemSid -- 12
 }}
 """
+
+MAP = encoder.map_info(OTHER, "m", {2: "two", 1 << 31: "high"})
+
+SCHEMA = encoder.schema(
+    "Everything",
+    encoder.described("text", 1),
+    encoder.described("n", 8, 4),
+    encoder.described("fixed", 8 | 0x20, tail=struct.pack("<H", 2)),
+    encoder.described("varying", 4 | 0x40),
+    encoder.described("group", 24 | 0x40, 2) + encoder.described("a", 4) + encoder.described("b", 2),
+)
 
 ARGUMENTS = struct.pack("<iIH4sQ", 5, 6, 4, "ab".encode("utf-16-le"), 7) + bytes(20)
 
@@ -118,6 +142,51 @@ def seeds() -> tuple[bytes, ...]:
         encoder.wnode(t + 9),
         processor=1,
     )
+    plain = [
+        *(encoder.described(f"n{kind}", kind) for kind in (*range(3, 11), 13, 15, 17, 18, 19, 20, 21)),
+        encoder.described("status", 8, 15),
+        encoder.described("address", 8, 8),
+        encoder.described("port", 6, 7),
+        encoder.described("letter", 4, 2),
+        encoder.described("fixed", 8 | 0x20, 4, tail=struct.pack("<H", 2)),
+        encoder.described("counted", 22),
+        encoder.described("bytes", 14),
+        encoder.described("name", 1),
+        encoder.described("ansi", 2),
+    ]
+    values = struct.pack("<bBhHiIqQI", -1, 2, -3, 4, -5, 6, -7, 8, 1) + bytes(range(16))
+    values += struct.pack("<q8H", 133_000_000_000_000_000, *range(1, 9)) + bytes(
+        [1, 1, *bytes(5), 5, *bytes(4)]
+    )
+    values += struct.pack("<IQIIHBII", 0xAB, 0xCD, 0xC000009A, 0x0100007F, 0x5000, 65, 1, 2)
+    values += b"\2\0a\0" + b"\3\0abc" + "name\0".encode("utf-16-le") + b"ansi\0"
+    related = [
+        (1, bytes(range(16))),
+        (3, struct.pack("<I", 2)),
+        (6, struct.pack("<QQQ", 1, 2, 3)),
+        (13, bytes(8)),
+    ]
+    process = (
+        struct.pack("<QIIIiQI", 1, 2, 3, 4, -5, 6, 0)
+        + struct.pack("<QQ", 9, 0)
+        + bytes([1, 1, *bytes(5), 5, *bytes(4)])
+    )
+    process += b"System\0" + "cmd\0".encode("utf-16-le") * 2 + bytes(10)
+    image = struct.pack("<QQIIIIQIIII", 1, 2, 3, 4, 5, 0, 6, 0, 0, 0, 0) + "C:\\x.sys\0".encode("utf-16-le")
+    compiled = encoder.buffer(
+        encoder.event(
+            t + 1, values, items=[(12, encoder.traits("Fuzz")), (11, encoder.schema("Plain", *plain))]
+        ),
+        encoder.event(t + 1, struct.pack("<HBH", 1, 3, 2), provider=OTHER, event_id=3, items=related),
+        encoder.system(t + 2, 0x0301, process, version=4),
+        encoder.system(t + 2, 0x140A, image, version=2),
+        encoder.perf(t + 3, 0x1820, struct.pack("<QIIQQ", t + 2, 8, 4, 0xFFFF, 0xEEEE)),
+        encoder.perf(t + 3, 0x0F2E, struct.pack("<QIHBB", 0xFFFF, 4, 1, 2, 3)),
+        encoder.classic(t + 3, IMAGE_ID, 0, struct.pack("<QQII", 1, 2, 3, 4) + "x.sys\0".encode("utf-16-le")),
+        encoder.classic(t + 3, encoder.METADATA, 32, INFO),
+        size=4096,
+        processor=1,
+    )
     pair = encoder.buffer(encoder.event(t + 2, b"a"), encoder.event(t + 4, b"b"), processor=2, sequence=2)
     described = encoder.buffer(
         encoder.event(t + 1, struct.pack("<HB2s", 1, 2, b"xy"), provider=OTHER, event_id=3),
@@ -135,6 +204,8 @@ def seeds() -> tuple[bytes, ...]:
         + pair,
         encoder.header_buffer(mode=2, clock=3, pointer=4) + pair,
         encoder.header_buffer(mode=0x04000001) + encoder.compressed(headers) + encoder.compressed(pair) * 2,
+        encoder.header_buffer() + compiled + pair,
+        encoder.header_buffer() + compiled + headers,
     )
 
 
@@ -205,65 +276,245 @@ def read_everything(path: Path) -> int:
     return seen
 
 
-def expand_and_format(seed: int) -> None:
-    """Expand mutated XPRESS, read a mutated format file and decode mutated arguments by it."""
-    raw = mutated((packed(),), seed)
+def printed(
+    path: Path, library: Library | None, selection: Selection
+) -> tuple[str, LogAccount, Decoder] | str:
+    """Return the lines of a log, its account and what the decoder learnt; why it was refused if it was."""
+    decoder = Decoder(_providers())
     try:
-        assert len(compression.expand(raw, 71_068)) == 71_068
+        log = TraceLog(path, compression.expand if library is None else library.expand)
+    except UsageError as error:
+        return str(error)
+    with log:
+        decoder.learn(log)
+        lines = etl_fast.text_lines(
+            library, log, decoder, selection, since=None, until=None, local=False, progress=None
+        )
+        return "\n".join(lines), log.account, decoder
+
+
+def counted(path: Path, library: Library | None) -> Summary | str:
+    """Return the counts of a log; why it was refused if it was."""
+    decoder = Decoder(_providers())
+    try:
+        log = TraceLog(path, compression.expand if library is None else library.expand)
+    except UsageError as error:
+        return str(error)
+    with log:
+        decoder.learn(log)
+        return etl_fast.summarize(
+            library, log, decoder, lambda record: (*decoder.name(record), *decoder.source(record)), None
+        )
+
+
+def assert_same(path: Path, library: Library, selection: Selection = Selection()) -> int:  # noqa: B008 (never changed)
+    """Read a log in Python and with the compiled reader; return the number of records, the same in both."""
+    python, compiled = printed(path, None, selection), printed(path, library, selection)
+    if isinstance(python, str) or isinstance(compiled, str):
+        assert python == compiled
+        return 0
+    assert python[0] == compiled[0]
+    assert python[1] == compiled[1]
+    assert (python[2].symbols, python[2].formatless) == (compiled[2].symbols, compiled[2].formatless)
+    one, other = counted(path, None), counted(path, library)
+    assert isinstance(one, Summary)
+    assert isinstance(other, Summary)
+    # In the order of the first: ties in a table are in that order.
+    assert list(one.counts.items()) == list(other.counts.items())
+    assert (list(one.kinds.items()), one.processors) == (list(other.kinds.items()), other.processors)
+    return python[1].records
+
+
+def expanded(expand: Callable[[bytes, int], bytes], raw: bytes, size: int) -> tuple[bytes, str]:
+    """Return what came out, and why it is not all."""
+    try:
+        made = expand(raw, size)
     except CompressionError as error:
-        assert len(error.expanded) <= 71_068 + 8192 + 32  # noqa: PT017
-    compression.foreign(raw)
+        return error.expanded, str(error)
+    assert len(made) == size
+    return made, ""
+
+
+SIZES = (71_068, 71_068, 0, 1, 512, 70_000, 200_000)
+"""What a mutated header may say that the bytes expand to; the first is right."""
+
+
+def read_formats(raw: bytes, payload: bytes) -> int:
+    """Read a trace message format file and decode one payload by all its messages; return how many there are."""
     try:
-        modules = tmf.parse(mutated((FORMATS.encode(),), seed), "fuzz.tmf")
+        modules = tmf.parse(raw, "fuzz.tmf")
     except BadDocument:
-        return
-    payload = mutated((ARGUMENTS,), seed)
+        return 0
     record = MessageRecord(0, payload, 0, len(payload), 1, 0, 0, bytes(16), 0, 0, False, 0, 0, 0)
+    found = 0
     for module in modules:
         for message in module.messages.values():
             values, _problem = wpp.layout(module, message).read(payload, 8)
             wpp.text(module, message, record, values)
+            found += 1
+    return found
+
+
+def read_manifest(raw: bytes, payload: bytes) -> int:
+    """Read a manifest and a payload by each of its events; return how many there are."""
+    try:
+        providers = manifest.parse(raw, "fuzz.man")
+    except BadDocument:
+        return 0
+    found = 0
+    for provider in providers:
+        for event in provider.events.values():
+            layout = provider.layout(event)
+            values, problem = layout.read(payload, 8)
+            if not problem:
+                shown = [show(one, field) for one, field in zip(values.values(), layout.fields, strict=True)]
+                manifest.fill(event.message, shown)
+            found += 1
+    return found
+
+
+def read_descriptions(seed: int, payload: bytes) -> int:
+    """Read a description of each kind that a log may hold; return how many were whole."""
+    layouts: list[Layout] = []
+    info = event_info.parse(mutated((INFO,), seed), {})
+    if info is not None:
+        layouts.append(Layout(info.description.fields))
+    labels = event_info.parse_map(mutated((MAP,), seed))
+    schema = tracelogging.parse(mutated((SCHEMA,), seed))
+    if schema is not None:
+        layouts.append(schema.layout)
+    for layout in layouts:
+        for pointer in (4, 8):
+            values, _problem = layout.read(payload, pointer)
+            for value, field in zip(values.values(), layout.fields, strict=False):
+                show(value, field)
+    return len(layouts) + (labels is not None)
+
+
+def parsers(path: Path, library: Library | None) -> dict[str, Callable[[int], int]]:
+    """Return by name what one execution with a seed does; it returns how much could be read."""
+
+    def log(seed: int) -> int:
+        path.write_bytes(mutated(seeds(), seed))
+        return read_everything(path)
+
+    def compiled(seed: int) -> int:
+        assert library is not None
+        path.write_bytes(mutated(seeds(), seed))
+        return assert_same(path, library)
+
+    def xpress(seed: int) -> int:
+        raw, size = mutated((packed(),), seed), SIZES[seed % len(SIZES)]
+        made = expanded(compression.expand, raw, size)
+        assert bool(made[1]) == (len(made[0]) < size)
+        if library is not None:
+            assert made == expanded(library.expand, raw, size)
+        compression.foreign(raw)
+        return len(made[0])
+
+    def by_tmf(seed: int) -> int:
+        return read_formats(mutated((FORMATS.encode(),), seed), mutated((ARGUMENTS,), seed))
+
+    def by_manifest(seed: int) -> int:
+        return read_manifest(mutated((MANIFEST.encode(),), seed), mutated((ARGUMENTS,), seed))
+
+    def description(seed: int) -> int:
+        return read_descriptions(seed, mutated((ARGUMENTS,), seed))
+
+    return {
+        "log": log,
+        "compiled": compiled,
+        "xpress": xpress,
+        "tmf": by_tmf,
+        "manifest": by_manifest,
+        "description": description,
+    }
+
+
+SANITIZED = "HOTPLUG_HARNESS_SANITIZED"
+"""Where a campaign that runs with the sanitizers finds the library."""
+
+
+def run_sanitized() -> int:
+    """Build the compiled reader with the sanitizers and begin this program anew with their runtime loaded."""
+    with tempfile.TemporaryDirectory() as directory:
+        built = Path(directory) / "sanitized.so"
+        flags = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer"]
+        command = ["gcc", "-std=gnu11", "-O1", "-g", "-shared", "-fPIC", *flags, "-o", built, *SOURCES]
+        subprocess.run(command, check=True)
+        runtime = subprocess.run(
+            ["gcc", "-print-file-name=libasan.so"], check=True, capture_output=True, text=True
+        ).stdout.strip()
+        environment = {
+            **os.environ,
+            "LD_PRELOAD": runtime,
+            "ASAN_OPTIONS": "detect_leaks=0:quarantine_size_mb=8",
+            SANITIZED: str(built),
+        }
+        again = [sys.executable, "-m", "tests.capture.etl.mutate", *sys.argv[1:]]
+        return subprocess.run(again, env=environment, check=False).returncode
+
+
+def campaign(name: str, execute: Callable[[int], int], seed: int, numbers: range, seconds: float) -> int:
+    """Run one parser's campaign and print what it did."""
+    began, used = time.monotonic(), time.process_time()
+    done = found = refused = 0
+    slowest, slowest_number = 0.0, 0
+    for number in numbers:
+        started = time.process_time()
+        try:
+            read = execute(seed << 40 | number)
+        except Exception:
+            print(f"execution {number} of seed {seed} failed in {name}", file=sys.stderr)
+            raise
+        took = time.process_time() - started
+        slowest, slowest_number = max((slowest, slowest_number), (took, number))
+        if took > LONGEST:
+            print(f"execution {number} of seed {seed} took {took:.2f} s in {name}", file=sys.stderr)
+            return 1
+        done += 1
+        found += read
+        refused += not read
+        if time.monotonic() - began > seconds:
+            break
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(
+        f"{name}: {done} executions in {time.monotonic() - began:.0f} s ({time.process_time() - used:.0f} s of processor time): "
+        f"{found} {WHAT[name]}, {refused} without any, slowest {slowest * 1000:.0f} ms (execution {slowest_number}), "
+        f"peak memory {peak} MB",
+        flush=True,
+    )
+    return 0
+
+
+WHAT = {
+    "log": "records",
+    "compiled": "records",
+    "xpress": "bytes",
+    "tmf": "messages",
+    "manifest": "events",
+    "description": "descriptions",
+}
 
 
 def main() -> int:
-    """Run a campaign and print what it did."""
+    """Run the campaigns that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.capture.etl.mutate")
+    parser.add_argument("--parser", action="append", choices=WHAT, help="only this one; may be repeated")
     parser.add_argument("--executions", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--execution", type=int, help="only this one")
-    parser.add_argument("--seconds", type=float, default=600.0, help="stop after this long")
+    parser.add_argument("--seconds", type=float, default=600.0, help="stop each parser after this long")
     arguments = parser.parse_args()
-    numbers = range(arguments.executions) if arguments.execution is None else [arguments.execution]
-    began = time.monotonic()
-    done = records = refused = 0
-    slowest, slowest_number = 0.0, 0
+    chosen = arguments.parser or list(WHAT)
+    if SANITIZED not in os.environ and {"compiled", "xpress"} & set(chosen):
+        return run_sanitized()
+    one = arguments.execution
+    numbers = range(arguments.executions) if one is None else range(one, one + 1)
     with tempfile.TemporaryDirectory() as directory:
-        path = Path(directory) / "mutated.etl"
-        for number in numbers:
-            path.write_bytes(mutated(seeds(), arguments.seed << 40 | number))
-            started = time.process_time()
-            try:
-                found = read_everything(path)
-                expand_and_format(arguments.seed << 40 | number)
-            except Exception:
-                print(f"execution {number} of seed {arguments.seed} failed", file=sys.stderr)
-                raise
-            took = time.process_time() - started
-            slowest, slowest_number = max((slowest, slowest_number), (took, number))
-            if took > LONGEST:
-                print(f"execution {number} of seed {arguments.seed} took {took:.2f} s", file=sys.stderr)
-                return 1
-            done += 1
-            records += found
-            refused += not found
-            if time.monotonic() - began > arguments.seconds:
-                break
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    print(
-        f"{done} executions in {time.monotonic() - began:.0f} s: {records} records, {refused} logs without any, "
-        f"slowest {slowest * 1000:.0f} ms (execution {slowest_number}), peak memory {peak} MB"
-    )
-    return 0
+        library = Library(Path(os.environ[SANITIZED])) if SANITIZED in os.environ else None
+        known = parsers(Path(directory) / "mutated.etl", library)
+        return max(campaign(name, known[name], arguments.seed, numbers, arguments.seconds) for name in chosen)
 
 
 if __name__ == "__main__":
