@@ -156,7 +156,7 @@ def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
     """Count the events of each provider, and the records of each processor."""
 
     from harness.cli.etl_fast import summarize
-    from harness.cli.output import say, say_json
+    from harness.cli.output import complain, say, say_json
     from harness.report.escape import printable
 
     decoder = _decoder(manifest, tmf)
@@ -176,13 +176,21 @@ def stat(path: LogPath, manifest: Manifests = None, tmf: FormatFolders = None, j
             ],
         }
         say_json(document)
-        return
-    say(_counts("records", "header", headers.most_common()))
-    say("")
-    say(_counts("records", "processor", [(str(number), processors[number]) for number in sorted(processors)]))
-    say("")
-    rows = [(f"{printable(one)}/{printable(event)}", count) for (one, event), count in events.most_common()]
-    say(_counts("records", "event", rows))
+    else:
+        say(_counts("records", "header", headers.most_common()))
+        say("")
+        say(
+            _counts(
+                "records", "processor", [(str(number), processors[number]) for number in sorted(processors)]
+            )
+        )
+        say("")
+        rows = [
+            (f"{printable(one)}/{printable(event)}", count) for (one, event), count in events.most_common()
+        ]
+        say(_counts("records", "event", rows))
+    for reason in log.account.reasons():
+        complain(f"{path}: {reason}")
 
 
 Providers = Annotated[

@@ -175,16 +175,17 @@ case(
     "harness etl export lab.etl --csv --output lab.csv --processor 0 --manifest hpnotify.man && head -1 lab.csv",
     said=",",
 )
-REAL_LOGS = "tests/capture/etl/test_real_logs.py::"
+for words in (
+    "info demi_db9cd7_PktMon.etl",
+    "dump demi_db9cd7_PktMon.etl",
+    "dump fn_wppbin-sample.etl --tmf formats",
+    "dump fn_wppemitter-sample.etl --tmf formats",
+    "info fn_wppbin-sample.etl",
+):
+    case(f"harness etl {words}", by="tests/docs/test_etl_page.py::test_a_real_log_is_shown_as_it_is_printed")
 case(
-    "harness etl dump demi_db9cd7_PktMon.etl",
-    by=f"{REAL_LOGS}test_a_pktmon_log_is_decoded_by_its_own_descriptions",
-)
-for words in ("dump fn_wppbin-sample.etl --tmf formats", "info fn_wppbin-sample.etl"):
-    case(f"harness etl {words}", by=f"{REAL_LOGS}test_a_wpp_log_is_decoded_by_its_format_files")
-case(
-    "python -m tests.capture.etl.mutate --executions 1000000 --seed 1",
-    "python -m tests.capture.etl.mutate --executions 200 --seed 1",
+    "python -m tests.capture.etl.mutate --parser log --executions 1000000 --seed 1",
+    "python -m tests.capture.etl.mutate --parser log --executions 200 --seed 1",
     said="200",
 )
 

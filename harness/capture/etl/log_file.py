@@ -40,10 +40,16 @@ class LogFile:
         try:
             # Not blocking: a FIFO of that name would make the open itself wait for a writer.
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except PermissionError as error:
+            raise UsageError(
+                f"{path}: {error.strerror}", hint="Have its owner make the file readable for you."
+            ) from error
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="Name an .etl file.") from error
         try:
             status = os.fstat(self._file)
+            if stat.S_ISDIR(status.st_mode):
+                raise UsageError(f"{path}: this is a directory", hint="Name an .etl file in it.")
             if not stat.S_ISREG(status.st_mode):
                 raise UsageError(f"{path}: no regular file", hint="Name an .etl file.")
             if not status.st_size:
@@ -86,10 +92,7 @@ class LogFile:
             header = buffer.decode_header(raw, offset)
             if isinstance(header, str):
                 if not step:
-                    raise UsageError(
-                        f"{self.path}: this is no event trace log: {header}",
-                        hint="An .etl file begins with a buffer header; was the file copied in text mode, or is it zipped?",
-                    )
+                    raise self.no_log(header)
                 if any(raw):
                     self.account.damage(offset, header)
                 # A buffer of zeros is what a preallocated file ends in. In both cases all buffers of a session
@@ -104,6 +107,13 @@ class LogFile:
                 step = described if buffer.SMALLEST <= described <= buffer.LARGEST else header.size
                 packed = packed or bool(self.session.mode & session.COMPRESSED_MODE)
             offset += header.size
+
+    def no_log(self, why: str) -> UsageError:
+        """Return the error for a file of another kind."""
+        return UsageError(
+            f"{self.path}: this is no event trace log: {why}",
+            hint="An .etl file begins with a buffer header; was the file copied in text mode, or is it zipped?",
+        )
 
     def _search(self, offset: int) -> int:
         """Return where from ``offset`` on the next compressed buffer begins that another one or the end follows."""

@@ -244,7 +244,13 @@ class FormatFiles:
             ) from error
         if len(raw) > LARGEST:
             raise BadDocument(f"{path}: larger than the {LARGEST >> 20} MB that a format file may have")
-        for module in parse(raw, str(path)):
+        modules = parse(raw, str(path))
+        if not modules:
+            raise BadDocument(
+                f"{path}: there is no message GUID in this file",
+                hint="Give .tmf files as Tracepdb writes them: tracepdb -f DRIVER.pdb -p DIR.",
+            )
+        for module in modules:
             known = self._modules.setdefault(module.guid, module)
             known.messages.update(module.messages)
 

@@ -158,6 +158,9 @@ class TraceLog(LogFile):
             self._processors.append(header.processor)
             self._used.append(header.used)
             self._packed.append(header.size if header.compressed else 0)
+        if account.headless and account.damages and not self._first:
+            # What reads like a buffer header stands in many a file by chance.
+            raise self.no_log(f"byte {account.damages[0].offset}: {account.damages[0].reason}")
         self._missing()
         order = sorted(range(len(self._first)), key=self._first.__getitem__)
         self._order = array("I", order)

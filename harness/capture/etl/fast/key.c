@@ -4,7 +4,7 @@
 #include <string.h>
 #include "fast.h"
 
-enum { MOST_KEYS = 1 << 16, MOST_KEY_BYTES = 16 << 20, CLASSIC_FLAG = 0x100, WIDTH_FLAGS = 0x60 };
+enum { MOST_KEYS = 1 << 14, MOST_KEY_BYTES = 16 << 20, CLASSIC_FLAG = 0x100, WIDTH_FLAGS = 0x60 };
 
 static int put(struct reader *reader, const void *bytes, size_t size)
 {

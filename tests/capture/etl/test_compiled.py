@@ -1,0 +1,438 @@
+# SPDX-License-Identifier: MIT
+"""The compiled reader prints and counts what Python's reading does, of whole logs and of damaged ones."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import struct
+import uuid
+from pathlib import Path
+
+import pytest
+from effort import examples
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from harness.capture.etl import compression
+from harness.capture.etl.compression import CompressionError
+from harness.capture.etl.decoder import Decoder
+from harness.capture.etl.fast import reader
+from harness.capture.etl.fast.library import Library
+from harness.capture.etl.field import COUNTED, REST, Field, SystemTime
+from harness.capture.etl.manifest import EventDescription, Provider
+from harness.capture.etl.selection import Selection
+from harness.capture.etl.tmf import FormatFiles
+from harness.capture.etl.tracelog import CHUNK, TraceLog
+from harness.cli import etl_fast
+from tests.capture.etl import encoder
+from tests.capture.etl.mutate import assert_same, mutated, packed, printed, seeds
+
+T = encoder.START
+DATA = Path(__file__).parents[4] / "shared" / "data" / "etl"
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("gcc") is None, reason="no C compiler: sudo apt-get install gcc libc6-dev"
+)
+
+
+@pytest.fixture(scope="module")
+def library() -> Library:
+    """The compiled reader, as the commands use it."""
+    return Library(etl_fast.built(os.environ) / etl_fast.NAME)
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One file that every example overwrites."""
+    return tmp_path_factory.mktemp("etl") / "any.etl"
+
+
+def text(
+    library: Library | None,
+    path: Path,
+    *,
+    since: int | None = None,
+    until: int | None = None,
+    tmf: Path | None = None,
+) -> tuple[str, list[str]]:
+    """Return the lines of a log, and how its account judges it."""
+    decoder = Decoder(formats=FormatFiles([] if tmf is None else [tmf]))
+    with TraceLog(path, compression.expand if library is None else library.expand) as log:
+        decoder.learn(log)
+        made = etl_fast.text_lines(
+            library, log, decoder, Selection(), since=since, until=until, local=False, progress=None
+        )
+        return "\n".join(made), log.account.reasons()
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded Windows logs at {DATA}")
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ShutdownPerfDiagLogger",
+        "AMSITrace",
+        "lxcore_kernel",
+        "demi_db9cd7_PktMon",
+        "fn_wppbin-sample",
+        "fn_wppemitter-sample",
+        "syz_5c3171_process_data_64_v2",
+        "tx_f10b11_Process",
+    ],
+)
+def test_a_real_log_is_printed_the_same(name: str, library: Library) -> None:
+    """Every line of every log of a real Windows, with and without formats for its messages."""
+    log = DATA / f"{name}.etl"
+    assert text(library, log) == text(None, log)
+    if name.startswith("fn_wpp"):
+        assert text(library, log, tmf=DATA) == text(None, log, tmf=DATA)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason=f"no recorded Windows logs at {DATA}")
+def test_a_part_of_a_large_real_log_is_printed_the_same(library: Library) -> None:
+    """A tenth of a second of the merged kernel and CLR log, in which all its kinds of events come."""
+    log = DATA / "pv_net.4.5.2.x64.etl"
+    with TraceLog(log) as opened:
+        clock = opened.session.clock
+    since, until = clock.ticks(10_500_000_000), clock.ticks(10_600_000_000)
+    found = text(library, log, since=since, until=until)
+    assert found == text(None, log, since=since, until=until)
+    assert found[0].count("\n") > 3_000
+
+
+def test_the_compiled_reader_does_the_work(path: Path, library: Library) -> None:
+    """Python writes no line of events that a program covers, and is asked once for each kind of them."""
+    image = struct.pack("<QQIIIIQIIII", 1, 2, 3, 4, 5, 0, 6, 0, 0, 0, 0) + "C:\\x.sys\0".encode("utf-16-le")
+    path.write_bytes(
+        encoder.header_buffer() + encoder.buffer(*(encoder.system(T + 1, 0x140A, image) for _ in range(5)))
+    )
+    written: list[int] = []
+    compiled: list[int] = []
+    decoder = Decoder()
+    with TraceLog(path) as log:
+        decoder.learn(log)
+        made = reader.FastReader(library, log, decoder).lines(
+            lambda record: written.append(record.time) or "by Python",  # type: ignore[func-returns-value]
+            lambda record: compiled.append(record.time) or etl_fast._program(decoder, record),  # type: ignore[func-returns-value]
+            lambda _second: ("", ""),
+            Selection(),
+        )
+        lines = "\n".join(made).splitlines()
+    assert (len(lines), lines[0]) == (6, "by Python")
+    assert (written, compiled) == ([T], [T, T + 1])
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=examples(40))
+def test_a_mutated_log_is_read_the_same(path: Path, library: Library, seed: int) -> None:
+    """Flipped, cut, doubled and moved bytes: the same lines, counts, damages and losses."""
+    path.write_bytes(mutated(seeds(), seed))
+    assert_same(path, library)
+
+
+numbers = st.integers(3, 10)
+field_types = st.builds(
+    Field,
+    name=st.sampled_from("abcd"),
+    in_type=st.one_of(numbers, st.integers(0, 26), st.sampled_from([304, 305, 310])),
+    out_type=st.sampled_from([0, 0, 0, 2, 3, 4, 7, 8, 9, 10, 15, 14, 16, 17, 18, 38]),
+    count=st.sampled_from([None, None, None, COUNTED, REST, 0, 1, 3, "a", "b#2"]),
+    length=st.sampled_from([None, None, COUNTED, 0, 1, 3, "a", "c"]),
+    labels=st.sampled_from([{}, {}, {0: "none", 1: "one", 6: "six"}, {2: "zwölf"}, {1 << 63: "far"}]),
+    bits=st.booleans(),
+)
+payloads = st.one_of(
+    st.binary(max_size=60),
+    st.lists(
+        st.sampled_from(
+            [
+                b"\0",
+                b"\1\0",
+                b"\2\0\0\0",
+                b"ab\0",
+                "xy\0".encode("utf-16-le"),
+                "é\0".encode("utf-16-le"),
+                b"\xff" * 8,
+                bytes([1, 1, *bytes(5), 5, 32, 0, 0, 0]),
+                b"\x20" * 16,
+                bytes(8),
+                struct.pack("<q", 133 * 10**15),
+            ]
+        ),
+        max_size=8,
+    ).map(b"".join),
+)
+messages = st.sampled_from(["", "", "%1", "a %1 b %2!s! %9 %% %n é", "%1%1", "x" * 2000])
+
+
+def assert_layout_same(
+    path: Path, library: Library, fields: tuple[Field, ...], payload: bytes, message: str, *, wide: bool
+) -> None:
+    """Print one event, described by a manifest, in both ways."""
+    described = EventDescription(
+        id=1, version=0, name="E", level=4, opcode=0, task="", opcode_name="", keywords=(), message=message, fields=fields
+    )  # fmt: skip
+    event = encoder.event(T + 1, payload, wide=wide)
+    path.write_bytes(encoder.header_buffer(size=65536) + encoder.buffer(event, size=65536))
+    found = []
+    for loaded in (None, library):
+        decoder = Decoder([Provider("P\x1b", encoder.PROVIDER.bytes_le, [described])])
+        with TraceLog(path) as log:
+            made = etl_fast.text_lines(
+                loaded, log, decoder, Selection(), since=None, until=None, local=False, progress=None
+            )
+            found.append("\n".join(made))
+    assert found[0] == found[1]
+
+
+@given(st.lists(field_types, max_size=6).map(tuple), payloads, messages, st.booleans())
+@settings(max_examples=examples(100))
+def test_any_layout_is_printed_the_same(
+    path: Path, library: Library, fields: tuple[Field, ...], payload: bytes, message: str, wide: bool
+) -> None:
+    """Every combination of types, counts, lengths, labels and messages, with a payload that seldom fits."""
+    assert_layout_same(path, library, fields, payload, message, wide=wide)
+
+
+WIDTHS = {3: 1, 4: 1, 5: 2, 6: 2, 7: 4, 8: 4, 9: 8, 10: 8, 11: 4, 13: 4, 15: 16, 17: 8, 18: 16, 20: 4, 21: 8}
+words = st.text(st.sampled_from("aZ ~\\-09"), max_size=8) | st.sampled_from(
+    ["é", "a\x1b", "日本", "x" * 1500, "\U0001f600"]
+)
+small = st.sampled_from([0, 1, 2, 3, 5])
+
+
+@st.composite
+def fitting(draw: st.DrawFn, wide: bool) -> tuple[tuple[Field, ...], bytes]:
+    """Fields and a payload that fits them: every type that the compiled reader knows, and some that it does not."""
+    fields: list[Field] = []
+    payload = b""
+    for number in range(draw(st.integers(1, 6))):
+        kind = draw(st.sampled_from([*WIDTHS, *[16] * 3, 19, 310, *[1] * 2, *[2] * 2, 14, 22, 23, 25]))
+        out = draw(st.sampled_from([0, 0, 0, 2, 3, 4, 7, 8, 9, 10, 14, 15, 16, 17, 18, 38]))
+        labels = draw(
+            st.sampled_from([{}, {}, {}, {0: "none", 1: "one", 6: "six"}, {1 << 63: "far"}, {3: "zwölf"}])
+        )
+        count: int | str | None = None
+        length: int | str | None = None
+        if kind in WIDTHS or kind == 16:
+            width = WIDTHS.get(kind, 8 if wide else 4)
+            members = 1
+            if draw(st.integers(0, 3)) == 0:
+                members = draw(small)
+                count = draw(st.sampled_from([members, COUNTED]))
+                payload += struct.pack("<H", members) if count == COUNTED else b""
+            plain = st.binary(min_size=members * width, max_size=members * width)
+            payload += draw(plain | st.sampled_from([bytes([value]) + bytes(width - 1) for value in (0, 1, 7, 65)]).map(
+                lambda one, members=members: one * members))  # fmt: skip
+        elif kind in (1, 2):
+            text = draw(words)
+            raw = text.encode("utf-16-le" if kind == 1 else "utf-8", "surrogatepass")
+            size = len(raw) // 2 if kind == 1 else len(raw)
+            if draw(st.booleans()):
+                length = draw(st.sampled_from([size, COUNTED]))
+                payload += struct.pack("<H", size) if length == COUNTED else b""
+                payload += raw
+            else:
+                payload += raw + bytes(2 if kind == 1 else 1)
+        elif kind in (14, 22, 23, 25):
+            raw = draw(st.binary(max_size=20) | words.map(lambda text: text.encode("utf-16-le")))
+            if kind == 14 and draw(st.booleans()):
+                raw, length, out = (
+                    draw(st.binary(min_size=16, max_size=16) | st.just(bytes(15) + b"\1")),
+                    16,
+                    9,
+                )
+            else:
+                payload += struct.pack("<H", len(raw))
+            payload += raw
+        else:
+            sid = bytes([1, 2, *bytes(5), 5]) + draw(st.binary(min_size=8, max_size=8))
+            user = bytes([0, 0, 0, draw(st.sampled_from([0, 9]))]).ljust(16 if wide else 8, b"\0") + sid
+            payload += sid if kind == 19 else draw(st.sampled_from([user, bytes(4)]))
+        fields.append(
+            Field(name=draw(st.sampled_from(["a", "b", f"f{number}"])), in_type=kind, out_type=out, count=count,
+                  length=length, labels=labels, bits=draw(st.booleans()))
+        )  # fmt: skip
+    ending = draw(st.sampled_from([0, 0, 0, 0, 1, 2, 3, 4]))
+    if ending == 1:
+        payload += b"more"
+    elif ending == 2:
+        payload = payload[:-1]
+    elif ending == 3:
+        fields.append(Field(name="rest", in_type=draw(st.sampled_from([304, 305]))))
+        payload += draw(words).encode("utf-16-le")
+    elif ending == 4:
+        fields.append(Field(name="rest", in_type=16, count=REST))
+        payload += bytes(range(16))
+    return tuple(fields), payload
+
+
+@given(st.data(), messages, st.booleans())
+@settings(max_examples=examples(250))
+def test_a_payload_that_fits_is_printed_the_same(
+    path: Path, library: Library, data: st.DataObject, message: str, wide: bool
+) -> None:
+    """Every type in every form in which it is shown, and what follows or lacks at the end."""
+    fields, payload = data.draw(fitting(wide))
+    assert_layout_same(path, library, fields, payload, message, wide=wide)
+
+
+item = st.tuples(
+    st.sampled_from([1, 2, 3, 4, 5, 6, 7, 11, 12, 13, 16, 17, 18]),
+    st.binary(max_size=40) | st.binary(min_size=600, max_size=700),
+)
+
+
+@given(st.lists(item, max_size=4), st.binary(max_size=9), st.integers(0, 5))
+@settings(max_examples=examples(100))
+def test_any_context_is_printed_the_same(
+    path: Path, library: Library, items: list[tuple[int, bytes]], payload: bytes, damage: int
+) -> None:
+    """Extended items of every kind, doubled, cut and damaged, and an activity."""
+    raw = bytearray(encoder.event(T + 1, payload, items=items))
+    raw[64:68] = b"act\0"
+    if damage and len(raw) > 90:
+        raw[80 + damage] ^= 0x11
+    path.write_bytes(encoder.header_buffer(size=4096) + encoder.buffer(bytes(raw), size=4096))
+    assert_same(path, library)
+
+
+@pytest.mark.parametrize(
+    "clock", [{"frequency": 0}, {"clock": 3, "mhz": 1}, {"frequency": 3}, {"clock": 2}, {"clock": 7}]
+)
+@pytest.mark.parametrize("time", [-(1 << 63), -1, 0, T - 1, T, T + 10**15, (1 << 63) - 1])
+def test_any_time_is_printed_the_same(path: Path, library: Library, clock: dict[str, int], time: int) -> None:
+    """Before the start, beyond every calendar, and with a clock that is not known."""
+    records = [encoder.event(time, b"x", event_id=number) for number in range(2)]
+    path.write_bytes(encoder.header_buffer(**clock) + encoder.buffer(*records))  # type: ignore[arg-type]
+    assert assert_same(path, library) == 3
+
+
+@given(
+    st.lists(st.lists(st.integers(0, 40), max_size=30), max_size=6),
+    st.integers(1, 3),
+    st.randoms(use_true_random=False),
+)
+@settings(max_examples=examples(60))
+def test_any_order_comes_out_the_same(
+    path: Path, library: Library, times: list[list[int]], processors: int, random: object
+) -> None:
+    """Equal times, buffers that overlap, and rows out of order within a buffer."""
+    content = [encoder.header_buffer()]
+    for number, row in enumerate(times):
+        records = [encoder.perf(T + one, 0x0F2E + number, bytes([place])) for place, one in enumerate(row)]
+        content.append(encoder.buffer(*records, processor=number % processors, sequence=number + 1))
+    path.write_bytes(b"".join(content))
+    assert_same(path, library)
+
+
+def test_rows_longer_than_a_chunk_come_out_the_same(path: Path, library: Library) -> None:
+    """Three buffers of more records than are decoded at once, in time and not, that overlap."""
+    size = 65536
+    rows = [
+        [encoder.perf(T + 3 * place, 0x0F2E, bytes([1])) for place in range(2 * CHUNK + 7)],
+        [encoder.perf(T + 3 * (place ^ 5) + 1, 0x0F2E, bytes([2])) for place in range(CHUNK)],
+        [encoder.perf(T + CHUNK, 0x0F2E, bytes([3])) for _ in range(2 * CHUNK)],
+    ]
+    path.write_bytes(
+        encoder.header_buffer(size=size)
+        + b"".join(
+            encoder.buffer(*row, processor=place, sequence=place + 1, size=size)
+            for place, row in enumerate(rows)
+        )
+    )
+    assert assert_same(path, library) == 1 + sum(map(len, rows))
+
+
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        {"processors": [1]},
+        {"processors": [-1]},
+        {"processes": [22, 1 << 40]},
+        {"threads": [4]},
+        {"events": ["Plain"]},
+        {"events": ["1"]},
+        {"events": ["46", "10"], "processors": [1, 2]},
+        {"providers": ["fuzz"]},
+        {"providers": [str(uuid.UUID(int=1))], "threads": [11]},
+        {"providers": ["StackWalk", "PerfInfo"]},
+    ],
+)
+@pytest.mark.parametrize("seed", [0, 5, 6, 7])
+def test_a_selection_chooses_the_same(
+    path: Path, library: Library, chosen: dict[str, list[int]], seed: int
+) -> None:
+    """Numbers are compared in C, names once for each kind."""
+    path.write_bytes(seeds()[seed])
+    assert_same(path, library, Selection(**chosen))  # type: ignore[arg-type]
+
+
+def test_a_name_that_is_learnt_later_is_used_from_then_on(path: Path, library: Library) -> None:
+    """A provider is shown by its GUID until one of its events carries its traits."""
+    named = [(12, encoder.traits("Late"))]
+    path.write_bytes(
+        encoder.header_buffer()
+        + encoder.buffer(
+            encoder.event(T + 1, b"a"),
+            encoder.event(T + 2, b"b", provider=uuid.UUID(int=2), items=named),
+            encoder.event(T + 3, b"c"),
+            encoder.event(T + 4, b"d", items=named),
+            encoder.event(T + 5, b"e"),
+        )
+    )
+    assert assert_same(path, library) == 6
+    result = printed(path, library, Selection())
+    assert not isinstance(result, str)
+    providers = [line.split("  ")[-2].split("/")[0] for line in result[0].splitlines()[1:]]
+    unnamed = str(encoder.PROVIDER)
+    assert providers == [unnamed, "Late", unnamed, "Late", "Late"]
+
+
+def test_more_kinds_of_events_than_are_kept_are_printed_the_same(path: Path, library: Library) -> None:
+    """17,500 different ids and versions: what is known is forgotten, and nothing is mixed up."""
+    size, per_buffer = 65536, 700
+    content = [encoder.header_buffer(size=size)]
+    for first in range(0, 17_500, per_buffer):
+        rows = [
+            encoder.event(T + number, b"x", event_id=number & 0xFFF, version=number >> 12)
+            for number in range(first, first + per_buffer)
+        ]
+        content.append(encoder.buffer(*rows, sequence=len(content), size=size))
+    path.write_bytes(b"".join(content))
+    assert text(library, path) == text(None, path)
+
+
+@given(st.integers(0, 2**32), st.sampled_from([0, 1, 512, 70_000, 71_068, 200_000]))
+@settings(max_examples=examples(40))
+def test_mutated_xpress_expands_the_same(library: Library, seed: int, size: int) -> None:
+    """The same bytes, or the same words with the same bytes before."""
+    raw = mutated((packed(),), seed)
+    found = []
+    for expand in (compression.expand, library.expand):
+        try:
+            found.append((expand(raw, size), ""))
+        except CompressionError as error:
+            found.append((error.expanded, str(error)))
+    assert found[0] == found[1]
+
+
+def test_a_small_log_and_a_host_without_compiler_are_read_in_python(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is not worth loading a library for, and where none can be built, has the reader of Python."""
+    path.write_bytes(encoder.header_buffer())
+    assert etl_fast.library(path) is None
+    assert etl_fast.library(tmp_path / "none.etl") is None
+    path.write_bytes(encoder.header_buffer().ljust(etl_fast.WORTH, b"\0"))
+    assert etl_fast.library(path) is not None
+    monkeypatch.setenv("HOTPLUG_HARNESS_CACHE", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert etl_fast.library(path) is None
+
+
+def test_the_numbers_of_the_two_sides_agree() -> None:
+    """A SYSTEMTIME is eight numbers in both, and a chunk as many records."""
+    header = (Path(reader.__file__).parent / "fast.h").read_text()
+    assert f"#define CHUNK {CHUNK}\n" in header
+    assert len(SystemTime._fields) == 8
