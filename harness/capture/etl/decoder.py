@@ -314,8 +314,10 @@ def _by(plan: Plan, record: AnyLogRecord) -> Decoded:
             values, problem = others, ""
     message = ""
     if plan.message and not problem:
-        shown = [show(value, field) for value, field in zip(values.values(), layout.fields, strict=True)]
-        message = manifest.fill(plan.message, shown)
+        found = list(values.values())
+        message = manifest.fill(
+            plan.message, len(found), lambda number: show(found[number], layout.fields[number])
+        )
     return Decoded(plan.how, plan.provider, plan.event, values, layout.fields, problem, message)
 
 

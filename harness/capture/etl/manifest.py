@@ -10,7 +10,8 @@ through the string table of one language. What a manifest may leave out takes th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from xml.parsers import expat
 
@@ -355,20 +356,24 @@ _INSERT = re.compile(r"%(\d{1,2}|[ntbr%])(![^!]*!)?")
 _PLAIN = {"n": "\n", "t": "\t", "b": " ", "r": "\r", "%": "%"}
 
 
-def pieces(message: str) -> Iterator[tuple[str, int]]:
-    """Yield the parts of a message: text with 0, or an insert as it is written with its number."""
+@lru_cache(maxsize=4096)
+def pieces(message: str) -> tuple[tuple[str, int], ...]:
+    """Return the parts of a message: text with 0, or an insert as it is written with its number."""
+    found: list[tuple[str, int]] = []
     at = 0
     for match in _INSERT.finditer(message):
         if match.start() > at:
-            yield message[at : match.start()], 0
-        yield (match[0], int(match[1])) if match[1].isdigit() else (_PLAIN[match[1]], 0)
+            found.append((message[at : match.start()], 0))
+        found.append((match[0], int(match[1])) if match[1].isdigit() else (_PLAIN[match[1]], 0))
         at = match.end()
     if at < len(message):
-        yield message[at:], 0
+        found.append((message[at:], 0))
+    return tuple(found)
 
 
-def fill(message: str, values: list[str]) -> str:
-    """Put values into a message's ``%1`` … (W32:Msg, FormatMessage); an insert without a value stays as it is."""
-    return "".join(
-        values[number - 1] if 0 < number <= len(values) else text for text, number in pieces(message)
-    )
+def fill(message: str, count: int, shown: Callable[[int], str]) -> str:
+    """Put ``count`` values into a message's ``%1`` … (W32:Msg, FormatMessage); an insert without a value stays as it is.
+
+    ``shown`` is asked for the values that the message names, by their number from 0 on.
+    """
+    return "".join(shown(number - 1) if 0 < number <= count else text for text, number in pieces(message))

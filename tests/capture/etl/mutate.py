@@ -368,7 +368,7 @@ def read_manifest(raw: bytes, payload: bytes) -> int:
             values, problem = layout.read(payload, 8)
             if not problem:
                 shown = [show(one, field) for one, field in zip(values.values(), layout.fields, strict=True)]
-                manifest.fill(event.message, shown)
+                manifest.fill(event.message, len(shown), shown.__getitem__)
             found += 1
     return found
 

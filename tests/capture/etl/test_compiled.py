@@ -248,7 +248,9 @@ def fitting(draw: st.DrawFn, wide: bool) -> tuple[tuple[Field, ...], bytes]:
         else:
             sid = bytes([1, 2, *bytes(5), 5]) + draw(st.binary(min_size=8, max_size=8))
             user = bytes([0, 0, 0, draw(st.sampled_from([0, 9]))]).ljust(16 if wide else 8, b"\0") + sid
-            payload += sid if kind == 19 else draw(st.sampled_from([user, bytes(4)]))
+            parts = draw(st.sampled_from([0, 1, 15, 16]))
+            lone = bytes(16 if wide else 8) + bytes([1, parts, *bytes(6)]) + bytes(4 * parts)
+            payload += sid if kind == 19 else draw(st.sampled_from([user, lone, bytes(4)]))
         fields.append(
             Field(name=draw(st.sampled_from(["a", "b", f"f{number}"])), in_type=kind, out_type=out, count=count,
                   length=length, labels=labels, bits=draw(st.booleans()))

@@ -11,14 +11,12 @@ enum { AS_NUMBER, AS_BOOL, AS_CHAR8, AS_CHAR16, AS_IP4, AS_PORT };
 enum { SHOW_PLAIN, SHOW_HEX, SHOW_STATUS, SHOW_TIME, SHOW_LABEL, SHOW_BITS };
 enum { FLAG_SIGNED = 1, FLAG_TO_ZERO = 2 };
 
-#define SPARE_VALUES 1024
 #define EPOCH 11644473600
 #define LAST_SECOND 253402300800
 
 struct reading {
 	const uint8_t *data;
 	uint32_t at, end;
-	uint64_t left;
 	int pointer;
 	const struct value *values;
 };
@@ -180,10 +178,8 @@ static int read_array(struct reading *reading, const struct field *field, struct
 		if (count * width != reading->end - reading->at)
 			return 0;
 	} else {
-		if (!amount(reading, field->count_kind, field->count, &count) || count > reading->left)
-			return 0;
-		reading->left -= count;
-		if (count * width > reading->end - reading->at)
+		/* Each value takes a byte at least, so there are no more of them than Layout allows. */
+		if (!amount(reading, field->count_kind, field->count, &count) || count > (reading->end - reading->at) / width)
 			return 0;
 	}
 	value->kind = VALUE_ARRAY;
@@ -275,7 +271,7 @@ static int read_one(struct reading *reading, const struct field *field, struct v
 /* Read a payload; returns how many values it has, and how many bytes follow them; -1 when it ends within a value. */
 int read_fields(const struct program *program, const uint8_t *data, uint32_t size, struct value *values, uint32_t *rest)
 {
-	struct reading reading = {data, 0, size, (uint64_t)size + SPARE_VALUES, program->pointer, values};
+	struct reading reading = {data, 0, size, program->pointer, values};
 	int one;
 
 	*rest = 0;
