@@ -464,6 +464,9 @@ def campaign(name: str, execute: Callable[[int], int], seed: int, numbers: range
         started = time.process_time()
         try:
             read = execute(seed << 40 | number)
+        except KeyboardInterrupt:
+            # A campaign of hours that is given up still tells what it did.
+            break
         except Exception:
             print(f"execution {number} of seed {seed} failed in {name}", file=sys.stderr)
             raise
