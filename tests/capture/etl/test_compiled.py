@@ -7,6 +7,7 @@ import os
 import shutil
 import struct
 import uuid
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -297,6 +298,22 @@ def test_any_context_is_printed_the_same(
         raw[80 + damage] ^= 0x11
     path.write_bytes(encoder.header_buffer(size=4096) + encoder.buffer(bytes(raw), size=4096))
     assert_same(path, library)
+
+
+def test_dates_are_printed_the_same(path: Path, library: Library) -> None:
+    """The first and the last day of every month of years that are leap years or not, to the ends of what is shown."""
+    size, rows = 65536, []
+    for year in (1601, 1700, 1899, 1900, 1970, 2000, 2023, 2024, 2100, 9999):
+        for month in range(1, 13):
+            first = (datetime(year, month, 1) - datetime(1601, 1, 1)) // timedelta(microseconds=1) * 10
+            rows += [struct.pack("<Q", one) for one in (first - 1, first) if one >= 0]
+    rows += [struct.pack("<q", one) for one in (-1, (1 << 63) - 1)]
+    described = [(11, encoder.schema("E", encoder.described("when", 17)))]
+    events = [encoder.event(T + place, row, items=described) for place, row in enumerate(rows)]
+    path.write_bytes(encoder.header_buffer(size=size) + encoder.buffer(*events, size=size))
+    assert assert_same(path, library) == 1 + len(rows)
+    result = printed(path, library, Selection())
+    assert "when=2024-02-29T23:59:59.9999999Z" in result[0]
 
 
 @pytest.mark.parametrize(
