@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from harness.capture.etl import manifest
 from harness.cli import etl
 from harness.driver.source import driver_folder
-from harness.errors import UsageError
+from harness.errors import BadDocument, UsageError
 from tests.capture.etl import encoder
 from tests.capture.etl.test_manifest import GUID, MANIFEST, PAYLOAD
 
@@ -184,6 +184,20 @@ def test_stat_counts_headers_processors_and_events(log: Path, run: Run) -> None:
         ("DbgPrint", "Message"): 1,
         (str(GUID), "1/2"): 1,
     }
+
+
+def test_stat_says_why_counts_may_be_short(log: Path) -> None:
+    """As dump does: on standard error, after the counts."""
+    command = [sys.executable, "-c", PROGRAM, "etl", "stat", log]
+    ended = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert ended.stderr == f"harness: {log}: the session lost 1 events\n"
+
+
+def test_an_empty_format_file_is_refused(log: Path, run: Run, tmp_path: Path) -> None:
+    """A tracepdb that found nothing leaves one; without a word its messages would stay raw."""
+    (tmp_path / "empty.tmf").touch()
+    with pytest.raises(BadDocument, match=r"empty\.tmf: there is no message GUID in this file"):
+        run("dump", log, "--tmf", tmp_path / "empty.tmf")
 
 
 def test_wpp_messages_need_their_format_files(run: Run, tmp_path: Path) -> None:

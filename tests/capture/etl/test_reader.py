@@ -367,9 +367,20 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         TraceLog(tmp_path / "none.etl")
     os.mkfifo(tmp_path / "pipe.etl")
-    for path in (tmp_path, tmp_path / "pipe.etl"):
-        with pytest.raises(UsageError, match="no regular file"):
-            TraceLog(path)
+    with pytest.raises(UsageError, match="no regular file"):
+        TraceLog(tmp_path / "pipe.etl")
+    with pytest.raises(UsageError, match="this is a directory"):
+        TraceLog(tmp_path)
+
+
+def test_text_that_reads_like_a_buffer_header_is_refused(tmp_path: Path) -> None:
+    """In UTF-16 the first lines of a list of users make sizes, offsets and flags that could be a compressed buffer's."""
+    path = tmp_path / "text.etl"
+    path.write_bytes(
+        "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/sbin\n".encode("utf-16")
+    )
+    with pytest.raises(UsageError, match="this is no event trace log: byte 0: "):
+        TraceLog(path)
 
 
 def test_a_truncated_last_buffer_gives_its_whole_records(tmp_path: Path) -> None:
