@@ -6,6 +6,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
+import msgspec
 import pytest
 from effort import examples
 from hypothesis import given, settings
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from harness.contract.checker import judge
 from harness.contract.notation import trace
 from harness.contract.verdict import Verdict
-from harness.history.driver import DriverRecord, SyncEnter
+from harness.history.driver import CallExit, DriverRecord, SyncEnter
 from harness.history.record import Channel, Record
 from tests.contract.forging import ForgedLine, continues, excused, forgery, one_driver
 from tests.contract.mutations import SYNC_ONLY
@@ -43,6 +44,23 @@ def test_one_forged_line_excuses_nothing(run: WiredRun, draw: random.Random) -> 
     """No single well-formed line, of whatever kind, number, nonce and driver, turns a violation into a good verdict."""
     line = forgery(run, draw)
     assert [] == list(excused(run, [line])), str(line)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
+def test_a_call_that_is_not_under_way_does_not_return(run: WiredRun) -> None:
+    """A line at the end that says a registration failed, long after its call returned, excuses nothing that came before."""
+    last = [record for record in run.whole if isinstance(record, DriverRecord)][-1]
+    values = {
+        name: value
+        for name, value in msgspec.structs.asdict(last).items()
+        if name in {field.name for field in msgspec.structs.fields(DriverRecord)}
+    }
+    over = {one.enter for one in run.whole if isinstance(one, CallExit) and one.call == "reg_sync"}
+    for enter in sorted(over):
+        line = CallExit(
+            **{**values, "seq": last.seq + 1}, enter=enter, call="reg_sync", result=0, reg=1, handle=0
+        )
+        assert [] == list(excused(run, [ForgedLine(run.places()[-1] + 1, line)])), str(line)
 
 
 def test_every_example_of_one_driver_is_tried() -> None:

@@ -849,6 +849,15 @@ class Model:
 
     def _unentered(self, call: CallExit) -> None:
         """A call returned whose enter record was lost: keep what its exit record says of the registration."""
+        stream = self.stream
+        known = self.cause != "restored" and not stream.mapped
+        if known and not self.evidence.missing(stream.driver, self.epoch_at, self.at):
+            # Nothing was lost, so no such call was under way: what this line says of a registration is no evidence.
+            self.evidence.contradict(
+                f"{call.call} of driver {stream.driver} returned and was not under way",
+                (call,), driver=stream.driver, begin=self.epoch_at,
+            )  # fmt: skip
+            return
         if call.call in ("reg_sync", "reg_async"):
             registration = self._registration(call.reg, sync=call.call == "reg_sync")
             registration.handle = bool(call.handle) if registration.sync else nt_success(call.result)
