@@ -14,6 +14,8 @@ load_profile()
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's job in the background ignores Ctrl-C, and so would every program that a test interrupts.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 # What is printed to be typed is the same on every machine; tests/test_invocation.py says otherwise where it matters.
 os.environ[STARTED_AS] = "harness"

@@ -36,8 +36,9 @@ def main() -> int:
         "--log", type=Path, help="each run is a line of this file; goes on with it if it exists"
     )
     asked = parser.parse_args()
-    # A shell's job in the background ignores Ctrl-C, and so would every harness that is to be hit by it.
+    # A shell's job in the background ignores SIGINT and SIGQUIT, and so would every harness that is to be hit by them.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     libvirt = not asked.no_libvirt and not part("libvirt").missing()
     log = Log(asked.log, asked.seed)
     print(f"seed {log.seed}" + (f", {len(log.outcomes)} runs are over" if log.outcomes else ""), flush=True)
