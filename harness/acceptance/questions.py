@@ -37,7 +37,8 @@ class _Seen:
     def _read(self, directory: Path) -> None:
         for record in History(directory):
             match record:
-                case Agreement(expected=expected, ost=ost):
+                case Agreement(attempt=attempt, expected=word, ost=ost):
+                    expected = "unplug" if attempt.startswith("unplug-") else word
                     values = ", ".join(f"({source:#x}, {status:#x})" for source, status in ost) or "none"
                     self.ost.setdefault(expected, Counter())[values] += 1
                 case Channel(name=name, records=count):

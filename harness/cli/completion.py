@@ -129,9 +129,9 @@ def templates() -> Candidates:
 
 def faults() -> Candidates:
     """Yield the faults that can be injected."""
-    from harness.guest.fault_injection import INJECTED_FAULTS
+    from harness.guest.fault_injection import ALL_FAULTS
 
-    for name, fault in INJECTED_FAULTS.items():
+    for name, fault in ALL_FAULTS.items():
         yield Candidate(name, fault.does)
 
 

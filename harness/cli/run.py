@@ -33,18 +33,18 @@ def demo(
     json: Json = False,
 ) -> int:
     """Boot the twin, hot-add a processor and a DIMM, and judge whether the driver was told as Windows documents."""
-    from harness.guest.fault_injection import INJECTED_FAULTS
+    from harness.guest.fault_injection import ALL_FAULTS
 
     if list_faults:
         from harness.cli.output import say
 
         say(
             f"{name:25}{fault.does}\n{'':25}must be {fault.verdict} by {fault.rule}, in {fault.plan}"
-            for name, fault in INJECTED_FAULTS.items()
+            for name, fault in ALL_FAULTS.items()
         )
         return ExitCode.HOLDS
     wanted = made("demo", options)
-    plan = INJECTED_FAULTS[wanted.inject_fault].plan if wanted.inject_fault else "cpu-and-dimm"
+    plan = ALL_FAULTS[wanted.inject_fault].plan if wanted.inject_fault else "cpu-and-dimm"
     return _perform(plan, wanted, verbose=verbose, json=json)
 
 

@@ -29,6 +29,16 @@ def _violates(
     return InjectedFault(does=does, verdict="violated", rule=rule, plan=plan, also=also)
 
 
+class UnplugFault(InjectedFault, frozen=True, kw_only=True):
+    """A fault of the twin's Linux: how it answers requests to give a device back, from ``late`` seconds on."""
+
+    verdict: str = "unknown"
+    rule: str = "HOST-AGREED"
+    plan: str = "unplug"
+    answer: str
+    late: float = 0.0
+
+
 INJECTED_FAULTS: dict[str, InjectedFault] = {
     "complete-before-start": InjectedFault(
         does="delivers Complete for a processor before its Start",
@@ -201,3 +211,16 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         "OB-NO-QUERYSTOP-VETO", "has the driver refuse to be stopped", plan="rebalance"
     ),
 }
+
+UNPLUG_FAULTS: dict[str, UnplugFault] = {
+    "unplug-refused": UnplugFault(does="refuses to give a device back", answer="refuse"),
+    "unplug-ignored": UnplugFault(does="hears of no request to give a device back", answer="ignore"),
+    "unplug-slow": UnplugFault(
+        does="answers a request to give a device back after more seconds than the plan waits",
+        answer="give",
+        late=8.0,
+    ),
+}
+"""Faults of a guest that boots, which the twin alone can show: the layer has no part in them."""
+
+ALL_FAULTS: dict[str, InjectedFault] = {**INJECTED_FAULTS, **UNPLUG_FAULTS}

@@ -118,6 +118,15 @@ class Guest(Protocol):
     def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...]) -> None:
         """Have Driver Verifier watch these driver files, or none, and restart. GuestRefused if the guest has none."""
 
+    def unplug_ahead(self, deadline: Deadline) -> None:
+        """A request to give a device back is about to be made."""
+
+    def answer_unplugs(self, answer: str, deadline: Deadline, *, late: float = 0.0) -> None:
+        """Have the guest ``give`` devices back, ``refuse`` to or ``ignore`` the request, from ``late`` seconds on.
+
+        Raises GuestRefused where the guest's answer is its own.
+        """
+
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` (at most 32 letters and digits) on every channel."""
 

@@ -97,7 +97,8 @@ class Add(Record, frozen=True, kw_only=True, tag="add"):
     ``settled``   the attempt's consequences were awaited; see :class:`Agreement`.
 
     ``expected`` is what the plan expects: ``added``, ``vetoed`` (the driver refuses: QEMU lists the device, the guest
-    does not count it), ``refused`` (by QEMU), ``ignored`` (by the guest).
+    does not count it), ``refused`` (by QEMU), ``ignored`` (by the guest), ``found`` (by a guest that has not booted yet:
+    no hot-add, so that no driver is to be told of one).
     """
 
     attempt: str
@@ -106,7 +107,26 @@ class Add(Record, frozen=True, kw_only=True, tag="add"):
     device: str
     slot: str = ""
     bytes: int = 0
-    expected: Literal["added", "vetoed", "refused", "ignored"] = "added"
+    expected: Literal["added", "vetoed", "refused", "ignored", "found"] = "added"
+    detail: str = ""
+
+
+class Removal(Record, frozen=True, kw_only=True, tag="removal"):
+    """A host command to take one hot-added processor or DIMM out: one request, from ``begin`` to ``settled``.
+
+    The phases are those of :class:`Add`; its :class:`Agreement` has ``request`` as its attempt. ``expected`` is ``gone``,
+    ``refused`` (by the guest), ``ignored`` (nothing came within the time), or ``kept``, which is one of these two.
+    ``outcome``, when settled, is which of the first three came about, "" if that is not known. ``bytes`` is a DIMM's size.
+    """
+
+    request: str
+    phase: Literal["begin", "accepted", "refused", "unsure", "settled"]
+    what: Literal["cpu", "dimm"]
+    device: str
+    slot: str = ""
+    bytes: int = 0
+    expected: Literal["gone", "refused", "ignored", "kept"] = "gone"
+    outcome: Literal["", "gone", "refused", "ignored"] = ""
     detail: str = ""
 
 
@@ -136,6 +156,7 @@ class Count(Record, frozen=True, kw_only=True, tag="count"):
 class Agreement(Record, frozen=True, kw_only=True, tag="agreement"):
     """The three-way agreement on an attempt: QEMU's list, the firmware's ``_OST``, the guest's own count.
 
+    An attempt is an add or a request to give a device back, whose ``_OST`` answers are those to an ejection.
     ``agreed`` is judged against the outcome the plan expects; ``detail`` says which of the three differed. ``unshown``
     names those of them that there are none of, because the machine is a process (``qemu``, ``ost``): they were not asked,
     and no agreement of the three is claimed.
@@ -273,6 +294,6 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 
 HostRecord = (
-    Header | Clock | Boot | Stage | Qmp | OperationProgress | Add | Ost | Count | Agreement | Expectation
+    Header | Clock | Boot | Stage | Qmp | OperationProgress | Add | Removal | Ost | Count | Agreement | Expectation
     | Quiesced | GuestEvent | Console | Channel | Mapped | Profile | Offset | RunFailure | End
 )  # fmt: skip

@@ -157,6 +157,12 @@ class Machine(Protocol):
     def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
         """``object-add`` and ``device_add`` of a DIMM; the backend is deleted again when the device is refused."""
 
+    def unplug(self, device: str, deadline: Deadline) -> None:
+        """Ask the guest to give a processor or a DIMM back. What it does is told by events. Raises CommandRefused."""
+
+    def release(self, device: str, deadline: Deadline) -> None:
+        """Let go of what is left of a device that is gone, so that its id is free again."""
+
     def serial(self) -> int:
         """Serial of the last QMP message seen; pass it as ``after`` to :meth:`wait_event`."""
 

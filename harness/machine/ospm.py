@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Whether an operating system listens to ACPI, which is what every hot-add needs: asked of the machine, not the guest.
+"""How far a guest has come: whether its firmware has begun, and whether an operating system listens to ACPI.
+
+The latter is what every hot-add needs. Both are asked of the machine, not of the guest.
 
 A processor or a DIMM is announced by a general purpose event: bit 2 for processors, bit 3 for memory (QEMU:
 docs/specs/acpi_cpu_hotplug.rst, acpi_mem_hotplug.rst). An event whose enable bit is not set interrupts nobody (ACPI 6.5,
@@ -28,6 +30,21 @@ UNMAPPED = 0xFF
 """What a port reads that no device answers for: until the firmware has placed the power management block."""
 
 _BYTE = re.compile(r"=\s*0x([0-9a-fA-F]{1,2})\s*$")
+
+
+_AT = re.compile(r"\b[ER]IP=([0-9a-f]{8,16})\b")
+
+RESET_VECTOR = 0xFFF0
+"""Where every x86 processor begins (Intel SDM, volume 3, 10.1.4)."""
+
+
+def has_begun(machine: Machine, deadline: Deadline) -> bool:
+    """Return whether the first processor has executed anything since it was reset. Raises InfrastructureError as below."""
+    said = str(machine.execute("human-monitor-command", deadline, **{"command-line": "info registers"}))
+    found = _AT.search(said)
+    if found is None:
+        raise InfrastructureError(f"QEMU does not say where the first processor is: {said[:100]!r}")
+    return int(found[1], 16) != RESET_VECTOR
 
 
 def listening(machine: Machine, deadline: Deadline) -> bool:

@@ -47,6 +47,16 @@ class AcpiDeviceOst(msgspec.Struct, frozen=True):
     info: AcpiOstInfo
 
 
+class DeviceEvent(msgspec.Struct, frozen=True):
+    """The data of ``DEVICE_DELETED`` and ``DEVICE_UNPLUG_GUEST_ERROR`` (qapi/qdev.json), and of ``MEM_UNPLUG_ERROR``.
+
+    ``device`` is "" for a part of a device, which has a path alone.
+    """
+
+    device: str = ""
+    path: str = ""
+
+
 class ResetEvent(msgspec.Struct, frozen=True):
     """The data of ``RESET`` (qapi/run-state.json)."""
 
@@ -85,7 +95,13 @@ class MemoryDeviceInfo(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
-EVENT_DATA: Mapping[str, type[msgspec.Struct]] = {"ACPI_DEVICE_OST": AcpiDeviceOst, "RESET": ResetEvent}
+EVENT_DATA: Mapping[str, type[msgspec.Struct]] = {
+    "ACPI_DEVICE_OST": AcpiDeviceOst,
+    "RESET": ResetEvent,
+    "DEVICE_DELETED": DeviceEvent,
+    "DEVICE_UNPLUG_GUEST_ERROR": DeviceEvent,
+    "MEM_UNPLUG_ERROR": DeviceEvent,
+}
 """The events whose data is read, with what they hold."""
 
 

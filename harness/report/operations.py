@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from harness.history.record import Add, Agreement, Expectation, OperationProgress, Record
+from harness.history.record import Add, Agreement, Expectation, OperationProgress, Record, Removal
 from harness.report.escape import printable
 from harness.report.sentence import size
 
@@ -19,8 +19,17 @@ WELL = {
     "vetoed": "vetoed, as expected",
     "refused": "refused, as expected",
     "ignored": "ignored by the guest, as expected",
+    "found": "found at boot",
 }
 """Outcomes of an add that the plan expects, in words."""
+
+WELL_REMOVED = {
+    "gone": "gone",
+    "refused": "refused by the guest, as expected",
+    "ignored": "ignored by the guest, as expected",
+    "kept": "kept by the guest, as expected",
+}
+"""Outcomes of a request to give a device back that the plan expects, in words."""
 
 MOST_ARGUMENTS = 60
 
@@ -48,7 +57,7 @@ class Operations:
     def __init__(self) -> None:
         self._all: list[OperationOutcome] = []
         self._now: OperationOutcome | None = None
-        self._attempts: dict[str, tuple[OperationOutcome, Add]] = {}
+        self._attempts: dict[str, tuple[OperationOutcome, Add | Removal]] = {}
         self._settles: set[int] = set()
 
     @property
@@ -62,6 +71,8 @@ class Operations:
             self._progress(record)
         elif isinstance(record, Add):
             self._add(record)
+        elif isinstance(record, Removal):
+            self._remove(record)
         elif isinstance(record, Agreement):
             self._agree(record)
         elif isinstance(record, Expectation):
@@ -93,6 +104,17 @@ class Operations:
         elif record.phase == "unsure" and (found := self._attempts.get(record.attempt)):
             found[0].outcome = printable(record.detail, 400)
 
+    def _remove(self, record: Removal) -> None:
+        if record.phase == "begin" and self._now is not None:
+            of = f" of {size(record.bytes)}" if record.bytes else ""
+            self._now.what = (
+                f"take {printable(record.device, 40)}{of} out of slot {printable(record.slot, 20)}"
+            )
+            self._now.outcome = "what came of it is not known"
+            self._attempts[record.request] = (self._now, record)
+        elif record.phase in ("unsure", "refused") and (found := self._attempts.get(record.request)):
+            found[0].outcome = printable(record.detail, 400)
+
     def _agree(self, record: Agreement) -> None:
         found = self._attempts.pop(record.attempt, None)
         if found is None:
@@ -107,7 +129,8 @@ class Operations:
             for count in (record.counted_before, record.counted_after)
         )
         counted = f"still {before}" if before == after else f"{before} -> {after}"
-        outcome.outcome = f"{WELL.get(record.expected, printable(record.expected))}, {counted}"
+        words = WELL if isinstance(add, Add) else WELL_REMOVED
+        outcome.outcome = f"{words.get(record.expected, printable(record.expected))}, {counted}"
 
     def _expect(self, record: Expectation) -> None:
         if self._now is None or self._now.index != record.index:

@@ -33,6 +33,16 @@ OST_SOURCES = {0: "bus check", 1: "device check", 3: "eject request", 0x103: "ej
 OST_STATUSES = {0: "success", 1: "failure", 2: "notification not recognised"}
 """Status codes of ``_OST`` that mean the same for every source event, ACPI 6.5 section 6.3.5."""
 
+EJECTIONS = (3, 0x103)
+EJECTION_STATUSES = {
+    0x80: "not supported",
+    0x81: "device in use",
+    0x82: "device busy",
+    0x83: "another device is in use that depends on it",
+    0x84: "in progress",
+}
+"""Status codes of ``_OST`` for an ejection alone, ACPI 6.5 section 6.3.5."""
+
 CALLS = {
     "driver_entry": "DriverEntry",
     "unload": "Unload",
@@ -144,15 +154,30 @@ def _add(e: r.Add) -> str:
     return f"{name}: {outcome}{detail}"
 
 
+def _removal(e: r.Removal) -> str:
+    what = "processor" if e.what == "cpu" else f"DIMM of {size(e.bytes)}"
+    name = f"take {e.device} out ({e.request})"
+    detail = f": {e.detail}" if e.detail else ""
+    if e.phase == "begin":
+        return f"{name}: {what} in slot {e.slot}, expected {e.expected}{detail}"
+    outcome = {
+        "accepted": "the machine accepted it",
+        "refused": "the machine refused it",
+        "unsure": "the monitor dropped before the reply",
+        "settled": f"settled, {e.outcome or 'not finished'}",
+    }[e.phase]
+    return f"{name}: {outcome}{detail}"
+
+
 def _ost(e: r.Ost) -> str:
     device = f" ({e.device})" if e.device else ""
     return f"_OST {e.slot_type} slot {e.slot}{device}: {_ost_answer(e.source, e.status)}"
 
 
 def _ost_answer(source: int, status: int) -> str:
-    return (
-        f"{OST_SOURCES.get(source, f'source {source:#x}')}, {OST_STATUSES.get(status, f'status {status:#x}')}"
-    )
+    of = EJECTION_STATUSES if source in EJECTIONS else {}
+    said = of.get(status) or OST_STATUSES.get(status, f"status {status:#x}")
+    return f"{OST_SOURCES.get(source, f'source {source:#x}')}, {said}"
 
 
 def _count(e: r.Count) -> str:
@@ -274,6 +299,7 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.Stage: _stage,
     r.OperationProgress: _operation,
     r.Add: _add,
+    r.Removal: _removal,
     r.Ost: _ost,
     r.Count: _count,
     r.Agreement: _agreement,

@@ -70,7 +70,7 @@ def _zero(records: Iterable[r.Record]) -> int:
     first = 0
     for record in records:
         first = first or record.host_ns
-        if isinstance(record, r.Add):
+        if isinstance(record, r.Add | r.Removal):
             return record.host_ns
     return first
 
@@ -152,9 +152,11 @@ class _Selection:
             # The reply to device_add, if it is in the history, has just said "accepted" or "refused".
             answered = isinstance(before, r.Qmp) and before.direction == "in"
             return record.phase in ("begin", "unsure") or (record.phase != "settled" and not answered)
+        if isinstance(record, r.Removal):
+            return record.phase in ("begin", "unsure", "settled")
         if isinstance(record, r.OperationProgress):
             # Adds and expectations have records of their own that say more.
-            told = record.name.startswith("add-") or record.name == "expect"
+            told = record.name.startswith("add-") or record.name in ("expect", "unplug")
             return record.phase == "fail" or (record.phase == "begin" and not told)
         if isinstance(record, r.Stage):
             return record.phase == "fail"

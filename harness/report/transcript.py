@@ -157,6 +157,8 @@ class TranscriptReader:
         grown = agreement.counted_after - agreement.counted_before
         # Of a DIMM's bytes guests keep different shares for themselves; whether they are enough, "agreed" says.
         more = "more memory" if grown >= 1 << 20 else f"{grown} more" if grown else "nothing more"
+        if grown < 0:
+            more = "less memory" if grown <= -1 << 20 else f"{-grown} fewer"
         verdict = "as expected" if agreement.agreed else f"NOT as expected: {agreement.detail}"
         self._tell(ATTEMPTS, f"{agreement.attempt} {agreement.expected}: {verdict}; {more} counted")
         absent = {ABSENT[name] for name in agreement.unshown if name in ABSENT}
@@ -166,7 +168,7 @@ class TranscriptReader:
         if QEMU not in absent:
             self._tell(QEMU, f"{agreement.attempt}: {'listed' if agreement.qemu_lists else 'not listed'}")
         if FIRMWARE not in absent:
-            told = any(answer in ((1, 0), (0x200, 0)) for answer in agreement.ost)
+            told = any(answer in ((1, 0), (0x200, 0), (3, 0), (0x103, 0)) for answer in agreement.ost)
             self._tell(FIRMWARE, f"{agreement.attempt}: {'success' if told else 'no success'}")
 
     # -- the driver's side --------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from harness.capture.etl import guid
 from harness.capture.live.budget import RunBudget
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
-from harness.errors import HarnessError, MachineFailed
+from harness.errors import GuestError, HarnessError, MachineFailed
 from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
@@ -34,12 +34,15 @@ from harness.machine.backend import BACKENDS, check_backend, choose_there, make_
 from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
+from harness.machine.ospm import has_begun, listening
 from harness.machine.qemu.machine import QemuMachine
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
 from harness.run.executor import Executor, paced
 from harness.run.operation import AddCpu, AddDimm
 from harness.run.options import Timeouts
 from harness.run.ready_snapshot import ready_snapshot
+from harness.run.rehearsal import change_after_removal
+from harness.run.removed_processor import dies_of_change, fatal_change
 from harness.run.request import RunRequest
 from harness.run.resource_request import request_of
 from harness.run.stage import Stages
@@ -120,6 +123,7 @@ class GuestBoot:
             stack.callback(bootable.release)
         budget = self.budget = paced(self.request.budget, bootable.pace)
         spec = self._accelerate(qemu, bootable)
+        self._refuse_fatal(qemu, spec)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
         if self.request.restore and qemu is not None:
@@ -164,7 +168,12 @@ class GuestBoot:
         )
         guest = self.guest = self._guest_type.attach(machine, self._writer, signs, options)
         stack.callback(guest.close)
-        self._wake(machine, guest, budget)
+        started = self.request.plan.machine.started
+        self._writer.write(BootRecord(epoch=1, cause="restored" if self._snapshot else "power-on"))
+        if started == "running":
+            self._wake(machine, guest, budget)
+        elif started == "firmware":
+            self._hold(machine)
 
         def drain() -> None:
             machine.sync()
@@ -184,9 +193,10 @@ class GuestBoot:
                 for operation in self.request.plan.do
                 if isinstance(operation, AddCpu | AddDimm) and operation.id
             ],
+            boot=None if started == "running" else lambda: self._boot_now(machine, guest, executor),
         )
-        with self._stages.stage("driver"):
-            executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
+        if started == "running":
+            self._load(executor)
         self._stages.current = "plan"
         return Live(
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, writer=self._writer
@@ -245,6 +255,14 @@ class GuestBoot:
         self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
         spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
         return bootable.adapt(spec) if bootable.adapt is not None else spec
+
+    def _refuse_fatal(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:
+        """Raise InfrastructureError if this QEMU would die of the plan. On another host only the machine knows its own."""
+        changed = change_after_removal(self.request.plan, guest=self.request.guest)
+        if qemu is None or changed is None or is_remote(self.request.connect):
+            return
+        if dies_of_change(qemu.version, spec.accelerator):
+            raise fatal_change(qemu.version, f"do[{changed[0]}]", f"by do[{changed[1]}]")
 
     def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
         """Wait for this machine's share of the host; it is given back after the machine is closed."""
@@ -332,9 +350,31 @@ class GuestBoot:
         command = f"windbg -k com:ipport={reader.port},port=127.0.0.1 {symbols}".rstrip()
         self._stages.note("qemu", f"for a debugger: {command}")
 
+    def _load(self, executor: Executor) -> None:
+        with self._stages.stage("driver"):
+            executor.prepare(load=self.request.plan.driver, pnp=self.request.plan.pnp)
+
+    def _boot_now(self, machine: Machine, guest: Guest, executor: Executor) -> None:
+        """The plan has the guest boot, that stood before it until now."""
+        self._wake(machine, guest, self.budget)
+        self._load(executor)
+        self._stages.current = "plan"
+
+    def _hold(self, machine: Machine) -> None:
+        """Let the firmware run, and stop the machine while it does. Raises GuestError if an operating system runs already."""
+        with self._stages.stage("firmware"):
+            deadline = Deadline(30, "stop the machine in its firmware")
+            machine.resume(deadline)
+            deadline.poll(lambda: has_begun(machine, deadline), interval=0.001)
+            machine.pause(deadline)
+            if listening(machine, deadline):
+                raise GuestError(
+                    "the guest listens to ACPI already: its firmware was over before the machine could be stopped",
+                    hint='machine.started = "paused" is before the first instruction, whatever the guest\'s speed.',
+                )
+
     def _wake(self, machine: Machine, guest: Guest, budget: Timeouts) -> None:
         request, snapshot = self.request, self._snapshot
-        self._writer.write(BootRecord(epoch=1, cause="restored" if snapshot else "power-on"))
         with self._stages.stage("boot") as said:
             machine.resume(Deadline(30, "let the guest run"))
             deadline = Deadline(budget.boot, f"boot {request.guest}")

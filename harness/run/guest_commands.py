@@ -29,6 +29,9 @@ def steer(guest: Guest, order: op.GuestCommand, deadline: Deadline) -> str:
         case op.WatchArrivals(seconds=seconds):
             guest.watch_arrivals(seconds, deadline)
             return f"{seconds} s"
+        case op.AnswerUnplugs(by=answer, late=late):
+            guest.answer_unplugs(answer, deadline, late=late)
+            return f"{answer}, after {late:g} s" if late else answer
         case op.Crash():
             guest.provoke("panic", deadline)
             return ""

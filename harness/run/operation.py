@@ -12,7 +12,9 @@ from harness.size import Size
 OperationSeconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 ExpectedCount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-ExpectedOutcome = Literal["added", "vetoed", "refused", "ignored"]
+ExpectedOutcome = Literal["added", "vetoed", "refused", "ignored", "found"]
+ExpectedUnplug = Literal["gone", "refused", "ignored", "kept"]
+RefusalReason = Literal["unspecified", "not-supported", "in-use", "busy", "dependency"]
 DriverName = Annotated[str, msgspec.Meta(pattern="^[a-z][a-z0-9]{0,31}$")]
 RegistrationKind = Literal["sync", "sync2", "processors", "memory"]
 Awaited = Literal["start", "complete", "failure", "cpu-arrival", "memory-arrival", "ost"]
@@ -29,7 +31,8 @@ class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
 
     ``slot`` counts QEMU's slots in ascending order of socket, die, core and thread; the first empty one if absent.
     ``id`` is QEMU's device id. ``expect``: ``added``; ``vetoed`` by the driver; ``refused`` by QEMU, with words that
-    contain ``saying``; ``ignored`` by the guest. ``settle = false`` goes on without waiting (see ``settle``).
+    contain ``saying``; ``ignored`` by the guest; ``found`` by a guest that has not booted yet (see ``boot``).
+    ``settle = false`` goes on without waiting (see ``settle``).
     """
 
     slot: Index | None = None
@@ -125,9 +128,27 @@ class WatchArrivals(_Operation, frozen=True, kw_only=True, tag="watch-arrivals")
 
 
 class Unplug(_Operation, frozen=True, kw_only=True, tag="unplug"):
-    """Ask the guest to give a ``device`` back (``device_del``), and go on at once. Windows never does."""
+    """Ask the guest to give back ``device``, which an operation before added, and wait for what it does.
+
+    ``expect``: ``gone``; ``refused`` by the guest, which says so by ``_OST`` (ACPI 6.5, 6.3.5) and gives ``reason``, any if
+    that is absent; ``ignored``, which is that nothing came within ``timeout``; ``kept``, refused or ignored: Windows removes
+    neither processors nor memory, and no page says how it answers (WD: kernel/introduction-to-dynamic-hardware-partitioning.md).
+    """
 
     device: str
+    expect: ExpectedUnplug = "gone"
+    reason: RefusalReason | None = None
+
+
+class AnswerUnplugs(_Operation, frozen=True, kw_only=True, tag="answer-unplugs"):
+    """Make the guest answer requests to give a device back from now on (twin only).
+
+    ``by``: ``give`` it back, ``refuse``, or ``ignore``. With ``late``, it hears of none for so many seconds, and answers
+    then those that came meanwhile. A guest that hears of no request hears of no add either.
+    """
+
+    by: Literal["give", "refuse", "ignore"]
+    late: Annotated[float, msgspec.Meta(ge=0, le=600)] = 0.0
 
 
 class Verifier(_Operation, frozen=True, kw_only=True, tag="verifier"):
@@ -165,6 +186,13 @@ class UnloadDriver(_OfDriver, frozen=True, kw_only=True, tag="unload-driver"):
 
 class Pause(_Operation, frozen=True, kw_only=True, tag="pause"):
     """Stop the guest's processors; adds sent now are delivered together after ``resume``."""
+
+
+class BootGuest(_Operation, frozen=True, kw_only=True, tag="boot"):
+    """Let a guest boot that stands where ``machine.started`` has it stand, wait until it is ready, and load the driver.
+
+    What was added before is found at boot: no firmware answers for it and no driver is told of a hot-add.
+    """
 
 
 class Resume(_Operation, frozen=True, kw_only=True, tag="resume"):
@@ -207,10 +235,10 @@ class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
     memory_arrivals: ExpectedCount | None = None
 
 
-GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | WatchArrivals
+GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | WatchArrivals | AnswerUnplugs
 """Operations that are orders to the guest and wait for nothing but its answer."""
 
 Operation = (
     GuestCommand | AddCpu | AddDimm | Settle | WaitFor | LoadDriver | UnloadDriver | Pause | Resume | Reset
-    | Quiesce | DropMonitor | Expect | Unplug | Verifier
+    | Quiesce | DropMonitor | Expect | Unplug | Verifier | BootGuest
 )  # fmt: skip

@@ -49,9 +49,9 @@ def _backends() -> Iterable[str]:
 
 
 def _faults() -> Iterable[str]:
-    from harness.guest.fault_injection import INJECTED_FAULTS
+    from harness.guest.fault_injection import ALL_FAULTS
 
-    return INJECTED_FAULTS
+    return ALL_FAULTS
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -71,6 +71,35 @@ class PendingAdd(msgspec.Struct, kw_only=True):
             unshown=list(unshown),
         )
 
+    def found(self, *, listed: bool, ost: list[tuple[int, int]], now: int, all_found: list[int]) -> Agreement:
+        """Return the agreement on a device that was there when the guest booted.
+
+        The firmware answers for no such device: whoever listens to ACPI was not there to be told. ``before`` is what the
+        machine had at power-on; ``all_found`` has the sizes of all that were added before the boot, 0 for a processor.
+        Memory counts as found if the guest counts more than there would be without the smallest of them.
+        """
+        apart = []
+        if not listed:
+            apart.append("QEMU does not list the device")
+        if any(answer in OST_SUCCESS for answer in ost):
+            apart.append(f"_OST answers for it as for a hot-add (seen: {ost})")
+        if self.what == "cpu" and now != self.before + len(all_found):
+            apart.append(f"the guest counts {now} processors, expected {self.before} + {len(all_found)}")
+        if self.what == "dimm" and now <= self.before + sum(all_found) - min(all_found):
+            apart.append(
+                f"the guest counts {now} bytes of memory, of {self.before} and {sum(all_found)} found"
+            )
+        return Agreement(
+            attempt=self.name,
+            expected=self.expected,
+            agreed=not apart,
+            qemu_lists=listed,
+            ost=ost,
+            counted_before=self.before,
+            counted_after=now,
+            detail="; ".join(apart),
+        )
+
 
 def counted(what: str, before: int, now: int, growth: int) -> bool:
     """Return whether a count grew as it should; memory by nearly as much, since the guest keeps page tables out of it."""

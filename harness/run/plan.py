@@ -5,14 +5,14 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from harness.choice import suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
-from harness.run.operation import AddCpu, AddDimm, LoadDriver, Operation
+from harness.run.operation import AddCpu, AddDimm, LoadDriver, Operation, Unplug
 from harness.schema import toml_schema
 from harness.size import Size
 
@@ -26,10 +26,15 @@ MORE_PROCESSORS = "machine.max_processors in the plan sets how many there are."
 """What to do where processor slots are too few."""
 
 
+Started = Literal["running", "paused", "firmware"]
+
+
 class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a plan wants of its machine; every field has the guest's own default.
 
-    ``group_size`` is a boot option of the guest: how many processors make a group.
+    ``group_size`` is a boot option of the guest: how many processors make a group. ``started`` is where the plan begins:
+    with a guest that has booted; ``paused`` before its first instruction; or ``firmware``, stopped while its firmware
+    runs. From the latter two the operation ``boot`` goes on.
     """
 
     processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
@@ -38,6 +43,7 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     max_memory: Size | None = None
     dimm_slots: Annotated[int, msgspec.Meta(ge=0, le=256)] | None = None
     nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
+    started: Started = "running"
     group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
 
     @property
@@ -88,6 +94,10 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
             )
         if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
             raise bad(["do", index, "saying"], f"do[{index + 1}]: 'saying' goes with expect = \"refused\"")
+        if isinstance(operation, Unplug) and operation.reason and operation.expect != "refused":
+            raise bad(
+                ["do", index, "reason"], f"do[{index + 1}] (unplug): 'reason' goes with expect = \"refused\""
+            )
         if isinstance(operation, LoadDriver) and operation.opt_out and not operation.pnp:
             raise bad(
                 ["do", index, "opt_out"], f"do[{index + 1}] (load-driver): opt_out goes with pnp = true"

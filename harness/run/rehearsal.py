@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from functools import singledispatchmethod
+from typing import Literal
 
 import msgspec
 
@@ -26,6 +28,8 @@ WITHOUT_HOTPLUG = ("microvm", "isapc", "none")
 
 NOT_ON_A_PROCESS = {
     "drop-monitor": "how a monitor drops: it has none",
+    "answer-unplugs": "how a guest answers a request to give a device back: there is no QEMU that would make one",
+    "boot": "a boot: it has no firmware",
     "unplug": "an unplug: there is no QEMU that would ask for a device",
     "verifier": "Driver Verifier: there is no Windows",
     "watch-arrivals": "a listener in user mode: there is no Windows",
@@ -41,6 +45,12 @@ ONLY_ON_WINDOWS = {
     "watch-arrivals": "a listener for arrivals in user mode",
 }
 """What the twin has not, by operation."""
+
+NO_REMOVAL = "Windows removes neither processors nor memory (WD: kernel/introduction-to-dynamic-hardware-partitioning.md)"
+"""Why no device is ever gone from a guest with a template."""
+
+ANSWERS = {"give": "gone", "refuse": "refused", "ignore": "ignored"}
+"""What comes of a request on a twin that was told how to answer it."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,6 +99,16 @@ def rehearse(plan: Plan, *, guest: str, machine: str = "q35") -> None:
     raise BadDocument(f"{place}: {mistake.words}", hint=mistake.hint)
 
 
+def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
+    """Return which operation first changes the machine after a processor was taken out of it, and which took it out.
+
+    Both count from 1. None if there is no such operation, or the plan has a mistake before.
+    """
+    walk = _Rehearsal(plan, guest, limits_of(plan, guest, "q35"))
+    walk.first_mistake()
+    return walk.changed
+
+
 class _Rehearsal:
     def __init__(self, plan: Plan, guest: str, limits: Limits) -> None:
         self.plan = plan
@@ -99,6 +119,16 @@ class _Rehearsal:
         self.ids: dict[str, int] = {}
         self.slots: dict[int, str] = dict.fromkeys(range(limits.processors or 0), "")
         self.dimms: dict[str, int] = {}
+        self.processors: set[str] = set()
+        self.adds = {"cpu": 0, "dimm": 0}
+        self.named = {add.id for add in plan.do if isinstance(add, op.AddCpu | op.AddDimm) and add.id}
+        self.unsettled = 0
+        self.gone: dict[str, int] = {}
+        self.kept: dict[str, int] = {}
+        self.answer: tuple[int, op.AnswerUnplugs] | None = None
+        self.started = plan.machine.started
+        self.processor_gone = 0
+        self.changed: tuple[int, int] | None = None
 
     def first_mistake(self) -> Mistake | None:
         if (found := self.machine()) is not None:
@@ -113,9 +143,21 @@ class _Rehearsal:
                     f"the machine type {kind!r} takes no hot-added devices",
                     "Leave out --machine, or give q35 or pc.",
                 )
-            found = self.unshown(tag, operation) or self.waits(operation) or self.step(operation)
+            found = (
+                self.unshown(tag, operation)
+                or self.unbooted(operation)
+                or self.waits(operation)
+                or self.step(operation)
+            )
             if found is not None:
                 return found
+        if self.started != "running":
+            return self.wish(
+                "started",
+                repr(self.started),
+                "leaves the guest without a boot: no operation has it",
+                'Put an op = "boot" behind what is added before it.',
+            )
         return None
 
     def mistake(self, key: str, words: str, hint: str = "") -> Mistake:
@@ -125,6 +167,13 @@ class _Rehearsal:
     def machine(self) -> Mistake | None:
         """Return what keeps the machine from being built (:mod:`harness.machine.devices`)."""
         of = self.limits
+        if self.started != "running" and is_process(self.guest):
+            return self.wish(
+                "started",
+                repr(self.started),
+                f"is nothing that the guest {self.guest} can show: its machine is a process and has no firmware",
+                "Run this plan on a guest that boots: --guest twin.",
+            )
         for key, size in (("memory", of.memory), ("max_memory", of.max_memory)):
             if size is not None and (size < MIB or size % MIB):
                 return self.wish(
@@ -169,11 +218,51 @@ class _Rehearsal:
                     if tag in ONLY_ON_WINDOWS
                     else "Run this plan on a guest that boots: --guest twin.",
                 )
+        if self.guest != "twin" and isinstance(operation, op.AnswerUnplugs):
+            return self.mistake(
+                "op",
+                f"{self.guest} cannot be told how to answer a request to give a device back: {NO_REMOVAL}",
+                "Run this plan on the twin: --guest twin.",
+            )
         if self.guest == "twin" and tag in ONLY_ON_WINDOWS:
             return self.mistake(
                 "op",
                 f"the twin cannot show {ONLY_ON_WINDOWS[tag]}: it is Linux",
                 "Run this plan on a Windows guest: --guest NAME.",
+            )
+        return None
+
+    def unbooted(self, operation: op.Operation) -> Mistake | None:
+        """Return the mistake if an operation needs a guest that has booted, or one that has not."""
+        add = isinstance(operation, op.AddCpu | op.AddDimm)
+        if self.started == "running":
+            if isinstance(operation, op.BootGuest):
+                return self.mistake(
+                    "op",
+                    "the guest has booted already",
+                    'Give machine.started = "paused" or "firmware", and add what is to be found at boot before it.',
+                )
+            if add and operation.expect == "found":  # type: ignore[union-attr]
+                return self.mistake(
+                    "expect",
+                    "the guest has booted: what is added now is added and not found",
+                    'machine.started = "paused" or "firmware" has the plan begin before the boot.',
+                )
+            return None
+        if add and operation.expect not in ("found", "refused"):  # type: ignore[union-attr]
+            return self.mistake(
+                self.said("expect"),
+                f"the guest has not booted, so that what is added is not {operation.expect}: it is found",  # type: ignore[union-attr]
+                'Give expect = "found", or put an op = "boot" before it.',
+            )
+        counts = isinstance(operation, op.Expect) and operation != op.Expect(
+            dimms=operation.dimms, timeout=operation.timeout
+        )
+        if not (add or isinstance(operation, op.BootGuest | op.Expect | op.DropMonitor)) or counts:
+            return self.mistake(
+                "op",
+                f"the guest has not booted (machine.started = {self.started!r}) and cannot do that",
+                'Put an op = "boot" before it.',
             )
         return None
 
@@ -190,7 +279,7 @@ class _Rehearsal:
                 )
             case op.Expect() if operation.processors is not None:
                 return self.paused("processors")
-            case op.AddCpu() | op.AddDimm() | op.Expect() | op.Resume() | op.Unplug() | op.DropMonitor():
+            case op.AddCpu() | op.AddDimm() | op.Expect() | op.Resume() | op.DropMonitor():
                 return None
             case op.Reset() if operation.add_cpus:
                 return None
@@ -223,7 +312,9 @@ class _Rehearsal:
     @step.register
     def _(self, operation: op.Reset) -> Mistake | None:
         self.paused_by = 0
-        return self.fill(operation.add_cpus) if operation.add_cpus else None
+        self.change()
+        names = [f"unseen-{self.index + 1}-{number}" for number in range(1, operation.add_cpus + 1)]
+        return self.fill(*names) if names else None
 
     @step.register
     def _(self, operation: op.Expect) -> Mistake | None:
@@ -233,33 +324,136 @@ class _Rehearsal:
 
     @step.register
     def _(self, operation: op.Unplug) -> Mistake | None:
-        # Whether the guest gives it back shows when the plan runs: from here on it may be free.
-        self.ids.pop(operation.device, None)
-        self.dimms.pop(operation.device, None)
-        for slot in [slot for slot, device in self.slots.items() if device == operation.device]:
+        device = operation.device
+        if self.unsettled:
+            return self.mistake(
+                "op",
+                f"do[{self.unsettled}] was sent with settle = false and is not settled",
+                'Put an op = "settle" before it.',
+            )
+        if device not in self.ids:
+            if device in self.gone:
+                words = f"{device!r} is given back by do[{self.gone[device]}]"
+            else:
+                words = f"no operation before it adds a device {device!r}"
+            there = ", ".join(self.ids)
+            return self.mistake(
+                "device",
+                words,
+                f"There are: {there}." if there else "Add it first: only what was added can be taken out.",
+            )
+        if (found := self.possible(operation)) is not None:
+            return found
+        self.take(operation)
+        return None
+
+    def possible(self, operation: op.Unplug) -> Mistake | None:
+        """Return what is wrong with the outcome that is expected of this guest."""
+        if self.guest != "twin" and operation.expect == "gone":
+            return self.mistake(
+                self.said("expect"),
+                f"{operation.device!r} is never gone from {self.guest}: {NO_REMOVAL}",
+                'expect = "kept" is refused or ignored: no page says how Windows answers.',
+            )
+        if self.answer is None or self.guest != "twin":
+            return None
+        at, told = self.answer
+        possible = {ANSWERS[told.by]} | ({"ignored"} if told.late else set())
+        if operation.expect == "kept" and possible != {"gone"}:
+            return None
+        if operation.expect not in possible:
+            return self.mistake(
+                self.said("expect"),
+                f"{operation.device!r} cannot be {operation.expect}: do[{at}] has the twin {told.by} what is asked for",
+                f'Give expect = "{ANSWERS[told.by]}", or put another op = "answer-unplugs" before it.',
+            )
+        return None
+
+    def said(self, key: str) -> str:
+        """Return ``key`` if the plan gives it, else the key of the operation itself."""
+        operation = self.plan.do[self.index]
+        usual = next(field.default for field in msgspec.structs.fields(operation) if field.name == key)
+        return key if getattr(operation, key) != usual else "op"
+
+    def take(self, operation: op.Unplug) -> None:
+        """Take the device out, or note that it stays."""
+        device = operation.device
+        if device in self.dimms:
+            self.change()
+        if operation.expect != "gone":
+            self.kept[device] = self.index + 1
+            return
+        if device in self.processors:
+            self.processor_gone = self.processor_gone or self.index + 1
+        self.gone[device] = self.index + 1
+        self.kept.pop(device, None)
+        del self.ids[device]
+        self.dimms.pop(device, None)
+        self.processors.discard(device)
+        for slot in [slot for slot, name in self.slots.items() if name == device]:
             del self.slots[slot]
+
+    def change(self) -> None:
+        """The machine changes (:mod:`harness.run.removed_processor`)."""
+        if self.processor_gone and self.changed is None:
+            self.changed = self.index + 1, self.processor_gone
+
+    @step.register
+    def _(self, operation: op.AnswerUnplugs) -> Mistake | None:
+        self.answer = self.index + 1, operation
+        return None
+
+    @step.register
+    def _(self, _operation: op.BootGuest) -> Mistake | None:
+        self.started = "running"
+        return None
+
+    @step.register
+    def _(self, _operation: op.Settle) -> Mistake | None:
+        self.unsettled = 0
         return None
 
     @step.register
     def _(self, operation: op.AddCpu) -> Mistake | None:
+        device = self.called("cpu", operation)
         if operation.expect == "refused":
             return None
-        return self.name(operation.id) or self.plug(operation)
+        return self.name(operation.id, device) or self.plug(operation, device)
 
     @step.register
     def _(self, operation: op.AddDimm) -> Mistake | None:
+        device = self.called("dimm", operation)
         if operation.expect == "refused":
             return None
-        return self.name(operation.id) or self.insert(operation)
+        return self.name(operation.id, device) or self.insert(operation, device)
 
-    def name(self, wanted: str | None) -> Mistake | None:
+    def called(self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm) -> str:
+        """Return the id of the device that an add makes, as :class:`harness.run.executor.Executor` finds it."""
+        self.adds[what] += 1
+        names = (f"{what}-{number}" for number in itertools.count(self.adds[what]))
+        device = operation.id or next(name for name in names if name not in self.named)
+        self.named.add(device)
+        if operation.expect != "refused":
+            self.change()
+            # What waits for its own consequences waits for those of all that are open.
+            self.unsettled = 0 if operation.settle else self.unsettled or self.index + 1
+        return device
+
+    def name(self, wanted: str | None, device: str) -> Mistake | None:
         if wanted is None:
+            self.ids[device] = self.index + 1
             return None
         if not WELL_FORMED.match(wanted):
             return self.mistake(
                 "id",
                 f"QEMU takes no device id {wanted!r}",
                 "An id begins with a letter; letters, digits, '-', '.' and '_' follow.",
+            )
+        if wanted in self.kept:
+            return self.mistake(
+                "id",
+                f"{wanted!r} is still there: do[{self.kept[wanted]}] expects the guest to keep it",
+                "Give another id, or none: one is found.",
             )
         if wanted in self.ids:
             return self.mistake(
@@ -270,10 +464,11 @@ class _Rehearsal:
         self.ids[wanted] = self.index + 1
         return None
 
-    def plug(self, operation: op.AddCpu) -> Mistake | None:
+    def plug(self, operation: op.AddCpu, device: str) -> Mistake | None:
         most, slot = self.limits.max_processors, operation.slot
+        self.processors.add(device)
         if slot is None:
-            return self.fill(1, operation.id or "")
+            return self.fill(device)
         if most is not None and slot >= most:
             return self.mistake(
                 "slot",
@@ -283,17 +478,21 @@ class _Rehearsal:
         if slot in self.slots:
             by = self.slots[slot]
             owner = f"device {by!r}" if by else "a processor from power-on or an earlier operation"
+            if by in self.kept:
+                owner += f", which is still there: do[{self.kept[by]}] expects the guest to keep it"
             return self.mistake(
                 "slot",
                 f"processor slot {slot} is taken by {owner}",
                 "Leave out slot: the first empty one is taken.",
             )
-        self.slots[slot] = operation.id or ""
+        self.slots[slot] = device
         return None
 
-    def fill(self, count: int, device: str = "") -> Mistake | None:
+    def fill(self, *devices: str) -> Mistake | None:
         """Take the first empty slots."""
-        most = self.limits.max_processors
+        most, count = self.limits.max_processors, len(devices)
+        self.processors.update(devices)
+        self.ids.update(dict.fromkeys(devices, self.index + 1))
         if most is None or self.limits.processors is None:
             return None
         empty = [slot for slot in range(most) if slot not in self.slots]
@@ -309,10 +508,10 @@ class _Rehearsal:
                 f"{left}: the machine has {most}, {self.limits.processors} filled at power-on",
                 MORE_PROCESSORS,
             )
-        self.slots.update(dict.fromkeys(empty[:count], device))
+        self.slots.update(zip(empty[:count], devices, strict=True))
         return None
 
-    def insert(self, operation: op.AddDimm) -> Mistake | None:
+    def insert(self, operation: op.AddDimm, device: str) -> Mistake | None:
         limits = self.limits
         if limits.nodes is not None and operation.node is not None and operation.node >= limits.nodes:
             return self.mistake(
@@ -335,5 +534,5 @@ class _Rehearsal:
                     f"{max(room, 0) >> 20} MiB are left",
                     "machine.max_memory in the plan sets how much there may be, power-on memory included.",
                 )
-        self.dimms[operation.id or f"\n{self.index}"] = int(operation.size)
+        self.dimms[device] = int(operation.size)
         return None

@@ -11,6 +11,7 @@ from pathlib import Path
 from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.driver_map import load as load_map
 from harness.errors import UsageError
+from harness.guest.fault_injection import UNPLUG_FAULTS
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
 from harness.run.rehearsal import rehearse
@@ -48,9 +49,21 @@ class RunRequest(RunOptions):
         for word in (*self.argv, str(self.runs.absolute()), self.driver, self.driver_map):
             if word != word.encode(errors="replace").decode():
                 raise _no_text(word)
-        object.__setattr__(self, "restore", self.restores)
+        before_boot = self.plan.machine.started != "running"
+        if self.restore and before_boot:
+            raise UsageError(
+                "--restore begins where a boot ended, and the plan before one: "
+                f"machine.started = {self.plan.machine.started!r}",
+                hint="Leave out --restore.",
+            )
+        object.__setattr__(self, "restore", self.restores and not before_boot)
         self.mapped()
         rehearse(self.plan, guest=self.guest, machine=self.machine)
+        if self.inject_fault in UNPLUG_FAULTS and self.guest != "twin":
+            raise UsageError(
+                f"the fault {self.inject_fault} is one of the twin's Linux, and {self.guest} has none",
+                hint="Use --guest twin.",
+            )
 
     def mapped(self) -> DriverMap | None:
         """Return the decoded driver map, None without one. Raises BadDocument."""

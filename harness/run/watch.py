@@ -71,6 +71,11 @@ class Watch:
         with self._changed:
             self.tally.clear()
 
+    def forget(self, device: str) -> None:
+        """A device is gone: what the firmware answered for it says nothing about the next one of that id."""
+        with self._changed:
+            self.ost.pop(device, None)
+
     def expect_reset(self) -> None:
         """The harness itself is about to reset the machine: no reset is a crash until the guest is ready again.
 

@@ -37,7 +37,13 @@ def perform_plan(
     )
 
 
-@pytest.mark.parametrize("name", ["burst", "every-slot", "reset", "unaligned-dimm", "veto"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "burst", "every-slot", "found-at-boot", "found-in-firmware", "reset", "unaligned-dimm", "unplug",
+        "unplug-ignored", "unplug-late", "unplug-refused", "veto",
+    ],
+)  # fmt: skip
 def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) -> None:
     """A built-in plan runs to its end and its verdict holds, as with QEMU alone."""
     result = perform_plan(name)
@@ -73,6 +79,27 @@ def test_the_whole_chain_is_recorded(
     assert facts["libvirt"]["libvirt"].count(".") == 2
     assert facts["qemu_argv"][0].endswith("qemu-system-x86_64")
     assert (result.directory / "domain.xml").is_file()
+
+
+def test_requests_to_give_a_device_back_are_libvirts_calls(perform_plan: Callable[..., RunResult]) -> None:
+    """Never QEMU's own command behind libvirt's back; the firmware answers, and QEMU tells, under our names."""
+    result = perform_plan("unplug")
+    assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
+    records = records_of(result)
+    calls = [x.message.get("execute", "") for x in records if isinstance(x, r.Qmp) and x.direction == "out"]
+    assert [call for call in calls if call.startswith("virDomain")] == [
+        "virDomainResume",
+        "virDomainAttachDeviceFlags",
+        "virDomainSetVcpu",
+        "virDomainDetachDeviceFlags",
+        "virDomainAttachDeviceFlags",
+        "virDomainSetVcpu",
+    ]
+    assert "device_del" not in calls
+    settled = [x for x in records if isinstance(x, r.Removal) and x.phase == "settled"]
+    assert [(x.device, x.outcome) for x in settled] == [("guest-dimm", "gone"), ("guest-cpu", "gone")]
+    deleted = [x.message["data"] for x in records if isinstance(x, r.Qmp) and x.message.get("event") == "DEVICE_DELETED"]
+    assert all("guest-" in str(data) for data in deleted), deleted
 
 
 def test_a_connection_that_drops_adds_nothing_twice(perform_plan: Callable[..., RunResult]) -> None:

@@ -2,6 +2,9 @@
 /*
  * Memory: Linux puts a hot-added device into use block by block (128 MiB). A driver is told of devices, so an arrival
  * is announced once the last block of a device is in use. What belongs to one device is one resource in Linux's map.
+ *
+ * Windows never removes memory, so no driver is told when Linux does. What comes to the same place later is another
+ * device, with a link of its own.
  */
 #include <linux/ioport.h>
 #include <linux/list.h>
@@ -17,6 +20,7 @@
 struct block {
 	u64 start;
 	u64 bytes;
+	bool online;
 };
 
 struct dimm {
@@ -28,6 +32,7 @@ struct dimm {
 
 /* Touched by the deferred work only, which runs in order. */
 static LIST_HEAD(dimms);
+static unsigned int removed;
 
 struct search {
 	u64 address;
@@ -46,15 +51,24 @@ static int match(struct resource *resource, void *argument)
 	return 1;
 }
 
-static struct dimm *dimm_at(u64 address)
+static struct dimm *known_dimm(u64 address)
 {
-	struct search search = { .address = address };
 	struct dimm *dimm;
 
 	list_for_each_entry(dimm, &dimms, list)
 		if (address >= dimm->start && address - dimm->start < dimm->bytes)
 			return dimm;
+	return NULL;
+}
 
+static struct dimm *dimm_at(u64 address)
+{
+	struct search search = { .address = address };
+	struct dimm *dimm;
+
+	dimm = known_dimm(address);
+	if (dimm)
+		return dimm;
 	walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0, -1, &search, match);
 	if (!search.bytes)
 		return NULL;
@@ -67,18 +81,42 @@ static struct dimm *dimm_at(u64 address)
 	return dimm;
 }
 
-static void block_online(void *context)
+static void block_offline(struct block *block)
 {
-	struct block *block = context;
+	struct dimm *dimm = known_dimm(block->start);
+
+	if (!dimm)
+		return;
+	dimm->online -= min(dimm->online, block->bytes);
+	if (dimm->online)
+		return;
+	removed++;
+	list_del(&dimm->list);
+	kfree(dimm);
+}
+
+/* A device's number is its address, which is a multiple of the block's size: below it is room to tell two apart. */
+static void block_online(struct block *block)
+{
 	struct dimm *dimm = dimm_at(block->start);
 
 	if (!dimm) {
 		pr_err("hpnotify: trouble: memory at 0x%llx belongs to no device\n", block->start);
-	} else {
-		dimm->online += block->bytes;
-		if (dimm->online == dimm->bytes)
-			core_memory_arrived(dimm->start, dimm->bytes);
+		return;
 	}
+	dimm->online += block->bytes;
+	if (dimm->online == dimm->bytes)
+		core_memory_arrived(dimm->start + removed, dimm->bytes);
+}
+
+static void block_changed(void *context)
+{
+	struct block *block = context;
+
+	if (block->online)
+		block_online(block);
+	else
+		block_offline(block);
 	kfree(block);
 }
 
@@ -87,14 +125,15 @@ static int memory_changed(struct notifier_block *notifier, unsigned long action,
 	struct memory_notify *change = argument;
 	struct block *block;
 
-	if (action != MEM_ONLINE)
+	if (action != MEM_ONLINE && action != MEM_OFFLINE)
 		return NOTIFY_OK;
 	block = kmalloc(sizeof(*block), GFP_KERNEL);
 	if (!block)
 		return NOTIFY_OK;
 	block->start = PFN_PHYS(change->start_pfn);
 	block->bytes = PFN_PHYS(change->nr_pages);
-	if (machine_defer(block_online, block))
+	block->online = action == MEM_ONLINE;
+	if (machine_defer(block_changed, block))
 		kfree(block);
 	return NOTIFY_OK;
 }

@@ -32,6 +32,10 @@ PROCESS = "the guest's machine is a process: there is no QEMU and no firmware wh
 """Why nothing can be said of an agreement between three where there is only one."""
 
 
+REMOVAL = "unplug-"
+"""What the name of a request to give a device back begins with."""
+
+
 @rule(
     "HOST-CAUSE", Level.ERROR_HARNESS, kind.START | (kind.ADD | kind.EPOCH).given("model.uncaused"), clauses="-", source="docs/contract.md R.8",
     says="no processor is announced before the host asked for the first one", needs="Start of a hot-add",
@@ -69,6 +73,8 @@ def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
     """The reply to device_add only means that QEMU plugged the device."""
     if agreement.unshown:
         return Exempt(PROCESS)
+    if agreement.expected == "found" or agreement.attempt.startswith(REMOVAL):
+        return None
     if not agreement.qemu_lists:
         return Observed("not plugged")
     counted = agreement.counted_after > agreement.counted_before
@@ -150,6 +156,12 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
         said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
         return Unclear(said, (subject,), subject.attempt)
     judged: RuleOutcome = None
+    for removal in model.removals.values():
+        judged = Unclear(
+            f"{removal.request}: what the guest did with the request was never established",
+            (removal,),
+            removal.request,
+        )
     for host in model.adds.values():
         add = host.begin
         if host.refused:
@@ -189,6 +201,8 @@ def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
     ):
         return "it is agreed, and QEMU does not list the device"
     grown = agreement.counted_after - agreement.counted_before
+    if agreement.attempt.startswith(REMOVAL):
+        return _removal_contradicts(agreement, grown)
     if agreement.expected != "added":
         return (
             f"it is agreed that nothing was added, and the guest counted {grown} more"
@@ -205,6 +219,21 @@ def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
 def _unfinished(host: HostAdd) -> bool:
     """Return whether the guest was to use what was added, and had not, or not seen by all, when its time was over."""
     return host.agreed is False and host.begin.expected in ("added", "vetoed")
+
+
+def _removal_contradicts(agreement: Agreement, grown: int) -> str:
+    if agreement.expected != "gone":
+        return (
+            "" if agreement.qemu_lists else "it is agreed that the guest kept it, and QEMU does not list it"
+        )
+    if agreement.qemu_lists:
+        return "it is agreed that it is gone, and QEMU lists it"
+    if grown >= 0:
+        return (
+            f"it is agreed that it is gone, and the guest counted {agreement.counted_before} before and "
+            f"{agreement.counted_after} after"
+        )
+    return ""
 
 
 @rule(

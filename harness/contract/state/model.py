@@ -77,6 +77,7 @@ from harness.history.record import (
     OperationProgress,
     Quiesced,
     Record,
+    Removal,
 )
 
 MOST_LINKS = 65536
@@ -117,6 +118,8 @@ class Model:
     ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs, and
     ``told`` and ``told_hot`` the states of callbacks, and of those of hot-adds, whose facts are among them;
     ``mapped`` drivers and what others ``promised``; ``steady`` counts the samples in which nothing changed;
+    ``removals`` are the requests to give a device back whose outcome is not established, ``cpu_gone`` how many processors
+    the guest gave back: it counts so many fewer, and no page says what its drivers count then;
     ``registered_at`` is the place at which a registration was last found to be made. Since the last boot: ``streams`` and the current ``stream``;
     ``attempts``; ``processors``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last
     command, until the next, and ``cpu_window`` that of the last processor adds; ``active`` the last sampled count, ``counted_at`` where it was sampled first, and
@@ -149,6 +152,7 @@ class Model:
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
             Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
+            Removal: self._removal,
             Agreement: self._agreement, OperationProgress: self._operation, Channel: self._channel, End: self._end,
             GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self._carried,
             UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Hello: self._hello,
@@ -172,6 +176,8 @@ class Model:
         self.window: HostAdd | None = None
         self.cpu_adds = 0
         self.cpu_plugged = 0
+        self.cpu_gone = 0
+        self.removals: dict[str, Removal] = {}
         self.last_cpu_add_at = 0
         self.first_cpu_add: HostAdd | None = None
         self.uncaused: list[Callback] = []
@@ -311,7 +317,32 @@ class Model:
             self.operations.pop(operation.index, None)
         return operation
 
+    def _removal(self, removal: Removal) -> Removal:
+        """Take a request to give a device back. A processor that is gone is not counted by the guest any more."""
+        self.host_known = True
+        self.facts.add("host command")
+        if removal.phase == "begin":
+            if self.window is not None:
+                self._close_window()
+            if not self.cpu_in_flight:
+                self._close_cpu_window()
+            if len(self.removals) < MOST_ATTEMPTS:
+                self.removals[removal.request] = removal
+        elif removal.phase == "refused":
+            self.removals.pop(removal.request, None)
+        elif removal.phase == "settled" and removal.outcome == "gone" and removal.what == "cpu":
+            self.cpu_gone += 1
+        return removal
+
+    def _found(self, add: Add) -> HostAdd:
+        """A device was added before the guest booted, which is no hot-add: nobody is to be told of one."""
+        self.host_known = True
+        self.facts.add("host command")
+        return HostAdd(begin=add, at=0, settled_at=0)
+
     def _add(self, add: Add) -> HostAdd:
+        if add.expected == "found":
+            return self._found(add)
         self.host_known = True
         if add.phase == "begin":
             if add.attempt in self.commanded:
@@ -470,6 +501,7 @@ class Model:
 
     def _agreement(self, agreement: Agreement) -> Agreement:
         host = self.agreed_on = self.adds.get(agreement.attempt)
+        self.removals.pop(agreement.attempt, None)
         if host is not None:
             host.agreed, host.detail = agreement.agreed, agreement.detail
             host.unshown = bool(agreement.unshown)
@@ -503,12 +535,12 @@ class Model:
     def _host_counts(self, processors: int, record: Record) -> None:
         """Hold what the guest counts for the host against what its drivers sampled: neither ever falls."""
         sampled = self.processors.counted
-        if sampled is not None and processors < sampled.active:
+        if sampled is not None and processors + self.cpu_gone < sampled.active:
             self.evidence.contradict(
                 f"the guest counts {processors} processors, and driver {sampled.driver} had counted {sampled.active}",
                 (sampled, record),
             )  # fmt: skip
-        self._unplugged(processors, record)
+        self._unplugged(processors + self.cpu_gone, record)
         if self.host_counted is None or processors > self.host_counted[0]:
             self.host_counted = processors, self.at, record
 

@@ -142,6 +142,15 @@ class ProcessGuest:
         """Raise GuestRefused: its processors are this host's, which is not to be kept busy."""
         raise self._machine.unshown("what a busy guest does")
 
+    def unplug_ahead(self, _deadline: Deadline) -> None:
+        """Nothing is to be prepared."""
+
+    def answer_unplugs(self, answer: str, _deadline: Deadline, *, late: float = 0.0) -> None:
+        """Raise GuestRefused: nobody would ask for a device."""
+        raise self._machine.unshown(
+            f"how a guest answers a request to give a device back: {answer}, after {late:g} s"
+        )
+
     def watch_arrivals(self, _seconds: int, _deadline: Deadline) -> None:
         """Raise GuestRefused: arrivals are not broadcast to other programs here."""
         raise self._machine.unshown("what user mode hears")

@@ -504,6 +504,14 @@ class ProcessMachine:
         """Raise GuestRefused: there is no monitor."""
         raise self.unshown(f"what QEMU answers to {command}")
 
+    def unplug(self, device: str, deadline: Deadline) -> None:
+        """Raise GuestRefused: nobody would ask for a device."""
+        raise self.unshown(f"an unplug of {device}")
+
+    def release(self, device: str, deadline: Deadline) -> None:
+        """Raise GuestRefused: no device is ever gone."""
+        raise self.unshown(f"an unplug of {device}")
+
     def drop_monitor(self) -> None:
         """Raise GuestRefused: there is no monitor."""
         raise self.unshown("how a monitor drops")

@@ -13,6 +13,7 @@ from pathlib import Path
 from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused
+from harness.guest.fault_injection import UNPLUG_FAULTS
 from harness.guest.guest import EMULATED_DEVICES, REGISTRATIONS, CollectedFile, GuestCounts, opted_out
 from harness.guest.twin.control import ControlChannel, parse_pairs
 from harness.history.record import GuestEvent
@@ -202,7 +203,7 @@ class Twin:
         A fault is chosen before the first driver, since the layer keeps the behaviour that a driver began with.
         """
         values = {"driver": driver, "add_existing": str(int(add_existing)), "pnp": str(int(pnp))}
-        if self._fault and not self._loaded:
+        if self._fault and not self._loaded and self._fault not in UNPLUG_FAULTS:
             values["plant"] = self._fault
         if opt_out:
             values["opt_out"] = "1"
@@ -255,6 +256,16 @@ class Twin:
             f"the twin has no Driver Verifier to watch {', '.join(drivers) or 'nothing'}",
             hint="Run this plan on Windows.",
         )
+
+    def unplug_ahead(self, deadline: Deadline) -> None:
+        """Begin to misbehave as the injected fault says, if it is one that concerns requests to give a device back."""
+        fault = UNPLUG_FAULTS.get(self._fault)
+        if fault is not None:
+            self.answer_unplugs(fault.answer, deadline, late=fault.late)
+
+    def answer_unplugs(self, answer: str, deadline: Deadline, *, late: float = 0.0) -> None:
+        """The agent switches the kernel's hot-plug off, or masks its events (vm_templates/twin/agent)."""
+        self._ask("unplugs", deadline, answer=answer, ms=str(int(late * 1000)))
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` on its channels."""

@@ -180,6 +180,16 @@ class WindowsGuest:
         if step.code != 0:
             raise GuestRefused(f"{self.label} could not start a process to be busy with: {step.code}")
 
+    def unplug_ahead(self, _deadline: Deadline) -> None:
+        """Nothing is to be prepared."""
+
+    def answer_unplugs(self, answer: str, _deadline: Deadline, *, late: float = 0.0) -> None:
+        """Raise GuestRefused: Windows' answer is its own."""
+        raise GuestRefused(
+            f"{self.label} cannot be told to {answer} what it is asked to give back, be it after {late:g} s",
+            hint="Run this plan on the twin.",
+        )
+
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce``."""
         self._control(driver, f"mark {_checked(nonce)}", deadline)

@@ -28,8 +28,8 @@ def refused(call: str, why: str) -> CommandRefused:
     )
 
 
-def processor(number: int) -> str:
-    """Return libvirt's name of a processor."""
+def processor(number: int | str) -> str:
+    """Return libvirt's name of a processor; of none, what all of them begin with."""
     return f"vcpu{number}"
 
 
@@ -62,6 +62,14 @@ class Aliases:
                 del self._ours[alias]
             raise
 
+    def of(self, device: str) -> str:
+        """Return libvirt's name of ``device``, "" if nothing is called so."""
+        return next((alias for alias, ours in self._ours.items() if ours == device), "")
+
+    def forget(self, device: str) -> None:
+        """Free the name of a device that is gone."""
+        self._ours.pop(self.of(device), None)
+
     def slot(self, row: CpuSlot) -> CpuSlot:
         """Return ``row`` with our name of the processor in it."""
         alias = row.qom.removeprefix(PERIPHERAL)
@@ -76,6 +84,7 @@ class Aliases:
     def event(self, message: dict[str, Any]) -> dict[str, Any]:
         """Return an event with its device called by our name, and libvirt's name beside it; a stranger's device as it is."""
         data = message.get("data", {})
+        message, data = self._path(message, data)
         inner = data.get("info")
         place = inner if isinstance(inner, dict) else data
         alias = place.get("device")
@@ -85,3 +94,15 @@ class Aliases:
         renamed = {**place, "device": ours}
         data = {**data, "info": renamed} if place is inner else renamed
         return {**message, "data": data, "libvirt": {"device": alias}}
+
+    def _path(self, message: dict[str, Any], data: Any) -> tuple[dict[str, Any], Any]:
+        """Return both with our name in the path: a part of a device has no other."""
+        path = data.get("path") if isinstance(data, dict) else None
+        if not isinstance(path, str) or not path.startswith(PERIPHERAL):
+            return message, data
+        alias, slash, rest = path.removeprefix(PERIPHERAL).partition("/")
+        ours = self._ours.get(alias, alias)
+        if ours == alias:
+            return message, data
+        data = {**data, "path": PERIPHERAL + ours + slash + rest}
+        return {**message, "data": data, "libvirt": {"device": alias}}, data

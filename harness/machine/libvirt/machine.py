@@ -50,13 +50,22 @@ LAST_WORDS = 1.0
 ASK = 10.0
 """Seconds for libvirt to say whether a guest that refuses a call is there at all."""
 
+UNPLUG_ANSWER = 30.0
+"""Seconds for libvirt to return from a request to give a device back, of which it waits up to 5 for the guest (libvirt:
+src/qemu/qemu_hotplug.c, qemuDomainRemoveDeviceWaitTime)."""
+
+OF_THE_GUEST = ("VIR_ERR_OPERATION_TIMEOUT", "VIR_ERR_OPERATION_FAILED")
+"""Codes by which libvirt says that the guest did not give a device back: it said nothing, or refused (the same file)."""
+
 SYNC = 10.0
 """Seconds for what the guest wrote on another host to arrive; over a LAN it takes some milliseconds."""
 
 
 def _shows(command: str, arguments: dict[str, Any]) -> bool:
-    """Return whether this is one of the human monitor's ``info`` commands, for what QMP itself cannot be asked."""
-    return command == "human-monitor-command" and str(arguments.get("command-line")).startswith("info ")
+    """Return whether this is a command of the human monitor that shows what QMP cannot be asked: ``info``, an I/O port."""
+    return command == "human-monitor-command" and str(arguments.get("command-line")).startswith(
+        ("info ", "i /b ")
+    )
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -104,6 +113,7 @@ class LibvirtMachine(MachineBase):
         self._gone = ""
         self._missed = 0.0
         self._slots: list[CpuSlot] = []
+        self._dimms: dict[str, str] = {}
 
     @property
     def uri(self) -> str:
@@ -339,12 +349,56 @@ class LibvirtMachine(MachineBase):
 
         with self._aliases.named(call, alias, device):
             arguments = {"xml": xml}
+            self._dimms[device] = xml
             self._once(
                 f"{call} {device}",
                 deadline,
                 there,
                 lambda: self._exchange.call(call, arguments, act, deadline),
             )
+
+    def unplug(self, device: str, deadline: Deadline) -> None:
+        """``virDomainSetVcpu`` or ``virDomainDetachDeviceFlags``: libvirt asks the guest, and waits for it itself for a while.
+
+        libvirt refuses the call if the guest does, or says nothing in that time: that is what the guest did and no
+        mistake of the call. Raises CommandRefused for everything else.
+        """
+        libvirt = load()
+        alias = self._aliases.of(device)
+        xml = self._dimms.get(device, "")
+        call = "virDomainDetachDeviceFlags" if xml else "virDomainSetVcpu"
+        number = alias.removeprefix(processor(""))
+        arguments: dict[str, Any] = {"xml": xml} if xml else {"vcpumap": number, "state": 0}
+        if not xml and (number == alias or not number):
+            raise refused(call, f"no processor or DIMM is called {device!r}")
+
+        def act(link: LibvirtLink) -> object:
+            flags = libvirt.VIR_DOMAIN_AFFECT_LIVE
+            if xml:
+                return link.domain.detachDeviceFlags(xml, flags)
+            return link.domain.setVcpu(number, 0, flags)
+
+        def gone() -> bool:
+            listed = any(row.qom == PERIPHERAL + device for row in self.cpu_slots(deadline))
+            return not listed and all(row.id != device for row in self.memory_devices(deadline))
+
+        within = Deadline(max(deadline.remaining(), UNPLUG_ANSWER), f"{call} {device}")
+        try:
+            self._once(
+                f"{call} {device}",
+                within,
+                gone,
+                lambda: self._exchange.call(call, arguments, act, within),
+            )
+        except CommandRefused as error:
+            if error.error_class not in OF_THE_GUEST:
+                raise
+            self._note(f"libvirt on {device}: {error.description}")
+
+    def release(self, device: str, deadline: Deadline) -> None:  # noqa: ARG002  the protocol's
+        """Free the name; libvirt deletes a DIMM's backend itself."""
+        self._aliases.forget(device)
+        self._dimms.pop(device, None)
 
     # -- events -----------------------------------------------------------------------------------------------------
 

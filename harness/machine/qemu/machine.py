@@ -261,6 +261,35 @@ class QemuMachine(MachineBase):
                 self._devices.discard(backend)
             raise
 
+    def unplug(self, device: str, deadline: Deadline) -> None:
+        """``device_del``, which QEMU passes on to the guest (QEMU: qapi/qdev.json). A guest may be asked twice."""
+
+        def gone() -> bool:
+            path = f"/machine/peripheral/{device}"
+            listed = any(row.qom == path for row in self.cpu_slots(deadline))
+            return not listed and all(row.id != device for row in self.memory_devices(deadline))
+
+        self._once(
+            f"device_del {device}", deadline, gone, lambda: self.execute("device_del", deadline, id=device)
+        )
+
+    def release(self, device: str, deadline: Deadline) -> None:
+        """Delete the backend of a DIMM that is gone, once QEMU does not use it any more."""
+        backend = f"{device}-memory"
+
+        def deleted() -> bool:
+            try:
+                self.execute("object-del", deadline, id=backend)
+            except CommandRefused as error:
+                if "in use" in error.description:
+                    return False
+                raise
+            return True
+
+        if backend in self._devices:
+            deadline.poll(deleted)
+        self._devices -= {device, backend}
+
     def _change(
         self,
         device: str,

@@ -13,6 +13,7 @@
  */
 #define _GNU_SOURCE
 #include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/netlink.h>
@@ -213,7 +214,10 @@ static unsigned long long memory_bytes(void)
 	return (unsigned long long)information.totalram * information.mem_unit;
 }
 
-/* Hot-added devices. Each is put into use by a child, so that a driver that takes its time delays nobody else. */
+/*
+ * Hot-added devices. Each is put into use by a child, so that a driver that takes its time delays nobody else. Memory goes
+ * to the zone from which it can be taken out again (Linux: admin-guide/mm/memory-hotplug.rst).
+ */
 
 static void put_into_use(const char *kind, const char *what, const char *path, const char *word)
 {
@@ -246,7 +250,30 @@ static void new_memory(unsigned number)
 
 	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", number);
 	snprintf(what, sizeof(what), "block=%u", number);
-	put_into_use("memory", what, path, "online");
+	put_into_use("memory", what, path, "online_movable");
+}
+
+/* What was added before the kernel listened to ACPI is there and not in use: nobody told of it. */
+static void use_what_is_there(const char *folder, const char *name, const char *leaf, const char *word)
+{
+	DIR *all = opendir(folder);
+	struct dirent *each;
+	char path[512];
+	unsigned number;
+	int end;
+
+	while (all && (each = readdir(all))) {
+		end = 0;
+		if (strncmp(each->d_name, name, strlen(name)) != 0 ||
+		    sscanf(each->d_name + strlen(name), "%u%n", &number, &end) != 1 ||
+		    each->d_name[strlen(name) + end] != '\0')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s/%s", folder, each->d_name, leaf);
+		/* Refused for what is in use already. */
+		write_file(path, word);
+	}
+	if (all)
+		closedir(all);
 }
 
 static void uevent(int events)
@@ -644,6 +671,64 @@ static void order_flood(const struct order *order)
 	say("%s ok", order->id);
 }
 
+/*
+ * How requests to give a device back are answered from now on. The kernel itself refuses them all where hot-plug is
+ * switched off (Linux: Documentation/ABI/testing/sysfs-firmware-acpi, hotplug), and hears of none while the general purpose
+ * events of processors and memory, 2 and 3, are masked (the same, interrupts).
+ */
+static const char *const answers[] = { "give", "refuse", "ignore" };
+
+static int answer_unplugs(int answer)
+{
+	static const char *const handlers[] = { "processor", "memory" };
+	static const char *const events[] = { "gpe02", "gpe03" };
+	char path[96];
+	int error;
+
+	for (int i = 0; i < 2; i++) {
+		snprintf(path, sizeof(path), "/sys/firmware/acpi/hotplug/%s/enabled", handlers[i]);
+		error = write_file(path, answer == 1 ? "0" : "1");
+		if (error)
+			return error;
+		snprintf(path, sizeof(path), "/sys/firmware/acpi/interrupts/%s", events[i]);
+		error = write_file(path, answer == 2 ? "mask\n" : "unmask\n");
+		/* An event that is as it should be is refused. */
+		if (error && error != EINVAL)
+			return error;
+	}
+	return 0;
+}
+
+static void order_unplugs(const struct order *order)
+{
+	const char *wanted = value(order, "answer", "");
+	unsigned late;
+	int answer = 0;
+	int error;
+
+	while (answer < 3 && strcmp(answers[answer], wanted) != 0)
+		answer++;
+	if (answer == 3) {
+		say("%s err answer=%s is none of give, refuse, ignore", order->id, wanted);
+		return;
+	}
+	if (number(order, "ms", 0, &late))
+		return;
+	/* Late is deaf until then. */
+	error = answer_unplugs(late ? 2 : answer);
+	if (error) {
+		say("%s err unplugs: %s", order->id, strerror(error));
+		return;
+	}
+	if (late && fork() == 0) {
+		close(nt);
+		usleep(late * 1000);
+		answer_unplugs(answer);
+		_exit(0);
+	}
+	say("%s ok", order->id);
+}
+
 /* Takes the module out of the kernel and puts it back; it says on the console what it left behind. */
 static void order_reinsert(const struct order *order)
 {
@@ -680,7 +765,7 @@ static const struct {
 	{ "veto", order_veto }, { "mark", order_mark }, { "delay", order_delay }, { "register", order_register },
 	{ "deregister", order_deregister }, { "work", order_work }, { "statistics", order_statistics },
 	{ "ring", order_ring }, { "flush", order_flush }, { "busy", order_busy }, { "flood", order_flood }, { "reinsert", order_reinsert },
-	{ "panic", order_panic }, { "hang", order_hang },
+	{ "panic", order_panic }, { "hang", order_hang }, { "unplugs", order_unplugs },
 };
 
 static void obey(char *line)
@@ -746,6 +831,8 @@ int main(void)
 	open_control();
 	files[0] = (struct pollfd){ .fd = open_uevents(), .events = POLLIN };
 	files[1] = (struct pollfd){ .fd = control, .events = POLLIN };
+	use_what_is_there("/sys/devices/system/cpu", "cpu", "online", "1");
+	use_what_is_there("/sys/devices/system/memory", "memory", "state", "online_movable");
 	insert_module();
 	tell_group_size();
 

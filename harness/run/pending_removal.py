@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: MIT
+"""One request to give a device back, from the host's command to what the guest did, and the three-way agreement on it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from harness.history.record import Agreement
+from harness.run.operation import ExpectedUnplug, RefusalReason
+from harness.run.pending_add import SMALLEST_SHARE, counted
+
+EJECTION_SOURCES = (3, 0x103)
+"""Sources of ``_OST`` that answer a request to eject: the request, and ejection processing (ACPI 6.5, 6.3.5)."""
+
+GIVEN_BACK = 0
+"""The status of an ejection that was carried out (ACPI 6.5, 6.3.5)."""
+
+UNDER_WAY = 0x84
+"""The status of an ejection that was begun (ACPI 6.5, 6.3.5)."""
+
+REASONS: dict[int, RefusalReason] = {
+    1: "unspecified",
+    0x80: "not-supported",
+    0x81: "in-use",
+    0x82: "busy",
+    0x83: "dependency",
+}
+"""Statuses of ``_OST`` by which an ejection is refused (ACPI 6.5, 6.3.5)."""
+
+Outcome = Literal["", "gone", "refused", "ignored"]
+
+
+class Ejection(msgspec.Struct, frozen=True, kw_only=True):
+    """What was heard of a request: ``ost`` the answers to it, ``deleted`` and ``failed`` QEMU's events."""
+
+    ost: list[tuple[int, int]] = []
+    deleted: bool = False
+    failed: bool = False
+
+    @property
+    def given_back(self) -> bool:
+        """The firmware says that the device was ejected."""
+        return any(status == GIVEN_BACK for _, status in self.ost)
+
+    @property
+    def reasons(self) -> list[RefusalReason]:
+        """Why the guest refused, as often as it did."""
+        said = [REASONS[status] for _, status in self.ost if status in REASONS]
+        return said or (["unspecified"] if self.failed else [])
+
+    @property
+    def decided(self) -> bool:
+        """Nothing more is to be waited for."""
+        return self.given_back or self.deleted or bool(self.reasons)
+
+    @property
+    def words(self) -> str:
+        """What was heard, for people."""
+        if self.reasons:
+            return f"the guest refused: {self.reasons[-1]}"
+        if self.given_back or self.deleted:
+            return "the guest gave it back"
+        return "the guest began and did not finish" if self.ost else "nothing came"
+
+
+class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
+    """A request under way. ``before`` is what the guest counted before: processors, or bytes of memory.
+
+    ``slot`` is QEMU's, as ``_OST`` names it; ``size`` is a DIMM's.
+    """
+
+    name: str
+    what: Literal["cpu", "dimm"]
+    device: str
+    slot: str
+    expected: ExpectedUnplug
+    reason: RefusalReason | None
+    before: int
+    size: int = 0
+
+    @property
+    def slot_type(self) -> str:
+        """QEMU's word for the slot in ``ACPI_DEVICE_OST`` (QEMU: qapi/acpi.json)."""
+        return "CPU" if self.what == "cpu" else "DIMM"
+
+    def smaller(self, now: int) -> bool:
+        """Return whether the guest counts less by what it gave back."""
+        return counted(self.what, now, self.before, 1 if self.what == "cpu" else self.size)
+
+    def outcome(self, heard: Ejection, *, listed: bool) -> Outcome:
+        """Return what came about, "" if the guest began to give the device back and did not finish."""
+        if not listed:
+            return "gone"
+        if heard.reasons:
+            return "refused"
+        return "" if heard.ost or heard.deleted else "ignored"
+
+    def agreement(self, heard: Ejection, *, listed: bool, now: int) -> Agreement:
+        """Return the three-way agreement: QEMU's list, what the firmware said, the guest's own count."""
+        apart = self._gone(heard, listed, now) if self.expected == "gone" else self._kept(heard, listed, now)
+        return Agreement(
+            attempt=self.name,
+            expected=self.expected,
+            agreed=not apart,
+            qemu_lists=listed,
+            ost=heard.ost,
+            counted_before=self.before,
+            counted_after=now,
+            detail="; ".join(apart),
+        )
+
+    def _gone(self, heard: Ejection, listed: bool, now: int) -> list[str]:
+        apart = []
+        if listed:
+            apart.append(f"QEMU still lists the device, and {heard.words}")
+        if not heard.given_back:
+            apart.append(f"no _OST reports that it was ejected (seen: {heard.ost or 'none'})")
+        if not heard.deleted:
+            apart.append("QEMU did not tell of its end (DEVICE_DELETED)")
+        if not self.smaller(now):
+            apart.append(self._counts(now, f"{self.before} - {1 if self.what == 'cpu' else self.size}"))
+        return apart
+
+    def _kept(self, heard: Ejection, listed: bool, now: int) -> list[str]:
+        apart = []
+        if not listed:
+            apart.append("QEMU does not list the device any more: the guest gave it back")
+        elif heard.ost and not heard.reasons:
+            apart.append(heard.words)
+        elif self.expected == "refused" and not heard.reasons:
+            apart.append("no _OST refuses it: nothing came")
+        elif self.expected == "ignored" and heard.decided:
+            apart.append(heard.words)
+        if self.reason is not None and heard.reasons and self.reason not in heard.reasons:
+            apart.append(f"the guest refused it as {heard.reasons[-1]}, expected as {self.reason}")
+        if abs(now - self.before) > (0 if self.what == "cpu" else self.size * (1 - SMALLEST_SHARE)):
+            apart.append(self._counts(now, str(self.before)))
+        return apart
+
+    def _counts(self, now: int, wanted: str) -> str:
+        unit = "processors" if self.what == "cpu" else "bytes of memory"
+        return f"the guest counts {now} {unit}, expected {wanted}"
