@@ -70,6 +70,7 @@ def questions(results: Sequence[CaseResult], observed: RunSet) -> list[Question]
         _of("How many processors does it count with one core per socket?", _counts(seen)),
         _of("Does a DIMM on node 1 arrive?", _case(by_number.get(26))),
         _of("Does it keep a processor that it is asked to give back?", _case(by_number.get(17))),
+        _of("Which _OST does it give to a request to give a device back?", seen.said("unplug")),
         _of("Is a device that was asked to stop really stopped?", _observed(observed, "REBAL-NO-RESOURCES")),
     ]  # fmt: skip
 

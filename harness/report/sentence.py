@@ -308,6 +308,7 @@ _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.GuestEvent: lambda e: f"{e.event}{': ' + e.detail if e.detail else ''}",
     r.Console: _console,
     r.Channel: _channel,
+    r.Mapped: lambda e: f"records of {e.driver} are made from trace events of provider {e.provider}",
     r.Profile: lambda e: f"driver {e.driver} has the profile {e.promises}",
     r.Offset: lambda e: (
         f"the driver read {e.qpc} within {_milliseconds(e.high_ns - e.low_ns)} ms of the host's time"

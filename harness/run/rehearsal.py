@@ -364,7 +364,7 @@ class _Rehearsal:
         if operation.expect not in possible:
             return self.mistake(
                 self.said("expect"),
-                f"{operation.device!r} cannot be {operation.expect}: do[{at}] has the twin {told.by} what is asked for",
+                f"{operation.device!r} cannot be {operation.expect}: do[{at}] has the twin {told.by} what it is asked for",
                 f'Give expect = "{ANSWERS[told.by]}", or put another op = "answer-unplugs" before it.',
             )
         return None

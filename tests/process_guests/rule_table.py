@@ -31,7 +31,10 @@ QUICK = Timeouts(operation=10.0, consequence=0.5, quiet=0.03)
 CANNOT = {"reset": "cannot show a reset", "unaligned-dimm": "cannot show a device that the guest ignores"}
 """Plans that need a guest which boots, and what is said instead."""
 
-HOST_PLANS = sorted(set(built_in_plans()) - set(CANNOT))
+REFUSED = tuple(name for name in built_in_plans() if name.startswith(("unplug", "found")))
+"""Plans that a guest without QEMU or firmware refuses before it starts."""
+
+HOST_PLANS = sorted(set(built_in_plans()) - set(CANNOT) - set(REFUSED))
 
 BLAMED = (Level.ERROR, Level.ERROR_DRIVER)
 """The levels of which each rule is to have a plan and a fault, or a reason."""

@@ -98,7 +98,11 @@ def test_requests_to_give_a_device_back_are_libvirts_calls(perform_plan: Callabl
     assert "device_del" not in calls
     settled = [x for x in records if isinstance(x, r.Removal) and x.phase == "settled"]
     assert [(x.device, x.outcome) for x in settled] == [("guest-dimm", "gone"), ("guest-cpu", "gone")]
-    deleted = [x.message["data"] for x in records if isinstance(x, r.Qmp) and x.message.get("event") == "DEVICE_DELETED"]
+    deleted = [
+        x.message["data"]
+        for x in records
+        if isinstance(x, r.Qmp) and x.message.get("event") == "DEVICE_DELETED"
+    ]
     assert all("guest-" in str(data) for data in deleted), deleted
 
 

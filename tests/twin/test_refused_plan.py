@@ -13,14 +13,14 @@ from twin.running import run_harness
 pytestmark = pytest.mark.qemu
 
 TOO_MANY = 'name = "a"\n[machine]\nprocessors = 1\nmax_processors = 288\n[[do]]\nop = "quiesce"\n'
-NO_SUCH = 'name = "a"\n[[do]]\nop = "unplug"\ndevice = "nope"\n'
+TOO_SMALL = 'name = "a"\n[[do]]\nop = "add-dimm"\nsize = "1 MiB"\nunaligned = true\n'
 
 
 @pytest.mark.parametrize(
     ("plan", "words", "stage", "said"),
     [
         (TOO_MANY, ["--machine", "pc"], "qemu", "Invalid SMP CPUs 288"),
-        (NO_SUCH, [], "plan", "Device 'nope' not found"),
+        (TOO_SMALL, [], "plan", "backend memory size must be multiple of 0x200000"),
     ],
 )
 def test_what_qemu_refuses_of_a_plan_is_the_plan_s(

@@ -65,7 +65,9 @@ def test_what_is_gone_is_less_in_three_places(perform_restored: Perform) -> None
 def test_the_reason_of_a_refusal_is_the_firmware_s(perform_restored: Perform) -> None:
     """Another reason than the plan expects is no agreement: _OST said 0x80, which is not busy."""
     refusing = '[[do]]\nop = "answer-unplugs"\nby = "refuse"\n'
-    plan = plan_of(f'{DIMM}{refusing}[[do]]\nop = "unplug"\ndevice = "m"\nexpect = "refused"\nreason = "busy"\n')
+    plan = plan_of(
+        f'{DIMM}{refusing}[[do]]\nop = "unplug"\ndevice = "m"\nexpect = "refused"\nreason = "busy"\n'
+    )
     result = perform_restored(plan)
     (one,) = agreements(result)
     assert one.ost == [(3, 0x80)]
@@ -117,7 +119,9 @@ def test_qemu_7_2_under_tcg_dies_of_a_change_after_a_processor_left(
 ) -> None:
     """Said before the boot, as the infrastructure's, with the version: QEMU never starts."""
     result = perform_restored(plan_of(f'{CPU}[[do]]\nop = "unplug"\ndevice = "c"\n{after}'))
-    version = next((one.detail for one in records_of(result) if isinstance(one, r.Stage) and one.name == "qemu"), "")
+    version = next(
+        (one.detail for one in records_of(result) if isinstance(one, r.Stage) and one.name == "qemu"), ""
+    )
     if result.error is None and "7.2" not in version:
         pytest.skip("this QEMU is not 7.2")
     assert result.error is not None
