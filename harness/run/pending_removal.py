@@ -29,7 +29,7 @@ REASONS: dict[int, RefusalReason] = {
 }
 """Statuses of ``_OST`` by which an ejection is refused (ACPI 6.5, 6.3.5)."""
 
-Outcome = Literal["", "gone", "refused", "ignored"]
+ActualOutcome = Literal["", "gone", "refused", "ignored"]
 
 
 class Ejection(msgspec.Struct, frozen=True, kw_only=True):
@@ -89,7 +89,7 @@ class PendingRemoval(msgspec.Struct, frozen=True, kw_only=True):
         """Return whether the guest counts less by what it gave back."""
         return counted(self.what, now, self.before, 1 if self.what == "cpu" else self.size)
 
-    def outcome(self, heard: Ejection, *, listed: bool) -> Outcome:
+    def outcome(self, heard: Ejection, *, listed: bool) -> ActualOutcome:
         """Return what came about, "" if the guest began to give the device back and did not finish."""
         if not listed:
             return "gone"

@@ -18,6 +18,7 @@ from harness.history.record import Header
 from harness.history.writer import HistoryWriter
 from harness.run.operation import Operation
 from harness.run.plan import built_in_plans, decode_plan
+from harness.run.rehearsal import rehearse
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
@@ -33,10 +34,14 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_plan_of_the_page_decodes() -> None:
     """The example plan is a plan."""
-    (text,) = blocks("plans.md", "toml")
-    assert [type(operation).__name__ for operation in decode_plan(text, name="docs/plans.md").do] == [
-        "AddCpu", "VetoNext", "AddCpu", "Expect",
-    ]  # fmt: skip
+    plans = [decode_plan(text, name="docs/plans.md") for text in blocks("plans.md", "toml")]
+    assert [[type(operation).__name__ for operation in plan.do] for plan in plans] == [
+        ["AddCpu", "VetoNext", "AddCpu", "Expect"],
+        ["AddDimm", "Unplug", "AddDimm"],
+        ["AddCpu", "BootGuest", "Expect"],
+    ]
+    for plan in plans:
+        rehearse(plan, guest="twin")
 
 
 def test_case_of_the_page_decodes() -> None:

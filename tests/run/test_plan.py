@@ -127,6 +127,16 @@ def test_every_built_in_plan_decodes() -> None:
         ),
         ('name="a"\n[[do]]\nop="add-cpu"\nsaying="x"', "p.toml:4: do[1]: 'saying' goes with", ""),
         (
+            'name="a"\n[[do]]\nop="unplug"\ndevice="x"\nreason="busy"',
+            "p.toml:5: do[1] (unplug): 'reason' goes with",
+            "",
+        ),
+        ('name="a"\n[[do]]\nop="unplug"\ndevice="x"\nexpect="vetoed"', "p.toml:5", ""),
+        ('name="a"\n[[do]]\nop="unplug"', "p.toml:2", ""),
+        ('name="a"\n[[do]]\nop="answer-unplugs"\nby="take"', "p.toml:4", ""),
+        ('name="a"\n[[do]]\nop="answer-unplugs"\nby="give"\nlate=601', "p.toml:5", ""),
+        ('name="a"\n[machine]\nstarted="off"\n[[do]]\nop="boot"', "p.toml:3", ""),
+        (
             'name="a"\n[machine]\nprocessors=4\nmax_processors=2\n[[do]]\nop="reset"',
             "p.toml:3: machine.processors",
             "",
