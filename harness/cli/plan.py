@@ -34,17 +34,21 @@ def check(
     from harness.cli.output import say, say_json
     from harness.run.options import RunOptions
     from harness.run.plan import find_plan
-    from harness.run.rehearsal import rehearse
+    from harness.run.rehearsal import change_after_removal, rehearse
+    from harness.run.removed_processor import FATAL
 
     RunOptions(guest=guest, machine=machine)
     rows: list[CheckedPlan] = []
     for wanted in plans:
         try:
-            rehearse(find_plan(wanted), guest=guest, machine=machine)
+            plan = find_plan(wanted)
+            rehearse(plan, guest=guest, machine=machine)
         except UsageError as error:
             rows.append({"plan": wanted, "right": False, "message": error.message, "hint": error.hint})
         else:
-            rows.append({"plan": wanted, "right": True, "message": "", "hint": ""})
+            changed = change_after_removal(plan, guest=guest)
+            fatal = FATAL.format(*changed) if changed else ""
+            rows.append({"plan": wanted, "right": True, "message": "", "hint": fatal})
     if json:
         document: PlanCheckDocument = {"guest": guest, "machine": machine, "plans": rows}
         say_json(document)
@@ -56,9 +60,8 @@ def check(
 def _lines(row: CheckedPlan) -> list[str]:
     from harness.report.escape import printable
 
-    if row["right"]:
-        return [f"{printable(str(row['plan']))}: right"]
-    return [printable(str(row["message"])), *([f"  {printable(str(row['hint']))}"] if row["hint"] else [])]
+    said = f"{row['plan']}: right" if row["right"] else row["message"]
+    return [printable(str(said)), *([f"  {printable(str(row['hint']))}"] if row["hint"] else [])]
 
 
 def schema() -> int:

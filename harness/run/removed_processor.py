@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from harness.errors import InfrastructureError
 
+FATAL = "QEMU 7.2 under TCG dies of do[{}], since do[{}] takes a processor out: there it is refused before the boot."
+"""What is said of a plan where nobody knows yet which QEMU is to execute it."""
+
 
 def dies_of_change(version: str, accelerator: str) -> bool:
     """Return whether QEMU ``version``, as in "7.2.22", is one of which that was measured."""

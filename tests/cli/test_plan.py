@@ -37,6 +37,18 @@ def test_plans_that_are_right_end_with_0(capsys: pytest.CaptureFixture[str]) -> 
     assert "veto: right\nburst: right\n" == capsys.readouterr().out
 
 
+def test_what_one_qemu_dies_of_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The plan is right, and which QEMU is to execute it is not known yet."""
+    path = tmp_path / "again.toml"
+    path.write_text(
+        'name = "a"\n[[do]]\nop = "add-cpu"\nid = "x"\n[[do]]\nop = "unplug"\ndevice = "x"\n[[do]]\nop = "add-cpu"\n'
+    )
+    assert ExitCode.HOLDS == main(["plan", "check", str(path)])
+    first, second = capsys.readouterr().out.splitlines()
+    assert first.endswith("again.toml: right")
+    assert second.strip().startswith("QEMU 7.2 under TCG dies of do[3], since do[2] takes a processor out")
+
+
 def test_the_guest_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "drop.toml"
     path.write_text('name = "a"\n[[do]]\nop = "drop-monitor"\n')

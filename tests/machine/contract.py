@@ -86,6 +86,20 @@ class MachineContract:
             with pytest.raises(CommandRefused, match=self.no_dimm_slot):
                 machine.add_dimm("dimm2", 128 * MIB, deadline)
 
+    def test_a_request_to_give_back_is_the_guest_s_to_answer(
+        self, machine: Machine, deadline: Deadline
+    ) -> None:
+        """It is accepted, and the DIMM stays where it is, for no guest has begun."""
+        machine.add_dimm("dimm0", 128 * MIB, deadline)
+        machine.unplug("dimm0", deadline)
+        assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
+        assert [] == machine.events("DEVICE_DELETED")
+
+    def test_what_is_not_there_cannot_be_asked_for(self, machine: Machine, deadline: Deadline) -> None:
+        """The request is refused, with the name."""
+        with pytest.raises(CommandRefused, match="nope"):
+            machine.unplug("nope", deadline)
+
     def test_reset_is_announced(self, machine: Machine, deadline: Deadline) -> None:
         """A reset returns once the machine told of a reset by the host."""
         machine.resume(deadline)

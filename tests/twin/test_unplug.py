@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from twin.running import Perform, plan_of, records_of, run_harness
 
@@ -132,6 +134,19 @@ def test_qemu_7_2_under_tcg_dies_of_a_change_after_a_processor_left(
     assert not (result.directory / "console.log").exists()
 
 
+def test_qemu_7_2_is_not_asked_for_a_change_that_no_plan_foresaw(perform_restored: Perform) -> None:
+    """The guest gave a processor back that the plan expects it to keep: the next add is not sent."""
+    unplug = '[[do]]\nop = "unplug"\ndevice = "c"\nexpect = "refused"\n'
+    result = perform_restored(plan_of(CPU + unplug + '[[do]]\nop = "add-cpu"\n'))
+    assert settled(result) == [("c", "refused", "gone")]
+    said = [one.detail for one in records_of(result) if isinstance(one, r.Stage) and one.name == "qemu"]
+    if not any("7.2" in text for text in said):
+        pytest.skip("this QEMU is not 7.2")
+    assert result.error is not None
+    assert result.failure_class is FailureClass.INFRASTRUCTURE
+    assert "dies of the add after a processor was taken out (unplug-1)" in result.error.message
+
+
 def test_a_monitor_that_drops_asks_no_guest_for_nothing(perform_restored: Perform) -> None:
     """The connection is lost before the request: it is made once it is back, and the device is gone."""
     plan = plan_of(f'{DIMM}[[do]]\nop = "drop-monitor"\n[[do]]\nop = "unplug"\ndevice = "m"\n')
@@ -139,7 +154,7 @@ def test_a_monitor_that_drops_asks_no_guest_for_nothing(perform_restored: Perfor
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
 
 
-def test_a_history_that_ends_in_a_request_is_unknown(perform_restored: Perform, tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_a_history_that_ends_in_a_request_is_unknown(perform_restored: Perform, tmp_path: Path) -> None:
     """Of a request whose outcome was never recorded nothing is said to hold."""
     result = perform_restored("unplug")
     lines = (result.directory / "history.jsonl").read_text().splitlines(keepends=True)

@@ -156,6 +156,10 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
         said = f"{subject.attempt}: {subject.detail or 'QEMU, firmware and guest do not agree'} (expected {subject.expected})"
         return Unclear(said, (subject,), subject.attempt)
     judged: RuleOutcome = None
+    for add in model.found.values() if subject.last else ():
+        judged = Unclear(
+            f"{add.attempt}: whether the guest found it at boot was never established", (add,), add.attempt
+        )
     for removal in model.removals.values():
         judged = Unclear(
             f"{removal.request}: what the guest did with the request was never established",

@@ -115,6 +115,7 @@ class Model:
     :meth:`sampled` once the rules on samples saw it.
 
     Over the whole history: ``at`` the place of the current record; ``evidence``; ``operations`` begun and not ended;
+    ``found`` what was added before a boot and not yet agreed on, since a firmware may reset the machine once more;
     ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs, and
     ``told`` and ``told_hot`` the states of callbacks, and of those of hot-adds, whose facts are among them;
     ``mapped`` drivers and what others ``promised``; ``steady`` counts the samples in which nothing changed;
@@ -134,6 +135,7 @@ class Model:
         self.host_known = False
         self.booted = False
         self.operations: dict[int, OperationProgress] = {}
+        self.found: dict[str, Add] = {}
         self.commanded: dict[str, str] = {}
         self.ended: End | None = None
         self.evidence = HistoryEvidence()
@@ -338,6 +340,10 @@ class Model:
         """A device was added before the guest booted, which is no hot-add: nobody is to be told of one."""
         self.host_known = True
         self.facts.add("host command")
+        if add.phase == "begin" and len(self.found) < MOST_ATTEMPTS:
+            self.found[add.attempt] = add
+        elif add.phase == "refused":
+            self.found.pop(add.attempt, None)
         return HostAdd(begin=add, at=0, settled_at=0)
 
     def _add(self, add: Add) -> HostAdd:
@@ -502,6 +508,7 @@ class Model:
     def _agreement(self, agreement: Agreement) -> Agreement:
         host = self.agreed_on = self.adds.get(agreement.attempt)
         self.removals.pop(agreement.attempt, None)
+        self.found.pop(agreement.attempt, None)
         if host is not None:
             host.agreed, host.detail = agreement.agreed, agreement.detail
             host.unshown = bool(agreement.unshown)
