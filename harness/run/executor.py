@@ -35,19 +35,16 @@ from harness.history.record import (
     OperationProgress,
     Quiesced,
     Record,
-    Removal,
     Stage,
 )
 from harness.history.writer import HistoryWriter
-from harness.machine.machine import CpuSlot, Machine, QmpEvent
-from harness.machine.qmp_schema import AcpiDeviceOst, DeviceEvent
+from harness.machine.machine import CpuSlot, Machine
 from harness.run import operation as op
 from harness.run.guest_commands import steer
 from harness.run.options import Timeouts
 from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
-from harness.run.pending_removal import EJECTION_SOURCES, Ejection, PendingRemoval
 from harness.run.plan import MORE_PROCESSORS
-from harness.run.removed_processor import dies_of_change, fatal_change
+from harness.run.removals import Removals, counted_of
 from harness.run.watch import Watch
 
 ASKING = op.AddCpu | op.AddDimm | op.Reset | op.Unplug | op.BootGuest
@@ -103,9 +100,9 @@ class Executor:
         self._open: list[PendingAdd] = []
         self._boot = boot
         self._found: list[PendingAdd] = []
-        self._removals = 0
-        self._kept: dict[str, str] = {}
-        self._processor_gone = ""
+        self._removals = Removals(
+            machine, guest, writer, watch, self.budget, drain=drain, rest=self._rest_after_unplug
+        )
         self._base: GuestCounts | None = None
         self._index = 0
         self._loaded: list[str] = []
@@ -235,9 +232,9 @@ class Executor:
     @_do.register
     def _(self, operation: op.AddCpu, deadline: Deadline) -> str:
         self._check_outcome(operation)
-        self._survives("the add", deadline)
+        self._removals.survives("the add", deadline)
         slot = self._slot(operation, deadline)
-        self._still_there(operation, slot.qom.rpartition("/")[2], deadline)
+        self._removals.still_there(operation, slot.qom.rpartition("/")[2], deadline)
         attempt = self._attempt("cpu", operation, self._before(deadline).processors)
         with self._adding(attempt, operation, slot=str(slot.index)):
             try:
@@ -250,8 +247,8 @@ class Executor:
     @_do.register
     def _(self, operation: op.AddDimm, deadline: Deadline) -> str:
         self._check_outcome(operation)
-        self._survives("the add", deadline)
-        self._still_there(operation, "", deadline)
+        self._removals.survives("the add", deadline)
+        self._removals.still_there(operation, "", deadline)
         attempt = self._attempt("dimm", operation, self._before(deadline).memory)
         attempt.size = int(operation.size)
         with self._adding(attempt, operation, size=attempt.size):
@@ -295,22 +292,10 @@ class Executor:
     def _(self, operation: op.Unplug, deadline: Deadline) -> str:
         if self._open:
             self._settle(deadline)
-        removal = self._removal(operation, deadline)
-        if removal.what == "dimm":
-            self._survives(f"the request to give {removal.device} back", deadline)
-        self.guest.unplug_ahead(deadline)
-        after = self.machine.serial()
-        self._note(removal, "begin")
-        try:
-            self.machine.unplug(removal.device, deadline)
-        except CommandRefused as error:
-            self._note(removal, "refused", detail=error.description)
-            raise
-        except HarnessError as error:
-            self._note(removal, "unsure", detail=error.message)
-            raise
-        self._note(removal, "accepted")
-        return self._settle_removal(removal, after, deadline)
+        said = self._removals.request(operation, deadline)
+        self._base = None
+        self.bracket()
+        return said
 
     @_do.register
     def _(self, _operation: op.BootGuest, deadline: Deadline) -> str:
@@ -355,7 +340,7 @@ class Executor:
 
     @_do.register
     def _(self, operation: op.Reset, deadline: Deadline) -> str:
-        self._survives("a reset", deadline)
+        self._removals.survives("a reset", deadline)
         self._loaded.clear()
         self.watch.expect_reset()
         boots = self.guest.ready_count + 1
@@ -575,7 +560,7 @@ class Executor:
             agreement = attempt.agreement(
                 listed=self._listed(attempt, Deadline(self.budget.operation, "list devices")),
                 ost=self.watch.ost.get(attempt.device, []),
-                now=_count_of(attempt.what, now),
+                now=counted_of(attempt.what, now),
                 growth=_growth(attempts, attempt.what),
                 unshown=self._unshown,
             )
@@ -611,7 +596,8 @@ class Executor:
             version = self.watch.version
             now = self.guest.counts(Deadline(self.budget.operation, "count after an add"))
             if deadline.expired or all(
-                counted(a.what, a.before, _count_of(a.what, now), _growth(attempts, a.what)) for a in attempts
+                counted(a.what, a.before, counted_of(a.what, now), _growth(attempts, a.what))
+                for a in attempts
             ):
                 return
             self.watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
@@ -649,144 +635,8 @@ class Executor:
             self._base = self.guest.counts(deadline)
         return self._base
 
-    # -- removals -----------------------------------------------------------------------------------------------
-
-    def _removal(self, operation: op.Unplug, deadline: Deadline) -> PendingRemoval:
-        """Find what the request is for. Raises CommandRefused if QEMU has no such processor or DIMM."""
-        device = operation.device
-        slot = next((s for s in self.machine.cpu_slots(deadline) if s.qom.endswith(f"/{device}")), None)
-        dimm = next((d for d in self.machine.memory_devices(deadline) if d.id == device), None)
-        if slot is None and dimm is None:
-            raise CommandRefused(
-                f"QEMU has neither a processor nor a DIMM called {device!r}",
-                command="device_del",
-                error_class="DeviceNotFound",
-                description=f"no processor or DIMM {device!r}",
-                hint="A device is called by the id of its add: cpu-1 is that of the first processor without one.",
-            )
-        self._removals += 1
-        self._drain()
-        counts = self.guest.counts(deadline)
-        return PendingRemoval(
-            name=f"unplug-{self._removals}",
-            what="dimm" if dimm is not None else "cpu",
-            device=device,
-            slot=str(dimm.slot if dimm is not None else slot.index if slot is not None else ""),
-            expected=operation.expect,
-            reason=operation.reason,
-            before=counts.memory if dimm is not None else counts.processors,
-            size=dimm.size if dimm is not None else 0,
-        )
-
-    def _note(self, removal: PendingRemoval, phase: Any, *, outcome: Any = "", detail: str = "") -> None:
-        self.writer.write(
-            Removal(
-                request=removal.name,
-                phase=phase,
-                what=removal.what,
-                device=removal.device,
-                slot=removal.slot,
-                bytes=removal.size,
-                expected=removal.expected,
-                outcome=outcome,
-                detail=detail,
-            )
-        )
-
-    def _heard(self, removal: PendingRemoval, after: int) -> Ejection:
-        """Return what QEMU's events say of a request that was made when the last message was ``after``."""
-        return Ejection(
-            ost=[
-                (info.source, info.status)
-                for event in self.machine.events("ACPI_DEVICE_OST", after=after)
-                if (info := msgspec.convert(event.data, AcpiDeviceOst).info).source in EJECTION_SOURCES
-                and (info.device == removal.device or (info.slot_type, info.slot) == (removal.slot_type, removal.slot))
-            ],
-            deleted=any(self._is_of(removal, event) for event in self.machine.events("DEVICE_DELETED", after=after)),
-            failed=any(
-                self._is_of(removal, event)
-                for name in ("DEVICE_UNPLUG_GUEST_ERROR", "MEM_UNPLUG_ERROR")
-                for event in self.machine.events(name, after=after)
-            ),
-        )  # fmt: skip
-
-    def _is_of(self, removal: PendingRemoval, event: QmpEvent) -> bool:
-        """Of a processor QEMU 7.2 under TCG tells only that its local APIC ended, by the path in the processor."""
-        told = msgspec.convert(event.data, DeviceEvent)
-        path = f"/machine/peripheral/{removal.device}"
-        return told.device == removal.device or told.path == path or told.path.startswith(f"{path}/")
-
-    def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:
-        """Wait for what the guest does with a request, then record what came about and the agreement on it."""
-        self.watch.wait(lambda: self._heard(removal, after).decided, deadline)
-        heard = self._heard(removal, after)
-        if heard.given_back or heard.deleted:
-            self._await_gone(removal, after, deadline)
+    def _rest_after_unplug(self) -> None:
         self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest after an unplug"))
-        heard = self._heard(removal, after)
-        listed = self._lists(removal, Deadline(self.budget.operation, "list devices"))
-        now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
-        self._base = None
-        agreement = removal.agreement(heard, listed=listed, now=_count_of(removal.what, now))
-        outcome = removal.outcome(heard, listed=listed)
-        self._note(removal, "settled", outcome=outcome)
-        self.writer.write(agreement)
-        if outcome == "gone":
-            self._release(removal)
-        else:
-            self._kept[removal.device] = f"{removal.name} was answered so: {heard.words}"
-        self.bracket()
-        return heard.words if agreement.agreed else f"{removal.name}: {agreement.detail}"
-
-    def _await_gone(self, removal: PendingRemoval, after: int, deadline: Deadline) -> None:
-        """Wait until QEMU does not list the device any more and tells of its end, and firmware and guest say so too."""
-        while not deadline.expired:
-            version = self.watch.version
-            now = self.guest.counts(Deadline(self.budget.operation, "count after an unplug"))
-            heard = self._heard(removal, after)
-            if (
-                heard.deleted
-                and heard.given_back
-                and not self._lists(removal, deadline)
-                and removal.smaller(_count_of(removal.what, now))
-            ):
-                return
-            self.watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
-
-    def _lists(self, removal: PendingRemoval, deadline: Deadline) -> bool:
-        if removal.what == "dimm":
-            return any(device.id == removal.device for device in self.machine.memory_devices(deadline))
-        return any(slot.qom.endswith(f"/{removal.device}") for slot in self.machine.cpu_slots(deadline))
-
-    def _release(self, removal: PendingRemoval) -> None:
-        """The id and the slot are free again."""
-        self._kept.pop(removal.device, None)
-        self.watch.forget(removal.device)
-        self.machine.release(removal.device, Deadline(self.budget.operation, "let go of what is gone"))
-        if removal.what == "cpu":
-            self._processor_gone = removal.name
-
-    def _survives(self, what: str, deadline: Deadline) -> None:
-        """Raise InfrastructureError if QEMU dies of a change of the machine after a processor was taken out of it."""
-        if not self._processor_gone or self.machine.spec.accelerator != "tcg":
-            return
-        said = self.machine.execute("query-version", deadline)["qemu"]
-        version = f"{said['major']}.{said['minor']}.{said['micro']}"
-        if dies_of_change(version, "tcg"):
-            raise fatal_change(version, what, self._processor_gone)
-
-    def _still_there(self, operation: op.AddCpu | op.AddDimm, holder: str, deadline: Deadline) -> None:
-        """Raise GuestRefused if the id, or the slot, is that of a device which the guest did not give back."""
-        if not self._kept or operation.expect == "refused":
-            return
-        for device in filter(None, (operation.id, holder)):
-            if why := self._kept.get(device):
-                listed = [slot.qom.rpartition("/")[2] for slot in self.machine.cpu_slots(deadline)]
-                if device in listed or any(d.id == device for d in self.machine.memory_devices(deadline)):
-                    raise GuestRefused(
-                        f"{device!r} is still there: {why}",
-                        hint="Give the add another id, and no slot or another one.",
-                    )
 
     # -- found at boot --------------------------------------------------------------------------------------------
 
@@ -809,7 +659,7 @@ class Executor:
                 attempt.found(
                     listed=self._listed(attempt, deadline),
                     ost=self.watch.ost.get(attempt.device, []),
-                    now=_count_of(attempt.what, now),
+                    now=counted_of(attempt.what, now),
                     all_found=[other.size for other in attempts if other.what == attempt.what],
                 )
             )
@@ -818,10 +668,6 @@ class Executor:
     def _count(self, why: str) -> None:
         counts = self.guest.counts(Deadline(self.budget.operation, "count"))
         self.writer.write(Count(processors=counts.processors, memory=counts.memory, why=why))
-
-
-def _count_of(what: str, counts: GuestCounts) -> int:
-    return counts.processors if what == "cpu" else counts.memory
 
 
 def _growth(attempts: list[PendingAdd], what: str) -> int:

@@ -1,0 +1,210 @@
+# SPDX-License-Identifier: MIT
+"""The requests of a run to give devices back: each sent, waited for, and agreed on; and what may be used again after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import CommandRefused, GuestRefused, HarnessError
+from harness.guest.guest import Guest, GuestCounts
+from harness.history.record import Removal
+from harness.history.writer import HistoryWriter
+from harness.machine.machine import Machine, QmpEvent
+from harness.machine.qmp_schema import AcpiDeviceOst, DeviceEvent
+from harness.run import operation as op
+from harness.run.options import Timeouts
+from harness.run.pending_removal import EJECTION_SOURCES, Ejection, PendingRemoval
+from harness.run.removed_processor import dies_of_change, fatal_change
+from harness.run.watch import Watch
+
+
+class Removals:
+    """What became of each request. ``drain`` hands on what the guest has written; ``rest`` waits until the guest is quiet."""
+
+    def __init__(
+        self,
+        machine: Machine,
+        guest: Guest,
+        writer: HistoryWriter,
+        watch: Watch,
+        budget: Timeouts,
+        *,
+        drain: Callable[[], None],
+        rest: Callable[[], None],
+    ) -> None:
+        self._machine = machine
+        self._guest = guest
+        self._writer = writer
+        self._watch = watch
+        self._budget = budget
+        self._drain = drain
+        self._rest = rest
+        self._made = 0
+        self._kept: dict[str, str] = {}
+        self._processor_gone = ""
+
+    def request(self, operation: op.Unplug, deadline: Deadline) -> str:
+        """Make a request, wait for what the guest does with it, and record the agreement; return what to note of it.
+
+        Raises CommandRefused if QEMU has no such device or refuses, and what the machine raises.
+        """
+        removal = self._removal(operation, deadline)
+        if removal.what == "dimm":
+            self.survives(f"the request to give {removal.device} back", deadline)
+        self._guest.unplug_ahead(deadline)
+        after = self._machine.serial()
+        self._note(removal, "begin")
+        try:
+            self._machine.unplug(removal.device, deadline)
+        except CommandRefused as error:
+            self._note(removal, "refused", detail=error.description)
+            raise
+        except HarnessError as error:
+            self._note(removal, "unsure", detail=error.message)
+            raise
+        self._note(removal, "accepted")
+        return self._settle_removal(removal, after, deadline)
+
+    def _removal(self, operation: op.Unplug, deadline: Deadline) -> PendingRemoval:
+        """Find what the request is for. Raises CommandRefused if QEMU has no such processor or DIMM."""
+        device = operation.device
+        slot = next((s for s in self._machine.cpu_slots(deadline) if s.qom.endswith(f"/{device}")), None)
+        dimm = next((d for d in self._machine.memory_devices(deadline) if d.id == device), None)
+        if slot is None and dimm is None:
+            raise CommandRefused(
+                f"QEMU has neither a processor nor a DIMM called {device!r}",
+                command="device_del",
+                error_class="DeviceNotFound",
+                description=f"no processor or DIMM {device!r}",
+                hint="A device is called by the id of its add: cpu-1 is that of the first processor without one.",
+            )
+        self._made += 1
+        self._drain()
+        counts = self._guest.counts(deadline)
+        return PendingRemoval(
+            name=f"unplug-{self._made}",
+            what="dimm" if dimm is not None else "cpu",
+            device=device,
+            slot=str(dimm.slot if dimm is not None else slot.index if slot is not None else ""),
+            expected=operation.expect,
+            reason=operation.reason,
+            before=counts.memory if dimm is not None else counts.processors,
+            size=dimm.size if dimm is not None else 0,
+        )
+
+    def _note(self, removal: PendingRemoval, phase: Any, *, outcome: Any = "", detail: str = "") -> None:
+        self._writer.write(
+            Removal(
+                request=removal.name,
+                phase=phase,
+                what=removal.what,
+                device=removal.device,
+                slot=removal.slot,
+                bytes=removal.size,
+                expected=removal.expected,
+                outcome=outcome,
+                detail=detail,
+            )
+        )
+
+    def _heard(self, removal: PendingRemoval, after: int) -> Ejection:
+        """Return what QEMU's events say of a request that was made when the last message was ``after``."""
+        return Ejection(
+            ost=[
+                (info.source, info.status)
+                for event in self._machine.events("ACPI_DEVICE_OST", after=after)
+                if (info := msgspec.convert(event.data, AcpiDeviceOst).info).source in EJECTION_SOURCES
+                and (info.device == removal.device or (info.slot_type, info.slot) == (removal.slot_type, removal.slot))
+            ],
+            deleted=any(self._is_of(removal, event) for event in self._machine.events("DEVICE_DELETED", after=after)),
+            failed=any(
+                self._is_of(removal, event)
+                for name in ("DEVICE_UNPLUG_GUEST_ERROR", "MEM_UNPLUG_ERROR")
+                for event in self._machine.events(name, after=after)
+            ),
+        )  # fmt: skip
+
+    def _is_of(self, removal: PendingRemoval, event: QmpEvent) -> bool:
+        """Of a processor QEMU 7.2 under TCG tells only that its local APIC ended, by the path in the processor."""
+        told = msgspec.convert(event.data, DeviceEvent)
+        path = f"/machine/peripheral/{removal.device}"
+        return told.device == removal.device or told.path == path or told.path.startswith(f"{path}/")
+
+    def _settle_removal(self, removal: PendingRemoval, after: int, deadline: Deadline) -> str:
+        """Wait for what the guest does with a request, then record what came about and the agreement on it."""
+        self._watch.wait(lambda: self._heard(removal, after).decided, deadline)
+        heard = self._heard(removal, after)
+        if heard.given_back or heard.deleted:
+            self._await_gone(removal, after, deadline)
+        self._rest()
+        heard = self._heard(removal, after)
+        listed = self._lists(removal, Deadline(self._budget.operation, "list devices"))
+        now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
+        agreement = removal.agreement(heard, listed=listed, now=counted_of(removal.what, now))
+        outcome = removal.outcome(heard, listed=listed)
+        self._note(removal, "settled", outcome=outcome)
+        self._writer.write(agreement)
+        if outcome == "gone":
+            self._release(removal)
+        else:
+            self._kept[removal.device] = f"{removal.name} was answered so: {heard.words}"
+        return heard.words if agreement.agreed else f"{removal.name}: {agreement.detail}"
+
+    def _await_gone(self, removal: PendingRemoval, after: int, deadline: Deadline) -> None:
+        """Wait until QEMU does not list the device any more and tells of its end, and firmware and guest say so too."""
+        while not deadline.expired:
+            version = self._watch.version
+            now = self._guest.counts(Deadline(self._budget.operation, "count after an unplug"))
+            heard = self._heard(removal, after)
+            if (
+                heard.deleted
+                and heard.given_back
+                and not self._lists(removal, deadline)
+                and removal.smaller(counted_of(removal.what, now))
+            ):
+                return
+            self._watch.wait_change(version, deadline.within(1.0, "a change in the guest"))
+
+    def _lists(self, removal: PendingRemoval, deadline: Deadline) -> bool:
+        if removal.what == "dimm":
+            return any(device.id == removal.device for device in self._machine.memory_devices(deadline))
+        return any(slot.qom.endswith(f"/{removal.device}") for slot in self._machine.cpu_slots(deadline))
+
+    def _release(self, removal: PendingRemoval) -> None:
+        """The id and the slot are free again."""
+        self._kept.pop(removal.device, None)
+        self._watch.forget(removal.device)
+        self._machine.release(removal.device, Deadline(self._budget.operation, "let go of what is gone"))
+        if removal.what == "cpu":
+            self._processor_gone = removal.name
+
+    def survives(self, what: str, deadline: Deadline) -> None:
+        """Raise InfrastructureError if QEMU dies of a change of the machine after a processor was taken out of it."""
+        if not self._processor_gone or self._machine.spec.accelerator != "tcg":
+            return
+        said = self._machine.execute("query-version", deadline)["qemu"]
+        version = f"{said['major']}.{said['minor']}.{said['micro']}"
+        if dies_of_change(version, "tcg"):
+            raise fatal_change(version, what, self._processor_gone)
+
+    def still_there(self, operation: op.AddCpu | op.AddDimm, holder: str, deadline: Deadline) -> None:
+        """Raise GuestRefused if the id, or the slot, is that of a device which the guest did not give back."""
+        if not self._kept or operation.expect == "refused":
+            return
+        for device in filter(None, (operation.id, holder)):
+            if why := self._kept.get(device):
+                listed = [slot.qom.rpartition("/")[2] for slot in self._machine.cpu_slots(deadline)]
+                if device in listed or any(d.id == device for d in self._machine.memory_devices(deadline)):
+                    raise GuestRefused(
+                        f"{device!r} is still there: {why}",
+                        hint="Give the add another id, and no slot or another one.",
+                    )
+
+
+def counted_of(what: str, counts: GuestCounts) -> int:
+    """Return what the guest counts of processors, or bytes of memory."""
+    return counts.processors if what == "cpu" else counts.memory
