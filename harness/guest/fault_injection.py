@@ -218,7 +218,7 @@ UNPLUG_FAULTS: dict[str, UnplugFault] = {
     "unplug-slow": UnplugFault(
         does="answers a request to give a device back after more seconds than the plan waits",
         answer="give",
-        late=8.0,
+        late=20.0,
     ),
 }
 """Faults of a guest that boots, which the twin alone can show: the layer has no part in them."""

@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from harness.errors import UsageError
-from harness.run.operation import Quiesce
+from harness.run.operation import BootGuest, Quiesce
 from harness.run.option import options_of
 from harness.run.options import DEFAULTS, RunOptions, Timeouts, made
-from harness.run.plan import Plan
+from harness.run.plan import MachineWishes, Plan
 from harness.run.request import RunRequest
 from harness.run.run import Run
 from harness.size import Size
@@ -108,6 +108,33 @@ def test_acceptance_restores_what_can_be_restored(options: dict[str, object], re
 def test_defaults_of_doors_are_of_options_that_exist() -> None:
     """Each is said by the field of an option."""
     assert set() == {field for own in DEFAULTS.values() for field in own} - set(OPTIONS)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "words"),
+    [
+        (
+            {"inject_fault": "unplug-slow", "guest": "host"},
+            "the fault unplug-slow is one of the twin's Linux",
+        ),
+        ({"restore": True}, "--restore begins where a boot ended, and the plan before one"),
+    ],
+)
+def test_what_only_a_booting_twin_can_do_is_refused_elsewhere(
+    wanted: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    """A fault of its Linux on another guest, and a plan that begins before the boot on a snapshot of one that is over."""
+    machine = MachineWishes(started="paused") if "restore" in wanted else MachineWishes()
+    do = [BootGuest()] if "restore" in wanted else [Quiesce()]
+    with pytest.raises(UsageError, match=words):
+        RunRequest(
+            plan=Plan(name="p", machine=machine, do=do), runs=tmp_path, cache=tmp_path, argv=[], **wanted
+        )
+    cold = RunRequest(
+        plan=Plan(name="p", machine=MachineWishes(started="paused"), do=[BootGuest()]),
+        runs=tmp_path, cache=tmp_path, argv=[],
+    )  # fmt: skip
+    assert cold.restore is False
 
 
 @pytest.mark.parametrize(
