@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING
 from harness.errors import HarnessError
 
 if TYPE_CHECKING:
+    from harness.capture.etl.counts import RecordCounts
     from harness.capture.etl.decoder import Decoder
     from harness.capture.etl.fast.library import Library
     from harness.capture.etl.fast.program import Program
     from harness.capture.etl.record import AnyLogRecord
     from harness.capture.etl.selection import Selection
-    from harness.capture.etl.summary import Summary
     from harness.capture.etl.tracelog import TraceLog
 
 WORTH = 1 << 20
@@ -127,7 +127,7 @@ def summarize(
     decoder: Decoder,
     classify: Callable[[AnyLogRecord], tuple[str, ...]],
     progress: Callable[[int], None] | None,
-) -> Summary:
+) -> RecordCounts:
     """Count all records of a log by what ``classify`` says of them."""
     from harness.capture.etl import summary
     from harness.capture.etl.fast.reader import FastReader

@@ -65,7 +65,7 @@ class Decoded(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
-class Plan(NamedTuple):
+class DecodingPlan(NamedTuple):
     """How records of one kind are decoded: by a layout, with pointers of ``pointer`` bytes, or not at all.
 
     ``message`` has inserts for the values, ``reason`` says why the records stay raw; ``either_width`` tells that the
@@ -111,7 +111,7 @@ class Decoder:
         plan = self.plan(record)
         return self._alone(record) if plan is None else _by(plan, record)
 
-    def plan(self, record: AnyLogRecord) -> Plan | None:
+    def plan(self, record: AnyLogRecord) -> DecodingPlan | None:
         """Return how a record and all others of its kind are decoded; None when only the record itself can tell.
 
         Of one kind are records with the same header, pointers as wide, the same class or provider, id or opcode, version
@@ -123,7 +123,7 @@ class Decoder:
             return None
         if isinstance(record, OtherRecord):
             reason = "a header that carries no description"
-            return Plan("raw", "ETW", f"header type {record.header_type}", reason=reason)
+            return DecodingPlan("raw", "ETW", f"header type {record.header_type}", reason=reason)
         group = classic.group_of(record)
         if group is None:
             return self._classic(record)  # type: ignore[arg-type]  # every other record has a group
@@ -141,44 +141,44 @@ class Decoder:
         known = self.plan(record) or self._alone(record)
         return known.how, known.reason
 
-    def _event(self, record: EventRecord) -> Plan | None:
+    def _event(self, record: EventRecord) -> DecodingPlan | None:
         schema = tracelogging.schema(record)
         if schema is not None:
             name = self.provider_name(record)
-            return Plan("tracelogging", name, schema.name, schema.layout, record.pointer_size)
+            return DecodingPlan("tracelogging", name, schema.name, schema.layout, record.pointer_size)
         described = self.catalog.find(record.provider, _number(record), record.version)
         if described is not None:
             event, layout = described.event, described.layout
             provider, pointer = described.provider, record.pointer_size
-            return Plan(described.source, provider, event.name, layout, pointer, event.message)
+            return DecodingPlan(described.source, provider, event.name, layout, pointer, event.message)
         return None if record.id == catalog.MANIFEST_EVENT == record.task else self._undescribed(record)
 
-    def _undescribed(self, record: EventRecord) -> Plan:
+    def _undescribed(self, record: EventRecord) -> DecodingPlan:
         if record.item(EXT_SCHEMA) is not None:
             reason = "the description that the event carries is damaged"
         elif self.catalog.knows(record.provider):
             reason = "the provider's descriptions have no such event or version"
         else:
             reason = "nothing describes the provider"
-        return Plan("raw", self.provider_name(record), f"{record.id}/{record.version}", reason=reason)
+        return DecodingPlan("raw", self.provider_name(record), f"{record.id}/{record.version}", reason=reason)
 
-    def _classic(self, record: ClassicRecord | InstanceRecord) -> Plan | None:
+    def _classic(self, record: ClassicRecord | InstanceRecord) -> DecodingPlan | None:
         if record.provider == classic.LOST_EVENT:
-            return Plan("kernel", self.provider_name(record), classic.lost_name(record.opcode))
+            return DecodingPlan("kernel", self.provider_name(record), classic.lost_name(record.opcode))
         found = classic.merge_event(record)
         if found is not None:
             class_name, name, layout = found
             if layout is None:
-                return Plan("raw", class_name, name, reason="no layout for this event of a merge")
-            return Plan("kernel", class_name, name, layout, self._pointer)
+                return DecodingPlan("raw", class_name, name, reason="no layout for this event of a merge")
+            return DecodingPlan("kernel", class_name, name, layout, self._pointer)
         return None if record.provider == event_info.METADATA else self._described(record)
 
-    def _described(self, record: ClassicRecord | InstanceRecord) -> Plan:
+    def _described(self, record: ClassicRecord | InstanceRecord) -> DecodingPlan:
         found = self.catalog.find(record.provider, record.opcode, record.version)
         if found is not None:
-            return Plan(found.source, found.provider, found.event.name, found.layout, self._pointer)
+            return DecodingPlan(found.source, found.provider, found.event.name, found.layout, self._pointer)
         reason = "nothing describes the classic event's class"
-        return Plan("raw", self.provider_name(record), f"0x{record.opcode:02x}", reason=reason)
+        return DecodingPlan("raw", self.provider_name(record), f"0x{record.opcode:02x}", reason=reason)
 
     def _alone(self, record: AnyLogRecord) -> Decoded:
         """Decode a record that has no plan: a message, what describes events, the log's header, the identity of symbols."""
@@ -287,7 +287,7 @@ class Decoder:
         return known.provider, known.event
 
 
-def _kernel(group: int, record: ClassicRecord | InstanceRecord | KernelRecord) -> Plan:
+def _kernel(group: int, record: ClassicRecord | InstanceRecord | KernelRecord) -> DecodingPlan:
     provider, name = classic.group_name(group, record.opcode), classic.name(group, record.opcode)
     layout = classic.layout(group, record.opcode, record.version & 0xFF)
     if layout is None:
@@ -296,13 +296,13 @@ def _kernel(group: int, record: ClassicRecord | InstanceRecord | KernelRecord) -
             if classic.layout(group, record.opcode, 0xFF)
             else "no layout for this kernel event"
         )
-        return Plan("raw", provider, name, reason=reason)
+        return DecodingPlan("raw", provider, name, reason=reason)
     # The header is as wide as its writer, the payload perhaps as the system that it speaks of.
     either = isinstance(record, ClassicRecord | InstanceRecord)
-    return Plan("kernel", provider, name, layout, record.pointer_size, either_width=either)
+    return DecodingPlan("kernel", provider, name, layout, record.pointer_size, either_width=either)
 
 
-def _by(plan: Plan, record: AnyLogRecord) -> Decoded:
+def _by(plan: DecodingPlan, record: AnyLogRecord) -> Decoded:
     """Decode a record by its plan."""
     layout = plan.layout
     if layout is None:

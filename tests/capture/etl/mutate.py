@@ -30,13 +30,13 @@ from pathlib import Path
 from harness.capture.etl import compression, context, event_info, manifest, tmf, tracelogging, wpp
 from harness.capture.etl.account import LogAccount
 from harness.capture.etl.compression import CompressionError
+from harness.capture.etl.counts import RecordCounts
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.display import show
 from harness.capture.etl.fast.library import SOURCES, Library
 from harness.capture.etl.layout import Layout
 from harness.capture.etl.record import MessageRecord
 from harness.capture.etl.selection import Selection
-from harness.capture.etl.summary import Summary
 from harness.capture.etl.tracelog import TraceLog
 from harness.cli import etl_fast
 from harness.errors import BadDocument, UsageError
@@ -293,7 +293,7 @@ def printed(
         return "\n".join(lines), log.account, decoder
 
 
-def counted(path: Path, library: Library | None) -> Summary | str:
+def counted(path: Path, library: Library | None) -> RecordCounts | str:
     """Return the counts of a log; why it was refused if it was."""
     decoder = Decoder(_providers())
     try:
@@ -317,8 +317,8 @@ def assert_same(path: Path, library: Library, selection: Selection = Selection()
     assert python[1] == compiled[1]
     assert (python[2].symbols, python[2].formatless) == (compiled[2].symbols, compiled[2].formatless)
     one, other = counted(path, None), counted(path, library)
-    assert isinstance(one, Summary)
-    assert isinstance(other, Summary)
+    assert isinstance(one, RecordCounts)
+    assert isinstance(other, RecordCounts)
     # In the order of the first: ties in a table are in that order.
     assert list(one.counts.items()) == list(other.counts.items())
     assert (list(one.kinds.items()), one.processors) == (list(other.kinds.items()), other.processors)

@@ -9,7 +9,7 @@ from typing import Any
 
 from harness.capture.etl import compression
 from harness.capture.etl.compression import CompressionError
-from harness.capture.etl.summary import KINDS
+from harness.capture.etl.counts import KINDS
 
 SOURCES = tuple(sorted(Path(__file__).parent.glob("*.c")))
 HEADER = Path(__file__).parent / "fast.h"

@@ -11,7 +11,7 @@ from array import array
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from harness.capture.etl.decoder import Plan
+from harness.capture.etl.decoder import DecodingPlan
 from harness.capture.etl.display import Form, form
 from harness.capture.etl.field import COUNTED, REST, Field, InType, OutType
 from harness.capture.etl.layout import NUMBERS, Layout, number_format
@@ -78,7 +78,7 @@ class _Text:
         return place, len(raw)
 
 
-def compiled(plan: Plan, head: str, escape: Escape, name: Escape) -> Program | None:
+def compiled(plan: DecodingPlan, head: str, escape: Escape, name: Escape) -> Program | None:
     """Return the program for a plan, None when Python must decode its records.
 
     ``head`` is the provider and event of the line; ``escape`` makes any text safe to show, ``name`` a field's name.
@@ -211,7 +211,7 @@ def _piece(
 
 
 def _message(
-    plan: Plan, literals: _Text, labels: list[tuple[int, ...]], escape: Escape
+    plan: DecodingPlan, literals: _Text, labels: list[tuple[int, ...]], escape: Escape
 ) -> Iterable[tuple[int, ...]]:
     """Yield the rows of a message: literals, and values where it has inserts for them."""
     assert plan.layout is not None

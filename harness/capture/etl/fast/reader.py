@@ -14,13 +14,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from harness.capture.etl import buffer
+from harness.capture.etl.counts import KINDS, RecordCounts
 from harness.capture.etl.decoder import Decoder
 from harness.capture.etl.fast import library
 from harness.capture.etl.fast.library import Library
 from harness.capture.etl.fast.program import Program
 from harness.capture.etl.record import AnyLogRecord
 from harness.capture.etl.selection import Selection
-from harness.capture.etl.summary import KINDS, Summary
 from harness.capture.etl.tracelog import OPEN_LIMIT, ReportProgress, TraceLog
 
 _ASK, _SKIP = -1, -2
@@ -93,9 +93,9 @@ class FastReader:
 
     def summary(
         self, classify: Callable[[AnyLogRecord], tuple[str, ...]], progress: ReportProgress | None = None
-    ) -> Summary:
+    ) -> RecordCounts:
         """Count the records by what ``classify`` says of them, by header and by processor."""
-        found = Summary()
+        found = RecordCounts()
         numbers: dict[tuple[str, ...], int] = {}
         with self._opened(counting=True) as state:
             for wants in self._run(state, progress):

@@ -12,7 +12,7 @@ KINDS = ("event", "system", "compact", "perf", "classic", "instance", "message",
 """The kinds of records, in the order in which their counts are given."""
 
 
-class Summary:
+class RecordCounts:
     """``counts`` in the order in which its names came first, ``kinds`` of headers, ``processors``."""
 
     def __init__(self) -> None:
@@ -23,9 +23,9 @@ class Summary:
 
 def summarize(
     records: Iterable[AnyLogRecord], classify: Callable[[AnyLogRecord], tuple[str, ...]]
-) -> Summary:
+) -> RecordCounts:
     """Count records one by one."""
-    found = Summary()
+    found = RecordCounts()
     counts, kinds, processors = found.counts, found.kinds, found.processors
     for record in records:
         counts[classify(record)] += 1
