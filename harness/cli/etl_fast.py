@@ -129,9 +129,9 @@ def summarize(
     progress: Callable[[int], None] | None,
 ) -> RecordCounts:
     """Count all records of a log by what ``classify`` says of them."""
-    from harness.capture.etl import summary
+    from harness.capture.etl import counts
     from harness.capture.etl.fast.reader import FastReader
 
     if loaded is None:
-        return summary.summarize(log.records(progress=progress), classify)
+        return counts.summarize(log.records(progress=progress), classify)
     return FastReader(loaded, log, decoder).summary(classify, progress)
