@@ -55,7 +55,7 @@ def run(
         str, typer.Argument(metavar="PLAN", help="A built-in plan's name, or the path of a TOML file.")
     ] = "",
     list_plans: Annotated[
-        bool, typer.Option("--list-plans", help="Name the built-in plans and stop.")
+        bool, typer.Option("--list-plans", help="Name the built-in plans, by what they show, and stop.")
     ] = False,
     retry_of: Annotated[
         str,
@@ -68,10 +68,12 @@ def run(
 ) -> int:
     """Execute a plan on a guest, record everything, judge it."""
     from harness.cli.output import say
-    from harness.run.plan import built_in_plans
+    from harness.run.plan import built_in_plans, grouped
 
     if list_plans:
-        say(f"{found.name:21}{found.summary}" for found in built_in_plans().values())
+        for number, (shown, plans) in enumerate(grouped(built_in_plans().values()).items()):
+            say([*([""] if number else []), f"{shown or 'others'}:"])
+            say(f"  {found.name:21}{found.summary}" for found in plans)
         return ExitCode.HOLDS
     return _perform(plan, made("run", options), verbose=verbose, json=json, retry_of=retry_of)
 

@@ -16,6 +16,7 @@ A trace is words separated by spaces::
 ``sample``    the driver's profile is ``sample``;
 ``work bind mark irp=STOP irp=STOP!``  other driver records; ``lose`` the driver's next record never arrives;
 ``+cpu =cpu =cpu? +dimm =dimm``  a host command and how it settled (``?``: without agreement);
+``moving moved``  the guest begins to migrate, and goes on in another QEMU;
 ``Q``         a quiesced point (``Q0`` without any silence); ``reset`` the guest boots again; ``cut`` the history ends here;
 ``expect. expect! fault optout cpus=4``  the rest; ``groupsize=2`` boots with processor groups of that size.
 
@@ -63,6 +64,7 @@ from harness.history.record import (
     Expectation,
     GuestEvent,
     Header,
+    Migration,
     OperationProgress,
     Profile,
     Quiesced,
@@ -486,6 +488,8 @@ def _host(builder: _Builder, word: str) -> bool:
         builder.adds.clear()
         builder.drivers.clear()
         builder.boot = "00000000000000b2"
+    elif word in ("moving", "moved"):
+        builder.put(Migration(phase="begin" if word == "moving" else "moved", source=1, target=2))
     elif word in ("expect.", "expect!"):
         met = word == "expect."
         builder.put(

@@ -73,6 +73,12 @@ class Guest(Protocol):
         Raises GuestHang if it does not, GuestRefused if it echoes another or cannot be restored.
         """
 
+    def follow(self, control: Path, deadline: Deadline) -> None:
+        """The guest is about to go on in another QEMU, whose control socket is ``control``; the old one still is there.
+
+        Raises MachineFailed if it cannot be reached, GuestRefused if the guest cannot be followed.
+        """
+
     def load_driver(
         self,
         deadline: Deadline,

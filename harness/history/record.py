@@ -77,6 +77,23 @@ class Qmp(Record, frozen=True, kw_only=True, tag="qmp"):
     monitor: int = 1
 
 
+class Migration(Record, frozen=True, kw_only=True, tag="migration"):
+    """The guest moves from one QEMU process to another, or was to.
+
+    ``begin``   the new process waits for the state, and the guest runs on in the old one;
+    ``moved``   the new process has the state and the old one is gone;
+    ``stayed``  the guest goes on in the old process, for the reason in ``detail``.
+
+    ``source`` and ``target`` are process numbers. Between ``begin`` and the other two the guest stood still for a while that
+    its own clock need not have counted: no time of the guest is measured across it.
+    """
+
+    phase: Literal["begin", "moved", "stayed"]
+    source: int = 0
+    target: int = 0
+    detail: str = ""
+
+
 class OperationProgress(Record, frozen=True, kw_only=True, tag="operation"):
     """A plan's operation begins or ends. ``index`` is its 1-based position; ``arguments`` are the plan's own."""
 
@@ -294,6 +311,6 @@ class End(Record, frozen=True, kw_only=True, tag="end"):
 
 
 HostRecord = (
-    Header | Clock | Boot | Stage | Qmp | OperationProgress | Add | Removal | Ost | Count | Agreement | Expectation
+    Header | Clock | Boot | Stage | Qmp | Migration | OperationProgress | Add | Removal | Ost | Count | Agreement | Expectation
     | Quiesced | GuestEvent | Console | Channel | Mapped | Profile | Offset | RunFailure | End
 )  # fmt: skip

@@ -10,7 +10,7 @@ This module alone knows the names of its files. It writes and reads the document
         run.json         argv, versions, digests, seed, plan (RunFacts)
         history.jsonl    the history
         verdict.json     the verdict (harness.contract.verdict.RunVerdict)
-        qemu.log  console.log  debugcon.log
+        qemu.log  console.log  debugcon.log, and qemu-N.log of each QEMU that the guest was migrated to
         silent.txt       the registers of a twin that said nothing in its boot, before it was reset
         evidence/        what a run that went wrong left behind (harness.history.evidence)
         driver-map/      the map that reads a driver's own events, and its manifest

@@ -158,8 +158,13 @@ class LocalClock(msgspec.Struct, frozen=True):
 
 
 class GenerationId(msgspec.Struct, frozen=True):
-    """vmgenid: tells a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst)."""
+    """vmgenid: tells a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst).
+
+    ``guid`` is that of a guest that goes on elsewhere and is no copy, "" for a new one.
+    """
+
+    guid: str = ""
 
     def arguments(self) -> list[str]:
-        """A new value at each start."""
-        return ["-device", "vmgenid,guid=auto,id=generation"]
+        """Without a value of its own, a new one at each start."""
+        return ["-device", f"vmgenid,guid={option_value(self.guid or 'auto')},id=generation"]

@@ -9,7 +9,7 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,7 +17,7 @@ import msgspec
 
 from harness import locks
 from harness.deadline import Deadline
-from harness.errors import InfrastructureError, MonitorLost, shortage_hint
+from harness.errors import CommandRefused, InfrastructureError, MonitorLost, shortage_hint
 from harness.history.private import keep_private
 from harness.history.record import Stage
 from harness.history.writer import HistoryWriter
@@ -241,6 +241,30 @@ class MachineBase(abc.ABC):
                 if self._entry is not None and gone:
                     self._registry.remove(self._entry)
                 _open.discard(self)
+
+
+def one_refused(replies: Iterable[Callable[[], object]]) -> str:
+    """Wait for what two clients are told who asked for the same, and return the words by which one was refused.
+
+    Raises CommandRefused if both were, InfrastructureError if neither was.
+    """
+    refused: list[CommandRefused] = []
+    accepted = 0
+    for wait in replies:
+        try:
+            wait()
+        except CommandRefused as error:
+            refused.append(error)
+        else:
+            accepted += 1
+    if not accepted:
+        raise refused[0]
+    if not refused:
+        raise InfrastructureError(
+            "two clients asked for the same device at once, and both were told that they had it",
+            hint="The history has both answers.",
+        )
+    return refused[0].description
 
 
 _open: weakref.WeakSet[MachineBase] = weakref.WeakSet()

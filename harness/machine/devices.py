@@ -254,15 +254,16 @@ class PanicPort(msgspec.Struct, frozen=True):
 
 
 class QmpSocket(msgspec.Struct, frozen=True):
-    """The control monitor on a listening socket, so that a dropped client can come back."""
+    """A control monitor on a listening socket, so that a dropped client can come back; ``name`` is its chardev's."""
 
     socket: Path
+    name: str = "qmp"
 
     def arguments(self) -> list[str]:
         """Return the socket and the monitor on it."""
         return [
-            "-chardev", f"socket,id=qmp,path={option_value(self.socket)},server=on,wait=off",
-            "-mon", "chardev=qmp,mode=control",
+            "-chardev", f"socket,id={self.name},path={option_value(self.socket)},server=on,wait=off",
+            "-mon", f"chardev={self.name},mode=control",
         ]  # fmt: skip
 
 
@@ -299,6 +300,11 @@ def processor_model(spec: MachineSpec) -> str:
     return spec.cpu or ("Westmere,-vmx" if spec.accelerator == "kvm" else "max")
 
 
+def second_client(qmp: Path) -> Path:
+    """Return the socket of the second QMP client: QEMU's sockets take one client each."""
+    return qmp.with_name("qmp2")
+
+
 def parts(
     spec: MachineSpec,
     *,
@@ -324,6 +330,8 @@ def parts(
         DebugPort(spec.debug_port, debugcon),
         PanicPort(PANIC_PORT if spec.debug_port != PANIC_PORT else PANIC_PORT + 1),
     ]
+    if spec.clients > 1:
+        found.append(QmpSocket(second_client(qmp), "qmp2"))
     if spec.monitor:
         found.append(HumanMonitor(human))
     if spec.kd:
@@ -340,7 +348,7 @@ def parts(
     if spec.clock == "localtime":
         found.append(LocalClock())
     if spec.generation_id:
-        found.append(GenerationId())
+        found.append(GenerationId(spec.generation))
     if spec.kernel is not None:
         found.append(LinuxBoot(spec.kernel, spec.initrd, spec.append))
     elif spec.initrd is not None or spec.append:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -29,6 +30,9 @@ class EventLog:
     ``changed`` is notified of every event, and by :meth:`wake`; ``version`` grows with each of them. ``broken`` is what
     made the recording fail. The history and ``check`` are called without the lock; one thread at a time has the turn to
     bring a message to the history and then before those who wait.
+
+    Several connections may tell it: one after another to one QEMU, or at once to two while a guest migrates. ``ids`` numbers
+    the commands of all of them, :meth:`joined` the connections themselves.
     """
 
     def __init__(self, writer: HistoryWriter, check: Callable[[str], None]) -> None:
@@ -36,10 +40,23 @@ class EventLog:
         self.version = 0
         self._turn = locks.turn("events")
         self._writer = writer
-        self._check_machine = check
+        self.check_machine = check
+        self.ids = itertools.count(1)
+        self._connections = 0
         self._serial = 0
         self._events: list[QmpEvent] = []
         self.broken: Exception | None = None
+
+    def joined(self) -> int:
+        """Return the number of a new connection, 1 for the first."""
+        with self.changed:
+            self._connections += 1
+            return self._connections
+
+    def vanished(self, number: int) -> None:
+        """The connection came to nothing: the next one has its number, if there is none later."""
+        with self.changed:
+            self._connections -= self._connections == number
 
     def passed(self, direction: Literal["in", "out"], message: dict[str, Any], connection: int) -> None:
         """Put a message in the history and, if it is an event, before those who wait for it."""
@@ -111,7 +128,7 @@ class EventLog:
         """Raise what broke the recording, or what ``check`` raises for a machine that is gone."""
         if self.broken is not None:
             raise self.broken
-        self._check_machine(doing)
+        self.check_machine(doing)
 
     def serial(self) -> int:
         """Return the serial of the last message."""

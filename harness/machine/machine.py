@@ -11,7 +11,10 @@ import msgspec
 from harness.deadline import Deadline
 from harness.host.budget import ResourceRequest
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
-from harness.machine.migration_state import Added, Incoming
+from harness.machine.migration_state import Added, AwaitedState, Incoming
+
+Drop = Literal["now", "before-command", "before-reply"]
+"""When the way to QEMU is lost: see :meth:`Machine.drop_monitor`."""
 
 OVERHEAD = 256 << 20
 """Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
@@ -35,7 +38,10 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     firmware, ``added`` what had been hot-added when it was saved.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
-    ``clock`` what the real-time clock shows, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid.
+    ``clock`` what the real-time clock shows, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid;
+    ``generation`` is its GUID, "" for a new one.
+
+    ``clients`` is how many QMP clients there may be at once, 1 or 2.
     """
 
     accelerator: Literal["kvm", "tcg"]
@@ -63,7 +69,9 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     screen: bool = False
     clock: Literal["utc", "localtime"] = "utc"
     generation_id: bool = False
-    incoming: Incoming | None = None
+    generation: str = ""
+    clients: int = 1
+    incoming: Incoming | AwaitedState | None = None
     added: tuple[Added, ...] = ()
     extra: list[str] = []
 
@@ -151,6 +159,12 @@ class Machine(Protocol):
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
         """``device_add`` of a processor into ``slot``; never adds twice when the monitor drops."""
 
+    def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
+        """Have two clients plug the same processor under the same name at the same moment.
+
+        Returns the words by which one was refused. Raises CommandRefused if both were, InfrastructureError if neither was.
+        """
+
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """All plugged DIMMs."""
 
@@ -175,8 +189,11 @@ class Machine(Protocol):
     def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
         """Events seen so far."""
 
-    def drop_monitor(self) -> None:
-        """Close our side of the monitor's socket at once, as a crashing proxy would; the next command reconnects."""
+    def drop_monitor(self, when: Drop = "now") -> None:
+        """Lose the way to QEMU, as a crashing proxy would; the next command reconnects.
+
+        ``now``; ``before-command``, in place of sending the next command; ``before-reply``, when the next reply arrives.
+        """
 
     def sync(self) -> None:
         """Return once all that the guest has written is in ``console`` and ``debugcon``. Raises InfrastructureError."""

@@ -63,3 +63,11 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     def arguments(self) -> list[str]:
         """The capability has to be set before the state is read, so a mapped one is asked for later."""
         return ["-incoming", "defer" if self.mapped else "fd:0"]
+
+
+class AwaitedState(msgspec.Struct, frozen=True, kw_only=True):
+    """The migration state of another QEMU that still runs, told later where it comes from."""
+
+    def arguments(self) -> list[str]:
+        """QEMU waits for ``migrate-incoming`` (QEMU: qapi/migration.json)."""
+        return ["-incoming", "defer"]

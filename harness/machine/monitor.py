@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import itertools
 import socket
 import threading
 from collections.abc import Callable, Mapping
@@ -30,7 +29,8 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, MonitorLost
 from harness.history.writer import HistoryWriter
 from harness.machine.event_log import EventLog
-from harness.machine.qmp_client import Client, Drop, MessageFault, Reply
+from harness.machine.machine import Drop
+from harness.machine.qmp_client import Client, MessageFault, Reply
 
 RETRY = 0.001, 0.05
 """Seconds between attempts to connect: the first, and the longest after doubling."""
@@ -47,20 +47,27 @@ def is_query(command: str) -> bool:
 
 
 class Monitor:
-    """One machine's QMP connection. ``failure`` makes the error for a QEMU that is gone; all methods are blocking.
+    """One QEMU's QMP connection. ``failure`` makes the error for a QEMU that is gone; all methods are blocking.
 
-    ``greeting`` is QEMU's latest; ``connections`` counts them, 2 is the first reconnect.
+    ``connections`` counts them, 2 is the first reconnect. ``log`` is that of the machine, if it has one already: a second
+    client of its QEMU, or the QEMU that its guest migrates to, tells in the same one.
     """
 
-    def __init__(self, path: Path, writer: HistoryWriter, *, failure: Callable[[str], HarnessError]) -> None:
+    def __init__(
+        self,
+        path: Path,
+        writer: HistoryWriter,
+        *,
+        failure: Callable[[str], HarnessError],
+        log: EventLog | None = None,
+    ) -> None:
         self.path = path
         self.connections = 0
         self._fault = MessageFault()
-        self.log = EventLog(writer, self._check_over)
-        self._failure = failure
+        self.log = log or EventLog(writer, self.check_over)
+        self.failure = failure
         self._changed = self.log.changed
         self._client: Client | None = None
-        self._ids = itertools.count(1)
         self._waiting: set[Reply] = set()
         self._last = False
         self._over = False
@@ -105,19 +112,20 @@ class Monitor:
     async def _keep(self) -> None:
         pause, longest = RETRY
         while not (self._over or self._last):
-            client = Client(self.connections + 1, self._passed, self._fault)
+            client = Client(self.log.joined(), self._passed, self._fault)
             connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             connection.setblocking(False)
             try:
                 connection.connect(str(self.path))
                 await client.connect(connection)
             except (OSError, QMPError):
+                self.log.vanished(client.number)
                 connection.close()
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, longest)
                 continue
             pause = RETRY[0]
-            self.connections = client.number
+            self.connections += 1
             self._client = client
             self.log.wake()
             try:
@@ -169,9 +177,16 @@ class Monitor:
         if self._keeper is not None:
             self._keeper.cancel()
 
-    def _check_over(self, doing: str) -> None:
+    def check_over(self, doing: str) -> None:
+        """Raise what ``failure`` makes if this QEMU is gone."""
         if self._over:
-            raise self._failure(doing)
+            raise self.failure(doing)
+
+    def _check(self, doing: str) -> None:
+        """Raise what broke the recording, or that this QEMU is gone; of another one's end this connection knows nothing."""
+        if self.log.broken is not None:
+            raise self.log.broken
+        self.check_over(doing)
 
     def reconnected(self, seconds: float) -> bool:
         """Return True once there is a connection; wait for one only if there was one before."""
@@ -186,7 +201,7 @@ class Monitor:
             return client
         while True:
             version = self.log.version
-            self.log.check(doing)
+            self._check(doing)
             if (client := self._client) is not None:
                 return client
             if deadline.expired:
@@ -213,7 +228,7 @@ class Monitor:
             content: dict[str, object] = {"execute": command}
             if arguments:
                 content["arguments"] = arguments
-            content["id"] = f"harness-{next(self._ids)}"
+            content["id"] = f"harness-{next(self.log.ids)}"
             reply = Reply()
             self._waiting.add(reply)
             message = Message(content)
@@ -225,7 +240,7 @@ class Monitor:
             finally:
                 self._waiting.discard(reply)
             if not answered:
-                self.log.check(command)
+                self._check(command)
                 raise MonitorLost(
                     f"{command}: QEMU did not answer within {deadline.seconds:.3g} s",
                     hint="QEMU's process runs but its main loop is stuck; see qemu.log.",
@@ -241,11 +256,34 @@ class Monitor:
                     hint="QEMU may or may not have carried the command out: ask it before sending it again.",
                 )
 
+    def begin(self, command: str, deadline: Deadline, arguments: Mapping[str, Any]) -> Callable[[], Any]:
+        """Send a command and return at once what waits for its outcome, as :meth:`execute` does; it is sent only once."""
+        client = self.wait_connected(deadline, command)
+        reply = Reply()
+        self._waiting.add(reply)
+        content = {"execute": command, "arguments": arguments, "id": f"harness-{next(self.log.ids)}"}
+        self._call(functools.partial(client.submit, Message(content), reply))
+
+        def wait() -> Any:
+            try:
+                reply.wait(deadline.remaining())
+            finally:
+                self._waiting.discard(reply)
+            if reply.message is None:
+                self._check(command)
+                raise MonitorLost(
+                    f"{command}: there was no reply within {deadline.seconds:.3g} s, or the connection dropped",
+                    hint="QEMU may or may not have carried the command out: ask it before sending it again.",
+                )
+            return outcome(command, reply.message)
+
+        return wait
+
     def quit(self) -> None:
         """Send ``quit`` if connected, and wait for nothing: the end of the process is the answer."""
         client = self._client
         if client is not None:
-            message = Message({"execute": "quit", "id": f"harness-{next(self._ids)}"})
+            message = Message({"execute": "quit", "id": f"harness-{next(self.log.ids)}"})
             self._call(functools.partial(client.submit, message, Reply()))
 
     def drop(self, when: Drop) -> None:

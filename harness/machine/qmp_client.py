@@ -10,8 +10,7 @@ from typing import Any, Literal
 from qemu.qmp import Message, QMPClient, Runstate
 
 from harness import locks
-
-Drop = Literal["now", "before-command", "before-reply"]
+from harness.machine.machine import Drop
 
 Passed = Callable[[Literal["in", "out"], dict[str, Any], int], None]
 """Told of every message: its direction, the message, the connection's number."""

@@ -62,6 +62,7 @@ def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
         spec,
         qemu=Path(),
         monitor=False,
+        clients=1,
         incoming=None,
         flash=None,
         disks=tuple(msgspec.structs.replace(disk, file=Path()) for disk in spec.disks),

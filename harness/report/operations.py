@@ -89,6 +89,9 @@ class Operations:
         now, self._now = self._now, None
         if now is None or now.index != record.index:
             return
+        if record.detail.startswith("moved to"):
+            # This one ended a migration, which has no other line.
+            self._settles.discard(record.index)
         if record.phase == "fail":
             now.state, now.outcome = "badly", printable(record.detail, 400)
         elif now.state == "open" and not any(one is now for one, _ in self._attempts.values()):

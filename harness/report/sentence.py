@@ -292,11 +292,21 @@ def call_result(e: d.CallExit) -> str:
     return status_name(e.result)
 
 
+def _migration(e: r.Migration) -> str:
+    why = f": {printable(e.detail)}" if e.detail else ""
+    if e.phase == "begin":
+        return f"the guest is to go on in process {e.target}, from process {e.source}{why}"
+    if e.phase == "moved":
+        return f"the guest goes on in process {e.target}; process {e.source} is gone{why}"
+    return f"the guest stays in process {e.source}{why}"
+
+
 _SENTENCES: dict[type[r.Record], Callable[[Any], str]] = {
     r.Header: _header,
     r.Clock: lambda e: f"clock {e.domain} runs at {e.hz} Hz",
     r.Boot: lambda e: f"boot {e.epoch} ({e.cause})",
     r.Stage: _stage,
+    r.Migration: _migration,
     r.OperationProgress: _operation,
     r.Add: _add,
     r.Removal: _removal,

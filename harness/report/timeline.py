@@ -34,7 +34,7 @@ LOUD_CALLS = frozenset(
 )
 
 ALWAYS = (
-    r.OperationProgress, r.Ost, r.Count, r.Agreement, r.Expectation, r.Quiesced, r.GuestEvent, r.Console, r.RunFailure, r.End, r.Boot,
+    r.Migration, r.OperationProgress, r.Ost, r.Count, r.Agreement, r.Expectation, r.Quiesced, r.GuestEvent, r.Console, r.RunFailure, r.End, r.Boot,
     d.Hello, d.SyncEnter, d.SyncExit, d.AsyncEnter, d.AsyncExit, d.PnpEnter, d.PnpExit, d.Grow, d.Overrun,
 )  # fmt: skip
 

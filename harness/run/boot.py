@@ -17,7 +17,7 @@ from harness.capture.etl import guid
 from harness.capture.live.budget import RunBudget
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
-from harness.errors import GuestError, HarnessError, MachineFailed
+from harness.errors import GuestError, HarnessError, InfrastructureError, MachineFailed
 from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
@@ -35,13 +35,14 @@ from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.ospm import has_begun, listening
+from harness.machine.qemu import ability
 from harness.machine.qemu.machine import QemuMachine
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
 from harness.run.executor import Executor, paced
-from harness.run.operation import AddCpu, AddDimm
+from harness.run.operation import AddCpu, AddDimm, Migrate
 from harness.run.options import Timeouts
 from harness.run.ready_snapshot import ready_snapshot
-from harness.run.rehearsal import change_after_removal
+from harness.run.rehearsal import change_after_removal, refusal
 from harness.run.removed_processor import dies_of_change, fatal_change
 from harness.run.request import RunRequest
 from harness.run.resource_request import request_of
@@ -124,6 +125,7 @@ class GuestBoot:
         budget = self.budget = paced(self.request.budget, bootable.pace)
         spec = self._accelerate(qemu, bootable)
         self._refuse_fatal(qemu, spec)
+        self._compare(qemu, spec)
         if bootable.probe is not None and not is_remote(self.request.connect):
             self._lease(spec, stack)
         if self.request.restore and qemu is not None:
@@ -195,6 +197,7 @@ class GuestBoot:
             ],
             boot=None if started == "running" else lambda: self._boot_now(machine, guest, executor),
         )
+        stack.callback(executor.close)
         if started == "running":
             self._load(executor)
         self._stages.current = "plan"
@@ -263,6 +266,32 @@ class GuestBoot:
             return
         if dies_of_change(qemu.version, spec.accelerator):
             raise fatal_change(qemu.version, f"do[{changed[0]}]", f"by do[{changed[1]}]")
+
+    def _compare(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:
+        """Refuse a plan that migrates the guest to where it cannot go on. Raises BadDocument."""
+        plan = self.request.plan
+        for index, operation in enumerate(plan.do):
+            if qemu is None or not isinstance(operation, Migrate):
+                continue
+            place = f"do[{index + 1}] (migrate):"
+            if why := ability.unmovable(spec):
+                raise refusal(
+                    plan,
+                    ["do", index, "op"],
+                    f"{place} the guest cannot be migrated: {why}",
+                    "Use a guest whose disk is on the AHCI controller.",
+                )
+            if operation.qemu is None:
+                continue
+            with self._stages.stage("target") as said:
+                if why := _difference(qemu, operation.qemu, spec):
+                    raise refusal(
+                        plan,
+                        ["do", index, "qemu"],
+                        f"{place} {operation.qemu} cannot take the guest over: {why}",
+                        "Give a QEMU that can build the same machine, or with --machine a machine type that both have.",
+                    )
+                said.append(f"{operation.qemu} can take the guest over")
 
     def _lease(self, spec: MachineSpec, stack: contextlib.ExitStack) -> None:
         """Wait for this machine's share of the host; it is given back after the machine is closed."""
@@ -403,6 +432,16 @@ class GuestBoot:
         self._learnt(self.facts)
 
 
+def _difference(qemu: QemuBuild, other: str, spec: MachineSpec) -> str:
+    """Return why the QEMU ``other`` cannot take over the guest on ``spec``, "" if nothing speaks against it."""
+    deadline = Deadline(60, f"ask {other} what it can build")
+    here = ability.ask(qemu.path, spec, deadline)
+    try:
+        return ability.difference(spec, here, ability.ask(find_qemu(other, deadline).path, spec, deadline))
+    except InfrastructureError as error:
+        return error.message
+
+
 def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
     """Return the machine that the request and its plan describe; the guest has not had its say yet."""
     return MachineSpec(
@@ -414,5 +453,6 @@ def _spec(request: RunRequest, qemu: Path) -> MachineSpec:
         screen=request.vnc,
         extra=["-vnc", "none"] if request.vnc else [],
         kd=bool(request.kd),
+        clients=2 if any(isinstance(one, AddCpu) and one.rival for one in request.plan.do) else 1,
         **request.plan.machine.said,  # type: ignore[arg-type]
     )

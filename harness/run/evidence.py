@@ -221,10 +221,13 @@ class Evidence:
         return [file]
 
     def _index(self, why: str, failure_class: str, stage: str) -> EvidenceIndex:
+        place = self._directory.path
+        # Each QEMU that a guest was migrated to has words of its own.
+        words = sorted(path.name for path in place.glob("qemu-*.log"))
         recorded = [
-            EvidenceItem(name=name, state="collected", files=[name], bytes=_size(self._directory.path / name))
-            for name in RECORDED
-            if (self._directory.path / name).is_file()
+            EvidenceItem(name=name, state="collected", files=[name], bytes=_size(place / name))
+            for name in (*RECORDED, *words)
+            if (place / name).is_file()
         ]
         return EvidenceIndex(
             run=self._directory.name,

@@ -38,12 +38,16 @@ from harness.history.record import (
     Stage,
 )
 from harness.history.writer import HistoryWriter
-from harness.machine.machine import CpuSlot, Machine
+from harness.host.qemu_build import find_qemu
+from harness.machine.machine import CpuSlot, Drop, Machine
+from harness.machine.qemu.live_migration import LiveMigration, MigrationFailed, another_board
+from harness.machine.qemu.machine import QemuMachine
 from harness.run import operation as op
 from harness.run.guest_commands import steer
 from harness.run.options import Timeouts
 from harness.run.pending_add import OST_SUCCESS, PendingAdd, counted
 from harness.run.plan import MORE_PROCESSORS
+from harness.run.rehearsal import UNMOVED
 from harness.run.removals import Removals, counted_of
 from harness.run.watch import Watch
 
@@ -106,6 +110,9 @@ class Executor:
         self._base: GuestCounts | None = None
         self._index = 0
         self._loaded: list[str] = []
+        self._migration: LiveMigration | None = None
+        self._unbracketed = False
+        self._drop: Drop | None = None
         self._correlator = Correlator()
         writer.subscribe(self._correlate)
 
@@ -134,10 +141,15 @@ class Executor:
                     hint="The run is unknown from there. --test-timeout SECONDS gives it more.",
                 )
             self.step(operation)
-        if self._open:
+        if self._open or self._migration is not None:
             self.step(op.Settle())
         self.bracket()
         self.watch.check()
+
+    def close(self) -> None:
+        """Give up what is still under way besides the machine itself."""
+        if self._migration is not None:
+            self._migration.close()
 
     def step(self, operation: op.Operation) -> None:
         """Execute one operation, between its two records."""
@@ -236,13 +248,18 @@ class Executor:
         slot = self._slot(operation, deadline)
         self._removals.still_there(operation, slot.qom.rpartition("/")[2], deadline)
         attempt = self._attempt("cpu", operation, self._before(deadline).processors)
+        refused = ""
         with self._adding(attempt, operation, slot=str(slot.index)):
             try:
-                self.machine.add_cpu(attempt.device, slot, deadline)
+                if operation.rival:
+                    refused = self.machine.add_cpu_twice(attempt.device, slot, deadline)
+                else:
+                    self.machine.add_cpu(attempt.device, slot, deadline)
             except CommandRefused as error:
                 self._check_slot(slot, deadline, error)
                 raise
-        return self._after(attempt, operation, deadline)
+        said = self._after(attempt, operation, deadline)
+        return f"{said}; one of the two clients was refused: {refused}" if refused else said
 
     @_do.register
     def _(self, operation: op.AddDimm, deadline: Deadline) -> str:
@@ -256,8 +273,39 @@ class Executor:
         return self._after(attempt, operation, deadline)
 
     @_do.register
-    def _(self, _operation: op.Settle, deadline: Deadline) -> str:
-        return self._settle(deadline)
+    def _(self, operation: op.Settle, deadline: Deadline) -> str:
+        moved = ""
+        if self._migration is not None:
+            moved = self._end_migration(Deadline(operation.timeout or self.budget.boot, "migrate"))
+        return "; ".join(filter(None, (moved, self._settle(deadline) if self._open else "")))
+
+    @_do.register
+    def _(self, operation: op.Migrate, _deadline: Deadline) -> str:
+        deadline = Deadline(operation.timeout or self.budget.boot, "migrate")
+        machine = self.machine
+        if not isinstance(machine, QemuMachine):
+            raise self._cannot_show("a migration") if self._unshown else self._unmoved("libvirt")
+        if machine.kd is not None:
+            raise self._unmoved("kd")
+        if self._migration is not None:
+            raise UsageError("the guest is being migrated already", hint="Do a 'settle' first.")
+        self._drain()
+        if not machine.paused_here:
+            self.bracket()
+        board = another_board(machine, deadline) if operation.fail == "other-machine" else ""
+        qemu = find_qemu(operation.qemu, deadline).path if operation.qemu else None
+        self._migration = LiveMigration(machine, self.writer, qemu=qemu, board=board)
+        slow = not operation.settle or operation.fail in ("target-killed", "cancelled")
+        self._migration.begin(deadline, slow=slow)
+        if operation.fail == "target-killed":
+            self._migration.kill()
+        if operation.fail == "cancelled":
+            self._migration.cancel(deadline)
+        if operation.fail:
+            return self._fail_migration(deadline)
+        if not operation.settle:
+            return f"on the way to process {self._migration.target}"
+        return self._end_migration(deadline)
 
     @_do.register
     def _(self, operation: op.WaitFor, deadline: Deadline) -> str:
@@ -336,12 +384,15 @@ class Executor:
     @_do.register
     def _(self, _operation: op.Resume, deadline: Deadline) -> str:
         self.machine.resume(deadline)
+        if self._unbracketed:
+            self._go_on(deadline)
         return ""
 
     @_do.register
     def _(self, operation: op.Reset, deadline: Deadline) -> str:
         self._removals.survives("a reset", deadline)
         self._loaded.clear()
+        self._cut_short()
         self.watch.expect_reset()
         boots = self.guest.ready_count + 1
         if operation.add_cpus:
@@ -359,9 +410,12 @@ class Executor:
         return ""
 
     @_do.register
-    def _(self, _operation: op.DropMonitor, _deadline: Deadline) -> str:
-        self.machine.drop_monitor()
-        return ""
+    def _(self, operation: op.DropMonitor, _deadline: Deadline) -> str:
+        if operation.when == "now":
+            self.machine.drop_monitor()
+        else:
+            self._drop = operation.when
+        return operation.when
 
     @_do.register
     def _(self, operation: op.Expect, deadline: Deadline) -> str:
@@ -390,6 +444,14 @@ class Executor:
         said = "met" if met else f"not met: demanded {_listed(wanted)}; seen {_listed(seen)}"
         return f"{said}; the driver has no event for {', '.join(untold)}" if untold else said
 
+    def _cut_short(self) -> None:
+        """A reset ends the adds that are under way: what was plugged is there when the guest boots, and nobody is told."""
+        for attempt in self._open:
+            said = f"{attempt.name} is cut short by the reset: what came of it cannot be established"
+            self.writer.write(Stage(name="plan", phase="note", detail=said))
+        self._open.clear()
+        self._base = None
+
     def _add_unseen(self, count: int, deadline: Deadline) -> None:
         """Plug processors into a machine whose guest has not begun: no attempts, for nobody is there to be told."""
         empty = [slot for slot in self.machine.cpu_slots(deadline) if not slot.qom]
@@ -400,6 +462,40 @@ class Executor:
             )
         for number, slot in enumerate(empty[:count], 1):
             self.machine.add_cpu(f"unseen-{self._index}-{number}", slot, deadline)
+
+    # -- migration ----------------------------------------------------------------------------------------------
+
+    def _unmoved(self, where: str) -> UsageError:
+        why, hint = UNMOVED[where]
+        return UsageError(f"the guest cannot be migrated: {why}", hint=hint)
+
+    def _end_migration(self, deadline: Deadline) -> str:
+        """Wait until the guest goes on in the other QEMU. Raises MigrationFailed if it stays where it is."""
+        migration, self._migration = self._migration, None
+        assert migration is not None
+        began = time.monotonic()
+        migration.finish(deadline, lambda control: self.guest.follow(control, deadline))
+        if self.machine.human is not None:
+            said = f"a monitor for you: socat -,rawer UNIX-CONNECT:{self.machine.human}"
+            self.writer.write(Stage(name="qemu", phase="note", detail=said))
+        self._go_on(deadline)
+        return f"moved to process {migration.target} within {time.monotonic() - began:.1f} s"
+
+    def _fail_migration(self, deadline: Deadline) -> str:
+        """See a migration fail that is to fail, and the guest go on where it was."""
+        try:
+            said = self._end_migration(deadline)
+        except MigrationFailed as error:
+            self._go_on(deadline)
+            return f"failed, as asked for: {error.message}"
+        raise InfrastructureError(f"the migration that was to fail did not: {said}")
+
+    def _go_on(self, deadline: Deadline) -> None:
+        """See that the guest runs, and bracket its counter anew: while it stood still it need not have counted."""
+        self._unbracketed = getattr(self.machine, "paused_here", False)
+        if not self._unbracketed:
+            self.guest.prove_alive(f"{self._nonces.getrandbits(64):016x}", deadline)
+            self.bracket()
 
     # -- attempts -----------------------------------------------------------------------------------------------
 
@@ -502,6 +598,9 @@ class Executor:
             )
 
         note("begin")
+        if self._drop is not None:
+            self.machine.drop_monitor(self._drop)
+            self._drop = None
         try:
             yield
         except CommandRefused as error:

@@ -33,6 +33,7 @@ class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
     ``id`` is QEMU's device id. ``expect``: ``added``; ``vetoed`` by the driver; ``refused`` by QEMU, with words that
     contain ``saying``; ``ignored`` by the guest; ``found`` by a guest that has not booted yet (see ``boot``).
     ``settle = false`` goes on without waiting (see ``settle``).
+    ``rival = true`` has a second client ask for the same at the same moment: one of the two must be refused.
     """
 
     slot: Index | None = None
@@ -40,6 +41,7 @@ class AddCpu(_Operation, frozen=True, kw_only=True, tag="add-cpu"):
     expect: ExpectedOutcome = "added"
     saying: str = ""
     settle: bool = True
+    rival: bool = False
 
 
 class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
@@ -65,7 +67,7 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
 
 
 class Settle(_Operation, frozen=True, kw_only=True, tag="settle"):
-    """Wait for the consequences of every add that was sent with ``settle = false``."""
+    """Wait for the end of a migration and the consequences of every add that were begun with ``settle = false``."""
 
 
 class WaitFor(_Operation, frozen=True, kw_only=True, tag="wait-for"):
@@ -209,6 +211,19 @@ class Reset(_Operation, frozen=True, kw_only=True, tag="reset"):
     add_cpus: Annotated[int, msgspec.Meta(ge=0, le=4096)] = 0
 
 
+class Migrate(_Operation, frozen=True, kw_only=True, tag="migrate"):
+    """Have the guest go on in another QEMU on this host: of the program ``qemu``, or of the same one.
+
+    ``settle = false`` goes on while the state is being sent, until ``settle``; QEMU takes no device meanwhile. ``fail`` makes
+    it fail, so that the guest must go on where it is: ``target-killed`` and ``cancelled`` in the middle, ``other-machine`` by
+    another version of the machine type, whose QEMU refuses the state.
+    """
+
+    qemu: Annotated[str, msgspec.Meta(pattern="^.{1,4096}$")] | None = None
+    settle: bool = True
+    fail: Literal["target-killed", "cancelled", "other-machine"] | None = None
+
+
 class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
     """Wait until no driver record came for ``quiet`` seconds, then check that the guest is alive."""
 
@@ -216,7 +231,13 @@ class Quiesce(_Operation, frozen=True, kw_only=True, tag="quiesce"):
 
 
 class DropMonitor(_Operation, frozen=True, kw_only=True, tag="drop-monitor"):
-    """Close the QMP connection, as a crashing proxy would; the harness must come back without a second add."""
+    """Close the QMP connection, as a crashing proxy would; the harness must come back without a second add.
+
+    ``when``: ``now``; ``before-command``, in place of sending the next add's command; ``before-reply``, when the reply to it
+    arrives, so that QEMU has done what nobody learns.
+    """
+
+    when: Literal["now", "before-command", "before-reply"] = "now"
 
 
 class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
@@ -240,5 +261,5 @@ GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | 
 
 Operation = (
     GuestCommand | AddCpu | AddDimm | Settle | WaitFor | LoadDriver | UnloadDriver | Pause | Resume | Reset
-    | Quiesce | DropMonitor | Expect | Unplug | Verifier | BootGuest
+    | Quiesce | DropMonitor | Expect | Unplug | Verifier | BootGuest | Migrate
 )  # fmt: skip

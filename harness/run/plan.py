@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +16,12 @@ from harness.errors import BadDocument, UsageError
 from harness.run.operation import AddCpu, AddDimm, LoadDriver, Operation, Unplug
 from harness.schema import toml_schema
 from harness.size import Size
+
+SHOWN = (
+    "processors and DIMMs", "registrations", "refusals by the driver", "rebalances", "removals", "other boots",
+    "migration", "faults at the wrong moment",
+)  # fmt: skip
+"""What the built-in plans show, in the order in which they are listed."""
 
 MEMORY_BLOCK = 128 << 20
 """Bytes. QEMU packs DIMMs at automatic addresses; guests take only whole, aligned 128 MiB blocks."""
@@ -56,11 +63,13 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
     """A plan. ``do`` is executed in order; ``driver = false`` starts without loading the driver.
 
-    ``pnp = true`` starts with the driver installed as a Plug and Play driver.
+    ``pnp = true`` starts with the driver installed as a Plug and Play driver. ``shows`` is what it is for in a few words, by
+    which plans are grouped.
     """
 
     name: str
     summary: str = ""
+    shows: Annotated[str, msgspec.Meta(pattern="^.{0,60}$")] = ""
     driver: bool = True
     pnp: bool = False
     machine: MachineWishes = MachineWishes()
@@ -137,6 +146,16 @@ def built_in_plans() -> dict[str, Plan]:
         if entry.name.endswith(".toml")
     ]
     return {plan.name: plan for plan in sorted(plans, key=lambda plan: plan.name)}
+
+
+def grouped(plans: Iterable[Plan]) -> dict[str, list[Plan]]:
+    """Return plans by what they show: the built-in plans' groups in their order, then others, the empty one last."""
+    found: dict[str, list[Plan]] = {shown: [] for shown in SHOWN}
+    for plan in plans:
+        found.setdefault(plan.shows, []).append(plan)
+    if nothing := found.pop("", []):
+        found[""] = nothing
+    return {shown: group for shown, group in found.items() if group}
 
 
 def find_plan(wanted: str) -> Plan:

@@ -17,6 +17,8 @@ def plan_text(plan: Plan) -> str:
     lines = [f"name = {_value(plan.name)}"]
     if plan.summary:
         lines.append(f"summary = {_value(plan.summary)}")
+    if plan.shows:
+        lines.append(f"shows = {_value(plan.shows)}")
     if not plan.driver:
         lines.append("driver = false")
     if plan.pnp:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shutil
 from functools import singledispatchmethod
 from typing import Literal
 
@@ -27,7 +28,6 @@ WITHOUT_HOTPLUG = ("microvm", "isapc", "none")
 """x86 machine types of QEMU that take neither processors nor DIMMs while they run (QEMU: docs/system/target-i386.rst)."""
 
 NOT_ON_A_PROCESS = {
-    "drop-monitor": "how a monitor drops: it has none",
     "answer-unplugs": "how a guest answers a request to give a device back: there is no QEMU that would make one",
     "boot": "a boot: it has no firmware",
     "unplug": "an unplug: there is no QEMU that would ask for a device",
@@ -36,8 +36,8 @@ NOT_ON_A_PROCESS = {
 }
 """What a guest cannot do whose machine is a process, by operation.
 
-A reset and a device that the guest ignores are parts of built-in plans, which every guest takes: there the run says what it
-cannot show, and is unknown.
+A reset, a migration, a monitor that drops, a second client and a device that the guest ignores are parts of built-in plans,
+which every guest takes: there the run says what it cannot show, and is unknown.
 """
 
 ONLY_ON_WINDOWS = {
@@ -51,6 +51,32 @@ NO_REMOVAL = "Windows removes neither processors nor memory (WD: kernel/introduc
 
 ANSWERS = {"give": "gone", "refuse": "refused", "ignore": "ignored"}
 """What comes of a request on a twin that was told how to answer it."""
+
+
+UNMOVED = {
+    "libvirt": (
+        "libvirt migrates no guest that it is to destroy when its client ends, and one elsewhere would leave its files behind",
+        "Run this plan with --backend qemu.",
+    ),
+    "kd": (
+        "the debugger's port is a socket of the QEMU that the guest would leave",
+        "Leave out --kd and --debugger.",
+    ),
+}
+"""Where a guest cannot be migrated: why, and what to do (libvirt: src/qemu/qemu_migration.c, qemuMigrationSrcIsAllowed)."""
+
+WHILE_MIGRATING = (
+    op.Settle
+    | op.Expect
+    | op.WaitFor
+    | op.Quiesce
+    | op.DropMonitor
+    | op.VetoNext
+    | op.DelayStart
+    | op.Pause
+    | op.Resume
+)
+"""Operations that may stand between a migration's begin and its end, besides adds that are refused: they change no device."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,18 +111,25 @@ class Mistake(msgspec.Struct, frozen=True):
     hint: str = ""
 
 
-def rehearse(plan: Plan, *, guest: str, machine: str = "q35") -> None:
-    """Walk through ``plan`` on ``guest`` with QEMU's machine type ``machine``.
+def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qemu", kd: str = "") -> None:
+    """Walk through ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``, ``kd`` if COM3 is in use.
 
     An add that is expected to be refused is legal whatever it asks for, and changes nothing. Raises BadDocument with the
     plan's file and line, the operation and its value, for the first mistake.
     """
-    mistake = _Rehearsal(plan, guest, limits_of(plan, guest, machine)).first_mistake()
+    rehearsal = _Rehearsal(plan, guest, limits_of(plan, guest, machine))
+    rehearsal.unmoved = UNMOVED.get("kd" if kd else backend, ())
+    mistake = rehearsal.first_mistake()
     if mistake is None:
         return
+    raise refusal(plan, mistake.steps, mistake.words, mistake.hint)
+
+
+def refusal(plan: Plan, steps: list[str | int], words: str, hint: str) -> BadDocument:
+    """Return the error for what is wrong at the place of ``plan`` that ``steps`` lead to, with its file and line."""
     text, name = plan.origin
-    place = f"{name}:{line_of(text, mistake.steps)}" if text else f"plan {plan.name}"
-    raise BadDocument(f"{place}: {mistake.words}", hint=mistake.hint)
+    place = f"{name}:{line_of(text, steps)}" if text else f"plan {plan.name}"
+    return BadDocument(f"{place}: {words}", hint=hint)
 
 
 def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
@@ -116,6 +149,9 @@ class _Rehearsal:
         self.limits = limits
         self.index = 0
         self.paused_by = 0
+        self.migrated_by = 0
+        self.dropped_by = 0
+        self.unmoved: tuple[str, ...] = ()
         self.ids: dict[str, int] = {}
         self.slots: dict[int, str] = dict.fromkeys(range(limits.processors or 0), "")
         self.dimms: dict[str, int] = {}
@@ -147,6 +183,7 @@ class _Rehearsal:
                 self.unshown(tag, operation)
                 or self.unbooted(operation)
                 or self.waits(operation)
+                or self.meanwhile(operation)
                 or self.step(operation)
             )
             if found is not None:
@@ -281,6 +318,8 @@ class _Rehearsal:
                 return self.paused("processors")
             case op.AddCpu() | op.AddDimm() | op.Expect() | op.Resume() | op.DropMonitor():
                 return None
+            case op.Migrate():
+                return None
             case op.Reset() if operation.add_cpus:
                 return None
         return self.paused("op")
@@ -291,6 +330,20 @@ class _Rehearsal:
             f"the guest is paused by do[{self.paused_by}] and cannot do that",
             'Put an op = "resume" before it.',
         )
+
+    def meanwhile(self, operation: op.Operation) -> Mistake | None:
+        """Return the mistake if an operation cannot be while the guest is being migrated."""
+        if not self.migrated_by or isinstance(operation, WHILE_MIGRATING):
+            return None
+        if not isinstance(operation, op.AddCpu | op.AddDimm):
+            words = "this cannot be until that has ended"
+            hint = 'Put an op = "settle" before it.'
+        elif operation.expect == "refused":
+            return None
+        else:
+            words = "QEMU takes no device meanwhile"
+            hint = 'Put an op = "settle" before it, or give expect = "refused".'
+        return self.mistake("op", f"the guest is being migrated by do[{self.migrated_by}], and {words}", hint)
 
     # -- what the machine cannot do ------------------------------------------------------------------------------
 
@@ -307,6 +360,33 @@ class _Rehearsal:
     @step.register
     def _(self, _operation: op.Resume) -> Mistake | None:
         self.paused_by = 0
+        return None
+
+    @step.register
+    def _(self, operation: op.Migrate) -> Mistake | None:
+        if self.unmoved:
+            why, hint = self.unmoved
+            return self.mistake("op", f"the guest cannot be migrated: {why}", hint)
+        if operation.fail is not None and not operation.settle:
+            return self.mistake(
+                "settle", "a migration that is to fail does so at once", "Leave out settle = false."
+            )
+        if operation.fail == "other-machine" and operation.qemu is not None:
+            return self.mistake(
+                "qemu", "the other version of the machine type is one of the same QEMU", "Leave out qemu."
+            )
+        if operation.qemu is not None and shutil.which(operation.qemu) is None:
+            return self.mistake(
+                "qemu",
+                f"there is no program {operation.qemu!r} to migrate to",
+                "Give the path of a QEMU, or leave qemu out for the same one.",
+            )
+        self.migrated_by = 0 if operation.settle else self.index + 1
+        return None
+
+    @step.register
+    def _(self, _operation: op.Settle) -> Mistake | None:
+        self.migrated_by = 0
         return None
 
     @step.register
@@ -414,7 +494,19 @@ class _Rehearsal:
         return None
 
     @step.register
+    def _(self, operation: op.DropMonitor) -> Mistake | None:
+        self.dropped_by = 0 if operation.when == "now" else self.index + 1
+        return None
+
+    @step.register
     def _(self, operation: op.AddCpu) -> Mistake | None:
+        if operation.rival and self.dropped_by:
+            return self.mistake(
+                "rival",
+                f"two clients ask at once, and do[{self.dropped_by}] loses the connection at the next add",
+                "Put another add between them.",
+            )
+        self.dropped_by = 0
         device = self.called("cpu", operation)
         if operation.expect == "refused":
             return None
@@ -422,6 +514,7 @@ class _Rehearsal:
 
     @step.register
     def _(self, operation: op.AddDimm) -> Mistake | None:
+        self.dropped_by = 0
         device = self.called("dimm", operation)
         if operation.expect == "refused":
             return None

@@ -58,7 +58,7 @@ class RunRequest(RunOptions):
             )
         object.__setattr__(self, "restore", self.restores and not before_boot)
         self.mapped()
-        rehearse(self.plan, guest=self.guest, machine=self.machine)
+        rehearse(self.plan, guest=self.guest, machine=self.machine, backend=self.backend, kd=self.kd)
         if self.inject_fault in UNPLUG_FAULTS and self.guest != "twin":
             raise UsageError(
                 f"the fault {self.inject_fault} is one of the twin's Linux, and {self.guest} has none",

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from harness.host.budget import ResourceRequest
 from harness.machine.machine import MachineSpec
-from harness.run.operation import AddCpu, AddDimm
+from harness.run.operation import AddCpu, AddDimm, Migrate
 from harness.run.plan import Plan
 
 OPEN_VCPUS = 4
@@ -22,4 +24,8 @@ def request_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
     memory = sum(int(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
     if not processors and not memory:
         processors, memory = OPEN_VCPUS, OPEN_MEMORY
-    return spec.resource_request(processors=processors, memory=memory)
+    wanted = spec.resource_request(processors=processors, memory=memory)
+    if any(isinstance(operation, Migrate) for operation in plan.do):
+        # Both QEMUs have the guest's memory until one of them ends; its processors run in one.
+        return msgspec.structs.replace(wanted, memory=2 * wanted.memory)
+    return wanted

@@ -50,11 +50,11 @@ def test_what_one_qemu_dies_of_is_said(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_the_guest_decides(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "drop.toml"
-    path.write_text('name = "a"\n[[do]]\nop = "drop-monitor"\n')
+    path = tmp_path / "ost.toml"
+    path.write_text('name = "a"\n[[do]]\nop = "wait-for"\nwhat = "ost"\n')
     assert ExitCode.HOLDS == main(["plan", "check", str(path)])
     assert ExitCode.USAGE == main(["plan", "check", str(path), "--guest", "host"])
-    assert "cannot show how a monitor drops" in capsys.readouterr().out
+    assert "cannot show the firmware's _OST" in capsys.readouterr().out
 
 
 def test_programs_get_a_document(wrong: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,8 @@ from harness.history.record import Qmp, Record, Stage
 from harness.history.writer import HistoryWriter
 from harness.host.registry import ProcessName, Registry
 from harness.machine import event_log, shutdown
-from harness.machine.qmp_client import Client, Drop, Reply
+from harness.machine.machine import Drop
+from harness.machine.qmp_client import Client, Reply
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 

@@ -28,7 +28,17 @@ BEGIN, END = "<!-- shown: begin -->", "<!-- shown: end -->"
 QUICK = Timeouts(operation=10.0, consequence=0.5, quiet=0.03)
 """A process answers at once, and it is asked whether it lives before its silence counts."""
 
-CANNOT = {"reset": "cannot show a reset", "unaligned-dimm": "cannot show a device that the guest ignores"}
+CANNOT = {
+    "migrate": "cannot show a migration",
+    "migrate-fails": "cannot show a migration",
+    "migrate-in-add": "cannot show a migration",
+    "migrate-pending": "cannot show a migration",
+    "monitor-drops": "cannot show how a monitor drops",
+    "reset": "cannot show a reset",
+    "reset-in-add": "cannot show a reset",
+    "two-clients": "cannot show two clients",
+    "unaligned-dimm": "cannot show a device that the guest ignores",
+}
 """Plans that need a guest which boots, and what is said instead."""
 
 REFUSED = tuple(name for name in built_in_plans() if name.startswith(("unplug", "found")))

@@ -28,11 +28,11 @@ STARTED = '[machine]\nstarted = "firmware"\n'
 X = CPU + 'id = "x"\n'
 
 
-def refused(body: str, *, guest: str = "twin", machine: str = "q35") -> BadDocument:
+def refused(body: str, *, guest: str = "twin", machine: str = "q35", **where: str) -> BadDocument:
     """Return what the rehearsal of a plan raises; its ``name`` is in line 1."""
     plan = decode_plan('name = "a"\n' + body, name="p.toml")
     with pytest.raises(BadDocument) as raised:
-        rehearse(plan, guest=guest, machine=machine)
+        rehearse(plan, guest=guest, machine=machine, **where)
     assert raised.value.exit_code is ExitCode.USAGE
     return raised.value
 
@@ -92,11 +92,85 @@ def test_a_mistake_is_named_before_anything_starts(body: str, message: str, hint
     assert hint in error.hint
 
 
+MIGRATE = '[[do]]\nop = "migrate"\n'
+MIGRATING = MIGRATE + "settle = false\n"
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "hint"),
+    [
+        (MIGRATING + CPU, "p.toml:6: do[2] (add-cpu): the guest is being migrated by do[1], and QEMU takes no device meanwhile", 'expect = "refused"'),
+        (MIGRATING + DIMM, "p.toml:6: do[2] (add-dimm): the guest is being migrated by do[1]", '"settle"'),
+        (MIGRATING + MIGRATE, "p.toml:6: do[2] (migrate): the guest is being migrated by do[1], and this cannot be until", '"settle"'),
+        (MIGRATING + '[[do]]\nop = "reset"\n', "p.toml:6: do[2] (reset): the guest is being migrated", ""),
+        (MIGRATING + '[[do]]\nop = "unplug"\ndevice = "x"\n', "p.toml:6: do[2] (unplug): the guest is being migrated", ""),
+        (MIGRATING + '[[do]]\nop = "load-driver"\n', "p.toml:6: do[2] (load-driver): the guest is being migrated", ""),
+        (MIGRATING + 'fail = "cancelled"\n', "p.toml:4: do[1] (migrate): a migration that is to fail does so at once", "Leave out settle"),
+        (MIGRATE + 'qemu = "/no/such"\n', "p.toml:4: do[1] (migrate): there is no program '/no/such' to migrate to", "path of a QEMU"),
+        (MIGRATE + 'qemu = "/etc/passwd"\n', "p.toml:4: do[1] (migrate): there is no program '/etc/passwd'", ""),
+        (MIGRATE + 'qemu = "sh"\nfail = "other-machine"\n', "p.toml:4: do[1] (migrate): the other version of the machine type", "Leave out qemu"),
+        ('[[do]]\nop = "drop-monitor"\nwhen = "before-reply"\n' + CPU + "rival = true\n",
+         "p.toml:7: do[2] (add-cpu): two clients ask at once, and do[1] loses the connection at the next add", "another add"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_in_a_migration_is_named(body: str, message: str, hint: str) -> None:
+    """With file and line; what may be there is let pass."""
+    error = refused(body)
+    assert (True, True) == (error.message.startswith(message), hint in error.hint), error.message
+    right = (
+        MIGRATING
+        + CPU
+        + 'expect = "refused"\n'
+        + '[[do]]\nop = "quiesce"\n'
+        + '[[do]]\nop = "settle"\n'
+        + CPU
+    )
+    rehearse(decode_plan('name = "a"\n' + right + PAUSE + MIGRATE, name="p.toml"), guest="twin")
+
+
+@pytest.mark.parametrize(
+    ("where", "words", "hint"),
+    [
+        (
+            {"backend": "libvirt"},
+            "libvirt migrates no guest that it is to destroy when its client ends",
+            "--backend qemu",
+        ),
+        ({"kd": "listen"}, "the debugger's port is a socket of the QEMU that the guest would leave", "--kd"),
+        ({"kd": "debugger"}, "the debugger's port is a socket", "--debugger"),
+    ],
+)
+def test_where_a_guest_cannot_be_migrated_is_named(where: dict[str, str], words: str, hint: str) -> None:
+    """Before the boot, with the reason and what to leave out."""
+    error = refused(MIGRATE, **where)
+    assert f"p.toml:3: do[1] (migrate): the guest cannot be migrated: {words}" in error.message
+    assert hint in error.hint
+
+
+@pytest.mark.parametrize(
+    ("key", "message"),
+    [
+        ("qemu = 3", "do[1].qemu"),
+        ('qemu = ""', "do[1].qemu"),
+        ('fail = "dies"', "do[1].fail: 'dies' is not one of its values"),
+        ('target = "x"', "unknown key 'target'"),
+        ("timeout = 0", "do[1].timeout"),
+    ],
+)
+def test_bad_keys_of_a_migration_are_refused(key: str, message: str) -> None:
+    """With file and line, as those of any operation."""
+    with pytest.raises(BadDocument) as raised:
+        decode_plan(f'name = "a"\n{MIGRATE}{key}\n', name="p.toml")
+    assert ("p.toml:4: " in raised.value.message, message in raised.value.message) == (True, True), (
+        raised.value.message
+    )
+
+
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ('[[do]]\nop = "drop-monitor"\n', "how a monitor drops"),
         ('[[do]]\nop = "answer-unplugs"\nby = "refuse"\n', "how a guest answers"),
+        ('[[do]]\nop = "unplug"\ndevice = "x"\n', "an unplug"),
         ('[[do]]\nop = "wait-for"\nwhat = "ost"\n', "the firmware's _OST"),
     ],
 )

@@ -43,6 +43,14 @@ def test_processors_and_memory(operations: str, vcpus: int, memory: int) -> None
     assert (vcpus, memory + OVERHEAD, RUN_SIZE) == (request.vcpus, request.memory, request.disk)
 
 
+@pytest.mark.parametrize("settle", ["", "settle = false\n"])
+def test_a_migration_takes_the_memory_twice(settle: str) -> None:
+    """Two QEMUs have the guest for a while, with all that was added; its processors run in one of them."""
+    plan = decode_plan(f'name = "x"\n{CPU}{DIMM}[[do]]\nop = "migrate"\n{settle}', name="x")
+    request = request_of(plan, SPEC)
+    assert (3, 2 * (768 * MIB + OVERHEAD)) == (request.vcpus, request.memory)
+
+
 def test_disks() -> None:
     """Each disk of the machine is an overlay that grows."""
     spec = MachineSpec(

@@ -40,8 +40,8 @@ def perform_plan(
 @pytest.mark.parametrize(
     "name",
     [
-        "burst", "every-slot", "found-at-boot", "found-in-firmware", "reset", "unaligned-dimm", "unplug",
-        "unplug-ignored", "unplug-late", "unplug-refused", "veto",
+        "burst", "every-slot", "found-at-boot", "found-in-firmware", "monitor-drops", "pause-in-add", "reset", "two-clients",
+        "unaligned-dimm", "unplug", "unplug-ignored", "unplug-late", "unplug-refused", "veto",
     ],
 )  # fmt: skip
 def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) -> None:
@@ -49,6 +49,15 @@ def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) 
     result = perform_plan(name)
     assert result.error is None
     assert (result.verdict.verdict, result.verdict.reasons) == (Verdict.HOLDS, [])
+
+
+def test_a_reset_in_the_middle_of_an_add_is_unknown(perform_plan: Callable[..., RunResult]) -> None:
+    """As with QEMU alone: what it cut short cannot be established, and what comes after it is judged."""
+    result = perform_plan("reset-in-add")
+    assert (result.error, result.verdict.verdict) == (None, Verdict.UNKNOWN)
+    said = {one.rule: one.verdict for one in result.verdict.rules}
+    assert (Verdict.HOLDS, Verdict.UNKNOWN) == (said["EXPECT"], said["CAP-EPOCH"])
+    assert Verdict.VIOLATED not in said.values()
 
 
 def test_the_debuggers_port_is_listened_to(perform_plan: Callable[..., RunResult]) -> None:

@@ -21,7 +21,7 @@ from harness.run.plan import built_in_plans
 
 pytestmark = pytest.mark.qemu
 
-ELSEWHERE = {"cpu-and-dimm", "groups", "unaligned-dimm"}
+ELSEWHERE = {"cpu-and-dimm", "groups", "reset-in-add", "unaligned-dimm"}
 """Plans that have a test of their own here; those of test_unplug.py and test_before_boot.py are left out by their names."""
 
 PLANS = [

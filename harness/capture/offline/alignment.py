@@ -25,11 +25,11 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from harness.capture.offline.comparison import ChannelComparison, compare
-from harness.capture.offline.correlation import ClockMap
+from harness.capture.offline.correlation import FOREVER, ClockMap
 from harness.capture.offline.recorded import RecordedChannel, TimedRecord, driver_records
 from harness.errors import BadHistory, UsageError
 from harness.history.driver import DriverRecord
-from harness.history.record import Add, Boot, Channel, End, Offset, Quiesced, Record, Stage
+from harness.history.record import Add, Boot, Channel, End, Migration, Offset, Quiesced, Record, Stage
 
 ChannelOfDriver = tuple[str, str]
 """Boot nonce and driver."""
@@ -81,6 +81,20 @@ def _refuse_known(host: list[Record], channels: list[RecordedChannel]) -> None:
             )
 
 
+def _migrations(host: Iterable[Record]) -> Iterator[tuple[int, int]]:
+    """Yield when the guest was migrated, or was to be, by the host's clock; one without an end lasts for ever."""
+    begun: int | None = None
+    for record in host:
+        if isinstance(record, Migration):
+            if record.phase == "begin":
+                begun = record.host_ns
+            elif begun is not None:
+                yield begun, record.host_ns
+                begun = None
+    if begun is not None:
+        yield begun, FOREVER
+
+
 class _Aligner:
     def __init__(self, host: list[Record], channels: list[RecordedChannel]) -> None:
         self._host = host
@@ -94,8 +108,10 @@ class _Aligner:
         for at, one in enumerate(host):
             if isinstance(one, Offset):
                 self._offsets.setdefault(one.domain.removeprefix("qpc/"), []).append((at, one))
+        gaps = list(_migrations(host))
         self._clocks = {
-            boot: ClockMap([offset for _at, offset in found]) for boot, found in self._offsets.items()
+            boot: ClockMap([offset for _at, offset in found], gaps=gaps)
+            for boot, found in self._offsets.items()
         }
         self._streams: dict[ChannelOfDriver, dict[int, _Moment]] = {}
         self._others: list[TimedRecord] = []

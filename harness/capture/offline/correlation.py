@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
 from harness.history.driver import Hello, Mark
-from harness.history.record import Offset, Record
+from harness.history.record import Migration, Offset, Record
 
 SECOND = 1_000_000_000
 BILLION = 1_000_000_000
@@ -25,6 +25,8 @@ BILLION = 1_000_000_000
 MOST_DRIFT = 1_000_000
 """Parts per billion by which a guest's counter may run other than its rate says: 0.1 %. Windows takes the rate from
 the hypervisor, or measures it once at boot."""
+
+FOREVER = 1 << 63
 
 MOST_PENDING = 1024
 """Nonces awaited at once; a guest that echoes none makes the harness forget the oldest."""
@@ -50,8 +52,11 @@ class Correlator:
         """Take in a record that was there at ``host_ns``; return an Offset if it echoes a nonce for the first time.
 
         The first channel to bring the echo gives the narrowest bracket; later copies add nothing. A boot whose
-        ``hello`` is not known has no rate, and its echo stays unused.
+        ``hello`` is not known has no rate, and its echo stays unused. After a migration the drift is measured anew: while the
+        guest stood still its counter need not have run.
         """
+        if isinstance(record, Migration):
+            self._samples.clear()
         if isinstance(record, Hello) and 0 < record.hz <= SECOND * 100 and len(self._hz) < MOST_BOOTS:
             self._hz[record.boot] = record.hz
         if not isinstance(record, Mark) or record.boot not in self._hz:
@@ -113,21 +118,30 @@ class ClockMap:
     """Counter values of one boot to intervals of the host's clock, from that boot's Offset records.
 
     ``most_drift`` is the assumption on the rate, in parts per billion. ``contradictions`` counts the neighbouring
-    samples that it does not fit: there the guest was stopped, and only the order of time is used.
+    samples that it does not fit: there the guest was stopped, and only the order of time is used. So it is across each of
+    the ``gaps``, intervals of the host's clock in which the guest migrated; beyond the samples nothing is known across one.
     """
 
-    def __init__(self, offsets: Iterable[Offset], *, most_drift: int = MOST_DRIFT) -> None:
+    def __init__(
+        self,
+        offsets: Iterable[Offset],
+        *,
+        most_drift: int = MOST_DRIFT,
+        gaps: Sequence[tuple[int, int]] = (),
+    ) -> None:
         self.contradictions = 0
+        self._gaps = gaps
         self._slow, self._fast = BILLION + most_drift, BILLION - most_drift
         samples = sorted(offsets, key=lambda offset: (offset.qpc, offset.low_ns))
         self._hz = max(1, samples[0].hz) if samples else 1
         self._samples = [_Sample(offset.qpc, offset.low_ns, offset.high_ns) for offset in samples]
         for before, after in itertools.pairwise(self._samples):
             low, high = self._after(before, after.qpc)
-            after.joined = low <= after.high and after.low <= high
+            fits = low <= after.high and after.low <= high
+            after.joined = fits and not self._gap(before.low, after.high)
             if after.joined:
                 after.low, after.high = max(after.low, low), min(after.high, high)
-            else:
+            elif not fits:
                 self.contradictions += 1
         for before, after in reversed(list(itertools.pairwise(self._samples))):
             if after.joined:
@@ -138,7 +152,8 @@ class ClockMap:
     def host_ns(self, qpc: int) -> tuple[int, int] | None:
         """Return the earliest and latest ``host_ns`` at which the guest's counter can have read ``qpc``.
 
-        None if there is no sample. Outside all samples the interval widens with the assumed drift.
+        None if there is no sample, or a migration between it and the reading. Outside all samples the interval widens with
+        the assumed drift.
         """
         place = bisect.bisect_right(self._keys, qpc)
         before = self._samples[place - 1] if place else None
@@ -153,8 +168,12 @@ class ClockMap:
             other_low, other_high = self._before(after, qpc)
             return max(low, other_low), min(high, other_high)
         if before is not None:
-            return self._after(before, qpc)
-        return None if after is None else self._before(after, qpc)
+            return None if self._gap(before.low, FOREVER) else self._after(before, qpc)
+        return None if after is None or self._gap(-FOREVER, after.high) else self._before(after, qpc)
+
+    def _gap(self, low: int, high: int) -> bool:
+        """Return whether the guest migrated at a time between two."""
+        return any(begin <= high and end >= low for begin, end in self._gaps)
 
     def _after(self, sample: _Sample, qpc: int) -> tuple[int, int]:
         """The interval of a reading that is not earlier than ``sample``, from it alone."""

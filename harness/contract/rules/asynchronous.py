@@ -372,6 +372,11 @@ def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
     hz = model.stream.hz
     if arrival is None or arrival.exit is None or hz <= 0:
         return None
+    if model.migrated(arrival.at, model.at):
+        return Unclear(
+            "the guest was migrated while the callback ran, and its counter need not have run meanwhile",
+            (arrival.enter, arrival.exit),
+        )
     took = (arrival.exit.qpc - arrival.enter.qpc) * 1000 // hz
     if took <= BLOCKED_MS:
         return HOLDS

@@ -170,6 +170,8 @@ def _earlier(first: DriverRecord, record: DriverRecord, model: Model) -> bool:
     """True if a record of another driver is known to be earlier, by the counter that both read."""
     if first.driver == record.driver:
         return first.seq < record.seq
+    if model.migrated(model.counted_at, model.at):
+        return False
     return first.qpc < record.qpc and not any(stream.order_lost for stream in model.streams.values())
 
 

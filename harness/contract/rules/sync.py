@@ -391,6 +391,7 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
         return None
     judged: RuleOutcome = HOLDS
     clock = not any(call.registration.stream.order_lost for call in attempt.events)
+    clock &= not model.migrated(attempt.first, model.at)
     for complete in completes:
         for start in starts:
             last = start.exit or start.enter
@@ -445,6 +446,7 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
     if not starts or (known is not None and known[1] is not attempt) or attempt.n < attempt.active_before:
         return None
     clock = not any(stream.order_lost for stream in model.streams.values())
+    clock &= not model.migrated(attempt.first, model.at)
     for record, level in zip(attempt.ran_on, (None, Level.WARN), strict=True):
         if record is None:
             continue

@@ -74,6 +74,7 @@ from harness.history.record import (
     Count,
     End,
     GuestEvent,
+    Migration,
     OperationProgress,
     Quiesced,
     Record,
@@ -151,10 +152,11 @@ class Model:
         self.group_options = ""
         self.opted_out: dict[str, str] = {}
         self.environment: dict[str, None] = {}
+        self._migrations: list[tuple[int, int]] = []
         self._begin_epoch(0, "")
         self.update: dict[type, Callable[[Any], Any]] = {
             Boot: self._boot, Quiesced: self._quiesced, Count: self._count, Add: self._add,
-            Removal: self._removal,
+            Removal: self._removal, Migration: self._migration,
             Agreement: self._agreement, OperationProgress: self._operation, Channel: self._channel, End: self._end,
             GuestEvent: self._guest, Gap: self._gap, Conflict: self._conflict, Carried: self._carried,
             UnrecordedBoot: self._unrecorded, Repeat: self._repeat, Behind: self._behind, Disorder: self._disorder, Hello: self._hello,
@@ -236,6 +238,17 @@ class Model:
         self._end_epoch("boot", last=False)
         self._begin_epoch(self.epoch + 1, "unrecorded")
         return boot
+
+    def _migration(self, migration: Migration) -> Migration:
+        if migration.phase == "begin" and len(self._migrations) < MOST_LOSSES:
+            self._migrations.append((self.at, FOREVER))
+        elif self._migrations and self._migrations[-1][1] == FOREVER:
+            self._migrations[-1] = self._migrations[-1][0], self.at
+        return migration
+
+    def migrated(self, begin: int, end: int) -> bool:
+        """Return whether the guest was migrated, or was to be, between two places: its counter need not have run meanwhile."""
+        return any(first < end and last > begin for first, last in self._migrations)
 
     def _bind(self, bind: Bind) -> Bind:
         self.facts.add("bind record")

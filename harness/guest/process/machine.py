@@ -52,7 +52,7 @@ from harness.host.runtime import RuntimeDirectory
 from harness.interrupts import uninterrupted
 from harness.machine import shutdown
 from harness.machine.file_limit import SLACK
-from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.process import Process
 from harness.program import describe
 
@@ -512,7 +512,11 @@ class ProcessMachine:
         """Raise GuestRefused: no device is ever gone."""
         raise self.unshown(f"an unplug of {device}")
 
-    def drop_monitor(self) -> None:
+    def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
+        """Raise GuestRefused: it has one client."""
+        raise self.unshown(f"two clients that ask for {device} in slot {slot.index}")
+
+    def drop_monitor(self, _when: Drop = "now") -> None:
         """Raise GuestRefused: there is no monitor."""
         raise self.unshown("how a monitor drops")
 

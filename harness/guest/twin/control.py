@@ -33,11 +33,30 @@ def parse_pairs(text: str) -> dict[str, str]:
     return dict(word.split("=", 1) for word in text.split() if "=" in word)
 
 
+def _connected(path: Path) -> socket.socket:
+    """Return a socket connected to ``path``. Raises MachineFailed."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    try:
+        connection.connect(str(path))
+    except OSError as error:
+        connection.close()
+        raise MachineFailed(
+            f"cannot reach the guest's control port at {path}: {error.strerror}",
+            command=[],
+            status=None,
+            output="",
+        ) from error
+    return connection
+
+
 class ControlChannel:
     """One connection to the guest's control port, read by a thread of its own.
 
     ``on_event(name, detail)`` is called on that thread for every ``!`` line. Raises MachineFailed if the socket cannot
     be reached.
+
+    When the guest goes on in another QEMU, :meth:`follow` names its socket before the old one closes: what came over the old
+    one is read to its end first, so that no byte is lost and a line may begin in one and end in the other.
     """
 
     def __init__(self, path: Path, on_event: Callable[[str, str], None]) -> None:
@@ -50,17 +69,8 @@ class ControlChannel:
         self._waiting: set[str] = set()
         self._changed = locks.condition("control channel")
         self._lost = ""
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        try:
-            self._socket.connect(str(path))
-        except OSError as error:
-            self._socket.close()
-            raise MachineFailed(
-                f"cannot reach the guest's control port at {path}: {error.strerror}",
-                command=[],
-                status=None,
-                output="",
-            ) from error
+        self._next: socket.socket | None = None
+        self._socket = _connected(path)
         self._thread = threading.Thread(target=self._read, name="control", daemon=True)
         self._thread.start()
 
@@ -80,7 +90,13 @@ class ControlChannel:
         number = str(next(self._ids))
         line = " ".join([number, verb, *(f"{key}={value}" for key, value in values.items())]) + "\n"
         with self._changed:
+            self._changed.wait_for(lambda: self._next is None or self._lost, deadline.remaining())
             self._raise_if_lost()
+            if self._next is not None:
+                raise GuestHang(
+                    f"the control port that the guest leaves did not close within {deadline.seconds:g} s",
+                    hint="Its old QEMU goes on; see qemu.log.",
+                )
             self._waiting.add(number)
         try:
             self._socket.sendall(line.encode("ascii"))
@@ -114,13 +130,35 @@ class ControlChannel:
             self._waiting.clear()
             self._changed.notify_all()
 
+    def follow(self, path: Path) -> None:
+        """Go on at another socket once this one is closed. Raises MachineFailed if it cannot be reached."""
+        following = _connected(path)
+        with self._changed:
+            before, self._next = self._next, following
+        if before is not None:
+            before.close()
+
     def close(self) -> None:
         """Close the connection; the reading thread ends."""
         self._abandon("closed by the harness")
-        with contextlib.suppress(OSError):
-            self._socket.shutdown(socket.SHUT_RDWR)
+        for each in (self._next, self._socket):
+            if each is not None:
+                with contextlib.suppress(OSError):
+                    each.shutdown(socket.SHUT_RDWR)
         self._thread.join()
-        self._socket.close()
+        for each in (self._next, self._socket):
+            if each is not None:
+                each.close()
+
+    def _followed(self) -> bool:
+        """The socket was closed by QEMU: take the next one, if the guest goes on there."""
+        with self._changed:
+            if self._next is None or self._lost:
+                return False
+            self._socket.close()
+            self._socket, self._next = self._next, None
+            self._changed.notify_all()
+            return True
 
     def _abandon(self, why: str) -> None:
         with self._changed:
@@ -146,6 +184,8 @@ class ControlChannel:
             except OSError:
                 data = b""
             if not data:
+                if self._followed():
+                    continue
                 self._abandon("closed by QEMU")
                 return
             *lines, rest = (rest + data).split(b"\n")

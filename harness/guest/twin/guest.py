@@ -188,6 +188,10 @@ class Twin:
             self._event(name, detail)
         self.prove_alive(nonce, deadline)
 
+    def follow(self, control: Path, _deadline: Deadline) -> None:
+        """Go on at the other QEMU's control port when this one's closes."""
+        self._control.follow(control)
+
     def load_driver(
         self,
         deadline: Deadline,

@@ -118,6 +118,9 @@ class WindowsGuest:
         self.ready_count = 1
         self._since = self._machine.serial()
 
+    def follow(self, _control: Path, _deadline: Deadline) -> None:
+        """Do nothing: the new QEMU forwards the same ports, and both transports connect again when they need to."""
+
     def restart(self, deadline: Deadline) -> None:
         """Restart Windows in an orderly way and wait until it takes orders again."""
         self._expect_reset()

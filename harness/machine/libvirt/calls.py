@@ -14,8 +14,8 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, MonitorLost
 from harness.machine.event_log import EventLog
 from harness.machine.libvirt.connection import Connection, LibvirtLink, bounded, load, words
+from harness.machine.machine import Drop
 from harness.machine.monitor import outcome
-from harness.machine.qmp_client import Drop
 
 T = TypeVar("T")
 
@@ -55,6 +55,25 @@ class LibvirtCalls:
                 f"{name}: the connection to libvirt dropped before the reply; it is restored",
                 hint="libvirt may or may not have carried the call out: ask it before making it again.",
             ) from dropped
+
+    def rival(self, name: str, wait: Callable[[], object]) -> None:
+        """Record how a call of another client ended, which was made at the same time. Raises CommandRefused."""
+        libvirt = load()
+        number = f"harness-{next(self._ids)}"
+        connection = self._connection.another()
+        self._log.passed("out", {"execute": name, "id": number}, connection)
+        try:
+            wait()
+        except libvirt.libvirtError as error:
+            said = {"class": _code(error), "desc": words(error)}
+            self._log.passed("in", {"error": said, "id": number}, connection)
+            raise CommandRefused(
+                f"libvirt refused {name}: {words(error)}",
+                command=name,
+                error_class=_code(error),
+                description=words(error),
+            ) from error
+        self._log.passed("in", {"return": {}, "id": number}, connection)
 
     def query(self, command: str, arguments: dict[str, Any], deadline: Deadline) -> Any:
         """Ask QEMU and return what it says; when the connection drops, ask again. Raises as :meth:`call`."""

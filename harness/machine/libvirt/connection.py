@@ -129,9 +129,14 @@ class _Worker:
 
 def bounded(act: Callable[[], T], deadline: Deadline) -> T:
     """Return what ``act`` returns, or raise what it raises. Raises TimeoutError when the deadline passes first."""
+    return begun(act)(deadline)
+
+
+def begun(act: Callable[[], T]) -> Callable[[Deadline], T]:
+    """Begin a call and return what waits for it: it returns, or raises, as :func:`bounded` does."""
     call = _Call(act)
     _Worker.take().give(call)
-    return call.value(deadline)
+    return call.value
 
 
 def is_remote(uri: str) -> bool:
@@ -252,6 +257,12 @@ class Connection:
                 self._why = words(error)
             except HarnessError:
                 return
+
+    def another(self) -> int:
+        """Return the number of a connection that somebody else has, which none of these gets."""
+        with self._changed:
+            self.number += 1
+            return self.number
 
     def ask(self, link: LibvirtLink, act: Callable[[], T], deadline: Deadline) -> T:
         """Return what a call answers that changes nothing. Raises InfrastructureError with libvirt's words."""

@@ -29,19 +29,26 @@ from harness.history.reserve import check_room
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
-from harness.machine.base import MachineBase
+from harness.machine.base import MachineBase, one_refused
 from harness.machine.event_log import EventLog
 from harness.machine.inspection import Inspector, LibvirtInspector
 from harness.machine.libvirt.aliases import PERIPHERAL, Aliases, dimm, processor, refused
 from harness.machine.libvirt.calls import LibvirtCalls
-from harness.machine.libvirt.connection import Connection, LibvirtLink, bounded, is_remote, load, words
+from harness.machine.libvirt.connection import (
+    Connection,
+    LibvirtLink,
+    begun,
+    bounded,
+    is_remote,
+    load,
+    words,
+)
 from harness.machine.libvirt.domain import Files, QemuUser, dimm_xml, domain_xml
 from harness.machine.libvirt.domain_events import QEMU_DIED, follow
 from harness.machine.libvirt.remote_host import RemoteHost
 from harness.machine.libvirt.shutdown import end_domain
-from harness.machine.machine import CpuSlot, Machine, MachineSpec, MemoryDevice
+from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice
 from harness.machine.monitor import is_query
-from harness.machine.qmp_client import Drop
 
 LAST_WORDS = 1.0
 """Seconds for libvirt to pass on what QEMU told before it ended."""
@@ -329,6 +336,27 @@ class LibvirtMachine(MachineBase):
                 there,
                 lambda: self._exchange.call(call, arguments, act, deadline),
             )
+
+    def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
+        """Have two connections make the call of :meth:`add_cpu` at once; see :class:`harness.machine.machine.Machine`."""
+        libvirt = load()
+        call, place = "virDomainSetVcpu", str(slot.index)
+        flags = libvirt.VIR_DOMAIN_AFFECT_LIVE
+        rival = bounded(lambda: libvirt.open(self.uri), deadline)
+        domain = bounded(lambda: rival.lookupByUUIDString(self.uuid), deadline)
+        try:
+            with self._aliases.named(call, processor(slot.index), device):
+                theirs = begun(lambda: domain.setVcpu(place, 1, flags))
+                ours = begun(
+                    lambda: self._exchange.call(
+                        call, {"vcpumap": place, "state": 1}, lambda link: link.domain.setVcpu(place, 1, flags), deadline
+                    )
+                )  # fmt: skip
+                return one_refused(
+                    [lambda: ours(deadline), lambda: self._exchange.rival(call, lambda: theirs(deadline))]
+                )
+        finally:
+            rival.close()
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """Return the DIMMs of ``query-memory-devices``."""

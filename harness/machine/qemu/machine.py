@@ -26,14 +26,20 @@ from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
 from harness.machine import devices, shutdown
-from harness.machine.base import MachineBase
+from harness.machine.base import MachineBase, one_refused
+from harness.machine.event_log import EventLog
 from harness.machine.file_limit import largest_file
-from harness.machine.machine import CpuSlot, Machine, MachineSpec
+from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec
 from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
 from harness.machine.process import ExitReport, Process
-from harness.machine.qmp_client import Drop
 from harness.program import describe
+
+_OF_ONE_QEMU = (
+    "spec", "argv", "log", "control", "human", "kd", "exit_report",
+    "_runtime", "_entry", "_process", "_monitor", "_rival", "_devices",
+)  # fmt: skip
+"""What belongs to one QEMU, and not to the guest in it."""
 
 MAPPED = "mapped-ram"
 """The migration capability of a state that is a file and no stream (QEMU: qapi/migration.json, since 9.0)."""
@@ -44,6 +50,10 @@ class QemuMachine(MachineBase):
 
     What QEMU itself says is in ``log``, qemu.log of the run directory. ``human`` is the socket of the human monitor, if the
     spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
+
+    A guest may go on in another QEMU (:mod:`harness.machine.qemu.live_migration`). That one is a machine ``beside`` this one
+    until both :meth:`exchange` their QEMUs: it tells in the same log, writes the guest's files on, and keeps its own words in
+    qemu-2.log. ``qemus`` counts them.
     """
 
     _way = "monitor"
@@ -57,14 +67,61 @@ class QemuMachine(MachineBase):
         name: str = "guest",
         registry: Registry | None = None,
         channel_limit: int = 0,
+        beside: QemuMachine | None = None,
     ) -> None:
         super().__init__(spec, directory, writer, name=name, registry=registry, channel_limit=channel_limit)
+        self.qemus = 1
         self.log = self.directory / "qemu.log"
+        if beside is not None:
+            beside.qemus += 1
+            self.log = self.directory / f"qemu-{beside.qemus}.log"
         self.exit_report: ExitReport | None = None
         self._process: Process | None = None
-        self._monitor = Monitor(self._runtime.path / "qmp", writer, failure=self._failed)
+        log = beside.event_log if beside is not None else None
+        self._monitor = Monitor(self._runtime.path / "qmp", writer, failure=self._failed, log=log)
         self._log = self._monitor.log
+        self._rival: Monitor | None = None
         self._devices: set[str] = set()
+
+    def beside(self, spec: MachineSpec) -> QemuMachine:
+        """Return the machine, not yet started, that is to go on with this one's guest."""
+        return QemuMachine(
+            spec,
+            self.directory,
+            self._writer,
+            name=f"{self.name}-{self.qemus + 1}",
+            registry=self._registry,
+            channel_limit=self.channel_limit,
+            beside=self,
+        )
+
+    def exchange(self, other: QemuMachine) -> None:
+        """Have this machine's guest in ``other``'s QEMU from now on, and what is left of this one's there."""
+        for name in _OF_ONE_QEMU:
+            mine, theirs = getattr(self, name), getattr(other, name)
+            setattr(self, name, theirs)
+            setattr(other, name, mine)
+        other.answer_for()
+        self.answer_for()
+        self._log.check_machine = self._monitor.check_over
+
+    def answer_for(self) -> None:
+        """Have the end of the QEMU that is now this machine's told as its own."""
+        for monitor in filter(None, (self._monitor, self._rival)):
+            monitor.failure = self._failed
+
+    @property
+    def event_log(self) -> EventLog:
+        """What tells of the guest, whichever QEMU it is in."""
+        return self._log
+
+    def socket(self, name: str) -> Path:
+        """Return where QEMU may make a socket of its own; it goes with the machine."""
+        return self._runtime.path / name
+
+    def words(self) -> str:
+        """Return what QEMU said last."""
+        return self._process.words() if self._process is not None else ""
 
     def _start(self, deadline: Deadline) -> None:
         found = qemu_build.find_qemu(self.spec.qemu, deadline)
@@ -98,14 +155,14 @@ class QemuMachine(MachineBase):
                 output=self._process.words(),
                 hint=f"See {self.log}.",
             ) from error
-        if self.spec.incoming is not None:
+        if isinstance(self.spec.incoming, Incoming):
             self._take_over(self.spec.incoming, deadline)
 
     @contextlib.contextmanager
     def _state(self) -> Iterator[int | None]:
         """Open the state that is taken over, if one is that QEMU does not open itself."""
         incoming = self.spec.incoming
-        if incoming is None:
+        if not isinstance(incoming, Incoming):
             yield None
             return
         try:
@@ -153,7 +210,7 @@ class QemuMachine(MachineBase):
         InfrastructureError with QEMU's words if it cannot be saved or written.
         """
         self.pause(deadline)
-        added = self._added(deadline)
+        added = self.added(deadline)
         offered = [one["capability"] for one in self.execute("query-migrate-capabilities", deadline)]
         mapped = MAPPED in offered and "," not in str(file)
         self.execute("migrate-set-parameters", deadline, **{"max-bandwidth": 1 << 40})
@@ -189,7 +246,7 @@ class QemuMachine(MachineBase):
             hint=f"It was to be written to {file}. Is there room? A device may have no state that can be saved.",
         )
 
-    def _added(self, deadline: Deadline) -> list[Added]:
+    def added(self, deadline: Deadline) -> list[Added]:
         """Return the processors and DIMMs that were plugged in, in an order in which they can be again."""
         path = "/machine/peripheral/"
         found: list[Added] = [
@@ -236,6 +293,20 @@ class QemuMachine(MachineBase):
             return any(row.qom == path and row.props == slot.props for row in self.cpu_slots(deadline))
 
         self._change(device, deadline, there, "device_add", {"driver": slot.type, "id": device, **slot.props})
+
+    def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
+        """Have this client and a second one plug the same processor at once; see :class:`harness.machine.machine.Machine`."""
+        if self._rival is None:
+            path = devices.second_client(self._monitor.path)
+            self._rival = Monitor(path, self._writer, failure=self._failed, log=self._log)
+            self._rival.start()
+        self._rival.wait_connected(deadline, "add with a second client")
+        arguments = {"driver": slot.type, "id": device, **slot.props}
+        clients = (self._rival, self._monitor)
+        replies = [client.begin("device_add", deadline, arguments) for client in clients]
+        refused = one_refused(replies)
+        self._devices.add(device)
+        return refused
 
     def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
         """Plug a DIMM; its backend is called ``DEVICE-memory``. Raises as :meth:`add_cpu`."""
@@ -336,6 +407,8 @@ class QemuMachine(MachineBase):
         """Quit before SIGTERM before SIGKILL, and reap it."""
         if self._process is not None:
             self.exit_report = shutdown.descend(self._process, self._monitor, hurry)
+        if self._rival is not None:
+            self._rival.close(2.0)
         self._monitor.close(2.0)
         return True
 

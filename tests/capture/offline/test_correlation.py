@@ -19,7 +19,7 @@ from harness.capture.offline.correlation import (
     Correlator,
 )
 from harness.history.driver import Hello
-from harness.history.record import Offset
+from harness.history.record import Migration, Offset
 
 BOOT = str(COMMON["boot"])
 
@@ -239,3 +239,66 @@ def test_hostile_readings_are_survived(readings: list[tuple[int, int, int]]) -> 
     assert clock_map.contradictions <= max(0, len(found) - 1)
     for (qpc, _, _), step in itertools.product(readings, (-1, 0, 1)):
         assert clock_map.host_ns(qpc + step) is not None
+
+
+def long_pause(stop: int) -> tuple[list[Offset], Clocks]:
+    """Two brackets 200 s apart; the guest stood still for ``stop`` ns, 50 s after the first, which the drift could explain."""
+    before, after = Clocks(10_000_000, 0, []), Clocks(10_000_000, stop, [])
+    first, _ = offsets(before, [(10**8, 1000, 1000)])
+    correlator = Correlator()
+    correlator.observe(Hello(seq=1, version="1", hz=10_000_000, ring=8, **COMMON), 0)
+    asked = 200 * SECOND + stop
+    correlator.sent("late", asked)
+    late = correlator.observe(mark(9, "late", qpc=after.counter(asked)), asked + 1000)
+    assert late is not None
+    return [*first, late], after
+
+
+@given(
+    stop=st.integers(min_value=10**6, max_value=10**8),
+    moment=st.integers(min_value=0, max_value=149 * SECOND),
+)
+def test_a_migration_is_a_gap(stop: int, moment: int) -> None:
+    """Even where the drift could explain the time that the guest stood still, only the order of time is used across it."""
+    found, after = long_pause(stop)
+    read = 50 * SECOND + stop + moment
+    gap = [(49 * SECOND, 50 * SECOND + stop)]
+    interval = ClockMap(found, gaps=gap).host_ns(after.counter(read))
+    assert interval is not None
+    assert interval[0] <= read <= interval[1]
+
+
+def test_without_the_gap_the_interval_would_be_wrong() -> None:
+    """That is why it is told: just after it the truth lies outside."""
+    found, after = long_pause(9 * 10**7)
+    read = 50 * SECOND + 9 * 10**7 + 1000
+    interval = ClockMap(found).host_ns(after.counter(read))
+    assert interval is not None
+    assert not interval[0] <= read <= interval[1]
+
+
+def test_nothing_is_known_beyond_a_gap_that_no_bracket_follows() -> None:
+    """Before the first sample as behind the last one."""
+    found, after = long_pause(10**6)
+    late = after.counter(300 * SECOND)
+    assert ClockMap(found).host_ns(late) is not None
+    assert ClockMap(found, gaps=[(250 * SECOND, 251 * SECOND)]).host_ns(late) is None
+    assert ClockMap(found, gaps=[(0, 1)]).host_ns(1) is None
+    assert ClockMap(found, gaps=[(0, 1)]).host_ns(late) is not None
+
+
+def test_drift_is_measured_anew_after_a_migration() -> None:
+    """The first bracket behind it has none, as the first of a boot."""
+    correlator = Correlator()
+    correlator.observe(Hello(seq=1, version="1", hz=10_000_000, ring=8, **COMMON), 0)
+    drifts = []
+    for number in range(4):
+        if number == 2:
+            correlator.observe(Migration(phase="moved"), 0)
+        correlator.sent(f"n{number}", number * SECOND)
+        offset = correlator.observe(
+            mark(number + 2, f"n{number}", qpc=number * 10_000_000), number * SECOND + 10
+        )
+        assert offset is not None
+        drifts.append(offset.drift_low_ppb is None)
+    assert [True, False, True, False] == drifts

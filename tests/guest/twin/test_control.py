@@ -38,6 +38,10 @@ class Peer:
         assert self._connected.wait(30)
         self._connection.sendall(data)
 
+    def hang_up(self) -> None:
+        """Close the port, as QEMU does when it ends."""
+        self._connection.shutdown(socket.SHUT_RDWR)
+
     def close(self) -> None:
         """Leave."""
         self._server.close()
@@ -149,6 +153,40 @@ def test_firmware_clearing_the_screen_hides_nothing(connect: Connect) -> None:
     peer.send(b"\x1b[2J\x1b[01;01H\x1b[=3h\x1b[2J\x1b[01;01H! ready processors=2\n")
     channel.request("ping", Deadline(30, "test"), nonce="x")
     assert events == [("ready", "processors=2")]
+
+
+def test_a_line_goes_on_where_the_guest_does(connect: Connect, tmp_path: Path) -> None:
+    """What came over the old socket is read to its end first; a line may begin in it and end in the new one."""
+    old, channel, events = connect(lambda line: f"{line.split()[0]} ok from=old\n".encode())
+    following = Peer(tmp_path, lambda line: f"{line.split()[0]} ok from=new\n".encode())
+    assert {"from": "old"} == channel.request("ping", Deadline(30, "old"))
+    channel.follow(following.path)
+    following.send(b"ne cpu=7\n! later x=1\n")
+    old.send(b"! first x=0\n! onli")
+    old.hang_up()
+    assert {"from": "new"} == channel.request("ping", Deadline(30, "new"))
+    assert [("first", "x=0"), ("online", "cpu=7"), ("later", "x=1")] == events
+    following.close()
+
+
+def test_a_request_waits_for_the_old_socket_to_close(connect: Connect, tmp_path: Path) -> None:
+    """Until then it would go to nobody; a deadline ends the wait."""
+    _old, channel, _ = connect(lambda line: f"{line.split()[0]} ok from=old\n".encode())
+    following = Peer(tmp_path, lambda line: f"{line.split()[0]} ok from=new\n".encode())
+    channel.follow(following.path)
+    with pytest.raises(GuestHang):
+        channel.request("ping", Deadline(0.2, "too early"))
+    assert [] == following.lines
+    channel.close()
+    following.close()
+
+
+def test_a_port_that_is_not_there_is_not_followed(connect: Connect, tmp_path: Path) -> None:
+    """The guest stays where it is, and so does the channel."""
+    _peer, channel, _ = connect(lambda line: f"{line.split()[0]} ok from=old\n".encode())
+    with pytest.raises(MachineFailed, match="cannot reach the guest's control port"):
+        channel.follow(tmp_path / "none")
+    assert {"from": "old"} == channel.request("ping", Deadline(30, "still there"))
 
 
 def test_missing_port_is_named(tmp_path: Path) -> None:
