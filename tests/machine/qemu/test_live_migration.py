@@ -57,11 +57,12 @@ def running(make_machine: MakeMachine, tmp_path: Path, deadline: Deadline) -> Qe
     machine = make_machine(kernel=kernel)
     machine.start(deadline)
     machine.resume(deadline)
+    # The firmware counts processors: one that comes meanwhile may have it wait for ever.
+    deadline.poll(lambda: LINE in machine.debugcon.read_bytes())
     slots = machine.cpu_slots(deadline)
     machine.add_cpu("late", slots[4], deadline)
     machine.add_cpu("early", slots[2], deadline)
     machine.add_dimm("dimm", 256 << 20, deadline)
-    deadline.poll(lambda: LINE in machine.debugcon.read_bytes())
     return machine
 
 
