@@ -386,7 +386,7 @@ class _Rehearsal:
 
     @step.register
     def _(self, _operation: op.Settle) -> Mistake | None:
-        self.migrated_by = 0
+        self.migrated_by = self.unsettled = 0
         return None
 
     @step.register
@@ -486,11 +486,6 @@ class _Rehearsal:
     @step.register
     def _(self, _operation: op.BootGuest) -> Mistake | None:
         self.started = "running"
-        return None
-
-    @step.register
-    def _(self, _operation: op.Settle) -> Mistake | None:
-        self.unsettled = 0
         return None
 
     @step.register

@@ -170,7 +170,6 @@ def test_bad_keys_of_a_migration_are_refused(key: str, message: str) -> None:
     ("body", "words"),
     [
         ('[[do]]\nop = "answer-unplugs"\nby = "refuse"\n', "how a guest answers"),
-        ('[[do]]\nop = "unplug"\ndevice = "x"\n', "an unplug"),
         ('[[do]]\nop = "wait-for"\nwhat = "ost"\n', "the firmware's _OST"),
     ],
 )
