@@ -115,6 +115,10 @@ class MissingPart(InfrastructureError):
     """A part is not installed; the hint is the command that supplies it."""
 
 
+class HostExhausted(InfrastructureError):
+    """*the disk has no room to preallocate 1 GiB for the DIMM 'dimm-1'*: QEMU refused a device that the host cannot back."""
+
+
 class MachineFailed(InfrastructureError):
     """QEMU did not start or died; carries the full command, the exit status and QEMU's own last words."""
 

@@ -15,8 +15,14 @@ from harness.guest.bootable import Bootable, GuestOptions, GuestType, MakeMachin
 from harness.guest.guest import Guest
 from harness.guest.process.host import HostType
 from harness.guest.process.wine import WineType
-from harness.guest.twin.guest import Twin, counter_argument, kernel_arguments, machine_arguments
+from harness.guest.twin.guest import (
+    Twin,
+    counter_argument,
+    kernel_arguments,
+    machine_arguments,
+)
 from harness.guest.twin.image import build
+from harness.guest.twin.kernel_modules import wanted_modules
 from harness.history.writer import HistoryWriter
 from harness.machine.machine import Machine
 from harness.package import data_folder
@@ -60,6 +66,8 @@ class TwinType:
             kd=spec.kd,
             trace_port=spec.debug_port if options.traced else 0,
         )
+        if modules := wanted_modules(spec):
+            arguments += f" agent.drivers={','.join(modules)}"
         spec = msgspec.structs.replace(
             options.spec,
             kernel=image.kernel,

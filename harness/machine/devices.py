@@ -15,6 +15,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.machine.attachments import GenerationId, LocalClock, VgaAdapter, option_value
 from harness.machine.machine import MachineSpec
+from harness.machine.other_memory import BalloonDevice, VirtioMemDevice
 
 MIB = 1 << 20
 
@@ -66,11 +67,32 @@ class Board(msgspec.Struct, frozen=True):
 
     type: str
     accelerator: str
+    nvdimm: bool = False
+    split_irqchip: bool = False
 
     def arguments(self) -> list[str]:
-        """All x86 machine types of QEMU 7.2 and later know ``smm``."""
+        """All x86 machine types of QEMU 7.2 and later know ``smm``; ``nvdimm`` allows NVDIMMs (QEMU: docs/nvdimm.txt)."""
         name, comma, options = self.type.partition(",")
-        return ["-machine", f"{name},smm=off{comma}{options}", "-accel", self.accelerator]
+        ours = ",nvdimm=on" if self.nvdimm else ""
+        ours += ",kernel-irqchip=split" if self.split_irqchip else ""
+        return ["-machine", f"{name},smm=off{ours}{comma}{options}", "-accel", self.accelerator]
+
+
+LARGEST_APIC_ID = 254
+"""The last number of a processor without x2APIC: 255 is all of them (Intel SDM 3A, 11.6.2.1)."""
+
+
+class InterruptRemapping(msgspec.Struct, frozen=True):
+    """An IOMMU that remaps interrupts, without which no device interrupts a processor beyond 254 (QEMU: hw/i386/intel_iommu.c)."""
+
+    def arguments(self) -> list[str]:
+        """Extended interrupt mode has destinations of 32 bits."""
+        return ["-device", "intel-iommu,intremap=on,eim=on"]
+
+
+def needs_x2apic(spec: MachineSpec) -> bool:
+    """Return whether the machine has processors that only x2APIC can number."""
+    return spec.max_processors > LARGEST_APIC_ID + 1
 
 
 class Processors(msgspec.Struct, frozen=True):
@@ -321,7 +343,7 @@ def parts(
     found: list[Device] = [
         Identity(name),
         Behaviour(),
-        Board(spec.machine, spec.accelerator),
+        Board(spec.machine, spec.accelerator, spec.nvdimm, needs_x2apic(spec) and spec.accelerator == "kvm"),
         processors,
         Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets),
         QmpSocket(qmp),
@@ -345,6 +367,13 @@ def parts(
         found.append(spec.network)
     if spec.screen:
         found.append(VgaAdapter())
+    if needs_x2apic(spec):
+        found.append(InterruptRemapping())
+    # Behind the devices that have a slot of their own.
+    if spec.virtio_mem:
+        found.append(VirtioMemDevice(spec.virtio_mem))
+    if spec.balloon:
+        found.append(BalloonDevice())
     if spec.clock == "localtime":
         found.append(LocalClock())
     if spec.generation_id:

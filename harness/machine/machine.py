@@ -11,6 +11,7 @@ import msgspec
 from harness.deadline import Deadline
 from harness.host.budget import ResourceRequest
 from harness.machine.attachments import Cdrom, Disk, Flash, Network
+from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.migration_state import Added, AwaitedState, Incoming
 
 Drop = Literal["now", "before-command", "before-reply"]
@@ -31,6 +32,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
 
     ``kernel``/``initrd``/``append`` boot Linux directly (the twin); ``firmware`` is a file for ``-bios`` or pflash.
     ``processors`` at power-on, ``max_processors`` slots in all; ``memory`` at power-on, ``max_memory``, ``dimm_slots``.
+    ``virtio_mem`` is how much a virtio-mem device can plug, 0 for none, ``balloon`` asks for one, ``nvdimm`` allows NVDIMMs.
     ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor, ``kd`` for a serial port
     on which a kernel debugger may listen.
 
@@ -54,6 +56,9 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     max_memory: int = 4 << 30
     dimm_slots: int = 4
     nodes: int = 1
+    virtio_mem: int = 0
+    balloon: bool = False
+    nvdimm: bool = False
     kernel: Path | None = None
     initrd: Path | None = None
     append: str = ""
@@ -75,12 +80,15 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     added: tuple[Added, ...] = ()
     extra: list[str] = []
 
-    def resource_request(self, *, processors: int = 0, memory: int = 0) -> ResourceRequest:
-        """Return what the machine has at power-on and what is to be added, as far as it has slots and room for that."""
+    def resource_request(self, *, processors: int = 0, memory: int = 0, disk: int = 0) -> ResourceRequest:
+        """Return what the machine has at power-on and what is to be added, as far as it has slots and room for that.
+
+        ``disk`` are bytes of the run directory besides what every run takes.
+        """
         return ResourceRequest(
             vcpus=min(self.processors + processors, self.max_processors),
             memory=min(self.memory + memory, max(self.max_memory, self.memory)) + OVERHEAD,
-            disk=RUN_SIZE + OVERLAY_SIZE * len(self.disks),
+            disk=RUN_SIZE + OVERLAY_SIZE * len(self.disks) + disk,
         )
 
 
@@ -168,8 +176,28 @@ class Machine(Protocol):
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
         """All plugged DIMMs."""
 
-    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
-        """``object-add`` and ``device_add`` of a DIMM; the backend is deleted again when the device is refused."""
+    def add_dimm(
+        self,
+        device: str,
+        size: int,
+        deadline: Deadline,
+        *,
+        node: int | None = None,
+        backend: MemoryBackend = RAM,
+    ) -> None:
+        """``object-add`` and ``device_add`` of a DIMM; its memory is deleted again when the device is refused.
+
+        Raises HostExhausted if the host has too little memory or disk for ``backend``.
+        """
+
+    def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
+        """``object-add`` and ``device_add`` of an NVDIMM whose bytes are a sparse file. Raises as :meth:`add_dimm`."""
+
+    def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
+        """Ask the guest to have so many bytes of the virtio-mem device. Raises CommandRefused with QEMU's words."""
+
+    def set_balloon(self, size: int, deadline: Deadline) -> None:
+        """Ask the guest to make do with so many bytes (``balloon``). Raises CommandRefused with QEMU's words."""
 
     def unplug(self, device: str, deadline: Deadline) -> None:
         """Ask the guest to give a processor or a DIMM back. What it does is told by events. Raises CommandRefused."""

@@ -95,6 +95,19 @@ class MemoryDeviceInfo(msgspec.Struct, frozen=True):
     data: dict[str, Any]
 
 
+class VirtioMemDeviceInfo(msgspec.Struct, frozen=True, rename="kebab"):
+    """``VirtioMEMDeviceInfo`` (qapi/machine.json): ``size`` bytes are plugged, of those that were asked for."""
+
+    size: int
+    requested_size: int
+
+
+class BalloonInfo(msgspec.Struct, frozen=True):
+    """``BalloonInfo`` (qapi/machine.json), what ``query-balloon`` returns: the bytes that the guest has."""
+
+    actual: int
+
+
 EVENT_DATA: Mapping[str, type[msgspec.Struct]] = {
     "ACPI_DEVICE_OST": AcpiDeviceOst,
     "RESET": ResetEvent,

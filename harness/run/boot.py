@@ -39,6 +39,7 @@ from harness.machine.qemu import ability
 from harness.machine.qemu.machine import QemuMachine
 from harness.machine.snapshot import MachineSnapshot, SnapshotStore, restored
 from harness.run.executor import Executor, paced
+from harness.run.host_check import asks_host, check_apic_ids, check_host
 from harness.run.operation import AddCpu, AddDimm, Migrate
 from harness.run.options import Timeouts
 from harness.run.ready_snapshot import ready_snapshot
@@ -115,6 +116,7 @@ class GuestBoot:
         """Take every step. Raises what a step raises."""
         self._stages.current = "qemu"
         check_backend(self.request.backend)
+        self._check_host()
         with all_missing_named(self.request.guest, qemu=self.request.qemu):
             # A guest that is a process needs no QEMU, and so none is looked for.
             qemu = None if isinstance(self._guest_type, ProcessType) else find_qemu(self.request.qemu)
@@ -205,6 +207,12 @@ class GuestBoot:
             machine=machine, guest=guest, executor=executor, watch=watch, capture=capture, writer=self._writer
         )
 
+    def _check_host(self) -> None:
+        """Check what the plan asks of this host; of another one nothing is known."""
+        if asks_host(self.request.plan) and not is_remote(self.request.connect):
+            with self._stages.stage("host"):
+                check_host(self.request.plan, self._directory.path, backend=self.request.backend)
+
     def _sample_drivers(self) -> list[str]:
         """Return the names under which the plan loads the sample driver."""
         named = [getattr(operation, "driver", SAMPLE_DRIVER) for operation in self.request.plan.do]
@@ -257,6 +265,8 @@ class GuestBoot:
             said.append(f"{choice.name}: {choice.reason}")
         self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
         spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
+        if not is_remote(request.connect):
+            check_apic_ids(spec, qemu)
         return bootable.adapt(spec) if bootable.adapt is not None else spec
 
     def _refuse_fatal(self, qemu: QemuBuild | None, spec: MachineSpec) -> None:

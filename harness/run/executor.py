@@ -23,6 +23,7 @@ from harness.errors import (
     GuestHang,
     GuestRefused,
     HarnessError,
+    HostExhausted,
     InfrastructureError,
     UsageError,
 )
@@ -42,6 +43,7 @@ from harness.host.qemu_build import find_qemu
 from harness.machine.machine import CpuSlot, Drop, Machine
 from harness.machine.qemu.live_migration import LiveMigration, MigrationFailed, another_board
 from harness.machine.qemu.machine import QemuMachine
+from harness.run import contrast
 from harness.run import operation as op
 from harness.run.guest_commands import steer
 from harness.run.options import Timeouts
@@ -51,7 +53,7 @@ from harness.run.rehearsal import UNMOVED
 from harness.run.removals import Removals, counted_of
 from harness.run.watch import Watch
 
-ASKING = op.AddCpu | op.AddDimm | op.Reset | op.Unplug | op.BootGuest
+ASKING = op.AddCpu | op.AddDimm | op.Contrast | op.Reset | op.Unplug | op.BootGuest
 """Operations that name devices: what QEMU refuses of one is the plan's, and the same the next time."""
 
 
@@ -269,8 +271,42 @@ class Executor:
         attempt = self._attempt("dimm", operation, self._before(deadline).memory)
         attempt.size = int(operation.size)
         with self._adding(attempt, operation, size=attempt.size):
-            self.machine.add_dimm(attempt.device, attempt.size, deadline, node=operation.node)
+            self.machine.add_dimm(
+                attempt.device, attempt.size, deadline, node=operation.node, backend=operation.made_of
+            )
         return self._after(attempt, operation, deadline)
+
+    @_do.register
+    def _(self, operation: op.Contrast, deadline: Deadline) -> str:
+        if self._unshown:
+            raise self._cannot_show("memory that is no ACPI memory device")
+        if self._open:
+            self._settle(deadline)
+        device = self._device("nvdimm", getattr(operation, "id", None))
+        before, told = self.guest.counts(deadline), self._told()
+        change = contrast.change(self.machine, operation, device, deadline)
+        self._await_change(change, before.memory)
+        self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest"))
+        now = self.guest.counts(Deadline(self.budget.operation, "count"))
+        self.writer.write(Count(processors=now.processors, memory=now.memory, why="contrast"))
+        since = {kind: count - told.get(kind, 0) for kind, count in self._told().items()}
+        return contrast.contrasted(change.said, before.memory, now.memory, since)
+
+    def _await_change(self, change: contrast.Change, before: int) -> None:
+        """Wait until the guest counts what QEMU says that it has; whether it does is an observation."""
+        deadline = Deadline(self.budget.consequence, "the guest's count")
+        while not deadline.expired:
+            version = self.watch.version
+            now = self.guest.counts(Deadline(self.budget.operation, "count"))
+            if change.counted(before, now.memory):
+                return
+            self.watch.wait_change(version, deadline.within(0.2, "a change in the guest"))
+
+    def _told(self) -> dict[str, int]:
+        """Count what the driver and the firmware have told."""
+        self._drain()
+        answers = sum(len(answers) for answers in tuple(self.watch.ost.values()))
+        return {**self.watch.tally, "ost": answers}
 
     @_do.register
     def _(self, operation: op.Settle, deadline: Deadline) -> str:
@@ -516,6 +552,8 @@ class Executor:
             )
         if self._unshown and operation.expect == "ignored":
             raise self._cannot_show("a device that the guest ignores")
+        if self._unshown and isinstance(operation, op.AddDimm) and not operation.made_of.plain:
+            raise self._cannot_show("what a DIMM is made of on the host")
 
     def _cannot_show(self, what: str) -> GuestRefused:
         return GuestRefused(
@@ -563,10 +601,7 @@ class Executor:
     def _attempt(
         self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm, before: int
     ) -> PendingAdd:
-        self._names[what] += 1
-        names = (f"{what}-{number}" for number in itertools.count(self._names[what]))
-        device = operation.id or next(name for name in names if name not in self._ids)
-        self._ids.add(device)
+        device = self._device(what, operation.id)
         self._drain()
         return PendingAdd(
             name=f"{what}-{self._names[what]}",
@@ -576,6 +611,14 @@ class Executor:
             before=before,
             tally=dict(self.watch.tally),
         )
+
+    def _device(self, what: str, wanted: str | None) -> str:
+        """Return the id of a device, ``wanted`` or a new one."""
+        self._names[what] = self._names.get(what, 0) + 1
+        names = (f"{what}-{number}" for number in itertools.count(self._names[what]))
+        device = wanted or next(name for name in names if name not in self._ids)
+        self._ids.add(device)
+        return device
 
     @contextlib.contextmanager
     def _adding(
@@ -609,6 +652,9 @@ class Executor:
             self._agree_on_refusal(attempt, agreed=expected, detail="" if expected else error.description)
             if operation.expect != "refused":
                 raise
+        except HostExhausted as error:
+            note("refused", error.message)
+            raise
         except HarnessError as error:
             note("unsure", error.message)
             raise

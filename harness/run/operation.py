@@ -7,10 +7,12 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from harness.machine.memory_backend import BackendKind, MemoryBackend
 from harness.size import Size
 
 OperationSeconds = Annotated[float, msgspec.Meta(gt=0, le=3600)]
 Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
+HostNode = Annotated[int, msgspec.Meta(ge=0, le=127)]
 ExpectedCount = Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
 ExpectedOutcome = Literal["added", "vetoed", "refused", "ignored", "found"]
 ExpectedUnplug = Literal["gone", "refused", "ignored", "kept"]
@@ -50,6 +52,10 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     ``id``, ``expect``, ``saying`` and ``settle`` are those of ``add-cpu``.
     A size that is no multiple of 128 MiB is refused before QEMU sees it, because it misaligns every later DIMM and
     guests reject those although QEMU is content; ``unaligned = true`` asks for exactly that negative case.
+
+    ``backend`` is what it is made of on the host: ``ram``; ``file``, which the harness makes in the run directory and
+    which is sparse without ``prealloc``; ``memfd``, which alone may have ``hugepages`` of a size. ``share`` and
+    ``prealloc`` are QEMU's; ``host_nodes`` binds it to nodes of the host. ``file_size`` makes the file another size.
     """
 
     size: Size
@@ -59,9 +65,61 @@ class AddDimm(_Operation, frozen=True, kw_only=True, tag="add-dimm"):
     saying: str = ""
     settle: bool = True
     unaligned: bool = False
+    backend: BackendKind = "ram"
+    share: bool | None = None
+    prealloc: bool = False
+    hugepages: Size | None = None
+    host_nodes: Annotated[list[HostNode], msgspec.Meta(min_length=1, max_length=128)] | None = None
+    file_size: Size | None = None
 
     def __post_init__(self) -> None:
         # A test in Python may give the text.
+        for name in ("size", "hugepages", "file_size"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, Size):
+                msgspec.structs.force_setattr(self, name, Size(value))
+
+    @property
+    def made_of(self) -> MemoryBackend:
+        """What it is made of on the host."""
+        return MemoryBackend(
+            kind=self.backend,
+            share=self.share,
+            prealloc=self.prealloc,
+            hugepages=int(self.hugepages or 0),
+            host_nodes=tuple(sorted(set(self.host_nodes or ()))),
+            file_size=None if self.file_size is None else int(self.file_size),
+        )
+
+
+class AddNvdimm(_Operation, frozen=True, kw_only=True, tag="add-nvdimm"):
+    """Hot-add an NVDIMM of ``size``, whose bytes are a sparse file; for contrast: it is no ACPI memory device."""
+
+    size: Size
+    node: Index = 0
+    id: str | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, Size):
+            msgspec.structs.force_setattr(self, "size", Size(self.size))
+
+
+class ResizeVirtioMem(_Operation, frozen=True, kw_only=True, tag="resize-virtio-mem"):
+    """Ask the guest to have ``size`` of its virtio-mem device, and wait until it has; for contrast, as ``add-nvdimm``."""
+
+    size: Size
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.size, Size):
+            msgspec.structs.force_setattr(self, "size", Size(self.size))
+
+
+class SetBalloon(_Operation, frozen=True, kw_only=True, tag="set-balloon"):
+    """Ask the guest to make do with ``size``, its balloon taking the rest; for contrast, as ``add-nvdimm``."""
+
+    size: Size
+
+    def __post_init__(self) -> None:
         if not isinstance(self.size, Size):
             msgspec.structs.force_setattr(self, "size", Size(self.size))
 
@@ -259,7 +317,10 @@ class Expect(_Operation, frozen=True, kw_only=True, tag="expect"):
 GuestCommand = VetoNext | DelayStart | Register | Deregister | Strain | Crash | WatchArrivals | AnswerUnplugs
 """Operations that are orders to the guest and wait for nothing but its answer."""
 
+Contrast = AddNvdimm | ResizeVirtioMem | SetBalloon
+"""Operations that give a guest memory, or take it, without an ACPI memory device."""
+
 Operation = (
-    GuestCommand | AddCpu | AddDimm | Settle | WaitFor | LoadDriver | UnloadDriver | Pause | Resume | Reset
+    GuestCommand | Contrast | AddCpu | AddDimm | Settle | WaitFor | LoadDriver | UnloadDriver | Pause | Resume | Reset
     | Quiesce | DropMonitor | Expect | Unplug | Verifier | BootGuest | Migrate
 )  # fmt: skip

@@ -26,7 +26,9 @@ SHOWN = (
 MEMORY_BLOCK = 128 << 20
 """Bytes. QEMU packs DIMMs at automatic addresses; guests take only whole, aligned 128 MiB blocks."""
 
-OF_THE_MACHINE = ("processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes")
+OF_THE_MACHINE = (
+    "processors", "max_processors", "memory", "max_memory", "dimm_slots", "nodes", "virtio_mem", "balloon", "nvdimm",
+)  # fmt: skip
 """Wishes that the machine fulfils; the others are the guest's."""
 
 MORE_PROCESSORS = "machine.max_processors in the plan sets how many there are."
@@ -42,6 +44,8 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     ``group_size`` is a boot option of the guest: how many processors make a group. ``started`` is where the plan begins:
     with a guest that has booted; ``paused`` before its first instruction; or ``firmware``, stopped while its firmware
     runs. From the latter two the operation ``boot`` goes on.
+    ``virtio_mem`` is how much a virtio-mem device can plug; ``balloon`` and ``nvdimm`` ask for a balloon and for a machine
+    that takes NVDIMMs.
     """
 
     processors: Annotated[int, msgspec.Meta(ge=1, le=288)] | None = None
@@ -52,12 +56,19 @@ class MachineWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     nodes: Annotated[int, msgspec.Meta(ge=1, le=8)] | None = None
     started: Started = "running"
     group_size: Annotated[int, msgspec.Meta(ge=1, le=64)] | None = None
+    virtio_mem: Size | None = None
+    balloon: bool | None = None
+    nvdimm: bool | None = None
 
     @property
     def said(self) -> dict[str, int]:
         """The fields of :class:`harness.machine.machine.MachineSpec` that the plan gives, sizes in bytes."""
         values = {name: getattr(self, name) for name in OF_THE_MACHINE}
-        return {name: int(value) for name, value in values.items() if value is not None}
+        return {
+            name: value if isinstance(value, bool) else int(value)
+            for name, value in values.items()
+            if value is not None
+        }
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, dict=True):
@@ -101,6 +112,9 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
                 f"do[{index + 1}] (add-dimm): size {dimm.size.text!r} is no multiple of 128 MiB",
                 "Such a DIMM misaligns every later one and guests reject them; unaligned = true tests just that.",
             )
+        if isinstance(operation, AddDimm) and (found := _badly_made(operation)) is not None:
+            key, words, hint = found
+            raise bad(["do", index, key], f"do[{index + 1}] (add-dimm): {words}", hint)
         if isinstance(operation, AddCpu | AddDimm) and operation.saying and operation.expect != "refused":
             raise bad(["do", index, "saying"], f"do[{index + 1}]: 'saying' goes with expect = \"refused\"")
         if isinstance(operation, Unplug) and operation.reason and operation.expect != "refused":
@@ -123,6 +137,22 @@ def checked(plan: Plan, text: str, name: str) -> Plan:
             f"machine.processors = {wishes.processors} is more than max_processors = {wishes.max_processors}",
         )
     return plan
+
+
+def _badly_made(dimm: AddDimm) -> tuple[str, str, str] | None:
+    """Return what is wrong with what a DIMM is made of: the key, the words, and what would be right."""
+    if dimm.file_size is not None and dimm.backend != "file":
+        return "file_size", 'file_size goes with backend = "file"', ""
+    if dimm.hugepages is None:
+        return None
+    page = dimm.hugepages
+    if dimm.backend != "memfd":
+        return "hugepages", 'hugepages goes with backend = "memfd"', "QEMU takes them from a memfd."
+    if page < 1 << 16 or page & (page - 1):
+        return "hugepages", f"hugepages {page.text!r} is not the size of a page", 'Give "2 MiB" or "1 GiB".'
+    if dimm.size % page and dimm.expect != "refused":
+        return "hugepages", f"size {dimm.size.text!r} is no multiple of hugepages {page.text!r}", ""
+    return None
 
 
 def decode_plan(text: str, *, name: str) -> Plan:

@@ -14,12 +14,17 @@ import msgspec
 from harness.config import line_of
 from harness.errors import BadDocument
 from harness.machine.machine import MachineSpec
+from harness.machine.memory_backend import not_of_one_dimm
+from harness.machine.other_memory import VIRTIO_MEM_BLOCK
 from harness.run import operation as op
 from harness.run.options import is_process
-from harness.run.plan import MORE_PROCESSORS, OF_THE_MACHINE, Plan
+from harness.run.plan import MEMORY_BLOCK, MORE_PROCESSORS, OF_THE_MACHINE, Plan
 from harness.size import Size
 
 MIB = 1 << 20
+
+LEAST_LEFT = 128 * MIB
+"""What a balloon leaves a guest at least: with less than its own programs take, it would be killed for want of memory."""
 
 WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 """What QEMU takes as a device id (QEMU: util/id.c, id_wellformed)."""
@@ -88,6 +93,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     max_memory: int | None = None
     dimm_slots: int | None = None
     nodes: int | None = None
+    virtio_mem: int | None = None
+    balloon: bool | None = None
+    nvdimm: bool | None = None
     machine: str = "q35"
 
 
@@ -100,7 +108,7 @@ def limits_of(plan: Plan, guest: str, machine: str) -> Limits:
             for field in msgspec.structs.fields(MachineSpec)
             if field.name in OF_THE_MACHINE
         }
-    return Limits(**{**usual, **plan.machine.said}, machine=machine)
+    return Limits(**{**usual, **plan.machine.said}, machine=machine)  # type: ignore[arg-type]
 
 
 class Mistake(msgspec.Struct, frozen=True):
@@ -117,7 +125,7 @@ def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qe
     An add that is expected to be refused is legal whatever it asks for, and changes nothing. Raises BadDocument with the
     plan's file and line, the operation and its value, for the first mistake.
     """
-    rehearsal = _Rehearsal(plan, guest, limits_of(plan, guest, machine))
+    rehearsal = _Rehearsal(plan, guest, limits_of(plan, guest, machine), backend)
     rehearsal.unmoved = UNMOVED.get("kd" if kd else backend, ())
     mistake = rehearsal.first_mistake()
     if mistake is None:
@@ -143,9 +151,10 @@ def change_after_removal(plan: Plan, *, guest: str) -> tuple[int, int] | None:
 
 
 class _Rehearsal:
-    def __init__(self, plan: Plan, guest: str, limits: Limits) -> None:
+    def __init__(self, plan: Plan, guest: str, limits: Limits, backend: str = "qemu") -> None:
         self.plan = plan
         self.guest = guest
+        self.backend = backend
         self.limits = limits
         self.index = 0
         self.paused_by = 0
@@ -228,6 +237,20 @@ class _Rehearsal:
                 f"is more than max_processors, {of.max_processors}",
                 MORE_PROCESSORS,
             )
+        if of.virtio_mem and (of.virtio_mem % MEMORY_BLOCK):
+            return self.wish(
+                "virtio_mem", Size(f"{of.virtio_mem} B").text, "is no multiple of 128 MiB", 'Give a size like "1 GiB".'
+            )  # fmt: skip
+        if (
+            of.memory is not None
+            and of.max_memory is not None
+            and of.memory + (of.virtio_mem or 0) > of.max_memory
+        ):
+            return self.wish(
+                "virtio_mem", f"{(of.virtio_mem or 0) // MIB} MiB",
+                f"does not fit: of max_memory {of.max_memory // MIB} MiB, {(of.max_memory - of.memory) // MIB} MiB are left",
+                "max_memory is what there may be in all, power-on memory included.",
+            )  # fmt: skip
         most = min(filter(None, (of.max_processors, of.memory and of.memory // MIB)), default=None)
         if most is not None and of.nodes is not None and of.nodes > most:
             return self.wish(
@@ -511,9 +534,62 @@ class _Rehearsal:
     def _(self, operation: op.AddDimm) -> Mistake | None:
         self.dropped_by = 0
         device = self.called("dimm", operation)
+        if self.backend == "libvirt" and (lacking := not_of_one_dimm(operation.made_of)):
+            return self.mistake(
+                lacking[0], f"libvirt cannot be given {lacking[1]} for one DIMM", "Use --backend qemu for it."
+            )
         if operation.expect == "refused":
             return None
         return self.name(operation.id, device) or self.insert(operation, device)
+
+    @step.register
+    def _(self, operation: op.AddNvdimm) -> Mistake | None:
+        device = operation.id or f"nvdimm in do[{self.index + 1}]"
+        return (
+            self.lacks("nvdimm", self.limits.nvdimm, "a machine that takes NVDIMMs")
+            or self.aligned(operation.size, MEMORY_BLOCK)
+            or self.name(operation.id, device)
+            or self.insert(op.AddDimm(size=operation.size, node=operation.node, id=operation.id), device)
+        )
+
+    @step.register
+    def _(self, operation: op.ResizeVirtioMem) -> Mistake | None:
+        most = self.limits.virtio_mem
+        if (found := self.lacks("virtio_mem", most, "a virtio-mem device")) is not None:
+            return found
+        if most is not None and operation.size > most:
+            return self.mistake(
+                "size",
+                f"{operation.size.text!r} is more than the device has, machine.virtio_mem = {most >> 20} MiB",
+                "machine.virtio_mem in the plan sets how much there may be.",
+            )
+        return self.aligned(operation.size, VIRTIO_MEM_BLOCK)
+
+    @step.register
+    def _(self, operation: op.SetBalloon) -> Mistake | None:
+        if (found := self.lacks("balloon", self.limits.balloon, "a balloon")) is not None:
+            return found
+        least, memory = LEAST_LEFT, self.limits.memory
+        if operation.size < least or (
+            memory is not None and operation.size > memory + sum(self.dimms.values())
+        ):
+            return self.mistake(
+                "size",
+                f"a balloon cannot leave the guest {operation.size.text!r}",
+                f"It leaves at least {least >> 20} MiB, and at most what the guest has.",
+            )
+        return self.aligned(operation.size, MIB)
+
+    def lacks(self, key: str, given: object, what: str) -> Mistake | None:
+        if given:
+            return None
+        value = '"1 GiB"' if key == "virtio_mem" else "true"
+        return self.mistake("op", f"it needs {what}", f"Say so in the plan: [machine] {key} = {value}.")
+
+    def aligned(self, size: Size, unit: int) -> Mistake | None:
+        if size % unit == 0 and (size or unit != MEMORY_BLOCK):
+            return None
+        return self.mistake("size", f"{size.text!r} is no multiple of {unit >> 20} MiB")
 
     def called(self, what: Literal["cpu", "dimm"], operation: op.AddCpu | op.AddDimm) -> str:
         """Return the id of the device that an add makes, as :class:`harness.run.executor.Executor` finds it."""
@@ -614,7 +690,7 @@ class _Rehearsal:
                 "machine.dimm_slots in the plan sets how many there are.",
             )
         if limits.memory is not None and limits.max_memory is not None:
-            room = limits.max_memory - limits.memory - sum(self.dimms.values())
+            room = limits.max_memory - limits.memory - sum(self.dimms.values()) - (limits.virtio_mem or 0)
             if operation.size > room:
                 return self.mistake(
                     "size",

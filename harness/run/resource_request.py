@@ -7,7 +7,7 @@ import msgspec
 
 from harness.host.budget import ResourceRequest
 from harness.machine.machine import MachineSpec
-from harness.run.operation import AddCpu, AddDimm, Migrate
+from harness.run.operation import AddCpu, AddDimm, AddNvdimm, Migrate
 from harness.run.plan import Plan
 
 OPEN_VCPUS = 4
@@ -21,10 +21,15 @@ def request_of(plan: Plan, spec: MachineSpec) -> ResourceRequest:
     What a plan expects to be refused counts too: whether it is, the run has yet to show.
     """
     processors = sum(isinstance(operation, AddCpu) for operation in plan.do)
-    memory = sum(int(operation.size) for operation in plan.do if isinstance(operation, AddDimm))
+    dimms = [operation for operation in plan.do if isinstance(operation, AddDimm)]
+    memory = sum(int(operation.size) for operation in dimms)
+    # The bytes of a file are the host's memory as well, while its cache has them.
+    files = sum(int(operation.size) for operation in dimms if operation.backend == "file")
+    nvdimms = sum(int(operation.size) for operation in plan.do if isinstance(operation, AddNvdimm))
+    memory += nvdimms + int(plan.machine.virtio_mem or 0)
     if not processors and not memory:
         processors, memory = OPEN_VCPUS, OPEN_MEMORY
-    wanted = spec.resource_request(processors=processors, memory=memory)
+    wanted = spec.resource_request(processors=processors, memory=memory, disk=files + nvdimms)
     if any(isinstance(operation, Migrate) for operation in plan.do):
         # Both QEMUs have the guest's memory until one of them ends; its processors run in one.
         return msgspec.structs.replace(wanted, memory=2 * wanted.memory)

@@ -99,7 +99,11 @@ class Hotplug:
         self.do(AddCpu(**arguments))
 
     def add_dimm(self, size: str = "256 MiB", **arguments: Any) -> None:
-        """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``."""
+        """Add one DIMM: ``size``, ``node``, ``id``, ``expect``, ``saying``, ``settle``, ``unaligned``, ``timeout``.
+
+        Also ``backend``, ``share``, ``prealloc``, ``hugepages``, ``host_nodes`` and ``file_size``; what this host lacks of
+        them is QEMU's to say, since no plan says it before the boot.
+        """
         from harness.run.operation import AddDimm
         from harness.size import Size
 

@@ -39,6 +39,7 @@ def test_plan_of_the_page_decodes() -> None:
         ["AddCpu", "VetoNext", "AddCpu", "Expect"],
         ["AddDimm", "Unplug", "AddDimm"],
         ["AddCpu", "BootGuest", "Expect"],
+        ["AddDimm"],
     ]
     for plan in plans:
         rehearse(plan, guest="twin")

@@ -154,3 +154,25 @@ def test_options_of_the_machine_type_win() -> None:
 def test_extra_comes_last() -> None:
     """The user's own arguments come last, where they can override."""
     assert ["-device", "x"] == command(extra=["-device", "x"])[-2:]
+
+
+def test_more_processors_than_apic_ids() -> None:
+    """From the 256th on interrupts are remapped, and KVM leaves the I/O APIC to QEMU."""
+    remapped = "intel-iommu,intremap=on,eim=on"
+    assert remapped not in command(max_processors=255)
+    many = command(max_processors=256, accelerator="kvm")
+    assert remapped in option(many, "-device")
+    assert ["q35,smm=off,kernel-irqchip=split"] == option(many, "-machine")
+    assert ["q35,smm=off"] == option(command(max_processors=256), "-machine")
+
+
+def test_memory_without_an_acpi_device() -> None:
+    """Each comes only if it is asked for, behind the devices that have a slot of their own."""
+    assert not any("virtio" in word or "nvdimm" in word for word in command())
+    words = command(virtio_mem=512 * MIB, balloon=True, nvdimm=True, screen=True)
+    assert ["q35,smm=off,nvdimm=on"] == option(words, "-machine")
+    assert "memory-backend-ram,id=virtiomem0-memory,size=536870912" in option(words, "-object")
+    devices_in_order = option(words, "-device")
+    assert ["VGA", "virtio-mem-pci", "virtio-balloon-pci"] == [
+        word.partition(",")[0] for word in devices_in_order if word.startswith(("VGA", "virtio"))
+    ]

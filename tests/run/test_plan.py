@@ -65,6 +65,31 @@ def test_every_built_in_plan_decodes() -> None:
             "p.toml:4: do[1].slot: expected a whole number of at least 0, got -1",
             "",
         ),
+        (
+            'name="a"\n[[do]]\nop="add-dimm"\nsize="1 GiB"\nhugepages="2 MiB"',
+            'p.toml:5: do[1] (add-dimm): hugepages goes with backend = "memfd"',
+            "memfd",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-dimm"\nsize="1 GiB"\nbackend="memfd"\nhugepages="3 MiB"',
+            "p.toml:6: do[1] (add-dimm): hugepages '3 MiB' is not the size of a page",
+            "1 GiB",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-dimm"\nsize="128 MiB"\nbackend="memfd"\nhugepages="1 GiB"',
+            "p.toml:6: do[1] (add-dimm): size '128 MiB' is no multiple of hugepages '1 GiB'",
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-dimm"\nsize="1 GiB"\nfile_size="1 MiB"',
+            'p.toml:5: do[1] (add-dimm): file_size goes with backend = "file"',
+            "",
+        ),
+        (
+            'name="a"\n[[do]]\nop="add-dimm"\nsize="1 GiB"\nbackend="/etc/passwd"',
+            "p.toml:5: do[1].backend: '/etc/passwd' is not one of its values",
+            "memfd",
+        ),
         ('name="a"\ndo=[]', "p.toml:2: do: expected a list of at least 1 entry", ""),
         (
             'name="a"\n[[do]]\nop="add-dimm"\nsize="100 MiB"',

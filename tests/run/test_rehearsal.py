@@ -82,6 +82,20 @@ def refused(body: str, *, guest: str = "twin", machine: str = "q35", **where: st
         (STARTED + '[[do]]\nop = "quiesce"\n' + BOOT, "p.toml:5: do[1] (quiesce): the guest has not booted (machine.started = 'firmware')", "boot"),
         (STARTED + '[[do]]\nop = "expect"\nprocessors = 2\n' + BOOT, "p.toml:5: do[1] (expect): the guest has not booted", ""),
         (STARTED + CPU + 'expect = "found"\n', "p.toml:3: machine.started = 'firmware' leaves the guest without a boot", 'op = "boot"'),
+        ('[[do]]\nop = "add-nvdimm"\nsize = "128 MiB"\n', "p.toml:3: do[1] (add-nvdimm): it needs a machine that takes NVDIMMs", "[machine] nvdimm = true"),
+        ('[[do]]\nop = "set-balloon"\nsize = "384 MiB"\n', "p.toml:3: do[1] (set-balloon): it needs a balloon", "[machine] balloon = true"),
+        ('[[do]]\nop = "resize-virtio-mem"\nsize = "2 MiB"\n', "p.toml:3: do[1] (resize-virtio-mem): it needs a virtio-mem device", 'virtio_mem = "1 GiB"'),
+        ('[machine]\nnvdimm = true\n[[do]]\nop = "add-nvdimm"\nsize = "100 MiB"\n', "p.toml:6: do[1] (add-nvdimm): '100 MiB' is no multiple of 128 MiB", ""),
+        ('[machine]\nnvdimm = true\n[[do]]\nop = "add-nvdimm"\nsize = "0 B"\n', "p.toml:6: do[1] (add-nvdimm): '0 B' is no multiple of 128 MiB", ""),
+        ('[machine]\nnvdimm = true\ndimm_slots = 1\n[[do]]\nop = "add-nvdimm"\nsize = "128 MiB"\n' + DIMM, "p.toml:9: do[2] (add-dimm): no DIMM slot is left", ""),
+        ('[machine]\nnvdimm = true\n[[do]]\nop = "add-nvdimm"\nsize = "128 MiB"\nnode = 1\n', "p.toml:7: do[1] (add-nvdimm): there is no node 1", ""),
+        ('[machine]\nvirtio_mem = "256 MiB"\n[[do]]\nop = "resize-virtio-mem"\nsize = "512 MiB"\n', "p.toml:6: do[1] (resize-virtio-mem): '512 MiB' is more than the device has, machine.virtio_mem = 256 MiB", ""),
+        ('[machine]\nvirtio_mem = "256 MiB"\n[[do]]\nop = "resize-virtio-mem"\nsize = "1 MiB"\n', "p.toml:6: do[1] (resize-virtio-mem): '1 MiB' is no multiple of 2 MiB", ""),
+        ('[machine]\nvirtio_mem = "100 MiB"\n' + CPU, "p.toml:3: machine.virtio_mem = 100 MiB is no multiple of 128 MiB", "1 GiB"),
+        ('[machine]\nvirtio_mem = "4 GiB"\n' + CPU, "p.toml:3: machine.virtio_mem = 4096 MiB does not fit: of max_memory 4096 MiB, 3584 MiB are left", "max_memory"),
+        ('[machine]\nballoon = true\n[[do]]\nop = "set-balloon"\nsize = "64 MiB"\n', "p.toml:6: do[1] (set-balloon): a balloon cannot leave the guest '64 MiB'", "at least 128 MiB"),
+        ('[machine]\nballoon = true\n[[do]]\nop = "set-balloon"\nsize = "1 GiB"\n', "p.toml:6: do[1] (set-balloon): a balloon cannot leave the guest '1 GiB'", ""),
+        (PAUSE + '[[do]]\nop = "set-balloon"\nsize = "384 MiB"\n', "p.toml:5: do[2] (set-balloon): the guest is paused", "resume"),
         ('[[do]]\nop = "verifier"\n', "p.toml:3: do[1] (verifier): the twin cannot show Driver Verifier: it is Linux", "Windows"),
     ],
 )  # fmt: skip
@@ -266,6 +280,27 @@ def test_what_may_be_is_let_pass(body: str) -> None:
     A plan may leave its guest paused: a program goes on from there, as the acceptance case that migrates it does.
     """
     rehearse(decode_plan('name = "a"\n' + body, name="p.toml"), guest="twin")
+
+
+@pytest.mark.parametrize(
+    ("body", "line", "words"),
+    [
+        ('backend = "memfd"\n', 5, "libvirt cannot be given a memfd for one DIMM"),
+        ("prealloc = true\n", 5, "libvirt cannot be given preallocation for one DIMM"),
+        ("share = true\n", 5, "libvirt cannot be given the sharing of memory that is no file for one DIMM"),
+        ('backend = "file"\nfile_size = "1 MiB"\nexpect = "refused"\n', 6, "libvirt cannot be given the size of a file"),
+    ],
+)  # fmt: skip
+def test_what_libvirt_has_for_a_whole_domain_only(body: str, line: int, words: str) -> None:
+    """The same plan is right with QEMU alone, and a file is right with both."""
+    plan = decode_plan('name = "a"\n' + DIMM + body, name="p.toml")
+    with pytest.raises(BadDocument, match=rf"p.toml:{line}: do\[1\] \(add-dimm\): {words}"):
+        rehearse(plan, guest="twin", backend="libvirt")
+    rehearse(plan, guest="twin")
+    file = decode_plan(
+        'name = "a"\n' + DIMM + 'backend = "file"\nshare = true\nhost_nodes = [0]\n', name="p.toml"
+    )
+    rehearse(file, guest="twin", backend="libvirt")
 
 
 @pytest.mark.parametrize("name", built_in_plans())

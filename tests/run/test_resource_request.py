@@ -57,3 +57,10 @@ def test_disks() -> None:
         accelerator="tcg", qemu=Path("qemu"), disks=(Disk(file=Path("a")), Disk(file=Path("b"), port=1))
     )
     assert RUN_SIZE + 2 * OVERLAY_SIZE == request_of(decode_plan(f'name = "x"\n{CPU}', name="x"), spec).disk
+
+
+def test_files_of_dimms() -> None:
+    """A DIMM that is a file takes the disk as well, sparse or not."""
+    dimm = f'{DIMM}backend = "file"\n'
+    request = request_of(decode_plan(f'name = "x"\n{dimm}{DIMM}{dimm}', name="x"), SPEC)
+    assert (RUN_SIZE + 512 * MIB, 1280 * MIB + OVERHEAD) == (request.disk, request.memory)

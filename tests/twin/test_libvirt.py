@@ -40,8 +40,8 @@ def perform_plan(
 @pytest.mark.parametrize(
     "name",
     [
-        "burst", "every-slot", "found-at-boot", "found-in-firmware", "monitor-drops", "pause-in-add", "reset", "two-clients",
-        "unaligned-dimm", "unplug", "unplug-ignored", "unplug-late", "unplug-refused", "veto",
+        "balloon", "burst", "every-slot", "found-at-boot", "found-in-firmware", "monitor-drops", "nvdimm", "pause-in-add", "reset", "two-clients",
+        "unaligned-dimm", "unplug", "unplug-ignored", "unplug-late", "unplug-refused", "veto", "virtio-mem",
     ],
 )  # fmt: skip
 def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) -> None:
@@ -58,6 +58,14 @@ def test_a_reset_in_the_middle_of_an_add_is_unknown(perform_plan: Callable[..., 
     said = {one.rule: one.verdict for one in result.verdict.rules}
     assert (Verdict.HOLDS, Verdict.UNKNOWN) == (said["EXPECT"], said["CAP-EPOCH"])
     assert Verdict.VIOLATED not in said.values()
+
+
+def test_dimms_that_are_files(perform_plan: Callable[..., RunResult]) -> None:
+    """libvirt makes the files, shared or not; to the guest each is a DIMM."""
+    file = '[[do]]\nop = "add-dimm"\nsize = "128 MiB"\nbackend = "file"\n'
+    expected = '[[do]]\nop = "expect"\ndimms = 2\nmemory_arrivals = 2\n'
+    result = perform_plan(plan_of(f"{file}{file}share = true\nhost_nodes = [0]\n{expected}"))
+    assert (result.error, result.verdict.verdict, result.verdict.reasons) == (None, Verdict.HOLDS, [])
 
 
 def test_the_debuggers_port_is_listened_to(perform_plan: Callable[..., RunResult]) -> None:

@@ -157,3 +157,27 @@ def test_human_monitor_is_named(perform_restored: Perform) -> None:
 
     perform_restored(plan_of('[[do]]\nop = "add-cpu"\n'), monitor=True, listeners=(listen,))
     assert said == ["open"]
+
+
+@pytest.mark.parametrize(
+    ("machine", "operation", "words"),
+    [
+        ('virtio_mem = "256 MiB"', 'op = "resize-virtio-mem"\nsize = "128 MiB"', "virtio-mem has 128 MiB plugged"),
+        ("balloon = true", 'op = "set-balloon"\nsize = "384 MiB"', "the balloon leaves 384 MiB"),
+        ("nvdimm = true", 'op = "add-nvdimm"\nsize = "128 MiB"\nid = "pmem"', "QEMU lists the NVDIMM pmem"),
+    ],
+)  # fmt: skip
+def test_whoever_takes_it_for_a_dimm_is_told(
+    perform_restored: Perform, machine: str, operation: str, words: str
+) -> None:
+    """A plan that expects an arrival of such memory is violated; what was seen instead stands with the operation."""
+    wrong = '[[do]]\nop = "expect"\nmemory_arrivals = 1\n'
+    result = perform_restored(plan_of(f"[machine]\n{machine}\n[[do]]\n{operation}\n{wrong}"))
+    assert (result.error, result.verdict.verdict) == (None, Verdict.VIOLATED)
+    records = records_of(result)
+    (seen,) = [x for x in records if isinstance(x, r.OperationProgress) and x.index == 1 and x.phase == "end"]
+    assert f"no driver told; {words}, no _OST" in seen.detail
+    assert [] == [x for x in records if isinstance(x, r.Ost | r.Add)]
+    assert ["demanded memory_arrivals = 1"] == [
+        f"demanded {x.demanded}" for x in records if isinstance(x, r.Expectation) and not x.met
+    ]

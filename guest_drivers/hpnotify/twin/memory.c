@@ -38,6 +38,7 @@ struct search {
 	u64 address;
 	u64 start;
 	u64 bytes;
+	bool managed;
 };
 
 static int match(struct resource *resource, void *argument)
@@ -48,6 +49,7 @@ static int match(struct resource *resource, void *argument)
 		return 0;
 	search->start = resource->start;
 	search->bytes = resource_size(resource);
+	search->managed = resource->flags & IORESOURCE_SYSRAM_DRIVER_MANAGED;
 	return 1;
 }
 
@@ -61,7 +63,8 @@ static struct dimm *known_dimm(u64 address)
 	return NULL;
 }
 
-static struct dimm *dimm_at(u64 address)
+/* Returns NULL for memory that belongs to no device, and sets *managed if it is that of a driver of its own. */
+static struct dimm *dimm_at(u64 address, bool *managed)
 {
 	struct search search = { .address = address };
 	struct dimm *dimm;
@@ -70,7 +73,8 @@ static struct dimm *dimm_at(u64 address)
 	if (dimm)
 		return dimm;
 	walk_iomem_res_desc(IORES_DESC_NONE, IORESOURCE_SYSTEM_RAM | IORESOURCE_BUSY, 0, -1, &search, match);
-	if (!search.bytes)
+	*managed = search.managed;
+	if (!search.bytes || search.managed)
 		return NULL;
 	dimm = kzalloc(sizeof(*dimm), GFP_KERNEL);
 	if (!dimm)
@@ -98,8 +102,12 @@ static void block_offline(struct block *block)
 /* A device's number is its address, which is a multiple of the block's size: below it is room to tell two apart. */
 static void block_online(struct block *block)
 {
-	struct dimm *dimm = dimm_at(block->start);
+	bool managed = false;
+	struct dimm *dimm = dimm_at(block->start, &managed);
 
+	/* As virtio-mem's: memory without an ACPI memory device, of which no driver is told. */
+	if (managed)
+		return;
 	if (!dimm) {
 		pr_err("hpnotify: trouble: memory at 0x%llx belongs to no device\n", block->start);
 		return;

@@ -53,6 +53,7 @@ from harness.interrupts import uninterrupted
 from harness.machine import shutdown
 from harness.machine.file_limit import SLACK
 from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice, QmpEvent
+from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.process import Process
 from harness.program import describe
 
@@ -473,8 +474,21 @@ class ProcessMachine:
         """Return the DIMMs that are kept here."""
         return list(self._dimms)
 
-    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
-        """Add memory. Raises CommandRefused if there is no slot for it, no room or no such node."""
+    def add_dimm(
+        self,
+        device: str,
+        size: int,
+        deadline: Deadline,
+        *,
+        node: int | None = None,
+        backend: MemoryBackend = RAM,
+    ) -> None:
+        """Add memory. Raises CommandRefused if there is no slot for it, no room or no such node.
+
+        Raises GuestRefused for a ``backend``: there is no memory behind it.
+        """
+        if not backend.plain:
+            raise self.unshown("what a DIMM is made of")
         self._check_name(device)
         if len(self._dimms) >= self.spec.dimm_slots:
             raise _refused("memory", f"no free slot: all {self.spec.dimm_slots} are taken")
@@ -488,6 +502,18 @@ class ProcessMachine:
         )
         self._dimms.append(dimm)
         self._command_line(f"memory {dimm.address:#x} {size:#x}", deadline)
+
+    def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
+        """Raise GuestRefused: there is no firmware that would announce it."""
+        raise self.unshown("an NVDIMM")
+
+    def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
+        """Raise GuestRefused: there are no devices."""
+        raise self.unshown("a virtio-mem device")
+
+    def set_balloon(self, size: int, deadline: Deadline) -> None:
+        """Raise GuestRefused: there are no devices."""
+        raise self.unshown("a balloon")
 
     def _check_name(self, device: str) -> None:
         names = {qom.rpartition("/")[2] for qom in self._processors.values()} | {d.id for d in self._dimms}

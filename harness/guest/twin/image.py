@@ -19,7 +19,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MissingPart, UsageError
-from harness.guest.twin import cpio, kernel_package
+from harness.guest.twin import cpio, kernel_modules, kernel_package
 from harness.guest.twin.kernel_package import UnpackedKernel
 from harness.history.json_file import read_json
 from harness.host.file_lock import locked
@@ -158,7 +158,7 @@ def digest_of(sources: Sources, kernel: UnpackedKernel, compiler: str) -> str:
 
     for name, path in sources.files():
         add(name, path.read_bytes())
-    for module in (__file__, kernel_package.__file__, cpio.__file__):
+    for module in (__file__, kernel_package.__file__, kernel_modules.__file__, cpio.__file__):
         add(Path(module).name, Path(module).read_bytes())
     add("packages", msgspec.json.encode(sorted(kernel.packages.items())))
     add("compiler", compiler.encode())
@@ -221,6 +221,11 @@ def _build(
                 cpio.directory("sys"),
                 cpio.program("init", agent.read_bytes()),
                 cpio.file("hpnotify.ko", module.read_bytes()),
+                cpio.directory("drivers"),
+                *(
+                    cpio.file(f"drivers/{name}.ko", data)
+                    for name, data in kernel_modules.module_files(kernel)
+                ),
             ]
         )
     )

@@ -29,6 +29,8 @@ from harness.machine import devices, enlightenments
 from harness.machine.attachments import SCREEN_SLOT
 from harness.machine.libvirt import drives
 from harness.machine.machine import MachineSpec
+from harness.machine.memory_backend import RAM, MemoryBackend, not_of_one_dimm
+from harness.machine.other_memory import VIRTIO_MEM, VIRTIO_MEM_BLOCK
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 
@@ -75,13 +77,16 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
     _text(domain, "title", title.replace("\n", " "))
     if spec.dimm_slots:
         _text(domain, "maxMemory", spec.max_memory >> 10, slots=spec.dimm_slots, unit="KiB")
-    _text(domain, "memory", spec.memory >> 10, unit="KiB")
+    # What may be plugged at power-on counts as memory at power-on.
+    _text(domain, "memory", (spec.memory + spec.virtio_mem) >> 10, unit="KiB")
     _text(domain, "vcpu", spec.max_processors, placement="static", current=spec.processors)
     machine, _, options = spec.machine.partition(",")
     domain.append(_boot(spec, machine))
     features = SubElement(domain, "features")
     SubElement(features, "acpi")
     SubElement(features, "apic")
+    if devices.needs_x2apic(spec) and spec.accelerator == "kvm":
+        SubElement(features, "ioapic", driver="qemu")
     model, changes, hyperv = _model(processors.model)
     if hyperv:
         features.append(enlightenments.features(hyperv))
@@ -99,7 +104,9 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
         elif model != "none":
             SubElement(domain, "seclabel", type="none", model=model)
     direct: list[devices.Device] = [
-        devices.UserArguments(["-machine", f"smm=off{',' if options else ''}{options}"]),
+        devices.UserArguments(
+            ["-machine", f"smm=off{',nvdimm=on' if spec.nvdimm else ''}{',' if options else ''}{options}"]
+        ),
         devices.SerialToFile(files.console),
         devices.DebugPort(spec.debug_port, files.debugcon),
         devices.UserArguments(["-pidfile", str(files.pid)]),
@@ -117,17 +124,74 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
     return _document(domain)
 
 
-def dimm_xml(alias: str, size: int, node: int) -> str:
+def dimm_xml(alias: str, size: int, node: int, backend: MemoryBackend = RAM) -> str:
     """Return a DIMM to attach: ``size`` in bytes, ``alias`` begins with ``ua-`` (libvirt: formatdomain.html#devices).
 
-    Its memory is part of a dump of the guest, which libvirt leaves it out of by default.
+    Its memory is part of a dump of the guest, which libvirt leaves it out of by default. A ``file`` has an access mode,
+    which is how libvirt is told that one DIMM is a file; it lies in libvirt's own directory, memory_backing_dir of qemu.conf,
+    and libvirt removes it. Raises UsageError for what libvirt says of a whole domain only.
     """
+    if lacking := not_of_one_dimm(backend):
+        raise UsageError(
+            f"libvirt cannot be given {lacking[1]} for one DIMM", hint="Use --backend qemu for it."
+        )
     memory = Element("memory", model="dimm")
+    if backend.kind == "file":
+        memory.set("access", "shared" if backend.share else "private")
+    if backend.hugepages or backend.host_nodes:
+        source = SubElement(memory, "source")
+        if backend.hugepages:
+            _text(source, "pagesize", backend.hugepages >> 10, unit="KiB")
+        if backend.host_nodes:
+            _text(source, "nodemask", ",".join(map(str, backend.host_nodes)))
     target = SubElement(memory, "target")
     _text(target, "size", size >> 10, unit="KiB")
     _text(target, "node", node)
     SubElement(memory, "alias", name=alias)
     return _document(memory)
+
+
+def nvdimm_xml(alias: str, size: int, node: int, file: Path) -> str:
+    """Return an NVDIMM to attach, whose bytes are a ``file`` that is shared: an NVDIMM keeps what is written to it."""
+    memory = Element("memory", model="nvdimm", access="shared")
+    source = SubElement(memory, "source")
+    _text(source, "path", file)
+    target = SubElement(memory, "target")
+    _text(target, "size", size >> 10, unit="KiB")
+    _text(target, "node", node)
+    SubElement(memory, "alias", name=alias)
+    return _document(memory)
+
+
+def virtio_mem_xml(domain: str, requested: int) -> str:
+    """Return the virtio-mem device of a running ``domain`` as libvirt has it, with another size requested, in bytes.
+
+    libvirt finds the device to change by the address that it gave it. Raises UsageError if there is none.
+    """
+    # libvirt writes this text anew from what it was given, without declarations of its own.
+    memory = ElementTree.fromstring(domain).find(  # noqa: S314
+        "devices/memory[@model='virtio-mem']"
+    )
+    target = None if memory is None else memory.find("target/requested")
+    if memory is None or target is None:
+        raise UsageError(
+            "the domain has no virtio-mem device", hint='[machine] virtio_mem = "1 GiB" adds one.'
+        )
+    target.text = str(requested >> 10)
+    target.set("unit", "KiB")
+    return _document(memory)
+
+
+def virtio_mem(size: int) -> Element:
+    """Return a virtio-mem device of up to ``size`` bytes on node 0, of which none is requested."""
+    memory = Element("memory", model="virtio-mem")
+    target = SubElement(memory, "target")
+    _text(target, "size", size >> 10, unit="KiB")
+    _text(target, "node", 0)
+    _text(target, "block", VIRTIO_MEM_BLOCK >> 10, unit="KiB")
+    _text(target, "requested", 0, unit="KiB")
+    SubElement(memory, "alias", name=f"ua-{VIRTIO_MEM}")
+    return memory
 
 
 def _boot(spec: MachineSpec, machine: str) -> Element:
@@ -224,7 +288,12 @@ def _devices(spec: MachineSpec, files: Files) -> Element:
     for cdrom in spec.cdroms:
         found.append(drives.cdrom(cdrom))
     SubElement(found, "controller", type="usb", model="none")
-    SubElement(found, "memballoon", model="none")
+    if devices.needs_x2apic(spec):
+        iommu = SubElement(found, "iommu", model="intel")
+        SubElement(iommu, "driver", intremap="on", eim="on")
+    SubElement(found, "memballoon", model="virtio" if spec.balloon else "none")
+    if spec.virtio_mem:
+        found.append(virtio_mem(spec.virtio_mem))
     serial = SubElement(found, "serial", type="unix")
     SubElement(serial, "source", mode="bind", path=str(files.control))
     SubElement(serial, "target", type="isa-serial", port="1")

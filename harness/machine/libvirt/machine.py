@@ -17,13 +17,14 @@ import re
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, HarnessError, MachineFailed, UsageError
+from harness.errors import CommandRefused, GuestRefused, HarnessError, MachineFailed, UsageError
 from harness.history.private import keep_private
 from harness.history.reserve import check_room
 from harness.history.writer import HistoryWriter
@@ -43,12 +44,14 @@ from harness.machine.libvirt.connection import (
     load,
     words,
 )
-from harness.machine.libvirt.domain import Files, QemuUser, dimm_xml, domain_xml
+from harness.machine.libvirt.domain import Files, QemuUser, dimm_xml, domain_xml, nvdimm_xml, virtio_mem_xml
 from harness.machine.libvirt.domain_events import QEMU_DIED, follow
 from harness.machine.libvirt.remote_host import RemoteHost
 from harness.machine.libvirt.shutdown import end_domain
 from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice
+from harness.machine.memory_backend import RAM, MemoryBackend, exhaustion
 from harness.machine.monitor import is_query
+from harness.machine.other_memory import VIRTIO_MEM, nvdimms
 
 LAST_WORDS = 1.0
 """Seconds for libvirt to pass on what QEMU told before it ended."""
@@ -362,27 +365,44 @@ class LibvirtMachine(MachineBase):
         """Return the DIMMs of ``query-memory-devices``."""
         return [self._aliases.memory_device(row) for row in super().memory_devices(deadline)]
 
-    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
-        """``virDomainAttachDeviceFlags`` of a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`."""
-        libvirt = load()
-        call = "virDomainAttachDeviceFlags"
-        alias = dimm(device, call)
-        xml = dimm_xml(alias, size, node or 0)
+    def add_dimm(
+        self,
+        device: str,
+        size: int,
+        deadline: Deadline,
+        *,
+        node: int | None = None,
+        backend: MemoryBackend = RAM,
+    ) -> None:
+        """``virDomainAttachDeviceFlags`` of a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`.
+
+        Raises HostExhausted, and UsageError for a backend that libvirt has for a whole domain only.
+        """
+        alias = dimm(device, "virDomainAttachDeviceFlags")
+        xml = dimm_xml(alias, size, node or 0, backend)
 
         def there() -> bool:
             return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
+
+        with exhaustion(device, size, backend, None):
+            self._attach(device, alias, xml, there, deadline)
+
+    def _attach(
+        self, device: str, alias: str, xml: str, there: Callable[[], bool], deadline: Deadline
+    ) -> None:
+        libvirt = load()
+        call = "virDomainAttachDeviceFlags"
 
         def act(link: LibvirtLink) -> object:
             return link.domain.attachDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
 
         with self._aliases.named(call, alias, device):
-            arguments = {"xml": xml}
             self._dimms[device] = xml
             self._once(
                 f"{call} {device}",
                 deadline,
                 there,
-                lambda: self._exchange.call(call, arguments, act, deadline),
+                lambda: self._exchange.call(call, {"xml": xml}, act, deadline),
             )
 
     def unplug(self, device: str, deadline: Deadline) -> None:
@@ -427,6 +447,45 @@ class LibvirtMachine(MachineBase):
         """Free the name; libvirt deletes a DIMM's backend itself."""
         self._aliases.forget(device)
         self._dimms.pop(device, None)
+
+    def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
+        """``virDomainAttachDeviceFlags`` of an NVDIMM. Raises as :meth:`add_dimm`, and GuestRefused on another host."""
+        if self._remote is not None:
+            raise GuestRefused(
+                "an NVDIMM's file is made on this host, and the guest runs on another",
+                hint="Run this plan without --connect, or with a libvirt of this host.",
+            )
+        alias = dimm(device, "virDomainAttachDeviceFlags")
+
+        def there() -> bool:
+            return alias in nvdimms(self, deadline)
+
+        backend = MemoryBackend(kind="file", share=True)
+        with (
+            exhaustion(device, size, backend, self.directory),
+            backend.made_file(self.directory, size) as file,
+        ):
+            self._attach(device, alias, nvdimm_xml(alias, size, node, file or Path()), there, deadline)
+
+    def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
+        """``virDomainUpdateDeviceFlags`` of what is requested of the device."""
+        libvirt = load()
+
+        def act(link: LibvirtLink) -> object:
+            xml = virtio_mem_xml(link.domain.XMLDesc(), size)
+            return link.domain.updateDeviceFlags(xml, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+        arguments = {"device": VIRTIO_MEM, "requested": size}
+        self._exchange.call("virDomainUpdateDeviceFlags", arguments, act, deadline)
+
+    def set_balloon(self, size: int, deadline: Deadline) -> None:
+        """``virDomainSetMemoryFlags``."""
+        libvirt = load()
+
+        def act(link: LibvirtLink) -> object:
+            return link.domain.setMemoryFlags(size >> 10, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
+        self._exchange.call("virDomainSetMemoryFlags", {"memory": size >> 10}, act, deadline)
 
     # -- events -----------------------------------------------------------------------------------------------------
 

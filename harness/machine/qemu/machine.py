@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -24,14 +25,17 @@ from harness.errors import (
 from harness.history.reserve import check_room
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
+from harness.host.budget import size_text
 from harness.host.registry import ProcessName, Registry
 from harness.machine import devices, shutdown
 from harness.machine.base import MachineBase, one_refused
 from harness.machine.event_log import EventLog
 from harness.machine.file_limit import largest_file
 from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec
+from harness.machine.memory_backend import RAM, MemoryBackend, exhaustion
 from harness.machine.migration_state import Added, AddedCpu, AddedDimm, Incoming
 from harness.machine.monitor import Monitor
+from harness.machine.other_memory import VIRTIO_MEM, nvdimms
 from harness.machine.process import ExitReport, Process
 from harness.program import describe
 
@@ -82,6 +86,7 @@ class QemuMachine(MachineBase):
         self._log = self._monitor.log
         self._rival: Monitor | None = None
         self._devices: set[str] = set()
+        self._sparse: int = 0
 
     def beside(self, spec: MachineSpec) -> QemuMachine:
         """Return the machine, not yet started, that is to go on with this one's guest."""
@@ -272,6 +277,11 @@ class QemuMachine(MachineBase):
             if report.status == -signal.SIGXFSZ:
                 most = largest_file(self.spec, channel=self.channel_limit)
                 message += f": it wrote a file of more than {most} bytes (RLIMIT_FSIZE)"
+            if report.status == -signal.SIGBUS and self._sparse:
+                free = size_text(shutil.disk_usage(self.directory).free)
+                message += (
+                    f". A page of a DIMM's sparse file could not be had: {free} are free in {self.directory}"
+                )
         way_out = f"{hint}\n" if (hint := told_shortage(words)[1]) else ""
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
@@ -308,28 +318,64 @@ class QemuMachine(MachineBase):
         self._devices.add(device)
         return refused
 
-    def add_dimm(self, device: str, size: int, deadline: Deadline, *, node: int | None = None) -> None:
-        """Plug a DIMM; its backend is called ``DEVICE-memory``. Raises as :meth:`add_cpu`."""
-        backend = f"{device}-memory"
-
-        def backend_there() -> bool:
-            objects = self.execute("qom-list", deadline, path="/objects")
-            return any(row["name"] == backend for row in objects)
+    def add_dimm(
+        self,
+        device: str,
+        size: int,
+        deadline: Deadline,
+        *,
+        node: int | None = None,
+        backend: MemoryBackend = RAM,
+    ) -> None:
+        """Plug a DIMM; its memory is called ``DEVICE-memory``. Raises as :meth:`add_cpu`, and HostExhausted."""
 
         def there() -> bool:
             return any(row.id == device and row.size == size for row in self.memory_devices(deadline))
 
-        memory = {"qom-type": "memory-backend-ram", "id": backend, "size": size}
-        self._change(backend, deadline, backend_there, "object-add", memory)
-        plug: dict[str, Any] = {"driver": "pc-dimm", "id": device, "memdev": backend}
+        plug: dict[str, Any] = {"driver": "pc-dimm"}
         if node is not None:
             plug["node"] = node
+        self._add_memory(device, size, plug, backend, there, deadline)
+
+    def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
+        """Plug an NVDIMM; its memory is a sparse file called ``DEVICE-memory``. Raises as :meth:`add_dimm`."""
+
+        def there() -> bool:
+            return device in nvdimms(self, deadline)
+
+        plug = {"driver": "nvdimm", "node": node}
+        self._add_memory(device, size, plug, MemoryBackend(kind="file", share=True), there, deadline)
+
+    def _add_memory(
+        self,
+        device: str,
+        size: int,
+        plug: dict[str, Any],
+        backend: MemoryBackend,
+        there: Callable[[], bool],
+        deadline: Deadline,
+    ) -> None:
+        """Make a device's memory and plug the device; without the device the memory goes again."""
+        name = f"{device}-memory"
+
+        def backend_there() -> bool:
+            objects = self.execute("qom-list", deadline, path="/objects")
+            return any(row["name"] == name for row in objects)
+
+        with (
+            exhaustion(device, size, backend, self.directory),
+            backend.made_file(self.directory, size) as file,
+        ):
+            memory = backend.properties(name, size, file)
+            self._change(name, deadline, backend_there, "object-add", memory)
+        if file is not None and not backend.prealloc:
+            self._sparse += size
         try:
-            self._change(device, deadline, there, "device_add", plug)
+            self._change(device, deadline, there, "device_add", {**plug, "id": device, "memdev": name})
         except CommandRefused:
             with contextlib.suppress(CommandRefused, MonitorLost):
-                self.execute("object-del", deadline, id=backend)
-                self._devices.discard(backend)
+                self.execute("object-del", deadline, id=name)
+                self._devices.discard(name)
             raise
 
     def unplug(self, device: str, deadline: Deadline) -> None:
@@ -360,6 +406,14 @@ class QemuMachine(MachineBase):
         if backend in self._devices:
             deadline.poll(deleted)
         self._devices -= {device, backend}
+
+    def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
+        """``qom-set`` of the device's ``requested-size``, which may be said twice."""
+        self.execute("qom-set", deadline, path=VIRTIO_MEM, property="requested-size", value=size)
+
+    def set_balloon(self, size: int, deadline: Deadline) -> None:
+        """``balloon``, which may be said twice."""
+        self.execute("balloon", deadline, value=size)
 
     def _change(
         self,

@@ -21,6 +21,7 @@ from harness.host import qemu_build
 from harness.host.registry import ProcessName, Registry
 from harness.machine.libvirt.machine import LibvirtMachine
 from harness.machine.machine import MachineSpec
+from harness.machine.memory_backend import MemoryBackend
 from tests.machine import bare_guest
 from tests.machine.contract import MachineContract
 
@@ -141,6 +142,21 @@ def test_two_nodes(make_machine: MakeMachine, deadline: Deadline) -> None:
     machine.add_cpu("cpu3", slots[3], deadline)
     machine.add_dimm("dimm0", 128 * MIB, deadline, node=1)
     assert [1] == [dimm.node for dimm in machine.memory_devices(deadline)]
+
+
+@pytest.mark.parametrize("share", [False, True])
+def test_a_dimm_that_is_a_file(make_machine: MakeMachine, deadline: Deadline, share: bool) -> None:
+    """libvirt makes the file, shared or not, and binds it to the host's node."""
+    machine = make_machine()
+    machine.start(deadline)
+    backend = MemoryBackend(kind="file", share=share, host_nodes=(0,))
+    machine.add_dimm("dimm0", 128 * MIB, deadline, backend=backend)
+    (memory,) = [row for row in machine.execute("query-memdev", deadline) if "dimm0" in row.get("id", "")]
+    assert (128 * MIB, share, [0]) == (memory["size"], memory["share"], memory["host-nodes"])
+    backing = machine.execute("qom-get", deadline, path=f"/objects/{memory['id']}", property="mem-path")
+    assert "dimm0" in backing
+    with pytest.raises(UsageError, match="libvirt cannot be given a memfd for one DIMM"):
+        machine.add_dimm("dimm1", 128 * MIB, deadline, backend=MemoryBackend(kind="memfd"))
 
 
 @pytest.mark.parametrize("machine_type", ["pc", "pc-q35-4.2", "q35,hpet=off"])

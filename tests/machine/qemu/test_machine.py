@@ -3,17 +3,33 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import msgspec
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import CommandRefused, ExitCode, InfrastructureError, MachineFailed, MissingPart
+from harness.errors import (
+    CommandRefused,
+    ExitCode,
+    GuestHang,
+    HostExhausted,
+    InfrastructureError,
+    MachineFailed,
+    MissingPart,
+    UsageError,
+)
 from harness.history.record import Qmp
 from harness.history.writer import HistoryWriter
+from harness.host import qemu_build
+from harness.host.host_memory import check_huge_pages
 from harness.host.registry import ProcessName, Registry
+from harness.machine.memory_backend import MemoryBackend
+from harness.machine.other_memory import await_size, balloon_size, nvdimms, plugged
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 from tests.machine.contract import MachineContract
@@ -132,6 +148,141 @@ def test_two_nodes(make_machine: MakeMachine, deadline: Deadline) -> None:
     machine.add_cpu("cpu3", slots[3], deadline)
     machine.add_dimm("dimm0", 128 * MIB, deadline, node=1)
     assert [1] == [dimm.node for dimm in machine.memory_devices(deadline)]
+
+
+@pytest.mark.parametrize(
+    "backend",
+    [
+        MemoryBackend(prealloc=True, share=True),
+        MemoryBackend(kind="file"),
+        MemoryBackend(kind="file", share=True, prealloc=True),
+        MemoryBackend(kind="memfd"),
+        MemoryBackend(kind="memfd", share=False, host_nodes=(0,)),
+    ],
+    ids=repr,
+)
+def test_what_a_dimm_is_made_of(
+    make_machine: MakeMachine, deadline: Deadline, backend: MemoryBackend
+) -> None:
+    """QEMU has each in its own sandbox, and nothing of a file is left in the run directory."""
+    machine = make_machine()
+    machine.start(deadline)
+    before = {path.name for path in machine.directory.iterdir()}
+    machine.add_dimm("dimm0", 128 * MIB, deadline, backend=backend)
+    (memory,) = [row for row in machine.execute("query-memdev", deadline) if row.get("id") == "dimm0-memory"]
+    shared = backend.share if backend.share is not None else backend.kind == "memfd"
+    assert (128 * MIB, shared, backend.prealloc) == (memory["size"], memory["share"], memory["prealloc"])
+    assert list(backend.host_nodes) == memory["host-nodes"]
+    assert before == {path.name for path in machine.directory.iterdir()}
+
+
+def test_a_sparse_file_without_room(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """The signal that QEMU gets when a page of the file cannot be had is explained; without such a file it is not."""
+    words = r"killed by SIGBUS.* A page of a DIMM's sparse file could not be had: .* free in"
+    machine = make_machine()
+    machine.start(deadline)
+    machine.add_dimm("dimm0", 128 * MIB, deadline, backend=MemoryBackend(kind="file"))
+    os.kill(machine.pid, signal.SIGBUS)
+    with pytest.raises(MachineFailed, match=words):
+        machine.wait_event("RESET", deadline)
+    plain = make_machine(machine.directory / "plain")
+    plain.start(deadline)
+    os.kill(plain.pid, signal.SIGBUS)
+    with pytest.raises(MachineFailed) as died:
+        plain.wait_event("RESET", deadline)
+    assert "sparse" not in died.value.message
+
+
+def test_memory_that_a_guest_does_not_take(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """Without a driver in the guest nothing is plugged or taken, and the wait for it says so; an NVDIMM is listed."""
+    machine = make_machine(virtio_mem=256 * MIB, balloon=True, nvdimm=True, nodes=1)
+    machine.start(deadline)
+    machine.request_virtio_mem(128 * MIB, deadline)
+    assert 0 == plugged(machine, deadline)
+    short = deadline.within(0.2, "test")
+    with pytest.raises(
+        GuestHang, match=r"virtio-mem: the guest was to have 128 MiB within .* QEMU says 0 MiB"
+    ):
+        await_size("virtio-mem", 128 * MIB, lambda: plugged(machine, deadline), short)
+    machine.set_balloon(64 * MIB, deadline)
+    assert 128 * MIB == balloon_size(machine, deadline)
+    machine.add_nvdimm("pmem", 128 * MIB, deadline)
+    assert (["pmem"], []) == (nvdimms(machine, deadline), machine.memory_devices(deadline))
+    assert [] == [*machine.directory.glob("dimm-memory-*")]
+    with pytest.raises(CommandRefused, match="uplicate"):
+        machine.add_nvdimm("pmem", 128 * MIB, deadline)
+    with pytest.raises(CommandRefused, match="requested-size"):
+        machine.request_virtio_mem(512 * MIB, deadline)
+
+
+def test_what_a_machine_has_not(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """QEMU refuses the change of a device that there is not, and an NVDIMM on a machine that takes none."""
+    machine = make_machine()
+    machine.start(deadline)
+    with pytest.raises(CommandRefused, match="virtiomem0"):
+        machine.request_virtio_mem(128 * MIB, deadline)
+    with pytest.raises(CommandRefused, match="balloon"):
+        machine.set_balloon(64 * MIB, deadline)
+    with pytest.raises(CommandRefused, match="nvdimm"):
+        machine.add_nvdimm("pmem", 128 * MIB, deadline)
+
+
+def test_a_256th_processor_has_no_number(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """QEMU before 9.0 has 255 under TCG; what a run says before the boot is in tests/run/test_host_check.py."""
+    machine = make_machine(max_processors=255)
+    machine.start(deadline)
+    assert 255 == len(machine.cpu_slots(deadline))
+    if int(qemu_build.find_qemu().version.partition(".")[0]) < 9:
+        with pytest.raises(MachineFailed, match="requires kernel irqchip and X2APIC"):
+            make_machine(max_processors=256).start(deadline)
+
+
+def test_a_file_of_another_size(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """QEMU refuses one that is smaller than the DIMM, and the DIMM's name stays free."""
+    machine = make_machine()
+    machine.start(deadline)
+    small = MemoryBackend(kind="file", file_size=64 * MIB)
+    with pytest.raises(CommandRefused, match="backing store size 0x4000000 does not match"):
+        machine.add_dimm("dimm0", 128 * MIB, deadline, backend=small)
+    machine.add_dimm("dimm0", 128 * MIB, deadline, backend=MemoryBackend(kind="file"))
+    assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
+
+
+def test_huge_pages(make_machine: MakeMachine, deadline: Deadline) -> None:
+    """A DIMM of huge pages takes them; where too few are free, that is the host's fault, in words."""
+    machine = make_machine()
+    machine.start(deadline)
+    backend = MemoryBackend(kind="memfd", hugepages=2 * MIB)
+    try:
+        check_huge_pages({2 * MIB: 128 * MIB})
+    except UsageError:
+        with pytest.raises(HostExhausted, match=r"too few free pages of 2 MiB left.*Cannot allocate memory"):
+            machine.add_dimm("dimm0", 128 * MIB, deadline, backend=backend)
+        return
+    machine.add_dimm("dimm0", 128 * MIB, deadline, backend=backend)
+    assert ["dimm0"] == [dimm.id for dimm in machine.memory_devices(deadline)]
+
+
+@pytest.mark.root
+def test_a_full_disk(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:
+    """A file that cannot be preallocated is infrastructure, in plain words with QEMU's; a sparse one is taken."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=32m", "tmpfs", small], check=False)
+    if mounted.returncode != 0:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        machine = make_machine(small / "run")
+        machine.start(deadline)
+        with pytest.raises(HostExhausted, match="the disk has no room to preallocate 128 MiB") as full:
+            machine.add_dimm("dimm0", 128 * MIB, deadline, backend=MemoryBackend(kind="file", prealloc=True))
+        assert "QEMU says: " in full.value.message
+        assert (ExitCode.INFRASTRUCTURE, "infrastructure") == (full.value.exit_code, full.value.failure_class)
+        assert [] == [*machine.directory.glob("dimm-memory-*")]
+        machine.add_dimm("dimm0", 128 * MIB, deadline, backend=MemoryBackend(kind="file"))
+        machine.close()
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_two_machines_at_once(make_machine: MakeMachine, deadline: Deadline, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@
  *   guest   ID ok key=value ...          or   ID err MESSAGE
  *   guest   ! EVENT key=value ...        at any time
  *
- * Events: boot-option, ready, online, online-failed (a processor that was refused), memory, memory-failed.
+ * Events: boot-option, driver, driver-failed, ready, online, online-failed (a processor that was refused), memory, memory-failed.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
@@ -182,6 +182,32 @@ static void insert_module(void)
 	nt = open("/dev/nt", O_RDWR | O_CLOEXEC);
 	if (nt < 0)
 		die("cannot open /dev/nt");
+}
+
+/* Drivers of the kernel's own for devices that the machine has besides; what is missing is built in, or not to be had. */
+static void insert_drivers(void)
+{
+	static const char prefix[] = "agent.drivers=";
+	char line[2048];
+	char path[128];
+	char *names = NULL;
+	int file;
+
+	read_file("/proc/cmdline", line, sizeof(line));
+	for (char *word = strtok(line, " \n"); word && !names; word = strtok(NULL, " \n"))
+		if (strncmp(word, prefix, sizeof(prefix) - 1) == 0)
+			names = word + sizeof(prefix) - 1;
+	for (char *name = names ? strtok(names, ",") : NULL; name; name = strtok(NULL, ",")) {
+		snprintf(path, sizeof(path), "/drivers/%s.ko", name);
+		file = open(path, O_RDONLY | O_CLOEXEC);
+		if (file < 0)
+			continue;
+		if (syscall(SYS_finit_module, file, "", 0) == 0)
+			say("! driver name=%s", name);
+		else
+			say("! driver-failed name=%s error=%s", name, strerrorname_np(errno));
+		close(file);
+	}
 }
 
 /* As Windows boot options that make groups small: whoever judges must know of it. */
@@ -834,6 +860,7 @@ int main(void)
 	use_what_is_there("/sys/devices/system/cpu", "cpu", "online", "1");
 	use_what_is_there("/sys/devices/system/memory", "memory", "state", "online_movable");
 	insert_module();
+	insert_drivers();
 	tell_group_size();
 
 	/* The kernel reaps children that nobody waits for. */
