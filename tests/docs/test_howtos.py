@@ -37,9 +37,9 @@ def test_plan_of_the_page_decodes() -> None:
     plans = [decode_plan(text, name="docs/plans.md") for text in blocks("plans.md", "toml")]
     assert [[type(operation).__name__ for operation in plan.do] for plan in plans] == [
         ["AddCpu", "VetoNext", "AddCpu", "Expect"],
+        ["AddDimm"],
         ["AddDimm", "Unplug", "AddDimm"],
         ["AddCpu", "BootGuest", "Expect"],
-        ["AddDimm"],
     ]
     for plan in plans:
         rehearse(plan, guest="twin")
