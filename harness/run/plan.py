@@ -18,8 +18,8 @@ from harness.schema import toml_schema
 from harness.size import Size
 
 SHOWN = (
-    "processors and DIMMs", "registrations", "refusals by the driver", "rebalances", "removals", "other boots",
-    "migration", "faults at the wrong moment",
+    "processors and DIMMs", "registrations", "refusals by the driver", "rebalances", "removals",
+    "what is no notification", "other boots", "migration", "faults at the wrong moment",
 )  # fmt: skip
 """What the built-in plans show, in the order in which they are listed."""
 

@@ -160,6 +160,7 @@ class _Rehearsal:
         self.paused_by = 0
         self.migrated_by = 0
         self.dropped_by = 0
+        self.contrast = 0
         self.unmoved: tuple[str, ...] = ()
         self.ids: dict[str, int] = {}
         self.slots: dict[int, str] = dict.fromkeys(range(limits.processors or 0), "")
@@ -390,6 +391,12 @@ class _Rehearsal:
         if self.unmoved:
             why, hint = self.unmoved
             return self.mistake("op", f"the guest cannot be migrated: {why}", hint)
+        if self.contrast:
+            return self.mistake(
+                "op",
+                f"the guest cannot be migrated with what do[{self.contrast}] gave it: the other QEMU would be built without it",
+                "Migrate before that.",
+            )
         if operation.fail is not None and not operation.settle:
             return self.mistake(
                 "settle", "a migration that is to fail does so at once", "Leave out settle = false."
@@ -545,6 +552,7 @@ class _Rehearsal:
     @step.register
     def _(self, operation: op.AddNvdimm) -> Mistake | None:
         device = operation.id or f"nvdimm in do[{self.index + 1}]"
+        self.contrast = self.contrast or self.index + 1
         return (
             self.lacks("nvdimm", self.limits.nvdimm, "a machine that takes NVDIMMs")
             or self.aligned(operation.size, MEMORY_BLOCK)
@@ -557,6 +565,7 @@ class _Rehearsal:
         most = self.limits.virtio_mem
         if (found := self.lacks("virtio_mem", most, "a virtio-mem device")) is not None:
             return found
+        self.contrast = self.contrast or self.index + 1
         if most is not None and operation.size > most:
             return self.mistake(
                 "size",

@@ -120,6 +120,8 @@ MIGRATING = MIGRATE + "settle = false\n"
         (MIGRATING + '[[do]]\nop = "unplug"\ndevice = "x"\n', "p.toml:6: do[2] (unplug): the guest is being migrated", ""),
         (MIGRATING + '[[do]]\nop = "load-driver"\n', "p.toml:6: do[2] (load-driver): the guest is being migrated", ""),
         (MIGRATING + 'fail = "cancelled"\n', "p.toml:4: do[1] (migrate): a migration that is to fail does so at once", "Leave out settle"),
+        ('[machine]\nvirtio_mem = "1 GiB"\n[[do]]\nop = "resize-virtio-mem"\nsize = "128 MiB"\n' + MIGRATE,
+         "p.toml:8: do[2] (migrate): the guest cannot be migrated with what do[1] gave it", "Migrate before that"),
         (MIGRATE + 'qemu = "/no/such"\n', "p.toml:4: do[1] (migrate): there is no program '/no/such' to migrate to", "path of a QEMU"),
         (MIGRATE + 'qemu = "/etc/passwd"\n', "p.toml:4: do[1] (migrate): there is no program '/etc/passwd'", ""),
         (MIGRATE + 'qemu = "sh"\nfail = "other-machine"\n', "p.toml:4: do[1] (migrate): the other version of the machine type", "Leave out qemu"),
