@@ -9,7 +9,7 @@ from typing import Protocol
 
 import msgspec
 
-from harness.capture.live.budget import ChannelLimits
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
 from harness.history.writer import HistoryWriter

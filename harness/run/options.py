@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from harness.capture.live.budget import ChannelLimits
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.errors import UsageError
 from harness.invocation import invocation
 from harness.run.option import Door, Option, options_of

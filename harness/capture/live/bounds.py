@@ -7,7 +7,8 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from harness.capture.live.budget import ChannelLimits, RunBudget
+from harness.capture.live.budget import RunBudget
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.live.follower import Follower
 
 

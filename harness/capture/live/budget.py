@@ -10,22 +10,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.history.record import Channel
-
-
-@dataclass(frozen=True, kw_only=True)
-class ChannelLimits:
-    """Bytes and records that a guest may bring: of one channel, and of all channels of a run together."""
-
-    channel_limit: int = 64 << 20
-    channel_records: int = 100_000
-    run_limit: int = 256 << 20
-    run_records: int = 250_000
 
 
 class ChannelBudget:

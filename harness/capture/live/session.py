@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Self
 
 from harness.capture.dbgprint.channel import DebuggerChannel
-from harness.capture.live.budget import ChannelLimits, RunBudget
+from harness.capture.live.budget import RunBudget
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.live.console import ConsoleWatch
 from harness.capture.live.debugcon import DebugPortDecoder
 from harness.capture.live.event_lines import EventLines

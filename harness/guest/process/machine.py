@@ -31,7 +31,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from harness import locks
-from harness.capture.live.budget import ChannelLimits, RunBudget
+from harness.capture.live.budget import RunBudget
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.errors import (

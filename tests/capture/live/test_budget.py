@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from harness.capture.live.bounds import kept_small
-from harness.capture.live.budget import ChannelLimits, RunBudget
+from harness.capture.live.budget import RunBudget
+from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.history.record import Channel
