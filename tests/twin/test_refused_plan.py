@@ -12,14 +12,14 @@ from twin.running import run_harness
 
 pytestmark = pytest.mark.qemu
 
-TOO_MANY = 'name = "a"\n[machine]\nprocessors = 1\nmax_processors = 288\n[[do]]\nop = "quiesce"\n'
+TOO_FAR = 'name = "a"\n[machine]\nmax_memory = "4 TiB"\n[[do]]\nop = "quiesce"\n'
 TOO_SMALL = 'name = "a"\n[[do]]\nop = "add-dimm"\nsize = "1 MiB"\nunaligned = true\n'
 
 
 @pytest.mark.parametrize(
     ("plan", "words", "stage", "said"),
     [
-        (TOO_MANY, ["--machine", "pc"], "qemu", "Invalid SMP CPUs 288"),
+        (TOO_FAR, [], "qemu", "phys-bits too low"),
         (TOO_SMALL, [], "plan", "backend memory size must be multiple of 0x200000"),
     ],
 )
