@@ -40,8 +40,8 @@ def perform_plan(
 @pytest.mark.parametrize(
     "name",
     [
-        "balloon", "burst", "every-slot", "found-at-boot", "found-in-firmware", "monitor-drops", "nvdimm", "pause-in-add", "reset", "two-clients",
-        "unaligned-dimm", "unplug", "unplug-ignored", "unplug-late", "unplug-refused", "veto", "virtio-mem",
+        "balloon", "burst", "burst-across-nodes", "burst-to-the-maximum", "every-slot", "found-at-boot", "found-in-firmware",
+        "monitor-drops", "nvdimm", "pause-in-add", "reset", "two-clients", "unaligned-dimm", "unplug", "unplug-ignored", "unplug-late", "unplug-refused", "veto", "virtio-mem",
     ],
 )  # fmt: skip
 def test_built_in_plan_holds(perform_plan: Callable[..., RunResult], name: str) -> None:
