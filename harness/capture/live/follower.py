@@ -15,7 +15,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,7 +100,7 @@ class Follower:
 
         Raises what a sink raised, here or on the follower's own thread.
         """
-        with self._turn:
+        with self._turn, self._keeping_error():
             self.check()
             for one in self._files.values():
                 self._read(one)
@@ -123,42 +123,42 @@ class Follower:
             os.close(self._wake_out)
             os.close(self._wake_in)
 
-    def _read(self, one: _Followed) -> None:
-        """Hand on what is there now: whoever writes without end must not keep this call for ever."""
+    @contextlib.contextmanager
+    def _keeping_error(self) -> Iterator[None]:
+        """Keep what stops the following, whichever thread it happens on."""
         try:
-            size = os.fstat(one.fd).st_size if one.budget is None else one.budget.fit(one.fd)
-            while (
-                one.take is not None
-                and one.place < size
-                and (data := os.read(one.fd, min(CHUNK, size - one.place)))
-            ):
-                one.place += len(data)
-                if not one.held_since:
-                    one.held_since = time.monotonic()
-                one.take(data)
-                if one.budget is not None:
-                    size = min(size, one.budget.fit(one.fd))
+            yield
         except BaseException as error:
             self.error = error
             raise
 
+    def _read(self, one: _Followed) -> None:
+        """Hand on what is there now: whoever writes without end must not keep this call for ever."""
+        size = os.fstat(one.fd).st_size if one.budget is None else one.budget.fit(one.fd)
+        while (
+            one.take is not None
+            and one.place < size
+            and (data := os.read(one.fd, min(CHUNK, size - one.place)))
+        ):
+            one.place += len(data)
+            if not one.held_since:
+                one.held_since = time.monotonic()
+            one.take(data)
+            if one.budget is not None:
+                size = min(size, one.budget.fit(one.fd))
+
     def _settle(self, one: _Followed) -> None:
         one.held_since = 0.0
-        if one.settle is None:
-            return
-        try:
-            if one.settle():
-                one.held_since = time.monotonic()
-        except BaseException as error:
-            self.error = error
-            raise
+        if one.settle is not None and one.settle():
+            one.held_since = time.monotonic()
 
     def _run(self) -> None:
         poller = select.poll()
         poller.register(self._inotify.fd, select.POLLIN)
         poller.register(self._wake_out, select.POLLIN)
         looked = 0.0
-        with contextlib.suppress(Exception):  # kept in ``error``, raised again by whoever drains
+        # What is kept is raised again by whoever drains.
+        with contextlib.suppress(Exception), self._keeping_error():
             self.drain()
             while True:
                 ready = {fd for fd, _event in poller.poll(1000 * self._pause())}
@@ -194,9 +194,5 @@ class Follower:
                 self._settle(one)
 
     def _look(self) -> None:
-        try:
-            for folder in {one.path.parent for one in self._files.values()}:
-                check_room(folder)
-        except BaseException as error:
-            self.error = error
-            raise
+        for folder in {one.path.parent for one in self._files.values()}:
+            check_room(folder)
