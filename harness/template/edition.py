@@ -7,7 +7,9 @@ install.esd and install.swm (Microsoft Learn: "Windows Setup Command-Line Option
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -36,19 +38,39 @@ def load_pycdlib() -> Any:
     return pycdlib
 
 
-def read_images(iso: Path) -> list[WimImage]:
-    """Return the images on an installation medium. Raises UsageError with what is wrong with the file, MissingPart."""
-    module = load_pycdlib()
+@contextlib.contextmanager
+def _opened(iso: Path) -> Iterator[pycdlib.PyCdlib]:
+    """Open an ISO; what is wrong with it, then or inside the block, is raised as UsageError."""
+    disc = load_pycdlib().PyCdlib()
     try:
-        size = iso.stat().st_size
-        if not iso.is_file():
+        if not stat.S_ISREG(iso.stat().st_mode):
             raise UsageError(f"{iso}: not a file", hint="Give the ISO of the installation medium.")
         with iso.open("rb") as file:
-            return _read(module, iso, file, size)
+            try:
+                disc.open_fp(file)
+            except OSError:
+                raise
+            except Exception as error:
+                # pycdlib meets broken structures with whatever Python raises there.
+                raise no_images(str(iso), f"no ISO that can be read: {_words(error)}") from error
+            try:
+                yield disc
+            finally:
+                disc.close()
+    except UsageError:
+        raise
     except OSError as error:
         raise UsageError(
             f"{iso}: {error.strerror}", hint="Give the path of an ISO that you may read."
         ) from error
+    except Exception as error:
+        raise no_images(str(iso), f"broken inside: {_words(error)}") from error
+
+
+def read_images(iso: Path) -> list[WimImage]:
+    """Return the images on an installation medium. Raises UsageError with what is wrong with the file, MissingPart."""
+    with _opened(iso) as disc:
+        return _images(disc, iso, iso.stat().st_size)
 
 
 def brings_key(iso: Path) -> bool:
@@ -57,21 +79,8 @@ def brings_key(iso: Path) -> bool:
     ``sources/ei.cfg`` says so by its channel or by ``VL``; ``sources/pid.txt`` holds a key (Microsoft Learn: "Windows Setup
     Edition Configuration and Product ID Files (EI.cfg and PID.txt)"). Raises UsageError as :func:`read_images` does.
     """
-    module = load_pycdlib()
-    disc = module.PyCdlib()
-    try:
-        with iso.open("rb") as file:
-            disc.open_fp(file)
-            try:
-                texts = {name: _text(disc, name) for name in ("ei.cfg", "pid.txt")}
-            finally:
-                disc.close()
-    except OSError as error:
-        raise UsageError(
-            f"{iso}: {error.strerror}", hint="Give the path of an ISO that you may read."
-        ) from error
-    except Exception as error:
-        raise no_images(str(iso), f"broken inside: {_words(error)}") from error
+    with _opened(iso) as disc:
+        texts = {name: _text(disc, name) for name in ("ei.cfg", "pid.txt")}
     values = _sections(texts["ei.cfg"])
     return (
         values.get("channel", "").casefold().startswith(("volume", "eval"))
@@ -108,25 +117,6 @@ def _place(disc: pycdlib.PyCdlib, name: str) -> dict[str, str]:
     if disc.has_joliet():
         return {"joliet_path": f"/sources/{name}"}
     return {"iso_path": f"/SOURCES/{name.upper()};1"}
-
-
-def _read(module: Any, iso: Path, file: BinaryIO, size: int) -> list[WimImage]:
-    disc = module.PyCdlib()
-    try:
-        disc.open_fp(file)
-    except OSError:
-        raise
-    except Exception as error:
-        # pycdlib meets broken structures with whatever Python raises there.
-        raise no_images(str(iso), f"no ISO that can be read: {_words(error)}") from error
-    try:
-        return _images(disc, iso, size)
-    except (UsageError, OSError):
-        raise
-    except Exception as error:
-        raise no_images(str(iso), f"broken inside: {_words(error)}") from error
-    finally:
-        disc.close()
 
 
 def _words(error: Exception) -> str:
