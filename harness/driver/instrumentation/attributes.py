@@ -22,6 +22,9 @@ _HEXADECIMAL = re.compile(r"0[xX]([0-9a-fA-F]{1,16})")
 LONGEST = 0x7FFF
 """Characters of the longest name: the resources say its length in 16 bits."""
 
+FORBIDDEN = "><&\"|\\:'?*"
+"""Characters that the name of a provider or a channel cannot have, beside control characters."""
+
 NAMESPACES = {"win": WIN, "xs": XS}
 """The namespaces that manifests need, by their customary prefixes."""
 
@@ -195,3 +198,15 @@ def _not_a_number(element: Element, name: str, what: str) -> BadDocument:
     return element.error(
         what, attribute=name, hint="Write a decimal number, or a hexadecimal one that begins with 0x."
     )
+
+
+def resource_name(element: Element, what: str, longest: int) -> str:
+    """Return the attribute ``name``, with which Windows knows ``what`` ("a channel"). Raises BadDocument."""
+    name = text(element, "name")
+    if len(name) > longest or any(each in FORBIDDEN or each < " " for each in name):
+        raise element.error(
+            f"is not a name of {what}",
+            attribute="name",
+            hint=f"It has up to {longest} characters, none of them {FORBIDDEN}",
+        )
+    return name

@@ -33,7 +33,6 @@ MOST_CHANNELS = 8
 MOST_KEYWORD_BIT = 47
 """W32:WES/eventmanifestschema-keywordtype-complextype.md."""
 
-FORBIDDEN_IN_CHANNELS = "><&\"|\\:'?*"
 LONGEST_CHANNEL = 255
 KINDS = frozenset({"Admin", "Operational", "Analytic", "Debug"})
 ISOLATIONS = frozenset({"Application", "System", "Custom"})
@@ -248,7 +247,7 @@ class Definitions:
         attributes.check_names(element, _CHANNEL, frozenset({"logging", "publishing"}))
         for child in element.children():
             attributes.check_names(child, NONE, _LOGGING if child.tag == "logging" else _PUBLISHING)
-        name = _channel_name(element)
+        name = attributes.resource_name(element, "a channel", LONGEST_CHANNEL)
         for attribute, known in (("type", KINDS), ("isolation", ISOLATIONS)):
             required = attribute == "type"
             given = attributes.text(element, attribute) if required else element.attributes.get(attribute)
@@ -274,7 +273,9 @@ class Definitions:
     def _imported_channel(self, element: Element) -> ChannelDefinition:
         attributes.check_names(element, frozenset({"name", "chid", "symbol"}), NONE)
         chid = attributes.optional_token(element, "chid")
-        return ChannelDefinition(_channel_name(element), chid, 0, "", None, imported=True)
+        return ChannelDefinition(
+            attributes.resource_name(element, "a channel", LONGEST_CHANNEL), chid, 0, "", None, imported=True
+        )
 
 
 def find_template(
@@ -285,14 +286,3 @@ def find_template(
     if name and name not in templates:
         raise element.error("there is no such template", attribute=attribute, hint=choices(name, templates))
     return templates[name] if name else None
-
-
-def _channel_name(element: Element) -> str:
-    name = attributes.text(element, "name")
-    if len(name) > LONGEST_CHANNEL or any(each in FORBIDDEN_IN_CHANNELS or each < " " for each in name):
-        raise element.error(
-            "is not a name of a channel",
-            attribute="name",
-            hint=f"It has up to {LONGEST_CHANNEL} characters, none of them {FORBIDDEN_IN_CHANNELS}",
-        )
-    return name

@@ -21,7 +21,6 @@ MOST_PROVIDERS = 16
 """A message number has four bits for the provider."""
 
 LONGEST_NAME = 255
-FORBIDDEN_IN_PROVIDERS = "><&\"|\\:'?*"
 _PROVIDER = frozenset(
     {
         "name", "guid", "symbol", "resourceFileName", "messageFileName", "parameterFileName", "helpLink", "message", "source",
@@ -94,7 +93,7 @@ def _read_provider(element: Element, strings: Strings, once: Once) -> tuple[Prov
     for child in element.children():
         if child.tag != "traits":
             attributes.check_names(child, NONE, _LISTS[child.tag])
-    name = _provider_name(element)
+    name = attributes.resource_name(element, "a provider", LONGEST_NAME)
     once.check(element, "name", name)
     if "guid" not in element.attributes:
         attributes.text(element, "guid")
@@ -166,17 +165,6 @@ def _group(element: Element) -> bytes:
         attributes.flag(traits, "includeName")
         group = attributes.guid(traits, "groupGuid")
     return group
-
-
-def _provider_name(element: Element) -> str:
-    name = attributes.text(element, "name")
-    if len(name) > LONGEST_NAME or any(each in FORBIDDEN_IN_PROVIDERS or each < " " for each in name):
-        raise element.error(
-            "is not a name of a provider",
-            attribute="name",
-            hint=f"It has up to {LONGEST_NAME} characters, none of them {FORBIDDEN_IN_PROVIDERS}",
-        )
-    return name
 
 
 def _ends_with(name: str, guid: str) -> bool:
