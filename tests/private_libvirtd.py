@@ -156,11 +156,10 @@ class PrivateLibvirtd:
                     process.wait()
 
 
-@pytest.fixture(scope="session")
-@needs("libvirt")
-def private_libvirtd() -> Iterator[PrivateLibvirtd]:
-    """One libvirtd for all tests of a session: it takes seconds to ask QEMU for all that it can do."""
-    directory = Path(tempfile.mkdtemp(prefix="hh-"))
+@contextlib.contextmanager
+def running_libvirtd(within: str | None = None) -> Iterator[PrivateLibvirtd]:
+    """A libvirtd that runs until the end of the block; its directory, which goes too, is made in ``within``."""
+    directory = Path(tempfile.mkdtemp(prefix="hh-", dir=within))
     (directory / "runtime").mkdir(mode=0o700)
     daemon = PrivateLibvirtd(directory)
     try:
@@ -169,3 +168,11 @@ def private_libvirtd() -> Iterator[PrivateLibvirtd]:
     finally:
         daemon.close()
         shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+@needs("libvirt")
+def private_libvirtd() -> Iterator[PrivateLibvirtd]:
+    """One libvirtd for all tests of a session: it takes seconds to ask QEMU for all that it can do."""
+    with running_libvirtd() as daemon:
+        yield daemon

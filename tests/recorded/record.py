@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.setup.parts import part
-from tests.private_libvirtd import PrivateLibvirtd
+from tests.private_libvirtd import PrivateLibvirtd, running_libvirtd
 from tests.recorded.kept import INDEX, RUNS
 from tests.recorded.placeholders import ROOT, Placeholders, of_machine
 
@@ -195,16 +195,12 @@ def free(target: Path, *, force: bool) -> None:
 def fresh_places() -> Iterator[tuple[Path, PrivateLibvirtd]]:
     """A fresh directory for runs, and a running libvirtd with a directory of its own, which its users must reach."""
     # Short, so that sockets can be made in them.
-    place, daemon = (Path(tempfile.mkdtemp(prefix="hh-", dir="/tmp")) for _ in range(2))
-    (daemon / "runtime").mkdir(mode=0o700)
-    libvirtd = PrivateLibvirtd(daemon)
+    place = Path(tempfile.mkdtemp(prefix="hh-", dir="/tmp"))
     try:
-        libvirtd.start()
-        yield place, libvirtd
+        with running_libvirtd("/tmp") as libvirtd:
+            yield place, libvirtd
     finally:
-        libvirtd.close()
-        for directory in (place, daemon):
-            shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def record(clone: Path, root: Path, *, force: bool) -> Path:

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from part_markers import needs
-from private_libvirtd import PrivateLibvirtd
+from private_libvirtd import PrivateLibvirtd, running_libvirtd
 
 from harness.deadline import Deadline
 from harness.history.record import Qmp, Record
@@ -50,15 +47,8 @@ def test_of_two_clients_one_is_refused(
 @needs("libvirt")
 def second_libvirtd() -> Iterator[PrivateLibvirtd]:
     """A second daemon on this host."""
-    directory = Path(tempfile.mkdtemp(prefix="hh-"))
-    (directory / "runtime").mkdir(mode=0o700)
-    daemon = PrivateLibvirtd(directory)
-    try:
-        daemon.start()
+    with running_libvirtd() as daemon:
         yield daemon
-    finally:
-        daemon.close()
-        shutil.rmtree(directory, ignore_errors=True)
 
 
 def test_libvirt_migrates_no_domain_of_the_harness(
