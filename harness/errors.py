@@ -60,12 +60,15 @@ class FailureClass(StrEnum):
     UNKNOWN = "unknown"
 
 
+MAKE_ROOM = "Free some disk space, or give another place with --runs DIR."
+"""What to do about a full disk."""
+
 SHORTAGES = {
     errno.EMFILE: "Allow more open files, for instance: ulimit -n 1024",
     errno.ENFILE: "The whole host has too many open files: sysctl fs.file-max",
     errno.EAGAIN: "Allow more processes and threads, for instance: ulimit -u 4096; in a container its pids limit counts too.",
     errno.ENOMEM: "Run less beside it, or give it more memory.",
-    errno.ENOSPC: "Free some disk space, or give another place with --runs DIR.",
+    errno.ENOSPC: MAKE_ROOM,
     errno.EDQUOT: "Your quota is used up: free some disk space, or give another place with --runs DIR.",
 }
 """What a host may run out of, by the system's number, and the way out (errno(3))."""

@@ -129,9 +129,10 @@ def summarize(
     progress: Callable[[int], None] | None,
 ) -> RecordCounts:
     """Count all records of a log by what ``classify`` says of them."""
-    from harness.capture.etl import counts
+    if loaded is None:
+        from harness.capture.etl.counts import summarize
+
+        return summarize(log.records(progress=progress), classify)
     from harness.capture.etl.fast.reader import FastReader
 
-    if loaded is None:
-        return counts.summarize(log.records(progress=progress), classify)
     return FastReader(loaded, log, decoder).summary(classify, progress)

@@ -12,7 +12,7 @@ import errno
 import os
 from pathlib import Path
 
-from harness.errors import InfrastructureError
+from harness.errors import MAKE_ROOM, InfrastructureError
 
 SIZE = 256 << 10
 """Bytes that stay free for a run's last records, its verdict and its facts."""
@@ -28,8 +28,6 @@ KEEP_SIZE = 1
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 """What the system says of a disk that is full, or whose quota is used up."""
-
-HINT = "Free some disk space, or give another place with --runs DIR."
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -76,4 +74,6 @@ def check_room(folder: Path) -> None:
         return  # whoever writes there learns why
     free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
     if disk.f_blocks and free < LEAST:
-        raise InfrastructureError(f"the host's disk is full: {free} bytes are free for {folder}", hint=HINT)
+        raise InfrastructureError(
+            f"the host's disk is full: {free} bytes are free for {folder}", hint=MAKE_ROOM
+        )

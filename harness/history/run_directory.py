@@ -29,7 +29,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from harness.errors import InfrastructureError, UsageError
+from harness.errors import MAKE_ROOM, InfrastructureError, UsageError
 from harness.history.evidence import EvidenceIndex
 from harness.history.private import open_private, open_regular
 
@@ -220,5 +220,5 @@ class RunDirectory:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write {target}: {error.strerror}",
-                hint="The history up to there is kept. Free some disk space, or give another place with --runs DIR.",
+                hint=f"The history up to there is kept. {MAKE_ROOM}",
             ) from error

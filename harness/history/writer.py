@@ -15,10 +15,10 @@ from typing import Self
 import msgspec
 
 from harness import locks
-from harness.errors import InfrastructureError
+from harness.errors import MAKE_ROOM, InfrastructureError
 from harness.history.private import open_private
 from harness.history.record import Channel, Clock, End, Header, Record, RunFailure, Stage
-from harness.history.reserve import FULL, HINT, Reserve
+from harness.history.reserve import FULL, Reserve
 from harness.history.run_directory import history_file
 
 Listener = Callable[[Record], None]
@@ -58,7 +58,7 @@ class HistoryWriter:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot create the history {self.path}: {error.strerror}",
-                hint=HINT if error.errno in FULL else "Give another place with --runs DIR.",
+                hint=MAKE_ROOM if error.errno in FULL else "Give another place with --runs DIR.",
             ) from error
         self._reserve = Reserve(self._fd)
 
@@ -118,7 +118,7 @@ class HistoryWriter:
     def _refused(self, why: str) -> InfrastructureError:
         return InfrastructureError(
             f"cannot write record {self._written[0] + 1} of {self.path}: {why}",
-            hint=f"The history up to there is kept. {HINT}",
+            hint=f"The history up to there is kept. {MAKE_ROOM}",
         )
 
     def _deliver(self) -> None:

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from harness.errors import CommandRefused, HostExhausted, InfrastructureError
+from harness.errors import MAKE_ROOM, CommandRefused, HostExhausted, InfrastructureError
 from harness.host.budget import size_text
 
 BackendKind = Literal["ram", "file", "memfd"]
@@ -132,7 +132,7 @@ def exhaustion(device: str, size: int, backend: MemoryBackend, place: Path | Non
         if backend.kind == "file" and not backend.hugepages:
             free = f", where {size_text(shutil.disk_usage(place).free)} are free" if place is not None else ""
             said = f"the disk has no room to preallocate {wanted}: its file lies in {place or 'a directory of libvirt'}{free}"
-            hint = "Free some disk space, or give another place with --runs DIR. Without prealloc = true the file is sparse."
+            hint = f"{MAKE_ROOM} Without prealloc = true the file is sparse."
         elif backend.hugepages:
             said = f"the host has too few free pages of {size_text(backend.hugepages)} left: {wanted} cannot be had"
             hint = "Another program took them since they were counted. Reserve more, or run the plan alone."

@@ -6,7 +6,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from harness.errors import UsageError
+from harness.errors import MAKE_ROOM, UsageError
 from harness.host.budget import size_text
 from harness.host.host_memory import check_huge_pages, check_nodes
 from harness.host.qemu_build import QemuBuild
@@ -38,7 +38,7 @@ def check_host(plan: Plan, directory: Path, *, backend: str = "qemu") -> None:
         raise UsageError(
             f"the plan's preallocated DIMMs are files of {size_text(files)} together, and {directory} has room for "
             f"{size_text(max(free - RUN_SIZE, 0))}",
-            hint="Free some disk space, or give another place with --runs DIR. Without prealloc = true a file is sparse.",
+            hint=f"{MAKE_ROOM} Without prealloc = true a file is sparse.",
         )
 
 

@@ -36,6 +36,7 @@ from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.live.follower import Follower
 from harness.deadline import Deadline
 from harness.errors import (
+    MAKE_ROOM,
     CommandRefused,
     GuestCrash,
     GuestError,
@@ -368,7 +369,7 @@ class ProcessMachine:
         except OSError as error:
             raise InfrastructureError(
                 f"cannot write what the process said to {self.debugcon.parent}: {error.strerror}",
-                hint="Free some disk space, or give another place with --runs DIR.",
+                hint=MAKE_ROOM,
             ) from error
 
     def _flush(self) -> None:
