@@ -67,12 +67,7 @@ class LibvirtCalls:
         except libvirt.libvirtError as error:
             said = {"class": _code(error), "desc": words(error)}
             self._log.passed("in", {"error": said, "id": number}, connection)
-            raise CommandRefused(
-                f"libvirt refused {name}: {words(error)}",
-                command=name,
-                error_class=_code(error),
-                description=words(error),
-            ) from error
+            raise _refused(name, error) from error
         self._log.passed("in", {"return": {}, "id": number}, connection)
 
     def query(self, command: str, arguments: dict[str, Any], deadline: Deadline) -> Any:
@@ -125,12 +120,7 @@ class LibvirtCalls:
             self._log.passed("in", {"error": said, "id": number}, link.number)
             if error.get_error_code() in (libvirt.VIR_ERR_NO_DOMAIN, libvirt.VIR_ERR_OPERATION_INVALID):
                 self._ended(link, name)
-            raise CommandRefused(
-                f"libvirt refused {name}: {words(error)}",
-                command=name,
-                error_class=_code(error),
-                description=words(error),
-            ) from error
+            raise _refused(name, error) from error
         if self._strikes("before-reply"):
             raise ConnectionDropped
         answer = reply(value)
@@ -162,3 +152,12 @@ def _code(error: Any) -> str:
         if name.startswith("VIR_ERR_") and code == error.get_error_code() and name not in _LEVELS:
             return str(name)
     return f"libvirt error {error.get_error_code()}"
+
+
+def _refused(name: str, error: Any) -> CommandRefused:
+    return CommandRefused(
+        f"libvirt refused {name}: {words(error)}",
+        command=name,
+        error_class=_code(error),
+        description=words(error),
+    )
