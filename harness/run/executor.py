@@ -709,16 +709,7 @@ class Executor:
                 growth=_growth(attempts, attempt.what),
                 unshown=self._unshown,
             )
-            self.writer.write(
-                Add(
-                    attempt=attempt.name,
-                    phase="settled",
-                    what=attempt.what,
-                    device=attempt.device,
-                    expected=attempt.expected,
-                    bytes=attempt.size,
-                )
-            )
+            self._note_settled(attempt)
             self.writer.write(agreement)
             lines.append(
                 f"{attempt.name} {attempt.expected}"
@@ -783,6 +774,18 @@ class Executor:
     def _rest_after_unplug(self) -> None:
         self.quiesce(self.budget.quiet, Deadline(self.budget.operation, "come to rest after an unplug"))
 
+    def _note_settled(self, attempt: PendingAdd) -> None:
+        self.writer.write(
+            Add(
+                attempt=attempt.name,
+                phase="settled",
+                what=attempt.what,
+                device=attempt.device,
+                expected=attempt.expected,
+                bytes=attempt.size,
+            )
+        )
+
     # -- found at boot --------------------------------------------------------------------------------------------
 
     def _settle_found(self, deadline: Deadline) -> str:
@@ -790,16 +793,7 @@ class Executor:
         attempts, self._found = self._found, []
         now = self.guest.counts(deadline)
         for attempt in attempts:
-            self.writer.write(
-                Add(
-                    attempt=attempt.name,
-                    phase="settled",
-                    what=attempt.what,
-                    device=attempt.device,
-                    expected="found",
-                    bytes=attempt.size,
-                )
-            )
+            self._note_settled(attempt)
             self.writer.write(
                 attempt.found(
                     listed=self._listed(attempt, deadline),
