@@ -15,6 +15,7 @@ from types import FrameType
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_disk import small_disk
 
 from harness.errors import BadHistory, InfrastructureError
 from harness.history.reader import LONGEST_LINE, History
@@ -206,13 +207,7 @@ def test_full_disk_is_reported_and_keeps_what_was_written() -> None:
 def test_a_writer_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
     """On a device without space the first record fails, later ones fail the same way, and nothing hangs."""
     folder = tmp_path / "small"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with small_disk(folder, "16k"):
         with HistoryWriter(folder / "history.jsonl") as writer:
             writer.write(HEADER)
             written = 1
@@ -225,24 +220,14 @@ def test_a_writer_on_a_full_device_fails_for_good(tmp_path: Path) -> None:
             assert "Free some disk space" in raised.value.hint
         whole = list(History(folder))
         assert len(whole) == written
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A disk of one MiB."""
     folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with small_disk(folder, "1m"):
         yield folder
-    finally:
-        subprocess.run(["umount", folder], check=True)
 
 
 def _fill(folder: Path) -> None:

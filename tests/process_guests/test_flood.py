@@ -13,6 +13,7 @@ import msgspec
 import psutil
 import pytest
 from process_guests.conftest import Perform
+from small_disk import small_disk
 from twin.running import records_of
 
 from harness.contract.verdict import Verdict
@@ -192,20 +193,12 @@ def test_too_few_processes_are_the_hosts_fault(tmp_path: Path, processes: int) -
 def test_a_full_disk_at_any_stage(tmp_path: Path, size: int) -> None:
     """It is noticed at once, the infrastructure's, and the history ends in order with everything recorded before."""
     small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", f"size={size}k", "tmpfs", small], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with small_disk(small, f"{size}k"):
         ended = subprocess.run([*RUN, str(small)], capture_output=True, text=True, check=False, timeout=60)
         assert ExitCode.INFRASTRUCTURE == ended.returncode, ended.stderr
         _said_plainly(ended.stderr, "", "Free some disk space")
         assert "No space left on device" in ended.stderr or "is full" in ended.stderr
         _nothing_left(small)
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 def _said_plainly(said: str, words: str, way_out: str) -> None:

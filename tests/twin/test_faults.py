@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 from twin.running import Perform, plan_of, qemu_processes, records_of, run_harness, start_harness
 
 from harness.contract.verdict import Verdict
@@ -240,13 +241,7 @@ def test_unwritable_run_directory(tmp_path: Path) -> None:
 def test_disk_full_during_the_run(tmp_path: Path) -> None:
     """A disk that fills up ends the run with that message; what was written before is readable."""
     small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48k", "tmpfs", small], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with small_disk(small, "48k"):
         code, _out, err = run_harness("demo", "--accel", "tcg", "--runs", str(small))
         assert code == ExitCode.INFRASTRUCTURE
         assert "No space left on device" in err
@@ -255,5 +250,3 @@ def test_disk_full_during_the_run(tmp_path: Path) -> None:
         assert not qemu_processes(small)
         (directory,) = [path for path in small.iterdir() if path.is_dir() and not path.is_symlink()]
         assert len(list(History(directory))) > 3
-    finally:
-        subprocess.run(["umount", small], check=True)

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from part_markers import needs
+from small_disk import small_disk
 from twin.running import qemu_processes
 
 from harness.contract.verdict import RunVerdict, Verdict
@@ -115,13 +115,7 @@ def test_a_disk_that_fills_up_is_noticed_at_once(
 ) -> None:
     """While the guest is left alone nothing is recorded, and yet the run ends within seconds, its history whole."""
     small = tmp_path / "small"
-    small.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", small], check=False, capture_output=True
-    )
-    if mounted.returncode != 0:
-        pytest.skip("needs the right to mount a tmpfs")
-    try:
+    with small_disk(small, "4m"):
         run = Run(_within(request_run("veto", restore=True), small))
         with pytest.raises(InfrastructureError, match="is full"), run.live() as live:  # noqa: PT012
             began = time.monotonic()
@@ -134,8 +128,6 @@ def test_a_disk_that_fills_up_is_noticed_at_once(
         assert ["infrastructure"] == [one.failure_class for one in records if isinstance(one, RunFailure)]
         assert FailureClass.INFRASTRUCTURE == verdict.failure_class
         assert not qemu_processes(small)
-    finally:
-        subprocess.run(["umount", small], check=True)
 
 
 def _within(request: RunRequest, runs: Path) -> RunRequest:
