@@ -113,10 +113,14 @@ class Registry:
         base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
         return base / "hotplug-harness" / "machines"
 
+    def placed(self, entry: MachineEntry) -> MachineEntry:
+        """Return the entry with its file. Keep it before it is written: an interrupt may come as soon as the file exists."""
+        return msgspec.structs.replace(entry, file=str(self.directory / f"{Path(entry.runtime).name}.json"))
+
     def write(self, entry: MachineEntry) -> MachineEntry:
         """Write or replace an entry in one step; return it with its file. Raises InfrastructureError."""
-        file = self.directory / f"{Path(entry.runtime).name}.json"
-        entry = msgspec.structs.replace(entry, file=str(file))
+        entry = self.placed(entry)
+        file = Path(entry.file)
         fresh = file.with_suffix(".new")
         try:
             self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -133,8 +137,9 @@ class Registry:
     def remove(self, entry: MachineEntry) -> None:
         """Forget a machine that is gone; its runtime directory goes with it."""
         remove_runtime(Path(entry.runtime))
-        with contextlib.suppress(OSError):
-            Path(entry.file).unlink(missing_ok=True)
+        for file in (Path(entry.file).with_suffix(".new"), Path(entry.file)):
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
 
     def entries(self) -> list[MachineEntry]:
         """Return every readable entry, oldest first; a file that is no entry is passed over."""

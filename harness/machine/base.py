@@ -126,7 +126,7 @@ class MachineBase(abc.ABC):
             raise InfrastructureError(
                 "/proc is not readable", hint="The harness needs Linux with /proc mounted."
             )
-        self._entry = self._registry.write(
+        self._entry = self._registry.placed(
             MachineEntry(
                 name=self.name,
                 harness=harness,
@@ -138,12 +138,13 @@ class MachineBase(abc.ABC):
                 domain=domain,
             )
         )
+        self._registry.write(self._entry)
 
     def _note_process(self, qemu: ProcessName | None) -> None:
         """Note which process QEMU is, None if it is on another host, and its command."""
         if self._entry is not None:
-            entry = msgspec.structs.replace(self._entry, qemu=qemu, command=self.argv)
-            self._entry = self._registry.write(entry)
+            self._entry = msgspec.structs.replace(self._entry, qemu=qemu, command=self.argv)
+            self._registry.write(self._entry)
 
     def _note(self, text: str) -> None:
         self._writer.write(Stage(name="qemu", phase="note", detail=text))

@@ -208,7 +208,8 @@ class ProcessMachine:
             runtime=str(self._runtime.path),
             command=self.argv,
         )
-        self._entry = self._registry.write(entry)
+        self._entry = self._registry.placed(entry)
+        self._registry.write(self._entry)
 
     def finish(self, deadline: Deadline) -> None:
         """Have the process end by itself, which counts what was left behind; only when no driver is loaded."""

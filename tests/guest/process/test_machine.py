@@ -14,7 +14,10 @@ from harness.guest.process.machine import LONGEST_LINE, ProcessMachine
 from harness.history import record as r
 from harness.history.reader import History
 from harness.history.writer import HistoryWriter
+from harness.host.registry import Registry
+from harness.interrupts import Interrupted
 from harness.machine.machine import MachineSpec
+from tests.struck_registry import StruckRegistry
 
 Make = Callable[..., ProcessMachine]
 
@@ -31,7 +34,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
     writer = HistoryWriter(tmp_path / "history.jsonl")
     writer.write(r.Header(format=1, harness="0", run="r", guest="test", wall=""))
 
-    def start(script: str = ANSWERS, say: str = "") -> ProcessMachine:
+    def start(script: str = ANSWERS, say: str = "", registry: Registry | None = None) -> ProcessMachine:
         machine = ProcessMachine(
             MachineSpec(accelerator="tcg", qemu=Path(), dimm_slots=2),
             tmp_path / f"run{len(made)}",
@@ -39,6 +42,7 @@ def make(tmp_path: Path) -> Iterator[Make]:
             name="test",
             label="test",
             command=["env", f"SAY={say}", "sh", "-c", script],
+            registry=registry,
         )
         made.append(machine)
         machine.start(Deadline(20, "start"))
@@ -53,6 +57,19 @@ def make(tmp_path: Path) -> Iterator[Make]:
 def soon() -> Deadline:
     """Long enough for a busy machine."""
     return Deadline(20, "test")
+
+
+@pytest.mark.parametrize("strike", [1, 2])
+def test_an_interrupt_while_the_machine_is_noted_leaves_no_entry(
+    make: Make, tmp_path: Path, strike: int
+) -> None:
+    """The first entry is written before the process is spawned, the second with its number."""
+    registry = StruckRegistry(tmp_path / "registry")
+    registry.strike = strike
+    with pytest.raises(Interrupted):
+        make(registry=registry)
+    assert 0 == registry.strike
+    assert [] == list(registry.directory.iterdir())
 
 
 def test_lines_go_where_they_belong(make: Make) -> None:

@@ -28,11 +28,15 @@ from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.host_memory import check_huge_pages
 from harness.host.registry import ProcessName, Registry
+from harness.interrupts import Interrupted
+from harness.machine.machine import MachineSpec
 from harness.machine.memory_backend import MemoryBackend
 from harness.machine.other_memory import await_size, balloon_size, nvdimms, plugged
+from harness.machine.qemu.machine import QemuMachine
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
 from tests.machine.contract import MachineContract
+from tests.struck_registry import StruckRegistry
 
 MIB = 1 << 20
 
@@ -343,6 +347,20 @@ def test_quit_is_no_death(make_machine: MakeMachine, deadline: Deadline) -> None
         machine.exit_report.status,
         machine.exit_report.by,
     )
+
+
+@pytest.mark.parametrize("strike", [1, 2])
+def test_an_interrupt_while_the_machine_is_noted_leaves_no_entry(
+    tmp_path: Path, writer: HistoryWriter, deadline: Deadline, strike: int
+) -> None:
+    """The first entry is written before QEMU is spawned, the second with its number."""
+    registry = StruckRegistry(tmp_path / "registry")
+    registry.strike = strike
+    spec = MachineSpec(accelerator="tcg", qemu=qemu_build.find_program(), memory=128 << 20)
+    with pytest.raises(Interrupted):
+        QemuMachine(spec, tmp_path / "run", writer, name="struck", registry=registry).start(deadline)
+    assert 0 == registry.strike
+    assert [] == list(registry.directory.iterdir())
 
 
 def test_closed_before_it_started(make_machine: MakeMachine, deadline: Deadline) -> None:
