@@ -25,16 +25,18 @@ from __future__ import annotations
 import re
 import xml.etree.ElementTree as ET
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
 from harness import __version__
-from harness.contract.explanation import explain, reproduction
+from harness.contract.explanation import explain, explainer, reproduction
 from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Judged, Level, RuleVerdict, RunVerdict, Verdict
+from harness.errors import BadHistory
 from harness.history.private import write_private
+from harness.history.reader import History
 from harness.report.escape import printable
 from harness.report.style import Style
 from harness.report.verdict_text import MINOR, headline
@@ -56,6 +58,9 @@ RUN = "run"
 
 BLAMED = {Level.ERROR: "contract", Level.ERROR_DRIVER: "driver"}
 """Levels whose violation is a failure, with who is to blame for it; that of another level is an error."""
+
+Explained = Callable[[Finding], list[str]]
+"""What the lines of a finding are made by."""
 
 COUNTED = {"failure": "failures", "error": "errors", "skipped": "skipped"}
 
@@ -91,9 +96,10 @@ class JUnit:
         if run.verdict is None:
             suite.say(case, "error", "unreadable", run.error, [run.error, *run.hint.splitlines()])
         else:
+            explained = _explainer(run.path, reproduce)
             for rule in run.verdict.rules:
                 if rule.exercised or self._everything:
-                    _rule(suite, rule, run.verdict, reproduce)
+                    _rule(suite, rule, run.verdict, explained)
             _run(suite, case, run, run.verdict)
         self._take(suite)
 
@@ -221,10 +227,10 @@ def _run(suite: _Suite, case: ET.Element, run: Judged, verdict: RunVerdict) -> N
     suite.say(case, "error", verdict.failure_class or "unknown", reasons[0], [said, *reasons])
 
 
-def _rule(suite: _Suite, rule: RuleVerdict, verdict: RunVerdict, reproduce: str) -> None:
+def _rule(suite: _Suite, rule: RuleVerdict, verdict: RunVerdict, explained: Explained) -> None:
     case = suite.case(rule.rule)
     findings = [finding for finding in verdict.findings if finding.rule == rule.rule]
-    body = _explained(rule, findings, reproduce)
+    body = _explained(rule, findings, explained)
     if rule.verdict is Verdict.VIOLATED and rule.level not in MINOR:
         reason = "" if any(one.verdict is Verdict.VIOLATED for one in findings) else _cause(rule, verdict)
         if rule.level not in BLAMED and verdict.failure_class in BLAMED.values():
@@ -254,11 +260,18 @@ def _cause(rule: RuleVerdict, verdict: RunVerdict) -> str:
     return next(causes, "")
 
 
-def _explained(rule: RuleVerdict, findings: list[Finding], reproduce: str) -> list[str]:
-    known = find(rule.rule)
+def _explainer(path: Path, reproduce: str) -> Explained:
+    """Return what makes a finding's lines; a history that is not there any more gives no step to go as far as."""
+    try:
+        return explainer(History(path))
+    except BadHistory:
+        return lambda finding: explain(finding, find(finding.rule), reproduce=reproduce)
+
+
+def _explained(rule: RuleVerdict, findings: list[Finding], explained: Explained) -> list[str]:
     lines: list[str] = []
     for finding in findings[:MOST_FINDINGS]:
-        lines += [*explain(finding, known, reproduce=reproduce), ""]
+        lines += [*explained(finding), ""]
     more = max(len(findings), rule.times) - MOST_FINDINGS
     if more > 0:
         lines.append(f"… and {more} more")

@@ -78,7 +78,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     which plans are grouped.
     """
 
-    name: str
+    name: Annotated[str, msgspec.Meta(min_length=1, max_length=100)]
     summary: str = ""
     shows: Annotated[str, msgspec.Meta(pattern="^.{0,60}$")] = ""
     driver: bool = True

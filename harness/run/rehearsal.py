@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from harness.config import line_of
-from harness.errors import BadDocument
+from harness.errors import BadDocument, UsageError
 from harness.machine.machine import MachineSpec
 from harness.machine.memory_backend import not_of_one_dimm
 from harness.machine.other_memory import VIRTIO_MEM_BLOCK
@@ -30,6 +30,8 @@ WELL_FORMED = re.compile(r"[A-Za-z][A-Za-z0-9._-]*\Z")
 """What QEMU takes as a device id (QEMU: util/id.c, id_wellformed)."""
 
 WITHOUT_HOTPLUG = ("microvm", "isapc", "none")
+MACHINE_TYPE = re.compile(rf"(?:q35|pc(?:-[\w.-]{{1,40}})?|{'|'.join(WITHOUT_HOTPLUG)})(?:,.*)?")
+"""QEMU's machine types for x86, with their properties; a distribution gives its versions names of its own (QEMU: i386)."""
 """x86 machine types of QEMU that take neither processors nor DIMMs while they run (QEMU: docs/system/target-i386.rst)."""
 
 NOT_ON_A_PROCESS = {
@@ -123,8 +125,14 @@ def rehearse(plan: Plan, *, guest: str, machine: str = "q35", backend: str = "qe
     """Walk through ``plan`` on ``guest`` with QEMU's machine type ``machine``, on a ``backend``, ``kd`` if COM3 is in use.
 
     An add that is expected to be refused is legal whatever it asks for, and changes nothing. Raises BadDocument with the
-    plan's file and line, the operation and its value, for the first mistake.
+    plan's file and line, the operation and its value, for the first mistake, and UsageError for a machine type that QEMU does
+    not have.
     """
+    if not is_process(guest) and MACHINE_TYPE.fullmatch(machine) is None:
+        raise UsageError(
+            f"--machine {machine!r} is not a machine type of QEMU's for x86",
+            hint="Give q35 or pc, or one of those that 'qemu-system-x86_64 -machine help' lists as pc-q35-… or pc-i440fx-….",
+        )
     rehearsal = _Rehearsal(plan, guest, limits_of(plan, guest, machine), backend)
     rehearsal.unmoved = UNMOVED.get("kd" if kd else backend, ())
     mistake = rehearsal.first_mistake()

@@ -18,6 +18,7 @@ from harness.contract.checker import judge
 from harness.contract.notation import trace
 from harness.contract.verdict import Finding, Judged, Level, RuleVerdict, RunVerdict, Verdict, Witness
 from harness.errors import ExitCode, FailureClass
+from harness.history.record import OperationProgress
 from harness.report.junit import LONGEST, MOST_LINES, JUnit, write
 
 XS = "{http://www.w3.org/2001/XMLSchema}"
@@ -346,3 +347,23 @@ def test_a_file_is_replaced_whole_and_a_device_is_written_to(tmp_path: Path) -> 
     assert [b"new", [target], True] == [
         target.read_bytes(), list(tmp_path.iterdir()), Path("/dev/null").is_char_device()
     ]  # fmt: skip
+
+
+def test_the_command_goes_as_far_as_the_operation_of_the_finding(tmp_path: Path) -> None:
+    """As in the explanation on a terminal; the suite's property does the whole run again."""
+    run = tmp_path / "r"
+    run.mkdir()
+    (run / "run.json").write_text('{"argv": ["harness", "run", "p"], "plan": {"name": "p"}}')
+    records = [*trace("C2 V")]
+    last = max(place for place, record in enumerate(records) if record.__struct_config__.tag == "sync.enter")
+    begun = [OperationProgress(index=n, name="add-cpu", phase="begin") for n in (1, 2)]
+    numbered = [
+        msgspec.structs.replace(record, n=n)
+        for n, record in enumerate([*records[:last], *begun, *records[last:]], 1)
+    ]
+    (run / "history.jsonl").write_bytes(b"".join(msgspec.json.encode(record) + b"\n" for record in numbered))
+    root = parsed(result(judge(numbered), path=run))
+    assert f"Reproduce:  harness repro {run} --step 3" in (root.findtext(".//failure") or "").splitlines()
+    assert [f"harness repro {run}"] == [
+        one.get("value") for one in root.iter("property") if one.get("name") == "reproduce"
+    ]

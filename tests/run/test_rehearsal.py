@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from harness.errors import BadDocument, ExitCode
+from harness.errors import BadDocument, ExitCode, UsageError
 from harness.run import operation as op
 from harness.run.plan import MachineWishes, Plan, built_in_plans, decode_plan, find_plan
 from harness.run.rehearsal import change_after_removal, rehearse
@@ -381,3 +381,27 @@ def test_it_agrees_with_a_machine(adds: list[op.AddCpu | op.AddDimm], slots: int
     else:
         with pytest.raises(BadDocument):
             rehearse(plan, guest="twin")
+
+
+@pytest.mark.parametrize("machine", ["nope", "", "pc q35", "q35-7.2"])
+def test_a_machine_type_that_qemu_does_not_have(machine: str) -> None:
+    """The option is named, and what to give."""
+    plan = decode_plan('name = "a"\n' + CPU, name="p.toml")
+    with pytest.raises(UsageError, match=r"--machine .* is not a machine type of QEMU") as refused:
+        rehearse(plan, guest="twin", machine=machine)
+    assert "pc-q35-" in refused.value.hint
+    rehearse(plan, guest="host", machine=machine)
+
+
+@pytest.mark.parametrize(
+    "machine", ["q35", "pc", "pc-q35-7.2", "pc-i440fx-jammy-hpb", "q35,kernel-irqchip=split"]
+)
+def test_a_machine_type_that_qemu_has(machine: str) -> None:
+    """Distributions give their versions names of their own."""
+    rehearse(decode_plan('name = "a"\n' + CPU, name="p.toml"), guest="twin", machine=machine)
+
+
+def test_a_plan_has_a_name() -> None:
+    """Runs, reports and results are found by it."""
+    with pytest.raises(BadDocument, match=r"p.toml:1: name: expected text in quotes of at least 1 character"):
+        decode_plan('name = ""\n' + CPU, name="p.toml")
