@@ -125,8 +125,11 @@ core_service_start(const char *name, const struct core_value *values, unsigned c
     return status;
 }
 
-int
-core_service_stop(const char *name)
+typedef NTSTATUS service_act(PDRIVER_OBJECT service);
+
+/* Do an act on the service of that name, while no other call can change or end it. */
+static int
+with_service(const char *name, service_act *act)
 {
     PDRIVER_OBJECT service;
     NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
@@ -134,44 +137,50 @@ core_service_stop(const char *name)
     machine_lock(MACHINE_MUTEX_SERVICE);
     service = find(name);
     if (service != NULL) {
-        devices_remove(service->framework);
-        framework_unload(service->framework);
-        end_service(service);
-        status = STATUS_SUCCESS;
+        status = act(service);
     }
     machine_unlock(MACHINE_MUTEX_SERVICE);
     return status;
+}
+
+static NTSTATUS
+stop(PDRIVER_OBJECT service)
+{
+    devices_remove(service->framework);
+    framework_unload(service->framework);
+    end_service(service);
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS
+rebalance(PDRIVER_OBJECT service)
+{
+    devices_rebalance(service->framework);
+    return STATUS_SUCCESS;
+}
+
+static NTSTATUS
+reenable(PDRIVER_OBJECT service)
+{
+    return devices_reenable(service->framework);
+}
+
+int
+core_service_stop(const char *name)
+{
+    return with_service(name, stop);
 }
 
 int
 core_service_rebalance(const char *name)
 {
-    PDRIVER_OBJECT service;
-    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
-
-    machine_lock(MACHINE_MUTEX_SERVICE);
-    service = find(name);
-    if (service != NULL) {
-        devices_rebalance(service->framework);
-        status = STATUS_SUCCESS;
-    }
-    machine_unlock(MACHINE_MUTEX_SERVICE);
-    return status;
+    return with_service(name, rebalance);
 }
 
 int
 core_service_reenable(const char *name)
 {
-    PDRIVER_OBJECT service;
-    NTSTATUS status = STATUS_OBJECT_NAME_NOT_FOUND;
-
-    machine_lock(MACHINE_MUTEX_SERVICE);
-    service = find(name);
-    if (service != NULL) {
-        status = devices_reenable(service->framework);
-    }
-    machine_unlock(MACHINE_MUTEX_SERVICE);
-    return status;
+    return with_service(name, reenable);
 }
 
 void
