@@ -214,6 +214,24 @@ def test_loaded_again_goes_on_counting(host: Path) -> None:
     assert [1, 2, 3, 4, 5, 6] == registrations
 
 
+def test_an_older_system_tells_its_memory_too(host: Path) -> None:
+    """Before Windows 10 2004 there is only the older routine: totals and the buffer's growth are the same."""
+    life = ("start hpnotify", "memory 0x100000000 0x10000000", *STOP)
+    grown = [
+        [(record.before, record.after) for record in seen.records if isinstance(record, Grow)]
+        for seen in (
+            run(host, *life, processors="2 6 64 0x20000000"),
+            run(host, "older", *life, processors="2 6 64 0x20000000"),
+        )
+    ]
+    assert [(0, 0x20000), (0x20000, 0x30000)] == grown[0] == grown[1]
+    seen = run(host, "older", *life, processors="2 6 64 0x20000000")
+    assert [0x30000000] == [
+        record.memory for record in seen.records if isinstance(record, AsyncEnter) and record.cls == "memory"
+    ]
+    assert [] == seen.trouble
+
+
 def test_each_driver_counts_for_itself(host: Path) -> None:
     """A driver that was never loaded before begins at one, whatever another's count came to."""
     seen = run(host, "start a", "stop a", "start b", "stop b", "start a", "stop a")

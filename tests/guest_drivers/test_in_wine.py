@@ -88,6 +88,14 @@ def test_a_driver_s_life(wine: Wine, double: Path, signed: dict[str, Path], tool
     assert_clean(run)
 
 
+def test_an_older_system_tells_its_memory_too(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
+    """As Windows Server 2019 it lacks the newer routine; the driver takes the older one."""
+    run = execute(wine, double, signed["gcc"], "older", "load hpnotify", "memory 100000000 10000000", *END)
+    grown = [(record.before, record.after) for record in run.transcript.records if isinstance(record, Grow)]
+    assert [(0, 131072), (131072, 196608)] == grown
+    assert_clean(run)
+
+
 def test_all_channels_say_the_same(wine: Wine, double: Path, signed: dict[str, Path]) -> None:
     """The debug port, DbgPrintEx, event tracing and the ring that hpnctl reads carry the same records."""
     run = execute(

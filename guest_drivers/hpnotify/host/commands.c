@@ -16,6 +16,7 @@
  *   deferred                              nothing; what was deferred runs before each command
  *   interface EVENT CLASS [HEX]           an interface event that nothing documented sends; the name in UTF-16
  *   plant NAME                                                                      = 0 or -1
+ *   older                                 a system from before Windows 10 2004      = 0
  *   trace                                 show trace events and debug prints from now on
  *   break NTH                             have the nth fallible call from now fail
  *   allocations                           what the layer holds for itself and for drivers  = COUNT
@@ -175,6 +176,9 @@ void host_obey(char *line)
         interface(words, count);
     } else if (strcmp(words[0], "plant") == 0 && count == 2) {
         host_say("= %d\n", core_plant(words[1]));
+    } else if (strcmp(words[0], "older") == 0) {
+        core_older_system(1);
+        host_say("= 0\n");
     } else if (strcmp(words[0], "trace") == 0) {
         host_trace(1);
     } else if (strcmp(words[0], "break") == 0 && count == 2) {

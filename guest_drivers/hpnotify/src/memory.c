@@ -11,29 +11,52 @@
 typedef
 PPHYSICAL_MEMORY_RANGE
 HPN_GET_PHYSICAL_MEMORY_RANGES(
+    VOID
+    );
+
+typedef
+PPHYSICAL_MEMORY_RANGE
+HPN_GET_PHYSICAL_MEMORY_RANGES_EX2(
     _In_opt_ PVOID PartitionObject,
     _In_ ULONG Flags
     );
 
-/* Total physical memory in bytes, or 0 where the system has no documented way to ask (before Windows 10 2004). */
+/*
+ * Ranges of physical memory, the last of 0 bytes, to be freed with ExFreePool; NULL if the system has no way to ask.
+ * MmGetPhysicalMemoryRangesEx2 came with Windows 10 2004 (DDI: ntddk/nf-ntddk-mmgetphysicalmemoryrangesex2.md). Before
+ * it, and so on Windows Server 2019, there is MmGetPhysicalMemoryRanges, which ntddk.h declares and no page describes.
+ */
+static
+PPHYSICAL_MEMORY_RANGE
+HpnGetPhysicalMemoryRanges(
+    VOID
+    )
+{
+    UNICODE_STRING newer = RTL_CONSTANT_STRING(L"MmGetPhysicalMemoryRangesEx2");
+    UNICODE_STRING older = RTL_CONSTANT_STRING(L"MmGetPhysicalMemoryRanges");
+    HPN_GET_PHYSICAL_MEMORY_RANGES_EX2 *getRangesEx2;
+    HPN_GET_PHYSICAL_MEMORY_RANGES *getRanges;
+
+    getRangesEx2 = (HPN_GET_PHYSICAL_MEMORY_RANGES_EX2 *)(ULONG_PTR)MmGetSystemRoutineAddress(&newer);
+    if (getRangesEx2 != NULL) {
+        return getRangesEx2(NULL, 0);
+    }
+
+    getRanges = (HPN_GET_PHYSICAL_MEMORY_RANGES *)(ULONG_PTR)MmGetSystemRoutineAddress(&older);
+    return getRanges != NULL ? getRanges() : NULL;
+}
+
+/* Total physical memory in bytes, or 0 where the system does not tell. */
 _Use_decl_annotations_
 ULONG64
 HpnPhysicalMemory(
     VOID
     )
 {
-    UNICODE_STRING name = RTL_CONSTANT_STRING(L"MmGetPhysicalMemoryRangesEx2");
-    HPN_GET_PHYSICAL_MEMORY_RANGES *getRanges;
-    PPHYSICAL_MEMORY_RANGE ranges;
+    PPHYSICAL_MEMORY_RANGE ranges = HpnGetPhysicalMemoryRanges();
     ULONG64 total = 0;
     ULONG index;
 
-    getRanges = (HPN_GET_PHYSICAL_MEMORY_RANGES *)(ULONG_PTR)MmGetSystemRoutineAddress(&name);
-    if (getRanges == NULL) {
-        return 0;
-    }
-
-    ranges = getRanges(NULL, 0);
     if (ranges == NULL) {
         return 0;
     }

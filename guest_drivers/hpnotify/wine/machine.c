@@ -461,7 +461,8 @@ unsigned machine_memory(struct machine_range *ranges, unsigned capacity)
 /*
  * Commands: "processors COUNT MAXIMUM GROUP_SIZE BYTES" (before any driver), "add N", "fail N", "memory START BYTES",
  * "plant NAME", "break NTH" (that fallible call fails, counted from now; 0 for none), "quiet 1" (records are made and
- * not written down) until "quiet 0", "interfaces COUNT" (so many events that mean nothing to a driver); "counts" and "echo WORD", whose answer stands in the transcript.
+ * not written down) until "quiet 0", "interfaces COUNT" (so many events that mean nothing to a driver); "counts" and "echo WORD", whose answer stands in the
+ * transcript; "older" (a system from before Windows 10 2004, until the processors are given anew).
  */
 
 static int begin_again(unsigned count, unsigned maximum, unsigned group_size, unsigned long long bytes)
@@ -473,6 +474,7 @@ static int begin_again(unsigned count, unsigned maximum, unsigned group_size, un
     for (unsigned processor = 0; processor < count; processor++)
         given[processor] = processor;
     core_finish();
+    core_older_system(0);
     memory[0].bytes = bytes;
     return core_initialize(given, count, maximum, group_size) == 0 ? 0 : INVALID_PARAMETER;
 }
@@ -532,6 +534,10 @@ int double_command(char *line)
     if (sscanf(line, "break %u", &processor) == 1) {
         InterlockedExchange(&fallible, 0);
         InterlockedExchange(&to_fail, (LONG)processor);
+        return 0;
+    }
+    if (strcmp(line, "older") == 0) {
+        core_older_system(1);
         return 0;
     }
     if (sscanf(line, "quiet %d", &quiet) == 1)

@@ -19,6 +19,9 @@ struct core_value {
 int core_initialize(const unsigned *processors, unsigned count, unsigned maximum, unsigned group_size);
 void core_finish(void);
 
+/* Nonzero: a system from before Windows 10 2004, without the routines that came with it. */
+void core_older_system(int is_older);
+
 /* How many processors are active. */
 unsigned core_active(void);
 

@@ -155,15 +155,13 @@ ExFreePool(PVOID Memory)
 #define MEMORY_RANGES 64
 
 static PPHYSICAL_MEMORY_RANGE
-get_physical_memory_ranges(PVOID partition, ULONG flags)
+get_physical_memory_ranges(void)
 {
     struct machine_range *ranges;
     PPHYSICAL_MEMORY_RANGE result = NULL;
     ULONG count;
     ULONG index;
 
-    UNREFERENCED_PARAMETER(partition);
-    UNREFERENCED_PARAMETER(flags);
     ranges = machine_allocate(MEMORY_RANGES * sizeof(*ranges));
     if (ranges == NULL) {
         return NULL;
@@ -184,15 +182,40 @@ get_physical_memory_ranges(PVOID partition, ULONG flags)
     return result;
 }
 
+static PPHYSICAL_MEMORY_RANGE
+get_physical_memory_ranges_ex2(PVOID partition, ULONG flags)
+{
+    UNREFERENCED_PARAMETER(partition);
+    UNREFERENCED_PARAMETER(flags);
+    return get_physical_memory_ranges();
+}
+
+static int older;
+
+void
+core_older_system(int is_older)
+{
+    older = is_older;
+}
+
+static BOOLEAN
+is_routine(PUNICODE_STRING name, const WCHAR *routine, USHORT bytes)
+{
+    return name->Length == bytes - sizeof(WCHAR) && __builtin_memcmp(name->Buffer, routine, name->Length) == 0;
+}
+
 PVOID
 MmGetSystemRoutineAddress(PUNICODE_STRING Name)
 {
-    static const WCHAR known[] = L"MmGetPhysicalMemoryRangesEx2";
+    static const WCHAR ranges[] = L"MmGetPhysicalMemoryRanges";
+    static const WCHAR ranges_ex2[] = L"MmGetPhysicalMemoryRangesEx2";
 
     /* A system that is too old for a routine answers so. */
-    if (!machine_fails() && Name->Length == sizeof(known) - sizeof(WCHAR) &&
-        __builtin_memcmp(Name->Buffer, known, Name->Length) == 0) {
-        return (PVOID)(ULONG_PTR)get_physical_memory_ranges;
+    if (machine_fails()) {
+        return NULL;
     }
-    return NULL;
+    if (!older && is_routine(Name, ranges_ex2, sizeof(ranges_ex2))) {
+        return (PVOID)(ULONG_PTR)get_physical_memory_ranges_ex2;
+    }
+    return is_routine(Name, ranges, sizeof(ranges)) ? (PVOID)(ULONG_PTR)get_physical_memory_ranges : NULL;
 }
