@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -12,10 +15,15 @@ import pytest
 from guest_drivers.wine_prefix import Wine
 
 from harness.driver.build import TOOLCHAINS
-from harness.guest.windows.answer import MachineView, TraceAccount, decode
+from harness.guest.windows.answer import DYNAMIC_PROCESSORS, MachineView, TraceAccount, decode
 from harness.history.record import GuestEvent
 
 pytestmark = pytest.mark.wine
+
+SINCE_1601 = 11_644_473_600
+"""Seconds from 1601 to 1970."""
+
+DDK = (Path("/usr/share/mingw-w64/include/ddk"), Path("/usr/x86_64-w64-mingw32/include/ddk"))
 
 SYSTEM_LIBRARIES = {b"KERNEL32.dll", b"USER32.dll", b"ADVAPI32.dll", b"SHELL32.dll"}
 
@@ -70,6 +78,55 @@ def test_the_machine_from_inside(built: dict[str, Path], wine: Wine, toolchain: 
     flags = Path("/proc/cpuinfo").read_text().partition("\nflags")[2].partition("\n")[0].split()
     assert ("hypervisor" in flags) == bool(seen.hypervisor)
     assert "" == seen.srat
+    assert seen.utc is not None
+    assert pytest.approx(time.time(), abs=120) == seen.utc / 1e7 - SINCE_1601
+    # Wine's page of shared data is there, and has no such flags.
+    assert (0, False) == (seen.flags, seen.takes_processors)
+    assert {
+        "Kernel-DynamicPartitioningSupported",
+        "Kernel-VirtualDynamicPartitioningSupported",
+        "Kernel-PhysicalMemoryAddAllowed",
+        "Kernel-VmPhysicalMemoryAddAllowed",
+    } == set(seen.licence)
+
+
+def test_the_licence_s_values(built: dict[str, Path], wine: Wine) -> None:
+    """What the licence allows is told by name; a value that it lacks, or of another type, is null and no 0."""
+    key = "HKLM\\Software\\Wine\\LicenseInformation"
+    for name, kind, value in (
+        ("Kernel-VirtualDynamicPartitioningSupported", "REG_DWORD", "1"),
+        ("Kernel-DynamicPartitioningSupported", "REG_DWORD", "0"),
+        ("Kernel-PhysicalMemoryAddAllowed", "REG_SZ", "yes"),
+    ):
+        done = wine.run("reg.exe", "add", key, "/v", name, "/t", kind, "/d", value, "/f")
+        assert 0 == done.returncode, done.stderr
+    try:
+        done = wine.run(built["gcc"].with_name("hpnctl.exe"), "machine")
+    finally:
+        wine.run("reg.exe", "delete", key, "/f")
+    assert {
+        "Kernel-DynamicPartitioningSupported": 0,
+        "Kernel-VirtualDynamicPartitioningSupported": 1,
+        "Kernel-PhysicalMemoryAddAllowed": None,
+        "Kernel-VmPhysicalMemoryAddAllowed": None,
+    } == decode(done.stdout, MachineView, what="hpnctl machine").licence
+
+
+def test_where_the_flags_are(tmp_path: Path) -> None:
+    """The header of another maker puts the flags, and the bit, where hpnctl reads them."""
+    compiler = shutil.which("x86_64-w64-mingw32-gcc")
+    assert compiler is not None
+    source = tmp_path / "places.c"
+    source.write_text(
+        "#include <ntddk.h>\n"
+        '_Static_assert(FIELD_OFFSET(KUSER_SHARED_DATA, SharedDataFlags) == 0x2F0, "place");\n'
+        f'_Static_assert(SHARED_GLOBAL_FLAGS_DYNAMIC_PROC_ENABLED == {DYNAMIC_PROCESSORS}, "bit");\n'
+    )
+    folder = next(each for each in DDK if (each / "ntddk.h").is_file())
+    done = subprocess.run(
+        [compiler, "-fsyntax-only", f"-I{folder}", str(source)], capture_output=True, text=True, timeout=60
+    )
+    assert "" == done.stderr
 
 
 def test_a_trace_session_tells_what_it_lost(built: dict[str, Path], wine: Wine) -> None:

@@ -53,9 +53,19 @@ class ProcessorGroup(_Answer, frozen=True, kw_only=True):
     maximum: Number
 
 
+LicenceName = Annotated[str, msgspec.Meta(pattern="^[A-Za-z-]{1,80}$")]
+
+DYNAMIC_PROCESSORS = 1 << 5
+"""DbgDynProcessorEnabled of SharedDataFlags (ntddk.h: SHARED_GLOBAL_FLAGS_DYNAMIC_PROC_ENABLED_V)."""
+
+
 class MachineView(_Answer, frozen=True, kw_only=True):
     """The machine as Windows sees it (``hpnctl machine``). ``memory`` is ullTotalPhys in bytes.
 
+    ``utc`` is the guest's time in 100 ns since 1601 (W32: minwinbase/ns-minwinbase-filetime.md). ``flags`` is
+    SharedDataFlags of KUSER_SHARED_DATA (DDI: ntddk/ns-ntddk-kuser_shared_data.md), None from an older tool. ``licence`` has
+    the licence's values by their names, None for one that it does not have (W32:
+    slpublic/nf-slpublic-slgetwindowsinformationdword.md; the names are in no page of Microsoft's).
     ``hypervisor`` is CPUID 1, ECX bit 31; ``signature`` the twelve bytes of leaf 0x40000000 in hexadecimal;
     ``privileges`` EBX and ``features`` EDX of leaf 0x40000003 (Hypervisor Top Level Functional Specification,
     2.4.4); ``srat`` the firmware's table in hexadecimal, "" if there is none.
@@ -64,6 +74,9 @@ class MachineView(_Answer, frozen=True, kw_only=True):
     processors: Number
     maximum: Number
     memory: Number
+    utc: Number | None = None
+    flags: Number | None = None
+    licence: Annotated[dict[LicenceName, Number | None], msgspec.Meta(max_length=16)] = {}
     groups: Annotated[list[ProcessorGroup], msgspec.Meta(max_length=64)]
     hypervisor: Number
     leaves: Number = 0
@@ -71,6 +84,11 @@ class MachineView(_Answer, frozen=True, kw_only=True):
     privileges: Number | None = None
     features: Number | None = None
     srat: Annotated[str, msgspec.Meta(max_length=65536, pattern="^(?:[0-9a-f]{2})*$")] = ""
+
+    @property
+    def takes_processors(self) -> bool | None:
+        """Whether Windows decided, as it started, to take processors while it runs; None if it was not asked."""
+        return None if self.flags is None else bool(self.flags & DYNAMIC_PROCESSORS)
 
 
 class TraceAccount(_Answer, frozen=True, kw_only=True):

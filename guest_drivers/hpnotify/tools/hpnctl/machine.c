@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What the machine looks like from inside, as one JSON object: processors by group, memory, what CPUID says of a
- * hypervisor, and the firmware's table of processors and memory by node (SRAT), byte for byte.
+ * What the machine looks like from inside, as one JSON object: processors by group, memory, the time, whether this
+ * Windows takes processors while it runs, what CPUID says of a hypervisor, and the firmware's table of processors and
+ * memory by node (SRAT), byte for byte.
  */
 #include "hpnctl.h"
 
@@ -15,6 +16,14 @@
 /* The provider 'ACPI', and the table's signature back to front, as GetSystemFirmwareTable wants them. */
 #define OF_ACPI 0x41435049U
 #define SRAT 0x54415253U
+
+/*
+ * KUSER_SHARED_DATA, which every process can read at this address, and SharedDataFlags in it (DDI:
+ * ntddk/ns-ntddk-kuser_shared_data.md has the fields, ntddk.h their places). Bit 5, DbgDynProcessorEnabled
+ * (SHARED_GLOBAL_FLAGS_DYNAMIC_PROC_ENABLED_V), is set as Windows starts if it takes processors while it runs.
+ */
+#define SHARED_DATA 0x7FFE0000ULL
+#define SHARED_DATA_FLAGS 0x2F0
 
 static struct text out;
 
@@ -67,6 +76,50 @@ of_hypervisor(void)
 }
 
 static void
+of_windows(void)
+{
+    FILETIME now;
+
+    GetSystemTimeAsFileTime(&now);
+    field("utc", (ULONG64)now.dwHighDateTime << 32 | now.dwLowDateTime);
+    field("flags", *(const volatile ULONG *)(ULONG_PTR)(SHARED_DATA + SHARED_DATA_FLAGS));
+}
+
+/*
+ * Values of the licence that decide what may be added while Windows runs, on a machine and in a virtual one. The function
+ * is documented (W32: slpublic/nf-slpublic-slgetwindowsinformationdword.md); the names are on no page of Microsoft's.
+ * They are those that the kernel asks for, and null where the licence has none.
+ */
+typedef HRESULT WINAPI get_licence_value(PCWSTR name, DWORD *value);
+
+static void
+of_licence(void)
+{
+    static const WCHAR *const names[] = {
+        L"Kernel-DynamicPartitioningSupported", L"Kernel-VirtualDynamicPartitioningSupported",
+        L"Kernel-PhysicalMemoryAddAllowed", L"Kernel-VmPhysicalMemoryAddAllowed",
+    };
+    HMODULE library = LoadLibraryExW(L"slc.dll", NULL, LOAD_LIBRARY_SEARCH_SYSTEM32);
+    get_licence_value *get = NULL;
+
+    if (library != NULL)
+        get = (get_licence_value *)(ULONG_PTR)GetProcAddress(library, "SLGetWindowsInformationDWORD");
+    add_text(&out, ",\"licence\":{");
+    for (unsigned at = 0; at < sizeof(names) / sizeof(names[0]); at++) {
+        DWORD value = 0;
+
+        add_text(&out, at == 0 ? "\"" : ",\"");
+        add_wide(&out, names[at]);
+        add_text(&out, "\":");
+        if (get != NULL && SUCCEEDED(get(names[at], &value)))
+            add_decimal(&out, value);
+        else
+            add_text(&out, "null");
+    }
+    add_text(&out, "}");
+}
+
+static void
 of_firmware(void)
 {
     static unsigned char table[MOST_TABLE];
@@ -92,6 +145,8 @@ machine(void)
     add_decimal(&out, GetActiveProcessorCount(ALL_PROCESSOR_GROUPS));
     field("maximum", GetMaximumProcessorCount(ALL_PROCESSOR_GROUPS));
     field("memory", status.ullTotalPhys);
+    of_windows();
+    of_licence();
     of_groups();
     of_hypervisor();
     of_firmware();
