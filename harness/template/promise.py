@@ -6,6 +6,7 @@ The guest is asked once, by ``vm_templates/windows-common/verify/promises.ps1``,
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, NamedTuple
@@ -28,6 +29,9 @@ MASK = 0xF
 
 KERNEL_DUMP = 2
 """CrashDumpEnabled of a kernel memory dump."""
+
+PRIVATE = "1"
+"""NLM_NETWORK_CATEGORY_PRIVATE (W32: netlistmgr/ne-netlistmgr-nlm_network_category.md)."""
 
 LONGEST_ANSWER = 64 << 10
 
@@ -58,6 +62,12 @@ class PromiseEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     plain: Value
     listeners: Value
     trusted: Value
+    category: Value
+    unidentified: Value
+    winrm: Value
+    winrmfailure: Value
+    sshd: Value
+    sshdfailure: Value
 
 
 class PromiseFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +91,34 @@ class Promise(NamedTuple):
 
 def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else -1
+
+
+SC_ACTION_RESTART = 1
+"""What is done when a service fails ([MS-SCMR] 2.2.18)."""
+
+
+def _restarts(failure: str) -> bool:
+    """Return whether a service is started again however often it fails, by its FailureActions ([MS-SCMR] 2.2.37)."""
+    try:
+        value = bytes.fromhex(failure)
+        count, at = struct.unpack_from("<12xII", value)
+        actions = [struct.unpack_from("<I", value, at + 8 * number)[0] for number in range(min(count, 100))]
+    except (ValueError, struct.error):
+        return False
+    return bool(actions) and set(actions) == {SC_ACTION_RESTART}
+
+
+def _starts(how: str, failure: str) -> bool:
+    """Return whether a service runs, was started after the others, and is started again if it fails."""
+    return how == "Auto True Running" and _restarts(failure)
+
+
+def _start_words(how: str, failure: str) -> str:
+    return f"{how or 'missing'}, {'restarted' if _restarts(failure) else 'not restarted'} when it fails"
+
+
+def _has_ssh(manifest: TemplateManifest) -> bool:
+    return bool(manifest.host_key)
 
 
 def _certificate(manifest: TemplateManifest) -> str:
@@ -170,6 +208,27 @@ PROMISES = (
         "WinRM listens on HTTPS alone, without Basic authentication",
         lambda seen: f"listeners {seen.listeners}, Basic {seen.basic}, unencrypted {seen.plain}",
         lambda seen, _, __: (seen.listeners, seen.basic, seen.plain) == ("HTTPS", "false", "false"),
+    ),
+    Promise(
+        "network",
+        "its network is private, and one that is not identified will be",
+        lambda seen: (
+            f"category {seen.category or 'none'}, unidentified networks {seen.unidentified or 'not set'}"
+        ),
+        lambda seen, _, __: (seen.category, seen.unidentified) == ("Private", PRIVATE),
+    ),
+    Promise(
+        "WinRM start",
+        "WinRM starts after the other services, and again when it fails",
+        lambda seen: _start_words(seen.winrm, seen.winrmfailure),
+        lambda seen, _, __: _starts(seen.winrm, seen.winrmfailure),
+    ),
+    Promise(
+        "SSH start",
+        "sshd starts after the other services, and again when it fails",
+        lambda seen: _start_words(seen.sshd, seen.sshdfailure),
+        lambda seen, _, __: _starts(seen.sshd, seen.sshdfailure),
+        _has_ssh,
     ),
 )
 

@@ -41,20 +41,31 @@ OpenSsh = Literal["inbox", "msi", "zip", "cab", "iso", "none"]
 
 _FILES: dict[str, OpenSsh] = {".msi": "msi", ".zip": "zip", ".cab": "cab", ".iso": "iso"}
 
+BINDING = r"[0-9]{1,4}(?: [A-Za-z0-9_.-]{1,64} problem [0-9]{1,3},?){0,16}"
+"""How many devices, and the services and problem codes (CM_PROB_…) that they have, each pair once."""
+
 FACTS = {
     "administrator": r"Administrator",
     "build": r"[0-9]{4,6}\.[0-9]{1,6}",
     "certificate": r"[0-9a-f]{64}",
-    "defender": r"removed|quiet|real-time",
+    "defender": r"removed|installed|quiet|real-time",
+    "devices-acpi0007": BINDING,
+    "devices-acpi0010": BINDING,
+    "devices-pnp0c80": BINDING,
+    "dhcp": r"server [0-9.]{0,15} address [0-9a-fA-F.: ]{0,200} gateway [0-9a-fA-F.: ]{0,200} dns(?: [0-9a-fA-F.: ]{0,200})?",
+    "dynamic-processors": r"yes|no",
     "edition": r"[A-Za-z0-9]{1,64}",
     "grace-minutes": r"[0-9]{1,9}",
     "installation": r"[A-Za-z ]{1,32}",
     "license": r"[0-6]",
+    "network-category": r"[A-Za-z ]{1,60}",
     "openssh": r"inbox|msi|zip|cab|iso|none",
     "processor-container": r"[A-Za-z]{1,20}: ?[ -~]{0,200}",
     "rearms": r"[0-9]{1,4}",
     "ssh-host-key": r"ssh-ed25519 [A-Za-z0-9+/=]{40,120}",
+    "sshd-test": r"(?:ok|failed)(?: [ -~]{0,900})?",
     "test-certificate": r"trusted",
+    "winrm-listeners": r"[0-9]{1,3}(?: [A-Z ]{1,60})?",
 }
 """What the steps tell by ``fact`` markers: its name, and what its value looks like."""
 

@@ -56,7 +56,7 @@ COMMANDS = {
     "Set-NetConnectionProfile": "netconnection ErrorAction NetworkCategory",
     "Set-Service": "management Name StartupType",
     "Set-StrictMode": "core Version",
-    "Sort-Object": "utility Property",
+    "Sort-Object": "utility Property Unique",
     "Start-Service": "management Name",
     "Start-Sleep": "utility Seconds",
     "Stop-Service": "management Force Name",
@@ -71,9 +71,14 @@ OWN = {
     "Write-Marker": "provision Text",
     "Write-Fact": "provision Name Value",
     "Invoke-Native": "provision Arguments Success Tool",
+    "Set-ServiceStart": "provision Name",
+    "Get-SharedFlag": "provision",
+    "Get-Binding": "provision Device",
     "Set-RegistryValue": "provision Key Kind Name Value",
 }
-TOOLS = {"bcdedit.exe", "icacls.exe", "msiexec.exe", "powercfg.exe", "powershell.exe", "shutdown.exe"}
+TOOLS = {
+    "bcdedit.exe", "icacls.exe", "msiexec.exe", "powercfg.exe", "powershell.exe", "sc.exe", "shutdown.exe",
+}  # fmt: skip
 
 
 CALLED = {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import struct
 from pathlib import Path
 
 import msgspec
@@ -26,13 +27,19 @@ CERTIFICATE = "ab" * 32
 MANIFEST = manifest(
     facts={"build": "26100.1", "edition": "ServerStandardEval", "installation": "Server Core"},
     inputs={"provision/test.cer": CERTIFICATE},
+    host_key="ssh-ed25519 AAAA",
 )
+RESTARTS = struct.pack("<9I", 86400, 0, 0, 2, 20, 1, 5000, 1, 5000).hex().upper()
+"""FailureActions of a service that is started again 5 s after it failed, twice ([MS-SCMR] 2.2.37)."""
+
 KEPT = PromiseEvidence(
     build="26100.1", edition="ServerStandardEval", installation="Server Core",
     processors=str(TEMPLATE.topology.processors), license="1", grace="1000", vbs="0",
     options=" TESTSIGNING  NOEXECUTE=OPTOUT", mask="15", dump="2", nmi="1", restart="0", trace="1",
     buffers=str(16 * TEMPLATE.topology.max_processors), update="1", logon="0", stored="none", basic="false",
     plain="false", listeners="HTTPS", trusted=f"{'cd' * 32} {CERTIFICATE}",
+    category="Private", unidentified="1", winrm="Auto True Running", winrmfailure=RESTARTS, sshd="Auto True Running",
+    sshdfailure=RESTARTS,
 )  # fmt: skip
 
 
@@ -72,6 +79,16 @@ def test_a_guest_as_it_should_be_keeps_every_promise() -> None:
         ("plain", "true", "WinRM"),
         ("listeners", "HTTP HTTPS", "WinRM"),
         ("trusted", "cd" * 32, "certificate"),
+        ("category", "Private Public", "network"),
+        ("category", "", "network"),
+        ("unidentified", "", "network"),
+        ("winrm", "Auto False Running", "WinRM start"),
+        ("winrmfailure", "", "WinRM start"),
+        ("winrmfailure", RESTARTS[:-16], "WinRM start"),
+        ("winrmfailure", RESTARTS.replace("01000000", "02000000"), "WinRM start"),
+        ("sshd", "", "SSH start"),
+        ("sshd", "Auto True Stopped", "SSH start"),
+        ("sshdfailure", "x", "SSH start"),
     ],
 )
 def test_each_promise_can_be_broken(field: str, value: str, name: str) -> None:
@@ -102,6 +119,8 @@ def test_the_script_keeps_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(rules.COMMANDS, "Get-CimInstance", "cimcmdlets ClassName Filter Namespace")
     monkeypatch.setitem(rules.COMMANDS, "Get-Item", "management Path")
     monkeypatch.setitem(rules.OWN, "Get-Value", "verify Key Name")
+    monkeypatch.setitem(rules.OWN, "Get-ServiceStart", "verify Name")
+    monkeypatch.setitem(rules.OWN, "Get-ServiceFailure", "verify Name")
     source = promise.script().encode()
     assert [] == rules.broken(source, "promises.ps1")
     verbs = {command.partition("-")[0] for command in rules.commands(source)}
@@ -111,9 +130,9 @@ def test_the_script_keeps_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_template_without_certificate_promises_none() -> None:
     """What was not made from it is not asked for; nor does an edition that does not end promise not to have ended."""
-    plain = msgspec.structs.replace(MANIFEST, inputs={}, evaluation_days=0)
+    plain = msgspec.structs.replace(MANIFEST, inputs={}, evaluation_days=0, host_key="")
     names = {finding.name for finding in promise.judge(KEPT, plain, TEMPLATE)}
-    assert {"certificate", "license"} == {each.name for each in PROMISES} - names
+    assert {"certificate", "license", "SSH start"} == {each.name for each in PROMISES} - names
 
 
 @settings(max_examples=examples(30))

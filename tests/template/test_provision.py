@@ -154,6 +154,34 @@ def test_facts() -> None:
     assert provision.fact_fits("ssh-host-key", "ssh-ed25519 " + "A" * 68)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "fits"),
+    [
+        ("devices-acpi0010", "1 none problem 0", True),
+        ("devices-acpi0007", "3 intelppm problem 0, none problem 28", True),
+        ("devices-pnp0c80", "0", True),
+        ("devices-pnp0c80", "0 or more", False),
+        ("dhcp", "server 10.0.2.2 address 10.0.2.15 fe80::1 gateway  dns", True),
+        ("dhcp", "server 10.0.2.2 address 10.0.2.15 gateway 10.0.2.2 dns 10.0.2.3", True),
+        ("dhcp", "server $(reboot)", False),
+        ("dynamic-processors", "no", True),
+        ("dynamic-processors", "maybe", False),
+        ("network-category", "Public", True),
+        ("sshd-test", "ok", True),
+        ("sshd-test", "failed sshd.exe -t ended with 255: no hostkeys available", True),
+        ("sshd-test", "255", False),
+        ("winrm-listeners", "1 HTTPS", True),
+        ("winrm-listeners", "0", True),
+        ("defender", "installed", True),
+    ],
+)
+def test_facts_as_a_guest_tells_them(name: str, value: str, fits: bool) -> None:
+    """A marker's value has no space at its end; what looks otherwise is no fact."""
+    marker = parse(f"fact {name} {value} ")
+    assert isinstance(marker, FactMarker)
+    assert fits == provision.fact_fits(name, marker.value)
+
+
 def test_settings() -> None:
     """Every setting that a script reads is written, for every template."""
     for template in TEMPLATES.values():

@@ -12,7 +12,10 @@ if (Get-Command -Name 'Uninstall-WindowsFeature' -ErrorAction SilentlyContinue) 
     if ($feature -and $feature.Installed) {
         Uninstall-WindowsFeature -Name 'Windows-Defender' | Out-Null
     }
-    Write-Fact -Name 'defender' -Value 'removed'
+    # What is left, not what was asked for (Microsoft Learn: "Get-WindowsFeature", InstallState: UninstallPending until then).
+    $left = Get-WindowsFeature -Name 'Windows-Defender'
+    $gone = -not $left -or @('Available', 'Removed', 'UninstallPending') -contains "$($left.InstallState)"
+    Write-Fact -Name 'defender' -Value $(if ($gone) { 'removed' } else { 'installed' })
 }
 else {
     # Ignored without a word where tamper protection is on (Microsoft Learn: "Protect security settings with tamper

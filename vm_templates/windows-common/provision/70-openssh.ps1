@@ -50,7 +50,7 @@ elseif ($kind -eq 'iso') {
 # with the rights that it wants. From 9.4 on sshd ends at once in a folder that users may write to, as one that we make
 # would be (github.com/PowerShell/Win32-OpenSSH/issues/2282 and 2287).
 $programData = Join-Path -Path $env:ProgramData -ChildPath 'ssh'
-Set-Service -Name 'sshd' -StartupType Automatic
+Set-ServiceStart -Name 'sshd'
 $logs = Join-Path -Path $programData -ChildPath 'logs'
 try {
     Start-Service -Name 'sshd'

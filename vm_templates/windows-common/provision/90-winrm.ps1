@@ -6,27 +6,10 @@ param(
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
-# A public network is closed to WinRM (Microsoft Learn: "Installation and configuration for Windows Remote Management").
-# Refused while Windows still finds out which network it is.
-$deadline = (Get-Date).AddMinutes(3)
-$private = $false
-while (-not $private) {
-    try {
-        Get-NetConnectionProfile | Set-NetConnectionProfile -NetworkCategory Private -ErrorAction Stop
-        $private = $true
-    }
-    catch {
-        if ((Get-Date) -gt $deadline) {
-            throw
-        }
-        Start-Sleep -Seconds 5
-    }
-}
-
 # The host pins this certificate by its SHA-256, whatever name it carries (Microsoft Learn: "New-SelfSignedCertificate").
 $certificate = New-SelfSignedCertificate -DnsName $env:COMPUTERNAME -CertStoreLocation 'Cert:\LocalMachine\My' -NotAfter (Get-Date).AddYears(10)
 
-Set-Service -Name 'WinRM' -StartupType Automatic
+Set-ServiceStart -Name 'WinRM'
 Start-Service -Name 'WinRM'
 # Servers listen on HTTP from the start; nothing but HTTPS is left (Microsoft Learn: "about_WSMan_Provider").
 Get-ChildItem -Path 'WSMan:\localhost\Listener' | Remove-Item -Recurse -Force
@@ -38,6 +21,8 @@ Set-Item -Path 'WSMan:\localhost\MaxTimeoutms' -Value 1800000 -Force
 Set-Item -Path 'WSMan:\localhost\Shell\MaxMemoryPerShellMB' -Value 1024 -Force
 New-NetFirewallRule -Name 'HotplugHarness-WinRM' -DisplayName 'Hotplug Harness: WinRM over HTTPS' -Direction Inbound -Protocol TCP -LocalPort 5986 -Action Allow -Profile Any | Out-Null
 Restart-Service -Name 'WinRM'
+$listeners = @(Get-ChildItem -Path 'WSMan:\localhost\Listener' | ForEach-Object -Process { ($_.Keys -like 'Transport=*') -replace 'Transport=', '' })
+Write-Fact -Name 'winrm-listeners' -Value "$($listeners.Count) $(($listeners | Sort-Object) -join ' ')"
 
 $digest = [System.Security.Cryptography.SHA256]::Create().ComputeHash($certificate.RawData)
 Write-Fact -Name 'certificate' -Value ([System.BitConverter]::ToString($digest) -replace '-', '').ToLowerInvariant()

@@ -64,6 +64,36 @@ function Set-RegistryValue {
     New-ItemProperty -LiteralPath $Key -Name $Name -Value $Value -PropertyType $Kind -Force | Out-Null
 }
 
+function Set-ServiceStart {
+    # Has a service start by itself a little after the others, when the network is there, and again 5 s after it failed,
+    # also if it ended in order with an error.
+    # Microsoft Learn: "sc.exe config", start= delayed-auto; "Sc failure"; "SERVICE_FAILURE_ACTIONS_FLAG structure".
+    param(
+        [Parameter(Mandatory = $true)][string] $Name
+    )
+    Invoke-Native -Tool 'sc.exe' -Arguments 'config', $Name, 'start=', 'delayed-auto' | Out-Null
+    $actions = 'restart/5000/restart/5000/restart/5000'
+    Invoke-Native -Tool 'sc.exe' -Arguments 'failure', $Name, 'reset=', '86400', 'actions=', $actions | Out-Null
+    Invoke-Native -Tool 'sc.exe' -Arguments 'failureflag', $Name, '1' | Out-Null
+}
+
+function Get-SharedFlag {
+    # SharedDataFlags of KUSER_SHARED_DATA, which Windows shows to every process at this address (Microsoft Learn:
+    # "KUSER_SHARED_DATA structure (ntddk.h)"); nothing where this is no Windows.
+    if ([System.Environment]::OSVersion.Platform -eq 'Win32NT') {
+        [System.Runtime.InteropServices.Marshal]::ReadInt32([System.IntPtr] 0x7FFE02F0)
+    }
+}
+
+function Get-Binding {
+    # How many devices of Win32_PnPEntity there are, and which services and problems they have, each once.
+    param(
+        [object[]] $Device = @()
+    )
+    $bound = @($Device | ForEach-Object -Process { "$(if ($_.Service) { $_.Service } else { 'none' }) problem $($_.ConfigManagerErrorCode)" } | Sort-Object -Unique)
+    "$($Device.Count) $($bound -join ', ')"
+}
+
 function Get-ServiceTrouble {
     # What a service that did not start rests on, since the error says only that: its exit codes, the rights of its folders,
     # its own last events, and what its program says to the words of Test.
@@ -105,4 +135,4 @@ function Get-ServiceTrouble {
     $said -join '; '
 }
 
-Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue', 'Get-ServiceTrouble'
+Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue', 'Set-ServiceStart', 'Get-SharedFlag', 'Get-Binding', 'Get-ServiceTrouble'

@@ -17,6 +17,29 @@ function Get-Value {
     }
 }
 
+function Get-ServiceStart {
+    # How a service starts, whether after the others, and what it does; nothing if there is none.
+    # Microsoft Learn: "Win32_Service class".
+    param(
+        [Parameter(Mandatory = $true)][string] $Name
+    )
+    $service = Get-CimInstance -ClassName 'Win32_Service' -Filter "Name = '$Name'"
+    if ($service) {
+        "$($service.StartMode) $($service.DelayedAutoStart) $($service.State)"
+    }
+}
+
+function Get-ServiceFailure {
+    # What is done when a service fails, in hexadecimal ([MS-SCMR] 2.2.37, which is how the service's key has it).
+    param(
+        [Parameter(Mandatory = $true)][string] $Name
+    )
+    $actions = Get-Value -Key "HKLM:\SYSTEM\CurrentControlSet\Services\$Name" -Name 'FailureActions'
+    if ($actions) {
+        [System.BitConverter]::ToString([byte[]] $actions) -replace '-', ''
+    }
+}
+
 $control = 'HKLM:\SYSTEM\CurrentControlSet\Control'
 $version = 'HKLM:\SOFTWARE\Microsoft\Windows NT\CurrentVersion'
 $filter = "$control\Session Manager\Debug Print Filter"
@@ -28,11 +51,23 @@ $computer = Get-CimInstance -ClassName 'Win32_ComputerSystem'
 $license = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
     Where-Object -FilterScript { $_.Name -like 'Windows*' } | Select-Object -First 1
 
-# Microsoft Learn: "Enable virtualization-based protection of code integrity", Win32_DeviceGuard.
-$guard = Get-CimInstance -Namespace 'root\Microsoft\Windows\DeviceGuard' -ClassName 'Win32_DeviceGuard'
+# Microsoft Learn: "Enable virtualization-based protection of code integrity", Win32_DeviceGuard. A Windows without it has
+# no such namespace, which is an error.
+$guard = $null
+try {
+    $guard = Get-CimInstance -Namespace 'root\Microsoft\Windows\DeviceGuard' -ClassName 'Win32_DeviceGuard'
+}
+catch {
+    $guard = $null
+}
 
 # Microsoft Learn: "about_WSMan_Provider".
 $transports = @(Get-ChildItem -Path 'WSMan:\localhost\Listener' | ForEach-Object -Process { ($_.Keys -like 'Transport=*') -replace 'Transport=', '' })
+
+# Microsoft Learn: "Get-NetConnectionProfile". Which key has the policy, 65-network.ps1 says.
+$categories = @(Get-NetConnectionProfile | ForEach-Object -Process { "$($_.NetworkCategory)" } | Sort-Object -Unique)
+$policy = 'HKLM:\SOFTWARE\Policies\Microsoft\Windows NT\CurrentVersion\NetworkList\Signatures'
+$unidentified = "$policy\010103000F0000F0010000000F0000F0C967A3643C3AD745950DA7859209176EF5B87C875FA20DF21951640E807D7C24"
 
 # Microsoft Learn: "about_Certificate_Provider".
 $trusted = @()
@@ -46,9 +81,9 @@ ConvertTo-Json -Compress -InputObject @{
     edition = "$(Get-Value -Key $version -Name 'EditionID')"
     installation = "$(Get-Value -Key $version -Name 'InstallationType')"
     processors = "$($computer.NumberOfLogicalProcessors)"
-    license = "$($license.LicenseStatus)"
-    grace = "$($license.GracePeriodRemaining)"
-    vbs = "$($guard.VirtualizationBasedSecurityStatus)"
+    license = "$(if ($license) { $license.LicenseStatus })"
+    grace = "$(if ($license) { $license.GracePeriodRemaining })"
+    vbs = "$(if ($guard) { $guard.VirtualizationBasedSecurityStatus })"
     # The options this boot was started with (Windows NT Registry Entry Reference: SystemStartOptions).
     options = "$(Get-Value -Key $control -Name 'SystemStartOptions')"
     mask = "$(Get-Value -Key $filter -Name 'IHVDRIVER')"
@@ -64,4 +99,10 @@ ConvertTo-Json -Compress -InputObject @{
     plain = "$((Get-Item -Path 'WSMan:\localhost\Service\AllowUnencrypted').Value)".ToLowerInvariant()
     listeners = ($transports | Sort-Object) -join ' '
     trusted = $trusted -join ' '
+    category = $categories -join ' '
+    unidentified = "$(Get-Value -Key $unidentified -Name 'Category')"
+    winrm = "$(Get-ServiceStart -Name 'WinRM')"
+    winrmfailure = "$(Get-ServiceFailure -Name 'WinRM')"
+    sshd = "$(Get-ServiceStart -Name 'sshd')"
+    sshdfailure = "$(Get-ServiceFailure -Name 'sshd')"
 }
