@@ -59,6 +59,7 @@ def questions(results: Sequence[CaseResult], observed: RunSet) -> list[Question]
     seen = _Seen(Path(one.directory) for one in results if one.directory)
     by_number = {one.number: one for one in results}
     return [
+        _of("Does this edition take processors while it runs (X8, U26)?", _observed(observed, "EDITION-ADDS")),
         _of("Which _OST (event, status) does the guest give to an added processor or DIMM?", seen.said("added")),
         _of("Which _OST does it give to a processor that the driver vetoed?", seen.said("vetoed")),
         _of("Does the vetoing callback get its own Failure?", _observed(observed, "VETO-SELF-FAILURE")),

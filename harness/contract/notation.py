@@ -18,7 +18,7 @@ A trace is words separated by spaces::
 ``+cpu =cpu =cpu? +dimm =dimm``  a host command and how it settled (``?``: without agreement);
 ``moving moved``  the guest begins to migrate, and goes on in another QEMU;
 ``Q``         a quiesced point (``Q0`` without any silence); ``reset`` the guest boots again; ``cut`` the history ends here;
-``expect. expect! fault optout cpus=4``  the rest; ``groupsize=2`` boots with processor groups of that size.
+``expect. expect! fault optout edition. edition! cpus=4``  the rest; ``groupsize=2`` boots with processor groups of that size.
 
 What is not written is filled in: a header, a boot, the drivers that are named loaded with two processors, a baseline,
 one host command per processor named, agreement, a quiesced point, the channel's account and the end. A trace with a
@@ -54,7 +54,10 @@ from harness.history.driver import (
     Work,
 )
 from harness.history.record import (
+    EDITION,
     FORMAT,
+    REFUSES_PROCESSORS,
+    TAKES_PROCESSORS,
     Add,
     Agreement,
     Boot,
@@ -501,6 +504,9 @@ def _host(builder: _Builder, word: str) -> bool:
         builder.put(
             RunFailure(failure_class="guest hang", stage="operation", message="nothing came from the guest")
         )
+    elif word in ("edition.", "edition!"):
+        takes = TAKES_PROCESSORS if word == "edition." else REFUSES_PROCESSORS
+        builder.put(GuestEvent(event=EDITION, detail=f"{takes}: Windows Server"))
     elif word == "optout":
         builder.put(GuestEvent(event="rebalance-opt-out", detail="DEVPKEY_Device_DHP_Rebalance_Policy=1"))
     else:

@@ -216,6 +216,12 @@ class GuestEvent(Record, frozen=True, kw_only=True, tag="guest"):
     detail: str = ""
 
 
+EDITION = "edition"
+"""The event in which a guest says what its edition takes while it runs: one of the words below, and which edition it is."""
+
+TAKES_PROCESSORS, REFUSES_PROCESSORS = "takes processors", "refuses processors"
+
+
 class Console(Record, frozen=True, kw_only=True, tag="console"):
     """Console lines worth a record: a panic, an oops, a BUG or WARN. Everything else stays in console.log.
 

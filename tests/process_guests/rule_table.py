@@ -64,6 +64,7 @@ NOT_EXERCISED = {
     "LATE-REG": UNDER_WAY,
     "ADDEX-RACE": UNDER_WAY,
     "DEREG-QUIET": "the layer calls nobody while or after a registration ends",
+    "EDITION-ADDS": "Windows alone has editions, and says this of its own",
     "ASYNC-UNREG-LEGACY-LATE": "the driver does not use the older routine",
     "MEM-NO-REBALANCE": "the layer sends no request to a device when memory is added",
     "REBAL-OPTOUT": "judged when a device gets a request; in `opt-out` the devices get none",

@@ -14,7 +14,16 @@ from harness.contract.state.entities import Callback, Epoch, HostAdd
 from harness.contract.state.model import Model
 from harness.contract.verdict import Level
 from harness.history.driver import START
-from harness.history.record import Agreement, End, Expectation, OperationProgress, RunFailure
+from harness.history.record import (
+    REFUSES_PROCESSORS,
+    TAKES_PROCESSORS,
+    Agreement,
+    End,
+    Expectation,
+    GuestEvent,
+    OperationProgress,
+    RunFailure,
+)
 
 SECTION = Section("R.8", "Host correlation")
 rule = SECTION.rule
@@ -31,6 +40,9 @@ PREFLIGHT = (
 PROCESS = "the guest's machine is a process: there is no QEMU and no firmware whose word could stand against the guest's"
 """Why nothing can be said of an agreement between three where there is only one."""
 
+
+LONGEST_EDITION = 100
+"""Characters of an edition's name that are kept."""
 
 REMOVAL = "unplug-"
 """What the name of a request to give a device back begins with."""
@@ -108,6 +120,19 @@ def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
         f"{add.attempt}: QEMU accepted the processor and no Start came until the attempt was settled; {why}",
         (add,), add.attempt,
     )  # fmt: skip
+
+
+@rule(
+    "EDITION-ADDS", Level.OBSERVE, kind.GUEST_EVENT.given("subject.event == 'edition'"), clauses="X8, U26, U27",
+    source="undocumented: docs/contract.md U26", says="which editions take processors while they run?",
+    needs="guest that said what its edition takes (an edition event of the guest)", holds="edition.",
+)  # fmt: skip
+def edition_adds(event: GuestEvent, model: Model) -> RuleOutcome:
+    """What the guest decided as it started; whether it then takes one is for the other rules."""
+    takes, _, edition = event.detail.partition(": ")
+    if takes not in (TAKES_PROCESSORS, REFUSES_PROCESSORS):
+        return None
+    return Observed(f"{takes}: {edition}"[:LONGEST_EDITION], shown=(event,))
 
 
 @rule(

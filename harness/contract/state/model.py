@@ -67,6 +67,7 @@ from harness.history.driver import (
     nt_success,
 )
 from harness.history.record import (
+    EDITION,
     Add,
     Agreement,
     Boot,
@@ -595,6 +596,8 @@ class Model:
             device, _, said = event.detail.rpartition(": ")
             self.opted_out[device] = said
             self.facts.add("device that opted out (a rebalance-opt-out event of the guest)")
+        elif event.event == EDITION:
+            self.facts.add("guest that said what its edition takes (an edition event of the guest)")
         elif event.event == "preflight" and any(
             f": {one}: " in event.detail for one in ("broken", "doubtful")
         ):

@@ -22,6 +22,15 @@ class PnpDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     problem: int
 
 
+class NetworkAdapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What DHCP answered an adapter (Win32_NetworkAdapterConfiguration): ``dhcp`` is the server, "" without one."""
+
+    dhcp: ReplyText
+    addresses: Annotated[list[ReplyText], Some]
+    gateways: Annotated[list[ReplyText], Some]
+    dns: Annotated[list[ReplyText], Some]
+
+
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What ``preflight.ps1`` gathers.
 
@@ -30,7 +39,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     ``start_options`` what the kernel was started with; ``license`` LicenseStatus of SoftwareLicensingProduct (1 licensed)
     with the minutes left, -1 for none. ``containers`` are the processor containers, ACPI0010, ``processors`` the processors,
     ``memory_devices`` the DIMMs that were there or came (PNP0C80), ``virtio`` devices of that maker, ``drivers`` the
-    services that run.
+    services that run, ``networks`` their categories (Get-NetConnectionProfile), ``adapters`` what DHCP told.
     """
 
     caption: ReplyText
@@ -51,6 +60,8 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     memory_devices: Annotated[list[PnpDevice], Some]
     virtio: Annotated[list[PnpDevice], Some]
     drivers: Annotated[list[ReplyText], Some]
+    networks: Annotated[list[ReplyText], Some]
+    adapters: Annotated[list[NetworkAdapter], Some]
 
 
 class MemoryRange(msgspec.Struct, frozen=True, kw_only=True):

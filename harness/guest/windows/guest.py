@@ -24,7 +24,7 @@ from harness.guest.windows.service import USER_MODE, WindowsService
 from harness.guest.windows.shell import TOOL, PowerShellSession
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.transports import GuestTransports
-from harness.history.record import GuestEvent
+from harness.history.record import EDITION, REFUSES_PROCESSORS, TAKES_PROCESSORS, GuestEvent
 from harness.history.writer import HistoryWriter
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
@@ -100,12 +100,19 @@ class WindowsGuest:
         """
         try:
             facts = self.shell.ask("preflight", deadline, Facts)
-            checks = judge(facts, self.shell.machine(deadline), self._machine.spec)
+            view = self.shell.machine(deadline)
+            checks = judge(facts, view, self._machine.spec)
         except GuestError as error:
             self._writer.write(GuestEvent(event="preflight", detail=f"unknown: {error.message}"[:400]))
             return []
+        if view.takes_processors is not None:
+            takes = TAKES_PROCESSORS if view.takes_processors else REFUSES_PROCESSORS
+            self._writer.write(
+                GuestEvent(event=EDITION, detail=f"{takes}: {facts.caption}, SKU {facts.sku}"[:400])
+            )
         for check in findings(checks):
-            self._writer.write(GuestEvent(event="preflight", detail=str(check)[:400]))
+            event = "way in" if check.for_ == "the way in" else "preflight"
+            self._writer.write(GuestEvent(event=event, detail=str(check)[:400]))
         held = sum(check.state == "ok" for check in checks)
         self._writer.write(GuestEvent(event="preflight", detail=f"{held} of {len(checks)} conditions hold"))
         return checks

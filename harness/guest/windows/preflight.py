@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 
 from harness.guest.windows.answer import MachineView
-from harness.guest.windows.facts import Facts, MemoryRange, PnpDevice, srat_memory
+from harness.guest.windows.facts import Facts, MemoryRange, NetworkAdapter, PnpDevice, srat_memory
 from harness.machine.machine import MachineSpec
 
 CheckState = Literal["ok", "broken", "doubtful", "unknown"]
@@ -26,6 +26,9 @@ LICENSED = 1
 REBALANCE_HANGS = ("viostor", "vioscsi", "vioser", "netkvm", "balloon")
 """Services of virtio-win's drivers."""
 
+LICENCE, VIRTUAL_LICENCE = "Kernel-DynamicPartitioningSupported", "Kernel-VirtualDynamicPartitioningSupported"
+"""What the kernel asks the licence, on a machine and under a hypervisor. No page of Microsoft's has these names."""
+
 BROKEN_BUILD = "14393"
 """Windows Server 2016."""
 
@@ -33,14 +36,14 @@ BROKEN_BUILD = "14393"
 class GuestCheck(msgspec.Struct, frozen=True, kw_only=True):
     """One condition: whether it holds, what was found, and the page that says that it matters.
 
-    ``for_`` is what it is a condition of. ``doubtful`` may keep hardware from being taken, ``broken`` does.
+    ``for_`` is what it is a condition of; ``the way in`` is WinRM and SSH, and says nothing of hardware. ``doubtful`` may keep hardware from being taken, ``broken`` does.
     """
 
     name: str
     state: CheckState
     found: str
     source: str
-    for_: Literal["processors", "memory", "both"] = "both"
+    for_: Literal["processors", "memory", "both", "the way in"] = "both"
 
     def __str__(self) -> str:
         return f"{self.name}: {self.state}: {self.found} ({self.source})"
@@ -57,6 +60,26 @@ def findings(checks: list[GuestCheck]) -> list[GuestCheck]:
 
 
 Look = Callable[[Facts, MachineView, MachineSpec], Iterator[GuestCheck]]
+
+
+def _decision(_facts: Facts, view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
+    licence = view.licence.get(VIRTUAL_LICENCE if view.hypervisor else LICENCE)
+    allows = {None: "its licence does not say", 0: "its licence does not allow it"}.get(
+        licence, "its licence allows it"
+    )
+    words: dict[bool | None, tuple[CheckState, str]] = {
+        True: ("ok", "this edition takes processors while it runs"),
+        False: ("broken", f"this edition refuses processors while it runs ({allows})"),
+        None: ("unknown", "hpnctl did not tell what Windows decided as it started"),
+    }
+    state, found = words[view.takes_processors]
+    yield GuestCheck(
+        name="dynamic processors",
+        state=state,
+        found=found,
+        source="DDI: ntddk/ns-ntddk-kuser_shared_data.md, DbgDynProcessorEnabled",
+        for_="processors",
+    )
 
 
 def _edition(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
@@ -107,10 +130,12 @@ def _devices(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[G
     )
     for name, devices, what in kinds:
         ill = [f"{one.device} has problem {one.problem}" for one in devices if one.problem]
+        bound = sorted({one.service or "no driver" for one in devices})
+        well = f"{len(devices)}, none with a problem, driver {', '.join(bound[:4])}"
         yield GuestCheck(
             name=name,
-            state="doubtful" if ill else "ok",
-            found="; ".join(ill[:4]) or f"{len(devices)}, none with a problem",
+            state="doubtful" if ill else "ok" if devices else "unknown",
+            found="; ".join(ill[:4]) or (well if devices else "none is listed"),
             source="WD: install/device-manager-error-messages.md",
             for_=what,
         )
@@ -236,7 +261,28 @@ def _surroundings(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Itera
     )
 
 
+def _network(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[GuestCheck]:
+    public = [each for each in facts.networks if each.lower() == "public"]
+    state: CheckState = "doubtful" if public else "ok" if facts.networks else "unknown"
+    given = "; ".join(_given(one) for one in facts.adapters[:4]) or "no adapter has an address"
+    yield GuestCheck(
+        name="network",
+        state=state,
+        found=f"category {' '.join(facts.networks[:8]) or 'not told'}; {given}",
+        source="Microsoft Learn: Installation and configuration for Windows Remote Management",
+        for_="the way in",
+    )
+
+
+def _given(adapter: NetworkAdapter) -> str:
+    """Return what DHCP told an adapter. QEMU's restricted network tells neither router nor name server (QEMU: net/slirp.c)."""
+    router = " ".join(adapter.gateways[:2]) or "none"
+    names = " ".join(adapter.dns[:2]) or "none"
+    return f"{' '.join(adapter.addresses[:2]) or 'no address'} from {adapter.dhcp or 'no DHCP server'}, router {router}, DNS {names}"
+
+
 LOOKS: tuple[Look, ...] = (
+    _decision,
     _edition,
     _known_bugs,
     _devices,
@@ -245,4 +291,5 @@ LOOKS: tuple[Look, ...] = (
     _topology,
     _memory,
     _surroundings,
+    _network,
 )

@@ -52,6 +52,8 @@ FACTS: dict[str, Any] = {
     "memory_devices": [],
     "virtio": [],
     "drivers": ["storahci", "e1i68x64"],
+    "networks": ["Private"],
+    "adapters": [{"dhcp": "10.0.2.2", "addresses": ["10.0.2.15"], "gateways": [], "dns": []}],
 }
 """What a Windows says that has everything it needs."""
 
@@ -232,7 +234,8 @@ class Windows:
         if words[0] == "machine":
             seen = {"processors": self.model["processors"], "maximum": 8, "memory": self.model["memory"]}
             groups = [{"active": self.model["processors"], "maximum": 8}]
-            print(json.dumps({**seen, "groups": groups, "hypervisor": 1, **self.model.get("view", {})}))
+            told = {"groups": groups, "hypervisor": 1, "utc": 134_000_000_000_000_000, "flags": 0x20}
+            print(json.dumps({**seen, **told, **self.model.get("view", {})}))
         elif words[0] == "trace":
             if not self.model["trace"]:
                 sys.stderr.write("hpnctl: the trace session does not obey: (error 4201)\r\n")

@@ -53,6 +53,7 @@ VIEW = MachineView(
     leaves=0x40000005,
     privileges=0,
     features=8,
+    flags=0x20,
     srat=TABLE.hex(),
 )
 
@@ -64,10 +65,13 @@ def states(facts: dict[str, Any], view: MachineView = VIEW, spec: MachineSpec = 
 
 
 def test_a_guest_that_has_everything_has_no_findings() -> None:
-    """And every check was made."""
+    """And every check was made. Of memory devices nothing is known before there is one."""
     found = states(FACTS)
+    assert "unknown" == found.pop("memory devices")
     assert {"ok"} == set(found.values())
-    assert 14 == len(found)
+    assert 15 == len(found)
+    dimm = {"device": "ACPI\\PNP0C80\\0", "name": "Memory", "service": "pnpmem", "problem": 0}
+    assert "ok" == states({**FACTS, "memory_devices": [dimm]})["memory devices"]
     assert "ok" == states(FACTS, msgspec.structs.replace(VIEW, features=None))["hypervisor bit"]
 
 
@@ -101,18 +105,28 @@ def test_a_guest_that_has_everything_has_no_findings() -> None:
             "processor devices",
             "doubtful",
         ),
+        ({"processors": []}, "processor devices", "unknown"),
+        (
+            {"memory_devices": [{"device": "d", "name": "n", "service": "", "problem": 28}]},
+            "memory devices",
+            "doubtful",
+        ),
+        ({"networks": ["Private", "Public"]}, "network", "doubtful"),
+        ({"networks": []}, "network", "unknown"),
     ],
 )
 def test_each_fact_has_its_finding(change: dict[str, Any], name: str, state: str) -> None:
     """One fact is otherwise, and one check says so."""
     found = states({**FACTS, **change})
     assert state == found[name]
-    assert {name} == {each for each, seen in found.items() if seen != "ok"}
+    assert {name, "memory devices"} == {each for each, seen in found.items() if seen != "ok"}
 
 
 @pytest.mark.parametrize(
     ("change", "name", "state"),
     [
+        ({"flags": 0x5F}, "dynamic processors", "broken"),
+        ({"flags": None}, "dynamic processors", "unknown"),
         ({"features": 0}, "hypervisor bit", "broken"),
         ({"privileges": 1}, "Windows hypervisor", "broken"),
         ({"privileges": None}, "Windows hypervisor", "unknown"),
@@ -127,7 +141,7 @@ def test_each_look_at_the_machine_has_its_finding(change: dict[str, Any], name: 
     """What hpnctl saw, instead of what PowerShell says."""
     found = states(FACTS, msgspec.structs.replace(VIEW, **change))
     assert state == found[name]
-    assert {name} == {each for each, seen in found.items() if seen != "ok"}
+    assert {name, "memory devices"} == {each for each, seen in found.items() if seen != "ok"}
 
 
 @pytest.mark.parametrize(
@@ -219,6 +233,26 @@ def test_what_speaks_against_a_guest_is_in_the_history(
         in history
     )
     assert "conditions hold" in history
+    assert (
+        '"edition","detail":"takes processors: Microsoft Windows Server 2025 Standard Evaluation, SKU 79"'
+        in history
+    )
+    windows.change(
+        view={"flags": 0, "licence": {"Kernel-VirtualDynamicPartitioningSupported": 0}},
+        facts={**FACTS, "networks": ["Public"]},
+    )
+    checks = guest.preflight(within)
+    history = (tmp_path / "history.jsonl").read_text()
+    refuses = "dynamic processors: broken: this edition refuses processors while it runs (its licence does not allow it)"
+    named = {check.name: str(check) for check in findings(checks)}
+    assert named["dynamic processors"].startswith(refuses)
+    assert named["network"].startswith("network: doubtful: category Public")
+    assert f'"event":"preflight","detail":"{refuses}' in history
+    assert (
+        '"event":"way in","detail":"network: doubtful: category Public; 10.0.2.15 from 10.0.2.2, router none, DNS none'
+        in history
+    )
+    assert "refuses processors: Microsoft Windows Server 2025" in history
     windows.change(exit={"preflight": 1})
     assert [] == guest.preflight(within)
     assert '"unknown: script preflight: exit code 1' in (tmp_path / "history.jsonl").read_text()
@@ -228,3 +262,17 @@ def test_findings_are_what_explains() -> None:
     """Neither what holds nor what is not known."""
     facts = decode(json.dumps({**FACTS, "vbs": 2, "containers": []}), Facts, what="preflight")
     assert ["virtualization-based security"] == [check.name for check in findings(judge(facts, VIEW, SPEC))]
+
+
+def test_a_refusal_says_what_the_licence_allows() -> None:
+    """On a machine of its own another value counts than under a hypervisor; a missing one is not a 0."""
+    facts = decode(json.dumps(FACTS), Facts, what="preflight")
+
+    def found(**change: Any) -> str:
+        return judge(facts, msgspec.structs.replace(VIEW, flags=0, **change), SPEC)[0].found
+
+    refuses = "this edition refuses processors while it runs"
+    assert f"{refuses} (its licence does not say)" == found()
+    licence = {"Kernel-VirtualDynamicPartitioningSupported": 1, "Kernel-DynamicPartitioningSupported": 0}
+    assert f"{refuses} (its licence allows it)" == found(licence=licence)
+    assert f"{refuses} (its licence does not allow it)" == found(licence=licence, hypervisor=0)

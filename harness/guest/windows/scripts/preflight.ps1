@@ -17,6 +17,10 @@ $guard = Get-CimInstance -Namespace root\Microsoft\Windows\DeviceGuard -ClassNam
 $product = Get-CimInstance -ClassName SoftwareLicensingProduct -Filter "PartialProductKey IS NOT NULL AND Name LIKE 'Windows%'" |
     Select-Object -First 1
 $drivers = @(Get-CimInstance -ClassName Win32_SystemDriver -Filter "State = 'Running'" | ForEach-Object { [string]$_.Name })
+$networks = @(Get-NetConnectionProfile -ErrorAction SilentlyContinue | ForEach-Object { "$($_.NetworkCategory)" })
+$adapters = @(Get-CimInstance -ClassName Win32_NetworkAdapterConfiguration -Filter 'IPEnabled = TRUE' | ForEach-Object {
+    @{ dhcp = "$($_.DHCPServer)"; addresses = @($_.IPAddress | Where-Object { $_ }); gateways = @($_.DefaultIPGateway | Where-Object { $_ }); dns = @($_.DNSServerSearchOrder | Where-Object { $_ }) }
+})
 $rebalance = @(Get-Devices 'PCI\\VEN_1AF4%')
 ConvertTo-Json -Compress -Depth 4 -InputObject @{
     caption = [string]$system.Caption
@@ -33,8 +37,10 @@ ConvertTo-Json -Compress -Depth 4 -InputObject @{
     license = if ($product) { [int]$product.LicenseStatus } else { -1 }
     grace_minutes = if ($product) { [long]$product.GracePeriodRemaining } else { -1 }
     containers = @(Get-Devices 'ACPI\\ACPI0010%')
-    processors = @(Get-Devices 'ACPI\\%_-_%FAMILY%')
+    processors = @(Get-Devices 'ACPI\\%_-_%FAMILY%') + @(Get-Devices 'ACPI\\ACPI0007%')
     memory_devices = @(Get-Devices 'ACPI\\PNP0C80%')
     virtio = $rebalance
     drivers = $drivers
+    networks = $networks
+    adapters = $adapters
 }
