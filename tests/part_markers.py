@@ -4,7 +4,8 @@
 A test with the marker of a missing part is skipped, and its reason names the thing and the command that supplies it.
 A fixture says by ``needs`` which parts it uses, and a test without their markers is refused on every machine.
 ``--require PARTS`` turns that round: with it a skipped test of such a part fails, and so does a run in which no test
-of the part ran at all. ``hardware`` tests need a real Windows guest and are left out unless ``-m`` names them.
+of the part ran at all. ``hardware`` tests need a real Windows guest, ``kvm`` tests a KVM under which guests run: they are
+left out unless ``-m`` names them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,12 @@ from typing import Any, TypeVar
 import pytest
 
 from harness.errors import HarnessError, UsageError
+from harness.machine.accelerator import KVM
 from harness.setup.parts import REQUIRABLE, TESTED, Need, Part, part
 from harness.template.store import Store, store_directory
+
+BY_NAME = ("hardware", "kvm")
+"""Markers of tests that run only where ``-m`` names the marker."""
 
 HARDWARE_GUEST = "HOTPLUG_HARNESS_WINDOWS"
 """Names the Windows guest that ``hardware`` tests use: a template that is built here."""
@@ -109,7 +114,9 @@ def pytest_configure(config: pytest.Config) -> None:
         raise pytest.UsageError(str(error)) from error
     if config.getoption("--strict-hardware"):
         names.append("hardware")
-    config.pluginmanager.register(PartWatch({**markers, "hardware": hardware_missing}, names), "part-watch")
+    config.pluginmanager.register(
+        PartWatch({**markers, "hardware": hardware_missing, "kvm": kvm_missing}, names), "part-watch"
+    )
 
 
 def part_missing(part: Part) -> Missing:
@@ -148,6 +155,13 @@ def hardware_missing() -> str:
     return ""
 
 
+def kvm_missing() -> str:
+    """Say that this user has no KVM, "" if it can be opened; whether guests run under it, QEMU alone can tell."""
+    if not os.access(KVM, os.R_OK | os.W_OK):
+        return f"this user cannot open {KVM}; harness doctor says why"
+    return ""
+
+
 class PartWatch:
     """Skips what cannot run, fails what had to, and counts what did. ``required`` are names of markers."""
 
@@ -164,20 +178,17 @@ class PartWatch:
         return self._known[marker]
 
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Refuse tests without their fixtures' markers. Leave out those that need real Windows, unless ``-m`` names them."""
+        """Refuse tests without their fixtures' markers. Leave out those of :data:`BY_NAME`, unless ``-m`` names them."""
         complaints = [
             text for item in items for fixture in used_fixtures(item) if (text := complaint(item, fixture))
         ]
         if complaints:
             raise pytest.UsageError("\n".join(complaints))
-        if "hardware" in (config.option.markexpr or ""):
-            return
-        kept = [item for item in items if item.get_closest_marker("hardware") is None]
-        if len(kept) < len(items):
-            config.hook.pytest_deselected(
-                items=[item for item in items if item.get_closest_marker("hardware")]
-            )
-            items[:] = kept
+        unnamed = [name for name in BY_NAME if name not in (config.option.markexpr or "")]
+        left = [item for item in items if any(item.get_closest_marker(name) for name in unnamed)]
+        if left:
+            config.hook.pytest_deselected(items=left)
+            items[:] = [item for item in items if item not in left]
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -42,7 +42,7 @@ def asked(place: Path, *, powershell: bool, failing: str = "nothing") -> tuple[i
 
 
 def test_every_marker_is_run_somewhere(tmp_path: Path) -> None:
-    """Every part is required and selected on the machine; what is left runs in the fresh root, except with real Windows."""
+    """Every part is required and selected on the machine; what is left runs in the fresh root, except with real Windows or KVM."""
     _, commands, _ = asked(tmp_path, powershell=True)
     last = commands[-1]
     assert ["test", "--require", ",".join(REQUIRABLE), "--", "--require", "root,powershell", "-m"] == last[
@@ -51,7 +51,7 @@ def test_every_marker_is_run_somewhere(tmp_path: Path) -> None:
     selected = last[-1].split(" or ")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     markers = {line.partition(":")[0] for line in project["tool"]["pytest"]["ini_options"]["markers"]}
-    assert markers - IN_THE_ROOT - {"hardware"} == set(selected)
+    assert markers - IN_THE_ROOT - {"hardware", "kvm"} == set(selected)
     assert {*REQUIRABLE, "root", "powershell"} == set(selected)
 
 

@@ -12,19 +12,17 @@ from collections.abc import Collection, Sequence
 
 from harness.contract.verdict import Level, Verdict
 from harness.errors import FailureClass
+from harness.history.bug_check import panic_words
 from harness.history.record import Console, Qmp, Record, RunFailure
 
 CRASHED = FailureClass.BUG_CHECK
 
-PANICKED = "GUEST_PANICKED"
-"""QEMU's event when a guest tells pvpanic that it panicked (QEMU: qapi/run-state.json)."""
-
 
 def tells_of_crash(record: Record) -> bool:
-    """Return whether the guest itself said here that it crashed: on its console, or to pvpanic."""
+    """Return whether the guest itself said here that it crashed: on its console, or to QEMU."""
     if isinstance(record, Console):
         return record.severity == "crash"
-    return isinstance(record, Qmp) and record.direction == "in" and record.message.get("event") == PANICKED
+    return isinstance(record, Qmp) and record.direction == "in" and bool(panic_words(record.message))
 
 
 def failure_class(

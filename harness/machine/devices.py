@@ -40,21 +40,36 @@ class Identity(msgspec.Struct, frozen=True):
         return ["-name", f"guest={option_value(self.name)},debug-threads=on"]
 
 
+CRASH_REGISTERS = "hv-crash"
+"""The processor option by which Windows tells of a bug check as it happens (QEMU: docs/system/i386/hyperv.rst). KVM alone has it."""
+
+
+def tells_bug_checks(spec: MachineSpec) -> bool:
+    """Return whether the guest is offered Hyper-V's crash registers."""
+    options = processor_model(spec).split(",")
+    return CRASH_REGISTERS in options or f"{CRASH_REGISTERS}=on" in options
+
+
 class Behaviour(msgspec.Struct, frozen=True):
     """How QEMU behaves: nothing by default, no display, no network, sandboxed, paused at start.
 
     No end of the guest ends QEMU: after a shutdown or a panic it stays, stopped, and tells of it by SHUTDOWN or
     GUEST_PANICKED; a reset is carried out and told by RESET (QEMU: qapi/run-state.json). Evidence outlives the guest.
+    A guest that ``tells_bug_checks`` is not stopped by what it tells: Windows writes its dump only after that
+    (``-action panic=none``, since QEMU 6.0).
     """
+
+    tells_bug_checks: bool = False
 
     def arguments(self) -> list[str]:
         """``-S``: no instruction runs before ``cont``, so that every channel is open from the first."""
+        panic = "none" if self.tells_bug_checks else "pause"
         return [
             "-nodefaults",
             "-no-user-config",
             "-display", "none",
             "-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-            "-action", "reboot=reset,shutdown=pause,panic=pause,watchdog=none",
+            "-action", f"reboot=reset,shutdown=pause,panic={panic},watchdog=none",
             "-S",
         ]  # fmt: skip
 
@@ -342,7 +357,7 @@ def parts(
     processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
     found: list[Device] = [
         Identity(name),
-        Behaviour(),
+        Behaviour(tells_bug_checks(spec)),
         Board(spec.machine, spec.accelerator, spec.nvdimm, needs_x2apic(spec) and spec.accelerator == "kvm"),
         processors,
         Memory(spec.memory, spec.max_memory, spec.dimm_slots, spec.nodes, processors.sockets),

@@ -108,9 +108,17 @@ class BalloonInfo(msgspec.Struct, frozen=True):
     actual: int
 
 
+class GuestPanicked(msgspec.Struct, frozen=True):
+    """The data of ``GUEST_PANICKED`` (qapi/run-state.json); ``info`` is read by :mod:`harness.history.bug_check`."""
+
+    action: str
+    info: dict[str, Any] | None = None
+
+
 EVENT_DATA: Mapping[str, type[msgspec.Struct]] = {
     "ACPI_DEVICE_OST": AcpiDeviceOst,
     "RESET": ResetEvent,
+    "GUEST_PANICKED": GuestPanicked,
     "DEVICE_DELETED": DeviceEvent,
     "DEVICE_UNPLUG_GUEST_ERROR": DeviceEvent,
     "MEM_UNPLUG_ERROR": DeviceEvent,

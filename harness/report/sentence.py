@@ -12,6 +12,7 @@ from typing import Any
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import Absent
+from harness.history.bug_check import PANICKED, bug_check_of
 from harness.report.escape import printable
 
 LONGEST_SENTENCE = 400
@@ -111,6 +112,12 @@ def _qmp(message: dict[str, Any], direction: str, answers: str) -> str:
         return f"{command} {_pairs(arguments) if isinstance(arguments, dict) else ''}".rstrip()
     if "event" in message:
         data = message.get("data")
+        if (
+            message["event"] == PANICKED
+            and isinstance(data, dict)
+            and (found := bug_check_of(data)) is not None
+        ):
+            return f"event {message['event']} action={data.get('action')} {found}"
         return f"event {message['event']} {_pairs(data) if isinstance(data, dict) else ''}".rstrip()
     to = f"{answers}: " if answers else "reply: "
     if "error" in message:

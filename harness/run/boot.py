@@ -31,6 +31,7 @@ from harness.host.lease import take_lease
 from harness.host.qemu_build import QemuBuild, find_qemu
 from harness.machine.accelerator import choose
 from harness.machine.backend import BACKENDS, check_backend, choose_there, make_machine
+from harness.machine.devices import tells_bug_checks
 from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
 from harness.machine.machine import Machine, MachineSpec
@@ -65,6 +66,16 @@ QEMU alone (QEMU: hw/core/machine-smp.c, hw/core/machine.c, hw/core/numa.c, hw/i
 
 SAMPLE_DRIVER = "hpnotify"
 """The driver that speaks the harness's own records, and promises more than the pages oblige a driver to."""
+
+
+def without_crash_registers(backend: str, spec: MachineSpec) -> str:
+    """Return why a guest that could tell of bug checks is not offered to, "" if it is, or could not."""
+    if backend != "libvirt" or not tells_bug_checks(spec):
+        return ""
+    return (
+        "hv-crash stays off: libvirt would stop a guest that tells of a bug check before its dump is written; "
+        "--backend qemu has it"
+    )
 
 
 class Live(msgspec.Struct, frozen=True, kw_only=True):
@@ -376,6 +387,8 @@ class GuestBoot:
                     error.of_plan()
                 raise
             said.append(", ".join([qemu.text, *(f"{what} {is_}" for what, is_ in machine.versions.items())]))
+            if left_out := without_crash_registers(self.request.backend, machine.spec):
+                self._stages.note("qemu", left_out)
             if machine.human is not None:
                 self._stages.note("qemu", f"a monitor for you: socat -,rawer UNIX-CONNECT:{machine.human}")
         self._learn(

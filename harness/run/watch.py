@@ -15,6 +15,7 @@ from harness import locks
 from harness.deadline import Deadline
 from harness.errors import GuestCrash, InfrastructureError
 from harness.history import driver, record
+from harness.history.bug_check import PAGE, panic_words
 from harness.history.record import Record
 from harness.history.writer import HistoryWriter
 from harness.machine import qmp_schema
@@ -27,6 +28,13 @@ ADDED = (0x0, 0x1, 0x200)
 
 MOST_INSTANCES = 10_000
 """Drivers, boot by boot, that are told apart; a guest that makes up more is not counted."""
+
+
+def crash_hint(crash: str) -> str:
+    """Return what to do about a crash, by its words."""
+    if crash.startswith("bug check"):
+        return f"The code and its parameters: {PAGE}. The dump, if Windows wrote one, is in the evidence."
+    return "What it said last is in console.log."
 
 
 class Watch:
@@ -116,9 +124,7 @@ class Watch:
         Raises InfrastructureError if somebody else added a device: what the guest is told of it is not this run's doing.
         """
         if self.crash:
-            raise GuestCrash(
-                f"the guest crashed: {self.crash[:200]}", hint="What it said last is in console.log."
-            )
+            raise GuestCrash(f"the guest crashed: {self.crash[:200]}", hint=crash_hint(self.crash))
         if self.unexpected_resets:
             raise GuestCrash(
                 "the guest reset itself",
@@ -145,6 +151,7 @@ class Watch:
             elif isinstance(seen, record.Qmp):
                 self._see_device(seen.message)
                 self._see_event(seen.message.get("event"))
+                self.crash = self.crash or panic_words(seen.message)
             elif isinstance(seen, record.Mapped):
                 self.untold = frozenset() if "async.enter" in seen.absent else frozenset(_ARRIVAL.values())
             elif isinstance(seen, record.GuestEvent):
@@ -199,8 +206,6 @@ class Watch:
             self._registering.clear()
             self._asking.clear()
             self._pending.clear()
-        elif name == "GUEST_PANICKED":
-            self.crash = self.crash or "it told QEMU of a panic (pvpanic)"
 
     def _see_driver(self, seen: driver.DriverRecord) -> None:
         instance = (seen.boot, seen.driver)

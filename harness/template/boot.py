@@ -11,6 +11,7 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, HarnessError, InfrastructureError, TemplateFailed
+from harness.history.bug_check import PAGE, PANICKED, BugCheck, bug_check_of
 from harness.machine.inspection import QmpInspector
 from harness.machine.machine import Machine, QmpEvent
 from harness.template.diagnosis import Symptom, diagnose, sentence
@@ -84,7 +85,7 @@ class SetupBoot:
         self._machine.check_alive()
         # What happened is asked for first and told last: the markers that the guest wrote before it are then all heard.
         panics, ends, errors = (
-            self._machine.events(name) for name in ("GUEST_PANICKED", "SHUTDOWN", "BLOCK_IO_ERROR")
+            self._machine.events(name) for name in (PANICKED, "SHUTDOWN", "BLOCK_IO_ERROR")
         )
         self._hear()
         if self._progress.failure is not None:
@@ -92,7 +93,7 @@ class SetupBoot:
         if self._progress.began_again:
             raise self._failed(Symptom.BEGAN_AGAIN)
         if panics:
-            raise self._failed(Symptom.PANICKED)
+            raise self._failed(Symptom.PANICKED, bug_check_of(panics[0].data))
         if errors:
             raise block_error(errors[0], self._machine.directory)
         if ends:
@@ -166,11 +167,12 @@ class SetupBoot:
             with contextlib.suppress(CommandRefused):
                 self._machine.execute("send-key", self._short, keys=[{"type": "qcode", "data": "ret"}])
 
-    def _failed(self, symptom: Symptom) -> HarnessError:
+    def _failed(self, symptom: Symptom, crash: BugCheck | None = None) -> HarnessError:
         reached = self._progress.reached
         diagnosis = diagnose(reached.stage, symptom)
         return self._with_picture(
-            sentence(reached.stage, symptom, reached.step_words()) + self._how_long(symptom),
+            sentence(reached.stage, symptom, reached.step_words())
+            + (f": {crash} ({PAGE})" if crash is not None else self._how_long(symptom)),
             f"Likely cause: {diagnosis.likely}.\n{diagnosis.advice}",
         )
 

@@ -63,6 +63,16 @@ def panic() -> bytes:
     return write_byte(0x505, 0x01)
 
 
+def bug_check(*words: int) -> bytes:
+    """Tell Hyper-V's crash registers a code and four parameters, as Windows does (TLFS: HV_X64_MSR_CRASH_P0 to _CTL)."""
+    return b"".join(
+        # mov ecx, register; mov eax, low; mov edx, high; wrmsr
+        b"\xb9" + struct.pack("<I", 0x40000100 + place) + b"\xb8" + struct.pack("<I", word & 0xFFFFFFFF)
+        + b"\xba" + struct.pack("<I", word >> 32) + b"\x0f\x30"
+        for place, word in enumerate((*words, 1 << 63))
+    )  # fmt: skip
+
+
 def power_off() -> bytes:
     """Enter S5 through the ICH9's PM1a control register, where QEMU's firmware put it (0x604)."""
     return b"\x66\xba\x04\x06" + b"\x66\xb8" + struct.pack("<H", 0x2000) + b"\x66\xef"

@@ -147,7 +147,14 @@ class TestDomain:
         assert ["vmx"] == [feature.get("name") for feature in xml.findall("cpu/feature")]
         assert ["rtc", "hypervclock"] == [timer.get("name") for timer in xml.findall("clock/timer")]
 
-    @pytest.mark.parametrize("word", ["hv-passthrough", "hv-spinlocks=many", "hv-crash"])
+    @pytest.mark.parametrize("word", ["hv-crash", "hv-crash=on"])
+    def test_bug_checks_are_not_told(self, word: str) -> None:
+        """None of libvirt's ways lets a guest go on after it told of a crash, so it is not offered the registers."""
+        assert ElementTree.tostring(domain(cpu="Broadwell,hv-relaxed")) == ElementTree.tostring(
+            domain(cpu=f"Broadwell,hv-relaxed,{word}")
+        )
+
+    @pytest.mark.parametrize("word", ["hv-passthrough", "hv-spinlocks=many"])
     def test_unknown_enlightenment(self, word: str) -> None:
         """What libvirt would be told wrong is refused."""
         with pytest.raises(UsageError, match=f"cannot be given the enlightenment '{word}'"):

@@ -65,6 +65,15 @@ def test_no_end_of_the_guest_ends_qemu() -> None:
     assert ["reboot=reset,shutdown=pause,panic=pause,watchdog=none"] == option(command(), "-action")
 
 
+@pytest.mark.parametrize("word", ["hv-crash", "hv-crash=on"])
+def test_a_guest_that_tells_of_a_bug_check_goes_on(word: str) -> None:
+    """It writes its dump after that; a guest that cannot tell, or tells pvpanic alone, is stopped as before."""
+    goes_on = "reboot=reset,shutdown=pause,panic=none,watchdog=none"
+    assert [goes_on] == option(command(cpu=f"Broadwell,-vmx,hv-time,{word}"), "-action")
+    for other in ("Broadwell,hv-time", "Broadwell,hv-time,hv-crash=off"):
+        assert [goes_on] != option(command(cpu=other), "-action")
+
+
 def test_one_socket_per_processor() -> None:
     """Each processor has a slot of its own."""
     words = command(processors=2, max_processors=6)

@@ -48,6 +48,18 @@ def test_statuses(status: int, expected: str) -> None:
         ({"error": "no object"}, "", "reply: error: no object"),
         ({"event": "RESET", "data": {"guest": True}}, "", "event RESET guest=True"),
         ({"event": "STOP"}, "", "event STOP"),
+        ({"event": "GUEST_PANICKED", "data": {"action": "pause"}}, "", "event GUEST_PANICKED action=pause"),
+        (
+            {
+                "event": "GUEST_PANICKED",
+                "data": {
+                    "action": "run",
+                    "info": {"type": "hyper-v", "arg1": 0xC4, "arg2": 1, "arg3": 2, "arg4": 3, "arg5": 4},
+                },
+            },
+            "",
+            "event GUEST_PANICKED action=run bug check 0xc4 DRIVER_VERIFIER_DETECTED_VIOLATION (0x1, 0x2, 0x3, 0x4)",
+        ),
     ],
 )
 def test_what_qemu_says(message: dict[str, object], answers: str, expected: str) -> None:

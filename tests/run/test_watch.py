@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from harness.deadline import Deadline
-from harness.errors import GuestCrash, InfrastructureError
+from harness.errors import FailureClass, GuestCrash, InfrastructureError
 from harness.history import driver as d
 from harness.history import record as r
 from harness.history.reader import History
@@ -139,6 +139,28 @@ def test_crash_line_ends_the_waiting(writer: HistoryWriter) -> None:
 def test_wait_gives_up_at_its_deadline(writer: HistoryWriter) -> None:
     """What does not come is answered with False."""
     assert Watch(writer).wait(lambda: False, Deadline(0.05, "test")) is False
+
+
+def test_a_bug_check_is_a_crash_with_its_code(writer: HistoryWriter) -> None:
+    """Windows tells Hyper-V's crash registers code and parameters, and goes on; the run does not wait for it."""
+    watch = Watch(writer)
+    info = {"type": "hyper-v", "arg1": 0xD1, "arg2": (1 << 64) - 1, "arg3": 2, "arg4": 0, "arg5": 4}
+    writer.write(
+        r.Qmp(
+            direction="in",
+            message={
+                "event": "GUEST_PANICKED",
+                "data": {"action": "run", "info": info},
+                "timestamp": {"seconds": 1, "microseconds": 0},
+            },
+        )
+    )
+    with pytest.raises(GuestCrash) as caught:
+        watch.check()
+    words = "bug check 0xd1 DRIVER_IRQL_NOT_LESS_OR_EQUAL (0xffffffffffffffff, 0x2, 0x0, 0x4)"
+    assert f"the guest crashed: {words}" == caught.value.message
+    assert "WD: debugger/bug-check-code-reference2.md" in caught.value.hint
+    assert FailureClass.BUG_CHECK is caught.value.failure_class
 
 
 def test_panic_that_only_qemu_heard_of_is_a_crash(writer: HistoryWriter) -> None:

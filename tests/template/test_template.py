@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from harness.errors import BadDocument, UsageError
 from harness.host.firmware import Ovmf
+from harness.machine.devices import tells_bug_checks
 from harness.template.template import (
     Template,
     decode_template,
@@ -61,7 +62,7 @@ def test_machine(name: str) -> None:
     assert spec.nodes >= 1
     assert "-vmx" in spec.cpu.split(",")
     assert any(word.startswith("hv-") for word in spec.cpu.split(","))
-    assert "hv-crash" not in spec.cpu
+    assert tells_bug_checks(spec)
 
 
 def test_no_enlightenments_without_kvm() -> None:

@@ -18,6 +18,7 @@ from harness.errors import CommandRefused, GuestRefused, HarnessError
 from harness.guest.guest import CollectedFile
 from harness.guest.windows.crash_dump import SIZE, decode_header
 from harness.guest.windows.offline import WindowsVolume, open_volume
+from harness.history.bug_check import PANICKED, BugCheck, bug_check_of
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
 from harness.template.provision import DEDICATED_DUMP, SESSION
@@ -53,13 +54,18 @@ class CrashCollection:
         self._machine = machine
 
     def take(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
-        """Do all of it, each thing for itself; what cannot be had is in the list with the reason."""
-        found = [
-            _tried(
-                "nmi",
-                lambda: self._interrupt(into, deadline.within(deadline.remaining() * SHARE, "the bug check")),
-            )
-        ]
+        """Do all of it, each thing for itself; what cannot be had is in the list with the reason.
+
+        A guest that told of a bug check writes its dump already, and gets no NMI.
+        """
+        told = self._told()
+        act = (
+            self._interrupt
+            if told is None
+            else lambda into, within: self._settle("bug check", str(told), into, within)
+        )
+        share = deadline.within(deadline.remaining() * SHARE, "the bug check")
+        found = [_tried("nmi" if told is None else "bug check", lambda: act(into, share))]
         try:
             disk = self._stop(deadline)
             with open_volume(disk, into, deadline) as volume:
@@ -71,6 +77,15 @@ class CrashCollection:
     def _interrupt(self, into: Path, deadline: Deadline) -> CollectedFile:
         """Send the NMI that Windows answers with bug check 0x80 (WD: debugger/bug-check-0x80--nmi-hardware-failure.md)."""
         self._machine.execute("inject-nmi", deadline)
+        return self._settle("nmi", "sent", into, deadline)
+
+    def _told(self) -> BugCheck | None:
+        """Return the bug check that the guest told of, None if it told of none (hv-crash; QEMU: qapi/run-state.json)."""
+        told = (bug_check_of(event.data) for event in self._machine.events(PANICKED))
+        return next((found for found in told if found is not None), None)
+
+    def _settle(self, name: str, words: str, into: Path, deadline: Deadline) -> CollectedFile:
+        """Wait until the disk comes to rest, which is when the dump is taken for written."""
         written = [-1]
         still = [Deadline(STILL, "a quiet disk")]
 
@@ -82,15 +97,17 @@ class CrashCollection:
 
         deadline.poll(quiet, interval=0.5)
         note = (
-            "sent, and the disk came to rest"
+            f"{words}, and the disk came to rest"
             if still[0].expired
-            else "sent, and the disk did not come to rest in time"
+            else f"{words}, and the disk did not come to rest in time"
         )
         if not self._machine.spec.screen or not isinstance(self._machine, Inspectable):
-            return CollectedFile(name="nmi", note=note)
+            return CollectedFile(name=name, note=note)
         within = Deadline(10, "take a picture of the screen")
         return of_file(
-            "nmi", self._machine.inspector().screenshot(into / "screen-after-nmi", within), note=note
+            name,
+            self._machine.inspector().screenshot(into / f"screen-after-{name.replace(' ', '-')}", within),
+            note=note,
         )
 
     def _stop(self, deadline: Deadline) -> Path:

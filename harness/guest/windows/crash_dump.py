@@ -14,6 +14,7 @@ import struct
 import msgspec
 
 from harness.errors import GuestRefused
+from harness.history.bug_check import BugCheck
 
 SIZE = 0x2000
 """Bytes of the header."""
@@ -35,8 +36,7 @@ class CrashDumpHeader(msgspec.Struct, frozen=True, kw_only=True):
     size: int
 
     def __str__(self) -> str:
-        parameters = ", ".join(f"{each:#x}" for each in self.parameters)
-        return f"bug check {self.code:#x} ({parameters}), build {self.build}, {self.kind} dump"
+        return f"{BugCheck(self.code, self.parameters)}, build {self.build}, {self.kind} dump"
 
 
 def decode_header(data: bytes) -> CrashDumpHeader:

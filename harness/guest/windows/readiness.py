@@ -11,6 +11,7 @@ from harness.errors import GuestCrash, GuestError, GuestHang
 from harness.guest.windows import answer
 from harness.guest.windows.shell import PowerShellSession
 from harness.guest.windows.transports import GuestTransports
+from harness.history.bug_check import PAGE, PANICKED, bug_check_of
 from harness.invocation import invocation
 from harness.machine.machine import Machine
 from harness.machine.ospm import listening
@@ -106,9 +107,12 @@ class Readiness:
                 hint="An evaluation that has expired shuts down about hourly. Its age: "
                 + invocation("template", "show", "NAME"),
             )
-        if self._machine.events("GUEST_PANICKED", after=self._since):
+        for event in self._machine.events(PANICKED, after=self._since):
+            found = bug_check_of(event.data)
             raise GuestCrash(
-                f"{self._label} panicked while it booted; last stage reached {str(self.stage)!r}"
+                f"{self._label} crashed while it booted; last stage reached {str(self.stage)!r}"
+                + (f": {found}" if found is not None else ""),
+                hint=PAGE if found is not None else "",
             )
 
     def _ask(self, deadline: Deadline) -> answer.Ready | None:

@@ -161,6 +161,13 @@ def files(tmp_path: Path) -> DriverFiles:
 MakeGuest = Callable[..., WindowsGuest]
 
 
+def panicked(*words: int) -> dict[str, Any]:
+    """A GUEST_PANICKED from Hyper-V's crash registers, as QEMU's schema has it (qapi/run-state.json)."""
+    info = {"type": "hyper-v"} | {f"arg{place}": word for place, word in enumerate(words, 1)}
+    stamp = {"seconds": 1, "microseconds": 0}
+    return {"event": "GUEST_PANICKED", "data": {"action": "run", "info": info}, "timestamp": stamp}
+
+
 @pytest.fixture
 def make_guest(
     tmp_path: Path,

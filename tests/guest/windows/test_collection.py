@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from guest.windows.conftest import MakeGuest, ScriptedWindows
+from guest.windows.conftest import MakeGuest, ScriptedWindows, panicked
 from guest.windows.ntfs import make_disk
 
 from harness.deadline import Deadline
@@ -127,6 +127,27 @@ def test_a_guest_that_does_not_answer_is_looked_at_from_outside(
     assert 1 == len(nmi)
 
 
+def test_a_guest_that_told_of_a_bug_check_gets_no_nmi(
+    make_guest: MakeGuest,
+    windows: ScriptedWindows,
+    machine: QemuMachine,
+    into: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It writes its dump already: it is left alone until its disk comes to rest."""
+    monkeypatch.setattr(crash_collection, "STILL", 0.3)
+    guest = make_guest()
+    windows.double.stop()
+    machine._log.passed("in", panicked(0xD1, 1, 2, 3, 4), 0)
+    found = by_name(guest.collect(into, Deadline(8, "collect")))
+    assert "nmi" not in found
+    words = "bug check 0xd1 DRIVER_IRQL_NOT_LESS_OR_EQUAL (0x1, 0x2, 0x3, 0x4), and the disk came to rest"
+    assert words == found["bug check"].note
+    assert b"\x89PNG" == (into / "screen-after-bug-check.png").read_bytes()[:4]
+    assert "inject-nmi" not in (tmp_path / "history.jsonl").read_text()
+
+
 @pytest.mark.ntfs
 def test_the_disk_of_a_guest_that_hangs_is_read(machine: QemuMachine, into: Path, tmp_path: Path) -> None:
     """While QEMU still holds it, stopped: the trace is a channel, the dumps have numbers for names."""
@@ -174,7 +195,7 @@ def dump(*, kind: int, size: int) -> bytes:
         (
             {"hotplug-harness-dump.sys": dump(kind=2, size=50_000) + bytes(100_000)},
             50_000,
-            "bug check 0x80 (0x4f4454, 0x0, 0x0, 0x0), build 20348, kernel dump",
+            "bug check 0x80 NMI_HARDWARE_FAILURE (0x4f4454, 0x0, 0x0, 0x0), build 20348, kernel dump",
         ),
         (
             {
@@ -182,7 +203,7 @@ def dump(*, kind: int, size: int) -> bytes:
                 "Windows/MEMORY.DMP": dump(kind=5, size=20_000) + bytes(11_808),
             },
             20_000,
-            "bug check 0x80 (0x4f4454, 0x0, 0x0, 0x0), build 20348, full, by a bitmap dump, of a crash before the last start",
+            "bug check 0x80 NMI_HARDWARE_FAILURE (0x4f4454, 0x0, 0x0, 0x0), build 20348, full, by a bitmap dump, of a crash before the last start",
         ),
         ({"hotplug-harness-dump.sys": bytes(100_000)}, 0, "no dump was written"),
         ({"hotplug-harness-dump.sys": dump(kind=2, size=0)[:5000]}, 0, "cut in its header: 5000 of 8192"),

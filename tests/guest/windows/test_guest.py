@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from guest.windows.conftest import MakeGuest, ScriptedWindows
+from guest.windows.conftest import MakeGuest, ScriptedWindows, panicked
 from part_markers import needs
 from transport.conftest import ssh_to
 from transport.servers import SshServer, make_key
@@ -368,8 +368,21 @@ def test_a_guest_that_panics_while_it_boots_is_not_waited_for(
     windows.double.stop()
     guest = make_guest()
     monitor(machine, "o /b 0x505 1")
-    with pytest.raises(GuestCrash, match="panicked while it booted; last stage reached 'firmware'"):
+    with pytest.raises(GuestCrash, match="crashed while it booted; last stage reached 'firmware'"):
         guest.wait_ready(within)
+
+
+def test_a_bug_check_while_it_boots_has_its_code(
+    make_guest: MakeGuest, windows: ScriptedWindows, machine: QemuMachine, within: Deadline
+) -> None:
+    """Windows tells Hyper-V's crash registers of it, with no driver; the message is as QEMU's schema has it."""
+    windows.double.stop()
+    guest = make_guest()
+    machine._log.passed("in", panicked(0x3E, 1, 2, 3, 4), 0)
+    words = r"bug check 0x3e MULTIPROCESSOR_CONFIGURATION_NOT_SUPPORTED \(0x1, 0x2, 0x3, 0x4\)"
+    with pytest.raises(GuestCrash, match=f"last stage reached 'firmware': {words}") as caught:
+        guest.wait_ready(within)
+    assert "WD: debugger/bug-check-code-reference2.md" == caught.value.hint
 
 
 def test_ssh_is_a_stage_of_its_own(

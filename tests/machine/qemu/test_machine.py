@@ -23,12 +23,14 @@ from harness.errors import (
     MissingPart,
     UsageError,
 )
+from harness.history.bug_check import BugCheck, bug_check_of
 from harness.history.record import Qmp
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.host_memory import check_huge_pages
 from harness.host.registry import ProcessName, Registry
 from harness.interrupts import Interrupted
+from harness.machine.accelerator import kvm_works
 from harness.machine.machine import MachineSpec
 from harness.machine.memory_backend import MemoryBackend
 from harness.machine.other_memory import await_size, balloon_size, nvdimms, plugged
@@ -74,6 +76,59 @@ def test_guest_panic_leaves_qemu(make_machine: MakeMachine, deadline: Deadline, 
     machine.resume(deadline)
     assert "pause" == machine.wait_event("GUEST_PANICKED", deadline).data["action"]
     assert "guest-panicked" == machine.execute("query-status", deadline)["status"]
+
+
+def test_a_guest_that_may_tell_of_a_bug_check_goes_on(
+    make_machine: MakeMachine, deadline: Deadline, tmp_path: Path
+) -> None:
+    """With hv-crash nothing that it tells stops it: what it does afterwards is still done. TCG offers no registers."""
+    kernel = bare_guest.build(
+        tmp_path / "kernel",
+        bare_guest.panic(),
+        bare_guest.write(bare_guest.DEBUG_PORT, b"the dump"),
+        bare_guest.reset(),
+    )
+    machine = make_machine(kernel=kernel, cpu="max,hv-relaxed,hv-crash")
+    machine.start(deadline)
+    machine.resume(deadline)
+    told = machine.wait_event("GUEST_PANICKED", deadline)
+    assert ("run", None) == (told.data["action"], bug_check_of(told.data))
+    machine.wait_event("RESET", deadline, guest=True)
+    assert machine.debugcon.read_bytes().startswith(b"the dump")
+    assert machine.execute("query-status", deadline)["running"]
+
+
+class BareImage(msgspec.Struct, frozen=True):
+    """A kernel alone, by which KVM is probed."""
+
+    kernel: Path
+    initrd: Path | None = None
+    append: str = ""
+
+
+@pytest.mark.kvm
+def test_a_bug_check_is_told_as_it_happens(
+    make_machine: MakeMachine, deadline: Deadline, tmp_path: Path
+) -> None:
+    """Code and parameters reach the harness by Hyper-V's crash registers, with no driver, and the guest goes on."""
+    ready = bare_guest.build(tmp_path / "ready", bare_guest.write(bare_guest.COM2, b"hello\r\n! ready 1\r\n"))
+    works, reason = kvm_works(qemu_build.find_program(), BareImage(kernel=ready), tmp_path, deadline)
+    if not works:
+        pytest.skip(f"KVM cannot be used: {reason}")
+    words = (0xD1, 0xFFFFF80012345678, 2, 0, 1 << 63)
+    kernel = bare_guest.build(
+        tmp_path / "kernel",
+        bare_guest.bug_check(*words),
+        bare_guest.write(bare_guest.DEBUG_PORT, b"the dump"),
+        bare_guest.panic(),
+    )
+    machine = make_machine(kernel=kernel, accelerator="kvm", cpu="Westmere,-vmx,hv-relaxed,hv-crash")
+    machine.start(deadline)
+    machine.resume(deadline)
+    told = machine.wait_event("GUEST_PANICKED", deadline)
+    assert ("run", BugCheck(words[0], words[1:])) == (told.data["action"], bug_check_of(told.data))
+    machine.wait_event("GUEST_PANICKED", deadline, after=told.serial)
+    assert b"the dump" == machine.debugcon.read_bytes()
 
 
 def test_control_is_the_second_serial_port(
