@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: a public network is closed to WinRM.
 # The network is private, now and at each boot: a network without a router is unidentified, and Windows takes it for public.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
