@@ -67,6 +67,8 @@ class WindowsType:
             content = _content(built, options.cache, progress)
             for warning in _warnings(template, built.manifest.days_left(time.time())):
                 progress(warning)
+            for warning in told_at_build(self._name, built.manifest.facts):
+                progress(warning)
             self._files = files = find_driver(options.driver, options.cache, deadline, progress)
             if options.driver is not None:
                 progress(f"driver {files.description}")
@@ -104,6 +106,13 @@ class WindowsType:
             boot=BootOptions(group_size=options.group_size or None, debug=True if options.spec.kd else None),
             expect_reset=signs.expect_reset,
         )
+
+
+def told_at_build(name: str, facts: dict[str, str]) -> list[str]:
+    """Return what the guest told while its template was built that speaks against hot-adds; what it did not tell is unknown."""
+    if facts.get("dynamic-processors") == "no":
+        return [f"{name} told at its build that it refuses processors while it runs; each run asks anew"]
+    return []
 
 
 def machine_of(template: Template, wanted: MachineSpec, disk: Path, variables: Path) -> MachineSpec:

@@ -20,7 +20,7 @@ from harness.errors import FailureClass, InfrastructureError, UsageError
 from harness.guest.bootable import GuestOptions, OutsideSigns
 from harness.guest.guest_types import GUEST_TYPES
 from harness.guest.windows import guest_type as guest_type_module
-from harness.guest.windows.guest_type import WindowsType, adapted, machine_of
+from harness.guest.windows.guest_type import WindowsType, adapted, machine_of, told_at_build
 from harness.guest.windows.image import WindowsImage
 from harness.guest.windows.trace import AT_BOOT
 from harness.guest.windows.transports import GuestTransports
@@ -139,6 +139,14 @@ def test_a_template_that_is_not_built_names_the_command(
     assert isinstance(error, UsageError)
     assert f"the template {NAME} is not built" == error.message
     assert f"Build it: harness template build {NAME} --iso PATH" == error.hint
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"), [({"dynamic-processors": "no"}, 1), ({"dynamic-processors": "yes"}, 0), ({}, 0)]
+)
+def test_a_refusal_told_at_the_build_is_said(facts: dict[str, str], said: int) -> None:
+    """Before the boot; a template whose build did not tell says nothing."""
+    assert said == len(told_at_build(NAME, facts))
 
 
 def test_the_machine_is_the_templates_with_what_the_plan_wants() -> None:
