@@ -383,6 +383,7 @@ class ListedTemplate(TypedDict):
     built: str
     age_days: int | None
     days_left: int | None
+    days_left_real_time: int | None
     unfinished: bool
     damage: str
 

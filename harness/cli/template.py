@@ -79,7 +79,8 @@ def list_(json: Json = False) -> int:
                 "support": template.support.status,
                 "built": built.manifest.built if built else "",
                 "age_days": built.manifest.age_days(now) if built else None,
-                "days_left": built.manifest.days_left(now) if built else None,
+                "days_left": built.manifest.run_days if built else None,
+                "days_left_real_time": built.manifest.days_left(now) if built else None,
                 "unfinished": store.checkpoints(name).exists(),
                 "damage": damage,
             }
@@ -106,12 +107,11 @@ def _looked_up(store: Store, name: str) -> tuple[BuiltTemplate | None, str]:
 
 
 def _state(manifest: TemplateManifest, now: float) -> str:
+    from harness.template.evaluation import left_words
+
     age = manifest.age_days(now)
-    left = manifest.days_left(now)
     days = f"built {age} days ago" if age != 1 else "built a day ago"
-    if left is None:
-        return days
-    return f"{days}, evaluation {f'ends in {left} days' if left > 0 else 'has ended'}"
+    return days + left_words(manifest, now)
 
 
 def show(name: TemplateName, json: Json = False) -> int:
@@ -133,13 +133,21 @@ def show(name: TemplateName, json: Json = False) -> int:
 
 
 def _shown(built: BuiltTemplate, now: float) -> list[tuple[str, str]]:
+    from harness.template.clock import clock_start
+    from harness.template.manifest import utc
+
     manifest = built.manifest
+    start = clock_start(manifest)
     rows = [
         ("template", f"{manifest.template}, {manifest.title} ({manifest.support})"),
         ("state", _state(manifest, now)),
         (
             "built",
             f"{manifest.built} by harness {manifest.harness}, QEMU {manifest.qemu}, {manifest.accelerator}",
+        ),
+        (
+            "clock",
+            f"a run's begins at {utc(start.clock.start) if start.clock.start else 'its start'}, {start.why}",
         ),
         ("attempts", str(manifest.attempts)),
         ("edition", f"{manifest.edition}: {manifest.image}"),
@@ -167,12 +175,22 @@ def build(
         str, typer.Option(metavar="E", help="The edition to install; the template's first one by default.")
     ] = "",
     openssh: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Where the SSH server comes from if the medium has none."),
-    ] = None,
-    key: Annotated[
+        str,
+        typer.Option(
+            metavar="FILE|inbox|none",
+            help="Where the SSH server comes from; none for no SSH at all, inbox for what the medium has.",
+        ),
+    ] = "",
+    key_file: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file with the product key; none for evaluation.")
     ] = None,
+    generic_key: Annotated[
+        bool,
+        typer.Option(
+            "--generic-key",
+            help="Use Microsoft's public key of the edition, for volume licences; it activates nothing.",
+        ),
+    ] = False,
     certificate: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="The certificate, in DER, that signs the drivers under test."),
@@ -219,7 +237,8 @@ def build(
             iso=iso,
             edition=edition,
             openssh=openssh,
-            key=key,
+            key=key_file,
+            generic_key=generic_key,
             certificate=_read(certificate) if certificate else b"",
         )
         found, accelerator = _accelerator(accel, qemu, view.say)

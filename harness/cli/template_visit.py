@@ -23,6 +23,7 @@ from harness.host.qemu_build import QemuBuild
 from harness.machine.disk_image import make_overlay
 from harness.machine.qemu.machine import QemuMachine
 from harness.template import promise
+from harness.template.clock import clock_start
 from harness.template.promise import PromiseFinding
 from harness.template.store import BuiltTemplate
 
@@ -74,8 +75,14 @@ def _visit(
     make_overlay(disk, image.base, deadline)
     shutil.copyfile(image.variables, variables)
     variables.chmod(0o600)
+    start = clock_start(built.manifest)
     spec = template.machine_spec(
-        accelerator=accelerator, qemu=qemu.path, firmware=find_ovmf(), variables=variables, disk=disk
+        accelerator=accelerator,
+        qemu=qemu.path,
+        firmware=find_ovmf(),
+        variables=variables,
+        disk=disk,
+        clock=start.clock,
     )
     with HistoryWriter(folder) as writer:
         writer.subscribe(listener)
@@ -98,7 +105,7 @@ def _visit(
                 # A wait for the lease is not the boot's.
                 guest.wait_ready(Deadline(deadline.seconds, deadline.what))
                 writer.write(Stage(name="boot", phase="end"))
-                return [*reached(image, transports), *ask(built, transports)]
+                return [*reached(image, transports), *_clock(guest), *ask(built, transports)]
             except HarnessError as error:
                 writer.write(Stage(name="boot", phase="fail", detail=error.message))
                 raise
@@ -125,6 +132,15 @@ def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFin
         kept, seen = False, error.message
     says = "SSH answers with the host key that the build told, to the template's key"
     return [*findings, PromiseFinding(name="SSH", says=says, kept=kept, seen=seen)]
+
+
+def _clock(guest: WindowsGuest) -> list[PromiseFinding]:
+    """Return a finding on the guest's clock."""
+    check = guest.clock
+    if check is None:
+        return []
+    says = "its clock is the machine's, which begins at the template's last shutdown, in UTC"
+    return [PromiseFinding(name="clock", says=says, kept=check.state == "ok", seen=check.found)]
 
 
 def ask(built: BuiltTemplate, transports: GuestTransports) -> list[PromiseFinding]:

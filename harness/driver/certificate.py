@@ -72,8 +72,8 @@ def _make(certificate: Certificate) -> None:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        # A guest's clock may be behind.
-        .not_valid_before(now - datetime.timedelta(days=2))
+        # A guest's clock begins at its template's last shutdown, however long ago that was.
+        .not_valid_before(now - datetime.timedelta(days=365 * YEARS))
         .not_valid_after(now + datetime.timedelta(days=365 * YEARS))
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CODE_SIGNING]), critical=False)

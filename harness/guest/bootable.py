@@ -26,7 +26,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
     folder; None for the guest's own choice. ``traced``: the driver reports by its own trace events, which the guest is to
     hand over; ``providers`` are their providers' GUIDs. ``here`` is false for a machine on another host. ``limits`` is how much
-    the guest may say.
+    the guest may say. ``real_time`` asks for the host's time where a guest's clock begins at another.
     """
 
     spec: MachineSpec
@@ -39,6 +39,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     traced: bool = False
     providers: tuple[str, ...] = ()
     limits: ChannelLimits = ChannelLimits()
+    real_time: bool = False
 
 
 MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]

@@ -8,6 +8,7 @@ drivers would be under test together with the one that is meant to be (virtio-wi
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Literal
 
@@ -149,12 +150,21 @@ class VgaAdapter(msgspec.Struct, frozen=True):
         return ["-device", f"VGA,bus=pcie.0,addr={SCREEN_SLOT:#x},id=screen"]
 
 
-class LocalClock(msgspec.Struct, frozen=True):
-    """The real-time clock in local time, as Windows takes it for."""
+class RealTimeClock(msgspec.Struct, frozen=True, kw_only=True):
+    """The real-time clock, in UTC. It begins at ``start``, in seconds since the epoch; 0 is the host's time.
+
+    A clock with a start of its own counts the guest's time: it stands while the machine is stopped, and a guest that is
+    restored goes on at the time at which it was saved (QEMU: qemu-options, ``-rtc clock=vm``).
+    """
+
+    start: int = 0
 
     def arguments(self) -> list[str]:
-        """Lost timer ticks are made up for (QEMU: qemu-options, -rtc)."""
-        return ["-rtc", "base=localtime,driftfix=slew"]
+        """Lost timer ticks are made up for (QEMU: qemu-options, ``-rtc driftfix=slew``)."""
+        if not self.start:
+            return ["-rtc", "base=utc,driftfix=slew"]
+        base = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.start))
+        return ["-rtc", f"base={base},clock=vm,driftfix=slew"]
 
 
 class GenerationId(msgspec.Struct, frozen=True):

@@ -13,7 +13,7 @@ from typing import Protocol
 import msgspec
 
 from harness.errors import UsageError
-from harness.machine.attachments import GenerationId, LocalClock, VgaAdapter, option_value
+from harness.machine.attachments import GenerationId, VgaAdapter, option_value
 from harness.machine.machine import MachineSpec
 from harness.machine.other_memory import BalloonDevice, VirtioMemDevice
 
@@ -389,8 +389,8 @@ def parts(
         found.append(VirtioMemDevice(spec.virtio_mem))
     if spec.balloon:
         found.append(BalloonDevice())
-    if spec.clock == "localtime":
-        found.append(LocalClock())
+    if spec.clock is not None:
+        found.append(spec.clock)
     if spec.generation_id:
         found.append(GenerationId(spec.generation))
     if spec.kernel is not None:

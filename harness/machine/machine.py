@@ -10,7 +10,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.host.budget import ResourceRequest
-from harness.machine.attachments import Cdrom, Disk, Flash, Network
+from harness.machine.attachments import Cdrom, Disk, Flash, Network, RealTimeClock
 from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.migration_state import Added, AwaitedState, Incoming
 
@@ -40,7 +40,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     firmware, ``added`` what had been hot-added when it was saved.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
-    ``clock`` what the real-time clock shows, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid;
+    ``clock`` the real-time clock, None for QEMU's own, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid;
     ``generation`` is its GUID, "" for a new one.
 
     ``clients`` is how many QMP clients there may be at once, 1 or 2.
@@ -72,7 +72,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     cdroms: tuple[Cdrom, ...] = ()
     network: Network | None = None
     screen: bool = False
-    clock: Literal["utc", "localtime"] = "utc"
+    clock: RealTimeClock | None = None
     generation_id: bool = False
     generation: str = ""
     clients: int = 1

@@ -241,6 +241,7 @@ class GuestBoot:
             here=not is_remote(request.connect),
             traced=self._mapped is not None,
             limits=request.limits,
+            real_time=request.real_time,
             providers=(guid.text(self._mapped.provider),) if self._mapped is not None else (),
         )
 

@@ -156,6 +156,9 @@ class RunOptions:
             "cold": (False, "Boot the guest."),
         },
     )] = False  # fmt: skip
+    real_time: Annotated[bool, Option(
+        "Give the guest the host's time; a Windows guest's clock begins at its template's last shutdown.", machine=True
+    )] = False  # fmt: skip
     kd: Annotated[str, Option(
         "Record what drivers print on the kernel debugger's port (COM3), or hand the port to a debugger.",
         machine=True, what="use of the debugger's port", words={"listen": "listen", "debugger": "debugger"},
@@ -225,6 +228,11 @@ class RunOptions:
                 "the URI of --connect holds a password, which would be in the history and on command lines",
                 hint="ssh is called without a question: give it a key, qemu+ssh://USER@HOST/system?keyfile=PATH.",
             )
+        if self.restore and self.real_time:
+            raise UsageError(
+                "--restore and --real-time cannot be combined: a guest that was saved goes on at the time at which it was saved",
+                hint="Leave out one of them, or say --cold.",
+            )
         if self.restore and (self.kd or self.backend != "qemu"):
             other = {"listen": "--kd", "debugger": "--debugger"}.get(self.kd, f"--backend {self.backend}")
             raise UsageError(
@@ -249,7 +257,7 @@ class RunOptions:
         """Whether the guest begins from its ready snapshot; by default, whether it can."""
         if self.restore is not None:
             return self.restore
-        return self.backend == "qemu" and not self.kd and not is_process(self.guest)
+        return self.backend == "qemu" and not self.kd and not self.real_time and not is_process(self.guest)
 
 
 def is_process(guest: str) -> bool:

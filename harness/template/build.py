@@ -233,7 +233,11 @@ class TemplateBuild:
             try:
                 machine.start(deadline.within(START, "start QEMU"))
                 with kept_small(machine.console, machine.debugcon, machine.log):
-                    return SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)
+                    end = SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)
+                    if end is SetupBootEnd.SHUTDOWN:
+                        # Its own time too: until then its clock is the host's, in UTC.
+                        self._stack.note(shutdown=utc(machine.events("SHUTDOWN")[0].qemu_us / 1e6))
+                    return end
             finally:
                 machine.close()
 
@@ -282,6 +286,7 @@ class TemplateBuild:
                 host_key=facts.pop(HOST_KEY, ""),
                 transfer=recipe.transfer,
                 evaluation_days=recipe.evaluation_days,
+                shutdown=stack.state.shutdown,
                 stages=reporter.seconds,
                 attempts=stack.state.attempts,
                 facts=facts,

@@ -34,7 +34,10 @@ ONE_STEP = 120.0
 
 
 class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a resumed build needs to know. ``inputs`` is a digest of all that the build is made from."""
+    """What a resumed build needs to know. ``inputs`` is a digest of all that the build is made from.
+
+    ``shutdown`` is when the guest turned itself off last, in UTC, "" until it does.
+    """
 
     format: int = FORMAT
     inputs: str
@@ -43,6 +46,7 @@ class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
     facts: dict[str, str] = {}
     attempts: int = 0
     seconds: dict[str, float] = {}
+    shutdown: str = ""
 
 
 @contextmanager

@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: MIT
-"""How long built templates can still be used: an evaluation ends, and an ended one shuts itself down about hourly."""
+"""How long built templates can be used: an evaluation ends, and an ended one shuts itself down about hourly.
+
+Every run begins at its template's last shutdown (:mod:`harness.template.clock`): the days that the guest had then are those of
+every run. By the host's clock they pass, which counts for ``--real-time`` only."""
 
 from __future__ import annotations
 
 from harness.errors import HarnessError
 from harness.host.host_part import HostPart, PartState
 from harness.invocation import invocation
-from harness.template.manifest import WARN_DAYS
+from harness.template.manifest import TemplateManifest
 from harness.template.store import Store
 from harness.template.template import find_templates
 
@@ -28,11 +31,19 @@ def _part(store: Store, name: str, now: float) -> HostPart | None:
         )
     if built is None:
         return None
-    left = built.manifest.days_left(now)
-    age = f"{name}, built {built.manifest.age_days(now)} days ago"
-    if left is None:
-        return HostPart(name="template", state=PartState.OK, found=age, serves=SERVES)
-    found = f"{age}; its evaluation {f'ends in {left} days' if left > 0 else 'has ended'}"
-    if left > WARN_DAYS:
+    days = built.manifest.run_days
+    found = f"{name}, built {built.manifest.age_days(now)} days ago{left_words(built.manifest, now)}"
+    if days is None or days > 0:
         return HostPart(name="template", state=PartState.OK, found=found, serves=SERVES)
     return HostPart(name="template", state=PartState.BROKEN, found=found, serves=SERVES, supply=again)
+
+
+def left_words(manifest: TemplateManifest, now: float) -> str:
+    """Return what is left of the evaluation, to be added to a sentence; "" for an image that does not end."""
+    days, left = manifest.run_days, manifest.days_left(now)
+    if days is None or left is None:
+        return ""
+    if days <= 0:
+        return "; its evaluation had ended when it was built"
+    real = f"{left} with --real-time" if left > 0 else "none with --real-time"
+    return f"; each run has {days} days of its evaluation{f', {real}' if left < days else ''}"

@@ -20,6 +20,9 @@ FORMAT = 1
 WARN_DAYS = 30
 """Days before the end of an evaluation from which on the template had better be built anew."""
 
+LICENSED = "1"
+"""LicenseStatus of what is activated: no minutes are left because there is no end to them."""
+
 PIECE = 1 << 20
 
 
@@ -36,7 +39,8 @@ class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``certificate`` is the SHA-256 of WinRM's certificate, ``host_key`` the SSH server's public key, "" without one;
     both were told by the guest while it was built. ``transfer`` says how files travel. ``built`` is UTC. An image that
-    works for evaluation only does so for ``evaluation_days``, else 0. ``stages`` are seconds, ``restarts`` how often
+    works for evaluation only does so for ``evaluation_days``, else 0. ``shutdown`` is when the guest turned itself off at
+    the end of the build, in UTC, "" from a harness that did not note it. ``stages`` are seconds, ``restarts`` how often
     the build was resumed. ``facts`` is all else that the guest told.
     """
 
@@ -57,6 +61,7 @@ class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
     host_key: str = ""
     transfer: Literal["sftp", "winrm"] = "winrm"
     evaluation_days: int = 0
+    shutdown: str = ""
     stages: dict[str, float] = {}
     attempts: int = 1
     facts: dict[str, str] = {}
@@ -64,11 +69,29 @@ class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
 
     def age_days(self, now: float) -> int:
         """Return the whole days since the build; ``now`` is seconds since the epoch. 0 for a clock that went back."""
-        return max(0, int(now - _seconds(self.built)) // 86400)
+        return max(0, int(now - seconds_of(self.built)) // 86400)
+
+    @property
+    def run_days(self) -> int | None:
+        """The days of evaluation that every run begins with, since none pass between runs; None for an image that does not end.
+
+        The fewer of the evaluation's days and the minutes that the guest told itself: without an activation over the network
+        there are ten days (Microsoft Learn: "SoftwareLicensingProduct class", GracePeriodRemaining).
+        """
+        if not self.evaluation_days:
+            return None
+        told = self.facts.get("grace-minutes", "")
+        licensed = self.facts.get("license") == LICENSED and told == "0"
+        minutes = int(told) if told.isascii() and told.isdigit() and len(told) <= 9 and not licensed else None
+        return self.evaluation_days if minutes is None else min(self.evaluation_days, minutes // 1440)
 
     def days_left(self, now: float) -> int | None:
-        """Return the days until the evaluation ends, negative after it; None for an image that does not end."""
-        return self.evaluation_days - self.age_days(now) if self.evaluation_days else None
+        """Return the days until the evaluation ends by the host's clock, negative after it, as for ``--real-time``.
+
+        None for an image that does not end.
+        """
+        days = self.run_days
+        return None if days is None else days - self.age_days(now)
 
 
 class GuestCredentials(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,11 +111,12 @@ def utc(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-def _seconds(text: str) -> float:
+def seconds_of(text: str) -> int:
+    """Return a time that :func:`utc` wrote, in seconds since the epoch; 0 for text that is none."""
     try:
         return calendar.timegm(time.strptime(text, "%Y-%m-%dT%H:%M:%SZ"))
-    except ValueError:
-        return 0.0
+    except (ValueError, OverflowError):
+        return 0
 
 
 def sha256_of(file: Path, deadline: Deadline, *, progress: Callable[[int], None] | None = None) -> str:

@@ -29,12 +29,13 @@ def answer_medium(
     *,
     authorized_key: str,
     certificate: bytes | None = None,
-    openssh: Path | None = None,
+    openssh: provision.OpenSshSource | None = None,
 ) -> dict[str, bytes]:
     """Return the files of the answer medium, by their paths.
 
     ``answer`` is the rendered answer file, ``authorized_key`` a public key as ``authorized_keys`` holds it, ``certificate``
-    the test certificate in DER, ``openssh`` the file that OpenSSH comes in; an ISO is not copied: it is a medium of its own.
+    the test certificate in DER, ``openssh`` where OpenSSH comes from, None for the template's own way; an ISO is not copied:
+    it is a medium of its own.
     Raises UsageError for what cannot be on it.
     """
     key = authorized_key.strip()
@@ -42,18 +43,18 @@ def answer_medium(
         raise UsageError(
             "the public key is not one line of an OpenSSH key", hint="Give KEY.pub, not the private key."
         )
-    kind = provision.openssh_kind(template, openssh)
+    source = openssh or provision.openssh_source(template)
     files = {
         ANSWER_FILE: answer.encode(),
-        f"{provision.FOLDER}/settings.json": provision.settings(template, kind),
+        f"{provision.FOLDER}/settings.json": provision.settings(template, source.kind),
         f"{provision.FOLDER}/authorized_keys": f"{key}\n".encode(),
     }
     for name, script in provision.scripts(template).items():
         files[f"{provision.FOLDER}/{name}"] = script
     if certificate is not None:
         files[f"{provision.FOLDER}/test.cer"] = certificate
-    if openssh is not None and kind != "iso":
-        files[f"{provision.FOLDER}/openssh.{kind}"] = _payload(openssh)
+    if source.file is not None and source.kind != "iso":
+        files[f"{provision.FOLDER}/openssh.{source.kind}"] = _payload(source.file)
     return files
 
 

@@ -68,6 +68,8 @@ class PromiseEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     winrmfailure: Value
     sshd: Value
     sshdfailure: Value
+    zone: Value
+    universal: Value
 
 
 class PromiseFinding(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,6 +231,14 @@ PROMISES = (
         lambda seen: _start_words(seen.sshd, seen.sshdfailure),
         lambda seen, _, __: _starts(seen.sshd, seen.sshdfailure),
         _has_ssh,
+    ),
+    Promise(
+        "UTC",
+        "its time zone is UTC, and so is what it takes the machine's clock for",
+        lambda seen: f"time zone {seen.zone}, RealTimeIsUniversal {seen.universal or 'missing'}",
+        lambda seen, _, __: (seen.zone, seen.universal) == ("UTC", "1"),
+        # An earlier harness built templates whose clock was in local time.
+        lambda manifest: bool(manifest.shutdown),
     ),
 )
 

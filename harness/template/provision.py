@@ -105,16 +105,34 @@ def steps(template: Template) -> list[ProvisionStep]:
     return found
 
 
-def openssh_kind(template: Template, given: Path | None) -> OpenSsh:
-    """Return where ``template`` gets OpenSSH from. Raises UsageError for a file of another kind."""
-    if given is None:
-        return "inbox" if template.openssh == "inbox" else "none"
-    kind = _FILES.get(given.suffix.lower())
+class OpenSshSource(msgspec.Struct, frozen=True):
+    """Where the OpenSSH server comes from: its ``kind``, and the ``file`` for those that are one."""
+
+    kind: OpenSsh
+    file: Path | None = None
+
+
+def openssh_source(template: Template, said: str = "") -> OpenSshSource:
+    """Return where ``template`` gets OpenSSH from, as a user ``said`` it: a file, ``inbox``, ``none``, "" for its own way.
+
+    Raises UsageError for a file of another kind, and for ``inbox`` where the server is not on the medium.
+    """
+    if said in ("", "none"):
+        return OpenSshSource("inbox" if template.openssh == "inbox" and not said else "none")
+    if said == "inbox":
+        if template.openssh == "inbox":
+            return OpenSshSource("inbox")
+        raise UsageError(
+            f"{template.name} has no OpenSSH server on its medium",
+            hint="Give a file that it comes in, or --openssh none.",
+        )
+    file = Path(said)
+    kind = _FILES.get(file.suffix.lower())
     if kind is not None:
-        return kind
+        return OpenSshSource(kind, file)
     raise UsageError(
-        f"{given}: not a file that OpenSSH comes in",
-        hint="Give an .msi or .zip of Win32-OpenSSH, the .cab, or the ISO of features on demand.",
+        f"{said}: not a file that OpenSSH comes in",
+        hint="Give an .msi or .zip of Win32-OpenSSH, the .cab, the ISO of features on demand, or none for no SSH at all.",
     )
 
 

@@ -25,7 +25,7 @@ from harness.template.keys import kept_secrets
 from harness.template.manifest import Medium, sha256_of
 from harness.template.medium import answer_medium, write_medium
 from harness.template.store import Store
-from harness.template.template import DOCUMENT, Template
+from harness.template.template import DOCUMENT, Edition, Template
 from harness.template.wim import described
 
 READ = 3600.0
@@ -37,14 +37,15 @@ LONGEST_KEY_FILE = 4096
 class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What a build is asked for.
 
-    ``edition`` "" is the template's first, ``openssh`` the file or medium that the SSH server comes from, ``key`` a file
-    with a product key, ``certificate`` the test certificate in DER that the guest is to trust, b"" for none.
+    ``edition`` "" is the template's first, ``openssh`` the file or medium that the SSH server comes from, "inbox", "none", or
+    "" for the template's own way, ``key`` a file with a product key, ``generic_key`` asks for the edition's public one, ``certificate`` the test certificate in DER that the guest is to trust, b"" for none.
     """
 
     iso: Path
     edition: str = ""
-    openssh: Path | None = None
+    openssh: str = ""
     key: Path | None = None
+    generic_key: bool = False
     certificate: bytes = b""
 
 
@@ -60,6 +61,23 @@ def product_key(file: Path | None) -> str:
     if len(words) != 1:
         raise UsageError(f"{file} is to hold one product key and nothing else")
     return words[0].upper()
+
+
+def _key(template: Template, edition: Edition, wishes: BuildOptions) -> str:
+    """Return the product key that the build is asked to use, "" for none."""
+    if not wishes.generic_key:
+        return product_key(wishes.key)
+    if wishes.key is not None:
+        raise UsageError(
+            "--generic-key and --key-file cannot be combined: both say which product key to use",
+            hint="Leave out one of them.",
+        )
+    if not edition.generic_key:
+        raise UsageError(
+            f"no public key of {template.name}'s edition {edition.name!r} is known",
+            hint="Its template.toml may have one: generic_key. Or give one in a file: --key-file FILE.",
+        )
+    return edition.generic_key
 
 
 def make_recipe(
@@ -78,14 +96,15 @@ def make_recipe(
     """
     iso = wishes.iso.absolute()
     edition, image = choose(template, read_images(iso), wishes.edition)
-    key = product_key(wishes.key)
+    key = _key(template, edition, wishes)
+    openssh = provision.openssh_source(template, wishes.openssh)
     if not key and not is_evaluation(image) and not brings_key(iso):
         raise UsageError(
             f"{iso.name} is not for evaluation, and Setup would stop and ask for the product key of {described(image)}",
-            hint="Give the key in a file, --key FILE, or a medium for evaluation. For a trial Microsoft's public key of the "
-            'edition will do, which installs and activates nothing: Microsoft Learn, "KMS client activation and product keys".',
+            hint="Give the key in a file, --key-file FILE, or a medium for evaluation.\n"
+            "--generic-key takes Microsoft's public key of the edition, which installs and activates nothing; it is for volume "
+            'licences (Microsoft Learn: "Key Management Services (KMS) client activation and product keys").',
         )
-    kind = provision.openssh_kind(template, wishes.openssh)
     ovmf = find_ovmf()
     size = iso.stat().st_size
     say(f"reading {iso.name}, {size >> 20} MiB: {described(image)}")
@@ -100,7 +119,7 @@ def make_recipe(
         render(template, answers),
         authorized_key=secrets.public_key,
         certificate=wishes.certificate or None,
-        openssh=wishes.openssh,
+        openssh=openssh,
     )
     answer = folder / "answers.iso"
     with disk_errors(folder):
@@ -120,9 +139,9 @@ def make_recipe(
             if name not in (ANSWER_FILE, f"{provision.FOLDER}/authorized_keys")
         },
     }
-    if wishes.openssh is not None and kind == "iso":
-        media.append(wishes.openssh.absolute())
-        inputs["openssh"] = sha256_of(wishes.openssh, Deadline(READ, "read the OpenSSH medium"))
+    if openssh.kind == "iso" and openssh.file is not None:
+        media.append(openssh.file.absolute())
+        inputs["openssh"] = sha256_of(openssh.file, Deadline(READ, "read the OpenSSH medium"))
 
     def machine(disk: Path, variables: Path) -> MachineSpec:
         return template.machine_spec(
@@ -146,8 +165,8 @@ def make_recipe(
         variables=ovmf.variables,
         disk_size=int(template.devices.disk_size),
         secrets=secrets,
-        transfer="winrm" if kind == "none" else "sftp",
-        needed=provision.NEEDED if kind == "none" else (*provision.NEEDED, HOST_KEY),
+        transfer="winrm" if openssh.kind == "none" else "sftp",
+        needed=provision.NEEDED if openssh.kind == "none" else (*provision.NEEDED, HOST_KEY),
         evaluation_days=template.evaluation_days if is_evaluation(image) else 0,
         document=document,
         qemu_version=qemu.text,

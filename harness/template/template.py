@@ -13,7 +13,8 @@ from harness.choice import check_choice, suggest
 from harness.config import decode_toml, line_of, read_document
 from harness.errors import BadDocument, UsageError
 from harness.host.firmware import Ovmf
-from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network
+from harness.host.processor_vendor import AMD, INTEL, host_vendor
+from harness.machine.attachments import Cdrom, Disk, Flash, Format, Network, RealTimeClock
 from harness.machine.machine import MachineSpec
 from harness.package import data_folder
 from harness.size import Size
@@ -28,6 +29,9 @@ SSH_PORT = 22
 MEMORY_BLOCK = 128 << 20
 """Bytes; guests take hot-added memory in whole blocks of this size."""
 
+HOST_CLOCK = RealTimeClock()
+"""The host's, in UTC."""
+
 TemplateId = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{0,40}$")]
 TemplateText = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 
@@ -40,12 +44,23 @@ class TemplateBoard(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     generation_id: bool = True
 
 
+class AmdCpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The processor under KVM on a host of AMD's: ``model``, and changes to its ``features`` (``-svm``)."""
+
+    model: TemplateText
+    features: list[str] = []
+
+
 class Cpu(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The processor: ``model``, changes to its ``features`` (``-vmx``), and under KVM the ``hyperv`` enlightenments."""
+    """The processor: ``model``, changes to its ``features`` (``-vmx``), and under KVM the ``hyperv`` enlightenments.
+
+    ``model`` and ``features`` are Intel's, ``amd`` has those for a host of AMD's.
+    """
 
     model: TemplateText
     features: list[str] = []
     hyperv: list[str] = []
+    amd: AmdCpu | None = None
 
 
 class Topology(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -107,12 +122,15 @@ class Edition(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     ``ids`` are values of EDITIONID, ``installation`` that of INSTALLATIONTYPE in the WIM's XML (Microsoft Learn:
     "Windows Setup Edition Configuration and Product ID Files"; [MS-WIM] 2.1). Evaluation media have ids of their own.
+    ``generic_key`` is Microsoft's public key of the edition for clients of a KMS host, "" for none (Microsoft Learn: "Key
+    Management Services (KMS) client activation and product keys").
     """
 
     name: TemplateId
     title: TemplateText
     ids: Annotated[list[str], msgspec.Meta(min_length=1)]
     installation: Literal["Server", "Server Core", "Client"]
+    generic_key: Annotated[str, msgspec.Meta(pattern=r"^([A-Z0-9]{5}(-[A-Z0-9]{5}){4})?$")] = ""
 
 
 class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -146,6 +164,28 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             return self.editions[names.index(wanted)]
         raise UsageError(f"{self.name} has no edition called {wanted!r}", hint=suggest(wanted, names))
 
+    def processor(self, accelerator: Literal["kvm", "tcg"], vendor: str | None = None) -> str:
+        """Return QEMU's processor with its changes. Raises UsageError if there is none for a host's processor of ``vendor``.
+
+        Under KVM a model has the host's vendor, whatever its own (QEMU: target/i386/kvm/kvm-cpu.c): the family, the model
+        and the features of Intel's with AMD's name would be a processor that nobody makes. ``vendor`` None is this host's,
+        "" one that is not known, for which the first model is taken. Under TCG the enlightenments are left out, which only
+        KVM has.
+        """
+        cpu = self.cpu
+        if accelerator == "tcg":
+            return ",".join([cpu.model, *cpu.features])
+        vendor = host_vendor() if vendor is None else vendor
+        if vendor in ("", INTEL):
+            return ",".join([cpu.model, *cpu.features, *cpu.hyperv])
+        if vendor == AMD and cpu.amd is not None:
+            return ",".join([cpu.amd.model, *cpu.amd.features, *cpu.hyperv])
+        raise UsageError(
+            f"{self.name} has no processor model for this host, whose processor is {vendor!r}",
+            hint="Its template.toml has one for Intel, and in [cpu.amd] one for AMD; a template that an earlier harness built "
+            "has none for AMD: build it anew. Without KVM the host's processor does not matter: --accel tcg.",
+        )
+
     def machine_spec(
         self,
         *,
@@ -158,18 +198,20 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         disk_format: Format = "qcow2",
         cdroms: Sequence[Path] = (),
         network: bool = True,
+        clock: RealTimeClock = HOST_CLOCK,
+        vendor: str | None = None,
     ) -> MachineSpec:
         """Return the machine: ``disk`` and ``variables`` are this run's own, ``cdroms`` are ISOs, the first bootable.
 
         The disk boots before a CD-ROM: an empty one is passed over, and after the first restart of Setup it is not
-        asked for a key again. Under TCG the enlightenments are left out, which only KVM has.
+        asked for a key again. ``vendor`` is that of the processor under KVM, by default this host's. Raises UsageError if
+        the template has no model for it.
         """
-        changes = [*self.cpu.features, *(self.cpu.hyperv if accelerator == "kvm" else [])]
         return MachineSpec(
             accelerator=accelerator,
             qemu=qemu,
             machine=self.machine.type,
-            cpu=",".join([self.cpu.model, *changes]),
+            cpu=self.processor(accelerator, vendor),
             processors=self.topology.processors,
             max_processors=self.topology.max_processors,
             cores=self.topology.cores,
@@ -182,7 +224,7 @@ class Template(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
             cdroms=tuple(Cdrom(file=iso, port=port, boot=port) for port, iso in enumerate(cdroms, 1)),
             network=Network(forwards=(WINRM_PORT, SSH_PORT), model=self.devices.network) if network else None,
             screen=True,
-            clock="localtime",
+            clock=clock,
             generation_id=self.machine.generation_id,
         )
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 from harness.errors import MissingPart, UsageError
 from harness.host.firmware import find_ovmf
 from harness.machine import devices
-from harness.machine.attachments import Cdrom, Disk, Flash, Network
+from harness.machine.attachments import Cdrom, Disk, Flash, Network, RealTimeClock
 from harness.machine.forwards import read_forwards
-from harness.machine.libvirt.domain import Files, QemuUser, domain_xml
+from harness.machine.libvirt.domain import ABSOLUTE_CLOCK, Files, QemuUser, domain_xml
 from harness.machine.machine import MachineSpec
 
 PLACE = Path("/run/x")
@@ -38,12 +38,14 @@ def options(name: str, **fields: Any) -> list[str]:
     return [words[place + 1] for place, word in enumerate(words) if word == name]
 
 
-def domain(**fields: Any) -> ElementTree.Element:
+def domain(*, version: int = ABSOLUTE_CLOCK, **fields: Any) -> ElementTree.Element:
     """The domain for libvirt."""
     files = Files(**dict.fromkeys(Files.__struct_fields__, PLACE))
     owner = QemuUser(uid=1, gid=1)
     return ElementTree.fromstring(
-        domain_xml(spec_of(**fields), name="vm", title="t", uuid="0" * 8, files=files, owner=owner)
+        domain_xml(
+            spec_of(**fields), name="vm", title="t", uuid="0" * 8, files=files, owner=owner, version=version
+        )
     )
 
 
@@ -83,11 +85,11 @@ def test_network_is_closed_and_on_loopback() -> None:
 
 def test_screen_clock_and_generation() -> None:
     """Each is there if asked for, and only then."""
-    there = {"screen": True, "clock": "localtime", "generation_id": True}
+    there = {"screen": True, "clock": RealTimeClock(), "generation_id": True}
     assert {"VGA,bus=pcie.0,addr=0x1,id=screen", "vmgenid,guid=auto,id=generation"} <= set(
         options("-device", **there)
     )
-    assert ["base=localtime,driftfix=slew"] == options("-rtc", **there)
+    assert ["base=utc,driftfix=slew"] == options("-rtc", **there)
     assert [] == options("-rtc")
     assert [] == [word for word in options("-device") if word.startswith(("VGA", "vmgenid"))]
 
@@ -140,7 +142,7 @@ class TestDomain:
 
     def test_enlightenments(self) -> None:
         """They are features of the hypervisor, the clock is a timer, and the processor keeps only its own."""
-        xml = domain(cpu="Broadwell,-vmx,hv-relaxed,hv-spinlocks=0x1fff,hv-time", clock="localtime")
+        xml = domain(cpu="Broadwell,-vmx,hv-relaxed,hv-spinlocks=0x1fff,hv-time", clock=RealTimeClock())
         hyperv = xml.find("features/hyperv")
         assert hyperv is not None
         assert [("relaxed", None), ("spinlocks", "8191")] == [(e.tag, e.get("retries")) for e in hyperv]

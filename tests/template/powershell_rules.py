@@ -57,6 +57,7 @@ COMMANDS = {
     "Set-Service": "management Name StartupType",
     "Set-StrictMode": "core Version",
     "Sort-Object": "utility Property Unique",
+    "Set-TimeZone": "management Id",
     "Start-Service": "management Name",
     "Start-Sleep": "utility Seconds",
     "Stop-Service": "management Force Name",

@@ -24,7 +24,7 @@ from harness.host.firmware import find_ovmf
 from harness.host.registry import Registry
 from harness.machine.attachments import Network
 from harness.machine.forwards import forwarded_ports
-from harness.machine.libvirt.domain import Files, QemuUser, domain_xml
+from harness.machine.libvirt.domain import ABSOLUTE_CLOCK, Files, QemuUser, domain_xml
 from harness.machine.libvirt.machine import LibvirtMachine
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.qemu.machine import QemuMachine
@@ -305,6 +305,7 @@ def test_defined_in_libvirt(
         uuid="6f1b0e52-9c3d-4e57-8a64-2d5c8a1e7b91",
         files=Files(**dict.fromkeys(Files.__struct_fields__, Path("/run/x"))),
         owner=QemuUser(uid=os.getuid(), gid=os.getgid()),
+        version=ABSOLUTE_CLOCK,
     )
     assert '<stimer state="on" />' in xml
     assert_valid(xml, private_libvirtd.uri)

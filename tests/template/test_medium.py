@@ -12,7 +12,7 @@ import pytest
 from harness.errors import InfrastructureError, UsageError
 from harness.template.answer import ANSWER_FILE, answers_for, render
 from harness.template.medium import LABEL, answer_medium, write_medium
-from harness.template.provision import LARGEST_OPENSSH
+from harness.template.provision import LARGEST_OPENSSH, OpenSshSource
 from harness.template.template import find_templates
 from harness.template.wim import WimImage
 
@@ -33,7 +33,7 @@ def test_read_back_by_isoinfo(tmp_path: Path, name: str) -> None:
     """Every file by its own name, byte for byte, and the label; the name of the answer file is at the root."""
     package = tmp_path / "OpenSSH.msi"
     package.write_bytes(b"msi" * 1000)
-    files = files_of(name, certificate=b"\x30\x82", openssh=package)
+    files = files_of(name, certificate=b"\x30\x82", openssh=OpenSshSource("msi", package))
     iso = tmp_path / "answer.iso"
     write_medium(iso, files)
     assert {ANSWER_FILE, "provision/start.ps1", "provision/test.cer", "provision/openssh.msi"} <= set(files)
@@ -99,16 +99,16 @@ def test_keys_that_are_none(key: str) -> None:
 def test_openssh_that_cannot_be(tmp_path: Path) -> None:
     """A file that is not there, or as large as a whole system."""
     with pytest.raises(UsageError, match="No such file"):
-        files_of("windows-11", openssh=tmp_path / "OpenSSH.zip")
+        files_of("windows-11", openssh=OpenSshSource("zip", tmp_path / "OpenSSH.zip"))
     large = tmp_path / "OpenSSH.zip"
     with large.open("wb") as file:
         file.truncate(LARGEST_OPENSSH + 1)
     with pytest.raises(UsageError, match="too large"):
-        files_of("windows-11", openssh=large)
+        files_of("windows-11", openssh=OpenSshSource("zip", large))
 
 
 def test_features_on_demand_stay_a_medium_of_their_own(tmp_path: Path) -> None:
     """An ISO is not copied: the steps find it in another drive."""
-    files = files_of("windows-server-2019", openssh=tmp_path / "fod.iso")
+    files = files_of("windows-server-2019", openssh=OpenSshSource("iso", tmp_path / "fod.iso"))
     assert b'"openssh": "iso"' in files["provision/settings.json"]
     assert [] == [name for name in files if "openssh." in name and not name.endswith(".ps1")]

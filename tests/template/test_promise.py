@@ -28,6 +28,7 @@ MANIFEST = manifest(
     facts={"build": "26100.1", "edition": "ServerStandardEval", "installation": "Server Core"},
     inputs={"provision/test.cer": CERTIFICATE},
     host_key="ssh-ed25519 AAAA",
+    shutdown="2026-11-01T00:00:00Z",
 )
 RESTARTS = struct.pack("<9I", 86400, 0, 0, 2, 20, 1, 5000, 1, 5000).hex().upper()
 """FailureActions of a service that is started again 5 s after it failed, twice ([MS-SCMR] 2.2.37)."""
@@ -40,6 +41,7 @@ KEPT = PromiseEvidence(
     plain="false", listeners="HTTPS", trusted=f"{'cd' * 32} {CERTIFICATE}",
     category="Private", unidentified="1", winrm="Auto True Running", winrmfailure=RESTARTS, sshd="Auto True Running",
     sshdfailure=RESTARTS,
+    zone="UTC", universal="1",
 )  # fmt: skip
 
 
@@ -89,6 +91,8 @@ def test_a_guest_as_it_should_be_keeps_every_promise() -> None:
         ("sshd", "", "SSH start"),
         ("sshd", "Auto True Stopped", "SSH start"),
         ("sshdfailure", "x", "SSH start"),
+        ("zone", "W. Europe Standard Time", "UTC"),
+        ("universal", "", "UTC"),
     ],
 )
 def test_each_promise_can_be_broken(field: str, value: str, name: str) -> None:
@@ -114,10 +118,11 @@ def test_the_script_says_what_is_judged() -> None:
 
 
 def test_the_script_keeps_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the provisioning scripts; it uses three more cmdlets, and none of them changes anything."""
+    """Those of the provisioning scripts; it uses four more cmdlets, and none of them changes anything."""
     monkeypatch.setitem(rules.COMMANDS, "ConvertTo-Json", "utility Compress InputObject")
     monkeypatch.setitem(rules.COMMANDS, "Get-CimInstance", "cimcmdlets ClassName Filter Namespace")
     monkeypatch.setitem(rules.COMMANDS, "Get-Item", "management Path")
+    monkeypatch.setitem(rules.COMMANDS, "Get-TimeZone", "management")
     monkeypatch.setitem(rules.OWN, "Get-Value", "verify Key Name")
     monkeypatch.setitem(rules.OWN, "Get-ServiceStart", "verify Name")
     monkeypatch.setitem(rules.OWN, "Get-ServiceFailure", "verify Name")
@@ -129,10 +134,11 @@ def test_the_script_keeps_to_the_rules(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_template_without_certificate_promises_none() -> None:
-    """What was not made from it is not asked for; nor does an edition that does not end promise not to have ended."""
-    plain = msgspec.structs.replace(MANIFEST, inputs={}, evaluation_days=0, host_key="")
+    """What was not made from it is not asked for; nor does an edition that does not end promise not to have ended,
+    nor a template of before to be in UTC."""
+    plain = msgspec.structs.replace(MANIFEST, inputs={}, evaluation_days=0, host_key="", shutdown="")
     names = {finding.name for finding in promise.judge(KEPT, plain, TEMPLATE)}
-    assert {"certificate", "license", "SSH start"} == {each.name for each in PROMISES} - names
+    assert {"certificate", "license", "SSH start", "UTC"} == {each.name for each in PROMISES} - names
 
 
 @settings(max_examples=examples(30))

@@ -244,19 +244,26 @@ class TestOwnSteps:
 @pytest.mark.parametrize(
     ("name", "given", "kind"),
     [
-        ("windows-server-2025", None, "inbox"),
-        ("windows-server-2022", None, "none"),
+        ("windows-server-2025", "", "inbox"),
+        ("windows-server-2025", "inbox", "inbox"),
+        ("windows-server-2025", "none", "none"),
+        ("windows-server-2022", "", "none"),
+        ("windows-server-2022", "none", "none"),
         ("windows-server-2022", "OpenSSH-Win64.MSI", "msi"),
         ("windows-server-2019", "x/OpenSSH-Win64.zip", "zip"),
         ("windows-server-2025", "fod.iso", "iso"),
     ],
 )
-def test_where_openssh_comes_from(name: str, given: str | None, kind: str) -> None:
+def test_where_openssh_comes_from(name: str, given: str, kind: str) -> None:
     """From the medium, from a file by its kind, or nowhere."""
-    assert kind == provision.openssh_kind(TEMPLATES[name], Path(given) if given else None)
+    source = provision.openssh_source(TEMPLATES[name], given)
+    assert (kind, Path(given) if "." in given else None) == (source.kind, source.file)
 
 
 def test_no_openssh() -> None:
-    """A file of another kind is refused."""
-    with pytest.raises(UsageError, match="not a file that OpenSSH comes in"):
-        provision.openssh_kind(SERVER, Path("sshd.exe"))
+    """A file of another kind is refused, and the medium's own where it has none."""
+    with pytest.raises(UsageError, match="not a file that OpenSSH comes in") as caught:
+        provision.openssh_source(SERVER, "sshd.exe")
+    assert "or none for no SSH at all" in caught.value.hint
+    with pytest.raises(UsageError, match="windows-server-2022 has no OpenSSH server on its medium"):
+        provision.openssh_source(TEMPLATES["windows-server-2022"], "inbox")

@@ -77,7 +77,7 @@ def test_other_wishes_are_another_build(tmp_path: Path) -> None:
     others = [
         recipe(tmp_path, template, iso=iso, edition=template.editions[1].name),
         recipe(tmp_path, template, iso=iso, certificate=b"0certificate"),
-        recipe(tmp_path, template, iso=iso, openssh=features),
+        recipe(tmp_path, template, iso=iso, openssh=str(features)),
     ]
     assert 4 == len({plain.digest(), *(other.digest() for other in others)})
     assert features == others[2].machine(Path("/d"), Path("/v")).cdroms[2].file
@@ -107,7 +107,8 @@ def test_a_medium_that_would_ask_for_a_key_is_refused(
     if words:
         with pytest.raises(UsageError, match=words) as caught:
             recipe(tmp_path, template, iso=iso)
-        assert "--key FILE" in str(caught.value.hint)
+        assert "--key-file FILE" in str(caught.value.hint)
+        assert "--generic-key" in str(caught.value.hint)
     else:
         recipe(tmp_path, template, iso=iso)
     (tmp_path / "key").write_text(f"{KEY.lower()}\n")

@@ -23,11 +23,12 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Ready(_Answer, frozen=True, kw_only=True):
-    """Which Windows it is; ``started`` is its boot's time in 100 ns since the year 1 (.NET's ticks), UTC."""
+    """Which Windows it is; ``started`` is its boot's time and ``now`` its clock's, in 100 ns since the year 1 (.NET's ticks), UTC."""
 
     caption: ReplyText
     build: ReplyText
     started: Number
+    now: Number
 
 
 class ServiceState(_Answer, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
 from harness.guest.guest import OPTED_OUT, REGISTRATIONS, CollectedFile, GuestCounts, opted_out
 from harness.guest.windows import answer
 from harness.guest.windows.boot_options import BootOptions, set_boot_options
+from harness.guest.windows.clock import check_clock
 from harness.guest.windows.collection import Collection
 from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.facts import Facts
@@ -40,7 +41,7 @@ class WindowsGuest:
 
     ``boot`` is set before the first plan begins, with a restart of its own; then, if ``look``, a guest with a driver is
     looked at (:meth:`preflight`). ``expect_reset`` is told before the guest is going to restart. ``directory`` is for
-    pictures of a boot that failed. ``transports`` lead into the guest.
+    pictures of a boot that failed. ``transports`` lead into the guest. ``clock`` is how its clock stood when it was ready last.
     """
 
     emulates_nt = False
@@ -60,6 +61,7 @@ class WindowsGuest:
     ) -> None:
         self.label = image.name
         self.ready_count = 0
+        self.clock: GuestCheck | None = None
         self.transports = transports
         self.shell = PowerShellSession(transports.commands)
         self.service = WindowsService(self.shell, transports, files)
@@ -102,6 +104,7 @@ class WindowsGuest:
             facts = self.shell.ask("preflight", deadline, Facts)
             view = self.shell.machine(deadline)
             checks = judge(facts, view, self._machine.spec)
+            checks += [self.clock] if self.clock is not None else []
         except GuestError as error:
             self._writer.write(GuestEvent(event="preflight", detail=f"unknown: {error.message}"[:400]))
             return []
@@ -267,6 +270,7 @@ class WindowsGuest:
         self.service.forget()
         ready = self._readiness.wait(deadline, since=self._since, picture=self._picture)
         self._since = self._machine.serial()
+        self.clock = check_clock(self._machine, ready)
         self._writer.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
         self.service.put_tool(deadline.within(300, "put hpnctl into the guest"))
 

@@ -18,6 +18,7 @@ from harness.errors import InfrastructureError, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.twin.image import build as build_twin
 from harness.guest.windows.boot_options import BootOptions
+from harness.guest.windows.clock import not_yet_valid
 from harness.guest.windows.driver_files import DriverFiles, find_driver
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage, image_of
@@ -25,11 +26,14 @@ from harness.guest.windows.transports import transports_into
 from harness.history.writer import HistoryWriter
 from harness.host.firmware import find_ovmf
 from harness.invocation import invocation
+from harness.machine.attachments import RealTimeClock
 from harness.machine.disk_image import make_overlay
 from harness.machine.machine import Machine, MachineSpec
 from harness.setup.content import ContentDigests, ContentError
+from harness.template.clock import clock_start
+from harness.template.manifest import WARN_DAYS, TemplateManifest, utc
 from harness.template.store import BuiltTemplate, Store, store_directory
-from harness.template.template import Template, find_template
+from harness.template.template import HOST_CLOCK, Template, find_template
 
 DISK = "disk.qcow2"
 VARIABLES = "variables.fd"
@@ -41,8 +45,6 @@ Plug and Play variant (QEMU: docs/specs/edu.rst). Without that driver it is a de
 PACE = 6.0
 """How many times as long as the twin a Windows guest may take. Nothing says how long it takes: tp-qemu waits 30 s after a
 processor, and a boot under KVM may take minutes."""
-
-WARN_DAYS = 30
 
 
 class WindowsType:
@@ -65,15 +67,19 @@ class WindowsType:
             built = stack.enter_context(store.using(self._name))
             self._image = image = image_of(built, template)
             content = _content(built, options.cache, progress)
-            for warning in _warnings(template, built.manifest.days_left(time.time())):
+            start = clock_start(built.manifest, real_time=options.real_time)
+            for warning in _warnings(template, built.manifest, real_time=not start.clock.start):
                 progress(warning)
             for warning in told_at_build(self._name, built.manifest.facts):
                 progress(warning)
+            progress(f"its clock begins at {utc(start.clock.start or time.time())}, {start.why}")
             self._files = files = find_driver(options.driver, options.cache, deadline, progress)
             if options.driver is not None:
                 progress(f"driver {files.description}")
+            if warning := not_yet_valid(files.certificate, start.clock.start):
+                progress(warning)
             disk, variables = _own(image, options.directory, deadline)
-            spec = machine_of(template, options.spec, disk, variables)
+            spec = machine_of(template, options.spec, disk, variables, start.clock)
             probe = build_twin(options.cache, deadline, progress=progress)
             undo.pop_all()
         return Bootable(
@@ -84,7 +90,8 @@ class WindowsType:
             driver=files.description,
             symbols=windbg_options(files.driver),
             probe=probe,
-            adapt=lambda chosen: adapted(template, chosen),
+            # What a host elsewhere has for a processor is not known here.
+            adapt=lambda chosen: adapted(template, chosen, None if options.here else ""),
             release=stack.close,
             pace=PACE,
         )
@@ -115,14 +122,21 @@ def told_at_build(name: str, facts: dict[str, str]) -> list[str]:
     return []
 
 
-def machine_of(template: Template, wanted: MachineSpec, disk: Path, variables: Path) -> MachineSpec:
+def machine_of(
+    template: Template, wanted: MachineSpec, disk: Path, variables: Path, clock: RealTimeClock = HOST_CLOCK
+) -> MachineSpec:
     """Return the template's machine with what a run wants otherwise.
 
     A plan's numbers of processors, slots and nodes win where they differ from those of the harness; memory is never less
     than the template's, with which Windows takes more of it.
     """
     spec = template.machine_spec(
-        accelerator="tcg", qemu=wanted.qemu, firmware=find_ovmf(), variables=variables, disk=disk
+        accelerator="tcg",
+        qemu=wanted.qemu,
+        firmware=find_ovmf(),
+        variables=variables,
+        disk=disk,
+        clock=clock,
     )
     usual = MachineSpec(accelerator="tcg", qemu=wanted.qemu)
     changes = {
@@ -143,12 +157,14 @@ def machine_of(template: Template, wanted: MachineSpec, disk: Path, variables: P
     )
 
 
-def adapted(template: Template, spec: MachineSpec) -> MachineSpec:
-    """Return the machine with the enlightenments of its processor, which only KVM has."""
-    plain = ",".join([template.cpu.model, *template.cpu.features])
-    if spec.accelerator != "kvm" or spec.cpu != plain:
+def adapted(template: Template, spec: MachineSpec, vendor: str | None = None) -> MachineSpec:
+    """Return the machine with the processor that KVM gives it: enlightenments, and a model of the host's ``vendor``.
+
+    Raises UsageError if the template has no such model.
+    """
+    if spec.accelerator != "kvm" or spec.cpu != template.processor("tcg"):
         return spec
-    return msgspec.structs.replace(spec, cpu=",".join([plain, *template.cpu.hyperv]))
+    return msgspec.structs.replace(spec, cpu=template.processor("kvm", vendor))
 
 
 def _own(image: WindowsImage, directory: Path, deadline: Deadline) -> tuple[Path, Path]:
@@ -202,12 +218,18 @@ def _refuse(options: GuestOptions, name: str) -> None:
         )
 
 
-def _warnings(template: Template, days_left: int | None) -> list[str]:
+def _warnings(template: Template, manifest: TemplateManifest, *, real_time: bool) -> list[str]:
     found = []
     support = template.support
     if support.status != "supported":
         found.append(f"{template.name} is {support.status}: {support.reason} ({support.link})")
-    if days_left is not None and days_left <= 0:
+    days_left = manifest.days_left(time.time()) if real_time else manifest.run_days
+    if not real_time and days_left is not None:
+        if days_left <= 0:
+            found.append(
+                f"the evaluation of {template.name} had ended when it was built: it shuts itself down"
+            )
+    elif days_left is not None and days_left <= 0:
         found.append(f"the evaluation of {template.name} ended {-days_left} days ago: it shuts itself down")
     elif days_left is not None and days_left < WARN_DAYS:
         found.append(f"the evaluation of {template.name} ends in {days_left} days: build it anew")

@@ -22,7 +22,20 @@ LEAST_MEMORY = 4 << 30
 DYNAMIC_PARTITIONING = 1 << 3
 CREATE_PARTITIONS = 1 << 0
 MOST_SOCKETS = 64
-LICENSED = 1
+LICENSE_STATES = (
+    "Unlicensed",
+    "Licensed",
+    "OOBGrace",
+    "OOTGrace",
+    "NonGenuineGrace",
+    "Notification",
+    "ExtendedGrace",
+)
+"""LicenseStatus from 0 on (Microsoft Learn: "SoftwareLicensingProduct class")."""
+
+ENDED = ("Unlicensed", "Notification")
+"""In all others, the grace periods too, Windows works as a licensed one does."""
+
 REBALANCE_HANGS = ("viostor", "vioscsi", "vioser", "netkvm", "balloon")
 """Services of virtio-win's drivers."""
 
@@ -251,12 +264,13 @@ def _surroundings(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Itera
         source="virtio-win issues 904 and 195",
         for_="processors",
     )
-    state: CheckState = "ok" if facts.license == LICENSED else "doubtful"
+    known = 0 <= facts.license < len(LICENSE_STATES)
+    status = LICENSE_STATES[facts.license] if known else "no product with a key"
     left = f", {facts.grace_minutes // 1440} days left" if facts.grace_minutes > 0 else ""
     yield GuestCheck(
         name="licence",
-        state=state,
-        found=f"status {facts.license}{left}",
+        state="unknown" if not known else "doubtful" if status in ENDED else "ok",
+        found=f"status {facts.license}, {status}{left}",
         source="Microsoft Learn: SoftwareLicensingProduct class",
     )
 

@@ -19,6 +19,7 @@ as it is, by ``<qemu:commandline>`` (libvirt: drvqemu.html#pass-through-of-arbit
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
@@ -37,6 +38,10 @@ from harness.machine.other_memory import VIRTIO_MEM, VIRTIO_MEM_BLOCK
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 
 ElementTree.register_namespace("qemu", QEMU_NAMESPACE)
+
+ABSOLUTE_CLOCK = 8_004_000
+"""libvirt from 8.4.0 on knows a clock that begins at a time of its own; before, only one that is so far from the host's
+(libvirt: formatdomain.html#time-keeping, ``absolute``, ``variable``)."""
 
 
 class QemuUser(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,8 +69,13 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
     pid: Path
 
 
-def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: QemuUser) -> str:
-    """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for what cannot be built."""
+def domain_xml(
+    spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: QemuUser, version: int
+) -> str:
+    """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for what cannot be built.
+
+    ``version`` is libvirt's, as ``virConnectGetLibVersion`` has it.
+    """
     # The typed devices refuse what cannot be built.
     processors = devices.Processors(
         devices.processor_model(spec), spec.processors, spec.max_processors, spec.cores
@@ -93,7 +103,7 @@ def domain_xml(spec: MachineSpec, *, name: str, title: str, uuid: str, files: Fi
     if hyperv:
         features.append(enlightenments.features(hyperv))
     domain.append(_processor(spec, processors, memory, model, changes))
-    _clock(domain, spec, hyperv)
+    _clock(domain, spec, hyperv, version)
     # No end of the guest ends QEMU where libvirt lets it: a guest that powers off is always ended.
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
@@ -227,11 +237,20 @@ def _model(text: str) -> tuple[str, list[str], list[str]]:
     return model, [change for change in changes if change not in hyperv], told
 
 
-def _clock(domain: Element, spec: MachineSpec, hyperv: Sequence[str]) -> None:
+def _clock(domain: Element, spec: MachineSpec, hyperv: Sequence[str], version: int) -> None:
     """Add the real-time clock, if it is not as libvirt has it anyway, and Hyper-V's, which is a timer to libvirt."""
-    clock = Element("clock", offset=spec.clock)
-    if spec.clock == "localtime":
-        SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
+    clock = Element("clock", offset="utc")
+    if spec.clock is not None:
+        timer = SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
+        if spec.clock.start:
+            timer.set("track", "guest")
+            if version >= ABSOLUTE_CLOCK:
+                clock.set("offset", "absolute")
+                clock.set("start", str(spec.clock.start))
+            else:
+                clock.set("offset", "variable")
+                clock.set("basis", "utc")
+                clock.set("adjustment", str(spec.clock.start - round(time.time())))
     if enlightenments.CLOCK in hyperv:
         SubElement(clock, "timer", name="hypervclock", present="yes")
     if len(clock):

@@ -148,6 +148,7 @@ class LibvirtMachine(MachineBase):
             uuid=self.uuid,
             files=place.files,
             owner=QemuUser(uid=place.uid, gid=place.gid, models=self._security_models(link, deadline)),
+            version=self._connection.ask(link, lambda: int(link.connection.getLibVersion()), deadline),
         )
         self._keep_domain()
         self._register([str(place.spec.qemu)], uri=self.uri, domain=self.uuid)

@@ -106,15 +106,29 @@ function Get-ServiceTrouble {
     )
     $said = @()
     $service = Get-CimInstance -ClassName 'Win32_Service' -Filter "Name = '$Name'"
-    if (-not $service) {
-        return "There is no service $Name."
+    if ($service) {
+        $said += "$($service.State), exit code $($service.ExitCode), its own $($service.ServiceSpecificExitCode)"
     }
-    $said += "exit code $($service.ExitCode), its own $($service.ServiceSpecificExitCode)"
+    else {
+        $said += "There is no service $Name."
+    }
     foreach ($each in $Folder) {
         if (Test-Path -LiteralPath $each) {
             $said += "$each $((Get-Acl -LiteralPath $each).Sddl)"
         }
+        else {
+            $said += "$each is not there"
+        }
     }
+    if ($service -and $Test.Count -gt 0 -and "$($service.PathName)" -match '^"?([^"]+\.exe)') {
+        try {
+            $said += "$Name $($Test -join ' '): $(Invoke-Native -Tool $Matches[1] -Arguments $Test)"
+        }
+        catch {
+            $said += $_.Exception.Message
+        }
+    }
+    # Last, since a marker holds so many characters, and events say most.
     if ($Log) {
         try {
             $said += @(Get-WinEvent -LogName $Log -MaxEvents 3 | ForEach-Object -Process { $_.Message })
@@ -122,14 +136,6 @@ function Get-ServiceTrouble {
         catch {
             # A log without an event is an error to Get-WinEvent.
             $said += "$Log`: $($_.Exception.Message)"
-        }
-    }
-    if ($Test.Count -gt 0 -and "$($service.PathName)" -match '^"?([^"]+\.exe)') {
-        try {
-            $said += "$Name $($Test -join ' '): $(Invoke-Native -Tool $Matches[1] -Arguments $Test)"
-        }
-        catch {
-            $said += $_.Exception.Message
         }
     }
     $said -join '; '

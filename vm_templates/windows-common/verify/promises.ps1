@@ -69,7 +69,7 @@ $categories = @(Get-NetConnectionProfile | ForEach-Object -Process { "$($_.Netwo
 $policy = 'HKLM:\SOFTWARE\Policies\Microsoft\Windows NT\CurrentVersion\NetworkList\Signatures'
 $unidentified = "$policy\010103000F0000F0010000000F0000F0C967A3643C3AD745950DA7859209176EF5B87C875FA20DF21951640E807D7C24"
 
-# Microsoft Learn: "about_Certificate_Provider".
+# Microsoft Learn: "about_Certificate_Provider"; "Get-TimeZone".
 $trusted = @()
 foreach ($certificate in Get-ChildItem -Path 'Cert:\LocalMachine\TrustedPublisher') {
     $digest = [System.Security.Cryptography.SHA256]::Create().ComputeHash($certificate.RawData)
@@ -105,4 +105,6 @@ ConvertTo-Json -Compress -InputObject @{
     winrmfailure = "$(Get-ServiceFailure -Name 'WinRM')"
     sshd = "$(Get-ServiceStart -Name 'sshd')"
     sshdfailure = "$(Get-ServiceFailure -Name 'sshd')"
+    zone = "$((Get-TimeZone).Id)"
+    universal = "$(Get-Value -Key "$control\TimeZoneInformation" -Name 'RealTimeIsUniversal')"
 }

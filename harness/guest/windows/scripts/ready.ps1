@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Says which Windows answers, and since when it runs (Win32_OperatingSystem).
+# Says which Windows answers, since when it runs, and what its clock says (Win32_OperatingSystem).
 param(
 )
 $system = Get-CimInstance -ClassName Win32_OperatingSystem
@@ -7,4 +7,5 @@ ConvertTo-Json -Compress -InputObject @{
     caption = [string]$system.Caption
     build = [string]$system.BuildNumber
     started = $system.LastBootUpTime.ToUniversalTime().Ticks
+    now = $system.LocalDateTime.ToUniversalTime().Ticks
 }
