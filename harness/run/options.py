@@ -157,7 +157,8 @@ class RunOptions:
         },
     )] = False  # fmt: skip
     real_time: Annotated[bool, Option(
-        "Give the guest the host's time; a Windows guest's clock begins at its template's last shutdown.", machine=True
+        "Give the guest the host's time; a Windows guest's clock begins at its template's last shutdown.",
+        machine=True, absent={"demo": "the twin has the host's time", "repro": SAME},
     )] = False  # fmt: skip
     kd: Annotated[str, Option(
         "Record what drivers print on the kernel debugger's port (COM3), or hand the port to a debugger.",

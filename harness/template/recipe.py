@@ -92,8 +92,10 @@ def make_recipe(
     """Read the medium, make secrets and the answer medium in the build's folder; return the recipe.
 
     The caller holds the store's lock for the build. Raises UsageError for a medium without the edition or that cannot
-    be read, for a key or a file that is none, MissingPart without UEFI firmware, InfrastructureError for a full disk.
+    be read, for a host whose processor the template has no model for, for a key or a file that is none, MissingPart without UEFI firmware, InfrastructureError for a full disk.
     """
+    # Before an hour is spent on what would be refused then.
+    template.processor(accelerator)
     iso = wishes.iso.absolute()
     edition, image = choose(template, read_images(iso), wishes.edition)
     key = _key(template, edition, wishes)

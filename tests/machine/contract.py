@@ -6,7 +6,9 @@ A backend supplies the fixtures ``make_machine`` (keywords as MachineSpec) and `
 
 from __future__ import annotations
 
+import calendar
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +16,20 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestHang, MachineFailed
+from harness.machine.attachments import RealTimeClock
 from harness.machine.inspection import Inspectable, Inspector
 from harness.machine.machine import Machine
 from tests.machine import bare_guest
 
 MIB = 1 << 20
+
+
+def clock_of(machine: Machine, deadline: Deadline) -> int:
+    """What the real-time clock shows, in seconds since the epoch (QEMU: hw/rtc/mc146818rtc.c, ``rtc-time``)."""
+    shown = machine.execute("qom-get", deadline, path="/machine", property="rtc-time")
+    names = ("tm_year", "tm_mon", "tm_mday", "tm_hour", "tm_min", "tm_sec")
+    year, month, *rest = (int(shown[name]) for name in names)
+    return calendar.timegm((year + 1900, month + 1, *rest))
 
 
 class MachineContract:
@@ -45,6 +56,30 @@ class MachineContract:
         assert machine.execute("query-status", deadline)["running"] is True
         machine.pause(deadline)
         assert machine.execute("query-status", deadline)["running"] is False
+
+    def test_a_clock_of_its_own_begins_at_its_start_and_stands_while_the_machine_does(
+        self, make_machine: Callable[..., Machine], deadline: Deadline
+    ) -> None:
+        """However late the machine is let run: QEMU itself is asked what its real-time clock shows."""
+        start = calendar.timegm((2026, 3, 1, 10, 1, 0))
+        machine = make_machine(clock=RealTimeClock(start=start))
+        machine.start(deadline)
+        began = time.monotonic()
+        deadline.poll(lambda: time.monotonic() - began > 2)
+        assert start == clock_of(machine, deadline)
+        machine.resume(deadline)
+        deadline.poll(lambda: clock_of(machine, deadline) > start)
+        machine.pause(deadline)
+        stood = clock_of(machine, deadline)
+        assert 0 < stood - start < time.monotonic() - began
+
+    def test_the_host_s_clock_is_in_utc(
+        self, make_machine: Callable[..., Machine], deadline: Deadline
+    ) -> None:
+        """To the second or two that asking takes."""
+        machine = make_machine(clock=RealTimeClock())
+        machine.start(deadline)
+        assert abs(clock_of(machine, deadline) - time.time()) < 10
 
     def test_slots_ascend(self, machine: Machine, deadline: Deadline) -> None:
         """Slots come in ascending order, the occupied ones first, with QEMU's own props."""

@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import calendar
 import inspect
 import json
+import time
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -94,6 +96,14 @@ def test_screen_clock_and_generation() -> None:
     assert [] == [word for word in options("-device") if word.startswith(("VGA", "vmgenid"))]
 
 
+def test_a_clock_that_begins_at_its_own_time() -> None:
+    """QEMU is told the time in UTC, whatever the host's zone, and that the clock counts the guest's time."""
+    start = calendar.timegm((2026, 3, 1, 10, 1, 0))
+    assert ["base=2026-03-01T10:01:00,clock=vm,driftfix=slew"] == options(
+        "-rtc", clock=RealTimeClock(start=start)
+    )
+
+
 def test_cores_share_sockets() -> None:
     """Four cores a socket; a number that does not divide is refused."""
     assert ["cpus=2,maxcpus=8,sockets=2,cores=4,threads=1"] == options("-smp", max_processors=8, cores=4)
@@ -155,6 +165,32 @@ class TestDomain:
         assert ElementTree.tostring(domain(cpu="Broadwell,hv-relaxed")) == ElementTree.tostring(
             domain(cpu=f"Broadwell,hv-relaxed,{word}")
         )
+
+    def test_clock(self) -> None:
+        """Libvirt's own is left alone; the host's in UTC makes up for lost ticks."""
+        assert None is domain().find("clock")
+        clock = domain(clock=RealTimeClock()).find("clock")
+        assert clock is not None
+        assert ({"offset": "utc"}, {"name": "rtc", "tickpolicy": "catchup"}) == (
+            clock.attrib,
+            clock[0].attrib,
+        )
+
+    def test_a_clock_that_begins_at_its_own_time(self) -> None:
+        """By its start where libvirt knows that, by how far it is from the host's before; either counts the guest's time."""
+        start = 1_772_359_260
+        for version, expected in (
+            (8_004_000, {"offset": "absolute", "start": str(start)}),
+            (8_003_000, None),
+        ):
+            clock = domain(version=version, clock=RealTimeClock(start=start)).find("clock")
+            assert clock is not None
+            assert {"name": "rtc", "tickpolicy": "catchup", "track": "guest"} == clock[0].attrib
+            if expected is not None:
+                assert expected == clock.attrib
+                continue
+            assert ("variable", "utc") == (clock.get("offset"), clock.get("basis"))
+            assert abs(int(clock.get("adjustment", "0")) + time.time() - start) < 60
 
     @pytest.mark.parametrize("word", ["hv-passthrough", "hv-spinlocks=many"])
     def test_unknown_enlightenment(self, word: str) -> None:

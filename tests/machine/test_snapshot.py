@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import subprocess
+import time
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,14 @@ import pytest
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError, MachineFailed
-from harness.machine.attachments import Disk
+from harness.machine.attachments import Disk, RealTimeClock
 from harness.machine.machine import MachineSpec
 from harness.machine.migration_state import AddedCpu, AddedDimm, Incoming
 from harness.machine.qemu.machine import QemuMachine
 from harness.machine.snapshot import KEPT, MachineSnapshot, SnapshotStore, digest_of, disk_name, restored
 from tests.machine import bare_guest
 from tests.machine.conftest import MakeMachine
+from tests.machine.contract import clock_of
 
 SIZE = 256 << 20
 SPEC = MachineSpec(accelerator="tcg", qemu=Path("/usr/bin/qemu-system-x86_64"))
@@ -52,6 +54,35 @@ def go_on(machine: QemuMachine, deadline: Deadline) -> bytes:
         control.sendall(b"x")
         deadline.poll(lambda: b"gone on" in machine.debugcon.read_bytes())
     return machine.debugcon.read_bytes()
+
+
+@pytest.mark.qemu
+def test_the_clock_goes_on_at_the_time_of_the_saving(
+    make_machine: MakeMachine, tmp_path: Path, deadline: Deadline
+) -> None:
+    """A clock of its own knows nothing of how long the snapshot lay there."""
+    start = 1_772_359_260
+    first = make_machine(
+        tmp_path / "first", kernel=waiting_guest(tmp_path / "kernel"), clock=RealTimeClock(start=start)
+    )
+    first.start(deadline)
+    first.resume(deadline)
+    state = saved(first, tmp_path / "memory", deadline)
+    stood = clock_of(first, deadline)
+    first.close()
+    lay = time.monotonic()
+    deadline.poll(lambda: time.monotonic() - lay > 3)
+    spec = restored(first.spec, state, tmp_path, deadline)
+    second = make_machine(tmp_path / "second", **msgspec.structs.asdict(spec))
+    second.start(deadline)
+    assert stood <= clock_of(second, deadline) <= stood + 1
+
+
+def test_machines_with_other_clocks_have_snapshots_of_their_own() -> None:
+    """A guest that was saved at one time is none that begins at another."""
+    clocks = [None, RealTimeClock(), RealTimeClock(start=1), RealTimeClock(start=2)]
+    digests = {digest_of(msgspec.structs.replace(SPEC, clock=clock), "image", "QEMU") for clock in clocks}
+    assert 4 == len(digests)
 
 
 @pytest.mark.qemu

@@ -22,6 +22,8 @@ from harness.machine.machine import QmpEvent
 from harness.template.boot import block_error
 from harness.template.build import Recipe
 from harness.template.checkpoints import CheckpointStack
+from harness.template.clock import clock_start
+from harness.template.manifest import seconds_of
 from harness.template.progress import BuildPosition
 from harness.template.stage import BuildStage, StageTimeout, StageTimeouts
 from harness.template.store import BuiltTemplate
@@ -73,6 +75,10 @@ def _published(built: BuiltTemplate) -> None:
         for name in ("disk.qcow2", "secrets.json", "key")
     }
     assert {"disk.qcow2": 0o444, "secrets.json": 0o600, "key": 0o600} == modes
+    # Its runs begin when it was turned off, which was before its image was written, and not long ago.
+    shutdown, finished = seconds_of(built.manifest.shutdown), seconds_of(built.manifest.built)
+    assert finished - 300 < shutdown <= finished
+    assert finished - 240 < clock_start(built.manifest).clock.start <= finished + 60
     assert PASSWORD == built.secrets().password
     logs = [file for file in (built.folder / "log").rglob("*") if file.is_file()]
     assert logs

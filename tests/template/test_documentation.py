@@ -45,6 +45,7 @@ def test_adding_a_template_is_one_folder(tmp_path: Path) -> None:
         firmware=Ovmf(Path("code"), Path("vars")),
         variables=Path("v"),
         disk=Path("d"),
+        vendor="AuthenticAMD",
     )
     assert (2, 16) == (spec.processors, spec.max_processors)
     medium = [

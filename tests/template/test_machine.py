@@ -21,6 +21,7 @@ from harness.errors import InfrastructureError
 from harness.history.writer import HistoryWriter
 from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
+from harness.host.processor_vendor import AMD, INTEL
 from harness.host.registry import Registry
 from harness.machine.attachments import Network
 from harness.machine.forwards import forwarded_ports
@@ -195,12 +196,28 @@ def test_names_of_enlightenments(
     """QEMU knows every processor feature that a template names for KVM; a misspelt one would fail on hosts with KVM only."""
     machine = run_in_qemu(spec_of(TEMPLATES[0]))
     for template in TEMPLATES:
-        kind = f"{template.cpu.model}-x86_64-cpu"
-        known = {each["name"] for each in machine.execute("device-list-properties", deadline, typename=kind)}
-        named = [word.partition("=")[0].lstrip("+-") for word in template.cpu.features]
-        named += [word.partition("=")[0] for word in template.cpu.hyperv]
-        assert len(named) >= 6
-        assert [] == [word for word in named if word not in known]
+        for vendor in (INTEL, AMD):
+            model, *changes = template.processor("kvm", vendor).split(",")
+            listed = machine.execute("device-list-properties", deadline, typename=f"{model}-x86_64-cpu")
+            known = {each["name"] for each in listed}
+            named = [word.partition("=")[0].lstrip("+-") for word in changes]
+            assert len(named) >= 6
+            assert [] == [word for word in named if word not in known]
+
+
+@pytest.mark.qemu
+def test_the_processor_for_hosts_of_amd_s(
+    spec_of: Callable[..., MachineSpec], run_in_qemu: Callable[..., QemuMachine], deadline: Deadline
+) -> None:
+    """QEMU builds the machine with it, and plugs another into the last slot."""
+    template = find_templates()["windows-server-2025"]
+    model, *changes = template.processor("kvm", AMD).split(",")
+    plain = [word for word in changes if not word.startswith("hv-")]
+    machine = run_in_qemu(spec_of(template, cpu=",".join([model, *plain])))
+    slots = machine.cpu_slots(deadline)
+    assert f"{model}-x86_64-cpu" == slots[-1].type
+    machine.add_cpu("cpu-last", slots[-1], deadline)
+    assert machine.cpu_slots(deadline)[-1].qom
 
 
 @pytest.mark.qemu

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from harness.errors import UsageError
@@ -113,6 +114,42 @@ def test_a_medium_that_would_ask_for_a_key_is_refused(
         recipe(tmp_path, template, iso=iso)
     (tmp_path / "key").write_text(f"{KEY.lower()}\n")
     assert KEY not in repr(recipe(tmp_path, template, iso=iso, key=tmp_path / "key"))
+
+
+@pytest.mark.qemu
+@pytest.mark.media
+def test_the_public_key_of_the_edition_is_used_if_it_is_asked_for(tmp_path: Path) -> None:
+    """It is in the answer file, and nowhere where a person did not ask for it; two keys at once are refused."""
+    template = find_templates()["windows-server-2022"]
+    iso = medium(tmp_path / "medium", template, retail=True)
+    recipe(tmp_path, template, iso=iso, generic_key=True)
+    answers = (tmp_path / "store" / ".work" / template.name / "answers.iso").read_bytes()
+    assert template.editions[0].generic_key.encode() in answers
+    (tmp_path / "key").write_text(KEY)
+    with pytest.raises(UsageError, match="--generic-key and --key-file cannot be combined"):
+        recipe(tmp_path, template, iso=iso, generic_key=True, key=tmp_path / "key")
+    edition = msgspec.structs.replace(template.editions[0], generic_key="")
+    with pytest.raises(
+        UsageError, match="no public key of windows-server-2022's edition 'standard-core' is known"
+    ):
+        recipe(tmp_path, msgspec.structs.replace(template, editions=[edition]), iso=iso, generic_key=True)
+    evaluation = medium(tmp_path / "evaluation", template)
+    with pytest.raises(UsageError, match="is for evaluation and takes no product key"):
+        recipe(tmp_path, template, iso=evaluation, generic_key=True)
+
+
+@pytest.mark.qemu
+@pytest.mark.media
+def test_a_template_without_ssh(tmp_path: Path) -> None:
+    """Where the medium has the server, too: files travel over WinRM, no host key is awaited, and the step is told."""
+    template = find_templates()["windows-server-2025"]
+    iso = medium(tmp_path / "medium", template)
+    plain, without = (recipe(tmp_path, template, iso=iso, openssh=said) for said in ("", "none"))
+    assert ("sftp", "winrm") == (plain.transfer, without.transfer)
+    assert {"ssh-host-key"} == {*plain.needed} - {*without.needed}
+    assert plain.digest() != without.digest()
+    answers = (tmp_path / "store" / ".work" / template.name / "answers.iso").read_bytes()
+    assert b'"openssh": "none"' in answers
 
 
 def test_a_product_key_comes_from_a_file(tmp_path: Path) -> None:

@@ -161,24 +161,38 @@ def test_secrets_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("days", "evaluation_days", "state", "words"),
+    ("days", "evaluation_days", "told", "state", "words"),
     [
-        (10, 180, PartState.OK, "built 10 days ago; its evaluation ends in 170 days"),
-        (151, 180, PartState.BROKEN, "ends in 29 days"),
-        (200, 180, PartState.BROKEN, "has ended"),
-        (2000, 0, PartState.OK, "built 2000 days ago"),
-        (-5, 180, PartState.OK, "built 0 days ago"),
+        (0, 180, "", PartState.OK, "built 0 days ago; each run has 180 days of its evaluation"),
+        (10, 180, "", PartState.OK, "each run has 180 days of its evaluation, 170 with --real-time"),
+        (200, 180, "", PartState.OK, "each run has 180 days of its evaluation, none with --real-time"),
+        (0, 180, "14400", PartState.OK, "each run has 10 days of its evaluation"),
+        (11, 180, "14400", PartState.OK, "each run has 10 days of its evaluation, none with --real-time"),
+        (1, 180, "999999999", PartState.OK, "each run has 180 days of its evaluation, 179 with --real-time"),
+        (1, 180, "no number", PartState.OK, "each run has 180 days of its evaluation, 179 with --real-time"),
+        (1, 180, "900", PartState.BROKEN, "its evaluation had ended when it was built"),
+        (2000, 0, "14400", PartState.OK, "built 2000 days ago"),
+        (-5, 180, "", PartState.OK, "built 0 days ago; each run has 180 days of its evaluation"),
     ],
 )
-def test_an_evaluation_that_ends_is_told_in_time(
-    store: Store, days: int, evaluation_days: int, state: PartState, words: str
+def test_what_is_left_of_an_evaluation(
+    store: Store, days: int, evaluation_days: int, told: str, state: PartState, words: str
 ) -> None:
-    """A month before its end a template is to be built anew; a clock that went back changes nothing."""
-    publish(store, evaluation_days=evaluation_days)
+    """What the guest had told itself is left to every run, however long ago that was; by the host's clock it passes."""
+    publish(store, evaluation_days=evaluation_days, facts={"grace-minutes": told} if told else {})
     (part,) = evaluation.examine(store, BUILT + days * DAY)
     assert state == part.state
-    assert words in part.found
+    assert part.found.endswith(words)
     assert not part.needed
+
+
+def test_minutes_that_were_told_count_if_they_are_fewer() -> None:
+    """Ten days after a build without a network nothing is left by the host's clock, and not 169 days."""
+    one = manifest(facts={"grace-minutes": "14400", "license": "2"})
+    assert (10, 0, -1) == (one.run_days, one.days_left(BUILT + 10 * DAY), one.days_left(BUILT + 11 * DAY))
+    assert 180 == manifest(facts={"grace-minutes": "0", "license": "1"}).run_days
+    assert 0 == manifest(facts={"grace-minutes": "0", "license": "5"}).run_days
+    assert None is manifest(facts={"grace-minutes": "14400"}, evaluation_days=0).run_days
 
 
 def test_a_damaged_template_is_a_broken_part(store: Store) -> None:

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
+import msgspec
 import pytest
 from effort import examples
 from hypothesis import given, settings
@@ -12,6 +14,9 @@ from hypothesis import strategies as st
 
 from harness.errors import BadDocument, UsageError
 from harness.host.firmware import Ovmf
+from harness.machine.attachments import RealTimeClock
+from harness.template.answer import PRODUCT_KEY
+from harness.template.components import fits
 from harness.machine.devices import tells_bug_checks
 from harness.template.template import (
     Template,
@@ -55,14 +60,63 @@ def test_machine(name: str) -> None:
     """The machine is what hot-adds need: spare slots for both, at least 4 GiB, a node, flash, inbox devices."""
     template = find_template(name)
     spec = template.machine_spec(
-        accelerator="kvm", qemu=Path("qemu"), firmware=OVMF, variables=Path("/x/vars"), disk=Path("/x/disk")
+        accelerator="kvm",
+        qemu=Path("qemu"),
+        firmware=OVMF,
+        variables=Path("/x/vars"),
+        disk=Path("/x/disk"),
+        vendor="GenuineIntel",
     )
+    assert RealTimeClock() == spec.clock
     assert spec.max_processors > spec.processors
     assert (True, True, True) == (spec.memory >= 4 * GIB, spec.max_memory > spec.memory, spec.dimm_slots > 0)
     assert spec.nodes >= 1
     assert "-vmx" in spec.cpu.split(",")
     assert any(word.startswith("hv-") for word in spec.cpu.split(","))
     assert tells_bug_checks(spec)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("accelerator", "vendor", "model", "without"),
+    [
+        ("kvm", "GenuineIntel", "Broadwell-noTSX-IBRS", "-vmx"),
+        ("kvm", "AuthenticAMD", "EPYC-IBPB", "-svm"),
+        ("kvm", "", "Broadwell-noTSX-IBRS", "-vmx"),
+        ("tcg", "AuthenticAMD", "Broadwell-noTSX-IBRS", "-vmx"),
+    ],
+)
+def test_the_processor_is_one_of_the_host_s_vendor(
+    name: str, accelerator: Literal["kvm", "tcg"], vendor: str, model: str, without: str
+) -> None:
+    """Under KVM, which gives every model the host's vendor; without virtualization, whoever made it."""
+    words = find_template(name).processor(accelerator, vendor).split(",")
+    assert (model, without) == (words[0], words[1])
+    assert (accelerator == "kvm") == any(word.startswith("hv-") for word in words)
+
+
+def test_a_processor_of_another_vendor_is_refused() -> None:
+    """A host of a third maker, and a template that was built before there was a model for AMD."""
+    template = find_template("windows-server-2025")
+    with pytest.raises(UsageError, match="whose processor is 'CentaurHauls'") as caught:
+        template.processor("kvm", "CentaurHauls")
+    assert "--accel tcg" in caught.value.hint
+    former = msgspec.structs.replace(template, cpu=msgspec.structs.replace(template.cpu, amd=None))
+    with pytest.raises(
+        UsageError, match="no processor model for this host, whose processor is 'AuthenticAMD'"
+    ):
+        former.processor("kvm", "AuthenticAMD")
+
+
+def test_every_edition_has_a_public_key_of_its_own_kind() -> None:
+    """Core and desktop of an edition have the same, other editions others, as on Microsoft's page."""
+    keys: dict[str, set[str]] = {}
+    for template in find_templates().values():
+        for edition in template.editions:
+            assert fits(PRODUCT_KEY, edition.generic_key)
+            keys.setdefault(f"{template.name} {edition.ids[0]}", set()).add(edition.generic_key)
+    assert all(len(found) == 1 for found in keys.values())
+    assert len(keys) == len(set.union(*keys.values()))
 
 
 def test_no_enlightenments_without_kvm() -> None:

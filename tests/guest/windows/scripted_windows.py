@@ -75,6 +75,7 @@ FRESH: dict[str, Any] = {
     "trace": True,
     "monitor": "",
     "minidumps": {},
+    "ahead": 0.0,
 }
 
 
@@ -152,7 +153,14 @@ class Windows:
 
     def do_ready(self) -> Any:
         started = 638_000_000_000_000_000 + self.model["boots"]
-        return {"caption": self.model["caption"], "build": self.model["build"], "started": started}
+        # .NET's ticks: 100 ns since the year 1.
+        now = int((time.time() + self.model["ahead"]) * 10_000_000) + 621_355_968_000_000_000
+        return {
+            "caption": self.model["caption"],
+            "build": self.model["build"],
+            "started": started,
+            "now": now,
+        }
 
     def do_folder(self, Path: str) -> Any:  # noqa: N803
         host(Path).mkdir(parents=True, exist_ok=True)

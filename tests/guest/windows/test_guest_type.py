@@ -29,6 +29,7 @@ from harness.history.record import GuestEvent, Stage
 from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
 from harness.host.host_part import PartState
+from harness.machine.attachments import RealTimeClock
 from harness.machine.disk_image import create
 from harness.machine.machine import Machine, MachineSpec
 from harness.run.executor import paced
@@ -40,7 +41,7 @@ from harness.run.run import perform
 from harness.setup import content
 from harness.setup.cache import cache_directory
 from harness.template import damage
-from harness.template.manifest import GuestCredentials, Medium, TemplateManifest
+from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, seconds_of
 from harness.template.store import DISK, DOCUMENT, MANIFEST, SECRETS, VARIABLES, Store
 from harness.template.template import find_template, templates_directory
 from harness.transport.pin import CertificatePin
@@ -169,7 +170,11 @@ def test_the_machine_is_the_templates_with_what_the_plan_wants() -> None:
     assert ["-device", "edu,id=rebalanced"] == spec.extra[-2:]
     assert "hv-" not in spec.cpu
     assert spec == adapted(template, spec)
-    assert "hv-vapic" in adapted(template, msgspec.structs.replace(spec, accelerator="kvm")).cpu
+    kvm = msgspec.structs.replace(spec, accelerator="kvm")
+    assert "hv-vapic" in adapted(template, kvm).cpu
+    assert adapted(template, kvm, "GenuineIntel").cpu.startswith("Broadwell-noTSX-IBRS,-vmx,hv-")
+    assert adapted(template, kvm, "AuthenticAMD").cpu.startswith("EPYC-IBPB,-svm,hv-")
+    assert adapted(template, kvm, "") == adapted(template, kvm, "GenuineIntel")
     other = msgspec.structs.replace(spec, accelerator="kvm", cpu="host")
     assert "host" == adapted(template, other).cpu
 
@@ -198,6 +203,43 @@ def test_wishes_that_cannot_be_granted(
     )
     with pytest.raises(UsageError, match=words):
         WindowsType(NAME, store=store).prepare(options, Deadline(30, "prepare"), lambda _: None)
+
+
+@pytest.mark.qemu
+@pytest.mark.parametrize(
+    ("real_time", "start", "words"),
+    [
+        (
+            False,
+            "2026-10-31T23:01:00Z",
+            "its clock begins at 2026-10-31T23:01:00Z, a minute after the template's last",
+        ),
+        (True, "", "the host's clock, as --real-time says"),
+    ],
+)
+def test_a_run_begins_at_the_template_s_shutdown(
+    store: Store, tmp_path: Path, driver: Path, real_time: bool, start: str, words: str
+) -> None:
+    """However long ago that was, so that the days of an evaluation stand; unless the host's time is asked for."""
+    folder = store.root / NAME
+    (folder / MANIFEST).chmod(0o644)
+    told = {"shutdown": "2026-10-31T23:00:00Z", "evaluation_days": 180}
+    changed = msgspec.structs.replace(
+        manifest("ab" * 32, folder), **told, facts={"grace-minutes": "14400", "license": "2"}
+    )
+    (folder / MANIFEST).write_bytes(msgspec.json.encode(changed))
+    said: list[str] = []
+    options = GuestOptions(
+        spec=MachineSpec(accelerator="tcg", qemu=qemu_build.find_program()),
+        cache=cache_directory(os.environ), directory=tmp_path, driver=driver, real_time=real_time,
+    )  # fmt: skip
+    bootable = WindowsType(NAME, store=store).prepare(options, Deadline(300, "prepare"), said.append)
+    assert bootable.release is not None
+    bootable.release()
+    assert RealTimeClock(start=seconds_of(start)) == bootable.spec.clock
+    assert [] != [line for line in said if words in line]
+    # By the host's clock these ten days are over.
+    assert real_time == any("the evaluation of windows-server-2025 ended" in line for line in said)
 
 
 @pytest.mark.qemu

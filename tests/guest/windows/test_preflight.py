@@ -79,6 +79,10 @@ def test_a_guest_that_has_everything_has_no_findings() -> None:
     ("change", "name", "state"),
     [
         ({"product_type": 1, "caption": "Microsoft Windows 11 Pro"}, "edition", "broken"),
+        ({"license": 0, "grace_minutes": 0}, "licence", "doubtful"),
+        ({"license": 5, "grace_minutes": 0}, "licence", "doubtful"),
+        ({"license": -1, "grace_minutes": -1}, "licence", "unknown"),
+        ({"license": 7}, "licence", "unknown"),
         ({"vbs": 2}, "virtualization-based security", "broken"),
         ({"vbs": 1}, "virtualization-based security", "doubtful"),
         ({"vbs": 7}, "virtualization-based security", "broken"),
@@ -98,7 +102,6 @@ def test_a_guest_that_has_everything_has_no_findings() -> None:
             "broken",
         ),
         ({"build": "14393"}, "release", "doubtful"),
-        ({"license": 5}, "licence", "doubtful"),
         ({"drivers": ["VioStor"]}, "virtio drivers", "doubtful"),
         (
             {"processors": [{"device": "d", "name": "n", "service": "", "problem": 10}]},
@@ -216,6 +219,12 @@ def test_a_real_machine_has_the_table_that_windows_needs(tmp_path: Path) -> None
     assert (128 << 20) - (384 << 10) == sum(one.size for one in ranges if not one.hot)
     assert [0] == [one.node for one in hot]
     assert hot[0].size >= 4 * GIB - (128 << 20)
+
+
+@pytest.mark.parametrize("status", [1, 2, 3, 4, 6])
+def test_a_grace_period_is_no_finding(status: int) -> None:
+    """Windows works in it as a licensed one does (Microsoft Learn: "SoftwareLicensingProduct class", LicenseStatus)."""
+    assert {"ok"} == set(states({**FACTS, "license": status, "grace_minutes": 14400}).values())
 
 
 @pytest.mark.remote
