@@ -11,6 +11,9 @@ from harness.guest.windows.preflight import GuestCheck
 from harness.machine.machine import Machine, QmpEvent
 from harness.template.manifest import utc
 
+CHECK = "clock"
+"""The name of the check in the preflight."""
+
 TOLERANCE = 300.0
 """Seconds. A clock that takes its time for another zone's is off by a quarter of an hour at least (tz database); five
 minutes are what Windows itself allows between two machines (Microsoft Learn: "Maximum tolerance for computer clock
@@ -59,7 +62,7 @@ def check_clock(machine: Machine, ready: Ready) -> GuestCheck:
     held = abs(late) <= TOLERANCE
     there = f"{abs(late):.0f} s {'ahead of' if late > 0 else 'behind'} {whose}"
     return GuestCheck(
-        name="clock",
+        name=CHECK,
         state="ok" if held else "doubtful",
         found=f"its UTC is {utc(told)}, {there}"
         + (
