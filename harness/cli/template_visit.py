@@ -105,7 +105,7 @@ def _visit(
                 # A wait for the lease is not the boot's.
                 guest.wait_ready(Deadline(deadline.seconds, deadline.what))
                 writer.write(Stage(name="boot", phase="end"))
-                return [*reached(image, transports), *_clock(guest), *ask(built, transports)]
+                return [*reached(image, transports), *on_time(guest), *ask(built, transports)]
             except HarnessError as error:
                 writer.write(Stage(name="boot", phase="fail", detail=error.message))
                 raise
@@ -134,7 +134,7 @@ def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFin
     return [*findings, PromiseFinding(name="SSH", says=says, kept=kept, seen=seen)]
 
 
-def _clock(guest: WindowsGuest) -> list[PromiseFinding]:
+def on_time(guest: WindowsGuest) -> list[PromiseFinding]:
     """Return a finding on the guest's clock."""
     check = guest.clock
     if check is None:

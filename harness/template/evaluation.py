@@ -46,4 +46,4 @@ def left_words(manifest: TemplateManifest, now: float) -> str:
     if days <= 0:
         return "; its evaluation had ended when it was built"
     real = f"{left} with --real-time" if left > 0 else "none with --real-time"
-    return f"; each run has {days} days of its evaluation{f', {real}' if left < days else ''}"
+    return f"; each run has {days} evaluation days{f', {real}' if left < days else ''}"

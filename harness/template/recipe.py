@@ -94,12 +94,12 @@ def make_recipe(
     The caller holds the store's lock for the build. Raises UsageError for a medium without the edition or that cannot
     be read, for a host whose processor the template has no model for, for a key or a file that is none, MissingPart without UEFI firmware, InfrastructureError for a full disk.
     """
-    # Before an hour is spent on what would be refused then.
+    # First what can be refused without reading the medium.
     template.processor(accelerator)
+    openssh = provision.openssh_source(template, wishes.openssh)
+    key = _key(template, template.edition(wishes.edition), wishes)
     iso = wishes.iso.absolute()
     edition, image = choose(template, read_images(iso), wishes.edition)
-    key = _key(template, edition, wishes)
-    openssh = provision.openssh_source(template, wishes.openssh)
     if not key and not is_evaluation(image) and not brings_key(iso):
         raise UsageError(
             f"{iso.name} is not for evaluation, and Setup would stop and ask for the product key of {described(image)}",

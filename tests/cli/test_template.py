@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import msgspec
@@ -20,6 +21,7 @@ from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.errors import ExitCode
 from harness.template.checkpoints import CheckpointStack
+from harness.template.manifest import seconds_of, utc
 from harness.template.store import Store
 from tests.template.media import windows_medium
 from tests.template.scripted_medium import FAT_SECTORS, compile_setup, fat
@@ -36,11 +38,12 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     return Store(tmp_path / "store")
 
 
-def publish(store: Store, name: str = NAME) -> None:
+def publish(store: Store, name: str = NAME, **changes: object) -> None:
     """Put a template without disk into the store."""
     draft = store.root / "draft"
     draft.mkdir(parents=True)
-    made = manifest(template=name, facts={"build": "20348.1"}, files={"disk.qcow2": "0" * 64})
+    plain = {"template": name, "facts": {"build": "20348.1"}, "files": {"disk.qcow2": "0" * 64}}
+    made = manifest(**{**plain, **changes})
     (draft / "manifest.json").write_bytes(msgspec.json.encode(made))
     store.publish(name, draft)
 
@@ -82,6 +85,22 @@ def test_a_built_template_is_described(store: Store, capsys: pytest.CaptureFixtu
     assert NAME == json.loads(capsys.readouterr().out)["manifest"]["template"]
 
 
+def test_what_each_run_has_of_an_evaluation_is_told(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """Ten days were told eleven days ago: each run has them, and nothing is left by the host's clock."""
+    built = utc(time.time() - 11 * 86400)
+    publish(store, built=built, shutdown=built, facts={"grace-minutes": "14400", "license": "2"})
+    words = "built 11 days ago; each run has 10 evaluation days, none with --real-time"
+    assert ExitCode.HOLDS == main(["template", "list"])
+    assert words in capsys.readouterr().out
+    assert ExitCode.HOLDS == main(["template", "show", NAME])
+    said = capsys.readouterr().out
+    assert words in said
+    assert f"a run's begins at {utc(seconds_of(built) + 60)}, a minute after the template's last" in said
+    assert ExitCode.HOLDS == main(["template", "list", "--json"])
+    (listed,) = [one for one in json.loads(capsys.readouterr().out)["templates"] if one["built"]]
+    assert (10, -1) == (listed["days_left"], listed["days_left_real_time"])
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
@@ -94,6 +113,18 @@ def test_a_built_template_is_described(store: Store, capsys: pytest.CaptureFixtu
         (["build", NAME, "--iso", "/", "--accel", "tcg"], "/: "),
         (["build", NAME, "--iso", "a.iso", "--accel", "xen"], "none of auto, kvm, tcg"),
         (["build", NAME, "--iso", "a.iso", "--certificate", "nosuch"], "cannot read the certificate"),
+        (
+            ["build", NAME, "--iso", "a.iso", "--accel", "tcg", "--openssh", "inbox"],
+            "no OpenSSH server on its",
+        ),
+        (
+            ["build", NAME, "--iso", "a.iso", "--accel", "tcg", "--openssh", "nope"],
+            "or none for no SSH at all",
+        ),
+        (
+            ["build", NAME, "--iso", "a.iso", "--accel", "tcg", "--generic-key", "--key-file", "k"],
+            "cannot be combined",
+        ),
         (["build", NAME], "iso"),
     ],
 )

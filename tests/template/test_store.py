@@ -163,16 +163,16 @@ def test_secrets_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("days", "evaluation_days", "told", "state", "words"),
     [
-        (0, 180, "", PartState.OK, "built 0 days ago; each run has 180 days of its evaluation"),
-        (10, 180, "", PartState.OK, "each run has 180 days of its evaluation, 170 with --real-time"),
-        (200, 180, "", PartState.OK, "each run has 180 days of its evaluation, none with --real-time"),
-        (0, 180, "14400", PartState.OK, "each run has 10 days of its evaluation"),
-        (11, 180, "14400", PartState.OK, "each run has 10 days of its evaluation, none with --real-time"),
-        (1, 180, "999999999", PartState.OK, "each run has 180 days of its evaluation, 179 with --real-time"),
-        (1, 180, "no number", PartState.OK, "each run has 180 days of its evaluation, 179 with --real-time"),
+        (0, 180, "", PartState.OK, "built 0 days ago; each run has 180 evaluation days"),
+        (10, 180, "", PartState.OK, "each run has 180 evaluation days, 170 with --real-time"),
+        (200, 180, "", PartState.OK, "each run has 180 evaluation days, none with --real-time"),
+        (0, 180, "14400", PartState.OK, "each run has 10 evaluation days"),
+        (11, 180, "14400", PartState.OK, "each run has 10 evaluation days, none with --real-time"),
+        (1, 180, "999999999", PartState.OK, "each run has 180 evaluation days, 179 with --real-time"),
+        (1, 180, "no number", PartState.OK, "each run has 180 evaluation days, 179 with --real-time"),
         (1, 180, "900", PartState.BROKEN, "its evaluation had ended when it was built"),
         (2000, 0, "14400", PartState.OK, "built 2000 days ago"),
-        (-5, 180, "", PartState.OK, "built 0 days ago; each run has 180 days of its evaluation"),
+        (-5, 180, "", PartState.OK, "built 0 days ago; each run has 180 evaluation days"),
     ],
 )
 def test_what_is_left_of_an_evaluation(

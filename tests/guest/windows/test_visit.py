@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 from guest.windows import scripted_windows
-from guest.windows.conftest import ScriptedWindows
+from guest.windows.conftest import MakeGuest, ScriptedWindows
 
-from harness.cli.template_visit import ask, reached
+from harness.cli.template_visit import ask, on_time, reached
+from harness.deadline import Deadline
 from harness.errors import GuestRefused, InfrastructureError
 from harness.guest.windows.image import WindowsImage
 from harness.template.promise import script
@@ -68,6 +69,23 @@ def test_a_guest_that_keeps_its_promises(
     assert [] == [finding for finding in findings if not finding.kept]
     assert "certificate" == findings[0].name
     assert image.certificate.sha256 in findings[0].seen
+
+
+def test_a_guest_whose_clock_is_another_s_breaks_a_promise(
+    make_guest: MakeGuest, windows: ScriptedWindows
+) -> None:
+    """Once it is ready; before, nothing is known of it."""
+    guest = make_guest()
+    assert [] == on_time(guest)
+    guest.wait_ready(Deadline(90, "boot"))
+    (finding,) = on_time(guest)
+    assert (True, "clock") == (finding.kept, finding.name)
+    windows.change(ahead=-8 * 3600.0)
+    guest = make_guest()
+    guest.wait_ready(Deadline(90, "boot"))
+    (finding,) = on_time(guest)
+    assert not finding.kept
+    assert "behind the host's" in finding.seen
 
 
 def test_a_guest_that_breaks_one(windows: ScriptedWindows, built: BuiltTemplate, tmp_path: Path) -> None:
