@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -23,12 +24,14 @@ from harness.host import qemu_build
 from harness.host.firmware import find_ovmf
 from harness.host.processor_vendor import AMD, INTEL
 from harness.host.registry import Registry
-from harness.machine.attachments import Network
+from harness.machine.attachments import Network, RealTimeClock
 from harness.machine.forwards import forwarded_ports
+from harness.machine.libvirt.connection import load
 from harness.machine.libvirt.domain import ABSOLUTE_CLOCK, Files, QemuUser, domain_xml
 from harness.machine.libvirt.machine import LibvirtMachine
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.qemu.machine import QemuMachine
+from harness.template.manifest import seconds_of
 from harness.template.medium import write_medium
 from harness.template.template import SSH_PORT, WINRM_PORT, Template, find_templates
 
@@ -326,3 +329,33 @@ def test_defined_in_libvirt(
     )
     assert '<stimer state="on" />' in xml
     assert_valid(xml, private_libvirtd.uri)
+
+
+@pytest.mark.libvirt
+@pytest.mark.parametrize(
+    ("version", "offset"), [(ABSOLUTE_CLOCK, "absolute"), (ABSOLUTE_CLOCK - 1, "variable")]
+)
+def test_a_clock_of_its_own_in_libvirt(
+    spec_of: Callable[..., MachineSpec], private_libvirtd: PrivateLibvirtd, version: int, offset: str
+) -> None:
+    """Both ways to say it are valid, and libvirt gives QEMU the time that was meant, in UTC."""
+    start = 1_772_359_260
+    spec = spec_of(find_templates()["windows-server-2025"], clock=RealTimeClock(start=start))
+    xml = domain_xml(
+        spec,
+        name="windows",
+        title="t",
+        uuid="6f1b0e52-9c3d-4e57-8a64-2d5c8a1e7b91",
+        files=Files(**dict.fromkeys(Files.__struct_fields__, Path("/run/x"))),
+        owner=QemuUser(uid=os.getuid(), gid=os.getgid()),
+        version=version,
+    )
+    assert f'offset="{offset}"' in xml
+    assert_valid(xml, private_libvirtd.uri)
+    connection = load().open(private_libvirtd.uri)
+    try:
+        command = connection.domainXMLToNative("qemu-argv", xml)
+    finally:
+        connection.close()
+    (base,) = re.findall(r"-rtc base=([0-9T:-]+),clock=vm,driftfix=slew", command)
+    assert abs(seconds_of(f"{base}Z") - start) < 60

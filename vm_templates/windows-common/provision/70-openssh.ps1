@@ -54,39 +54,44 @@ $logs = Join-Path -Path $programData -ChildPath 'logs'
 try {
     Set-ServiceStart -Name 'sshd'
     Start-Service -Name 'sshd'
-    # Whoever made the folders: SYSTEM and administrators write there, others read (the same issues).
-    foreach ($folder in $programData, $logs) {
-        if (Test-Path -LiteralPath $folder) {
-            Invoke-Native -Tool 'icacls.exe' -Arguments $folder, '/setowner', '*S-1-5-32-544' | Out-Null
-            Invoke-Native -Tool 'icacls.exe' -Arguments $folder, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '/grant:r', '*S-1-5-32-544:(OI)(CI)F', '/grant:r', '*S-1-5-11:(OI)(CI)RX' | Out-Null
-        }
+}
+catch {
+    throw "$($_.Exception.Message) $(Get-ServiceTrouble -Name 'sshd' -Folder $programData, $logs -Log 'OpenSSH/Operational' -Test '-t')"
+}
+# Whoever made the folders: SYSTEM and administrators write there, others read (the same issues).
+foreach ($folder in $programData, $logs) {
+    if (Test-Path -LiteralPath $folder) {
+        Invoke-Native -Tool 'icacls.exe' -Arguments $folder, '/setowner', '*S-1-5-32-544' | Out-Null
+        Invoke-Native -Tool 'icacls.exe' -Arguments $folder, '/inheritance:r', '/grant:r', '*S-1-5-18:(OI)(CI)F', '/grant:r', '*S-1-5-32-544:(OI)(CI)F', '/grant:r', '*S-1-5-11:(OI)(CI)RX' | Out-Null
     }
+}
 
-    $keys = Join-Path -Path $programData -ChildPath 'administrators_authorized_keys'
-    Copy-Item -LiteralPath (Join-Path -Path $PSScriptRoot -ChildPath 'authorized_keys') -Destination $keys -Force
-    # A copy from a CD-ROM is read only.
-    Set-ItemProperty -LiteralPath $keys -Name 'IsReadOnly' -Value $false
-    # Administrators and SYSTEM alone, by their numbers (Microsoft Learn: "Key-based authentication in OpenSSH for Windows").
-    Invoke-Native -Tool 'icacls.exe' -Arguments $keys, '/inheritance:r', '/grant', '*S-1-5-32-544:F', '/grant', '*S-1-5-18:F' | Out-Null
+$keys = Join-Path -Path $programData -ChildPath 'administrators_authorized_keys'
+Copy-Item -LiteralPath (Join-Path -Path $PSScriptRoot -ChildPath 'authorized_keys') -Destination $keys -Force
+# A copy from a CD-ROM is read only.
+Set-ItemProperty -LiteralPath $keys -Name 'IsReadOnly' -Value $false
+# Administrators and SYSTEM alone, by their numbers (Microsoft Learn: "Key-based authentication in OpenSSH for Windows").
+Invoke-Native -Tool 'icacls.exe' -Arguments $keys, '/inheritance:r', '/grant', '*S-1-5-32-544:F', '/grant', '*S-1-5-18:F' | Out-Null
 
-    # Keys only; the setting must stand before the first Match (Microsoft Learn: "OpenSSH Server configuration for Windows";
-    # OpenBSD manual, sshd_config: the first value counts).
-    $configuration = Join-Path -Path $programData -ChildPath 'sshd_config'
-    $lines = @('PasswordAuthentication no', 'PubkeyAuthentication yes') + @(Get-Content -LiteralPath $configuration)
-    Set-Content -LiteralPath $configuration -Value $lines -Encoding ASCII
+# Keys only; the setting must stand before the first Match (Microsoft Learn: "OpenSSH Server configuration for Windows";
+# OpenBSD manual, sshd_config: the first value counts).
+$configuration = Join-Path -Path $programData -ChildPath 'sshd_config'
+$lines = @('PasswordAuthentication no', 'PubkeyAuthentication yes') + @(Get-Content -LiteralPath $configuration)
+Set-Content -LiteralPath $configuration -Value $lines -Encoding ASCII
+try {
     Restart-Service -Name 'sshd'
     # It may have started, and ended once it had looked at its folder.
     Start-Sleep -Seconds 5
     $service = Get-CimInstance -ClassName 'Win32_Service' -Filter "Name = 'sshd'"
     if ($service.State -ne 'Running') {
-        throw "sshd started and is $($service.State) now."
+        throw "sshd was started, and is $($service.State) now."
     }
-    $hostKey = (Get-Content -LiteralPath (Join-Path -Path $programData -ChildPath 'ssh_host_ed25519_key.pub') -TotalCount 1) -split ' '
 }
 catch {
     throw "$($_.Exception.Message) $(Get-ServiceTrouble -Name 'sshd' -Folder $programData, $logs -Log 'OpenSSH/Operational' -Test '-t')"
 }
 
 New-NetFirewallRule -Name 'HotplugHarness-SSH' -DisplayName 'Hotplug Harness: SSH' -Direction Inbound -Protocol TCP -LocalPort 22 -Action Allow -Profile Any | Out-Null
+$hostKey = (Get-Content -LiteralPath (Join-Path -Path $programData -ChildPath 'ssh_host_ed25519_key.pub') -TotalCount 1) -split ' '
 Write-Fact -Name 'openssh' -Value $kind
 Write-Fact -Name 'ssh-host-key' -Value "$($hostKey[0]) $($hostKey[1])"
