@@ -36,7 +36,7 @@ OPERATIONS = st.one_of(
 
 PLANS = st.builds(
     Plan,
-    name=WORDS,
+    name=st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=20),
     summary=WORDS,
     driver=st.booleans(),
     machine=st.builds(

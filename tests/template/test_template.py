@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from harness.errors import BadDocument, UsageError
 from harness.host.firmware import Ovmf
 from harness.machine.attachments import RealTimeClock
+from harness.machine.devices import tells_bug_checks
 from harness.template.answer import PRODUCT_KEY
 from harness.template.components import fits
-from harness.machine.devices import tells_bug_checks
 from harness.template.template import (
     Template,
     decode_template,
