@@ -20,4 +20,12 @@ if signal.getsignal(signal.SIGQUIT) is signal.SIG_IGN:
 # What is printed to be typed is the same on every machine; tests/test_invocation.py says otherwise where it matters.
 os.environ[STARTED_AS] = "harness"
 
-pytest_plugins = ["left_over", "lock_order", "part_markers", "private_libvirtd", "unprivileged", "pytester"]
+pytest_plugins = [
+    "left_over",
+    "lock_order",
+    "part_markers",
+    "private_libvirtd",
+    "unprivileged",
+    "private_postgres",
+    "pytester",
+]

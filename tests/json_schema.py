@@ -59,6 +59,7 @@ METASCHEMA: dict[str, Callable[[Any], bool]] = {
     "$ref": lambda value: isinstance(value, str) and value.startswith("#/$defs/"),
     "$defs": _schemas,
     "title": lambda value: isinstance(value, str),
+    "format": lambda value: value == "date",
     "description": lambda value: isinstance(value, str),
     "default": lambda _: True,
     "examples": lambda value: isinstance(value, list),

@@ -103,13 +103,16 @@ def test_only_the_lgpl_modules_of_qemu_qmp_are_imported() -> None:
 
 
 def test_plain_dependencies_stay_in_their_rooms() -> None:
-    """libvirt, paramiko and winrm are imported only where they belong, and inotify only by the follower."""
+    """libvirt, paramiko, winrm and the database's packages are imported only where they belong, inotify only by the follower."""
     homes = {
         "libvirt": "machine/libvirt/",
         "paramiko": "transport/",
         "winrm": "transport/",
         "inotify_simple": "capture/",
         "pycdlib": "template/",
+        "sqlalchemy": "store/",
+        "alembic": "store/",
+        "psycopg": "store/",
     }
     strays = []
     for file in (ROOT / "harness").rglob("*.py"):

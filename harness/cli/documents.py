@@ -29,6 +29,16 @@ from harness.report.operations import OperationOutcome
 from harness.report.pack import PackManifest
 from harness.report.transcript_comparison import TranscriptDifference
 from harness.repro.recorded_run import Signature
+from harness.store.loader import LoadReport
+from harness.store.questions.flaky import Flaky
+from harness.store.questions.incidents import Incidents
+from harness.store.questions.known import KnownIssues
+from harness.store.questions.last_runs import LastRuns
+from harness.store.questions.never import Never
+from harness.store.questions.nightly_comparison import NightlyComparison
+from harness.store.questions.rule_past import RulePast
+from harness.store.questions.slow import Slow
+from harness.store.upkeep import CheckReport
 from harness.template.manifest import TemplateManifest
 from harness.template.promise import PromiseFinding
 
@@ -159,6 +169,28 @@ class NightlyPlan(TypedDict):
     digest: str
     cells: list[PlannedCell]
     skipped: list[Skipped]
+
+
+class StoreLoadDocument(TypedDict):
+    """Runs that were loaded into the store at the address ``store``."""
+
+    store: str
+    report: LoadReport
+
+
+class StorePruneDocument(TypedDict):
+    """Runs that were removed from a store; ``old`` are those that are, or would be."""
+
+    store: str
+    removed: int
+    old: int
+
+
+class StoreCheckDocument(TypedDict):
+    """A store beside the run directories that it names."""
+
+    store: str
+    report: CheckReport
 
 
 class RuleDocument(TypedDict):
@@ -417,6 +449,18 @@ DOCUMENTS: dict[str, list[Any]] = {
     "diff": [DiffDocument],
     "repro": [ReproDocument],
     "nightly": [NightlyDocument, NightlyPlan],
+    "history runs": [LastRuns],
+    "history new": [NightlyComparison],
+    "history rule": [RulePast],
+    "history flaky": [Flaky],
+    "history incidents": [Incidents],
+    "history known": [KnownIssues],
+    "history slow": [Slow],
+    "history never": [Never],
+    "store load": [StoreLoadDocument],
+    "store rebuild": [StoreLoadDocument],
+    "store prune": [StorePruneDocument],
+    "store check": [StoreCheckDocument],
     "accept": [Acceptance],
     "rules": [RuleList, ExplainedRule],
     "doctor": [DoctorDocument],

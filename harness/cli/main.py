@@ -29,6 +29,7 @@ from harness.cli import (
     etl,
     evidence,
     gc,
+    history,
     importing,
     nightly,
     observe,
@@ -39,6 +40,7 @@ from harness.cli import (
     run,
     setup,
     show,
+    store,
     template,
 )
 from harness.cli.output import begin, complain, flush, say, say_error
@@ -92,6 +94,8 @@ diff.register(app)
 repro.register(app)
 evidence.register(app)
 nightly.register(app)
+history.register(app)
+store.register(app)
 accept.register(app)
 rules.register(app)
 doctor.register(app)

@@ -9,6 +9,7 @@ hit the same ones.
 from __future__ import annotations
 
 import contextlib
+import datetime
 import functools
 import hashlib
 import random
@@ -81,6 +82,34 @@ class SkipRow(_Table, frozen=True, kw_only=True):
     plan: str = ""
 
 
+class KnownRow(_Table, frozen=True, kw_only=True):
+    """``[[known]]``: a known issue: its ``url``, the last day ``until`` which it is expected, and which failures are of it.
+
+    A failure is of it if all that is said matches: its ``rule``, ``failure_class`` or ``signature``, and where it came.
+    """
+
+    url: Annotated[str, msgspec.Meta(pattern=r"^https?://\S{1,500}$")]
+    until: datetime.date | None = None
+    rule: str = ""
+    failure_class: str = ""
+    signature: str = ""
+    guest: str = ""
+    qemu: str = ""
+    topology: str = ""
+    plan: str = ""
+
+    def matches(self, **said: str) -> bool:
+        """Tell whether a failure of which that is said is of it."""
+        wanted = {name: getattr(self, name) for name in said}
+        return all(value in ("", said[name]) for name, value in wanted.items())
+
+
+class StoreRow(_Table, frozen=True, kw_only=True):
+    """``[store]``: the address of the result store, without a password; "" for a file beside the nightly runs."""
+
+    url: str = ""
+
+
 class LabDocument(_Table, frozen=True, kw_only=True):
     """A ``lab.toml``. Relative paths are from where it lies.
 
@@ -99,6 +128,8 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     topology: list[TopologyRow] = msgspec.field(default_factory=lambda: [TopologyRow(name="default")])
     plan: Annotated[list[PlanRow], msgspec.Meta(min_length=1)]
     skip: list[SkipRow] = []
+    known: list[KnownRow] = []
+    store: StoreRow = StoreRow()
     budget: BudgetWishes = BudgetWishes()
 
 
@@ -175,10 +206,24 @@ class Matrix(msgspec.Struct, frozen=True, kw_only=True):
 
 
 TABLES = ("guest", "qemu", "topology")
+KNOWN_BY = ("rule", "failure_class", "signature", "guest", "qemu", "topology", "plan")
+"""What a known issue may say of its failures."""
+
 OPTIONS = {option.field: option for option in options_of(RunOptions)}
 
 NO_QEMU = "process"
 """What stands for the QEMU of a guest whose machine is a process."""
+
+
+def read_lab(path: Path) -> LabDocument:
+    """Read a ``lab.toml`` for what it says beside the matrix, on a host that need not have its guests and QEMU builds.
+
+    Raises BadDocument.
+    """
+    text = read_document(path)
+    document = decode_toml(text, document_kind(), name=str(path))
+    _Check(text, str(path), path.parent).known(document)
+    return document
 
 
 def read_matrix(path: Path) -> Matrix:
@@ -200,6 +245,7 @@ def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
             check.program(index, qemu.path)
     plans = [check.plan(index, row.plan) for index, row in enumerate(document.plan)]
     check.names("plan", [plan.name for plan in plans], key="plan")
+    check.known(document)
     for index, skip in enumerate(document.skip):
         check.skip(index, skip, document, [plan.name for plan in plans])
     matrix = _expand(document, plans, check)
@@ -251,7 +297,9 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    meant = msgspec.json.encode([to_plain(document), texts], order="sorted")
+    # What is known of failures, and where results are kept, makes no other nightly run.
+    same = msgspec.structs.replace(document, known=[], store=StoreRow())
+    meant = msgspec.json.encode([to_plain(same), texts], order="sorted")
     return Matrix(
         document=document,
         cells=cells,
@@ -371,6 +419,14 @@ class _Check:
             raise BadDocument(
                 f"{self._at('skip', index)}: this leaves out everything", hint="Name a guest or a plan."
             )
+
+    def known(self, document: LabDocument) -> None:
+        for index, row in enumerate(document.known):
+            if not any(getattr(row, key) for key in KNOWN_BY):
+                raise BadDocument(
+                    f"{self._at('known', index)}: this takes every failure for known",
+                    hint=f"Say of which failures it is: one or more of {', '.join(KNOWN_BY)}.",
+                )
 
     def merged(self, index: int, plan: Plan, topology: TopologyRow, name: str) -> str:
         """Return the plan's text with the topology's wishes over its own."""

@@ -38,7 +38,7 @@ MOST_RUNS = 1000
 
 
 class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """The first line of a state: what the nightly run is. ``started`` is UTC, ISO 8601."""
+    """The first line of a state: what the nightly run is. ``started`` is UTC, ISO 8601; ``host`` is where it was begun."""
 
     format: int
     name: str = msgspec.field(name="night")
@@ -47,6 +47,7 @@ class NightlyHeader(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     cells: int
     started: str
+    host: str = ""
 
 
 class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -163,6 +164,7 @@ def _begin(directory: Path, matrix: Matrix) -> NightlyState:
         seed=matrix.document.seed,
         cells=len(matrix.cells),
         started=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        host=os.uname().nodename[:200],
     )
     try:
         for folder in ("plans", "runs", "output"):

@@ -17,8 +17,8 @@ PAGE = (ROOT / "docs" / "lab.md").read_text(encoding="utf-8")
 
 
 def example() -> str:
-    """Return the page's lab.toml."""
-    (text,) = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
+    """Return the page's lab.toml, its first block of TOML."""
+    text, *_ = re.findall(r"```toml\n(.*?)```", PAGE, re.DOTALL)
     return str(text)
 
 

@@ -133,6 +133,32 @@ case(
     "harness nightly --schema > lab.schema.json && cat lab.schema.json",
     said="draft/2020-12",
 )
+case("harness store load nightly", said="1 runs are new")
+case(
+    "harness store check", "harness store load nightly && harness store check", said="1 runs, 0 nightly runs"
+)
+case(
+    "harness store prune --older-than 400",
+    "harness store load nightly && harness store prune --older-than 400",
+    said="0 runs are older than 400 days",
+)
+case("harness store rebuild", said="1 runs are new")
+case(
+    "harness history new",
+    "harness nightly --once && harness store load && harness history new",
+    said="New failures of",
+    marks="host",
+)
+for words, said in (
+    ("rule SYNC-EXACTLY-TWO", r"violated in 0 of \d"),
+    ("flaky", "Flaky in the last 30 days"),
+    ("incidents", "Incidents of the last 30 days"),
+    ("known", "Known issues in the last 30 days"),
+    ("slow", "Slowest runs of the last 30 days"),
+    ("never", "Rules that no run of the last 30 days exercised"),
+    ("runs --failed", "Last runs"),
+):
+    case(f"harness history {words}", f"harness store load nightly && harness history {words}", said=said)
 case("harness plan check --guest host veto ./mine.toml", said="veto")
 case(
     "harness import RUN --etw tiny.etl --driver-map guest_drivers/tiny/harness.toml",
@@ -396,7 +422,7 @@ def test_a_mark_counts_for_the_block_below_it() -> None:
 
 def test_languages_are_known() -> None:
     """A block is in a language of which it is known whether it holds commands."""
-    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell"}
+    others = {"text", "python", "toml", "diff", "c", "json", "ini", "powershell", "sql"}
     found = {
         b.language for page in (ROOT / "docs").glob("*.md") for b in blocks(page.read_text(encoding="utf-8"))
     }

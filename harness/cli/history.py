@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: MIT
+"""``harness history``: what the result store remembers of all runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Protocol
+
+import typer
+
+from harness.cli.lab_store import Into, Lab
+from harness.cli.parameters import Json
+from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from harness.report.answer_table import AnswerTable
+
+    class Answer(Protocol):
+        """What a question comes to."""
+
+        def tables(self) -> list[AnswerTable]: ...  # noqa: D102
+
+
+group = typer.Typer(help="What the result store remembers of all runs.", no_args_is_help=True)
+
+Days = Annotated[float, typer.Option(metavar="N", min=0, max=100_000, help="Ask of the last N days.")]
+Markdown = Annotated[bool, typer.Option("--markdown", help="Print the tables in Markdown.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.add_typer(group, name="history")
+
+
+@group.command("runs")
+def runs(
+    last: Annotated[int, typer.Option(metavar="N", min=1, max=100_000, help="How many.")] = 20,
+    failed: Annotated[bool, typer.Option("--failed", help="Only those that do not hold.")] = False,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """What ran last, and what became of it."""
+    from harness.store.questions.last_runs import last_runs
+
+    return _answer(lambda store: last_runs(store, count=last, failed=failed), into, lab, markdown, json)
+
+
+@group.command("new")
+def new(
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="The nightly run; the last one by default.")
+    ] = "",
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """What broke since the nightly run before: new failures, and those that are still there, flaky or gone."""
+    from harness.store.questions.nightly_comparison import nightly_comparison
+
+    return _answer(lambda store: nightly_comparison(store, name=name), into, lab, markdown, json)
+
+
+@group.command("rule")
+def rule(
+    rule: Annotated[str, typer.Argument(metavar="RULE", help="A rule, e.g. SYNC-EXACTLY-TWO.")],
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """When a rule held last and broke first, by guest build, QEMU build and driver digest."""
+    from harness.store.questions.rule_past import rule_past
+
+    beginning = _since(days)
+    return _answer(
+        lambda store: rule_past(store, rule, days=days, beginning=beginning), into, lab, markdown, json
+    )
+
+
+@group.command("flaky")
+def flaky(
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """Which points of the matrix come out differently on one build, how often, and how sure that is."""
+    from harness.store.questions.flaky import flaky as ask
+
+    beginning = _since(days)
+    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+
+
+@group.command("incidents")
+def incidents(
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """Failures by their signature: one line however many runs show it."""
+    from harness.store.questions.incidents import incidents as ask
+
+    beginning = _since(days)
+    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+
+
+@group.command("known")
+def known(
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """Which known issues of the lab still occur, and which have expired."""
+    import datetime
+
+    from harness.cli.lab_store import lab_of
+    from harness.store.questions.known import known_issues
+
+    beginning = _since(days)
+    document, _ = lab_of(lab)
+    rows = document.known if document is not None else []
+    today = datetime.datetime.now(datetime.UTC).date()
+    return _answer(
+        lambda store: known_issues(store, rows, days=days, beginning=beginning, today=today),
+        into,
+        lab,
+        markdown,
+        json,
+    )
+
+
+@group.command("slow")
+def slow(
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """The slowest runs; percentiles and drift of boot, restore and adds on each host."""
+    from harness.store.questions.slow import slow as ask
+
+    beginning = _since(days)
+    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+
+
+@group.command("never")
+def never(
+    days: Days = 30,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    markdown: Markdown = False,
+    json: Json = False,
+) -> int:
+    """Which rules no run exercised, and which points of the matrix were not run."""
+    from harness.store.questions.never import never as ask
+
+    beginning = _since(days)
+    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+
+
+def _since(days: float) -> int:
+    from harness.store.questions.moment import since
+
+    return since(days)
+
+
+def _answer(
+    question: Callable[[Connection], Answer], into: Path, lab: Path | None, markdown: bool, json: bool
+) -> int:
+    """Ask the store and print what it says."""
+    import sys
+
+    from harness.cli.lab_store import address_of
+    from harness.cli.output import say, say_json
+    from harness.report.style import style_for
+    from harness.store.database import Database
+
+    if markdown and json:
+        raise UsageError("--markdown and --json cannot be combined")
+    with Database.open(address_of(into, lab)) as store, store.reading() as connection:
+        found = question(connection)
+    if json:
+        say_json(found)
+    elif markdown:
+        say(line for table in found.tables() for line in table.markdown())
+    else:
+        style = style_for(sys.stdout)
+        for number, table in enumerate(found.tables()):
+            say([*([""] if number else []), *table.lines(style)])
+    return ExitCode.HOLDS

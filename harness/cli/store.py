@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: MIT
+"""``harness store``: the result store, an index of run directories that can be made anew at any time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.lab_store import Into, Lab
+from harness.cli.parameters import Json
+from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.cli.documents import StoreLoadDocument
+    from harness.store.loader import LoadReport
+    from harness.store.source import RunSource
+
+group = typer.Typer(
+    help="The result store: an index of run directories, which remain the truth.", no_args_is_help=True
+)
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="PATH",
+        help="Nightly runs, run directories, or directories of them; what --into has by default.",
+    ),
+]
+
+MOST_NAMED = 10
+"""Runs that cannot be read and are named; the rest are counted."""
+
+WORTH_A_BAR = 200
+"""Runs from which on loading is worth a bar."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to ``app``."""
+    app.add_typer(group, name="store")
+
+
+@group.command("load")
+def load(paths: Paths = None, into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
+    """Load runs into the store, which is made if there is none. A run that is loaded twice is one run."""
+    from harness.cli.lab_store import address_of
+    from harness.store.database import Database
+    from harness.store.loader import load as load_runs
+
+    address = address_of(into, lab)
+    runs = _sources(paths or [into])
+    with Database.open(address, make=True) as store, _bar(len(runs), quiet=json) as told:
+        report = load_runs(store, runs, told=told)
+    return _say(report, str(address), json=json)
+
+
+@group.command("rebuild")
+def rebuild(
+    paths: Paths = None,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    forget: Annotated[
+        bool,
+        typer.Option(
+            "--forget", help="Give up runs whose directories are gone, which only the store knows of."
+        ),
+    ] = False,
+    json: Json = False,
+) -> int:
+    """Make the store anew from run directories. It is the old one until it is the new one."""
+    from harness.cli.lab_store import address_of
+    from harness.store.database import Database
+    from harness.store.upkeep import rebuild as rebuild_store
+
+    address = address_of(into, lab)
+    runs = _sources(paths or [into])
+    with Database.open(address, make=True) as store, _bar(len(runs), quiet=json) as told:
+        report = rebuild_store(store, runs, forget=forget, told=told)
+    return _say(report, str(address), json=json)
+
+
+@group.command("prune")
+def prune(
+    older_than: Annotated[
+        float | None, typer.Option(metavar="DAYS", min=0, help="Remove runs that began longer ago.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs would go.")] = False,
+    into: Into = Path("nightly"),
+    lab: Lab = None,
+    json: Json = False,
+) -> int:
+    """Remove old runs from the store. Run directories stay."""
+    from harness.cli.lab_store import address_of
+    from harness.cli.output import say, say_json
+    from harness.store.database import Database
+    from harness.store.questions.moment import since
+    from harness.store.upkeep import prune as prune_store
+
+    if older_than is None:
+        raise UsageError("store prune needs --older-than DAYS", hint="For example --older-than 400")
+    address = address_of(into, lab)
+    with Database.open(address, make=not dry_run) as store:
+        count = prune_store(store, before=since(older_than), dry=dry_run)
+    if json:
+        say_json({"store": str(address), "removed": 0 if dry_run else count, "old": count})
+    else:
+        say(
+            f"{address}: {count} runs are older than {older_than:g} days{'' if dry_run else ', and were removed'}"
+        )
+    return ExitCode.HOLDS
+
+
+@group.command("check")
+def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> int:
+    """Compare the store with the run directories that it names. Ends with 3 if they differ, 69 if it is damaged."""
+    from harness.cli.lab_store import address_of
+    from harness.cli.output import say, say_json
+    from harness.invocation import invocation
+    from harness.report.escape import printable
+    from harness.store.database import Database
+    from harness.store.upkeep import check as check_store
+
+    address = address_of(into, lab)
+    with Database.open(address) as store:
+        report = check_store(store)
+    if json:
+        say_json({"store": str(address), "report": report})
+    else:
+        say(
+            [
+                f"{address}: {report.runs} runs, {report.nightlies} nightly runs",
+                f"  {report.rules} rule verdicts, {report.failures} failures in {report.incidents} incidents",
+                f"  from {report.oldest or '-'} to {report.newest or '-'}",
+            ]
+        )
+        if report.damage:
+            say(f"  damaged: {printable(report.damage, 1000)}")
+        for count, names, what in (
+            (report.gone_count, report.gone, "whose directories are gone: the store alone knows of them"),
+            (
+                report.changed_count,
+                report.changed,
+                f"whose directories have changed: {invocation('store', 'load')}",
+            ),
+        ):
+            if count:
+                say([f"  {count} runs {what}", *(f"    {printable(name)}" for name in names)])
+    if report.damage:
+        return ExitCode.INFRASTRUCTURE
+    return ExitCode.UNKNOWN if report.gone_count or report.changed_count else ExitCode.HOLDS
+
+
+def _sources(paths: list[Path]) -> list[RunSource]:
+    from harness.store.source import sources
+
+    return list(sources(paths))
+
+
+def _say(report: LoadReport, address: str, *, json: bool) -> int:
+    from harness.cli.output import complain, say, say_json
+
+    if json:
+        document: StoreLoadDocument = {"store": address, "report": report}
+        say_json(document)
+    else:
+        say(
+            f"{address}: {report.added} runs are new, {report.changed} have changed, {report.same} were there"
+        )
+        for one in report.unreadable[:MOST_NAMED]:
+            complain(f"not loaded: {one.why}")
+        if (more := len(report.unreadable) - MOST_NAMED) > 0:
+            complain(f"not loaded: {more} more; --json names them all")
+    return ExitCode.UNKNOWN if report.unreadable else ExitCode.HOLDS
+
+
+@contextmanager
+def _bar(total: int, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Give what is told how many runs were looked at."""
+    import sys
+
+    from harness.report.style import is_terminal
+
+    if quiet or total < WORTH_A_BAR or not is_terminal(sys.stderr):
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    bar = Progress(
+        TextColumn("loading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=False,
+    )
+    task = bar.add_task("loading", total=total)
+    with bar:
+        yield lambda looked: bar.update(task, completed=looked)

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""A table of texts, as lines for a terminal and as Markdown. What a guest may have chosen is escaped in both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.report.escape import printable
+from harness.report.style import Style
+
+LONGEST_CELL = 200
+"""Characters of a cell that are shown."""
+
+NARROWEST = 24
+"""Columns that the last column of a table gets at least on a terminal."""
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]<>#|~!&])")
+
+
+class AnswerTable(msgspec.Struct, frozen=True, kw_only=True):
+    """``empty`` is said in place of a table without rows. Columns that are named in ``right`` hold numbers."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    empty: str = "none"
+    right: frozenset[str] = frozenset()
+
+    def _cells(self) -> list[list[str]]:
+        return [
+            ["" if cell is None else printable(str(cell), LONGEST_CELL) for cell in row] for row in self.rows
+        ]
+
+    def lines(self, style: Style) -> list[str]:
+        """Return the table for a terminal: columns padded, the last one folded at the terminal's width."""
+        heading = [style.strong(self.title)]
+        cells = self._cells()
+        if not cells:
+            return [*heading, f"  {self.empty}"]
+        widths = [
+            max(len(row[at]) for row in [list(self.columns), *cells]) for at in range(len(self.columns))
+        ]
+        lines = [
+            style.faint(self._line(list(self.columns), widths)),
+            *(self._line(row, widths) for row in cells),
+        ]
+        if not style.width:
+            return [*heading, *lines]
+        indent = min(sum(width + 2 for width in widths[:-1]) + 2, max(4, style.width - NARROWEST))
+        return [*heading, *(piece for line in lines for piece in style.fold(line, indent=indent))]
+
+    def _line(self, row: list[str], widths: list[int]) -> str:
+        cells = [
+            cell.rjust(width) if name in self.right else cell.ljust(width)
+            for cell, width, name in zip(row, widths, self.columns, strict=True)
+        ]
+        return f"  {'  '.join(cells)}".rstrip()
+
+    def markdown(self) -> list[str]:
+        """Return the table as GitHub's and GitLab's Markdown take it."""
+        title = [f"**{escaped(self.title)}**", ""]
+        cells = self._cells()
+        if not cells:
+            return [*title, escaped(self.empty), ""]
+        rule = ["---:" if name in self.right else "---" for name in self.columns]
+        rows = [list(self.columns), rule, *([escaped(cell) for cell in row] for row in cells)]
+        return [*title, *(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def escaped(text: str) -> str:
+    """Return a text that Markdown shows as it is."""
+    return _MARKDOWN.sub(r"\\\1", text)

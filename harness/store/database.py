@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""The store's database: opened, brought to this form by its migrations, and its errors told in words.
+
+One transaction writes at a time: SQLite's by ``BEGIN IMMEDIATE``, PostgreSQL's by an advisory lock. What a transaction wrote
+is there as a whole or not at all, so whatever ends it early loses nothing: run directories are the truth.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from harness.errors import HarnessError, InfrastructureError, UsageError
+from harness.history.private import keep_private
+from harness.invocation import invocation
+from harness.package import missing_extra
+from harness.store.address import LOGIN_HINT, StoreAddress
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+WAIT_S = 20
+"""Seconds that a locked database, or a server, is waited for."""
+
+STATEMENT_S = 600
+"""Seconds after which PostgreSQL ends a statement of this program."""
+
+LOCK = 0x68_70_68_73
+"""The advisory lock of PostgreSQL that the writer holds."""
+
+KEPT = "Nothing is lost: the run directories have it all, and"
+
+
+class Database:
+    """One open store. ``with Database.open(address) as store: with store.reading() as connection: …``."""
+
+    def __init__(self, address: StoreAddress, engine: Engine) -> None:
+        self.address = address
+        self._engine = engine
+
+    @classmethod
+    def open(cls, address: StoreAddress, *, make: bool = False) -> Self:
+        """Open a store; ``make`` makes it and brings it to this form, otherwise it is only read.
+
+        Raises MissingPart without the extra, UsageError if there is no store, if it is of a newer harness or of another
+        program, and InfrastructureError for what the machine or the server refuses.
+        """
+        try:
+            import alembic  # noqa: F401
+            import sqlalchemy  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("the result store needs SQLAlchemy and Alembic", "lab") from error
+        if address.file is not None and not address.file.exists():
+            if not make:
+                raise UsageError(
+                    f"there is no result store at {address}",
+                    hint=f"Nightly runs make it; for those that are over: {invocation('store', 'load', 'nightly')}",
+                )
+            try:
+                address.file.parent.mkdir(parents=True, exist_ok=True)
+                keep_private(address.file)
+            except OSError as error:
+                raise InfrastructureError(
+                    f"cannot make the result store {address}: {error.strerror}"
+                ) from error
+        opened = cls(address, _engine(address, make=make))
+        try:
+            with opened.writing() if make else opened.reading() as connection:
+                _check(connection, address, make=make)
+        except BaseException:
+            opened.close()
+            raise
+        return opened
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End its connections."""
+        self._engine.dispose()
+
+    @contextlib.contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Give a connection that sees the store as it is now. Raises InfrastructureError."""
+        with told(self.address), self._engine.connect() as connection:
+            yield connection
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Give a connection whose writes are all done, or none if the block raises. Raises InfrastructureError."""
+        from sqlalchemy import text
+
+        with told(self.address), self._engine.connect() as connection:
+            if self.address.file is None:
+                with connection.begin():
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({LOCK})"))
+                    yield connection
+            else:
+                connection.info["write"] = True
+                with connection.begin():
+                    connection.info["write"] = False
+                    yield connection
+
+
+def _engine(address: StoreAddress, *, make: bool) -> Engine:
+    from sqlalchemy import create_engine, event, pool
+
+    if address.file is None:
+        try:
+            import psycopg  # noqa: F401
+        except ImportError as error:
+            raise missing_extra("a result store in PostgreSQL needs psycopg", "lab") from error
+        options = f"-c statement_timeout={STATEMENT_S * 1000} -c lock_timeout={WAIT_S * 1000}"
+        return create_engine(
+            address.url,
+            hide_parameters=True,
+            poolclass=pool.QueuePool,
+            pool_size=1,
+            pool_pre_ping=True,
+            connect_args={
+                "connect_timeout": WAIT_S, "tcp_user_timeout": WAIT_S * 1000, "application_name": "harness",
+                "options": options,
+            },
+        )  # fmt: skip
+    file = address.file
+    engine = create_engine(
+        "sqlite://",
+        creator=lambda: _connect(file, make=make),
+        hide_parameters=True,
+        poolclass=pool.QueuePool,
+        pool_size=1,
+    )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if connection.info.get("write") else "BEGIN")
+
+    return engine
+
+
+def _connect(file: Path, *, make: bool) -> sqlite3.Connection:
+    """Open SQLite's file; one that is only read may lie where nothing can be written."""
+    name = file.absolute().as_uri()
+    modes = ["rw"] if make else ["ro", "ro&immutable=1"]
+    for mode in modes:
+        opened: sqlite3.Connection | None = None
+        try:
+            opened = sqlite3.connect(
+                f"{name}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+            )
+            opened.execute("SELECT count(*) FROM sqlite_master")
+            if make:
+                opened.execute("PRAGMA journal_mode = WAL")
+                opened.execute("PRAGMA synchronous = NORMAL")
+                opened.execute("PRAGMA foreign_keys = ON")
+        except sqlite3.Error as error:
+            if opened is not None:
+                opened.close()
+            # A log beside it means that the file alone is not the store.
+            beside = file.with_name(f"{file.name}-wal")
+            if mode == modes[-1] or not _cannot_open(error) or beside.exists():
+                raise
+        else:
+            opened.execute("PRAGMA cache_size = -65536")
+            return opened
+    raise AssertionError("one of the modes has raised")
+
+
+def _cannot_open(error: sqlite3.Error) -> bool:
+    return getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CANTOPEN", "SQLITE_READONLY"))
+
+
+def _check(connection: Connection, address: StoreAddress, *, make: bool) -> None:
+    """Bring the store to this form, or refuse what is not a store of this form."""
+    from sqlalchemy import inspect, text
+
+    from harness.store.models import FORMAT, PROGRAM
+
+    tables = set(inspect(connection).get_table_names())
+    said: dict[str, str] = {}
+    if {"meta", "alembic_version"} <= tables and {
+        column["name"] for column in inspect(connection).get_columns("meta")
+    } == {"key", "value"}:
+        said = {row.key: row.value for row in connection.execute(text("SELECT key, value FROM meta"))}
+    if tables and said.get("program") != PROGRAM:
+        raise UsageError(
+            f"{address} is a database of another program: it has the table {min(tables)!r} and is not a result store",
+            hint="Give the store a file, or a database, of its own.",
+        )
+    if tables and (not said["format"].isdigit() or int(said["format"]) > int(FORMAT)):
+        raise UsageError(
+            f"{address} is a result store of a newer harness: its format is {said['format']!r}, this harness knows {FORMAT}",
+            hint="Use the newer harness, or another store; run directories can be loaded into any number of stores.",
+        )
+    if make:
+        _migrate(connection)
+    elif not tables:
+        raise UsageError(
+            f"there is no result store at {address}: the database is empty",
+            hint=f"Load nightly runs that are over: {invocation('store', 'load', 'nightly')}",
+        )
+    elif said["format"] != FORMAT:
+        raise UsageError(
+            f"{address} is a result store of an older harness",
+            hint=f"Bring it to this form: {invocation('store', 'load', 'nightly')}",
+        )
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")
+
+
+@contextlib.contextmanager
+def told(address: StoreAddress) -> Iterator[None]:
+    """Turn an error of the database into an InfrastructureError that says what to do."""
+    from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+    try:
+        yield
+    except HarnessError:
+        raise
+    except DBAPIError as error:
+        raise _told(address, error.orig) from error
+    except sqlite3.Error as error:
+        raise _told(address, error) from error
+    except SQLAlchemyError as error:
+        raise InfrastructureError(f"the result store {address}: {str(error).splitlines()[0]}") from error
+
+
+SQLITE = {
+    "SQLITE_BUSY": ("is locked by another process", "Wait for it, and try again."),
+    "SQLITE_LOCKED": ("is locked by another process", "Wait for it, and try again."),
+    "SQLITE_FULL": ("has no room: its disk is full", f"Free some disk space. {KEPT} can be loaded then."),
+    "SQLITE_READONLY": ("cannot be written", "Give a writable file; history can be asked of this one."),
+    "SQLITE_CANTOPEN": ("cannot be opened", "Is it yours, and may you write its directory?"),
+    "SQLITE_NOTADB": ("is not a database of SQLite", "Give the store a file of its own."),
+    "SQLITE_CORRUPT": ("is damaged", f"Move the file away. {KEPT} can be loaded into a new one."),
+    "SQLITE_IOERR": ("cannot be read or written: the disk failed", f"{KEPT} can be loaded again."),
+}
+
+POSTGRESQL = {
+    "53100": ("has no room: the server's disk is full", f"{KEPT} can be loaded later."),
+    "28": ("does not let this user in", LOGIN_HINT),
+    "3D": ("does not exist", "Make the database first: createdb NAME"),
+    "42501": ("does not let this user do that", "Its owner must grant the right."),
+    "25006": (
+        "cannot be written",
+        "It is a standby, or this user only reads. Give the address of the primary.",
+    ),
+    "55P03": ("is locked by another process", "Wait for it, and try again."),
+    "57014": ("took too long to answer", f"A statement is ended after {STATEMENT_S} s."),
+}
+"""What SQLSTATEs mean, by their beginning (PostgreSQL: appendix A, error codes)."""
+
+
+CONNECTING = (
+    ('database "', "3D"),
+    ("authentication failed", "28"),
+    ("no password supplied", "28"),
+    ('role "', "28"),
+    ("pg_hba.conf", "28"),
+)
+"""What a server says in English to a connection that it refuses; libpq hands no SQLSTATE over for those."""
+
+
+def _told(address: StoreAddress, error: object) -> InfrastructureError:
+    words = " ".join(str(error).split())[:400]
+    if isinstance(error, sqlite3.Error):
+        name = getattr(error, "sqlite_errorname", "")
+        for prefix, (said, hint) in SQLITE.items():
+            if name.startswith(prefix):
+                return InfrastructureError(f"the result store {address} {said} ({words})", hint=hint)
+        return InfrastructureError(f"the result store {address}: {words}")
+    state = getattr(error, "sqlstate", None) or ""
+    if not state and "FATAL:" in words:
+        state = next((code for sign, code in CONNECTING if sign in words), "")
+    for prefix, (said, hint) in POSTGRESQL.items():
+        if state.startswith(prefix):
+            return InfrastructureError(f"the result store {address} {said} ({words})", hint=hint)
+    return InfrastructureError(
+        f"the result store {address} does not answer: {words}" if not state or state[:2] in ("08", "57")
+        else f"the result store {address}: {words}",
+        hint=f"Is the server up? {KEPT} can be loaded later.",
+    )  # fmt: skip

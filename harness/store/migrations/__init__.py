@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Alembic's migrations of the result store."""

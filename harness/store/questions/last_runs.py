@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: MIT
+"""What ran last, and what became of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.report.answer_table import AnswerTable
+from harness.store.questions.moment import short, stamp
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+
+class LastRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One run. ``night`` is the nightly run that made it, "" for none; ``word`` is what became of it."""
+
+    run: str
+    at: str
+    night: str
+    point: str
+    word: str
+    failure_class: str
+    reason: str
+    seconds: float
+    guest_build: str
+    qemu_build: str
+    driver_digest: str
+    directory: str
+
+
+class LastRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """The last runs, the newest first."""
+
+    runs: list[LastRun]
+
+    def tables(self) -> list[AnswerTable]:
+        """Return them as a table."""
+        rows = [
+            (
+                short(run.at),
+                run.word,
+                run.point,
+                f"{run.seconds:.0f}",
+                run.run,
+                run.reason if run.word != "holds" else "",
+            )
+            for run in self.runs
+        ]
+        columns = ("when (UTC)", "result", "point", "s", "run", "reason")
+        return [
+            AnswerTable(
+                title="Last runs", columns=columns, rows=rows, empty="no runs", right=frozenset({"s"})
+            )
+        ]
+
+
+def last_runs(connection: Connection, *, count: int, failed: bool = False) -> LastRuns:
+    """Return the last ``count`` runs; with ``failed`` only those that do not hold."""
+    from sqlalchemy import select
+
+    from harness.store.models import StoredBuild, StoredNightly, StoredPoint, StoredRun
+
+    asked = (
+        select(StoredRun, StoredPoint.name.label("point"), StoredBuild, StoredNightly.name.label("night"))
+        .join(StoredPoint, StoredRun.point_id == StoredPoint.id)
+        .join(StoredBuild, StoredRun.build_id == StoredBuild.id)
+        .join(StoredNightly, StoredRun.nightly_id == StoredNightly.id, isouter=True)
+        .order_by(StoredRun.at.desc(), StoredRun.id.desc())
+        .limit(count)
+    )
+    if failed:
+        asked = asked.where(StoredRun.word.not_in(("holds", "skipped")))
+    return LastRuns(
+        runs=[
+            LastRun(
+                run=row[1],
+                at=stamp(row.at),
+                night=row.night or "",
+                point=row.point,
+                word=row.word,
+                failure_class=row.failure_class,
+                reason=row.reason,
+                seconds=row.seconds,
+                guest_build=row.guest_build,
+                qemu_build=row.qemu_build,
+                driver_digest=row.driver_digest,
+                directory=row.directory,
+            )
+            for row in connection.execute(asked)
+        ]
+    )

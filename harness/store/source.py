@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: MIT
+"""What is loaded into the store: nightly runs, and run directories outside of them, found below the paths of a command line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.lab.nightly_state import STATE, CellOutcome, NightlyHeader, read_state
+from harness.lab.summary import word
+from harness.store.recorded_run import is_run
+
+DEEPEST = 4
+"""Levels of directories that are looked through below a path."""
+
+LARGEST_STATE = 1 << 30
+"""Bytes of a nightly run's state that are read: one of 100,000 cells has some 50 MB."""
+
+
+class NightlySource(msgspec.Struct, frozen=True, kw_only=True):
+    """A nightly run to load; ``at`` is when it began, in seconds since the epoch."""
+
+    directory: Path
+    header: NightlyHeader
+    at: int
+
+
+class RunSource(msgspec.Struct, frozen=True, kw_only=True):
+    """A run to load. ``path`` is its directory, None for a cell that left none.
+
+    ``night`` and ``outcome`` are of the nightly run that made it. ``counted`` is false for an attempt that was repeated.
+    """
+
+    path: Path | None
+    night: NightlySource | None = None
+    outcome: CellOutcome | None = None
+    counted: bool = True
+
+    @property
+    def name(self) -> str:
+        """The name under which the store most likely has it: that of its directory, there or gone, or of its cell."""
+        if self.path is not None:
+            return self.path.name
+        assert self.night is not None
+        assert self.outcome is not None
+        if self.outcome.runs:
+            return Path(self.outcome.runs[-1]).name
+        header = self.night.header
+        return f"{header.lab}/{header.name}/{header.started}/{self.outcome.cell}"
+
+    @property
+    def told(self) -> bytes:
+        """What the nightly run says of it, as bytes of its digest."""
+        if self.outcome is None:
+            return b""
+        assert self.night is not None
+        return msgspec.json.encode([self.night.header, self.outcome, self.counted])
+
+    @property
+    def point(self) -> str:
+        """The point of the matrix that its cell belongs to."""
+        return self.outcome.cell.rpartition(".")[0] if self.outcome is not None else ""
+
+    @property
+    def repetition(self) -> int:
+        """Which repetition of its point it is, 1 outside of nightly runs."""
+        last = self.outcome.cell.rpartition(".")[2] if self.outcome is not None else ""
+        return int(last) if last.isdigit() and len(last) < 6 else 1
+
+    @property
+    def word(self) -> str:
+        """What the nightly run says became of it, "" outside of one."""
+        return word(self.outcome) if self.outcome is not None else ""
+
+
+def sources(paths: Iterable[Path]) -> Iterator[RunSource]:
+    """Yield every run below the paths, each once; those of a nightly run with what it says of them.
+
+    Raises UsageError for a path with nothing to load, or with a nightly run whose state cannot be read.
+    """
+    seen: set[str] = set()
+    for path in paths:
+        if not os.path.isdir(path):  # noqa: PTH112 - Path's raises for too long a name
+            raise UsageError(
+                f"{path} is not a directory", hint="Give a run directory, or one that has some below it."
+            )
+        empty = True
+        for found in _below(path, DEEPEST):
+            empty = False
+            real = os.path.realpath(found)
+            if real in seen:
+                continue
+            seen.add(real)
+            yield from night_sources(found) if _is_night(found) else [RunSource(path=found)]
+        if empty:
+            raise UsageError(
+                f"{path} has no run and no nightly run below it",
+                hint="Give nightly runs, for example nightly, or run directories, for example runs.",
+            )
+
+
+def _below(path: Path, depth: int) -> Iterator[Path]:
+    if _is_night(path):
+        yield path
+    elif is_run(path):
+        # A run of a nightly run is loaded with it, so that it is always known whose it is.
+        night = path.resolve().parent.parent
+        yield night if path.resolve().parent.name == "runs" and _is_night(night) else path
+    elif path.name == "runs" and _is_night(path.resolve().parent):
+        yield path.resolve().parent
+    elif depth:
+        try:
+            names = sorted(os.listdir(path))  # noqa: PTH208
+        except OSError:
+            return
+        for name in names:
+            inner = path / name
+            if os.path.isdir(inner) and not os.path.islink(inner):  # noqa: PTH112, PTH114
+                yield from _below(inner, depth - 1)
+
+
+def _is_night(path: Path) -> bool:
+    return os.path.isfile(path / STATE)  # noqa: PTH113
+
+
+def night_sources(directory: Path) -> Iterator[RunSource]:
+    """Yield the runs of one nightly run. Raises UsageError if its state cannot be read."""
+    file = directory / STATE
+    try:
+        with file.open("rb") as opened:
+            header, outcomes, _ = read_state(opened.read(LARGEST_STATE))
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}") from error
+    except ValueError as error:
+        raise UsageError(f"{file} is not the state of a nightly run: {error}") from error
+    for outcome in outcomes.values():
+        yield from cell_sources(directory, header, outcome)
+
+
+def cell_sources(directory: Path, header: NightlyHeader, outcome: CellOutcome) -> Iterator[RunSource]:
+    """Yield the runs of one cell of a nightly run, its last attempt last."""
+    night = NightlySource(directory=directory, header=header, at=_seconds(header.started))
+    # The nightly run may have been moved; its runs lie in it.
+    paths = [directory / "runs" / Path(run).name for run in outcome.runs]
+    for path in paths[:-1]:
+        if is_run(path):
+            yield RunSource(path=path, night=night, outcome=outcome, counted=False)
+    last = paths[-1] if paths and is_run(paths[-1]) else None
+    yield RunSource(path=last, night=night, outcome=outcome)
+
+
+def _seconds(stamp: str) -> int:
+    try:
+        return max(0, int(datetime.fromisoformat(stamp).timestamp()))
+    except (ValueError, OverflowError):
+        return 0

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: MIT
+"""Upkeep of the store: made anew from the run directories, pruned of old runs, and compared with the directories."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.errors import UsageError
+from harness.store.loader import PORTION, LoadReport, Looked, Unreadable, read_source, write_portion
+from harness.store.recorded_run import is_run, read_run
+from harness.store.source import RunSource
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from harness.store.database import Database
+
+MOST_NAMED = 20
+"""Runs of one kind that a check names; the rest are counted."""
+
+
+class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
+    """How a store is. ``damage`` is what the database itself found, "" for nothing.
+
+    ``gone`` are runs whose directories are not there any more: the store alone knows of them. ``changed`` are those whose
+    directories say something else by now. Both are named up to twenty.
+    """
+
+    runs: int
+    nightlies: int
+    rules: int
+    failures: int
+    incidents: int
+    oldest: str
+    newest: str
+    damage: str
+    gone_count: int
+    gone: list[str]
+    changed_count: int
+    changed: list[str]
+
+
+def rebuild(
+    store: Database, runs: Iterable[RunSource], *, forget: bool = False, told: Looked = lambda _: None
+) -> LoadReport:
+    """Make the store anew from ``runs``, in one transaction: it is the old one until it is the new one.
+
+    Raises UsageError if the store has runs whose directories are gone, unless ``forget`` gives them up.
+    """
+    report = LoadReport()
+    with store.writing() as connection:
+        lost = [name for name, directory in _directories(connection) if not is_run(Path(directory))]
+        if lost and not forget:
+            raise UsageError(
+                f"{len(lost)} runs of the store have no run directory any more, for example {lost[0]}",
+                hint="A rebuilt store would not have them. --forget rebuilds it all the same.",
+            )
+        _empty(connection)
+        looked = 0
+        portion: list[RunSource] = []
+        for source in runs:
+            portion.append(source)
+            if len(portion) == PORTION:
+                looked += _write(connection, portion, report)
+                told(looked)
+                portion = []
+        told(looked + _write(connection, portion, report))
+    return report
+
+
+def _write(connection: Connection, portion: list[RunSource], report: LoadReport) -> int:
+    found = []
+    for source in portion:
+        try:
+            read = read_source(source, "")
+        except UsageError as error:
+            report.unreadable.append(Unreadable(str(source.path), error.message))
+            continue
+        if read is not None:
+            found.append((source, read))
+    if found:
+        write_portion(connection, found, report)
+    return len(portion)
+
+
+def _empty(connection: Connection) -> None:
+    from sqlalchemy import delete
+
+    from harness.store.models import Base, StoredMeta
+
+    for table in reversed(Base.metadata.sorted_tables):
+        if table is not StoredMeta.__table__:
+            connection.execute(delete(table))
+
+
+def _directories(connection: Connection) -> list[tuple[str, str]]:
+    from sqlalchemy import select
+
+    from harness.store.models import StoredRun
+
+    asked = (
+        select(StoredRun.name, StoredRun.directory).where(StoredRun.directory != "").order_by(StoredRun.at)
+    )
+    return [(row.name, row.directory) for row in connection.execute(asked)]
+
+
+def prune(store: Database, *, before: int, dry: bool = False) -> int:
+    """Remove runs that began before ``before``, in seconds since the epoch, and return how many they are.
+
+    Run directories stay. Nightly runs and incidents go when nothing of them is left.
+    """
+    from sqlalchemy import delete, func, select
+
+    from harness.store.models import StoredFailure, StoredIncident, StoredNightly, StoredRun
+
+    old = StoredRun.at < before
+    if dry:
+        with store.reading() as connection:
+            return connection.scalar(select(func.count()).select_from(StoredRun).where(old)) or 0
+    with store.writing() as connection:
+        removed = connection.execute(delete(StoredRun).where(old)).rowcount
+        connection.execute(
+            delete(StoredNightly).where(
+                ~select(StoredRun.id).where(StoredRun.nightly_id == StoredNightly.id).exists()
+            )
+        )
+        connection.execute(
+            delete(StoredIncident).where(
+                ~select(StoredFailure.run_id).where(StoredFailure.incident_id == StoredIncident.id).exists()
+            )
+        )
+    return removed
+
+
+def check(store: Database) -> CheckReport:
+    """Compare the store with the run directories that it names, and let the database check itself. Raises InfrastructureError."""
+    from sqlalchemy import func, select, text
+
+    from harness.store.models import StoredFailure, StoredIncident, StoredNightly, StoredRun, StoredVerdict
+    from harness.store.questions.moment import stamp
+
+    with store.reading() as connection:
+        damage = ""
+        if store.address.file is not None:
+            said = list(connection.scalars(text("PRAGMA quick_check(10)")))
+            damage = "" if said == ["ok"] else "; ".join(said)
+        counts = {
+            table: connection.scalar(select(func.count()).select_from(table)) or 0
+            for table in (StoredRun, StoredNightly, StoredVerdict, StoredFailure, StoredIncident)
+        }
+        oldest, newest = connection.execute(select(func.min(StoredRun.at), func.max(StoredRun.at))).one()
+        asked = (
+            select(StoredRun.name, StoredRun.directory, StoredRun.digest, StoredRun.nightly_id)
+            .where(StoredRun.directory != "")
+            .order_by(StoredRun.at)
+        )
+        gone, changed = [], []
+        for row in connection.execute(asked):
+            path = Path(row.directory)
+            if not os.path.isdir(path):  # noqa: PTH112 - Path's raises for too long a name
+                gone.append(row.name)
+            elif row.nightly_id is None and _differs(path, row.digest):
+                changed.append(row.name)
+    return CheckReport(
+        runs=counts[StoredRun],
+        nightlies=counts[StoredNightly],
+        rules=counts[StoredVerdict],
+        failures=counts[StoredFailure],
+        incidents=counts[StoredIncident],
+        oldest=stamp(oldest),
+        newest=stamp(newest),
+        damage=damage,
+        gone_count=len(gone),
+        gone=gone[:MOST_NAMED],
+        changed_count=len(changed),
+        changed=changed[:MOST_NAMED],
+    )
+
+
+def _differs(path: Path, digest: str) -> bool:
+    try:
+        return read_run(path, known=digest) is not None
+    except UsageError:
+        return True

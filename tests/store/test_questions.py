@@ -1,0 +1,349 @@
+# SPDX-License-Identifier: MIT
+"""The questions, on both databases: on small nights written out by hand, and on a made lab whose answers are counted again."""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from store.made_runs import make_night, make_run, outcome
+
+from benchmarks.made_lab import BROKEN, DAY, MadeLab, MadeRun
+from harness.contract.rules.catalogue import all_rules
+from harness.contract.verdict import Verdict
+from harness.errors import UsageError
+from harness.lab.matrix import KnownRow
+from harness.report.style import Style
+from harness.store.address import read_address
+from harness.store.database import Database
+from harness.store.interval import wilson
+from harness.store.loader import load
+from harness.store.questions.flaky import flaky
+from harness.store.questions.incidents import incidents
+from harness.store.questions.known import known_issues
+from harness.store.questions.last_runs import last_runs
+from harness.store.questions.moment import short, stamp
+from harness.store.questions.never import never
+from harness.store.questions.nightly_comparison import nightly_comparison
+from harness.store.questions.rule_past import rule_past
+from harness.store.questions.slow import percentile, slow
+from harness.store.source import sources
+
+NOW = 1_790_000_000
+SPAN = 30.0
+BEGINNING = NOW - 30 * DAY
+LAB = MadeLab(runs=3000, now=NOW, days=120, points=20)
+RUNS = list(LAB.runs())
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Database]:
+    """The store of the made lab, filled once for each database."""
+    text = (
+        f"sqlite:///{tmp_path_factory.mktemp('made')}/results.sqlite"
+        if request.param == "sqlite"
+        else request.getfixturevalue("postgres_server").database()
+    )
+    with Database.open(read_address(text, what="test"), make=True) as store:
+        LAB.fill(store)
+        yield store
+
+
+def build(run: MadeRun) -> tuple[str, str, str, str]:
+    """Return what a made run tested."""
+    return LAB.builds[run.build - 1]
+
+
+def test_last_runs_are_the_newest(made: Database) -> None:
+    """With and without those that hold."""
+    with made.reading() as connection:
+        every, failed = last_runs(connection, count=5), last_runs(connection, count=5, failed=True)
+    names = [
+        [f"run-{run.number:08d}" for run in reversed(RUNS) if run.word != "holds" or not only][:5]
+        for only in (0, 1)
+    ]
+    assert names == [[run.run for run in found.runs] for found in (every, failed)]
+    assert (stamp(RUNS[-1].at), build(RUNS[-1])[3], "night-120") == (
+        every.runs[0].at, every.runs[0].driver_digest, every.runs[0].night,
+    )  # fmt: skip
+
+
+def test_incidents_are_counted(made: Database) -> None:
+    """Runs of the span, first and last ever, and the points of the span."""
+    with made.reading() as connection:
+        found = {
+            one.signature: one for one in incidents(connection, days=SPAN, beginning=BEGINNING).incidents
+        }
+    expected = {}
+    for number in {run.incident for run in RUNS if run.at >= BEGINNING and run.incident}:
+        of_it = [run for run in RUNS if run.incident == number]
+        late = [run for run in of_it if run.at >= BEGINNING]
+        expected[f"{number:016x}"] = (
+            len(late), stamp(of_it[0].at), stamp(of_it[-1].at), len({run.point for run in late}),
+            f"/made/run-{of_it[-1].number:08d}",
+        )  # fmt: skip
+    assert expected == {
+        key: (one.runs, one.first, one.last, len(one.points), one.run) for key, one in found.items()
+    }
+
+
+def test_last_good_and_first_bad_of_a_rule(made: Database) -> None:
+    """Over all builds, and by each value of each kind, as a walk over all runs finds them."""
+    with made.reading() as connection:
+        past = rule_past(connection, BROKEN.lower(), days=SPAN, beginning=BEGINNING)
+    judged = [run for run in RUNS if LAB.broken in run.rules]
+    bad = [run for run in judged if run.broken == LAB.broken]
+    held = [run for run in judged if run.broken != LAB.broken and not (run.unknown and LAB.broken < 9)]
+    first = bad[0].at
+    good_after = max(run.at for run in held)
+    newest_bad = [run for run in bad if run.at > good_after]
+    expected = (
+        (newest_bad[0].at, good_after)
+        if newest_bad
+        else (first, max(run.at for run in held if run.at < first))
+    )
+    assert past.first_bad is not None
+    assert past.last_good is not None
+    assert tuple(map(stamp, expected)) == (past.first_bad.at, past.last_good.at)
+    for place, kind in enumerate(("guest_build", "qemu_build", "driver_digest"), 1):
+        for one in (one for one in past.builds if one.kind == kind):
+            of_it = [run for run in bad if build(run)[place] == one.value]
+            begun = of_it[0].at if of_it else NOW
+            goods = [run.at for run in held if build(run)[place] == one.value]
+            assert (len(of_it), stamp(begun) if of_it else "", stamp(max((at for at in goods if at < begun), default=0))) == (
+                one.violated, one.first_bad, one.last_good,
+            ), one  # fmt: skip
+            assert stamp(max(goods, default=0)) == one.last_held
+
+
+def test_flips_of_a_rule(made: Database) -> None:
+    """Two runs in a row of one point on one build that came out differently, and Wilson's interval of the rate."""
+    with made.reading() as connection:
+        past = rule_past(connection, BROKEN, days=SPAN, beginning=BEGINNING)
+    seen: dict[tuple[int, int], list[bool]] = {}
+    for run in RUNS:
+        if run.at >= BEGINNING and LAB.broken in run.rules and not (run.unknown and LAB.broken < 9):
+            seen.setdefault((run.point, run.build), []).append(run.broken == LAB.broken)
+    values = [value for each in seen.values() for value in each]
+    flips = sum(a != b for each in seen.values() for a, b in pairwise(each))
+    assert (flips, wilson(sum(values), len(values))) == (past.flips, past.rate)
+
+
+def test_flaky_points(made: Database) -> None:
+    """Those that flipped on one build, most first, without infrastructure."""
+    with made.reading() as connection:
+        found = flaky(connection, days=SPAN, beginning=BEGINNING)
+    seen: dict[tuple[int, int], list[bool]] = {}
+    for run in RUNS:
+        if run.at >= BEGINNING and run.word != "infrastructure":
+            seen.setdefault((run.point, run.build), []).append(run.word != "holds")
+    expected = {
+        (f"guest-{(point - 1) % 3}.qemu.small.plan-{point - 1}", LAB.builds[number - 1][3]): (
+            flips,
+            wilson(sum(each), len(each)),
+        )
+        for (point, number), each in seen.items()
+        if (flips := sum(a != b for a, b in pairwise(each)))
+    }
+    assert expected == {(one.point, one.driver_digest): (one.flips, one.rate) for one in found.points}
+    assert sorted((one.flips for one in found.points), reverse=True) == [one.flips for one in found.points]
+
+
+def test_times_and_their_drift(made: Database) -> None:
+    """Nearest-rank percentiles of the last seven days on each host, beside the median of the days before."""
+    with made.reading() as connection:
+        found = {
+            (one.what, one.host): one for one in slow(connection, days=SPAN, beginning=BEGINNING).timings
+        }
+    times: dict[tuple[str, str], dict[bool, list[float]]] = {}
+    for run in RUNS:
+        for what, ms in run.timings:
+            if run.at >= BEGINNING:
+                key = what, f"host-{run.host}"
+                times.setdefault(key, {True: [], False: []})[run.at >= NOW - 7 * DAY].append(ms)
+    expected = {}
+    for key, parts in times.items():
+        now, then = sorted(parts[True]), sorted(parts[False])
+        expected[key] = (
+            len(now), now[(len(now) * 50 + 99) // 100 - 1], now[(len(now) * 90 + 99) // 100 - 1], now[-1], len(then),
+            then[(len(then) * 50 + 99) // 100 - 1],
+        )  # fmt: skip
+    assert expected == {
+        key: (one.times, one.p50, one.p90, one.most, one.before_times, one.before_p50)
+        for key, one in found.items()
+    }
+
+
+def test_the_slowest_runs(made: Database) -> None:
+    """The ten of the span."""
+    with made.reading() as connection:
+        found = slow(connection, days=SPAN, beginning=BEGINNING).runs
+    late = sorted((run for run in RUNS if run.at >= BEGINNING), key=lambda run: -run.seconds)[:10]
+    assert [f"run-{run.number:08d}" for run in late] == [run.run for run in found]
+
+
+@pytest.mark.parametrize(
+    ("percent", "expected"), [(50, 3.0), (90, 5.0), (99, 5.0), (100, 5.0), (1, 1.0), (40, 2.0)]
+)
+def test_percentiles_are_nearest_ranks(percent: int, expected: float) -> None:
+    """The smallest value that so many percent of the values are not greater than."""
+    assert expected == percentile([1.0, 2.0, 3.0, 4.0, 5.0], percent)
+
+
+def test_what_was_never_exercised(made: Database) -> None:
+    """The rules that no run of the made lab speaks of, in the catalogue's order; before the first run, all of them."""
+    spoken = {LAB.rules[rule - 1] for run in RUNS for rule in run.rules}
+    with made.reading() as connection:
+        found = never(connection, days=SPAN, beginning=BEGINNING)
+        later = never(connection, days=1, beginning=NOW + DAY)
+    assert [[rule.id for rule in all_rules() if rule.id not in spoken], [], len(all_rules()), LAB.points] == [
+        [one.rule for one in found.rules], found.points, len(later.rules), len(later.points),
+    ]  # fmt: skip
+
+
+def test_known_issues_are_seen_or_not_or_expired(made: Database) -> None:
+    """By rule, by class, by point; the last day still counts."""
+    today = datetime.date(2026, 11, 29)
+    rows = [
+        KnownRow(url="https://bugs.example.org/1", rule=BROKEN, until=today),
+        KnownRow(url="https://bugs.example.org/2", rule=BROKEN, until=today - datetime.timedelta(days=1)),
+        KnownRow(url="https://bugs.example.org/3", failure_class="infrastructure", guest="guest-1"),
+        KnownRow(url="https://bugs.example.org/4", plan="nosuch"),
+    ]
+    with made.reading() as connection:
+        found = known_issues(connection, rows, days=SPAN, beginning=BEGINNING, today=today).issues
+    late = [run for run in RUNS if run.at >= BEGINNING and run.incident]
+    counts = [
+        sum(run.incident == 1 for run in late),
+        sum(run.incident == LAB.incidents and (run.point - 1) % 3 == 1 for run in late),
+    ]
+    assert [
+        ("seen", counts[0]),
+        ("expired", counts[0]),
+        ("seen" if counts[1] else "not seen", counts[1]),
+        ("not seen", 0),
+    ] == [(one.state, one.runs) for one in found]
+
+
+def nights(tmp_path: Path) -> tuple[Path, Path]:
+    """Make two nightly runs: what fails in both, in one, in some repetitions, and what the infrastructure did."""
+    points = {
+        name: f"twin.q.t.{name}" for name in ("still", "new", "gone", "flaky", "unrun", "infra", "good")
+    }
+    first = make_night(
+        tmp_path, "20261128",
+        *(outcome(f"{points[name]}.1", f"{name}-1", verdict="violated", code=1) for name in ("still", "gone", "unrun")),
+        outcome(f"{points['new']}.1", "new-1"),
+        at=NOW - DAY,
+    )  # fmt: skip
+    second = make_night(
+        tmp_path, "20261129",
+        *(outcome(f"{points[name]}.1", f"{name}-2", verdict="violated", code=1) for name in ("still", "new", "flaky")),
+        outcome(f"{points['flaky']}.2", "flaky-3"),
+        outcome(f"{points['gone']}.1", "gone-2"),
+        outcome(f"{points['good']}.1", "good-2"),
+        outcome(f"{points['infra']}.1", verdict="unknown", code=69, failure_class="infrastructure", reason="no disk"),
+        at=NOW, cells=9,
+    )  # fmt: skip
+    for night, at, names in (
+        (first, NOW - DAY, ("still-1", "gone-1", "unrun-1")), (second, NOW, ("still-2", "new-2", "flaky-2")),
+    ):  # fmt: skip
+        for name in names:
+            reason = f"{name.partition('-')[0]} {at} times"
+            make_run(night / "runs", name, at=at, verdict=Verdict.VIOLATED, reason=reason)
+    for night, names in ((first, ("new-1",)), (second, ("flaky-3", "gone-2", "good-2"))):
+        for name in names:
+            make_run(night / "runs", name, at=NOW)
+    return first, second
+
+
+def test_a_night_beside_the_one_before(store: Database, tmp_path: Path) -> None:
+    """Each incident is in exactly one list."""
+    nights(tmp_path)
+    load(store, sources([tmp_path]))
+    with store.reading() as connection:
+        found = nightly_comparison(connection)
+        first = nightly_comparison(connection, name="20261128")
+    lists = {
+        name: [one.witness for one in getattr(found, name)]
+        for name in ("new", "still", "flaky", "infrastructure", "gone", "not_run")
+    }
+    assert {
+        "new": ["new # times"], "still": ["still # times"], "flaky": ["flaky # times"], "infrastructure": ["no disk"],
+        "gone": ["gone # times"], "not_run": ["unrun # times"],
+    } == lists  # fmt: skip
+    assert ("20261129", 9, 7, {"holds": 3, "infrastructure": 1, "violated": 3}) == (
+        found.night.name, found.night.cells, found.night.done, found.night.counts,
+    )  # fmt: skip
+    assert (None, 3) == (first.before, len(first.new))
+
+
+def test_one_failure_in_many_runs_is_one_incident(store: Database, tmp_path: Path) -> None:
+    """Forty runs, one line, with the first and the last."""
+    for number in range(40):
+        make_run(
+            tmp_path,
+            f"r{number}",
+            at=NOW - 4000 + number * 100,
+            verdict=Verdict.VIOLATED,
+            reason=f"got {number} Starts",
+        )
+    load(store, sources([tmp_path]))
+    with store.reading() as connection:
+        (one,) = incidents(connection, days=SPAN, beginning=BEGINNING).incidents
+    assert (40, stamp(NOW - 4000), stamp(NOW - 100), "got # Starts") == (
+        one.runs,
+        one.first,
+        one.last,
+        one.witness,
+    )
+
+
+def test_an_empty_store_answers_too(store: Database) -> None:
+    """There is nothing to say, and that is said; a rule and a nightly run that are not there are refused by name."""
+    with store.reading() as connection:
+        said = [
+            *last_runs(connection, count=3).tables(),
+            *flaky(connection, days=1, beginning=0).tables(),
+            *incidents(connection, days=1, beginning=0).tables(),
+            *slow(connection, days=1, beginning=0).tables(),
+            *known_issues(connection, [], days=1, beginning=0, today=datetime.date(2026, 1, 1)).tables(),
+        ]
+        for ask in (
+            lambda: nightly_comparison(connection),
+            lambda: rule_past(connection, "X", days=1, beginning=0),
+        ):
+            with pytest.raises(UsageError, match="the result store has no"):
+                ask()
+    assert all(len(table.lines(Style(colour=False))) == 2 for table in said)
+
+
+def test_a_rule_that_was_only_bad_and_one_that_recovered(store: Database, tmp_path: Path) -> None:
+    """Without a good run there is no last good; when it holds again, the first bad is the first one."""
+    make_run(tmp_path, "a", at=1000, verdict=Verdict.VIOLATED)
+    load(store, sources([tmp_path]))
+    with store.reading() as connection:
+        only = rule_past(connection, "SYNC-EXACTLY-TWO", days=1, beginning=0)
+    for name, at in (("b", 500), ("c", 2000)):
+        make_run(tmp_path, name, at=at)
+    load(store, sources([tmp_path]))
+    with store.reading() as connection:
+        again = rule_past(connection, "SYNC-EXACTLY-TWO", days=1, beginning=0)
+    shutil.rmtree(tmp_path)
+    runs = [
+        (past.last_good.run if past.last_good else None, past.first_bad.run if past.first_bad else None)
+        for past in (only, again)
+    ]
+    assert [(None, "a"), ("b", "a"), Counter({"holds": 1})] == [*runs, Counter(holds=again.flips // 2)]
+
+
+def test_moments_are_told_in_utc() -> None:
+    """Nothing is said of a moment that is not known or that no calendar has."""
+    assert ["2026-09-21T14:13:20Z", "", "", "2026-09-21 14:13"] == [
+        stamp(NOW), stamp(0), stamp(1 << 60), short(stamp(NOW)),
+    ]  # fmt: skip
