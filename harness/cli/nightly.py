@@ -36,6 +36,17 @@ def nightly(
         int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
     ] = 0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
+    notify: Annotated[
+        str,
+        typer.Option(
+            "--notify",
+            metavar="COMMAND",
+            help="A command, without a shell, that gets the morning summary on standard input.",
+        ),
+    ] = "",
+    notify_as: Annotated[
+        str, typer.Option("--notify-as", metavar="FORM", help="Its form: text, markdown or html.")
+    ] = "text",
     junit_all: JUnitAll = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
@@ -43,11 +54,14 @@ def nightly(
     json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
-    from harness.cli.output import say, say_json, say_schema
+    from harness.cli.notification import notification, tell_morning
+    from harness.cli.output import complain, say, say_json, say_schema
     from harness.lab import summary
     from harness.lab.matrix import lab_schema, read_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import open_nightly_run
+    from harness.store.address import store_address
+    from harness.store.nightly_keeper import NightlyKeeper
 
     if schema:
         say_schema(lab_schema())
@@ -61,10 +75,19 @@ def nightly(
     if dry_run:
         _plan(matrix, json=json)
         return ExitCode.HOLDS
+    command = notification(notify, notify_as)
+    address = store_address(into, matrix.document.store.url, base=lab.parent)
     with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
+        keeper = NightlyKeeper(address, state)
         try:
-            with _progress(state, matrix, done=done, quiet=json) as (tell, tick):
+            with _progress(state, matrix, done=done, quiet=json) as (show, tick):
+
+                def tell(outcome: CellOutcome) -> None:
+                    show(outcome)
+                    if (error := keeper.note(outcome)) is not None:
+                        complain(f"not in the result store yet: {error.message}", error.hint)
+
                 lab_run = Nightly(
                     matrix,
                     state,
@@ -79,6 +102,8 @@ def nightly(
                 say_json(summary.document(state, matrix))
             else:
                 say([*summary.lines(state, matrix), "", f"Summary, JUnit and runs: {state.directory}"])
+            keeper.close()
+        tell_morning(keeper, state, matrix, command, notify_as)
         return summary.exit_code(state, left=0)
 
 

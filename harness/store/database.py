@@ -42,8 +42,10 @@ class Database:
         self._engine = engine
 
     @classmethod
-    def open(cls, address: StoreAddress, *, make: bool = False) -> Self:
+    def open(cls, address: StoreAddress, *, make: bool = False, wait: float = 0) -> Self:
         """Open a store; ``make`` makes it and brings it to this form, otherwise it is only read.
+
+        A locked database, or a server, is waited for ``wait`` seconds, :data:`WAIT_S` if that is 0.
 
         Raises MissingPart without the extra, UsageError if there is no store, if it is of a newer harness or of another
         program, and InfrastructureError for what the machine or the server refuses.
@@ -66,7 +68,7 @@ class Database:
                 raise InfrastructureError(
                     f"cannot make the result store {address}: {error.strerror}"
                 ) from error
-        opened = cls(address, _engine(address, make=make))
+        opened = cls(address, _engine(address, make=make, wait=wait or WAIT_S))
         try:
             with opened.writing() if make else opened.reading() as connection:
                 _check(connection, address, make=make)
@@ -108,7 +110,7 @@ class Database:
                     yield connection
 
 
-def _engine(address: StoreAddress, *, make: bool) -> Engine:
+def _engine(address: StoreAddress, *, make: bool, wait: float) -> Engine:
     from sqlalchemy import create_engine, event, pool
 
     if address.file is None:
@@ -116,7 +118,7 @@ def _engine(address: StoreAddress, *, make: bool) -> Engine:
             import psycopg  # noqa: F401
         except ImportError as error:
             raise missing_extra("a result store in PostgreSQL needs psycopg", "lab") from error
-        options = f"-c statement_timeout={STATEMENT_S * 1000} -c lock_timeout={WAIT_S * 1000}"
+        options = f"-c statement_timeout={STATEMENT_S * 1000} -c lock_timeout={int(wait * 1000)}"
         return create_engine(
             address.url,
             hide_parameters=True,
@@ -124,14 +126,14 @@ def _engine(address: StoreAddress, *, make: bool) -> Engine:
             pool_size=1,
             pool_pre_ping=True,
             connect_args={
-                "connect_timeout": WAIT_S, "tcp_user_timeout": WAIT_S * 1000, "application_name": "harness",
+                "connect_timeout": max(2, int(wait)), "tcp_user_timeout": int(wait * 1000), "application_name": "harness",
                 "options": options,
             },
         )  # fmt: skip
     file = address.file
     engine = create_engine(
         "sqlite://",
-        creator=lambda: _connect(file, make=make),
+        creator=lambda: _connect(file, make=make, wait=wait),
         hide_parameters=True,
         poolclass=pool.QueuePool,
         pool_size=1,
@@ -144,7 +146,7 @@ def _engine(address: StoreAddress, *, make: bool) -> Engine:
     return engine
 
 
-def _connect(file: Path, *, make: bool) -> sqlite3.Connection:
+def _connect(file: Path, *, make: bool, wait: float) -> sqlite3.Connection:
     """Open SQLite's file; one that is only read may lie where nothing can be written."""
     name = file.absolute().as_uri()
     modes = ["rw"] if make else ["ro", "ro&immutable=1"]
@@ -152,7 +154,7 @@ def _connect(file: Path, *, make: bool) -> sqlite3.Connection:
         opened: sqlite3.Connection | None = None
         try:
             opened = sqlite3.connect(
-                f"{name}?mode={mode}", uri=True, timeout=WAIT_S, isolation_level=None, check_same_thread=False
+                f"{name}?mode={mode}", uri=True, timeout=wait, isolation_level=None, check_same_thread=False
             )
             opened.execute("SELECT count(*) FROM sqlite_master")
             if make:

@@ -133,6 +133,9 @@ case(
     "harness nightly --schema > lab.schema.json && cat lab.schema.json",
     said="draft/2020-12",
 )
+NOTIFIED = "tests/cli/test_notification.py::test_one_failure_is_one_incident_and_one_line"
+case("harness nightly --once --notify 'mail -s nightly lab@example.org'", by=NOTIFIED)
+case("harness nightly --once --notify-as markdown --notify ./to-chat", by=NOTIFIED)
 case("harness store load nightly", said="1 runs are new")
 case(
     "harness store check", "harness store load nightly && harness store check", said="1 runs, 0 nightly runs"

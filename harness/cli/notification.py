@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: MIT
+"""The end of a nightly run: its cells in the store, its morning summary in files, and the command that is told of it.
+
+Whatever fails here is said, and changes no exit code.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError, InfrastructureError, UsageError
+
+if TYPE_CHECKING:
+    from harness.lab.matrix import Matrix
+    from harness.lab.nightly_state import NightlyState
+    from harness.store.morning import Morning
+    from harness.store.nightly_keeper import NightlyKeeper
+
+FORMS = ("text", "markdown", "html")
+SUFFIXES = {"text": "txt", "markdown": "md", "html": "html"}
+
+LONGEST_S = 60.0
+"""Seconds that the command may take."""
+
+
+def notification(command: str, form: str) -> list[str]:
+    """Return the words of the command that is told. Raises UsageError for one that no shell could read either."""
+    from harness.choice import check_choice
+
+    check_choice("form of --notify-as", form, FORMS)
+    try:
+        return shlex.split(command)
+    except ValueError as error:
+        raise UsageError(
+            f"--notify: {command!r} is not a command: {error}", hint="Close its quotes."
+        ) from error
+
+
+def tell_morning(
+    keeper: NightlyKeeper, state: NightlyState, matrix: Matrix, command: list[str], form: str
+) -> None:
+    """Load what is not in the store yet, write the morning summary beside the state, and hand it to the command."""
+    from harness.cli.output import complain, complain_of
+
+    found = _morning(keeper, state, matrix)
+    try:
+        _write(state, found)
+        if command:
+            _notify(command, found, form)
+    except HarnessError as error:
+        complain_of(error)
+    except OSError as error:
+        complain(f"cannot tell of the nightly run: {error.strerror or error}")
+
+
+def _morning(keeper: NightlyKeeper, state: NightlyState, matrix: Matrix) -> Morning:
+    from harness.cli.output import complain
+    from harness.invocation import invocation
+    from harness.lab import summary
+    from harness.store.database import Database
+    from harness.store.morning import morning, unkept
+    from harness.store.questions.nightly_comparison import nightly_comparison
+
+    error = keeper.finish()
+    if error is None:
+        try:
+            with Database.open(keeper.address) as store, store.reading() as connection:
+                found = nightly_comparison(connection, lab=state.head.lab, name=state.head.name)
+        except HarnessError as late:
+            error = late
+        else:
+            return morning(found, matrix.document.known)
+    later = f"To load it later: {invocation('store', 'load', state.directory)}"
+    complain(
+        f"this nightly run is not in the result store: {error.message}", f"{error.hint}\n{later}".strip()
+    )
+    return unkept(summary.lines(state, matrix))
+
+
+def _write(state: NightlyState, found: Morning) -> None:
+    from harness.history.private import write_private
+
+    try:
+        for form, suffix in SUFFIXES.items():
+            write_private(state.directory / f"morning.{suffix}", _as(found, form))
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write the morning summary in {state.directory}: {error.strerror}"
+        ) from error
+
+
+def _as(found: Morning, form: str) -> str:
+    return {"text": found.text, "markdown": found.markdown, "html": found.html}[form]()
+
+
+def _notify(command: list[str], found: Morning, form: str) -> None:
+    import tempfile
+
+    from harness.deadline import Deadline
+    from harness.program import run_program
+
+    with tempfile.TemporaryFile() as data:
+        data.write(_as(found, form).encode("utf-8", "replace"))
+        data.seek(0)
+        ended = run_program(
+            command, Deadline(LONGEST_S, "telling of the nightly run"), data=data, supply="Check --notify."
+        )
+    if ended.status != 0:
+        raise InfrastructureError(f"--notify: '{command[0]}' failed: {ended.failure()}")

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""The morning summary: a nightly run in ten lines, for mail and chat, as text, Markdown and HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Sequence
+
+import msgspec
+
+from harness.invocation import invocation
+from harness.lab.matrix import KnownRow
+from harness.report.answer_table import escaped
+from harness.report.escape import printable
+from harness.store.questions.incidents import IncidentLine
+from harness.store.questions.nightly_comparison import NightlyComparison
+
+MOST_LINES = 10
+"""Lines of a summary."""
+
+MOST_NEW = 3
+"""New incidents that have a line each."""
+
+LONGEST = 160
+"""Characters of what is said of one incident."""
+
+SORTS = ("new", "still", "gone", "flaky", "infrastructure")
+"""What becomes of incidents, in the order in which it is told."""
+
+
+class MorningLine(msgspec.Struct, frozen=True):
+    """One line: what it is about, and what is said."""
+
+    about: str
+    said: str
+
+
+class Morning(msgspec.Struct, frozen=True):
+    """A summary, at most ten lines."""
+
+    lines: list[MorningLine]
+
+    def text(self) -> str:
+        """Return it as plain text, a line each."""
+        return "".join(f"{line.about}: {printable(line.said, 1000)}\n" for line in self.lines)
+
+    def markdown(self) -> str:
+        """Return it as a list in Markdown."""
+        return "".join(
+            f"- **{escaped(line.about)}**: {escaped(printable(line.said, 1000))}\n" for line in self.lines
+        )
+
+    def html(self) -> str:
+        """Return it as an HTML document without scripts and links."""
+        items = "".join(
+            f"<li><b>{html.escape(line.about)}</b>: {html.escape(printable(line.said, 1000))}</li>\n"
+            for line in self.lines
+        )
+        return (
+            '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>Nightly run</title></head>'
+            f"<body><ul>\n{items}</ul></body></html>\n"
+        )
+
+
+def morning(found: NightlyComparison, known: Sequence[KnownRow] = ()) -> Morning:
+    """Return a nightly run in ten lines; what is a known issue is told with its URL."""
+    night = found.night
+    counts = ", ".join(f"{word} {count}" for word, count in night.counts.items()) or "nothing yet"
+    against = f"against {found.before.name}" if found.before is not None else "the first of its lab"
+    lines = [
+        MorningLine(
+            f"{night.lab} {night.name}",
+            f"{night.done} of {night.cells} runs, {night.seconds / 60:.1f} minutes of runs: {counts}; {against}",
+        )
+    ]
+    for sort in SORTS:
+        incidents: list[IncidentLine] = getattr(found, sort)
+        shown = MOST_NEW if sort == "new" else 1
+        about = f"{sort} {len(incidents)}"
+        if not incidents:
+            lines.append(MorningLine(about, "-"))
+            continue
+        for number, one in enumerate(incidents[:shown], 1):
+            more = len(incidents) - shown
+            rest = f"; and {more} more" if number == shown and more > 0 else ""
+            lines.append(MorningLine(about, f"{_said(one, known)}{rest}"))
+    if found.new:
+        lines.append(MorningLine("reproduce", invocation("repro", found.new[0].run)))
+    return Morning(lines[:MOST_LINES])
+
+
+def unkept(lines: Sequence[str]) -> Morning:
+    """Return a summary for a nightly run that is in no store: the first lines of its own summary."""
+    said = [line.strip() for line in lines if line.strip()]
+    return Morning([MorningLine("nightly run", line) for line in said[:MOST_LINES]])
+
+
+def _said(one: IncidentLine, known: Sequence[KnownRow]) -> str:
+    parts = one.points[0].split(".", 3) if one.points else []
+    guest, qemu, topology, plan = (*parts, "", "", "", "")[:4]
+    url = next(
+        (
+            row.url
+            for row in known
+            if row.matches(
+                rule=one.rule, failure_class=one.failure_class, signature=one.signature, guest=guest, qemu=qemu,
+                topology=topology, plan=plan,
+            )
+        ),
+        "",
+    )  # fmt: skip
+    runs = f"{one.runs} run{'s' if one.runs != 1 else ''}"
+    return f"{printable(one.title, LONGEST)} ({runs}: {printable(one.where, LONGEST)})" + (
+        f" known: {url}" if url else ""
+    )

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: MIT
+"""The nightly keeper: loads each cell of a nightly run into the store as it ends, and never gets in its way.
+
+What cannot be loaded is loaded later: with a cell that ends a minute on, at the end of the nightly run, or by ``harness store
+load``. The run directories and the nightly run's state have it all meanwhile.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from harness.errors import HarnessError, MissingPart
+from harness.lab.nightly_state import CellOutcome, NightlyState
+from harness.store.address import StoreAddress
+from harness.store.source import RunSource, cell_sources, night_sources
+
+if TYPE_CHECKING:
+    from harness.store.database import Database
+
+SHORT_S = 3.0
+"""Seconds that a store is waited for while runs are under way."""
+
+PAUSE_S = 60.0
+"""Seconds from a failure to the next attempt."""
+
+
+class NightlyKeeper:
+    """Keeps one nightly run in the store at ``address``. ``failure`` is why the last attempt failed, None if it did not."""
+
+    def __init__(self, address: StoreAddress, state: NightlyState) -> None:
+        self.address = address
+        self.failure: HarnessError | None = None
+        self._state = state
+        # What was over before this process began may never have been loaded.
+        self._all = bool(state.outcomes)
+        self._waiting: list[CellOutcome] = []
+        self._not_before = 0.0
+        self._store: Database | None = None
+
+    def note(self, outcome: CellOutcome) -> HarnessError | None:
+        """Load a cell that is over. Return the error if this is the first attempt that fails, None otherwise.
+
+        That a package is missing is told at the end alone: it will be missing for every cell.
+        """
+        self._waiting.append(outcome)
+        if isinstance(self.failure, MissingPart) or time.monotonic() < self._not_before:
+            return None
+        first = self.failure is None
+        self._try(SHORT_S)
+        return self.failure if first and not isinstance(self.failure, MissingPart) else None
+
+    def finish(self) -> HarnessError | None:
+        """Load what is not loaded yet, and close the store. Return the error if that fails."""
+        if self._waiting or self._all:
+            self._try(0)
+        self.close()
+        return self.failure
+
+    def close(self) -> None:
+        """Close the store."""
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+    def _try(self, wait: float) -> None:
+        from harness.store.database import Database
+        from harness.store.loader import load
+
+        try:
+            if self._store is None:
+                self._store = Database.open(self.address, make=True, wait=wait)
+            load(self._store, self._sources())
+        except HarnessError as error:
+            self.failure = error
+            self._not_before = time.monotonic() + PAUSE_S
+            self.close()
+        else:
+            self.failure = None
+            self._all = False
+            self._waiting.clear()
+
+    def _sources(self) -> list[RunSource]:
+        state = self._state
+        if self._all:
+            return list(night_sources(state.directory))
+        return [
+            source
+            for outcome in self._waiting
+            for source in cell_sources(state.directory, state.head, outcome)
+        ]
