@@ -157,18 +157,21 @@ class NightlyDocument(TypedDict):
 
 
 class PlannedCell(TypedDict):
-    """One run that a nightly run would make."""
+    """One run that a nightly run would make; ``seconds`` is what such a run took before, None if that is not known."""
 
     id: str
     seed: int
+    seconds: float | None
 
 
 class NightlyPlan(TypedDict):
-    """What a nightly run would do: ``--dry-run``."""
+    """What a nightly run would do: ``--dry-run``. It is known of ``known`` runs that they take ``seconds`` together."""
 
     digest: str
     cells: list[PlannedCell]
     skipped: list[Skipped]
+    known: int
+    seconds: float
 
 
 class StoreLoadDocument(TypedDict):

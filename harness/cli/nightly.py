@@ -15,9 +15,11 @@ from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
+    from harness.cli.documents import NightlyPlan
     from harness.lab.matrix import Matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import CellOutcome, NightlyState
+    from harness.store.address import StoreAddress
 
 
 def register(app: typer.Typer) -> None:
@@ -35,7 +37,20 @@ def nightly(
     parallel: Annotated[
         int, typer.Option(metavar="N", min=0, help="Runs at once; by default what the matrix says.")
     ] = 0,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, and stop.")] = False,
+    only: Annotated[
+        str,
+        typer.Option(
+            metavar="EXPR",
+            help="Run these cells: field=value with and, or, not; e.g. 'guest=twin and not plan=veto'.",
+        ),
+    ] = "",
+    rerun_failed: Annotated[
+        str,
+        typer.Option("--rerun-failed", metavar="NIGHTLY", help="Run what did not hold in that nightly run."),
+    ] = "",
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run and what it costs, and stop.")
+    ] = False,
     notify: Annotated[
         str,
         typer.Option(
@@ -56,7 +71,7 @@ def nightly(
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
     from harness.cli.notification import notification, tell_morning
     from harness.cli.output import complain, say, say_json, say_schema
-    from harness.lab import summary
+    from harness.lab import cell_choice, summary
     from harness.lab.matrix import lab_schema, read_matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import open_nightly_run
@@ -72,11 +87,17 @@ def nightly(
             hint=f"Start it every night with cron or a systemd timer: {invocation('nightly', '--once')}",
         )
     matrix = read_matrix(lab)
+    if rerun_failed:
+        matrix = cell_choice.failed(
+            matrix, Path(rerun_failed) if "/" in rerun_failed else into / rerun_failed
+        )
+    if only:
+        matrix = cell_choice.only(matrix, only)
+    address = store_address(into, matrix.document.store.url, base=lab.parent)
     if dry_run:
-        _plan(matrix, json=json)
+        _plan(matrix, address, json=json)
         return ExitCode.HOLDS
     command = notification(notify, notify_as)
-    address = store_address(into, matrix.document.store.url, base=lab.parent)
     with open_nightly_run(into, matrix, name=name) as state:
         done = len(state.outcomes)
         keeper = NightlyKeeper(address, state)
@@ -107,22 +128,57 @@ def nightly(
         return summary.exit_code(state, left=0)
 
 
-def _plan(matrix: Matrix, *, json: bool) -> None:
-    """Print the cells in their order."""
+def _plan(matrix: Matrix, address: StoreAddress, *, json: bool) -> None:
+    """Print the cells in their order, with what the result store says that each will take."""
     from harness.cli.output import say, say_json
 
+    took = _costs(address)
+    known = [took[cell.point] for cell in matrix.cells if cell.point in took]
+    parallel = matrix.document.parallel
     if json:
-        say_json(
-            {
-                "digest": matrix.digest,
-                "cells": [{"id": cell.id, "seed": cell.seed} for cell in matrix.cells],
-                "skipped": matrix.skipped,
-            }
-        )
+        document: NightlyPlan = {
+            "digest": matrix.digest,
+            "cells": [
+                {"id": cell.id, "seed": cell.seed, "seconds": took.get(cell.point)} for cell in matrix.cells
+            ],
+            "skipped": matrix.skipped,
+            "known": len(known),
+            "seconds": sum(known),
+        }
+        say_json(document)
         return
-    say(f"{number:>5}  {cell.id}  seed {cell.seed}" for number, cell in enumerate(matrix.cells, 1))
+    for number, cell in enumerate(matrix.cells, 1):
+        seconds = f"  about {_duration(took[cell.point])}" if cell.point in took else ""
+        say(f"{number:>5}  {cell.id}  seed {cell.seed}{seconds}")
     say(f"       left out: {skipped.point}: {skipped.why}" for skipped in matrix.skipped)
-    say(f"{len(matrix.cells)} runs, {matrix.document.parallel} at once")
+    if known:
+        unknown = len(matrix.cells) - len(known)
+        rest = f"; nothing is known of {unknown} runs" if unknown else ""
+        say(
+            f"about {_duration(sum(known) / min(parallel, len(matrix.cells)))}, {sum(known) / 60:.1f} minutes of runs, "
+            f"by the runs before{rest}"
+        )
+    say(f"{len(matrix.cells)} runs, {parallel} at once")
+
+
+def _costs(address: StoreAddress) -> dict[str, float]:
+    """Return what the result store says that a run of each point takes, nothing if there is no store to ask."""
+    from harness.cli.output import complain
+    from harness.errors import HarnessError, MissingPart
+    from harness.store.database import Database
+    from harness.store.questions.cost import DAYS, cost
+    from harness.store.questions.moment import since
+
+    if address.file is not None and not address.file.exists():
+        return {}
+    try:
+        with Database.open(address) as store, store.reading() as connection:
+            return cost(connection, beginning=since(DAYS))
+    except MissingPart:
+        return {}
+    except HarnessError as error:
+        complain(f"what the runs cost is not known: {error.message}", error.hint)
+        return {}
 
 
 @contextmanager

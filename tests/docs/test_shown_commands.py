@@ -230,6 +230,15 @@ case("harness doctor --fix", by="tests/lab/test_leftover.py::test_doctor_fixes_w
 case("harness nightly --dry-run", said="1 runs, 1 at once")
 case("harness nightly --once", said="holds 1", marks="host")
 case(
+    "harness nightly --once --only 'guest=twin and not plan=veto'",
+    "harness nightly --once --only 'guest=host and not plan=reset or guest=host'",
+    by="tests/lab/test_cell_choice.py::test_only_what_is_chosen_is_run",
+)
+case(
+    "harness nightly --once --rerun-failed 20261129",
+    by="tests/lab/test_cell_choice.py::test_what_failed_is_run_again",
+)
+case(
     'harness nightly --once --into nightly --name "$CI_PIPELINE_ID"',
     said="Nightly run 4711 of lab: 1 of 1 runs",
     marks="host",
