@@ -74,6 +74,7 @@ METASCHEMA: dict[str, Callable[[Any], bool]] = {
     "minItems": _length,
     "maxItems": _length,
     "minLength": _length,
+    "maxLength": _length,
     "pattern": lambda value: isinstance(value, str) and bool(re.compile(value)),
     "minimum": _number,
     "maximum": _number,
@@ -143,6 +144,8 @@ def errors(
     if isinstance(value, str):
         if len(value) < schema.get("minLength", 0):
             yield f"{place}: {value!r} is too short"
+        if len(value) > schema.get("maxLength", len(value)):
+            yield f"{place}: {value!r:.60} is too long"
         if "pattern" in schema and not re.search(schema["pattern"], value):
             yield f"{place}: {value!r:.60} does not match {schema['pattern']}"
     if isinstance(value, list):

@@ -62,6 +62,10 @@ def nightly(
     notify_as: Annotated[
         str, typer.Option("--notify-as", metavar="FORM", help="Its form: text, markdown or html.")
     ] = "text",
+    metrics: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write metrics in Prometheus' text format; FILE ends in .prom."),
+    ] = None,
     junit_all: JUnitAll = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
@@ -124,7 +128,7 @@ def nightly(
             else:
                 say([*summary.lines(state, matrix), "", f"Summary, JUnit and runs: {state.directory}"])
             keeper.close()
-        tell_morning(keeper, state, matrix, command, notify_as)
+        tell_morning(keeper, state, matrix, command=command, form=notify_as, metrics=metrics)
         return summary.exit_code(state, left=0)
 
 

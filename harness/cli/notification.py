@@ -7,6 +7,9 @@ Whatever fails here is said, and changes no exit code.
 from __future__ import annotations
 
 import shlex
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from harness.errors import HarnessError, InfrastructureError, UsageError
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     from harness.lab.nightly_state import NightlyState
     from harness.store.morning import Morning
     from harness.store.nightly_keeper import NightlyKeeper
+    from harness.store.questions.nightly_comparison import NightlyComparison
 
 FORMS = ("text", "markdown", "html")
 SUFFIXES = {"text": "txt", "markdown": "md", "html": "html"}
@@ -38,44 +42,70 @@ def notification(command: str, form: str) -> list[str]:
 
 
 def tell_morning(
-    keeper: NightlyKeeper, state: NightlyState, matrix: Matrix, command: list[str], form: str
+    keeper: NightlyKeeper,
+    state: NightlyState,
+    matrix: Matrix,
+    *,
+    command: list[str],
+    form: str,
+    metrics: Path | None,
 ) -> None:
-    """Load what is not in the store yet, write the morning summary beside the state, and hand it to the command."""
+    """Load what is not in the store yet, write summary and metrics, and hand the summary to the command."""
     from harness.cli.output import complain, complain_of
 
-    found = _morning(keeper, state, matrix)
-    try:
-        _write(state, found)
-        if command:
-            _notify(command, found, form)
-    except HarnessError as error:
-        complain_of(error)
-    except OSError as error:
-        complain(f"cannot tell of the nightly run: {error.strerror or error}")
+    compared = _compared(keeper, state)
+    found = _morning(compared, state, matrix)
+    steps: list[Callable[[], None]] = [partial(_write, state, found)]
+    if metrics is not None:
+        steps.append(partial(_measure, metrics, compared, state, matrix))
+    if command:
+        steps.append(partial(_notify, command, found, form))
+    for step in steps:
+        # What fails of one keeps nobody from the others.
+        try:
+            step()
+        except HarnessError as error:
+            complain_of(error)
+        except OSError as error:
+            complain(f"cannot tell of the nightly run: {error.strerror or error}")
 
 
-def _morning(keeper: NightlyKeeper, state: NightlyState, matrix: Matrix) -> Morning:
+def _measure(file: Path, compared: NightlyComparison | None, state: NightlyState, matrix: Matrix) -> None:
+    import time
+
+    from harness.store.metrics import metrics, text, write_metrics
+
+    write_metrics(file, text(metrics(state, matrix, compared, now=time.time()), matrix.document.name))
+
+
+def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Matrix) -> Morning:
+    from harness.lab import summary
+    from harness.store.morning import morning, unkept
+
+    if compared is None:
+        return unkept(summary.lines(state, matrix))
+    return morning(compared, matrix.document.known)
+
+
+def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison | None:
+    """Return the nightly run beside the one before; None, which is said, if it is not in the store."""
     from harness.cli.output import complain
     from harness.invocation import invocation
-    from harness.lab import summary
     from harness.store.database import Database
-    from harness.store.morning import morning, unkept
     from harness.store.questions.nightly_comparison import nightly_comparison
 
     error = keeper.finish()
     if error is None:
         try:
             with Database.open(keeper.address) as store, store.reading() as connection:
-                found = nightly_comparison(connection, lab=state.head.lab, name=state.head.name)
+                return nightly_comparison(connection, lab=state.head.lab, name=state.head.name)
         except HarnessError as late:
             error = late
-        else:
-            return morning(found, matrix.document.known)
     later = f"To load it later: {invocation('store', 'load', state.directory)}"
     complain(
         f"this nightly run is not in the result store: {error.message}", f"{error.hint}\n{later}".strip()
     )
-    return unkept(summary.lines(state, matrix))
+    return None
 
 
 def _write(state: NightlyState, found: Morning) -> None:

@@ -136,6 +136,12 @@ case(
 NOTIFIED = "tests/cli/test_notification.py::test_one_failure_is_one_incident_and_one_line"
 case("harness nightly --once --notify 'mail -s nightly lab@example.org'", by=NOTIFIED)
 case("harness nightly --once --notify-as markdown --notify ./to-chat", by=NOTIFIED)
+case(
+    "harness nightly --once --metrics /var/lib/prometheus/node-exporter/nightly.prom",
+    "harness nightly --once --metrics nightly.prom && cat nightly.prom",
+    said=r'hotplug_harness_nightly_runs\{lab="lab",result="holds"\} 1',
+    marks="host",
+)
 case("harness store load nightly", said="1 runs are new")
 case(
     "harness store check", "harness store load nightly && harness store check", said="1 runs, 0 nightly runs"

@@ -1,0 +1,73 @@
+# SPDX-License-Identifier: MIT
+"""The examples of docs/lab.md for systemd, GitLab and GitHub are what their own checkers take."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "lab.md").read_text(encoding="utf-8")
+YAML = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+UNITS = dict(re.findall(r"^`(\w+\.\w+)`:\n\n```ini\n(.*?)```", PAGE, re.DOTALL | re.MULTILINE))
+
+
+def checked(text: str, schema: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Check a document with a schema that comes with check-jsonschema, offline."""
+    file = folder / "example.yml"
+    file.write_text(text)
+    words = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", schema, str(file)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("begins", "schema", "broken"),
+    [
+        ("nightly:", "vendor.gitlab-ci", ("when: always", "when: sometimes")),
+        ("name: nightly", "vendor.github-workflows", ("runs-on:", "run-on:")),
+    ],
+)
+def test_an_example_is_what_its_schema_allows(
+    begins: str, schema: str, broken: tuple[str, str], tmp_path: Path
+) -> None:
+    """And the schema tells a mistake in it."""
+    pytest.importorskip(
+        "check_jsonschema", reason="check-jsonschema is not installed: it comes with the extra 'dev'"
+    )
+    (text,) = [one for one in YAML if one.startswith(begins)]
+    right, wrong = checked(text, schema, tmp_path), checked(text.replace(*broken), schema, tmp_path)
+    assert (0, 1) == (right.returncode, wrong.returncode), right.stdout
+
+
+def verified(units: dict[str, str], folder: Path) -> str:
+    """Return what systemd says of units, "" for nothing."""
+    for name, text in units.items():
+        # The program of the example is a user's own; any that is there will do.
+        (folder / name).write_text(re.sub(r"^ExecStart=\S+", "ExecStart=/bin/true", text, flags=re.MULTILINE))
+    ended = subprocess.run(
+        ["systemd-analyze", "--user", "verify", *(str(folder / name) for name in units)],
+        capture_output=True, text=True, check=False, timeout=60, env={"PATH": "/usr/bin:/bin", "XDG_RUNTIME_DIR": str(folder)},
+    )  # fmt: skip
+    own = [
+        line
+        for line in ended.stderr.splitlines()
+        if str(folder) in line or any(f"{name}:" in line for name in units)
+    ]
+    return "\n".join(own)
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed: package systemd"
+)
+def test_the_units_are_what_systemd_takes(tmp_path: Path) -> None:
+    """Service and timer; a directive that is misspelt is told."""
+    assert {"nightly.service", "nightly.timer"} == set(UNITS)
+    misspelt = UNITS["nightly.timer"].replace("OnCalendar=*-*-* 22:00:00", "OnCalendar=*-*-* 25:00:00")
+    assert ["", True] == [
+        verified(UNITS, tmp_path),
+        bool(verified(UNITS | {"nightly.timer": misspelt}, tmp_path)),
+    ]
