@@ -51,9 +51,7 @@ class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     def tables(self) -> list[AnswerTable]:
         """Return a table for each list that is not empty; the new ones in any case."""
-        before = (
-            f"since {self.before.name}" if self.before is not None else "; there is no nightly run before it"
-        )
+        before = f"compared with {self.before.name}" if self.before is not None else "the first of its lab"
         lists = [
             ("Still failing", self.still),
             ("Flaky: held at the same points in other repetitions", self.flaky),
@@ -61,10 +59,8 @@ class NightlyComparison(msgspec.Struct, frozen=True, kw_only=True):
             ("Gone", self.gone),
             ("Not run again", self.not_run),
         ]
-        first = incident_table(
-            f"New failures of {self.night.name} ({short(self.night.started)}) {before}".replace(" ;", ";"),
-            self.new,
-        )
+        title = f"New failures of {self.night.name} ({short(self.night.started)}), {before}"
+        first = incident_table(title, self.new)
         return [first, *(incident_table(title, found) for title, found in lists if found)]
 
 
