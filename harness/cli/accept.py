@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -15,10 +15,15 @@ from harness.errors import ExitCode, InfrastructureError
 from harness.run.options import made
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from harness.acceptance.acceptance import Acceptance
     from harness.acceptance.case import Case
     from harness.acceptance.result import CaseResult
+    from harness.run.options import RunOptions
     from harness.run.request import RunRequest
+    from harness.template.promise import PromiseFinding
+    from harness.template.store import BuiltTemplate
 
 
 def register(app: typer.Typer) -> None:
@@ -42,17 +47,37 @@ def accept(
     soak: Annotated[
         bool, typer.Option("--soak", help="Repeat the cases that are worth it, 50 times to the last slot.")
     ] = False,
+    findings: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Where the findings are written; findings.json beside the runs by default."
+        ),
+    ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Say what differs from the findings of an earlier acceptance."),
+    ] = None,
+    promises: Annotated[
+        bool,
+        typer.Option(
+            "--promises/--no-promises",
+            help="Prove the promises of a Windows template first, in a boot of its own.",
+        ),
+    ] = True,
     list_cases: Annotated[
         bool, typer.Option("--list", help="Name the cases and what they expect, and stop.")
     ] = False,
     json: Json = False,
 ) -> int:
-    """Put a guest through the acceptance cases, from its ready snapshot unless --cold; write report.md and accept.json."""
+    """Put a guest through the acceptance cases, from its ready snapshot unless --cold; write report, result and findings."""
     import os
     import sys
 
     from harness.acceptance.acceptance import accept as run_cases
     from harness.acceptance.case import find_cases
+    from harness.acceptance.findings import changes, read_findings, write_findings
+    from harness.acceptance.findings_text import change_lines, findings_lines
+    from harness.acceptance.inquiry import findings_of
     from harness.acceptance.report import case_lines, closing_lines
     from harness.cli.output import say, say_json
     from harness.report.style import style_for
@@ -77,6 +102,8 @@ def accept(
         return RunRequest(**vars(wanted) | own, plan=case.plan, cache=cache, argv=sys.argv)
 
     request(chosen[0], wanted.guest)
+    earlier = read_findings(against) if against is not None else None
+    proof = _proof(wanted, prove=promises, quiet=json)
 
     def told(result: CaseResult) -> None:
         if not json:
@@ -85,12 +112,52 @@ def accept(
     started = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
     found = run_cases(chosen, request, wanted.guest, compare=compare, soak=soak, started=started, told=told)
     _write(wanted.runs, found)
+    lines = findings_of(
+        found.results, wanted.guest, built=proof.built, promises=proof.promises, unproved=proof.unproved
+    )
+    file = findings or wanted.runs / "findings.json"
+    write_findings(file, lines)
     if json:
         say_json(found)
     else:
         say(closing_lines(found, style))
-        say(["", f"Report: {wanted.runs / 'report.md'}"])
+        say(findings_lines(lines, style))
+        if earlier is not None:
+            say(change_lines(earlier, changes(earlier, lines), style))
+        say(["", f"Report: {wanted.runs / 'report.md'}", f"Findings: {file}"])
     return found.exit_code
+
+
+class _Proof(NamedTuple):
+    """A guest's template, None if it has none; what its promises came to, or why nobody looked."""
+
+    built: BuiltTemplate | None = None
+    promises: Sequence[PromiseFinding] = ()
+    unproved: str = ""
+
+
+def _proof(wanted: RunOptions, *, prove: bool, quiet: bool) -> _Proof:
+    """Prove the promises of a Windows guest's template. What cannot be proved costs no case."""
+    import os
+
+    from harness.cli.output import complain
+    from harness.cli.template import prove as prove_template
+    from harness.errors import HarnessError
+    from harness.template.store import Store, store_directory
+
+    if not wanted.guest.startswith("windows"):
+        return _Proof()
+    built = Store(store_directory(os.environ)).find(wanted.guest)
+    if not prove:
+        return _Proof(built, (), "--no-promises")
+    if wanted.backend != "qemu":
+        return _Proof(built, (), f"the visit is not made through {wanted.backend}")
+    try:
+        found = prove_template(wanted.guest, wanted.accelerator, wanted.qemu, wanted.budget.boot, quiet=quiet)
+    except HarnessError as error:
+        complain(f"the promises of {wanted.guest} were not proved: {error.message}")
+        return _Proof(built, (), error.message)
+    return _Proof(built, found)
 
 
 def _write(directory: Path, found: Acceptance) -> None:

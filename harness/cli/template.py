@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from harness.cli.documents import ListedTemplate, TemplateDocument, TemplateList, VerifiedTemplate
     from harness.host.qemu_build import QemuBuild
     from harness.template.manifest import TemplateManifest
+    from harness.template.promise import PromiseFinding
     from harness.template.store import BuiltTemplate, Store
 
 BUILD_SECONDS = 12 * 3600.0
@@ -317,18 +318,11 @@ def verify(
 ) -> int:
     """Boot a throw-away copy of a template and prove each promise of its manifest, one line each."""
     from harness.cli.output import say, say_json
-    from harness.cli.template_visit import visit
-    from harness.deadline import Deadline
     from harness.report.escape import printable
-    from harness.report.stage_view import StageView
-    from harness.template.promise import PromiseFinding, untouched
     from harness.template.template import find_template
 
     find_template(name)
-    with _store().using(name) as built, StageView(quiet=json) as view:
-        findings: list[PromiseFinding] = [untouched(built, Deadline(HASH_SECONDS, "read the template"))]
-        found, accelerator = _accelerator(accel, qemu, view.say)
-        findings += visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))
+    findings = prove(name, accel, qemu, boot_timeout, quiet=json)
     kept = all(finding.kept for finding in findings)
     if json:
         document: VerifiedTemplate = {"kept": kept, "promises": findings}
@@ -339,6 +333,19 @@ def verify(
             for each in findings
         )
     return ExitCode.HOLDS if kept else ExitCode.VIOLATED
+
+
+def prove(name: str, accel: str, qemu: str, boot_timeout: float, *, quiet: bool) -> list[PromiseFinding]:
+    """Return what was found of each promise of a built template. Raises as its visit does."""
+    from harness.cli.template_visit import visit
+    from harness.deadline import Deadline
+    from harness.report.stage_view import StageView
+    from harness.template.promise import untouched
+
+    with _store().using(name) as built, StageView(quiet=quiet) as view:
+        files = untouched(built, Deadline(HASH_SECONDS, "read the template"))
+        found, accelerator = _accelerator(accel, qemu, view.say)
+        return [files, *visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))]
 
 
 def remove(

@@ -117,8 +117,8 @@ def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFin
     """Return findings on the transports. WinRM refuses any certificate but the pinned one, so a ready guest proved it."""
     findings = [
         PromiseFinding(
-            name="certificate",
-            says="WinRM answers over HTTPS with the certificate that the build told, to the template's password",
+            name=promise.WINRM[0],
+            says=promise.WINRM[1],
             kept=True,
             seen=f"sha256 {image.certificate.sha256}",
         )
@@ -130,8 +130,8 @@ def reached(image: WindowsImage, transports: GuestTransports) -> list[PromiseFin
         kept, seen = True, "it answers"
     except HarnessError as error:
         kept, seen = False, error.message
-    says = "SSH answers with the host key that the build told, to the template's key"
-    return [*findings, PromiseFinding(name="SSH", says=says, kept=kept, seen=seen)]
+    name, says = promise.SSH
+    return [*findings, PromiseFinding(name=name, says=says, kept=kept, seen=seen)]
 
 
 def on_time(guest: WindowsGuest) -> list[PromiseFinding]:

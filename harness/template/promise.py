@@ -38,6 +38,15 @@ LONGEST_ANSWER = 64 << 10
 Value = Annotated[str, msgspec.Meta(max_length=8000)]
 
 
+FILES = ("files", "disk and firmware variables are those that were built")
+WINRM = (
+    "certificate",
+    "WinRM answers over HTTPS with the certificate that the build told, to the template's password",
+)
+SSH = ("SSH", "SSH answers with the host key that the build told, to the template's key")
+"""Promises that are proved from outside: their names and what they say."""
+
+
 class PromiseEvidence(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the script said; every value is text, "" for what is missing. ``stored`` says whether a password is, never which."""
 
@@ -275,6 +284,12 @@ def judge(seen: PromiseEvidence, manifest: TemplateManifest, template: Template)
     ]
 
 
+def promised(manifest: TemplateManifest) -> list[tuple[str, str]]:
+    """Return the name of each promise that a template makes and what it says, in the order in which they are proved."""
+    outside = [FILES, WINRM, *([SSH] if manifest.host_key else [])]
+    return [*outside, *((one.name, one.says) for one in PROMISES if one.applies(manifest))]
+
+
 def untouched(built: BuiltTemplate, deadline: Deadline) -> PromiseFinding:
     """Return whether disk and variables are what was built. Raises InfrastructureError if they cannot be read."""
     changed = [
@@ -283,8 +298,8 @@ def untouched(built: BuiltTemplate, deadline: Deadline) -> PromiseFinding:
         if sha256_of(built.folder / name, deadline) != digest
     ]
     return PromiseFinding(
-        name="files",
-        says="disk and firmware variables are those that were built",
+        name=FILES[0],
+        says=FILES[1],
         kept=not changed and bool(built.manifest.files),
         seen=f"changed: {', '.join(changed)}" if changed else f"{len(built.manifest.files)} files unchanged",
     )

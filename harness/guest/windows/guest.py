@@ -22,7 +22,7 @@ from harness.guest.windows.image import WindowsImage
 from harness.guest.windows.preflight import GuestCheck, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
 from harness.guest.windows.service import USER_MODE, WindowsService
-from harness.guest.windows.shell import TOOL, PowerShellSession
+from harness.guest.windows.shell import SCRIPT, TOOL, PowerShellSession
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.transports import GuestTransports
 from harness.history.record import EDITION, REFUSES_PROCESSORS, TAKES_PROCESSORS, GuestEvent
@@ -75,6 +75,15 @@ class WindowsGuest:
         self._look = look
         self._readiness = Readiness(machine, transports, self.shell, label=self.label)
         self._since = 0
+        self._scripts: dict[str, str] = {}
+        self.shell.told = self._tell_script
+
+    def _tell_script(self, name: str, outcome: str) -> None:
+        """Record what became of a script, once until it is something else: a boot asks whether it is ready many times."""
+        word = outcome.partition(":")[0]
+        if self._scripts.get(name) != word:
+            self._scripts[name] = word
+            self._writer.write(GuestEvent(event=SCRIPT, detail=f"{name}: {outcome}"[:400]))
 
     @property
     def stage(self) -> BootStage:

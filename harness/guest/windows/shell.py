@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from harness.deadline import Deadline
@@ -12,6 +13,11 @@ from harness.guest.windows import answer, script
 from harness.transport.transport import CommandResult, Transport
 
 T = TypeVar("T")
+
+SCRIPT = "script"
+"""The event that says what became of one of our scripts: ``NAME: answered``, ``NAME: code N`` or ``NAME: broke off: WORDS``."""
+
+ANSWERED, BROKE_OFF = "answered", "broke off"
 
 HOME = "C:\\ProgramData\\hotplug-harness"
 """The harness's folder in the guest."""
@@ -22,15 +28,20 @@ TOOL = f"{HOME}\\hpnctl.exe"
 
 
 class PowerShellSession:
-    """PowerShell in a guest, reached by ``commands``. Every method raises what a transport raises."""
+    """PowerShell in a guest, reached by ``commands``. Every method raises what a transport raises.
+
+    ``told`` hears of each script that Windows answered: its name, and :data:`ANSWERED`, ``code N`` if what it called ended
+    with another code than 0, or :data:`BROKE_OFF` with Windows' words. It hears of none whose answer was lost on the way.
+    """
 
     def __init__(self, commands: Transport) -> None:
         self.commands = commands
+        self.told: Callable[[str, str], None] = lambda *_: None
 
     def ask(self, name: str, deadline: Deadline, kind: type[T], *, again: bool = True, **values: Any) -> T:
         """Run a script that may be run twice, ``again`` and again if the connection breaks, and return its answer."""
         text = script.compose(name, **values)
-        return self._answer(self.commands.script(text, deadline, idempotent=again), kind, f"script {name}")
+        return self._answer(self.commands.script(text, deadline, idempotent=again), kind, name)
 
     def once(self, name: str, deadline: Deadline, kind: type[T], **values: Any) -> T:
         """Run a script exactly once, even if the connection breaks while it runs, and return its answer.
@@ -38,7 +49,9 @@ class PowerShellSession:
         Across a hot-add Windows may stop and start its network; the script runs on, and is asked about again.
         """
         text = script.compose_once(name, directory=ANSWERS, command=secrets.token_hex(8), **values)
-        return self._answer(self.commands.script(text, deadline, idempotent=True), kind, f"script {name}")
+        found = self._answer(self.commands.script(text, deadline, idempotent=True), kind, name)
+        self.told(script.ONCE, ANSWERED)
+        return found
 
     def tool(self, words: str, deadline: Deadline, *, device: str = "", idempotent: bool = True) -> str:
         """Run ``hpnctl`` and return what it printed. Raises GuestRefused with its words if it does not end with 0."""
@@ -52,12 +65,21 @@ class PowerShellSession:
         """Ask what Windows counts and what the firmware told it."""
         return answer.decode(self.tool("machine", deadline), answer.MachineView, what="hpnctl machine")
 
-    def _answer(self, outcome: CommandResult, kind: type[T], what: str) -> T:
-        if outcome.exit_code != 0:
-            raise GuestRefused(f"{what}: exit code {outcome.exit_code}: {_words(outcome)}")
-        if not outcome.complete:
-            raise GuestRefused(f"{what}: half an answer: {'; '.join(outcome.remarks)}")
-        return answer.decode(outcome.stdout, kind, what=what)
+    def _answer(self, outcome: CommandResult, kind: type[T], name: str) -> T:
+        what = f"script {name}"
+        try:
+            if outcome.exit_code != 0:
+                raise GuestRefused(f"{what}: exit code {outcome.exit_code}: {_words(outcome)}")
+            if not outcome.complete:
+                raise GuestRefused(f"{what}: half an answer: {'; '.join(outcome.remarks)}")
+            found = answer.decode(outcome.stdout, kind, what=what)
+        except GuestRefused as error:
+            if outcome.complete:
+                self.told(name, f"{BROKE_OFF}: {error.message}")
+            raise
+        code = getattr(found, "code", 0)
+        self.told(name, f"code {code}" if code else ANSWERED)
+        return found
 
 
 def _words(outcome: CommandResult) -> str:

@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: MIT
+"""The statements on Windows that docs/windows.md lists, and the records that show whether one is true.
+
+A script of ours stands for what it relies on. Windows confirms it by carrying the script out, and refutes it by breaking
+it off with words of its own. A script that was not run, whose answer was lost, or whose tool ended with a code that
+may be anybody's fault, says nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from pathlib import Path
+
+import msgspec
+
+from harness.errors import HarnessError
+from harness.guest.windows.script import names
+from harness.guest.windows.shell import ANSWERED, BROKE_OFF, SCRIPT
+from harness.history import driver as d
+from harness.history.reader import History
+from harness.history.record import Channel, Count, GuestEvent, Qmp, Record, Stage
+from harness.history.run_directory import HISTORY
+from harness.template.provision import FOLDER, steps
+from harness.template.store import BuiltTemplate
+from harness.template.template import Template
+
+PROMISES = "verify/promises.ps1"
+
+MACHINE, TRACE, TRACE_FILE = "hpnctl machine", "hpnctl trace", "trace file"
+NMI, OWN_COPY = "NMI", "one file a service"
+
+NMI_BUG_CHECK = 0x80
+"""WD: debugger/bug-check-0x80--nmi-hardware-failure.md."""
+
+RESTART_WANTED = {"verifier": (2,), "pnp-install": (3010, 1641)}
+"""Codes other than 0 with which a script's tool says that all is done and a restart is wanted."""
+
+
+class Shown(StrEnum):
+    """What a record shows of a statement."""
+
+    TRUE = "true"
+    FALSE = "false"
+
+
+class StatementEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run showed of a statement, by which record, and in which words."""
+
+    shown: Shown
+    record: int
+    words: str = ""
+
+
+def statements(template: Template) -> list[str]:
+    """Return the names of all statements, as docs/windows.md has them in the first column of its tables."""
+    return [
+        *(f"{name}.ps1" for name in names()),
+        MACHINE,
+        TRACE,
+        TRACE_FILE,
+        NMI,
+        OWN_COPY,
+        *(f"{FOLDER}/{step.script.name}" for step in steps(template)),
+        PROMISES,
+    ]
+
+
+def in_run(records: Iterable[Record]) -> dict[str, StatementEvidence]:
+    """Return what the records of one run show. Of a script that was run more than once the last word counts."""
+    found: dict[str, StatementEvidence] = {}
+    drivers: set[str] = set()
+    for record in records:
+        match record:
+            case GuestEvent(event=event, detail=detail) if event == SCRIPT:
+                name, _, outcome = detail.partition(": ")
+                evidence = _of_script(name, outcome, record.n)
+                if evidence is not None:
+                    found[f"{name}.ps1"] = evidence
+            case Count(why="baseline"):
+                found.setdefault(MACHINE, _true(record))
+            case Channel(name="etw", records=count, closed=True) if count:
+                found.setdefault(TRACE, _true(record))
+                found.setdefault(TRACE_FILE, _true(record))
+            case d.Hello():
+                drivers.add(record.driver)
+                if len(drivers) > 1:
+                    found.setdefault(OWN_COPY, _true(record))
+            case Qmp(message=message) if _bug_check(message) == NMI_BUG_CHECK:
+                found.setdefault(NMI, _true(record))
+            case _:
+                pass
+    return found
+
+
+def _true(record: Record) -> StatementEvidence:
+    return StatementEvidence(shown=Shown.TRUE, record=record.n)
+
+
+def _of_script(name: str, outcome: str, record: int) -> StatementEvidence | None:
+    if outcome == ANSWERED or outcome in {f"code {code}" for code in RESTART_WANTED.get(name, ())}:
+        return StatementEvidence(shown=Shown.TRUE, record=record)
+    if outcome.startswith(BROKE_OFF):
+        return StatementEvidence(shown=Shown.FALSE, record=record, words=outcome)
+    return None
+
+
+def _bug_check(message: dict[str, object]) -> int:
+    """Return the bug check code that Windows told by Hyper-V's crash registers (QEMU: GUEST_PANICKED), -1 without one."""
+    data = message.get("data")
+    info = data.get("info") if message.get("event") == "GUEST_PANICKED" and isinstance(data, dict) else None
+    code = info.get("arg1") if isinstance(info, dict) and info.get("type") == "hyper-v" else None
+    return code if isinstance(code, int) else -1
+
+
+class BuildEvidence(msgspec.Struct, frozen=True, kw_only=True):
+    """What a template's build showed of a statement; ``place`` names the log in the template's folder."""
+
+    place: str
+    evidence: StatementEvidence
+
+
+def in_build(built: BuiltTemplate) -> dict[str, BuildEvidence]:
+    """Return what the logs of a template's build show of its provisioning steps; the last attempt at a step counts.
+
+    A step was carried out if the guest went on to the next one, and is refuted by the failure that it told itself.
+    """
+    files = {step.name: f"{FOLDER}/{step.script.name}" for step in steps(built.template())}
+    found: dict[str, BuildEvidence] = {}
+    for log in sorted((built.folder / built.manifest.log).glob(f"*/{HISTORY}")):
+        ended: Stage | None = None
+        for record in _stages(log):
+            shown: StatementEvidence | None = None
+            done = ended if record.phase == "begin" else None
+            name = _step((done or record).name)
+            if done is not None:
+                shown = _true(done)
+            elif record.phase == "fail" and record.detail.startswith(f"provisioning {_words(record.name)}"):
+                shown = StatementEvidence(shown=Shown.FALSE, record=record.n, words=record.detail)
+            if shown is not None and name in files:
+                found[files[name]] = BuildEvidence(
+                    place=f"{built.manifest.log}/{log.parent.name}", evidence=shown
+                )
+            ended = record if record.phase == "end" else None
+    return found
+
+
+_STEP = re.compile(r"provisioning, (step [0-9]+ of [0-9]+ \(([a-z0-9-]+)\))")
+"""How a build's log names a step (:class:`harness.template.progress.BuildPosition`)."""
+
+
+def _step(stage: str) -> str:
+    found = _STEP.fullmatch(stage)
+    return found[2] if found else ""
+
+
+def _words(stage: str) -> str:
+    found = _STEP.fullmatch(stage)
+    return f"{found[1]} failed: " if found else "\0"
+
+
+def _stages(log: Path) -> Iterator[Stage]:
+    """Yield the beginnings and ends of stages in a build's log; nothing more where it cannot be read."""
+    with contextlib.suppress(HarnessError):
+        for record in History(log.parent):
+            if isinstance(record, Stage) and record.phase != "note" and record.name != "lease":
+                yield record

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: MIT
+"""The statements of docs/windows.md: each is a line, and is confirmed or refuted only by a record that shows it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from harness.acceptance.windows_statements import Shown, in_build, in_run, statements
+from harness.history.driver import Hello
+from harness.history.record import FORMAT, Channel, Count, GuestEvent, Header, Qmp, Record, Stage
+from harness.history.writer import HistoryWriter
+from harness.template.progress import BuildPosition
+from harness.template.stage import BuildStage
+from harness.template.store import BuiltTemplate
+from harness.template.template import find_template, templates_directory
+from tests.template.test_promise import MANIFEST
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "windows.md").read_text(encoding="utf-8")
+GUEST = "windows-server-2025"
+
+
+def told(*details: str) -> list[Record]:
+    """The records of scripts with these outcomes."""
+    return [GuestEvent(n=n, event="script", detail=detail) for n, detail in enumerate(details, 1)]
+
+
+def shown(records: list[Record]) -> dict[str, tuple[Shown, int]]:
+    """What the records show."""
+    return {name: (one.shown, one.record) for name, one in in_run(records).items()}
+
+
+def test_every_statement_of_the_page_is_a_line_and_no_other() -> None:
+    """In the first cells of the tables below the heading; templates share their provisioning steps."""
+    section = PAGE.partition("\n## Every statement on Windows, and its page\n")[2].partition("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
+    named = {name.strip().strip("`") for cell in cells for name in cell.split(",")} - {"where", "---"}
+    assert set(statements(find_template(GUEST))) == named
+
+
+@pytest.mark.parametrize(
+    ("details", "expected"),
+    [
+        (["trust: answered"], {"trust.ps1": (Shown.TRUE, 1)}),
+        (["trust: broke off: script trust: exit code 1: no"], {"trust.ps1": (Shown.FALSE, 1)}),
+        (["ready: broke off: starting", "ready: answered"], {"ready.ps1": (Shown.TRUE, 2)}),
+        (["ready: answered", "ready: broke off: gone"], {"ready.ps1": (Shown.FALSE, 2)}),
+        (["driver-load: code 577"], {}),
+        (["driver-load: answered", "driver-load: code 577"], {"driver-load.ps1": (Shown.TRUE, 1)}),
+        (["verifier: code 2"], {"verifier.ps1": (Shown.TRUE, 1)}),
+        (["verifier: code 1"], {}),
+        (["pnp-install: code 3010"], {"pnp-install.ps1": (Shown.TRUE, 1)}),
+        (["nonsense"], {}),
+    ],
+)
+def test_a_script_is_carried_out_or_broken_off(
+    details: list[str], expected: dict[str, tuple[Shown, int]]
+) -> None:
+    """A tool's own code may be anybody's fault and says nothing; 2 and 3010 want a restart (the page's table)."""
+    assert expected == shown(told(*details))
+
+
+def panic(code: object, kind: str = "hyper-v") -> Qmp:
+    """What QEMU says when Windows told of a bug check."""
+    info = {"type": kind, "arg1": code, "arg2": 0}
+    return Qmp(
+        n=1,
+        direction="in",
+        message={"event": "GUEST_PANICKED", "data": {"action": "pause", "info": info}},
+    )
+
+
+@pytest.mark.parametrize(
+    ("record", "names"),
+    [
+        (Count(n=1, processors=2, memory=1, why="baseline"), {"hpnctl machine"}),
+        (Count(n=1, processors=2, memory=1, why="settled"), set()),
+        (Channel(n=1, name="etw", records=3, closed=True), {"hpnctl trace", "trace file"}),
+        (Channel(n=1, name="etw", records=0, closed=True), set()),
+        (Channel(n=1, name="etw", records=3), set()),
+        (Channel(n=1, name="debugcon", records=3, closed=True), set()),
+        (panic(0x80), {"NMI"}),
+        (panic(0x7E), set()),
+        (panic(0x80, "s390"), set()),
+        (Qmp(n=1, direction="in", message={"event": "GUEST_PANICKED", "data": {"info": [1]}}), set()),
+        (Qmp(n=1, direction="in", message={"event": "GUEST_PANICKED"}), set()),
+    ],
+)
+def test_other_statements_have_records_of_their_own(record: Record, names: set[str]) -> None:
+    """A count that hpnctl made, a trace that was whole, and the bug check of an NMI; nothing else confirms them."""
+    assert dict.fromkeys(names, (Shown.TRUE, 1)) == shown([record])
+
+
+def hello(n: int, driver: str) -> Hello:
+    """The first record of a driver."""
+    blanks: dict[str, Any] = {
+        field.name: "" if field.type is str else 0
+        for field in msgspec.structs.fields(Hello)
+        if field.required
+    }
+    return Hello(**{**blanks, "n": n, "driver": driver, "boot": "b", "channel": "debugcon"})
+
+
+def test_two_drivers_in_one_run_show_that_each_has_its_own_copy() -> None:
+    """One driver, loaded twice, shows nothing."""
+    assert {} == shown([hello(1, "hpnotify"), hello(2, "hpnotify")])
+    assert {"one file a service": (Shown.TRUE, 2)} == shown([hello(1, "hpnotify"), hello(2, "second")])
+
+
+@pytest.fixture
+def built(tmp_path: Path) -> BuiltTemplate:
+    """A template without a build log."""
+    (tmp_path / "template.toml").write_text((templates_directory() / GUEST / "template.toml").read_text())
+    return BuiltTemplate(folder=tmp_path, manifest=MANIFEST)
+
+
+def log(built: BuiltTemplate, attempt: str, *stages: tuple[str, str, str]) -> None:
+    """Write the log of one attempt: step, phase, detail; "" is the shutdown."""
+    folder = built.folder / "log" / attempt
+    folder.mkdir(parents=True)
+    with HistoryWriter(folder) as writer:
+        writer.write(Header(format=FORMAT, harness="0", run="build", guest=GUEST, wall=""))
+        for step, phase, detail in stages:
+            place = (
+                BuildPosition(BuildStage.PROVISIONING, 3, 12, step)
+                if step
+                else BuildPosition(BuildStage.DONE)
+            )
+            writer.write(Stage(name=place.words(), phase=phase, detail=detail))  # type: ignore[arg-type]
+
+
+def in_log(built: BuiltTemplate) -> dict[str, tuple[str, Shown, int]]:
+    """What the build shows."""
+    return {
+        name: (one.place, one.evidence.shown, one.evidence.record) for name, one in in_build(built).items()
+    }
+
+
+def test_a_step_was_carried_out_if_the_guest_went_on(built: BuiltTemplate) -> None:
+    """An interrupted one was not, nor one that took too long; one that told its failure is refuted until it went well."""
+    failed = "provisioning step 3 of 12 (openssh) failed: no"
+    log(
+        built,
+        "01",
+        ("quiet", "begin", ""),
+        ("quiet", "end", ""),
+        ("openssh", "begin", ""),
+        ("openssh", "fail", failed),
+    )
+    log(built, "02", ("trace", "begin", ""), ("trace", "fail", "nothing happened in stage provisioning"))
+    log(built, "03", ("facts", "begin", ""), ("facts", "end", ""))
+    assert {
+        "provision/20-quiet.ps1": ("log/01", Shown.TRUE, 3),
+        "provision/70-openssh.ps1": ("log/01", Shown.FALSE, 5),
+    } == in_log(built)
+    log(built, "04", ("openssh", "begin", ""), ("openssh", "end", ""), ("", "begin", ""))
+    assert ("log/04", Shown.TRUE, 3) == in_log(built)["provision/70-openssh.ps1"]
+
+
+def test_a_log_that_cannot_be_read_shows_nothing(built: BuiltTemplate) -> None:
+    """And costs nothing."""
+    (built.folder / "log" / "01").mkdir(parents=True)
+    (built.folder / "log" / "01" / "history.jsonl").write_bytes(b"\xff\xfe\n")
+    assert {} == in_log(built)
