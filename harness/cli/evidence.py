@@ -64,9 +64,16 @@ def show(name: RunName, json: Json = False) -> int:
 
 @group.command("pack")
 def pack(
-    name: RunName,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN|TEMPLATE",
+            help="The run directory, 'latest', its id in runs/, or the name of a template whose build is meant.",
+        ),
+    ],
     out: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The archive; the run's name with .tar.gz by default.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The archive; the name with .tar.gz by default."),
     ] = None,
     limit: Annotated[
         str, typer.Option(metavar="SIZE", help="How much is packed at most, before compression.")
@@ -74,7 +81,7 @@ def pack(
     dump: Annotated[bool, typer.Option("--dump", help="Pack memory dumps too.")] = False,
     json: Json = False,
 ) -> int:
-    """Make one archive of a run, to attach to a bug: the same bytes each time, without links, disks and keys."""
+    """Make one archive of a run or a template's build, to attach to a bug, without links, disks, keys and passwords."""
     from harness.cli.output import say, say_json
     from harness.cli.run_set import one_run, run_named
     from harness.report.escape import printable
@@ -85,9 +92,11 @@ def pack(
         size = Size(limit)
     except ValueError as error:
         raise UsageError(f"--limit: {error}") from error
-    run = one_run(run_named(name))
-    archive = out or Path(f"{run.resolve().name}.tar.gz")
-    manifest = make(run, archive, limit=size, dumps=dump)
+    run = run_named(name)
+    build = _build_named(name, run)
+    run = one_run(build or run)
+    archive = out or Path(f"{run.resolve().name}{'-build' if build else ''}.tar.gz")
+    manifest = make(run, archive, limit=size, dumps=dump, secrets=_passwords(run))
     if json:
         document: PackDocument = {"archive": str(archive), "manifest": manifest}
         say_json(document)
@@ -98,3 +107,26 @@ def pack(
         for file in manifest.left_out
     )
     return ExitCode.HOLDS
+
+
+def _build_named(name: str, run: Path) -> Path | None:
+    """Return the folder of the template called ``name``: of the build that was interrupted, or what was built; None if it is a run."""
+    import os
+
+    from harness.template.store import NAME, Store, store_directory
+
+    # Not Path's method, which raises for a name that is too long.
+    if os.path.lexists(run) or not NAME.fullmatch(name):
+        return None
+    store = Store(store_directory(os.environ))
+    return next((one for one in (store.checkpoints(name), store.folder(name)) if one.is_dir()), None)
+
+
+def _passwords(folder: Path) -> list[bytes]:
+    """Return the password of the guest that is built in ``folder``, in each way in which it may be written."""
+    from harness.history.json_file import read_json
+    from harness.report.pack import CREDENTIALS
+    from harness.template.manifest import GuestCredentials
+
+    known = read_json(folder / CREDENTIALS, GuestCredentials)
+    return known.spellings() if known is not None else []

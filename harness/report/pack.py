@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Packs a run directory into one archive to attach to a bug: the same bytes each time, bounded, with nothing that need not be there.
+"""Packs a run or a build into one archive to attach to a bug: the same bytes each time, bounded, with nothing that need not be there.
 
 Only regular files of kinds that are evidence go in; links are not followed, disk images and the like stay behind, and so
 does whatever holds a private key. What stays behind is listed with its reason in ``MANIFEST.json``, the first file.
@@ -13,7 +13,7 @@ import io
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -54,6 +54,12 @@ LIMIT = 256 << 20
 
 MOST_FILES = 10_000
 SECRET = b"PRIVATE KEY-----"
+CREDENTIALS = "secrets.json"
+"""What opens a template's guest, beside its build."""
+
+BUILD_LOGS = f"log/*/{HISTORY}"
+"""The histories of a build's attempts, by which a build's folder is known."""
+
 PIECE = 1 << 20
 
 MANIFEST = "MANIFEST.json"
@@ -76,7 +82,7 @@ class OmittedFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PackManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the archive holds of the run, and what not."""
+    """What the archive holds of the run or build, and what not."""
 
     run: str
     harness: str
@@ -84,19 +90,25 @@ class PackManifest(msgspec.Struct, frozen=True, kw_only=True):
     left_out: list[OmittedFile]
 
 
-def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> PackManifest:
+def pack(
+    run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False, secrets: Sequence[bytes] = ()
+) -> PackManifest:
     """Write the run in the directory ``run`` to the archive ``out`` (.tar.gz), readable by its owner only, whole or not at all.
 
-    Raises UsageError if ``run`` is no run directory, InfrastructureError if the archive cannot be written.
+    ``run`` may be a template's build too, built or not. No file goes in that holds one of the ``secrets``.
+    Raises UsageError if ``run`` is neither, InfrastructureError if the archive cannot be written.
     """
-    if not (run / HISTORY).is_file() and not (run / FACTS).is_file():
-        raise UsageError(f"{run} is no run directory", hint=f"It has neither a {FACTS} nor a {HISTORY}.")
+    if not (run / HISTORY).is_file() and not (run / FACTS).is_file() and not any(run.glob(BUILD_LOGS)):
+        raise UsageError(
+            f"{run} is no run directory",
+            hint=f"It has neither a {FACTS} nor a {HISTORY}, nor a build's {BUILD_LOGS}.",
+        )
     # Not Path's method, which raises where a directory must not be entered.
     if os.path.isdir(out):  # noqa: PTH112
         raise UsageError(f"{out} is a directory", hint=f"Name a file: --out {out / 'run.tar.gz'}")
     name = run.resolve().name
     try:
-        files, left_out = _chosen(run, limit, dumps=dumps)
+        files, left_out = _chosen(run, limit, (SECRET, *secrets), dumps=dumps)
         manifest = PackManifest(run=name, harness=__version__, files=files, left_out=left_out)
         with (
             replacing(out) as raw,
@@ -117,13 +129,15 @@ def pack(run: Path, out: Path, *, limit: int = LIMIT, dumps: bool = False) -> Pa
     return manifest
 
 
-def _chosen(run: Path, limit: int, *, dumps: bool) -> tuple[list[Packed], list[OmittedFile]]:
+def _chosen(
+    run: Path, limit: int, secrets: Sequence[bytes], *, dumps: bool
+) -> tuple[list[Packed], list[OmittedFile]]:
     """Return what goes in, sorted, and what does not."""
     files: list[Packed] = []
     left_out: list[OmittedFile] = []
     room = limit
     for name in sorted(_names(run), key=lambda name: (name not in FIRST, name)):
-        size, why, digest = _looked_at(run / name, dumps=dumps, room=room)
+        size, why, digest = _looked_at(run / name, secrets, dumps=dumps, room=room)
         if why:
             left_out.append(OmittedFile(name=name, bytes=size, why=why))
         else:
@@ -147,13 +161,15 @@ def _names(run: Path) -> Iterator[str]:
             yield str((here / name).relative_to(run))
 
 
-def _looked_at(file: Path, *, dumps: bool, room: int) -> tuple[int, str, str]:
+def _looked_at(file: Path, secrets: Sequence[bytes], *, dumps: bool, room: int) -> tuple[int, str, str]:
     """Return a file's size, why it stays behind ("" if it does not), and its digest."""
     status = file.lstat()
     size = status.st_size
     suffix = file.suffix.lower()
     if not stat.S_ISREG(status.st_mode):
         return size, "no regular file", ""
+    if file.name == CREDENTIALS:
+        return size, "it holds a password", ""
     if suffix in DUMPS and not dumps:
         return size, "a dump holds all that the guest knew; --dump packs it", ""
     if suffix not in KINDS | DUMPS:
@@ -170,9 +186,10 @@ def _looked_at(file: Path, *, dumps: bool, room: int) -> tuple[int, str, str]:
             digest.update(piece)
             left -= len(piece)
             # A dump holds the guest's own keys; it is asked for by whoever knows that.
-            if suffix not in DUMPS and SECRET in tail + piece:
-                return size, "it holds a private key", ""
-            tail = piece[-len(SECRET) :]
+            held = [secret for secret in secrets if suffix not in DUMPS and secret in tail + piece]
+            if held:
+                return size, f"it holds a {'private key' if SECRET in held else 'password'}", ""
+            tail = (tail + piece)[-max(map(len, secrets)) :]
     return size, "", digest.hexdigest()
 
 

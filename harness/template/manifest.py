@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import base64
 import calendar
 import hashlib
 import time
@@ -104,6 +105,19 @@ class GuestCredentials(msgspec.Struct, frozen=True, kw_only=True):
     def __repr__(self) -> str:
         """Nothing of it: what is printed may end in a log."""
         return "Secrets(…)"
+
+    def spellings(self) -> list[bytes]:
+        """Return the password as it may stand in a file: plain, in UTF-16, and as Setup hides it in an answer file.
+
+        That is Base64 of UTF-16 of the password and the name of its element (Microsoft Learn: "Value", of
+        Microsoft-Windows-Shell-Setup, UserAccounts, AdministratorPassword: the example, whose password is ``pw``).
+        """
+        wide = [
+            self.password,
+            *(self.password + element for element in ("Password", "AdministratorPassword")),
+        ]
+        encoded = [word.encode("utf-16-le") for word in wide]
+        return [self.password.encode(), encoded[0], *(base64.b64encode(word) for word in encoded[1:])]
 
 
 def utc(seconds: float) -> str:

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
 import tarfile
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from harness.cli.main import main
 from harness.history.evidence import EvidenceIndex, EvidenceItem
 from harness.report.pack import PackManifest, pack
+from harness.template.manifest import GuestCredentials
 
 KEY = "-----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY-----\n"
 
@@ -140,3 +143,82 @@ def test_archive_that_cannot_be_written(
     """It ends with 69 and says where else to put it."""
     assert 69 == main(["evidence", "pack", str(run), "--out", str(tmp_path / "none" / "a.tar.gz")])
     assert "--out FILE" in capsys.readouterr().err
+
+
+CREDENTIALS = GuestCredentials(
+    password="correct-horse-battery", private_key=KEY, public_key="ssh-ed25519 AAAA"
+)
+
+
+@pytest.fixture
+def build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """What an interrupted build leaves: checkpoints, the answers, secrets, and logs, in some of which the password is."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_TEMPLATES", str(tmp_path / "store"))
+    folder = tmp_path / "store" / ".work" / "windows-server-2025"
+    (folder / "log" / "01").mkdir(parents=True)
+    (folder / "log" / "02").mkdir()
+    for attempt in ("01", "02"):
+        (folder / "log" / attempt / "history.jsonl").write_text("{}\n")
+        (folder / "log" / attempt / "console.log").write_text("HPN-MARK stage winpe\n")
+    (folder / "state.json").write_text("{}")
+    (folder / "secrets.json").write_bytes(msgspec.json.encode(CREDENTIALS))
+    for name in ("layer-1.qcow2", "variables.fd", "answers.iso"):
+        (folder / name).write_bytes(b"x")
+    hidden = base64.b64encode("correct-horse-batteryAdministratorPassword".encode("utf-16-le"))
+    for name, content in (
+        ("plain.log", b"net user Administrator correct-horse-battery"),
+        ("wide.log", b"\xff\xfe" + "p=correct-horse-battery".encode("utf-16-le")),
+        ("cut.log", b"x" * ((1 << 20) - 5) + b"correct-horse-battery"),
+        ("unattend.xml", b"<Value>" + hidden + b"</Value>"),
+    ):
+        (folder / "log" / "02" / name).write_bytes(content)
+    return folder
+
+
+def test_a_build_that_failed_is_packed_by_its_templates_name(
+    build: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its logs go in; disks, answers, keys and every file in which the password is stay behind."""
+    monkeypatch.chdir(tmp_path)
+    assert 0 == main(["evidence", "pack", "windows-server-2025"])
+    assert "windows-server-2025-build.tar.gz: 5 files" in capsys.readouterr().out
+    with tarfile.open("windows-server-2025-build.tar.gz") as archive:
+        names = {name.removeprefix("windows-server-2025/") for name in archive.getnames()}
+    logs = {f"log/{attempt}/{name}" for attempt in ("01", "02") for name in ("history.jsonl", "console.log")}
+    assert {"MANIFEST.json", "state.json", *logs} == names
+    assert 0 == main(["evidence", "pack", str(build), "--json", "--out", "b.tar.gz"])
+    left_out = {
+        one["name"]: one["why"] for one in json.loads(capsys.readouterr().out)["manifest"]["left_out"]
+    }
+    assert dict.fromkeys(("secrets.json", "log/02/plain.log", "log/02/wide.log", "log/02/cut.log", "log/02/unattend.xml"), "it holds a password").items() <= left_out.items()  # fmt: skip
+
+
+def test_a_template_that_is_built_is_packed_too(build: Path, tmp_path: Path) -> None:
+    """If no build of it is under way: its manifest and its build's logs, neither disk nor key."""
+    folder = tmp_path / "store" / "windows-server-2025"
+    build.rename(folder)
+    (folder / "manifest.json").write_text("{}")
+    (folder / "key").write_text(KEY)
+    out = tmp_path / "a.tar.gz"
+    assert 0 == main(["evidence", "pack", "windows-server-2025", "--out", str(out)])
+    with tarfile.open(out) as archive:
+        assert {"windows-server-2025/manifest.json", "windows-server-2025/log/01/history.jsonl"} <= {
+            *archive.getnames()
+        }
+        assert "windows-server-2025/key" not in archive.getnames()
+
+
+def test_a_template_without_a_build_is_no_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is said as of any other name."""
+    monkeypatch.setenv("HOTPLUG_HARNESS_TEMPLATES", str(tmp_path / "store"))
+    monkeypatch.chdir(tmp_path)
+    assert 64 == main(["evidence", "pack", "windows-server-2025"])
+    assert "windows-server-2025: No such file or directory" in capsys.readouterr().err
+
+
+def test_a_hidden_password_is_spelled_as_microsoft_shows_it() -> None:
+    """The example of the page on AdministratorPassword, whose password is pw."""
+    known = GuestCredentials(password="pw", private_key="", public_key="")
+    assert b"cAB3AEEAZABtAGkAbgBpAHMAdAByAGEAdABvAHIAUABhAHMAcwB3AG8AcgBkAA==" in known.spellings()

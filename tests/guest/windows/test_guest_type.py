@@ -344,7 +344,15 @@ def test_a_whole_run_ends_with_what_the_guest_hands_over(
     (collected,) = [stage.detail for stage in stages if stage.name == "collect" and stage.phase == "end"]
     assert "trace, ring, events, setup" == collected
     assert {"hpnotify.etl", "ring.jsonl", "guest"} <= {file.name for file in result.directory.iterdir()}
-    told = [record.event for record in History(result.directory) if isinstance(record, GuestEvent)]
+    events = [record for record in History(result.directory) if isinstance(record, GuestEvent)]
+    told = [record.event for record in events if record.event != "script"]
     assert ("windows", "ready") == (told[0], told[-1])
     assert "preflight" in told
+    scripts = [record.detail for record in events if record.event == "script"]
+    assert len(scripts) == len(set(scripts))
+    assert {
+        "ready: answered", "preflight: answered", "once: answered", "driver-load: answered",
+        "driver-unload: answered", "export: answered",
+    } <= set(scripts)  # fmt: skip
+    assert [] == [one for one in scripts if "broke off" in one]
     assert {} == windows.model["services"]
