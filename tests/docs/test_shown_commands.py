@@ -224,6 +224,12 @@ case(
     said="200",
 )
 
+FIRST_DAY = "tests/guest/windows/test_first_day.py::test_a_first_day"
+case("./lab harness setup windows ntfs", by="tests/cli/test_setup.py::test_yes_installs_exactly_that")
+case("./lab harness doctor", by="tests/cli/test_doctor.py::test_what_the_main_job_lacks_comes_first")
+case("./lab harness evidence pack windows-server-2022", by=FIRST_DAY)
+case("./lab harness evidence pack latest", by=FIRST_DAY)
+
 case("harness ps", said="Leases of this host")
 for made in ("0755 /var/lib/hotplug-harness", "1777 /var/lib/hotplug-harness/leases"):
     case(

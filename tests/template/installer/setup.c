@@ -11,6 +11,8 @@
  *   mark WORDS    write a mark on COM1
  *   raw TEXT      write TEXT on COM1
  *   say TEXT      write TEXT on the screen
+ *   trip K N NAME TEXT   if TEXT stands on a read-only medium that it was not started from, say that step K of N failed with it,
+ *                 and do nothing for ever: what a mistake in a script of the answer medium does
  *   read MIB      read that much from the medium it was started from
  *   write MIB     write that much to the disk, behind what was written before
  *   install       make the disk bootable
@@ -19,7 +21,7 @@
  *   hang          do nothing for ever
  *   reset         restart the machine
  *   panic         tell pvpanic
- *   shutdown      turn the machine off
+ *   shutdown      turn the machine off; started again, it goes on behind this line
  */
 
 #include "efi.h"
@@ -39,7 +41,7 @@ static const guid OURS = { 0x6d0f3c1e, 0x21a4, 0x4c55, { 0x9a, 0x17, 0x3e, 0x84,
 static const u16 PROGRESS[] = { 'I', 'n', 's', 't', 'a', 'l', 'l', 'e', 'r', 0 };
 
 static system_table *firmware;
-static block_io *self, *disk;
+static block_io *self, *disk, *answers;
 static u8 *buffer;
 static u64 payload;
 static char script[SCRIPT_SIZE + 1];
@@ -188,7 +190,11 @@ find_media(void)
             continue;
         }
         if (each->media->read_only) {
-            found |= read_script(each);
+            if (read_script(each)) {
+                found = 1;
+            } else if (each->media->block_size == 2048) {
+                answers = each;
+            }
         } else {
             disk = each;
         }
@@ -234,6 +240,58 @@ load(void)
 }
 
 /* The size that the file system itself states: firmware counts the partition's end in blocks of another size. */
+/* Says whether `text` stands anywhere on `medium`. */
+static int
+holds(block_io *medium, const char *text)
+{
+    block_media *media = medium->media;
+    u64 blocks = PIECE / media->block_size, length = 0;
+
+    while (text[length] != 0) {
+        length++;
+    }
+    /* Pieces overlap by a block, so that a text that a piece cuts is whole in the next. */
+    for (u64 at = 0; at <= media->last_block; at += blocks - 1) {
+        u64 left = media->last_block + 1 - at, bytes = (left < blocks ? left : blocks) * media->block_size;
+
+        check(medium->read(medium, media->id, at, bytes, buffer), "fail 1 1 media cannot read the answers");
+        for (u64 i = 0; i + length <= bytes; i++) {
+            u64 same = 0;
+
+            while (same < length && buffer[i + same] == (u8)text[same]) {
+                same++;
+            }
+            if (same == length) {
+                return 1;
+            }
+        }
+        if (left <= blocks) {
+            break;
+        }
+    }
+    return 0;
+}
+
+static void
+trip(const char *words)
+{
+    const char *text = words;
+
+    for (u32 spaces = 0; spaces < 3 && *text != 0; text++) {
+        spaces += *text == ' ';
+    }
+    if (*text == 0 || answers == 0 || !holds(answers, text)) {
+        return;
+    }
+    serial("\r\n" MARK_PREFIX "fail ");
+    serial(words);
+    serial("\r\n");
+    mark("logs");
+    for (;;) {
+        firmware->boot->stall(1000000);
+    }
+}
+
 static u64
 partition_size(void)
 {
@@ -316,6 +374,8 @@ act(const char *line, u64 next)
     } else if ((rest = after(line, "say")) != 0) {
         screen(rest);
         screen("\r\n");
+    } else if ((rest = after(line, "trip")) != 0) {
+        trip(rest);
     } else if ((rest = after(line, "read")) != 0) {
         read_medium(number(rest));
     } else if ((rest = after(line, "write")) != 0) {
@@ -339,6 +399,7 @@ act(const char *line, u64 next)
     } else if (after(line, "panic") != 0) {
         out_byte(PVPANIC, 1);
     } else if (after(line, "shutdown") != 0) {
+        save(next);
         firmware->runtime->reset(2, 0, 0, 0);
     } else if (after(line, "key") == 0 && *line != 0) {
         fail("fail 1 1 script has a line that means nothing");
