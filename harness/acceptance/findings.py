@@ -8,13 +8,14 @@ open, and the file says which guest it is of. Order and words are the same each 
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
-from harness.errors import BadDocument, InfrastructureError
+from harness.errors import BadDocument, InfrastructureError, UsageError
 from harness.history.json_file import read_json
 from harness.history.private import write_private
 
@@ -138,13 +139,25 @@ def _said(line: FindingLine | None) -> str:
     if line is None:
         return ""
     values = sorted({f"{answer.rule}: {answer.value}".removeprefix(": ") for answer in line.answers})
-    return f"{line.status}: {', '.join(values)}" if values else line.status
+    return f"{line.status}: {'; '.join(values)}" if values else line.status
 
 
 def counted(lines: list[FindingLine]) -> str:
     """Return how many lines there are of each status, in words."""
     counts = Counter(line.status for line in lines)
     return ", ".join(f"{counts[status]} {status}" for status in Status if counts[status]) or "none"
+
+
+def check_place(file: Path) -> None:
+    """Raise UsageError if ``file`` cannot be written: before the runs, which take hours."""
+    folder = file.parent
+    if file.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
+        why = (
+            "is a directory"
+            if file.is_dir()
+            else f"cannot be written: {folder} is not a directory that you may write to"
+        )
+        raise UsageError(f"{file} {why}", hint="Give a file in a directory that there is: --findings FILE.")
 
 
 def write_findings(file: Path, found: Findings) -> None:
@@ -160,7 +173,13 @@ def write_findings(file: Path, found: Findings) -> None:
 
 
 def read_findings(file: Path) -> Findings:
-    """Return the findings in a file. Raises BadDocument for what is none, or is of a newer format."""
+    """Return the findings in a file. Raises UsageError if it cannot be read, BadDocument for what is none, or of a newer format."""
+    try:
+        file.stat()
+    except OSError as error:
+        raise UsageError(
+            f"{file}: {error.strerror}", hint="Give the findings.json that harness accept wrote."
+        ) from error
     version = read_json(file, _Version, largest=LARGEST)
     if version is not None and version.format > FORMAT:
         raise BadDocument(

@@ -75,7 +75,7 @@ def accept(
 
     from harness.acceptance.acceptance import accept as run_cases
     from harness.acceptance.case import find_cases
-    from harness.acceptance.findings import changes, read_findings, write_findings
+    from harness.acceptance.findings import changes, check_place, read_findings, write_findings
     from harness.acceptance.findings_text import change_lines, findings_lines
     from harness.acceptance.inquiry import findings_of
     from harness.acceptance.report import case_lines, closing_lines
@@ -103,6 +103,8 @@ def accept(
 
     request(chosen[0], wanted.guest)
     earlier = read_findings(against) if against is not None else None
+    if findings is not None:
+        check_place(findings)
     proof = _proof(wanted, prove=promises, quiet=json)
 
     def told(result: CaseResult) -> None:

@@ -3,16 +3,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from harness.cli.parameters import Json
-from harness.errors import UsageError
+from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
-    from harness.cli.documents import ComparedRun, DiffDocument
+    from harness.cli.documents import ComparedRun, DiffDocument, FindingsDiff
 
 
 def register(app: typer.Typer) -> None:
@@ -23,12 +24,18 @@ def register(app: typer.Typer) -> None:
 def diff(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN...", help="Two or more run directories or history files of one plan."),
+        typer.Argument(
+            metavar="RUN...",
+            help="Two or more run directories or history files of one plan; or the findings of two acceptances.",
+        ),
     ],
     json: Json = False,
 ) -> int:
-    """Compare what runs of the same plan tell, leaving out what must differ and what a guest cannot show."""
+    """Compare what runs of the same plan tell, leaving out what must differ and what a guest cannot show; or two findings."""
     import sys
+
+    if len(runs) == 2 and all(one.endswith(".json") for one in runs):
+        return _findings(Path(runs[0]), Path(runs[1]), json=json)
 
     from harness.cli.output import say, say_json
     from harness.cli.run_set import runs_named
@@ -67,3 +74,22 @@ def diff(
     else:
         say(transcript_lines(transcripts, compared, style_for(sys.stdout)))
     return compared.exit_code
+
+
+def _findings(old: Path, new: Path, *, json: bool) -> int:
+    """Say what the findings of two acceptances say otherwise. That two guests differ is no failure."""
+    import sys
+
+    from harness.acceptance.findings import changes, read_findings
+    from harness.acceptance.findings_text import change_lines
+    from harness.cli.output import say, say_json
+    from harness.report.style import style_for
+
+    before, after = read_findings(old), read_findings(new)
+    changed = changes(before, after)
+    if json:
+        document: FindingsDiff = {"old": before.about, "new": after.about, "changes": changed}
+        say_json(document)
+    else:
+        say(change_lines(before, changed, style_for(sys.stdout)))
+    return ExitCode.HOLDS

@@ -12,6 +12,7 @@ from typing import Any, NotRequired, TypedDict
 import msgspec
 
 from harness.acceptance.acceptance import Acceptance
+from harness.acceptance.findings import FindingChange, GuestIdentity
 from harness.capture.etl.account import LogAccount
 from harness.capture.etl.session import TraceSession
 from harness.capture.offline.comparison import ChannelAccount, ChannelDifference, SequenceRange
@@ -132,6 +133,14 @@ class DiffDocument(TypedDict):
     stories: int
     steps: int
     exit_code: int
+
+
+class FindingsDiff(TypedDict):
+    """Two findings of acceptances, compared."""
+
+    old: GuestIdentity
+    new: GuestIdentity
+    changes: list[FindingChange]
 
 
 class NightlyRun(CellOutcome, frozen=True, kw_only=True, omit_defaults=True):
@@ -449,7 +458,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "run": [RunDocument],
     "check": [CheckDocument],
     "show": [ShowDocument],
-    "diff": [DiffDocument],
+    "diff": [DiffDocument, FindingsDiff],
     "repro": [ReproDocument],
     "nightly": [NightlyDocument, NightlyPlan],
     "history runs": [LastRuns],

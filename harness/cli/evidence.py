@@ -94,7 +94,13 @@ def pack(
         raise UsageError(f"--limit: {error}") from error
     run = run_named(name)
     build = _build_named(name, run)
-    run = one_run(build or run)
+    try:
+        run = one_run(build or run)
+    except UsageError as error:
+        error.hint += (
+            f" Or the name of a template that is, or was to be, built: {invocation('template', 'list')}"
+        )
+        raise
     archive = out or Path(f"{run.resolve().name}{'-build' if build else ''}.tar.gz")
     manifest = make(run, archive, limit=size, dumps=dump, secrets=_passwords(run))
     if json:

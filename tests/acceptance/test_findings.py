@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from docs.test_schemas import wrong
 
 from harness.acceptance.findings import (
     FORMAT,
@@ -16,18 +17,20 @@ from harness.acceptance.findings import (
     Showing,
     Status,
     changes,
+    check_place,
     read_findings,
     write_findings,
 )
 from harness.acceptance.findings_text import change_lines, findings_lines
 from harness.acceptance.inquiry import findings_of
 from harness.acceptance.result import CaseOutcome, CaseResult
+from harness.cli.main import main
 from harness.contract.checker import Checker
 from harness.contract.notation import trace
 from harness.contract.rules.catalogue import all_rules, find
 from harness.contract.showing import ShownVerdict
 from harness.contract.state.merge import Merger
-from harness.errors import BadDocument, ExitCode, InfrastructureError
+from harness.errors import BadDocument, ExitCode, InfrastructureError, UsageError
 from harness.history.reader import History
 from harness.history.writer import HistoryWriter
 from harness.report.style import Style
@@ -209,6 +212,48 @@ def test_what_is_no_findings_is_refused(text: str, said: str, tmp_path: Path) ->
         read_findings(tmp_path / "old.json")
 
 
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    """In the system's words."""
+    with pytest.raises(UsageError, match=r"nosuch\.json: No such file or directory"):
+        read_findings(tmp_path / "nosuch.json")
+
+
+def test_a_place_is_looked_at_before_the_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A directory, and a file in a directory that there is not; nothing is run."""
+    check_place(tmp_path / "new.json")
+    for place in (tmp_path, tmp_path / "none" / "new.json"):
+        with pytest.raises(UsageError, match=r"is a directory|is not a directory"):
+            check_place(place)
+        words = [
+            "accept",
+            "veto",
+            "--guest",
+            "host",
+            "--runs",
+            str(tmp_path / "runs"),
+            "--findings",
+            str(place),
+        ]
+        assert ExitCode.USAGE == main(words)
+    assert "passed" not in capsys.readouterr().out
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.host
+def test_accept_writes_findings_and_compares_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """On the host: beside the runs, or where it is asked for; against another case's, what that one had not seen."""
+    old = tmp_path / "old.json"
+    words = ["--guest", "host", "--no-compare", "--runs", str(tmp_path / "runs")]
+    assert ExitCode.HOLDS == main(["accept", "veto", *words, "--findings", str(old)])
+    assert f"Findings: {old}" in capsys.readouterr().out
+    assert ExitCode.HOLDS == main(["accept", "add-existing", *words, "--against", str(old)])
+    told = capsys.readouterr().out
+    assert "Against host" in told
+    assert "question U8" in told
+    found = read_findings(tmp_path / "runs" / "findings.json")
+    assert ({"04-add-existing": "passed"}, False) == (found.cases, found.about.windows)
+
+
 def test_a_place_that_cannot_be_written_is_named(tmp_path: Path, built: BuiltTemplate) -> None:
     """With the option that gives another."""
     (tmp_path / "file").write_text("")
@@ -271,3 +316,23 @@ def test_every_rule_of_a_page_is_a_line(built: BuiltTemplate) -> None:
     assert [rule.id for rule in all_rules() if rule.level in ("error", "error(driver)", "warn")] == [
         one.id for one in found.rules
     ]
+
+
+def test_two_files_of_findings_are_compared_by_diff(
+    tmp_path: Path, built: BuiltTemplate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As two runs are, in text and as JSON; a run and a file of findings are no pair."""
+    new = findings_of([result(RECORDED / "host-veto")], GUEST, built=built)
+    write_findings(tmp_path / "new.json", new)
+    write_findings(tmp_path / "old.json", _changed(new, "VETO-NO-COMPLETE", status=Status.REFUTED))
+    words = ["diff", str(tmp_path / "old.json"), str(tmp_path / "new.json")]
+    assert ExitCode.HOLDS == main(words)
+    assert "before  refuted" in capsys.readouterr().out
+    assert ExitCode.HOLDS == main([*words, "--json"])
+    document = json.loads(capsys.readouterr().out)
+    assert [] == wrong("diff", document)
+    assert [("VETO-NO-COMPLETE", "refuted", "confirmed")] == [
+        (one["id"], one["before"], one["after"]) for one in document["changes"]
+    ]
+    assert (GUEST, GUEST) == (document["old"]["guest"], document["new"]["guest"])
+    assert ExitCode.USAGE == main(["diff", str(RECORDED / "host-veto"), str(tmp_path / "new.json")])
