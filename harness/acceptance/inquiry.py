@@ -21,7 +21,14 @@ from harness.acceptance.findings import (
 )
 from harness.acceptance.open_questions import EDITIONS, OPEN_QUESTIONS, REPORTED, answering
 from harness.acceptance.result import CaseResult
-from harness.acceptance.windows_statements import Shown, StatementEvidence, in_build, in_run, statements
+from harness.acceptance.windows_statements import (
+    Shown,
+    Statement,
+    StatementEvidence,
+    in_build,
+    in_run,
+    statements,
+)
 from harness.contract.observe import rule_and_part
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.rules.rule import Rule
@@ -236,18 +243,24 @@ def _statements(built: BuiltTemplate, runs: list[_Run]) -> list[FindingLine]:
             known = shown.get(name)
             if known is None or (known[1].shown is Shown.TRUE and evidence.shown is Shown.FALSE):
                 shown[name] = (run.case, evidence)
-    return [_statement(name, shown.get(name)) for name in statements(built.template())]
+    return [_statement(one, shown.get(one.id)) for one in statements(built.template())]
 
 
-def _statement(name: str, shown: tuple[str, StatementEvidence] | None) -> FindingLine:
+def _statement(statement: Statement, shown: tuple[str, StatementEvidence] | None) -> FindingLine:
+    line = FindingLine(
+        id=statement.id,
+        says=statement.says,
+        source=statement.page,
+        status=Status.OPEN,
+        why="nothing was seen of it",
+    )
     if shown is None:
-        why = "nothing was seen of it"
-        return FindingLine(id=name, source="docs/windows.md", status=Status.OPEN, why=why)
+        return line
     place, evidence = shown
-    return FindingLine(
-        id=name,
-        source="docs/windows.md",
+    return msgspec.structs.replace(
+        line,
         status=Status.CONFIRMED if evidence.shown is Shown.TRUE else Status.REFUTED,
+        why="",
         shown=Showing(run=place, records=[evidence.record], words=evidence.words[:LONGEST]),
     )
 

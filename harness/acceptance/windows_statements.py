@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The statements on Windows that docs/windows.md lists, and the records that show whether one is true.
 
+``statements.json`` is the page's tables as data: ``python -m tests.docs.statements`` writes it anew.
+
 A script of ours stands for what it relies on. Windows confirms it by carrying the script out, and refutes it by breaking
 it off with words of its own. A script that was not run, whose answer was lost, or whose tool ended with a code that
 may be anybody's fault, says nothing.
@@ -12,12 +14,12 @@ import contextlib
 import re
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
+from importlib import resources
 from pathlib import Path
 
 import msgspec
 
 from harness.errors import HarnessError
-from harness.guest.windows.script import names
 from harness.guest.windows.shell import ANSWERED, BROKE_OFF, SCRIPT
 from harness.history import driver as d
 from harness.history.reader import History
@@ -27,10 +29,9 @@ from harness.template.provision import FOLDER, steps
 from harness.template.store import BuiltTemplate
 from harness.template.template import Template
 
-PROMISES = "verify/promises.ps1"
-
 MACHINE, TRACE, TRACE_FILE = "hpnctl machine", "hpnctl trace", "trace file"
-NMI, OWN_COPY = "NMI", "one file a service"
+NMI, BUG_CHECK, OWN_COPY = "NMI", "bug check", "one file a service"
+"""Statements with evidence of their own, by their names on the page."""
 
 NMI_BUG_CHECK = 0x80
 """WD: debugger/bug-check-0x80--nmi-hardware-failure.md."""
@@ -54,18 +55,21 @@ class StatementEvidence(msgspec.Struct, frozen=True, kw_only=True):
     words: str = ""
 
 
-def statements(template: Template) -> list[str]:
-    """Return the names of all statements, as docs/windows.md has them in the first column of its tables."""
-    return [
-        *(f"{name}.ps1" for name in names()),
-        MACHINE,
-        TRACE,
-        TRACE_FILE,
-        NMI,
-        OWN_COPY,
-        *(f"{FOLDER}/{step.script.name}" for step in steps(template)),
-        PROMISES,
-    ]
+class Statement(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of the page: ``id`` says what relies on it, ``says`` what it is, ``page`` where that is said."""
+
+    id: str
+    says: str
+    page: str
+
+
+def statements(template: Template) -> list[Statement]:
+    """Return all statements, in the page's order, and the steps that ``template`` alone has."""
+    data = resources.files("harness.acceptance").joinpath("statements.json").read_bytes()
+    known = msgspec.json.decode(data, type=list[Statement])
+    names = {one.id for one in known}
+    own = [f"{FOLDER}/{step.script.name}" for step in steps(template)]
+    return [*known, *(Statement(id=name, says="", page="") for name in own if name not in names)]
 
 
 def in_run(records: Iterable[Record]) -> dict[str, StatementEvidence]:
@@ -88,8 +92,10 @@ def in_run(records: Iterable[Record]) -> dict[str, StatementEvidence]:
                 drivers.add(record.driver)
                 if len(drivers) > 1:
                     found.setdefault(OWN_COPY, _true(record))
-            case Qmp(message=message) if _bug_check(message) == NMI_BUG_CHECK:
-                found.setdefault(NMI, _true(record))
+            case Qmp(message=message) if (code := _bug_check(message)) > 0:
+                found.setdefault(BUG_CHECK, _true(record))
+                if code == NMI_BUG_CHECK:
+                    found.setdefault(NMI, _true(record))
             case _:
                 pass
     return found

@@ -8,8 +8,20 @@ from typing import Any
 
 import msgspec
 import pytest
+from docs.statements import FILE, HEADING, PAGE, text
+from docs.statements import statements as rows_of
 
-from harness.acceptance.windows_statements import Shown, in_build, in_run, statements
+from harness.acceptance.windows_statements import (
+    MACHINE,
+    NMI,
+    OWN_COPY,
+    TRACE,
+    TRACE_FILE,
+    Shown,
+    in_build,
+    in_run,
+    statements,
+)
 from harness.history.driver import Hello
 from harness.history.record import FORMAT, Channel, Count, GuestEvent, Header, Qmp, Record, Stage
 from harness.history.writer import HistoryWriter
@@ -19,7 +31,6 @@ from harness.template.store import BuiltTemplate
 from harness.template.template import find_template, templates_directory
 from tests.template.test_promise import MANIFEST
 
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "windows.md").read_text(encoding="utf-8")
 GUEST = "windows-server-2025"
 
 
@@ -33,12 +44,30 @@ def shown(records: list[Record]) -> dict[str, tuple[Shown, int]]:
     return {name: (one.shown, one.record) for name, one in in_run(records).items()}
 
 
-def test_every_statement_of_the_page_is_a_line_and_no_other() -> None:
-    """In the first cells of the tables below the heading; templates share their provisioning steps."""
-    section = PAGE.partition("\n## Every statement on Windows, and its page\n")[2].partition("\n## ")[0]
-    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("|")]
-    named = {name.strip().strip("`") for cell in cells for name in cell.split(",")} - {"where", "---"}
-    assert set(statements(find_template(GUEST))) == named
+def test_the_data_are_those_of_the_page() -> None:
+    """``python -m tests.docs.statements`` writes them."""
+    assert text(PAGE.read_text(encoding="utf-8")) == FILE.read_text(encoding="utf-8")
+
+
+def test_a_row_about_several_scripts_is_one_statement_for_each() -> None:
+    """Other first cells are one name each, commas and all."""
+    table = "| where | what it relies on | page |\n| --- | --- | --- |\n"
+    rows = "| `a.ps1`, `b.ps1` | x, `y` | W32: p |\n| clock, five minutes | z | no page |\n"
+    assert [("a.ps1", "x, `y`"), ("b.ps1", "x, `y`"), ("clock, five minutes", "z")] == [
+        (one["id"], one["says"]) for one in rows_of(f"{HEADING}\n{table}{rows}\n## Next\n| no | no | no |\n")
+    ]
+
+
+def test_a_templates_own_step_is_a_statement(tmp_path: Path) -> None:
+    """Though no page of ours has a row for it."""
+    (tmp_path / "provision").mkdir()
+    (tmp_path / "provision" / "55-mine.ps1").write_text("# SPDX\n# Essential: it is ours.\n")
+    template = msgspec.structs.replace(find_template(GUEST), directory=str(tmp_path))
+    known = [one.id for one in statements(template)]
+    assert "provision/55-mine.ps1" == known[-1]
+    assert known[:-1] == [one.id for one in statements(find_template(GUEST))]
+    evident = {MACHINE, TRACE, TRACE_FILE, NMI, OWN_COPY, "once.ps1", "provision/70-openssh.ps1"}
+    assert evident <= set(known)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +111,8 @@ def panic(code: object, kind: str = "hyper-v") -> Qmp:
         (Channel(n=1, name="etw", records=0, closed=True), set()),
         (Channel(n=1, name="etw", records=3), set()),
         (Channel(n=1, name="debugcon", records=3, closed=True), set()),
-        (panic(0x80), {"NMI"}),
-        (panic(0x7E), set()),
+        (panic(0x80), {"NMI", "bug check"}),
+        (panic(0x7E), {"bug check"}),
         (panic(0x80, "s390"), set()),
         (Qmp(n=1, direction="in", message={"event": "GUEST_PANICKED", "data": {"info": [1]}}), set()),
         (Qmp(n=1, direction="in", message={"event": "GUEST_PANICKED"}), set()),
