@@ -16,12 +16,14 @@ from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from harness.errors import HarnessError
 from harness.guest.windows.shell import ANSWERED, BROKE_OFF, SCRIPT
 from harness.history import driver as d
+from harness.history.bug_check import PANICKED, BugCheck, bug_check_of
 from harness.history.reader import History
 from harness.history.record import Channel, Count, GuestEvent, Qmp, Record, Stage
 from harness.history.run_directory import HISTORY
@@ -92,9 +94,9 @@ def in_run(records: Iterable[Record]) -> dict[str, StatementEvidence]:
                 drivers.add(record.driver)
                 if len(drivers) > 1:
                     found.setdefault(OWN_COPY, _true(record))
-            case Qmp(message=message) if (code := _bug_check(message)) > 0:
+            case Qmp(message=message) if (stop := _bug_check(message)) is not None:
                 found.setdefault(BUG_CHECK, _true(record))
-                if code == NMI_BUG_CHECK:
+                if stop.code == NMI_BUG_CHECK:
                     found.setdefault(NMI, _true(record))
             case _:
                 pass
@@ -113,12 +115,9 @@ def _of_script(name: str, outcome: str, record: int) -> StatementEvidence | None
     return None
 
 
-def _bug_check(message: dict[str, object]) -> int:
-    """Return the bug check code that Windows told by Hyper-V's crash registers (QEMU: GUEST_PANICKED), -1 without one."""
+def _bug_check(message: dict[str, Any]) -> BugCheck | None:
     data = message.get("data")
-    info = data.get("info") if message.get("event") == "GUEST_PANICKED" and isinstance(data, dict) else None
-    code = info.get("arg1") if isinstance(info, dict) and info.get("type") == "hyper-v" else None
-    return code if isinstance(code, int) else -1
+    return bug_check_of(data) if message.get("event") == PANICKED and isinstance(data, dict) else None
 
 
 class BuildEvidence(msgspec.Struct, frozen=True, kw_only=True):

@@ -94,7 +94,7 @@ def test_a_script_is_carried_out_or_broken_off(
 
 def panic(code: object, kind: str = "hyper-v") -> Qmp:
     """What QEMU says when Windows told of a bug check."""
-    info = {"type": kind, "arg1": code, "arg2": 0}
+    info = {"type": kind, "arg1": code, "arg2": 0, "arg3": 0, "arg4": 0, "arg5": 0}
     return Qmp(
         n=1,
         direction="in",
