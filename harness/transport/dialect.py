@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+IN_USE = 75
+"""Exit code of one of these scripts that another process kept from a file: EX_TEMPFAIL of sysexits.h, to be tried again."""
+
 
 class Dialect(Protocol):
     """A guest's shell. ``home`` is the guest's directory for long scripts and jobs, ``suffix`` that of a script's name.

@@ -11,7 +11,8 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, UsageError
 from harness.transport import copying
-from harness.transport.retry import persist
+from harness.transport.dialect import IN_USE
+from harness.transport.retry import FileInUse, persist
 from harness.transport.transport import (
     FILE_LIMIT,
     FILES_LIMIT,
@@ -141,14 +142,18 @@ class WireTransport:
     def ask(self, script: str, deadline: Deadline) -> str:
         """Run one of our own scripts, which may all be run twice, and return what it printed, without line ends.
 
+        A file that another process has open is waited for: the end of a cut connection may not have reached it yet.
         Raises GuestRefused with the guest's words if it fails, or if it prints more than it can have to say.
         """
-        outcome = self._execute(
-            self.wire.dialect.invoke(script), deadline, idempotent=True, limit=ANSWER_LIMIT
-        )
+        line = self.wire.dialect.invoke(script)
+        return persist(lambda _: self._asked(line, deadline), deadline, name=self.name, idempotent=True)
+
+    def _asked(self, line: str, deadline: Deadline) -> str:
+        outcome = self._execute(line, deadline, idempotent=True, limit=ANSWER_LIMIT)
         if outcome.exit_code != 0:
             words = (outcome.stderr.strip() or outcome.stdout.strip() or "it said nothing")[:_WORDS]
-            raise GuestRefused(f"{self.name}: {deadline.what}: exit code {outcome.exit_code}: {words}")
+            refused = FileInUse if outcome.exit_code == IN_USE else GuestRefused
+            raise refused(f"{self.name}: {deadline.what}: exit code {outcome.exit_code}: {words}")
         if not outcome.complete:
             raise GuestRefused(f"{self.name}: {deadline.what}: half an answer: {'; '.join(outcome.remarks)}")
         return outcome.stdout.strip()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import base64
 import re
 
+from harness.transport.dialect import IN_USE
+
 MARK = "# hotplug-harness "
 
 _PREAMBLE = """\
@@ -16,6 +18,16 @@ $ErrorActionPreference = 'Stop'
 $ProgressPreference = 'SilentlyContinue'
 try { [Console]::OutputEncoding = New-Object System.Text.UTF8Encoding $false } catch { }
 """
+
+_TRAP = f"""\
+trap [IO.IOException] {{
+    if (($_.Exception.GetBaseException().HResult -band 0xffff) -notin 32, 33, 11) {{ break }}
+    [Console]::Error.WriteLine($_.Exception.GetBaseException().Message)
+    exit {IN_USE}
+}}
+"""
+"""Ends an operation that another process keeps from a file: ERROR_SHARING_VIOLATION and ERROR_LOCK_VIOLATION (W32:
+debug/system-error-codes--0-499-.md), which .NET keeps in the HRESULT; EAGAIN outside Windows."""
 
 BODIES = {
     "size": """\
@@ -57,13 +69,23 @@ Get-ChildItem -LiteralPath $directory -File -Attributes !ReparsePoint -Force | F
     "prepare": """\
 [void][IO.Directory]::CreateDirectory($directory)
 """,
-    # CreateNew fails if the file exists, so of any number of runners only one passes.
+    # CreateNew fails if the file exists, so of any number of runners only one passes. Start-Process -Wait would wait for
+    # what the script started, too (ML: Start-Process, -Wait); without its handle a process that has ended tells no exit code.
     "runner": """\
 try { [IO.File]::Open("$directory/claim", 'CreateNew').Close() } catch { exit 0 }
 $arguments = '-NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass -File "' + $directory + '\\script.ps1"'
-$process = Start-Process powershell.exe -ArgumentList $arguments -WindowStyle Hidden -PassThru -Wait `
-    -RedirectStandardOutput "$directory\\stdout" -RedirectStandardError "$directory\\stderr"
-[IO.File]::WriteAllText("$directory/exit.part", [string]$process.ExitCode)
+$code = -1
+try {
+    $process = Start-Process powershell.exe -ArgumentList $arguments -WindowStyle Hidden -PassThru `
+        -RedirectStandardOutput "$directory\\stdout" -RedirectStandardError "$directory\\stderr"
+    [void]$process.Handle
+    $process.WaitForExit()
+    $code = $process.ExitCode
+} catch {
+    $words = "the script of this job was not run to its end: $($_.Exception.Message)`n"
+    try { [IO.File]::AppendAllText("$directory/stderr", $words) } catch { [Console]::Error.WriteLine($words) }
+}
+[IO.File]::WriteAllText("$directory/exit.part", "$code")
 [IO.File]::Move("$directory/exit.part", "$directory/exit")
 """,
     # A process that a WinRM shell starts is in that shell's job object and ends with it; one that WMI starts is not.
@@ -141,8 +163,14 @@ class Windows:
         return f'{_POWERSHELL} -File "{path}"'
 
     def arguments(self, line: str) -> list[str]:
-        """Return the arguments of ``cmd.exe /d /c``."""
-        return ["cmd.exe", "/d", "/c", line]
+        """Return the arguments of ``cmd.exe /d /c``, or of a PowerShell that starts it with a line that has quotes.
+
+        The guest agent is built on GLib, which makes each inner quote ``\\"`` and doubles backslashes before a quote (GLib:
+        glib/gspawn-win32.c, protect_argv_string). cmd.exe knows neither. No quote is in the Base64 of a script.
+        """
+        if '"' not in line and not line.endswith("\\"):
+            return ["cmd.exe", "/d", "/c", line]
+        return self.invoke(f"$line = {quoted(line)}\n{_CMD}").split(" ")
 
     def join(self, directory: str, name: str) -> str:
         """Join with a backslash."""
@@ -193,13 +221,22 @@ class Windows:
         return operation("write", path=path, offset=str(offset))
 
 
+_CMD = """\
+$start = New-Object Diagnostics.ProcessStartInfo 'cmd.exe', ('/d /s /c "' + $line + '"')
+$start.UseShellExecute = $false
+$process = [Diagnostics.Process]::Start($start)
+$process.WaitForExit()
+exit $process.ExitCode
+"""
+"""Runs ``$line`` by cmd.exe, which takes off the outer quotes (ML: cmd, /s), with the streams of this PowerShell."""
+
 _POWERSHELL = "powershell.exe -NoLogo -NoProfile -NonInteractive -ExecutionPolicy Bypass"
 
 
 def operation(name: str, **values: str) -> str:
     """Return one of our own scripts: its mark, its values as literals, its body."""
     assigned = [f"${name} = {quoted(value)}" for name, value in values.items()]
-    return "\n".join([MARK + name, *assigned, BODIES[name]])
+    return "\n".join([MARK + name, *assigned, _TRAP + BODIES[name]])
 
 
 def quoted(value: str) -> str:

@@ -7,13 +7,17 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from harness.deadline import Deadline
-from harness.errors import GuestHang, GuestUnreachable, HarnessError
+from harness.errors import GuestHang, GuestRefused, GuestUnreachable, HarnessError
 
 T = TypeVar("T")
 
 FIRST_PAUSE = 0.1
 LONGEST_PAUSE = 5.0
 """Seconds; each pause is twice as long as the one before."""
+
+
+class FileInUse(GuestRefused):
+    """*WinRM to 127.0.0.1:5986: the file is in use by another process*. What was refused has changed nothing."""
 
 
 class Pauses:
@@ -35,7 +39,7 @@ class Pauses:
 
 
 def persist(work: Callable[[int], T], deadline: Deadline, *, name: str, idempotent: bool) -> T:
-    """Call ``work(attempt)``, attempt 1 first, until it does not raise GuestUnreachable, and return what it returns.
+    """Call ``work(attempt)``, attempt 1 first, until it raises neither GuestUnreachable nor FileInUse; return its result.
 
     Work that is not ``idempotent`` is tried again only after an error that says nothing was sent. Raises GuestHang
     when the deadline passes between two tries, with the last error's words.
@@ -46,8 +50,8 @@ def persist(work: Callable[[int], T], deadline: Deadline, *, name: str, idempote
         attempt += 1
         try:
             return work(attempt)
-        except GuestUnreachable as error:
-            if error.sent and not idempotent:
+        except (GuestUnreachable, FileInUse) as error:
+            if isinstance(error, GuestUnreachable) and error.sent and not idempotent:
                 raise
             given_up = GuestHang(
                 f"{name}: {deadline.what} not done within {deadline.seconds:g} s, in {attempt} tries; the last one: "

@@ -27,11 +27,12 @@ from harness.errors import (
 )
 from harness.transport.algorithms import check_ntlm
 from harness.transport.bound import bounded
+from harness.transport.dialect import IN_USE
 from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin
 from harness.transport.pinned_https import LARGEST_RESPONSE, Sockets, pinned_adapter
 from harness.transport.powershell import Windows
-from harness.transport.retry import Pauses
+from harness.transport.retry import FileInUse, Pauses
 from harness.transport.secret import Secret
 from harness.transport.wire import ByteSink, RawResult
 
@@ -55,6 +56,9 @@ CHUNK = 48 * 1024
 
 FAREWELL = 2.0
 """Seconds past the deadline that ending the command in the guest may take."""
+
+MOST_UNENDED = 16
+"""Shells that could not be ended, and that the next command ends first. Older ones end by their idle time-out."""
 
 SHELL_NOT_FOUND = 2150858843
 """0x8033805B, ERROR_WSMAN_UNEXPECTED_SELECTORS: the guest does not know the shell, or does not know the command in it.
@@ -140,6 +144,7 @@ class WinrmWire:
         self._password = password
         self._certificate = certificate
         self._operation_timeout = operation_timeout
+        self._unended: dict[str, str] = {}
 
     def __repr__(self) -> str:
         return f"<{self.name}>"
@@ -168,7 +173,8 @@ class WinrmWire:
     def _succeeded(self, answer: RawResult, what: str) -> None:
         if answer.exit_code != 0:
             words = answer.stderr.text()[0].strip()[:_WORDS]
-            raise GuestRefused(f"{self.name}: {what}: exit code {answer.exit_code}: {words}")
+            refused = FileInUse if answer.exit_code == IN_USE else GuestRefused
+            raise refused(f"{self.name}: {what}: exit code {answer.exit_code}: {words}")
 
     def _run(
         self,
@@ -179,6 +185,7 @@ class WinrmWire:
         source: BinaryIO | None = None,
         stdout: Callable[[bytes], None] | None = None,
     ) -> RawResult:
+        self._end_others(deadline)
         talk = _Conversation(self._protocol, self.name)
         answer = RawResult(limit)
 
@@ -201,32 +208,46 @@ class WinrmWire:
 
         try:
             return bounded(work, deadline, abort=talk.abort, late=late)
-        except (GuestHang, GuestRefused, GuestUnreachable) as error:
-            if talk.answers or not isinstance(error, GuestUnreachable):
-                self._farewell(talk)
+        except (GuestHang, GuestRefused, GuestUnreachable):
+            if talk.shell and not self._farewell(talk.shell, talk.command_id, FAREWELL):
+                self._unended[talk.shell] = talk.command_id
+                while len(self._unended) > MOST_UNENDED:
+                    del self._unended[next(iter(self._unended))]
             raise
         finally:
             talk.abort()
 
-    def _farewell(self, talk: _Conversation) -> None:
-        """End a command that we have given up, over a new connection, as far as that is possible at once."""
-        if not talk.shell:
-            return
+    def _end_others(self, deadline: Deadline) -> None:
+        """End what an earlier command left in the guest when its connection broke: it may hold a file open."""
+        for shell, command_id in list(self._unended.items()):
+            if not self._farewell(shell, command_id, min(FAREWELL, deadline.remaining())):
+                return
+            self._unended.pop(shell, None)
+
+    def _farewell(self, shell: str, command_id: str, seconds: float) -> bool:
+        """End a command that we have given up, over a new connection; False if the guest gave no answer in time."""
         last = _Conversation(self._protocol, self.name)
-        last.shell, last.command_id = talk.shell, talk.command_id
+        last.shell, last.command_id = shell, command_id
 
         def work() -> None:
             with last.translated():
                 last.end()
 
-        with contextlib.suppress(HarnessError):
+        try:
             bounded(
                 work,
-                Deadline(FAREWELL, "ending the command in the guest"),
+                Deadline(seconds, "ending the command in the guest"),
                 abort=last.abort,
                 late=lambda: GuestHang("the guest did not end the command"),
             )
-        last.abort()
+        except (GuestHang, GuestUnreachable):
+            # That the guest does not know the shell is an answer.
+            return last.answers
+        except HarnessError:
+            return True
+        finally:
+            last.abort()
+        return True
 
     def _protocol(self, sockets: Sockets) -> Protocol:
         from winrm.protocol import Protocol
@@ -265,7 +286,7 @@ class WinrmWire:
 class _Conversation:
     """One shell with one command in it. ``stage`` says how far it came.
 
-    ``answers``: the guest gave the command up and said so, hence it can still end what is left of it.
+    ``answers``: the last request was refused by the guest itself, hence there is a connection to it.
     """
 
     def __init__(self, protocol: Callable[[Sockets], Protocol], name: str) -> None:

@@ -46,6 +46,7 @@ def program(folder: Path) -> Path:
     home = shlex.quote(str(folder))
     made.write_text(
         f"#!/bin/sh\nexport HOME={home} XDG_CACHE_HOME={home} XDG_CONFIG_HOME={home} PATH={home}:$PATH\n"
+        "export DOTNET_TieredPGO=0 DOTNET_gcConcurrent=0\n"
         f'exec {shlex.quote(POWERSHELL.needs[0].found())} "$@"\n'
     )
     made.chmod(0o755)

@@ -15,6 +15,9 @@ LONGEST = 1 << 20
 """Bytes of an answer that are read."""
 
 ReplyText = Annotated[str, msgspec.Meta(max_length=4000)]
+Said = str
+"""What a program said, which our scripts cut at 1,000 characters. A longer text makes no answer nonsense: :data:`LONGEST` bounds it."""
+
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
@@ -43,7 +46,7 @@ class ChangeStep(_Answer, frozen=True, kw_only=True):
 
     step: ReplyText
     code: int
-    said: ReplyText = ""
+    said: Said = ""
     state: ReplyText = ""
 
 
@@ -120,15 +123,19 @@ class PnpInstallation(_Answer, frozen=True, kw_only=True):
     """What ``pnputil`` ended with and said, and the devices of the service afterwards."""
 
     code: int
-    said: ReplyText
+    said: Said
     devices: Annotated[list[ServiceDevice], msgspec.Meta(max_length=100)]
 
 
 class Exported(_Answer, frozen=True, kw_only=True):
-    """What ``wevtutil`` ended with and said, how many minidumps there are, and the bytes of MEMORY.DMP, 0 without one."""
+    """What ``wevtutil`` ended with and said, how many minidumps there are, and the bytes of MEMORY.DMP, 0 without one.
+
+    ``setup`` says why there is no installation log, "" if there is one.
+    """
 
     code: int
-    said: ReplyText
+    said: Said
+    setup: Said = ""
     minidumps: Number
     dump: Number
 

@@ -120,9 +120,13 @@ class Collection:
             yield from self._each(
                 "events", lambda: iter([self._get("events", f"{EXPORTS}\\System.evtx", "System.evtx")])
             )
-        yield from self._each(
-            "setup", lambda: iter([self._get("setup", f"{EXPORTS}\\setupapi.dev.log", "setupapi.dev.log")])
-        )
+        if made.setup:
+            yield CollectedFile(name="setup", refused=made.setup[:300])
+        else:
+            yield from self._each(
+                "setup",
+                lambda: iter([self._get("setup", f"{EXPORTS}\\setupapi.dev.log", "setupapi.dev.log")]),
+            )
         if made.minidumps:
             yield from self._each("minidumps", self._take_minidumps)
         if made.dump > LIMITS["dump"]:

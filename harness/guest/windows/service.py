@@ -140,7 +140,7 @@ class WindowsService:
         """Append what is unread in a driver's ring to :data:`RING`. Raises GuestRefused with hpnctl's words."""
         step = self._shell.once("ring", deadline, answer.ChangeStep, Driver=service, Tool=TOOL, Path=RING)
         if step.code:
-            raise GuestRefused(f"the ring of {service} was not read: hpnctl: exit code {step.code}")
+            raise GuestRefused(f"the ring of {service} was not read: hpnctl: {_words(step.code, step.said)}")
         self.drained = True
 
     def state(self, name: str, deadline: Deadline) -> str:

@@ -70,6 +70,15 @@ def nodes(root: Any) -> Iterator[Any]:
         yield from nodes(child)
 
 
+def continues(node: Any) -> bool:
+    """True within a function whose first statement lets errors pass."""
+    while node is not None and node.type != "function_statement":
+        node = node.parent
+    return node is not None and node.text.decode().partition("\n")[2].lstrip().startswith(
+        "$ErrorActionPreference = 'Continue'"
+    )
+
+
 def faults(text: str) -> list[Fault]:
     """Return what is wrong with a script."""
     root = parse(text)
@@ -91,7 +100,7 @@ def faults(text: str) -> list[Fault]:
             ):
                 if name in words:
                     fault(rule, node)
-        elif node.type == "merging_redirection_operator":
+        elif node.type == "merging_redirection_operator" and not continues(node):
             # With errors as a stop, Windows PowerShell 5.1 makes the first line on a program's stderr an error.
             fault("stderr merged", node)
         elif node.type in ("verbatim_here_string_characters", "expandable_here_string_literal"):

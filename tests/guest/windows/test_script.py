@@ -43,6 +43,7 @@ def test_every_script_keeps_the_rules(name: str) -> None:
         ("Read-Host 'name'", "interactive"),
         ("Get-Item x | ForEach-Object { Invoke-Expression $_ }", "dangerous"),
         ("sc.exe query x 2>&1", "stderr merged"),
+        ("function f {\n    sc.exe query x 2>&1\n}", "stderr merged"),
         ("wmic cpu get name", "gone"),
         ("Get-Item x | % { $_ }", "alias"),
         ("$x = @'\na\n'@", "here-string"),

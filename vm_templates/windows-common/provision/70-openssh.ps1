@@ -25,6 +25,8 @@ elseif ($kind -eq 'zip') {
     Expand-Archive -LiteralPath $given -DestinationPath $unpacked -Force
     $inner = Get-ChildItem -LiteralPath $unpacked -Recurse -Filter 'install-sshd.ps1' | Select-Object -First 1
     New-Item -Path $folder -ItemType Directory -Force | Out-Null
+    # The files of a service that runs cannot be replaced.
+    Get-Service | Where-Object -FilterScript { $_.Name -eq 'sshd' } | Stop-Service -Force
     Copy-Item -Path (Join-Path -Path $inner.DirectoryName -ChildPath '*') -Destination $folder -Recurse -Force
     # In a process of its own: it was not written for strict mode, which what is called inherits.
     $installer = Join-Path -Path $folder -ChildPath 'install-sshd.ps1'
@@ -76,7 +78,8 @@ Invoke-Native -Tool 'icacls.exe' -Arguments $keys, '/inheritance:r', '/grant', '
 # Keys only; the setting must stand before the first Match (Microsoft Learn: "OpenSSH Server configuration for Windows";
 # OpenBSD manual, sshd_config: the first value counts).
 $configuration = Join-Path -Path $programData -ChildPath 'sshd_config'
-$lines = @('PasswordAuthentication no', 'PubkeyAuthentication yes') + @(Get-Content -LiteralPath $configuration)
+$ours = 'PasswordAuthentication no', 'PubkeyAuthentication yes'
+$lines = $ours + @(Get-Content -LiteralPath $configuration | Where-Object -FilterScript { $ours -notcontains $_ })
 Set-Content -LiteralPath $configuration -Value $lines -Encoding ASCII
 try {
     Restart-Service -Name 'sshd'
@@ -91,7 +94,10 @@ catch {
     throw "$($_.Exception.Message) $(Get-ServiceTrouble -Name 'sshd' -Folder $programData, $logs -Log 'OpenSSH/Operational' -Test '-t')"
 }
 
-New-NetFirewallRule -Name 'HotplugHarness-SSH' -DisplayName 'Hotplug Harness: SSH' -Direction Inbound -Protocol TCP -LocalPort 22 -Action Allow -Profile Any | Out-Null
+# Refused if there is one of that name (Microsoft Learn: "New-NetFirewallRule").
+if (-not (Get-NetFirewallRule | Where-Object -FilterScript { $_.Name -eq 'HotplugHarness-SSH' })) {
+    New-NetFirewallRule -Name 'HotplugHarness-SSH' -DisplayName 'Hotplug Harness: SSH' -Direction Inbound -Protocol TCP -LocalPort 22 -Action Allow -Profile Any | Out-Null
+}
 $hostKey = (Get-Content -LiteralPath (Join-Path -Path $programData -ChildPath 'ssh_host_ed25519_key.pub') -TotalCount 1) -split ' '
 Write-Fact -Name 'openssh' -Value $kind
 Write-Fact -Name 'ssh-host-key' -Value "$($hostKey[0]) $($hostKey[1])"

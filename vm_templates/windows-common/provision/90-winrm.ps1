@@ -19,7 +19,10 @@ Set-Item -Path 'WSMan:\localhost\Service\AllowUnencrypted' -Value $false -Force
 # Without Force some of these ask. Half an hour for a command, 1 GiB for a shell.
 Set-Item -Path 'WSMan:\localhost\MaxTimeoutms' -Value 1800000 -Force
 Set-Item -Path 'WSMan:\localhost\Shell\MaxMemoryPerShellMB' -Value 1024 -Force
-New-NetFirewallRule -Name 'HotplugHarness-WinRM' -DisplayName 'Hotplug Harness: WinRM over HTTPS' -Direction Inbound -Protocol TCP -LocalPort 5986 -Action Allow -Profile Any | Out-Null
+# Refused if there is one of that name (Microsoft Learn: "New-NetFirewallRule").
+if (-not (Get-NetFirewallRule | Where-Object -FilterScript { $_.Name -eq 'HotplugHarness-WinRM' })) {
+    New-NetFirewallRule -Name 'HotplugHarness-WinRM' -DisplayName 'Hotplug Harness: WinRM over HTTPS' -Direction Inbound -Protocol TCP -LocalPort 5986 -Action Allow -Profile Any | Out-Null
+}
 Restart-Service -Name 'WinRM'
 $listeners = @(Get-ChildItem -Path 'WSMan:\localhost\Listener' | ForEach-Object -Process { ($_.Keys -like 'Transport=*') -replace 'Transport=', '' })
 Write-Fact -Name 'winrm-listeners' -Value "$($listeners.Count) $(($listeners | Sort-Object) -join ' ')"

@@ -4,22 +4,32 @@ Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
 function Write-Marker {
-    # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU takes it at any speed.
+    # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU takes it at any speed. What else has the
+    # port open is waited for, half a minute.
     # Microsoft Learn: "SerialPort Class (System.IO.Ports)".
     param(
         [Parameter(Mandatory = $true)][string] $Text
     )
     $line = $Text -replace '[^ -~]', '?'
     $line = $line.Substring(0, [Math]::Min($line.Length, 1000))
-    $port = New-Object -TypeName System.IO.Ports.SerialPort -ArgumentList 'COM1', 115200
-    try {
-        $port.WriteTimeout = 10000
-        $port.Open()
-        $port.Write("HPN-MARK $line`r`n")
-        $port.BaseStream.Flush()
-    }
-    finally {
-        $port.Dispose()
+    for ($try = 1; $try -le 7; $try++) {
+        $port = New-Object -TypeName System.IO.Ports.SerialPort -ArgumentList 'COM1', 115200
+        try {
+            $port.WriteTimeout = 10000
+            $port.Open()
+            $port.Write("HPN-MARK $line`r`n")
+            $port.BaseStream.Flush()
+            return
+        }
+        catch {
+            if ($try -eq 7) {
+                throw
+            }
+        }
+        finally {
+            $port.Dispose()
+        }
+        Start-Sleep -Seconds 5
     }
 }
 
@@ -34,19 +44,25 @@ function Write-Fact {
 
 function Invoke-Native {
     # Runs a native tool. PowerShell 5.1 does not stop at its exit code (Microsoft Learn: "about_Automatic_Variables",
-    # $LASTEXITCODE), so this does. With Stop as preference, redirected standard error would end a tool that only warns.
+    # $LASTEXITCODE), so this does. With Stop as preference, redirected standard error would end a tool that only warns; with
+    # Continue a tool that is not there would leave the exit code of another.
     param(
         [Parameter(Mandatory = $true)][string] $Tool,
         [string[]] $Arguments = @(),
         [int[]] $Success = @(0)
     )
     $ErrorActionPreference = 'Continue'
-    $said = & $Tool @Arguments 2>&1 | Out-String
-    $code = $LASTEXITCODE
-    if ($Success -notcontains $code) {
-        throw "$Tool $($Arguments -join ' ') ended with $code`: $($said.Trim())"
+    try {
+        $said = (& $Tool @Arguments 2>&1 | ForEach-Object -Process { "$_" } | Out-String).Trim()
+        $code = $LASTEXITCODE
     }
-    $said.Trim()
+    catch {
+        throw "$Tool cannot be run: $($_.Exception.Message)"
+    }
+    if ($Success -notcontains $code) {
+        throw "$Tool $($Arguments -join ' ') ended with $code`: $said"
+    }
+    $said
 }
 
 function Set-RegistryValue {

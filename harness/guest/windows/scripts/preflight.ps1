@@ -31,7 +31,7 @@ ConvertTo-Json -Compress -Depth 4 -InputObject @{
     hypervisor_present = [bool]$computer.HypervisorPresent
     vbs = if ($guard) { [int]$guard.VirtualizationBasedSecurityStatus } else { -1 }
     security_services = @($guard.SecurityServicesRunning | Where-Object { $_ } | ForEach-Object { [int]$_ })
-    start_options = [string](Get-Value 'SYSTEM\CurrentControlSet\Control' 'SystemStartOptions')
+    start_options = "$(Get-Value 'SYSTEM\CurrentControlSet\Control' 'SystemStartOptions')"
     secure_boot = [int](Get-Value 'SYSTEM\CurrentControlSet\Control\SecureBoot\State' 'UEFISecureBootEnabled')
     auto_reboot = [int](Get-Value 'SYSTEM\CurrentControlSet\Control\CrashControl' 'AutoReboot')
     license = if ($product) { [int]$product.LicenseStatus } else { -1 }

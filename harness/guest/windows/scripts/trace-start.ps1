@@ -6,8 +6,15 @@ param(
     [string]$Path,
     [int]$Buffers
 )
+function Invoke-Native($tool, $words) {
+    $ErrorActionPreference = 'Continue'
+    try { $all = @(& $tool @words 2>&1); $code = $LASTEXITCODE } catch { $all = @($_); $code = -1 }
+    $wrong, $lines = $all.Where({ $_ -is [Management.Automation.ErrorRecord] }, 'Split')
+    $said = "$wrong $lines".Trim()
+    @{ code = [int]$code; lines = @($lines); said = $said.Substring(0, [Math]::Min($said.Length, 1000)) }
+}
 [void][IO.Directory]::CreateDirectory((Split-Path -Parent $Path))
 $arguments = 'create', 'trace', $Session, '-p', $Provider, '0xffffffffffffffff', '0xff', '-o', $Path, '-ow', '-ets',
     '-bs', '64', '-nb', [string]$Buffers, [string](2 * $Buffers), '-ct', 'perf'
-$said = & logman.exe @arguments
-ConvertTo-Json -Compress -InputObject @{ step = 'create'; code = [int]$LASTEXITCODE; said = [string]($said -join ' ') }
+$done = Invoke-Native 'logman.exe' $arguments
+ConvertTo-Json -Compress -InputObject @{ step = 'create'; code = $done.code; said = $done.said }

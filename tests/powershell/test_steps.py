@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: MIT
+"""Every provisioning step, executed: when all works, when each call fails once, and twice in a row."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from powershell.conftest import MakeWorld
+from powershell.provisioning import KINDS, TEMPLATE, Provisioned, furnish, start
+from powershell.server import Call, Server, World
+
+from harness.template import provision
+from harness.template.serial_markers import FactMarker, StepMarker
+
+pytestmark = pytest.mark.powershell
+
+STEPS = [
+    (step.script.name, kind)
+    for step in provision.steps(TEMPLATE)
+    for kind in (KINDS if step.name == "openssh" else ("inbox",))
+]
+HELPERS = ("Set-RegistryValue", "Write-Fact", "Write-Marker", "Invoke-Native", "Set-ServiceStart")
+
+PASSED_OVER = {
+    # Asked for again until the network is known: the step says for how long.
+    "90-winrm.ps1": {"Get-NetConnectionProfile", "Set-NetConnectionProfile"},
+    # -ErrorAction SilentlyContinue: what may be missing.
+    "10-account.ps1": {"Remove-ItemProperty"},
+    "70-openssh.ps1-iso": {"Get-ChildItem"},
+}
+"""Calls that may fail without an end of the step, by step, besides COM1, which is tried again."""
+
+
+@pytest.fixture
+def furnished(make_world: MakeWorld, request: pytest.FixtureRequest) -> World:
+    """A Windows with one step."""
+    name, kind = request.param
+    world = make_world()
+    furnish(world, kind, only=name)
+    return world
+
+
+def each_step(test: object) -> object:
+    """Run a test with each step, that of OpenSSH with each kind of it."""
+    return pytest.mark.parametrize(
+        ("furnished", "name"),
+        [((name, kind), name) for name, kind in STEPS],
+        indirect=["furnished"],
+        ids=[name if name != "70-openssh.ps1" else f"{name}-{kind}" for name, kind in STEPS],
+    )(test)
+
+
+@each_step
+def test_a_step_that_works_is_done(server: Server, furnished: World, name: str) -> None:
+    """It says the facts that the host knows, and nothing else than markers."""
+    ran = start(server, furnished)
+    assert (None, True, ["exit 0"], []) == (ran.failure, ran.done, ran.shown.printed[-1:], ran.shown.errors)
+    assert None not in ran.markers
+    assert StepMarker(1, 1, name[3:-4]) == ran.markers[1]
+    facts = {each.key: each.value for each in ran.markers if isinstance(each, FactMarker)}
+    assert {} == {key: value for key, value in facts.items() if not provision.fact_fits(key, value)}
+
+
+@each_step
+def test_a_step_may_be_run_again(server: Server, furnished: World, name: str) -> None:
+    """Provisioning that was broken off is repeated: what is there already is no error."""
+    ran = start(server, furnished, times=2)
+    assert (None, ["exit 0"]) == (ran.failure, ran.shown.printed[-1:])
+    half = len(ran.markers) // 2
+    assert ran.markers[:half] == ran.markers[half:]
+
+
+@each_step
+def test_each_call_that_fails_is_told(
+    server: Server, make_world: MakeWorld, furnished: World, name: str
+) -> None:
+    """Each call of a double fails once: the host hears which step, why, and the line of the step that made the call."""
+    kind = next(each for each in KINDS if (furnished.folder / "provision" / f"openssh.{each}").exists())
+    start(server, furnished)
+    made = [call for call in furnished.calls if of_the_step(call, name)]
+    calls = made
+    if kind not in ("inbox", "none"):
+        # What all kinds of OpenSSH do fails with the first.
+        common = make_world()
+        furnish(common, only=name)
+        start(server, common)
+        elsewhere = [place(call) for call in common.calls]
+        calls = [call for call in made if place(call) not in elsewhere]
+    known = name if kind == "inbox" else f"{name}-{kind}"
+    allowed = PASSED_OVER.get(known, set())
+    wrong = []
+    passed = set()
+    for call in calls:
+        world = make_world()
+        folder = furnish(world, kind, only=name)
+        world.fail(call.number)
+        ran = start(server, world)
+        source = (folder / name).read_text(encoding="ascii").splitlines()
+        if call.name in allowed and f"call {call.number} is" not in str(ran.failure):
+            passed.add(call.name)
+        elif trouble := told(call, ran, world, source, name):
+            wrong.append(f"call {call.number}, {call.name} {call.bound or call.words}: {trouble}")
+    assert [] == wrong
+    assert allowed & {each.name for each in calls} == passed
+
+
+def of_the_step(call: Call, name: str) -> bool:
+    """True for a call that the step makes, and not ``start.ps1`` for it."""
+    return any(name in each for each in call.frames) if call.frames else call.name != "shutdown.exe"
+
+
+def place(call: Call) -> tuple[str, list[str]]:
+    """Where in the step a call is made: its line, or the words of a program."""
+    return call.name, call.words or [each.rpartition("/")[2] for each in call.frames if ".ps1" in each]
+
+
+def told(call: Call, ran: Provisioned, world: World, source: list[str], name: str) -> str:
+    """Say what is wrong with the way in which a failure was told, "" if nothing."""
+    if call.name == "COM1":
+        # Busy once: it is tried again, and nothing is lost.
+        return "" if ran.done and ran.failure is None else f"COM1 was refused once: {ran.markers}"
+    failure = ran.failure
+    if failure is None or ran.done:
+        return f"no failure was told: {ran.markers}, {ran.shown}"
+    if (failure.name, ran.shown.printed[-1:]) != (name[3:-4], ["exit 1"]):
+        return f"told of {failure.name}, {ran.shown.printed}"
+    if f"call {call.number} is refused" not in failure.message:
+        return f"the words are lost: {failure.message}"
+    line = re.search(r"\(line ([0-9]+)\)$", failure.message)
+    if line is None:
+        return f"no line: {failure.message}"
+    at = int(line[1])
+    # A failure that is told with more words is thrown again in the block behind the call.
+    there = "\n".join(source[at - 1 - 3 * source[at - 1].lstrip().startswith("throw") : at])
+    if call.name not in there and not any(each in there for each in HELPERS):
+        return f"not the line of the call: {there.strip()!r}"
+    if any("shutdown.exe" == each.name for each in world.calls):
+        return "the guest turns itself off"
+    return ""
