@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Generator, Iterator
-from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
 
 from harness.errors import HarnessError, UsageError
 from harness.machine.accelerator import KVM
-from harness.setup.parts import REQUIRABLE, TESTED, Need, Part, part
+from harness.setup.parts import REQUIRABLE, TESTED, Part, part, powershell
 from harness.template.store import Store, store_directory
 
 BY_NAME = ("hardware", "kvm")
@@ -28,14 +27,8 @@ BY_NAME = ("hardware", "kvm")
 HARDWARE_GUEST = "HOTPLUG_HARNESS_WINDOWS"
 """Names the Windows guest that ``hardware`` tests use: a template that is built here."""
 
-_BESIDE = Path(__file__).resolve().parents[2] / "shared" / "tools" / "powershell" / "pwsh"
-
-POWERSHELL = Part(
-    "powershell",
-    (Need("", "PowerShell 7", ("pwsh", str(_BESIDE))),),
-    elsewhere="put pwsh on PATH, or into ../shared/tools/powershell beside the clone",
-)
-"""Used by tests alone. No package of a distribution supplies it, so ``./lab`` does not know it."""
+POWERSHELL = powershell(os.environ)
+"""Used by tests alone. No package of a distribution supplies it, so ``./lab`` requires it and never installs it."""
 
 PARTS = {each.name: each for each in (*TESTED, POWERSHELL)}
 """Every part that a marker stands for, by its name."""

@@ -30,8 +30,10 @@ from harness.setup.clone_environment import CloneEnvironment, variables
 from harness.setup.debian import Distribution, Installer, not_installed
 from harness.setup.environment import Environment
 from harness.setup.lock_file import lock_file
-from harness.setup.parts import BASE, OWN_PYTHON, REQUIRABLE, Need, Part, own_python, part
+from harness.setup.parts import BASE, OWN_PYTHON, PWSH, REQUIRABLE, Need, Part, own_python, part, powershell
 from harness.setup.progress import Progress
+
+POWERSHELL = "powershell"
 
 CLONE = Path(__file__).resolve().parents[2]
 
@@ -43,7 +45,8 @@ Each command first sets up what is missing: Debian packages, and a Python enviro
   demo [ARGS]                     run the main job on the twin guest: harness demo ARGS
   test [--require PARTS] [ARGS]   run the tests through tox; ARGS go to pytest.
                                   PARTS, separated by commas, are installed too, and a test that needs
-                                  one and is skipped fails: {", ".join(REQUIRABLE)}
+                                  one and is skipped fails: {", ".join(REQUIRABLE)};
+                                  and powershell, which must be there
   harness ARGS                    run the command line of the harness
   shell [-c CMD [ARGS]]           open a shell in the environment, or run CMD in one
 
@@ -115,6 +118,15 @@ class Lab:
                     hint=f"Its package is there. Reinstall it: sudo apt-get install --reinstall {need.package}",
                 )
 
+    def _demand(self, unsupplied: Part) -> None:
+        """Raise MissingPart if a part is not there that no package supplies."""
+        for need in unsupplied.missing(self._environment.get("PATH")):
+            raise MissingPart(
+                f"the part {unsupplied.name!r} lacks {need.why} ({need.evidence[0]}), and no package supplies it",
+                hint=f"{unsupplied.elsewhere[0].upper()}{unsupplied.elsewhere[1:]}, or name it by {PWSH}=PATH.\n"
+                "  Its releases for Linux, as tar.gz: https://github.com/PowerShell/PowerShell/releases",
+            )
+
     def become(self, place: Path, program: str, arguments: Sequence[str]) -> NoReturn:
         """Replace this process by ``program`` (of the environment, unless it is a path) with ``arguments``."""
         path = program if "/" in program else str(place / "bin" / program)
@@ -146,7 +158,10 @@ class Lab:
     def test(self, arguments: Sequence[str]) -> NoReturn:
         """``./lab test [--require PARTS] [ARGS]``."""
         names, rest = split_require(arguments)
-        place = self.set_up([part(name) for name in names])
+        unsupplied = powershell(self._environment)
+        if unsupplied.name in names:
+            self._demand(unsupplied)
+        place = self.set_up([part(name) for name in names if name != unsupplied.name])
         require = ["--require", ",".join(names)] if names else []
         tox = ["run", "-qq", "-c", str(self._clone / "tox.ini"), "-e", "py", "--"]
         self.become(place, "tox", [*tox, *require, *rest])
@@ -181,7 +196,8 @@ def split_require(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
         else:
             rest.append(argument)
     for name in names:
-        part(name)
+        if name != POWERSHELL:
+            part(name)
     return list(dict.fromkeys(names)), rest
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import glob
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from harness.errors import MissingPart, UsageError
@@ -204,6 +204,25 @@ TESTED = (
         serves="the disk of a Windows guest that hangs",
     ),
 )
+
+PWSH = "HOTPLUG_HARNESS_PWSH"
+"""Names the PowerShell that executes the scripts for Windows, if it is neither on ``PATH`` nor beside the clone."""
+
+
+def powershell(environment: Mapping[str, str]) -> Part:
+    """Return the part that executes the scripts for Windows: what ``environment`` names, or what is found by itself.
+
+    No package of a distribution supplies it, so nothing installs it; only tests use it.
+    """
+    clone = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))  # noqa: PTH100, PTH120
+    beside = os.path.join(os.path.dirname(clone), "shared", "tools", "powershell", "pwsh")  # noqa: PTH118, PTH120
+    named = environment.get(PWSH, "")
+    return Part(
+        "powershell",
+        (Need("", "PowerShell 7", (named,) if named else ("pwsh", beside)),),
+        elsewhere="put pwsh on PATH, or into ../shared/tools/powershell beside the clone",
+    )
+
 
 REQUIRABLE = tuple(part.name for part in TESTED if part.name != "qemu")
 """What ``--require`` takes: the parts that are not always there."""

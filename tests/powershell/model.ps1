@@ -103,6 +103,7 @@ function global:Invoke-Model($name, $bound, $piped) {
             return $(if ($bound.ContainsKey('TotalCount')) { $lines | Select-Object -First $bound['TotalCount'] } else { $lines })
         }
         'Set-Content file' { [IO.File]::WriteAllLines((Find-Real $path), [string[]]$bound['Value']); return }
+        'Add-Content file' { [IO.File]::AppendAllLines((Find-Real $path), [string[]]$bound['Value']); return }
         'Copy-Item file' {
             if ($global:SshRuns -and "$($bound['Destination'])" -like '*\OpenSSH') { throw 'The process cannot access the file because it is being used by another process.' }
             $from = if ($path.EndsWith('\*')) { @(Find-Children $path.Substring(0, $path.Length - 2)) } else { @(Find-Real $path) }

@@ -341,12 +341,6 @@ def test_what_a_program_says_has_a_bound(server: Server, make_world: MakeWorld, 
     assert told.said.startswith("out of words xxx")
 
 
-def test_an_answer_with_a_long_text_is_read() -> None:
-    """An older script, or another language's program, may say more than ours."""
-    text = json.dumps({"step": "create", "code": 5, "said": "x" * 100_000})
-    assert 100_000 == len(answer.decode(text, answer.ChangeStep, what="create").said)
-
-
 def test_a_missing_log_costs_no_other(server: Server, make_world: MakeWorld) -> None:
     """Neither the installation log nor wevtutil need be there."""
     world = make_world()
@@ -369,3 +363,15 @@ def test_records_are_told_from_complaints(server: Server, make_world: MakeWorld)
     told = answer.decode("".join(shown.printed), answer.ChangeStep, what="ring")
     assert (69, 'hpnctl: cannot open the device {"n":1}') == (told.code, told.said)
     assert ['{"n":1}'] == (world.folder / path).read_text().splitlines()
+
+
+def test_the_busy_processes_run(server: Server, make_world: MakeWorld) -> None:
+    """What strain starts is a script too: it keeps a processor busy for its seconds, and ends."""
+    world = make_world()
+    text = script.compose("strain", Seconds=0)
+    server.run(world, texts.decoded(Windows().invoke(text)))
+    lines = {call.bound["Arguments"] for call in world.calls if call.name == "Invoke-CimMethod"}
+    (line,) = lines
+    assert line.startswith("powershell.exe -NoProfile -NonInteractive -EncodedCommand ")
+    (shown,) = server.run(world, texts.decoded(line))
+    assert (False, [], []) == (shown.failed, shown.errors, shown.printed)

@@ -69,6 +69,7 @@ DYNAMIC = {
     "Get-ChildItem": "Attributes:object Directory:switch File:switch Hidden:switch ReadOnly:switch System:switch",
     "Get-Content": "Delimiter:string Wait:switch Raw:switch Encoding:string Stream:string",
     "Set-Content": "NoNewline:switch Encoding:string Stream:string",
+    "Add-Content": "NoNewline:switch Encoding:string Stream:string",
     # ML: about_Registry_Provider.
     "New-ItemProperty": "Type:string",
     "Set-ItemProperty": "Type:string",

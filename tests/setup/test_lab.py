@@ -89,6 +89,17 @@ def test_usage(arguments: list[str], status: int, text: str) -> None:
     assert text in (ended.stdout if status == 0 else ended.stderr)
 
 
+def test_powershell_is_required_and_never_installed() -> None:
+    """Where it is not, the words say where a user gets it, before anything is set up."""
+    environment = {**os.environ, "HOTPLUG_HARNESS_PWSH": "/no/such/pwsh"}
+    ended = lab("test", "--require", "powershell", env=environment)
+    assert 69 == ended.returncode
+    assert (
+        "the part 'powershell' lacks PowerShell 7 (/no/such/pwsh), and no package supplies it" in ended.stderr
+    )
+    assert "https://github.com/PowerShell/PowerShell/releases" in ended.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [

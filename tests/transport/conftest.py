@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,12 +15,14 @@ import pytest
 from part_markers import needs
 from transport import powershell_standin
 from transport.posix import Posix
+from transport.real_powershell import program
 from transport.servers import Agent, SshServer
 from transport.wsman_double import Double
 from unprivileged import Unprivileged
 
 from harness.deadline import Deadline
 from harness.transport import qga, ssh, winrm
+from harness.transport.dialect import Dialect
 from harness.transport.link import WireTransport
 from harness.transport.pin import CertificatePin, HostKeyPin
 from harness.transport.powershell import Windows
@@ -30,9 +33,9 @@ PASSWORD = "correct-horse!7"
 
 
 @pytest.fixture
-def within() -> Deadline:
-    """Time enough for anything that works."""
-    return Deadline(20, "the test")
+def within(request: pytest.FixtureRequest) -> Deadline:
+    """Time enough for anything that works; a PowerShell takes long to start on a busy machine."""
+    return Deadline(120 if request.node.get_closest_marker("powershell") else 20, "the test")
 
 
 @pytest.fixture
@@ -59,7 +62,14 @@ def over_winrm(double: Double, tmp_path: Path) -> Iterator[WireTransport]:
     link.close()
 
 
-def winrm_to(double: Double, *, password: str = PASSWORD, pin: bytes = b"", home: str = "") -> WireTransport:
+def winrm_to(
+    double: Double,
+    *,
+    password: str = PASSWORD,
+    pin: bytes = b"",
+    home: str = "",
+    dialect: Windows | None = None,
+) -> WireTransport:
     """Return a transport to the double, with the right password and certificate unless told otherwise."""
     return winrm.transport(
         "127.0.0.1",
@@ -68,7 +78,7 @@ def winrm_to(double: Double, *, password: str = PASSWORD, pin: bytes = b"", home
         password=Secret(password),
         certificate=CertificatePin.of(pin or double.certificate),
         operation_timeout=1,
-        dialect=Windows(home) if home else None,
+        dialect=dialect or (Windows(home) if home else None),
     )
 
 
@@ -90,7 +100,12 @@ def over_ssh(sshd: SshServer, tmp_path: Path) -> Iterator[WireTransport]:
 
 
 def ssh_to(
-    sshd: SshServer, *, key: Path | None = None, host_key: str = "", home: str = "/nowhere"
+    sshd: SshServer,
+    *,
+    key: Path | None = None,
+    host_key: str = "",
+    home: str = "/nowhere",
+    dialect: Dialect | None = None,
 ) -> WireTransport:
     """Return a transport to the server, with the right keys unless told otherwise."""
     return ssh.transport(
@@ -99,8 +114,28 @@ def ssh_to(
         user=getpass.getuser() if os.geteuid() else "root",
         key=key or sshd.key,
         host_key=HostKeyPin.parse(host_key or sshd.host_key),
-        dialect=Posix(home),
+        dialect=dialect or Posix(home),
     )
+
+
+class OnLinux(Windows):
+    """Our scripts for Windows, whose PowerShell is ``powershell``, and whose paths are this machine's."""
+
+    def __init__(self, powershell: Path, home: str) -> None:
+        super().__init__(home)
+        self._powershell = shlex.quote(str(powershell))
+
+    def invoke(self, script: str) -> str:
+        """See Windows."""
+        return super().invoke(script).replace("powershell.exe", self._powershell, 1)
+
+    def invoke_file(self, path: str) -> str:
+        """See Windows."""
+        return super().invoke_file(path).replace("powershell.exe", self._powershell, 1)
+
+    def join(self, directory: str, name: str) -> str:
+        """See Windows."""
+        return f"{directory}/{name}"
 
 
 @pytest.fixture
@@ -135,3 +170,36 @@ def endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Endpoint:
     disk = tmp_path / "disk"
     disk.mkdir()
     return Endpoint(link, disk)
+
+
+@pytest.fixture(
+    params=[
+        "winrm",
+        "ssh",
+        "qga",
+        pytest.param("winrm into PowerShell", marks=pytest.mark.powershell),
+        pytest.param("ssh into PowerShell", marks=pytest.mark.powershell),
+    ]
+)
+@needs("remote")
+def every_endpoint(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Endpoint]:
+    """Each transport in turn, and those into Windows a second time with a real PowerShell behind their servers."""
+    wire, _, real = request.param.partition(" ")
+    if not real:
+        if wire == "qga":
+            yield Endpoint(
+                request.getfixturevalue("over_qga"), request.getfixturevalue("unprivileged").directory
+            )
+            return
+        link = request.getfixturevalue(f"over_{wire}")
+    else:
+        home = tmp_path / "powershell home"
+        home.mkdir()
+        dialect = OnLinux(program(home), str(tmp_path / "home"))
+        server = request.getfixturevalue("double" if wire == "winrm" else "sshd")
+        link = winrm_to(server, dialect=dialect) if wire == "winrm" else ssh_to(server, dialect=dialect)
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    yield Endpoint(link, disk)
+    if real:
+        link.close()

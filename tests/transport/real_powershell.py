@@ -33,11 +33,12 @@ while ($null -ne ($line = [Console]::In.ReadLine())) {
 
 
 class Replied(NamedTuple):
-    """Whether a script failed, the lines that it printed, and its error."""
+    """Whether a script failed, the lines that it printed, its error, and its exit code if it had a process of its own."""
 
     failed: bool
     printed: list[str]
     said: str
+    code: int = 0
 
 
 def program(folder: Path) -> Path:
@@ -57,7 +58,8 @@ def ask(powershell: list[str], line: str, stdin: bytes = b"") -> Replied:
     """Run a command line of the harness with ``powershell`` for its first word, and feed it ``stdin``."""
     words = [*powershell, *shlex.split(line)[1:]]
     ended = subprocess.run(words, input=stdin, capture_output=True, timeout=120, check=False)
-    return Replied(ended.returncode != 0, ended.stdout.decode().splitlines(), os.fsdecode(ended.stderr))
+    said = os.fsdecode(ended.stderr)
+    return Replied(ended.returncode != 0, ended.stdout.decode().splitlines(), said, ended.returncode)
 
 
 def ask_many(powershell: Path, lines: list[str], *, before: str = "") -> list[Replied]:

@@ -79,10 +79,10 @@ def test_a_hanging_command_ends_with_its_deadline(endpoint: Endpoint) -> None:
     assert watch.remaining() > 200
 
 
-def test_a_script_longer_than_a_command_line_runs(endpoint: Endpoint, within: Deadline) -> None:
+def test_a_script_longer_than_a_command_line_runs(every_endpoint: Endpoint, within: Deadline) -> None:
     """It goes into the guest as a file first."""
-    lines = "\n".join(f": {n:06} {'x' * 60}" for n in range(2000))
-    outcome = endpoint.link.script(f"{lines}\necho done", within)
+    lines = "\n".join(f"# {n:06} {'x' * 60}" for n in range(2000))
+    outcome = every_endpoint.link.script(f"{lines}\necho done", within)
     assert (0, "done\n", "") == (outcome.exit_code, outcome.stdout, outcome.stderr)
 
 
@@ -93,9 +93,8 @@ def test_what_is_no_command_line_is_refused(endpoint: Endpoint, within: Deadline
             endpoint.link.run(command, within)
 
 
-@pytest.mark.parametrize("size", [0, SIZE])
-def test_a_file_goes_there_and_back(endpoint: Endpoint, within: Deadline, tmp_path: Path, size: int) -> None:
-    """Both ends have the same bytes, and no part of the copy is left behind."""
+def there_and_back(endpoint: Endpoint, within: Deadline, tmp_path: Path, size: int) -> None:
+    """Copy a file of so many bytes into the guest and out again."""
     source, back = tmp_path / "source", tmp_path / "back"
     source.write_bytes(content()[:size])
     target = endpoint.disk / 'it\'s a "target" $HOME'
@@ -109,16 +108,28 @@ def test_a_file_goes_there_and_back(endpoint: Endpoint, within: Deadline, tmp_pa
     ]
 
 
-def test_a_cut_copy_goes_on_where_it_stopped(endpoint: Endpoint, within: Deadline, tmp_path: Path) -> None:
+def test_a_file_goes_there_and_back(every_endpoint: Endpoint, within: Deadline, tmp_path: Path) -> None:
+    """Both ends have the same bytes, and no part of the copy is left behind."""
+    there_and_back(every_endpoint, within, tmp_path, SIZE)
+
+
+def test_an_empty_file_goes_there_and_back(endpoint: Endpoint, within: Deadline, tmp_path: Path) -> None:
+    """It is a file, too."""
+    there_and_back(endpoint, within, tmp_path, 0)
+
+
+def test_a_cut_copy_goes_on_where_it_stopped(
+    every_endpoint: Endpoint, within: Deadline, tmp_path: Path
+) -> None:
     """What an earlier copy of the same content left is not sent again."""
-    source, target, back = tmp_path / "source", endpoint.disk / "target", tmp_path / "back"
+    source, target, back = tmp_path / "source", every_endpoint.disk / "target", tmp_path / "back"
     source.write_bytes(content())
     digest = hashlib.sha256(content()).hexdigest()[:16]
     for part in (Path(f"{target}.{digest}.part"), Path(f"{back}.{digest}.part")):
         part.write_bytes(content()[:100_001])
         part.chmod(0o666)
-    assert 100_001 == endpoint.link.put(source, str(target), within).resumed_at
-    assert 100_001 == endpoint.link.get(str(target), back, within).resumed_at
+    assert 100_001 == every_endpoint.link.put(source, str(target), within).resumed_at
+    assert 100_001 == every_endpoint.link.get(str(target), back, within).resumed_at
     assert content() == target.read_bytes() == back.read_bytes()
 
 

@@ -60,3 +60,42 @@ def test_every_operation_parses(operation: str) -> None:
     text = Windows().write("C:\\x", 0) if operation == "write" else BODIES[operation]
     tree = tree_sitter.Parser(tree_sitter.Language(grammar.language())).parse(text.encode())
     assert not tree.root_node.has_error
+
+
+def glib_quoted(words: list[str]) -> str:
+    """Join arguments as the guest agent's GLib does on Windows (GLib: glib/gspawn-win32.c, protect_argv_string)."""
+    line = []
+    for word in words:
+        escaped = re.sub(r'(\\*)"', r"\1\1\\" + '"', word)
+        if not word or " " in word or "\t" in word:
+            escaped = '"' + re.sub(r"(\\+)$", r"\1\1", escaped) + '"'
+        line.append(escaped)
+    return " ".join(line)
+
+
+def test_glib_quotes_as_its_source_says() -> None:
+    """What cmd.exe would get of a line with quotes in it: backslashes that it takes for themselves."""
+    assert r'cmd.exe /d /c "\"C:\a b\x.exe\" machine"' == glib_quoted(
+        ["cmd.exe", "/d", "/c", '"C:\\a b\\x.exe" machine']
+    )
+
+
+@given(st.text(alphabet=st.one_of(st.sampled_from("\"\\ '%&|<>^"), st.characters(exclude_characters="\0"))))
+def test_the_guest_agent_gets_no_inner_quote(line: str) -> None:
+    """GLib changes nothing of what is inside the arguments; the line is whole, a literal of a script or an argument."""
+    words = Windows().arguments(line)
+    joined = glib_quoted(words)
+    assert '\\"' not in joined.replace('\\\\"', "")
+    if words[0] == "cmd.exe":
+        assert ["/d", "/c", line] == words[1:]
+        assert '"' not in line
+    else:
+        assert glib_quoted(words) == " ".join(words)
+        text = base64.b64decode(words[-1]).decode("utf-16-le", "surrogatepass")
+        assert f"$line = {quoted(line)}\n" in text
+
+
+def test_a_line_of_the_guest_agent_fits() -> None:
+    """CreateProcess takes 32,767 characters (W32: processthreadsapi/nf-processthreadsapi-createprocessw.md)."""
+    dialect = Windows()
+    assert 32_767 > len(glib_quoted(dialect.arguments('"' + "x" * (dialect.longest_line - 2) + '"')))

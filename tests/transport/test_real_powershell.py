@@ -7,6 +7,7 @@ Only Windows has ``Win32_Process`` and ``Start-Process -WindowStyle``: functions
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import sys
 from pathlib import Path
@@ -16,9 +17,10 @@ from part_markers import needs
 from transport import powershell_standin
 from transport.conftest import winrm_to
 from transport.real_powershell import ask, ask_many, program
-from transport.wsman_double import Double
+from transport.wsman_double import Double, Handler
 
 from harness.deadline import Deadline
+from harness.transport.dialect import IN_USE
 from harness.transport.powershell import BODIES, Windows
 from harness.transport.winrm import CHUNK
 
@@ -169,6 +171,91 @@ def test_launch_hands_the_runner_to_wmi(powershell: Path, tmp_path: Path) -> Non
     (reply,) = ask_many(powershell, [dialect.invoke(dialect.launch(str(tmp_path)))], before=WITHOUT_WINDOWS)
     line = dialect.invoke_file(dialect.join(str(tmp_path), "runner.ps1"))
     assert [f"Win32_Process Create {line}"] == reply.printed
+
+
+def test_a_file_in_use_is_told_from_others(powershell: Path, tmp_path: Path) -> None:
+    """By the exit code that is tried again; what is merely not there ends with another."""
+    path = tmp_path / "in use"
+    path.write_bytes(b"0123")
+    ask_for = Windows()
+    with path.open("r+b") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+        for script in (
+            ask_for.write(str(path), 4),
+            ask_for.settle(str(path), str(tmp_path / "target"), "0" * 64),
+        ):
+            replied = ask([str(powershell)], ask_for.invoke(script))
+            assert (IN_USE, []) == (replied.code, replied.printed)
+            assert "used by another process" in replied.said
+    replied = ask([str(powershell)], ask_for.invoke(ask_for.write(str(tmp_path / "no" / "such"), 0)))
+    assert (1, b"0123") == (replied.code, path.read_bytes())
+
+
+def test_a_runner_waits_for_its_script_alone(powershell: Path, tmp_path: Path) -> None:
+    """What the script started may go on: the job has ended, and its exit code is there."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "script.ps1").write_bytes(Windows().content("echo out; exit 7\n"))
+    waited = WITHOUT_WINDOWS.replace(
+        "[void]$PSBoundParameters.Remove('WindowStyle')",
+        "if ($Wait) { throw 'it would wait for grandchildren' }; [void]$PSBoundParameters.Remove('WindowStyle')",
+    )
+    (reply,) = ask_many(powershell, [Windows().invoke(Windows().runner(str(folder)))], before=waited)
+    assert (False, "7", "out\n") == (
+        reply.failed,
+        (folder / "exit").read_text(),
+        (folder / "stdout").read_text(),
+    )
+
+
+def test_a_runner_that_throws_leaves_its_end(powershell: Path, tmp_path: Path) -> None:
+    """A job whose script cannot be started has ended too, and says why."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    refused = "function Start-Process { throw 'the policy forbids it' }\n"
+    (reply,) = ask_many(powershell, [Windows().invoke(Windows().runner(str(folder)))], before=refused)
+    assert (False, "-1") == (reply.failed, (folder / "exit").read_text())
+    assert "not run to its end: the policy forbids it" in (folder / "stderr").read_text()
+
+
+def test_a_line_with_quotes_reaches_cmd_as_it_is(powershell: Path) -> None:
+    """PowerShell is only asked to start cmd.exe, whose line is not quoted anew."""
+    line = '"C:\\a b\\hpnctl.exe" --device "it\'s" & echo %x% "'
+    double = """
+function New-Object($TypeName, $ArgumentList) {
+    if ($TypeName -ne 'Diagnostics.ProcessStartInfo') { return Microsoft.PowerShell.Utility\\New-Object $TypeName $ArgumentList }
+    [Console]::Out.WriteLine("$($ArgumentList[0])|$($ArgumentList[1])")
+    throw 'no cmd.exe here'
+}
+"""
+    (reply,) = ask_many(powershell, [" ".join(Windows().arguments(line))], before=double)
+    assert [f'cmd.exe|/d /s /c "{line}"'] == reply.printed
+
+
+@pytest.mark.remote
+def test_a_copy_goes_on_when_the_file_is_free(double: Double, tmp_path: Path) -> None:
+    """What an earlier, cut command still holds open is waited for, within the deadline."""
+    program(tmp_path / "programs")
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.write_bytes(BYTES)
+    part = Path(f"{target}.{hashlib.sha256(BYTES).hexdigest()[:16]}.part")
+    part.write_bytes(BYTES[:100_001])
+    link = winrm_to(double)
+    commands = 0
+    with part.open("r+b") as holder:
+        fcntl.flock(holder, fcntl.LOCK_EX)
+
+        def free_it_later(_handler: Handler) -> None:
+            nonlocal commands
+            commands += 1
+            double.hooks["Command"] = free_it_later
+            # The first asks for the size, the second writes and is refused.
+            if commands == 3:
+                fcntl.flock(holder, fcntl.LOCK_UN)
+
+        double.hooks["Command"] = free_it_later
+        copied = link.put(source, str(target), Deadline(60, "the copy"))
+    assert (100_001, 2, BYTES) == (copied.resumed_at, copied.attempts, target.read_bytes())
 
 
 @pytest.mark.remote

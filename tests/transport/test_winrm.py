@@ -277,6 +277,28 @@ def test_a_command_that_may_have_run_is_not_tried_again(
     assert 1 == double.seen["Command"]
 
 
+def test_a_command_whose_connection_broke_is_ended(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """Its shell would live on for five minutes, with what it holds open."""
+    double.hooks["Receive"] = Handler.drop
+    with pytest.raises(GuestUnreachable):
+        over_winrm.run("exec sleep 600", within)
+    assert (1, 1, {}) == (double.seen["Signal"], double.seen["Delete"], double.shells)
+
+
+def test_what_could_not_be_ended_is_ended_before_the_next(
+    over_winrm: WireTransport, double: Double, within: Deadline
+) -> None:
+    """The guest is away for longer than a farewell takes."""
+    double.hooks.update({"Receive": Handler.drop, "Signal": Handler.drop, "Delete": Handler.drop})
+    with pytest.raises(GuestUnreachable):
+        over_winrm.run("exec sleep 600", within)
+    assert 1 == len(double.shells)
+    assert "here\n" == over_winrm.run("echo here", within).stdout
+    assert {} == double.shells
+
+
 def test_a_command_that_cannot_have_run_is_tried_again(
     over_winrm: WireTransport, double: Double, within: Deadline
 ) -> None:

@@ -107,6 +107,32 @@ def test_what_cannot_be_had_costs_nothing_else(
     assert "setup" in found
 
 
+def test_a_missing_log_and_a_ring_that_is_not_read_are_told(
+    traced: ScriptedWindows, guest: WindowsGuest, into: Path, within: Deadline
+) -> None:
+    """In the guest's words, and the System event log comes all the same."""
+    guest.load_driver(within)
+    traced.change(
+        answers={
+            "export": {
+                "code": 0,
+                "said": "",
+                "setup": "Could not find file 'setupapi.dev.log'.",
+                "minidumps": 0,
+                "dump": 0,
+            },
+            "ring": {"step": "events", "code": 69, "said": "hpnctl: cannot open the device"},
+        }
+    )
+    windows = traced.file("C:\\ProgramData\\hotplug-harness\\collected\\System.evtx")
+    windows.parent.mkdir(parents=True, exist_ok=True)
+    windows.write_bytes(b"ElfFile")
+    found = by_name(guest.collect(into, within))
+    assert "Could not find file 'setupapi.dev.log'." == found["setup"].refused
+    assert found["ring"].refused.endswith("hpnctl: exit code 69: hpnctl: cannot open the device")
+    assert b"ElfFile" == (into / "System.evtx").read_bytes()
+
+
 def test_a_guest_that_does_not_answer_is_looked_at_from_outside(
     make_guest: MakeGuest,
     windows: ScriptedWindows,

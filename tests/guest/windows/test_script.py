@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -131,3 +132,9 @@ def test_a_failure_in_the_guest_is_told_in_its_own_words() -> None:
     """What a script that is done once threw comes as an object with one key."""
     with pytest.raises(GuestRefused, match=r"^a script: The term 'x' is not recognized"):
         answer.decode('{"failed":"The term \'x\' is not recognized"}', answer.Ready, what="a script")
+
+
+def test_an_answer_with_a_long_text_is_read() -> None:
+    """An older script, or another language's program, may say more than ours."""
+    text = json.dumps({"step": "create", "code": 5, "said": "x" * 100_000})
+    assert 100_000 == len(answer.decode(text, answer.ChangeStep, what="create").said)
