@@ -163,7 +163,9 @@ function global:Invoke-Model($name, $bound, $piped) {
                 $state, $image = [IO.File]::ReadAllLines($file)
                 return [pscustomobject]@{ Name = $Matches[1]; State = $state; PathName = $image }
             }
-            return $(if ($global:Cim.ContainsKey($bound['ClassName'])) { $global:Cim[$bound['ClassName']] })
+            if (-not $global:Cim.ContainsKey($bound['ClassName'])) { return }
+            $named = if ("$($bound['Filter'])" -match "^Name = '(.*)'$") { $Matches[1] }
+            return @($global:Cim[$bound['ClassName']] | Where-Object { -not $named -or $_.Name -eq $named })
         }
         'New-Object' {
             if ("$($bound['TypeName'])" -ne 'System.IO.Ports.SerialPort') { return Microsoft.PowerShell.Utility\New-Object @bound }

@@ -40,6 +40,7 @@ def furnish(world: World, kind: provision.OpenSsh = "inbox", only: str = "") -> 
         "Get-NetConnectionProfile": [{"Name": "Network", "InterfaceIndex": 3, "NetworkCategory": "Private"}],
         "Get-PSDrive": [{"Name": "C", "Root": "C:\\"}, {"Name": "E", "Root": "E:\\"}],
     }
+    world.returned["Get-TimeZone"] = [{"Id": "UTC"}]
     world.cim = {
         "Win32_OperatingSystem": [{"BuildNumber": "20348", "Caption": "Windows"}],
         "Win32_ComputerSystem": [{"NumberOfLogicalProcessors": 2}],
@@ -58,7 +59,17 @@ def furnish(world: World, kind: provision.OpenSsh = "inbox", only: str = "") -> 
                 "ExitCode": 1067,
                 "ServiceSpecificExitCode": 255,
                 "PathName": f"{world.bin}/sshd.exe",
-            }
+                "State": "Running",
+                "StartMode": "Auto",
+                "DelayedAutoStart": True,
+            },
+            {
+                "Name": "WinRM",
+                "PathName": "svchost.exe",
+                "State": "Running",
+                "StartMode": "Auto",
+                "DelayedAutoStart": True,
+            },
         ],
         "Win32_PnPEntity": [
             {

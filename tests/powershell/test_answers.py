@@ -191,7 +191,7 @@ CASES = [
     Case(
         "ready", answer.Ready, lambda _: {}, {"caption": "Windows Server", "build": "20348"},
         furnish=lambda world: world.cim.update(
-            {"Win32_OperatingSystem": [{"Caption": "Windows Server", "BuildNumber": "20348", "LastBootUpTime": "2025-11-29T10:00:00Z"}]}
+            {"Win32_OperatingSystem": [{"Caption": "Windows Server", "BuildNumber": "20348", "LastBootUpTime": "2025-11-29T10:00:00Z", "LocalDateTime": "2025-11-29T11:00:00Z"}]}
         ),
     ),
     Case(

@@ -27,7 +27,9 @@ HELPERS = re.findall(r"^function ([\w-]+)", MODULE.read_text(encoding="ascii"), 
 
 PASSED_OVER = {
     # Asked for again until the network is known: the step says for how long.
-    "90-winrm.ps1": {"Get-NetConnectionProfile", "Set-NetConnectionProfile"},
+    "65-network.ps1": {"Get-NetConnectionProfile", "Set-NetConnectionProfile"},
+    # Told as a fact: "sshd-test failed …".
+    "82-conditions.ps1": {"sshd.exe"},
     # -ErrorAction SilentlyContinue: what may be missing.
     "10-account.ps1": {"Remove-ItemProperty"},
     "70-openssh.ps1-iso": {"Get-ChildItem"},
@@ -138,7 +140,7 @@ def told(call: Call, ran: Provisioned, world: World, source: list[str], name: st
         return f"no line: {failure.message}"
     at = int(line[1])
     # A failure that is told with more words is thrown again in the block behind the call.
-    there = "\n".join(source[at - 1 - 3 * source[at - 1].lstrip().startswith("throw") : at])
+    there = "\n".join(source[at - 1 - 12 * source[at - 1].lstrip().startswith("throw") : at])
     if call.name not in there and not any(each in there for each in HELPERS):
         return f"not the line of the call: {there.strip()!r}"
     if any("shutdown.exe" == each.name for each in world.calls):
