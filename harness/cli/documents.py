@@ -17,7 +17,7 @@ from harness.capture.etl.account import LogAccount
 from harness.capture.etl.session import TraceSession
 from harness.capture.offline.comparison import ChannelAccount, ChannelDifference, SequenceRange
 from harness.contract.coverage import RuleCoverage
-from harness.contract.verdict import Finding, RuleVerdict, RunVerdict
+from harness.contract.verdict import Finding, RuleVerdict, RunVerdict, Verdict
 from harness.driver.manifest import DriverManifest
 from harness.history.evidence import EvidenceIndex
 from harness.host.budget import HostBudget
@@ -94,6 +94,14 @@ class ShowDocument(TypedDict):
     verdict: RunVerdict
     operations: list[OperationOutcome]
     timeline: list[str]
+
+
+class ReportDocument(TypedDict):
+    """A report that was written: where, how large it is, and the verdict it shows."""
+
+    report: str
+    bytes: int
+    verdict: Verdict
 
 
 class CheckedRun(TypedDict):
@@ -458,6 +466,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "run": [RunDocument],
     "check": [CheckDocument],
     "show": [ShowDocument],
+    "report": [ReportDocument],
     "diff": [DiffDocument, FindingsDiff],
     "repro": [ReproDocument],
     "nightly": [NightlyDocument, NightlyPlan],

@@ -35,6 +35,7 @@ from harness.cli import (
     observe,
     plan,
     ps,
+    report,
     repro,
     rules,
     run,
@@ -90,6 +91,7 @@ def _options(
 run.register(app)
 show.register(app)
 check.register(app)
+report.register(app)
 diff.register(app)
 repro.register(app)
 evidence.register(app)

@@ -10,6 +10,7 @@ This module alone knows the names of its files. It writes and reads the document
         run.json         argv, versions, digests, seed, plan (RunFacts)
         history.jsonl    the history
         verdict.json     the verdict (harness.contract.verdict.RunVerdict)
+        report.html      the run as a page, if one was asked for
         qemu.log  console.log  debugcon.log, and qemu-N.log of each QEMU that the guest was migrated to
         silent.txt       the registers of a twin that said nothing in its boot, before it was reset
         evidence/        what a run that went wrong left behind (harness.history.evidence)
@@ -34,6 +35,7 @@ from harness.history.evidence import EvidenceIndex
 from harness.history.private import open_private, open_regular
 
 FACTS, HISTORY, VERDICT = "run.json", "history.jsonl", "verdict.json"
+REPORT = "report.html"
 EVIDENCE = "evidence"
 INDEX, PAGE = f"{EVIDENCE}/index.json", f"{EVIDENCE}/index.md"
 DRIVER_MAP = "driver-map/map.toml"
@@ -102,6 +104,7 @@ class Brief(msgspec.Struct, kw_only=True):
     plan: dict[str, Any] = {}
     kernel_release: str = ""
     image_digest: str = ""
+    finished: str = ""
     error: str = ""
 
 

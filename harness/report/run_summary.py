@@ -106,6 +106,13 @@ def verdict_line(
     return word + head[len(verdict.verdict.value) :] + reason
 
 
+def verdict_sentence(
+    verdict: RunVerdict, *, failure: Failure | None = None, interrupted: bool = False, width: int = 400
+) -> str:
+    """Return why the verdict is what it is, without its guest, in at most ``width`` characters."""
+    return _reason(verdict, failure, width, interrupted=interrupted)
+
+
 def coverage_line(verdict: RunVerdict) -> str:
     """Return how much of the contract the run has put to the test, and how many warnings it gave."""
     rules = verdict.rules

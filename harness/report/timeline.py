@@ -52,7 +52,7 @@ def timeline(
     """
     zero = _zero(records)
     records = ReadableRecords(records)
-    lines = _everything(records, zero) if everything else _Selection(zero).lines(records)
+    lines = _everything(records, zero) if everything else TimelineSelection(zero).lines(records)
     if style is None:
         yield from lines
         return
@@ -61,7 +61,7 @@ def timeline(
 
 
 def _everything(records: Iterable[r.Record], zero: int) -> Iterator[str]:
-    replies = _Replies()
+    replies = Replies()
     for record in records:
         yield _line(record.host_ns - zero, lane(record), sentence(record, answers=replies.answered(record)))
 
@@ -93,7 +93,7 @@ def _telling(record: r.Qmp, answers: str) -> bool:
     return bool(command) and not command.startswith(QUIET_COMMANDS)
 
 
-class _Replies:
+class Replies:
     """Remembers which QMP command has which id, so that a reply can be called by its command."""
 
     def __init__(self) -> None:
@@ -110,12 +110,12 @@ class _Replies:
         return self._sent.pop(key, "")
 
 
-class _Selection:
+class TimelineSelection:
     """The default timeline: what is left out, and which two records share a line."""
 
     def __init__(self, zero: int) -> None:
         self._zero = zero
-        self._replies = _Replies()
+        self._replies = Replies()
         self._seen: dict[tuple[str, str], set[int]] = {}
         self._rates: dict[str, int] = {}
 
@@ -125,7 +125,7 @@ class _Selection:
             answers = self._replies.answered(record)
             if isinstance(record, d.Hello):
                 self._rates[record.boot] = record.hz
-            if not self._shown(record, answers, waiting[0] if waiting else None):
+            if not self.shows(record, answers, waiting[0] if waiting else None):
                 continue
             if waiting:
                 joined = self._joined(waiting[0], record)
@@ -140,7 +140,11 @@ class _Selection:
     def _one(self, record: r.Record, text: str) -> str:
         return _line(record.host_ns - self._zero, lane(record), text)
 
-    def _shown(self, record: r.Record, answers: str, before: r.Record | None) -> bool:
+    def shows(self, record: r.Record, answers: str, before: r.Record | None) -> bool:
+        """Return whether a record is shown by default; call it with each record in file order.
+
+        ``answers`` is what :class:`Replies` says of it, ``before`` the record shown last, if it could share its line.
+        """
         if isinstance(record, d.DriverRecord):
             seen = self._seen.setdefault((record.boot, record.driver), set())
             if record.seq in seen:

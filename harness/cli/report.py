@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: MIT
+"""``harness report``: a recorded run as one HTML file, to look at and to hand on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from harness.cli.parameters import Json
+from harness.errors import ExitCode
+
+if TYPE_CHECKING:
+    from harness.cli.documents import ReportDocument
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("report")(report)
+
+
+def report(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run directory or history file, 'latest', or the id of a run in runs/."
+        ),
+    ],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file to write; report.html beside the history by default."),
+    ] = None,
+    json: Json = False,
+) -> int:
+    """Write a recorded run as one HTML file that fetches nothing: the verdict, what shows it, the timeline, how to do it again.
+
+    The exit code is 0, whatever the verdict is, and 64 if there is no run, or it has not ended.
+    """
+    from harness.cli.output import say, say_json
+    from harness.cli.run_set import run_named
+    from harness.contract.checker import judge_history
+    from harness.report.page.writing import check_ended, report_path, write_report
+    from harness.run.judging import open_history
+
+    history = open_history(run_named(run))
+    check_ended(history)
+    out = output or report_path(history)
+    verdict = judge_history(history)
+    size = write_report(history, verdict, out)
+    if json:
+        document: ReportDocument = {"report": str(out), "bytes": size, "verdict": verdict.verdict}
+        say_json(document)
+        return ExitCode.HOLDS
+    say(f"{out}: {size} bytes, {verdict.verdict.value}")
+    return ExitCode.HOLDS

@@ -1,0 +1,379 @@
+# SPDX-License-Identifier: MIT
+"""The document of a report: everything that its page shows, as data. Nothing is judged here, and every text is printable."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from harness import __version__
+from harness.contract.explanation import describe, last_step, reproduction
+from harness.contract.observe import question, rule_and_part
+from harness.contract.rules.catalogue import find
+from harness.contract.verdict import Finding, Level, RunVerdict, Verdict
+from harness.errors import UsageError
+from harness.history import record as r
+from harness.history.absent import ReadableRecords
+from harness.history.reader import History
+from harness.history.run_directory import RunDirectory, RunFacts, lasting
+from harness.invocation import invocation, quoted
+from harness.report.escape import printable
+from harness.report.operations import Operations
+from harness.report.page import lanes
+from harness.report.page.fault import at_fault
+from harness.report.page.kept import LIMIT, KeptRecords
+from harness.report.page.picture import REASONS, Picture
+from harness.report.page.placement import Placement
+from harness.report.page.table import RecordRow, Table
+from harness.report.rule_text import pages
+from harness.report.run_summary import Failure, coverage_line, verdict_sentence
+from harness.report.sentence import lane as speaker
+from harness.report.sentence import sentence
+from harness.report.timeline import Replies, TimelineSelection
+from harness.report.verdict_text import MINOR, guest_label
+
+VERSION = 1
+LONG = 2000
+
+MOST_FINDINGS = 200
+"""Findings that a report tells of; the rest are counted."""
+
+MOST_CRASH = 5
+"""Records of a crash that a report leads with."""
+
+
+class ReportInput(msgspec.Struct, frozen=True, kw_only=True):
+    """What a report is made of: a run's ``history``, its ``verdict``, and how many records the page holds at most."""
+
+    history: History
+    verdict: RunVerdict
+    limit: int = LIMIT
+
+
+def report_document(given: ReportInput) -> dict[str, Any]:
+    """Return the document of one run. Reads the history twice; raises OSError if it cannot be read any more."""
+    return _Builder(given).document()
+
+
+class _Builder:
+    def __init__(self, given: ReportInput) -> None:
+        self._history, self._verdict = given.history, given.verdict
+        named = {witness.record for finding in given.verdict.findings for witness in finding.witnesses}
+        self._kept = KeptRecords(named, limit=given.limit)
+        self._named = named
+        self._records: dict[int, r.Record] = {}
+        self._replies: dict[int, str] = {}
+        self._placement, self._picture, self._table = Placement(), Picture(), Table()
+        self._operations = Operations()
+        self._begun: dict[int, int] = {}
+        self._failure: r.RunFailure | None = None
+        self._crash: list[r.Record] = []
+        self._outcome = ""
+        self._zero = -1
+        self._first = 0
+
+    def document(self) -> dict[str, Any]:
+        for record in self._history:
+            self._placement.learn(record)
+            self._kept.count(record)
+            self._look(record)
+        self._fill()
+        verdict, facts = self._verdict, self._facts()
+        directory = lasting(self._history.path.parent)
+        failure = self._failure
+        told = None if failure is None else Failure(failure.failure_class, failure.stage, failure.message)
+        interrupted = self._outcome == "interrupted"
+        findings = sorted(verdict.findings[: MOST_FINDINGS * 5], key=_weight)[:MOST_FINDINGS]
+        return {
+            "version": VERSION,
+            "kind": "run",
+            "harness": __version__,
+            "run": printable(verdict.run),
+            "guest": printable(verdict.guest, 60),
+            "worth": _worth(verdict.guest),
+            "verdict": verdict.verdict.value,
+            "sentence": verdict_sentence(verdict, failure=told, interrupted=interrupted),
+            "failure_class": printable(verdict.failure_class, 40),
+            "failure": None if failure is None else self._failed(failure),
+            "outcome": self._outcome,
+            "reasons": [printable(reason, LONG) for reason in verdict.reasons[:50]],
+            "findings": [self._finding(finding) for finding in findings],
+            "more_findings": len(verdict.findings) - len(findings),
+            "rules": self._rules(),
+            "coverage": coverage_line(verdict),
+            "observations": _observations(verdict.observations),
+            "operations": [
+                {"index": one.index, "text": printable(one.text, LONG), "state": one.state, "record": self._begun.get(one.index, 0)}
+                for one in self._operations.outcomes
+            ],
+            "evidence": _evidence(directory),
+            "environment": _environment(facts, self._history, verdict),
+            "digests": _digests(facts),
+            "commands": self._commands(directory, findings),
+            "history": {
+                "name": self._history.path.name,
+                "joined": printable(getattr(self._history, "note", ""), LONG),
+                "damage": printable(self._history.damage, LONG),
+                "records": self._kept.total,
+                "left_out": [[printable(kind), count] for kind, count in self._kept.left_out.most_common()],
+            },
+            **self._drawn(),
+        }  # fmt: skip
+
+    def _look(self, record: r.Record) -> None:
+        """First pass: what the words of the report need."""
+        self._operations.take(record)
+        self._first = self._first or record.host_ns
+        if record.n in self._named:
+            self._records[record.n] = record
+        if isinstance(record, r.OperationProgress) and record.phase == "begin":
+            self._begun[record.index] = record.n
+        elif isinstance(record, r.Add | r.Removal):
+            self._zero = record.host_ns if self._zero < 0 else self._zero
+        elif isinstance(record, r.RunFailure):
+            self._failure = self._failure or record
+        elif isinstance(record, r.End):
+            self._outcome = record.outcome
+        if _crashed(record) and len(self._crash) < MOST_CRASH:
+            self._crash.append(record)
+
+    def _fill(self) -> None:
+        """Second pass: the picture and the table."""
+        if self._zero < 0:
+            self._zero = self._first
+        replies, selection = Replies(), TimelineSelection(self._zero)
+        before: r.Record | None = None
+        lines = _raw_lines(self._history)
+        for record in ReadableRecords(self._history):
+            raw = next(lines, "")
+            answers = replies.answered(record)
+            at = self._placement.place(record) - self._zero
+            self._picture.take(record, at)
+            shown = selection.shows(record, answers, before)
+            before = record if shown else before
+            if not self._kept.keeps(record):
+                continue
+            if record.n in self._named:
+                self._replies[record.n] = answers
+            self._table.add(
+                RecordRow(
+                    number=record.n, at=at, lane=lanes.key(record), kind=str(type(record).__struct_config__.tag),
+                    source=lanes.source(record), processor=lanes.processor(record), subject=lanes.subject(record),
+                    told=shown or record.n in self._named, sentence=sentence(record, answers=answers), raw=raw,
+                )
+            )  # fmt: skip
+        self._table.finish()
+        self._picture.finish(self._history.damage)
+
+    def _drawn(self) -> dict[str, Any]:
+        table, picture = self._table, self._picture
+        kept = set(table.numbers)
+        all_lanes = lanes.lanes(table.lane_names)
+        place = {one.key: number for number, one in enumerate(all_lanes)}
+        driver = place.get(lanes.DRIVER, 0)
+        names = [place.get(name, driver) for name in table.lane_names]
+        return {
+            "lanes": all_lanes,
+            "kinds": [printable(name) for name in table.kind_names],
+            "sources": list(table.source_names),
+            "records": {
+                "n": _steps(table.numbers),
+                "t": _steps(table.times),
+                "lane": [names[one] for one in table.lanes],
+                "kind": table.kinds,
+                "source": table.sources,
+                "cpu": table.processors,
+                "nt": table.subjects,
+                "told": table.told,
+            },
+            "spans": [
+                [place.get(s.lane, driver), s.begin, s.end, s.first, s.last, s.label, s.look]
+                for s in picture.spans
+                if s.first in kept
+            ],
+            "gaps": [[gap.begin, gap.end, gap.text, gap.record] for gap in picture.gaps],
+            "order_reasons": REASONS,
+            "order": [
+                [one.before, one.after, one.why] for one in picture.order if one.before in kept and one.after in kept
+            ],
+            "pieces": table.pieces,
+        }  # fmt: skip
+
+    def _finding(self, finding: Finding) -> dict[str, Any]:
+        rule = find(finding.rule)
+        shown = [self._records[w.record] for w in finding.witnesses if w.record in self._records]
+        step = last_step(self._history, finding) if finding.witnesses else 0
+        return {
+            "rule": printable(finding.rule, 60),
+            "level": finding.level.value,
+            "verdict": finding.verdict.value,
+            "minor": finding.level in MINOR,
+            "says": "" if rule is None else rule.says,
+            "pages": [] if rule is None else pages(rule),
+            "reason": printable(finding.reason, LONG),
+            "attempt": printable(finding.attempt, 60),
+            "step": step,
+            "fault": at_fault(finding, shown),
+            "witnesses": [self._witness(w.name, w.record, w.text) for w in finding.witnesses],
+            "chain": [printable(line, LONG) for line in finding.chain],
+            "clock": printable(finding.clock, LONG),
+            "consequences": [printable(line, LONG) for line in finding.consequences[:20]],
+        }
+
+    def _witness(self, name: str, number: int, text: str) -> dict[str, Any]:
+        record = self._records.get(number)
+        # What is said of a witness that is no record of its own, such as a gap, stands in the finding alone.
+        plain = record is None or describe(record) != text
+        said = text if plain or record is None else sentence(record, answers=self._replies.get(number, ""))
+        return {
+            "name": printable(name, 10),
+            "record": number,
+            "who": "" if record is None else _who(record),
+            "text": printable(said, LONG),
+            "values": printable(text, LONG),
+        }
+
+    def _failed(self, failure: r.RunFailure) -> dict[str, Any]:
+        told = [failure, *(record for record in self._crash if record.n != failure.n)]
+        return {
+            "class": printable(failure.failure_class, 40),
+            "stage": printable(failure.stage, 60),
+            "message": [printable(line, LONG) for line in failure.message.splitlines()[:20]],
+            "witnesses": [
+                {"name": "", "record": one.n, "who": _who(one), "text": sentence(one), "values": ""} for one in told
+            ],
+        }  # fmt: skip
+
+    def _rules(self) -> list[dict[str, Any]]:
+        rows = []
+        for said in self._verdict.rules:
+            rule = find(said.rule)
+            rows.append(
+                {
+                    "rule": printable(said.rule, 60), "level": said.level.value, "verdict": said.verdict.value,
+                    "exercised": said.exercised, "armed": said.armed, "times": said.times,
+                    "reason": printable(said.reason, LONG), "says": "" if rule is None else rule.says,
+                    "pages": [] if rule is None else pages(rule),
+                }
+            )  # fmt: skip
+        return rows
+
+    def _facts(self) -> RunFacts | None:
+        with contextlib.suppress(UsageError):
+            facts = RunDirectory(self._history.path.parent).facts()
+            return facts if facts.run == self._verdict.run else None
+        return None
+
+    def _commands(self, directory: Any, findings: list[Finding]) -> list[list[str]]:
+        broken = [f for f in findings if f.verdict is Verdict.VIOLATED and f.level not in MINOR]
+        step = last_step(self._history, broken[0]) if broken and broken[0].witnesses else 0
+        found = [["Do it again", reproduction(directory)]]
+        if step:
+            found.append(["Stop at the step of the first violation", reproduction(directory, step=step)])
+        path = lasting(self._history.path.parent)
+        found.append(["Judge it again", invocation("check", path)])
+        found.append(["The same as text", invocation("show", path)])
+        rules = list(dict.fromkeys(f.rule for f in broken))[:1]
+        found += [["The rule, with its examples", invocation("rules", "--id", rule)] for rule in rules]
+        return [[what, command] for what, command in found if command]
+
+
+def _weight(finding: Finding) -> tuple[int, int]:
+    order = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 1}
+    return int(finding.level in MINOR), order.get(finding.verdict, 2)
+
+
+def _worth(guest: str) -> str:
+    return "" if guest.startswith("windows") else guest_label(guest).partition(": ")[2]
+
+
+def _who(record: r.Record) -> str:
+    driver, seq = getattr(record, "driver", ""), getattr(record, "seq", 0)
+    return f"{printable(driver, 40)} #{seq}" if seq and isinstance(driver, str) else speaker(record)
+
+
+def _crashed(record: r.Record) -> bool:
+    if isinstance(record, r.Qmp):
+        return record.direction == "in" and record.message.get("event") == "GUEST_PANICKED"
+    return isinstance(record, r.Console) and record.severity == "crash"
+
+
+def _steps(values: list[int]) -> list[int]:
+    """Return the first value, then each one's distance from the one before: short numbers."""
+    return [value - before for before, value in zip([0, *values], values, strict=False)]
+
+
+def _raw_lines(history: History) -> Iterator[str]:
+    """Yield the lines of the history's file; of one that channels were joined to, what its records would be in a file."""
+    if getattr(history, "note", ""):
+        for record in history:
+            yield msgspec.json.encode(record).decode()
+        return
+    with history.path.open("rb") as file:
+        for line in file:
+            yield line.rstrip(b"\n").decode("utf-8", "backslashreplace")
+
+
+def _observations(seen: dict[str, Any]) -> list[dict[str, Any]]:
+    rows = []
+    for name, values in seen.items():
+        known = find(rule_and_part(name)[0]) is not None
+        pairs = list(values.items()) if isinstance(values, dict) else [(str(values), 1)]
+        rows.append(
+            {
+                "name": printable(name, 80), "question": printable(question(name), LONG) if known else "",
+                "values": [[printable(str(value), 400), str(times)] for value, times in pairs[:50]],
+            }
+        )  # fmt: skip
+    return rows
+
+
+def _evidence(directory: Any) -> dict[str, Any] | None:
+    try:
+        index = RunDirectory(directory).evidence()
+    except UsageError as error:
+        return {"why": printable(error.message, LONG), "items": []}
+    if index is None:
+        return None
+    items = [
+        {
+            "name": printable(item.name), "state": item.state, "bytes": item.bytes,
+            "text": printable(", ".join(item.files) or item.reason, LONG),
+        }
+        for item in index.items[:200]
+    ]  # fmt: skip
+    return {"why": printable(index.why, LONG), "items": items}
+
+
+def _environment(facts: RunFacts | None, history: History, verdict: RunVerdict) -> list[list[str]]:
+    header = history.header
+    rows = [
+        ("Run", verdict.run), ("Guest", verdict.guest), ("Recorded", header.wall),
+        ("Length", f"{history.seconds:.1f} s"), ("Recorded by", f"harness {header.harness}"),
+        ("Judged by", f"harness {verdict.harness or __version__}"),
+    ]  # fmt: skip
+    if facts is not None:
+        rows += [
+            ("Plan", str(facts.plan.get("name", ""))), ("Command", " ".join(map(quoted, facts.argv[1:]))),
+            ("Injected fault", facts.fault), ("Seed", str(facts.seed)),
+            ("Accelerator", f"{facts.accelerator}: {facts.accelerator_reason}".strip(": ")),
+            ("QEMU", f"{facts.qemu} {facts.qemu_version}".strip()), ("Machine", facts.machine),
+            ("Backend", facts.backend), ("Firmware", facts.firmware), ("Image", facts.image),
+            ("Driver", facts.driver), ("Attempt", str(facts.attempt) if facts.attempt > 1 else ""),
+            ("Second attempt of", facts.retry_of), ("Repeats", facts.repro_of),
+            *((f"Host, {name}", value) for name, value in facts.host.items()),
+            *((f"libvirt, {name}", value) for name, value in facts.libvirt.items()),
+            ("QEMU's arguments", " ".join(map(quoted, facts.qemu_argv))),
+            ("Process", " ".join(map(quoted, facts.process_argv))),
+        ]  # fmt: skip
+    return [[printable(name, 60), printable(value, 8000)] for name, value in rows if value]
+
+
+def _digests(facts: RunFacts | None) -> list[list[str]]:
+    if facts is None:
+        return []
+    rows: Iterable[tuple[str, str]] = [("image", facts.image_digest), *facts.content.items()]
+    return [[printable(name, 200), printable(value, 200)] for name, value in rows if value]

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: MIT
+"""The page of a report: one HTML file that fetches nothing and runs nothing but the script it was built with.
+
+Style and script are the same in all reports, and the policy of the page names their digests. All that differs between two
+reports is data: a script element of a type that no browser executes. The page's own script puts the texts in it where
+they are shown by ``textContent``, so that nothing a guest said is ever read as markup.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import hashlib
+from importlib import resources
+from typing import Any
+
+import jinja2
+import msgspec
+
+BUILT = ("web", "built")
+"""Where the style and the script lie in this room; ``harness/report/web`` has their sources."""
+
+_ESCAPES = {b"<": b"\\u003c", b">": b"\\u003e", b"&": b"\\u0026", "\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
+
+
+def page(document: dict[str, Any]) -> bytes:
+    """Return the page of a report's document, UTF-8. Raises OSError if the package has no built page."""
+    pieces = document.pop("pieces", [])
+    style, script = _built("report.css"), _built("report.js")
+    text: str = _template().render(
+        style=style,
+        script=script,
+        policy=policy(style, script),
+        document=data(document),
+        pieces=pieces,
+    )
+    return text.encode("utf-8")
+
+
+def data(value: Any) -> str:
+    """Return ``value`` as JSON that can stand in a script element: no character of it can end the element."""
+    text = msgspec.json.encode(value)
+    for character, escape in _ESCAPES.items():
+        text = text.replace(character, escape)
+    return text.decode()
+
+
+def policy(style: str, script: str) -> str:
+    """Return the Content-Security-Policy under which nothing but this style and this script has an effect."""
+    return (
+        f"default-src 'none'; script-src '{_digest(script)}'; style-src '{_digest(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+
+
+def _digest(text: str) -> str:
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+@functools.cache
+def _built(name: str) -> str:
+    return resources.files("harness.report").joinpath(*BUILT, name).read_text(encoding="utf-8").strip()
+
+
+@functools.cache
+def _template() -> jinja2.Template:
+    source = resources.files("harness.report").joinpath("web", "page.html.jinja").read_text(encoding="utf-8")
+    # What is put in has its own form: a digest would not fit what autoescape had changed. `data` makes JSON harmless.
+    environment = jinja2.Environment(undefined=jinja2.StrictUndefined, autoescape=False)  # noqa: S701
+    return environment.from_string(source)

@@ -1,0 +1,57 @@
+# SPDX-License-Identifier: MIT
+"""Writes the report of a run that has ended, whole or not at all, readable by its owner only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from harness.contract.verdict import RunVerdict
+from harness.errors import MAKE_ROOM, InfrastructureError, UsageError
+from harness.history.private import replacing
+from harness.history.reader import History
+from harness.history.record import End
+from harness.history.run_directory import REPORT, RunDirectory
+from harness.invocation import invocation
+from harness.report.page.document import ReportInput, report_document
+from harness.report.page.html import page
+
+
+def report_path(history: History) -> Path:
+    """Return where the report of a run lies unless another place is named: beside its history."""
+    return history.path.parent / REPORT
+
+
+def check_ended(history: History) -> None:
+    """Raise UsageError for a run that has not come to its end: its history has no last record, and ``run.json`` no time of its end."""
+    facts = RunDirectory(history.path.parent).brief()
+    if facts.finished and facts.run == history.header.run:
+        return
+    ended = False
+    for record in history:
+        ended = isinstance(record, End)
+    if not ended:
+        raise UsageError(
+            f"the run in {history.path.parent} has not ended: it still goes on, or it was killed",
+            hint=f"What it recorded so far: {invocation('show', history.path.parent)}",
+        )
+
+
+def write_report(history: History, verdict: RunVerdict, out: Path) -> int:
+    """Write the report of a judged run to ``out`` and return its size in bytes.
+
+    Raises UsageError if ``out`` is a directory, InfrastructureError if it cannot be written.
+    """
+    # Not Path's method, which raises where a directory must not be entered.
+    if os.path.isdir(out):  # noqa: PTH112
+        raise UsageError(f"{out} is a directory", hint=f"Name a file: -o {out / REPORT}")
+    try:
+        whole = page(report_document(ReportInput(history=history, verdict=verdict)))
+        with replacing(out) as file:
+            file.write(whole)
+    except OSError as error:
+        raise InfrastructureError(
+            f"cannot write the report {out}: {error.strerror or error}",
+            hint=f"Name another place with -o FILE. {MAKE_ROOM}",
+        ) from error
+    return len(whole)

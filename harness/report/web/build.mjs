@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Builds the style and the script of the report into built/, or with --tests the unit tests into .tests/.
+// The same sources and the versions in package-lock.json give the same bytes: tests/report/page/test_bundle.py holds that.
+import { readdirSync, rmSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const here = (name) => fileURLToPath(new URL(name, import.meta.url));
+const into = process.argv.indexOf("--into");
+
+if (process.argv.includes("--tests")) {
+  rmSync(here(".tests"), { recursive: true, force: true });
+  await build({
+    entryPoints: readdirSync(here("test")).map((name) => here(`test/${name}`)),
+    outdir: here(".tests"),
+    outExtension: { ".js": ".test.mjs" },
+    bundle: true,
+    format: "esm",
+    platform: "node",
+    target: "node18",
+    logLevel: "warning",
+  });
+} else {
+  await build({
+    entryPoints: [here("src/main.ts"), here("src/report.css")],
+    entryNames: "report",
+    outdir: into < 0 ? here("built") : process.argv[into + 1],
+    absWorkingDir: here("."),
+    bundle: true,
+    minify: true,
+    // A page is one file in which an element ends at the first end tag, wherever it stands.
+    supported: { "inline-script": false },
+    charset: "ascii",
+    format: "iife",
+    target: ["chrome105", "firefox113", "safari16.4"],
+    legalComments: "none",
+    banner: { js: "/*! SPDX-License-Identifier: MIT AND ISC: d3 is Copyright Mike Bostock */" },
+    logLevel: "warning",
+  });
+}

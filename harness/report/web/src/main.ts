@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+/** The report of a run: reads its document from the page, and shows it. */
+
+import { at, Records, type RunDocument } from "./document";
+import { Detail } from "./detail";
+import { el } from "./dom";
+import { counted } from "./format";
+import { help, legend } from "./legend";
+import { Neighbours } from "./order";
+import { Pieces, piecesOfPage } from "./pieces";
+import * as sections from "./sections";
+import { RecordTable } from "./table";
+import { Timeline, type Stretch } from "./timeline";
+import { Toolbar } from "./toolbar";
+import { fragment, fromFragment, passing, Store, type View } from "./view";
+
+function whole(records: Records, data: RunDocument): Stretch {
+  let [from, to] = [Infinity, -Infinity];
+  for (const time of records.time) {
+    from = Math.min(from, time);
+    to = Math.max(to, time);
+  }
+  for (const span of data.spans) to = Math.max(to, span[2]);
+  if (from > to) [from, to] = [0, 1e6];
+  const margin = Math.max(1e4, (to - from) * 0.01);
+  return { from: from - margin, to: to + margin };
+}
+
+/** Return the stretch from the first add to the last thing that came of one; all, if nothing was added. */
+function acted(data: RunDocument, all: Stretch): Stretch {
+  const adds = data.spans.filter((span) => span[6] === "add" || (span[6] === "operation" && span[1] >= 0));
+  if (adds.length === 0) return all;
+  const [first, last] = [Math.min(...adds.slice(0, 5000).map((one) => one[1])), Math.max(...adds.slice(-5000).map((one) => one[2]))];
+  const margin = Math.max(2e5, (last - first) * 0.06);
+  return { from: Math.max(all.from, first - margin), to: Math.min(all.to, last + margin) };
+}
+
+/** Return the stretch in which records are, with as much around it. */
+function around(numbers: readonly number[], records: Records, all: Stretch): Stretch | null {
+  const times = numbers.map((number) => records.row(number)).filter((row) => row >= 0).map((row) => at(records.time, row));
+  if (times.length === 0) return null;
+  const [first, last] = [Math.min(...times), Math.max(...times)];
+  const margin = Math.max(1e6, (last - first) * 0.4);
+  return { from: Math.max(all.from, first - margin), to: Math.min(all.to, last + margin) };
+}
+
+function start(page: HTMLElement, data: RunDocument): void {
+  document.title = `${data.verdict.toUpperCase()}: ${data.run} on ${data.guest}`;
+  const records = new Records(data.records);
+  const neighbours = new Neighbours(data.order, data.order_reasons);
+  const pieces = new Pieces(piecesOfPage(document));
+  const all = whole(records, data);
+  const deciding = data.findings.filter((one) => !one.minor && one.verdict !== "holds");
+  const witnesses = (deciding.some((one) => one.verdict === "violated") ? deciding.filter((one) => one.verdict === "violated") : deciding)
+    .slice(0, 6)
+    .flatMap((one) => one.witnesses.map((witness) => witness.record));
+  const first = acted(data, all);
+  const usual: View = {
+    ...first, record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
+  };
+  const store = new Store(fromFragment(location.hash, usual));
+  const select = (record: number, rule = ""): void => {
+    const finding = data.findings.find((one) => one.rule === rule && one.witnesses.some((witness) => witness.record === record));
+    const stretch = finding && around(finding.witnesses.map((one) => one.record), records, all);
+    store.set({ record, ...(stretch ?? {}) });
+    if (!stretch) timeline.reveal(record);
+    box.scrollIntoView({ block: "nearest" });
+  };
+  const timeline = new Timeline(data, records, store, all, neighbours, async (row) => (await pieces.text(row))[0]);
+  const detail = new Detail(data, records, neighbours, pieces, (record) => {
+    store.set({ record });
+    timeline.reveal(record);
+  });
+  const rulesOf = new Map<number, string>();
+  for (const finding of data.findings.filter((one) => !one.minor)) {
+    for (const { record } of finding.witnesses) {
+      const known = rulesOf.get(record);
+      if (!known?.split(", ").includes(finding.rule)) rulesOf.set(record, known ? `${known}, ${finding.rule}` : finding.rule);
+    }
+  }
+  const table = new RecordTable(data, records, pieces, (record) => select(record), rulesOf);
+  const broken = around(witnesses, records, all);
+  const jump = (stretch: Stretch): (() => void) => () => timeline.go(stretch.from, stretch.to);
+  const gap = data.gaps[0];
+  const jumps: [string, () => void][] = [
+    ["Whole run", jump(all)],
+    ["Operations", jump(first)],
+    ...(broken ? [[data.verdict === "violated" ? "What broke" : "What is not known", jump(broken)] satisfies [string, () => void]] : []),
+    ...(gap ? [["First gap", () => timeline.go(gap[0] - 1e7, gap[1] + 1e7)] satisfies [string, () => void]] : []),
+  ];
+  const processors = [...new Set([...new Set(records.processor), ...new Set(records.subject)])].filter((one) => one >= 0).sort((a, b) => a - b);
+  const toolbar = new Toolbar(data, store, processors.slice(0, 512), jumps);
+  const box = sections.section("timeline", "Timeline", toolbar.element, timeline.element, legend(data), help(), detail.element);
+  const parts = [
+    sections.broke(data, select),
+    box,
+    sections.lost(data, select),
+    sections.operations(data, select),
+    sections.again(data),
+    sections.section("records", "Records", table.element),
+    sections.warnings(data, select),
+    sections.observations(data),
+    sections.rules(data, (rule) => {
+      const record = data.findings.find((one) => one.rule === rule)?.witnesses[0]?.record;
+      if (record !== undefined) select(record, rule);
+    }),
+    sections.evidence(data),
+    sections.made(data),
+  ].filter((part) => part !== null);
+  const links = parts.map((part) =>
+    el("li", {}, el("a", { href: `#${part.id}`, click: (event) => {
+      // The fragment is the view's.
+      event.preventDefault();
+      part.scrollIntoView();
+      part.querySelector<HTMLElement>("h2")?.focus({ preventScroll: true });
+    } }, part.querySelector("h2")?.textContent ?? "")),
+  );
+  for (const part of parts) part.querySelector("h2")?.setAttribute("tabindex", "-1");
+  page.append(sections.header(data), el("nav", { class: "contents", "aria-label": "Sections" }, el("ul", {}, ...links)), ...parts,
+    el("footer", {}, `Made by Hotplug Harness ${data.harness}. This file is whole: it fetches nothing.`));
+
+  let searched = 0;
+  const refilter = async (): Promise<void> => {
+    const { view } = store;
+    const turn = ++searched;
+    const ofRule = view.rule
+      ? new Set(data.findings.filter((one) => one.rule === view.rule).flatMap((one) => one.witnesses.map((witness) => witness.record)))
+      : null;
+    let rows = passing(view.text ? { ...view, everything: true } : view, records, ofRule);
+    if (view.text) {
+      const words = view.text.toLowerCase();
+      const found: number[] = [];
+      for (const row of rows) {
+        const [sentence, raw] = await pieces.text(row);
+        if (turn !== searched) return;
+        if (sentence.toLowerCase().includes(words) || raw.toLowerCase().includes(words)) found.push(row);
+      }
+      rows = found;
+    }
+    timeline.show(rows);
+    table.show(rows);
+    toolbar.show(view, `${counted(rows.length, "record")} shown`);
+  };
+  store.listen((view, changed) => {
+    const filtered = (["lane", "source", "processor", "rule", "text", "everything"] as const).some((name) => changed.has(name));
+    if (filtered) void refilter();
+    else timeline.move();
+    if (changed.has("record")) {
+      detail.show(view.record);
+      table.mark(view.record);
+    }
+    remember(view, usual);
+  });
+  addEventListener("hashchange", () => store.set(fromFragment(location.hash, usual)));
+  let resizing = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(resizing);
+    resizing = requestAnimationFrame(() => timeline.resize());
+  });
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => timeline.resize());
+  matchMedia("print").addEventListener("change", () => timeline.resize());
+  addEventListener("beforeprint", () => timeline.resize());
+  addEventListener("afterprint", () => timeline.resize());
+  table.mark(store.view.record);
+  detail.show(store.view.record);
+  void refilter();
+}
+
+let remembering = 0;
+
+/** Keep the view in the address, when it has not changed for a moment: browsers bound how often one may. */
+function remember(view: View, usual: View): void {
+  clearTimeout(remembering);
+  remembering = setTimeout(() => {
+    const text = fragment(view, usual);
+    history.replaceState(null, "", text ? `#${text}` : location.pathname);
+  }, 250) as unknown as number;
+}
+
+const page = document.getElementById("report");
+const written = document.getElementById("document")?.textContent ?? "";
+if (page !== null) start(page, JSON.parse(written) as RunDocument);
