@@ -74,6 +74,7 @@ class RunDocument(TypedDict):
     verdict: RunVerdict
     failure_class: NotRequired[str]
     first_attempt: NotRequired[str]
+    report: NotRequired[str]
     error: NotRequired[RunError]
 
 

@@ -113,6 +113,8 @@ def result_document(result: RunResult) -> dict[str, Any]:
         document["failure_class"] = result.failure_class
     if result.first is not None:
         document["first_attempt"] = str(result.first.directory)
+    if result.report:
+        document["report"] = result.report
     if (error := result.error) is not None:
         document["error"] = {
             "message": error.message,
@@ -137,6 +139,8 @@ def show_result(result: RunResult, *, json: bool, verbose: bool, notes: Sequence
         say_details(result.verdict, result.history)
     if joined := getattr(result.history, "note", ""):
         notes = [joined, *notes]
+    if result.report:
+        notes = [*notes, result.report]
     if result.first is not None and result.first.error is not None:
         notes = [f"The first attempt, {result.first.directory}, failed: {result.first.error.message}", *notes]
     say_summary(

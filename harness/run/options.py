@@ -199,6 +199,14 @@ class RunOptions:
         "Keep a dump of a failed guest's memory, if not larger than this.",
         metavar="SIZE", machine=True, recorded=False,
     )] = NOTHING  # fmt: skip
+    report: Annotated[str, Option(
+        "Write report.html into the run directory: always, or only if the run does not hold.",
+        what="use of reports", words={"always": "always", "failed": "failed"}, recorded=False,
+        flags={
+            "report": ("always", "Write the run as a page too: report.html in the run directory."),
+            "report-failed": ("failed", "Write that page only if the run does not hold."),
+        },
+    )] = ""  # fmt: skip
     retry: Annotated[bool, Option(
         "Try once more if the infrastructure fails; both runs are kept.", recorded=False,
         absent={"repro": "a repetition that fails is a result", "accept": ALWAYS, "lab": ALWAYS, "pytest": ALWAYS},
@@ -274,7 +282,7 @@ DEFAULTS: Mapping[Door, Mapping[str, Any]] = {
     "demo": {},
     "repro": {"runs": Path("runs")},
     "accept": {"restore": None, "runs": Path("acceptance"), "budget.boot": 900.0},
-    "lab": {"retry": True},
+    "lab": {"retry": True, "report": "failed"},
     "pytest": {"restore": None, "runs": None, "budget.evidence": 60.0},
 }
 """Defaults of a door that differ from the field's. The other defaults of ``repro`` are the recorded values."""

@@ -61,7 +61,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """Where the evidence is, the verdict, and the error that ended the run early, if one did.
 
     ``failure_class`` is who is to blame, None if nobody need be; ``stage`` where an error came. ``first`` is the attempt
-    before this one, if its infrastructure failed. ``history`` is what was judged.
+    before this one, if its infrastructure failed. ``history`` is what was judged. ``report`` says where the page of the run
+    is, or why there is none, "" if none was asked for.
     """
 
     directory: Path
@@ -71,6 +72,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     failure_class: FailureClass | None = None
     stage: str = ""
     first: RunResult | None = None
+    report: str = ""
 
     @property
     def exit_code(self) -> ExitCode:
@@ -135,6 +137,7 @@ class Run:
             self.writer.subscribe(listener)
         self.stages = Stages(self.writer)
         self._judged: History
+        self._report = ""
         self._boot = GuestBoot(request, self.directory, facts, self.writer, self.stages, learnt=learnt)
 
     @property
@@ -241,7 +244,22 @@ class Run:
             self.facts, verdict=verdict.verdict.value, failure_class=str(blamed or "")
         )
         self.directory.write_facts(self.facts)
+        wanted = self.request.report
+        if wanted == "always" or (wanted and verdict.verdict is not Verdict.HOLDS):
+            self._report = self._reported(verdict)
         return verdict
+
+    def _reported(self, verdict: RunVerdict) -> str:
+        """Write the page of the run; what keeps it from being written changes nothing of the run."""
+        # Templates take their time to be loaded, and most runs want none.
+        from harness.report.page.writing import report_path, write_report
+
+        try:
+            out = report_path(self._judged)
+            write_report(self._judged, verdict, out)
+        except HarnessError as error:
+            return f"No report: {error.message}"
+        return f"Report: {out}"
 
     def result(self, verdict: RunVerdict) -> RunResult:
         """Return what became of the run."""
@@ -252,6 +270,7 @@ class Run:
             error=self.error,
             failure_class=classify(verdict, self.error),
             stage=self.failed_stage,
+            report=self._report,
         )
 
     def interruption(self) -> KeyboardInterrupt:

@@ -173,6 +173,13 @@ TESTED = (
         "Ubuntu has Chromium only as a snap: sudo snap install chromium. Google's package of Chrome will do as well.",
     ),
     Part(
+        "node",
+        (
+            Need("nodejs", "builds and tests the script of the report", ("node",)),
+            Need("npm", "fetches what that script is made of", ("npm",)),
+        ),
+    ),
+    Part(
         "postgres",
         (
             Need("postgresql", "PostgreSQL's server", ("/usr/lib/postgresql/*/bin/postgres", "postgres")),

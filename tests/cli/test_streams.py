@@ -24,6 +24,7 @@ WORDS = {
     "run": "--list-plans",
     "check": "holds violated",
     "show": "holds",
+    "report": "holds -o holds.html",
     "diff": "holds violated",
     "repro": "nosuch",
     "nightly": "--dry-run --lab lab.toml",

@@ -15,8 +15,9 @@ from harness.contract.observe import question, rule_and_part
 from harness.contract.rules.catalogue import find
 from harness.contract.verdict import Finding, Level, RunVerdict, Verdict
 from harness.errors import UsageError
+from harness.history import driver as d
 from harness.history import record as r
-from harness.history.absent import ReadableRecords
+from harness.history.absent import AbsentFields, ReadableRecords
 from harness.history.reader import History
 from harness.history.run_directory import RunDirectory, RunFacts, lasting
 from harness.invocation import invocation, quoted
@@ -40,6 +41,9 @@ LONG = 2000
 
 MOST_FINDINGS = 200
 """Findings that a report tells of; the rest are counted."""
+
+LARGEST = (1 << 53) - 1
+"""The largest whole number that a script counts with."""
 
 MOST_CRASH = 5
 """Records of a crash that a report leads with."""
@@ -66,6 +70,7 @@ class _Builder:
         self._named = named
         self._records: dict[int, r.Record] = {}
         self._replies: dict[int, str] = {}
+        self._absent: dict[str, AbsentFields] = {}
         self._placement, self._picture, self._table = Placement(), Picture(), Table()
         self._operations = Operations()
         self._begun: dict[int, int] = {}
@@ -106,7 +111,7 @@ class _Builder:
             "coverage": coverage_line(verdict),
             "observations": _observations(verdict.observations),
             "operations": [
-                {"index": one.index, "text": printable(one.text, LONG), "state": one.state, "record": self._begun.get(one.index, 0)}
+                {"index": _number(one.index), "text": printable(one.text, LONG), "state": one.state, "record": self._begun.get(one.index, 0)}
                 for one in self._operations.outcomes
             ],
             "evidence": _evidence(directory),
@@ -127,8 +132,12 @@ class _Builder:
         """First pass: what the words of the report need."""
         self._operations.take(record)
         self._first = self._first or record.host_ns
+        if isinstance(record, r.Mapped):
+            self._absent[record.driver] = AbsentFields(record)
         if record.n in self._named:
-            self._records[record.n] = record
+            blank = self._absent.get(record.driver) if isinstance(record, d.DriverRecord) else None
+            # As it was judged: without what a mapped driver does not say.
+            self._records[record.n] = blank.blank(record) if blank and isinstance(record, d.DriverRecord) else record
         if isinstance(record, r.OperationProgress) and record.phase == "begin":
             self._begun[record.index] = record.n
         elif isinstance(record, r.Add | r.Removal):
@@ -204,7 +213,10 @@ class _Builder:
 
     def _finding(self, finding: Finding) -> dict[str, Any]:
         rule = find(finding.rule)
-        shown = [self._records[w.record] for w in finding.witnesses if w.record in self._records]
+        found = [(self._records[w.record], w.text) for w in finding.witnesses if w.record in self._records]
+        # A witness in other words than its record's is what is missing beside that record.
+        shown = [record for record, text in found if describe(record) == text]
+        missing = [record for record, text in found if describe(record) != text]
         step = last_step(self._history, finding) if finding.witnesses else 0
         return {
             "rule": printable(finding.rule, 60),
@@ -216,7 +228,7 @@ class _Builder:
             "reason": printable(finding.reason, LONG),
             "attempt": printable(finding.attempt, 60),
             "step": step,
-            "fault": at_fault(finding, shown),
+            "fault": at_fault(finding, shown, missing),
             "witnesses": [self._witness(w.name, w.record, w.text) for w in finding.witnesses],
             "chain": [printable(line, LONG) for line in finding.chain],
             "clock": printable(finding.clock, LONG),
@@ -281,6 +293,11 @@ class _Builder:
         return [[what, command] for what, command in found if command]
 
 
+def _number(value: int) -> int:
+    """Return a number that a forged file may have made up, 0 if a page cannot hold it exactly."""
+    return value if abs(value) <= LARGEST else 0
+
+
 def _weight(finding: Finding) -> tuple[int, int]:
     order = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 1}
     return int(finding.level in MINOR), order.get(finding.verdict, 2)
@@ -340,7 +357,7 @@ def _evidence(directory: Any) -> dict[str, Any] | None:
         return None
     items = [
         {
-            "name": printable(item.name), "state": item.state, "bytes": item.bytes,
+            "name": printable(item.name), "state": item.state, "bytes": _number(item.bytes),
             "text": printable(", ".join(item.files) or item.reason, LONG),
         }
         for item in index.items[:200]

@@ -15,9 +15,13 @@ from harness.report.sentence import CALLS
 CHANGE = "processor change callback"
 
 
-def at_fault(finding: Finding, shown: Sequence[r.Record]) -> str:
-    """Return the callbacks, calls or stages that ``shown``, the finding's records, come from, in their order, each once."""
+def at_fault(finding: Finding, shown: Sequence[r.Record], missing: Sequence[r.Record] = ()) -> str:
+    """Return the callbacks, calls or stages that ``shown``, the finding's records, come from, in their order, each once.
+
+    ``missing`` are records beside which others are missing: there the capture is at fault.
+    """
     told = list(dict.fromkeys(filter(None, map(_part, shown))))
+    told += dict.fromkeys(f"what was captured of driver {printable(m.driver, 60)}" for m in missing if isinstance(m, d.DriverRecord))
     if told:
         return "; ".join(told[:3])
     return printable(finding.attempt, 60) if finding.attempt else "the run as a whole"

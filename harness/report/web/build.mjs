@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Builds the style and the script of the report into built/, or with --tests the unit tests into .tests/.
 // The same sources and the versions in package-lock.json give the same bytes: tests/report/page/test_bundle.py holds that.
-import { readdirSync, rmSync } from "node:fs";
+import { readdirSync, readFileSync, rmSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
 
@@ -21,7 +21,7 @@ if (process.argv.includes("--tests")) {
     logLevel: "warning",
   });
 } else {
-  await build({
+  const options = {
     entryPoints: [here("src/main.ts"), here("src/report.css")],
     entryNames: "report",
     outdir: into < 0 ? here("built") : process.argv[into + 1],
@@ -34,7 +34,20 @@ if (process.argv.includes("--tests")) {
     format: "iife",
     target: ["chrome105", "firefox113", "safari16.4"],
     legalComments: "none",
-    banner: { js: "/*! SPDX-License-Identifier: MIT AND ISC: d3 is Copyright Mike Bostock */" },
     logLevel: "warning",
-  });
+  };
+  const { metafile } = await build({ ...options, write: false, metafile: true });
+  const banner = `/*\nSPDX-License-Identifier: MIT AND ISC AND BSD-3-Clause\n\n${licences(metafile).join("\n\n")}\n*/`;
+  await build({ ...options, banner: { js: banner } });
+}
+
+/** Return the licences of the packages in the bundle, each once, with the names of those that have it. */
+function licences({ inputs }) {
+  const names = Object.keys(inputs).map((path) => /^node_modules\/((?:@[^/]+\/)?[^/]+)/.exec(path)?.[1]);
+  const texts = new Map();
+  for (const name of [...new Set(names)].filter(Boolean).sort()) {
+    const text = readFileSync(here(`node_modules/${name}/LICENSE`), "utf8").trim().replaceAll("*/", "* /");
+    texts.set(text, [...(texts.get(text) ?? []), name]);
+  }
+  return [...texts].map(([text, packages]) => `${packages.join(", ")}:\n\n${text}`);
 }

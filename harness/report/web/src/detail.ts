@@ -56,7 +56,7 @@ export class Detail {
     line.textContent = pretty(raw);
     this.element.replaceChildren(
       el("h3", {}, el("span", { class: "number" }, `Record ${number}`), " ", el("span", {}, sentence)),
-      el("dl", { class: "facts" }, ...facts.flatMap(([name, value]) => [el("dt", {}, name), el("dd", {}, value)])),
+      el("dl", { class: "facts" }, ...facts.map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value)))),
       el(
         "div",
         { class: "neighbours" },

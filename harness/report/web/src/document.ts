@@ -124,6 +124,22 @@ export class Records {
   }
 }
 
+/**
+ * Give the records of each finding names of their own: those of the first one are E1, E2, …, of the second one F1, F2, ….
+ * The lines that speak of them follow.
+ */
+export function renamed(findings: readonly Finding[]): Finding[] {
+  return findings.map((finding, place) => {
+    const letter = String.fromCharCode(69 + (place % 22));
+    const rename = (text: string): string => text.replace(/\bE(\d{1,2})\b/g, `${letter}$1`);
+    return {
+      ...finding,
+      witnesses: finding.witnesses.map((witness) => ({ ...witness, name: rename(witness.name) })),
+      chain: finding.chain.map(rename),
+    };
+  });
+}
+
 /** Return the running sums of steps. */
 export function summed(steps: readonly number[]): number[] {
   let sum = 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The report of a run: reads its document from the page, and shows it. */
 
-import { at, Records, type RunDocument } from "./document";
+import { at, Records, renamed, type RunDocument } from "./document";
 import { Detail } from "./detail";
 import { el } from "./dom";
 import { counted } from "./format";
@@ -179,4 +179,7 @@ function remember(view: View, usual: View): void {
 
 const page = document.getElementById("report");
 const written = document.getElementById("document")?.textContent ?? "";
-if (page !== null) start(page, JSON.parse(written) as RunDocument);
+if (page !== null) {
+  const read = JSON.parse(written) as RunDocument;
+  start(page, { ...read, findings: renamed(read.findings) });
+}

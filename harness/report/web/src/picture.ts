@@ -121,6 +121,14 @@ function spans(
 ): void {
   const [first, last] = spansBetween(lane, from, to);
   const painted: number[] = [];
+  const waiting: ({ label: string; x: number } | undefined)[] = [];
+  const beside = (row: number, until: number): void => {
+    const label = waiting[row];
+    waiting[row] = undefined;
+    if (label === undefined || until - label.x < 24 || canvas.measureText(label.label).width + 8 > until - label.x) return;
+    canvas.fillStyle = colours.ink;
+    canvas.fillText(label.label, label.x + 4, lane.top + PAD + row * ROW + (ROW - 3) / 2 + 0.5);
+  };
   for (let place = first; place < last; place++) {
     const span = at(lane.spans, place);
     if (span.end < from) continue;
@@ -130,11 +138,15 @@ function spans(
     if (end < (painted[span.row] ?? -Infinity) && end - x < 1) continue;
     const length = Math.max(2, end - x);
     painted[span.row] = x + length;
+    beside(span.row, x);
     const y = lane.top + PAD + span.row * ROW;
     canvas.fillStyle = colour(colours, span.look);
     canvas.fillRect(x, y, length, ROW - 3);
     if (span.look === "bad" || span.look === "failure") cross(canvas, x, y, length, colours);
-    if (length > 26) {
+    const inside = length > 26 && canvas.measureText(span.label).width + 8 <= length;
+    if (!inside && length < 60) {
+      waiting[span.row] = { label: span.label, x: x + length };
+    } else {
       canvas.save();
       canvas.beginPath();
       canvas.rect(x, y, length - 3, ROW);
@@ -144,6 +156,7 @@ function spans(
       canvas.restore();
     }
   }
+  waiting.forEach((_, row) => beside(row, width));
 }
 
 /** What went wrong has a thick edge besides its colour. */
@@ -208,10 +221,11 @@ function labels(
     if (place === null) continue;
     const x = scale(place.time);
     if (x < -20 || x > width + 20) continue;
+    // To the left of its record, so that what begins there can be read; further left where another name stands.
     const half = canvas.measureText(name).width / 2 + 4;
     const shift = taken.filter(([other, y]) => Math.abs(other - x) < half * 2 && Math.abs(y - place.y) < 4).length;
     taken = [...taken, [x, place.y]];
-    const middle = x + shift * (half * 2 + 2);
+    const middle = x - half - 2 - shift * (half * 2 + 2);
     canvas.fillStyle = colours.bad;
     canvas.strokeStyle = colours.paper;
     canvas.lineWidth = 2;

@@ -92,7 +92,11 @@ function card(finding: Finding, select: Select): HTMLElement {
 export function broke(data: RunDocument, select: Select): HTMLElement | null {
   const deciding = data.findings.filter((finding) => !finding.minor && finding.verdict !== "holds");
   const broken = deciding.filter((finding) => finding.verdict === "violated");
-  const shown = broken.length ? broken : deciding;
+  const message = data.failure?.message[0] ?? "";
+  // What ended the run is told once, with the first rule that says so.
+  const again = (finding: Finding): boolean => message !== "" && finding.reason.includes(message);
+  const all = broken.length ? broken : deciding;
+  const shown = all.filter((finding) => !again(finding) || finding === all.find(again));
   const told = new Set(shown.slice(0, MOST_CARDS).flatMap((one) => [one.rule, ...one.consequences.map((line) => line.split(":")[0])]));
   const reasons = data.reasons.filter((reason) => !told.has(reason.split(":")[0] ?? "") && reason !== data.sentence);
   const children: (Node | null)[] = [];

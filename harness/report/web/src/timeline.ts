@@ -338,10 +338,9 @@ export class Timeline {
 export function namedRecords(data: RunDocument, rule: string): Map<number, string> {
   const named = new Map<number, string>();
   const told = data.findings.filter((finding) => (rule ? finding.rule === rule : !finding.minor)).slice(0, 20);
-  const several = new Set(told.map((finding) => finding.rule)).size > 1;
-  for (const [place, finding] of told.entries()) {
+  for (const finding of told) {
     for (const witness of finding.witnesses) {
-      if (!named.has(witness.record)) named.set(witness.record, several ? `${String.fromCharCode(65 + (place % 26))}.${witness.name}` : witness.name);
+      if (!named.has(witness.record)) named.set(witness.record, witness.name);
     }
   }
   for (const witness of data.failure?.witnesses ?? []) {
