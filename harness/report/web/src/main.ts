@@ -58,7 +58,17 @@ function start(page: HTMLElement, data: RunDocument): void {
   const usual: View = {
     ...first, record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
   };
-  const store = new Store(fromFragment(location.hash, usual));
+  // A link may be of another run's report.
+  const linked = (): View => {
+    const view = fromFragment(location.hash, usual);
+    return {
+      ...view,
+      lane: view.lane < data.lanes.length ? view.lane : -1,
+      source: view.source < data.sources.length ? view.source : -1,
+      rule: data.findings.some((one) => one.rule === view.rule) ? view.rule : "",
+    };
+  };
+  const store = new Store(linked());
   const select = (record: number, rule = ""): void => {
     const finding = data.findings.find((one) => one.rule === rule && one.witnesses.some((witness) => witness.record === record));
     const stretch = finding && around(finding.witnesses.map((one) => one.record), records, all);
@@ -151,7 +161,7 @@ function start(page: HTMLElement, data: RunDocument): void {
     }
     remember(view, usual);
   });
-  addEventListener("hashchange", () => store.set(fromFragment(location.hash, usual)));
+  addEventListener("hashchange", () => store.set(linked()));
   let resizing = 0;
   addEventListener("resize", () => {
     cancelAnimationFrame(resizing);

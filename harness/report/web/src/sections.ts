@@ -179,7 +179,7 @@ export function rules(data: RunDocument, follow: (rule: string) => void): HTMLEl
       ),
     ),
   );
-  const box = el("details", {}, el("summary", {}, data.coverage), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Rules" }, table));
+  const box = el("details", {}, el("summary", {}, data.coverage), el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of rules" }, table));
   return section("rules", "Rules", box);
 }
 
@@ -200,7 +200,7 @@ export function observations(data: RunDocument): HTMLElement | null {
     ),
   );
   const table = el("table", {}, el("thead", {}, el("tr", {}, el("th", { scope: "col" }, "Question"), el("th", { scope: "col" }, "Seen"))), el("tbody", {}, ...rows));
-  return section("observed", "Observed, where the documents are silent", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Observations" }, table));
+  return section("observed", "Observed, where the documents are silent", el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of observations" }, table));
 }
 
 export function evidence(data: RunDocument): HTMLElement | null {
@@ -210,7 +210,7 @@ export function evidence(data: RunDocument): HTMLElement | null {
   );
   const heads = ["What", "State", "Files, or why not", "Size"].map((head) => el("th", { scope: "col" }, head));
   const table = el("table", {}, el("thead", {}, el("tr", {}, ...heads)), el("tbody", {}, ...rows));
-  return section("evidence", "Evidence", el("p", {}, data.evidence.why), rows.length ? el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Evidence" }, table) : null);
+  return section("evidence", "Evidence", el("p", {}, data.evidence.why), rows.length ? el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of evidence" }, table) : null);
 }
 
 export function made(data: RunDocument): HTMLElement {

@@ -39,7 +39,7 @@ export class RecordTable {
     this.element = el(
       "div",
       {},
-      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Records" }, this.table),
+      el("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Table of records" }, this.table),
       el("nav", { class: "turn", "aria-label": "Pages of the table" }, turn("Previous", -1), this.pages, turn("Next", 1)),
     );
   }

@@ -35,7 +35,10 @@ export class Toolbar {
     this.text.addEventListener("input", () => store.set({ text: this.text.value.trim() }));
     this.everything.addEventListener("change", () => store.set({ everything: this.everything.checked }));
     this.arrows.addEventListener("change", () => store.set({ arrows: this.arrows.checked }));
-    const labelled = (label: string, control: HTMLElement): HTMLElement => el("label", {}, el("span", {}, label), control);
+    const labelled = (label: string, control: HTMLElement): HTMLElement => {
+      control.id = `filter-${label.toLowerCase()}`;
+      return el("div", { class: "field" }, el("label", { for: control.id }, label), control);
+    };
     this.element = el(
       "div",
       { class: "toolbar", role: "group", "aria-label": "What is shown" },

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: MIT
+"""The page around a report's document: one policy, one script, and nothing of a run outside its data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+from report.page.test_document import NEWEST, document
+
+from harness.report.page.html import data, page
+
+HOSTILE = "</script><script>alert(1)</script><!--<img src=x onerror=alert(2)>\u2028]]>&lt;"
+
+
+def parts(text: str) -> tuple[str, str]:
+    """Return a page without its data, and the data."""
+    found = re.search(r'<script type="application/json" id="document">(.*?)</script>', text, re.DOTALL)
+    assert found is not None
+    return text.replace(found[1], "", 1), found[1]
+
+
+@given(st.recursive(st.text() | st.integers(-(2**53), 2**53), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+def test_data_come_back_and_end_no_element(value: Any) -> None:
+    """No character in them means anything to a reader of HTML."""
+    text = data(value)
+    assert value == json.loads(text)
+    assert [] == re.findall(r"[<>&\u2028\u2029]", text)
+
+
+def test_all_that_differs_between_two_reports_is_data() -> None:
+    """Two runs, one of them full of markup, have the same page around their data."""
+    told = document(NEWEST / "twin-violated")
+    other = {**document(NEWEST / "host-veto"), "run": HOSTILE, "sentence": HOSTILE, "environment": [[HOSTILE, HOSTILE]]}
+    pages = [page({**one, "pieces": []}).decode() for one in (told, other)]
+    assert parts(pages[0])[0] == parts(pages[1])[0]
+    assert HOSTILE == json.loads(parts(pages[1])[1])["sentence"]
+
+
+def test_the_policy_names_what_is_in_the_page_and_nothing_else() -> None:
+    """The digests are those of the one style and the one script; everything else is forbidden."""
+    text = page(document(NEWEST / "twin-violated")).decode()
+    (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
+    digests = [
+        "sha256-" + base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
+        for body in (*re.findall(r"<style>(.*?)</style>", text, re.DOTALL), *re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
+    ]
+    assert 2 == len(digests)
+    assert (
+        f"default-src 'none'; script-src '{digests[1]}'; style-src '{digests[0]}'; base-uri 'none'; form-action 'none'"
+        == policy
+    )
+    assert [] == re.findall(r"\s(?:on\w+|style|src|href)=", parts(re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL))[0])
+
+
+def test_an_ordinary_report_is_small() -> None:
+    """Under 400 KiB, whatever the recorded run."""
+    runs = sorted(path.parent for path in NEWEST.glob("*/history.jsonl"))
+    assert runs
+    assert [] == [run.name for run in runs if len(page(document(run))) > 400 << 10]
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path: Path) -> None:
+    """A report can be compared by its digest."""
+    assert page(document(NEWEST / "twin-unknown")) == page(document(NEWEST / "twin-unknown"))
