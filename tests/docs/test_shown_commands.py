@@ -118,6 +118,15 @@ case(
     said="HOLDS",
 )
 case("harness observe diff 'nightly/*-server-2022-*' 'nightly/*-server-2025-*'", said="different|same")
+case("harness report RUN", "harness report runs/20261121-124424-veto-77c7", said="report.html: .* holds")
+case(
+    "harness report latest -o for-the-bug.html",
+    "harness report runs/20261121-124424-veto-77c7 -o for-the-bug.html",
+    said="for-the-bug.html: .* holds",
+)
+case("harness run cpu-and-dimm --guest host --report", said="Report:", marks="host")
+for words in ("cd harness/report/web", "npm ci", "npm run check", "npm test", "npm run build"):
+    case(words, by="tests/report/page/test_bundle.py::test_the_sources_give_the_same_bytes")
 case("harness plan check ./mine.toml", said="mine")
 case(
     "harness driver manifest guest_drivers/tiny/tiny.man --out tiny-resources",

@@ -197,6 +197,7 @@ export class Timeline {
       ),
     );
     this.canvas.dataset["frames"] = String(++this.frames);
+    if (this.frames === 1) performance.mark("picture");
   }
 
   private drawStrip(width: number): void {
