@@ -21,6 +21,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 from harness.contract.checker import judge_history
 from harness.contract.notation import trace
+from harness.contract.verdict import RunVerdict
 from harness.history.driver import DriverRecord, SyncEnter, SyncExit
 from harness.history.reader import History
 from harness.history.record import Channel, Record
@@ -61,10 +62,12 @@ def history(path: Path, count: int) -> Path:
     return path
 
 
-def made(place: Path, count: int) -> tuple[Path, dict[str, Any]]:
-    """Make the report of ``count`` records; return it with what that took."""
+def made(
+    place: Path, count: int, verdict: RunVerdict | None = None
+) -> tuple[Path, RunVerdict, dict[str, Any]]:
+    """Make the report of ``count`` records; return it with its verdict, and with what that took without the judging."""
     recorded = History(history(place / "history.jsonl", count))
-    verdict = judge_history(recorded)
+    verdict = verdict or judge_history(recorded)
     began = time.perf_counter()
     document = report_document(ReportInput(history=recorded, verdict=verdict))
     left = sum(number for _, number in document["history"]["left_out"])
@@ -72,7 +75,7 @@ def made(place: Path, count: int) -> tuple[Path, dict[str, Any]]:
     seconds = time.perf_counter() - began
     report = place / "report.html"
     report.write_bytes(data)
-    return report, {"seconds": seconds, "mib": len(data) / (1 << 20), "left_out": left}
+    return report, verdict, {"seconds": seconds, "mib": len(data) / (1 << 20), "left_out": left}
 
 
 def presented(browser: Browser, page: Page) -> tuple[int, float, int]:
@@ -90,7 +93,9 @@ def presented(browser: Browser, page: Page) -> tuple[int, float, int]:
     page.mouse.move(x, y)
     for _ in range(3):
         page.mouse.wheel(0, -200)
-    browser.start_tracing(page=page, categories=["disabled-by-default-devtools.timeline.frame", "devtools.timeline.frame"])
+    browser.start_tracing(
+        page=page, categories=["disabled-by-default-devtools.timeline.frame", "devtools.timeline.frame"]
+    )
     before, began = drawn(), time.perf_counter()
     page.mouse.down()
     step = 0
@@ -111,7 +116,7 @@ def main() -> int:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         program = part("browser").needs[0].found()
-        report, figures["report of 100,000"] = made(Path(folder), RECORDS)
+        report, verdict, figures["report of 100,000"] = made(Path(folder), RECORDS)
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1400, "height": 900})
         page.goto(report.as_uri())
@@ -125,7 +130,7 @@ def main() -> int:
         figures["page"] = {
             "first_paint_ms": paint, "picture_ms": picture, "frames_a_second": frames / seconds, "drawn_a_second": drawn / seconds,
         }  # fmt: skip
-        _, figures["report of 1,000,000"] = made(Path(folder), MANY)
+        *_, figures["report of 1,000,000"] = made(Path(folder), MANY, verdict)
     sys.stdout.write(json.dumps(figures))
     missed = [
         text

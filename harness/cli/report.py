@@ -29,7 +29,12 @@ def report(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="The file to write; report.html beside the history by default."),
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            help="The file to write; report.html beside the history by default.",
+        ),
     ] = None,
     json: Json = False,
 ) -> int:

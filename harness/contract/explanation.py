@@ -214,6 +214,12 @@ def last_step(history: History, finding: Finding) -> int:
     return _step(finding, lambda: _operations(history))
 
 
+def steps(history: History) -> Callable[[Finding], int]:
+    """Return :func:`last_step` for the findings of one history, which is read once at most."""
+    begun = cache(lambda: _operations(history))
+    return lambda finding: _step(finding, begun)
+
+
 def _step(finding: Finding, begun: Callable[[], list[int]]) -> int:
     last = max((witness.record for witness in finding.witnesses), default=0)
     return bisect.bisect_left(begun(), last) if last else 0

@@ -120,6 +120,7 @@ class TimelineSelection:
         self._rates: dict[str, int] = {}
 
     def lines(self, records: Iterable[r.Record]) -> Iterator[str]:
+        """Yield a line for each record that is shown, or for two that share one."""
         waiting: tuple[r.Record, str] | None = None
         for record in records:
             answers = self._replies.answered(record)

@@ -55,7 +55,9 @@ def test_another_place_and_a_document_for_programs(run: Path, capsys: Caught) ->
     """-o names the file, --json says what was written."""
     assert ExitCode.HOLDS == main(["report", "latest", "-o", "mine.html", "--json"])
     told = json.loads(capsys.readouterr().out)
-    assert ["mine.html", Path("mine.html").stat().st_size, "violated"] == [told[key] for key in ("report", "bytes", "verdict")]
+    assert ["mine.html", Path("mine.html").stat().st_size, "violated"] == [
+        told[key] for key in ("report", "bytes", "verdict")
+    ]
     assert not (run / "report.html").exists()
 
 
@@ -80,7 +82,10 @@ def test_no_run_and_a_newer_one_are_refused(tmp_path: Path, capsys: Caught) -> N
     """Both end with 64, with what to do."""
     first, *rest = hot_add().records
     newer = record(tmp_path / "newer", [msgspec.structs.replace(first, format=99), *rest])  # type: ignore[call-arg]
-    assert [ExitCode.USAGE, ExitCode.USAGE] == [main(["report", str(newer)]), main(["report", str(tmp_path / "none")])]
+    assert [ExitCode.USAGE, ExitCode.USAGE] == [
+        main(["report", str(newer)]),
+        main(["report", str(tmp_path / "none")]),
+    ]
     said = capsys.readouterr().err
     assert ["history format 99 is newer" in said, "No such file or directory" in said] == [True, True]
 
@@ -90,7 +95,10 @@ def test_what_cannot_be_written_says_so(run: Path, capsys: Caught) -> None:
     assert ExitCode.USAGE == main(["report", "latest", "-o", "runs"])
     assert ExitCode.INFRASTRUCTURE == main(["report", "latest", "-o", "nowhere/report.html"])
     said = capsys.readouterr().err
-    assert ["runs is a directory" in said, "cannot write the report nowhere/report.html" in said] == [True, True]
+    assert ["runs is a directory" in said, "cannot write the report nowhere/report.html" in said] == [
+        True,
+        True,
+    ]
 
 
 @pytest.mark.host

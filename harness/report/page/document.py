@@ -10,10 +10,10 @@ from typing import Any
 import msgspec
 
 from harness import __version__
-from harness.contract.explanation import describe, last_step, reproduction
+from harness.contract.explanation import describe, reproduction, steps
 from harness.contract.observe import question, rule_and_part
 from harness.contract.rules.catalogue import find
-from harness.contract.verdict import Finding, Level, RunVerdict, Verdict
+from harness.contract.verdict import Finding, RunVerdict, Verdict
 from harness.errors import UsageError
 from harness.history import driver as d
 from harness.history import record as r
@@ -68,6 +68,7 @@ class _Builder:
         named = {witness.record for finding in given.verdict.findings for witness in finding.witnesses}
         self._kept = KeptRecords(named, limit=given.limit)
         self._named = named
+        self._step = steps(given.history)
         self._records: dict[int, r.Record] = {}
         self._replies: dict[int, str] = {}
         self._absent: dict[str, AbsentFields] = {}
@@ -137,7 +138,9 @@ class _Builder:
         if record.n in self._named:
             blank = self._absent.get(record.driver) if isinstance(record, d.DriverRecord) else None
             # As it was judged: without what a mapped driver does not say.
-            self._records[record.n] = blank.blank(record) if blank and isinstance(record, d.DriverRecord) else record
+            self._records[record.n] = (
+                blank.blank(record) if blank and isinstance(record, d.DriverRecord) else record
+            )
         if isinstance(record, r.OperationProgress) and record.phase == "begin":
             self._begun[record.index] = record.n
         elif isinstance(record, r.Add | r.Removal):
@@ -217,7 +220,7 @@ class _Builder:
         # A witness in other words than its record's is what is missing beside that record.
         shown = [record for record, text in found if describe(record) == text]
         missing = [record for record, text in found if describe(record) != text]
-        step = last_step(self._history, finding) if finding.witnesses else 0
+        step = self._step(finding) if finding.witnesses else 0
         return {
             "rule": printable(finding.rule, 60),
             "level": finding.level.value,
@@ -281,7 +284,7 @@ class _Builder:
 
     def _commands(self, directory: Any, findings: list[Finding]) -> list[list[str]]:
         broken = [f for f in findings if f.verdict is Verdict.VIOLATED and f.level not in MINOR]
-        step = last_step(self._history, broken[0]) if broken and broken[0].witnesses else 0
+        step = self._step(broken[0]) if broken and broken[0].witnesses else 0
         found = [["Do it again", reproduction(directory)]]
         if step:
             found.append(["Stop at the step of the first violation", reproduction(directory, step=step)])

@@ -21,7 +21,11 @@ def at_fault(finding: Finding, shown: Sequence[r.Record], missing: Sequence[r.Re
     ``missing`` are records beside which others are missing: there the capture is at fault.
     """
     told = list(dict.fromkeys(filter(None, map(_part, shown))))
-    told += dict.fromkeys(f"what was captured of driver {printable(m.driver, 60)}" for m in missing if isinstance(m, d.DriverRecord))
+    told += dict.fromkeys(
+        f"what was captured of driver {printable(m.driver, 60)}"
+        for m in missing
+        if isinstance(m, d.DriverRecord)
+    )
     if told:
         return "; ".join(told[:3])
     return printable(finding.attempt, 60) if finding.attempt else "the run as a whole"
@@ -49,7 +53,11 @@ def _of_host(record: r.Record) -> str:
     if isinstance(record, r.Ost):
         return f"_OST of {printable(record.device or record.slot, 60)}"
     if isinstance(record, r.Count | r.Agreement):
-        return "the guest's own count" if isinstance(record, r.Count) else f"the agreement on {printable(record.attempt, 60)}"
+        return (
+            "the guest's own count"
+            if isinstance(record, r.Count)
+            else f"the agreement on {printable(record.attempt, 60)}"
+        )
     if isinstance(record, r.Add | r.Removal):
         name = record.attempt if isinstance(record, r.Add) else record.request
         return f"attempt {printable(name, 60)}"

@@ -20,7 +20,13 @@ import msgspec
 BUILT = ("web", "built")
 """Where the style and the script lie in this room; ``harness/report/web`` has their sources."""
 
-_ESCAPES = {b"<": b"\\u003c", b">": b"\\u003e", b"&": b"\\u0026", "\u2028".encode(): b"\\u2028", "\u2029".encode(): b"\\u2029"}
+_ESCAPES = {
+    b"<": b"\\u003c",
+    b">": b"\\u003e",
+    b"&": b"\\u0026",
+    "\u2028".encode(): b"\\u2028",
+    "\u2029".encode(): b"\\u2029",
+}
 
 
 def page(document: dict[str, Any]) -> bytes:

@@ -51,14 +51,16 @@ def processor(record: r.Record) -> int:
 def subject(record: r.Record) -> int:
     """Return the processor (NtNumber) that a driver record is about, -1 if it is about none."""
     number = getattr(record, "nt", -1)
-    return number if isinstance(number, int) and not isinstance(number, Absent) and 0 <= number < 1 << 31 else -1
+    return (
+        number if isinstance(number, int) and not isinstance(number, Absent) and 0 <= number < 1 << 31 else -1
+    )
 
 
 def key(record: r.Record) -> str:
     """Return the key of the lane that ``record`` belongs to."""
     if isinstance(record, d.SyncEnter | d.SyncExit | d.Work):
         at = processor(record)
-        return f"{PROCESSOR}:{at}" if 0 <= at else DRIVER
+        return f"{PROCESSOR}:{at}" if at >= 0 else DRIVER
     if isinstance(record, d.AsyncEnter | d.AsyncExit | d.PnpEnter | d.PnpExit):
         return PNP
     if isinstance(record, d.Overrun | r.Channel | r.Mapped | r.Profile | r.Clock | r.Offset | r.Header):
@@ -78,7 +80,13 @@ def source(record: r.Record) -> str:
         return printable(record.channel, LONGEST_SOURCE)
     if isinstance(record, r.Qmp | r.Ost):
         return "QMP"
-    return "guest agent" if isinstance(record, r.GuestEvent | r.Count) else "console" if isinstance(record, r.Console) else "harness"
+    return (
+        "guest agent"
+        if isinstance(record, r.GuestEvent | r.Count)
+        else "console"
+        if isinstance(record, r.Console)
+        else "harness"
+    )
 
 
 def lanes(keys: Iterable[str]) -> list[Lane]:

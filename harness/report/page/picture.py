@@ -196,7 +196,9 @@ class Picture:
     def _stage(self, record: r.Stage, at: int) -> None:
         if record.phase == "begin":
             label = printable(record.name, MOST_LABEL)
-            span = Span(lane=lanes.STAGES, begin=at, end=-1, first=record.n, last=0, label=label, look="stage")
+            span = Span(
+                lane=lanes.STAGES, begin=at, end=-1, first=record.n, last=0, label=label, look="stage"
+            )
             self._begin(("stage", record.name), span)
         elif record.phase != "note" and (ended := self._end(("stage", record.name), record, at)) is not None:
             ended.look = "bad" if record.phase == "fail" else "stage"
@@ -204,9 +206,13 @@ class Picture:
     def _operation(self, record: r.OperationProgress, at: int) -> None:
         if record.phase == "begin":
             label = printable(f"{record.index}. {record.name}", MOST_LABEL)
-            span = Span(lane=lanes.HOST, begin=at, end=-1, first=record.n, last=0, label=label, look="operation")
+            span = Span(
+                lane=lanes.HOST, begin=at, end=-1, first=record.n, last=0, label=label, look="operation"
+            )
             self._begin(("operation", record.index), span)
-        elif (ended := self._end(("operation", record.index), record, at)) is not None and record.phase == "fail":
+        elif (
+            ended := self._end(("operation", record.index), record, at)
+        ) is not None and record.phase == "fail":
             ended.look = "bad"
 
     def _attempt(self, record: r.Add | r.Removal, at: int) -> None:
@@ -224,7 +230,7 @@ class Picture:
         counts = [
             f"{count} {name}"
             for name in ("lost", "torn", "corrupt", "oversized")
-            if 0 < (count := getattr(record, name))
+            if (count := getattr(record, name)) > 0
         ]
         if record.cut:
             self._gap(at, at, f"channel {record.name} was cut from here on: {record.cut}", record.n)

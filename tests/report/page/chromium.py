@@ -22,10 +22,14 @@ Open = Callable[..., Any]
 @needs("browser")
 def chromium() -> Iterator[Any]:
     """A headless Chromium."""
-    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: it comes with the extra 'dev'")
+    api = pytest.importorskip(
+        "playwright.sync_api", reason="playwright is not installed: it comes with the extra 'dev'"
+    )
     program = part("browser").needs[0].found()
     with api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(
+            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
+        )
         yield browser
         browser.close()
 
@@ -45,13 +49,18 @@ def opened(chromium: Any) -> Iterator[Open]:
     contexts = []
     watched = Watched()
 
-    def open_(report: Path, *, width: int = 1200, height: int = 900, fragment: str = "", **options: Any) -> Any:
+    def open_(
+        report: Path, *, width: int = 1200, height: int = 900, fragment: str = "", **options: Any
+    ) -> Any:
         context = chromium.new_context(viewport={"width": width, "height": height}, **options)
         contexts.append(context)
         page = context.new_page()
         page.set_default_timeout(WAIT)
         page.on("pageerror", lambda error: watched.errors.append(str(error)))
-        page.on("console", lambda said: watched.errors.append(said.text) if said.type in ("error", "warning") else None)
+        page.on(
+            "console",
+            lambda said: watched.errors.append(said.text) if said.type in ("error", "warning") else None,
+        )
         page.on("request", lambda asked: watched.requests.append(asked.url))
         page.goto(f"{report.as_uri()}{fragment}", timeout=WAIT)
         page.wait_for_selector("table.records td.what:not(:empty)")

@@ -16,7 +16,9 @@ SOURCES = Path(__file__).resolve().parents[3] / "harness" / "report" / "web"
 
 def npm(*words: str, place: Path) -> str:
     """Run npm in a directory and return what it printed; what it complains about fails the test."""
-    done = subprocess.run(["npm", *words], cwd=place, capture_output=True, text=True, timeout=600, check=False)
+    done = subprocess.run(
+        ["npm", *words], cwd=place, capture_output=True, text=True, timeout=600, check=False
+    )
     assert 0 == done.returncode, done.stdout[-6000:] + done.stderr[-3000:]
     return done.stdout
 

@@ -26,7 +26,7 @@ __all__ = ["chromium", "opened", "project"]
 
 pytestmark = pytest.mark.browser
 
-HOSTILE = "<img src=x onerror=\"window.hacked=1\"><script>window.hacked=1</script>\u202e\u0007]]>" + "W" * 5000
+HOSTILE = '<img src=x onerror="window.hacked=1"><script>window.hacked=1</script>\u202e\u0007]]>' + "W" * 5000
 
 
 @pytest.fixture
@@ -59,9 +59,17 @@ def in_view(page: Any, text: str) -> bool:
 def test_the_first_screen_says_what_broke(opened: Open, report: Path) -> None:
     """Verdict and guest, the rule, each record that shows it, and the callback at fault."""
     page = opened(report, width=1024, height=768)
-    assert "VIOLATED on twin says nothing about Windows itself" in " ".join(page.locator("h1").inner_text().split())
+    assert "VIOLATED on twin says nothing about Windows itself" in " ".join(
+        page.locator("h1").inner_text().split()
+    )
     assert page.title().startswith("VIOLATED: ")
-    shown = ["SYNC-EXACTLY-TWO", "processor change callback, Start for processor 2", "record 65", "record 68", "record 70"]
+    shown = [
+        "SYNC-EXACTLY-TWO",
+        "processor change callback, Start for processor 2",
+        "record 65",
+        "record 68",
+        "record 70",
+    ]
     assert [] == [text for text in shown if not in_view(page, text)]
 
 
@@ -72,7 +80,12 @@ def test_a_click_on_a_witness_shows_its_record_and_its_stretch(opened: Open, rep
     page.wait_for_selector(".detail h3")
     assert 65 == selected(page)
     detail = page.locator(".detail").inner_text()
-    for text in ("history.jsonl:65", '"k": "sync.enter"', "both were logged by one driver under its lock", "entry and return of one call"):
+    for text in (
+        "history.jsonl:65",
+        '"k": "sync.enter"',
+        "both were logged by one driver under its lock",
+        "entry and return of one call",
+    ):
         assert text in detail
     begin, end = domain(page)
     assert 0 < begin < end < 200e6
@@ -145,7 +158,9 @@ def read(page: Any) -> dict[str, Any]:
         ("Rule", "SYNC-EXACTLY-TWO", {"sync.enter"}),
     ],
 )
-def test_a_filter_leaves_what_it_names(opened: Open, report: Path, label: str, choice: str, expected: set[str] | None) -> None:
+def test_a_filter_leaves_what_it_names(
+    opened: Open, report: Path, label: str, choice: str, expected: set[str] | None
+) -> None:
     """The table and its count follow; clearing the filters brings all back."""
     page = opened(report)
     rows_ = page.locator("table.records tbody tr")
@@ -166,7 +181,9 @@ def test_words_are_found_in_every_record(opened: Open, report: Path) -> None:
     """Also in those that the timeline leaves out, and in raw lines."""
     page = opened(report)
     page.get_by_label("Search").fill("query-hotpluggable")
-    page.wait_for_function("() => [...document.querySelectorAll('td.what')].every((one) => one.textContent.includes('query-hotpluggable'))")
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('td.what')].every((one) => one.textContent.includes('query-hotpluggable'))"
+    )
     assert page.locator("table.records tbody tr").count() > 0
 
 
@@ -192,7 +209,9 @@ def test_the_keyboard_alone_reaches_everything(opened: Open, report: Path) -> No
     for _ in range(90):
         page.keyboard.press("Tab")
         reached.add(
-            page.evaluate("() => { const e = document.activeElement; return e.className || e.getAttribute('role') || e.tagName; }")
+            page.evaluate(
+                "() => { const e = document.activeElement; return e.className || e.getAttribute('role') || e.tagName; }"
+            )
         )
         if page.evaluate("document.activeElement.matches('.plot canvas')"):
             break
@@ -201,7 +220,9 @@ def test_the_keyboard_alone_reaches_everything(opened: Open, report: Path) -> No
     page.wait_for_selector(".detail h3")
     first = selected(page)
     page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"() => document.querySelector('.detail h3 .number').textContent !== 'Record {first}'")
+    page.wait_for_function(
+        f"() => document.querySelector('.detail h3 .number').textContent !== 'Record {first}'"
+    )
     page.keyboard.press("+")
     page.wait_for_timeout(500)
     near = domain(page)
@@ -234,7 +255,12 @@ def hostile_run() -> Run:
     run.add(212, r.Channel(name=HOSTILE, records=1, lost=3, cut=HOSTILE))
     run.add(213, r.Qmp(direction="in", message={"event": HOSTILE, "data": {HOSTILE: HOSTILE}}))
     run.add(214, r.Stage(name=HOSTILE, phase="begin", detail=HOSTILE))
-    run.add(215, r.OperationProgress(index=9, name=HOSTILE, phase="fail", detail=HOSTILE, arguments={HOSTILE: HOSTILE}))
+    run.add(
+        215,
+        r.OperationProgress(
+            index=9, name=HOSTILE, phase="fail", detail=HOSTILE, arguments={HOSTILE: HOSTILE}
+        ),
+    )
     run.driver(216, d.AsyncEnter, reg=1, event=HOSTILE, cls=HOSTILE, version=1, link=HOSTILE)
     run.driver(217, d.Mark, nonce=HOSTILE, driver=HOSTILE, channel=HOSTILE)
     run.add(218, r.RunFailure(failure_class=HOSTILE, stage=HOSTILE, message=HOSTILE))
@@ -247,12 +273,15 @@ def test_a_hostile_history_stays_text(opened: Open, tmp_path: Path) -> None:
     history = History(record(tmp_path / "run", hostile_run().records))
     given = ReportInput(history=history, verdict=judge_history(history))
     told = report_document(given)
-    told |= {key: HOSTILE for key in ("run", "guest", "sentence", "failure_class", "coverage")}
+    told |= dict.fromkeys(("run", "guest", "sentence", "failure_class", "coverage"), HOSTILE)
     told["environment"] = [[HOSTILE, HOSTILE], ["Plan", HOSTILE]]
     told["commands"], told["digests"] = [[HOSTILE, HOSTILE]], [[HOSTILE, HOSTILE]]
     told["reasons"] = [HOSTILE]
     told["observations"] = [{"name": HOSTILE, "question": HOSTILE, "values": [[HOSTILE, HOSTILE]]}]
-    told["evidence"] = {"why": HOSTILE, "items": [{"name": HOSTILE, "state": HOSTILE, "bytes": 1, "text": HOSTILE}]}
+    told["evidence"] = {
+        "why": HOSTILE,
+        "items": [{"name": HOSTILE, "state": HOSTILE, "bytes": 1, "text": HOSTILE}],
+    }
     report = tmp_path / "report.html"
     report.write_bytes(page(told))
     shown = opened(report, fragment="#all=1&rule=" + "%3Cimg%20src=x%3E")
@@ -270,7 +299,9 @@ def test_a_hostile_history_stays_text(opened: Open, tmp_path: Path) -> None:
     assert "<img src=x" in shown.locator("main").inner_text()
 
 
-@pytest.mark.parametrize("report", ["twin-demo", "twin-violated", "twin-unknown", "twin-hangs"], indirect=True)
+@pytest.mark.parametrize(
+    "report", ["twin-demo", "twin-violated", "twin-unknown", "twin-hangs"], indirect=True
+)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.node
 def test_axe_finds_nothing(opened: Open, report: Path, project: Path, scheme: str) -> None:
@@ -280,7 +311,9 @@ def test_axe_finds_nothing(opened: Open, report: Path, project: Path, scheme: st
     page.locator("table.records tbody th button").nth(3).click()
     page.wait_for_selector(".detail h3")
     page.evaluate((project / "node_modules" / "axe-core" / "axe.min.js").read_text())
-    found = page.evaluate("async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200))])")
+    found = page.evaluate(
+        "async () => (await axe.run()).violations.map((v) => [v.id, v.nodes.slice(0, 3).map((n) => n.html.slice(0, 200))])"
+    )
     assert [] == found
 
 
@@ -303,7 +336,7 @@ def test_it_prints_on_a4(opened: Open, report: Path, tmp_path: Path) -> None:
     sheets = len(re.findall(rb"/Type\s*/Page[^s]", data))
     boxes = set(re.findall(rb"/MediaBox\s*\[([^\]]*)\]", data))
     assert 2 <= sheets <= 12
-    assert {(595, 841)} == {tuple(int(float(one)) for one in box.split()[2:]) for box in boxes}
+    assert {(595, 842)} == {tuple(round(float(one)) for one in box.split()[2:]) for box in boxes}
     page.emulate_media(media="print")
     assert ["rgb(255, 255, 255)", False, True] == [
         page.evaluate("getComputedStyle(document.body).backgroundColor"),

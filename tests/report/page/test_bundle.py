@@ -20,7 +20,9 @@ BUILT = ("report.css", "report.js")
 
 def test_the_page_is_made_of_what_was_built() -> None:
     """The files that a report gets are the built ones, whole."""
-    assert [(SOURCES / "built" / name).read_text().strip() for name in BUILT] == [html._built(name) for name in BUILT]
+    assert [(SOURCES / "built" / name).read_text().strip() for name in BUILT] == [
+        html._built(name) for name in BUILT
+    ]
 
 
 def test_the_bundle_is_small() -> None:
@@ -31,7 +33,9 @@ def test_the_bundle_is_small() -> None:
 def test_nothing_in_the_bundle_can_end_its_element() -> None:
     """Neither file holds an end tag, nor the beginning of a comment that hides one."""
     for name in BUILT:
-        assert [] == re.findall(r"</(?:script|style)|<!--|<script", (SOURCES / "built" / name).read_text(), re.IGNORECASE)
+        assert [] == re.findall(
+            r"</(?:script|style)|<!--|<script", (SOURCES / "built" / name).read_text(), re.IGNORECASE
+        )
 
 
 def test_the_bundle_carries_the_licence_of_d3() -> None:
@@ -63,12 +67,16 @@ def test_the_sources_give_the_same_bytes(project: Path, tmp_path: Path) -> None:
     npm("run", "build", "--", "--into", str(tmp_path), place=project)
     assert sorted(BUILT) == sorted(file.name for file in tmp_path.iterdir())
     for name in BUILT:
-        assert (SOURCES / "built" / name).read_bytes() == (tmp_path / name).read_bytes(), f"{name}: npm run build"
+        assert (SOURCES / "built" / name).read_bytes() == (tmp_path / name).read_bytes(), (
+            f"{name}: npm run build"
+        )
 
 
 def node_version() -> int:
     """Return the major version of node."""
-    said = subprocess.run(["node", "--version"], capture_output=True, text=True, timeout=60, check=True).stdout
+    said = subprocess.run(
+        ["node", "--version"], capture_output=True, text=True, timeout=60, check=True
+    ).stdout
     return int(said.removeprefix("v").partition(".")[0])
 
 

@@ -58,7 +58,9 @@ def test_a_holding_run_has_every_record_in_a_lane(tmp_path: Path) -> None:
     assert ["stages", "host", "qmp", "firmware", "driver", "cpu:0", "user", "capture"] == [
         lane["key"] for lane in told["lanes"]
     ]
-    assert "Complete NtNumber=2 (group 0, number 2), 3 active, IRQL 0, CPU 0" in [row[3] for row in rows(told)]
+    assert "Complete NtNumber=2 (group 0, number 2), 3 active, IRQL 0, CPU 0" in [
+        row[3] for row in rows(told)
+    ]
 
 
 def test_zero_is_the_first_add(tmp_path: Path) -> None:
@@ -79,7 +81,9 @@ def test_a_callback_lasts_as_long_as_the_guest_says(tmp_path: Path) -> None:
     run.hello(10)
     run.sync(20, d.START, 2, active=2, took=3)
     late = [
-        msgspec.structs.replace(one, host_ns=10**12 + 500_000_000) if isinstance(one, d.SyncEnter | d.SyncExit) else one
+        msgspec.structs.replace(one, host_ns=10**12 + 500_000_000)
+        if isinstance(one, d.SyncEnter | d.SyncExit)
+        else one
         for one in run.records
     ]
     told = document(record(tmp_path / "run", late))
@@ -94,7 +98,8 @@ def test_a_record_never_stands_after_it_was_received(tmp_path: Path) -> None:
     run.hello(10)
     run.sync(20, d.START, 2, active=2, took=3)
     odd = [
-        msgspec.structs.replace(one, qpc=one.qpc * 50) if isinstance(one, d.SyncExit) else one for one in run.records
+        msgspec.structs.replace(one, qpc=one.qpc * 50) if isinstance(one, d.SyncExit) else one
+        for one in run.records
     ]
     told = document(record(tmp_path / "run", odd))
     received = {one.n: one.host_ns - 10**12 for one in odd}
@@ -124,7 +129,13 @@ def test_a_stretch_of_the_counter_ends_where_the_guest_stands_still(tmp_path: Pa
 @pytest.mark.parametrize(
     ("run", "verdict", "rule", "fault", "named"),
     [
-        ("twin-violated", "violated", "SYNC-EXACTLY-TWO", "processor change callback, Start for processor 2", 3),
+        (
+            "twin-violated",
+            "violated",
+            "SYNC-EXACTLY-TWO",
+            "processor change callback, Start for processor 2",
+            3,
+        ),
         ("twin-unknown", "unknown", "CAP-NO-LOSS", "what was captured of driver hpnotify", 1),
         ("twin-hangs", "unknown", "RUN-COMPLETE", "operation 1", 1),
     ],
@@ -163,7 +174,10 @@ def test_a_history_that_is_cut_says_where(tmp_path: Path) -> None:
     with (run / "history.jsonl").open("ab") as file:
         file.write(b'{"k":"end"')
     told = document(run)
-    assert ["is cut off" in told["history"]["damage"], "the history ends here" in told["gaps"][-1][2]] == [True, True]
+    assert ["is cut off" in told["history"]["damage"], "the history ends here" in told["gaps"][-1][2]] == [
+        True,
+        True,
+    ]
 
 
 def test_known_orders_have_reasons(tmp_path: Path) -> None:
@@ -224,9 +238,14 @@ def strings(value: Any) -> list[str]:
     return [text for one in value for text in strings(one)] if isinstance(value, list) else []
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=examples(60))
+@settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=examples(60),
+)
 @given(st.lists(ANY_RECORD, max_size=12))
-def test_no_history_breaks_a_report(tmp_path_factory: pytest.TempPathFactory, records: list[r.Record]) -> None:
+def test_no_history_breaks_a_report(
+    tmp_path_factory: pytest.TempPathFactory, records: list[r.Record]
+) -> None:
     """Whatever a guest, a monitor or a forger wrote: a page is made, and every text in it is printable."""
     run = hot_add()
     file = tmp_path_factory.mktemp("any") / "history.jsonl"

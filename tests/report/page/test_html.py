@@ -26,7 +26,12 @@ def parts(text: str) -> tuple[str, str]:
     return text.replace(found[1], "", 1), found[1]
 
 
-@given(st.recursive(st.text() | st.integers(-(2**53), 2**53), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.text() | st.integers(-(2**53), 2**53),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_data_come_back_and_end_no_element(value: Any) -> None:
     """No character in them means anything to a reader of HTML."""
     text = data(value)
@@ -37,7 +42,12 @@ def test_data_come_back_and_end_no_element(value: Any) -> None:
 def test_all_that_differs_between_two_reports_is_data() -> None:
     """Two runs, one of them full of markup, have the same page around their data."""
     told = document(NEWEST / "twin-violated")
-    other = {**document(NEWEST / "host-veto"), "run": HOSTILE, "sentence": HOSTILE, "environment": [[HOSTILE, HOSTILE]]}
+    other = {
+        **document(NEWEST / "host-veto"),
+        "run": HOSTILE,
+        "sentence": HOSTILE,
+        "environment": [[HOSTILE, HOSTILE]],
+    }
     pages = [page({**one, "pieces": []}).decode() for one in (told, other)]
     assert parts(pages[0])[0] == parts(pages[1])[0]
     assert HOSTILE == json.loads(parts(pages[1])[1])["sentence"]
@@ -49,14 +59,20 @@ def test_the_policy_names_what_is_in_the_page_and_nothing_else() -> None:
     (policy,) = re.findall(r'http-equiv="Content-Security-Policy" content="([^"]*)"', text)
     digests = [
         "sha256-" + base64.b64encode(hashlib.sha256(body.encode()).digest()).decode()
-        for body in (*re.findall(r"<style>(.*?)</style>", text, re.DOTALL), *re.findall(r"<script>(.*?)</script>", text, re.DOTALL))
+        for body in (
+            *re.findall(r"<style>(.*?)</style>", text, re.DOTALL),
+            *re.findall(r"<script>(.*?)</script>", text, re.DOTALL),
+        )
     ]
     assert 2 == len(digests)
     assert (
         f"default-src 'none'; script-src '{digests[1]}'; style-src '{digests[0]}'; base-uri 'none'; form-action 'none'"
         == policy
     )
-    assert [] == re.findall(r"\s(?:on\w+|style|src|href)=", parts(re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL))[0])
+    assert [] == re.findall(
+        r"\s(?:on\w+|style|src|href)=",
+        parts(re.sub(r"<(script|style)>.*?</\1>", "", text, flags=re.DOTALL))[0],
+    )
 
 
 def test_an_ordinary_report_is_small() -> None:

@@ -8,35 +8,38 @@ export interface Neighbour {
   why: string;
 }
 
-/** The known orders, found by either end. */
+interface Ends {
+  order: RunDocument["order"];
+  keys: Int32Array;
+}
+
+/** The known orders, found by either end. They are sorted when they are first asked for, not while the page is painted. */
 export class Neighbours {
-  private readonly byBefore: RunDocument["order"];
-  private readonly byAfter: RunDocument["order"];
-  private readonly befores: Int32Array;
-  private readonly afters: Int32Array;
+  private sorted: [before: Ends, after: Ends] | null = null;
 
   constructor(
-    order: RunDocument["order"],
+    private readonly order: RunDocument["order"],
     private readonly reasons: Record<string, string>,
-  ) {
-    this.byBefore = [...order].sort((a, b) => a[0] - b[0] || a[1] - b[1]);
-    this.byAfter = [...order].sort((a, b) => a[1] - b[1] || a[0] - b[0]);
-    this.befores = Int32Array.from(this.byBefore, (one) => one[0]);
-    this.afters = Int32Array.from(this.byAfter, (one) => one[1]);
-  }
+  ) {}
 
   /** Return the neighbours of a record. */
   of(record: number): { before: Neighbour[]; after: Neighbour[] } {
-    const before: Neighbour[] = [];
-    const after: Neighbour[] = [];
-    for (let place = lowerBound(this.afters, record); this.afters[place] === record; place++) {
-      const [other, , why] = at(this.byAfter, place);
-      before.push({ record: other, why: this.reasons[why] ?? why });
+    this.sorted ??= [this.by(0, 1), this.by(1, 0)];
+    const [before, after] = this.sorted;
+    return { before: this.found(after, record, 0), after: this.found(before, record, 1) };
+  }
+
+  private by(first: 0 | 1, second: 0 | 1): Ends {
+    const order = [...this.order].sort((a, b) => a[first] - b[first] || a[second] - b[second]);
+    return { order, keys: Int32Array.from(order, (one) => one[first]) };
+  }
+
+  private found({ order, keys }: Ends, record: number, other: 0 | 1): Neighbour[] {
+    const neighbours: Neighbour[] = [];
+    for (let place = lowerBound(keys, record); keys[place] === record; place++) {
+      const known = at(order, place);
+      neighbours.push({ record: known[other], why: this.reasons[known[2]] ?? known[2] });
     }
-    for (let place = lowerBound(this.befores, record); this.befores[place] === record; place++) {
-      const [, other, why] = at(this.byBefore, place);
-      after.push({ record: other, why: this.reasons[why] ?? why });
-    }
-    return { before, after };
+    return neighbours;
   }
 }
