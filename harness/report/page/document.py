@@ -28,7 +28,7 @@ from harness.report.page.fault import at_fault
 from harness.report.page.kept import LIMIT, KeptRecords
 from harness.report.page.picture import REASONS, Picture
 from harness.report.page.placement import Placement
-from harness.report.page.table import RecordRow, Table
+from harness.report.page.record_columns import RecordColumns, RecordRow
 from harness.report.rule_text import pages
 from harness.report.run_summary import Failure, coverage_line, verdict_sentence
 from harness.report.sentence import lane as speaker
@@ -72,7 +72,7 @@ class _Builder:
         self._records: dict[int, r.Record] = {}
         self._replies: dict[int, str] = {}
         self._absent: dict[str, AbsentFields] = {}
-        self._placement, self._picture, self._table = Placement(), Picture(), Table()
+        self._placement, self._picture, self._table = Placement(), Picture(), RecordColumns()
         self._operations = Operations()
         self._begun: dict[int, int] = {}
         self._failure: r.RunFailure | None = None

@@ -19,7 +19,7 @@ MOST_OPEN = 100_000
 MOST_GAPS = 2_000
 MOST_LABEL = 60
 
-Look = Literal["start", "complete", "failure", "arrival", "call", "stage", "operation", "add", "bad"]
+SpanLook = Literal["start", "complete", "failure", "arrival", "call", "stage", "operation", "add", "bad"]
 
 REASONS = {
     "call": "entry and return of one call",
@@ -43,7 +43,7 @@ class Span(msgspec.Struct, kw_only=True):
     first: int
     last: int
     label: str
-    look: Look
+    look: SpanLook
 
 
 class CaptureGap(msgspec.Struct, frozen=True, kw_only=True):
@@ -133,7 +133,7 @@ class Picture:
         self._numbered(record, at)
         name = record.boot, record.driver
         if isinstance(record, d.SyncEnter):
-            look: tuple[Look, Look, Look] = ("start", "complete", "failure")
+            look: tuple[SpanLook, SpanLook, SpanLook] = ("start", "complete", "failure")
             label = f"{d.STATE_NAMES.get(record.state, f'state {record.state}')} {record.nt}"
             self._callback(record, at, label, look[record.state] if 0 <= record.state < 3 else "bad")
         elif isinstance(record, d.AsyncEnter):
@@ -154,7 +154,7 @@ class Picture:
         elif isinstance(record, d.Overrun):
             self._gap(at, at, f"the driver's ring overwrote {record.count} records nobody had read", record.n)
 
-    def _callback(self, record: d.DriverRecord, at: int, label: str, look: Look) -> None:
+    def _callback(self, record: d.DriverRecord, at: int, label: str, look: SpanLook) -> None:
         span = Span(
             lane=lanes.key(record), begin=at, end=-1, first=record.n, last=0, label=printable(label, MOST_LABEL), look=look
         )  # fmt: skip

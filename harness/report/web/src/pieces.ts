@@ -3,7 +3,7 @@
 
 import { at } from "./document";
 
-/** Rows of one piece, as harness/report/page/table.py packs them. */
+/** Rows of one piece, as harness/report/page/record_columns.py packs them. */
 export const PIECE = 1000;
 
 /** What is shown of one record: its sentence, and its line in the history. */

@@ -35,7 +35,7 @@ class RecordRow(msgspec.Struct, frozen=True, kw_only=True):
     raw: str
 
 
-class Table:
+class RecordColumns:
     """Takes rows one by one and holds them in the form in which they go into the page."""
 
     def __init__(self) -> None:
