@@ -113,9 +113,9 @@ def test_options_become_the_arguments_of_each_machine(tmp_path: Path) -> None:
     assert {
         "twin.default.old": [
             "--accel", "tcg", "--machine", "pc-q35-7.2", "--firmware", str(tmp_path / "bios.bin"), "--kd",
-            "--evidence-timeout", "5.0", "--dump", "1 GiB", "--retry",
+            "--evidence-timeout", "5.0", "--dump", "1 GiB", "--report-failed", "--retry",
         ],
-        "host.process.old": ["--guest", "host", "--evidence-timeout", "5.0", "--retry"],
+        "host.process.old": ["--guest", "host", "--evidence-timeout", "5.0", "--report-failed", "--retry"],
     } == planned.options  # fmt: skip
 
 

@@ -33,9 +33,9 @@ export function bytes(count: number): string {
   return count < 1 << 20 ? `${(count / 1024).toFixed(1)} KiB` : `${(count / (1 << 20)).toFixed(1)} MiB`;
 }
 
-/** Return a count with the noun in its number. */
+/** Return a count with the noun in its number; "more" has none. */
 export function counted(count: number, noun: string): string {
-  return `${count.toLocaleString("en-US")} ${noun}${count === 1 ? "" : "s"}`;
+  return `${count.toLocaleString("en-US")} ${noun}${count === 1 || noun === "more" ? "" : "s"}`;
 }
 
 function signed(value: number, decimals: number): string {

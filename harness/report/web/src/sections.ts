@@ -66,7 +66,7 @@ function witnesses(list: readonly Witness[], select: Select, rule = ""): HTMLEle
   return el("ol", { class: "witnesses" }, ...items);
 }
 
-function card(finding: Finding, select: Select): HTMLElement {
+function card(finding: Finding, select: Select, others: readonly Finding[] = []): HTMLElement {
   const attempt = [finding.attempt, finding.step ? `step ${finding.step} of the plan` : ""].filter(Boolean).join(", ");
   const word = finding.verdict === "violated" ? (finding.minor ? "warning" : "violated") : finding.verdict === "holds" ? "found" : finding.verdict;
   const more = [...finding.chain, finding.clock].filter(Boolean);
@@ -80,6 +80,14 @@ function card(finding: Finding, select: Select): HTMLElement {
     finding.witnesses.length ? witnesses(finding.witnesses, select, finding.rule) : null,
     more.length
       ? el("details", {}, el("summary", {}, "Why these records show it"), el("ul", {}, ...more.map((line) => el("li", {}, line))))
+      : null,
+    others.length
+      ? el(
+          "details",
+          {},
+          el("summary", {}, `The same rule, ${counted(others.length, "more time")}`),
+          ...others.flatMap((other) => [el("p", { class: "reason" }, sentence(other.reason)), witnesses(other.witnesses, select, other.rule)]),
+        )
       : null,
     finding.consequences.length
       ? el("details", {}, el("summary", {}, `The same cause breaks ${counted(finding.consequences.length, "more rule")}`), el("ul", {}, ...finding.consequences.map((line) => el("li", {}, line))))
@@ -97,7 +105,7 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   const again = (finding: Finding): boolean => message !== "" && finding.reason.includes(message);
   const all = broken.length ? broken : deciding;
   const shown = all.filter((finding) => !again(finding) || finding === all.find(again));
-  const told = new Set(shown.slice(0, MOST_CARDS).flatMap((one) => [one.rule, ...one.consequences.map((line) => line.split(":")[0])]));
+  const told = new Set(shown.flatMap((one) => [one.rule, ...one.consequences.map((line) => line.split(":")[0])]));
   const reasons = data.reasons.filter((reason) => !told.has(reason.split(":")[0] ?? "") && reason !== data.sentence);
   const children: (Node | null)[] = [];
   if (data.failure) {
@@ -112,9 +120,19 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
       ),
     );
   }
-  children.push(...shown.slice(0, MOST_CARDS).map((finding) => card(finding, select)));
-  const more = shown.length - MOST_CARDS + data.more_findings;
-  if (more > 0) children.push(el("p", { class: "quiet" }, `And ${counted(more, "more finding")}; the table of rules counts them all.`));
+  const byRule = new Map<string, Finding[]>();
+  for (const finding of shown) byRule.set(finding.rule, [...(byRule.get(finding.rule) ?? []), finding]);
+  if (byRule.size > 1) {
+    const chips = [...byRule].map(([rule, [first]]) =>
+      el("button", { type: "button", class: "link", click: () => { const record = first?.witnesses[0]?.record; if (record !== undefined) select(record, rule); } }, rule),
+    );
+    children.push(el("p", { class: "broken" }, `${counted(byRule.size, "rule")}: `, ...joined(chips)));
+  }
+  for (const [first, ...others] of [...byRule.values()].slice(0, MOST_CARDS)) {
+    if (first) children.push(card(first, select, others.slice(0, 20)));
+  }
+  const more = byRule.size - MOST_CARDS + data.more_findings;
+  if (more > 0) children.push(el("p", { class: "quiet" }, `And ${counted(more, "more")}: the table of rules has them all.`));
   if (data.verdict !== "holds" && reasons.length) {
     children.push(el("ul", { class: "reasons" }, ...reasons.map((reason) => el("li", {}, reason))));
   }
