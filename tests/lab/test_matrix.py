@@ -125,7 +125,7 @@ def test_machine_that_is_skipped_may_have_any_options() -> None:
     with pytest.raises(BadDocument, match="--restore and --backend libvirt cannot be combined"):
         matrix(text)
     planned = matrix(text + '[[skip]]\nqemu = "virt"\nwhy = "no snapshot"\n')
-    assert {"twin.own.default": ["--restore", "--retry"]} == planned.options
+    assert {"twin.own.default": ["--restore", "--report-failed", "--retry"]} == planned.options
 
 
 def test_plans_are_found_beside_the_document(tmp_path: Path) -> None:

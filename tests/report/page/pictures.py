@@ -51,7 +51,9 @@ SHOTS = [
 
 def taken(browser: Any, shot: Shot, report: Path) -> Image.Image:
     """Return the first screen of a report."""
-    context = browser.new_context(viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme)
+    context = browser.new_context(
+        viewport={"width": shot.width, "height": shot.height}, color_scheme=shot.scheme
+    )
     page = context.new_page()
     page.goto(report.as_uri())
     page.wait_for_selector("table.records td.what:not(:empty)")

@@ -18,7 +18,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.host]
 WIDTH, HEIGHT = 1280, 900
 
 
-
 @pytest.mark.parametrize("name", INJECTED_FAULTS)
 def test_the_first_screen_says_what_went_wrong(opened: Open, tmp_path: Path, name: str) -> None:
     """It names the rule that the fault must break, a record that shows it, and what is at fault."""

@@ -122,11 +122,19 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   }
   const byRule = new Map<string, Finding[]>();
   for (const finding of shown) byRule.set(finding.rule, [...(byRule.get(finding.rule) ?? []), finding]);
-  if (byRule.size > 1) {
-    const chips = [...byRule].map(([rule, [first]]) =>
-      el("button", { type: "button", class: "link", click: () => { const record = first?.witnesses[0]?.record; if (record !== undefined) select(record, rule); } }, rule),
+  // Also those that the same cause breaks, which have no card of their own.
+  const minor = new Set(data.findings.filter((finding) => finding.minor).map((finding) => finding.rule));
+  const violated = data.rules.filter((rule) => rule.verdict === "violated" && !minor.has(rule.rule)).map((rule) => rule.rule);
+  const names = broken.length ? violated.filter((rule) => causeOf(rule, broken) !== undefined) : [...byRule.keys()];
+  if (names.length > 1) {
+    const chips = names.map((rule) =>
+      el("button", { type: "button", class: "link", click: () => {
+        const cause = causeOf(rule, shown);
+        const record = cause?.witnesses[0]?.record;
+        if (cause && record !== undefined) select(record, cause.rule);
+      } }, rule),
     );
-    children.push(el("p", { class: "broken" }, `${counted(byRule.size, "rule")}: `, ...joined(chips)));
+    children.push(el("p", { class: "broken" }, `${counted(names.length, "rule")}: `, ...joined(chips)));
   }
   for (const [first, ...others] of [...byRule.values()].slice(0, MOST_CARDS)) {
     if (first) children.push(card(first, select, others.slice(0, 20)));
@@ -138,6 +146,12 @@ export function broke(data: RunDocument, select: Select): HTMLElement | null {
   }
   if (children.length === 0) return null;
   return section("broke", data.verdict === "violated" ? "What broke" : "Why it is not known", ...children);
+}
+
+/** Return the finding that tells why a rule is broken: its own, or the one that has it among its consequences. */
+function causeOf(rule: string, findings: readonly Finding[]): Finding | undefined {
+  const consequence = (finding: Finding): boolean => finding.consequences.some((line) => line.split(":")[0] === rule);
+  return findings.find((finding) => finding.rule === rule) ?? findings.find(consequence);
 }
 
 export function lost(data: RunDocument, select: Select): HTMLElement | null {
