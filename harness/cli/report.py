@@ -36,6 +36,10 @@ def report(
             help="The file to write; report.html beside the history by default.",
         ),
     ] = None,
+    perfetto: Annotated[
+        Path | None,
+        typer.Option("--perfetto", metavar="FILE", help="Write the timeline as a Perfetto trace too."),
+    ] = None,
     json: Json = False,
 ) -> int:
     """Write a recorded run as one HTML file that fetches nothing: the verdict, what shows it, the timeline, how to do it again.
@@ -45,7 +49,7 @@ def report(
     from harness.cli.output import say, say_json
     from harness.cli.run_set import run_named
     from harness.contract.checker import judge_history
-    from harness.report.page.writing import check_ended, report_path, write_report
+    from harness.report.page.writing import check_ended, report_path, write_report, write_trace
     from harness.run.judging import open_history
 
     history = open_history(run_named(run))
@@ -53,6 +57,8 @@ def report(
     out = output or report_path(history)
     verdict = judge_history(history)
     size = write_report(history, verdict, out)
+    if perfetto is not None:
+        write_trace(history, verdict, perfetto)
     if json:
         document: ReportDocument = {"report": str(out), "bytes": size, "verdict": verdict.verdict}
         say_json(document)

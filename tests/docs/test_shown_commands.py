@@ -124,6 +124,11 @@ case(
     "harness report runs/20261121-124424-veto-77c7 -o for-the-bug.html",
     said="for-the-bug.html: .* holds",
 )
+case(
+    "harness report RUN --perfetto run.perfetto-trace",
+    "harness report runs/20261121-124424-veto-77c7 --perfetto run.perfetto-trace",
+    said="report.html: .* holds",
+)
 case("harness run cpu-and-dimm --guest host --report", said="Report:", marks="host")
 for words in ("cd harness/report/web", "npm ci", "npm run check", "npm test", "npm run build"):
     case(words, by="tests/report/page/test_bundle.py::test_the_sources_give_the_same_bytes")

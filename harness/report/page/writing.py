@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from harness.contract.verdict import RunVerdict
@@ -15,6 +16,7 @@ from harness.history.run_directory import REPORT, RunDirectory
 from harness.invocation import invocation
 from harness.report.page.document import ReportInput, report_document
 from harness.report.page.html import page
+from harness.report.page.perfetto import perfetto_trace
 
 
 def report_path(history: History) -> Path:
@@ -42,16 +44,25 @@ def write_report(history: History, verdict: RunVerdict, out: Path) -> int:
 
     Raises UsageError if ``out`` is a directory, InfrastructureError if it cannot be written.
     """
+    return _write(lambda: page(report_document(ReportInput(history=history, verdict=verdict))), out)
+
+
+def write_trace(history: History, verdict: RunVerdict, out: Path) -> int:
+    """Write the timeline of a judged run as a Perfetto trace, as :func:`write_report` writes the page."""
+    return _write(lambda: perfetto_trace(report_document(ReportInput(history=history, verdict=verdict))), out)
+
+
+def _write(made: Callable[[], bytes], out: Path) -> int:
     # Not Path's method, which raises where a directory must not be entered.
     if os.path.isdir(out):  # noqa: PTH112
-        raise UsageError(f"{out} is a directory", hint=f"Name a file: -o {out / REPORT}")
+        raise UsageError(f"{out} is a directory", hint=f"Name a file in it: {out / REPORT}")
     try:
-        whole = page(report_document(ReportInput(history=history, verdict=verdict)))
+        whole = made()
         with replacing(out) as file:
             file.write(whole)
     except OSError as error:
         raise InfrastructureError(
             f"cannot write the report {out}: {error.strerror or error}",
-            hint=f"Name another place with -o FILE. {MAKE_ROOM}",
+            hint=f"Name another place. {MAKE_ROOM}",
         ) from error
     return len(whole)
