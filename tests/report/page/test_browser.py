@@ -9,8 +9,7 @@ from typing import Any
 
 import pytest
 from cli.test_check import record
-from report.page.chromium import Open, chromium, opened
-from report.page.npm_project import project
+from report.page.chromium import Open
 from report.page.test_document import NEWEST, rows
 from report.records import Run, hot_add
 
@@ -21,8 +20,6 @@ from harness.history.reader import History
 from harness.report.page.document import ReportInput, report_document
 from harness.report.page.html import page
 from harness.report.page.writing import write_report
-
-__all__ = ["chromium", "opened", "project"]
 
 pytestmark = pytest.mark.browser
 

@@ -9,11 +9,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report.page.npm_project import SOURCES, npm, project
+from report.page.npm_project import SOURCES, npm
 
 from harness.report.page import html
-
-__all__ = ["project"]
 
 BUILT = ("report.css", "report.js")
 

@@ -6,12 +6,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from report.page.chromium import Open, chromium, opened
+from report.page.chromium import Open
 from report.page.examples import report_of
 
 from harness.guest.fault_injection import INJECTED_FAULTS
-
-__all__ = ["chromium", "opened"]
 
 pytestmark = [pytest.mark.browser, pytest.mark.host]
 

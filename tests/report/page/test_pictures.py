@@ -8,10 +8,7 @@ from typing import Any
 
 import pytest
 from PIL import Image, ImageOps
-from report.page.chromium import chromium
 from report.page.pictures import README, SHOTS, TOLERANCE, Shot, difference, report_of, taken
-
-__all__ = ["chromium"]
 
 
 @pytest.mark.browser
