@@ -437,7 +437,9 @@ class ListedTemplate(TypedDict):
     age_days: int | None
     days_left: int | None
     days_left_real_time: int | None
+    warnings: int
     unfinished: bool
+    installed: bool
     damage: str
 
 
@@ -501,6 +503,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "template list": [TemplateList],
     "template show": [TemplateDocument],
     "template build": [TemplateDocument],
+    "template adopt": [TemplateDocument],
     "template verify": [VerifiedTemplate],
 }
 """What each command with ``--json`` prints: one document of one of these types."""

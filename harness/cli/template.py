@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from harness.cli.documents import ListedTemplate, TemplateDocument, TemplateList, VerifiedTemplate
     from harness.host.qemu_build import QemuBuild
+    from harness.template.build import Start
     from harness.template.manifest import TemplateManifest
     from harness.template.promise import PromiseFinding
     from harness.template.store import BuiltTemplate, Store
@@ -39,21 +40,25 @@ QemuPath = Annotated[str, typer.Option("--qemu", metavar="PATH", help="The QEMU 
 
 def register(app: typer.Typer) -> None:
     """Add the commands to ``app``."""
+    from harness.cli.template_adopt import adopt
+
     group = typer.Typer(
         name="template",
-        help="Guests that are built from an installation medium of Windows.",
+        help="Guests that are built from an installation medium of Windows, or from a disk with it.",
         rich_markup_mode=None,
         no_args_is_help=True,
     )
     group.command("list")(list_)
     group.command("show")(show)
     group.command("build")(build)
+    group.command("adopt")(adopt)
     group.command("verify")(verify)
     group.command("remove")(remove)
     app.add_typer(group)
 
 
-def _store() -> Store:
+def store_of_user() -> Store:
+    """Return the user's store of templates. Raises UsageError."""
     import os
 
     from harness.template.store import Store, store_directory
@@ -67,12 +72,15 @@ def list_(json: Json = False) -> int:
 
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
+    from harness.template.checkpoints import CheckpointStack
     from harness.template.template import find_templates
 
-    store, now = _store(), time.time()
+    store, now = store_of_user(), time.time()
     rows: list[ListedTemplate] = []
     for name, template in find_templates().items():
         built, damage = _looked_up(store, name)
+        kept = CheckpointStack.read(store.checkpoints(name))
+        unfinished = store.checkpoints(name).exists() and not (kept and kept.finished)
         rows.append(
             {
                 "name": name,
@@ -82,12 +90,14 @@ def list_(json: Json = False) -> int:
                 "age_days": built.manifest.age_days(now) if built else None,
                 "days_left": built.manifest.run_days if built else None,
                 "days_left_real_time": built.manifest.days_left(now) if built else None,
-                "unfinished": store.checkpoints(name).exists(),
+                "warnings": len(built.manifest.warnings) if built else 0,
+                "unfinished": unfinished,
+                "installed": bool(kept and kept.installed),
                 "damage": damage,
             }
         )
         state = _state(built.manifest, now) if built else printable(damage, 300) or "not built"
-        if store.checkpoints(name).exists():
+        if unfinished:
             state += "; a build of it was interrupted, the next goes on with it"
         if not json:
             say(f"{name:21} {template.support.status:16} {state}")
@@ -112,7 +122,9 @@ def _state(manifest: TemplateManifest, now: float) -> str:
 
     age = manifest.age_days(now)
     days = f"built {age} days ago" if age != 1 else "built a day ago"
-    return days + left_words(manifest, now)
+    days += left_words(manifest, now)
+    count = len(manifest.warnings)
+    return f"{days}, {count} warning{'s' if count > 1 else ''}" if count else days
 
 
 def show(name: TemplateName, json: Json = False) -> int:
@@ -121,15 +133,22 @@ def show(name: TemplateName, json: Json = False) -> int:
 
     from harness.cli.output import say, say_json
     from harness.report.escape import printable
+    from harness.template.checkpoints import CheckpointStack
     from harness.template.template import find_template
 
     find_template(name)
-    built = _store().find(name)
+    store = store_of_user()
+    built = store.find(name)
     if json:
         document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
         say_json(document)
         return ExitCode.HOLDS
-    say(f"{what:14} {printable(text, 400)}" for what, text in _shown(built, time.time()))
+    rows = _shown(built, time.time())
+    kept = CheckpointStack.read(store.checkpoints(name))
+    if kept is not None and kept.installed:
+        again = invocation("template", "build", name, "--iso", "PATH", "--force", "--from", "installed")
+        rows.append(("kept", f"its installation; to repeat only provisioning: {again}"))
+    say(f"{what:14} {printable(text, 400)}" for what, text in rows)
     return ExitCode.HOLDS
 
 
@@ -152,11 +171,16 @@ def _shown(built: BuiltTemplate, now: float) -> list[tuple[str, str]]:
         ),
         ("attempts", str(manifest.attempts)),
         ("edition", f"{manifest.edition}: {manifest.image}"),
-        ("medium", f"{manifest.medium.name}, {manifest.medium.size} bytes, sha256 {manifest.medium.sha256}"),
+        ("origin", manifest.origin),
+        (
+            "medium" if manifest.origin == "built" else "disk",
+            f"{manifest.medium.name}, {manifest.medium.size} bytes, sha256 {manifest.medium.sha256}",
+        ),
         ("files travel", "over SSH" if manifest.transfer == "sftp" else "over WinRM: it has no SSH server"),
         ("certificate", f"WinRM's, sha256 {manifest.certificate}"),
         ("host key", manifest.host_key or "none"),
     ]
+    rows += [("warning", f"{each.step}: {each.message}") for each in manifest.warnings]
     rows += [(key, value) for key, value in sorted(manifest.facts.items())]
     rows += [("file", f"{name} sha256 {digest}") for name, digest in sorted(manifest.files.items())]
     rows += [("made from", f"{name} sha256 {digest}") for name, digest in sorted(manifest.inputs.items())]
@@ -196,9 +220,15 @@ def build(
         Path | None,
         typer.Option(metavar="FILE", help="The certificate, in DER, that signs the drivers under test."),
     ] = None,
-    from_scratch: Annotated[
-        bool, typer.Option("--from-scratch", help="Throw an interrupted build away instead of going on.")
-    ] = False,
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="installed|nothing",
+            help="Repeat provisioning on the kept installation, or throw away what is kept and begin anew.",
+        ),
+    ] = "",
+    from_scratch: Annotated[bool, typer.Option("--from-scratch", help="The same as --from nothing.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the template if it is built.")] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Build a template that is known not to work.")
@@ -212,12 +242,14 @@ def build(
     from harness.deadline import Deadline
     from harness.errors import UsageError
     from harness.report.stage_view import StageView
-    from harness.template.build import TemplateBuild
+    from harness.template.build import TemplateBuild, check_installed
+    from harness.template.checkpoints import CheckpointStack
     from harness.template.recipe import BuildOptions, make_recipe
     from harness.template.stage import StageTimeouts
     from harness.template.template import find_template
 
-    template, store = find_template(name), _store()
+    template, store = find_template(name), store_of_user()
+    start = _start(from_, from_scratch)
     support = template.support
     if support.status == "known-broken" and not anyway:
         raise UsageError(
@@ -225,28 +257,25 @@ def build(
             hint=f"See {support.link}. {support.workaround}\nBuild it all the same with --anyway.".strip(),
         )
     with store.building(name), StageView(quiet=json) as view:
-        if store.folder(name).exists():
-            if not force:
-                raise UsageError(
-                    f"{name} is already built",
-                    hint=f"--force replaces it. What it is: {invocation('template', 'show', name)}",
-                )
-            store.check_unused(name)
-        if from_scratch:
+        built_already(store, name, force=force)
+        if start == "nothing":
             store.discard(name)
+        if start == "installed":
+            # Before the medium is read, which takes minutes.
+            check_installed(CheckpointStack.read(store.checkpoints(name)), name)
         wishes = BuildOptions(
             iso=iso,
             edition=edition,
             openssh=openssh,
             key=key_file,
             generic_key=generic_key,
-            certificate=_read(certificate) if certificate else b"",
+            certificate=read_certificate(certificate) if certificate else b"",
         )
-        found, accelerator = _accelerator(accel, qemu, view.say)
+        found, accelerator = accelerator_for(accel, qemu, view.say)
         recipe = make_recipe(template, wishes, store, accelerator=accelerator, qemu=found, say=view.say)
         pace = StageTimeouts(EMULATED if accelerator == "tcg" else 1.0)
         try:
-            built = TemplateBuild(recipe, store, pace=pace, listeners=(view,)).run(
+            built = TemplateBuild(recipe, store, pace=pace, listeners=(view,), start=start).run(
                 Deadline(BUILD_SECONDS, f"build {name}")
             )
         except KeyboardInterrupt:
@@ -256,16 +285,54 @@ def build(
         document: TemplateDocument = {"directory": str(built.folder), "manifest": built.manifest}
         say_json(document)
     else:
-        say(
-            [
-                f"{name} is built: {built.folder}",
-                f"Prove what it promises: {invocation('template', 'verify', name)}",
-            ]
-        )
+        say(told_of(built, f"{name} is built"))
     return ExitCode.HOLDS
 
 
-def _read(file: Path) -> bytes:
+def built_already(store: Store, name: str, *, force: bool) -> None:
+    """Raise UsageError if the template is there and is not to be replaced, or a run is using it."""
+    from harness.errors import UsageError
+
+    if not store.folder(name).exists():
+        return
+    if not force:
+        raise UsageError(
+            f"{name} is already built",
+            hint=f"--force replaces it. What it is: {invocation('template', 'show', name)}",
+        )
+    store.check_unused(name)
+
+
+def told_of(built: BuiltTemplate, done: str) -> list[str]:
+    """Return what to say of a template that was just finished, with its warnings."""
+    from harness.report.escape import printable
+
+    return [
+        f"{done}: {built.folder}",
+        *(f"warning: {printable(f'{each.step}: {each.message}', 400)}" for each in built.manifest.warnings),
+        f"Prove what it promises: {invocation('template', 'verify', built.manifest.template)}",
+    ]
+
+
+def _start(wanted: str, from_scratch: bool) -> Start:
+    """Return where a build is to begin. Raises UsageError."""
+    from harness.errors import UsageError
+
+    if from_scratch and wanted not in ("", "nothing"):
+        raise UsageError(
+            f"--from {wanted} and --from-scratch cannot be combined",
+            hint="--from-scratch is the same as --from nothing.",
+        )
+    if not wanted:
+        return "nothing" if from_scratch else "latest"
+    starts: dict[str, Start] = {"installed": "installed", "nothing": "nothing"}
+    if wanted not in starts:
+        raise UsageError(f"--from {wanted!r} must be one of {', '.join(starts)}")
+    return starts[wanted]
+
+
+def read_certificate(file: Path) -> bytes:
+    """Return the certificate in ``file``. Raises UsageError for one that is not in DER."""
     from harness.errors import UsageError
 
     try:
@@ -281,7 +348,7 @@ def _read(file: Path) -> bytes:
     return content
 
 
-def _accelerator(
+def accelerator_for(
     requested: str, qemu: str, say: Callable[[str], None]
 ) -> tuple[QemuBuild, Literal["kvm", "tcg"]]:
     """Return QEMU and what executes the guest. Only a guest that runs shows that KVM works; the twin is one."""
@@ -342,20 +409,35 @@ def prove(name: str, accel: str, qemu: str, boot_timeout: float, *, quiet: bool)
     from harness.report.stage_view import StageView
     from harness.template.promise import untouched
 
-    with _store().using(name) as built, StageView(quiet=quiet) as view:
+    with store_of_user().using(name) as built, StageView(quiet=quiet) as view:
         files = untouched(built, Deadline(HASH_SECONDS, "read the template"))
-        found, accelerator = _accelerator(accel, qemu, view.say)
+        found, accelerator = accelerator_for(accel, qemu, view.say)
         return [files, *visit(built, found, accelerator, view, Deadline(boot_timeout, f"boot {name}"))]
 
 
 def remove(
     name: TemplateName,
+    checkpoints: Annotated[
+        bool,
+        typer.Option("--checkpoints", help="Only what is kept of its build: the next one begins with Setup."),
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> int:
-    """Remove a built template and what an interrupted build left."""
+    """Remove a built template and what is kept of its build."""
     from harness.cli.output import say
+    from harness.errors import UsageError
 
-    store = _store()
+    store = store_of_user()
+    if checkpoints:
+        folder = store.checkpoints(name)
+        if not folder.exists():
+            raise UsageError(f"nothing of a build of {name} is kept")
+        if not yes:
+            typer.confirm(f"Remove {folder}?", abort=True, err=True)
+        with store.building(name):
+            store.discard(name)
+        say(f"what was kept of the build of {name} is removed")
+        return ExitCode.HOLDS
     if not store.folder(name).exists() and not store.checkpoints(name).exists():
         store.find(name)
     if not yes:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from harness.machine.machine import Machine, QmpEvent
 from harness.template.diagnosis import Symptom, diagnose, sentence
 from harness.template.progress import BuildProgress
 from harness.template.reporter import Reporter
-from harness.template.serial_markers import SerialMarkerReader
+from harness.template.serial_logs import SerialLogs
+from harness.template.serial_markers import SerialMarker, SerialMarkerReader
 from harness.template.stage import BuildStage, StageTimeouts
 
 LOOK = 0.1
@@ -42,6 +44,13 @@ MEDIUM, DISK = "cdrom1", "disk0"
 """Block nodes of the installation medium and the disk (:mod:`harness.machine.attachments`)."""
 
 
+LAST_WORDS = 30.0
+"""Seconds without a byte on COM1 after which a guest whose step failed is taken to have sent all its logs."""
+
+ALL_WORDS = 600.0
+"""Seconds that sending the logs may take in all."""
+
+
 class SetupBootEnd(StrEnum):
     """How the guest ended a boot."""
 
@@ -50,16 +59,30 @@ class SetupBootEnd(StrEnum):
 
 
 class SetupBoot:
-    """One boot. ``folder`` gets the pictures of a failure. The machine is started, paused, and closed by the caller."""
+    """One boot. ``folder`` gets the pictures of a failure, ``logs`` what the guest sends after one.
+
+    ``visit`` is called once the guest runs, and returns what it learnt there, as the guest would tell it on COM1.
+
+    The machine is started, paused, and closed by the caller.
+    """
 
     def __init__(
-        self, machine: Machine, progress: BuildProgress, reporter: Reporter, pace: StageTimeouts, folder: Path
+        self,
+        machine: Machine,
+        progress: BuildProgress,
+        reporter: Reporter,
+        pace: StageTimeouts,
+        folder: Path,
+        logs: SerialLogs | None = None,
+        visit: Callable[[], list[SerialMarker]] | None = None,
     ) -> None:
         self._machine = machine
         self._progress = progress
         self._reporter = reporter
         self._pace = pace
         self._folder = folder
+        self._logs = logs or SerialLogs()
+        self._visit = visit
         self._markers = SerialMarkerReader()
         self._place = machine.console.stat().st_size if machine.console.exists() else 0
         self._seen: object = None
@@ -78,6 +101,11 @@ class SetupBoot:
         self._machine.execute("set-action", deadline, reboot="shutdown", shutdown="pause")
         self._renew()
         self._machine.resume(deadline)
+        if self._visit is not None:
+            for marker in self._visit():
+                if self._progress.take(marker):
+                    self._reporter.reach(self._progress.reached)
+            self._renew()
         return deadline.poll(self._look, interval=LOOK, error=lambda: self._failed(Symptom.LATE))
 
     def _look(self) -> SetupBootEnd | None:
@@ -89,6 +117,7 @@ class SetupBoot:
         )
         self._hear()
         if self._progress.failure is not None:
+            self._hear_logs()
             raise self._step_failed()
         if self._progress.began_again:
             raise self._failed(Symptom.BEGAN_AGAIN)
@@ -115,8 +144,26 @@ class SetupBoot:
                 self._place += len(piece)
                 self._still = Deadline(self._still.seconds, self._still.what)
                 for marker in self._markers.feed(piece):
+                    self._logs.take(marker)
+                    warned = len(self._progress.warnings)
                     if self._progress.take(marker):
                         self._moved()
+                    for warning in self._progress.warnings[warned:]:
+                        self._reporter.note(f"warning: {warning.step}: {warning.message}")
+
+    def _hear_logs(self) -> None:
+        """Listen until a guest whose step failed has sent its logs, or says nothing more, or is gone."""
+        within = Deadline(ALL_WORDS * self._pace.factor, "the guest's logs")
+        heard, quiet = self._place, Deadline(LAST_WORDS * self._pace.factor, "a byte on COM1")
+
+        def over() -> bool:
+            nonlocal heard, quiet
+            self._hear()
+            if self._place != heard:
+                heard, quiet = self._place, Deadline(quiet.seconds, quiet.what)
+            return self._logs.over or quiet.expired or within.expired or not self._machine.alive()
+
+        within.poll(over, interval=LOOK, error=lambda: self._step_failed())
 
     def _moved(self) -> None:
         self._reporter.reach(self._progress.reached)

@@ -4,12 +4,13 @@
 Every restart of the guest ends QEMU and starts it anew: for the guest a cold start instead of a warm one, for the host the
 moment at which nobody has the disk open. If the build is further than at the last checkpoint, that moment becomes the
 next one (:mod:`harness.template.checkpoints`); if not (the guest crashed, or restarts within a stage), it just goes on.
+
+A build begins at the last checkpoint whose inputs are still the same; :func:`choose_checkpoint` decides.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import shutil
 import time
 from collections.abc import Callable
@@ -32,15 +33,27 @@ from harness.invocation import invocation
 from harness.machine import disk_image
 from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
+from harness.template.adopted_disk import AdoptedDisk
 from harness.template.answer import write_secret
 from harness.template.boot import SetupBoot, SetupBootEnd, full_disk
-from harness.template.checkpoints import CheckpointStack, disk_errors
+from harness.template.checkpoints import (
+    BuildInputs,
+    Checkpoint,
+    CheckpointStack,
+    CheckpointState,
+    differences,
+    disk_errors,
+)
 from harness.template.diagnosis import Symptom, diagnose, sentence
+from harness.template.guest_logs import bring_out
+from harness.template.guest_logs import words as words_of_logs
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, sha256_of, utc
-from harness.template.progress import MOST_RESETS, BuildProgress
+from harness.template.progress import MOST_RESETS, BuildPosition, BuildProgress
 from harness.template.provision import NEEDED, fact_fits
 from harness.template.reporter import Reporter
-from harness.template.stage import StageTimeouts
+from harness.template.serial_logs import SerialLogs
+from harness.template.serial_markers import SerialMarker
+from harness.template.stage import BuildStage, StageTimeouts
 from harness.template.store import (
     DISK,
     DOCUMENT,
@@ -67,12 +80,31 @@ CERTIFICATE, HOST_KEY = "certificate", "ssh-host-key"
 """Facts that the guest tells and the harness knows it by later on."""
 
 
+Start = Literal["latest", "installed", "nothing"]
+"""Where a build begins: at the last checkpoint that its inputs allow, at *installed*, or with an empty disk."""
+
+
+class WindowsRelease(msgspec.Struct, frozen=True):
+    """Which Windows it is: the edition by its name in the template, the image in words, and 0 or the days of its evaluation."""
+
+    edition: str
+    image: str
+    evaluation_days: int
+
+
+Visit = Callable[[QemuMachine], list[SerialMarker]]
+"""Gets into the guest of a machine that has been let run, and returns what it learnt as markers."""
+
+
 class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     """All that one build needs. ``machine`` makes the machine from the disk and the variables it is to have.
 
-    ``inputs`` names everything the template is made from with its SHA-256; a resumed build must have the same.
+    ``inputs`` names everything the template is made from with its SHA-256.
     ``variables`` is the firmware's empty variable store, sizes are in bytes. Without the facts ``needed`` it is not done.
     ``document`` is the text of the template's template.toml.
+
+    A disk that is adopted is ``source``, has no Setup and so begins at the stage ``begin``, where the build pays it a visit;
+    which Windows it is, ``identify`` says from the facts.
     """
 
     template: str
@@ -81,7 +113,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     edition: str
     image: str
     medium: Medium
-    inputs: dict[str, str]
+    inputs: BuildInputs
     machine: Callable[[Path, Path], MachineSpec]
     variables: Path
     disk_size: int
@@ -92,10 +124,9 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     space: int = SPACE
     document: str = ""
     qemu_version: str = ""
-
-    def digest(self) -> str:
-        """Return a digest of all that the template is made from."""
-        return hashlib.sha256(msgspec.json.encode(sorted(self.inputs.items()))).hexdigest()
+    source: AdoptedDisk | None = None
+    begin: BuildPosition = BuildPosition()
+    identify: Callable[[dict[str, str]], WindowsRelease] | None = None
 
 
 class TemplateBuild:
@@ -109,32 +140,40 @@ class TemplateBuild:
         pace: StageTimeouts | None = None,
         listeners: tuple[Listener, ...] = (),
         registry: Registry | None = None,
+        start: Start = "latest",
+        visit: Visit | None = None,
     ) -> None:
+        self._visit = visit
         self._recipe = recipe
         self._store = store
         self._pace = pace or StageTimeouts()
         self._listeners = listeners
         self._registry = registry
+        self._start: Start = start
+        self._logs = SerialLogs()
+        self._shutdown = ""
         self._stack = CheckpointStack(
             store.checkpoints(recipe.template),
-            inputs=recipe.digest(),
+            inputs=recipe.inputs,
             variables=recipe.variables,
             size=recipe.disk_size,
+            source=recipe.source,
         )
 
     def run(self, deadline: Deadline) -> BuiltTemplate:
-        """Build, from the last checkpoint if there is one; return what was built.
+        """Build, from the checkpoint that ``start`` names; return what was built.
 
         Raises TemplateFailed when the guest or Setup is to blame, InfrastructureError when the host is, UsageError when
         what is kept was made from something else, MachineFailed when QEMU died. The checkpoints are kept whatever ends it.
         """
-        self._check()
+        self._check_space()
+        why = choose_checkpoint(self._stack, self._recipe.template, self._recipe.inputs, self._start)
         folder = self._stack.log_folder()
         outcome: Literal["completed", "failed", "interrupted"] = "failed"
         with HistoryWriter(folder) as writer:
             for listener in self._listeners:
                 writer.subscribe(listener)
-            reporter = Reporter(writer, self._stack.state.seconds)
+            reporter = Reporter(writer, self._stack.state.last.seconds)
             try:
                 writer.write(
                     Header(
@@ -146,18 +185,25 @@ class TemplateBuild:
                     )
                 )
                 writer.write(Clock(domain="host", hz=1_000_000_000))
+                if why:
+                    reporter.note(why)
                 accelerator = self._install(writer, reporter, folder, deadline)
                 built = self._finish(reporter, accelerator, deadline)
                 outcome = "completed"
             except HarnessError as error:
                 with contextlib.suppress(InfrastructureError):
                     reporter.end(error)
-                if self._stack.state.checkpoint:
-                    reached = self._stack.state.reached.words()
-                    error.hint += f"\nThe same command goes on at {reached}; --from-scratch begins anew."
                 if _free(folder) < FULL:
                     # Whoever met it first: QEMU, the log, or a tool.
                     raise full_disk(folder) from error
+                if isinstance(error, TemplateFailed):
+                    error.hint += f"\n{self._bring_logs(folder)}"
+                if self._stack.state.checkpoint:
+                    reached = self._stack.state.last.reached.words()
+                    anew = invocation("template", "remove", self._recipe.template, "--checkpoints")
+                    if self._recipe.source is None:
+                        anew = "--from nothing"
+                    error.hint += f"\nThe same command goes on at {reached}; {anew} begins anew."
                 raise
             except KeyboardInterrupt:
                 outcome = "interrupted"
@@ -169,30 +215,33 @@ class TemplateBuild:
                     writer.write(End(outcome=outcome))
         return built
 
-    def _check(self) -> None:
-        state, name = self._stack.state, self._recipe.template
-        if state.inputs != self._recipe.digest():
-            raise UsageError(
-                f"an interrupted build of {name} was made from another medium, edition, template or script",
-                hint="Give the same again, or throw it away: "
-                + invocation("template", "build", name, "--iso", "PATH", "--from-scratch"),
-            )
+    def _check_space(self) -> None:
         free = _free(self._store.root)
         if free < self._recipe.space:
             raise InfrastructureError(
-                f"{free >> 20} MiB are free in {self._store.root}, and a build of {name} may need {self._recipe.space >> 20} MiB",
+                f"{free >> 20} MiB are free in {self._store.root}, and a build of {self._recipe.template} may need {self._recipe.space >> 20} MiB",
                 hint="Free some space there, or set HOTPLUG_HARNESS_TEMPLATES to a directory on another disk.",
             )
+
+    def _bring_logs(self, folder: Path) -> str:
+        """Bring the guest's logs out, and return what to tell of them; no error of this hides the build's own."""
+        secrets = (self._recipe.secrets.password, self._recipe.secrets.private_key)
+        try:
+            return words_of_logs(bring_out(self._logs, self._stack.disk, folder, secrets), folder)
+        except HarnessError as error:
+            return f"The guest's logs could not be had: {error.message}"
 
     def _install(self, writer: HistoryWriter, reporter: Reporter, folder: Path, deadline: Deadline) -> str:
         """Boot until all is done; return the accelerator that was used."""
         stack = self._stack
-        progress = BuildProgress(stack.state.reached, stack.state.facts)
+        last = stack.state.last
+        reached = last.reached if stack.state.checkpoint else self._recipe.begin
+        progress = BuildProgress(reached, last.facts, last.warnings)
         if stack.state.checkpoint:
-            reporter.note(f"goes on after checkpoint {stack.state.checkpoint}: {stack.state.reached.words()}")
+            reporter.note(f"goes on after checkpoint {stack.state.checkpoint}: {last.reached.words()}")
         stack.rewind()
         accelerator = self._spec().accelerator
-        while not stack.state.reached.stage.last:
+        while not stack.state.last.reached.stage.last:
             reporter.reach(progress.reached)
             end = self._boot(writer, progress, reporter, folder, deadline)
             if end is SetupBootEnd.SHUTDOWN and not progress.done:
@@ -200,11 +249,18 @@ class TemplateBuild:
             if end is SetupBootEnd.RESTART:
                 progress.reset()
             reporter.end()
-            if progress.reached.order > stack.state.reached.order and (
+            if progress.reached.order > stack.state.last.reached.order and (
                 end is SetupBootEnd.SHUTDOWN or not progress.done
             ):
-                stack.checkpoint(progress.reached, progress.facts)
-                stack.note(seconds=reporter.seconds)
+                stack.checkpoint(
+                    Checkpoint(
+                        reached=progress.reached,
+                        facts=progress.facts,
+                        warnings=tuple(progress.warnings),
+                        seconds=reporter.seconds,
+                        shutdown=self._shutdown,
+                    )
+                )
             elif progress.resets > MOST_RESETS:
                 raise self._gone_wrong(progress, Symptom.RESETS, folder)
         return accelerator
@@ -233,10 +289,21 @@ class TemplateBuild:
             try:
                 machine.start(deadline.within(START, "start QEMU"))
                 with kept_small(machine.console, machine.debugcon, machine.log):
-                    end = SetupBoot(machine, progress, reporter, self._pace, folder).run(deadline)
+                    pay = self._visit
+                    visits = pay is not None and progress.reached.order <= self._recipe.begin.order
+                    boot = SetupBoot(
+                        machine,
+                        progress,
+                        reporter,
+                        self._pace,
+                        folder,
+                        self._logs,
+                        (lambda: pay(machine)) if pay is not None and visits else None,
+                    )
+                    end = _written_out(machine, lambda: boot.run(deadline))
                     if end is SetupBootEnd.SHUTDOWN:
                         # Its own time too: until then its clock is the host's, in UTC.
-                        self._stack.note(shutdown=utc(machine.events("SHUTDOWN")[0].qemu_us / 1e6))
+                        self._shutdown = utc(machine.events("SHUTDOWN")[0].qemu_us / 1e6)
                     return end
             finally:
                 machine.close()
@@ -252,7 +319,13 @@ class TemplateBuild:
 
     def _finish(self, reporter: Reporter, accelerator: str, deadline: Deadline) -> BuiltTemplate:
         recipe, stack = self._recipe, self._stack
-        facts = _believed(stack.state.facts, recipe.needed)
+        facts = _believed(stack.state.last.facts, recipe.needed)
+        transfer = recipe.transfer
+        if recipe.source is not None:
+            transfer = "sftp" if HOST_KEY in facts else "winrm"
+        identity = WindowsRelease(recipe.edition, recipe.image, recipe.evaluation_days)
+        if recipe.identify is not None:
+            identity = recipe.identify(facts)
         draft = self._store.draft(recipe.template)
         with reporter.stage("image") as said, disk_errors(draft):
             shutil.rmtree(draft, ignore_errors=True)
@@ -273,31 +346,93 @@ class TemplateBuild:
                 template=recipe.template,
                 title=recipe.title,
                 support=recipe.support,
-                edition=recipe.edition,
-                image=recipe.image,
+                origin="adopted" if recipe.source is not None else "built",
+                edition=identity.edition,
+                image=identity.image,
                 medium=recipe.medium,
                 built=utc(time.time()),
                 harness=harness.__version__,
                 qemu=recipe.qemu_version,
                 accelerator=accelerator,
                 files=files,
-                inputs=recipe.inputs,
+                inputs={**recipe.inputs.installation, **recipe.inputs.provisioning},
                 certificate=facts.pop(CERTIFICATE),
                 host_key=facts.pop(HOST_KEY, ""),
-                transfer=recipe.transfer,
-                evaluation_days=recipe.evaluation_days,
-                shutdown=stack.state.shutdown,
+                transfer=transfer,
+                evaluation_days=identity.evaluation_days,
+                shutdown=stack.state.last.shutdown,
                 stages=reporter.seconds,
                 attempts=stack.state.attempts,
                 facts=facts,
+                warnings=stack.state.last.warnings,
             )
             (draft / MANIFEST).write_bytes(
                 msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
             )
             (draft / MANIFEST).chmod(0o444)
         built = self._store.publish(recipe.template, draft)
-        stack.remove()
+        stack.finish()
         return built
+
+
+def _written_out(machine: QemuMachine, run: Callable[[], SetupBootEnd]) -> SetupBootEnd:
+    """Run a boot; after a failure stop the guest first, whose disk is read next (a stop writes all out: do_vm_stop)."""
+    try:
+        return run()
+    except TemplateFailed:
+        with contextlib.suppress(HarnessError):
+            machine.pause(Deadline(START, "stop the guest"))
+        raise
+
+
+def check_installed(state: CheckpointState | None, name: str) -> None:
+    """Raise UsageError if there is no checkpoint *installed*, saying what there is."""
+    if state is not None and state.installed:
+        return
+    if state is None or not state.checkpoint:
+        kept, advice = "nothing of a build is kept", "Build it from its medium, without --from: "
+    else:
+        kept = f"the interrupted build came to {state.last.reached.words()} only"
+        advice = "Go on with it, without --from: "
+    raise UsageError(
+        f'{name} has no checkpoint "installed": {kept}',
+        hint=advice + invocation("template", "build", name, "--iso", "PATH"),
+    )
+
+
+def choose_checkpoint(stack: CheckpointStack, name: str, inputs: BuildInputs, start: Start) -> str:
+    """Go back as far as ``start`` says and the inputs that differ make necessary; return why, "" if there is no need.
+
+    Raises UsageError if the installation that is kept was made from something else, which nobody but the user throws
+    away, or if *installed* is asked for and there is none.
+    """
+    state = stack.state
+    if start == "installed":
+        check_installed(state, name)
+    another = differences(state.inputs.installation, inputs.installation)
+    if another and state.checkpoint and (start == "installed" or not state.finished):
+        raise UsageError(
+            f"what is kept of a build of {name} was made from another {_listed(another)}",
+            hint="Give the same as before, or throw it away: "
+            + invocation("template", "remove", name, "--checkpoints"),
+        )
+    mended = differences(state.inputs.provisioning, inputs.provisioning)
+    number, why = state.checkpoint, ""
+    if another:
+        number, why = 0, f"begins anew: another {_listed(another)} than that of the last build"
+    elif mended or start == "installed":
+        why = f"provisioning begins anew: {_listed(mended)} changed" if mended else "provisioning begins anew"
+        number = sum(each.reached.stage.place <= BuildStage.INSTALLED.place for each in state.checkpoints)
+    if number != state.checkpoint or inputs != state.inputs or state.finished:
+        stack.go_back(number, inputs)
+    return why
+
+
+def _listed(names: list[str], most: int = 4) -> str:
+    """Return names as words: *medium, edition and 3 more*."""
+    if len(names) > most:
+        return f"{', '.join(names[:most])} and {len(names) - most} more"
+    return " and ".join([*([", ".join(names[:-1])] if names[1:] else []), *names[-1:]])
 
 
 def _free(folder: Path) -> int:

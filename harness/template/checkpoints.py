@@ -5,7 +5,11 @@ A checkpoint is a cut at which the guest itself had let go of its disk: it asked
 wrote all it held back and ended (QEMU flushes every disk when the machine stops: do_vm_stop). Its disk layer is never
 written again, the next one is put on top; the firmware's variables of that moment are kept beside it. So disk and
 variables are always of the same moment, a checkpoint costs no copy of the disk, and going back is throwing away one
-layer. Layers and checkpoints count from 1; layer 1 is the empty disk of checkpoint 0, with new variables.
+layers. Layers and checkpoints count from 1; layer 1 is the empty disk of checkpoint 0, with new variables.
+
+What a checkpoint depends on is kept as names and digests, in two parts. All checkpoints depend on the inputs of the
+installation; those after *installed* depend on the inputs of provisioning too. So a mended script invalidates only what
+provisioning did, and the build goes back to *installed*.
 
 ``state.json`` is replaced in one step and says which checkpoint counts: a build that dies between two steps finds the
 former one. The working layer is made anew on every start.
@@ -25,28 +29,68 @@ from harness.deadline import Deadline
 from harness.errors import InfrastructureError
 from harness.history.json_file import read_json
 from harness.machine import disk_image
-from harness.template.progress import BuildPosition
+from harness.template.adopted_disk import AdoptedDisk
+from harness.template.progress import BuildPosition, StepWarning
+from harness.template.stage import BuildStage
 
-FORMAT = 1
+FORMAT = 2
 
 ONE_STEP = 120.0
 """Seconds for one call of qemu-img that moves no data."""
 
 
-class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
-    """What a resumed build needs to know. ``inputs`` is a digest of all that the build is made from.
+class BuildInputs(msgspec.Struct, frozen=True, kw_only=True):
+    """What a build is made from: names, each with a digest, for the installation and for provisioning."""
 
-    ``shutdown`` is when the guest turned itself off last, in UTC, "" until it does.
+    installation: dict[str, str]
+    provisioning: dict[str, str] = {}
+
+
+def differences(before: dict[str, str], now: dict[str, str]) -> list[str]:
+    """Return the names of the inputs that differ, with those that came or went, sorted."""
+    return sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
+
+
+class Checkpoint(msgspec.Struct, frozen=True, kw_only=True):
+    """A moment that a build can go back to. ``facts`` and ``warnings`` are what the guest had told by then.
+
+    ``seconds`` is what each stage had taken, ``shutdown`` when the guest turned itself off, in UTC, "" if it did not.
+    """
+
+    reached: BuildPosition = BuildPosition()
+    facts: dict[str, str] = {}
+    warnings: tuple[StepWarning, ...] = ()
+    seconds: dict[str, float] = {}
+    shutdown: str = ""
+
+
+class CheckpointState(msgspec.Struct, frozen=True, kw_only=True):
+    """What a resumed build needs to know. The checkpoint of layer n is ``checkpoints[n - 1]``.
+
+    ``finished`` says that the template was built, and that *installed* is kept for the next build.
     """
 
     format: int = FORMAT
-    inputs: str
-    checkpoint: int = 0
-    reached: BuildPosition = BuildPosition()
-    facts: dict[str, str] = {}
+    inputs: BuildInputs
+    checkpoints: tuple[Checkpoint, ...] = ()
     attempts: int = 0
-    seconds: dict[str, float] = {}
-    shutdown: str = ""
+    finished: bool = False
+
+    @property
+    def checkpoint(self) -> int:
+        """The number of the last checkpoint, 0 for none."""
+        return len(self.checkpoints)
+
+    @property
+    def last(self) -> Checkpoint:
+        """The last checkpoint; of a build without one, its beginning."""
+        return self.checkpoints[-1] if self.checkpoints else Checkpoint()
+
+    @property
+    def installed(self) -> int:
+        """The number of the checkpoint *installed*, 0 if the build has not come to it."""
+        stages = [each.reached.stage for each in self.checkpoints]
+        return stages.index(BuildStage.INSTALLED) + 1 if BuildStage.INSTALLED in stages else 0
 
 
 @contextmanager
@@ -71,12 +115,24 @@ def _settle(path: Path) -> None:
 
 
 class CheckpointStack:
-    """The checkpoints in ``folder``. ``variables`` is the firmware's empty variable store, ``size`` that of the disk in bytes."""
+    """The checkpoints in ``folder``. ``variables`` is the firmware's empty variable store, ``size`` that of the disk in bytes.
 
-    def __init__(self, folder: Path, *, inputs: str, variables: Path, size: int) -> None:
+    With ``source`` the first layer lies on that disk, which is never written to, instead of an empty one.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        inputs: BuildInputs,
+        variables: Path,
+        size: int,
+        source: AdoptedDisk | None = None,
+    ) -> None:
         self.folder = folder
         self._fresh = variables
         self._size = size
+        self._source = source
         self.state = self.read(folder) or CheckpointState(inputs=inputs)
 
     @staticmethod
@@ -116,10 +172,12 @@ class CheckpointStack:
         deadline = Deadline(ONE_STEP, "make the disk")
         if self.state.checkpoint:
             disk_image.make_overlay(self.disk, self._layer(self.state.checkpoint), deadline)
+        elif self._source is not None:
+            disk_image.make_overlay(self.disk, self._source.file, deadline, format=self._source.format)
         else:
             disk_image.create(self.disk, self._size, deadline)
 
-    def checkpoint(self, reached: BuildPosition, facts: dict[str, str]) -> None:
+    def checkpoint(self, moment: Checkpoint) -> None:
         """Freeze the working layer, which no machine may have open, and put a new one on top."""
         number = self.state.checkpoint + 1
         with disk_errors(self.folder):
@@ -130,8 +188,35 @@ class CheckpointStack:
             # On the disk before the state says so: a power cut must not leave a checkpoint that is none.
             for file in (self._layer(number), self._kept(number)):
                 _settle(file)
-        self.note(checkpoint=number, reached=reached, facts=facts)
+        self.note(checkpoints=(*self.state.checkpoints, moment))
         self._new_layer()
+
+    def go_back(self, number: int, inputs: BuildInputs) -> None:
+        """Forget the checkpoints after ``number``, and take other inputs for what follows; :meth:`rewind` removes the layers."""
+        self.note(checkpoints=self.state.checkpoints[:number], inputs=inputs, finished=False)
+
+    def finish(self) -> None:
+        """Keep of a build that ended well only what leads to *installed*; all if it never was there."""
+        number = self.state.installed
+        if not number:
+            self.remove()
+            return
+        self.note(checkpoints=self.state.checkpoints[:number], attempts=0, finished=True)
+        kept = {each.name for n in range(1, number + 1) for each in (self._layer(n), self._kept(n))}
+        kept |= {"state.json", "secrets.json"}
+        with disk_errors(self.folder):
+            for stray in self.folder.iterdir():
+                if stray.name in kept:
+                    continue
+                if stray.is_dir():
+                    shutil.rmtree(stray)
+                else:
+                    stray.unlink()
+
+    def size(self) -> int:
+        """Return the bytes that the checkpoints take on the host's disk."""
+        with disk_errors(self.folder):
+            return sum(file.stat().st_blocks * 512 for file in self.folder.rglob("*") if file.is_file())
 
     def note(self, **changes: object) -> None:
         """Change the state and write it in one step."""

@@ -60,6 +60,15 @@ TABLE: dict[tuple[BuildStage, Symptom], Diagnosis] = {
     (BuildStage.FIRST_LOGON, Symptom.LATE): Diagnosis(
         "the first logon does not end, or its commands did not start", f"Look at the screenshot. {_PANTHER}"
     ),
+    (BuildStage.INSTALLED, Symptom.STILL): Diagnosis(
+        "Windows does not restart after its installation, or the task that starts provisioning does not run",
+        "Look at the screenshot. The task is HotplugHarness in Windows' Task Scheduler; "
+        "vm_templates/windows-common/install/launch.ps1 makes it.",
+    ),
+    (BuildStage.INSTALLED, Symptom.LATE): Diagnosis(
+        "Windows is slow to start again, or the task that starts provisioning does not run",
+        "Look at the screenshot.",
+    ),
     (BuildStage.PROVISIONING, Symptom.STILL): Diagnosis(
         "a command of this step waits for an answer or for something that never comes",
         "Look at the screenshot and at the script of the step.",
@@ -83,7 +92,7 @@ GENERAL = {
     ),
     Symptom.BEGAN_AGAIN: Diagnosis(
         "the firmware started the medium again instead of the disk",
-        "The firmware's variables or its boot order were lost; build with --from-scratch.",
+        "The firmware's variables or its boot order were lost; build with --from nothing.",
     ),
     Symptom.RESETS: Diagnosis(
         "Windows crashes or cannot start from its disk", f"Look at the screenshot. {_PANTHER}"

@@ -27,6 +27,10 @@ SMALL = 1 << 16
 IMAGE_FILES = ("install.wim", "install.esd", "install.swm")
 
 
+EVALUATION = "Eval"
+"""How the ids of editions for evaluation end."""
+
+
 def load_pycdlib() -> Any:
     """Return the module. Raises MissingPart with the command that installs it."""
     try:
@@ -174,4 +178,4 @@ def choose(template: Template, images: Sequence[WimImage], wanted: str = "") -> 
 
 def is_evaluation(image: WimImage) -> bool:
     """True if the image is one for evaluation, which takes no product key and ends after some months."""
-    return image.edition.endswith("Eval")
+    return image.edition.endswith(EVALUATION)

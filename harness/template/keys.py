@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from harness.errors import InfrastructureError
+from harness.errors import InfrastructureError, UsageError
 from harness.template.answer import new_password, write_secret
 from harness.template.checkpoints import disk_errors
 from harness.template.manifest import GuestCredentials
@@ -31,6 +31,27 @@ def new_secrets() -> GuestCredentials:
     )
 
 
+def public_key_of(private: str, name: str) -> str:
+    """Return the public key of a private one, as ``authorized_keys`` holds it. Raises UsageError; ``name`` says whose it is."""
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives import serialization
+
+    load = (
+        serialization.load_ssh_private_key
+        if "OPENSSH PRIVATE KEY" in private
+        else serialization.load_pem_private_key
+    )
+    try:
+        public = load(private.encode(), password=None).public_key()
+        line = public.public_bytes(serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise UsageError(
+            f"{name} is not a private key without a passphrase: {error}",
+            hint="Give the private key, not KEY.pub; ssh-keygen -p removes a passphrase from a copy of it.",
+        ) from error
+    return f"{line.decode()} {COMMENT}"
+
+
 def kept_secrets(file: Path) -> GuestCredentials:
     """Return the secrets in ``file``, made and written there if there are none: a resumed build needs the same.
 
@@ -43,7 +64,7 @@ def kept_secrets(file: Path) -> GuestCredentials:
     except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InfrastructureError(
             f"the secrets of the interrupted build cannot be read: {getattr(error, 'strerror', None) or error}",
-            hint="Remove its checkpoints: --from-scratch.",
+            hint="Remove its checkpoints: --from nothing.",
         ) from error
     with disk_errors(file.parent):
         file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

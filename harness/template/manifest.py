@@ -15,6 +15,7 @@ import msgspec
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
+from harness.template.progress import StepWarning
 
 FORMAT = 1
 
@@ -36,13 +37,16 @@ class Medium(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a built template. ``files`` has the SHA-256 of every file beside it, ``inputs`` of all it is made from.
+    """What is known of a template, built from a medium or adopted from a disk: ``origin``; then ``medium`` is that disk.
+
+    ``files`` has the SHA-256 of every file beside it, ``inputs`` of all it is made from.
 
     ``certificate`` is the SHA-256 of WinRM's certificate, ``host_key`` the SSH server's public key, "" without one;
     both were told by the guest while it was built. ``transfer`` says how files travel. ``built`` is UTC. An image that
     works for evaluation only does so for ``evaluation_days``, else 0. ``shutdown`` is when the guest turned itself off at
     the end of the build, in UTC, "" from a harness that did not note it. ``stages`` are seconds, ``restarts`` how often
-    the build was resumed. ``facts`` is all else that the guest told.
+    the build was resumed. ``facts`` is all else that the guest told, ``warnings`` what failed of that which the template
+    can do without.
     """
 
     format: int = FORMAT
@@ -67,6 +71,8 @@ class TemplateManifest(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 1
     facts: dict[str, str] = {}
     log: str = "log"
+    origin: Literal["built", "adopted"] = "built"
+    warnings: tuple[StepWarning, ...] = ()
 
     def age_days(self, now: float) -> int:
         """Return the whole days since the build; ``now`` is seconds since the epoch. 0 for a clock that went back."""

@@ -51,6 +51,8 @@ def answer_medium(
     }
     for name, script in provision.scripts(template).items():
         files[f"{provision.FOLDER}/{name}"] = script
+    for name, script in provision.launcher().items():
+        files[f"{provision.INSTALL}/{name}"] = script
     if certificate is not None:
         files[f"{provision.FOLDER}/test.cer"] = certificate
     if source.file is not None and source.kind != "iso":

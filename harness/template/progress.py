@@ -12,10 +12,13 @@ from harness.template.serial_markers import (
     SerialMarker,
     StageMarker,
     StepMarker,
+    WarnMarker,
 )
 from harness.template.stage import SHOWN, BuildStage
 
 MOST_FACTS = 64
+
+MOST_WARNINGS = 64
 
 MOST_RESETS = 6
 """Restarts within one stage or step after which it is taken that the guest goes round in circles."""
@@ -53,16 +56,30 @@ class BuildPosition(msgspec.Struct, frozen=True):
         return f"step {self.number} of {self.count} ({self.name})" if self.number else ""
 
 
+class StepWarning(msgspec.Struct, frozen=True):
+    """Something that a template can do without failed in ``step``; ``message`` is the guest's, printable."""
+
+    step: str
+    message: str
+
+
 class BuildProgress:
     """The state. ``reached`` only grows; ``failure`` is the guest's own word that a step failed.
 
     ``began_again`` is set when the guest says that it is at the beginning again after a stage that follows the first
-    restart: the medium was started a second time. ``facts`` are what the guest said of itself, at most ``MOST_FACTS``.
+    restart: the medium was started a second time. ``facts`` are what the guest said of itself, at most ``MOST_FACTS``,
+    ``warnings`` what failed without ending the build, at most ``MOST_WARNINGS``.
     """
 
-    def __init__(self, reached: BuildPosition | None = None, facts: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        reached: BuildPosition | None = None,
+        facts: dict[str, str] | None = None,
+        warnings: tuple[StepWarning, ...] = (),
+    ) -> None:
         self.reached = reached or BuildPosition()
         self.facts = dict(facts or {})
+        self.warnings = list(warnings)
         self.failure: FailMarker | None = None
         self.began_again = False
         self.resets = 0
@@ -83,6 +100,12 @@ class BuildProgress:
             case FailMarker(number=number, count=count, name=name):
                 self._advance(BuildPosition(BuildStage.PROVISIONING, number, count, name))
                 self.failure = self.failure or marker
+            case WarnMarker(message=message):
+                warning = StepWarning(self.reached.name or SHOWN[self.reached.stage], message)
+                if warning not in self.warnings and len(self.warnings) < MOST_WARNINGS:
+                    self.warnings.append(warning)
+                else:
+                    self.ignored += 1
             case FactMarker(key=key, value=value):
                 if key in self.facts or len(self.facts) < MOST_FACTS:
                     self.facts[key] = value

@@ -252,6 +252,24 @@ PROMISES = (
 )
 
 
+STEPS = {
+    "no VBS": "hot-add",
+    "testsigning": "signing",
+    "certificate": "signing",
+    "debug print": "debug",
+    "dump": "debug",
+    "trace": "trace",
+    "quiet": "quiet",
+    "logon": "account",
+    "WinRM": "winrm",
+    "network": "network",
+    "WinRM start": "winrm",
+    "SSH start": "openssh",
+    "UTC": "clock",
+}
+"""The provisioning step that keeps a promise; the others no step can keep."""
+
+
 def script() -> str:
     """Return the script. Raises BadDocument if it cannot be read."""
     return read_document(templates_directory() / COMMON / SCRIPT)

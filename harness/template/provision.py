@@ -4,6 +4,9 @@
 The steps are ``NN-name.ps1`` in ``vm_templates/windows-common/provision``, in the order of their numbers; a template's own
 ``provision`` folder adds steps, or replaces one by the same file name. ``start.ps1`` runs them in the guest and tells the
 host of each on COM1. They are told by ``settings.json``, which holds no secret.
+
+Each step declares in its second line whether it is *essential*, whose failure ends the build, or *comfort*, whose failure
+is a warning. ``launch.ps1`` belongs to the installation: it starts ``start.ps1`` at each boot, from whichever drive has it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,14 @@ from harness.template.answer import COMMON
 from harness.template.template import Template, templates_directory
 
 FOLDER = "provision"
+INSTALL = "install"
+"""The folder of the answer medium with what the installation leaves on the guest's disk."""
+
+LAUNCHER = "launch.ps1"
+
+DECLARED = re.compile(r"# (Essential|Comfort): \S")
+"""The second line of a step."""
+
 STEP = re.compile(r"[0-9]{2}-([a-z0-9-]{1,40})\.ps1")
 RUNNER = ("start.ps1", "Provision.psm1")
 
@@ -74,14 +85,18 @@ NEEDED = ("build", "certificate", "edition", "openssh")
 
 
 class ProvisionStep(msgspec.Struct, frozen=True):
-    """One step: ``name`` as its marker says it, and the script."""
+    """One step: ``name`` as its marker says it, and the script. The failure of an ``essential`` one ends the build."""
 
     name: str
     script: Path
+    essential: bool
 
 
 def steps(template: Template) -> list[ProvisionStep]:
-    """Return the steps of ``template`` in their order. Raises BadDocument for a file that is no step, or a name twice."""
+    """Return the steps of ``template`` in their order. Raises BadDocument for a file that is no step, or a name twice.
+
+    Also for a step that does not declare whether it is essential.
+    """
     files: dict[str, Path] = {}
     for folder in (templates_directory() / COMMON / FOLDER, Path(template.directory) / FOLDER):
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
@@ -94,7 +109,7 @@ def steps(template: Template) -> list[ProvisionStep]:
             raise BadDocument(
                 f"{files[name]}: not the name of a step", hint="Call it NN-name.ps1, in small letters."
             )
-        found.append(ProvisionStep(match[1], files[name]))
+        found.append(ProvisionStep(match[1], files[name], _essential(files[name])))
     names = [step.name for step in found]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
@@ -103,6 +118,18 @@ def steps(template: Template) -> list[ProvisionStep]:
             hint="To replace a step, give yours the same number too.",
         )
     return found
+
+
+def _essential(script: Path) -> bool:
+    with script.open("rb") as file:
+        head = file.read(1000).decode("ascii", "replace").splitlines()
+    match = DECLARED.match(head[1]) if len(head) > 1 else None
+    if match is None:
+        raise BadDocument(
+            f"{script}:2: does not declare whether the step is essential",
+            hint="Begin the second line with '# Essential: ' or '# Comfort: ', and go on with why.",
+        )
+    return match[1] == "Essential"
 
 
 class OpenSshSource(msgspec.Struct, frozen=True):
@@ -142,6 +169,7 @@ def settings(template: Template, openssh: OpenSsh) -> bytes:
         {
             "template": template.name,
             "openssh": openssh,
+            "comfort": [step.name for step in steps(template) if not step.essential],
             "max_processors": template.topology.max_processors,
             "group_size": template.topology.group_size,
             "dump": {"file": DEDICATED_DUMP, "megabytes": int(template.memory.maximum) // 8 >> 20},
@@ -162,6 +190,11 @@ def scripts(template: Template) -> dict[str, bytes]:
         step.script.name: step.script for step in steps(template)
     }
     return {name: _script(path) for name, path in found.items()}
+
+
+def launcher() -> dict[str, bytes]:
+    """Return the files of the ``install`` folder on the answer medium, as :func:`scripts` does."""
+    return {LAUNCHER: _script(templates_directory() / COMMON / INSTALL / LAUNCHER)}
 
 
 def _script(path: Path) -> bytes:

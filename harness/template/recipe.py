@@ -17,9 +17,9 @@ from harness.host.firmware import find_ovmf
 from harness.host.qemu_build import QemuBuild
 from harness.machine.machine import MachineSpec
 from harness.template import provision
-from harness.template.answer import ANSWER_FILE, answer_file, answers_for, render
+from harness.template.answer import ANSWER_FILE, answers_for, render
 from harness.template.build import HOST_KEY, Recipe
-from harness.template.checkpoints import disk_errors
+from harness.template.checkpoints import BuildInputs, disk_errors
 from harness.template.edition import brings_key, choose, is_evaluation, read_images
 from harness.template.keys import kept_secrets
 from harness.template.manifest import Medium, sha256_of
@@ -47,6 +47,19 @@ class BuildOptions(msgspec.Struct, frozen=True, kw_only=True):
     key: Path | None = None
     generic_key: bool = False
     certificate: bytes = b""
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def digests_of(files: dict[str, bytes], folder: str) -> dict[str, str]:
+    """Return the digests of the answer medium's files in ``folder``; the key differs from build to build and is left out."""
+    return {
+        name: _digest(content)
+        for name, content in sorted(files.items())
+        if name.startswith(f"{folder}/") and name != f"{provision.FOLDER}/authorized_keys"
+    }
 
 
 def product_key(file: Path | None) -> str:
@@ -129,21 +142,27 @@ def make_recipe(
     write_medium(answer, files)
     document = read_document(Path(template.directory) / DOCUMENT)
     media = [iso, answer]
-    inputs = {
-        "medium": digest,
-        "edition": hashlib.sha256(edition.name.encode()).hexdigest(),
-        DOCUMENT: hashlib.sha256(document.encode()).hexdigest(),
-        ANSWER_FILE: hashlib.sha256(answer_file(template).read_bytes()).hexdigest(),
-        # What is secret, and differs from build to build, is left out.
-        **{
-            name: hashlib.sha256(content).hexdigest()
-            for name, content in sorted(files.items())
-            if name not in (ANSWER_FILE, f"{provision.FOLDER}/authorized_keys")
+    # Windows is told of groups by provisioning.
+    shape = msgspec.structs.replace(template.topology, group_size=0)
+    inputs = BuildInputs(
+        installation={
+            "medium": digest,
+            "edition": _digest(edition.name.encode()),
+            # As it is filled in for this image, without what is secret.
+            ANSWER_FILE: _digest(render(template, answers_for(image, password="none")).encode()),  # noqa: S106
+            "product key": "given" if key else "none",
+            "machine": _digest(
+                msgspec.json.encode(
+                    [template.machine, template.cpu, shape, template.memory, template.devices], enc_hook=int
+                )
+            ),
+            **digests_of(files, provision.INSTALL),
         },
-    }
+        provisioning={DOCUMENT: _digest(document.encode()), **digests_of(files, provision.FOLDER)},
+    )
     if openssh.kind == "iso" and openssh.file is not None:
         media.append(openssh.file.absolute())
-        inputs["openssh"] = sha256_of(openssh.file, Deadline(READ, "read the OpenSSH medium"))
+        inputs.provisioning["openssh"] = sha256_of(openssh.file, Deadline(READ, "read the OpenSSH medium"))
 
     def machine(disk: Path, variables: Path) -> MachineSpec:
         return template.machine_spec(

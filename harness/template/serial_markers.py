@@ -6,7 +6,11 @@
     HPN-MARK stage specialize             a stage of Windows Setup begins, by its name in harness.template.stage
     HPN-MARK step 3 12 winrm              provisioning step 3 of 12 begins; the one before has succeeded
     HPN-MARK fact certificate 9f86d081…   something that only the guest knows and the manifest keeps
-    HPN-MARK fail 3 12 winrm Access is …  that step failed, and why; nothing more is done
+    HPN-MARK warn Access is denied        something that the template can do without failed, in the step under way
+    HPN-MARK fail 3 12 winrm Access is …  that step failed, and why; only logs follow
+    HPN-MARK log setupact 2 9 H4sIAAAA…   piece 2 of 9 of a log, gzip in base64 (harness.template.serial_logs)
+    HPN-MARK unread cbs Access is …       that log cannot be sent, and why
+    HPN-MARK logs                         no more logs follow
     HPN-MARK done                         all is done; the guest shuts down next
 
 COM1 is shared: firmware draws its screen there, Windows' boot loader and its emergency console write to it. So a marker is
@@ -29,10 +33,12 @@ MOST_MARKERS = 10_000
 """Markers of one build that are taken notice of. A real one has some dozens."""
 
 MOST_STEPS = 999
+"""Steps, and pieces of a log."""
 
 WORD = re.compile(r"[a-z0-9][a-z0-9-]{0,39}")
 NUMBER = re.compile(r"[0-9]{1,3}")
 VALUE = re.compile(r"[ -~]{1,1000}")
+BASE64 = re.compile(r"[A-Za-z0-9+/]{1,1000}={0,2}")
 
 
 class StageMarker(msgspec.Struct, frozen=True, tag="stage"):
@@ -58,6 +64,32 @@ class FailMarker(msgspec.Struct, frozen=True, tag="fail"):
     message: str
 
 
+class WarnMarker(msgspec.Struct, frozen=True, tag="warn"):
+    """Part of the step under way failed, and it goes on; ``message`` as in :class:`FailMarker`."""
+
+    message: str
+
+
+class LogMarker(msgspec.Struct, frozen=True, tag="log"):
+    """Piece ``number`` of ``count`` of the log ``name``; ``data`` is base64."""
+
+    name: str
+    number: int
+    count: int
+    data: str
+
+
+class UnreadMarker(msgspec.Struct, frozen=True, tag="unread"):
+    """The log ``name`` cannot be sent; ``message`` as in :class:`FailMarker`."""
+
+    name: str
+    message: str
+
+
+class LogsMarker(msgspec.Struct, frozen=True, tag="logs"):
+    """No more logs follow."""
+
+
 class FactMarker(msgspec.Struct, frozen=True, tag="fact"):
     """What only the guest knows: ``value`` is printable ASCII."""
 
@@ -69,15 +101,29 @@ class DoneMarker(msgspec.Struct, frozen=True, tag="done"):
     """The last marker."""
 
 
-SerialMarker = StageMarker | StepMarker | FailMarker | FactMarker | DoneMarker
+SerialMarker = (
+    StageMarker
+    | StepMarker
+    | WarnMarker
+    | FailMarker
+    | FactMarker
+    | LogMarker
+    | UnreadMarker
+    | LogsMarker
+    | DoneMarker
+)
 
 
 def parse(text: str) -> SerialMarker | None:
     """Return the marker whose words after the prefix are ``text``, None if it is none. Never raises."""
     kind, _, rest = text.strip().partition(" ")
     rest = rest.strip()
-    if kind == "done" and not rest:
-        return DoneMarker()
+    if kind in ("done", "logs") and not rest:
+        return DoneMarker() if kind == "done" else LogsMarker()
+    if kind == "warn" and rest:
+        return WarnMarker(_printable(rest))
+    if kind in ("log", "unread"):
+        return _log(kind, rest)
     if kind == "stage" and WORD.fullmatch(rest):
         return StageMarker(rest)
     if kind == "fact":
@@ -99,13 +145,27 @@ def parse(text: str) -> SerialMarker | None:
     return None
 
 
-def _is_step(words: list[str]) -> bool:
+def _log(kind: str, rest: str) -> LogMarker | UnreadMarker | None:
+    name, _, said = rest.partition(" ")
+    if not WORD.fullmatch(name):
+        return None
+    if kind == "unread":
+        return UnreadMarker(name, _printable(said.strip()) or "no reason given")
+    words = said.split()
+    if len(words) != 3 or not _is_count(words) or not BASE64.fullmatch(words[2]):
+        return None
+    return LogMarker(name, int(words[0]), int(words[1]), words[2])
+
+
+def _is_count(words: list[str]) -> bool:
     return (
-        len(words) >= 3
-        and all(NUMBER.fullmatch(word) for word in words[:2])
+        all(NUMBER.fullmatch(word) for word in words[:2])
         and 1 <= int(words[0]) <= int(words[1]) <= MOST_STEPS
-        and WORD.fullmatch(words[2]) is not None
     )
+
+
+def _is_step(words: list[str]) -> bool:
+    return len(words) >= 3 and _is_count(words) and WORD.fullmatch(words[2]) is not None
 
 
 def _step(words: list[str]) -> tuple[int, int, str]:

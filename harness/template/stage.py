@@ -20,6 +20,7 @@ class BuildStage(StrEnum):
     COPYING = "copying"
     SPECIALIZE = "specialize"
     FIRST_LOGON = "first-logon"
+    INSTALLED = "installed"
     PROVISIONING = "provisioning"
     DONE = "done"
 
@@ -47,6 +48,7 @@ SHOWN = {
     BuildStage.COPYING: "copying",
     BuildStage.SPECIALIZE: "specialize",
     BuildStage.FIRST_LOGON: "first logon",
+    BuildStage.INSTALLED: "installed",
     BuildStage.PROVISIONING: "provisioning",
     BuildStage.DONE: "shutdown",
 }
@@ -78,6 +80,7 @@ LIMITS = {
     BuildStage.COPYING: StageTimeout(3600, 600),
     BuildStage.SPECIALIZE: StageTimeout(2700, 900),
     BuildStage.FIRST_LOGON: StageTimeout(1800, 900),
+    BuildStage.INSTALLED: StageTimeout(1200, 600),
     BuildStage.PROVISIONING: StageTimeout(1800, 900),
     BuildStage.DONE: StageTimeout(900, 600),
 }

@@ -82,6 +82,11 @@ class HostKeyPin(NamedTuple):
         return cls(words[0], blob)
 
     @property
+    def line(self) -> str:
+        """The key as a ``.pub`` file has it, without a comment."""
+        return f"{self.kind} {base64.b64encode(self.blob).decode()}"
+
+    @property
     def fingerprint(self) -> str:
         """The form that ssh-keygen shows, ``SHA256:…``."""
         return ssh_fingerprint(self.blob)

@@ -65,6 +65,7 @@ WORDS = {
     "template list": "",
     "template show": "windows-server-2025",
     "template build": "windows-server-2025 --iso nosuch.iso --accel tcg",
+    "template adopt": "nosuch.qcow2 --template windows-server-2025 --password-file nosuch",
     "template verify": "windows-server-2025",
     "template remove": "windows-server-2025",
 }

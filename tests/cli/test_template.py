@@ -20,8 +20,10 @@ import pytest
 from harness.cli.main import main
 from harness.deadline import Deadline
 from harness.errors import ExitCode
-from harness.template.checkpoints import CheckpointStack
+from harness.template.checkpoints import BuildInputs, Checkpoint, CheckpointStack, CheckpointState
 from harness.template.manifest import seconds_of, utc
+from harness.template.progress import BuildPosition, StepWarning
+from harness.template.stage import BuildStage
 from harness.template.store import Store
 from tests.template.media import windows_medium
 from tests.template.scripted_medium import FAT_SECTORS, compile_setup, fat
@@ -126,6 +128,21 @@ def test_what_each_run_has_of_an_evaluation_is_told(store: Store, capsys: pytest
             "cannot be combined",
         ),
         (["build", NAME], "iso"),
+        (["build", NAME, "--iso", "a.iso", "--from", "instaled"], "must be one of installed, nothing"),
+        (
+            ["build", NAME, "--iso", "a.iso", "--from", "installed"],
+            'has no checkpoint "installed": nothing of a build',
+        ),
+        (["build", NAME, "--iso", "a.iso", "--from", "installed", "--from-scratch"], "cannot be combined"),
+        (["remove", NAME, "--checkpoints", "--yes"], "nothing of a build of windows-server-2022 is kept"),
+        (
+            ["adopt", "nosuch.qcow2", "--template", NAME, "--password-file", "nosuch"],
+            "cannot read the password file",
+        ),
+        (
+            ["adopt", "nosuch.qcow2", "--template", "windows-server-2023", "--password-file", "x"],
+            "Did you mean",
+        ),
     ],
 )
 def test_what_cannot_be_is_a_usage_error(
@@ -161,6 +178,40 @@ def test_a_built_template_is_not_built_again_unasked(
     with store.building(NAME):
         assert ExitCode.INFRASTRUCTURE == main(["template", "build", NAME, "--iso", "a.iso"])
         assert "another process is building" in capsys.readouterr().err
+
+
+def test_warnings_are_shown(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
+    """The list counts them, and the template names each."""
+    publish(
+        store, warnings=(StepWarning("quiet", "no Server Manager: \x1bno"), StepWarning("antivirus", "no"))
+    )
+    assert ExitCode.HOLDS == main(["template", "list"])
+    assert "2 warnings" in capsys.readouterr().out
+    assert ExitCode.HOLDS == main(["template", "list", "--json"])
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)["templates"]}
+    assert (2, 0) == (rows[NAME]["warnings"], rows["windows-11"]["warnings"])
+    assert ExitCode.HOLDS == main(["template", "show", NAME])
+    said = capsys.readouterr().out
+    assert "quiet: no Server Manager" in said
+    assert "\x1b" not in said
+
+
+def test_what_is_kept_of_a_build_can_be_removed_alone(
+    store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An installation that is kept is no interrupted build; the template stays when it goes."""
+    publish(store)
+    folder = store.checkpoints(NAME)
+    folder.mkdir(parents=True)
+    installed = Checkpoint(reached=BuildPosition(BuildStage.INSTALLED))
+    state = CheckpointState(inputs=BuildInputs(installation={}), checkpoints=(installed,), finished=True)
+    (folder / "state.json").write_bytes(msgspec.json.encode(state))
+    assert ExitCode.HOLDS == main(["template", "list"])
+    assert "interrupted" not in capsys.readouterr().out
+    assert ExitCode.HOLDS == main(["template", "show", NAME])
+    assert "--force --from installed" in capsys.readouterr().out
+    assert ExitCode.HOLDS == main(["template", "remove", NAME, "--checkpoints", "--yes"])
+    assert (True, False) == (store.folder(NAME).exists(), folder.exists())
 
 
 def test_removing_asks_first(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -306,7 +306,7 @@ case(
 )
 
 WINDOWS = re.compile(
-    r"--guest windows-|template (build|verify) windows-|HOTPLUG_HARNESS_WINDOWS=|^(windbg|logman) "
+    r"--guest windows-|template (build|verify|remove) windows-|--template windows-|HOTPLUG_HARNESS_WINDOWS=|^(windbg|logman) "
 )
 """What a command has that needs Windows: a guest or a template of it, or a program that exists there only."""
 

@@ -17,7 +17,8 @@ from harness.host.firmware import find_ovmf
 from harness.host.registry import Registry
 from harness.machine.attachments import Cdrom, Disk, Flash
 from harness.machine.machine import MachineSpec
-from harness.template.build import Recipe, TemplateBuild
+from harness.template.build import Recipe, Start, TemplateBuild
+from harness.template.checkpoints import BuildInputs
 from harness.template.manifest import GuestCredentials, Medium
 from harness.template.stage import StageTimeouts
 from harness.template.store import BuiltTemplate, Store
@@ -27,6 +28,11 @@ NAME = "scripted"
 CERTIFICATE = "5c" * 32
 PASSWORD = "correct-horse-battery"
 FACT = f"mark fact certificate {CERTIFICATE}"
+
+INPUTS = BuildInputs(installation={"medium": "0" * 64}, provisioning={"provision/10-first.ps1": "0" * 64})
+
+MENDED = BuildInputs(installation=INPUTS.installation, provisioning={"provision/10-first.ps1": "1" * 64})
+"""As INPUTS, with another script."""
 
 PACE = StageTimeouts(0.5)
 """Firmware under emulation on a busy host takes up to half a minute; nothing else here takes more than seconds."""
@@ -60,17 +66,22 @@ class Bench:
         recipe = Recipe(
             template=NAME, title="A scripted guest", support="supported", edition="only", image="only",
             medium=Medium(name=self.boot.name, size=self.boot.stat().st_size, sha256="0" * 64),
-            inputs={"medium": "0" * 64}, machine=machine, variables=ovmf.variables, disk_size=1 << 30,
+            inputs=INPUTS, machine=machine, variables=ovmf.variables, disk_size=1 << 30,
             secrets=GuestCredentials(password=PASSWORD, private_key="private", public_key="public"), needed=("certificate",), space=64 << 20,
         )  # fmt: skip
         return msgspec.structs.replace(recipe, **changes)
 
     def build(
-        self, recipe: Recipe, *, pace: StageTimeouts = PACE, listen: Callable[[Record], None] | None = None
+        self,
+        recipe: Recipe,
+        *,
+        pace: StageTimeouts = PACE,
+        listen: Callable[[Record], None] | None = None,
+        start: Start = "latest",
     ) -> BuiltTemplate:
         """Build, and keep the records in ``records``."""
         listeners = (self.records.append, *([listen] if listen else []))
         with self.store.building(NAME):
             return TemplateBuild(
-                recipe, self.store, pace=pace, listeners=listeners, registry=self.registry
+                recipe, self.store, pace=pace, listeners=listeners, registry=self.registry, start=start
             ).run(Deadline(300, "the build"))  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 COMMANDS = {
+    "Add-Content": "management Encoding LiteralPath Value",
     "Add-WindowsCapability": "dism LimitAccess Name Online Source",
     "Add-WindowsPackage": "dism NoRestart Online PackagePath",
     "ConvertFrom-Json": "utility",
@@ -51,6 +52,7 @@ COMMANDS = {
     "Restart-Service": "management Name",
     "Select-Object": "utility First",
     "Set-Content": "management Encoding LiteralPath Value",
+    "Set-ExecutionPolicy": "security ExecutionPolicy Force Scope",
     "Set-Item": "management Force Path Value",
     "Set-ItemProperty": "management LiteralPath Name Value",
     "Set-LocalUser": "localaccounts PasswordNeverExpires SID",
@@ -70,6 +72,11 @@ COMMANDS = {
 """Cmdlets that the scripts may use: their module on Microsoft Learn, and their parameters. None asks a person anything."""
 
 OWN = {
+    "Invoke-Comfort": "provision Action What",
+    "Send-AllLogs": "provision",
+    "Send-EventLog": "provision Log Name",
+    "Send-Log": "provision Limit Name Path Whole",
+    "Write-Journal": "provision Text",
     "Get-ServiceTrouble": "provision Folder Log Name Test",
     "Write-Marker": "provision Text",
     "Write-Fact": "provision Name Value",
@@ -80,15 +87,25 @@ OWN = {
     "Set-RegistryValue": "provision Key Kind Name Value",
 }
 TOOLS = {
-    "bcdedit.exe", "icacls.exe", "msiexec.exe", "powercfg.exe", "powershell.exe", "sc.exe", "shutdown.exe",
-}  # fmt: skip
+    "bcdedit.exe",
+    "icacls.exe",
+    "msiexec.exe",
+    "powercfg.exe",
+    "powershell.exe",
+    "sc.exe",
+    "schtasks.exe",
+    "shutdown.exe",
+    "wevtutil.exe",
+}
 
 
 CALLED = {
     "start.ps1": ["$step.FullName"],
-    "Provision.psm1": ["$Tool"],
+    "Provision.psm1": ["$Action", "$Tool"],
+    "launch.ps1": ["$Tool"],
+    "begin.ps1": ["$launcher"],
 }
-"""What ``&`` may run: steps, and native tools whose exit code is looked at."""
+"""What ``&`` may run: steps and their parts, and native tools whose exit code is looked at."""
 
 SECRET = re.compile(
     r"(?i)AsPlainText|SecureString|-Credential|Invoke-Expression|Invoke-WebRequest|https?://|password\s*="
@@ -167,7 +184,7 @@ def exit_codes_count(source: bytes, name: str) -> bool:
     for command in nodes(tree_of(source), "command"):
         said = words(command)
         if re.search(r"\w\.(exe|cmd|com|bat)\b", said) and not re.match(
-            r"Invoke-Native |Where-Object |ForEach-Object ", said
+            r"Invoke-Native |Invoke-Comfort |Where-Object |ForEach-Object ", said
         ):
             return False
     return set(re.findall(r"-Tool '([^']*)'", source.decode("utf-8", "replace"))) <= TOOLS

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import os
 import random
 import signal
@@ -11,29 +13,34 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
+from ntfs import make_disk
 from part_markers import needs
 
 from harness.errors import InfrastructureError, MachineFailed, TemplateFailed, UsageError
 from harness.history.reader import History
 from harness.history.record import End, Qmp, Record, Stage
 from harness.interrupts import ENDING, Interrupted, interruptible
-from harness.machine.machine import QmpEvent
+from harness.machine.machine import MachineSpec, QmpEvent
 from harness.template.boot import block_error
-from harness.template.build import Recipe
-from harness.template.checkpoints import CheckpointStack
+from harness.template.build import Recipe, Start, choose_checkpoint
+from harness.template.checkpoints import BuildInputs, Checkpoint, CheckpointStack
 from harness.template.clock import clock_start
+from harness.template.guest_logs import GuestLog
 from harness.template.manifest import seconds_of
-from harness.template.progress import BuildPosition
+from harness.template.progress import BuildPosition, StepWarning
 from harness.template.stage import BuildStage, StageTimeout, StageTimeouts
 from harness.template.store import BuiltTemplate
-from tests.template.building import CERTIFICATE, FACT, NAME, PACE, PASSWORD, Bench
+from tests.template.building import CERTIFICATE, FACT, INPUTS, MENDED, NAME, PACE, PASSWORD, Bench
 from tests.template.scripted_medium import boot_medium, compile_setup, script_medium
 
 pytestmark = pytest.mark.qemu
 
+OTHER = BuildInputs(installation={"medium": "1" * 64}, provisioning=INPUTS.provisioning)
 WINPE = ["key 20", "mark stage winpe"]
 COPYING = [*WINPE, "mark stage copying", "write 4", "install", "reset"]
+INSTALLED = [*COPYING, "mark stage first-logon", "mark stage installed", "reset"]
 LAST = ["mark step 1 2 first", FACT, "mark step 2 2 second", "mark done", "shutdown"]
 
 
@@ -122,7 +129,8 @@ def test_a_medium_that_does_not_start_is_told(bench: Bench, tmp_path: Path) -> N
 def test_a_failed_step_is_told_in_the_guests_words(bench: Bench) -> None:
     """The step, its name and its message; what the guest did before the step is kept."""
     error = _failing(
-        bench, [*WINPE, "mark step 1 2 first", "mark fail 1 2 first Access is \x1bdenied.", "hang"]
+        bench,
+        [*WINPE, "mark step 1 2 first", "mark fail 1 2 first Access is \x1bdenied.", "mark logs", "hang"],
     )
     assert "provisioning step 1 of 2 (first) failed: Access is ?denied." == error.message
     assert "provisioning, step 1 of 2 (first)" == error.reached
@@ -210,7 +218,7 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
     assert _keys(bench.records)
     assert max(_keys(bench.records)) < started
     state = CheckpointStack.read(bench.store.checkpoints(NAME))
-    assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.reached.stage)
+    assert (1, BuildStage.SPECIALIZE) == (state and state.checkpoint, state and state.last.reached.stage)
 
     def interrupt(record: Record) -> None:
         if isinstance(record, Stage) and "step 1 of 2" in record.name and record.phase == "begin":
@@ -235,6 +243,111 @@ def test_a_build_goes_on_after_the_last_restart_whatever_interrupted_it(bench: B
     assert not bench.store.checkpoints(NAME).exists()
 
 
+def test_a_failed_comfort_step_is_a_warning(bench: Bench) -> None:
+    """It is told while the build goes on, once however often it is said, and kept in the manifest."""
+    warn = "mark warn no Server Manager: Access is \x1bdenied."
+    steps = ["mark stage provisioning", "mark step 1 2 quiet", warn, warn, *LAST[1:]]
+    built = bench.build(bench.recipe([*INSTALLED, *steps]))
+    warning = StepWarning("quiet", "no Server Manager: Access is ?denied.")
+    assert (warning,) == built.manifest.warnings
+    notes = [each.detail for each in bench.records if isinstance(each, Stage) and each.phase == "note"]
+    assert 1 == notes.count("warning: quiet: no Server Manager: Access is ?denied.")
+
+
+def test_a_mended_script_repeats_provisioning_only(bench: Bench) -> None:
+    """From a failed step: a mended script, the same command, and no Setup; the guest reads the medium that was made anew.
+
+    What the guest told before is forgotten with what it did. Afterwards the installation is kept for another time.
+    """
+    failing = ["mark stage provisioning", "mark step 1 1 first", "mark fact build 1.1", "mark warn old", "mark fail 1 1 first no", "mark logs", "hang"]  # fmt: skip
+    error = _failing(bench, [*INSTALLED, *failing])
+    assert "The same command goes on at installed; --from nothing begins anew." in error.hint
+    mended = ["mark stage provisioning", *LAST]
+    bench.records.clear()
+    built = bench.build(bench.recipe([*INSTALLED, *mended], inputs=MENDED))
+    provisioned = [
+        "installed", "provisioning", "provisioning, step 1 of 2 (first)", "provisioning, step 2 of 2 (second)",
+        "shutdown", "image",
+    ]  # fmt: skip
+    assert provisioned == _stages(bench.records)
+    assert ({}, ()) == (built.manifest.facts, built.manifest.warnings)
+    assert {**MENDED.installation, **MENDED.provisioning} == built.manifest.inputs
+    notes = [each.detail for each in bench.records if isinstance(each, Stage) and each.phase == "note"]
+    assert "provisioning begins anew: provision/10-first.ps1 changed" in notes
+
+    state = CheckpointStack.read(bench.store.checkpoints(NAME))
+    assert (2, True) == (state and state.checkpoint, state and state.finished)
+    bench.records.clear()
+    again = bench.build(bench.recipe([*INSTALLED, *mended], inputs=MENDED), start="installed")
+    assert provisioned == _stages(bench.records)
+    assert 1 == again.manifest.attempts
+
+
+def test_logs_come_over_com1_after_a_failure(bench: Bench) -> None:
+    """Those that the guest sends lie in logs/, without the password; what it does not send is named with the reason."""
+    content = f"it broke, {PASSWORD}\r\n".encode() * 3
+    packed = base64.b64encode(gzip.compress(content)).decode()
+    half = len(packed) // 2
+    logs = [
+        f"mark log provisioning 1 2 {packed[:half]}", f"mark log provisioning 2 2 {packed[half:]}",
+        f"mark log ../../etc/passwd 1 1 {packed}", f"mark log cbs 2 2 {packed}", "mark unread setuperr no file", "mark logs",
+    ]  # fmt: skip
+    error = _failing(bench, [*WINPE, "mark step 1 1 first", "mark fail 1 1 first no", *logs, "hang"])
+    (folder,) = bench.store.checkpoints(NAME).rglob("logs")
+    assert f"Logs of the guest: {folder} (provisioning.log)" in error.hint
+    assert {"logs.json", "provisioning.log"} == {file.name for file in folder.iterdir()}
+    kept = (folder / "provisioning.log").read_bytes()
+    assert content.replace(PASSWORD.encode(), b"*" * len(PASSWORD)) == kept
+    index = {
+        each.name: each
+        for each in msgspec.json.decode((folder / "logs.json").read_bytes(), type=list[GuestLog])
+    }
+    digest = subprocess.run(
+        ["sha256sum", folder / "provisioning.log"], capture_output=True, text=True, check=True
+    )
+    found = index["provisioning"]
+    assert ("COM1", len(content), digest.stdout.split()[0]) == (found.source, found.size, found.sha256)
+    assert "piece 1 of 2 did not come" in index["cbs"].refused
+    assert index["setuperr"].refused.endswith("COM1: no file")
+
+
+@pytest.mark.ntfs
+def test_logs_are_read_from_the_disk_of_a_guest_that_stands_still(
+    bench: Bench, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Whatever ended the build: the guest stalls, and its own disk is read once nobody has it open."""
+    setup = b"2026-11-26 10:00:00, Error SP the disk is too small\r\n" * 100
+    events = b"ElfFile\0" + bytes(range(256)) * 300
+    disk = make_disk(
+        tmp_path_factory.mktemp("ntfs"),
+        {
+            "Windows/Panther/setupact.log": setup,
+            "$WINDOWS.~BT/Sources/Panther/setupact.log": b"copying",
+            "Windows/System32/winevt/Logs/Microsoft-Windows-WinRM%4Operational.evtx": events,
+        },
+    )
+    recipe = bench.recipe([*WINPE, "hang"])
+    made = recipe.machine
+
+    def machine(file: Path, variables: Path) -> MachineSpec:
+        """Have the guest stand on a disk that has an NTFS volume."""
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", disk, file], check=True
+        )
+        return made(file, variables)
+
+    with pytest.raises(TemplateFailed, match="nothing happened in stage WinPE") as caught:
+        bench.build(msgspec.structs.replace(recipe, machine=machine), pace=_pace(BuildStage.WINPE, 600, 3))
+    (folder,) = bench.store.checkpoints(NAME).rglob("logs")
+    assert f"Logs of the guest: {folder} (setupact.log, setupact-copying.log, WinRM-Operational.evtx)" in str(
+        caught.value.hint
+    )
+    assert [setup, b"copying", events] == [
+        (folder / name).read_bytes()
+        for name in ("setupact.log", "setupact-copying.log", "WinRM-Operational.evtx")
+    ]
+
+
 class TestWithoutABoot:
     """What ends a build before its first boot, or after its last."""
 
@@ -243,12 +356,12 @@ class TestWithoutABoot:
         recipe = bench.recipe([])
         checkpoints = CheckpointStack(
             bench.store.checkpoints(NAME),
-            inputs=recipe.digest(),
+            inputs=recipe.inputs,
             variables=recipe.variables,
             size=recipe.disk_size,
         )
         checkpoints.rewind()
-        checkpoints.note(**changes)
+        checkpoints.checkpoint(Checkpoint(**changes))
         return recipe
 
     def test_a_disk_without_space_is_told_before_anything_is_done(self, bench: Bench) -> None:
@@ -257,11 +370,62 @@ class TestWithoutABoot:
             bench.build(bench.recipe([], space=1 << 50))
 
     def test_work_on_other_inputs_is_not_gone_on_with(self, bench: Bench) -> None:
-        """Another medium or script needs a new beginning, which nobody but the user decides."""
-        self._state(bench)
-        with pytest.raises(UsageError, match="made from another medium") as caught:
-            bench.build(bench.recipe([], inputs={"medium": "1" * 64}))
-        assert "--from-scratch" in caught.value.hint
+        """Another medium needs a new beginning, which nobody but the user decides; each input that differs is named."""
+        self._state(bench, reached=BuildPosition(BuildStage.SPECIALIZE))
+        other = BuildInputs(installation={"medium": "1" * 64, "machine": "0" * 64})
+        with pytest.raises(UsageError, match=r"made from another machine and medium\n") as caught:
+            bench.build(bench.recipe([], inputs=other))
+        assert f"template remove {NAME} --checkpoints" in caught.value.hint
+
+    def test_from_installed_needs_that_checkpoint(self, bench: Bench) -> None:
+        """It says what there is instead, and which input differs."""
+        with pytest.raises(UsageError, match='no checkpoint "installed": nothing of a build is kept'):
+            bench.build(bench.recipe([]), start="installed")
+        self._state(bench, reached=BuildPosition(BuildStage.SPECIALIZE))
+        with pytest.raises(UsageError, match="the interrupted build came to specialize only"):
+            bench.build(bench.recipe([]), start="installed")
+        bench.store.discard(NAME)
+        self._state(bench, reached=BuildPosition(BuildStage.INSTALLED))
+        other = BuildInputs(installation={"medium": "1" * 64}, provisioning={})
+        with pytest.raises(UsageError, match="was made from another medium"):
+            bench.build(bench.recipe([], inputs=other), start="installed")
+
+    @pytest.mark.parametrize(
+        ("stages", "finished", "inputs", "start", "number"),
+        [
+            ([BuildStage.SPECIALIZE, BuildStage.INSTALLED, BuildStage.DONE], False, INPUTS, "latest", 3),
+            ([BuildStage.SPECIALIZE, BuildStage.INSTALLED, BuildStage.DONE], False, MENDED, "latest", 2),
+            ([BuildStage.SPECIALIZE, BuildStage.INSTALLED, BuildStage.DONE], False, INPUTS, "installed", 2),
+            ([BuildStage.SPECIALIZE], False, MENDED, "latest", 1),
+            ([BuildStage.SPECIALIZE, BuildStage.PROVISIONING], False, MENDED, "latest", 1),
+            ([BuildStage.SPECIALIZE, BuildStage.INSTALLED], True, INPUTS, "latest", 2),
+            ([BuildStage.SPECIALIZE, BuildStage.INSTALLED], True, OTHER, "latest", 0),
+            ([], False, OTHER, "latest", 0),
+        ],
+    )
+    def test_the_checkpoint_is_chosen_by_what_it_depends_on(
+        self,
+        bench: Bench,
+        stages: list[BuildStage],
+        finished: bool,
+        inputs: BuildInputs,
+        start: Start,
+        number: int,
+    ) -> None:
+        """Another script costs what provisioning did, another medium everything; an unfinished one is not thrown away."""
+        recipe = bench.recipe([])
+        stack = CheckpointStack(
+            bench.store.checkpoints(NAME), inputs=INPUTS, variables=recipe.variables, size=recipe.disk_size
+        )
+        stack.rewind()
+        for stage in stages:
+            stack.checkpoint(Checkpoint(reached=BuildPosition(stage)))
+        stack.note(finished=finished)
+        choose_checkpoint(stack, NAME, inputs, start)
+        stack.rewind()
+        assert (number, inputs) == (stack.state.checkpoint, stack.state.inputs)
+        kept = {int(file.stem.rpartition("-")[2]) for file in stack.folder.glob("layer-*.qcow2")}
+        assert set(range(1, number + 2)) == kept
 
     def test_a_build_that_was_cut_after_its_last_boot_only_finishes(self, bench: Bench) -> None:
         """Nothing is booted again; without the space of a boot's logs it is the same template."""

@@ -78,7 +78,15 @@ def test_every_template_has_a_row() -> None:
 def test_every_step_has_a_row() -> None:
     """In the order they run."""
     steps = [step.name for step in provision.steps(find_template("windows-server-2022"))]
-    assert steps == [row[0].strip("`") for row in rows("## Provisioning")]
+    table = rows("## Provisioning")
+    assert steps == [row[0].strip("`") for row in table]
+    kinds = [
+        "essential" if step.essential else "comfort"
+        for step in provision.steps(find_template("windows-server-2022"))
+    ]
+    assert kinds == [row[1] for row in table]
+    scripts = [step.script.read_text() for step in provision.steps(find_template("windows-server-2022"))]
+    assert ["Invoke-Comfort" in script for script in scripts] == [bool(row[3]) for row in table]
 
 
 def test_every_fact_is_named() -> None:

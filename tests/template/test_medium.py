@@ -38,7 +38,9 @@ def test_read_back_by_isoinfo(tmp_path: Path, name: str) -> None:
     write_medium(iso, files)
     assert {ANSWER_FILE, "provision/start.ps1", "provision/test.cer", "provision/openssh.msi"} <= set(files)
     listed = subprocess.run(["isoinfo", "-J", "-f", "-i", iso], capture_output=True, text=True, check=True)
-    assert sorted({f"/{each}" for each in files} | {"/provision"}) == sorted(listed.stdout.split("\n")[:-1])
+    assert sorted({f"/{each}" for each in files} | {"/install", "/provision"}) == sorted(
+        listed.stdout.split("\n")[:-1]
+    )
     for each, content in files.items():
         read = subprocess.run(["isoinfo", "-J", "-x", f"/{each}", "-i", iso], capture_output=True, check=True)
         assert content == read.stdout

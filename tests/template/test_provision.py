@@ -13,7 +13,17 @@ import pytest
 
 from harness.errors import BadDocument, UsageError
 from harness.template import provision
-from harness.template.serial_markers import DoneMarker, FactMarker, FailMarker, StageMarker, StepMarker, parse
+from harness.template.guest_logs import SOURCES
+from harness.template.serial_logs import SENT
+from harness.template.serial_markers import (
+    DoneMarker,
+    FactMarker,
+    FailMarker,
+    StageMarker,
+    StepMarker,
+    WarnMarker,
+    parse,
+)
 from harness.template.stage import ORDER
 from harness.template.template import find_templates, templates_directory
 from tests.template.powershell_rules import COMMANDS, OWN, broken, commands, nodes, tree_of, words
@@ -22,7 +32,8 @@ TEMPLATES = find_templates()
 SERVER = TEMPLATES["windows-server-2022"]
 FOLDER = templates_directory() / "windows-common" / "provision"
 STEPS = sorted(FOLDER.glob("[0-9]*.ps1"))
-SCRIPTS = [*STEPS, FOLDER / "start.ps1", FOLDER / "Provision.psm1"]
+LAUNCHER = FOLDER.parent / "install" / "launch.ps1"
+SCRIPTS = [*STEPS, FOLDER / "start.ps1", FOLDER / "Provision.psm1", LAUNCHER, LAUNCHER.with_name("begin.ps1")]
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
@@ -103,7 +114,7 @@ def test_order() -> None:
 
 
 def test_markers() -> None:
-    """What the runner writes is what the host reads: the stage, each step, its failure, the end, in this order."""
+    """What the runner writes is what the host reads: the stage, each step, a warning, its failure, the end, in this order."""
     written = re.findall(
         r"Write-Marker -Text (?:'([^']*)'|\"([^\"]*)\")\n", (FOLDER / "start.ps1").read_text()
     )
@@ -118,11 +129,58 @@ def test_markers() -> None:
     assert [
         StageMarker("provisioning"),
         StepMarker(3, 9, "winrm"),
+        WarnMarker("the step failed: Access is denied."),
         DoneMarker(),
         FailMarker(3, 9, "winrm", "Access is denied. (line 12)"),
     ] == [parse(each) for each in filled]
     assert "provisioning" in ORDER
     assert '"HPN-MARK $line`r`n"' in (FOLDER / "Provision.psm1").read_text()
+
+
+def test_the_launcher_tells_the_host() -> None:
+    """That Windows is installed, and why it cannot go on; it belongs to the installation."""
+    written = re.findall(r"Write-Marker -Text (?:'([^']*)'|\"([^\"]*)\")\n", LAUNCHER.read_text())
+    filled = [(a or b).replace("$($_.Exception.Message)", "no drive") for a, b in written]
+    assert [StageMarker("installed"), FailMarker(1, 1, "launch", "no drive")] == [
+        parse(each) for each in filled
+    ]
+    assert ["launch.ps1"] == list(provision.launcher())
+    assert LAUNCHER.read_text().splitlines() == provision.launcher()["launch.ps1"].decode().splitlines()
+
+
+def test_the_guest_sends_the_logs_that_the_host_takes() -> None:
+    """By the same names, and none larger than the host's bound; the guest's own log has one path."""
+    said = (FOLDER / "Provision.psm1").read_text()
+    sent = dict(re.findall(r"Send-Log -Name '([^']*)' .* -Limit ([0-9]+)\n", said))
+    events = re.findall(r"Send-EventLog -Name '([^']*)'", said)
+    (limit,) = re.findall(r"-Limit ([0-9]+) -Whole", said)
+    assert {name: int(size) for name, size in sent.items()} | dict.fromkeys(events, int(limit)) == SENT
+    paths = {source.name: source.path for source in SOURCES}
+    assert set(SENT) <= set(paths)
+    assert paths["provisioning"].removeprefix("Windows/").replace("/", "\\") in said
+
+
+def test_each_step_says_whether_it_is_essential(tmp_path: Path) -> None:
+    """Where a failure costs evidence, access or safety it is; a step that does not say is refused."""
+    assert {"antivirus", "conditions"} == {
+        step.name for step in provision.steps(SERVER) if not step.essential
+    }
+    assert ["antivirus", "conditions"] == json.loads(provision.settings(SERVER, "none"))["comfort"]
+    with pytest.raises(BadDocument, match=r"35-mine.ps1:2: does not declare"):
+        provision.steps(TestOwnSteps().with_step(tmp_path, "35-mine.ps1", b"# one\n# Kind: none\n"))
+
+
+def test_parts_of_an_essential_step_may_be_comfort() -> None:
+    """What only keeps the guest quiet never ends a build, and what the template promises does."""
+    quiet = (FOLDER / "20-quiet.ps1").read_text()
+    essential = re.sub(r"Invoke-Comfort .*?\n}\n", "", quiet, flags=re.DOTALL)
+    assert "NoAutoUpdate" in essential
+    assert "standby-timeout-ac" in essential
+    assert ["wuauserv", "Disable-ScheduledTask", "DoNotOpenServerManagerAtLogon"] == [
+        part
+        for part in ("wuauserv", "Disable-ScheduledTask", "DoNotOpenServerManagerAtLogon")
+        if part in quiet and part not in re.sub("#.*", "", essential)
+    ]
 
 
 def test_errors_stop_what_modules_do_too() -> None:
@@ -208,7 +266,7 @@ def test_scripts_for_windows() -> None:
 class TestOwnSteps:
     """A template may add steps and replace them."""
 
-    def with_step(self, tmp_path: Path, name: str, content: bytes = b"x\n") -> Any:
+    def with_step(self, tmp_path: Path, name: str, content: bytes = b"# x\n# Essential: x\n") -> Any:
         """A template whose folder holds one more step."""
         (tmp_path / "provision").mkdir()
         (tmp_path / "provision" / name).write_bytes(content)
@@ -221,8 +279,8 @@ class TestOwnSteps:
 
     def test_replaced(self, tmp_path: Path) -> None:
         """One of the same file name takes the place of the common one."""
-        template = self.with_step(tmp_path, "90-winrm.ps1", b"mine\n")
-        assert b"mine\r\n" == provision.scripts(template)["90-winrm.ps1"]
+        template = self.with_step(tmp_path, "90-winrm.ps1", b"# x\n# Comfort: mine\n")
+        assert b"# x\r\n# Comfort: mine\r\n" == provision.scripts(template)["90-winrm.ps1"]
         assert len(provision.steps(SERVER)) == len(provision.steps(template))
 
     @pytest.mark.parametrize(
@@ -237,7 +295,7 @@ class TestOwnSteps:
     def test_not_ascii(self, tmp_path: Path) -> None:
         """PowerShell 5.1 would read it wrong."""
         with pytest.raises(BadDocument, match="not ASCII"):
-            provision.scripts(self.with_step(tmp_path, "35-mine.ps1", "'ä'\n".encode()))
+            provision.scripts(self.with_step(tmp_path, "35-mine.ps1", "# x\n# Essential: ä\n".encode()))
 
 
 @pytest.mark.parametrize(

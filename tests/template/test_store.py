@@ -17,8 +17,8 @@ from harness.errors import InfrastructureError, UsageError
 from harness.host.preflight import PartState
 from harness.machine.disk_image import qemu_img
 from harness.template import evaluation
-from harness.template.checkpoints import CheckpointStack
-from harness.template.keys import kept_secrets
+from harness.template.checkpoints import BuildInputs, Checkpoint, CheckpointStack
+from harness.template.keys import kept_secrets, public_key_of
 from harness.template.manifest import GuestCredentials, Medium, TemplateManifest, utc
 from harness.template.progress import BuildPosition
 from harness.template.stage import BuildStage
@@ -153,10 +153,24 @@ def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> Non
     assert ["ssh-ed25519", "hotplug-harness"] == secrets.public_key.split()[::2]
 
 
+def test_a_given_key_has_its_public_one(tmp_path: Path) -> None:
+    """As ssh-keygen says; what is no private key, or has a passphrase, is refused without a word of it."""
+    for name, options in (("plain", ["-N", ""]), ("locked", ["-N", "passphrase"])):
+        subprocess.run(
+            ["ssh-keygen", "-q", "-t", "ed25519", "-f", tmp_path / name, *options, "-C", "x"], check=True
+        )
+    private = (tmp_path / "plain").read_text()
+    assert (tmp_path / "plain.pub").read_text().split()[:2] == public_key_of(private, "it").split()[:2]
+    for text in ((tmp_path / "locked").read_text(), (tmp_path / "plain.pub").read_text(), ""):
+        with pytest.raises(UsageError, match="the key is not a private key without a passphrase") as caught:
+            public_key_of(text, "the key")
+        assert text[40:80] not in str(caught.value) or not text
+
+
 def test_secrets_that_cannot_be_read_are_told(tmp_path: Path) -> None:
     """Another password than the disk has would lock everybody out."""
     (tmp_path / "secrets.json").write_text("{")
-    with pytest.raises(InfrastructureError, match="--from-scratch"):
+    with pytest.raises(InfrastructureError, match="--from nothing"):
         kept_secrets(tmp_path / "secrets.json")
 
 
@@ -215,7 +229,12 @@ class TestWork:
 
     def again(self, tmp_path: Path) -> CheckpointStack:
         """Open the work as another process would."""
-        return CheckpointStack(tmp_path / "work", inputs="a", variables=tmp_path / "empty.fd", size=1 << 20)
+        return CheckpointStack(
+            tmp_path / "work",
+            inputs=BuildInputs(installation={"medium": "a"}),
+            variables=tmp_path / "empty.fd",
+            size=1 << 20,
+        )
 
     def write(self, checkpoints: CheckpointStack, text: str) -> None:
         """Write to disk and variables as a guest does."""
@@ -247,7 +266,7 @@ class TestWork:
         reached = BuildPosition(BuildStage.SPECIALIZE)
         checkpoints.rewind()
         self.write(checkpoints, "copied")
-        checkpoints.checkpoint(reached, {"build": "1.2"})
+        checkpoints.checkpoint(Checkpoint(reached=reached, facts={"build": "1.2"}))
         assert ("copied", "copied") == self.read(checkpoints)
         self.write(checkpoints, "half")
         assert ("half", "half") == self.read(checkpoints)
@@ -256,8 +275,8 @@ class TestWork:
         assert ("copied", "copied") == self.read(checkpoints)
         assert (1, reached, {"build": "1.2"}) == (
             checkpoints.state.checkpoint,
-            checkpoints.state.reached,
-            checkpoints.state.facts,
+            checkpoints.state.last.reached,
+            checkpoints.state.last.facts,
         )
 
     def test_without_a_checkpoint_all_begins_anew(self, checkpoints: CheckpointStack, tmp_path: Path) -> None:
@@ -279,7 +298,7 @@ class TestWork:
             if (checkpoints.folder / "state.json").exists()
             else b""
         )
-        checkpoints.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
+        checkpoints.checkpoint(Checkpoint(reached=BuildPosition(BuildStage.SPECIALIZE)))
         (checkpoints.folder / "state.json").write_bytes(state)
         checkpoints = self.again(tmp_path)
         checkpoints.rewind()
@@ -289,7 +308,7 @@ class TestWork:
     def test_a_frozen_layer_cannot_be_written(self, checkpoints: CheckpointStack) -> None:
         """Its mode says so to whoever is not root."""
         checkpoints.rewind()
-        checkpoints.checkpoint(BuildPosition(BuildStage.SPECIALIZE), {})
+        checkpoints.checkpoint(Checkpoint(reached=BuildPosition(BuildStage.SPECIALIZE)))
         assert 0 == (checkpoints.folder / "layer-1.qcow2").stat().st_mode & 0o222
 
 

@@ -17,10 +17,10 @@ from harness.deadline import Deadline
 from harness.errors import CommandRefused, GuestRefused, HarnessError
 from harness.guest.guest import CollectedFile
 from harness.guest.windows.crash_dump import SIZE, decode_header
-from harness.guest.windows.offline import WindowsVolume, open_volume
 from harness.history.bug_check import PANICKED, BugCheck, bug_check_of
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
+from harness.machine.windows_volume import WindowsVolume, open_volume
 from harness.template.provision import DEDICATED_DUMP, SESSION
 
 SHARE = 0.4

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from guest.windows.conftest import MakeGuest, ScriptedWindows, panicked
-from guest.windows.ntfs import make_disk
+from ntfs import make_disk
 
 from harness.deadline import Deadline
 from harness.guest.guest import CollectedFile

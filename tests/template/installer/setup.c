@@ -8,6 +8,7 @@
  * disk and in a firmware variable, and it fails if the two differ: disk and variables must be kept and restored together.
  *
  *   key SECONDS   how long it asks for a key; only as the first line
+ *   nokey         it asks for none; only as the first line
  *   mark WORDS    write a mark on COM1
  *   raw TEXT      write TEXT on COM1
  *   say TEXT      write TEXT on the screen
@@ -401,7 +402,7 @@ act(const char *line, u64 next)
     } else if (after(line, "shutdown") != 0) {
         save(next);
         firmware->runtime->reset(2, 0, 0, 0);
-    } else if (after(line, "key") == 0 && *line != 0) {
+    } else if (after(line, "key") == 0 && after(line, "nokey") == 0 && *line != 0) {
         fail("fail 1 1 script has a line that means nothing");
     }
 }
@@ -422,7 +423,7 @@ efi_main(handle image, system_table *table)
     find_media();
     if (self->media->read_only) {
         seconds = after(script, "key");
-        if (!ask_for_key(seconds != 0 ? number(seconds) : 5)) {
+        if (after(script, "nokey") == 0 && !ask_for_key(seconds != 0 ? number(seconds) : 5)) {
             return EFI_ABORTED;
         }
     } else {

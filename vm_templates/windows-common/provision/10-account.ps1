@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: without it nobody can log on after 42 days, and the password stays on the disk.
 # The account that the host logs on with: its password does not expire after the 42 days that a server gives it.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

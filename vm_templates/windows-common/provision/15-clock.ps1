@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: event times and certificates are wrong by the zone's offset otherwise.
 # The machine's clock is in UTC, and so is Windows: no time is ever taken for another zone's.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

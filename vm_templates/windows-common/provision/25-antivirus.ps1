@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Comfort: with an antivirus a run is slower and has more on its timeline, and is as true.
 # The antivirus scans what the driver writes and takes processors; a server can do without, a client only in part.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

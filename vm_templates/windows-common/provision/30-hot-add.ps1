@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: with a hypervisor of its own Windows takes no processor.
 # What keeps Windows from taking processors and memory while it runs is off: its own hypervisor, and VBS on it.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: the driver under test does not load otherwise.
 # Drivers signed with our test certificate load, and Windows trusts who signed them.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: it is how drivers and crashes are heard; what only keeps boots quiet is comfort.
 # What the kernel tells: debug prints are not filtered, a bug check leaves a dump and stands still, boots ask nothing.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
@@ -26,9 +27,13 @@ $dump = Join-Path -Path "$env:SystemDrive\" -ChildPath $Settings.dump.file
 Set-RegistryValue -Key $crash -Name 'DedicatedDumpFile' -Value $dump -Kind 'String'
 Set-RegistryValue -Key $crash -Name 'DumpFileSize' -Value $Settings.dump.megabytes
 
-# COM1 is the host's: no emergency console on it (Microsoft Learn: "BCDEdit /ems").
-Invoke-Native -Tool 'bcdedit.exe' -Arguments '/ems', 'off' | Out-Null
-
+# COM1 is the host's: no emergency console on it (Microsoft Learn: "BCDEdit /ems"). Markers are found amid its words, too.
+Invoke-Comfort -What 'no emergency console' -Action {
+    Invoke-Native -Tool 'bcdedit.exe' -Arguments '/ems', 'off' | Out-Null
+}
 # After a killed run Windows starts, rather than ask how (Microsoft Learn: "BCDEdit /set", bootstatuspolicy, recoveryenabled).
-Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'bootstatuspolicy', 'ignoreallfailures' | Out-Null
-Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'recoveryenabled', 'no' | Out-Null
+# Comfort: each run starts from the disk of a clean shutdown.
+Invoke-Comfort -What 'boots ask nothing' -Action {
+    Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'bootstatuspolicy', 'ignoreallfailures' | Out-Null
+    Invoke-Native -Tool 'bcdedit.exe' -Arguments '/set', '{current}', 'recoveryenabled', 'no' | Out-Null
+}

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: a run without its event trace has lost evidence.
 # An event trace session of our provider that begins with the boot, with buffers for as many processors as there can be.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: the manifest promises SSH where it was asked for.
 # The OpenSSH server, for files both ways: from the medium or from the file that was given, with our key only.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

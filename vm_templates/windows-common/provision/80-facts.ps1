@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: build and edition say what the template is; the other facts are comfort.
 # What this Windows is, and how long it may be used.
 param(
     [Parameter(Mandatory = $true)][object] $Settings
@@ -15,18 +16,22 @@ Write-Fact -Name 'installation' -Value $version.InstallationType
 
 # Which driver has the container of the processors: on Server 2016 it is the wrong one (tp-qemu pull request 2594;
 # Microsoft Learn: "Get-PnpDevice").
-$container = Get-PnpDevice | Where-Object -FilterScript { $_.InstanceId -like 'ACPI\ACPI0010*' } | Select-Object -First 1
-if ($container) {
-    Write-Fact -Name 'processor-container' -Value "$($container.Status): $($container.FriendlyName)"
+Invoke-Comfort -What 'which driver has the processors' -Action {
+    $container = Get-PnpDevice | Where-Object -FilterScript { $_.InstanceId -like 'ACPI\ACPI0010*' } | Select-Object -First 1
+    if ($container) {
+        Write-Fact -Name 'processor-container' -Value "$($container.Status): $($container.FriendlyName)"
+    }
 }
 
 # Microsoft Learn: "SoftwareLicensingProduct class" (the product that has a key is the one in use; minutes),
 # "SoftwareLicensingService class". A rearm is left to people: each may be used once.
-$product = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
-    Where-Object -FilterScript { $_.Name -like 'Windows*' } | Select-Object -First 1
-if ($product) {
-    Write-Fact -Name 'license' -Value "$($product.LicenseStatus)"
-    Write-Fact -Name 'grace-minutes' -Value "$($product.GracePeriodRemaining)"
+Invoke-Comfort -What 'how long it may be used' -Action {
+    $product = Get-CimInstance -ClassName 'SoftwareLicensingProduct' -Filter 'PartialProductKey IS NOT NULL' |
+        Where-Object -FilterScript { $_.Name -like 'Windows*' } | Select-Object -First 1
+    if ($product) {
+        Write-Fact -Name 'license' -Value "$($product.LicenseStatus)"
+        Write-Fact -Name 'grace-minutes' -Value "$($product.GracePeriodRemaining)"
+    }
+    $licensing = Get-CimInstance -ClassName 'SoftwareLicensingService'
+    Write-Fact -Name 'rearms' -Value "$($licensing.RemainingWindowsReArmCount)"
 }
-$licensing = Get-CimInstance -ClassName 'SoftwareLicensingService'
-Write-Fact -Name 'rearms' -Value "$($licensing.RemainingWindowsReArmCount)"

@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
+# Essential: a run gets in by it.
 # WinRM over HTTPS, last of all: who can log on finds a guest on which all the rest is done.
 param(
     [Parameter(Mandatory = $true)][object] $Settings

@@ -3,6 +3,9 @@
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
+# The log of provisioning; its name is the host's too (harness/template/guest_logs.py).
+$journal = Join-Path -Path $env:SystemRoot -ChildPath 'Logs\HotplugHarness.log'
+
 function Write-Marker {
     # Writes one line on COM1 for the host (harness/template/serial_markers.py). QEMU takes it at any speed. What else has the
     # port open is waited for, half a minute.
@@ -42,6 +45,111 @@ function Write-Fact {
     Write-Marker -Text "fact $Name $Value"
 }
 
+function Write-Journal {
+    # Adds a line to the log of provisioning, which the host takes when a build fails. A log never ends a build.
+    param(
+        [Parameter(Mandatory = $true)][string] $Text
+    )
+    try {
+        Add-Content -LiteralPath $journal -Value "$((Get-Date).ToUniversalTime().ToString('s'))Z $Text" -Encoding ASCII
+    }
+    catch {
+        return
+    }
+}
+
+function Invoke-Comfort {
+    # Does something that the template can do without: a failure is a warning for the host, and the step goes on.
+    param(
+        [Parameter(Mandatory = $true)][string] $What,
+        [Parameter(Mandatory = $true)][scriptblock] $Action
+    )
+    try {
+        & $Action
+    }
+    catch {
+        Write-Journal -Text "warning: $What`: $($_ | Out-String) $($_.ScriptStackTrace)"
+        Write-Marker -Text "warn $What`: $($_.Exception.Message)"
+    }
+}
+
+function Send-Log {
+    # Sends the end of a file to the host, compressed, in lines on COM1 (harness/template/serial_logs.py). With -Whole a file
+    # that is larger than Limit is not sent: the end of an event log is none.
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][string] $Path,
+        [Parameter(Mandatory = $true)][int] $Limit,
+        [switch] $Whole
+    )
+    try {
+        # Others may write to it and remove it meanwhile.
+        $file = [System.IO.File]::Open($Path, [System.IO.FileMode]::Open, [System.IO.FileAccess]::Read, [System.IO.FileShare] 'ReadWrite, Delete')
+        try {
+            $size = [int] [Math]::Min($file.Length, $Limit)
+            if ($Whole -and $file.Length -gt $Limit) {
+                throw "$($file.Length) bytes, more than $Limit"
+            }
+            $file.Position = $file.Length - $size
+            $content = New-Object -TypeName 'byte[]' -ArgumentList $size
+            $read = 0
+            do {
+                $got = $file.Read($content, $read, $size - $read)
+                $read += $got
+            } while ($got -gt 0 -and $read -lt $size)
+        }
+        finally {
+            $file.Dispose()
+        }
+        $packed = New-Object -TypeName System.IO.MemoryStream
+        $zip = New-Object -TypeName System.IO.Compression.GZipStream -ArgumentList $packed, ([System.IO.Compression.CompressionMode]::Compress)
+        $zip.Write($content, 0, $read)
+        $zip.Dispose()
+        $text = [System.Convert]::ToBase64String($packed.ToArray())
+        $count = [int] [Math]::Ceiling($text.Length / 900)
+        if ($count -gt 999) {
+            throw "$($text.Length) characters when compressed, too many for COM1"
+        }
+        for ($number = 1; $number -le $count; $number++) {
+            $start = 900 * ($number - 1)
+            Write-Marker -Text "log $Name $number $count $($text.Substring($start, [Math]::Min(900, $text.Length - $start)))"
+        }
+    }
+    catch {
+        Write-Marker -Text "unread $Name $($_.Exception.Message)"
+    }
+}
+
+function Send-EventLog {
+    # Sends an event log, written to a file of its own first: the service has it open (Microsoft Learn: "wevtutil").
+    param(
+        [Parameter(Mandatory = $true)][string] $Name,
+        [Parameter(Mandatory = $true)][string] $Log
+    )
+    $file = Join-Path -Path $env:SystemRoot -ChildPath "Temp\$Name.evtx"
+    try {
+        Invoke-Native -Tool 'wevtutil.exe' -Arguments 'export-log', $Log, $file, '/overwrite:true' | Out-Null
+    }
+    catch {
+        Write-Marker -Text "unread $Name $($_.Exception.Message)"
+        return
+    }
+    Send-Log -Name $Name -Path $file -Limit 4194304 -Whole
+}
+
+function Send-AllLogs {
+    # Sends what tells why a step failed. Where they are: Microsoft Learn, "Windows Setup Log Files and Event Logs".
+    $windows = $env:SystemRoot
+    Send-Log -Name 'provisioning' -Path $journal -Limit 1048576
+    Send-Log -Name 'setupact' -Path (Join-Path -Path $windows -ChildPath 'Panther\setupact.log') -Limit 1048576
+    Send-Log -Name 'setuperr' -Path (Join-Path -Path $windows -ChildPath 'Panther\setuperr.log') -Limit 1048576
+    Send-Log -Name 'cbs' -Path (Join-Path -Path $windows -ChildPath 'Logs\CBS\CBS.log') -Limit 1048576
+    Send-Log -Name 'sshd' -Path (Join-Path -Path $env:ProgramData -ChildPath 'ssh\logs\sshd.log') -Limit 1048576
+    Send-EventLog -Name 'openssh-events' -Log 'OpenSSH/Operational'
+    Send-EventLog -Name 'winrm-events' -Log 'Microsoft-Windows-WinRM/Operational'
+    Write-Marker -Text 'logs'
+}
+
 function Invoke-Native {
     # Runs a native tool. PowerShell 5.1 does not stop at its exit code (Microsoft Learn: "about_Automatic_Variables",
     # $LASTEXITCODE), so this does. With Stop as preference, redirected standard error would end a tool that only warns; with
@@ -59,6 +167,7 @@ function Invoke-Native {
     catch {
         throw "$Tool cannot be run: $($_.Exception.Message)"
     }
+    Write-Journal -Text "$Tool $($Arguments -join ' ') ended with $code`: $said"
     if ($Success -notcontains $code) {
         throw "$Tool $($Arguments -join ' ') ended with $code`: $said"
     }
@@ -157,4 +266,4 @@ function Get-ServiceTrouble {
     $said -join '; '
 }
 
-Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Invoke-Native', 'Set-RegistryValue', 'Set-ServiceStart', 'Get-SharedFlag', 'Get-Binding', 'Get-ServiceTrouble'
+Export-ModuleMember -Function 'Write-Marker', 'Write-Fact', 'Write-Journal', 'Invoke-Comfort', 'Invoke-Native', 'Set-RegistryValue', 'Set-ServiceStart', 'Get-SharedFlag', 'Get-Binding', 'Get-ServiceTrouble', 'Send-AllLogs'

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT
-# Runs the steps beside it, by their numbers, and tells the host of each on COM1. The first failure ends it: the guest
-# then stands still, and the host sees which step failed and why. After the last step the guest turns itself off; so it does
-# before that if it cannot say what failed, which the host sees, too.
+# Runs the steps beside it, by their numbers, and tells the host of each on COM1. The first failure of an essential step ends
+# it: the guest sends its logs and stands still, and the host sees which step failed and why. The failure of a comfort step
+# is a warning. After the last step the guest turns itself off; so it does before that if it cannot say what failed, which the
+# host sees, too. After a restart in between, the steps that were done are left out.
 Set-StrictMode -Version Latest
 $ErrorActionPreference = 'Stop'
 
@@ -20,12 +21,34 @@ try {
             Sort-Object -Property Name
     )
 
+    # Made by the installation, removed by the step "launcher"; the host's checkpoint has it as it was before the first step.
+    $folder = Join-Path -Path $env:SystemRoot -ChildPath 'HotplugHarness'
+    $record = Join-Path -Path $folder -ChildPath 'done.txt'
+    $done = @(if (Test-Path -LiteralPath $record) { Get-Content -LiteralPath $record })
+
     Write-Marker -Text 'stage provisioning'
     $number, $count = 0, $steps.Count
     foreach ($step in $steps) {
         $number, $name, $script = ($number + 1), $step.BaseName.Substring(3), $step.FullName
         Write-Marker -Text "step $number $count $name"
-        & $step.FullName -Settings $settings
+        if ($done -contains $step.Name) {
+            continue
+        }
+        Write-Journal -Text "step $number of $count, $name"
+        try {
+            & $step.FullName -Settings $settings
+        }
+        catch {
+            if ($settings.comfort -notcontains $name) {
+                throw
+            }
+            Write-Journal -Text "warning: $($_ | Out-String) $($_.ScriptStackTrace)"
+            Write-Marker -Text "warn the step failed: $($_.Exception.Message)"
+            continue
+        }
+        if (Test-Path -LiteralPath $folder) {
+            Add-Content -LiteralPath $record -Value $step.Name -Encoding ASCII
+        }
     }
 
     # Before 'done', which would be wrong of a guest that does not turn itself off. /t 10: time for that marker, this script and
@@ -40,10 +63,12 @@ catch {
     if ("$($_.ScriptStackTrace)" -match ([regex]::Escape($script) + ':\D*([0-9]+)')) {
         $line = $Matches[1]
     }
+    Write-Journal -Text "failed: $($_ | Out-String) $($_.ScriptStackTrace)"
     $reason = "$($_.Exception.Message)"
     $reason = $reason.Substring(0, [Math]::Min($reason.Length, 800))
     try {
         Write-Marker -Text "fail $number $count $name $reason (line $line)"
+        Send-AllLogs
     }
     catch {
         Invoke-Native -Tool 'shutdown.exe' -Arguments '/s', '/t', '10' | Out-Null

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 from effort import examples
-from guest.windows.ntfs import BASIC_DATA, BLOCK, EFI, make_disk, table
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ntfs import BASIC_DATA, BLOCK, EFI, make_disk, table
 from part_markers import needs
 
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, InfrastructureError
-from harness.guest.windows.gpt import Partition, windows_partition
-from harness.guest.windows.offline import open_volume
+from harness.machine.gpt import Partition, windows_partition
+from harness.machine.windows_volume import open_volume
 
 CONTENT = {
     "Windows/INF/setupapi.dev.log": b"[Device Install Log]\r\n" * 1000,

@@ -18,11 +18,10 @@ from pathlib import Path
 
 from harness.deadline import Deadline
 from harness.errors import GuestHang, GuestRefused, InfrastructureError, MissingPart
-from harness.guest.windows.gpt import Partition, windows_partition
 from harness.machine.attachments import option_value
+from harness.machine.gpt import Partition, windows_partition
 from harness.machine.process import Process
 from harness.program import PIPE, end_program, read_pipes, run_program, start_program
-from harness.transport.copying import hostile
 
 TOOLS = {
     "qemu-storage-daemon": "qemu-system-common",
@@ -33,6 +32,19 @@ TOOLS = {
 """The programs, and the Debian packages that hold them."""
 
 LARGEST_LISTING = 1 << 20
+
+LONGEST_NAME = 255
+"""Characters of a name (Microsoft Learn: "Naming Files, Paths, and Namespaces")."""
+
+
+def plain(name: str) -> bool:
+    """True for a name that can be shown and is of one file: no separator, nothing unprintable, and not a directory's dots."""
+    return (
+        name not in ("", ".", "..")
+        and len(name) <= LONGEST_NAME
+        and name.isprintable()
+        and not set(name) & set("/\\")
+    )
 
 
 def missing() -> str:
@@ -117,7 +129,7 @@ class WindowsVolume:
         command = ["ntfsls", "--force", "--path", directory or "/", str(self._file)]
         listing = b"".join(self._run(command, directory, LARGEST_LISTING, deadline))
         found = [line.decode("utf-8", "surrogateescape") for line in listing.splitlines()]
-        return [name for name in found if not hostile(name)]
+        return [name for name in found if plain(name)]
 
     def _run(
         self, command: list[str], what: str, limit: int, deadline: Deadline
@@ -152,8 +164,14 @@ class WindowsVolume:
 
 
 @contextlib.contextmanager
-def open_volume(image: Path, folder: Path, deadline: Deadline) -> Iterator[WindowsVolume]:
-    """Show the volume with Windows in the disk ``image`` (qcow2), which nobody may be writing to, for as long as needed.
+def open_volume(
+    image: Path,
+    folder: Path,
+    deadline: Deadline,
+    *,
+    format: str = "qcow2",  # noqa: A002
+) -> Iterator[WindowsVolume]:
+    """Show the volume with Windows in the disk ``image``, which nobody may be writing to, for as long as needed.
 
     ``folder`` is for our own files and exists. Raises MissingPart with what is not installed, GuestRefused if the disk
     has no such volume.
@@ -162,21 +180,27 @@ def open_volume(image: Path, folder: Path, deadline: Deadline) -> Iterator[Windo
     if lacking:
         raise MissingPart(f"the guest's disk cannot be read: {lacking.partition(':')[0]}", hint=lacking)
     with (
-        _export(image, None, folder / "disk.raw", deadline) as disk,
+        _export(image, format, None, folder / "disk.raw", deadline) as disk,
         disk.open("rb", buffering=0) as content,
     ):
         partition = windows_partition(content, disk.stat().st_size)
-    with _export(image, partition, folder / "volume.raw", deadline) as volume:
+    with _export(image, format, partition, folder / "volume.raw", deadline) as volume:
         yield WindowsVolume(volume)
 
 
 @contextlib.contextmanager
-def _export(image: Path, partition: Partition | None, at: Path, deadline: Deadline) -> Iterator[Path]:
+def _export(
+    image: Path,
+    format: str,  # noqa: A002
+    partition: Partition | None,
+    at: Path,
+    deadline: Deadline,
+) -> Iterator[Path]:
     """Have a file show an image's content, or a part of it, until the end of the block."""
     # A paused machine holds its locks, and writes nothing.
     chain = [
         f"driver=file,node-name=file,filename={option_value(image)},read-only=on,locking=off",
-        "driver=qcow2,node-name=disk,file=file,read-only=on",
+        f"driver={format},node-name=disk,file=file,read-only=on",
     ]
     node = "disk"
     if partition is not None:

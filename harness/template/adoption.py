@@ -1,0 +1,180 @@
+# SPDX-License-Identifier: MIT
+"""From a disk with a Windows that the lab already has to the recipe of a build: the same, without Setup.
+
+The disk lies under the first layer of the build and is never written to. The finished template is a copy of its own: a template
+whose disk rested on somebody else's file would be broken by whoever writes to that, moves it or removes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from harness.config import read_document
+from harness.deadline import Deadline
+from harness.errors import UsageError
+from harness.host.firmware import find_ovmf
+from harness.host.qemu_build import QemuBuild
+from harness.machine.machine import MachineSpec
+from harness.template import provision
+from harness.template.adopted_disk import AdoptedDisk
+from harness.template.answer import ANSWER_FILE, COMMON, write_secret
+from harness.template.build import Recipe, WindowsRelease
+from harness.template.checkpoints import BuildInputs, disk_errors
+from harness.template.edition import EVALUATION
+from harness.template.keys import kept_secrets, public_key_of
+from harness.template.manifest import GuestCredentials, Medium, sha256_of
+from harness.template.medium import answer_medium, write_medium
+from harness.template.progress import BuildPosition
+from harness.template.recipe import READ, digests_of
+from harness.template.stage import BuildStage
+from harness.template.store import SECRETS, Store
+from harness.template.template import DOCUMENT, Template, templates_directory
+
+BEGIN = Path(provision.INSTALL, "begin.ps1")
+
+
+def begin_script() -> str:
+    """Return the script that starts the launcher on the answer medium. Raises BadDocument if it cannot be read."""
+    return read_document(templates_directory() / COMMON / BEGIN)
+
+
+class AdoptOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What an adoption is asked for. ``password`` is the built-in administrator's, ``key`` the private key that SSH lets in.
+
+    ``openssh`` and ``certificate`` are as for a build, for provisioning.
+    """
+
+    disk: AdoptedDisk
+    password: str
+    key: str = ""
+    openssh: str = ""
+    certificate: bytes = b""
+
+    def __repr__(self) -> str:
+        """Secrets are not shown: what is printed may end in a log."""
+        return f"AdoptOptions({self.disk}, …)"
+
+
+def identify(template: Template, facts: dict[str, str]) -> WindowsRelease:
+    """Return which Windows it is, by its build, edition and installation. Raises UsageError if it is not the template's."""
+    build, edition = facts.get("build", ""), facts.get("edition", "")
+    installation = facts.get("installation", "")
+    number = build.partition(".")[0]
+    if template.builds and number not in map(str, template.builds):
+        raise UsageError(
+            f"the disk holds Windows build {build or 'unknown'}, and {template.name} is build {', '.join(map(str, template.builds))}",
+            hint="Name the template of its release: --template NAME.",
+        )
+    for each in template.editions:
+        if edition in each.ids and installation == each.installation:
+            evaluation = edition.endswith(EVALUATION)
+            return WindowsRelease(each.name, each.title, template.evaluation_days if evaluation else 0)
+    known = "; ".join(
+        f"{each.title}: {', '.join(each.ids)} ({each.installation})" for each in template.editions
+    )
+    raise UsageError(
+        f"the disk holds the edition {edition or 'unknown'} ({installation or 'unknown'}), which {template.name} does not know",
+        hint=f"It knows: {known}.",
+    )
+
+
+def adoption_recipe(
+    template: Template,
+    wishes: AdoptOptions,
+    store: Store,
+    *,
+    accelerator: Literal["kvm", "tcg"],
+    qemu: QemuBuild,
+    say: Callable[[str], None],
+) -> Recipe:
+    """Read the disk, make the answer medium and the secrets in the build's folder; return the recipe.
+
+    The caller holds the store's lock for the build. Raises as :func:`harness.template.recipe.make_recipe` does.
+    """
+    # First what can be refused without reading the disk.
+    template.processor(accelerator)
+    disk, openssh = wishes.disk, provision.openssh_source(template, wishes.openssh)
+    ovmf = find_ovmf()
+    size = disk.file.stat().st_size
+    say(f"reading {disk.file.name}, {size >> 20} MiB")
+    digest = sha256_of(
+        disk.file,
+        Deadline(READ, "read the disk"),
+        progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB"),
+    )
+    folder = store.checkpoints(template.name)
+    secrets = _secrets(folder / SECRETS, wishes)
+    files = answer_medium(
+        template,
+        "",
+        authorized_key=secrets.public_key,
+        certificate=wishes.certificate or None,
+        openssh=openssh,
+    )
+    del files[ANSWER_FILE]
+    answer = folder / "answers.iso"
+    with disk_errors(folder):
+        answer.unlink(missing_ok=True)
+    write_medium(answer, files)
+    document = read_document(Path(template.directory) / DOCUMENT)
+    inputs = BuildInputs(
+        installation={"disk": digest, **digests_of(files, provision.INSTALL)},
+        provisioning={
+            DOCUMENT: hashlib.sha256(document.encode()).hexdigest(),
+            **digests_of(files, provision.FOLDER),
+        },
+    )
+    media = [answer]
+    if openssh.kind == "iso" and openssh.file is not None:
+        media.append(openssh.file.absolute())
+        inputs.provisioning["openssh"] = sha256_of(openssh.file, Deadline(READ, "read the OpenSSH medium"))
+
+    def machine(layer: Path, variables: Path) -> MachineSpec:
+        return template.machine_spec(
+            accelerator=accelerator,
+            qemu=qemu.path,
+            firmware=ovmf,
+            variables=variables,
+            disk=layer,
+            cdroms=media,
+        )
+
+    return Recipe(
+        template=template.name,
+        title=template.title,
+        support=template.support.status,
+        edition="",
+        image="",
+        medium=Medium(name=disk.file.name, size=size, sha256=digest),
+        inputs=inputs,
+        machine=machine,
+        variables=ovmf.variables,
+        disk_size=disk.size,
+        secrets=secrets,
+        document=document,
+        qemu_version=qemu.text,
+        source=disk,
+        begin=BuildPosition(BuildStage.FIRST_LOGON),
+        identify=lambda facts: identify(template, facts),
+    )
+
+
+def _secrets(file: Path, wishes: AdoptOptions) -> GuestCredentials:
+    """Return what opens the template: the given password and key; without a key the pair that is kept, or a new one."""
+    kept = kept_secrets(file)
+    secrets = msgspec.structs.replace(kept, password=wishes.password)
+    if wishes.key:
+        secrets = msgspec.structs.replace(
+            secrets, private_key=wishes.key, public_key=public_key_of(wishes.key, "the SSH key")
+        )
+    if secrets == kept:
+        return kept
+    with disk_errors(file.parent):
+        file.unlink(missing_ok=True)
+    write_secret(file, msgspec.json.encode(secrets))
+    return secrets
