@@ -124,6 +124,7 @@ def test_markers() -> None:
         .replace("$name", "winrm")
         .replace("$reason", "Access is denied.")
         .replace("$line", "12")
+        .replace("$($_.Exception.Message)", "Access is denied.")
         for single, double in written
     ]
     assert [
