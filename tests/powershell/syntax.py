@@ -20,7 +20,9 @@ FRAMEWORK = {
     "[IO.Directory]::Exists", "[IO.File]::AppendAllLines", "[IO.File]::AppendAllText", "[IO.File]::Create", "[IO.File]::Delete",
     "[IO.File]::Exists", "[IO.File]::Move", "[IO.File]::Open", "[IO.File]::OpenRead", "[IO.File]::ReadAllText",
     "[IO.File]::WriteAllText", "[Math]::Min", "[Security.Cryptography.SHA256]::Create", "[System.BitConverter]::ToString", "[System.Environment]::OSVersion",
-    "[System.Runtime.InteropServices.Marshal]::ReadInt32",
+    "[System.Runtime.InteropServices.Marshal]::ReadInt32", "[Math]::Ceiling", "[System.Convert]::ToBase64String",
+    "[System.IO.Compression.CompressionMode]::Compress", "[System.IO.File]::Open", "[System.IO.FileAccess]::Read",
+    "[System.IO.FileMode]::Open",
     "[System.Security.Cryptography.SHA256]::Create", "[Text.Encoding]::UTF8", "[Text.Encoding]::Unicode", "[regex]::Escape",
 }  # fmt: skip
 """Static members of .NET that the scripts may use: each is in .NET Framework 4.6 (its page on Microsoft Learn, "Applies to"),

@@ -115,7 +115,8 @@ def test_com1_that_is_refused_half_way(server: Server, make_world: MakeWorld, re
         assert (True, None, ["exit 0"]) == (ran.done, ran.failure, ran.shown.printed[-1:])
     else:
         assert [StageMarker("provisioning"), StepMarker(1, 1, "quiet")] == ran.markers
-        assert ["/s", "/t", "10"] == world.calls[-1].words
+        programs = [each for each in world.calls if each.name == "shutdown.exe"]
+        assert ["/s", "/t", "10"] == programs[-1].words
         assert "exit 1" == ran.shown.printed[-1]
 
 
