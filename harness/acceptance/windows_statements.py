@@ -27,9 +27,15 @@ from harness.history.bug_check import PANICKED, BugCheck, bug_check_of
 from harness.history.reader import History
 from harness.history.record import Channel, Count, GuestEvent, Qmp, Record, Stage
 from harness.history.run_directory import HISTORY
-from harness.template.provision import FOLDER, steps
+from harness.template.provision import FOLDER, INSTALL, LAUNCHER, steps
+from harness.template.stage import SHOWN, BuildStage
 from harness.template.store import BuiltTemplate
 from harness.template.template import Template
+
+LAUNCH = f"{INSTALL}/{LAUNCHER}"
+PROVISIONING = SHOWN[BuildStage.PROVISIONING]
+WARNING = "warning: "
+"""What the log of a build says before a failure of a step that the build went on after: ``STEP: WORDS``."""
 
 MACHINE, TRACE, TRACE_FILE = "hpnctl machine", "hpnctl trace", "trace file"
 NMI, BUG_CHECK, OWN_COPY = "NMI", "bug check", "one file a service"
@@ -130,24 +136,31 @@ class BuildEvidence(msgspec.Struct, frozen=True, kw_only=True):
 def in_build(built: BuiltTemplate) -> dict[str, BuildEvidence]:
     """Return what the logs of a template's build show of its provisioning steps; the last attempt at a step counts.
 
-    A step was carried out if the guest went on to the next one, and is refuted by the failure that it told itself.
+    A step was carried out if the guest went on to the next one. It is refuted by the failure that it told itself, also by one
+    that the build went on after. What begins provisioning was carried out if provisioning began.
     """
     files = {step.name: f"{FOLDER}/{step.script.name}" for step in steps(built.template())}
     found: dict[str, BuildEvidence] = {}
     for log in sorted((built.folder / built.manifest.log).glob(f"*/{HISTORY}")):
         ended: Stage | None = None
+        warned: dict[str, StatementEvidence] = {}
+        place = f"{built.manifest.log}/{log.parent.name}"
         for record in _stages(log):
+            if record.phase == "note":
+                name, _, words = record.detail.removeprefix(WARNING).partition(": ")
+                warned[name] = StatementEvidence(shown=Shown.FALSE, record=record.n, words=words)
+                continue
+            if record.phase == "begin" and record.name == PROVISIONING:
+                found[LAUNCH] = BuildEvidence(place=place, evidence=_true(record))
             shown: StatementEvidence | None = None
             done = ended if record.phase == "begin" else None
             name = _step((done or record).name)
             if done is not None:
-                shown = _true(done)
+                shown = warned.get(name) or _true(done)
             elif record.phase == "fail" and record.detail.startswith(f"provisioning {_words(record.name)}"):
                 shown = StatementEvidence(shown=Shown.FALSE, record=record.n, words=record.detail)
             if shown is not None and name in files:
-                found[files[name]] = BuildEvidence(
-                    place=f"{built.manifest.log}/{log.parent.name}", evidence=shown
-                )
+                found[files[name]] = BuildEvidence(place=place, evidence=shown)
             ended = record if record.phase == "end" else None
     return found
 
@@ -170,5 +183,7 @@ def _stages(log: Path) -> Iterator[Stage]:
     """Yield the beginnings and ends of stages in a build's log; nothing more where it cannot be read."""
     with contextlib.suppress(HarnessError):
         for record in History(log.parent):
-            if isinstance(record, Stage) and record.phase != "note" and record.name != "lease":
+            if not isinstance(record, Stage) or record.name == "lease":
+                continue
+            if record.phase != "note" or record.detail.startswith(WARNING):
                 yield record

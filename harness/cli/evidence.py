@@ -119,13 +119,16 @@ def _build_named(name: str, run: Path) -> Path | None:
     """Return the folder of the template called ``name``: of the build that was interrupted, or what was built; None if it is a run."""
     import os
 
+    from harness.template.checkpoints import CheckpointStack
     from harness.template.store import NAME, Store, store_directory
 
     # Not Path's method, which raises for a name that is too long.
     if os.path.lexists(run) or not NAME.fullmatch(name):
         return None
     store = Store(store_directory(os.environ))
-    return next((one for one in (store.checkpoints(name), store.folder(name)) if one.is_dir()), None)
+    kept = CheckpointStack.read(store.checkpoints(name))
+    unfinished = [] if kept is not None and kept.finished else [store.checkpoints(name)]
+    return next((one for one in (*unfinished, store.folder(name)) if one.is_dir()), None)
 
 
 def _passwords(folder: Path) -> list[bytes]:

@@ -147,17 +147,15 @@ def built(tmp_path: Path) -> BuiltTemplate:
 
 
 def log(built: BuiltTemplate, attempt: str, *stages: tuple[str, str, str]) -> None:
-    """Write the log of one attempt: step, phase, detail; "" is the shutdown."""
+    """Write the log of one attempt: step, phase, detail; "" is the shutdown, "-" provisioning before its first step."""
     folder = built.folder / "log" / attempt
     folder.mkdir(parents=True)
     with HistoryWriter(folder) as writer:
         writer.write(Header(format=FORMAT, harness="0", run="build", guest=GUEST, wall=""))
         for step, phase, detail in stages:
-            place = (
-                BuildPosition(BuildStage.PROVISIONING, 3, 12, step)
-                if step
-                else BuildPosition(BuildStage.DONE)
-            )
+            place = BuildPosition(BuildStage.DONE)
+            if step:
+                place = BuildPosition(BuildStage.PROVISIONING, *((3, 12, step) if step != "-" else ()))
             writer.write(Stage(name=place.words(), phase=phase, detail=detail))  # type: ignore[arg-type]
 
 
@@ -187,6 +185,18 @@ def test_a_step_was_carried_out_if_the_guest_went_on(built: BuiltTemplate) -> No
     } == in_log(built)
     log(built, "04", ("openssh", "begin", ""), ("openssh", "end", ""), ("", "begin", ""))
     assert ("log/04", Shown.TRUE, 3) == in_log(built)["provision/70-openssh.ps1"]
+
+
+def test_a_warning_refutes_a_step_that_the_build_went_on_after(built: BuiltTemplate) -> None:
+    """With its own words; that provisioning began confirms what begins it."""
+    log(
+        built, "01", ("-", "begin", ""), ("-", "end", ""), ("quiet", "begin", ""),
+        ("quiet", "note", "warning: quiet: no Server Manager: Access is denied."), ("quiet", "end", ""), ("", "begin", ""),
+    )  # fmt: skip
+    found = in_build(built)
+    assert ("log/01", Shown.FALSE, 5) == in_log(built)["provision/20-quiet.ps1"]
+    assert "no Server Manager: Access is denied." == found["provision/20-quiet.ps1"].evidence.words
+    assert ("log/01", Shown.TRUE, 2) == in_log(built)["install/launch.ps1"]
 
 
 def test_a_log_that_cannot_be_read_shows_nothing(built: BuiltTemplate) -> None:

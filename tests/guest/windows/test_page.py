@@ -19,7 +19,6 @@ from harness.guest.windows.preflight import judge
 from harness.guest.windows.readiness import BootStage
 from harness.guest.windows.script import names
 from harness.template.answer import COMMON
-from harness.template.promise import SCRIPT
 from harness.template.provision import FOLDER
 from harness.template.template import templates_directory
 
@@ -72,17 +71,18 @@ def pages_cited(text: str) -> set[str]:
     return found
 
 
+HERE = templates_directory() / COMMON
 STATEMENTS = {
-    f"{FOLDER}/{path.name}": path
-    for path in sorted((templates_directory() / COMMON / FOLDER).glob("[0-9]*.ps1"))
-} | {SCRIPT.as_posix(): templates_directory() / COMMON / SCRIPT}
+    path.relative_to(HERE).as_posix(): path
+    for folder in (FOLDER, *sorted({path.parent.name for path in HERE.glob("*/*.ps1")} - {FOLDER}))
+    for path in sorted((HERE / folder).glob("*.ps1"))
+    if path.name != "start.ps1"
+}
 
 
 def test_every_step_and_the_promises_have_a_row() -> None:
     """What a template's guest is told relies on Windows as much as what a run tells it."""
-    named = re.findall(
-        r"`((?:provision|verify)/[^`]+)`", "\n".join(rows("Every statement on Windows, and its page"))
-    )
+    named = re.findall(r"`([a-z]+/[^`]+)`", "\n".join(rows("Every statement on Windows, and its page")))
     assert list(STATEMENTS) == named
 
 
