@@ -14,9 +14,8 @@ from harness.cli.parameters import Json
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from harness.report.answer_table import AnswerTable
+    from harness.store.database import Connection
 
     class Answer(Protocol):
         """What a question comes to."""

@@ -20,7 +20,8 @@ from harness.package import missing_extra
 from harness.store.address import LOGIN_HINT, StoreAddress
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection as Connection
+    from sqlalchemy import Engine
 
 WAIT_S = 20
 """Seconds that a locked database, or a server, is waited for."""
