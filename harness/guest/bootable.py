@@ -9,7 +9,9 @@ from typing import Protocol
 
 import msgspec
 
+from harness.capture.live.budget import ChannelBudget, RunBudget
 from harness.capture.live.channel_limits import ChannelLimits
+from harness.capture.mapping.driver_map import DriverMap
 from harness.deadline import Deadline
 from harness.guest.guest import Guest
 from harness.history.writer import HistoryWriter
@@ -24,9 +26,9 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     things lie, ``directory`` the run's own place, for what only this run writes (an overlay, its NVRAM). ``group_size``
     processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
     on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
-    folder; None for the guest's own choice. ``traced``: the driver reports by its own trace events, which the guest is to
-    hand over; ``providers`` are their providers' GUIDs. ``here`` is false for a machine on another host. ``limits`` is how much
-    the guest may say. ``real_time`` asks for the host's time where a guest's clock begins at another.
+    folder; None for the guest's own choice. ``mapped`` says which of its own trace events, which the guest is to hand over,
+    are which records; None for a driver that speaks the harness's own. ``here`` is false for a machine on another host.
+    ``limits`` is how much the guest may say. ``real_time`` asks for the host's time where a guest's clock begins at another.
     """
 
     spec: MachineSpec
@@ -36,8 +38,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     fault: str = ""
     driver: Path | None = None
     here: bool = True
-    traced: bool = False
-    providers: tuple[str, ...] = ()
+    mapped: DriverMap | None = None
     limits: ChannelLimits = ChannelLimits()
     real_time: bool = False
 
@@ -56,6 +57,8 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     names what such a machine cannot show: ``qemu`` (its list of devices) and ``ost`` (the firmware's answers).
 
     ``symbols`` is how WinDbg is told of the driver's symbols and sources, "" without any.
+    ``hands_over_events``: the events of a mapped driver are asked for (:meth:`harness.guest.guest.Guest.hand_on`), and do not
+    come by the debug port.
     ``adapt`` changes the machine once its accelerator is chosen; ``release`` is called when the run is over. ``pace`` is how
     many times as long as the twin this guest may take, unless a run says itself how long.
     """
@@ -69,6 +72,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     probe: BootImage | None = None
     make: MakeMachine | None = None
     unshown: tuple[str, ...] = ()
+    hands_over_events: bool = False
     adapt: Callable[[MachineSpec], MachineSpec] | None = None
     release: Callable[[], None] | None = None
     pace: float = 1.0
@@ -80,7 +84,7 @@ class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
     ``expect_reset`` is what a guest calls before it restarts, or may: until it is ready again no reset is a crash.
     ``silent`` keeps what QEMU tells of a guest that says nothing, before it is reset. ``crash``
     raises what made the capture fail, such as a full disk. ``admit`` says whether an event that the guest reports by itself
-    may still become a record.
+    may still become a record. ``budget`` returns the budget of one more channel, by its name.
     """
 
     crash: Callable[[], str] = lambda: ""
@@ -88,6 +92,7 @@ class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
     expect_reset: Callable[[], None] = lambda: None
     silent: Callable[[], None] = lambda: None
     admit: Callable[[], bool] = lambda: True
+    budget: Callable[[str], ChannelBudget] = lambda name: RunBudget(ChannelLimits()).channel(name)
 
 
 class GuestType(Protocol):

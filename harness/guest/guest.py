@@ -136,6 +136,12 @@ class Guest(Protocol):
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
         """Have the driver echo ``nonce`` (at most 32 letters and digits) on every channel."""
 
+    def hand_on(self, deadline: Deadline) -> None:
+        """Put into the history what the driver has told so far and the guest only tells when it is asked.
+
+        Raises GuestHang if it does not answer.
+        """
+
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Ask the guest what it counts now."""
 

@@ -64,7 +64,7 @@ class TwinType:
             spec.max_processors,
             options.group_size,
             kd=spec.kd,
-            trace_port=spec.debug_port if options.traced else 0,
+            trace_port=spec.debug_port if options.mapped is not None else 0,
         )
         if modules := wanted_modules(spec):
             arguments += f" agent.drivers={','.join(modules)}"

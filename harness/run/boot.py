@@ -13,7 +13,6 @@ from typing import Any
 import msgspec
 
 from harness.capture.dbgprint.reader import PortReader
-from harness.capture.etl import guid
 from harness.capture.live.budget import RunBudget
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
@@ -161,7 +160,7 @@ class GuestBoot:
                 writer=self._writer,
                 kd=machine.kd if self.request.kd == "listen" else None,
                 directory=self._directory.path,
-                mapped=self._mapped,
+                mapped=None if bootable.hands_over_events else self._mapped,
                 resumed=self._snapshot is not None,
                 budget=self._channels,
                 log=machine.log if isinstance(machine, QemuMachine) else None,
@@ -180,6 +179,7 @@ class GuestBoot:
             expect_reset=watch.expect_reset,
             silent=lambda: self._keep_registers(machine),
             admit=capture.control.admit,
+            budget=self._channels.channel,
         )
         guest = self.guest = self._guest_type.attach(machine, self._writer, signs, options)
         stack.callback(guest.close)
@@ -193,6 +193,7 @@ class GuestBoot:
         def drain() -> None:
             machine.sync()
             capture.drain()
+            guest.hand_on(Deadline(budget.operation, "ask for the driver's events"))
 
         executor = Executor(
             machine,
@@ -239,10 +240,9 @@ class GuestBoot:
             fault=request.inject_fault,
             driver=Path(request.driver) if request.driver else None,
             here=not is_remote(request.connect),
-            traced=self._mapped is not None,
+            mapped=self._mapped,
             limits=request.limits,
             real_time=request.real_time,
-            providers=(guid.text(self._mapped.provider),) if self._mapped is not None else (),
         )
 
     def _prepare(self, options: GuestOptions) -> Bootable:

@@ -190,8 +190,10 @@ class Executor:
                 continue
             nonce = f"{self._nonces.getrandbits(64):016x}"
             self.guest.prove_alive(nonce, deadline)
+            # What the guest tells only when it is asked, it tells as of then.
+            asked = time.monotonic()
             self._drain()
-            silent = time.monotonic() - self.watch.last_driver
+            silent = asked - self.watch.last_driver
             if silent >= quiet:
                 self.writer.write(Quiesced(nonce=nonce, quiet_ns=int(silent * 1e9)))
                 return
@@ -353,7 +355,7 @@ class Executor:
                 return sum(len(answers) for answers in tuple(self.watch.ost.values()))
             return self.watch.tally[operation.what]
 
-        if not self.watch.wait(lambda: reached() >= operation.count, deadline):
+        if not self.watch.wait(self._handed_on(lambda: reached() >= operation.count), deadline):
             raise GuestHang(
                 f"waited {deadline.seconds:g} s for {operation.count} {operation.what}, seen {reached()}",
                 hint="The timeline shows what did come; a longer wait is timeout = SECONDS in the plan.",
@@ -413,7 +415,9 @@ class Executor:
 
     @_do.register
     def _(self, _operation: op.Pause, deadline: Deadline) -> str:
-        self._before(deadline)  # a paused guest cannot be asked
+        # A paused guest cannot be asked.
+        self._before(deadline)
+        self._drain()
         self.machine.pause(deadline)
         return ""
 
@@ -751,9 +755,20 @@ class Executor:
                 base = min(other.tally.get(kind, 0) for other in attempts)
                 wanted[kind] = wanted.get(kind, base) + 1
         return self.watch.wait(
-            lambda: all(self.watch.tally[kind] >= count for kind, count in wanted.items()),
+            self._handed_on(lambda: all(self.watch.tally[kind] >= count for kind, count in wanted.items())),
             Deadline(self.budget.consequence, "the driver's records"),
         )
+
+    def _handed_on(self, met: Callable[[], bool]) -> Callable[[], bool]:
+        """Return ``met``, asked again with what the guest tells only when it is asked, if it is not met without."""
+
+        def asked() -> bool:
+            if met():
+                return True
+            self.guest.hand_on(Deadline(self.budget.operation, "ask for the driver's events"))
+            return met()
+
+        return asked
 
     def _listed(self, attempt: PendingAdd, deadline: Deadline) -> bool:
         if attempt.what == "dimm":

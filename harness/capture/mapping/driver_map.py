@@ -4,6 +4,7 @@
 ::
 
     driver = "tiny"                                    # what records and verdicts call it
+    service = "tiny"                                   # on Windows: the service that loads it, if it is called otherwise
     provider = "{b7d5…}"                               # whose events; or manifest = "tiny.man", beside the map
 
     [[event]]
@@ -102,12 +103,14 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     event: Annotated[list[EventMap], msgspec.Meta(min_length=1, max_length=1000)]
     provider: str = ""
     manifest: str = ""
+    service: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_.-]{0,64}$")] = ""
 
 
 class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
     """A decoded map. ``provider`` are the GUID's 16 bytes, ``described`` the manifest's provider, if there is one.
 
-    ``layouts`` are those that the map itself describes, by the event's place in ``events``.
+    ``layouts`` are those that the map itself describes, by the event's place in ``events``. ``service`` is the Windows
+    service that loads the driver, "" for one named as the driver.
     """
 
     driver: str
@@ -116,6 +119,7 @@ class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
     described: Provider | None
     layouts: dict[int, Layout]
     files: list[Path]
+    service: str = ""
 
     def absent(self) -> dict[str, list[str]]:
         """Return by kind of record what its events do not give; if only some do, it counts as not given."""
@@ -180,7 +184,8 @@ def decode(text: str, *, name: str, folder: Path, path: Path | None = None) -> D
         else:
             _check_names(event, index, described, bad)
     return DriverMap(
-        driver=document.driver, provider=raw, events=document.event, described=described, layouts=layouts, files=files
+        driver=document.driver, provider=raw, events=document.event, described=described, layouts=layouts, files=files,
+        service=document.service,
     )  # fmt: skip
 
 

@@ -123,26 +123,35 @@ class Mapper:
 
     def read(self, log: TraceLog) -> Iterator[Record]:
         """Yield the records of a log's events, in their order."""
+        for event in self.own(log):
+            yield from self.logged(event)
+
+    def own(self, log: TraceLog) -> Iterator[EventRecord]:
+        """Yield the events of a log that are the driver's, in their order."""
         for event in log.records():
-            if not isinstance(event, EventRecord) or event.provider != self.map.provider:
-                continue
-            schema = tracelogging.schema(event)
-            values: dict[str, Any] | None = None
-            if schema is not None:
-                values, _problem = schema.layout.read(event.payload, event.pointer_size)
-            yield from self.records(
-                TraceEvent(
-                    id=event.id,
-                    version=event.version,
-                    time=event.time,
-                    processor=event.processor,
-                    thread=event.thread,
-                    payload=event.payload,
-                    name=schema.name if schema is not None else "",
-                    values=values,
-                    pointer=event.pointer_size,
-                )
+            if isinstance(event, EventRecord) and event.provider == self.map.provider:
+                yield event
+
+    def logged(self, event: EventRecord, *, skipped: int = 0) -> Iterator[Record]:
+        """Yield the records that an event of a log is; see :meth:`records`."""
+        schema = tracelogging.schema(event)
+        values: dict[str, Any] | None = None
+        if schema is not None:
+            values, _problem = schema.layout.read(event.payload, event.pointer_size)
+        yield from self.records(
+            TraceEvent(
+                id=event.id,
+                version=event.version,
+                time=event.time,
+                processor=event.processor,
+                thread=event.thread,
+                payload=event.payload,
+                name=schema.name if schema is not None else "",
+                values=values,
+                skipped=skipped,
+                pointer=event.pointer_size,
             )
+        )
 
     def account(self, *, closed: bool = False) -> Channel:
         """Return the account of the channel."""

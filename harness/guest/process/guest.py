@@ -167,6 +167,9 @@ class ProcessGuest:
         """Have the driver echo ``nonce`` on its channels."""
         self._service.mark(driver, nonce, deadline)
 
+    def hand_on(self, _deadline: Deadline) -> None:
+        """Do nothing: whatever the driver says comes by itself."""
+
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Ask the layer how many processors are active and how much memory there is."""
         said = self._machine.value("counts", deadline)

@@ -104,6 +104,19 @@ class TraceAccount(_Answer, frozen=True, kw_only=True):
     buffers: Number
 
 
+class TraceTail(_Answer, frozen=True, kw_only=True):
+    """What a session's log has from an offset on: ``data`` in gzip and Base64, and the ``size`` of the file.
+
+    ``now`` is what the performance counter read before the session wrote its buffers; ``code`` and ``said`` are of that.
+    """
+
+    code: int
+    now: Number
+    size: Number
+    data: Annotated[str, msgspec.Meta(max_length=LONGEST)]
+    said: ReplyText = ""
+
+
 OPTED_OUT = 1
 """The policy of a device that takes no part in a rebalance (WD: install/devpkey-device-dhp-rebalance-policy.md)."""
 

@@ -16,6 +16,7 @@ from harness.errors import GuestError, HarnessError
 from harness.guest.guest import CollectedFile
 from harness.guest.windows import answer
 from harness.guest.windows.crash_collection import CrashCollection
+from harness.guest.windows.driver_trace import DriverTrace
 from harness.guest.windows.service import RING, USER_MODE, WindowsService
 from harness.guest.windows.shell import HOME, PowerShellSession
 from harness.guest.windows.trace import Trace
@@ -47,7 +48,7 @@ MOST_MINIDUMPS = 16
 
 
 class Collection:
-    """One collection. The trace is stopped by it."""
+    """One collection. The trace is stopped by it: that of hpnotify, or ``events``, that of a mapped driver."""
 
     def __init__(
         self,
@@ -56,12 +57,15 @@ class Collection:
         transports: GuestTransports,
         trace: Trace,
         service: WindowsService,
+        *,
+        events: DriverTrace | None = None,
     ) -> None:
         self._machine = machine
         self._shell = shell
         self._transports = transports
         self._trace = trace
         self._service = service
+        self._events = events
 
     def take(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch everything into ``into``."""
@@ -91,6 +95,9 @@ class Collection:
             yield CollectedFile(name=name, refused=error.message[:400])
 
     def _take_trace(self) -> Iterator[CollectedFile]:
+        if self._events is not None:
+            yield self._events.end(self._into, self._files, self._deadline, limit=LIMITS["trace"])
+            return
         note = ""
         try:
             account = self._trace.stop(self._deadline)

@@ -8,34 +8,43 @@ from pathlib import Path
 
 import msgspec
 
+from harness.capture.mapping.driver_map import DriverMap
 from harness.deadline import Deadline
 from harness.driver import build as cross
 from harness.driver import manifest
+from harness.driver.image import check_image
 from harness.errors import UsageError
 from harness.guest.signed_driver import signed_driver
 from harness.invocation import invocation
 from harness.setup.cache import Cache
 
 INF = "hpnotify.inf"
+PNP_SERVICE = "hpnotifypnp"
+"""The service that ``hpnotify.inf`` installs."""
 
 
 class DriverFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """``driver`` and ``tool`` are there; ``package`` is the folder of an INF file with its catalog, None without one.
+    """``tool`` is there, and so is ``driver``, unless it is None for a driver that the guest has itself.
 
-    ``certificate`` is the one to be trusted in the guest, in DER, None if the signature needs none. ``label`` says what
-    the file is in words.
+    ``package`` is the folder of the INF file ``inf`` with its catalog, None without one, and ``pnp_service`` the service that
+    it installs. ``certificate`` is the one to be trusted in the guest, in DER, None if the signature needs none. ``label`` says
+    what the file is in words.
     """
 
-    driver: Path
+    driver: Path | None
     tool: Path
     sha256: str
     label: str
     certificate: Path | None = None
     package: Path | None = None
+    inf: str = INF
+    pnp_service: str = PNP_SERVICE
 
     @property
     def description(self) -> str:
         """For ``run.json``."""
+        if self.driver is None:
+            return self.label
         return f"{self.driver.name} sha256 {self.sha256}; {self.label}"
 
 
@@ -56,16 +65,82 @@ def find_driver(
                 hint=f"A driver's folder holds {cross.DRIVER} and {cross.TOOL}. This makes one: "
                 f"{invocation('driver', 'build', '--out', 'DIR')}",
             )
-    signer = next(iter(sorted(driver.parent.glob("keys/*.cer")) + sorted(driver.parent.glob("*.cer"))), None)
-    inf = driver.with_name(INF)
     return DriverFiles(
         driver=driver,
         tool=tool,
         sha256=manifest.digest(driver),
         label=_label(driver),
-        certificate=signer,
-        package=inf.parent if inf.is_file() and inf.with_suffix(".cat").is_file() else None,
+        certificate=_signer(driver.parent),
+        package=_package(driver.with_name(INF)),
     )
+
+
+def find_mapped(
+    wanted: Path | None,
+    mapped: DriverMap,
+    cache: Path,
+    deadline: Deadline,
+    progress: Callable[[str], None],
+) -> DriverFiles:
+    """Return the files of somebody else's driver: ``wanted`` is its file or folder, None for one that the guest has.
+
+    The control program, which counts processors and controls traces, is the one beside it or our own. Raises UsageError for
+    a folder without the driver, a file that is no driver for x64, or if nothing says which driver is meant.
+    """
+    name = mapped.service or mapped.driver
+    driver = None
+    if wanted is not None:
+        driver = wanted / f"{mapped.driver}.sys" if wanted.is_dir() else wanted
+        if not driver.is_file():
+            there = sorted(file.name for file in wanted.glob("*.sys"))
+            raise UsageError(
+                f"there is no {driver}, and {mapped.files[0]} maps the driver {mapped.driver!r}; "
+                f"drivers in the folder: {', '.join(there) or 'none'}",
+                hint="Give the file itself: --driver FILE.",
+            )
+        _refuse_image(driver)
+    elif not mapped.service:
+        raise UsageError(
+            f"{mapped.files[0]} maps the driver {mapped.driver!r}, and nothing says where the driver is",
+            hint=f"Give it with --driver, {mapped.driver}.sys or its folder. For a driver that the template has, say in the map: "
+            'service = "NAME".',
+        )
+    tool = driver.with_name(cross.TOOL) if driver is not None else Path()
+    if not tool.is_file():
+        tool = signed_driver(Cache(cache, progress), deadline, progress) / cross.TOOL
+    sha256 = manifest.digest(driver) if driver is not None else ""
+    return DriverFiles(
+        driver=driver,
+        tool=tool,
+        sha256=sha256,
+        label=f"{mapped.driver}, described by a map"
+        if driver
+        else f"{mapped.driver}, the template's own service {name}",
+        certificate=_signer(driver.parent) if driver is not None else None,
+        package=_package(driver.with_suffix(".inf")) if driver is not None else None,
+        inf=f"{driver.stem}.inf" if driver is not None else "",
+        pnp_service=name,
+    )
+
+
+def _refuse_image(driver: Path) -> None:
+    """Raise UsageError for a file that no x64 Windows loads as a driver, before anything boots."""
+    wrong = [
+        check for check in check_image(driver) if check.name in ("machine", "subsystem") and not check.ok
+    ]
+    if wrong:
+        raise UsageError(
+            f"{driver} is no driver for this guest: {wrong[0].name}: {wrong[0].detail}",
+            hint="Give the x64 build of the driver.",
+        )
+
+
+def _signer(folder: Path) -> Path | None:
+    return next(iter(sorted(folder.glob("keys/*.cer")) + sorted(folder.glob("*.cer"))), None)
+
+
+def _package(inf: Path) -> Path | None:
+    return inf.parent if inf.is_file() and inf.with_suffix(".cat").is_file() else None
 
 
 def _label(driver: Path) -> str:

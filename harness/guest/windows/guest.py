@@ -8,6 +8,10 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.capture.live.budget import ChannelBudget, RunBudget
+from harness.capture.live.channel_limits import ChannelLimits
+from harness.capture.mapping.driver_map import DriverMap
+from harness.capture.mapping.mapper import CHANNEL
 from harness.choice import check_choice
 from harness.deadline import Deadline
 from harness.errors import GuestError, GuestRefused, HarnessError, UsageError
@@ -17,8 +21,10 @@ from harness.guest.windows.boot_options import BootOptions, set_boot_options
 from harness.guest.windows.clock import check_clock
 from harness.guest.windows.collection import Collection
 from harness.guest.windows.driver_files import DriverFiles
+from harness.guest.windows.driver_trace import DriverTrace
 from harness.guest.windows.facts import Facts
 from harness.guest.windows.image import WindowsImage
+from harness.guest.windows.mapped_service import MappedService
 from harness.guest.windows.preflight import GuestCheck, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
 from harness.guest.windows.service import USER_MODE, WindowsService
@@ -42,6 +48,8 @@ class WindowsGuest:
     ``boot`` is set before the first plan begins, with a restart of its own; then, if ``look``, a guest with a driver is
     looked at (:meth:`preflight`). ``expect_reset`` is told before the guest is going to restart. ``directory`` is for
     pictures of a boot that failed. ``transports`` lead into the guest. ``clock`` is how its clock stood when it was ready last.
+    With ``mapped`` the driver is somebody else's, which
+    reports by its own trace events: ``budget`` is how much may be recorded of them, ``most`` how many bytes of a log are read.
     """
 
     emulates_nt = False
@@ -58,14 +66,32 @@ class WindowsGuest:
         boot: BootOptions | None = None,
         expect_reset: Callable[[], None] = lambda: None,
         look: bool = True,
+        mapped: DriverMap | None = None,
+        budget: ChannelBudget | None = None,
+        most: int = ChannelLimits().channel_limit,
     ) -> None:
         self.label = image.name
         self.ready_count = 0
         self.clock: GuestCheck | None = None
         self.transports = transports
         self.shell = PowerShellSession(transports.commands)
-        self.service = WindowsService(self.shell, transports, files)
+        self.service = (
+            WindowsService(self.shell, transports, files)
+            if mapped is None
+            else MappedService(self.shell, transports, files, mapped)
+        )
         self.trace = Trace(self.shell)
+        self._events: DriverTrace | None = None
+        if mapped is not None:
+            self._events = DriverTrace(
+                self.shell,
+                writer,
+                mapped,
+                directory,
+                budget or RunBudget(ChannelLimits()).channel(CHANNEL),
+                processors=machine.spec.max_processors,
+                most=most,
+            )
         self._machine = machine
         self._image = image
         self._writer = writer
@@ -142,6 +168,8 @@ class WindowsGuest:
 
     def restart(self, deadline: Deadline) -> None:
         """Restart Windows in an orderly way and wait until it takes orders again."""
+        if self._events is not None:
+            self._events.restart(deadline.within(120, "read the driver's trace before the restart"))
         self._expect_reset()
         self._restart(deadline)
         self.wait_ready(deadline, boots=self.ready_count + 1)
@@ -216,6 +244,11 @@ class WindowsGuest:
         """Have the driver echo ``nonce``."""
         self._control(driver, f"mark {_checked(nonce)}", deadline)
 
+    def hand_on(self, deadline: Deadline) -> None:
+        """Read what a mapped driver has told until now, unless the guest stands still."""
+        if self._events is not None and self.ready_count and not getattr(self._machine, "paused_here", False):
+            self._events.take(deadline)
+
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Count active processors of all groups (GetActiveProcessorCount) and physical memory (GlobalMemoryStatusEx).
 
@@ -243,6 +276,8 @@ class WindowsGuest:
 
     def verifier(self, deadline: Deadline, *, drivers: tuple[str, ...] = ("hpnotify.sys",)) -> None:
         """Switch Driver Verifier on for these files, or off for none, and restart (WD: devtest/verifier-command-line.md)."""
+        if drivers and isinstance(self.service, MappedService):
+            drivers = (self.service.image(deadline),)
         self.service.verify(drivers, deadline)
         self.restart(deadline)
 
@@ -254,11 +289,15 @@ class WindowsGuest:
 
     def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
-        collection = Collection(self._machine, self.shell, self.transports, self.trace, self.service)
+        collection = Collection(
+            self._machine, self.shell, self.transports, self.trace, self.service, events=self._events
+        )
         return collection.take(into, deadline)
 
     def close(self) -> None:
-        """Close the transports."""
+        """Close the transports, and the account of what a mapped driver told."""
+        if self._events is not None:
+            self._events.close()
         self.transports.close()
 
     def _tell_options(self) -> None:
@@ -269,6 +308,8 @@ class WindowsGuest:
             self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize {size}"))
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
+        if isinstance(self.service, MappedService):
+            raise self.service.no_orders(words)
         self.shell.tool(words, deadline, device=self.service.service(driver))
 
     def _come_up(self, deadline: Deadline) -> None:
@@ -282,6 +323,8 @@ class WindowsGuest:
         self.clock = check_clock(self._machine, ready)
         self._writer.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
         self.service.put_tool(deadline.within(300, "put hpnctl into the guest"))
+        if self._events is not None:
+            self._events.begin(deadline.within(120, "begin the driver's trace"))
 
     def _since_reset(self) -> None:
         """The boot that is awaited begins with the newest reset: what came before it tells of another boot."""

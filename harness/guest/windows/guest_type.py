@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from harness.capture.mapping.mapper import CHANNEL
 from harness.deadline import Deadline
 from harness.driver.symbols import windbg_options
 from harness.errors import InfrastructureError, UsageError
@@ -19,7 +20,7 @@ from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
 from harness.guest.twin.image import build as build_twin
 from harness.guest.windows.boot_options import BootOptions
 from harness.guest.windows.clock import not_yet_valid
-from harness.guest.windows.driver_files import DriverFiles, find_driver
+from harness.guest.windows.driver_files import DriverFiles, find_driver, find_mapped
 from harness.guest.windows.guest import WindowsGuest
 from harness.guest.windows.image import WindowsImage, image_of
 from harness.guest.windows.transports import transports_into
@@ -73,7 +74,11 @@ class WindowsType:
             for warning in told_at_build(self._name, built.manifest.facts):
                 progress(warning)
             progress(f"its clock begins at {utc(start.clock.start or time.time())}, {start.why}")
-            self._files = files = find_driver(options.driver, options.cache, deadline, progress)
+            self._files = files = (
+                find_driver(options.driver, options.cache, deadline, progress)
+                if options.mapped is None
+                else find_mapped(options.driver, options.mapped, options.cache, deadline, progress)
+            )
             if options.driver is not None:
                 progress(f"driver {files.description}")
             if warning := not_yet_valid(files.certificate, start.clock.start):
@@ -86,10 +91,11 @@ class WindowsType:
             spec=spec,
             digest=image.digest,
             description=image.description,
-            content={**content, files.driver.name: files.sha256},
+            content={**content, files.driver.name: files.sha256} if files.driver is not None else content,
             driver=files.description,
-            symbols=windbg_options(files.driver),
+            symbols=windbg_options(files.driver) if files.driver is not None else "",
             probe=probe,
+            hands_over_events=options.mapped is not None,
             # What a host elsewhere has for a processor is not known here.
             adapt=lambda chosen: adapted(template, chosen, None if options.here else ""),
             release=stack.close,
@@ -112,6 +118,9 @@ class WindowsType:
             files=self._files,
             boot=BootOptions(group_size=options.group_size or None, debug=True if options.spec.kd else None),
             expect_reset=signs.expect_reset,
+            mapped=options.mapped,
+            budget=signs.budget(CHANNEL) if options.mapped is not None else None,
+            most=options.limits.channel_limit,
         )
 
 
@@ -209,12 +218,6 @@ def _refuse(options: GuestOptions, name: str) -> None:
         raise UsageError(
             f"no fault can be injected into {name}: Windows itself delivers its callbacks",
             hint="Use --guest twin.",
-        )
-    if options.traced:
-        raise UsageError(
-            f"{name} records the events of hpnotify, and not yet those of another driver",
-            hint="Record that driver's provider in the guest with logman, and put its log into the run's history:\n"
-            + invocation("import", "RUN", "--etw", "FILE", "--driver-map", "MAP"),
         )
 
 

@@ -9,13 +9,10 @@ from pathlib import Path
 from harness.deadline import Deadline
 from harness.errors import GuestRefused, UsageError
 from harness.guest.windows import answer
-from harness.guest.windows.driver_files import INF, DriverFiles
+from harness.guest.windows.driver_files import DriverFiles
 from harness.guest.windows.shell import HOME, TOOL, PowerShellSession
 from harness.guest.windows.transports import GuestTransports
 from harness.invocation import invocation
-
-PNP_SERVICE = "hpnotifypnp"
-"""The service that ``hpnotify.inf`` installs."""
 
 DEBUG_PORT = 0x504
 
@@ -36,6 +33,8 @@ SYSTEM_ERRORS = {
     52: "Plug and Play refuses the signature",
     193: "the file is no valid driver",
     577: "Windows cannot verify the signature: is it signed, test signing on, Secure Boot off, and memory integrity off?",
+    1056: "it runs already, and was not recorded from its beginning: have it started on demand",
+    1060: "there is no such service: the map's service names one that the template has",
     1072: "the service is marked for deletion: something still holds it",
     1073: "the service exists and runs already",
     1275: "Windows blocks this driver",
@@ -59,6 +58,7 @@ class WindowsService:
         self._trusted = False
         self._placed: set[str] = set()
         self._loaded: dict[str, str] = {}
+        self._with_devices: set[str] = set()
 
     @property
     def has_files(self) -> bool:
@@ -85,17 +85,25 @@ class WindowsService:
         self._trust(files, deadline)
         if pnp:
             devices = self._install(files, deadline)
-            self._loaded[name] = PNP_SERVICE
+            self._loaded[name] = files.pnp_service
             return devices
-        # One file is loaded once, whatever the service is called, so each service gets a copy of its own name.
-        path = f"{HOME}\\driver\\{files.sha256[:16]}\\{name}.sys"
-        self._place(files.driver, path, deadline)
         values = {
             "AddExisting": int(add_existing),
             # A string of port writes is not atomic across processors, so the port is the first driver's alone.
             "DebugPort": 0 if self._loaded else DEBUG_PORT,
             **({"Veto": veto} if veto else {}),
         }
+        self._create(files, name, values, deadline)
+        self._loaded[name] = name
+        return []
+
+    def _create(self, files: DriverFiles, name: str, values: dict[str, int], deadline: Deadline) -> None:
+        """Create and start the service ``name``, with ``values`` in its key."""
+        if files.driver is None:
+            raise GuestRefused(f"there is no file of the driver {name}")
+        # One file is loaded once, whatever the service is called, so each service gets a copy of its own name.
+        path = f"{HOME}\\driver\\{files.sha256[:16]}\\{name}.sys"
+        self._place(files.driver, path, deadline)
         step = self._shell.once(
             "driver-load",
             deadline,
@@ -105,26 +113,29 @@ class WindowsService:
             Names=list(values),
             Values=[str(value) for value in values.values()],
         )
-        _check(step, f"the driver {name}")
-        if step.state != "Running":
-            raise GuestRefused(f"the driver {name} was started and is {step.state or 'gone'!r}")
-        self._loaded[name] = name
-        return []
+        started(step, name)
 
     def unload(self, name: str, deadline: Deadline) -> None:
         """Have the driver end its registrations, stop it and take it away."""
         service = self.service(name)
         self.drain(service, deadline)
-        if service == PNP_SERVICE:
-            found = self._shell.once(
-                "pnp-remove", deadline, answer.PnpInstallation, Inf=INF, Service=PNP_SERVICE
-            )
-            if found.code not in (0, *RESTART_NEEDED) or found.devices:
-                raise GuestRefused(f"the package {INF} was not removed: {_words(found.code, found.said)}")
+        if service in self._with_devices:
+            self._remove(self._wanted(), deadline)
         else:
-            step = self._shell.once("driver-unload", deadline, answer.ChangeStep, Driver=service, Tool=TOOL)
-            _check(step, f"the driver {name}")
+            self._stop(service, name, deadline)
         del self._loaded[name]
+
+    def _stop(self, service: str, name: str, deadline: Deadline) -> None:
+        step = self._shell.once("driver-unload", deadline, answer.ChangeStep, Driver=service, Tool=TOOL)
+        check(step, f"the driver {name}")
+
+    def _remove(self, files: DriverFiles, deadline: Deadline) -> None:
+        found = self._shell.once(
+            "pnp-remove", deadline, answer.PnpInstallation, Inf=files.inf, Service=files.pnp_service
+        )
+        if found.code not in (0, *RESTART_NEEDED) or found.devices:
+            raise GuestRefused(f"the package {files.inf} was not removed: {_words(found.code, found.said)}")
+        self._with_devices.discard(files.pnp_service)
 
     def verify(self, drivers: tuple[str, ...], deadline: Deadline) -> None:
         """Have Driver Verifier watch these files with its standard settings from the next boot on, or nothing.
@@ -164,6 +175,7 @@ class WindowsService:
     def forget(self) -> None:
         """The guest starts anew: services started on demand do not run any more."""
         self._loaded.clear()
+        self._with_devices.clear()
 
     def _wanted(self) -> DriverFiles:
         if self._files is None:
@@ -179,27 +191,37 @@ class WindowsService:
         self._trusted = True
 
     def _install(self, files: DriverFiles, deadline: Deadline) -> list[answer.ServiceDevice]:
-        if files.package is None:
+        if files.package is None or files.driver is None:
+            folder = files.driver.parent if files.driver is not None else "the template"
             raise GuestRefused(
-                f"{files.driver.parent} holds no driver package: {INF} and its catalog are needed for Plug and Play",
-                hint=f"Put {INF} next to the driver (harness driver build does). This makes its catalog: "
-                + invocation("driver", "sign", files.driver),
+                f"{folder} holds no driver package: {files.inf or 'an INF file'} and its catalog are needed for Plug and Play",
+                hint=f"Put {files.inf} next to the driver (harness driver build does). This makes its catalog: "
+                + invocation("driver", "sign", files.driver or "FILE"),
             )
         folder = f"{HOME}\\driver\\package"
-        for file in (files.driver, files.package / INF, files.package / INF.replace(".inf", ".cat")):
+        for file in (
+            files.driver,
+            files.package / files.inf,
+            files.package / files.inf.replace(".inf", ".cat"),
+        ):
             self._place(file, f"{folder}\\{file.name}", deadline)
         found = self._shell.once(
-            "pnp-install", deadline, answer.PnpInstallation, Inf=f"{folder}\\{INF}", Service=PNP_SERVICE
+            "pnp-install",
+            deadline,
+            answer.PnpInstallation,
+            Inf=f"{folder}\\{files.inf}",
+            Service=files.pnp_service,
         )
         if found.code not in (0, NO_MORE_ITEMS, *RESTART_NEEDED):
-            raise GuestRefused(f"the package {INF} was not installed: {_words(found.code, found.said)}")
+            raise GuestRefused(f"the package {files.inf} was not installed: {_words(found.code, found.said)}")
         working = [device for device in found.devices if device.problem == 0]
         if not working:
             problems = ", ".join(f"{one.device} with problem {one.problem}" for one in found.devices)
             raise GuestRefused(
-                f"the package {INF} is installed, and no device works with it: {problems or 'none takes it'}",
+                f"the package {files.inf} is installed, and no device works with it: {problems or 'none takes it'}",
                 hint="Problem codes: learn.microsoft.com, 'Device Manager error messages'. 52 is the signature.",
             )
+        self._with_devices.add(files.pnp_service)
         return working
 
     def _place(self, file: Path, target: str, deadline: Deadline) -> None:
@@ -212,9 +234,17 @@ class WindowsService:
         self._placed.add(target)
 
 
-def _check(step: answer.ChangeStep, what: str) -> None:
+def check(step: answer.ChangeStep, what: str) -> None:
+    """Raise GuestRefused with the step that failed, and Windows' words."""
     if step.code:
         raise GuestRefused(f"{what}: {step.step}: {_words(step.code, step.said)}")
+
+
+def started(step: answer.ChangeStep, name: str) -> None:
+    """Raise GuestRefused if the driver does not run after ``step``."""
+    check(step, f"the driver {name}")
+    if step.state != "Running":
+        raise GuestRefused(f"the driver {name} was started and is {step.state or 'gone'!r}")
 
 
 def _words(code: int, said: str) -> str:

@@ -21,17 +21,20 @@ buffers is not documented, so there are as many as for all that can come."""
 
 
 class Trace:
-    """The trace session that a template starts with each boot, or one of the same name that we started later.
+    """The trace session that a template starts with each boot, or one that we started later.
 
-    ``file`` is where it writes.
+    ``session`` is its name, ``file`` is where it writes.
     """
 
-    def __init__(self, shell: PowerShellSession) -> None:
+    def __init__(self, shell: PowerShellSession, *, session: str = SESSION) -> None:
         self._shell = shell
+        self._session = session
         self.file = AT_BOOT
 
-    def start(self, deadline: Deadline, *, processors: int) -> None:
-        """Start a session that was stopped, with buffers for ``processors``. Raises GuestRefused with logman's words.
+    def start(
+        self, deadline: Deadline, *, processors: int, provider: str = PROVIDER_GUID, file: str = RESTARTED
+    ) -> None:
+        """Start a session that was stopped, or a new one, with buffers for ``processors``. Raises GuestRefused with logman's words.
 
         Times are those of the performance counter, as the driver's own are (W32: ETW/wnode-header.md, ClientContext 1).
         """
@@ -39,14 +42,14 @@ class Trace:
             "trace-start",
             deadline,
             answer.ChangeStep,
-            Session=SESSION,
-            Provider=PROVIDER_GUID,
-            Path=RESTARTED,
+            Session=self._session,
+            Provider=provider,
+            Path=file,
             Buffers=BUFFERS_PER_PROCESSOR * processors,
         )
         if step.code:
             raise GuestRefused(f"the trace did not start: logman: exit code {step.code}: {step.said[:300]}")
-        self.file = RESTARTED
+        self.file = file
 
     def flush(self, deadline: Deadline) -> answer.TraceAccount:
         """Have the session write its buffers, and return its account."""
@@ -61,5 +64,5 @@ class Trace:
         return self._control("--stop", deadline)
 
     def _control(self, words: str, deadline: Deadline) -> answer.TraceAccount:
-        said = self._shell.tool(f"trace {SESSION} {words}".strip(), deadline, idempotent=not words)
+        said = self._shell.tool(f"trace {self._session} {words}".strip(), deadline, idempotent=not words)
         return answer.decode(said, answer.TraceAccount, what="hpnctl trace")

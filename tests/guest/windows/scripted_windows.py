@@ -9,6 +9,7 @@ harness has, with values of its parameters' types; then what it is for is done t
 from __future__ import annotations
 
 import base64
+import gzip
 import importlib.util
 import json
 import os
@@ -76,6 +77,12 @@ FRESH: dict[str, Any] = {
     "monitor": "",
     "minidumps": {},
     "ahead": 0.0,
+    "sessions": {},
+    "log_head": "",
+    "log_closed": "",
+    "buffers": [],
+    "logged": {},
+    "now": 1 << 60,
 }
 
 
@@ -182,6 +189,7 @@ class Windows:
             return {"step": "start", "code": 2, "said": "[SC] StartService FAILED 2:", "state": ""}
         parameters = dict(zip(Names, map(int, Values), strict=True))
         self.model["services"][Driver] = {"state": "Running", "path": Path, "parameters": parameters}
+        self.told("start")
         return {"step": "start", "code": 0, "said": "SERVICE_NAME: " + Driver, "state": "Running"}
 
     def do_driver_unload(self, Driver: str, Tool: str) -> Any:  # noqa: N803
@@ -216,7 +224,49 @@ class Windows:
 
     def do_trace_start(self, Session: str, Provider: str, Path: str, Buffers: int) -> Any:  # noqa: N803
         self.model["trace"] = True
+        self.model["sessions"][Session] = {"path": Path, "provider": Provider}
+        host(Path).parent.mkdir(parents=True, exist_ok=True)
+        host(Path).write_bytes(bytes.fromhex(self.model["log_head"]))
         return {"step": "create", "code": 0, "said": "The command completed successfully."}
+
+    def do_trace_tail(self, Session: str, Tool: str, Flush: bool, Path: str, Offset: int, Most: int) -> Any:  # noqa: N803
+        now = self.model["now"]
+        code = 0 if Session in self.model["sessions"] else 1
+        if Flush and not code:
+            # What the driver logged is in the session's buffers until they are written.
+            with host(Path).open("ab") as file:
+                file.write(bytes.fromhex("".join(self.model["buffers"])))
+            self.model["buffers"] = []
+        data = host(Path).read_bytes()
+        packed = gzip.compress(data[Offset : Offset + Most])
+        return {
+            "code": code if Flush else 0,
+            "said": "",
+            "now": now,
+            "size": len(data),
+            "data": base64.b64encode(packed).decode(),
+        }
+
+    def do_service_start(self, Driver: str) -> Any:  # noqa: N803
+        found = self.model["services"].get(Driver)
+        if found is None or found["state"] != "Stopped":
+            code = 1060 if found is None else 1056
+            return {"step": "find", "code": code, "said": "no", "state": (found or {"state": ""})["state"]}
+        found["state"] = "Running"
+        self.told("start")
+        return {"step": "start", "code": 0, "said": "SERVICE_NAME: " + Driver, "state": "Running"}
+
+    def do_service_stop(self, Driver: str, Delete: bool) -> Any:  # noqa: N803
+        self.told("stop")
+        if Delete:
+            del self.model["services"][Driver]
+        else:
+            self.model["services"][Driver]["state"] = "Stopped"
+        return {"step": "delete" if Delete else "stop", "code": 0, "said": "SUCCESS", "state": ""}
+
+    def told(self, what: str) -> None:
+        """Have the driver log what a test says that it logs then."""
+        self.model["buffers"] += self.model["logged"].pop(what, [])
 
     def do_pnp_install(self, Inf: str, Service: str) -> Any:  # noqa: N803
         self.model["services"][Service] = {"state": "Running", "path": Inf}
@@ -249,6 +299,14 @@ class Windows:
                 sys.stderr.write("hpnctl: the trace session does not obey: (error 4201)\r\n")
                 return 1
             self.model["trace"] = "--stop" not in words
+            session = self.model["sessions"].pop(words[1], None) if "--stop" in words else None
+            if session is not None:
+                with host(session["path"]).open("r+b") as file:
+                    # A session that ends writes its first buffer anew, and its last ones.
+                    file.write(bytes.fromhex(self.model["log_closed"]))
+                    file.seek(0, os.SEEK_END)
+                    file.write(bytes.fromhex("".join(self.model["buffers"])))
+                self.model["buffers"] = []
             self.save()
             lost = self.model.get("lost", 0)
             print(json.dumps({"events_lost": lost, "buffers_lost": 0, "buffers_written": 3, "buffers": 64}))

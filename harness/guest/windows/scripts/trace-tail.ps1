@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: MIT
+# Says what the performance counter reads, has a session write its buffers, and returns what its file has from an offset on, zipped.
+param(
+    [string]$Session,
+    [string]$Tool,
+    [bool]$Flush,
+    [string]$Path,
+    [long]$Offset,
+    [long]$Most
+)
+$code = 0
+$said = ''
+$now = [Diagnostics.Stopwatch]::GetTimestamp()
+if ($Flush) {
+    $said = & $Tool trace $Session --flush
+    $code = $LASTEXITCODE
+}
+$packed = New-Object IO.MemoryStream
+# The session itself has the file open, and goes on writing.
+$source = [IO.File]::Open($Path, 'Open', 'Read', 'ReadWrite')
+try {
+    $size = $source.Length
+    [void]$source.Seek($Offset, 'Begin')
+    $bytes = New-Object byte[] ([Math]::Max(0, [Math]::Min($Most, $size - $Offset)))
+    $got = 0
+    while ($got -lt $bytes.Length) {
+        $count = $source.Read($bytes, $got, $bytes.Length - $got)
+        if ($count -eq 0) { break }
+        $got += $count
+    }
+    $zip = New-Object IO.Compression.GZipStream($packed, [IO.Compression.CompressionMode]::Compress, $true)
+    try { $zip.Write($bytes, 0, $got) } finally { $zip.Dispose() }
+} finally { $source.Dispose() }
+ConvertTo-Json -Compress -InputObject @{
+    code = [int]$code
+    said = "$($said -join ' ')"
+    now = [long]$now
+    size = [long]$size
+    data = [Convert]::ToBase64String($packed.ToArray())
+}
