@@ -28,7 +28,9 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
     folder; None for the guest's own choice. ``mapped`` says which of its own trace events, which the guest is to hand over,
     are which records; None for a driver that speaks the harness's own. ``here`` is false for a machine on another host.
-    ``limits`` is how much the guest may say. ``real_time`` asks for the host's time where a guest's clock begins at another.
+    ``limits`` is how much the guest may say. ``savable``: the machine may be asked to save its state; ``moves``: another QEMU
+    will take it over, so that it may have nothing whose state QEMU does not save. ``real_time`` asks for the host's time where
+    a guest's clock begins at another.
     """
 
     spec: MachineSpec
@@ -39,6 +41,8 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     driver: Path | None = None
     here: bool = True
     mapped: DriverMap | None = None
+    savable: bool = False
+    moves: bool = False
     limits: ChannelLimits = ChannelLimits()
     real_time: bool = False
 
@@ -59,6 +63,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     ``symbols`` is how WinDbg is told of the driver's symbols and sources, "" without any.
     ``hands_over_events``: the events of a mapped driver are asked for (:meth:`harness.guest.guest.Guest.hand_on`), and do not
     come by the debug port.
+    ``saved_with`` identifies what of the run is in the guest already when it is ready, and so in its ready snapshot.
     ``adapt`` changes the machine once its accelerator is chosen; ``release`` is called when the run is over. ``pace`` is how
     many times as long as the twin this guest may take, unless a run says itself how long.
     """
@@ -73,6 +78,7 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     make: MakeMachine | None = None
     unshown: tuple[str, ...] = ()
     hands_over_events: bool = False
+    saved_with: str = ""
     adapt: Callable[[MachineSpec], MachineSpec] | None = None
     release: Callable[[], None] | None = None
     pace: float = 1.0

@@ -73,6 +73,9 @@ class Guest(Protocol):
         Raises GuestHang if it does not, GuestRefused if it echoes another or cannot be restored.
         """
 
+    def before_save(self, deadline: Deadline) -> None:
+        """Tell, by an event, what a guest that is restored needs to know of the moment of the saving, which is now."""
+
     def follow(self, control: Path, deadline: Deadline) -> None:
         """The guest is about to go on in another QEMU, whose control socket is ``control``; the old one still is there.
 

@@ -16,7 +16,7 @@ from harness.capture.dbgprint.reader import PortReader
 from harness.capture.live.budget import RunBudget
 from harness.capture.live.session import Capture
 from harness.deadline import Deadline
-from harness.errors import GuestError, HarnessError, InfrastructureError, MachineFailed
+from harness.errors import GuestError, HarnessError, InfrastructureError, MachineFailed, UsageError
 from harness.guest.guest import Guest
 from harness.guest.guest_types import GUEST_TYPES, Bootable, GuestOptions, OutsideSigns, all_missing_named
 from harness.guest.process.guest import ProcessType
@@ -241,6 +241,8 @@ class GuestBoot:
             driver=Path(request.driver) if request.driver else None,
             here=not is_remote(request.connect),
             mapped=self._mapped,
+            savable=request.backend == "qemu",
+            moves=bool(request.restore) or (request.migrates and not request.with_devices),
             limits=request.limits,
             real_time=request.real_time,
         )
@@ -301,7 +303,7 @@ class GuestBoot:
                     plan,
                     ["do", index, "op"],
                     f"{place} the guest cannot be migrated: {why}",
-                    "Use a guest whose disk is on the AHCI controller.",
+                    "Leave the migration out, or use a guest whose machine has none of these.",
                 )
             if operation.qemu is None:
                 continue
@@ -332,15 +334,24 @@ class GuestBoot:
     def _restore(
         self, options: GuestOptions, bootable: Bootable, spec: MachineSpec, qemu: QemuBuild
     ) -> MachineSpec:
-        """Return the machine that continues the guest's ready snapshot, saving it first if there is none."""
+        """Return the machine that continues the guest's ready snapshot, saving it first if there is none.
+
+        Raises UsageError for a machine whose state QEMU does not save.
+        """
+        if why := ability.unmovable(spec):
+            raise UsageError(
+                f"{self.request.guest} cannot be restored: {why}",
+                hint="Boot it: leave out --restore, or say --cold.",
+            )
         with self._stages.stage("state") as said:
             snapshot = self._snapshot = ready_snapshot(
                 self._guest_type,
                 options,
                 spec,
                 image=bootable.digest,
+                saved_with=bootable.saved_with,
                 qemu=qemu.text,
-                boot=self.request.budget.boot,
+                boot=self.budget.boot,
                 say=lambda text: self._stages.note("state", text),
             )
             size = size_text(snapshot.memory.stat().st_blocks * 512)

@@ -29,18 +29,20 @@ def ready_snapshot(
     spec: MachineSpec,
     *,
     image: str,
+    saved_with: str,
     qemu: str,
     boot: float,
     say: Callable[[str], None],
 ) -> MachineSnapshot:
     """Return the snapshot of a ready guest without a driver, booting the guest if there is none.
 
-    ``spec`` is the machine it boots on, its accelerator chosen; ``image`` and ``qemu`` identify what it is made from and
-    what runs it; ``boot`` is how long it may take to be ready, in seconds.
+    ``spec`` is the machine it boots on, its accelerator chosen; ``image``, ``saved_with`` and ``qemu`` identify what it is made
+    from, what was put into it and what runs it; ``boot`` is how long it may take to be ready, in seconds.
     """
     # Windows keeps the size of groups among its boot options, where the machine does not show it.
     groups = f" groups of {options.group_size}" if options.group_size else ""
-    digest = digest_of(spec, image + groups, qemu)
+    brought = f" with {saved_with}" if saved_with else ""
+    digest = digest_of(spec, image + groups + brought, qemu)
 
     def make(work: Path) -> MachineSnapshot:
         say("booting once, to save the ready snapshot")
@@ -78,20 +80,30 @@ def _save(
 
     bootable = guest_type.prepare(options, Deadline(900, "make the image"), say)
     if bootable.digest != image:
+        if bootable.release is not None:
+            bootable.release()
         raise InfrastructureError(
             "what the guest's image is made from changed before its snapshot was saved", hint="Try again."
         )
     own = msgspec.structs.replace(bootable.spec, accelerator=spec.accelerator)
+    if bootable.adapt is not None:
+        own = bootable.adapt(own)
     with contextlib.ExitStack() as stack:
+        if bootable.release is not None:
+            stack.callback(bootable.release)
         writer = stack.enter_context(HistoryWriter(work))
         writer.subscribe(listen)
         machine = stack.enter_context(QemuMachine(own, work, writer, name=f"state-{digest[:8]}"))
         machine.start(Deadline(30, "start QEMU"))
         stack.enter_context(kept_small(machine.console, machine.debugcon, machine.log))
-        guest = guest_type.attach(machine, writer, OutsideSigns(), options)
+        # The driver comes later, and so does whatever records it.
+        guest = guest_type.attach(
+            machine, writer, OutsideSigns(), msgspec.structs.replace(options, mapped=None)
+        )
         stack.callback(guest.close)
         machine.resume(Deadline(30, "let the guest run"))
         guest.wait_ready(Deadline(boot, "boot, to save the ready snapshot"))
+        guest.before_save(Deadline(SAVE, "note the moment of the saving"))
         memory, added = machine.save(work / MEMORY, Deadline(SAVE, "save the ready snapshot"))
     keep_disks(own, work)
     return MachineSnapshot(digest=digest, mapped=memory.mapped, added=added, said=said)

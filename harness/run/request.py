@@ -12,6 +12,7 @@ from harness.capture.mapping.driver_map import DriverMap
 from harness.capture.mapping.driver_map import load as load_map
 from harness.errors import UsageError
 from harness.guest.fault_injection import UNPLUG_FAULTS
+from harness.run.operation import LoadDriver, Migrate
 from harness.run.options import RunOptions
 from harness.run.plan import Plan
 from harness.run.rehearsal import rehearse
@@ -56,7 +57,14 @@ class RunRequest(RunOptions):
                 f"machine.started = {self.plan.machine.started!r}",
                 hint="Leave out --restore.",
             )
-        object.__setattr__(self, "restore", self.restores and not before_boot)
+        devices = self.guest.startswith("windows") and self.with_devices
+        if self.restore and devices:
+            raise UsageError(
+                f"--restore and a plan with pnp = true cannot be combined on {self.guest}: QEMU does not save the state of the "
+                "device that the driver's package is for",
+                hint="Leave out --restore, or say --cold.",
+            )
+        object.__setattr__(self, "restore", self.restores and not before_boot and not devices)
         self.mapped()
         rehearse(self.plan, guest=self.guest, machine=self.machine, backend=self.backend, kd=self.kd)
         if self.inject_fault in UNPLUG_FAULTS and self.guest != "twin":
@@ -64,6 +72,16 @@ class RunRequest(RunOptions):
                 f"the fault {self.inject_fault} is one of the twin's Linux, and {self.guest} has none",
                 hint="Use --guest twin.",
             )
+
+    @property
+    def with_devices(self) -> bool:
+        """Whether the plan installs the driver as a Plug and Play driver."""
+        return self.plan.pnp or any(isinstance(one, LoadDriver) and one.pnp for one in self.plan.do)
+
+    @property
+    def migrates(self) -> bool:
+        """Whether the plan has the guest go on in another QEMU."""
+        return any(isinstance(one, Migrate) for one in self.plan.do)
 
     def mapped(self) -> DriverMap | None:
         """Return the decoded driver map, None without one. Raises BadDocument."""

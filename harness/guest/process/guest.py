@@ -89,6 +89,10 @@ class ProcessGuest:
         """Raise GuestRefused: a process has no state that could be saved."""
         raise self._machine.unshown("a restored state")
 
+    def before_save(self, _deadline: Deadline) -> None:
+        """Raise GuestRefused: a process has no state that could be saved."""
+        raise self._machine.unshown("a snapshot")
+
     def follow(self, _control: Path, _deadline: Deadline) -> None:
         """Raise GuestRefused: a process stays where it is."""
         raise self._machine.unshown("a migration")

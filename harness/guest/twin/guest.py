@@ -188,6 +188,9 @@ class Twin:
             self._event(name, detail)
         self.prove_alive(nonce, deadline)
 
+    def before_save(self, _deadline: Deadline) -> None:
+        """Do nothing: the agent's words are enough."""
+
     def follow(self, control: Path, _deadline: Deadline) -> None:
         """Go on at the other QEMU's control port when this one's closes."""
         self._control.follow(control)

@@ -117,6 +117,25 @@ class TraceTail(_Answer, frozen=True, kw_only=True):
     said: ReplyText = ""
 
 
+class AddressLease(_Answer, frozen=True, kw_only=True):
+    """An adapter's address; ``expires`` is when its lease ends, in .NET's ticks of UTC, 0 without one."""
+
+    address: Annotated[str, msgspec.Meta(max_length=64)]
+    dhcp: bool
+    expires: Number
+
+
+class ClockAndLease(_Answer, frozen=True, kw_only=True):
+    """The clock in .NET's ticks of UTC: as it was ``found``, whether it was ``set``, and ``now``. ``code`` is ipconfig's."""
+
+    found: Number
+    now: Number
+    set: bool
+    code: int
+    said: ReplyText
+    leases: Annotated[list[AddressLease], msgspec.Meta(max_length=16)]
+
+
 OPTED_OUT = 1
 """The policy of a device that takes no part in a rebalance (WD: install/devpkey-device-dhp-rebalance-policy.md)."""
 

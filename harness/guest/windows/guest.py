@@ -27,6 +27,7 @@ from harness.guest.windows.image import WindowsImage
 from harness.guest.windows.mapped_service import MappedService
 from harness.guest.windows.preflight import GuestCheck, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
+from harness.guest.windows.restoration import Restoration, note_moment
 from harness.guest.windows.service import USER_MODE, WindowsService
 from harness.guest.windows.shell import SCRIPT, TOOL, PowerShellSession
 from harness.guest.windows.trace import Trace
@@ -124,11 +125,7 @@ class WindowsGuest:
                 set_boot_options(self.shell, self._boot, deadline.within(120, "set the boot options"))
                 self._restart(deadline)
                 self._come_up(deadline)
-            self._tell_options()
-            if self._look and self.ready_count == 0 and self.service.has_files:
-                self.preflight(deadline.within(120, "look whether this guest can take hardware"))
-            self.ready_count += 1
-            self._writer.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
+            self._prepare_boot(deadline)
 
     def preflight(self, deadline: Deadline) -> list[GuestCheck]:
         """Judge whether this guest can take hardware while it runs, and record what speaks against it.
@@ -155,13 +152,26 @@ class WindowsGuest:
         self._writer.write(GuestEvent(event="preflight", detail=f"{held} of {len(checks)} conditions hold"))
         return checks
 
+    def before_save(self, deadline: Deadline) -> None:
+        """Tell what the clock reads."""
+        self._writer.write(note_moment(self.shell, deadline))
+
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
-        """Continue with a guest restored from its ready snapshot: both transports are opened anew."""
+        """Continue with a guest restored from its ready snapshot: both transports are opened anew.
+
+        Everything is asked again, and what the guest had said before is not repeated: it was said in another run. Clock and
+        leases are put right first.
+        """
         if not any(event == "ready" for event, _ in said):
-            raise GuestRefused(f"{self.label} had not been ready when its state was saved")
+            raise GuestRefused(f"{self.label} had not been ready when its snapshot was saved")
+        restoration = Restoration(self.shell, said)
         self.prove_alive(nonce, deadline)
-        self.ready_count = 1
-        self._since = self._machine.serial()
+        for event in restoration.put_right(deadline.within(120, "put the clock and the leases right")):
+            self._writer.write(event)
+        ready = self._readiness.wait(deadline, since=self._machine.serial(), picture=self._picture)
+        self._greet(ready)
+        self.service.had_tool()
+        self._prepare_boot(deadline)
 
     def follow(self, _control: Path, _deadline: Deadline) -> None:
         """Do nothing: the new QEMU forwards the same ports, and both transports connect again when they need to."""
@@ -312,6 +322,21 @@ class WindowsGuest:
             raise self.service.no_orders(words)
         self.shell.tool(words, deadline, device=self.service.service(driver))
 
+    def _prepare_boot(self, deadline: Deadline) -> None:
+        """Do what each boot begins with, once the guest answers: it is ready then."""
+        if self._events is not None:
+            self._events.begin(deadline.within(120, "begin the driver's trace"))
+        self._tell_options()
+        if self._look and self.ready_count == 0 and self.service.has_files:
+            self.preflight(deadline.within(120, "look whether this guest can take hardware"))
+        self.ready_count += 1
+        self._writer.write(GuestEvent(event="ready", detail=f"boot {self.ready_count}"))
+
+    def _greet(self, ready: answer.Ready) -> None:
+        """Record which Windows answers."""
+        self._since = self._machine.serial()
+        self._writer.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
+
     def _come_up(self, deadline: Deadline) -> None:
         # Windows restarts by itself when it meets a new machine for the first time.
         self._expect_reset()
@@ -319,12 +344,9 @@ class WindowsGuest:
             self._since_reset()
         self.service.forget()
         ready = self._readiness.wait(deadline, since=self._since, picture=self._picture)
-        self._since = self._machine.serial()
         self.clock = check_clock(self._machine, ready)
-        self._writer.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
+        self._greet(ready)
         self.service.put_tool(deadline.within(300, "put hpnctl into the guest"))
-        if self._events is not None:
-            self._events.begin(deadline.within(120, "begin the driver's trace"))
 
     def _since_reset(self) -> None:
         """The boot that is awaited begins with the newest reset: what came before it tells of another boot."""

@@ -14,6 +14,7 @@ import msgspec
 
 from harness.capture.mapping.mapper import CHANNEL
 from harness.deadline import Deadline
+from harness.driver import manifest
 from harness.driver.symbols import windbg_options
 from harness.errors import InfrastructureError, UsageError
 from harness.guest.bootable import Bootable, GuestOptions, OutsideSigns
@@ -41,7 +42,8 @@ VARIABLES = "variables.fd"
 
 REBALANCED = ["-device", "edu,id=rebalanced"]
 """A PCI device with resources, which Windows stops and starts when it rebalances: what the driver's INF file takes for its
-Plug and Play variant (QEMU: docs/specs/edu.rst). Without that driver it is a device that nothing uses."""
+Plug and Play variant (QEMU: docs/specs/edu.rst). Without that driver it is a device that nothing uses. QEMU saves nothing of
+it, not even where its registers were (QEMU: hw/misc/edu.c, no vmsd)."""
 
 PACE = 6.0
 """How many times as long as the twin a Windows guest may take. Nothing says how long it takes: tp-qemu waits 30 s after a
@@ -83,8 +85,8 @@ class WindowsType:
                 progress(f"driver {files.description}")
             if warning := not_yet_valid(files.certificate, start.clock.start):
                 progress(warning)
-            disk, variables = _own(image, options.directory, deadline)
-            spec = machine_of(template, options.spec, disk, variables, start.clock)
+            disk, variables = _own(image, options.directory, deadline, savable=options.savable)
+            spec = machine_of(template, options.spec, disk, variables, start.clock, moves=options.moves)
             probe = build_twin(options.cache, deadline, progress=progress)
             undo.pop_all()
         return Bootable(
@@ -96,6 +98,7 @@ class WindowsType:
             symbols=windbg_options(files.driver) if files.driver is not None else "",
             probe=probe,
             hands_over_events=options.mapped is not None,
+            saved_with=manifest.digest(files.tool),
             # What a host elsewhere has for a processor is not known here.
             adapt=lambda chosen: adapted(template, chosen, None if options.here else ""),
             release=stack.close,
@@ -132,9 +135,15 @@ def told_at_build(name: str, facts: dict[str, str]) -> list[str]:
 
 
 def machine_of(
-    template: Template, wanted: MachineSpec, disk: Path, variables: Path, clock: RealTimeClock = HOST_CLOCK
+    template: Template,
+    wanted: MachineSpec,
+    disk: Path,
+    variables: Path,
+    clock: RealTimeClock = HOST_CLOCK,
+    *,
+    moves: bool = False,
 ) -> MachineSpec:
-    """Return the template's machine with what a run wants otherwise.
+    """Return the template's machine with what a run wants otherwise; one that ``moves`` has nothing that cannot be saved.
 
     A plan's numbers of processors, slots and nodes win where they differ from those of the harness; memory is never less
     than the template's, with which Windows takes more of it.
@@ -144,6 +153,7 @@ def machine_of(
         qemu=wanted.qemu,
         firmware=find_ovmf(),
         variables=variables,
+        variables_format="qcow2" if variables.suffix == ".qcow2" else "raw",
         disk=disk,
         clock=clock,
     )
@@ -161,7 +171,7 @@ def machine_of(
         debug_port=wanted.debug_port,
         monitor=wanted.monitor,
         kd=wanted.kd,
-        extra=[*wanted.extra, *REBALANCED],
+        extra=[*wanted.extra, *([] if moves else REBALANCED)],
         **changes,
     )
 
@@ -176,10 +186,17 @@ def adapted(template: Template, spec: MachineSpec, vendor: str | None = None) ->
     return msgspec.structs.replace(spec, cpu=template.processor("kvm", vendor))
 
 
-def _own(image: WindowsImage, directory: Path, deadline: Deadline) -> tuple[Path, Path]:
-    """Make an overlay of the disk, never a copy, and a copy of the variables, which are small and written to."""
+def _own(image: WindowsImage, directory: Path, deadline: Deadline, *, savable: bool) -> tuple[Path, Path]:
+    """Make an overlay of the disk, never a copy, and a copy of the variables, which are small and written to.
+
+    Of a machine that is to be ``savable`` the variables are an overlay too: QEMU saves none whose flash is a raw file.
+    """
     disk, variables = directory / DISK, directory / VARIABLES
     make_overlay(disk, image.base, deadline)
+    if savable:
+        variables = variables.with_suffix(".qcow2")
+        make_overlay(variables, image.variables, deadline, format="raw")
+        return disk, variables
     try:
         shutil.copyfile(image.variables, variables)
         variables.chmod(0o600)

@@ -70,6 +70,11 @@ class WindowsService:
         if self._files is not None:
             self._place(self._files.tool, TOOL, deadline)
 
+    def had_tool(self) -> None:
+        """The guest was saved with the tool in its place (:attr:`Bootable.saved_with`)."""
+        if self._files is not None:
+            self._placed.add(TOOL)
+
     def load(
         self, name: str, deadline: Deadline, *, add_existing: bool, pnp: bool, veto: int = 0
     ) -> list[answer.ServiceDevice]:

@@ -92,6 +92,9 @@ def unmovable(spec: MachineSpec) -> str:
     if any(disk.bus == "nvme" for disk in spec.disks):
         # QEMU: hw/nvme/ctrl.c, nvme_vmstate, "unmigratable".
         return "it has an NVMe disk, whose state QEMU does not send"
+    if any(word.partition(",")[0] == "edu" for word in spec.extra):
+        # QEMU: hw/misc/edu.c, no vmsd: it would be sent, and come without its registers' place.
+        return "it has the device of the driver's Plug and Play package (edu), whose state QEMU does not send"
     return ""
 
 

@@ -83,7 +83,11 @@ FRESH: dict[str, Any] = {
     "buffers": [],
     "logged": {},
     "now": 1 << 60,
+    "utc": 0,
 }
+
+EPOCH_TICKS = 621_355_968_000_000_000
+"""1970 in .NET's ticks."""
 
 
 def standin() -> Any:
@@ -168,6 +172,14 @@ class Windows:
             "started": started,
             "now": now,
         }
+
+    def do_clock_and_lease(self, Expected: int, Tolerance: int, Renew: bool) -> Any:  # noqa: N803
+        found = self.model["utc"] or EPOCH_TICKS + time.time_ns() // 100
+        away = Tolerance > 0 and abs(found - Expected) > Tolerance * 10_000_000
+        self.model["utc"] = Expected if away else self.model["utc"]
+        lease = {"address": "10.0.2.15", "dhcp": True, "expires": found + 86_400 * 10_000_000}
+        now = Expected if away else found
+        return {"found": found, "now": now, "set": away, "code": 0, "said": "", "leases": [lease]}
 
     def do_folder(self, Path: str) -> Any:  # noqa: N803
         host(Path).mkdir(parents=True, exist_ok=True)

@@ -316,7 +316,7 @@ def test_a_disk_that_boots_nothing_is_a_hang_in_the_firmware(store: Store, reque
     assert "the last stage it reached is 'firmware'" in result.error.message
     assert b"\x89PNG" == (result.directory / "screen-firmware.png").read_bytes()[:4]
     assert "boot" == result.stage
-    assert {"disk.qcow2", "variables.fd"} <= {file.name for file in result.directory.iterdir()}
+    assert {"disk.qcow2", "variables.qcow2"} <= {file.name for file in result.directory.iterdir()}
     assert before == {file.name: file.stat().st_mtime_ns for file in (store.root / NAME).iterdir()}
     # Nobody holds the template any more.
     store.check_unused(NAME)
