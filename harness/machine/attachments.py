@@ -62,13 +62,18 @@ class Flash(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
-    """A hard disk: on AHCI port ``port``, or an NVMe controller of its own. ``boot`` is its place in the boot order."""
+    """A hard disk: on AHCI port ``port``, or an NVMe controller of its own. ``boot`` is its place in the boot order.
+
+    ``below`` is the image in qcow2 that it lies over and that never changes, ``content`` that one's SHA-256; None if it is not known.
+    """
 
     file: Path
     format: Format = "qcow2"
     bus: Literal["ahci", "nvme"] = "ahci"
     port: int = 0
     boot: int | None = None
+    below: Path | None = None
+    content: str = ""
 
     def __post_init__(self) -> None:
         _checked_port(self.port)

@@ -37,6 +37,11 @@ def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str =
     qemu_img(command, deadline, folder=file.parent)
 
 
+def rebase(image: Path, backing: Path, deadline: Deadline, *, format: str = "qcow2") -> None:  # noqa: A002
+    """Have ``image`` lie over the same image elsewhere, which need not be on this host (QEMU: docs/tools/qemu-img.rst, rebase -u)."""
+    qemu_img(["rebase", "-u", "-F", format, "-b", str(backing), image.name], deadline, folder=image.parent)
+
+
 def flatten(image: Path, target: Path, deadline: Deadline) -> None:
     """Write all that is in ``image`` and below it to the new image ``target``, and check that."""
     qemu_img(["convert", "-O", "qcow2", str(image), str(target)], deadline, folder=image.parent)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol, runtime_checkable
 
 from harness.deadline import Deadline
 from harness.errors import InfrastructureError
@@ -14,15 +15,27 @@ _FORWARD = re.compile(
 )
 
 
+@runtime_checkable
+class RemoteMachine(Protocol):
+    """A machine that may run on another host."""
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether it does."""
+
+    def local_port(self, port: int, deadline: Deadline) -> int:
+        """Return a port of this host's loopback that leads to ``port`` of the loopback of its host."""
+
+
 def read_forwards(text: str) -> dict[int, int]:
     """Return guest port -> host port from what QEMU's ``info usernet`` says (QEMU: net/slirp.c, libslirp)."""
     return {int(guest): int(host) for host, guest in _FORWARD.findall(text)}
 
 
 def forwarded_ports(machine: Machine, deadline: Deadline) -> dict[int, int]:
-    """Ask a running machine: guest port -> port of 127.0.0.1 on the host that runs QEMU.
+    """Ask a running machine: guest port -> port of this host's 127.0.0.1, which leads on to the host that runs QEMU.
 
-    Raises InfrastructureError if a port that the spec wants forwarded is not.
+    Raises InfrastructureError if a port that the spec wants forwarded is not, or if none leads to the other host.
     """
     text = machine.execute("human-monitor-command", deadline, **{"command-line": "info usernet"})
     found = read_forwards(str(text))
@@ -33,4 +46,6 @@ def forwarded_ports(machine: Machine, deadline: Deadline) -> dict[int, int]:
                 f"QEMU forwards no port to the guest's port {port}; it forwards {sorted(found) or 'none'}",
                 hint="The machine must run. If it does, look at 'info usernet' in its monitor.",
             )
+    if isinstance(machine, RemoteMachine) and machine.elsewhere:
+        return {port: machine.local_port(found[port], deadline) for port in wanted}
     return found

@@ -65,7 +65,7 @@ def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
         clients=1,
         incoming=None,
         flash=None,
-        disks=tuple(msgspec.structs.replace(disk, file=Path()) for disk in spec.disks),
+        disks=tuple(msgspec.structs.replace(disk, file=Path(), below=None) for disk in spec.disks),
     )
     facts = [msgspec.json.encode(plain, enc_hook=str).decode(), image, qemu]
     if spec.flash is not None:

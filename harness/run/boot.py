@@ -33,6 +33,7 @@ from harness.machine.backend import BACKENDS, check_backend, choose_there, make_
 from harness.machine.devices import tells_bug_checks
 from harness.machine.inspection import Inspectable
 from harness.machine.libvirt.connection import is_remote
+from harness.machine.libvirt.sent_files import SENDING
 from harness.machine.machine import Machine, MachineSpec
 from harness.machine.ospm import has_begun, listening
 from harness.machine.qemu import ability
@@ -390,7 +391,9 @@ class GuestBoot:
             return
         with self._stages.stage("qemu") as said:
             try:
-                machine.start(Deadline(BACKENDS[self.request.backend], "start QEMU"))
+                # The files of a machine on another host have a time of their own.
+                sending = SENDING if is_remote(self.request.connect) and machine.spec.disks else 0.0
+                machine.start(Deadline(BACKENDS[self.request.backend] + sending, "start QEMU"))
             except MachineFailed as error:
                 if self._snapshot is not None:
                     SnapshotStore(self.request.cache).discard(self._snapshot)

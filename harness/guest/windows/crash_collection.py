@@ -18,6 +18,7 @@ from harness.errors import CommandRefused, GuestRefused, HarnessError
 from harness.guest.guest import CollectedFile
 from harness.guest.windows.crash_dump import SIZE, decode_header
 from harness.history.bug_check import PANICKED, BugCheck, bug_check_of
+from harness.machine.forwards import RemoteMachine
 from harness.machine.inspection import Inspectable
 from harness.machine.machine import Machine
 from harness.machine.windows_volume import WindowsVolume, open_volume
@@ -115,6 +116,13 @@ class CrashCollection:
         if not self._machine.spec.disks:
             raise CommandRefused(
                 "the machine has no disk", command="stop", error_class="", description="no disk"
+            )
+        if isinstance(self._machine, RemoteMachine) and self._machine.elsewhere:
+            raise CommandRefused(
+                "the machine's disk is on another host, and is not fetched from there",
+                command="stop",
+                error_class="",
+                description="the disk is on another host",
             )
         if self._machine.alive():
             self._machine.pause(deadline)

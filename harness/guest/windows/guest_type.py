@@ -40,10 +40,11 @@ from harness.template.template import HOST_CLOCK, Template, find_template
 DISK = "disk.qcow2"
 VARIABLES = "variables.fd"
 
-REBALANCED = ["-device", "edu,id=rebalanced"]
+REBALANCED = ["-device", "edu,bus=pcie.0,addr=0x18,id=rebalanced"]
 """A PCI device with resources, which Windows stops and starts when it rebalances: what the driver's INF file takes for its
 Plug and Play variant (QEMU: docs/specs/edu.rst). Without that driver it is a device that nothing uses. QEMU saves nothing of
-it, not even where its registers were (QEMU: hw/misc/edu.c, no vmsd)."""
+it, not even where its registers were (QEMU: hw/misc/edu.c, no vmsd). It has a slot of its own, which neither QEMU nor libvirt
+gives to another device."""
 
 PACE = 6.0
 """How many times as long as the twin a Windows guest may take. Nothing says how long it takes: tp-qemu waits 30 s after a
@@ -87,6 +88,9 @@ class WindowsType:
                 progress(warning)
             disk, variables = _own(image, options.directory, deadline, savable=options.savable)
             spec = machine_of(template, options.spec, disk, variables, start.clock, moves=options.moves)
+            below = {"below": image.base, "content": content.get(DISK, "")}
+            disks = tuple(msgspec.structs.replace(one, **below) for one in spec.disks)
+            spec = msgspec.structs.replace(spec, disks=disks)
             probe = build_twin(options.cache, deadline, progress=progress)
             undo.pop_all()
         return Bootable(

@@ -47,6 +47,7 @@ from harness.machine.libvirt.connection import (
 from harness.machine.libvirt.domain import Files, QemuUser, dimm_xml, domain_xml, nvdimm_xml, virtio_mem_xml
 from harness.machine.libvirt.domain_events import QEMU_DIED, follow
 from harness.machine.libvirt.remote_host import RemoteHost
+from harness.machine.libvirt.sent_files import SENDING, send_files
 from harness.machine.libvirt.shutdown import end_domain
 from harness.machine.machine import CpuSlot, Drop, Machine, MachineSpec, MemoryDevice
 from harness.machine.memory_backend import RAM, MemoryBackend, exhaustion
@@ -130,6 +131,15 @@ class LibvirtMachine(MachineBase):
         """Where libvirt is; once connected, libvirt's own word for it."""
         return self._connection.uri
 
+    @property
+    def elsewhere(self) -> bool:
+        """Whether QEMU runs on another host."""
+        return self._remote is not None
+
+    def local_port(self, port: int, deadline: Deadline) -> int:
+        """Return a port of this host's loopback that leads to ``port`` of the loopback of QEMU's host."""
+        return self._remote.forward_port(port, deadline) if self._remote is not None else port
+
     # -- start ------------------------------------------------------------------------------------------------------
 
     def _start(self, deadline: Deadline) -> None:
@@ -182,8 +192,8 @@ class LibvirtMachine(MachineBase):
             self.uri, self._runtime.path, self.directory / "ssh.log", channel_limit=self.channel_limit
         )
         remote.connect(deadline)
-        named = {name: getattr(self.spec, name) for name in ("kernel", "initrd", "firmware")}
-        sent = {name: remote.send(file, name, deadline) for name, file in named.items() if file is not None}
+        sending = Deadline(SENDING, "send the machine's files") if self.spec.disks else deadline
+        sent = send_files(self.spec, remote, self.directory, sending, self._note)
         files = Files(
             **{
                 name: remote.directory / name
@@ -198,9 +208,7 @@ class LibvirtMachine(MachineBase):
             link, lambda: str(link.connection.getDomainCapabilities(None, "x86_64", board, kind)), deadline
         )
         emulator = re.search("<path>([^<]+)</path>", offered)
-        spec = msgspec.structs.replace(
-            self.spec, **sent, qemu=Path(emulator.group(1) if emulator else qemu_build.PROGRAM)
-        )
+        spec = msgspec.structs.replace(sent, qemu=Path(emulator.group(1) if emulator else qemu_build.PROGRAM))
         return _Place(spec=spec, files=files, uid=remote.uid, gid=remote.gid)
 
     def _reach(self, remote: RemoteHost, files: Files, deadline: Deadline) -> None:
@@ -283,7 +291,7 @@ class LibvirtMachine(MachineBase):
         return LibvirtInspector(self._connection, remote=self._remote is not None)
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
-        """Send a QMP query, or do what ``cont``, ``stop`` and ``system_reset`` do; nothing else may pass libvirt by."""
+        """Send a QMP query, or do what ``cont``, ``stop``, ``system_reset`` and ``inject-nmi`` do; nothing else may pass libvirt by."""
         if is_query(command) or _shows(command, arguments):
             return self._exchange.query(command, arguments, deadline)
         if command == "cont":
@@ -293,6 +301,9 @@ class LibvirtMachine(MachineBase):
             return {}
         if command == "stop":
             self._exchange.call("virDomainSuspend", {}, lambda link: link.domain.suspend(), deadline)
+            return {}
+        if command == "inject-nmi":
+            self._exchange.call("virDomainInjectNMI", {}, lambda link: link.domain.injectNMI(0), deadline)
             return {}
         if command == "system_reset":
             self._exchange.call("virDomainReset", {}, lambda link: link.domain.reset(0), deadline)

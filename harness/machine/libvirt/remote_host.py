@@ -9,8 +9,11 @@ its console and debug port back, and its control port, whose socket is forwarded
 from __future__ import annotations
 
 import contextlib
+import re
 import shlex
 import signal
+import socket
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 from urllib.parse import parse_qs, urlsplit
@@ -22,6 +25,12 @@ from harness.program import run_program
 
 GRACE = 5.0
 """Seconds that each of its steps gets when it is left."""
+
+KEPT = 3
+"""Images that stay in the user's cache there."""
+
+LOOPBACK = "127.0.0.1"
+TRIES = 5
 
 PREFIX = "/tmp/hotplug-"  # noqa: S108  the name is random, the mode private
 """How the name of a directory there begins."""
@@ -113,6 +122,61 @@ class RemoteHost:
                 f"cannot read {file}: {error.strerror}", hint="It is copied to the remote host."
             ) from error
         return there
+
+    def keep(self, file: Path, digest: str, deadline: Deadline, sending: Callable[[int], None]) -> Path:
+        """Have an image that never changes in the user's cache there, and return its path; ``digest`` is its SHA-256.
+
+        One that is there is not sent again; else ``sending`` is told its size. The :data:`KEPT` used last stay.
+        """
+        if not re.fullmatch("[0-9a-f]{64}", digest):
+            raise InfrastructureError(f"{file} has no SHA-256 to be known by on {self._host}: {digest!r}")
+        cache = '"${XDG_CACHE_HOME:-$HOME/.cache}/hotplug-harness/images"'
+        found = self.run(
+            f"umask 077 && mkdir -p {cache} && cd {cache} && pwd && "
+            f"if test -f {digest}; then touch {digest} && stat -c %s {digest}; else echo 0; fi",
+            deadline,
+        ).splitlines()
+        size = file.stat().st_size
+        there = Path(found[0])
+        if int(found[-1]) == size:
+            return there / digest
+        sending(size)
+        place = shlex.quote(str(there))
+        draft = shlex.quote(f"{digest}.{self.directory.name}")
+        try:
+            with file.open("rb") as data:
+                arrived = self.run(f"cd {place} && cat > {draft} && sha256sum < {draft}", deadline, data=data)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot read {file}: {error.strerror}", hint="It is copied to the remote host."
+            ) from error
+        if arrived.split()[0] != digest:
+            self.run(f"cd {place} && rm -f {draft}", deadline)
+            raise self._lost(f"send {file}", f"SHA-256 {arrived.split()[0]} arrived, not {digest}")
+        # A QEMU that has one of the older ones open keeps it.
+        self.run(
+            f"cd {place} && chmod 400 {draft} && mv {draft} {digest} && ls -1t | tail -n +{KEPT + 1} | "
+            'while read -r old; do rm -f -- "$old"; done',
+            deadline,
+        )
+        return there / digest
+
+    def forward_port(self, port: int, deadline: Deadline) -> int:
+        """Forward a port of our loopback, which is free now, to ``port`` of the loopback there, and return it."""
+        for left in reversed(range(TRIES)):
+            with socket.socket() as probe:
+                probe.bind((LOOPBACK, 0))
+                here = int(probe.getsockname()[1])
+            words = ["-O", "forward", "-L", f"{LOOPBACK}:{here}:{LOOPBACK}:{port}", self._host]
+            try:
+                self._call(words, f"forward port {port}", deadline)
+            except InfrastructureError:
+                # Somebody else may have taken it meanwhile.
+                if not left or deadline.expired:
+                    raise
+                continue
+            return here
+        raise AssertionError
 
     def follow(self, there: Path, here: Path, deadline: Deadline) -> None:
         """Make the empty file ``there`` and have what is appended to it appended to ``here``."""

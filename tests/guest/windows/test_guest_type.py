@@ -167,7 +167,7 @@ def test_the_machine_is_the_templates_with_what_the_plan_wants() -> None:
         spec.processors, spec.max_processors, spec.memory, spec.max_memory, spec.dimm_slots,
     )  # fmt: skip
     assert ("pc-q35-7.2", True, Path("disk")) == (spec.machine, spec.kd, spec.disks[0].file)
-    assert ["-device", "edu,id=rebalanced"] == spec.extra[-2:]
+    assert ["-device", "edu,bus=pcie.0,addr=0x18,id=rebalanced"] == spec.extra[-2:]
     assert "hv-" not in spec.cpu
     assert spec == adapted(template, spec)
     kvm = msgspec.structs.replace(spec, accelerator="kvm")
