@@ -28,9 +28,9 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
     folder; None for the guest's own choice. ``mapped`` says which of its own trace events, which the guest is to hand over,
     are which records; None for a driver that speaks the harness's own. ``here`` is false for a machine on another host.
-    ``limits`` is how much the guest may say. ``savable``: the machine may be asked to save its state; ``moves``: another QEMU
-    will take it over, so that it may have nothing whose state QEMU does not save. ``real_time`` asks for the host's time where
-    a guest's clock begins at another.
+    ``limits`` is how much the guest may say. ``prints``: the guest itself records what drivers print. ``savable``: the machine
+    may be asked to save its state; ``moves``: another QEMU will take it over, so that it may have nothing whose state QEMU does
+    not save. ``real_time`` asks for the host's time where a guest's clock begins at another.
     """
 
     spec: MachineSpec
@@ -41,6 +41,7 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
     driver: Path | None = None
     here: bool = True
     mapped: DriverMap | None = None
+    prints: bool = False
     savable: bool = False
     moves: bool = False
     limits: ChannelLimits = ChannelLimits()

@@ -242,6 +242,7 @@ class GuestBoot:
             driver=Path(request.driver) if request.driver else None,
             here=not is_remote(request.connect),
             mapped=self._mapped,
+            prints=request.dbgprint,
             savable=request.backend == "qemu",
             moves=bool(request.restore) or (request.migrates and not request.with_devices),
             limits=request.limits,

@@ -168,6 +168,10 @@ class RunOptions:
             "debugger": ("debugger", "Hand that port to a real debugger, on a TCP port of this host that is named."),
         },
     )] = ""  # fmt: skip
+    dbgprint: Annotated[bool, Option(
+        "Make Windows itself record what drivers print, by an event trace, without a debugger.",
+        machine=True, absent={"demo": DEMO},
+    )] = False  # fmt: skip
     inject_fault: Annotated[str, Option(
         "Make the NT layer misbehave that delivers the callbacks; see demo --list-faults.",
         metavar="NAME", what="fault", choices=_faults, recorded=False,
@@ -223,6 +227,11 @@ class RunOptions:
                 one.check(value)
             except UsageError as error:
                 raise UsageError(f"--{one.name}: {error.message}", hint=error.hint) from error
+        if self.dbgprint and not self.guest.startswith("windows"):
+            raise UsageError(
+                f"--dbgprint records DbgPrint by an event trace of Windows, and the guest is {self.guest!r}",
+                hint="--kd records what drivers print on the twin.",
+            )
         if self.connect and self.backend != "libvirt":
             raise UsageError(
                 f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",

@@ -98,7 +98,7 @@ def _save(
         stack.enter_context(kept_small(machine.console, machine.debugcon, machine.log))
         # The driver comes later, and so does whatever records it.
         guest = guest_type.attach(
-            machine, writer, OutsideSigns(), msgspec.structs.replace(options, mapped=None)
+            machine, writer, OutsideSigns(), msgspec.structs.replace(options, mapped=None, prints=False)
         )
         stack.callback(guest.close)
         machine.resume(Deadline(30, "let the guest run"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from harness.capture.dbgprint.reader import PortLog
+from harness.capture.etl import debug_print
 from harness.capture.etl.driver import DriverEvents
 from harness.capture.etl.manifest import Provider
 from harness.capture.etl.tracelog import TraceLog
@@ -58,6 +59,8 @@ def read(channel: str, file: Path, provider: Provider | DriverMap | None = None)
             if provider is None:
                 raise UsageError(f"{file} cannot be decoded without the driver's manifest")
             return _mapped(file, provider) if isinstance(provider, DriverMap) else _events(file, provider)
+        if channel == debug_print.CHANNEL:
+            return _printed(file)
         return _dbgprint(file) if channel == "dbgprint" else _lines(channel, file)
     except OSError as error:
         raise UsageError(f"{file}: {error.strerror}") from error
@@ -109,6 +112,23 @@ def _events(file: Path, provider: Provider) -> RecordedChannel:
         account = events.channel()
         return RecordedChannel(
             file=file, arrived=found, account=account, missing=[*events.reasons, *_damage(account)]
+        )
+
+
+def _printed(file: Path) -> RecordedChannel:
+    """Read what drivers printed as the kernel's own session logged it."""
+    with TraceLog(file) as log:
+        port = DebugPortDecoder(channel=debug_print.CHANNEL)
+        found = _bounded(
+            file, (TimedRecord(record) for text in debug_print.prints(log) for record in port.feed(text))
+        )
+        port.finish()
+        reasons = log.account.reasons()
+        lost = log.account.events_lost
+        account = port.account(closed=not reasons)
+        account = msgspec.structs.replace(account, lost=max(account.lost, lost))
+        return RecordedChannel(
+            file=file, arrived=found, account=account, missing=[*reasons, *_damage(account)]
         )
 
 

@@ -12,6 +12,7 @@ FILES = {
     "debugcon": "debugcon.log",
     "etw": "hpnotify.etl",
     "dbgprint": "dbgprint.jsonl",
+    "dbgprint-etw": "dbgprint.etl",
     "ring": "ring.jsonl",
 }
 """Where each channel lies in a run directory."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from harness.capture.etl import debug_print
 from harness.capture.offline.recordings import FILES
 from harness.deadline import Deadline
 from harness.errors import GuestError, HarnessError
@@ -35,6 +36,7 @@ MEMORY_DUMP = "C:\\Windows\\MEMORY.DMP"
 MIB = 1 << 20
 LIMITS = {
     "trace": 512 * MIB,
+    "prints": 256 * MIB,
     "ring": 64 * MIB,
     "user mode": 16 * MIB,
     "events": 64 * MIB,
@@ -59,6 +61,7 @@ class Collection:
         service: WindowsService,
         *,
         events: DriverTrace | None = None,
+        prints: Trace | None = None,
     ) -> None:
         self._machine = machine
         self._shell = shell
@@ -66,6 +69,7 @@ class Collection:
         self._trace = trace
         self._service = service
         self._events = events
+        self._prints = prints
 
     def take(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch everything into ``into``."""
@@ -83,6 +87,7 @@ class Collection:
             return [CollectedFile(name="guest", refused=error.message[:400])]
         return [
             *self._each("trace", self._take_trace),
+            *self._each("prints", self._take_prints),
             *self._each("ring", self._take_ring),
             *self._each("user mode", self._take_user_mode),
             *self._each("logs", self._take_logs),
@@ -98,14 +103,23 @@ class Collection:
         if self._events is not None:
             yield self._events.end(self._into, self._files, self._deadline, limit=LIMITS["trace"])
             return
-        note = ""
+        note = self._stopped(self._trace)
+        yield self._get("trace", self._trace.file, FILES["etw"], channel="etw", note=note)
+
+    def _take_prints(self) -> Iterator[CollectedFile]:
+        if self._prints is not None:
+            note = self._stopped(self._prints)
+            file = FILES[debug_print.CHANNEL]
+            yield self._get("prints", self._prints.file, file, channel=debug_print.CHANNEL, note=note)
+
+    def _stopped(self, trace: Trace) -> str:
+        """Stop a session and return its account in words."""
         try:
-            account = self._trace.stop(self._deadline)
-            note = f"{account.events_lost} events and {account.buffers_lost} buffers lost, by the session's own account"
+            account = trace.stop(self._deadline)
         except GuestError as error:
             # Not running any more is no reason not to take what it wrote.
-            note = error.message[:300]
-        yield self._get("trace", self._trace.file, FILES["etw"], channel="etw", note=note)
+            return error.message[:300]
+        return f"{account.events_lost} events and {account.buffers_lost} buffers lost, by the session's own account"
 
     def _take_ring(self) -> Iterator[CollectedFile]:
         for name in self._service.loaded:

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from harness.capture.etl.debug_print import DBGPRINT, KERNEL_PROVIDER, KERNEL_SESSION
 from harness.capture.live.budget import ChannelBudget, RunBudget
 from harness.capture.live.channel_limits import ChannelLimits
 from harness.capture.mapping.driver_map import DriverMap
@@ -29,7 +30,7 @@ from harness.guest.windows.preflight import GuestCheck, findings, judge
 from harness.guest.windows.readiness import BootStage, Readiness
 from harness.guest.windows.restoration import Restoration, note_moment
 from harness.guest.windows.service import USER_MODE, WindowsService
-from harness.guest.windows.shell import SCRIPT, TOOL, PowerShellSession
+from harness.guest.windows.shell import HOME, SCRIPT, TOOL, PowerShellSession
 from harness.guest.windows.trace import Trace
 from harness.guest.windows.transports import GuestTransports
 from harness.history.record import EDITION, REFUSES_PROCESSORS, TAKES_PROCESSORS, GuestEvent
@@ -39,6 +40,9 @@ from harness.machine.machine import Machine
 
 PICTURE = 10.0
 """Seconds for a picture of the screen."""
+
+PRINTS = f"{HOME}\\trace\\dbgprint.etl"
+"""Where what drivers print is logged, anew in each boot."""
 
 _NONCE = re.compile(r"[0-9A-Za-z]{1,32}")
 
@@ -51,6 +55,7 @@ class WindowsGuest:
     pictures of a boot that failed. ``transports`` lead into the guest. ``clock`` is how its clock stood when it was ready last.
     With ``mapped`` the driver is somebody else's, which
     reports by its own trace events: ``budget`` is how much may be recorded of them, ``most`` how many bytes of a log are read.
+    ``prints``: what drivers print is recorded by a session of the kernel, in each boot.
     """
 
     emulates_nt = False
@@ -70,6 +75,7 @@ class WindowsGuest:
         mapped: DriverMap | None = None,
         budget: ChannelBudget | None = None,
         most: int = ChannelLimits().channel_limit,
+        prints: bool = False,
     ) -> None:
         self.label = image.name
         self.ready_count = 0
@@ -82,6 +88,7 @@ class WindowsGuest:
             else MappedService(self.shell, transports, files, mapped)
         )
         self.trace = Trace(self.shell)
+        self._prints = Trace(self.shell, session=KERNEL_SESSION) if prints else None
         self._events: DriverTrace | None = None
         if mapped is not None:
             self._events = DriverTrace(
@@ -300,8 +307,9 @@ class WindowsGuest:
     def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
         """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
         collection = Collection(
-            self._machine, self.shell, self.transports, self.trace, self.service, events=self._events
-        )
+            self._machine, self.shell, self.transports, self.trace, self.service,
+            events=self._events, prints=self._prints,
+        )  # fmt: skip
         return collection.take(into, deadline)
 
     def close(self) -> None:
@@ -326,6 +334,14 @@ class WindowsGuest:
         """Do what each boot begins with, once the guest answers: it is ready then."""
         if self._events is not None:
             self._events.begin(deadline.within(120, "begin the driver's trace"))
+        if self._prints is not None:
+            self._prints.start(
+                deadline.within(120, "begin to record DbgPrint"),
+                processors=self._machine.spec.max_processors,
+                provider=KERNEL_PROVIDER,
+                flags=DBGPRINT,
+                file=PRINTS,
+            )
         self._tell_options()
         if self._look and self.ready_count == 0 and self.service.has_files:
             self.preflight(deadline.within(120, "look whether this guest can take hardware"))

@@ -128,6 +128,7 @@ class WindowsType:
             mapped=options.mapped,
             budget=signs.budget(CHANNEL) if options.mapped is not None else None,
             most=options.limits.channel_limit,
+            prints=options.prints,
         )
 
 

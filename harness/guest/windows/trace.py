@@ -13,6 +13,9 @@ AT_BOOT = f"C:\\Windows\\System32\\LogFiles\\WMI\\{SESSION}.etl"
 """Where Windows writes a session that begins with the boot (W32: ETW/configuring-and-starting-an-autologger-session.md).
 It is written anew at each boot."""
 
+EVERYTHING = (1 << 64) - 1
+"""All keywords of a provider."""
+
 RESTARTED = f"{HOME}\\trace\\hpnotify.etl"
 
 BUFFERS_PER_PROCESSOR = 4
@@ -32,7 +35,13 @@ class Trace:
         self.file = AT_BOOT
 
     def start(
-        self, deadline: Deadline, *, processors: int, provider: str = PROVIDER_GUID, file: str = RESTARTED
+        self,
+        deadline: Deadline,
+        *,
+        processors: int,
+        provider: str = PROVIDER_GUID,
+        flags: int = EVERYTHING,
+        file: str = RESTARTED,
     ) -> None:
         """Start a session that was stopped, or a new one, with buffers for ``processors``. Raises GuestRefused with logman's words.
 
@@ -44,6 +53,7 @@ class Trace:
             answer.ChangeStep,
             Session=self._session,
             Provider=provider,
+            Flags=f"{flags:#x}",
             Path=file,
             Buffers=BUFFERS_PER_PROCESSOR * processors,
         )
@@ -64,5 +74,6 @@ class Trace:
         return self._control("--stop", deadline)
 
     def _control(self, words: str, deadline: Deadline) -> answer.TraceAccount:
-        said = self._shell.tool(f"trace {self._session} {words}".strip(), deadline, idempotent=not words)
+        name = f'"{self._session}"' if " " in self._session else self._session
+        said = self._shell.tool(f"trace {name} {words}".strip(), deadline, idempotent=not words)
         return answer.decode(said, answer.TraceAccount, what="hpnctl trace")

@@ -234,7 +234,7 @@ class Windows:
         self.model["bcd"] += Lines
         return {"step": Lines[-1], "code": 0, "said": "The operation completed successfully."}
 
-    def do_trace_start(self, Session: str, Provider: str, Path: str, Buffers: int) -> Any:  # noqa: N803
+    def do_trace_start(self, Session: str, Provider: str, Flags: str, Path: str, Buffers: int) -> Any:  # noqa: N803
         self.model["trace"] = True
         self.model["sessions"][Session] = {"path": Path, "provider": Provider}
         host(Path).parent.mkdir(parents=True, exist_ok=True)
@@ -307,7 +307,7 @@ class Windows:
             told = {"groups": groups, "hypervisor": 1, "utc": 134_000_000_000_000_000, "flags": 0x20}
             print(json.dumps({**seen, **told, **self.model.get("view", {})}))
         elif words[0] == "trace":
-            if not self.model["trace"]:
+            if words[1] not in self.model["sessions"] and not self.model["trace"]:
                 sys.stderr.write("hpnctl: the trace session does not obey: (error 4201)\r\n")
                 return 1
             self.model["trace"] = "--stop" not in words

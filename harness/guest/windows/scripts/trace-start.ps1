@@ -3,6 +3,7 @@
 param(
     [string]$Session,
     [string]$Provider,
+    [string]$Flags,
     [string]$Path,
     [int]$Buffers
 )
@@ -14,7 +15,7 @@ function Invoke-Native($tool, $words) {
     @{ code = [int]$code; lines = @($lines); said = $said.Substring(0, [Math]::Min($said.Length, 1000)) }
 }
 [void][IO.Directory]::CreateDirectory((Split-Path -Parent $Path))
-$arguments = 'create', 'trace', $Session, '-p', $Provider, '0xffffffffffffffff', '0xff', '-o', $Path, '-ow', '-ets',
+$arguments = 'create', 'trace', $Session, '-p', $Provider, $Flags, '0xff', '-o', $Path, '-ow', '-ets',
     '-bs', '64', '-nb', [string]$Buffers, [string](2 * $Buffers), '-ct', 'perf'
 $done = Invoke-Native 'logman.exe' $arguments
 ConvertTo-Json -Compress -InputObject @{ step = 'create'; code = $done.code; said = $done.said }
