@@ -12,7 +12,7 @@ from harness.acceptance.case import Case
 from harness.acceptance.migration import migrate
 from harness.acceptance.questions import Question, questions
 from harness.acceptance.result import CaseOutcome, CaseResult, not_run, result_of, skipped
-from harness.errors import ExitCode, HarnessError, worst
+from harness.errors import ExitCode, HarnessError, UsageError, worst
 from harness.history.writer import Listener
 from harness.report.observations import RunSet
 from harness.report.transcript import read_transcript
@@ -130,7 +130,11 @@ def _run(
         return [skipped(case, guest, why)]
     results: list[CaseResult] = []
     for _ in range(times):
-        wanted = request(case, guest)
+        try:
+            wanted = request(case, guest)
+        except UsageError as error:
+            # An option of all cases that this one's plan cannot have.
+            return [*results, not_run(case, guest, error.message)]
         if (failure := failures.against(wanted)) is not None:
             return [*results, not_run(case, guest, str(failure))]
         if case.procedure == "migrate":

@@ -12,7 +12,7 @@ import typer
 from harness.cli.parameters import Json
 from harness.cli.run_options import with_run_options
 from harness.errors import ExitCode, InfrastructureError
-from harness.run.options import made
+from harness.run.options import made, options_at
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -97,8 +97,11 @@ def accept(
     wanted, cache = made("accept", options), cache_directory(os.environ)
 
     def request(case: Case, name: str) -> RunRequest:
-        # What is compared with runs the harness's own driver.
-        own = {} if name == wanted.guest else {"guest": name, "driver": "", "driver_map": ""}
+        # What is compared with runs the harness's own driver, and has nothing that only Windows has.
+        own: dict[str, Any] = {}
+        if name != wanted.guest:
+            own = {one.field: one.default for one in options_at("accept") if one.windows}
+            own |= {"guest": name, "driver": "", "driver_map": ""}
         return RunRequest(**vars(wanted) | own, plan=case.plan, cache=cache, argv=sys.argv)
 
     request(chosen[0], wanted.guest)

@@ -381,13 +381,18 @@ class _Check:
         qemu: QemuRow | None,
         topology: TopologyRow,
     ) -> list[str]:
-        """Return the arguments of ``harness run`` for one machine, without QEMU's options for a process."""
+        """Return the arguments of ``harness run`` for one machine, without options that are not its guest's."""
         rows = {"guest": guest.name, "driver": guest.driver and str(resolved(self._base, guest.driver))}
         if qemu is not None:
             path = qemu.path and str(resolved(self._base, qemu.path))
             rows |= {"qemu": path, "machine": topology.machine}
             rows |= {"backend": qemu.backend, "connect": qemu.connect}
-        fitting = {field: value for field, value in common.items() if qemu or not OPTIONS[field].machine}
+        windows = guest.name.startswith("windows")
+        fitting = {
+            field: value
+            for field, value in common.items()
+            if (qemu or not OPTIONS[field].machine) and (windows or not OPTIONS[field].windows)
+        }
         with self.at("guest", index, "name"):
             return made("lab", {**fitting, **{field: said for field, said in rows.items() if said}}).words()
 

@@ -30,7 +30,7 @@ class Option:
     - ``flags`` replace it on the command line: the value that each sets, and its help. ``words`` are the same elsewhere.
     - ``least`` and ``most`` bound a number.
     - ``path`` marks a path. It must ``exist`` as that, or ``hint`` is shown.
-    - ``machine`` marks an option that only guests on QEMU have.
+    - ``machine`` marks an option that only guests on QEMU have, ``windows`` one that only Windows guests have.
     - ``recorded`` is false if ``run.json`` has the value elsewhere, or not at all.
     - ``absent`` is the reason for each door that does not have the option.
     """
@@ -52,6 +52,7 @@ class Option:
     exist: Literal["", "file", "file or folder"] = ""
     hint: str = ""
     machine: bool = False
+    windows: bool = False
     recorded: bool = True
     absent: Mapping[Door, str] = dataclasses.field(default_factory=dict)
 

@@ -170,7 +170,7 @@ class RunOptions:
     )] = ""  # fmt: skip
     dbgprint: Annotated[bool, Option(
         "Make Windows itself record what drivers print, by an event trace, without a debugger.",
-        machine=True, absent={"demo": DEMO},
+        machine=True, windows=True, absent={"demo": DEMO},
     )] = False  # fmt: skip
     inject_fault: Annotated[str, Option(
         "Make the NT layer misbehave that delivers the callbacks; see demo --list-faults.",
@@ -223,15 +223,15 @@ class RunOptions:
                     f"--{one.name} is for guests that run on QEMU, and the guest {self.guest!r} is a process",
                     hint=f"Leave --{one.name} out, or run the plan on the twin.",
                 )
+            if one.windows and value != one.default and not self.guest.startswith("windows"):
+                raise UsageError(
+                    f"--{one.name} is for Windows guests, and the guest is {self.guest!r}",
+                    hint=f"Leave --{one.name} out.",
+                )
             try:
                 one.check(value)
             except UsageError as error:
                 raise UsageError(f"--{one.name}: {error.message}", hint=error.hint) from error
-        if self.dbgprint and not self.guest.startswith("windows"):
-            raise UsageError(
-                f"--dbgprint records DbgPrint by an event trace of Windows, and the guest is {self.guest!r}",
-                hint="--kd records what drivers print on the twin.",
-            )
         if self.connect and self.backend != "libvirt":
             raise UsageError(
                 f"--connect {self.connect} is libvirt's, and the backend is {self.backend!r}",

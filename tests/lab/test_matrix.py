@@ -119,6 +119,24 @@ def test_options_become_the_arguments_of_each_machine(tmp_path: Path) -> None:
     } == planned.options  # fmt: skip
 
 
+def test_options_of_windows_are_left_out_for_other_guests(tmp_path: Path) -> None:
+    """As those of QEMU are for a process; what is begun with one of them is refused there in words."""
+    text = (
+        'dbgprint = true\nrestore = true\n[[guest]]\nname = "twin"\n[[guest]]\nname = "windows-server-2025"\n'
+        '[[plan]]\nplan = "veto"\n'
+    )
+    assert {
+        "twin.default.default": ["--restore", "--retry"],
+        "windows-server-2025.default.default": [
+            "--guest",
+            "windows-server-2025",
+            "--restore",
+            "--dbgprint",
+            "--retry",
+        ],
+    } == matrix(text, tmp_path).options
+
+
 def test_machine_that_is_skipped_may_have_any_options() -> None:
     """Only what is run is checked: a snapshot cannot be restored through libvirt."""
     text = 'restore = true\n[[qemu]]\nname = "own"\n[[qemu]]\nname = "virt"\nbackend = "libvirt"\n[[plan]]\nplan = "veto"\n'
