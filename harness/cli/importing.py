@@ -40,6 +40,12 @@ def import_(
             "--dbgprint", metavar="FILE", help="What the reader of the kernel debugger's port wrote."
         ),
     ] = None,
+    dbgprint_etw: Annotated[
+        Path | None,
+        typer.Option(
+            "--dbgprint-etw", metavar="FILE", help="The log of a kernel session with DbgPrint (.etl)."
+        ),
+    ] = None,
     ring: Annotated[
         Path | None, typer.Option("--ring", metavar="FILE", help="The output of hpnctl events --json.")
     ] = None,
@@ -77,7 +83,13 @@ def import_(
 
     history = History(run_named(run))
     host = host_records(history)
-    given = {"debugcon": debugcon, "etw": etw, "dbgprint": dbgprint, "ring": ring}
+    given = {
+        "debugcon": debugcon,
+        "etw": etw,
+        "dbgprint": dbgprint,
+        "dbgprint-etw": dbgprint_etw,
+        "ring": ring,
+    }
     files = {channel: file for channel, file in given.items() if file is not None} or _lying_in(history)
     if manifest is not None and driver_map is not None:
         raise UsageError(

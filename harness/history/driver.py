@@ -47,7 +47,7 @@ def nt_success(status: int) -> bool:
 class DriverRecord(Record, frozen=True, kw_only=True):
     """What every driver record carries, sampled at one spot under the driver's lock (irql and thread: before it).
 
-    ``channel``  where this copy came from: ``debugcon``, ``etw``, ``dbgprint``, ``ring``;
+    ``channel``  where this copy came from: ``debugcon``, ``etw``, ``dbgprint``, ``dbgprint-etw``, ``ring``;
     ``driver``   the driver instance (service name); ``seq`` is unique per boot nonce and driver;
     ``cpu``      system-wide index, KeGetCurrentProcessorNumberEx; ``thread`` an opaque id;
     ``active``   KeQueryActiveProcessorCountEx(ALL_PROCESSOR_GROUPS); ``active_g0`` KeQueryActiveProcessorCount();
