@@ -259,7 +259,7 @@ class DriverTrace:
             first = first or tail
             before = log.parsed
             if before < self._most:
-                self._held += log.take(_unzipped(tail.data), self._map)
+                self._held += log.take(unzipped(tail.data), self._map)
             elif tail.size > before:
                 self._budget.cut = (
                     self._budget.cut or f"the log has more than {self._most} bytes (--channel-limit)"
@@ -311,7 +311,7 @@ def key(event: EventRecord) -> _EventKey:
     return _EventKey(event.time, event.processor, event.thread, event.id, event.payload)
 
 
-def _unzipped(text: str) -> bytes:
+def unzipped(text: str) -> bytes:
     """Return the bytes of an answer. Raises GuestRefused if it is none, or more than was asked for."""
     unzip = zlib.decompressobj(wbits=31)
     try:

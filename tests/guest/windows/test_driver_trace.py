@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import struct
 import uuid
 from collections.abc import Callable
@@ -12,6 +14,7 @@ from typing import Any
 import pytest
 from capture.etl import encoder
 from guest.windows.conftest import MakeGuest, ScriptedWindows
+from transport.real_powershell import ask, program
 
 from harness.capture.live.budget import RunBudget
 from harness.capture.live.channel_limits import ChannelLimits
@@ -20,8 +23,10 @@ from harness.capture.mapping.driver_map import DriverMap
 from harness.deadline import Deadline
 from harness.driver.source import driver_folder
 from harness.errors import GuestRefused
+from harness.guest.windows import script
+from harness.guest.windows.answer import TraceTail, decode
 from harness.guest.windows.driver_files import DriverFiles
-from harness.guest.windows.driver_trace import SESSION
+from harness.guest.windows.driver_trace import AT_ONCE, SESSION, unzipped
 from harness.guest.windows.guest import WindowsGuest
 from harness.history.driver import DriverRecord, SyncEnter
 from harness.history.record import Channel, Mapped, Record, Stage
@@ -335,3 +340,36 @@ def test_each_boot_has_a_log_of_its_own(
     guest.collect(into, within)
     assert (10, True) == (account(told).records, account(told).closed)
     assert 2 == len({one["Path"] for one in windows.calls("trace-start")})
+
+
+@pytest.mark.powershell
+@pytest.mark.parametrize(("offset", "most"), [(0, AT_ONCE), (100, 50), (990, AT_ONCE), (1000, 1), (5000, 1)])
+def test_tail_of_a_log_by_a_real_powershell(tmp_path: Path, offset: int, most: int) -> None:
+    """What the file has from the offset on, as much as was asked for, after the tool has flushed the session."""
+    log, tool = tmp_path / "a log.etl", tmp_path / "hpnctl"
+    log.write_bytes(bytes(range(250)) * 4)
+    tool.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > "{tmp_path}/asked"; echo "{{}}"\n')
+    tool.chmod(0o755)
+    text = script.compose(
+        "trace-tail", Session="a session", Tool=str(tool), Flush=True, Path=str(log), Offset=offset, Most=most
+    )
+    encoded = base64.b64encode(text.encode("utf-16-le")).decode()
+    reply = ask([str(program(tmp_path))], f"powershell.exe -NoProfile -EncodedCommand {encoded}")
+    tail = decode("".join(reply.printed), TraceTail, what="trace-tail")
+    assert (0, 1000) == (tail.code, tail.size)
+    assert log.read_bytes()[offset : offset + most] == unzipped(tail.data)
+    assert ["trace", "a session", "--flush"] == (tmp_path / "asked").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        "?",
+        base64.b64encode(b"no gzip").decode(),
+        base64.b64encode(gzip.compress(bytes(AT_ONCE + 1))).decode(),
+    ],
+)
+def test_answer_that_is_no_part_of_a_log_is_refused(data: str) -> None:
+    """It is no Base64, no gzip, or becomes more than was asked for."""
+    with pytest.raises(GuestRefused, match="script trace-tail"):
+        unzipped(data)

@@ -17,6 +17,8 @@ $said = ''
 if ($Renew) {
     $said = & ipconfig.exe /renew
     $code = $LASTEXITCODE
+    $said = "$($said -join ' ')"
+    $said = $said.Substring(0, [Math]::Min($said.Length, 1000))
 }
 $leases = @(Get-CimInstance -ClassName Win32_NetworkAdapterConfiguration -Filter 'IPEnabled = TRUE' | ForEach-Object {
     $expires = if ($_.DHCPLeaseExpires) { $_.DHCPLeaseExpires.ToUniversalTime().Ticks } else { 0 }
@@ -27,6 +29,6 @@ ConvertTo-Json -Compress -Depth 4 -InputObject @{
     now = [long][DateTime]::UtcNow.Ticks
     set = [bool]$set
     code = [int]$code
-    said = "$($said -join ' ')"
+    said = $said
     leases = $leases
 }
