@@ -17,8 +17,8 @@ from powershell.server import Server, Shown, World
 
 from harness.errors import GuestRefused
 from harness.guest.windows import answer, script
+from harness.guest.windows.driver_files import PNP_SERVICE
 from harness.guest.windows.facts import Facts
-from harness.guest.windows.service import PNP_SERVICE
 from harness.guest.windows.shell import ANSWERS, HOME
 from harness.transport.powershell import Windows
 
@@ -62,6 +62,21 @@ def loaded(world: World) -> None:
     """A driver that runs."""
     world.program("sc.exe", SC)
     (world.folder / "service-hpnotify").write_text("Running\n\\??\\C:\\x.sys\n")
+
+
+def standing(world: World) -> None:
+    """A driver's service that stands still."""
+    loaded(world)
+    (world.folder / "service-hpnotify").write_text("Stopped\nx\n")
+
+
+def addressed(world: World) -> None:
+    """An adapter with an address."""
+    world.cim = {
+        "Win32_NetworkAdapterConfiguration": [
+            {"IPAddress": ["10.0.2.15", "fe80::1"], "DHCPEnabled": True, "DHCPLeaseExpires": None}
+        ]
+    }
 
 
 def with_logs(world: World) -> None:
@@ -173,8 +188,33 @@ CASES = [
     ),
     Case(
         "trace-start", answer.ChangeStep,
-        lambda _: {"Session": "S", "Provider": "{P}", "Path": f"{HOME}\\trace\\t.etl", "Buffers": 8},
+        lambda _: {"Session": "S", "Provider": "{P}", "Flags": "0x40000", "Path": f"{HOME}\\trace\\t.etl", "Buffers": 8},
         {"step": "create", "code": 0},
+    ),
+    Case(
+        "trace-tail", answer.TraceTail,
+        lambda world: {
+            "Session": "a session", "Tool": tool(world), "Flush": True, "Path": f"{HOME}\\t.etl", "Offset": 10, "Most": 50,
+        },
+        {"code": 0, "size": 1000}, furnish=lambda world: world.file(f"{HOME}\\t.etl", bytes(1000)),
+    ),
+    Case(
+        "service-start", answer.ChangeStep, lambda _: {"Driver": "hpnotify"},
+        {"step": "start", "code": 0, "state": "Running"}, {"step": "find", "code": 1056, "state": "Running"}, standing,
+    ),
+    Case("service-start", answer.ChangeStep, lambda _: {"Driver": "hpnotify"},
+         {"step": "find", "code": 1060, "state": ""}, label="that there is none of"),
+    Case(
+        "service-stop", answer.ChangeStep, lambda _: {"Driver": "hpnotify", "Delete": True},
+        {"step": "delete", "code": 0, "state": ""}, furnish=loaded,
+    ),
+    Case(
+        "service-stop", answer.ChangeStep, lambda _: {"Driver": "hpnotify", "Delete": False},
+        {"step": "stop", "code": 0, "state": "Stopped"}, furnish=loaded, label="that stays",
+    ),
+    Case(
+        "clock-and-lease", answer.ClockAndLease, lambda _: {"Expected": 0, "Tolerance": 0, "Renew": True},
+        {"code": 0, "set": False, "leases": [{"address": "10.0.2.15", "dhcp": True, "expires": 0}]}, furnish=addressed,
     ),
     Case(
         "verifier", answer.ChangeStep, lambda _: {"Arguments": ["/standard", "/driver", "x.sys"]},

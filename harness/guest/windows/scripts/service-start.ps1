@@ -3,13 +3,20 @@
 param(
     [string]$Driver
 )
-function Complete-Step($step, $code, $said) {
-    $service = Get-CimInstance -ClassName Win32_SystemDriver -Filter "Name = '$Driver'"
-    $answer = @{ step = $step; code = [int]$code; said = "$($said -join ' ')"; state = "$($service.State)" }
-    ConvertTo-Json -Compress -InputObject $answer
+function Invoke-Native($tool, $words) {
+    $ErrorActionPreference = 'Continue'
+    try { $all = @(& $tool @words 2>&1); $code = $LASTEXITCODE } catch { $all = @($_); $code = -1 }
+    $wrong, $lines = $all.Where({ $_ -is [Management.Automation.ErrorRecord] }, 'Split')
+    $said = "$wrong $lines".Trim()
+    @{ code = [int]$code; lines = @($lines); said = $said.Substring(0, [Math]::Min($said.Length, 1000)) }
 }
-$service = Get-CimInstance -ClassName Win32_SystemDriver -Filter "Name = '$Driver'"
-if (-not $service) { Complete-Step 'find' 1060 'there is no such service'; return }
-if ($service.State -ne 'Stopped') { Complete-Step 'find' 1056 'it runs already'; return }
-$said = & sc.exe start $Driver
-Complete-Step 'start' $LASTEXITCODE $said
+function Get-Driver { Get-CimInstance -ClassName Win32_SystemDriver -Filter "Name = '$Driver'" }
+function Complete-Step($step, $done) {
+    $service = Get-Driver
+    $state = [string]$service.State
+    ConvertTo-Json -Compress -InputObject @{ step = $step; code = $done.code; said = $done.said; state = $state }
+}
+$service = Get-Driver
+if (-not $service) { Complete-Step 'find' @{ code = 1060; said = 'there is no such service' }; return }
+if ($service.State -ne 'Stopped') { Complete-Step 'find' @{ code = 1056; said = 'it runs already' }; return }
+Complete-Step 'start' (Invoke-Native 'sc.exe' @('start', $Driver))

@@ -4,20 +4,27 @@ param(
     [string]$Driver,
     [bool]$Delete
 )
-function Complete-Step($step, $code, $said) {
-    $service = Get-CimInstance -ClassName Win32_SystemDriver -Filter "Name = '$Driver'"
-    $answer = @{ step = $step; code = [int]$code; said = "$($said -join ' ')"; state = "$($service.State)" }
-    ConvertTo-Json -Compress -InputObject $answer
+function Invoke-Native($tool, $words) {
+    $ErrorActionPreference = 'Continue'
+    try { $all = @(& $tool @words 2>&1); $code = $LASTEXITCODE } catch { $all = @($_); $code = -1 }
+    $wrong, $lines = $all.Where({ $_ -is [Management.Automation.ErrorRecord] }, 'Split')
+    $said = "$wrong $lines".Trim()
+    @{ code = [int]$code; lines = @($lines); said = $said.Substring(0, [Math]::Min($said.Length, 1000)) }
 }
-$said = & sc.exe stop $Driver
-if ($LASTEXITCODE -ne 0) { Complete-Step 'stop' $LASTEXITCODE $said; return }
+function Get-Driver { Get-CimInstance -ClassName Win32_SystemDriver -Filter "Name = '$Driver'" }
+function Complete-Step($step, $done) {
+    $service = Get-Driver
+    $state = [string]$service.State
+    ConvertTo-Json -Compress -InputObject @{ step = $step; code = $done.code; said = $done.said; state = $state }
+}
+$done = Invoke-Native 'sc.exe' @('stop', $Driver)
+if ($done.code) { Complete-Step 'stop' $done; return }
 $patience = [Diagnostics.Stopwatch]::StartNew()
 do {
-    $service = Get-CimInstance -ClassName Win32_SystemDriver -Filter "Name = '$Driver'"
+    $service = Get-Driver
     if ($service.State -eq 'Stopped') { break }
     Start-Sleep -Milliseconds 200
 } while ($patience.Elapsed.TotalSeconds -lt 20)
-if ($service.State -ne 'Stopped') { Complete-Step 'stop' 1053 'it did not stop within 20 s'; return }
-if (-not $Delete) { Complete-Step 'stop' 0 $said; return }
-$said = & sc.exe delete $Driver
-Complete-Step 'delete' $LASTEXITCODE $said
+if ($service.State -ne 'Stopped') { Complete-Step 'stop' @{ code = 1053; said = 'it did not stop within 20 s' }; return }
+if (-not $Delete) { Complete-Step 'stop' $done; return }
+Complete-Step 'delete' (Invoke-Native 'sc.exe' @('delete', $Driver))

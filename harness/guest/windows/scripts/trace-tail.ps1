@@ -8,13 +8,16 @@ param(
     [long]$Offset,
     [long]$Most
 )
-$code = 0
-$said = ''
-$now = [Diagnostics.Stopwatch]::GetTimestamp()
-if ($Flush) {
-    $said = & $Tool trace $Session --flush
-    $code = $LASTEXITCODE
+function Invoke-Native($tool, $words) {
+    $ErrorActionPreference = 'Continue'
+    try { $all = @(& $tool @words 2>&1); $code = $LASTEXITCODE } catch { $all = @($_); $code = -1 }
+    $wrong, $lines = $all.Where({ $_ -is [Management.Automation.ErrorRecord] }, 'Split')
+    $said = "$wrong $lines".Trim()
+    @{ code = [int]$code; lines = @($lines); said = $said.Substring(0, [Math]::Min($said.Length, 1000)) }
 }
+$now = [Diagnostics.Stopwatch]::GetTimestamp()
+$done = @{ code = 0; said = '' }
+if ($Flush) { $done = Invoke-Native $Tool @('trace', $Session, '--flush') }
 $packed = New-Object IO.MemoryStream
 # The session itself has the file open, and goes on writing.
 $source = [IO.File]::Open($Path, 'Open', 'Read', 'ReadWrite')
@@ -32,8 +35,8 @@ try {
     try { $zip.Write($bytes, 0, $got) } finally { $zip.Dispose() }
 } finally { $source.Dispose() }
 ConvertTo-Json -Compress -InputObject @{
-    code = [int]$code
-    said = "$($said -join ' ')"
+    code = $done.code
+    said = $done.said
     now = [long]$now
     size = [long]$size
     data = [Convert]::ToBase64String($packed.ToArray())
