@@ -16,6 +16,8 @@ SCRIPT = Path(__file__).with_name("syntax.ps1")
 FRAMEWORK = {
     "[Array]::Reverse", "[BitConverter]::ToString", "[Console]::Error", "[Console]::Out", "[Console]::OutputEncoding",
     "[Convert]::FromBase64String", "[Convert]::ToBase64String", "[Diagnostics.Process]::Start",
+    "[DateTimeKind]::Utc", "[DateTime]::UtcNow", "[Diagnostics.Stopwatch]::GetTimestamp",
+    "[IO.Compression.CompressionMode]::Compress", "[Math]::Abs", "[Math]::Max",
     "[Diagnostics.Stopwatch]::StartNew", "[Environment]::ProcessorCount", "[IO.Directory]::CreateDirectory",
     "[IO.Directory]::Exists", "[IO.File]::AppendAllLines", "[IO.File]::AppendAllText", "[IO.File]::Create", "[IO.File]::Delete",
     "[IO.File]::Exists", "[IO.File]::Move", "[IO.File]::Open", "[IO.File]::OpenRead", "[IO.File]::ReadAllText",
