@@ -126,12 +126,13 @@ def test_options_of_windows_are_left_out_for_other_guests(tmp_path: Path) -> Non
         '[[plan]]\nplan = "veto"\n'
     )
     assert {
-        "twin.default.default": ["--restore", "--retry"],
+        "twin.default.default": ["--restore", "--report-failed", "--retry"],
         "windows-server-2025.default.default": [
             "--guest",
             "windows-server-2025",
             "--restore",
             "--dbgprint",
+            "--report-failed",
             "--retry",
         ],
     } == matrix(text, tmp_path).options
