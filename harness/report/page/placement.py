@@ -19,8 +19,11 @@ FASTEST = 1 << 40
 LATEST = 1 << 62
 """Nanoseconds, and ticks, beyond which a time is not believed."""
 
-PAUSES = frozenset({"STOP", "RESUME", "SUSPEND", "WAKEUP"})
-"""QMP events around which a guest's counter need not have counted (QEMU: qapi/run-state.json)."""
+PAUSES = ("STOP", "RESUME", "SUSPEND", "WAKEUP")
+"""QMP events around which a guest's counter need not have counted (QEMU: qapi/run-state.json).
+
+Not a set: what stands where an event's name should be may be anything, also what has no hash.
+"""
 
 
 class _Stretches:
