@@ -153,6 +153,7 @@ def test_secrets_are_made_once_and_are_their_owners_alone(tmp_path: Path) -> Non
     assert ["ssh-ed25519", "hotplug-harness"] == secrets.public_key.split()[::2]
 
 
+@pytest.mark.remote
 def test_a_given_key_has_its_public_one(tmp_path: Path) -> None:
     """As ssh-keygen says; what is no private key, or has a passphrase, is refused without a word of it."""
     for name, options in (("plain", ["-N", ""]), ("locked", ["-N", "passphrase"])):
