@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -38,3 +39,13 @@ def test_each_other_folder_is_on_the_page() -> None:
     folders = {path.name for path in TESTS.iterdir() if path.is_dir() and any(path.glob("*.py"))}
     listed = set(re.findall(r"^\| `tests/(\w+)/`", PAGE, re.MULTILINE))
     assert folders - ROOMS == listed
+
+
+def test_nothing_else_lies_at_the_top() -> None:
+    """What a program of a test left in the folder it ran in must not be committed."""
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True)
+    known = {
+        ".ci", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CONTRIBUTING.md", "LICENSE", "README.md", "benchmarks", "docs",
+        "guest_drivers", "harness", "hatch_build.py", "lab", "lab.toml", "locks", "pyproject.toml", "tests", "tox.ini", "vm_templates",
+    }  # fmt: skip
+    assert known == {line.partition("/")[0] for line in listed.stdout.splitlines()}
