@@ -60,7 +60,7 @@ def execute(wine: Wine, double: Path, driver: Path, *script: str) -> Run:
         "unload hpnwine",
     ]
     done = wine.run(place / "drive.exe", stdin="".join(f"{line}\n" for line in lines))
-    assert 0 == done.returncode
+    assert 0 == done.returncode, f"{done.returncode}: {str(done.stdout)[-2000:]}{str(done.stderr)[-2000:]}"
     answers = [int(line[2:]) for line in done.stdout.splitlines() if line.startswith("= ")]
     output = [line for line in done.stdout.splitlines() if not line.startswith("= ")]
     said, _, last = log.read_text(encoding="ascii").partition("left ")
