@@ -7,7 +7,6 @@ whose disk rested on somebody else's file would be broken by whoever writes to t
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -19,7 +18,6 @@ from harness.deadline import Deadline
 from harness.errors import UsageError
 from harness.host.firmware import find_ovmf
 from harness.host.qemu_build import QemuBuild
-from harness.machine.machine import MachineSpec
 from harness.template import provision
 from harness.template.adopted_disk import AdoptedDisk
 from harness.template.answer import ANSWER_FILE, COMMON, write_secret
@@ -28,9 +26,16 @@ from harness.template.checkpoints import BuildInputs, disk_errors
 from harness.template.edition import EVALUATION
 from harness.template.keys import kept_secrets, public_key_of
 from harness.template.manifest import GuestCredentials, Medium, sha256_of
-from harness.template.medium import answer_medium, write_medium
+from harness.template.medium import answer_medium
 from harness.template.progress import BuildPosition
-from harness.template.recipe import READ, digests_of
+from harness.template.recipe import (
+    READ,
+    digests_of,
+    machine_maker,
+    openssh_media,
+    provisioning_inputs,
+    write_answers,
+)
 from harness.template.stage import BuildStage
 from harness.template.store import SECRETS, Store
 from harness.template.template import DOCUMENT, Template, templates_directory
@@ -117,33 +122,12 @@ def adoption_recipe(
         openssh=openssh,
     )
     del files[ANSWER_FILE]
-    answer = folder / "answers.iso"
-    with disk_errors(folder):
-        answer.unlink(missing_ok=True)
-    write_medium(answer, files)
+    answer = write_answers(folder, files)
     document = read_document(Path(template.directory) / DOCUMENT)
     inputs = BuildInputs(
         installation={"disk": digest, **digests_of(files, provision.INSTALL)},
-        provisioning={
-            DOCUMENT: hashlib.sha256(document.encode()).hexdigest(),
-            **digests_of(files, provision.FOLDER),
-        },
+        provisioning=provisioning_inputs(document, files, openssh),
     )
-    media = [answer]
-    if openssh.kind == "iso" and openssh.file is not None:
-        media.append(openssh.file.absolute())
-        inputs.provisioning["openssh"] = sha256_of(openssh.file, Deadline(READ, "read the OpenSSH medium"))
-
-    def machine(layer: Path, variables: Path) -> MachineSpec:
-        return template.machine_spec(
-            accelerator=accelerator,
-            qemu=qemu.path,
-            firmware=ovmf,
-            variables=variables,
-            disk=layer,
-            cdroms=media,
-        )
-
     return Recipe(
         template=template.name,
         title=template.title,
@@ -152,7 +136,7 @@ def adoption_recipe(
         image="",
         medium=Medium(name=disk.file.name, size=size, sha256=digest),
         inputs=inputs,
-        machine=machine,
+        machine=machine_maker(template, accelerator, qemu, ovmf, [answer, *openssh_media(openssh)]),
         variables=ovmf.variables,
         disk_size=disk.size,
         secrets=secrets,

@@ -13,7 +13,7 @@ import msgspec
 from harness.config import read_document
 from harness.deadline import Deadline
 from harness.errors import UsageError
-from harness.host.firmware import find_ovmf
+from harness.host.firmware import Ovmf, find_ovmf
 from harness.host.qemu_build import QemuBuild
 from harness.machine.machine import MachineSpec
 from harness.template import provision
@@ -24,7 +24,7 @@ from harness.template.edition import brings_key, choose, is_evaluation, read_ima
 from harness.template.keys import kept_secrets
 from harness.template.manifest import Medium, sha256_of
 from harness.template.medium import answer_medium, write_medium
-from harness.template.store import Store
+from harness.template.store import SECRETS, Store
 from harness.template.template import DOCUMENT, Edition, Template
 from harness.template.wim import described
 
@@ -60,6 +60,48 @@ def digests_of(files: dict[str, bytes], folder: str) -> dict[str, str]:
         for name, content in sorted(files.items())
         if name.startswith(f"{folder}/") and name != f"{provision.FOLDER}/authorized_keys"
     }
+
+
+def write_answers(folder: Path, files: dict[str, bytes]) -> Path:
+    """Make the answer medium of ``files`` in the build's ``folder`` anew; return it. Raises InfrastructureError."""
+    answer = folder / "answers.iso"
+    with disk_errors(folder):
+        answer.unlink(missing_ok=True)
+    write_medium(answer, files)
+    return answer
+
+
+def provisioning_inputs(
+    document: str, files: dict[str, bytes], openssh: provision.OpenSshSource
+) -> dict[str, str]:
+    """Return what provisioning depends on by its name: the template's document, the answer medium's files, an OpenSSH medium."""
+    inputs = {DOCUMENT: _digest(document.encode()), **digests_of(files, provision.FOLDER)}
+    for medium in openssh_media(openssh):
+        inputs["openssh"] = sha256_of(medium, Deadline(READ, "read the OpenSSH medium"))
+    return inputs
+
+
+def openssh_media(openssh: provision.OpenSshSource) -> list[Path]:
+    """Return the medium that OpenSSH is taken from, as the machine's drive gets it; none for a file on the answer medium."""
+    return [openssh.file.absolute()] if openssh.kind == "iso" and openssh.file is not None else []
+
+
+def machine_maker(
+    template: Template, accelerator: Literal["kvm", "tcg"], qemu: QemuBuild, firmware: Ovmf, media: list[Path]
+) -> Callable[[Path, Path], MachineSpec]:
+    """Return what makes the build's machine from the disk and the variables that it is to have; ``media`` are in its drives."""
+
+    def machine(disk: Path, variables: Path) -> MachineSpec:
+        return template.machine_spec(
+            accelerator=accelerator,
+            qemu=qemu.path,
+            firmware=firmware,
+            variables=variables,
+            disk=disk,
+            cdroms=media,
+        )
+
+    return machine
 
 
 def product_key(file: Path | None) -> str:
@@ -127,7 +169,7 @@ def make_recipe(
         iso, Deadline(READ, "read the medium"), progress=lambda done: say(f"{done >> 20} of {size >> 20} MiB")
     )
     folder = store.checkpoints(template.name)
-    secrets = kept_secrets(folder / "secrets.json")
+    secrets = kept_secrets(folder / SECRETS)
     answers = answers_for(image, password=secrets.password, product_key=key)
     files = answer_medium(
         template,
@@ -136,12 +178,8 @@ def make_recipe(
         certificate=wishes.certificate or None,
         openssh=openssh,
     )
-    answer = folder / "answers.iso"
-    with disk_errors(folder):
-        answer.unlink(missing_ok=True)
-    write_medium(answer, files)
+    answer = write_answers(folder, files)
     document = read_document(Path(template.directory) / DOCUMENT)
-    media = [iso, answer]
     # Windows is told of groups by provisioning.
     shape = msgspec.structs.replace(template.topology, group_size=0)
     inputs = BuildInputs(
@@ -158,22 +196,8 @@ def make_recipe(
             ),
             **digests_of(files, provision.INSTALL),
         },
-        provisioning={DOCUMENT: _digest(document.encode()), **digests_of(files, provision.FOLDER)},
+        provisioning=provisioning_inputs(document, files, openssh),
     )
-    if openssh.kind == "iso" and openssh.file is not None:
-        media.append(openssh.file.absolute())
-        inputs.provisioning["openssh"] = sha256_of(openssh.file, Deadline(READ, "read the OpenSSH medium"))
-
-    def machine(disk: Path, variables: Path) -> MachineSpec:
-        return template.machine_spec(
-            accelerator=accelerator,
-            qemu=qemu.path,
-            firmware=ovmf,
-            variables=variables,
-            disk=disk,
-            cdroms=media,
-        )
-
     return Recipe(
         template=template.name,
         title=template.title,
@@ -182,7 +206,7 @@ def make_recipe(
         image=described(image),
         medium=Medium(name=iso.name, size=size, sha256=digest),
         inputs=inputs,
-        machine=machine,
+        machine=machine_maker(template, accelerator, qemu, ovmf, [iso, answer, *openssh_media(openssh)]),
         variables=ovmf.variables,
         disk_size=int(template.devices.disk_size),
         secrets=secrets,
