@@ -94,8 +94,7 @@ def flaky(
     """Which points of the matrix come out differently on one build, how often, and how sure that is."""
     from harness.store.questions.flaky import flaky as ask
 
-    beginning = _since(days)
-    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+    return _answer_of(ask, days, into, lab, markdown, json)
 
 
 @group.command("incidents")
@@ -109,8 +108,7 @@ def incidents(
     """Failures by their signature: one line however many runs show it."""
     from harness.store.questions.incidents import incidents as ask
 
-    beginning = _since(days)
-    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+    return _answer_of(ask, days, into, lab, markdown, json)
 
 
 @group.command("known")
@@ -151,8 +149,7 @@ def slow(
     """The slowest runs; percentiles and drift of boot, restore and adds on each host."""
     from harness.store.questions.slow import slow as ask
 
-    beginning = _since(days)
-    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+    return _answer_of(ask, days, into, lab, markdown, json)
 
 
 @group.command("never")
@@ -166,14 +163,21 @@ def never(
     """Which rules no run exercised, and which points of the matrix were not run."""
     from harness.store.questions.never import never as ask
 
-    beginning = _since(days)
-    return _answer(lambda store: ask(store, days=days, beginning=beginning), into, lab, markdown, json)
+    return _answer_of(ask, days, into, lab, markdown, json)
 
 
 def _since(days: float) -> int:
     from harness.store.questions.moment import since
 
     return since(days)
+
+
+def _answer_of(
+    question: Callable[..., Answer], days: float, into: Path, lab: Path | None, markdown: bool, json: bool
+) -> int:
+    """Ask the store of the last ``days``."""
+    beginning = _since(days)
+    return _answer(lambda store: question(store, days=days, beginning=beginning), into, lab, markdown, json)
 
 
 def _answer(
