@@ -109,19 +109,10 @@ def measure(empty: StoreAddress, big: StoreAddress, folder: Path) -> tuple[dict[
 def postgres() -> Iterator[Any]:
     """Give a server of this benchmark's own, as the tests start it."""
     sys.path.insert(0, str(ROOT / "tests"))
-    from private_postgres import PrivatePostgres
-    from unprivileged import Unprivileged
+    from private_postgres import running_postgres
 
-    directory = Path(tempfile.mkdtemp(prefix="hh-"))
-    try:
-        server = PrivatePostgres(Unprivileged(directory))
-        server.start()
-        try:
-            yield server
-        finally:
-            server.stop()
-    finally:
-        shutil.rmtree(directory)
+    with running_postgres() as server:
+        yield server
 
 
 def main() -> int:

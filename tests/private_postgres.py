@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import shutil
@@ -94,10 +95,9 @@ class PrivatePostgres:
         return text
 
 
-@pytest.fixture(scope="session")
-@needs("postgres")
-def postgres_server() -> Iterator[PrivatePostgres]:
-    """The server of this session."""
+@contextlib.contextmanager
+def running_postgres() -> Iterator[PrivatePostgres]:
+    """Give a server in a directory of its own; both are gone afterwards."""
     directory = Path(tempfile.mkdtemp(prefix="hh-"))
     try:
         server = PrivatePostgres(Unprivileged(directory))
@@ -108,3 +108,11 @@ def postgres_server() -> Iterator[PrivatePostgres]:
             server.stop()
     finally:
         shutil.rmtree(directory)
+
+
+@pytest.fixture(scope="session")
+@needs("postgres")
+def postgres_server() -> Iterator[PrivatePostgres]:
+    """The server of this session."""
+    with running_postgres() as server:
+        yield server

@@ -10,6 +10,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
+from private_postgres import PrivatePostgres
 from unprivileged import Unprivileged
 
 from harness.deadline import Deadline
@@ -112,42 +113,12 @@ def test_headless_chromium_runs_the_script_of_a_local_page(tmp_path: Path) -> No
 @pytest.mark.postgres
 def test_a_private_postgresql_answers_on_its_socket(unprivileged: Unprivileged) -> None:
     """A cluster made for this test, listening on a Unix socket only, stores a row and gives it back."""
-    programs = Path(_program("postgres")).parent
-    data, sockets = unprivileged.directory / "data", unprivileged.directory
-
-    def run(program: str, *arguments: str) -> str:
-        # Into a file: the server inherits it, and a pipe would stay open for as long as the server runs.
-        output = unprivileged.directory / f"{program}.out"
-        with output.open("wb") as file:
-            ended = subprocess.run(
-                [programs / program, *arguments],
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                timeout=120,
-                check=False,
-                **unprivileged.popen,
-            )
-        text = output.read_text(errors="replace")
-        assert ended.returncode == 0, text
-        return text
-
-    run("initdb", "--pgdata", str(data), "--username", "lab", "--auth", "trust", "--no-sync")
-    options = f"-k {sockets} -c listen_addresses= -c fsync=off"
-    run(
-        "pg_ctl",
-        "--pgdata",
-        str(data),
-        "--wait",
-        "--log",
-        str(sockets / "log"),
-        "--options",
-        options,
-        "start",
-    )
+    server = PrivatePostgres(unprivileged)
+    server.start()
     try:
-        asked = "CREATE TABLE run (n int); INSERT INTO run VALUES (41); SELECT n + 1 FROM run"
-        answer = run("psql", "-X", "-qtA", "-h", str(sockets), "-U", "lab", "-c", asked, "postgres")
+        answer = server.ask(
+            "postgres", "CREATE TABLE run (n int); INSERT INTO run VALUES (41); SELECT n + 1 FROM run"
+        )
     finally:
-        run("pg_ctl", "--pgdata", str(data), "--wait", "--mode", "fast", "stop")
+        server.stop()
     assert answer.strip() == "42"
