@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,21 @@ def machines_in(folder: Path) -> list[MachineEntry]:
     return [entry for entry in Registry().entries() if Path(entry.directory).is_relative_to(folder)]
 
 
+LEFT = pytest.StashKey[list[MachineEntry]]()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Look once, when all workers are through."""
     factory = getattr(session.config, "_tmp_path_factory", None)
     if factory is None or hasattr(session.config, "workerinput"):
         return
-    left = machines_in(factory.getbasetemp())
-    if left:
-        terminal = session.config.pluginmanager.get_plugin("terminalreporter")
-        for entry in left:
-            terminal.write_line(f"left in the registry: {entry.name}, {entry.directory}", red=True)
+    if left := machines_in(factory.getbasetemp()):
+        session.config.stash[LEFT] = left
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Name what was left on the last lines, where a reader looks for the cause of the failure."""
+    for entry in config.stash.get(LEFT, []):
+        sys.stdout.write(f"left in the registry: {entry.name}, {entry.directory}\n")

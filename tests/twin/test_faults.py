@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from left_over import machines_in
 from small_disk import small_disk
 from twin.running import Perform, plan_of, qemu_processes, records_of, run_harness, start_harness
 
@@ -189,7 +190,7 @@ STAGES = ["image", "accelerator", "qemu", "boot", "driver", "operation"]
     ids=str,
 )
 def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage: str) -> None:
-    """A signal at any stage leaves no process and a readable history that says where it ended."""
+    """A signal at any stage leaves no process and a readable history that says where it ended; after SIGKILL ``gc`` clears up."""
     process = start_harness("demo", "--accel", "tcg", "--runs", str(tmp_path))
     history = _reached(tmp_path, stage, process)
     process.send_signal(number)
@@ -205,6 +206,9 @@ def test_interrupted_at_any_stage(tmp_path: Path, number: signal.Signals, stage:
         assert b"Traceback" not in err
     code, out, _err = run_harness("check", str(history.path.parent))
     assert (code, out.splitlines()[-1].split()[0]) == (ExitCode.UNKNOWN, "UNKNOWN")
+    if number is signal.SIGKILL:
+        assert run_harness("gc", "--yes")[0] == 0
+    assert machines_in(tmp_path) == []
 
 
 def _is_stage(record: Record, stage: str) -> bool:
