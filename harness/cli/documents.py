@@ -271,11 +271,29 @@ class ListedLease(TypedDict):
     granted: bool
 
 
+class ListedReservation(TypedDict):
+    """Who has reserved the host until when, in seconds since the epoch."""
+
+    user: int
+    until: int
+    why: str
+
+
+class ReserveDocument(TypedDict):
+    """The reservations of a host. ``private`` is why only this user's are in ``directory``, "" for all."""
+
+    host: str
+    reservations: list[ListedReservation]
+    directory: str
+    private: str
+
+
 class PsDocument(TypedDict):
     """This user's machines, and the leases of the host. ``private`` is why only this user's are in ``directory``, "" for all."""
 
     machines: list[ListedMachine]
     leases: list[ListedLease]
+    reservations: list[ListedReservation]
     directory: str
     private: str
     budget: HostBudget
@@ -489,6 +507,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "rules": [RuleList, ExplainedRule],
     "doctor": [DoctorDocument],
     "ps": [PsDocument],
+    "reserve": [ReserveDocument],
     "import": [ImportDocument],
     "evidence show": [EvidenceIndex],
     "evidence pack": [PackDocument],

@@ -37,6 +37,7 @@ from harness.cli import (
     ps,
     report,
     repro,
+    reserve,
     rules,
     run,
     setup,
@@ -103,6 +104,7 @@ rules.register(app)
 doctor.register(app)
 setup.register(app)
 ps.register(app)
+reserve.register(app)
 gc.register(app)
 importing.register(app)
 observe.register(app)

@@ -66,6 +66,10 @@ def nightly(
         Path | None,
         typer.Option(metavar="FILE", help="Write metrics in Prometheus' text format; FILE ends in .prom."),
     ] = None,
+    despite_reservations: Annotated[
+        bool,
+        typer.Option("--despite-reservations", help="Start runs though somebody has reserved this host."),
+    ] = False,
     junit_all: JUnitAll = False,
     schema: Annotated[
         bool, typer.Option("--schema", help="Print the JSON Schema of a lab.toml, for editors, and stop.")
@@ -119,6 +123,7 @@ def nightly(
                     parallel=parallel or matrix.document.parallel,
                     tell=tell,
                     tick=lambda: tick(lab_run),
+                    hold=(lambda: "") if despite_reservations else _hold(matrix),
                 )
                 lab_run.run()
         finally:
@@ -130,6 +135,31 @@ def nightly(
             keeper.close()
         tell_morning(keeper, state, matrix, command=command, form=notify_as, metrics=metrics)
         return summary.exit_code(state, left=0)
+
+
+def _hold(matrix: Matrix) -> Callable[[], str]:
+    """Return what says who has reserved this host; what changes is said at once."""
+    import os
+
+    from harness.cli.output import complain
+    from harness.host.lease_directory import lease_directory
+    from harness.host.reservations import why_reserved
+
+    private = getattr(matrix.document, "private_leases", False) is True
+    place = lease_directory(os.environ, private=private)
+    last = ""
+
+    def hold() -> str:
+        nonlocal last
+        now = why_reserved(place)
+        if now and now != last:
+            complain(f"this host is {now}", "No run starts until then. Runs that are under way go on.")
+        elif last and not now:
+            complain("this host is not reserved any more: the nightly run goes on")
+        last = now
+        return now
+
+    return hold
 
 
 def _plan(matrix: Matrix, address: StoreAddress, *, json: bool) -> None:

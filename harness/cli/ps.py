@@ -33,9 +33,11 @@ def ps(
     import sys
 
     from harness.cli.output import say, say_json
+    from harness.cli.reserve import listed as listed_reservations
     from harness.host.budget import host_budget
     from harness.host.lease import Leases
     from harness.host.registry import Registry
+    from harness.host.reservations import Reservations, described
     from harness.lab.inventory import listed
     from harness.report.style import style_for
 
@@ -46,6 +48,7 @@ def ps(
         say(_machines(machines, style))
     leases = Leases()
     held = leases.held()
+    reserved = Reservations(leases.place).current()
     budget = host_budget(os.environ, Path())
     if json:
         document: PsDocument = {
@@ -61,13 +64,14 @@ def ps(
                 }
                 for each in held
             ],
+            "reservations": listed_reservations(reserved),
             "directory": str(leases.directory),
             "private": leases.place.private,
             "budget": budget,
         }
         say_json(document)
         return ExitCode.HOLDS
-    say(["", *_leases(leases, held, budget)])
+    say(["", *_leases(leases, held, budget), *(f"This host is {described(each)}" for each in reserved)])
     return ExitCode.HOLDS
 
 

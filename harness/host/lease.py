@@ -35,6 +35,7 @@ from harness.host.budget import HostBudget, ResourceRequest, host_budget, size_t
 from harness.host.former_leases import former_leases
 from harness.host.lease_directory import LeaseDirectory, lease_directory, private_directory, user_name
 from harness.host.lease_file import LeaseClaim, LeaseFile, LeaseSweep
+from harness.host.reservations import Reservations, described
 from harness.interrupts import uninterrupted
 from harness.invocation import invocation
 from harness.setup.lease_directory import VARIABLE
@@ -329,7 +330,7 @@ def take_lease(
     """Return a lease of this host's budget for a machine that writes to ``place``; ``what`` is it, for people.
 
     ``private`` takes it from the user's own leases, as where those of the host are absent or of no use; ``say`` is told, in one
-    line, and of the place in the queue. Raises as :meth:`Leases.take`; how long it may take is part of the budget.
+    line, of the place in the queue, and of other users' reservations. Raises as :meth:`Leases.take`; how long it may take is part of the budget.
     """
     budget = host_budget(os.environ, place)
     deadline = Deadline(budget.wait, f"a lease for {what}")
@@ -340,6 +341,7 @@ def take_lease(
     def taken(directory: LeaseDirectory) -> Lease:
         if directory.private:
             say(f"only this user's machines count: {directory.private}")
+        _say_reservations(directory, say)
         return Leases(directory).take(
             request, budget, deadline, place=place, waiting=lambda where: say(str(where))
         )
@@ -350,6 +352,14 @@ def take_lease(
         if directory.private:
             raise
         return taken(private_directory(os.environ, error.message))
+
+
+def _say_reservations(directory: LeaseDirectory, say: Callable[[str], None]) -> None:
+    """Say who else has reserved the host: that keeps no machine from running."""
+    with contextlib.suppress(InfrastructureError):
+        for each in Reservations(directory).current():
+            if each.uid != os.geteuid():
+                say(f"this host is {described(each)}")
 
 
 def _held(files: list[LeaseFile]) -> list[HeldLease]:

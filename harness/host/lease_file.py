@@ -24,6 +24,7 @@ from typing import Annotated
 import msgspec
 
 from harness.history.json_file import read_open
+from harness.host import reservation_file
 
 ALIVE, WAITING, ENTERING = range(3)
 """The bytes that are locked: while the lease is held or waited for, until it is granted, and until it says when it came."""
@@ -139,7 +140,8 @@ def _look(folder: int, name: str) -> tuple[tuple[int, int], LeaseFile | int | No
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         inode = status.st_dev, status.st_ino
         if not NAME.fullmatch(name) or not stat.S_ISREG(status.st_mode):
-            return inode, None if DRAFT.fullmatch(name) else status.st_uid
+            other = DRAFT.fullmatch(name) or reservation_file.read(folder, name) is not None
+            return inode, None if other else status.st_uid
         # What lies there may be another thing by now, a FIFO or a link: that must not be waited for or followed.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
@@ -175,7 +177,7 @@ def sweep(folder: int, *, dry: bool) -> LeaseSweep:
         for entry in itertools.islice(entries, None if root else MOST_FILES):
             with contextlib.suppress(OSError):
                 status = entry.stat(follow_symlinks=False)
-                lease = NAME.fullmatch(entry.name) is not None
+                lease = NAME.fullmatch(entry.name) or reservation_file.RESERVATION.fullmatch(entry.name)
                 if _is_held(folder, entry.name, status):
                     continue
                 if root or (status.st_uid == os.geteuid() and (lease or DRAFT.fullmatch(entry.name))):
@@ -188,9 +190,11 @@ def sweep(folder: int, *, dry: bool) -> LeaseSweep:
 
 
 def _is_held(folder: int, name: str, status: os.stat_result) -> bool:
-    """Return whether the file is a live lease, or is about to become one."""
+    """Return whether the file is a live lease, or is about to become one, or a reservation that counts."""
     if not stat.S_ISREG(status.st_mode):
         return False
+    if reservation_file.counts(reservation_file.read(folder, name)):
+        return True
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     try:
         young = DRAFT.fullmatch(name) is not None and time.time() - status.st_ctime < UNLOCKED_AT_FIRST

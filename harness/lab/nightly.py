@@ -34,7 +34,10 @@ Tell = Callable[[CellOutcome], None]
 
 
 class Nightly:
-    """One pass over what is left of a nightly run. ``tell`` hears of each cell that is over, ``tick`` twice a second."""
+    """One pass over what is left of a nightly run. ``tell`` hears of each cell that is over, ``tick`` twice a second.
+
+    ``hold`` says why no run may start now, "" if one may; ``held`` is what it said last. What is under way goes on.
+    """
 
     def __init__(
         self,
@@ -44,13 +47,16 @@ class Nightly:
         parallel: int,
         tell: Tell = lambda _: None,
         tick: Callable[[], None] = lambda: None,
+        hold: Callable[[], str] = lambda: "",
     ) -> None:
         self.parallel = parallel
+        self.held = ""
         self.running: list[RunProcess] = []
         self._matrix = matrix
         self._state = state
         self._tell = tell
         self._tick = tick
+        self._hold = hold
         self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in state.todo(matrix))
         self._cells = {cell.id: cell for cell in matrix.cells}
         self._boots = BootFailures()
@@ -98,6 +104,9 @@ class Nightly:
 
     def _start(self, selector: selectors.BaseSelector) -> None:
         while self._queue and len(self.running) < self.parallel:
+            self.held = self._hold()
+            if self.held:
+                return
             cell, number, before = self._queue.popleft()
             machine = cell.machine
             failure = self._boots.of(cell.guest, machine)

@@ -44,6 +44,7 @@ WORDS = {
     "rules": "",
     "doctor": "",
     "ps": "",
+    "reserve": "",
     "gc": "--dry-run",
     "import": "holds",
     "evidence show": "holds",

@@ -245,6 +245,17 @@ case("./lab harness evidence pack windows-server-2022", by=FIRST_DAY)
 case("./lab harness evidence pack latest", by=FIRST_DAY)
 
 case("harness ps", said="Leases of this host")
+case("harness reserve", said="Nobody has reserved|is reserved by")
+case(
+    "harness reserve localhost --until 18:00 --why 'a debugger is attached'",
+    "mkdir own && export HOTPLUG_HARNESS_LEASES=$PWD/own && harness reserve localhost --until 18:00 --why 'a debugger is attached'",
+    said="is reserved by .*: a debugger is attached",
+)
+case(
+    "harness reserve --release",
+    "mkdir own && export HOTPLUG_HARNESS_LEASES=$PWD/own && harness reserve --release",
+    said="There was nothing to release",
+)
 for made in ("0755 /var/lib/hotplug-harness", "1777 /var/lib/hotplug-harness/leases"):
     case(
         f"sudo install -d -o root -g root -m {made}",

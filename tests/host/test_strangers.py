@@ -12,6 +12,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from harness.host import former_leases, lease_file
 from harness.host.budget import HostBudget, ResourceRequest
 from harness.host.lease import Leases, take_lease
 from harness.host.lease_directory import LeaseDirectory, lease_directory
+from harness.host.reservations import Reservations
 
 pytestmark = pytest.mark.root
 
@@ -329,3 +331,37 @@ def test_another_users_link_is_no_directory_of_leases(shared: Path, uid: int) ->
     os.lchown(link, uid, -1)
     with pytest.raises(InfrastructureError, match="link holds no leases: it is a link"):
         Leases(LeaseDirectory(path=link)).take(request(1), TEN, soon())
+
+
+def test_anothers_reservation_is_said_and_cannot_be_taken_away(shared: Path, uid: int) -> None:
+    """A machine starts all the same; another user's release leaves it, and root's gives it up."""
+    code = """
+import time
+from harness.host.reservations import Reservations
+Reservations(place).make(until=time.time() + 1000, why="theirs", now=time.time())
+"""
+    assert 0 == as_stranger(code, shared, uid).returncode
+    told: list[str] = []
+    with take_lease(request(1), shared, what="test", say=told.append) as lease:
+        assert lease.granted
+    mine = Reservations().make(until=time.time() + 500, why="mine", now=time.time())
+    code = f"""
+from harness.host.reservations import Reservations
+print([each.claim.why for each in Reservations(place).release()])
+refused(lambda: os.unlink(place / {mine.name!r}))
+"""
+    theirs = as_stranger(code, shared, uid)
+    left = [each.claim.why for each in Reservations().current()]
+    assert (["this host is reserved by nobody (user"], 0, "['theirs']\n", ["mine"]) == (
+        [line.partition(f" {uid})")[0] for line in told if "reserved" in line], theirs.returncode, theirs.stdout, left,
+    )  # fmt: skip
+    assert (
+        0
+        == as_stranger(
+            "import time\nfrom harness.host.reservations import Reservations\n"
+            "Reservations(place).make(until=time.time() + 1000, why='again', now=time.time())",
+            shared,
+            uid,
+        ).returncode
+    )
+    assert 2 == len(Reservations().release())

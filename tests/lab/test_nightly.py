@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import pytest
 from report.junit_schema import checked
 
 from harness.cli.main import main
+from harness.host.reservations import Reservations
 
 BAD = "#!/bin/sh\nexit 7\n"
 KILLER = "#!/bin/sh\nkill -{number} $PPID\n"
@@ -154,6 +156,32 @@ def test_interrupted_nightly_run_continues(tmp_path: Path, number: signal.Signal
     assert (69, True) == (again.returncode, "2 of 2 runs" in again.stdout)
     assert "1 of 2 runs are over" in again.stderr
     assert "[2/2] infrastructure  twin.slow.default.veto.1" in again.stderr
+
+
+@pytest.mark.qemu
+def test_a_reserved_host_is_waited_for(tmp_path: Path) -> None:
+    """No run starts until the reservation is given up; then the nightly run goes on by itself."""
+    now = time.time()
+    Reservations().make(until=now + 3000, why="a debugger is attached", now=now)
+    words = [sys.executable, "-m", "harness", *nightly(lab(tmp_path, ("bad", BAD)))]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        begun = list((tmp_path / "kept" / "n" / "output").iterdir())
+        Reservations().release()
+        out, rest = process.communicate(timeout=60)
+    assert (True, [], 69, True, True) == (
+        ": a debugger is attached" in first, begun, process.returncode, "not reserved any more" in rest, "1 of 1 runs" in out,
+    )  # fmt: skip
+
+
+@pytest.mark.qemu
+def test_a_reserved_host_can_be_used_all_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """When that is asked for."""
+    now = time.time()
+    Reservations().make(until=now + 3000, why="a debugger is attached", now=now)
+    assert 69 == main(nightly(lab(tmp_path, ("bad", BAD)), "--despite-reservations", "--json"))
+    assert 1 == len(said(capsys)["runs"])
 
 
 @pytest.mark.parametrize(

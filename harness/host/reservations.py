@@ -1,0 +1,124 @@
+# SPDX-License-Identifier: MIT
+"""Reservations: who has this host to himself until when, and why. Nightly runs start nothing on a reserved host.
+
+They keep no machine from running: whoever sits at the host starts what he likes, and is told of another user's reservation.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from harness.errors import InfrastructureError, UsageError
+from harness.host import reservation_file
+from harness.host.end_time import shown
+from harness.host.lease_directory import LeaseDirectory, lease_directory, user_name
+from harness.host.lease_file import MOST_FILES
+from harness.host.reservation_file import LONGEST, LONGEST_WHY, Reservation, ReservationClaim
+from harness.invocation import invocation
+
+MOST_OWN = 16
+"""Reservations that one user may have of a host at once."""
+
+
+class Reservations:
+    """All reservations of this host, among its leases; by default in the directory that counts for this user."""
+
+    def __init__(self, directory: LeaseDirectory | Path | None = None) -> None:
+        if isinstance(directory, Path):
+            directory = LeaseDirectory(path=directory)
+        self.place = directory or lease_directory(os.environ)
+
+    def current(self) -> list[Reservation]:
+        """Return those that count now, the one that lasts longest first. Raises InfrastructureError."""
+        if not self.place.exists():
+            return []
+        with self._opened() as folder:
+            return self._current(folder)
+
+    def make(self, *, until: float, why: str, now: float) -> Reservation:
+        """Reserve the host for this user. Times are in seconds since the epoch.
+
+        Raises UsageError for an end time too far off and for a reason that is none; InfrastructureError if it cannot be written.
+        """
+        if until - now > LONGEST:
+            raise UsageError(
+                f"a reservation lasts {LONGEST // 86_400} days at most: {shown(until)} is later",
+                hint="Reserve the host again when that time is over.",
+            )
+        if not why.strip() or len(why) > LONGEST_WHY or not why.isprintable():
+            raise UsageError(
+                f"--why needs a reason of 1 to {LONGEST_WHY} printable characters",
+                hint="For example --why 'a debugger is attached'",
+            )
+        claim = ReservationClaim(until=int(until), why=why.strip())
+        with self._opened() as folder:
+            if sum(each.uid == os.geteuid() for each in self._current(folder)) >= MOST_OWN:
+                raise UsageError(
+                    f"you have {MOST_OWN} reservations of this host already",
+                    hint=f"Give them up: {invocation('reserve', '--release')}",
+                )
+            self._remove_over(folder)
+            return Reservation(name=reservation_file.create(folder, claim), uid=os.geteuid(), claim=claim)
+
+    def release(self) -> list[Reservation]:
+        """Give up this user's reservations, as root those of all users; return them. Raises InfrastructureError."""
+        if not self.place.exists():
+            return []
+        root = os.geteuid() == 0
+        with self._opened() as folder:
+            found = [each for each in self._current(folder) if root or each.uid == os.geteuid()]
+            for each in found:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(each.name, dir_fd=folder)
+            self._remove_over(folder)
+        return found
+
+    def _all(self, folder: int) -> list[Reservation]:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(MOST_FILES), strict=False)]
+        return [each for name in names if (each := reservation_file.read(folder, name)) is not None]
+
+    def _current(self, folder: int) -> list[Reservation]:
+        found = [each for each in self._all(folder) if reservation_file.counts(each)]
+        return sorted(found, key=lambda each: (-each.claim.until, each.name))
+
+    def _remove_over(self, folder: int) -> None:
+        """Remove this user's reservations that are over."""
+        for each in self._all(folder):
+            if each.uid == os.geteuid() and not reservation_file.counts(each):
+                with contextlib.suppress(OSError):
+                    os.unlink(each.name, dir_fd=folder)
+
+    @contextlib.contextmanager
+    def _opened(self) -> Iterator[int]:
+        try:
+            folder = self.place.open()
+            try:
+                yield folder
+            finally:
+                os.close(folder)
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot use the reservations in {self.place.path}: {error.strerror}",
+                hint="They lie among the leases; harness doctor says what is wrong with those.",
+            ) from error
+
+
+def described(each: Reservation) -> str:
+    """Return a reservation in one line."""
+    return f"reserved by {user_name(each.uid)} until {shown(each.claim.until)}: {each.claim.why}"
+
+
+def why_reserved(place: LeaseDirectory) -> str:
+    """Return the reservation that lasts longest, in one line, "" for none.
+
+    Where leases cannot be used, nobody has reserved anything; machines say what is wrong there.
+    """
+    try:
+        found = Reservations(place).current()
+    except InfrastructureError:
+        return ""
+    return described(found[0]) if found else ""
