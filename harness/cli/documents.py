@@ -168,6 +168,8 @@ class NightlyDocument(TypedDict):
     seed: int
     planned: int
     left: int
+    out_of_time: str
+    left_out: list[str]
     exit_code: int
     counts: dict[str, int]
     unsteady: dict[str, dict[str, int]]
@@ -175,11 +177,15 @@ class NightlyDocument(TypedDict):
 
 
 class PlannedCell(TypedDict):
-    """One run that a nightly run would make; ``seconds`` is what such a run took before, None if that is not known."""
+    """One run that a nightly run would make; ``seconds`` is what such a run took before, None if that is not known.
+
+    ``in_time`` is false if there is no time for it.
+    """
 
     id: str
     seed: int
     seconds: float | None
+    in_time: bool
 
 
 class NightlyPlan(TypedDict):

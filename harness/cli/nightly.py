@@ -15,11 +15,9 @@ from harness.errors import ExitCode, UsageError
 from harness.invocation import invocation
 
 if TYPE_CHECKING:
-    from harness.cli.documents import NightlyPlan
     from harness.lab.matrix import Matrix
     from harness.lab.nightly import Nightly
     from harness.lab.nightly_state import CellOutcome, NightlyState
-    from harness.store.address import StoreAddress
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +45,13 @@ def nightly(
     rerun_failed: Annotated[
         str,
         typer.Option("--rerun-failed", metavar="NIGHTLY", help="Run what did not hold in that nightly run."),
+    ] = "",
+    until: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME",
+            help="Start no run that is not expected to end before: 06:00, 8h; the most telling ones come first.",
+        ),
     ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run and what it costs, and stop.")
@@ -77,8 +82,12 @@ def nightly(
     json: Json = False,
 ) -> int:
     """Run guests x QEMU builds x topologies x plans x repetitions; continue an interrupted nightly run."""
+    import time
+
+    from harness.cli.nightly_plan import costs, ordered, say_plan
     from harness.cli.notification import notification, tell_morning
     from harness.cli.output import complain, say, say_json, say_schema
+    from harness.host.end_time import read_end_time
     from harness.lab import cell_choice, summary
     from harness.lab.matrix import lab_schema, read_matrix
     from harness.lab.nightly import Nightly
@@ -102,8 +111,13 @@ def nightly(
     if only:
         matrix = cell_choice.only(matrix, only)
     address = store_address(into, matrix.document.store.url, base=lab.parent)
+    now, said = time.time(), until or matrix.document.until
+    ends = read_end_time(said, what="--until" if until else "until", now=now) if said else None
+    parallel = parallel or matrix.document.parallel
     if dry_run:
-        _plan(matrix, address, json=json)
+        cells = matrix.cells if ends is None else ordered(matrix, address, lab.parent)
+        rest = None if ends is None else ends - now
+        say_plan(matrix, cells, costs(address), parallel=parallel, seconds=rest, json=json)
         return ExitCode.HOLDS
     command = notification(notify, notify_as)
     with open_nightly_run(into, matrix, name=name) as state:
@@ -120,10 +134,15 @@ def nightly(
                 lab_run = Nightly(
                     matrix,
                     state,
-                    parallel=parallel or matrix.document.parallel,
+                    parallel=parallel,
                     tell=tell,
                     tick=lambda: tick(lab_run),
                     hold=(lambda: "") if despite_reservations else _hold(matrix),
+                    costs=costs(address),
+                    until=ends,
+                    order=()
+                    if ends is None
+                    else ordered(matrix, address, lab.parent, without=state.head.name),
                 )
                 lab_run.run()
         finally:
@@ -162,59 +181,6 @@ def _hold(matrix: Matrix) -> Callable[[], str]:
     return hold
 
 
-def _plan(matrix: Matrix, address: StoreAddress, *, json: bool) -> None:
-    """Print the cells in their order, with what the result store says that each will take."""
-    from harness.cli.output import say, say_json
-
-    took = _costs(address)
-    known = [took[cell.point] for cell in matrix.cells if cell.point in took]
-    parallel = matrix.document.parallel
-    if json:
-        document: NightlyPlan = {
-            "digest": matrix.digest,
-            "cells": [
-                {"id": cell.id, "seed": cell.seed, "seconds": took.get(cell.point)} for cell in matrix.cells
-            ],
-            "skipped": matrix.skipped,
-            "known": len(known),
-            "seconds": sum(known),
-        }
-        say_json(document)
-        return
-    for number, cell in enumerate(matrix.cells, 1):
-        seconds = f"  about {_duration(took[cell.point])}" if cell.point in took else ""
-        say(f"{number:>5}  {cell.id}  seed {cell.seed}{seconds}")
-    say(f"       left out: {skipped.point}: {skipped.why}" for skipped in matrix.skipped)
-    if known:
-        unknown = len(matrix.cells) - len(known)
-        rest = f"; nothing is known of {unknown} runs" if unknown else ""
-        say(
-            f"about {_duration(sum(known) / min(parallel, len(matrix.cells)))}, {sum(known) / 60:.1f} minutes of runs, "
-            f"by the runs before{rest}"
-        )
-    say(f"{len(matrix.cells)} runs, {parallel} at once")
-
-
-def _costs(address: StoreAddress) -> dict[str, float]:
-    """Return what the result store says that a run of each point takes, nothing if there is no store to ask."""
-    from harness.cli.output import complain
-    from harness.errors import HarnessError, MissingPart
-    from harness.store.database import Database
-    from harness.store.questions.cost import DAYS, cost
-    from harness.store.questions.moment import since
-
-    if address.file is not None and not address.file.exists():
-        return {}
-    try:
-        with Database.open(address) as store, store.reading() as connection:
-            return cost(connection, beginning=since(DAYS))
-    except MissingPart:
-        return {}
-    except HarnessError as error:
-        complain(f"what the runs cost is not known: {error.message}", error.hint)
-        return {}
-
-
 @contextmanager
 def _progress(
     state: NightlyState, matrix: Matrix, *, done: int, quiet: bool
@@ -222,6 +188,7 @@ def _progress(
     """Give what is told of each run that is over, and what is called twice a second."""
     import sys
 
+    from harness.cli.nightly_plan import duration
     from harness.cli.output import complain
     from harness.lab.summary import word
     from harness.report.escape import printable
@@ -272,19 +239,8 @@ def _progress(
 
     def tick(nightly: Nightly) -> None:
         seconds = nightly.estimate()
-        about = "" if seconds is None else f"about {_duration(seconds)} left"
+        about = "" if seconds is None else f"about {duration(seconds)} left"
         bar.update(task, description=f"{len(nightly.running)} under way", left=about)
 
     with bar:
         yield tell, tick
-
-
-def _duration(seconds: float) -> str:
-    minutes = int(seconds) // 60
-    return (
-        f"{minutes // 60} h {minutes % 60} min"
-        if minutes >= 60
-        else f"{minutes} min"
-        if minutes
-        else f"{int(seconds)} s"
-    )

@@ -84,7 +84,7 @@ def _morning(compared: NightlyComparison | None, state: NightlyState, matrix: Ma
 
     if compared is None:
         return unkept(summary.lines(state, matrix))
-    return morning(compared, matrix.document.known)
+    return morning(compared, matrix.document.known, left_out=state.out_of_time)
 
 
 def _compared(keeper: NightlyKeeper, state: NightlyState) -> NightlyComparison | None:

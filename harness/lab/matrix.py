@@ -13,6 +13,7 @@ import datetime
 import functools
 import hashlib
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -23,6 +24,7 @@ from harness.choice import check_choice
 from harness.config import decode_toml, line_of, read_document, to_plain
 from harness.errors import BadDocument, UsageError
 from harness.host.budget import BudgetWishes
+from harness.host.end_time import read_end_time
 from harness.host.qemu_build import find_program
 from harness.run.option import options_of
 from harness.run.options import RunOptions, is_process, made, options_at
@@ -114,7 +116,7 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     """A ``lab.toml``. Relative paths are from where it lies.
 
     ``repeat`` is for plans that do not say theirs; ``parallel`` runs at once, as far as the host has leases for them;
-    ``timeout`` seconds for one run with its wait for a lease. ``budget`` is the host's (:mod:`harness.host.budget`).
+    ``timeout`` seconds for one run with its wait for a lease; ``until`` when the nightly run is to be over, a time of day or a span. ``budget`` is the host's (:mod:`harness.host.budget`).
     :func:`document_kind` adds a key for each option of a run.
     """
 
@@ -123,6 +125,7 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     repeat: Times = 1
     parallel: Annotated[int, msgspec.Meta(ge=1, le=256)] = 1
     timeout: NightlySeconds = 7200.0
+    until: Annotated[str, msgspec.Meta(pattern=r"^([0-9]{1,2}:[0-9]{2}|([0-9]{1,4}[dhm])+)?$")] = ""
     guest: list[GuestRow] = msgspec.field(default_factory=lambda: [GuestRow(name="twin")])
     qemu: list[QemuRow] = msgspec.field(default_factory=lambda: [QemuRow(name="default")])
     topology: list[TopologyRow] = msgspec.field(default_factory=lambda: [TopologyRow(name="default")])
@@ -246,6 +249,7 @@ def decode_matrix(text: str, *, name: str, base: Path) -> Matrix:
     plans = [check.plan(index, row.plan) for index, row in enumerate(document.plan)]
     check.names("plan", [plan.name for plan in plans], key="plan")
     check.known(document)
+    check.until(document)
     for index, skip in enumerate(document.skip):
         check.skip(index, skip, document, [plan.name for plan in plans])
     matrix = _expand(document, plans, check)
@@ -297,8 +301,8 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    # What is known of failures, and where results are kept, makes no other nightly run.
-    same = msgspec.structs.replace(document, known=[], store=StoreRow())
+    # What is known of failures, where results are kept, and how much time there is make no other nightly run.
+    same = msgspec.structs.replace(document, known=[], store=StoreRow(), until="")
     meant = msgspec.json.encode([to_plain(same), texts], order="sorted")
     return Matrix(
         document=document,
@@ -424,6 +428,11 @@ class _Check:
             raise BadDocument(
                 f"{self._at('skip', index)}: this leaves out everything", hint="Name a guest or a plan."
             )
+
+    def until(self, document: LabDocument) -> None:
+        if document.until:
+            with self.at("until"):
+                read_end_time(document.until, what="until", now=time.time())
 
     def known(self, document: LabDocument) -> None:
         for index, row in enumerate(document.known):

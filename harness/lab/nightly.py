@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import selectors
 import signal
-import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from harness.errors import ExitCode
+from harness.host.end_time import shown
 from harness.interrupts import uninterrupted
+from harness.lab.expected_time import ExpectedTime
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome, NightlyState
 from harness.lab.run_process import RunProcess, command
@@ -37,6 +38,8 @@ class Nightly:
     """One pass over what is left of a nightly run. ``tell`` hears of each cell that is over, ``tick`` twice a second.
 
     ``hold`` says why no run may start now, "" if one may; ``held`` is what it said last. What is under way goes on.
+    ``costs`` are the seconds of earlier runs, by point. No cell starts that is not expected to end before ``until``, in seconds
+    since the epoch; ``order`` are all cells in another order than the matrix'.
     """
 
     def __init__(
@@ -48,6 +51,9 @@ class Nightly:
         tell: Tell = lambda _: None,
         tick: Callable[[], None] = lambda: None,
         hold: Callable[[], str] = lambda: "",
+        costs: Mapping[str, float] = {},
+        until: float | None = None,
+        order: Sequence[Cell] = (),
     ) -> None:
         self.parallel = parallel
         self.held = ""
@@ -57,11 +63,14 @@ class Nightly:
         self._tell = tell
         self._tick = tick
         self._hold = hold
-        self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in state.todo(matrix))
-        self._cells = {cell.id: cell for cell in matrix.cells}
+        self._until = until
+        todo = [cell for cell in order or matrix.cells if cell.id not in state.outcomes]
+        self._queue: deque[tuple[Cell, int, list[str]]] = deque((cell, 1, []) for cell in todo)
+        self.expected = ExpectedTime(matrix, costs)
         self._boots = BootFailures()
         for outcome in state.outcomes.values():
             self._boots.note(outcome.boot)
+            self.expected.note(outcome)
 
     @property
     def left(self) -> int:
@@ -69,11 +78,14 @@ class Nightly:
         return len(self._queue) + len(self.running)
 
     def run(self) -> None:
-        """Go on until all cells are over. Raises KeyboardInterrupt after the runs under way were ended."""
+        """Go on until all cells are over, or none is left that is expected to end in time. Raises KeyboardInterrupt after the runs under way were ended."""
         try:
             with selectors.DefaultSelector() as selector:
                 while self._queue or self.running:
                     self._start(selector)
+                    if not self.running and self._queue and self._next() is None:
+                        self._state.out_of_time = f"no time for it until {shown(self._until or 0)}"
+                        return
                     for key, _ in selector.select(TICK):
                         child: RunProcess = key.data
                         selector.unregister(child.descriptor)
@@ -85,29 +97,31 @@ class Nightly:
                 self._end_all(hurry)
 
     def estimate(self) -> float | None:
-        """Return the seconds that the rest will take, None while nothing is known."""
-        took: dict[str, list[float]] = {}
-        for outcome in self._state.outcomes.values():
-            if outcome.state == "done" and outcome.cell in self._cells:
-                took.setdefault(self._cells[outcome.cell].point, []).append(outcome.seconds)
-        if not took:
+        """Return the seconds that the rest will take, None while no run tells."""
+        if not self.expected.known:
             return None
-        usual = statistics.fmean(seconds for times in took.values() for seconds in times)
-
-        def expected(cell: Cell) -> float:
-            return statistics.fmean(took.get(cell.point, [usual]))
-
         now = time.monotonic()
-        begun = sum(max(0.0, expected(child.cell) - (now - child.began)) for child in self.running)
-        waiting = sum(expected(cell) for cell, _, _ in self._queue)
+        begun = sum(max(0.0, self.expected.of(child.cell) - (now - child.began)) for child in self.running)
+        waiting = sum(self.expected.of(cell) for cell, _, _ in self._queue)
         return (begun + waiting) / max(1, min(self.parallel, self.left))
+
+    def _next(self) -> int | None:
+        """Return the place in the queue of the first cell that is expected to end in time, None if there is none."""
+        if self._until is None:
+            return 0 if self._queue else None
+        rest = self._until - time.time()
+        return next(
+            (place for place, (cell, _, _) in enumerate(self._queue) if self.expected.of(cell) <= rest), None
+        )
 
     def _start(self, selector: selectors.BaseSelector) -> None:
         while self._queue and len(self.running) < self.parallel:
             self.held = self._hold()
-            if self.held:
+            place = None if self.held else self._next()
+            if place is None:
                 return
-            cell, number, before = self._queue.popleft()
+            cell, number, before = self._queue[place]
+            del self._queue[place]
             machine = cell.machine
             failure = self._boots.of(cell.guest, machine)
             if failure is not None and number == 1:
@@ -140,6 +154,7 @@ class Nightly:
 
     def _settle(self, outcome: CellOutcome) -> None:
         self._state.record(outcome)
+        self.expected.note(outcome)
         self._tell(outcome)
 
     def _end_the_late(self) -> None:

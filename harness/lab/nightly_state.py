@@ -77,7 +77,10 @@ class CellOutcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
 
 
 class NightlyState:
-    """The state of one nightly run, open and locked. ``outcomes`` are those known so far, by cell."""
+    """The state of one nightly run, open and locked. ``outcomes`` are those known so far, by cell.
+
+    ``out_of_time`` is why cells were left out, "" if none was for want of time.
+    """
 
     def __init__(
         self, directory: Path, head: NightlyHeader, outcomes: dict[str, CellOutcome], descriptor: int
@@ -85,6 +88,7 @@ class NightlyState:
         self.directory = directory
         self.head = head
         self.outcomes = outcomes
+        self.out_of_time = ""
         self._descriptor = descriptor
 
     def __enter__(self) -> Self:

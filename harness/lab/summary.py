@@ -23,6 +23,9 @@ from harness.run.judging import judge_run
 
 LONGEST_REASON = 300
 
+MOST_NAMED = 20
+"""Runs that were left out and are named; the document names them all."""
+
 WORDS = ("holds", "violated", "unknown", "plan", "infrastructure", "skipped")
 """What becomes of a cell, in the order in which it is counted."""
 
@@ -41,8 +44,13 @@ def word(outcome: CellOutcome) -> str:
 
 
 def exit_code(state: NightlyState, *, left: int) -> ExitCode:
-    """Return the worst exit code of the runs; while runs are left, that of the signal which interrupted the nightly run."""
-    if left:
+    """Return the worst exit code of the runs; while runs are left, that of the signal which interrupted the nightly run.
+
+    Runs that were left out for want of time are no matter of the code; UNKNOWN if there was time for none.
+    """
+    if not state.outcomes and state.out_of_time:
+        return ExitCode.UNKNOWN
+    if left and not state.out_of_time:
         return ExitCode(128 + interruption())
     return worst([outcome.code for outcome in state.outcomes.values()])
 
@@ -88,7 +96,12 @@ def lines(state: NightlyState, matrix: Matrix) -> list[str]:
             f"  {point}: {', '.join(f'{name} {seen[name]}' for name in WORDS if seen[name])}"
             for point, seen in sorted(flaky.items())
         ]
-    if left:
+    if left and state.out_of_time:
+        out = [cell.id for cell in matrix.cells if cell.id not in state.outcomes]
+        more = f", and {left - MOST_NAMED} more" if left > MOST_NAMED else ""
+        text += ["", f"{left} runs were left out: {state.out_of_time}. The next nightly run prefers them."]
+        text += [f"  {', '.join(out[:MOST_NAMED])}{more}"]
+    elif left:
         text += ["", f"{left} runs are left; the same command continues with them."]
     return text
 
@@ -109,6 +122,10 @@ def document(state: NightlyState, matrix: Matrix) -> dict[str, Any]:
         "seed": state.head.seed,
         "planned": len(matrix.cells),
         "left": left,
+        "out_of_time": state.out_of_time,
+        "left_out": [cell.id for cell in matrix.cells if cell.id not in state.outcomes]
+        if state.out_of_time
+        else [],
         "exit_code": exit_code(state, left=left),
         "counts": {name: sum(word(outcome) == name for outcome in outcomes) for name in WORDS},
         "unsteady": unsteady(state, matrix),
@@ -126,7 +143,7 @@ def junit(state: NightlyState, matrix: Matrix, *, everything: bool = False) -> b
     for cell in matrix.cells:
         outcome = state.outcomes.get(cell.id)
         if outcome is None:
-            report.skip(cell.point, "the nightly run was interrupted before it")
+            report.skip(cell.point, state.out_of_time or "the nightly run was interrupted before it")
         elif outcome.state == "skipped":
             report.skip(cell.point, outcome.reason)
         else:

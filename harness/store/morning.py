@@ -62,15 +62,19 @@ class Morning(msgspec.Struct, frozen=True):
         )
 
 
-def morning(found: NightlyComparison, known: Sequence[KnownRow] = ()) -> Morning:
-    """Return a nightly run in ten lines; what is a known issue is told with its URL."""
+def morning(found: NightlyComparison, known: Sequence[KnownRow] = (), *, left_out: str = "") -> Morning:
+    """Return a nightly run in ten lines; what is a known issue is told with its URL.
+
+    ``left_out`` is why not all of its runs were made, "" if that was not for want of time.
+    """
     night = found.night
     counts = ", ".join(f"{word} {count}" for word, count in night.counts.items()) or "nothing yet"
     against = f"against {found.before.name}" if found.before is not None else "the first of its lab"
     lines = [
         MorningLine(
             f"{night.lab} {night.name}",
-            f"{night.done} of {night.cells} runs, {night.seconds / 60:.1f} minutes of runs: {counts}; {against}",
+            f"{night.done} of {night.cells} runs, {night.seconds / 60:.1f} minutes of runs: {counts}; {against}"
+            + (f"; {night.cells - night.done} left out: {left_out}" if left_out else ""),
         )
     ]
     for sort in SORTS:

@@ -267,6 +267,12 @@ case("harness doctor --fix", by="tests/lab/test_leftover.py::test_doctor_fixes_w
 case("harness nightly --dry-run", said="1 runs, 1 at once")
 case("harness nightly --once", said="holds 1", marks="host")
 case(
+    "harness nightly --once --until 06:00",
+    "harness nightly --once --until 20h",
+    said="holds 1",
+    marks="host",
+)
+case(
     "harness nightly --once --only 'guest=twin and not plan=veto'",
     "harness nightly --once --only 'guest=host and not plan=reset or guest=host'",
     by="tests/lab/test_cell_choice.py::test_only_what_is_chosen_is_run",

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: MIT
+"""What a nightly run has ahead of it: its cells in their order, what they cost, and which of them there is time for."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from harness.cli.documents import NightlyPlan
+    from harness.lab.expected_time import ExpectedTime
+    from harness.lab.matrix import Cell, Matrix
+    from harness.store.address import StoreAddress
+    from harness.store.questions.telling import KnownBuild
+
+
+T = TypeVar("T")
+
+
+def costs(address: StoreAddress) -> dict[str, float]:
+    """Return what the result store says that a run of each point takes, nothing if there is no store to ask."""
+    from harness.store.questions.cost import DAYS, cost
+    from harness.store.questions.moment import since
+
+    return _asked(
+        address, lambda connection: cost(connection, beginning=since(DAYS)), {}, "what the runs cost"
+    )
+
+
+def ordered(matrix: Matrix, address: StoreAddress, base: Path, *, without: str = "") -> list[Cell]:
+    """Return the cells, by what the result store says the most telling ones first; in the matrix' order if there is none.
+
+    ``without`` is the name of the nightly run that is under way, ``base`` where relative paths of the matrix begin.
+    """
+    from harness.store.questions.moment import since
+    from harness.store.questions.telling import FLAKY_DAYS, telling
+
+    def ask(connection: Connection) -> list[Cell]:
+        found = telling(
+            connection, matrix.cells, lab=matrix.document.name, without=without, builds=_builds(matrix, base),
+            beginning=since(FLAKY_DAYS),
+        )  # fmt: skip
+        return [one.cell for one in found]
+
+    return _asked(address, ask, matrix.cells, "which runs tell most")
+
+
+def _asked(address: StoreAddress, ask: Callable[[Connection], T], otherwise: T, what: str) -> T:
+    from harness.cli.output import complain
+    from harness.errors import HarnessError, MissingPart
+    from harness.store.database import Database
+    from harness.store.nightly_keeper import SHORT_S
+
+    if address.file is not None and not address.file.exists():
+        return otherwise
+    try:
+        with Database.open(address, wait=SHORT_S) as store, store.reading() as connection:
+            return ask(connection)
+    except MissingPart:
+        return otherwise
+    except HarnessError as error:
+        complain(f"{what} is not known: {error.message}", error.hint)
+        return otherwise
+
+
+def _builds(matrix: Matrix, base: Path) -> dict[str, KnownBuild]:
+    """Return the QEMU build and the driver of each machine, as far as they are known before anything runs."""
+    import hashlib
+
+    from harness.errors import HarnessError
+    from harness.host.qemu_build import find_qemu
+    from harness.lab.matrix import NO_QEMU, resolved
+    from harness.store.questions.telling import KnownBuild
+
+    qemus, drivers = {NO_QEMU: ""}, dict[str, str]()
+    for row in matrix.document.qemu:
+        qemus[row.name] = ""
+        if row.backend == "qemu":
+            try:
+                found = find_qemu(resolved(base, row.path) if row.path else "")
+                qemus[row.name] = found.text.removeprefix("QEMU emulator version ")
+            except HarnessError:
+                # Its runs will say what is wrong with it.
+                continue
+    for guest in matrix.document.guest:
+        file = resolved(base, guest.driver) if guest.driver else None
+        try:
+            drivers[guest.name] = (
+                hashlib.sha256(file.read_bytes()).hexdigest()[:16] if file and file.is_file() else ""
+            )
+        except OSError:
+            drivers[guest.name] = ""
+    return {
+        cell.machine: KnownBuild(qemu=qemus.get(cell.qemu, ""), driver=drivers.get(cell.guest, ""))
+        for cell in matrix.cells
+    }
+
+
+def say_plan(
+    matrix: Matrix,
+    cells: Sequence[Cell],
+    took: dict[str, float],
+    *,
+    parallel: int,
+    seconds: float | None,
+    json: bool,
+) -> None:
+    """Print the cells in their order, with what the result store says that each will take.
+
+    With ``seconds`` until the nightly run is to be over, it is said which cells there is no time for.
+    """
+    from harness.cli.output import say, say_json
+    from harness.lab.expected_time import ExpectedTime
+
+    known = [took[cell.point] for cell in cells if cell.point in took]
+    late = set[str]()
+    if seconds is not None:
+        late = _too_late(cells, ExpectedTime(matrix, took), parallel=parallel, seconds=seconds)
+    if json:
+        document: NightlyPlan = {
+            "digest": matrix.digest,
+            "cells": [
+                {
+                    "id": cell.id,
+                    "seed": cell.seed,
+                    "seconds": took.get(cell.point),
+                    "in_time": cell.id not in late,
+                }
+                for cell in cells
+            ],
+            "skipped": matrix.skipped,
+            "known": len(known),
+            "seconds": sum(known),
+        }
+        say_json(document)
+        return
+    for number, cell in enumerate(cells, 1):
+        about = f"  about {duration(took[cell.point])}" if cell.point in took else ""
+        say(f"{number:>5}  {cell.id}  seed {cell.seed}{about}{'  no time for it' if cell.id in late else ''}")
+    say(f"       left out: {skipped.point}: {skipped.why}" for skipped in matrix.skipped)
+    if known:
+        unknown = len(cells) - len(known)
+        rest = f"; nothing is known of {unknown} runs" if unknown else ""
+        say(
+            f"about {duration(sum(known) / min(parallel, len(cells)))}, {sum(known) / 60:.1f} minutes of runs, "
+            f"by the runs before{rest}"
+        )
+    if late:
+        say(f"there is no time for {len(late)} runs")
+    say(f"{len(cells)} runs, {parallel} at once")
+
+
+def _too_late(cells: Sequence[Cell], expected: ExpectedTime, *, parallel: int, seconds: float) -> set[str]:
+    """Return the cells that a nightly run would leave out, if each takes as long as is expected of it."""
+    free = [0.0] * parallel
+    late = set()
+    for cell in cells:
+        ends = free[0] + expected.of(cell)
+        if ends <= seconds:
+            heapq.heapreplace(free, ends)
+        else:
+            late.add(cell.id)
+    return late
+
+
+def duration(seconds: float) -> str:
+    """Return so many seconds as people say them."""
+    minutes = int(seconds) // 60
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min" if minutes else f"{int(seconds)} s"
