@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
-
     from harness.cli.documents import NightlyPlan
     from harness.lab.expected_time import ExpectedTime
     from harness.lab.matrix import Cell, Matrix
     from harness.store.address import StoreAddress
+    from harness.store.database import Connection
     from harness.store.questions.telling import KnownBuild
 
 
