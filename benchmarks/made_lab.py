@@ -158,7 +158,7 @@ class MadeLab:
         return (
             run.number, name, f"{run.number:064x}", f"/made/{name}", run.night, run.point, run.build, run.host,
             run.repetition, True, run.at, run.seconds, run.word, "unknown" if run.word == "infrastructure" else run.word,
-            run.failure_class, "" if run.word == "holds" else "made", 0, "0.1.0", "", "", SPEAKING, 0, 0, 38,
+            run.failure_class, "" if run.word == "holds" else "made", 0, "0.1.0", "", "", SPEAKING, 0, 0, 38, 0,
         )  # fmt: skip
 
     def _dimensions(self, connection: Connection) -> None:

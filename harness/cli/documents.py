@@ -39,6 +39,7 @@ from harness.store.questions.never import Never
 from harness.store.questions.nightly_comparison import NightlyComparison
 from harness.store.questions.rule_past import RulePast
 from harness.store.questions.slow import Slow
+from harness.store.retention import RetentionReport
 from harness.store.upkeep import CheckReport
 from harness.template.manifest import TemplateManifest
 from harness.template.promise import PromiseFinding
@@ -206,11 +207,15 @@ class StoreLoadDocument(TypedDict):
 
 
 class StorePruneDocument(TypedDict):
-    """Runs that were removed from a store; ``old`` are those that are, or would be."""
+    """Runs that were removed from a store; ``old`` are those that are, or would be.
+
+    ``directories`` says what became of run directories, None if that was not asked for.
+    """
 
     store: str
     removed: int
     old: int
+    directories: RetentionReport | None
 
 
 class StoreCheckDocument(TypedDict):

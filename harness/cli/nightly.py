@@ -87,6 +87,7 @@ def nightly(
     from harness.cli.nightly_plan import costs, ordered, say_plan
     from harness.cli.notification import notification, tell_morning
     from harness.cli.output import complain, say, say_json, say_schema
+    from harness.cli.retention import retain_after
     from harness.host.end_time import read_end_time
     from harness.lab import cell_choice, summary
     from harness.lab.matrix import lab_schema, read_matrix
@@ -153,6 +154,8 @@ def nightly(
                 say([*summary.lines(state, matrix), "", f"Summary, JUnit and runs: {state.directory}"])
             keeper.close()
         tell_morning(keeper, state, matrix, command=command, form=notify_as, metrics=metrics)
+        if matrix.document.keep.said:
+            retain_after(address, into, matrix.document.keep, quiet=json)
         return summary.exit_code(state, left=0)
 
 

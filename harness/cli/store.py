@@ -85,32 +85,58 @@ def rebuild(
 @group.command("prune")
 def prune(
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", min=0, help="Remove runs that began longer ago.")
+        float | None,
+        typer.Option(metavar="DAYS", min=0, help="Remove runs from the store that began longer ago."),
     ] = None,
+    directories: Annotated[
+        bool,
+        typer.Option(
+            "--directories",
+            help="Remove run directories as [keep] of the lab says; the store keeps their verdicts.",
+        ),
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many runs would go.")] = False,
     into: Into = Path("nightly"),
     lab: Lab = None,
     json: Json = False,
 ) -> int:
-    """Remove old runs from the store. Run directories stay."""
-    from harness.cli.lab_store import address_of
+    """Remove old runs from the store, or old run directories of nightly runs from the disk."""
+    from harness.cli.lab_store import address_of, lab_of
     from harness.cli.output import say, say_json
+    from harness.cli.retention import say_retention
     from harness.store.database import Database
     from harness.store.questions.moment import since
+    from harness.store.retention import retain
     from harness.store.upkeep import prune as prune_store
 
-    if older_than is None:
-        raise UsageError("store prune needs --older-than DAYS", hint="For example --older-than 400")
+    if older_than is None and not directories:
+        raise UsageError(
+            "store prune needs --older-than DAYS or --directories", hint="For example --older-than 400"
+        )
+    document, _ = lab_of(lab)
+    keep = document.keep if document is not None else None
+    if directories and (keep is None or not keep.said):
+        raise UsageError(
+            "--directories needs a table [keep] in lab.toml",
+            hint='For example: [keep], then days = 30, failed_days = 90, total = "200 GiB"',
+        )
     address = address_of(into, lab)
     with Database.open(address, make=not dry_run) as store:
-        count = prune_store(store, before=since(older_than), dry=dry_run)
+        report = retain(store, into, keep, dry=dry_run) if directories and keep is not None else None
+        count = 0 if older_than is None else prune_store(store, before=since(older_than), dry=dry_run)
     if json:
-        say_json({"store": str(address), "removed": 0 if dry_run else count, "old": count})
-    else:
-        say(
-            f"{address}: {count} runs are older than {older_than:g} days{'' if dry_run else ', and were removed'}"
+        say_json(
+            {"store": str(address), "removed": 0 if dry_run else count, "old": count, "directories": report}
         )
-    return ExitCode.HOLDS
+    else:
+        if report is not None:
+            say_retention(report, dry=dry_run)
+        if older_than is not None:
+            say(
+                f"{address}: {count} runs are older than {older_than:g} days"
+                f"{'' if dry_run else ', and were removed'}"
+            )
+    return ExitCode.INFRASTRUCTURE if report is not None and report.failed else ExitCode.HOLDS
 
 
 @group.command("check")
@@ -136,6 +162,8 @@ def check(into: Into = Path("nightly"), lab: Lab = None, json: Json = False) -> 
                 f"  from {report.oldest or '-'} to {report.newest or '-'}",
             ]
         )
+        if report.removed:
+            say(f"  {report.removed} runs whose directories were removed on purpose")
         if report.damage:
             say(f"  damaged: {printable(report.damage, 1000)}")
         for count, names, what in (

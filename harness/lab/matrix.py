@@ -31,6 +31,7 @@ from harness.run.options import RunOptions, is_process, made, options_at
 from harness.run.plan import MachineWishes, Plan, built_in_plans, decode_plan, find_plan
 from harness.run.plan_text import plan_text
 from harness.schema import toml_schema
+from harness.size import Size
 
 RowName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$")]
 Times = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
@@ -112,6 +113,22 @@ class StoreRow(_Table, frozen=True, kw_only=True):
     url: str = ""
 
 
+class KeepRow(_Table, frozen=True, kw_only=True):
+    """``[keep]``: for how many days run directories are kept: those of runs that held, and of all others; for ever if unset.
+
+    ``total`` is what all of them may take together, in bytes.
+    """
+
+    days: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    failed_days: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    total: Size | None = None
+
+    @property
+    def said(self) -> bool:
+        """Whether anything is removed at all."""
+        return (self.days, self.failed_days, self.total) != (None, None, None)
+
+
 class LabDocument(_Table, frozen=True, kw_only=True):
     """A ``lab.toml``. Relative paths are from where it lies.
 
@@ -133,6 +150,7 @@ class LabDocument(_Table, frozen=True, kw_only=True):
     skip: list[SkipRow] = []
     known: list[KnownRow] = []
     store: StoreRow = StoreRow()
+    keep: KeepRow = KeepRow()
     budget: BudgetWishes = BudgetWishes()
 
 
@@ -301,8 +319,8 @@ def _expand(document: LabDocument, plans: Sequence[Plan], check: _Check) -> Matr
         ]  # fmt: skip
         random.Random(f"{document.seed}:{repetition}").shuffle(round_)  # noqa: S311 - an order, no secret
         cells += round_
-    # What is known of failures, where results are kept, and how much time there is make no other nightly run.
-    same = msgspec.structs.replace(document, known=[], store=StoreRow(), until="")
+    # What is known of failures, where results are kept and for how long, and how much time there is make no other nightly run.
+    same = msgspec.structs.replace(document, known=[], store=StoreRow(), keep=KeepRow(), until="")
     meant = msgspec.json.encode([to_plain(same), texts], order="sorted")
     return Matrix(
         document=document,

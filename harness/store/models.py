@@ -10,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
-PROGRAM, FORMAT = "hotplug-harness", "1"
+PROGRAM, FORMAT = "hotplug-harness", "2"
 """What the table ``meta`` says of a store: whose it is, and its form. A newer form has a greater number."""
 
 LONGEST = 1000
@@ -96,7 +96,8 @@ class StoredRun(Base):
 
     ``digest`` is that of what was read: a directory that has changed is read again. ``word`` is what became of it: holds,
     violated, unknown, plan, infrastructure or skipped. ``counted`` is false for a first attempt that was tried again.
-    ``holds`` to ``not_applicable`` count its rules. ``fault`` is the injected fault.
+    ``holds`` to ``not_applicable`` count its rules. ``fault`` is the injected fault. ``removed`` is when its directory was removed
+    on purpose, 0 if it was not.
     """
 
     __tablename__ = "run"
@@ -130,6 +131,7 @@ class StoredRun(Base):
     violated: Mapped[int] = mapped_column(Integer)
     unknown: Mapped[int] = mapped_column(Integer)
     not_applicable: Mapped[int] = mapped_column(Integer)
+    removed: Mapped[int] = mapped_column(BigInteger, default=0, server_default="0")
 
 
 class StoredVerdict(Base):

@@ -13,7 +13,7 @@ import msgspec
 from harness.errors import UsageError
 from harness.store.loader import PORTION, LoadReport, Looked, Unreadable, read_source, write_portion
 from harness.store.recorded_run import is_run, read_run
-from harness.store.source import RunSource
+from harness.store.source import RunSource, night_sources
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -28,7 +28,8 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     """How a store is. ``damage`` is what the database itself found, "" for nothing.
 
     ``gone`` are runs whose directories are not there any more: the store alone knows of them. ``changed`` are those whose
-    directories say something else by now. Both are named up to twenty.
+    directories, or whose nightly runs, say something else by now. Both are named up to twenty. ``removed`` counts those whose
+    directories were removed on purpose (:mod:`harness.store.retention`).
     """
 
     runs: int
@@ -39,6 +40,7 @@ class CheckReport(msgspec.Struct, frozen=True, kw_only=True):
     oldest: str
     newest: str
     damage: str
+    removed: int
     gone_count: int
     gone: list[str]
     changed_count: int
@@ -154,17 +156,30 @@ def check(store: Database) -> CheckReport:
             for table in (StoredRun, StoredNightly, StoredVerdict, StoredFailure, StoredIncident)
         }
         oldest, newest = connection.execute(select(func.min(StoredRun.at), func.max(StoredRun.at))).one()
+        removed = (
+            connection.scalar(select(func.count()).select_from(StoredRun).where(StoredRun.removed > 0)) or 0
+        )
         asked = (
-            select(StoredRun.name, StoredRun.directory, StoredRun.digest, StoredRun.nightly_id)
-            .where(StoredRun.directory != "")
+            select(
+                StoredRun.name, StoredRun.directory, StoredRun.digest, StoredNightly.directory.label("night")
+            )
+            .outerjoin(StoredNightly, StoredNightly.id == StoredRun.nightly_id)
+            .where(StoredRun.directory != "", StoredRun.removed == 0)
             .order_by(StoredRun.at)
         )
+        nights: dict[str, dict[str, bytes]] = {}
         gone, changed = [], []
         for row in connection.execute(asked):
             path = Path(row.directory)
             if not os.path.isdir(path):  # noqa: PTH112 - Path's raises for too long a name
                 gone.append(row.name)
-            elif row.nightly_id is None and _differs(path, row.digest):
+                continue
+            told: bytes | None = b""
+            if row.night is not None:
+                if row.night not in nights:
+                    nights[row.night] = _told(Path(row.night))
+                told = nights[row.night].get(path.name)
+            if told is None or _differs(path, row.digest, told):
                 changed.append(row.name)
     return CheckReport(
         runs=counts[StoredRun],
@@ -175,6 +190,7 @@ def check(store: Database) -> CheckReport:
         oldest=stamp(oldest),
         newest=stamp(newest),
         damage=damage,
+        removed=removed,
         gone_count=len(gone),
         gone=gone[:MOST_NAMED],
         changed_count=len(changed),
@@ -182,8 +198,16 @@ def check(store: Database) -> CheckReport:
     )
 
 
-def _differs(path: Path, digest: str) -> bool:
+def _told(night: Path) -> dict[str, bytes]:
+    """Return what a nightly run says of its runs, by their directories' names; nothing if it cannot be read."""
     try:
-        return read_run(path, known=digest) is not None
+        return {source.path.name: source.told for source in night_sources(night) if source.path is not None}
+    except UsageError:
+        return {}
+
+
+def _differs(path: Path, digest: str, told: bytes) -> bool:
+    try:
+        return read_run(path, known=digest, told=told) is not None
     except UsageError:
         return True

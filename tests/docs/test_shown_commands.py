@@ -267,6 +267,11 @@ case("harness doctor --fix", by="tests/lab/test_leftover.py::test_doctor_fixes_w
 case("harness nightly --dry-run", said="1 runs, 1 at once")
 case("harness nightly --once", said="holds 1", marks="host")
 case(
+    "harness store prune --directories",
+    "printf '[keep]\\ndays = 30\\n' >> lab.toml && harness store load nightly && harness store prune --directories --dry-run",
+    said="0 run directories would be removed",
+)
+case(
     "harness nightly --once --until 06:00",
     "harness nightly --once --until 20h",
     said="holds 1",

@@ -101,10 +101,10 @@ def test_a_table_called_meta_makes_no_store(address: StoreAddress, make: bool) -
 def test_a_store_of_a_newer_harness_is_refused(store: Database, address: StoreAddress, make: bool) -> None:
     """It says both formats."""
     with store.writing() as connection:
-        connection.exec_driver_sql("UPDATE meta SET value = '2' WHERE key = 'format'")
+        connection.exec_driver_sql("UPDATE meta SET value = '3' WHERE key = 'format'")
         connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0002'")
     assert (
-        "is a result store of a newer harness: its format is '2', this harness knows 1"
+        "is a result store of a newer harness: its format is '3', this harness knows 2"
         in refusal(address, make=make).message
     )
 

@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: MIT
+"""Retention: run directories that ``[keep]`` of a lab keeps no longer are removed, and stay in the store with their verdicts.
+
+None is removed whose run the store does not have. What the nightly run itself says nothing of, because it was interrupted, is no
+result and needs no place in the store.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from harness.lab.kept_run import KeptRun, doomed, kept_runs, remove_runs
+from harness.lab.matrix import KeepRow
+
+if TYPE_CHECKING:
+    from harness.store.database import Database
+
+PORTION = 100
+"""Runs that are removed before others are marked, so that an interruption leaves few that are marked and still there."""
+
+
+class RetentionReport(msgspec.Struct, frozen=True, kw_only=True):
+    """``removed`` runs took ``freed`` bytes, or would be removed; the rest takes ``left`` bytes.
+
+    ``unknown`` runs would have gone but are not in the store; ``failed`` says why for those that could not be removed.
+    """
+
+    removed: int
+    freed: int
+    left: int
+    unknown: int
+    failed: dict[str, str]
+
+
+def retain(
+    store: Database, into: Path, keep: KeepRow, *, now: float | None = None, dry: bool = False
+) -> RetentionReport:
+    """Remove what is kept no longer of the nightly runs in ``into``; ``dry`` only counts it. Raises InfrastructureError."""
+    moment = time.time() if now is None else now
+    with kept_runs(into) as runs:
+        gone = doomed(runs, keep, now=moment)
+        stored = _stored(store, gone)
+        going = [run for run in gone if not run.told or run.name in stored]
+        failed: dict[str, str] = {}
+        if not dry:
+            waiting = iter(going)
+            while portion := list(itertools.islice(waiting, PORTION)):
+                # Marked first: one that is marked and still there is removed the next time.
+                _mark(store, [run.name for run in portion], int(moment))
+                left = remove_runs(portion)
+                if left:
+                    _mark(store, list(left), 0)
+                    failed |= left
+        freed = sum(run.size for run in going if run.name not in failed)
+    return RetentionReport(
+        removed=len(going) - len(failed),
+        freed=freed,
+        left=sum(run.size for run in runs) - freed,
+        unknown=len(gone) - len(going),
+        failed=failed,
+    )
+
+
+def _stored(store: Database, runs: Iterable[KeptRun]) -> set[str]:
+    from sqlalchemy import select
+
+    from harness.store.models import StoredRun, text
+
+    found: set[str] = set()
+    names = iter([run.name for run in runs])
+    with store.reading() as connection:
+        while portion := [text(name) for name in itertools.islice(names, PORTION)]:
+            found |= set(connection.scalars(select(StoredRun.name).where(StoredRun.name.in_(portion))))
+    return found
+
+
+def _mark(store: Database, names: Sequence[str], at: int) -> None:
+    from sqlalchemy import update
+
+    from harness.store.models import StoredRun, text
+
+    with store.writing() as connection:
+        asked = update(StoredRun).where(StoredRun.name.in_([text(name) for name in names]))
+        connection.execute(asked.values(removed=at))
