@@ -183,7 +183,9 @@ def test_an_unknown_part_is_wrong_usage(pytester: pytest.Pytester) -> None:
     pytester.makeconftest("pytest_plugins = ['part_markers']")
     result = pytester.runpytest_inprocess("-p", "no:hotplug_harness", "--require", "whine")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines(["*no part is called 'whine'*", "*libvirt, wine, browser, node, postgres*"])
+    result.stderr.fnmatch_lines(
+        ["*no part is called 'whine'*", "*libvirt, wine, browser, node, postgres, prometheus*"]
+    )
 
 
 def test_a_missing_program_is_named_with_the_command_that_supplies_it(

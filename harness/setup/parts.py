@@ -186,6 +186,7 @@ TESTED = (
             Need("postgresql", "makes a PostgreSQL cluster", ("/usr/lib/postgresql/*/bin/initdb", "initdb")),
         ),
     ),
+    Part("prometheus", (Need("prometheus", "promtool checks the metrics of nightly runs", ("promtool",)),)),
     Part(
         "remote",
         (

@@ -122,3 +122,20 @@ def test_a_private_postgresql_answers_on_its_socket(unprivileged: Unprivileged) 
     finally:
         server.stop()
     assert answer.strip() == "42"
+
+
+@pytest.mark.prometheus
+def test_promtool_tells_metrics_from_what_is_none() -> None:
+    """Prometheus' own checker takes a gauge with its help and refuses a line that is cut."""
+    ends = [
+        subprocess.run(
+            [_program("prometheus"), "check", "metrics"],
+            input=said,
+            text=True,
+            capture_output=True,
+            timeout=60,
+            check=False,
+        ).returncode
+        for said in ("# HELP x_seconds How long.\n# TYPE x_seconds gauge\nx_seconds 1\n", 'x{a="\n')
+    ]
+    assert [True, False] == [code == 0 for code in ends]

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -83,9 +82,7 @@ def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         write_metrics(tmp_path / "nosuch" / "nightly.prom", "a 1\n")
 
 
-@pytest.mark.skipif(
-    shutil.which("promtool") is None, reason="promtool is not installed: Debian package prometheus"
-)
+@pytest.mark.prometheus
 def test_promtool_takes_it(state: NightlyState) -> None:
     """Prometheus' own checker, which also lints names and help; it tells a file that is cut."""
     said = text(metrics(state, MATRIX, nightly(), now=1.0), "my-lab")
