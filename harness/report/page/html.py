@@ -17,6 +17,8 @@ from typing import Any
 import jinja2
 import msgspec
 
+from harness.report.page.packed_columns import packed_columns
+
 BUILT = ("web", "built")
 """Where the style and the script lie in this room; ``harness/report/web`` has their sources."""
 
@@ -30,14 +32,19 @@ _ESCAPES = {
 
 
 def page(document: dict[str, Any]) -> bytes:
-    """Return the page of a report's document, UTF-8. Raises OSError if the package has no built page."""
+    """Return the page of a report's document, UTF-8. Raises OSError if the package has no built page.
+
+    What the page draws and the texts of records are taken out of the document: it shows the verdict before it reads them.
+    """
     pieces = document.pop("pieces", [])
+    columns = packed_columns(document) if "records" in document else {}
     style, script = _built("report.css"), _built("report.js")
     text: str = _template().render(
         style=style,
         script=script,
         policy=policy(style, script),
         document=data(document),
+        columns=columns,
         pieces=pieces,
     )
     return text.encode("utf-8")

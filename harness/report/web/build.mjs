@@ -11,7 +11,7 @@ const into = process.argv.indexOf("--into");
 if (process.argv.includes("--tests")) {
   rmSync(here(".tests"), { recursive: true, force: true });
   await build({
-    entryPoints: readdirSync(here("test")).map((name) => here(`test/${name}`)),
+    entryPoints: readdirSync(here("test")).filter((name) => name.endsWith(".ts")).map((name) => here(`test/${name}`)),
     outdir: here(".tests"),
     outExtension: { ".js": ".test.mjs" },
     bundle: true,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from cli.test_check import record
 from report.page.chromium import Open
+from report.page.columns import unpacked
 from report.page.test_document import NEWEST, rows
 from report.records import Run, hot_add
 
@@ -138,12 +139,14 @@ def test_a_click_in_the_picture_selects_the_callback(opened: Open, report: Path)
 
 
 def read(page: Any) -> dict[str, Any]:
-    """Return the document in a page, with its pieces."""
-    found: dict[str, Any] = page.evaluate(
-        "() => ({...JSON.parse(document.getElementById('document').textContent),"
-        " pieces: [...document.getElementsByClassName('piece')].map((one) => one.textContent)})"
+    """Return the document in a page, with its pieces and what is drawn."""
+    told, packed = page.evaluate(
+        "() => [{...JSON.parse(document.getElementById('document').textContent),"
+        " pieces: [...document.getElementsByClassName('piece')].map((one) => one.textContent)},"
+        " Object.fromEntries(['records', 'spans', 'labels', 'order'].map((name) =>"
+        " [name, document.getElementById(`${name}-columns`).textContent]))]"
     )
-    return found
+    return unpacked(told, packed)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 from cli.test_check import record
 from effort import examples
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from report.records import ANY_RECORD, Run, hot_add
 
@@ -243,6 +243,7 @@ def strings(value: Any) -> list[str]:
     max_examples=examples(60),
 )
 @given(st.lists(ANY_RECORD, max_size=12))
+@example([r.Qmp(direction="in", message={"event": []}, monitor=1, host_ns=0)])
 def test_no_history_breaks_a_report(
     tmp_path_factory: pytest.TempPathFactory, records: list[r.Record]
 ) -> None:

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The selected record: what it says, where it stands in the history, what comes before and after it, its raw line. */
 
-import { at, type Records, type RunDocument } from "./document";
+import { at, type Records, type RunDocument, type Span } from "./document";
 import { el } from "./dom";
 import { duration, milliseconds } from "./format";
 import type { Neighbour, Neighbours } from "./order";
@@ -13,6 +13,7 @@ export class Detail {
 
   constructor(
     private readonly data: RunDocument,
+    private readonly spans: readonly Span[],
     private readonly records: Records,
     private readonly neighbours: Neighbours,
     private readonly pieces: Pieces,
@@ -39,7 +40,7 @@ export class Detail {
 
   private fill(row: number, number: number, sentence: string, raw: string): void {
     const { before, after } = this.neighbours.of(number);
-    const span = this.data.spans.find((one) => one[3] === number || one[4] === number);
+    const span = this.spans.find((one) => one.first === number || one.last === number);
     const processor = at(this.records.processor, row);
     const subject = at(this.records.subject, row);
     const facts: [string, string][] = [
@@ -51,7 +52,7 @@ export class Detail {
     ];
     if (processor >= 0) facts.push(["Logged on processor", String(processor)]);
     if (subject >= 0) facts.push(["About processor", String(subject)]);
-    if (span && span[4]) facts.push(["Took", duration(span[2] - span[1])]);
+    if (span?.last) facts.push(["Took", duration(span.end - span.begin)]);
     const line = el("pre", { class: "raw", tabindex: 0, "aria-label": "Raw line" });
     line.textContent = pretty(raw);
     this.element.replaceChildren(

@@ -40,8 +40,24 @@ export interface Rule {
 
 export type Pair = [string, string];
 
-/** lane, begin, end (ns), first and last record, label, look. */
-export type SpanRow = [number, number, number, number, number, string, string];
+/** Something that lasts: its lane, begin and end (ns), first and last record; `row` is where it is drawn in the lane. */
+export interface Span {
+  lane: number;
+  begin: number;
+  end: number;
+  first: number;
+  last: number;
+  label: string;
+  look: string;
+  row: number;
+}
+
+/** Known orders as columns: a record, one that comes after it, and the place of the reason. */
+export interface Order {
+  before: Int32Array;
+  after: Int32Array;
+  why: Int32Array;
+}
 
 /** begin, end (ns), text, record. */
 export type GapRow = [number, number, string, number];
@@ -79,11 +95,8 @@ export interface RunDocument {
   lanes: { key: string; title: string }[];
   kinds: string[];
   sources: string[];
-  records: Record<"n" | "t" | "lane" | "kind" | "source" | "cpu" | "nt" | "told", number[]>;
-  spans: SpanRow[];
   gaps: GapRow[];
-  order: [number, number, string][];
-  order_reasons: Record<string, string>;
+  order_reasons: string[];
 }
 
 /** Return an element of an array that is known to be there. */
@@ -91,36 +104,46 @@ export function at<T>(values: ArrayLike<T>, index: number): T {
   return values[index] as T;
 }
 
-/** The records as columns. A row is an index into all of them; rows are in the order of the file. */
-export class Records {
+export interface RecordColumns {
+  number: Int32Array;
+  /** Nanoseconds from the first add. */
+  time: Float64Array;
+  lane: Int32Array;
+  kind: Int32Array;
+  source: Int32Array;
+  processor: Int32Array;
+  subject: Int32Array;
+  told: Int32Array;
+}
+
+/** The records as columns. A row is an index into all of them; rows are in the order of the file, numbers ascend. */
+export class Records implements RecordColumns {
   readonly size: number;
   readonly number: Int32Array;
-  /** Nanoseconds from the first add. */
   readonly time: Float64Array;
   readonly lane: Int32Array;
   readonly kind: Int32Array;
   readonly source: Int32Array;
   readonly processor: Int32Array;
   readonly subject: Int32Array;
-  readonly told: Uint8Array;
-  private readonly rows = new Map<number, number>();
+  readonly told: Int32Array;
 
-  constructor(columns: RunDocument["records"]) {
-    this.size = columns.n.length;
-    this.number = Int32Array.from(summed(columns.n));
-    this.time = Float64Array.from(summed(columns.t));
-    this.lane = Int32Array.from(columns.lane);
-    this.kind = Int32Array.from(columns.kind);
-    this.source = Int32Array.from(columns.source);
-    this.processor = Int32Array.from(columns.cpu);
-    this.subject = Int32Array.from(columns.nt);
-    this.told = Uint8Array.from(columns.told);
-    this.number.forEach((number, row) => this.rows.set(number, row));
+  constructor(columns: RecordColumns) {
+    this.size = columns.number.length;
+    this.number = columns.number;
+    this.time = columns.time;
+    this.lane = columns.lane;
+    this.kind = columns.kind;
+    this.source = columns.source;
+    this.processor = columns.processor;
+    this.subject = columns.subject;
+    this.told = columns.told;
   }
 
   /** Return the row of a record's number, -1 if the report does not hold it. */
   row(number: number): number {
-    return this.rows.get(number) ?? -1;
+    const row = lowerBound(this.number, number);
+    return this.number[row] === number ? row : -1;
   }
 }
 
@@ -138,12 +161,6 @@ export function renamed(findings: readonly Finding[]): Finding[] {
       chain: finding.chain.map(rename),
     };
   });
-}
-
-/** Return the running sums of steps. */
-export function summed(steps: readonly number[]): number[] {
-  let sum = 0;
-  return steps.map((step) => (sum += step));
 }
 
 /** Return the first place in sorted `values` that is not below `wanted`. */

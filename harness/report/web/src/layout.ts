@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** Where things of the picture stand: lanes below each other, spans in the rows of a lane, records sorted by time. */
 
-import { at, lowerBound, type Records, type SpanRow } from "./document";
+import { at, lowerBound, type Records, type Span } from "./document";
 
 export const ROW = 17;
 export const POINTS = 13;
@@ -9,17 +9,6 @@ export const PAD = 4;
 
 /** Rows of spans that one lane has at most; what would go deeper is drawn in the last one. */
 export const MOST_ROWS = 4;
-
-export interface Span {
-  lane: number;
-  begin: number;
-  end: number;
-  first: number;
-  last: number;
-  label: string;
-  look: string;
-  row: number;
-}
 
 export interface LaneLayout {
   top: number;
@@ -33,18 +22,8 @@ export interface LaneLayout {
   times: Float64Array;
 }
 
-/** Return the row of each span, such that none covers another: the first one that is free. */
-export function stacked(rows: readonly SpanRow[]): Span[] {
-  const spans = rows.map(([lane, begin, end, first, last, label, look]) => ({
-    lane,
-    begin,
-    end: Math.max(begin, end),
-    first,
-    last,
-    label,
-    look,
-    row: 0,
-  }));
+/** Sort spans by their begin and give each a row, such that none covers another: the first one that is free. */
+export function stacked(spans: Span[]): Span[] {
   spans.sort((a, b) => a.begin - b.begin || b.end - a.end);
   const free = new Map<number, number[]>();
   for (const span of spans) {
@@ -62,11 +41,13 @@ export function stacked(rows: readonly SpanRow[]): Span[] {
 export function layout(count: number, records: Records, spans: readonly Span[], shown: readonly number[]): LaneLayout[] {
   const byLane = Array.from({ length: count }, (): number[] => []);
   for (const row of shown) byLane[at(records.lane, row)]?.push(row);
+  const spansOf = Array.from({ length: count }, (): Span[] => []);
+  for (const span of spans) spansOf[span.lane]?.push(span);
   let top = 0;
   return byLane.map((rows, lane) => {
-    const own = spans.filter((span) => span.lane === lane);
+    const own = at(spansOf, lane);
     const used = own.reduce((most, span) => Math.max(most, span.row + 1), 0);
-    rows.sort((a, b) => at(records.time, a) - at(records.time, b) || a - b);
+    if (!ascending(rows, records.time)) rows.sort((a, b) => at(records.time, a) - at(records.time, b) || a - b);
     const height = PAD * 2 + used * ROW + POINTS;
     const made = {
       top,
@@ -80,6 +61,14 @@ export function layout(count: number, records: Records, spans: readonly Span[], 
     top += height;
     return made;
   });
+}
+
+/** Return whether rows are in the order of time, as those of one source nearly always are. */
+function ascending(rows: readonly number[], time: Float64Array): boolean {
+  for (let place = 1; place < rows.length; place++) {
+    if (at(time, at(rows, place)) < at(time, at(rows, place - 1))) return false;
+  }
+  return true;
 }
 
 /** Return the first and the last place (exclusive) of the spans that may be seen between two times. */

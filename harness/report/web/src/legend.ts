@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** What the colours and the shapes of the picture mean, and which keys move in it. */
 
-import type { RunDocument } from "./document";
+import type { RunDocument, Span } from "./document";
 import { el } from "./dom";
 
 const LOOKS: readonly [string, string][] = [
@@ -16,8 +16,8 @@ const LOOKS: readonly [string, string][] = [
   ["bad", "failed or vetoed"],
 ];
 
-export function legend(data: RunDocument): HTMLElement {
-  const looks = new Set(data.spans.map((span) => span[6]));
+export function legend(data: RunDocument, spans: readonly Span[]): HTMLElement {
+  const looks = new Set(spans.map((span) => span.look));
   const items = LOOKS.filter(([look]) => looks.has(look)).map(([look, text]) =>
     el("span", {}, el("i", { class: `swatch ${look}`, "aria-hidden": "true" }), text),
   );

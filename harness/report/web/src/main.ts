@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /** The report of a run: reads its document from the page, and shows it. */
 
-import { at, Records, renamed, type RunDocument } from "./document";
+import { columns, type Columns } from "./columns";
+import { at, renamed, type Records, type RunDocument, type Span } from "./document";
 import { Detail } from "./detail";
 import { el } from "./dom";
 import { counted } from "./format";
@@ -14,23 +15,23 @@ import { Timeline, type Stretch } from "./timeline";
 import { Toolbar } from "./toolbar";
 import { fragment, fromFragment, passing, Store, type View } from "./view";
 
-function whole(records: Records, data: RunDocument): Stretch {
+function whole(records: Records, spans: readonly Span[]): Stretch {
   let [from, to] = [Infinity, -Infinity];
   for (const time of records.time) {
     from = Math.min(from, time);
     to = Math.max(to, time);
   }
-  for (const span of data.spans) to = Math.max(to, span[2]);
+  for (const span of spans) to = Math.max(to, span.end);
   if (from > to) [from, to] = [0, 1e6];
   const margin = Math.max(1e4, (to - from) * 0.01);
   return { from: from - margin, to: to + margin };
 }
 
 /** Return the stretch from the first add to the last thing that came of one; all, if nothing was added. */
-function acted(data: RunDocument, all: Stretch): Stretch {
-  const adds = data.spans.filter((span) => span[6] === "add" || (span[6] === "operation" && span[1] >= 0));
+function acted(spans: readonly Span[], all: Stretch): Stretch {
+  const adds = spans.filter((span) => span.look === "add" || (span.look === "operation" && span.begin >= 0));
   if (adds.length === 0) return all;
-  const [first, last] = [Math.min(...adds.slice(0, 5000).map((one) => one[1])), Math.max(...adds.slice(-5000).map((one) => one[2]))];
+  const [first, last] = [Math.min(...adds.slice(0, 5000).map((one) => one.begin)), Math.max(...adds.slice(-5000).map((one) => one.end))];
   const margin = Math.max(2e5, (last - first) * 0.06);
   return { from: Math.max(all.from, first - margin), to: Math.min(all.to, last + margin) };
 }
@@ -44,17 +45,57 @@ function around(numbers: readonly number[], records: Records, all: Stretch): Str
   return { from: Math.max(all.from, first - margin), to: Math.min(all.to, last + margin) };
 }
 
-function start(page: HTMLElement, data: RunDocument): void {
+/** The parts of the page that are filled when the columns have been read. */
+interface Shell {
+  timeline: HTMLElement;
+  records: HTMLElement;
+}
+
+/** Show what the document alone tells: the verdict, what broke, all that is text. What is clicked meanwhile waits. */
+function show(page: HTMLElement, data: RunDocument, select: sections.Select): Shell {
   document.title = `${data.verdict.toUpperCase()}: ${data.run} on ${data.guest}`;
-  const records = new Records(data.records);
-  const neighbours = new Neighbours(data.order, data.order_reasons);
+  const shell = { timeline: sections.section("timeline", "Timeline"), records: sections.section("records", "Records") };
+  const parts = [
+    sections.broke(data, select),
+    shell.timeline,
+    sections.lost(data, select),
+    sections.operations(data, select),
+    sections.again(data),
+    shell.records,
+    sections.warnings(data, select),
+    sections.observations(data),
+    sections.rules(data, (rule) => {
+      const record = data.findings.find((one) => one.rule === rule)?.witnesses[0]?.record;
+      if (record !== undefined) select(record, rule);
+    }),
+    sections.evidence(data),
+    sections.made(data),
+  ].filter((part) => part !== null);
+  const links = parts.map((part) =>
+    el("li", {}, el("a", { href: `#${part.id}`, click: (event) => {
+      // The fragment is the view's.
+      event.preventDefault();
+      part.scrollIntoView();
+      part.querySelector<HTMLElement>("h2")?.focus({ preventScroll: true });
+    } }, part.querySelector("h2")?.textContent ?? "")),
+  );
+  for (const part of parts) part.querySelector("h2")?.setAttribute("tabindex", "-1");
+  page.append(sections.header(data), el("nav", { class: "contents", "aria-label": "Sections" }, el("ul", {}, ...links)), ...parts,
+    el("footer", {}, `Made by Hotplug Harness ${data.harness}. This file is whole: it fetches nothing.`));
+  return shell;
+}
+
+/** Fill the timeline and the table; return what selects a record. */
+function fill(data: RunDocument, shell: Shell, drawn: Columns): sections.Select {
+  const { records, spans } = drawn;
+  const neighbours = new Neighbours(data.order_reasons);
   const pieces = new Pieces(piecesOfPage(document));
-  const all = whole(records, data);
+  const all = whole(records, spans);
   const deciding = data.findings.filter((one) => !one.minor && one.verdict !== "holds");
   const witnesses = (deciding.some((one) => one.verdict === "violated") ? deciding.filter((one) => one.verdict === "violated") : deciding)
     .slice(0, 6)
     .flatMap((one) => one.witnesses.map((witness) => witness.record));
-  const first = acted(data, all);
+  const first = acted(spans, all);
   const usual: View = {
     ...first, record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
   };
@@ -69,15 +110,15 @@ function start(page: HTMLElement, data: RunDocument): void {
     };
   };
   const store = new Store(linked());
-  const select = (record: number, rule = ""): void => {
+  const select: sections.Select = (record, rule = "") => {
     const finding = data.findings.find((one) => one.rule === rule && one.witnesses.some((witness) => witness.record === record));
     const stretch = finding && around(finding.witnesses.map((one) => one.record), records, all);
     store.set({ record, ...(stretch ?? {}) });
     if (!stretch) timeline.reveal(record);
-    box.scrollIntoView({ block: "nearest" });
+    shell.timeline.scrollIntoView({ block: "nearest" });
   };
-  const timeline = new Timeline(data, records, store, all, neighbours, async (row) => (await pieces.text(row))[0]);
-  const detail = new Detail(data, records, neighbours, pieces, (record) => {
+  const timeline = new Timeline(data, spans, records, store, all, neighbours, async (row) => (await pieces.text(row))[0]);
+  const detail = new Detail(data, spans, records, neighbours, pieces, (record) => {
     store.set({ record });
     timeline.reveal(record);
   });
@@ -100,34 +141,8 @@ function start(page: HTMLElement, data: RunDocument): void {
   ];
   const processors = [...new Set([...new Set(records.processor), ...new Set(records.subject)])].filter((one) => one >= 0).sort((a, b) => a - b);
   const toolbar = new Toolbar(data, store, processors.slice(0, 512), jumps);
-  const box = sections.section("timeline", "Timeline", toolbar.element, timeline.element, legend(data), help(), detail.element);
-  const parts = [
-    sections.broke(data, select),
-    box,
-    sections.lost(data, select),
-    sections.operations(data, select),
-    sections.again(data),
-    sections.section("records", "Records", table.element),
-    sections.warnings(data, select),
-    sections.observations(data),
-    sections.rules(data, (rule) => {
-      const record = data.findings.find((one) => one.rule === rule)?.witnesses[0]?.record;
-      if (record !== undefined) select(record, rule);
-    }),
-    sections.evidence(data),
-    sections.made(data),
-  ].filter((part) => part !== null);
-  const links = parts.map((part) =>
-    el("li", {}, el("a", { href: `#${part.id}`, click: (event) => {
-      // The fragment is the view's.
-      event.preventDefault();
-      part.scrollIntoView();
-      part.querySelector<HTMLElement>("h2")?.focus({ preventScroll: true });
-    } }, part.querySelector("h2")?.textContent ?? "")),
-  );
-  for (const part of parts) part.querySelector("h2")?.setAttribute("tabindex", "-1");
-  page.append(sections.header(data), el("nav", { class: "contents", "aria-label": "Sections" }, el("ul", {}, ...links)), ...parts,
-    el("footer", {}, `Made by Hotplug Harness ${data.harness}. This file is whole: it fetches nothing.`));
+  shell.timeline.append(toolbar.element, timeline.element, legend(data, spans), help(), detail.element);
+  shell.records.append(table.element);
 
   let searched = 0;
   const refilter = async (): Promise<void> => {
@@ -174,6 +189,14 @@ function start(page: HTMLElement, data: RunDocument): void {
   table.mark(store.view.record);
   detail.show(store.view.record);
   void refilter();
+  // After the picture: few look at an order, and there are more of them than records.
+  void drawn.order().then((order) => {
+    neighbours.fill(order);
+    if (!store.view.record && !store.view.arrows) return;
+    timeline.move();
+    detail.show(store.view.record);
+  });
+  return select;
 }
 
 let remembering = 0;
@@ -187,9 +210,16 @@ function remember(view: View, usual: View): void {
   }, 250) as unknown as number;
 }
 
-const page = document.getElementById("report");
-const written = document.getElementById("document")?.textContent ?? "";
-if (page !== null) {
-  const read = JSON.parse(written) as RunDocument;
-  start(page, { ...read, findings: renamed(read.findings) });
+async function start(page: HTMLElement): Promise<void> {
+  const text = (id: string): string => document.getElementById(id)?.textContent ?? "";
+  const read = JSON.parse(text("document")) as RunDocument;
+  const data = { ...read, findings: renamed(read.findings) };
+  const early: Parameters<sections.Select>[] = [];
+  let select: sections.Select = (...chosen) => void early.push(chosen);
+  const shell = show(page, data, (...chosen) => select(...chosen));
+  select = fill(data, shell, await columns((name) => text(`${name}-columns`)));
+  for (const chosen of early.slice(-1)) select(...chosen);
 }
+
+const page = document.getElementById("report");
+if (page !== null) void start(page);

@@ -2,8 +2,8 @@
 /** Draws the picture on a canvas. It only reads: what is shown is in the view, where things stand in the layout. */
 
 import type { ScaleLinear } from "d3-scale";
-import { at, lowerBound, type GapRow, type Records } from "./document";
-import { PAD, POINTS, ROW, spansBetween, type LaneLayout, type Span } from "./layout";
+import { at, lowerBound, type GapRow, type Records, type Span } from "./document";
+import { PAD, POINTS, ROW, spansBetween, type LaneLayout } from "./layout";
 import { colour, type Theme } from "./theme";
 
 export interface Arrow {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /** The texts of records: packed in pieces of a thousand, unpacked when one of them is looked at. */
 
+import { unpack as inflate } from "./columns";
 import { at } from "./document";
 
 /** Rows of one piece, as harness/report/page/record_columns.py packs them. */
@@ -11,9 +12,7 @@ export type RecordText = [sentence: string, raw: string];
 
 /** Return what `packed`, base64 of gzip of JSON, holds. */
 export async function unpack(packed: string): Promise<RecordText[]> {
-  const bytes = Uint8Array.from(atob(packed), (character) => character.charCodeAt(0));
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return (await new Response(stream).json()) as RecordText[];
+  return JSON.parse(new TextDecoder().decode(await inflate(packed))) as RecordText[];
 }
 
 /** The pieces of a page; those that were unpacked last are kept. */

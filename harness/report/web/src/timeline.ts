@@ -6,10 +6,10 @@ import { brushX, type D3BrushEvent } from "d3-brush";
 import { scaleLinear } from "d3-scale";
 import { select } from "d3-selection";
 import { zoom, zoomIdentity, type D3ZoomEvent } from "d3-zoom";
-import { at, type Records, type RunDocument } from "./document";
+import { at, type Records, type RunDocument, type Span } from "./document";
 import { el } from "./dom";
 import { duration, tickFormat } from "./format";
-import { layout, nearest, ROW, stacked, PAD, type LaneLayout, type Span } from "./layout";
+import { layout, nearest, ROW, stacked, PAD, type LaneLayout } from "./layout";
 import type { Neighbours } from "./order";
 import { draw, placeOf, type Arrow, type Scene } from "./picture";
 import { theme, type Theme } from "./theme";
@@ -64,13 +64,14 @@ export class Timeline {
 
   constructor(
     private readonly data: RunDocument,
+    spans: Span[],
     private readonly records: Records,
     private readonly store: Store,
     private readonly whole: Stretch,
     private readonly neighbours: Neighbours,
     private readonly sentence: (row: number) => Promise<string>,
   ) {
-    this.spans = stacked(data.spans);
+    this.spans = stacked(spans);
     for (const span of this.spans) {
       if (span.first) this.ends.set(span.first, span);
       if (span.last) this.ends.set(span.last, span);
@@ -173,11 +174,14 @@ export class Timeline {
       ...own.after.map((one) => ({ before: view.record, after: one.record, strong: true })),
     ];
     if (!view.arrows) return strong;
-    const seen = this.data.order.filter(([before, after]) => {
-      const [a, b] = [this.records.row(before), this.records.row(after)];
-      return at(this.records.time, b) >= view.from && at(this.records.time, a) <= view.to;
-    });
-    return [...seen.slice(0, MOST_ARROWS).map(([before, after]) => ({ before, after, strong: false })), ...strong];
+    const { before, after } = this.neighbours.order;
+    const seen: Arrow[] = [];
+    for (let place = 0; place < before.length && seen.length < MOST_ARROWS; place++) {
+      const arrow = { before: at(before, place), after: at(after, place), strong: false };
+      const [a, b] = [this.records.row(arrow.before), this.records.row(arrow.after)];
+      if (at(this.records.time, b) >= view.from && at(this.records.time, a) <= view.to) seen.push(arrow);
+    }
+    return [...seen, ...strong];
   }
 
   private draw(): void {
@@ -205,8 +209,11 @@ export class Timeline {
     if (context === null) return;
     const scale = scaleLinear([this.whole.from, this.whole.to], [0, width]);
     const counts = new Float64Array(Math.ceil(width / 2) + 1);
+    const { time } = this.records;
+    // Not by the scale: there may be a hundred thousand of them.
+    const bins = width / 2 / (this.whole.to - this.whole.from);
     for (const row of this.shown) {
-      const bin = Math.floor(scale(at(this.records.time, row)) / 2);
+      const bin = Math.floor((at(time, row) - this.whole.from) * bins);
       if (bin >= 0 && bin < counts.length) counts[bin] = at(counts, bin) + 1;
     }
     const most = counts.reduce((a, b) => Math.max(a, b), 1);

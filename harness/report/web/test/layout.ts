@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: MIT
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Records, type SpanRow } from "../src/document";
+import type { Span } from "../src/document";
 import { layout, MOST_ROWS, nearest, spansBetween, stacked } from "../src/layout";
+import { made } from "./made/records";
 
-const span = (lane: number, begin: number, end: number): SpanRow => [lane, begin, end, 0, 0, "", "call"];
+const span = (lane: number, begin: number, end: number): Span => ({ lane, begin, end, first: 0, last: 0, label: "", look: "call", row: 0 });
 
 test("what overlaps stands below what it overlaps", () => {
   const rows = stacked([span(0, 0, 100), span(0, 10, 20), span(0, 20, 30), span(0, 15, 25), span(1, 5, 6), span(0, 100, 110)]);
@@ -16,13 +17,7 @@ test("a lane never has more rows than fit", () => {
   assert.equal(Math.max(...rows.map((one) => one.row)), MOST_ROWS - 1);
 });
 
-test("an end before the begin is no length below zero", () => {
-  assert.deepEqual(stacked([span(0, 50, -1)]).map((one) => one.end), [50]);
-});
-
-const records = new Records({
-  n: [1, 1, 1], t: [30, -20, 40], lane: [0, 0, 1], kind: [0, 0, 0], source: [0, 0, 0], cpu: [-1, -1, -1], nt: [-1, -1, -1], told: [1, 1, 1],
-});
+const records = made({ time: [30, 10, 50], lane: [0, 0, 1] });
 
 test("records of a lane are in the order of time, and lanes below each other", () => {
   const [first, second] = layout(2, records, stacked([span(1, 0, 5)]), [0, 1, 2]);

@@ -24,7 +24,10 @@ test("times, sizes and counts are readable", () => {
 });
 
 test("neighbours are found from both ends, with the reason", () => {
-  const order = new Neighbours([[1, 3, "call"], [2, 3, "program"], [3, 4, "odd"]], { call: "one call", program: "one driver" });
+  const whole = (...values: number[]): Int32Array => Int32Array.from(values);
+  const order = new Neighbours(["one call", "one driver", "odd"]);
+  assert.deepEqual(order.of(3), { before: [], after: [] });
+  order.fill({ before: whole(1, 2, 3), after: whole(3, 3, 4), why: whole(0, 1, 2) });
   assert.deepEqual(order.of(3), {
     before: [{ record: 1, why: "one call" }, { record: 2, why: "one driver" }],
     after: [{ record: 4, why: "odd" }],

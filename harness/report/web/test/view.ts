@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: MIT
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { Records } from "../src/document";
 import { fragment, fromFragment, passing, placeOf, Store, within, type View } from "../src/view";
+import { made } from "./made/records";
 
 const usual: View = {
   from: 0, to: 1000, record: 0, lane: -1, source: -1, processor: -1, rule: "", text: "", everything: false, arrows: false,
 };
-const records = new Records({
-  n: [1, 1, 1, 1], t: [0, 1, 1, 1], lane: [0, 1, 1, 0], kind: [0, 0, 0, 0], source: [0, 0, 1, 1],
-  cpu: [-1, 0, 2, -1], nt: [-1, 2, -1, -1], told: [1, 1, 1, 0],
+const records = made({
+  time: [0, 1, 2, 3], lane: [0, 1, 1, 0], source: [0, 0, 1, 1], processor: [-1, 0, 2, -1], subject: [-1, 2, -1, -1], told: [1, 1, 1, 0],
 });
 
 test("a view comes back from its fragment", () => {
