@@ -124,9 +124,9 @@ def breaks(verdict: RunVerdict, rule: str) -> bool:
 
 def table(runs: HostRuns) -> str:
     """Return the table: a row for each rule."""
-    rows = ["| rule | level | exercised by | broken by |", "| --- | --- | --- | --- |"]
+    rows = ["| rule | level | exercised by | broken by | an example report |", "| --- | --- | --- | --- | --- |"]
     rows += [
-        f"| {rule.id} | {rule.level} | {_exercised(rule, runs)} | {_broken(rule, runs)} |"
+        f"| {rule.id} | {rule.level} | {_exercised(rule, runs)} | {_broken(rule, runs)} | {_example(rule, runs)} |"
         for rule in all_rules()
     ]
     return "\n".join(rows)
@@ -153,6 +153,17 @@ def _broken(rule: Rule, runs: HostRuns) -> str:
     if rule.level in BLAMED:
         return NOT_BROKEN.get(rule.id, "none: **no reason**")
     return ""
+
+
+def _example(rule: Rule, runs: HostRuns) -> str:
+    """Return the command that makes a report in which the rule is broken, by the fault of its own if it has one."""
+    faults = sorted(runs.faults(rule.id), key=lambda name: INJECTED_FAULTS[name].rule != rule.id)
+    return _code([example(faults[0])]) if faults else ""
+
+
+def example(fault: str) -> str:
+    """Return the command line that runs a fault's plan with it and writes the report of the run."""
+    return f"harness run {INJECTED_FAULTS[fault].plan} --guest host --inject-fault {fault} --report"
 
 
 def _code(names: list[str] | tuple[str, ...]) -> str:
