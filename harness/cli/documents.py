@@ -17,7 +17,7 @@ from harness.capture.etl.account import LogAccount
 from harness.capture.etl.session import TraceSession
 from harness.capture.offline.comparison import ChannelAccount, ChannelDifference, SequenceRange
 from harness.contract.coverage import RuleCoverage
-from harness.contract.verdict import Finding, RuleVerdict, RunVerdict, Verdict
+from harness.contract.verdict import Finding, RuleVerdict, RunVerdict
 from harness.driver.manifest import DriverManifest
 from harness.history.evidence import EvidenceIndex
 from harness.host.budget import HostBudget
@@ -99,11 +99,15 @@ class ShowDocument(TypedDict):
 
 
 class ReportDocument(TypedDict):
-    """A report that was written: where, how large it is, and the verdict it shows."""
+    """A report that was written: where, how large it is, the verdict it shows, and of how many runs it is.
+
+    The verdict of a comparison is ``agree``, ``differ`` or ``unknown``, that of a set the worst of its runs, which may also be ``unreadable`` or ``missing``.
+    """
 
     report: str
     bytes: int
-    verdict: Verdict
+    verdict: str
+    runs: int
 
 
 class CheckedRun(TypedDict):

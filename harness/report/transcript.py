@@ -48,7 +48,7 @@ _CALLS = {**CALLS, "unload": "EvtDriverUnload"}
 class Transcript(msgspec.Struct, kw_only=True):
     """One run. ``plan`` are the operations that it was told to do, ``guest`` the label of its guest.
 
-    ``unshown`` are stories that this guest's machine cannot tell. ``missing`` says in words why the transcript may not be
+    ``records`` has the number of each step's record, story by story. ``unshown`` are stories that this guest's machine cannot tell. ``missing`` says in words why the transcript may not be
     whole; ``cut`` is true if it only ends early, so that what is there is as it was, and ``lossy`` if any of the driver's
     stories may have a hole.
     """
@@ -57,6 +57,7 @@ class Transcript(msgspec.Struct, kw_only=True):
     guest: str
     plan: list[str] = []
     stories: dict[str, list[str]] = {}
+    records: dict[str, list[int]] = {}
     unshown: set[str] = set()
     missing: list[str] = []
     cut: bool = False
@@ -91,9 +92,11 @@ class TranscriptReader:
         self._last: dict[tuple[str, str], int] = {}
         self._ended = False
         self._steps = 0
+        self._number = 0
 
     def take(self, record: object) -> None:
         """Take one record of any kind."""
+        self._number = getattr(record, "n", 0)
         match record:
             case DriverRecord():
                 self._driver(record)
@@ -132,6 +135,7 @@ class TranscriptReader:
         self._steps += 1
         if self._steps <= MOST_STEPS:
             self.transcript.stories.setdefault(story, []).append(step)
+            self.transcript.records.setdefault(story, []).append(self._number)
 
     def _cut(self, why: str) -> None:
         self.transcript.cut = True
@@ -283,7 +287,11 @@ def _operation(operation: OperationProgress) -> str:
 
 def read_transcript(path: Path) -> Transcript:
     """Read the transcript of a run directory or a history file. Raises BadHistory if there is none."""
-    history = History(path)
+    return transcript_of(History(path))
+
+
+def transcript_of(history: History) -> Transcript:
+    """Return the transcript of an opened history."""
     reader = TranscriptReader(history.header.run, history.header.guest)
     for record in history:
         reader.take(record)

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 import stat
 from pathlib import Path
@@ -12,10 +14,14 @@ import msgspec
 import pytest
 from cli.test_check import record
 from report.records import hot_add
+from store.made_runs import make_night, outcome
 
 from harness.cli.main import main
+from harness.contract.checker import judge_history
 from harness.errors import ExitCode
+from harness.history.reader import History
 from harness.history.record import End
+from harness.report.page.writing import link_to, run_report
 from tests.recorded.kept import RUNS
 
 Caught = pytest.CaptureFixture[str]
@@ -116,3 +122,83 @@ def test_a_run_writes_its_own(tmp_path: Path, capsys: Caught, words: list[str], 
     main(["run", "cpu-and-dimm", "--guest", "host", "--runs", str(tmp_path / "runs"), *words])
     report = tmp_path / "runs" / "latest" / "report.html"
     assert [written, written] == [report.is_file(), "Report:" in capsys.readouterr().out]
+
+
+def test_two_runs_side_by_side(run: Path, capsys: Caught) -> None:
+    """The page lies beside the second run, and both get reports of their own."""
+    shutil.copytree(RUNS / "03691fe" / "host-cpu-and-dimm", "runs/good")
+    assert ExitCode.HOLDS == main(["report", "--compare", "runs/good", "9e48", "--json"])
+    told = json.loads(capsys.readouterr().out)
+    page = run / "comparison.html"
+    assert [str(page), page.stat().st_size, "differ", 2] == [
+        told[key] for key in ("report", "bytes", "verdict", "runs")
+    ]
+    assert [True, True] == [Path("runs/good/report.html").is_file(), (run / "report.html").is_file()]
+    assert 0o600 == stat.S_IMODE(page.stat().st_mode)
+
+
+def test_a_set_has_its_page_and_keeps_reports_that_are_newer(run: Path, capsys: Caught) -> None:
+    """What lies beside a run already is not made again; a run that cannot be read is a cell."""
+    shutil.copytree(RUNS / "03691fe" / "host-veto", "runs/good")
+    Path("runs/broken").mkdir()
+    Path("runs/broken/history.jsonl").write_text("no history\n")
+    (run / "report.html").write_text("mine")
+    assert ExitCode.HOLDS == main(["report", "--set", "runs"])
+    assert "runs/report.html: " in (said := capsys.readouterr().out)
+    assert "3 runs, violated" in said
+    assert ["mine", True] == [(run / "report.html").read_text(), Path("runs/good/report.html").is_file()]
+    assert "unreadable" in Path("runs/report.html").read_text()
+
+
+def test_a_directory_that_may_not_be_written_keeps_no_report(tmp_path: Path) -> None:
+    """The page of the set is made all the same, where it is asked for; that run has no link."""
+    place = record(tmp_path / "run", hot_add().records)
+    (place / "report.html").mkdir()
+    os.utime(place / "report.html", (1, 1))
+    history = History(place)
+    assert run_report(history, judge_history(history)) is None
+    assert "" == link_to(None, tmp_path / "page.html")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "name a run, or two with --compare"),
+        (["latest", "--set", "runs"], "only one of these"),
+        (["--set", "nowhere"], "nowhere: no such directory"),
+        (["--set", "runs/*"], "no directory in which a page could lie"),
+        (["--set", "runs", "--perfetto", "x"], "--perfetto is of one run"),
+        (["--compare", "latest", "nowhere"], "nowhere"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(run: Path, capsys: Caught, words: list[str], said: str) -> None:
+    """64, with what to do instead; nothing is written."""
+    assert ExitCode.USAGE == main(["report", *words])
+    assert said in capsys.readouterr().err
+    assert [] == list(Path().rglob("*.html"))
+
+
+def test_the_runs_of_a_nightly_run_stand_at_their_points(tmp_path: Path, capsys: Caught) -> None:
+    """Points and repetitions are the matrix' own; a first attempt is not counted, and a cell that left no run is there."""
+    night = make_night(
+        tmp_path, "20261129",
+        outcome("twin.default.small.veto.1", "a"),
+        outcome("twin.default.small.veto.2", "b", "c", verdict="violated", code=1),
+        outcome("twin.default.small.reset.1", verdict="unknown", code=69, failure_class="infrastructure"),
+    )  # fmt: skip
+    for name, recorded in (("a", "twin-veto"), ("b", "twin-hangs"), ("c", "twin-violated")):
+        shutil.copytree(RUNS / "03691fe" / recorded, night / "runs" / name)
+    assert ExitCode.HOLDS == main(["report", "--set", str(night)])
+    assert "3 runs, violated" in capsys.readouterr().out
+    found = re.search(r'id="document">(.*?)</script>', (night / "report.html").read_text())
+    assert found is not None
+    assert [
+        ["twin.default.small.reset", [[1, "missing", ""]]],
+        [
+            "twin.default.small.veto",
+            [[1, "holds", "./runs/a/report.html"], [2, "violated", "./runs/c/report.html"]],
+        ],
+    ] == [
+        [one["name"], [[cell["repetition"], cell["word"], cell["link"]] for cell in one["cells"]]]
+        for one in json.loads(found[1])["points"]
+    ]

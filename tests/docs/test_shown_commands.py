@@ -130,6 +130,17 @@ case(
     said="report.html: .* holds",
 )
 case("harness run cpu-and-dimm --guest host --report", said="Report:", marks="host")
+case(
+    "harness report --compare GOOD BAD",
+    "harness report --compare runs/20261121-124424-veto-77c7 runs/20261121-123514-veto-e0d9",
+    said="comparison.html: .* agree",
+)
+case("harness report --set runs", said="runs/report.html: .* runs, ")
+case(
+    "harness report --set nightly/20261121",
+    by="tests/cli/test_report.py::test_the_runs_of_a_nightly_run_stand_at_their_points",
+)
+case("harness report --set 'runs/*-veto-*' -o veto.html", said="veto.html: .* runs, ")
 for words in ("cd harness/report/web", "npm ci", "npm run check", "npm test", "npm run build"):
     case(words, by="tests/report/page/test_bundle.py::test_the_sources_give_the_same_bytes")
 case("harness plan check ./mine.toml", said="mine")

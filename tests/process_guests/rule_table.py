@@ -124,7 +124,10 @@ def breaks(verdict: RunVerdict, rule: str) -> bool:
 
 def table(runs: HostRuns) -> str:
     """Return the table: a row for each rule."""
-    rows = ["| rule | level | exercised by | broken by | an example report |", "| --- | --- | --- | --- | --- |"]
+    rows = [
+        "| rule | level | exercised by | broken by | an example report |",
+        "| --- | --- | --- | --- | --- |",
+    ]
     rows += [
         f"| {rule.id} | {rule.level} | {_exercised(rule, runs)} | {_broken(rule, runs)} | {_example(rule, runs)} |"
         for rule in all_rules()

@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -19,13 +18,14 @@ from harness.history import driver as d
 from harness.history import record as r
 from harness.history.absent import AbsentFields, ReadableRecords
 from harness.history.reader import History
-from harness.history.run_directory import RunDirectory, RunFacts, lasting
-from harness.invocation import invocation, quoted
+from harness.history.run_directory import RunDirectory, lasting
+from harness.invocation import invocation
 from harness.report.escape import printable
 from harness.report.operations import Operations
 from harness.report.page import lanes
 from harness.report.page.fault import at_fault
 from harness.report.page.kept import LIMIT, KeptRecords
+from harness.report.page.made_of import digests, environment, facts_of
 from harness.report.page.picture import REASONS, Picture
 from harness.report.page.placement import Placement
 from harness.report.page.record_columns import RecordColumns, RecordRow
@@ -87,7 +87,7 @@ class _Builder:
             self._kept.count(record)
             self._look(record)
         self._fill()
-        verdict, facts = self._verdict, self._facts()
+        verdict, facts = self._verdict, facts_of(self._history)
         directory = lasting(self._history.path.parent)
         failure = self._failure
         told = None if failure is None else Failure(failure.failure_class, failure.stage, failure.message)
@@ -116,8 +116,8 @@ class _Builder:
                 for one in self._operations.outcomes
             ],
             "evidence": _evidence(directory),
-            "environment": _environment(facts, self._history, verdict),
-            "digests": _digests(facts),
+            "environment": environment(facts, self._history, verdict),
+            "digests": digests(facts),
             "commands": self._commands(directory, findings),
             "history": {
                 "name": self._history.path.name,
@@ -276,12 +276,6 @@ class _Builder:
             )  # fmt: skip
         return rows
 
-    def _facts(self) -> RunFacts | None:
-        with contextlib.suppress(UsageError):
-            facts = RunDirectory(self._history.path.parent).facts()
-            return facts if facts.run == self._verdict.run else None
-        return None
-
     def _commands(self, directory: Any, findings: list[Finding]) -> list[list[str]]:
         broken = [f for f in findings if f.verdict is Verdict.VIOLATED and f.level not in MINOR]
         step = self._step(broken[0]) if broken and broken[0].witnesses else 0
@@ -366,34 +360,3 @@ def _evidence(directory: Any) -> dict[str, Any] | None:
         for item in index.items[:200]
     ]  # fmt: skip
     return {"why": printable(index.why, LONG), "items": items}
-
-
-def _environment(facts: RunFacts | None, history: History, verdict: RunVerdict) -> list[list[str]]:
-    header = history.header
-    rows = [
-        ("Run", verdict.run), ("Guest", verdict.guest), ("Recorded", header.wall),
-        ("Length", f"{history.seconds:.1f} s"), ("Recorded by", f"harness {header.harness}"),
-        ("Judged by", f"harness {verdict.harness or __version__}"),
-    ]  # fmt: skip
-    if facts is not None:
-        rows += [
-            ("Plan", str(facts.plan.get("name", ""))), ("Command", " ".join(map(quoted, facts.argv[1:]))),
-            ("Injected fault", facts.fault), ("Seed", str(facts.seed)),
-            ("Accelerator", f"{facts.accelerator}: {facts.accelerator_reason}".strip(": ")),
-            ("QEMU", f"{facts.qemu} {facts.qemu_version}".strip()), ("Machine", facts.machine),
-            ("Backend", facts.backend), ("Firmware", facts.firmware), ("Image", facts.image),
-            ("Driver", facts.driver), ("Attempt", str(facts.attempt) if facts.attempt > 1 else ""),
-            ("Second attempt of", facts.retry_of), ("Repeats", facts.repro_of),
-            *((f"Host, {name}", value) for name, value in facts.host.items()),
-            *((f"libvirt, {name}", value) for name, value in facts.libvirt.items()),
-            ("QEMU's arguments", " ".join(map(quoted, facts.qemu_argv))),
-            ("Process", " ".join(map(quoted, facts.process_argv))),
-        ]  # fmt: skip
-    return [[printable(name, 60), printable(value, 8000)] for name, value in rows if value]
-
-
-def _digests(facts: RunFacts | None) -> list[list[str]]:
-    if facts is None:
-        return []
-    rows: Iterable[tuple[str, str]] = [("image", facts.image_digest), *facts.content.items()]
-    return [[printable(name, 200), printable(value, 200)] for name, value in rows if value]

@@ -6,9 +6,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote
 
 from harness.contract.verdict import RunVerdict
-from harness.errors import MAKE_ROOM, InfrastructureError, UsageError
+from harness.errors import MAKE_ROOM, HarnessError, InfrastructureError, UsageError
 from harness.history.private import replacing
 from harness.history.reader import History
 from harness.history.record import End
@@ -66,3 +68,35 @@ def _write(made: Callable[[], bytes], out: Path) -> int:
             hint=f"Name another place. {MAKE_ROOM}",
         ) from error
     return len(whole)
+
+
+def write_document(document: dict[str, Any], out: Path) -> int:
+    """Write the page of a document about several runs, as :func:`write_report` writes that of one."""
+    return _write(lambda: page(document), out)
+
+
+def run_report(history: History, verdict: RunVerdict) -> Path | None:
+    """Return the report beside a run's history, made if there is none that is newer; None if there can be none.
+
+    There can be none of a run that has not ended, or in a directory that may not be written.
+    """
+    report = report_path(history)
+    try:
+        if report.stat().st_mtime >= history.path.stat().st_mtime:
+            return report
+    except OSError:
+        pass
+    try:
+        check_ended(history)
+        write_report(history, verdict, report)
+    except HarnessError:
+        return None
+    return report
+
+
+def link_to(report: Path | None, out: Path) -> str:
+    """Return the link that leads from the page ``out`` to a report, "" if there is none."""
+    if report is None:
+        return ""
+    way = os.path.relpath(os.path.realpath(report), os.path.realpath(out.parent))
+    return quote(way if way.startswith(f"..{os.sep}") else f".{os.sep}{way}", errors="surrogateescape")

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-/** The report of a run: reads its document from the page, and shows it. */
+/** Reads the document from the page and shows it: the report of a run, of two side by side, or of many. */
 
 import { columns, type Columns } from "./columns";
 import { at, renamed, type Records, type RunDocument, type Span } from "./document";
+import { showComparison, type ComparisonDocument } from "./comparison";
 import { Detail } from "./detail";
 import { el } from "./dom";
 import { counted } from "./format";
@@ -10,6 +11,7 @@ import { help, legend } from "./legend";
 import { Neighbours } from "./order";
 import { Pieces, piecesOfPage } from "./pieces";
 import * as sections from "./sections";
+import { showSet, type SetDocument } from "./set";
 import { RecordTable } from "./table";
 import { Timeline, type Stretch } from "./timeline";
 import { Toolbar } from "./toolbar";
@@ -212,7 +214,9 @@ function remember(view: View, usual: View): void {
 
 async function start(page: HTMLElement): Promise<void> {
   const text = (id: string): string => document.getElementById(id)?.textContent ?? "";
-  const read = JSON.parse(text("document")) as RunDocument;
+  const read = JSON.parse(text("document")) as RunDocument | ComparisonDocument | SetDocument;
+  if (read.kind === "comparison") return showComparison(page, read);
+  if (read.kind === "set") return showSet(page, read);
   const data = { ...read, findings: renamed(read.findings) };
   const early: Parameters<sections.Select>[] = [];
   let select: sections.Select = (...chosen) => void early.push(chosen);

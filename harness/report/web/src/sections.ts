@@ -7,7 +7,7 @@ import { bytes, counted } from "./format";
 
 const MOST_CARDS = 6;
 
-const MARKS: Record<string, string> = { holds: "✓", violated: "✗", unknown: "?", "not applicable": "–" };
+export const MARKS: Record<string, string> = { holds: "✓", violated: "✗", unknown: "?", "not applicable": "–" };
 
 export type Select = (record: number, rule?: string) => void;
 
