@@ -14,10 +14,11 @@ always judged: a violated contract fails the test even if it never asked for the
 from __future__ import annotations
 
 import contextlib
+import functools
 import threading
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from _pytest.runner import runtestprotocol
@@ -145,14 +146,40 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_enter_pdb(config: pytest.Config) -> None:
-    """Say how to get at the guests that are alive while the prompt is open."""
+def pytest_enter_pdb(config: pytest.Config, pdb: Any) -> None:
+    """Say how to get at the guests that are alive while the prompt is open, and give it the command ``repro``."""
     terminal = config.pluginmanager.get_plugin("terminalreporter")
-    if terminal is None:
+    live = [run for run in config.stash[GUESTS].live if not run.over]
+    if terminal is None or not live:
         return
-    for run in config.stash[GUESTS].live:
+    for run in live:
         for line in run.how_to_attach():
             terminal.write_line(line)
+
+    def converse(_arguments: str) -> None:
+        live[-1].converse(terminal.write_line)
+
+    # A command of pdb is a method called do_NAME (Python: cmd).
+    pdb.do_repro = converse
+    terminal.write_line("Type 'repro' for a session on the guest; its 'quit' comes back here.")
+
+
+def _hold(config: pytest.Config, run: RunUnderTest) -> None:
+    """Hold a session on a guest whose run is violated, before it is ended: what --pdb asks for."""
+    terminal = config.pluginmanager.get_plugin("terminalreporter")
+    capture = config.pluginmanager.get_plugin("capturemanager")
+    if terminal is None:
+        return
+    if capture is not None:
+        capture.suspend(in_=True)
+    try:
+        terminal.write_line("")
+        for line in run.how_to_attach():
+            terminal.write_line(line)
+        run.converse(terminal.write_line)
+    finally:
+        if capture is not None:
+            capture.resume()
 
 
 @pytest.fixture
@@ -198,6 +225,8 @@ def run_under_test(request: pytest.FixtureRequest, guest_name: str, tmp_path: Pa
                 guests.ended(item, run, run.result(run.judge()))
             error.msg = f"{error.msg}\nevidence: {run.directory.path}"
             raise
+        if guests.prompts:
+            under_test.on_violation = functools.partial(_hold, request.config)
         guests.live.append(under_test)
         item.stash[RUN] = under_test
         try:

@@ -21,6 +21,7 @@ import harness
 from harness.choice import suggest
 from harness.cli import (
     accept,
+    attach,
     check,
     completion,
     diff,
@@ -95,6 +96,7 @@ check.register(app)
 report.register(app)
 diff.register(app)
 repro.register(app)
+attach.register(app)
 evidence.register(app)
 nightly.register(app)
 history.register(app)

@@ -32,6 +32,13 @@ def repro(
             help="Execute N operations, then wait for Ctrl-C; 0 only loads the driver.",
         ),
     ] = None,
+    interactive: Annotated[
+        bool,
+        typer.Option(
+            "--interactive",
+            help="Then take commands: at a prompt, or from a script on standard input. 'help' lists them.",
+        ),
+    ] = False,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on though QEMU, the image or the driver is another.")
     ] = False,
@@ -46,6 +53,7 @@ def repro(
     from harness.cli.output import say_json
     from harness.cli.run import result_document, show_interrupted, show_result
     from harness.cli.run_set import run_named
+    from harness.cli.session import perform_session
     from harness.report.stage_view import StageView
     from harness.repro.interactive import execute_and_wait
     from harness.repro.recorded_run import Differences, RepeatableRun, Signature
@@ -63,18 +71,23 @@ def repro(
         {**DEFAULTS["repro"], **options}, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway
     )
     differences = Differences(recorded.facts, anyway=anyway)
-    if request.vnc and (step is None or request.backend != "qemu" or not recorded.facts.qemu_argv):
+    held = interactive or step is not None
+    if request.vnc and (not held or request.backend != "qemu" or not recorded.facts.qemu_argv):
         raise UsageError(
-            "--vnc needs --step and a guest that QEMU runs without libvirt",
-            hint="Add --step N; through libvirt, virt-viewer shows the screen.",
+            "--vnc needs --step or --interactive and a guest that QEMU runs without libvirt",
+            hint="Add --interactive; through libvirt, virt-viewer shows the screen.",
+        )
+    if held and not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
+        request = dataclasses.replace(request, monitor=True)
+    if interactive:
+        return perform_session(
+            request, recorded=recorded, steps=step or 0, differences=differences, json=json, verbose=verbose
         )
     try:
         with StageView(quiet=json) as view:
             if step is None:
                 result = perform(request, listeners=(view,), learnt=differences)
             else:
-                if not json and request.backend in ("qemu", "libvirt") and recorded.facts.qemu_argv:
-                    request = dataclasses.replace(request, monitor=True)
                 result = execute_and_wait(request, step, view.say, listeners=(view,), learnt=differences)
     except RunInterrupted as stop:
         return show_interrupted(stop, json=json, verbose=verbose)

@@ -10,7 +10,7 @@ import typer
 
 from harness.cli.parameters import Json, Verbose
 from harness.cli.run_options import with_run_options
-from harness.errors import ExitCode
+from harness.errors import ExitCode, UsageError
 from harness.run.options import RunOptions, made
 
 if TYPE_CHECKING:
@@ -63,6 +63,13 @@ def run(
             metavar="RUN", help="This is the second attempt of that run, whose infrastructure failed."
         ),
     ] = "",
+    stop_on_violation: Annotated[
+        bool,
+        typer.Option(
+            "--stop-on-violation",
+            help="At the first violation take commands, the guest alive: at a prompt, or from standard input.",
+        ),
+    ] = False,
     verbose: Verbose = False,
     json: Json = False,
 ) -> int:
@@ -75,15 +82,33 @@ def run(
             say([*([""] if number else []), f"{shown or 'others'}:"])
             say(f"  {found.name:21}{found.summary}" for found in plans)
         return ExitCode.HOLDS
-    return _perform(plan, made("run", options), verbose=verbose, json=json, retry_of=retry_of)
+    return _perform(
+        plan,
+        made("run", options),
+        verbose=verbose,
+        json=json,
+        retry_of=retry_of,
+        stop_on_violation=stop_on_violation,
+    )
 
 
-def _perform(plan: str, options: RunOptions, *, verbose: bool, json: bool, retry_of: str = "") -> int:
+def _perform(
+    plan: str,
+    options: RunOptions,
+    *,
+    verbose: bool,
+    json: bool,
+    retry_of: str = "",
+    stop_on_violation: bool = False,
+) -> int:
     """Run, with the stage view on standard error and the result on standard output."""
+    import dataclasses
     import os
     import sys
 
+    from harness.cli.session import perform_session
     from harness.report.stage_view import StageView
+    from harness.run.options import is_process
     from harness.run.plan import find_plan
     from harness.run.request import RunRequest
     from harness.run.run import RunInterrupted, perform
@@ -97,6 +122,11 @@ def _perform(plan: str, options: RunOptions, *, verbose: bool, json: bool, retry
         attempt=2 if retry_of else 1,
         retry_of=retry_of,
     )
+    if stop_on_violation:
+        if options.retry:
+            raise UsageError("--stop-on-violation and --retry exclude each other", hint="Leave out --retry.")
+        request = dataclasses.replace(request, monitor=not is_process(request.guest))
+        return perform_session(request, opening="violated", json=json, verbose=verbose)
     try:
         with StageView(quiet=json) as view:
             result = perform(request, listeners=(view,), retry=options.retry)

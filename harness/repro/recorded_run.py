@@ -93,12 +93,8 @@ class RepeatableRun(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-def _done(plan: Plan, history: History) -> Plan:
-    """Return the plan that leads through the same operations as the history.
-
-    That is the plan itself, unless a test drove the guest instead: its operations are only in the history. The executor's
-    own last ``settle`` is no operation of anybody.
-    """
+def operations_in(history: History) -> list[Operation]:
+    """Return the operations that a history says were begun. Raises BadHistory for one that is not known."""
     done: list[Operation] = []
     try:
         for record in history:
@@ -108,6 +104,16 @@ def _done(plan: Plan, history: History) -> Plan:
                     break
     except (msgspec.ValidationError, TypeError) as error:
         raise BadHistory(f"{history.path}: an operation that this harness does not know: {error}") from error
+    return done
+
+
+def _done(plan: Plan, history: History) -> Plan:
+    """Return the plan that leads through the same operations as the history.
+
+    That is the plan itself, unless a test drove the guest instead: its operations are only in the history. The executor's
+    own last ``settle`` is no operation of anybody.
+    """
+    done = operations_in(history)
     if done == plan.do[: len(done)] or done == [*plan.do, Settle()]:
         return plan
     if done[-1] == Settle():

@@ -70,6 +70,14 @@ def paced(budget: Timeouts, pace: float) -> Timeouts:
     )
 
 
+def too_late(deadline: Deadline, done: int, count: int) -> GuestError:
+    """Return the error for a plan whose time was over after ``done`` of its operations."""
+    return GuestError(
+        f"the time for the test, {deadline.seconds:g} s, was over after {done} of {count} operations",
+        hint="The run is unknown from there. --test-timeout SECONDS gives it more.",
+    )
+
+
 class Executor:
     """Drives one machine and its guest through operations.
 
@@ -138,10 +146,7 @@ class Executor:
         deadline = Deadline(self.budget.test, "the plan")
         for done, operation in enumerate(operations):
             if deadline.expired:
-                raise GuestError(
-                    f"the time for the test, {deadline.seconds:g} s, was over after {done} of {len(operations)} operations",
-                    hint="The run is unknown from there. --test-timeout SECONDS gives it more.",
-                )
+                raise too_late(deadline, done, len(operations))
             self.step(operation)
         if self._open or self._migration is not None:
             self.step(op.Settle())

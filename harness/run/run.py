@@ -9,7 +9,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -41,6 +41,7 @@ from harness.run.evidence import Evidence
 from harness.run.failure import BootFailure, boot_failure, classify, second_attempt
 from harness.run.handover import FOLDER, hand_over, summary
 from harness.run.judging import joined
+from harness.run.operation import Operation
 from harness.run.option import options_of
 from harness.run.options import RunOptions
 from harness.run.request import RunRequest
@@ -248,6 +249,17 @@ class Run:
         if wanted == "always" or (wanted and verdict.verdict is not Verdict.HOLDS):
             self._report = self._reported(verdict)
         return verdict
+
+    def judge_so_far(self) -> RunVerdict:
+        """Judge the history as it is now, while the guest runs. It may go on, and be judged again."""
+        return self._recorded[1].so_far()
+
+    def did(self, operations: Sequence[Operation]) -> None:
+        """Note that ``operations`` were done instead of the plan's, so that repeating the run repeats them."""
+        if operations:
+            plan = msgspec.structs.replace(self.request.plan, do=list(operations))
+            self._boot.facts = msgspec.structs.replace(self.facts, plan=to_plain(plan))
+            self.directory.write_facts(self.facts)
 
     def _reported(self, verdict: RunVerdict) -> str:
         """Write the page of the run; what keeps it from being written changes nothing of the run."""

@@ -35,12 +35,13 @@ NO_BUG = frozenset({"infrastructure", "plan", "usage"})
 
 
 class Guests:
-    """The guests of one session; a plugin of pytest too. ``live`` are the runs that go on now."""
+    """The guests of one session; a plugin of pytest too. ``live`` are the runs that go on now,
+    ``prompts`` whether somebody sits there (``--pdb``)."""
 
     def __init__(self, settings: Settings, *, prompts: bool) -> None:
         self.settings = settings
         self.live: list[RunUnderTest] = []
-        self._prompts = prompts
+        self.prompts = prompts
         self._failures: BootFailures | None = None
         self._signal = 0
 
@@ -83,7 +84,7 @@ class Guests:
                 "guest": guest,
                 "runs": Path(settings["runs"]) if settings["runs"] else runs,
                 # The guest can be looked at while pytest's prompt is open.
-                "monitor": self._prompts and not is_process(guest),
+                "monitor": self.prompts and not is_process(guest),
                 "inject_fault": marks.fault_of(item),
             }
         )

@@ -32,6 +32,7 @@ class RunUnderTest:
         self.asked = False
         self.over = False
         self.error: BaseException | None = None
+        self.on_violation: Callable[[RunUnderTest], None] | None = None
         self._stack = stack
         self._verdict: RunVerdict | None = None
         self.live: Live = stack.enter_context(run.live())
@@ -53,6 +54,10 @@ class RunUnderTest:
             if error is None:
                 try:
                     self.live.executor.execute([])
+                    if self.on_violation is not None and self.run.judge_so_far().verdict == "violated":
+                        self.on_violation(self)
+                        # A Ctrl-C there is answered; what was typed may still be under way.
+                        self.live.executor.execute([])
                 except HarnessError as late:
                     error = late
             self.over = True
@@ -78,9 +83,24 @@ class RunUnderTest:
         """Return how to look at the guest while it is alive, one line each; [] once it is ended."""
         if self.over or not self.live.machine.alive():
             return []
-        from harness.repro.interactive import how_to_attach
+        from harness.repro.attachment import how_to_attach
 
         return how_to_attach(self.live.machine, self.run)
+
+    def converse(self, say: Callable[[str], None]) -> None:
+        """Hold a session on the guest, at a prompt or by a script on standard input; what ended the run there ends it."""
+        from harness.errors import HarnessError
+        from harness.repro.interactive_run import hold_here
+        from harness.repro.prompt import lines_for
+
+        try:
+            lines = lines_for(self.run.request.cache / "repro-history", say)
+            session = hold_here(self.run, self.live, lines, say)
+        except HarnessError as error:
+            # Without the extra, or for a history that cannot be read: the test goes on.
+            say(str(error))
+            return
+        self.error = self.error or session.error
 
 
 class Hotplug:

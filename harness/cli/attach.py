@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: MIT
+"""``harness attach``: this terminal, or a viewer, on a place of a guest that is alive."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from harness.errors import ExitCode
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to ``app``."""
+    app.command("attach")(attach)
+
+
+def attach(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="The directory of a run that goes on, 'latest', or its id in runs/."
+        ),
+    ],
+    place: Annotated[str, typer.Argument(metavar="monitor|console|gdb|kd|vnc", help="What to attach to.")],
+) -> int:
+    """Attach to a live guest: the monitor and the console here, a debugger or a viewer by a port of the loopback interface."""
+    from typing import get_args
+
+    from harness.choice import check_choice
+    from harness.cli.output import flush, say
+    from harness.cli.run_set import one_run, run_named
+    from harness.repro.attachment import Place
+    from harness.repro.attachment import attach as connect
+
+    check_choice("place", place, get_args(Place))
+
+    def tell(line: str) -> None:
+        say(line)
+        flush()
+
+    connect(one_run(run_named(run)), place, tell)  # type: ignore[arg-type]
+    return ExitCode.HOLDS

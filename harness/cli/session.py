@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: MIT
+"""A session on the command line: lines from the terminal or standard input, and the result of its last run."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from harness.errors import ExitCode, UsageError
+
+if TYPE_CHECKING:
+    from harness.repro.interactive_run import Opening
+    from harness.repro.recorded_run import Differences, RepeatableRun
+    from harness.run.request import RunRequest
+
+
+def perform_session(
+    request: RunRequest,
+    *,
+    recorded: RepeatableRun | None = None,
+    steps: int = 0,
+    opening: Opening = "prompt",
+    differences: Differences | None = None,
+    json: bool,
+    verbose: bool,
+) -> int:
+    """Hold a session and print what came of its last run; return the exit code, 64 for a script that was refused.
+
+    With ``json`` the session speaks on standard error, so that standard output has the document alone.
+    """
+    from harness.cli.output import complain_of, say_json
+    from harness.cli.run import result_document, show_interrupted, show_result
+    from harness.history.reader import History
+    from harness.invocation import program
+    from harness.report.stage_view import StageView
+    from harness.report.style import style_for
+    from harness.repro.interactive_run import InteractiveRun
+    from harness.repro.prompt import lines_for
+    from harness.run.run import RunInterrupted
+
+    style = style_for(sys.stderr if json else sys.stdout)
+
+    def say(line: str) -> None:
+        # Looked up each time: an open prompt has another stream in its place.
+        stream = sys.stderr if json else sys.stdout
+        stream.writelines(f"{piece}\n" for piece in ([line] if f"{program()} " in line else style.fold(line)))
+        stream.flush()
+
+    lines = lines_for(request.cache / "repro-history", say) if opening == "prompt" else None
+    view = StageView(quiet=json)
+    runs = InteractiveRun(
+        request,
+        (lambda: lines) if lines is not None else (lambda: lines_for(request.cache / "repro-history", say)),
+        say,
+        opening=opening,
+        steps=steps,
+        recorded=None if recorded is None else History(recorded.directory),
+        listeners=(view,),
+        learnt=differences or (lambda _: None),
+        ready=view.close,
+    )
+    try:
+        with view:
+            done = runs.perform()
+    except RunInterrupted as stop:
+        return show_interrupted(stop, json=json, verbose=verbose)
+    result = done.results[-1]
+    if isinstance(result.error, UsageError):
+        raise result.error
+    notes = [] if differences is None else [f"Not quite the same: {note}" for note in differences.notes]
+    notes += [f"An earlier run of the session: {one.directory}" for one in done.results[:-1]]
+    if json:
+        document = {**result_document(result), "earlier": [str(one.directory) for one in done.results[:-1]]}
+        if recorded is not None:
+            document |= {"repro_of": str(recorded.directory), "differences": notes}
+        say_json(document)
+    else:
+        show_result(result, json=False, verbose=verbose, notes=notes)
+    if done.refused is not None:
+        complain_of(done.refused)
+        return ExitCode.USAGE
+    return result.exit_code

@@ -1,0 +1,314 @@
+# SPDX-License-Identifier: MIT
+"""Attaching to the guest of a live run: which places it has, and what connects a terminal or a viewer to them.
+
+Places are sockets in the run's private runtime directory. A viewer that takes TCP only is given a port of the loopback
+interface that the kernel chooses, as long as :func:`bridge` runs: who may use it is any user of this host meanwhile.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import selectors
+import socket
+import sys
+import termios
+import tty
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+from harness.deadline import Deadline
+from harness.errors import GuestHang, HarnessError, InfrastructureError, UsageError
+from harness.history.reader import History
+from harness.history.record import Stage
+from harness.history.run_directory import RunDirectory
+from harness.host.registry import MachineEntry, Registry
+from harness.invocation import invocation
+from harness.machine.machine import Machine
+from harness.run.run import Run
+
+Place = Literal["monitor", "console", "gdb", "kd", "vnc"]
+PLACES: tuple[Place, ...] = ("monitor", "console", "gdb", "kd", "vnc")
+
+Say = Callable[[str], None]
+
+ATTACH = 10.0
+"""Seconds that opening a monitor, gdb stub or screen may take."""
+
+LOOK = 0.2
+"""Seconds between two looks whether the guest is still there."""
+
+ESCAPE = b"\x1d"
+"""Ctrl-], which leaves a terminal that is attached, as in telnet and virsh."""
+
+PIECE = 1 << 16
+
+VIEWERS = {
+    "gdb": "gdb -ex 'target remote 127.0.0.1:{port}'   (the guest stops when it connects)",
+    "vnc": "vncviewer 127.0.0.1::{port}",
+}
+
+
+def how_to_attach(machine: Machine, run: Run) -> list[str]:
+    """Return how to attach to the guest of a live run, one line each."""
+    lines, directory = [], run.directory.path
+    if machine.human is not None:
+        lines.append(f"monitor    {invocation('attach', directory, 'monitor')}")
+        if open_stub(machine, machine.human.with_name("gdb")):
+            lines.append(f"gdb        {invocation('attach', directory, 'gdb')}")
+    if run.request.vnc and machine.human is not None:
+        refused = _screen(machine, machine.human.with_name("vnc"))
+        lines.append(f"screen     {refused or invocation('attach', directory, 'vnc')}")
+    if machine.versions:
+        lines.append(
+            f"libvirt    virsh -c '{machine.versions.get('uri', '')}' list --title   (run {run.directory.name})"
+        )
+    lines += [
+        f"console    {invocation('attach', directory, 'console')}",
+        f"driver     tail -f {machine.debugcon}",
+        f"history    {invocation('show', '--all', directory)}",
+    ]
+    return ["", *lines]
+
+
+def _screen(machine: Machine, place: Path) -> str:
+    """Show the screen on ``place``; return why it is not. VNC asks for no password; the directory is private."""
+    if place.exists():
+        return ""
+    addresses = [{"type": "unix", "path": str(place)}]
+    try:
+        machine.execute(
+            "display-update", Deadline(ATTACH, "show the screen"), type="vnc", addresses=addresses
+        )
+    except HarnessError as error:
+        return f"not shown: {error.message}"
+    return ""
+
+
+def open_stub(machine: Machine, place: Path) -> bool:
+    """Open QEMU's gdb stub on ``place``; return False where that cannot be (through libvirt, in a process)."""
+    if place.exists():
+        return True
+    command = f"gdbserver unix:{place},server=on,wait=off"
+    try:
+        machine.execute(
+            "human-monitor-command", Deadline(ATTACH, "open the gdb stub"), **{"command-line": command}
+        )
+    except HarnessError:
+        return False
+    return place.exists()
+
+
+def live_run(directory: Path) -> MachineEntry:
+    """Return the machine of a run that goes on. Raises UsageError if none does."""
+    for entry in Registry().running():
+        with contextlib.suppress(OSError):
+            if Path(entry.directory).samefile(directory):
+                return entry
+    raise UsageError(
+        f"no guest of {directory} runs",
+        hint=f"{invocation('ps')} lists those that do; {invocation('repro', directory, '--interactive')} makes one.",
+    )
+
+
+def attach(directory: Path, place: Place, say: Say) -> None:
+    """Connect this terminal, or a port of this host, to a place of a live run, until it ends or Ctrl-C comes.
+
+    Raises UsageError where the run does not have the place.
+    """
+    entry = live_run(directory)
+    runtime = Path(entry.runtime)
+    if place == "console":
+        follow(
+            directory / "console.log",
+            lambda: any(one.name == entry.name for one in Registry().running()),
+            sys.stdout.buffer,
+        )
+        return
+    if place == "kd":
+        say(_debugger(directory))
+        return
+    if place == "monitor":
+        with connected(_socket(runtime / "human", place, entry)) as monitor:
+            say("Ctrl-] leaves.")
+            relay(monitor)
+        return
+    if place == "gdb" and not (runtime / "gdb").exists():
+        _ask_stub(_socket(runtime / "human", "monitor", entry), runtime / "gdb")
+    bridge(_socket(runtime / place, place, entry), lambda port: say(VIEWERS[place].format(port=port)))
+
+
+def _socket(path: Path, place: str, entry: MachineEntry) -> Path:
+    if path.exists():
+        return path
+    if entry.uri:
+        raise UsageError(
+            f"the run has no {place} of its own: libvirt has it",
+            hint=f"virsh -c '{entry.uri}' qemu-monitor-command {entry.domain} --hmp 'info status'; virt-viewer shows the screen.",
+        )
+    way = {
+        "monitor": "run --monitor, repro --step and repro --interactive open one.",
+        "vnc": "repro --interactive --vnc shows the screen.",
+    }.get(place, "")
+    raise UsageError(
+        f"the run has no {place}", hint=way or "Its machine is a process, or was started without it."
+    )
+
+
+def _debugger(directory: Path) -> str:
+    """Return the debugger's command, which the run has made known: the port is carried to TCP from the start."""
+    for record in History(directory):
+        if isinstance(record, Stage) and (found := re.fullmatch(r"for a debugger: (.*)", record.detail)):
+            return found[1]
+    raise UsageError(
+        f"run {RunDirectory(directory).name} hands no kernel debugger's port on",
+        hint="run and repro do with --debugger.",
+    )
+
+
+@contextlib.contextmanager
+def connected(path: Path) -> Iterator[socket.socket]:
+    """Connect to a socket. Raises InfrastructureError."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(ATTACH)
+        try:
+            connection.connect(str(path))
+        except OSError as error:
+            raise InfrastructureError(
+                f"cannot connect to {path}: {error.strerror or error}",
+                hint="Has the guest ended, or is somebody attached?",
+            ) from error
+        connection.settimeout(None)
+        yield connection
+
+
+def _ask_stub(monitor: Path, place: Path) -> None:
+    """Open the gdb stub by the human monitor. Raises InfrastructureError if it does not open."""
+    with connected(monitor) as connection:
+        connection.sendall(f"gdbserver unix:{place},server=on,wait=off\n".encode())
+        Deadline(ATTACH, "open the gdb stub").poll(
+            place.exists,
+            error=lambda: InfrastructureError(
+                "QEMU's gdb stub did not open",
+                hint="Is somebody attached to the monitor? It serves one at a time.",
+            ),
+        )
+
+
+def relay(connection: socket.socket) -> None:
+    """Carry this process's standard input to ``connection`` and what comes back to standard output, until one ends."""
+    source, sink = sys.stdin.fileno(), sys.stdout.fileno()
+    with _raw(source), selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_READ)
+        with contextlib.suppress(PermissionError):
+            # A regular file is always readable, and cannot be waited for.
+            selector.register(source, selectors.EVENT_READ)
+        if source not in selector.get_map():
+            connection.sendall(sys.stdin.buffer.read())
+        while True:
+            for key, _ in selector.select():
+                if key.fileobj is connection:
+                    if not (data := _received(connection)):
+                        return
+                    _written(sink, data)
+                    continue
+                data = os.read(source, PIECE)
+                typed, escaped, _ = data.partition(ESCAPE)
+                if typed:
+                    connection.sendall(typed)
+                if escaped:
+                    return
+                if not data:
+                    # The input is over; what the other end still says to it comes for a moment.
+                    _rest(connection, sink)
+                    return
+
+
+def _rest(connection: socket.socket, sink: int) -> None:
+    connection.settimeout(1.0)
+    with contextlib.suppress(TimeoutError):
+        while data := _received(connection):
+            _written(sink, data)
+
+
+def _received(connection: socket.socket) -> bytes:
+    try:
+        return connection.recv(PIECE)
+    except ConnectionError:
+        return b""
+
+
+def _written(descriptor: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+@contextlib.contextmanager
+def _raw(descriptor: int) -> Iterator[None]:
+    """Let a terminal hand on each key as it is; anything else stays as it is."""
+    if not os.isatty(descriptor):
+        yield
+        return
+    before = termios.tcgetattr(descriptor)
+    try:
+        tty.setraw(descriptor)
+        yield
+    finally:
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
+
+
+def follow(file: Path, alive: Callable[[], bool], sink: object) -> None:
+    """Write what is in ``file``, and what is appended to it while ``alive()``, to ``sink``, escaped for a terminal."""
+    from harness.report.escape import printable
+
+    write, flush = sink.write, sink.flush  # type: ignore[attr-defined]
+    with file.open("rb") as source:
+        while True:
+            going = alive()
+            while line := source.readline(PIECE):
+                text = line.decode("utf-8", "replace").rstrip("\r\n")
+                write(printable(text, PIECE).encode() + b"\n")
+            flush()
+            if not going:
+                return
+            with contextlib.suppress(GuestHang):
+                Deadline(LOOK, "more of the console").poll(lambda: False, interval=LOOK)
+
+
+def bridge(place: Path, say: Callable[[int], None], *, once: bool = False) -> None:
+    """Carry connections to a port of 127.0.0.1 that the kernel chooses to the socket ``place``, one after another.
+
+    ``say`` is told the port. Ends when the socket is gone, and after the first connection with ``once``.
+    """
+    with socket.socket(socket.AF_INET) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(1)
+        listener.settimeout(LOOK)
+        say(listener.getsockname()[1])
+        while place.exists():
+            try:
+                client, _ = listener.accept()
+            except TimeoutError:
+                continue
+            client.settimeout(None)
+            with client, connected(place) as machine:
+                _carry(client, machine)
+            if once:
+                return
+
+
+def _carry(one: socket.socket, other: socket.socket) -> None:
+    """Carry bytes both ways until either end closes."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(one, selectors.EVENT_READ, other)
+        selector.register(other, selectors.EVENT_READ, one)
+        while True:
+            for key, _ in selector.select():
+                source: socket.socket = key.fileobj  # type: ignore[assignment]
+                data = _received(source)
+                if not data:
+                    return
+                with contextlib.suppress(ConnectionError):
+                    key.data.sendall(data)

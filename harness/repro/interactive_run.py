@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: MIT
+"""A run with a session: from its request to its verdict, and on to another run each time the session goes back to a place."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from typing import Literal
+
+import msgspec
+
+from harness.deadline import Deadline
+from harness.errors import HarnessError, UsageError
+from harness.history.reader import History
+from harness.history.record import Stage
+from harness.history.writer import Listener
+from harness.report.escape import printable
+from harness.repro.attachment import how_to_attach
+from harness.repro.prompt import SessionLines
+from harness.repro.record_tape import RecordTape
+from harness.repro.recorded_run import operations_in
+from harness.repro.session import Session
+from harness.run.boot import Live
+from harness.run.operation import Operation
+from harness.run.request import RunRequest
+from harness.run.run import Learnt, Run, RunResult
+
+Say = Callable[[str], None]
+
+Opening = Literal["prompt", "violated"]
+"""When a session begins: at once, or at the first violation of the plan, which is executed until then."""
+
+
+class InteractiveRuns(msgspec.Struct, kw_only=True):
+    """What came of a session: its runs in order, the last one last, and the line of a script that ended it early."""
+
+    results: list[RunResult]
+    refused: UsageError | None = None
+
+
+class InteractiveRun:
+    """Boots guests for one user. ``lines`` is made when the first guest is up and a session begins.
+
+    ``opening`` is ``violated`` for a plan that is watched: without a violation no session begins. ``steps`` operations are
+    executed first. ``ready`` is called once the guest is up, before anything is printed.
+    """
+
+    def __init__(
+        self,
+        request: RunRequest,
+        lines: Callable[[], SessionLines],
+        say: Say,
+        *,
+        opening: Opening = "prompt",
+        steps: int = 0,
+        recorded: History | None = None,
+        listeners: tuple[Listener, ...] = (),
+        learnt: Learnt = lambda _: None,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._request = request
+        self._lines = lines
+        self._source: SessionLines | None = None
+        self._say = say
+        self._opening = opening
+        self._steps = steps
+        self._recorded = recorded
+        self._listeners = listeners
+        self._learnt = learnt
+        self._ready = ready
+        self._places: dict[str, list[Operation]] = {}
+
+    def perform(self) -> InteractiveRuns:
+        """Return what came of it. Raises RunInterrupted, after the guest was ended, and InfrastructureError as ``perform`` does."""
+        done = InteractiveRuns(results=[])
+        again: list[Operation] | None = None
+        while True:
+            session = self._one(done, again)
+            if session is None or not session.back or done.refused is not None:
+                return done
+            result = done.results[-1]
+            self._say(f"{result.directory}: {result.verdict.verdict.value}")
+            again = self._places[session.back]
+
+    def _one(self, done: InteractiveRuns, again: list[Operation] | None) -> Session | None:
+        tape = RecordTape()
+        run = Run(self._request, listeners=(*self._listeners, tape), learnt=self._learnt)
+        session: Session | None = None
+        try:
+            with run.live() as live:
+                self._ready()
+                tape.take()
+                session = Session(
+                    run, live, self._say, tape=tape, recorded=self._recorded, places=self._places
+                )
+                done.refused = self._converse(session, live, run, again)
+                session.end()
+        except HarnessError as error:
+            run.error = run.error or error
+        except KeyboardInterrupt as stop:
+            raise run.interruption() from stop
+        done.results.append(run.result(run.judge()))
+        return session
+
+    def _converse(
+        self, session: Session, live: Live, run: Run, again: list[Operation] | None
+    ) -> UsageError | None:
+        if again is not None:
+            session.repeat(again)
+        elif self._opening == "violated":
+            session.quiet = True
+            within = Deadline(live.executor.budget.test, "the plan")
+            if not session.advance(stop=lambda: bool(session.known_violated), within=within):
+                return None
+            session.speak()
+        elif self._steps:
+            session.advance(most=self._steps)
+        self._greet(session, live, run)
+        live.writer.write(Stage(name="held", phase="begin"))
+        try:
+            return converse(session, self._lines_now(), self._say)
+        finally:
+            # Whatever ends it, the history says when the user no longer had the guest.
+            with contextlib.suppress(HarnessError):
+                live.writer.write(Stage(name="held", phase="end", detail="taken back"))
+
+    def _lines_now(self) -> SessionLines:
+        if self._source is None:
+            self._source = self._lines()
+        return self._source
+
+    def _greet(self, session: Session, live: Live, run: Run) -> None:
+        if self._source is None and not self._lines_now().scripted:
+            for line in how_to_attach(live.machine, run):
+                self._say(line)
+            self._say("")
+            self._say(
+                "The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C ends it and judges the run."
+            )
+        left = len(session.plan.do) - session.place
+        self._say(f"{session.place} of {len(session.plan.do)} operations of the plan, {left} left")
+
+
+def converse(session: Session, lines: SessionLines, say: Say) -> UsageError | None:
+    """Do line after line until the session is over; return the refusal that ended a script."""
+
+    def show(new: list[str]) -> None:
+        for line in new:
+            say(line)
+
+    while not session.over and (line := lines.next(session, show)) is not None:
+        try:
+            session.do(line)
+        except UsageError as error:
+            if lines.scripted:
+                number = getattr(lines, "number", 0)
+                return UsageError(f"standard input:{number}: {error.message}", hint=error.hint)
+            say(printable(error.message, 600))
+            for hint in error.hint.splitlines()[:3]:
+                say(f"  {printable(hint, 600)}")
+    show(session.lines())
+    return None
+
+
+def hold_here(run: Run, live: Live, lines: SessionLines, say: Say) -> Session:
+    """Hold a session on the guest of a run that somebody else drives, a test; the run goes on after it.
+
+    What was done before counts as done, so that it is saved too. Raises what ends the run.
+    """
+    tape = RecordTape()
+    live.writer.subscribe(tape)
+    session = Session(run, live, say, tape=tape, done=operations_in(History(run.directory.path)))
+    if not lines.scripted:
+        say(
+            "The guest is yours: 'help' lists what can be typed, Tab completes; Ctrl-C goes on with the test."
+        )
+    if (refused := converse(session, lines, say)) is not None:
+        say(refused.message)
+    return session

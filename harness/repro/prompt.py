@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: MIT
+"""Where the lines of a session come from: a prompt on a terminal, or a script on standard input.
+
+The prompt is prompt_toolkit's (extra ``repro``); what comes while one types is printed above it. A script needs no package.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any, Protocol
+
+from harness.errors import InfrastructureError, MissingPart
+from harness.history.private import keep_private
+from harness.interrupts import answered
+from harness.package import missing_extra
+from harness.repro.session import Session
+
+LOOK = 0.1
+"""Seconds between two looks for new records while one types."""
+
+LARGEST_HISTORY = 1 << 18
+"""Bytes of typed lines that are kept; an older half goes then."""
+
+LONGEST_LINE = 1 << 16
+
+MOST_OPEN = 64
+"""Completions that are shown at most."""
+
+
+class SessionLines(Protocol):
+    """Gives a session its lines. ``scripted``: nobody is there to type another line after one that was refused."""
+
+    scripted: bool
+
+    def next(self, session: Session, show: Callable[[list[str]], None]) -> str | None:
+        """Return the next line, None for the end. ``show`` is called with lines for records that came meanwhile."""
+
+
+class ScriptLines:
+    """The lines of a script; ``echo`` prints each before it is done, so that the output can be read."""
+
+    scripted = True
+
+    def __init__(self, stream: IO[str], echo: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._echo = echo
+        self.number = 0
+
+    def next(self, session: Session, show: Callable[[list[str]], None]) -> str | None:
+        """Return the next line of the script. Raises InfrastructureError if it cannot be read."""
+        show(session.lines())
+        try:
+            line = self._stream.readline(LONGEST_LINE)
+        except (OSError, ValueError) as error:
+            raise InfrastructureError(f"cannot read the session's script: {error}") from error
+        if not line:
+            return None
+        self.number += 1
+        line = line.strip()
+        if line:
+            self._echo(f"> {line}")
+        return line
+
+
+class PromptLines:
+    """A prompt with completion and a history that outlives the session, in ``history``. Raises MissingPart without the extra."""
+
+    scripted = False
+
+    def __init__(self, history: Path) -> None:
+        try:
+            import prompt_toolkit.history
+        except ImportError as error:
+            raise no_prompt() from error
+        kept: prompt_toolkit.history.History = prompt_toolkit.history.InMemoryHistory()
+        # A history that cannot be kept keeps nobody from the guest.
+        with contextlib.suppress(OSError):
+            _trim(history)
+            kept = prompt_toolkit.history.FileHistory(str(history))
+        self._history = kept
+        self._prompt: Any = None
+
+    def next(self, session: Session, show: Callable[[list[str]], None]) -> str | None:
+        """Ask for a line. Ctrl-C and Ctrl-D are the end; other signals are raised."""
+        try:
+            return asyncio.run(self._ask(session, show))
+        except EOFError:
+            return None
+        except KeyboardInterrupt as error:
+            if not answered(error):
+                raise
+            return None
+
+    async def _ask(self, session: Session, show: Callable[[list[str]], None]) -> str:
+        from prompt_toolkit import PromptSession
+        from prompt_toolkit.patch_stdout import patch_stdout
+
+        prompt: PromptSession[str] = PromptSession(
+            history=self._history,
+            completer=_completer(session),
+            complete_while_typing=False,
+            bottom_toolbar=lambda: _status(session),
+        )
+        with patch_stdout(raw=True):
+            watch = asyncio.create_task(_watch(session, show))
+            try:
+                return await prompt.prompt_async("(repro) ", handle_sigint=False)
+            finally:
+                watch.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await watch
+
+
+def no_prompt() -> MissingPart:
+    """Return the error for a prompt without its package."""
+    return missing_extra(
+        "the prompt needs prompt_toolkit, which is not installed",
+        "repro",
+        "A script needs none: give the session's lines on standard input.",
+    )
+
+
+def lines_for(history: Path, echo: Callable[[str], None]) -> SessionLines:
+    """Return a prompt if standard input and output are terminals, else the script on standard input."""
+    if sys.stdin is not None and sys.stdin.isatty() and sys.stdout.isatty():
+        return PromptLines(history)
+    return ScriptLines(sys.stdin or io.StringIO(), echo)
+
+
+async def _watch(session: Session, show: Callable[[list[str]], None]) -> None:
+    while True:
+        if lines := session.lines():
+            show(lines)
+        await asyncio.sleep(LOOK)
+
+
+def _status(session: Session) -> str:
+    broken = ", ".join(sorted(session.known_violated)) or "nothing violated"
+    alive = "guest alive" if session.live.machine.alive() else "the guest has ended"
+    return f" {session.place} of {len(session.plan.do)} operations of the plan | {broken} | {alive} | help, quit"[
+        :78
+    ]
+
+
+def _completer(session: Session) -> Any:
+    from prompt_toolkit.completion import Completer, Completion
+    from prompt_toolkit.document import Document
+
+    class SessionCompleter(Completer):
+        def get_completions(self, document: Document, _event: object) -> Iterator[Completion]:
+            before = document.text_before_cursor
+            last = before.rpartition(" ")[2]
+            for word in session.completions(before)[:MOST_OPEN]:
+                yield Completion(word, start_position=-len(last))
+
+    return SessionCompleter()
+
+
+def _trim(file: Path) -> None:
+    """Keep the file of typed lines private, and its newer half once it is large. Raises OSError."""
+    file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    keep_private(file)
+    data = file.read_bytes()
+    if len(data) > LARGEST_HISTORY:
+        # An entry begins with a comment that has its time.
+        file.write_bytes(b"\n#" + data[-LARGEST_HISTORY // 2 :].partition(b"\n#")[2])

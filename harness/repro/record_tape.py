@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: MIT
+"""The records that came since somebody last looked, as lines of the timeline: what is shown above a session's prompt."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+
+from harness.history.absent import ReadableRecords
+from harness.history.driver import AsyncEnter, SyncEnter
+from harness.history.record import Mapped, Record
+from harness.report.timeline import TimelineSelection
+
+MOST = 2000
+"""Records that wait to be shown; what comes meanwhile is counted. The history has them all."""
+
+NAMES = {0: "start", 1: "complete", 2: "failure"}
+ARRIVALS = {"cpu": "cpu-arrival", "memory": "memory-arrival"}
+
+
+def kinds_of(record: Record) -> set[str]:
+    """Return the words by which a record is called at the prompt: its kind, and what plans call it (``wait-for``)."""
+    kinds = {str(type(record).__struct_config__.tag)}
+    if isinstance(record, SyncEnter) and record.state in NAMES:
+        kinds.add(NAMES[record.state])
+    if isinstance(record, AsyncEnter) and record.event == "arrival" and record.cls in ARRIVALS:
+        kinds.add(ARRIVALS[record.cls])
+    return kinds
+
+
+class RecordTape:
+    """Listens to a history. It takes records on any thread and never waits; :meth:`lines` is called by one thread."""
+
+    def __init__(self) -> None:
+        self._new: deque[Record] = deque()
+        self._mapped: list[Record] = []
+        self._selection: TimelineSelection | None = None
+        self._left_out = 0
+
+    def __call__(self, record: Record) -> None:
+        """Take a record."""
+        if len(self._new) < MOST:
+            self._new.append(record)
+        else:
+            self._left_out += 1
+
+    def take(self) -> list[Record]:
+        """Return the records that came since the last time."""
+        found = []
+        while self._new:
+            found.append(self._new.popleft())
+        self._mapped += (record for record in found if isinstance(record, Mapped))
+        return found
+
+    def lines(self, records: Iterable[Record] | None = None) -> list[str]:
+        """Return the lines of what came since the last time, or of ``records`` that :meth:`take` returned."""
+        taken = self.take() if records is None else list(records)
+        if not taken:
+            return []
+        if self._selection is None:
+            self._selection = TimelineSelection(taken[0].host_ns)
+        shown = ReadableRecords([*self._mapped, *taken])
+        lines = [*self._selection.lines(one for one in shown if not isinstance(one, Mapped))]
+        if self._left_out:
+            lines.append(f"… {self._left_out} more records came meanwhile; 'records' shows the last ones")
+            self._left_out = 0
+        return lines

@@ -1,0 +1,145 @@
+# SPDX-License-Identifier: MIT
+"""What a session did, as files to keep: a plan, or a pytest function that fails as long as the run would be violated."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from harness.config import to_plain
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.errors import UsageError
+from harness.invocation import quoted
+from harness.run.operation import AddCpu, AddDimm, Operation
+from harness.run.options import options_at
+from harness.run.plan import MachineWishes, Plan
+from harness.run.plan_text import plan_text
+from harness.run.run import Run
+
+LONGEST = 100
+"""Columns of a line of a written test, where its values let it be."""
+
+
+def save_plan(plan: Plan, file: Path) -> Path:
+    """Write ``plan`` to a new file, named after it. Raises UsageError if it is there or cannot be written."""
+    name = re.sub(r"[^A-Za-z0-9_-]+", "-", file.stem).strip("-")[:100] or "session"
+    _write(file, plan_text(msgspec.structs.replace(plan, name=name, shows="")))
+    return file
+
+
+def save_test(plan: Plan, file: Path, run: Run, verdict: RunVerdict) -> list[Path]:
+    """Write a pytest function that does what was done to a new file; return the files that were written.
+
+    A plan that a test cannot begin with, because its driver is not loaded at the start, is written beside it.
+    """
+    beside = not plan.driver or plan.pnp or plan.machine.started != "running"
+    written = [save_plan(plan, file.with_suffix(".toml"))] if beside else []
+    _write(file, _test_text(plan, file, run, verdict, beside=beside))
+    return [*written, file]
+
+
+def test_command(file: Path, run: Run) -> str:
+    """Return the command that runs the test on a guest like the run's."""
+    return " ".join(["pytest", quoted(file), *_options(run)])
+
+
+def _options(run: Run) -> list[str]:
+    """Return the plugin's options that make a test's guest the run's, without those that markers set."""
+    request, words = run.request, []
+    for one in options_at("pytest"):
+        if one.field in ("guest", "runs", "restore", "report", "dump") or one.field.startswith(
+            ("budget", "limits")
+        ):
+            continue
+        value = getattr(request, one.field, None)
+        if value not in (None, one.default):
+            words.append(f"--hotplug-{one.key('pytest').replace('_', '-')}={quoted(one.text(value))}")
+    return words
+
+
+def _write(file: Path, text: str) -> None:
+    try:
+        with file.open("x", encoding="utf-8") as out:
+            out.write(text)
+    except FileExistsError as error:
+        raise UsageError(
+            f"{file} is there already", hint="Give another name: nothing is overwritten."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"cannot write {file}: {getattr(error, 'strerror', error)}") from error
+
+
+def _test_text(plan: Plan, file: Path, run: Run, verdict: RunVerdict, *, beside: bool) -> str:
+    request, facts = run.request, run.facts
+    steps = [] if beside else [_call(operation) for operation in plan.do]
+    uses_op = any("op." in step for step in steps)
+    marks = [f"@pytest.mark.guest({_literal(request.guest)})"]
+    wishes = {
+        key: value
+        for key, value in to_plain(plan.machine).items()
+        if value is not None and value != to_plain(MachineWishes()).get(key) and not beside
+    }
+    if wishes:
+        marks.append(f"@pytest.mark.machine({_arguments(wishes)})")
+    if request.inject_fault:
+        marks.append(f"@pytest.mark.inject_fault({_literal(request.inject_fault)})")
+    if beside:
+        marks.append(f'@pytest.mark.plan(str(Path(__file__).with_name("{file.with_suffix(".toml").name}")))')
+    imports = ["from pathlib import Path", ""] if beside else []
+    imports += ["import pytest"]
+    if uses_op:
+        imports += ["", "from harness.run import operation as op"]
+    broken = [reason.partition(":")[0] for reason in verdict.reasons]
+    known = {one.rule for one in verdict.rules if one.verdict is Verdict.VIOLATED}
+    broken = [rule for rule in broken if rule in known]
+    what = f"It broke {', '.join(broken)}." if broken else f"It was {verdict.verdict.value}."
+    name = re.sub(r"\W+", "_", file.stem)
+    of = f"run {facts.repro_of}" if facts.repro_of else f"plan {plan.name}"
+    lines = [
+        f'"""Made from the session {facts.run}, which did {of} again.',
+        "",
+        what,
+        "",
+        f"Run it: {test_command(Path(file.name), run)}",
+        '"""',
+        "",
+        *imports,
+        "",
+        "",
+        *marks,
+        f"def {name}({'' if beside else 'hotplug, '}verdict):",
+        f'    """The driver is notified as documented{f": {broken[0]} holds" if broken else ""}."""',
+        *(f"    {step}" for step in steps),
+        "    judged = verdict()",
+        '    assert judged.verdict == "holds", "\\n".join(judged.reasons)',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _call(operation: Operation) -> str:
+    """Return the line of Python that does an operation."""
+    plain, defaults = (
+        to_plain(operation),
+        {f.encode_name: f.default for f in msgspec.structs.fields(operation)},
+    )
+    plain.pop("op")
+    given = {key: value for key, value in plain.items() if value is not None and value != defaults.get(key)}
+    if isinstance(operation, AddCpu):
+        return f"hotplug.add_cpu({_arguments(given)})"
+    if isinstance(operation, AddDimm):
+        size = given.pop("size")
+        return f"hotplug.add_dimm({', '.join(filter(None, (_literal(size), _arguments(given))))})"
+    return f"hotplug.do(op.{type(operation).__name__}({_arguments(given)}))"
+
+
+def _arguments(values: dict[str, Any]) -> str:
+    return ", ".join(f"{key}={_literal(value)}" for key, value in values.items())
+
+
+def _literal(value: object) -> str:
+    """Return a value in Python, a text in double quotes."""
+    return json.dumps(value, ensure_ascii=True) if isinstance(value, str) else repr(value)

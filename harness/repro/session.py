@@ -1,0 +1,645 @@
+# SPDX-License-Identifier: MIT
+"""A session on a live guest: each line that is typed is an operation, or a command of :data:`COMMANDS`.
+
+Operations are executed as a plan's, after the plan checker took them, and everything is in the run's history; ``run.json``
+has what was done as the run's plan, so that the run can be judged and done again like any other.
+"""
+
+from __future__ import annotations
+
+import bisect
+import shlex
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from harness.choice import closest, suggest
+from harness.config import to_plain
+from harness.contract.explanation import explainer
+from harness.contract.rules.catalogue import all_rules, find
+from harness.contract.verdict import RunVerdict, Verdict
+from harness.deadline import Deadline
+from harness.errors import BadDocument, FailureClass, HarnessError, UsageError
+from harness.history.reader import History
+from harness.history.record import OperationProgress, Qmp, Record, Stage
+from harness.machine.inspection import Inspectable
+from harness.report.escape import printable
+from harness.report.timeline import timeline
+from harness.repro import saved_session
+from harness.repro.attachment import how_to_attach
+from harness.repro.record_tape import RecordTape, kinds_of
+from harness.repro.typed_operation import KINDS, explained, fields_of, purpose, typed_operation, usage
+from harness.run.boot import Live
+from harness.run.executor import too_late
+from harness.run.operation import BootGuest, Operation
+from harness.run.plan import Plan, checked
+from harness.run.rehearsal import rehearse
+from harness.run.run import Run
+
+Say = Callable[[str], None]
+
+ASK = 60.0
+"""Seconds that a QMP command of the user's may take, and a picture of the screen."""
+
+DUMP = 600.0
+"""Seconds that a dump of the guest's memory may take."""
+
+MOST_RECORDS = 1000
+"""Records that ``records`` and ``events`` show at most."""
+
+MOST_REASONS, MOST_FINDINGS = 10, 3
+"""Reasons that ``check`` names, and findings that ``explain`` explains, at most."""
+
+NO_END = "the history has no end"
+"""What the judge says of every run that goes on."""
+
+TAKEN = "session"
+"""Where in the run directory the dumps and pictures of a session lie."""
+
+
+class SessionCommand(NamedTuple):
+    """A command besides the operations: the words it takes, and what it does."""
+
+    takes: str
+    does: str
+
+
+COMMANDS: dict[str, SessionCommand] = {
+    "step": SessionCommand("[N]", "Execute the plan's next operation, or the next N."),
+    "continue": SessionCommand("", "Execute the rest of the plan."),
+    "until": SessionCommand("RULE|RECORD", "Execute the plan until that is violated or came."),
+    "plan": SessionCommand("", "Show what was done and what is left of the plan."),
+    "records": SessionCommand("[N|KIND]", "Show the last records, or those of a kind."),
+    "events": SessionCommand("[NAME]", "Show QEMU's events so far."),
+    "check": SessionCommand("", "Judge the history so far."),
+    "explain": SessionCommand("[RULE]", "Explain what is violated, or one rule."),
+    "qmp": SessionCommand("COMMAND [key=value …]", "Send a QMP command; values are JSON or words."),
+    "snapshot": SessionCommand("NAME", "Give this place a name, for 'restore'."),
+    "restore": SessionCommand("NAME", "Do the same up to that place on a fresh guest."),
+    "dump": SessionCommand("", "Keep a dump of the guest's memory."),
+    "screenshot": SessionCommand("", "Keep a picture of the screen."),
+    "save": SessionCommand("FILE.toml|test_FILE.py", "Write what was done: a plan, or a pytest test."),
+    "attach": SessionCommand("", "Show how to attach a monitor, gdb or a viewer."),
+    "help": SessionCommand("[NAME]", "List everything, or explain one word."),
+    "quit": SessionCommand("", "End the guest and judge the run, as Ctrl-C does."),
+}
+"""The commands of a session in the order in which ``help`` lists them. Operations of a plan come besides."""
+
+
+class Session:
+    """One guest, and what was done to it. ``say`` prints a line.
+
+    ``done`` are the operations that were begun, ``place`` how many of the plan's were. ``error`` is the first that the run
+    ends with; what was merely asked for wrongly is not one. ``back`` is the place that ``restore`` asked for, after which
+    the session is over; ``places`` is None where nobody could begin anew. ``quiet`` shows nothing of what is executed. ``known_violated`` are the rules that were violated
+    after the last operation. ``recorded`` is the history of the run that is done again, None for a plan that never ran.
+    """
+
+    def __init__(
+        self,
+        run: Run,
+        live: Live,
+        say: Say,
+        *,
+        tape: RecordTape,
+        recorded: History | None = None,
+        places: dict[str, list[Operation]] | None = None,
+        done: list[Operation] | None = None,
+    ) -> None:
+        self.run = run
+        self.live = live
+        self.plan = run.request.plan
+        self.done: list[Operation] = done or []
+        self.place = len(self.plan.do) if done is not None else 0
+        self.error: HarnessError | None = None
+        self.over = False
+        self.back = ""
+        self.places = places
+        self.quiet = False
+        self._say = say
+        self._tape = tape
+        self._recorded = recorded
+        self._legal: list[Operation] = [*self.done]
+        self._seen: set[str] = set()
+        self.known_violated: set[str] = set()
+        self._by_hand = 0
+        self._last: list[str] = []
+        self._files = 0
+
+    # -- lines --------------------------------------------------------------------------------------------------
+
+    def do(self, line: str) -> None:
+        """Do what a line says; an empty one, or one that begins with ``#``, says nothing.
+
+        Raises UsageError for a line that cannot be done: nothing was done then. What an operation raises is said and kept.
+        """
+        try:
+            name, *words = shlex.split(line, comments=True) or [""]
+        except ValueError as error:
+            raise UsageError(f"{printable(line)}: {error}", hint="A quote is not closed.") from error
+        if not name:
+            return
+        if name in KINDS:
+            self.perform(typed_operation(name, words))
+            return
+        if name not in COMMANDS:
+            raise UsageError(
+                f"no command or operation is called {name!r}",
+                hint=f"{suggested(name, self.names())} help lists them.".strip(),
+            )
+        self._check_words(name, words)
+        _METHODS[name](self, *words)
+
+    @staticmethod
+    def names() -> list[str]:
+        """Return every word that a line can begin with."""
+        return [*COMMANDS, *KINDS]
+
+    def _check_words(self, name: str, words: list[str]) -> None:
+        takes = COMMANDS[name].takes
+        most = 1000 if "…" in takes else 1 if takes else 0
+        least = 0 if not takes or takes.startswith("[") else 1
+        if not least <= len(words) <= most:
+            raise UsageError(
+                f"{name} takes {takes or 'no words'}, got {' '.join(words) or 'nothing'!r}",
+                hint=f"help {name}",
+            )
+
+    # -- operations ---------------------------------------------------------------------------------------------
+
+    def perform(self, operation: Operation, *, planned: bool = False) -> bool:
+        """Execute one operation; return whether it went well. Raises UsageError if the plan checker does not take it."""
+        self._check(operation)
+        self._refuse_dead()
+        self.done.append(operation)
+        self.place += planned
+        self.run.did(self.done)
+        try:
+            self.live.executor.step(operation)
+        except HarnessError as error:
+            self._show()
+            self._say(f"failed: {printable(error.message, 600)}")
+            if error.hint:
+                self._say(f"  {printable(error.hint.splitlines()[0], 300)}")
+            if error.failure_class is not FailureClass.PLAN:
+                self.error = self.error or error
+            return False
+        self._legal.append(operation)
+        self._show()
+        self._tell_violated()
+        return True
+
+    def repeat(self, operations: Sequence[Operation]) -> None:
+        """Execute operations that were done before on another guest, as far as they go well."""
+        for operation in operations:
+            planned = self.plan.do[self.place : self.place + 1] == [operation]
+            if not self.perform(operation, planned=planned):
+                return
+
+    def advance(
+        self,
+        *,
+        stop: Callable[[], bool] = lambda: False,
+        most: int | None = None,
+        within: Deadline | None = None,
+    ) -> bool:
+        """Execute the plan's next operations until ``stop()``; return whether that ended it. It also ends at a failure.
+
+        Raises GuestError if the time ``within`` which the plan must be over has passed.
+        """
+        last = len(self.plan.do) if most is None else min(len(self.plan.do), self.place + most)
+        while self.place < last:
+            if not self.perform(self.plan.do[self.place], planned=True):
+                return False
+            if stop():
+                return True
+            if within is not None and within.expired:
+                raise too_late(within, self.place, len(self.plan.do))
+        return False
+
+    def end(self) -> None:
+        """Wait for what is under way, as at the end of a plan, or raise the error that the run ends with."""
+        if self.error is not None:
+            raise self.error
+        self.live.executor.execute([])
+
+    def violated(self) -> set[str]:
+        """Return the rules that are violated so far."""
+        return violated_in(self.run.judge_so_far())
+
+    def lines(self) -> list[str]:
+        """Return lines for the records that came since the last time."""
+        taken = self._tape.take()
+        for record in taken:
+            self._seen |= kinds_of(record)
+        return self._tape.lines(taken)
+
+    def _show(self) -> None:
+        self._last = self.lines()
+        if not self.quiet:
+            self._say_all(self._last)
+
+    def speak(self) -> None:
+        """Show from now on what is executed, and what was last."""
+        self.quiet = False
+        self._say_all(self._last)
+
+    def _tell_violated(self) -> None:
+        now = self.violated()
+        new = [f"VIOLATED so far: {rule}   (explain {rule})" for rule in sorted(now - self.known_violated)]
+        self.known_violated = now
+        if self.quiet:
+            self._last += new
+        else:
+            self._say_all(new)
+
+    def _check(self, operation: Operation) -> None:
+        """Raise UsageError if no machine of the guest can do ``operation`` after what was done."""
+        request = self.run.request
+        do = [*self._legal, operation]
+        if self.plan.machine.started != "running" and not any(isinstance(one, BootGuest) for one in do):
+            do.append(BootGuest())
+        plan = msgspec.structs.replace(self.plan, name="session", do=do)
+        try:
+            checked(plan, "", "session")
+            rehearse(
+                plan, guest=request.guest, machine=request.machine, backend=request.backend, kd=request.kd
+            )
+        except BadDocument as error:
+            raise UsageError(error.message.partition(": ")[2] or error.message, hint=error.hint) from error
+
+    def _refuse_dead(self) -> None:
+        if not self.live.machine.alive():
+            raise UsageError(
+                "the guest has ended", hint="check, explain, records and save still work; then quit."
+            )
+
+    # -- the plan -----------------------------------------------------------------------------------------------
+
+    def _step(self, count: str = "1") -> None:
+        if not count.isdecimal() or not 0 < int(count) <= 10_000:
+            raise UsageError(f"step takes a whole number from 1, got {count!r}")
+        self._check_left()
+        self.advance(most=int(count))
+        self._tell_place()
+
+    def _continue(self) -> None:
+        self._check_left()
+        self.advance()
+        self._tell_place()
+
+    def _until(self, what: str) -> None:
+        self._check_left()
+        rules = {rule.id for rule in all_rules()}
+        if what.isdecimal():
+            last = self._operation_of(int(what))
+            self.advance(most=max(0, last - self.place))
+            self._say(f"Record {what} of the recorded run came by the end of its operation {last}.")
+        elif what in rules or what == "violated":
+            wanted = rules if what == "violated" else {what}
+            if not self.advance(stop=lambda: bool(self.known_violated & wanted)):
+                self._say(f"{what}: no violation so far.")
+        elif what in RECORD_KINDS:
+            self._seen.discard(what)
+            if not self.advance(stop=lambda: what in self._seen):
+                self._say(f"No record {what!r} came.")
+        else:
+            raise UsageError(
+                f"until: {what!r} is not a rule, a kind of record, or the number of a record",
+                hint=f"{suggested(what, [*RECORD_KINDS, 'violated', *rules])} help until says more.".strip(),
+            )
+        self._tell_place()
+
+    def _operation_of(self, record: int) -> int:
+        """Return during which operation of the recorded run a record came."""
+        if self._recorded is None:
+            raise UsageError("no run is done again here, so that its records have no numbers")
+        begun, last = [], 0
+        for one in self._recorded:
+            last = one.n
+            if isinstance(one, OperationProgress) and one.phase == "begin":
+                begun.append(one.n)
+        if not 1 <= record <= last:
+            raise UsageError(f"the recorded run has no record {record}: they are 1 to {last}")
+        return min(bisect.bisect_right(begun, record), len(self.plan.do))
+
+    def _check_left(self) -> None:
+        if self.place >= len(self.plan.do):
+            raise UsageError("the plan is over", hint="Type operations of your own, or save, or quit.")
+
+    def _tell_place(self) -> None:
+        left = len(self.plan.do) - self.place
+        self._say(f"{self.place} of {len(self.plan.do)} operations of the plan, {left} left")
+
+    def _plan(self) -> None:
+        for number, operation in enumerate(self.done, 1):
+            self._say(f"  {number:>3}. {line_of(operation)}")
+        for number, operation in enumerate(self.plan.do[self.place :], self.place + 1):
+            self._say(f"  to come {number}. {line_of(operation)}")
+
+    # -- what is known ------------------------------------------------------------------------------------------
+
+    def _history(self) -> History:
+        return History(self.run.directory.path)
+
+    def _records(self, which: str = "20") -> None:
+        history = [*self._history()]
+        if which.isdecimal():
+            wanted: list[Record] = history[-min(int(which), MOST_RECORDS) :] if int(which) else []
+        elif which in RECORD_KINDS:
+            wanted = [record for record in history if which in kinds_of(record)][-MOST_RECORDS:]
+        else:
+            raise UsageError(
+                f"records: {which!r} is not a number or a kind of record",
+                hint=f"{suggested(which, RECORD_KINDS)} help until lists the kinds.".strip(),
+            )
+        self._say_timeline(wanted)
+
+    def _events(self, name: str = "") -> None:
+        wanted = [
+            record
+            for record in self._history()
+            if isinstance(record, Qmp) and name.upper() in str(record.message.get("event", "")).upper() != ""
+        ]
+        self._say_timeline(wanted[-MOST_RECORDS:])
+
+    def _say_timeline(self, records: Sequence[Record]) -> None:
+        if not records:
+            self._say("none")
+        for record, line in zip(records, timeline(records, everything=True), strict=True):
+            self._say(f"{record.n:>6} {line}")
+
+    def _judge(self) -> None:
+        verdict = self.run.judge_so_far()
+        broken = sorted(violated_in(verdict))
+        self._say(f"VIOLATED so far: {', '.join(broken)}" if broken else "Nothing is violated so far.")
+        # Every run that goes on has no end yet.
+        reasons = [reason for reason in verdict.reasons if NO_END not in reason]
+        for reason in reasons[:MOST_REASONS]:
+            self._say(f"  {printable(reason, 300)}")
+        judged = sum(rule.exercised > 0 for rule in verdict.rules)
+        self._say(
+            f"{judged} of {len(verdict.rules)} rules had something to judge; the end of the run may change more."
+        )
+
+    def _explain(self, rule: str = "") -> None:
+        verdict = self.run.judge_so_far()
+        wanted = None
+        if rule:
+            wanted = find(rule)
+            if wanted is None:
+                raise UsageError(
+                    f"no rule is called {rule!r}", hint=suggested(rule, [one.id for one in all_rules()])
+                )
+            said = next((one for one in verdict.rules if one.rule == wanted.id), None)
+            self._say(f"{wanted.id}: {wanted.says}")
+            self._say(f"  {wanted.source}")
+            if said is not None:
+                self._say(f"  {said.verdict.value} so far, {said.exercised} times something to judge")
+        explain = explainer(self._history())
+        found = [
+            one
+            for one in verdict.findings
+            if (
+                one.rule == wanted.id
+                if wanted
+                else one.verdict is Verdict.VIOLATED and one.level.value.startswith("error")
+            )
+        ]
+        for finding in found[:MOST_FINDINGS]:
+            self._say_all(["", *explain(finding)])
+        if len(found) > MOST_FINDINGS:
+            self._say(f"… and {len(found) - MOST_FINDINGS} more")
+        if not rule and not found:
+            self._say("Nothing is violated so far.")
+
+    def _say_all(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self._say(line)
+
+    def _attach(self) -> None:
+        self._say_all(how_to_attach(self.live.machine, self.run))
+
+    # -- the machine --------------------------------------------------------------------------------------------
+
+    def _qmp(self, command: str, *words: str) -> None:
+        self._refuse_dead()
+        arguments = {}
+        for word in words:
+            key, equals, value = word.partition("=")
+            if not equals:
+                raise UsageError(
+                    f"qmp: {word!r} is not key=value", hint="qmp qom-get path=/machine property=type"
+                )
+            try:
+                arguments[key] = msgspec.json.decode(value)
+            except msgspec.DecodeError:
+                arguments[key] = value
+        self._note(f"qmp {command} {msgspec.json.encode(arguments).decode() if arguments else ''}".rstrip())
+        self._by_hand += not command.startswith("query-")
+        try:
+            answer = self.live.machine.execute(command, Deadline(ASK, command), **arguments)
+        except HarnessError as error:
+            self._say(f"failed: {printable(error.message, 600)}")
+            return
+        text = (
+            answer if isinstance(answer, str) else msgspec.json.format(msgspec.json.encode(answer)).decode()
+        )
+        self._say_all(printable(line, 300) for line in text.splitlines()[:MOST_RECORDS])
+
+    def _dump(self) -> None:
+        file = self._file("memory", ".elf")
+        self._look(lambda inspector: inspector.dump(file, Deadline(DUMP, "dump the guest's memory")), file)
+
+    def _screenshot(self) -> None:
+        if not self.live.machine.spec.screen:
+            raise UsageError("the machine has no screen", hint="A session with --vnc gives it one.")
+        stem = self._file("screen", ".png")
+        self._look(lambda inspector: inspector.screenshot(stem, Deadline(ASK, "picture of the screen")), stem)
+
+    def _look(self, act: Callable[[Any], Path | None], file: Path) -> None:
+        self._refuse_dead()
+        machine = self.live.machine
+        if not isinstance(machine, Inspectable):
+            raise UsageError("this machine is a process, and QEMU alone can be looked at from outside")
+        try:
+            file.parent.mkdir(mode=0o700, exist_ok=True)
+            written = act(machine.inspector()) or file
+            self._note(f"{written.name} kept")
+            self._say(f"{written}: {written.stat().st_size} bytes")
+        except HarnessError as error:
+            self._say(f"failed: {printable(error.message, 600)}")
+        except OSError as error:
+            self._say(f"failed: {file}: {error.strerror}")
+
+    def _file(self, what: str, suffix: str) -> Path:
+        self._files += 1
+        return self.run.directory.path / TAKEN / f"{what}-{self._files}{suffix}"
+
+    def _note(self, text: str) -> None:
+        """Note in the history what is no operation: who repeats the run sees that it was done by hand."""
+        self.live.writer.write(Stage(name="session", phase="note", detail=printable(text, 500)))
+
+    # -- going back ---------------------------------------------------------------------------------------------
+
+    def _snapshot(self, name: str) -> None:
+        self._named_places()[name] = [*self.done]
+        self._note(f"place {name} after {len(self.done)} operations")
+        self._say(f"{name}: after {len(self.done)} operations")
+
+    def _restore(self, name: str) -> None:
+        places = self._named_places()
+        if name not in places:
+            hint = suggest(name, list(places)) if places else "snapshot NAME names the place where you are."
+            raise UsageError(f"no place is called {name!r}", hint=hint)
+        self._note(f"back to {name}, in another run")
+        self.back, self.over = name, True
+
+    def _named_places(self) -> dict[str, list[Operation]]:
+        if self.places is None:
+            raise UsageError(
+                "the guest is a test's, and cannot be begun anew here",
+                hint="save test_FILE.py keeps what was done; run that.",
+            )
+        return self.places
+
+    def _quit(self) -> None:
+        self.over = True
+
+    # -- saving -------------------------------------------------------------------------------------------------
+
+    def did(self) -> Plan:
+        """Return what was done as a plan. Raises UsageError if nothing was."""
+        if not self.done:
+            raise UsageError("nothing was done yet", hint="step executes the plan's first operation.")
+        return msgspec.structs.replace(self.plan, do=[*self.done])
+
+    def _save(self, name: str) -> None:
+        file = Path(name)
+        plan = self.did()
+        if file.suffix == ".toml":
+            written = [saved_session.save_plan(plan, file)]
+        elif file.suffix == ".py" and file.name.startswith("test_"):
+            written = saved_session.save_test(plan, file, self.run, self.run.judge_so_far())
+        else:
+            raise UsageError(
+                f"save: {name!r} is neither FILE.toml nor test_FILE.py",
+                hint="pytest collects files whose names begin with test_.",
+            )
+        if self._by_hand:
+            self._say(f"{self._by_hand} QMP commands are not in it: a plan has no operation for them.")
+        self._say_all(f"written: {one}" for one in written)
+        if file.suffix == ".py":
+            self._say(f"run it: {saved_session.test_command(file, self.run)}")
+
+    # -- help ---------------------------------------------------------------------------------------------------
+
+    def _help(self, name: str = "") -> None:
+        if name in KINDS:
+            self._say_all(explained(name))
+        elif name in COMMANDS:
+            self._say(f"{name} {COMMANDS[name].takes}".rstrip())
+            self._say(f"  {COMMANDS[name].does}")
+            if name == "until":
+                self._say(
+                    "  RULE: an id of 'harness rules', or 'violated' for any. RECORD: the number of a record of"
+                )
+                self._say(f"  the recorded run, or one of {', '.join(sorted(RECORD_KINDS))}.")
+                self._say("  It stops behind the operation in which that came.")
+        elif name:
+            raise UsageError(
+                f"no command or operation is called {name!r}", hint=suggested(name, self.names())
+            )
+        else:
+            rows = [(f"{one} {command.takes}".rstrip(), command.does) for one, command in COMMANDS.items()]
+            rows += [(usage(one), purpose(one).replace("``", "")) for one in KINDS]
+            for left, right in rows:
+                room = 78 - 30
+                self._say(f"{left:<29} {right if len(right) <= room else right[: room - 1] + '…'}")
+            self._say("help NAME explains one. Fields are given as key=value: add-dimm 256MiB node=1")
+
+    def completions(self, before: str) -> list[str]:
+        """Return the words that the last word of ``before``, a line up to the cursor, can become."""
+        *earlier, last = before.split(" ")
+        words = [word for word in earlier if word]
+        return sorted(word for word in self._candidates(words, last) if word.startswith(last))
+
+    def _candidates(self, words: list[str], last: str) -> list[str]:
+        if not words:
+            return self.names()
+        name = words[0]
+        if name in KINDS:
+            key, equals, _ = last.partition("=")
+            fields = fields_of(name)
+            if equals:
+                return [f"{key}={one}" for field in fields if field.name == key for one in field.choices]
+            first = next((field for field in fields if field.required), None)
+            direct = first.choices if first is not None and len(words) == 1 else []
+            given = {word.partition("=")[0] for word in words[1:]}
+            return [*direct, *(f"{field.name}=" for field in fields if field.name not in given)]
+        rules = [rule.id for rule in all_rules()]
+        return {
+            "until": [*RECORD_KINDS, "violated", *rules],
+            "explain": rules,
+            "records": [*RECORD_KINDS],
+            "restore": [*(self.places or {})],
+            "help": self.names(),
+            "qmp": [*QUERIES] if len(words) == 1 else [],
+        }.get(name, [])
+
+
+QUERIES = (
+    "query-status", "query-cpus-fast", "query-hotpluggable-cpus", "query-memory-devices", "query-memory-size-summary",
+    "query-acpi-ospm-status", "query-chardev", "query-version", "qom-get", "qom-list",
+)  # fmt: skip
+"""QMP commands that are offered; any other can be typed."""
+
+
+def _kinds() -> frozenset[str]:
+    from typing import get_args
+
+    from harness.history.driver import AnyDriverRecord
+    from harness.history.record import HostRecord
+    from harness.repro.record_tape import ARRIVALS, NAMES
+
+    kinds = {str(kind.__struct_config__.tag) for kind in (*get_args(AnyDriverRecord), *get_args(HostRecord))}
+    return frozenset({*kinds, *NAMES.values(), *ARRIVALS.values()})
+
+
+RECORD_KINDS = _kinds()
+"""The words by which records are called at the prompt."""
+
+
+def suggested(word: str, known: Iterable[str]) -> str:
+    """Return what ``word`` may have been meant to be; the known words are too many to be listed."""
+    close = closest(word, known)
+    return f"Did you mean {close[0]!r}?" if close else ""
+
+
+def violated_in(verdict: RunVerdict) -> set[str]:
+    """Return the rules that a verdict finds violated."""
+    return {
+        rule.rule
+        for rule in verdict.rules
+        if rule.verdict is Verdict.VIOLATED and rule.level.value.startswith("error")
+    }
+
+
+def line_of(operation: Operation) -> str:
+    """Return the line that is read as ``operation``: ``add-dimm size='256 MiB'``."""
+    kind = KINDS[str(type(operation).__struct_config__.tag)]
+    defaults = {field.encode_name: field.default for field in msgspec.structs.fields(kind)}
+    plain = to_plain(operation)
+    words = [plain.pop("op")]
+    for key, value in plain.items():
+        if value is not None and value != defaults.get(key):
+            text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+            words.append(f"{key}={shlex.quote(text)}")
+    return " ".join(words)
+
+
+_METHODS: dict[str, Callable[..., None]] = {
+    name: getattr(Session, "_judge" if name == "check" else f"_{name}") for name in COMMANDS
+}

@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: MIT
+"""A plan operation as it is typed at a prompt: ``add-dimm 256MiB expect=refused``.
+
+Names, fields and values come from the operations' own types, so a new operation can be typed without a line here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import re
+import tomllib
+import types
+import typing
+from typing import Any, Literal
+
+import msgspec
+
+from harness.choice import suggest
+from harness.config import from_plain
+from harness.errors import UsageError
+from harness.run.operation import Operation
+from harness.size import Size
+
+KINDS: dict[str, Any] = {
+    str(kind.__struct_config__.tag): kind for kind in sorted(typing.get_args(Operation), key=str)
+}
+"""Every operation's type by its name in a plan."""
+
+
+class TypedField(msgspec.Struct, frozen=True, kw_only=True):
+    """A field of an operation: its name, what it takes in words, its ``choices``, its default as text, "" for a required one."""
+
+    name: str
+    takes: str
+    choices: list[str]
+    default: str
+    required: bool
+
+
+@functools.cache
+def fields_of(name: str) -> list[TypedField]:
+    """Return the fields of an operation, the required ones first: that is the order of words without a name."""
+    hints = typing.get_type_hints(KINDS[name])
+    found = []
+    for field in msgspec.structs.fields(KINDS[name]):
+        takes, choices = _takes(hints[field.name])
+        required = field.default is msgspec.NODEFAULT and field.default_factory is msgspec.NODEFAULT
+        shown = "" if required or field.default is None else _shown(field.default)
+        found.append(
+            TypedField(name=field.name, takes=takes, choices=choices, default=shown, required=required)
+        )
+    return sorted(found, key=lambda field: (not field.required, field.name == "timeout"))
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value) if value != "" else '""'
+
+
+def _takes(kind: Any) -> tuple[str, list[str]]:
+    """Return what a type takes, in words, and the values if there are only some."""
+    origin, inside = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        return _takes(next(one for one in inside if one is not type(None)))
+    if origin is Literal:
+        return "|".join(map(str, inside)), [str(one) for one in inside]
+    if origin is list:
+        return "a list, [0,1]", []
+    if kind is bool:
+        return "true|false", ["true", "false"]
+    if kind is Size:
+        return 'a size, "256 MiB"', []
+    return {int: "a whole number", float: "a number"}.get(kind, "a word"), []
+
+
+def typed_operation(name: str, words: list[str]) -> Operation:
+    """Return the operation that ``words`` make: values of the required fields in order, then ``field=value``.
+
+    Raises UsageError with what the field takes.
+    """
+    fields = {field.name: field for field in fields_of(name)}
+    order = iter([field for field in fields.values() if field.required])
+    given: dict[str, str] = {}
+    for word in words:
+        key, equals, value = word.partition("=")
+        if not equals or not re.fullmatch(r"[A-Za-z_]+", key):
+            field = next((field for field in order if field.name not in given), None)
+            if field is None:
+                raise UsageError(f"{name}: {word!r} is the value of no field", hint=_hint(name))
+            key, value = field.name, word
+        if key not in fields:
+            raise UsageError(f"{name} has no field {key!r}", hint=suggest(key, fields))
+        if key in given:
+            raise UsageError(f"{name}: {key} is given twice")
+        given[key] = value
+    if missing := [field.name for field in fields.values() if field.required and field.name not in given]:
+        raise UsageError(f"{name} needs {' and '.join(missing)}", hint=_hint(name))
+    plain: dict[str, Any] = {"op": name}
+    for key, text in given.items():
+        plain[key] = _converted(name, fields[key], text)
+    try:
+        found: Operation = from_plain(plain, Operation)
+    except (msgspec.ValidationError, UsageError, ValueError) as error:
+        raise UsageError(f"{name}: {error}", hint=_hint(name)) from error
+    return found
+
+
+def _converted(name: str, field: TypedField, text: str) -> Any:
+    """Return the value of one field: as TOML has it, or the text itself. Raises UsageError."""
+    values = [text]
+    with contextlib.suppress(tomllib.TOMLDecodeError, RecursionError):
+        values.insert(0, tomllib.loads(f"value = {text}")["value"])
+    kind = typing.get_type_hints(KINDS[name], include_extras=True)[field.name]
+    for value in values:
+        try:
+            from_plain(value, kind)
+        except (msgspec.ValidationError, UsageError, ValueError) as error:
+            said = str(error)
+            continue
+        return value
+    raise UsageError(f"{name}: {field.name} takes {field.takes}, got {text!r}: {said}", hint=_hint(name))
+
+
+def _hint(name: str) -> str:
+    return f"help {name} shows its fields."
+
+
+def usage(name: str) -> str:
+    """Return an operation's line with its required fields: ``add-dimm SIZE [field=value …]``."""
+    required = [field.name.upper() for field in fields_of(name) if field.required]
+    return " ".join([name, *required])
+
+
+def purpose(name: str) -> str:
+    """Return the first sentence of what an operation is for."""
+    return (inspect.getdoc(KINDS[name]) or "").splitlines()[0]
+
+
+def explained(name: str) -> list[str]:
+    """Return everything about one operation: what it is for, then a line for each field."""
+    text = (inspect.getdoc(KINDS[name]) or "").replace("``", "").splitlines()
+    lines = [usage(name), *(f"  {line}".rstrip() for line in text), ""]
+    for field in fields_of(name):
+        default = "required" if field.required else f"default {field.default}" if field.default else "not set"
+        lines.append(f"  {field.name + '=':<14}{field.takes} ({default})")
+    return lines

@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: MIT
+"""A session on the guest ``host``: a script does what a plan does, is judged and repeated, and mistakes cost nothing."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from process_guests.conftest import Perform
+
+from harness.contract.verdict import Verdict
+from harness.errors import ExitCode, UsageError
+from harness.history.reader import History
+from harness.history.record import End, OperationProgress
+from harness.history.run_directory import RunDirectory
+from harness.repro.interactive_run import InteractiveRun, InteractiveRuns
+from harness.repro.prompt import ScriptLines
+from harness.repro.recorded_run import RepeatableRun
+from harness.run.plan import find_plan
+from harness.run.request import RunRequest
+from harness.run.run import RunResult
+
+pytestmark = pytest.mark.host
+
+FAULT = "complete-before-start"
+BROKEN = "SYNC-START-BEFORE-COMPLETE"
+
+Hold = Callable[..., tuple[InteractiveRuns, str]]
+
+
+@pytest.fixture
+def hold(request_run: Callable[..., RunRequest]) -> Hold:
+    """A function that holds a session by a script; it returns what came of it and what it said."""
+
+    def run(
+        script: str, *, recorded: RunResult | None = None, **options: object
+    ) -> tuple[InteractiveRuns, str]:
+        said: list[str] = []
+        lines = ScriptLines(io.StringIO(script), said.append)
+        done = InteractiveRun(
+            request_run("cpu-and-dimm", "host", **options),
+            lambda: lines,
+            said.append,
+            recorded=None if recorded is None else History(recorded.directory),
+        ).perform()
+        return done, "\n".join(said)
+
+    return run
+
+
+def operations(directory: Path) -> list[str]:
+    """Return the names of the operations in a history."""
+    return [
+        one.name for one in History(directory) if isinstance(one, OperationProgress) and one.phase == "begin"
+    ]
+
+
+def test_a_script_is_a_run(hold: Hold) -> None:
+    """Steps of the plan and operations of one's own, new records shown, the run judged and closed."""
+    done, said = hold("step\nadd-cpu  # one more\nwait-for complete count=2\n\ncontinue\n")
+    (result,) = done.results
+    assert (done.refused, result.error, result.verdict.verdict) == (None, None, Verdict.VIOLATED)
+    # The plan's own expectation of one Start is not met by two: that is the only rule that is broken.
+    assert ["EXPECT"] == [one.rule for one in result.verdict.rules if one.verdict is Verdict.VIOLATED]
+    assert ["add-cpu", "add-cpu", "wait-for", "add-dimm", "expect", "unload-driver"] == operations(
+        result.directory
+    )
+    assert said.count("Complete NtNumber=") >= 2
+    assert isinstance([*History(result.directory)][-1], End)
+
+
+def test_what_was_done_is_repeated(hold: Hold, tmp_path: Path) -> None:
+    """run.json has the session's operations, however many of the plan's there were, and what failed among them."""
+    done, _ = hold("step\nsettle\nadd-dimm 128MiB\n")
+    recorded = RepeatableRun.read(done.results[-1].directory)
+    assert ["AddCpu", "Settle", "AddDimm"] == [type(one).__name__ for one in recorded.plan.do]
+    again = recorded.request({"runs": tmp_path / "again"}, cache=tmp_path, argv=[])
+    assert recorded.plan == again.plan
+
+
+def test_until_a_rule_a_record_and_a_number(hold: Hold, perform_on: Perform) -> None:
+    """The plan goes on to the operation in which it came, and no further."""
+    first = perform_on("cpu-and-dimm", "host", inject_fault=FAULT)
+    (finding,) = [one for one in first.verdict.findings if one.rule == BROKEN][:1]
+    number = finding.witnesses[-1].record
+    for what, fault in ((BROKEN, FAULT), ("violated", FAULT), ("complete", ""), (str(number), "")):
+        done, said = hold(f"until {what}\n", recorded=first, inject_fault=fault)
+        assert (what, ["add-cpu"]) == (what, operations(done.results[-1].directory))
+        assert "1 of 4 operations of the plan, 3 left" in said
+    done, said = hold("until memory-arrival\n")
+    assert ["add-cpu", "add-dimm"] == operations(done.results[-1].directory)
+    assert "No record" not in said
+
+
+def test_a_violation_is_told_explained_and_saved(hold: Hold, tmp_path: Path) -> None:
+    """The rule is named when it breaks; the saved function fails for it, and holds without the fault."""
+    plan, test = tmp_path / "kept.toml", tmp_path / "test_kept.py"
+    done, said = hold(f"step\ncheck\nexplain {BROKEN}\nsave {plan}\nsave {test}\n", inject_fault=FAULT)
+    assert done.refused is None
+    assert f"VIOLATED so far: {BROKEN}   (explain {BROKEN})" in said
+    assert "a contradiction!" in said
+    assert "the history has no end" not in said
+    assert ["AddCpu"] == [type(one).__name__ for one in find_plan(str(plan)).do]
+    for fault, word in ((True, "1 failed"), (False, "1 passed")):
+        text = test.read_text()
+        if not fault:
+            text = "\n".join(line for line in text.splitlines() if "inject_fault" not in line)
+        own = tmp_path / str(fault) / "test_kept.py"
+        own.parent.mkdir()
+        own.write_text(text)
+        ended = subprocess.run(
+            [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(own)],
+            capture_output=True, text=True, cwd=own.parent, timeout=120,
+        )  # fmt: skip
+        assert word in ended.stdout, ended.stdout
+        assert (
+            f"AssertionError: {BROKEN}: Complete of processor 2 came before its Start" in ended.stdout
+        ) is fault
+
+
+def test_a_plan_with_its_own_beginning_is_saved_beside_its_test(
+    request_run: Callable[..., RunRequest], tmp_path: Path
+) -> None:
+    """A driver that the plan loads itself: the function begins with the plan's file."""
+    test = tmp_path / "test_own.py"
+    lines = ScriptLines(
+        io.StringIO(f"load-driver add_existing=false\nadd-cpu\nsave {test}\n"), lambda _: None
+    )
+    plan = find_plan("cpu-and-dimm")
+    done = InteractiveRun(
+        request_run(type(plan)(name="unloaded", driver=False, do=plan.do), "host"),
+        lambda: lines,
+        lambda _: None,
+    ).perform()
+    assert (done.refused, done.results[-1].error) == (None, None)
+    assert find_plan(str(test.with_suffix(".toml"))).driver is False
+    ended = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(test)],
+        capture_output=True, text=True, cwd=tmp_path, timeout=120,
+    )  # fmt: skip
+    assert "1 passed" in ended.stdout, ended.stdout
+
+
+def test_back_to_a_place_is_another_run(hold: Hold) -> None:
+    """What came after the place is gone: a fresh guest, the same operations up to there, both runs judged."""
+    done, said = hold("step\nsnapshot here\nadd-cpu\nrestore here\nadd-dimm 128MiB\n")
+    first, second = done.results
+    assert ["add-cpu", "add-cpu"] == operations(first.directory)
+    assert ["add-cpu", "add-dimm"] == operations(second.directory)
+    assert (Verdict.HOLDS, Verdict.HOLDS) == (first.verdict.verdict, second.verdict.verdict)
+    assert f"{first.directory}: holds" in said
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("stpe", "no command or operation is called 'stpe'"),
+        ("step 0", "whole number from 1"),
+        ("continue now", "continue takes no words, got 'now'"),
+        ("until", "until takes"),
+        ("until SYNC-EXACTLY-TOW", "is not a rule"),
+        ("restore nowhere", "no place is called 'nowhere'"),
+        ("save notes.txt", "neither FILE.toml nor test_FILE.py|nothing was done"),
+        ("add-cpu slot=99", "there is no processor slot 99"),
+        ("unplug cpu-1", "cannot show an unplug"),
+        ("add-dimm 100MiB", "no multiple of 128 MiB"),
+        ("resume 'a", "closing quotation"),
+        ("records noneofthose", "is not a number or a kind of record"),
+        ("explain NOSUCH", "no rule is called"),
+        ("dump", "is a process"),
+        ("screenshot", "has no screen"),
+        ("help nosuch", "no command or operation"),
+    ],
+)
+def test_a_mistake_does_nothing(hold: Hold, line: str, words: str) -> None:
+    """It ends a script, whose line is named, with the guest ended and the history closed; nothing was done."""
+    done, _ = hold(f"\n{line}\nadd-cpu\n")
+    assert done.refused is not None
+    with pytest.raises(UsageError, match=f"standard input:2: (?s:.*)(?:{words})"):
+        raise done.refused
+    assert [] == operations(done.results[-1].directory)
+    assert done.results[-1].error is None
+
+
+def test_what_a_plan_is_refused_for_is_no_failure_of_the_run(hold: Hold) -> None:
+    """QEMU's or the machine's refusal is said, and the session goes on."""
+    done, said = hold(
+        "wait-for failure timeout=0.2\nplan\nqmp query-status\nrecords 3\nevents\nhelp\nhelp add-cpu\nhelp until\n"
+    )
+    assert done.refused is None
+    assert "failed: waited 0.2 s for 1 failure, seen 0" in said
+    assert "cannot show what QEMU answers" in said
+    result = done.results[-1]
+    assert (Verdict.UNKNOWN, "guest hang") == (result.verdict.verdict, str(result.failure_class))
+    assert ["wait-for"] == operations(result.directory)
+
+
+def test_the_command_reads_a_script(perform_on: Perform, tmp_path: Path) -> None:
+    """``repro --interactive`` with a script on standard input: the exit code is the verdict's, 64 for a refused line."""
+    first = perform_on("cpu-and-dimm", "host", inject_fault=FAULT)
+    again = str(tmp_path / "again")
+    words = [sys.executable, "-m", "harness", "repro", str(first.directory), "--interactive", "--runs", again]
+
+    def ask(script: str, *more: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run([*words, *more], input=script, capture_output=True, text=True, timeout=120)
+
+    ended = ask(f"until {BROKEN}\nquit\n", "--json")
+    document = json.loads(ended.stdout)
+    assert (ended.returncode, document["repro_of"]) == (ExitCode.VIOLATED, str(first.directory))
+    assert BROKEN in ended.stderr
+    assert RunDirectory(Path(document["directory"])).facts().repro_of == first.directory.name
+    assert ask("", "--step", "1").returncode == ExitCode.VIOLATED
+    ended = ask("step\nnonsense\n")
+    assert (ended.returncode, "standard input:2: no command" in ended.stderr) == (ExitCode.USAGE, True)
