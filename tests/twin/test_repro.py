@@ -6,30 +6,16 @@ from __future__ import annotations
 import json
 import re
 import signal
-import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from twin.running import Perform, qemu_processes, run_harness, start_harness
+from twin.running import CHECKED, Perform, qemu_processes, run_harness, start_harness
 
 from harness.contract.verdict import Verdict
 
 pytestmark = pytest.mark.qemu
-
-
-def ask_monitor(path: str, command: str) -> str:
-    """Say a command to a human monitor and return what it prints, up to its next prompt."""
-    said = ""
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(60)
-        monitor.connect(path)
-        for line in ("", command):
-            if line:
-                monitor.sendall(f"{line}\n".encode())
-            said = ""
-            while not said.endswith("(qemu) ") or (line and "\r\n" not in said):
-                said += monitor.recv(4096).decode()
-    return said
 
 
 def test_run_is_done_again_and_handed_over(perform_plan: Perform, tmp_path: Path) -> None:
@@ -52,15 +38,13 @@ def test_run_is_done_again_and_handed_over(perform_plan: Perform, tmp_path: Path
         told += line.decode()
         if "The guest is yours" in told:
             break
-    (monitor,) = re.findall(r"monitor +socat -,rawer UNIX-CONNECT:(\S+)", told)
-    (gdb,) = re.findall(r"target remote ([^']+)'", told)
-    assert "VM status: running" in ask_monitor(monitor, "info status")
-    assert Path(gdb).is_socket()
-    (screen,) = re.findall(r"vncviewer (\S+)", told)
-    with socket.socket(socket.AF_UNIX) as viewer:
-        viewer.settimeout(60)
-        viewer.connect(screen)
-        assert viewer.recv(4) == b"RFB "
+    for place in ("monitor", "gdb", "vnc", "console"):
+        assert re.search(rf"attach \S*/held/\S+ {place}", told), told
+    asked = subprocess.run(
+        [sys.executable, CHECKED, "attach", str(tmp_path / "held" / "latest"), "monitor"],
+        input=b"info status\n", capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert b"VM status: running" in asked.stdout
     process.send_signal(signal.SIGINT)
     out_bytes, _ = process.communicate(timeout=60)
     assert (process.returncode, qemu_processes(tmp_path / "held")) == (1, [])

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""A console that is followed, and a socket that is carried to a port of the loopback interface."""
+
+from __future__ import annotations
+
+import io
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from harness.errors import UsageError
+from harness.repro.attachment import bridge, follow, live_run
+
+
+def test_a_console_is_followed_to_the_end_of_its_guest(tmp_path: Path) -> None:
+    """What is appended comes too, what was appended last included, and nothing that a terminal acts on."""
+    file, shown = tmp_path / "console.log", io.BytesIO()
+    file.write_bytes(b"one\r\n\x1b[2Jtwo\n")
+
+    def alive() -> Iterator[bool]:
+        yield True
+        with file.open("ab") as console:
+            console.write(b"three\n")
+        yield True
+        with file.open("ab") as console:
+            console.write("four \u202e\n".encode())
+        yield False
+
+    states = alive()
+    follow(file, lambda: next(states), shown)
+    assert ["one", "\\x1b[2Jtwo", "three", "four \\u202e"] == shown.getvalue().decode().splitlines()
+
+
+def test_a_socket_is_carried_to_a_port(tmp_path: Path) -> None:
+    """Bytes pass both ways, one connection after another, until the socket is gone; only this host is listened to."""
+    place = tmp_path / "place"
+    ports: list[int] = []
+    known = threading.Event()
+
+    def say(port: int) -> None:
+        ports.append(port)
+        known.set()
+
+    with socket.socket(socket.AF_UNIX) as machine:
+        machine.bind(str(place))
+        machine.listen(2)
+        machine.settimeout(30)
+        bridging = threading.Thread(target=bridge, args=(place, say), name="bridge")
+        bridging.start()
+        assert known.wait(30)
+        for word in (b"first", b"second"):
+            with socket.create_connection(("127.0.0.1", ports[0]), timeout=30) as viewer:
+                viewer.sendall(word)
+                inside, _ = machine.accept()
+                with inside:
+                    assert word == inside.recv(100)
+                    inside.sendall(word[::-1])
+                    assert word[::-1] == viewer.recv(100)
+        place.unlink()
+    bridging.join(30)
+    assert not bridging.is_alive()
+
+
+def test_no_guest_to_attach_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hint is a command that makes one."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with pytest.raises(UsageError, match="no guest of .* runs") as caught:
+        live_run(tmp_path)
+    assert "repro" in caught.value.hint
