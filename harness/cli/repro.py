@@ -39,6 +39,20 @@ def repro(
             help="Then take commands: at a prompt, or from a script on standard input. 'help' lists them.",
         ),
     ] = False,
+    repeat: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            min=1,
+            help="Do the run K times, from a saved state if it can be, and say how often it is the same.",
+        ),
+    ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N", min=1, help="With --repeat: how many at once, by default as many as processors."
+        ),
+    ] = None,
     anyway: Annotated[
         bool, typer.Option("--anyway", help="Go on though QEMU, the image or the driver is another.")
     ] = False,
@@ -51,25 +65,43 @@ def repro(
     import sys
 
     from harness.cli.output import say_json
+    from harness.cli.repetition import perform_repetitions
     from harness.cli.run import result_document, show_interrupted, show_result
     from harness.cli.run_set import run_named
     from harness.cli.session import perform_session
+    from harness.history.run_directory import lasting
     from harness.report.stage_view import StageView
     from harness.repro.interactive import execute_and_wait
     from harness.repro.recorded_run import Differences, RepeatableRun, Signature
     from harness.run.run import RunInterrupted, perform
     from harness.setup.cache import cache_directory
 
-    recorded = RepeatableRun.read(run_named(run))
+    recorded = RepeatableRun.read(lasting(run_named(run)))
     operations = len(recorded.plan.do)
     if step is not None and step > operations:
         raise UsageError(
             f"there is no step {step}: the run's plan has {operations} operations",
             hint=f"--step {operations} executes all of them, then waits for Ctrl-C.",
         )
+    if repeat is not None:
+        _check_alone({"--step": step, "--interactive": interactive or None, "--verbose": verbose or None})
+        # Unless the user says how: where the boot ended, if the guest can.
+        options = {"restore": None, **options}
+    elif jobs is not None:
+        raise UsageError("--jobs needs --repeat", hint="Say how often: --repeat 20 --jobs 2.")
     request = recorded.request(
         {**DEFAULTS["repro"], **options}, cache=cache_directory(os.environ), argv=sys.argv, anyway=anyway
     )
+    if repeat is not None:
+        return perform_repetitions(
+            recorded,
+            request,
+            {**DEFAULTS["repro"], **options},
+            count=repeat,
+            jobs=jobs,
+            anyway=anyway,
+            json=json,
+        )
     differences = Differences(recorded.facts, anyway=anyway)
     held = interactive or step is not None
     if request.vnc and (not held or request.backend != "qemu" or not recorded.facts.qemu_argv):
@@ -111,3 +143,9 @@ def repro(
         notes.append(f"Same as before: {now}" if before == now else f"Different: before {before}, now {now}")
     show_result(result, json=False, verbose=verbose, notes=notes)
     return result.exit_code
+
+
+def _check_alone(others: dict[str, object]) -> None:
+    for name, value in others.items():
+        if value is not None:
+            raise UsageError(f"--repeat and {name} exclude each other", hint=f"Leave out {name}.")

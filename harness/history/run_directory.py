@@ -53,7 +53,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     ``content`` has the SHA-256 of each file of the guest that ran. ``request`` is what was asked for where that is not said elsewhere, for whoever wants the same machine again.
     ``attempt`` is 2 for the one repetition that an infrastructure failure gets, ``retry_of`` the run that failed;
-    ``repro_of`` the run that this one repeats. ``leases`` is the directory of leases that the run's is in, ``private_leases`` why other
+    ``repro_of`` the run that this one repeats, and ``differs`` what of its machine is another. ``leases`` is the directory of leases that the run's is in, ``private_leases`` why other
     users' machines do not count there, "" if they do. ``verdict`` and ``failure_class`` are "" until it was judged, the latter also
     if nobody is to blame; ``failed_stage`` and ``error`` tell what ended the run early.
     """
@@ -89,6 +89,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
     attempt: int = 1
     retry_of: str = ""
     repro_of: str = ""
+    differs: list[str] = []
     verdict: str = ""
     failure_class: str = ""
     failed_stage: str = ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Who made the host's processor, as CPUID leaf 0 names it."""
+"""The host's processor: who made it, as CPUID leaf 0 names it, and what it is called."""
 
 from __future__ import annotations
 
@@ -15,6 +15,15 @@ LONGEST = 1 << 16
 
 def host_vendor(cpuinfo: Path = CPUINFO) -> str:
     """Return the vendor of the first processor, twelve characters, "" if it is not told (proc(5): /proc/cpuinfo)."""
+    return _told("vendor_id", cpuinfo)
+
+
+def host_processor(cpuinfo: Path = CPUINFO) -> str:
+    """Return what the first processor is called, "" if it is not told."""
+    return _told("model name", cpuinfo)
+
+
+def _told(wanted: str, cpuinfo: Path) -> str:
     try:
         with cpuinfo.open("rb") as source:
             text = source.read(LONGEST).decode("ascii", "replace")
@@ -22,6 +31,6 @@ def host_vendor(cpuinfo: Path = CPUINFO) -> str:
         return ""
     for line in text.splitlines():
         name, _, value = line.partition(":")
-        if name.strip() == "vendor_id":
+        if name.strip() == wanted:
             return value.strip()
     return ""

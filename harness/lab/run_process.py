@@ -24,11 +24,8 @@ from harness.interrupts import ENDING
 from harness.invocation import invocation
 from harness.lab.matrix import Cell, Matrix
 from harness.lab.nightly_state import CellOutcome
-from harness.program import start_program
+from harness.program import LEASH, start_program
 from harness.run.failure import BOOT_STAGES, BootFailure
-
-LEASH = ["setpriv", "--pdeathsig", "TERM", "--"]
-"""Sends the child SIGTERM when this process dies; only the thread that spawned it counts, the main one."""
 
 LARGEST_OUTPUT = 64 << 20
 """Bytes of a child's document that are read; one has some hundred kilobytes."""

@@ -121,11 +121,28 @@ def _done(plan: Plan, history: History) -> Plan:
     return msgspec.structs.replace(plan, do=done or plan.do)
 
 
+REFUSED = (
+    ("image_digest", "the guest's image"),
+    ("image", "the guest's system"),
+    ("driver", "the driver"),
+    ("qemu_version", "QEMU"),
+    ("accelerator", "the accelerator"),
+)
+"""Facts that make a run another one when they differ, with what they are called."""
+
+OF_THE_HOST = (
+    ("system", "the host's system"),
+    ("processor", "the host's processor"),
+    ("cpus", "the number of the host's processors"),
+)
+"""The same for what is in :attr:`RunFacts.host`."""
+
+
 class Differences:
     """Compares what a new run is made of with what the old one was, as soon as it is known.
 
-    Called with the new run's facts. What makes it another machine raises UsageError, or is only noted with ``anyway``;
-    ``notes`` has all of it in words.
+    Called with the new run's facts, in which ``differs`` is set. What makes it another machine raises UsageError with the
+    whole list, before QEMU starts, or is only noted with ``anyway``; ``notes`` has all of it in words.
     """
 
     def __init__(self, old: RunFacts, *, anyway: bool) -> None:
@@ -133,26 +150,33 @@ class Differences:
         self._old = old
         self._anyway = anyway
         self._told: set[str] = set()
+        self._refused: list[str] = []
 
     def __call__(self, new: RunFacts) -> None:
-        """Look at what is known by now."""
+        """Look at what is known by now. Raises UsageError once all that a run begins with is known, and differs."""
         old = self._old
         if old.harness != new.harness:
             self._note("harness", f"the harness is {new.harness}, it was {old.harness}")
-        for name, what in (
-            ("image_digest", "the guest's image"),
-            ("driver", "the driver"),
-            ("qemu_version", "QEMU"),
-            ("accelerator", "the accelerator"),
-        ):
-            before, now = getattr(old, name), getattr(new, name)
-            if before and now and before != now:
-                self._refuse(name, f"{what} is another: {_short(now)}, it was {_short(before)}")
+        for name, what in REFUSED:
+            self._differ(name, what, getattr(old, name), getattr(new, name))
+        for name, what in OF_THE_HOST:
+            self._differ(name, what, old.host.get(name, ""), new.host.get(name, ""))
         before, now = old.libvirt.get("libvirt", ""), new.libvirt.get("libvirt", "")
-        if before and now and before != now:
-            self._refuse("libvirt", f"libvirt is {now}, it was {before}")
+        self._differ("libvirt", "libvirt", before, now)
         if old.qemu_argv and new.qemu_argv and not new.libvirt:
             self._compare(normal(old), normal(new))
+        new.differs = [*self.notes]
+        if self._refused and not self._anyway and _begins(new):
+            raise UsageError(
+                f"this would not be the machine of run {old.run}: {'; '.join(self._refused)}",
+                hint="--anyway goes on all the same.",
+            )
+
+    def _differ(self, key: str, what: str, before: str, now: str) -> None:
+        if before and now and before != now and key not in self._told:
+            text = f"{what} is another: {_short(now)}, it was {_short(before)}"
+            self._refused.append(text)
+            self._note(key, text)
 
     def _compare(self, before: list[str], now: list[str]) -> None:
         gone = [word for word in before if word not in now]
@@ -167,13 +191,12 @@ class Differences:
             self._told.add(key)
             self.notes.append(text)
 
-    def _refuse(self, key: str, text: str) -> None:
-        if not self._anyway:
-            raise UsageError(
-                f"this would not be the machine of run {self._old.run}: {text}",
-                hint="--anyway goes on all the same.",
-            )
-        self._note(key, text)
+
+def _begins(facts: RunFacts) -> bool:
+    """Return whether all is known that can be before the guest's machine starts."""
+    return bool(facts.image_digest) and (
+        is_process(facts.guest) or bool(facts.accelerator and facts.qemu_version)
+    )
 
 
 def normal(facts: RunFacts) -> list[str]:

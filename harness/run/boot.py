@@ -279,7 +279,12 @@ class GuestBoot:
                     request.accelerator, qemu.path, bootable.probe, request.cache, Deadline(60, "probe KVM")
                 )
             said.append(f"{choice.name}: {choice.reason}")
-        self._learn(accelerator=choice.name, accelerator_reason=choice.reason)
+        self._learn(
+            accelerator=choice.name,
+            accelerator_reason=choice.reason,
+            qemu=str(qemu.path),
+            qemu_version=qemu.text,
+        )
         spec = msgspec.structs.replace(bootable.spec, accelerator=choice.name)
         if not is_remote(request.connect):
             check_apic_ids(spec, qemu)
@@ -468,7 +473,12 @@ class GuestBoot:
         """Store what became known: a run that ends now still says what it was made of."""
         self.facts = msgspec.structs.replace(self.facts, **facts)
         self._directory.write_facts(self.facts)
-        self._learnt(self.facts)
+        known = [*self.facts.differs]
+        try:
+            self._learnt(self.facts)
+        finally:
+            if self.facts.differs != known:
+                self._directory.write_facts(self.facts)
 
 
 def _difference(qemu: QemuBuild, other: str, spec: MachineSpec) -> str:

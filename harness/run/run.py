@@ -35,6 +35,7 @@ from harness.history.reader import LARGEST_KEPT, History
 from harness.history.record import FORMAT, Clock, End, Header, RunFailure
 from harness.history.run_directory import VERDICT, RunDirectory, RunFacts
 from harness.history.writer import HistoryWriter, Listener
+from harness.host.processor_vendor import host_processor
 from harness.interrupts import Interrupted, interruption, uninterrupted
 from harness.run.boot import GuestBoot, Live
 from harness.run.evidence import Evidence
@@ -129,6 +130,7 @@ class Run:
             repro_of=request.repro_of,
             host={
                 "system": platform.platform(),
+                "processor": host_processor(),
                 "python": sys.version.split()[0],
                 "cpus": str(os.cpu_count()),
             },

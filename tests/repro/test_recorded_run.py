@@ -141,7 +141,40 @@ def test_another_machine_is_refused_or_noted(field: str, value: str, words: str)
     anyway = Differences(FACTS, anyway=True)
     anyway(new)
     anyway(new)
-    assert anyway.notes == [words]
+    assert (anyway.notes, new.differs) == ([words], [words])
+
+
+HOST = {
+    "system": "Linux-6.1.0-1-amd64-x86_64-with-glibc2.36",
+    "processor": "one",
+    "cpus": "2",
+    "python": "3.11.2",
+}
+THERE = {"system": "Linux-6.12.0-1-amd64-x86_64-with-glibc2.41", "processor": "another", "cpus": "8"}
+
+
+def test_the_refusal_lists_all_that_differs_before_anything_starts() -> None:
+    """Nothing is refused while something is not known yet; then everything at once."""
+    old = msgspec.structs.replace(FACTS, host=HOST, image="twin, Linux 6.1", driver="d" * 64)
+    new = msgspec.structs.replace(
+        old, host=THERE, image="twin, Linux 6.12", image_digest="b" * 64, driver="e" * 64, accelerator="", qemu_version=""
+    )  # fmt: skip
+    compared = Differences(old, anyway=False)
+    compared(new)
+    known = msgspec.structs.replace(new, accelerator="kvm", qemu_version="QEMU 10.0")
+    with pytest.raises(UsageError) as refused:
+        compared(known)
+    for what in ("image is", "system is another: twin", "driver is", "QEMU is", "accelerator is", "host's system is",
+                 "host's processor is", "number of the host's processors is"):  # fmt: skip
+        assert what in refused.value.message
+    assert len(known.differs) == 8
+
+
+def test_what_an_older_run_does_not_say_is_not_held_against_it() -> None:
+    """A fact that is missing on either side is unknown, and no difference."""
+    compared = Differences(FACTS, anyway=False)
+    compared(msgspec.structs.replace(FACTS, host=HOST, image="twin, Linux 6.1", driver="d" * 64))
+    assert compared.notes == []
 
 
 def test_arguments_that_only_name_the_run_are_no_difference() -> None:

@@ -17,11 +17,11 @@ from benchmarks.made_lab import BROKEN, DAY, MadeLab, MadeRun
 from harness.contract.rules.catalogue import all_rules
 from harness.contract.verdict import Verdict
 from harness.errors import UsageError
+from harness.interval import wilson
 from harness.lab.matrix import KnownRow
 from harness.report.style import Style
 from harness.store.address import read_address
 from harness.store.database import Database
-from harness.store.interval import wilson
 from harness.store.loader import load
 from harness.store.questions.flaky import flaky
 from harness.store.questions.incidents import incidents

@@ -156,6 +156,44 @@ def test_prompt_keeps_the_guest_and_says_how_to_attach(pytester: pytest.Pytester
     assert not Path(f"/proc/{pid[1]}").exists()
 
 
+def with_pdb(pytester: pytest.Pytester, typed: str) -> str:
+    """Run the tests with --pdb, typing something; return what is shown."""
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", HOST, "--pdb"],
+        input=typed, capture_output=True, text=True, check=False, cwd=pytester.path, timeout=120,
+    )  # fmt: skip
+    return done.stdout
+
+
+def test_a_session_at_pdb(pytester: pytest.Pytester) -> None:
+    """The command ``repro`` of pdb leads to a session on the test's guest, with what the test did as done."""
+    pytester.makepyfile("def test_it(hotplug):\n    hotplug.add_cpu()\n    assert 1 == 2\n")
+    said = with_pdb(pytester, "repro\nplan\nadd-dimm 128MiB\nrestore here\n")
+    assert "Type 'repro' for a session on the guest" in said
+    assert "1. add-cpu" in said
+    assert "memory arrival" in said
+    assert "a test's, and cannot be begun anew here" in said
+
+
+def test_a_violation_is_held_before_its_guest_ends(pytester: pytest.Pytester) -> None:
+    """With --pdb the session comes when the verdict would be asked for, the guest alive; the test then fails as it would."""
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.inject_fault("complete-before-start")
+        def test_it(hotplug, verdict):
+            hotplug.add_cpu()
+            assert verdict().verdict == "holds"
+        """
+    )
+    said = with_pdb(pytester, "check\nadd-cpu\nsave test_kept.py\nquit\nquit\n")
+    assert "VIOLATED so far: NO-RUN-BEFORE-START-DONE, SYNC-BARRIER, SYNC-START-BEFORE-COMPLETE" in said
+    assert "Complete NtNumber=3" in said
+    assert "assert <Verdict.VIOLATED" in said
+    assert (pytester.path / "test_kept.py").read_text().count("hotplug.add_cpu()") == 2
+
+
 @pytest.mark.parametrize(
     ("number", "code"),
     [(signal.SIGINT, 2), (signal.SIGHUP, 129), (signal.SIGQUIT, 131), (signal.SIGTERM, 143)],

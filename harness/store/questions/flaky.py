@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from harness.interval import Rate, wilson
 from harness.report.answer_table import AnswerTable
-from harness.store.interval import Rate, wilson
 from harness.store.questions.moment import short, stamp
 
 if TYPE_CHECKING:

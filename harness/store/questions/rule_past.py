@@ -10,8 +10,8 @@ import msgspec
 
 from harness.choice import suggest
 from harness.errors import UsageError
+from harness.interval import Rate, wilson
 from harness.report.answer_table import AnswerTable
-from harness.store.interval import Rate, wilson
 from harness.store.questions.moment import short, stamp
 
 if TYPE_CHECKING:

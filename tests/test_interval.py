@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from harness.store.interval import wilson
+from harness.interval import wilson
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: MIT
+"""The same run many times: how often it comes to the same result, between which rates the true one lies, and what differs.
+
+Each repetition is a ``harness repro`` of its own process, so that none disturbs another; each waits for its share of the
+host. The kernel ends them when this process dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import IO, Self
+
+import msgspec
+
+from harness.errors import ExitCode, FailureClass, HarnessError, worst
+from harness.interrupts import uninterrupted
+from harness.interval import Rate, wilson
+from harness.program import LEASH, ChildProcess, end_program, start_program
+from harness.report.transcript import read_transcript
+from harness.report.transcript_comparison import TranscriptDifference, compare_transcripts
+from harness.repro.recorded_run import Signature
+
+LARGEST_OUTPUT = 64 << 20
+"""Bytes of a repetition's document that are read; one has some hundred kilobytes."""
+
+PATIENCE = 60.0
+"""Seconds that a repetition gets to end its guest when it is told to."""
+
+NO_RESULT = (FailureClass.INFRASTRUCTURE, FailureClass.PLAN)
+"""Failures that say nothing about whether the run is reproduced."""
+
+
+class Repetition(msgspec.Struct, frozen=True, kw_only=True):
+    """One repetition. ``now`` is what it came to, None without a result; ``counts`` says whether that says anything.
+
+    ``same`` is whether it came to what the recorded run did. ``reason`` is why, in a line.
+    """
+
+    number: int
+    exit_code: int
+    directory: str = ""
+    now: Signature | None = None
+    same: bool = False
+    counts: bool = False
+    reason: str = ""
+
+    def __str__(self) -> str:
+        if self.now is None:
+            return f"no result: {self.reason}"
+        return str(self.now) if self.counts else f"does not count: {self.now.failure_class}: {self.reason}"
+
+
+class RunContrast(msgspec.Struct, frozen=True, kw_only=True):
+    """A run that is reproduced beside one that is not. ``first`` is where they first tell a story differently, None if nowhere."""
+
+    reproduced: str
+    other: str
+    verdict: str
+    first: TranscriptDifference | None = None
+    differences: int = 0
+
+
+class Repetitions(msgspec.Struct, kw_only=True):
+    """All of them, and at which rate the recorded result was reproduced by those that count."""
+
+    before: Signature
+    runs: list[Repetition]
+    reproduced: Rate
+    contrast: RunContrast | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """That of the worst run."""
+        return worst(known_code(run.exit_code) for run in self.runs)
+
+
+def known_code(status: int) -> ExitCode:
+    """Return the exit code of a child that ended with ``status``; a death by anything else is the infrastructure's."""
+    with contextlib.suppress(ValueError):
+        return ExitCode(128 - status if status < 0 else status)
+    return ExitCode.INFRASTRUCTURE
+
+
+class _Verdict(msgspec.Struct):
+    verdict: str
+    reasons: list[str] = []
+
+
+class _Error(msgspec.Struct):
+    message: str = ""
+
+
+class _Document(msgspec.Struct):
+    """What of the document of ``harness repro --json`` is needed here."""
+
+    directory: str = ""
+    verdict: _Verdict | None = None
+    now: Signature | None = None
+    same: bool = False
+    error: _Error | None = None
+
+
+def repeat(
+    words: Sequence[str], before: Signature, *, count: int, at_once: int, done: Callable[[Repetition], None]
+) -> Repetitions:
+    """Do ``harness WORDS``, a ``repro`` with ``--json``, ``count`` times, so many ``at_once``; ``done`` is told of each.
+
+    Raises KeyboardInterrupt after all were ended, and InfrastructureError where none can be started.
+    """
+    runs = sorted(_performed(words, count, at_once, done), key=lambda run: run.number)
+    counted = [run for run in runs if run.counts]
+    return Repetitions(
+        before=before,
+        runs=runs,
+        reproduced=wilson(sum(run.same for run in counted), len(counted)),
+        contrast=contrast(runs),
+    )
+
+
+def _performed(
+    words: Sequence[str], count: int, at_once: int, done: Callable[[Repetition], None]
+) -> Iterator[Repetition]:
+    left = iter(range(1, count + 1))
+    with selectors.DefaultSelector() as selector, _Children() as children:
+
+        def begin() -> None:
+            if number := next(left, 0):
+                descriptor = children.start(words, number)
+                selector.register(descriptor, selectors.EVENT_READ, number)
+
+        for _ in range(at_once):
+            begin()
+        while children.running:
+            for key, _ in selector.select():
+                selector.unregister(key.fileobj)
+                found = children.end(key.data)
+                done(found)
+                yield found
+                begin()
+
+
+class _Children:
+    """The processes that run; leaving the block ends those that still do."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, tuple[ChildProcess, int, IO[bytes], IO[bytes]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with uninterrupted():
+            for child, *_ignored in self.running.values():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGTERM)
+            for child, descriptor, out, err in self.running.values():
+                end_program(child, patience=PATIENCE)
+                os.close(descriptor)
+                out.close()
+                err.close()
+
+    def start(self, words: Sequence[str], number: int) -> int:
+        """Start one; return a descriptor that becomes readable when it has ended."""
+        out, err = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - end() closes them
+        # A signal in the midst of it would leave a process that nobody knows.
+        with uninterrupted():
+            command = [*LEASH, sys.executable, "-m", "harness", *words]
+            child = start_program(command, "a repetition", stdout=out, stderr=err)
+            descriptor = os.pidfd_open(child.pid)
+            self.running[number] = child, descriptor, out, err
+        return descriptor
+
+    def end(self, number: int) -> Repetition:
+        """Return what came of one that has ended."""
+        child, descriptor, out, err = self.running.pop(number)
+        status = child.wait()
+        os.close(descriptor)
+        with out, err:
+            return _result(number, status, out, err)
+
+
+def _result(number: int, status: int, out: IO[bytes], err: IO[bytes]) -> Repetition:
+    out.seek(0)
+    try:
+        document = msgspec.json.decode(out.read(LARGEST_OUTPUT), type=_Document)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        document = _Document()
+    if document.now is None or document.verdict is None or status < 0 or status > ExitCode.INFRASTRUCTURE:
+        return Repetition(
+            number=number, exit_code=status, directory=document.directory, reason=_last_words(err, document)
+        )
+    reasons = [document.error.message] if document.error is not None else document.verdict.reasons
+    return Repetition(
+        number=number,
+        exit_code=status,
+        directory=document.directory,
+        now=document.now,
+        same=document.same,
+        counts=document.now.failure_class not in NO_RESULT,
+        reason=(reasons or [""])[0][:400],
+    )
+
+
+def _last_words(err: IO[bytes], document: _Document) -> str:
+    if document.error is not None:
+        return document.error.message[:400]
+    err.seek(0)
+    lines = [
+        line for line in err.read(LARGEST_OUTPUT).decode("utf-8", "replace").splitlines() if line.strip()
+    ]
+    said = [line.removeprefix("harness: ") for line in lines if line.startswith("harness: ")] or lines
+    return (said or ["it said nothing"])[-1][:400]
+
+
+def contrast(runs: Sequence[Repetition]) -> RunContrast | None:
+    """Compare the first run that is reproduced with the first that is not; None where all are alike, or none can be read."""
+    counted = [run for run in runs if run.counts]
+    same = next((run for run in counted if run.same), None)
+    other = next((run for run in counted if not run.same), None)
+    if same is None or other is None:
+        return None
+    try:
+        compared = compare_transcripts([read_transcript(Path(run.directory)) for run in (same, other)])
+    except HarnessError as error:
+        return RunContrast(reproduced=same.directory, other=other.directory, verdict=error.message)
+    return RunContrast(
+        reproduced=same.directory,
+        other=other.directory,
+        verdict=compared.verdict,
+        first=next(iter(compared.differences), None),
+        differences=len(compared.differences),
+    )

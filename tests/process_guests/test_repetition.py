@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: MIT
+"""A run many times on the guest ``host``: how often it is the same, and what a run that is not tells otherwise."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from process_guests.conftest import Perform
+
+from harness.deadline import Deadline
+from harness.errors import ExitCode
+from harness.history.reader import History
+from harness.history.record import End
+from harness.interval import wilson
+from harness.repro.recorded_run import Signature
+from harness.repro.repetition import Repetition, contrast
+
+pytestmark = pytest.mark.host
+
+
+def start(*words: str) -> subprocess.Popen[str]:
+    """Start ``harness repro``."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "harness", "repro", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def test_how_often_it_is_reproduced(perform_on: Perform, tmp_path: Path) -> None:
+    """Each repetition is a run of its own, judged as the recorded one; the rate has Wilson's interval."""
+    first = perform_on("cpu-and-dimm", "host", inject_fault="complete-before-start")
+    runs = tmp_path / "again"
+    process = start(str(first.directory), "--repeat", "3", "--jobs", "2", "--json", "--runs", str(runs))
+    out, err = process.communicate(timeout=120)
+    said = json.loads(out)
+    assert (process.returncode, len(said["runs"])) == (ExitCode.VIOLATED, 3), err
+    assert said["reproduced"] == {"seen": 3, "of": 3, "rate": 1.0, "low": wilson(3, 3).low, "high": 1.0}
+    assert {run["directory"] for run in said["runs"]} == {
+        str(one) for one in runs.iterdir() if not one.is_symlink()
+    }
+    assert said["contrast"] is None
+    process = start(str(first.directory), "--repeat", "1", "--runs", str(runs))
+    out, _ = process.communicate(timeout=120)
+    assert out.splitlines()[-1] == "reproduced 1 of 1 (95 % between 21 and 100 %)"
+
+
+def test_what_has_no_result_does_not_count(perform_on: Perform, tmp_path: Path) -> None:
+    """A run that cannot be made says nothing about the rate, and the exit code is the infrastructure's."""
+    first = perform_on("cpu-and-dimm", "host")
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    process = start(str(first.directory), "--repeat", "2", "--runs", str(blocked))
+    out, _ = process.communicate(timeout=120)
+    assert (process.returncode, "reproduced 0 of 0" in out, "no result: cannot make the run directory" in out) == (
+        ExitCode.INFRASTRUCTURE, True, True,
+    )  # fmt: skip
+
+
+def test_a_good_and_a_bad_run_are_compared(perform_on: Perform) -> None:
+    """The first step that they tell differently is named, with what each says of it."""
+    bad = perform_on("cpu-and-dimm", "host", inject_fault="complete-before-start")
+    good = perform_on("cpu-and-dimm", "host")
+    runs = [
+        Repetition(
+            number=number, exit_code=int(one.exit_code), directory=str(one.directory), now=Signature.of(one.verdict),
+            same=one is bad, counts=True,
+        )
+        for number, one in enumerate((good, bad), 1)
+    ]  # fmt: skip
+    found = contrast(runs)
+    assert found is not None
+    assert (found.reproduced, found.other, found.verdict) == (
+        str(bad.directory),
+        str(good.directory),
+        "differ",
+    )
+    assert found.first is not None
+    assert ["Complete" in str(said) for said in found.first.said] == [True, False]
+    assert contrast(runs[:1]) is None
+
+
+def test_ctrl_c_ends_every_repetition(perform_on: Perform, tmp_path: Path) -> None:
+    """No process is left, and each history that was begun is closed."""
+    first = perform_on("cpu-and-dimm", "host")
+    runs = tmp_path / "again"
+    process = start(str(first.directory), "--repeat", "1000", "--jobs", "2", "--runs", str(runs))
+    try:
+        Deadline(60, "repetitions").poll(lambda: len([*runs.glob("2*/history.jsonl")]) >= 3)
+    finally:
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=120)
+    assert (process.returncode, "Traceback" in err) == (ExitCode.INTERRUPTED, False)
+    for file in runs.glob("2*/history.jsonl"):
+        records = [*History(file.parent)]
+        assert isinstance(records[-1], End)
+    mine = [one for one in Path("/proc").glob("[0-9]*/cmdline") if str(runs).encode() in read(one)]
+    assert mine == []
+
+
+def read(file: Path) -> bytes:
+    """Return what a file of /proc says, b"" if its process is gone."""
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--repeat", "0"), "0 is not in the range"),
+        (("--jobs", "2"), "--jobs needs --repeat"),
+        (("--repeat", "2", "--step", "1"), "--repeat and --step exclude each other"),
+        (("--repeat", "2", "--interactive"), "--repeat and --interactive exclude each other"),
+        (("--repeat", "20000"), "expected a whole number from 1 to 10000"),
+    ],
+)
+def test_what_cannot_be_repeated(perform_on: Perform, words: tuple[str, ...], said: str) -> None:
+    """Refused before anything starts."""
+    first = perform_on("cpu-and-dimm", "host")
+    process = start(str(first.directory), *words)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, said in err) == (ExitCode.USAGE, True), err
