@@ -110,6 +110,7 @@ def test_plain_dependencies_stay_in_their_rooms() -> None:
         "winrm": "transport/",
         "inotify_simple": "capture/",
         "pycdlib": "template/",
+        "prompt_toolkit": "repro/",
         "sqlalchemy": "store/",
         "alembic": "store/",
         "psycopg": "store/",

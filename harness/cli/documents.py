@@ -22,6 +22,7 @@ from harness.driver.manifest import DriverManifest
 from harness.history.evidence import EvidenceIndex
 from harness.host.budget import HostBudget
 from harness.host.host_part import HostPart
+from harness.interval import Rate
 from harness.lab.inventory import ListedMachine
 from harness.lab.matrix import Skipped
 from harness.lab.nightly_state import CellOutcome
@@ -30,6 +31,7 @@ from harness.report.operations import OperationOutcome
 from harness.report.pack import PackManifest
 from harness.report.transcript_comparison import TranscriptDifference
 from harness.repro.recorded_run import Signature
+from harness.repro.repetition import Repetition, RunContrast
 from harness.store.loader import LoadReport
 from harness.store.questions.flaky import Flaky
 from harness.store.questions.incidents import Incidents
@@ -76,6 +78,7 @@ class RunDocument(TypedDict):
     failure_class: NotRequired[str]
     first_attempt: NotRequired[str]
     report: NotRequired[str]
+    earlier: NotRequired[list[str]]
     error: NotRequired[RunError]
 
 
@@ -87,6 +90,24 @@ class ReproDocument(RunDocument):
     before: Signature
     now: Signature
     differences: list[str]
+
+
+class SessionDocument(RunDocument):
+    """The last run of a session that did a recorded run again."""
+
+    repro_of: str
+    differences: list[str]
+
+
+class RepetitionsDocument(TypedDict):
+    """A run that was done again many times."""
+
+    repro_of: str
+    before: Signature
+    reproduced: Rate
+    runs: list[Repetition]
+    contrast: RunContrast | None
+    exit_code: int
 
 
 class ShowDocument(TypedDict):
@@ -504,7 +525,7 @@ DOCUMENTS: dict[str, list[Any]] = {
     "show": [ShowDocument],
     "report": [ReportDocument],
     "diff": [DiffDocument, FindingsDiff],
-    "repro": [ReproDocument],
+    "repro": [ReproDocument, SessionDocument, RepetitionsDocument],
     "nightly": [NightlyDocument, NightlyPlan],
     "history runs": [LastRuns],
     "history new": [NightlyComparison],

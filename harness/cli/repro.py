@@ -44,7 +44,7 @@ def repro(
         typer.Option(
             metavar="K",
             min=1,
-            help="Do the run K times, from a saved state if it can be, and say how often it is the same.",
+            help="Do the run K times, from its ready snapshot if it can, and say how often it is the same.",
         ),
     ] = None,
     jobs: Annotated[

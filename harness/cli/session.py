@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from harness.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from harness.repro.interactive_run import Opening
+    from harness.repro.interactive_run import SessionOpening
     from harness.repro.recorded_run import Differences, RepeatableRun
     from harness.run.request import RunRequest
 
@@ -19,7 +19,7 @@ def perform_session(
     *,
     recorded: RepeatableRun | None = None,
     steps: int = 0,
-    opening: Opening = "prompt",
+    opening: SessionOpening = "prompt",
     differences: Differences | None = None,
     json: bool,
     verbose: bool,
@@ -70,9 +70,11 @@ def perform_session(
     notes = [] if differences is None else [f"Not quite the same: {note}" for note in differences.notes]
     notes += [f"An earlier run of the session: {one.directory}" for one in done.results[:-1]]
     if json:
-        document = {**result_document(result), "earlier": [str(one.directory) for one in done.results[:-1]]}
-        if recorded is not None:
-            document |= {"repro_of": str(recorded.directory), "differences": notes}
+        document = result_document(result)
+        if earlier := [str(one.directory) for one in done.results[:-1]]:
+            document["earlier"] = earlier
+        if recorded is not None and differences is not None:
+            document |= {"repro_of": str(recorded.directory), "differences": differences.notes}
         say_json(document)
     else:
         show_result(result, json=False, verbose=verbose, notes=notes)

@@ -27,12 +27,12 @@ from harness.history.run_directory import RunDirectory
 from harness.host.registry import MachineEntry, Registry
 from harness.invocation import invocation
 from harness.machine.machine import Machine
+from harness.repro.say import Say
 from harness.run.run import Run
 
 Place = Literal["monitor", "console", "gdb", "kd", "vnc"]
 PLACES: tuple[Place, ...] = ("monitor", "console", "gdb", "kd", "vnc")
 
-Say = Callable[[str], None]
 
 ATTACH = 10.0
 """Seconds that opening a monitor, gdb stub or screen may take."""
@@ -135,6 +135,11 @@ def attach(directory: Path, place: Place, say: Say) -> None:
             say("Ctrl-] leaves.")
             relay(monitor)
         return
+    if place == "gdb" and entry.uri:
+        raise UsageError(
+            "a guest of libvirt has no gdb stub: opening one would pass libvirt by",
+            hint=f"{invocation('repro', 'RUN', '--step', 'N')} of a run with --backend qemu has one.",
+        )
     if place == "gdb" and not (runtime / "gdb").exists():
         _ask_stub(_socket(runtime / "human", "monitor", entry), runtime / "gdb")
     bridge(_socket(runtime / place, place, entry), lambda port: say(VIEWERS[place].format(port=port)))

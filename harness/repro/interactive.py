@@ -8,7 +8,6 @@ asks nothing of it until Ctrl-C or the end of QEMU; then the run is closed and j
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
 
 from harness.deadline import Deadline
 from harness.errors import HarnessError, InfrastructureError, MachineFailed
@@ -16,11 +15,10 @@ from harness.history.record import Stage
 from harness.history.writer import Listener
 from harness.interrupts import answered
 from harness.repro.attachment import how_to_attach
+from harness.repro.say import Say
 from harness.run.boot import Live
 from harness.run.request import RunRequest
 from harness.run.run import Learnt, Run, RunResult
-
-Say = Callable[[str], None]
 
 LONGEST = 7 * 24 * 3600.0
 """Seconds after which an interactive guest is ended."""

@@ -19,15 +19,14 @@ from harness.repro.attachment import how_to_attach
 from harness.repro.prompt import SessionLines
 from harness.repro.record_tape import RecordTape
 from harness.repro.recorded_run import operations_in
+from harness.repro.say import Say
 from harness.repro.session import Session
 from harness.run.boot import Live
 from harness.run.operation import Operation
 from harness.run.request import RunRequest
 from harness.run.run import Learnt, Run, RunResult
 
-Say = Callable[[str], None]
-
-Opening = Literal["prompt", "violated"]
+SessionOpening = Literal["prompt", "violated"]
 """When a session begins: at once, or at the first violation of the plan, which is executed until then."""
 
 
@@ -51,7 +50,7 @@ class InteractiveRun:
         lines: Callable[[], SessionLines],
         say: Say,
         *,
-        opening: Opening = "prompt",
+        opening: SessionOpening = "prompt",
         steps: int = 0,
         recorded: History | None = None,
         listeners: tuple[Listener, ...] = (),

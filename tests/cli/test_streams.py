@@ -27,6 +27,7 @@ WORDS = {
     "report": "holds -o holds.html",
     "diff": "holds violated",
     "repro": "nosuch",
+    "attach": "holds console",
     "nightly": "--dry-run --lab lab.toml",
     "history runs": "",
     "history new": "",

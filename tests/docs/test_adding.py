@@ -15,6 +15,7 @@ PAGES = [
     pytest.param("options.md", "## How to add an option", id="option", marks=pytest.mark.host),
     pytest.param("commands.md", "## How to add a command", id="command"),
     pytest.param("guests.md", "## How to add a guest", id="guest", marks=pytest.mark.qemu),
+    pytest.param("repro.md", "## From a failed run to a test", id="repro", marks=pytest.mark.host),
     pytest.param("history.md", "## How to add a capture channel", id="channel", marks=pytest.mark.host),
 ]
 
