@@ -42,7 +42,7 @@ class SessionLines(Protocol):
 
 
 class ScriptLines:
-    """The lines of a script; ``echo`` prints each before it is done, so that the output can be read."""
+    """The lines of a script; ``echo`` prints each but comments before it is done, so that the output can be read."""
 
     scripted = True
 
@@ -62,7 +62,7 @@ class ScriptLines:
             return None
         self.number += 1
         line = line.strip()
-        if line:
+        if line and not line.startswith("#"):
             self._echo(f"> {line}")
         return line
 

@@ -396,7 +396,7 @@ class Session:
             self._say(f"{wanted.id}: {wanted.says}")
             self._say(f"  {wanted.source}")
             if said is not None:
-                self._say(f"  {said.verdict.value} so far, {said.exercised} times something to judge")
+                self._say(f"  {said.verdict.value} so far; instances that it judged: {said.exercised}")
         explain = explainer(self._history())
         found = [
             one
