@@ -110,19 +110,19 @@ def read(file: Path) -> bytes:
         return b""
 
 
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--repeat", "0"), "0 is not in the range"),
+def test_what_cannot_be_repeated(perform_on: Perform) -> None:
+    """Refused before anything starts."""
+    first = perform_on("cpu-and-dimm", "host")
+    for words, said in (
+        (("--repeat", "0"), "'--repeat'"),
         (("--jobs", "2"), "--jobs needs --repeat"),
         (("--repeat", "2", "--step", "1"), "--repeat and --step exclude each other"),
         (("--repeat", "2", "--interactive"), "--repeat and --interactive exclude each other"),
         (("--repeat", "20000"), "expected a whole number from 1 to 10000"),
-    ],
-)
-def test_what_cannot_be_repeated(perform_on: Perform, words: tuple[str, ...], said: str) -> None:
-    """Refused before anything starts."""
-    first = perform_on("cpu-and-dimm", "host")
-    process = start(str(first.directory), *words)
-    _, err = process.communicate(timeout=60)
-    assert (process.returncode, said in err) == (ExitCode.USAGE, True), err
+    ):
+        process = start(str(first.directory), *words)
+        _, err = process.communicate(timeout=60)
+        assert (process.returncode, said in err) == (ExitCode.USAGE, True), err
+    assert [first.directory.name] == [
+        one.name for one in first.directory.parent.iterdir() if not one.is_symlink()
+    ]
