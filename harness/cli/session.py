@@ -46,11 +46,12 @@ def perform_session(
         stream.writelines(f"{piece}\n" for piece in ([line] if f"{program()} " in line else style.fold(line)))
         stream.flush()
 
-    lines = lines_for(request.cache / "repro-history", say) if opening == "prompt" else None
+    # A prompt that is not installed is noticed before a guest boots.
+    lines = lines_for(request.cache / "repro-history", say)
     view = StageView(quiet=json)
     runs = InteractiveRun(
         request,
-        (lambda: lines) if lines is not None else (lambda: lines_for(request.cache / "repro-history", say)),
+        lambda: lines,
         say,
         opening=opening,
         steps=steps,

@@ -31,7 +31,7 @@ from harness.repro import saved_session
 from harness.repro.attachment import how_to_attach
 from harness.repro.record_tape import RecordTape, kinds_of
 from harness.repro.say import Say
-from harness.repro.typed_operation import KINDS, explained, fields_of, purpose, typed_operation, usage
+from harness.repro.typed_operation import KINDS, explained, fields_of, typed_operation
 from harness.run.boot import Live
 from harness.run.executor import too_late
 from harness.run.operation import BootGuest, Operation
@@ -552,11 +552,9 @@ class Session:
                 f"no command or operation is called {name!r}", hint=suggested(name, self.names())
             )
         else:
-            rows = [(f"{one} {command.takes}".rstrip(), command.does) for one, command in COMMANDS.items()]
-            rows += [(usage(one), purpose(one).replace("``", "")) for one in KINDS]
-            for left, right in rows:
-                room = 78 - 30
-                self._say(f"{left:<29} {right if len(right) <= room else right[: room - 1] + '…'}")
+            for one, command in COMMANDS.items():
+                self._say(f"{f'{one} {command.takes}'.rstrip():<29}{command.does}")
+            self._say(f"Operations of a plan: {', '.join(KINDS)}")
             self._say("help NAME explains one. Fields are given as key=value: add-dimm 256MiB node=1")
 
     def completions(self, before: str) -> list[str]:

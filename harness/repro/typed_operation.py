@@ -134,11 +134,6 @@ def usage(name: str) -> str:
     return " ".join([name, *required])
 
 
-def purpose(name: str) -> str:
-    """Return the first sentence of what an operation is for."""
-    return (inspect.getdoc(KINDS[name]) or "").splitlines()[0]
-
-
 def explained(name: str) -> list[str]:
     """Return everything about one operation: what it is for, then a line for each field."""
     text = (inspect.getdoc(KINDS[name]) or "").replace("``", "").splitlines()

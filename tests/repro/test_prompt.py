@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""Where a session's lines come from: without the extra a script still works, and what was typed is kept in bounds."""
+
+from __future__ import annotations
+
+import io
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness.errors import MissingPart
+from harness.repro import prompt
+from harness.repro.session import COMMANDS, Session
+
+
+def test_a_prompt_without_its_package_names_the_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hint installs it, or goes without."""
+    monkeypatch.setitem(sys.modules, "prompt_toolkit.history", None)
+    with pytest.raises(MissingPart, match="needs prompt_toolkit") as caught:
+        prompt.PromptLines(tmp_path / "typed")
+    assert "[repro]" in caught.value.hint
+    assert "standard input" in caught.value.hint
+
+
+def test_what_is_no_terminal_is_a_script(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pipe, and no standard input at all, need no package."""
+    monkeypatch.setitem(sys.modules, "prompt_toolkit.history", None)
+    for stream in (io.StringIO("quit\n"), None):
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert prompt.lines_for(tmp_path / "typed", lambda _: None).scripted
+
+
+def test_the_typed_lines_are_private_and_bounded(tmp_path: Path) -> None:
+    """The newer half stays of a file that grew large."""
+    file = tmp_path / "cache" / "typed"
+    prompt.PromptLines(file)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    file.write_text("".join(f"\n# time {number}\n+step {number}\n" for number in range(20_000)))
+    lines = prompt.PromptLines(file)
+    kept = [*lines._history.load_history_strings()]
+    assert "step 19999" == kept[0]
+    assert 1000 < len(kept) < 19_000
+    assert file.stat().st_size <= prompt.LARGEST_HISTORY
+
+
+def test_help_fits_a_terminal() -> None:
+    """Every command has a line of 80 columns."""
+    long = [name for name, one in COMMANDS.items() if len(f"{f'{name} {one.takes}':<29}{one.does}") > 80]
+    assert long == []
+    assert set(COMMANDS) <= set(Session.names())
