@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -217,3 +218,30 @@ def test_the_command_reads_a_script(perform_on: Perform, tmp_path: Path) -> None
     assert ask("", "--step", "1").returncode == ExitCode.VIOLATED
     ended = ask("step\nnonsense\n")
     assert (ended.returncode, "standard input:2: no command" in ended.stderr) == (ExitCode.USAGE, True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_a_script_is_awaited(
+    perform_on: Perform, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Nobody sits at a script, so that Ctrl-C interrupts it as any other signal does: closed, judged, nothing left."""
+    first = perform_on("cpu-and-dimm", "host")
+    runs = tmp_path / "again"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "harness", "repro", str(first.directory), "--interactive", "--runs", str(runs)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write("step\n")
+    process.stdin.flush()
+    while "3 left" not in process.stdout.readline():
+        assert process.poll() is None
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert (process.returncode, "Traceback" in err) == (128 + number, False), err
+    (held,) = [one for one in runs.iterdir() if not one.is_symlink()]
+    last = [*History(held)][-1]
+    assert isinstance(last, End)
+    assert ("interrupted", True) == (last.outcome, (held / "verdict.json").is_file())
+    assert ["add-cpu"] == operations(held)
