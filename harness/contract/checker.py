@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The checker: one pass over a history, all rules, one verdict.
 
-It never raises for what a history contains. A rule that raises makes itself unknown, with the exception named; bytes
-that are no record end the history there, which is damage, which is unknown.
+It never raises for what a history contains. A rule that raises becomes unknown, with the exception named. The history ends
+at bytes that cannot be decoded as a record: it is then damaged, so the verdict is unknown.
 """
 
 from __future__ import annotations
@@ -54,9 +54,9 @@ MOST_VALUES = 64
 """Distinct observed values kept per question; further ones are counted as "other"."""
 
 CONTRACT_LEVELS = frozenset({Level.ERROR, Level.ERROR_DRIVER})
-"""Levels of which at least one rule must have been kept for a run to hold.
+"""Levels of which at least one rule must hold for a run to hold.
 
-A rule on the counts that every driver record samples does not count: a driver that is only loaded keeps those."""
+A rule on the counts in every driver record does not count: a driver that is only loaded satisfies those."""
 
 
 _HOST_FACTS: dict[type, str] = {
@@ -67,7 +67,7 @@ _HOST_FACTS: dict[type, str] = {
 
 
 class RuleTally:
-    """What one rule has said so far. A violation is believed only at the end, when all evidence is known."""
+    """The outcomes of one rule so far. A violation is believed only at the end, when all evidence is known."""
 
     __slots__ = (
         "absent",
@@ -138,14 +138,14 @@ class RuleTally:
             self.said.append(outcome)
 
     def raised(self, error: Exception) -> None:
-        """The predicate raised: it asked for a field that is not given, or it failed, and is unknown: the rule, not the checker."""
+        """Record that the predicate raised: the rule is unknown, not the checker's fault. It may have read an absent field."""
         if isinstance(error, NotGiven):
             self.absent = self.absent or str(error)
             return
         self._unclear(Unclear(f"the rule itself failed: {type(error).__name__}: {error}"))
 
     def settle(self, evidence: HistoryEvidence) -> None:
-        """The history is over: what rests on evidence that may be missing, or that disproves itself, is unknown."""
+        """Record that the history is over: a violation whose evidence may be missing, or is contradicted, is unknown."""
         for known, times in self.times.items():
             if isinstance(known, Observed):
                 counts = self.observed[known.part]
@@ -166,13 +166,13 @@ class RuleTally:
         self.pending = believed
         mine = [broken for broken in believed if (broken.level or self.rule.level) is self.rule.level]
         if not mine:
-            # Those that were not kept are no better founded than those that were.
+            # Violations that were not kept are no better founded than those that were.
             self.broken = 0
         elif self.rule.level is not Level.GATE:
             self.reason = mine[0].reason
 
     def findings(self) -> Iterable[tuple[Finding, Hashable]]:
-        """Yield what the rule has to say, each with the cause that it shares with other rules' findings."""
+        """Yield the rule's findings, each with the cause that it shares with other rules' findings."""
         for broken in self.pending[:MOST_FINDINGS]:
             yield (
                 self._finding(
@@ -203,10 +203,10 @@ class RuleTally:
         )  # fmt: skip
 
     def verdict(self, seen: AbstractSet[Any], facts: AbstractSet[str], missing: str) -> RuleVerdict:
-        """What the rule says of the whole history.
+        """Return the rule's verdict over the whole history.
 
-        Subjects of the kinds ``seen`` and the ``facts`` occurred; ``missing`` says which records may be missing, "" if
-        none. A rule was not kept, and does not speak of nothing, where it may have been broken in what is missing.
+        Subjects of the kinds ``seen`` and the ``facts`` occurred. ``missing`` says which records may be missing, "" if
+        none. A rule neither holds nor is not applicable where missing records may break it.
         """
         rule = self.rule
         exercised = (
@@ -225,7 +225,7 @@ class RuleTally:
             verdict = Verdict.UNKNOWN
             reason = f"kept {self.held}x, but {missing}" if exercised else missing
         elif self.absent:
-            # Kept where it could be judged says nothing of where it could not.
+            # A rule that holds where it could be judged proves nothing where it could not.
             verdict, reason, exercised = Verdict.NOT_APPLICABLE, f"not applicable, because {self.absent}", 0
         elif exercised:
             verdict = Verdict.HOLDS
@@ -243,7 +243,7 @@ class RuleTally:
         )  # fmt: skip
 
     def _why_not(self, facts: AbstractSet[str]) -> str:
-        """Say which fact of the history is why the rule said nothing."""
+        """Return the fact of the history that explains why the rule judged nothing."""
         if self.rule.needs not in facts:
             return f"the history holds no {self.rule.needs}"
         return self.exempt or self.rule.unless or f"no {self.rule.needs} was one that the clause speaks of"
@@ -263,7 +263,7 @@ class Checker:
         self._prepare()
 
     def _prepare(self) -> None:
-        """Make what takes each kind of record. The first of a kind is noted, all others go straight to their function."""
+        """Make a handler for each kind of record. The first of a kind is noted, the others go straight to their function."""
         shown: dict[type, Handler] = {
             Header: self._begin, Mapped: self._map, Profile: self._promise, RunFailure: self._fault,
             Console: self._tells, Qmp: self._tells,
@@ -276,7 +276,7 @@ class Checker:
         }
 
     def _first(self, kind: type, made: Callable[[type], Handler]) -> Handler:
-        """Return what takes the first of a kind: it notes that there is one, and makes way for the kind's function."""
+        """Return a handler for the first of a kind: it notes the kind and puts the kind's own function in its place."""
 
         def first(subject: Any) -> None:
             self._seen.add(kind)
@@ -288,7 +288,7 @@ class Checker:
         return first
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out the functions: they work on this checker's model, and a copy makes its own."""
+        """Leave out the functions: they refer to this checker's model, and a copy makes its own."""
         return {name: value for name, value in self.__dict__.items() if name not in ("handlers", "_sampled")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -325,7 +325,7 @@ class Checker:
             self.model.evidence.question("the guest told of its crash", (record,))
 
     def _begin(self, header: Header) -> None:
-        """A history begins with its header, and has one."""
+        """Check that the history begins with its header and has only one."""
         if self._header is None:
             self._header = header
             if self.model.at == 1:
@@ -336,7 +336,7 @@ class Checker:
         )  # fmt: skip
 
     def _map(self, mapped: Mapped) -> None:
-        """From here on a driver's records are made by a map: before its first record, and the same one for all."""
+        """Take a driver's map. It must come before the driver's first record, and a driver has only one map."""
         driver, model = mapped.driver, self.model
         fields = AbsentFields(mapped)
         known = self._blanks.get(driver)
@@ -356,7 +356,7 @@ class Checker:
             model.mapped.add(driver)
 
     def _countless(self, record: DriverRecord) -> None:
-        """No processor is active where this code runs, so the driver's samples mean nothing."""
+        """Record that no processor is active where this code runs, so the driver's samples mean nothing."""
         self.model.evidence.contradict(
             f"driver {record.driver} ran where {record.active} processors were active", (record,), driver=record.driver
         )  # fmt: skip
@@ -368,7 +368,7 @@ class Checker:
             )
 
     def _blanked(self, record: DriverRecord) -> DriverRecord:
-        """Take a record made by a map: rules find its absent fields absent, and the model's samples are what is given."""
+        """Return a mapped record with its absent fields absent for the rules; the model samples the fields that are given."""
         model, stream = self.model, self.model.stream
         blanked = self._blanks[record.driver].blank(record)
         self._sampled(blanked)
@@ -457,7 +457,7 @@ _ORDER = {Verdict.VIOLATED: 0, Verdict.UNKNOWN: 2, Verdict.HOLDS: 5, Verdict.NOT
 
 
 def _importance(finding: Finding) -> tuple[int, int]:
-    """Violations that decide first, then warnings, failed gates, what else is unknown, news; each by its first record."""
+    """Order: violations that decide, warnings, failed gates, other unknowns, news; each group by its first record."""
     rank = _ORDER[finding.verdict]
     if finding.level in (Level.WARN, Level.POLICY) or (rank == 2 and finding.level is not Level.GATE):
         rank += 1
@@ -474,12 +474,12 @@ def judge(records: Iterable[Record], *, damage: str = "") -> RunVerdict:
 
 
 def judge_history(history: History) -> RunVerdict:
-    """Judge a recorded history. Raises BadHistory only if it cannot be read again at all."""
+    """Judge a recorded history. Raises BadHistory only if it cannot be read again."""
     return Judge(history).finish()
 
 
 class Judge:
-    """Judges one history, also while it is still written, and each of its records once."""
+    """Judges one history, also while it is being written. Each record is judged once."""
 
     def __init__(self, history: Iterable[Record], damage: str = "") -> None:
         self._history = history
@@ -487,7 +487,7 @@ class Judge:
         self._state: tuple[Merger, Checker, int] | None = None
 
     def so_far(self) -> RunVerdict:
-        """Return the verdict that a history which ends here gets. It may go on."""
+        """Return the verdict on the history as if it ended here. It may go on."""
         self._state = self._take()
         return self._end(*copy.deepcopy(self._state))
 
@@ -496,7 +496,7 @@ class Judge:
         return self._end(*self._take())
 
     def _take(self) -> tuple[Merger, Checker, int]:
-        """Judge the records that were written since the last time; all of them if that was interrupted."""
+        """Judge the records written since the last call, or all records if that call was interrupted."""
         merger, checker, taken = self._state or (Merger(), Checker(), 0)
         self._state = None
         taken += merger.pour(islice(self._history, taken, None) if taken else self._history, checker.handlers)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a set of runs says about the rules themselves: which were armed, exercised, violated, and never exercised.
+"""What a set of runs shows about the rules themselves: which were armed, exercised, violated, and never exercised.
 
-A rule is *armed* in a run whose history holds what it speaks of, and *exercised* if it then had something to judge.
-A rule that was never exercised has said nothing, however green the runs are.
+A rule is *armed* in a run whose history contains its subject, and *exercised* if it then had something to judge.
+A rule that was never exercised proves nothing, even if all runs are green.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RuleCoverage(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def idle(self) -> bool:
-        """True if the rule never had anything to judge."""
+        """Whether the rule never had anything to judge."""
         return self.exercised == 0
 
 

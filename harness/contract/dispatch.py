@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""One function for each kind of record, generated from the rules: what a judge does with a record, in a straight line.
+"""Generates one straight-line function for each kind of record from the rules: what a judge does with such a record.
 
-A generic loop over the rules of a kind costs more than most predicates. So the functions are written out as source text:
-the model takes the record in, each rule of its kind is called with what the model made of it, and what holds is counted.
-A rule that raises makes itself unknown, and no other. ``python -m harness.contract.dispatch`` prints the text.
+A generic loop over the rules of a kind costs more than most predicates. So the functions are generated as source text.
+A function updates the model with the record, calls each rule of the kind with the model's result, and counts what holds.
+A rule that raises makes only itself unknown. ``python -m harness.contract.dispatch`` prints the text.
 
-A rule on samples that names its fields (``Rule.same``) is not called while none of them changes: it holds again.
+A rule on samples that names its fields (``Rule.same``) is not called while none of them changes: it still holds.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ RECORDS: tuple[type[Record], ...] = (
     *get_args(HostRecord), *get_args(AnyDriverRecord),
     *(made for made in vars(merge).values() if isinstance(made, type) and made.__module__ == merge.__name__ and issubclass(made, Record)),
 )  # fmt: skip
-"""The kinds of record that a judge is given: those of a history, and the merger's own."""
+"""The kinds of record that a judge takes: those of a history, and those that the merger makes."""
 
 Handler = Callable[[Any], None]
-"""What takes one record, or one subject that the model emits."""
+"""Takes one record, or one subject that the model emits."""
 
 
 def subjects(rules: Sequence[Rule]) -> list[type]:
-    """Return the kinds of subject that are no record, but emitted by the model."""
+    """Return the kinds of subject that the model emits, as opposed to records."""
     asked = dict.fromkeys(kind for rule in rules for kind in rule.on)
     return [kind for kind in asked if kind not in RECORDS and kind is not Sample]
 
@@ -44,10 +44,10 @@ def subjects(rules: Sequence[Rule]) -> list[type]:
 def source(
     kind: type, rules: Sequence[Rule], taken_in: Collection[type], shown: Collection[type] = ()
 ) -> str:
-    """Return the text of the function for one kind.
+    """Return the source text of the function for one kind.
 
-    The model takes in records of the kinds ``taken_in``; those of the kinds ``shown`` are shown to the checker before.
-    For :class:`Sample` it is two functions: all rules on samples, and those that are asked when something has changed.
+    The model takes in records of the kinds ``taken_in``. Those of the kinds ``shown`` go to the checker first.
+    :class:`Sample` has two functions: one calls all rules on samples, the other those whose fields changed.
     """
     if kind is Sample:
         steady = [rule for rule in rules if rule.steady]
@@ -75,7 +75,7 @@ def _name(rule: Rule) -> str:
 
 
 def _record(kind: type[Record], rules: Sequence[Rule], *, taken_in: bool, shown: bool) -> list[str]:
-    """The function for one kind of record."""
+    """Return the function for one kind of record."""
     lines = [f"def {kind.__name__}(record):", "    model.at += 1"]
     if shown:
         lines.append(f"    show_{kind.__name__}(record)")
@@ -87,7 +87,7 @@ def _record(kind: type[Record], rules: Sequence[Rule], *, taken_in: bool, shown:
 
 
 def _sample(rules: Sequence[Rule]) -> list[str]:
-    """What is done with every driver record: find its stream, ask the rules on samples, take the sample."""
+    """Return what is done with every driver record: find its stream, call the rules on samples, take the sample."""
     # The model itself takes the counts of processors and groups from each sample in which they change.
     fields = dict.fromkeys(
         ["active", "groups", *(field for rule in rules if rule.steady for field in rule.same)]
@@ -156,7 +156,7 @@ def _asks(kind: type, rules: Sequence[Rule], *, subject: str = "subject", settle
 
 @lru_cache(maxsize=8)
 def _codes(_rules: tuple[Rule, ...]) -> dict[type, CodeType]:
-    """Return the place for the compiled functions of one set of rules: each is compiled when it is first needed."""
+    """Return the cache of compiled functions for one set of rules. Each function is compiled on first use."""
     return {}
 
 
@@ -164,10 +164,10 @@ def functions(
     model: Model, tallies: Mapping[Rule, Any], shown: Mapping[type, Handler], blanks: Mapping[str, Any],
     blanked: Callable[[Any], Any], begun: Handler,
 ) -> Callable[[type], Handler]:  # fmt: skip
-    """Return what makes the function for a kind of record, or of subject that the model emits, for one judge.
+    """Return a maker of functions for one judge: it takes a kind of record or emitted subject and returns its function.
 
-    ``tallies`` counts what each rule says. ``shown`` is called with records of its kinds before the model is. The
-    records of a driver in ``blanks`` are replaced by what ``blanked`` returns, and ``begun`` is called with the first
+    ``tallies`` count the rules' outcomes. ``shown`` is called with records of its kinds before the model is. The
+    records of a driver in ``blanks`` are replaced by the result of ``blanked``. ``begun`` is called with the first
     record of each stream.
     """
     rules = tuple(tallies)

@@ -13,7 +13,7 @@ from harness.history.record import Record
 
 
 class Example(NamedTuple):
-    """One example: its trace, the records that the trace stands for, what the rule says of them, and its findings."""
+    """One example: its trace, the records that the trace stands for, the rule's verdict on them, and its findings."""
 
     text: str
     records: list[Record]

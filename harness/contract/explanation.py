@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Turns a finding into sentences a driver writer can act on: the records that show it, the contradiction, the clock.
 
-Plain text, one string per line, no colours; every string from a guest is made printable. Whoever prints it on a
-terminal may colour whole lines.
+The result is plain text, one string per line, without colours. Every string from a guest is made printable. A caller that
+prints it on a terminal may colour whole lines.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _COMMON = frozenset(
 
 
 def printable(value: Any) -> str:
-    """Return ``value`` as text that no terminal can be hurt by, cut to a bounded length."""
+    """Return ``value`` as text that is safe on a terminal, cut to a bounded length."""
     text = str(value)
     if len(text) > LONGEST:
         text = text[:LONGEST] + "…"
@@ -193,10 +193,10 @@ def explain(finding: Finding, rule: Rule | None = None, *, reproduce: str = "") 
 
 
 def explainer(history: History) -> Callable[[Finding], list[str]]:
-    """Return :func:`explain` for the findings of one recorded run, with its rules and the command that makes it again.
+    """Return :func:`explain` for the findings of one recorded run, with its rules and the command that reproduces it.
 
-    The command is taken from the ``run.json`` beside the history, if one says how it was recorded; it goes as far as the
-    operation during which the last of the finding's records came.
+    The command comes from the ``run.json`` beside the history, if one says how it was recorded. It stops after the
+    operation during which the last of the finding's records arrived.
     """
     from harness.contract.rules.catalogue import find
 
@@ -210,12 +210,12 @@ def explainer(history: History) -> Callable[[Finding], list[str]]:
 
 
 def last_step(history: History, finding: Finding) -> int:
-    """Return during which operation of the plan the last of the finding's records came, 0 if that is not known."""
+    """Return the operation of the plan during which the last of the finding's records arrived, 0 if unknown."""
     return _step(finding, lambda: _operations(history))
 
 
 def steps(history: History) -> Callable[[Finding], int]:
-    """Return :func:`last_step` for the findings of one history, which is read once at most."""
+    """Return :func:`last_step` for the findings of one history, which is read at most once."""
     begun = cache(lambda: _operations(history))
     return lambda finding: _step(finding, begun)
 
@@ -226,9 +226,9 @@ def _step(finding: Finding, begun: Callable[[], list[int]]) -> int:
 
 
 def _operations(history: History) -> list[int]:
-    """Return the record numbers at which operations of the plan began; none if the history cannot be read again.
+    """Return the record numbers at which operations of the plan began, empty if the history cannot be read again.
 
-    A last ``settle`` does not count: the executor adds one of its own.
+    A final ``settle`` does not count: the executor adds it.
     """
     begun: list[OperationProgress] = []
     with contextlib.suppress(OSError):
@@ -239,9 +239,9 @@ def _operations(history: History) -> list[int]:
 
 
 def reproduction(directory: Path, *, step: int = 0) -> str:
-    """Return the command that does the run in ``directory`` again, as far as ``step`` if that is not 0; "" if none is known.
+    """Return the command that repeats the run in ``directory``, up to ``step`` if that is not 0; "" if none is known.
 
-    A run that says what it was made of is done again by ``harness repro``, another by the command that recorded it.
+    ``harness repro`` repeats a run whose ingredients were recorded. Another run is repeated by the command that recorded it.
     """
     facts = RunDirectory(directory).brief()
     if facts.plan:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A compact notation for histories, as used by the examples of the rules and by the checker's own tests.
+"""A compact notation for histories, used by the examples of the rules and by the checker's own tests.
 
 A trace is words separated by spaces::
 
@@ -11,18 +11,18 @@ A trace is words separated by spaces::
 ``a:``        before a word: of driver a (the default); ``S2{irql=2,out=0xC0000001,x.number=9,alloc=1}`` sets
               fields of the enter record, the status at exit, fields of the exit record, allocations inside;
 ``[ … ]``     a registration with ADD_EXISTING, ``( … )`` without; ``]0`` returns NULL; ``{ … }`` one for processor
-              arrivals that includes existing ones; ``async0 async1`` such a registration without and with the flag;
+              arrivals that includes existing interfaces; ``async0 async1`` the same without and with the flag;
 ``load with b unload unload! dereg unreg unreg_old etw entry entry. entry! pnp``  calls of the driver;
 ``sample``    the driver's profile is ``sample``;
 ``work bind mark irp=STOP irp=STOP!``  other driver records; ``lose`` the driver's next record never arrives;
 ``+cpu =cpu =cpu? +dimm =dimm``  a host command and how it settled (``?``: without agreement);
-``moving moved``  the guest begins to migrate, and goes on in another QEMU;
+``moving moved``  the guest begins to migrate, and continues in another QEMU;
 ``Q``         a quiesced point (``Q0`` without any silence); ``reset`` the guest boots again; ``cut`` the history ends here;
 ``expect. expect! fault optout edition. edition! cpus=4``  the rest; ``groupsize=2`` boots with processor groups of that size.
 
-What is not written is filled in: a header, a boot, the drivers that are named loaded with two processors, a baseline,
-one host command per processor named, agreement, a quiesced point, the channel's account and the end. A trace with a
-registration of its own gets no driver loaded and no baseline.
+The rest is filled in: a header, a boot, the named drivers loaded with two processors, a baseline,
+one host command per named processor, agreement, a quiesced point, the channel's account and the end. A trace with a
+registration of its own gets no loaded driver and no baseline.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ VETO = 0xC000009A
 """STATUS_INSUFFICIENT_RESOURCES, the error that ``!`` stands for."""
 
 SILENCE_NS = 200_000_000
-"""The silence that a quiesced record tells of."""
+"""The silence that a quiesced record reports."""
 
 _STATES = {"S": START, "C": COMPLETE, "F": FAILURE}
 _WORD = re.compile(r"(?:(?P<driver>[a-z]):)?(?P<word>[^{]+)(?:\{(?P<fields>[^}]*)\}(?P<tail>!?))?$")
@@ -103,7 +103,7 @@ class _Driver:
 
 
 class _Builder:
-    """Writes one trace as records, keeping the active count a sane system would have."""
+    """Writes one trace as records and keeps the active count that a correct system would have."""
 
     def __init__(self, active: int, group_size: int = 0) -> None:
         self.group_size = group_size or 64
@@ -351,7 +351,7 @@ def _words(text: str) -> list[str]:
 
 
 def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Record]:
-    """Return the records of the history that ``text`` stands for. Raises ValueError naming a word it cannot read."""
+    """Return the records of the history that ``text`` stands for. Raises ValueError that names an unknown word."""
     words = _words(text)
     own = any(word in _OWN for word in words)
     callbacks = [
@@ -401,7 +401,7 @@ def trace(text: str, *, run: str = "example", guest: str = "twin") -> list[Recor
 
 
 def _say(builder: _Builder, word: str) -> bool:
-    """Write what one word stands for; False if it stands for nothing."""
+    """Write what one word stands for. Return whether the word is known."""
     match = _WORD.match(word)
     if word in ("{", "}") or match is None:
         return word in ("{", "}") and _bracket(builder, word)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What the documents leave open, as runs showed it: questions, values, and how often each was seen.
+"""The observed answers to questions that the documents leave open: questions, values, and how often each was seen.
 
-A question is a rule that observes. Where only answers to one part of it can be compared (what is found at Start, what at
-Complete), each part is a question of its own, written ``RULE/part``.
+A question is a rule that observes. Where only answers to one part can be compared (the value at Start, at Complete),
+each part is a question of its own, written ``RULE/part``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def rule_and_part(question: str) -> tuple[str, str]:
 
 
 def question(name: str) -> str:
-    """Return a question in words, the part of it first; its name for a rule that this version does not know."""
+    """Return the text of a question, its part first; the name itself for a rule that this version does not know."""
     rule, part = rule_and_part(name)
     known = find(rule)
     text = known.says if known is not None else name
@@ -36,9 +36,9 @@ def question(name: str) -> str:
 
 
 def collect(verdicts: Iterable[RunVerdict]) -> dict[str, Counter[str]]:
-    """Return, for every question, how often each value was seen over all runs.
+    """Return how often each value was seen for each question, over all runs.
 
-    Observations of a form this version does not know are left out.
+    Observations in a form that this version does not know are left out.
     """
     seen: dict[str, Counter[str]] = {}
     for verdict in verdicts:

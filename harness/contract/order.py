@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is known about the order of two records, and why: the edges of the happens-before graph.
+"""The known order of two records, and the reason: the edges of the happens-before graph.
 
 No order from clocks alone. Within one driver the sequence number decides: number and counter were taken under one
 lock. Between two drivers of one guest the performance counter decides, because both read the same one, but only when
@@ -20,9 +20,9 @@ from harness.history.record import Add, Record
 
 
 def edge(first: Record, second: Record, *, clock: bool = True) -> OrderReason | None:
-    """Return why ``first`` is known to come before ``second``; None if it is not known.
+    """Return the reason why ``first`` comes before ``second``, or None if the order is not known.
 
-    ``clock=False`` when the counter was seen to contradict the sequence numbers: then it proves nothing.
+    Pass ``clock=False`` when the counter contradicts the sequence numbers: then it proves nothing.
     """
     if isinstance(first, DriverRecord) and isinstance(second, DriverRecord):
         if first.boot == second.boot and first.driver == second.driver:
@@ -60,9 +60,9 @@ def edge(first: Record, second: Record, *, clock: bool = True) -> OrderReason | 
 def contradiction(
     before: Record, after: Record, known: Iterable[Record] = (), *, clock: bool = True
 ) -> list[OrderReason]:
-    """Return the shortest chain that shows ``after`` to come before ``before``; empty if there is none.
+    """Return the shortest chain that shows that ``after`` comes before ``before``; empty if there is none.
 
-    ``known`` are further records a chain may run through. Breadth first, so no shorter chain exists.
+    The chain may run through further records, ``known``. The search is breadth first, so no shorter chain exists.
     """
     nodes: list[Record] = [
         after,

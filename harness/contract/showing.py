@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which record shows what a verdict says: the first one by which a rule was kept, was broken, or saw a value."""
+"""Finds the record that shows each statement of a verdict: the first where a rule held, was broken, or saw a value."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from harness.history.record import Record
 class ShownVerdict:
     """The verdict on a history, and the numbers of the records that show it.
 
-    ``kept`` has the first record with which each rule was kept; ``seen`` the first of each observed value, by the question's
-    name (:func:`harness.contract.observe.question_id`). What is known only when the history is over has its last record.
+    ``kept`` has the first record with which each rule held. ``seen`` has the first record of each observed value, by the
+    question's name (:func:`harness.contract.observe.question_id`). A result known only at the end has the last record.
     """
 
     def __init__(self, history: History) -> None:
@@ -34,7 +34,7 @@ class ShownVerdict:
         self._look()
 
     def broken(self, rule: str) -> tuple[int, ...]:
-        """Return the records that show a violation of ``rule``, also where it is the consequence of another's; () if none do."""
+        """Return the records that show a violation of ``rule``, also as a consequence of another's; () if there are none."""
         for finding in self.verdict.findings:
             if finding.verdict is Verdict.VIOLATED and _tells(finding, rule):
                 return tuple(witness.record for witness in finding.witnesses)
@@ -46,7 +46,7 @@ class ShownVerdict:
         self._look()
 
     def _look(self) -> None:
-        """Note what the rules have said with the last record and had not said before."""
+        """Note the outcomes that the last record added."""
         for tally in self._checker.tallies:
             if tally.held and tally.rule.id not in self.kept:
                 self.kept[tally.rule.id] = self._last
@@ -56,7 +56,7 @@ class ShownVerdict:
 
 
 class _Passing(dict[type, Callable[[Any], None]]):
-    """Handlers that hand a record of any kind to one function."""
+    """Handlers that pass a record of any kind to one function."""
 
     def __init__(self, feed: Callable[[Record], None]) -> None:
         super().__init__()

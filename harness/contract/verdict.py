@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The verdict: what the checker says of a rule and of a run. A value, never an exception."""
+"""The verdict: the checker's result for a rule and for a run. A value, never an exception."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.errors import ExitCode
 
 
 class Verdict(StrEnum):
-    """Tri-state, violated > unknown > holds; a rule may also not be applicable."""
+    """The three answers, violated > unknown > holds, and not applicable for a rule."""
 
     HOLDS = "holds"
     VIOLATED = "violated"
@@ -22,8 +22,8 @@ class Verdict(StrEnum):
 
 
 class Level(StrEnum):
-    """What a broken rule means. Only error* can make a run violated; gates, and rules whose consequence is awaited,
-    can make it unknown; nothing else changes it.
+    """What a broken rule means. Only error* can make a run violated. Gates, and rules whose consequence is awaited,
+    can make it unknown. No other level changes it.
     """
 
     GATE = "gate"
@@ -37,7 +37,7 @@ class Level(StrEnum):
 
 
 class Witness(msgspec.Struct, frozen=True, kw_only=True):
-    """One of the records that show a finding: its name (E1…), record number, and a sentence saying what it is."""
+    """One of the records that show a finding: its name (E1…), record number, and a sentence that describes it."""
 
     name: str
     record: int
@@ -45,10 +45,10 @@ class Witness(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing a rule has to say: a violation, a warning, a reason for unknown, or an observed value.
+    """One statement of a rule: a violation, a warning, a reason for unknown, or an observed value.
 
-    ``chain`` is the contradiction, one sentence per known order; ``clock`` says why no clock is to blame, or may be.
-    ``consequences`` are what other rules say of the same cause, each as ``RULE: reason``.
+    ``chain`` is the contradiction, one sentence per known order. ``clock`` says whether a clock may be to blame.
+    ``consequences`` are the statements of other rules on the same cause, each as ``RULE: reason``.
     """
 
     rule: str
@@ -65,7 +65,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class RuleVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A rule's verdict over one history. ``exercised`` counts how often its predicate had something to judge.
 
-    ``times`` counts how often it was broken. ``armed``: the history holds what the rule needs to be judged.
+    ``times`` counts how often it was broken. ``armed``: the history contains what the rule needs to be judged.
     """
 
     rule: str
@@ -93,7 +93,7 @@ class RunVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def exit_code(self) -> ExitCode:
-        """0 holds, 1 violated, 3 unknown; unless it is violated, 64 and 69 when the plan or the infrastructure is to blame."""
+        """0 holds, 1 violated, 3 unknown; if not violated, 64 or 69 when the plan or the infrastructure is to blame."""
         if self.verdict is Verdict.VIOLATED:
             return ExitCode.VIOLATED
         if self.failure_class == "infrastructure":
@@ -104,11 +104,11 @@ class RunVerdict(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Judged(msgspec.Struct, frozen=True, kw_only=True):
-    """One run: its verdict, or ``error`` (with its way out, ``hint``) that kept it from having one.
+    """One run: its verdict, or the ``error`` that prevented one and its ``hint``.
 
-    ``joined`` says what lay beside the history and was judged with it, "" if nothing did.
-    ``guest``, ``plan``, ``build`` (the guest and which version of it) and ``ended`` (what ended the run early) are what the
-    ``run.json`` beside the history says; without one, ``build`` is the guest alone and the others are "".
+    ``joined`` names what was beside the history and judged with it, "" if nothing was.
+    ``guest``, ``plan``, ``build`` (the guest and its version) and ``ended`` (what ended the run early) come from the
+    ``run.json`` beside the history. Without one, ``build`` is the guest alone and the others are "".
     ``started`` (UTC, ISO 8601) and ``seconds`` are from the history.
     """
 
