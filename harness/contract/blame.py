@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Who is to blame for a run without a clean verdict: the one place that decides a run's failure class.
 
-A violated rule comes first, because it is proved: the contract's, or the driver's own. Otherwise it is what ended the run,
-the first of its faults; a guest that fell silent after its console told of a crash did not hang, it crashed. What is left,
-a run that came to its end and yet proves too little, nobody can be blamed for.
+A violated rule comes first, because it is proved: a rule of the contract, or one of the driver's obligations. Otherwise
+the first of the run's faults decides. A guest that fell silent after its console reported a crash did not hang: it crashed.
+A run that ended normally and yet proves too little has no failure class.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ CRASHED = FailureClass.BUG_CHECK
 
 
 def tells_of_crash(record: Record) -> bool:
-    """Return whether the guest itself said here that it crashed: on its console, or to QEMU."""
+    """Return whether the guest itself reported here that it crashed: on its console, or to QEMU."""
     if isinstance(record, Console):
         return record.severity == "crash"
     return isinstance(record, Qmp) and record.direction == "in" and bool(panic_words(record.message))
@@ -28,10 +28,10 @@ def tells_of_crash(record: Record) -> bool:
 def failure_class(
     verdict: Verdict, broken: Collection[Level], faults: Sequence[RunFailure], *, crashed: bool
 ) -> FailureClass | None:
-    """Return who is to blame, None if nobody need be.
+    """Return the failure class, or None if there is none.
 
-    ``broken`` are the levels of the rules that make the run violated, ``faults`` the run's in their order; ``crashed`` says
-    whether the guest told of a crash. A class that an older or newer harness wrote and this one does not know is unknown.
+    ``broken`` are the levels of the rules that make the run violated. ``faults`` are the run's faults in their order.
+    ``crashed`` says whether the guest reported a crash. A class that this version does not know is unknown.
     """
     if verdict is Verdict.VIOLATED:
         if Level.ERROR in broken:

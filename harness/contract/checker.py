@@ -322,7 +322,7 @@ class Checker:
     def _tells(self, record: Record) -> None:
         if tells_of_crash(record):
             self._crashed = True
-            self.model.evidence.question("the guest told of its crash", (record,))
+            self.model.evidence.question("the guest reported its crash", (record,))
 
     def _begin(self, header: Header) -> None:
         """Check that the history begins with its header and has only one."""

@@ -2,14 +2,14 @@
 """Groups the callbacks of hot-added processors into attempts.
 
 A hot-add callback with processor number n belongs to A(n, k). A Start of registration R joins the newest attempt on n
-in which R has no Start yet, unless a quiesced point lies between, or a host command and everything started there is
-closed; it opens A(n, k+1) only if R already has a Start with its terminal or veto there. An attempt is *sealed*, which
-is when rules on attempts see it, when the next one on n has opened and the guest was quiet since, when the epoch ends,
+in which R has no Start yet. It does not join if a quiesced point lies between, or a host command when everything started
+there was closed. It opens A(n, k+1) only if R already has a Start there with its terminal or veto. Rules on attempts see
+an attempt when it is *sealed*: when the next one on n has opened and the guest was quiet since, when the epoch ends,
 or when too many are remembered.
 
 A failed add may be tried again, and its calls may then come in another order of registrations. A Start that came when
-everything of a failed attempt had ended is therefore *late*: it goes over to the next attempt if one opens before it is
-answered.
+everything of a failed attempt had ended is therefore *late*: it moves to the next attempt if one opens before the Start
+is answered.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ MOST_ATTEMPTS = 8192
 """Attempts remembered at once; the oldest is sealed beyond that."""
 
 MOST_EVENTS = 512
-"""Callbacks remembered of one attempt; what a sane system delivers is two per registration."""
+"""Callbacks remembered of one attempt. A correct system delivers two per registration."""
 
 
 class Attempts:
     """The attempts of one boot epoch. ``seal`` is called with each attempt when it is over.
 
-    ``newest`` maps a processor to its latest attempt; ``unsettled`` are those not closed at a quiesced point yet;
-    ``opened`` and ``completed_count`` count; ``failed`` is the number of the last attempt that failed, -1 if none did;
-    ``failures`` counts the attempts that were refused; ``announced`` are the processors of
-    which an attempt opened since the last quiet point, True for one that was refused and not completed since; ``barrier`` is the last place at which no attempt was
-    under way.
+    ``newest`` maps a processor to its latest attempt. ``unsettled`` are those not yet closed at a quiesced point.
+    ``opened`` and ``completed_count`` count. ``failed`` is the number of the last attempt that failed, -1 if none did.
+    ``failures`` counts the attempts that were refused. ``announced`` has the processors for which an attempt opened since
+    the last quiet point; its value is True for one that was refused and not completed since. ``barrier`` is the last place
+    at which no attempt was under way.
     """
 
     def __init__(self, at: int, seal: Callable[[Attempt], None]) -> None:
@@ -53,15 +53,15 @@ class Attempts:
 
     @property
     def all_closed(self) -> bool:
-        """True if nothing is under way."""
+        """Whether nothing is under way."""
         return not self._open_ones
 
     def midway(self, registration: Registration) -> bool:
-        """True if ``registration`` has a Start without its end."""
+        """Return whether ``registration`` has a Start without its end."""
         return any(registration in one.views and not one.views[registration].closed for one in self.unsettled)
 
     def quiesced(self, at: int, proof: Quiesced) -> None:
-        """The guest is quiet: what is closed is settled, and what was superseded will get nothing more."""
+        """Record that the guest is quiet: settle what is closed; what was superseded will get nothing more."""
         superseded, self._superseded = self._superseded, []
         for attempt in self._restless:
             if not attempt.quiet:
@@ -76,7 +76,7 @@ class Attempts:
             self.barrier = at
 
     def end(self, at: int, *, rebooted: bool, in_flight: bool) -> None:
-        """The epoch is over; a boot cuts short what was open, and what a command was still in flight for."""
+        """Record that the epoch is over. A boot cuts short what was open, and the attempts of a command in flight."""
         for attempt in [*self._superseded, *self.newest.values()]:
             settled = attempt.closed and attempt.settled
             if rebooted and not settled and (in_flight or not attempt.closed):
@@ -106,7 +106,7 @@ class Attempts:
                 attempt.ambiguous |= attempt.closed
                 attempt.doubtful |= any(other.exit is None for other in attempt.starts)
         elif self._ends_another(attempt, registration):
-            # Everything of this attempt was over: an end that comes now is of one whose Start is not here.
+            # Everything of this attempt was over: an end that comes now belongs to a Start that is not here.
             attempt = self._follow(attempt, at, active_before=active_before, last_command=last_command)
         call.attempt = attempt
         attempt.last = at
@@ -144,7 +144,7 @@ class Attempts:
                 self.announced[attempt.n] = True
 
     def _late(self, attempt: Attempt) -> list[Callback]:
-        """Take out of a failed attempt the Starts that came after its end and are not answered."""
+        """Remove from a failed attempt, and return, the Starts that came after its end and are not answered."""
         late = (
             []
             if attempt.quiet
@@ -169,7 +169,7 @@ class Attempts:
         return late
 
     def _take_over(self, call: Callback, attempt: Attempt) -> None:
-        """A Start that was counted to the failed attempt before belongs to this one."""
+        """Move a Start that was counted in the failed attempt to this one."""
         call.attempt = attempt
         attempt.first = min(attempt.first, call.at)
         attempt.since = min(attempt.since, call.at)
@@ -205,7 +205,7 @@ class Attempts:
             self.completed_count += not attempt.completes
 
     def left(self, call: Callback, at: int) -> None:
-        """A callback returned: note what it left in the operation status."""
+        """Record that a callback returned, and what it left in the operation status."""
         attempt = call.attempt
         if attempt is None:
             return
@@ -221,17 +221,17 @@ class Attempts:
                 self._opened_or_closed(attempt, was_open=was_open, is_open=False)
 
     def _rested(self, attempt: Attempt) -> bool:
-        """True if the guest was quiet, or a command was sent with nothing under way, since the last event."""
+        """Return whether the guest was quiet, or a command was sent with nothing under way, since the last event."""
         return bool(attempt.quiet) or self.barrier > attempt.last
 
     def _ends_another(self, attempt: Attempt, registration: Registration) -> bool:
-        """True if an end cannot be of ``attempt``: that is over, and its registration awaits none or has its end."""
+        """Return whether an end cannot be of ``attempt``: that is over, and its registration awaits none or has its end."""
         view = attempt.views.get(registration)
         awaits = view is not None and bool(view.starts) and not view.terminals
         return not awaits and attempt.closed and self._rested(attempt)
 
     def _begins_anew(self, attempt: Attempt, registration: Registration) -> bool:
-        """True if a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
+        """Return whether a Start of ``registration`` begins a new attempt rather than joining ``attempt``."""
         rested = self._rested(attempt)
         if rested and attempt.closed:
             return True
@@ -262,7 +262,7 @@ class Attempts:
         return attempt
 
     def _supersede(self, attempt: Attempt, at: int) -> None:
-        """The next attempt on the same processor begins. What this one lacks shows when the guest is next quiet."""
+        """Record that the next attempt on the processor begins. What this one lacks shows when the guest is next quiet."""
         if attempt.quiet or len(self._superseded) >= MOST_ATTEMPTS:
             self._seal(attempt, at)
         else:

@@ -2,8 +2,8 @@
 """The subjects that rules judge: calls, callbacks, registrations, attempts, arrivals, host commands.
 
 They are built by :class:`harness.contract.state.model.Model`. ``at`` is the place of a record in the judged stream,
-counted from 1: it orders records by receipt, which is their order within one driver. Times of the guest's clock are
-compared only by :mod:`harness.contract.order`.
+counted from 1: it orders records by receipt, which is their order within one driver. Only :mod:`harness.contract.order`
+compares times of the guest's clock.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from harness.history.driver import (
 from harness.history.record import Add, Quiesced, Record
 
 Stretch = tuple[str, int, int]
-"""A driver ("" for any) and two places of the stream: where a conclusion takes records of it to be absent."""
+"""A driver ("" for any) and two places of the stream: where a conclusion assumes that its records are absent."""
 
 
 class Entity(msgspec.Struct, eq=False):
-    """A subject of which there are many; it is made faster than a dataclass."""
+    """A subject with many instances. A msgspec struct is created faster than a dataclass."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
-        """Return a copy, also of entities that refer to each other."""
+        """Return a copy. Entities may refer to each other."""
         made = memo[id(self)] = copy.copy(self)
         for name in self.__struct_fields__:
             setattr(made, name, copy.deepcopy(getattr(self, name), memo))
@@ -72,13 +72,13 @@ class Registration:
     """One KeRegisterProcessorChangeCallback or IoRegisterPlugPlayNotification call and the time it was in force.
 
     ``implied`` registrations were never seen being made: the history begins after them, or their record was lost.
-    ``first_cls`` is the class of an implied one's first notification. ``presumed`` to have returned: its exit record was lost, and the guest was quiet since. ``proved`` to be in force: it was
-    told of a hot add since.
+    ``first_cls`` is the class of an implied one's first notification. ``presumed``: it is taken to have returned, because
+    the guest was quiet since its exit record was lost. ``proved``: it is in force, because a hot add was reported to it.
     ``base`` is the number of active processors at the first quiesced point after the registration, -1 before it.
-    ``known_links`` existed at that point or were removed before; ``told`` are the places at which further ones arrived
-    first. ``add_existing``: a synchronous one with KE_PROCESSOR_CHANGE_ADD_EXISTING; ``include_existing``: an asynchronous
+    ``known_links`` existed at that point or were removed before. ``told`` are the places at which further links arrived
+    first. ``add_existing``: a synchronous one with KE_PROCESSOR_CHANGE_ADD_EXISTING. ``include_existing``: an asynchronous
     one with PNPNOTIFY_DEVICE_INTERFACE_INCLUDE_EXISTING_INTERFACES. ``device`` is the device in whose callback it was made,
-    "" if none is known. ``owed`` are the places and numbers of the adds whose arrivals it is owed.
+    "" if none is known. ``owed`` are the places and numbers of the adds whose arrivals it should get.
     """
 
     stream: DriverLoad
@@ -123,9 +123,9 @@ class Registration:
 
     @property
     def uncertain(self) -> bool:
-        """True if nothing tells from when on and until when it is in force.
+        """Whether it is not known when it comes into force and when it ends.
 
-        A map leaves that out, the beginning is missing, or what the registering call returned is not known.
+        A map leaves that out, the beginning is missing, or the registering call's result is not known.
         """
         if self.presumed and not self.proved:
             return True
@@ -138,19 +138,19 @@ class Registration:
 
     @property
     def open(self) -> bool:
-        """True inside the registering call, also if only its callbacks were seen so far."""
+        """Whether the registering call is running, even if only its callbacks were seen so far."""
         if self.span is None:
             return self.done_at == 0
         return self.span.exit is None and not self.presumed
 
     @property
     def alive(self) -> bool:
-        """True while callbacks may be expected: registered and not about to be removed."""
+        """Whether callbacks may be expected: it is registered and not about to be removed."""
         return self.handle and not self.open and self.leave is None
 
     @property
     def left(self) -> bool:
-        """True once the removing call returned."""
+        """Whether the removing call has returned."""
         return self.left_at > 0
 
     def __str__(self) -> str:
@@ -168,9 +168,9 @@ class Callback(Entity):
     """One call of the processor change callback: its enter record and, once seen, its exit record.
 
     ``veto``: this Start itself turned a success into an error. ``refused``: the operation status was an error when this
-    Start returned, whoever wrote it. ``overwrites``: this Start cleared an error that an earlier client had reported.
-    ``altered``: the driver changed the context that the next client is given. ``written`` are the fields that an earlier
-    client had changed, from what to what; the records of this call are kept as Windows had written them.
+    Start returned, from any client. ``overwrites``: this Start cleared an error that an earlier client had reported.
+    ``altered``: the driver changed the context that the next client gets. ``written`` are the fields that an earlier
+    client had changed, with old and new value. The records of this call are kept as Windows had written them.
     """
 
     at: int
@@ -187,7 +187,7 @@ class Callback(Entity):
     altered: bool = False
 
     def returned(self, leave: SyncExit, at: int) -> None:
-        """Take its exit record."""
+        """Record that the callback returned."""
         self.exit, self.exit_at = leave, at
         enter = self.enter
         if enter.state == START:
@@ -214,11 +214,11 @@ class RegistrationView(Entity):
 
     @property
     def closed(self) -> bool:
-        """True if nothing more has to come: a terminal was delivered, or the registration vetoed."""
+        """Whether nothing more has to come: a terminal was delivered, or the registration vetoed."""
         return bool(self.terminals) or not self.starts or self.vetoed
 
     def state(self, state: int) -> list[Callback]:
-        """Terminals of the given state."""
+        """Return the terminals of the given state."""
         terminals = self.terminals
         return [call for call in terminals if call.enter.state == state] if terminals else terminals
 
@@ -226,15 +226,16 @@ class RegistrationView(Entity):
 class Attempt(Entity):
     """A(n, k): the hot-add events of processor ``n``, k-th time, over all registrations, in order of receipt.
 
-    ``vetoed`` if a Start returned with an error in the operation status, whoever wrote it; ``refused`` if so, or if one
-    found an error, or a Failure came; ``waiting`` counts the
-    registrations whose Start has no end. ``ambiguous`` if a Start joined that may be of another host command, because
-    nothing more had to come; ``doubtful`` if one joined while another had not been seen to return. ``overwritten`` if a
-    driver cleared the error of another: what follows is its doing.
+    ``vetoed``: a Start returned with an error in the operation status, from any client. ``refused``: it was vetoed, or a
+    Start found an error, or a Failure came. ``waiting`` counts the registrations whose Start has no end.
+    ``ambiguous``: a Start joined that may belong to another host command, because nothing more had to come.
+    ``doubtful``: one joined while another had not been seen to return. ``overwritten``: a driver cleared the error of
+    another, which causes what follows.
 
     ``since`` is the last place before the first event at which no event of this attempt can have been: a quiesced
     point, a host command when none was in flight, or the boot. ``settled`` is the first quiesced point after
-    everything was closed (0: none came); ``quiet`` the first one after the last event, closed or not, ``proof`` its record. ``cut`` says why the attempt was cut short, "" if it was not.
+    everything was closed (0: none came). ``quiet`` is the first one after the last event, closed or not, and ``proof``
+    its record. ``cut`` says why the attempt was cut short, "" if it was not.
     """
 
     n: int
@@ -266,7 +267,7 @@ class Attempt(Entity):
     ran_on: tuple[DriverRecord | None, DriverRecord | None] = (None, None)
 
     def release(self) -> None:
-        """It was judged. Its callbacks refer to it, and it need not refer to them if none of them is still to return."""
+        """Drop the references to its callbacks after it was judged, unless one of them has not returned yet."""
         if all(call.exit is not None for call in self.events):
             for calls in (self.events, self.starts, self.terminals, self.completes, self.late):
                 calls.clear()
@@ -274,13 +275,13 @@ class Attempt(Entity):
 
     @property
     def mixed(self) -> bool:
-        """True if callbacks of two host commands may be mixed in it."""
+        """Whether callbacks of two host commands may be mixed in it."""
         vetoed = self.vetoed or any(call.exit is None for call in self.starts)
         return self.ambiguous or (self.doubtful and vetoed)
 
     @property
     def stretch(self) -> Stretch:
-        """Where a record of it may be missing."""
+        """The stretch in which a record of it may be missing."""
         return "", self.since, self.settled or self.sealed_at or self.last + 1
 
     @property
@@ -295,18 +296,18 @@ class Attempt(Entity):
 
     @property
     def closed(self) -> bool:
-        """True if every registration that saw a Start saw its terminal or vetoed."""
+        """Whether every registration that saw a Start saw its terminal or vetoed."""
         return not self.waiting
 
 
 class Arrival(Entity):
     """One call of a Plug and Play notification callback.
 
-    ``new`` if its link was first seen after the registration's baseline, ``seen_at`` the place at which any registration
-    saw it first; ``window`` is then the window of the host
-    commands that explain it, None if none does, and ``index`` counts the new links of this registration in it, from 1.
+    ``new``: its link was first seen after the registration's baseline; ``seen_at`` is the place at which any registration
+    saw it first. ``window`` is then the window of the host commands that explain it, None if none does, and ``index``
+    counts the new links of this registration in it, from 1.
     ``times`` is how often this link arrived since its last removal. ``start`` is the first Start that its driver saw in
-    the window, if it came later than the arrival, and ``quiet`` whether the guest was quiet after it and nothing was added.
+    the window, if it came after the arrival. ``quiet``: after it the guest was quiet and nothing was added.
     """
 
     at: int
@@ -327,8 +328,8 @@ class AddWindow(Entity):
     """The time of one processor add, or of several in flight together, until the next host command.
 
     ``base`` is the active count before it. ``starts`` are the attempts of which each driver had seen a Start before it.
-    ``earlier`` if processors were added before, whose interfaces may be told late; ``failed`` if an add had failed, which
-    may be tried again. ``uncounted`` and ``unannounced`` are arrivals that came before the count or the Start.
+    ``earlier``: processors were added before, whose interfaces may arrive late. ``failed``: an add had failed, and may be
+    tried again. ``uncounted`` and ``unannounced`` are arrivals that came before the count or the Start.
     """
 
     at: int
@@ -348,14 +349,14 @@ class AddWindow(Entity):
 
     @property
     def succeeded(self) -> bool:
-        """True if a processor was added in it: Complete came, the count grew, or the three agreed."""
+        """Whether a processor was added in it: Complete came, the count grew, or the three agreed."""
         return bool(self.completes or self.grown > self.base or self.agreed)
 
 
 class HostAdd(Entity):
     """A host command to add one processor or DIMM and the window in which its consequences were awaited.
 
-    ``clean`` windows overlap with no processor add and follow only processor adds that are over: closed, and not failed,
+    A ``clean`` window overlaps with no processor add and follows only processor adds that are closed and did not fail,
     since a failed one may be tried again.
     """
 
@@ -375,10 +376,11 @@ class HostAdd(Entity):
 
 @dataclass(slots=True, eq=False)
 class DriverLoad:
-    """One load of one driver: what the checker remembers of it.
+    """One load of one driver, as the checker remembers it.
 
-    ``earlier`` are the registrations of its former loads in this boot; ``calling`` the Starts and ends that are running,
-    by registration and processor; ``headless`` if its first records are missing; ``held`` the objects it reported, by number, with the call in which each was made.
+    ``earlier`` are the registrations of its former loads in this boot. ``calling`` are the running Starts and ends,
+    by registration and processor. ``headless``: its first records are missing. ``held`` are the objects that it reported,
+    by number, with the call in which each was made.
     """
 
     driver: str
@@ -413,7 +415,7 @@ class DriverLoad:
 
 
 class HeldObject(Entity):
-    """An object that a driver reported to have allocated for a processor; ``call`` is the callback it was made in."""
+    """An object that a driver reported as allocated for a processor; ``call`` is the callback in which it was made."""
 
     record: Record
     call: Callback | None

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""What a history may lack and where it contradicts itself: the one place that every conclusion from absence goes through.
+"""What a history may lack and where it contradicts itself. Every conclusion from absence is checked here.
 
-A *loss* is an interval of places in the stream in which records of a driver, or of any, may be missing: a gap in the
-driver's numbers, a beginning without hello, an end that no whole channel vouches for, lines that a channel's account
-names and the history does not hold. A *contradiction* is a place where the history disproves itself; what rests on it
-is unknown. A record that two channels tell differently is *disputed*: nothing is shown by it.
+A *loss* is an interval of places in the stream where records of one driver, or of any, may be missing: a gap in the
+driver's numbers, a beginning without hello, an end that no complete channel confirms, or lines that are in a channel's
+account and not in the history. A *contradiction* is a place where the history disproves itself: conclusions from it are
+unknown. A record with different contents on two channels is *disputed*: it shows nothing.
 
-Accounts come at the end of a run, so a rule that concludes from absence says what stretch it rests on
-(``Broken.absent``), and is answered here when everything is known.
+Accounts come at the end of a run. A rule that concludes from absence therefore names the stretch that it rests on
+(``Broken.absent``), and the answer is given here when everything is known.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FOREVER = 1 << 62
 """A place after every record."""
 
 MOST_LOSSES = 1024
-"""Losses remembered one by one; beyond that they are widened into one."""
+"""Losses remembered one by one; further ones are merged into one interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class HistoryEvidence:
     # -- what is found on the way ------------------------------------------------------------------------------
 
     def lose(self, driver: str, begin: int, end: int, why: str, shown: Record | None = None) -> None:
-        """Something of ``driver`` ("" for any) may be missing between two places."""
+        """Record that something of ``driver`` ("" for any) may be missing between two places."""
         if len(self.losses) >= MOST_LOSSES:
             last = self.losses.pop()
             self._ends.pop()
@@ -75,47 +75,47 @@ class HistoryEvidence:
         self._ends.append(max(end, self._ends[-1]) if self._ends else end)
 
     def gap(self, gap: Gap, begin: int, end: int) -> None:
-        """The numbers of ``gap`` never arrived: their places lie between ``begin`` and ``end``."""
+        """Record that the numbers of ``gap`` never arrived: their places lie between ``begin`` and ``end``."""
         count = gap.last - gap.first + 1
         numbers = f"record #{gap.first}" if count == 1 else f"records #{gap.first} to #{gap.last}"
         self.lose(gap.driver, begin, end, f"{numbers} of driver {gap.driver} never arrived", gap)
 
     def question(self, why: str, shown: Sequence[Record]) -> None:
-        """The history tells what nothing in it explains: it does not hold, and what it shows to be violated is."""
+        """Record a statement that nothing in the history explains: the run cannot hold, but violations still count."""
         if len(self.contradictions) < MOST_LOSSES:
             self.contradictions.append(Contradiction(why, tuple(shown)))
 
     def contradict(
         self, why: str, shown: Sequence[Record], *, driver: str = "", begin: int = 0, end: int = FOREVER
     ) -> None:
-        """The history disproves itself: what ``driver`` ("" for any) did between two places is unknown."""
+        """Record that the history disproves itself: what ``driver`` ("" for any) did between two places is unknown."""
         self.question(why, shown)
         self.lose(driver, begin, end, why, shown[-1] if shown else None)
 
     def dispute(self, conflict: Conflict, begin: int) -> None:
-        """Two channels tell one record differently: nothing rests on it."""
+        """Record that two channels give one record differently: it shows nothing."""
         if len(self._disputed) < MOST_LOSSES:
             self._disputed.add((conflict.boot, conflict.driver, conflict.seq))
         self.contradict(
-            f"record #{conflict.seq} of driver {conflict.driver} is told in two ways "
+            f"record #{conflict.seq} of driver {conflict.driver} has two different copies "
             f"(record {conflict.first} and record {conflict.n} differ in {conflict.fields})",
             (conflict,), driver=conflict.driver, begin=begin,
         )  # fmt: skip
 
     def twice(self, repeat: Repeat, begin: int) -> None:
-        """A channel brought a number twice: which of the two the driver wrote is not known."""
+        """Record that a channel brought a number twice: it is not known which of the two the driver wrote."""
         why = f"channel {repeat.channel} brought record #{repeat.seq} of driver {repeat.driver} twice"
         self.lose(repeat.driver, begin, FOREVER, why, repeat)
         if len(self._disputed) < MOST_LOSSES:
             self._disputed.add((repeat.boot, repeat.driver, repeat.seq))
 
     def distrust(self, boot: str, driver: str, why: str) -> None:
-        """Nothing rests on what ``driver`` ("" for any) says in the boot with nonce ``boot`` ("" for any)."""
+        """Trust nothing that ``driver`` ("" for any) reported in the boot with nonce ``boot`` ("" for any)."""
         if len(self._doubtful) < MOST_LOSSES:
             self._doubtful.setdefault((boot, driver), why)
 
     def unseen(self, driver: str, begin: int, end: int) -> None:
-        """A restored driver's stream begins somewhere in its numbers: what came before its first record is not known."""
+        """Record that the first number of a restored driver's stream is unknown, and so what came before its first record."""
         if len(self._unseen) < MOST_LOSSES:
             self._unseen.append(
                 Loss(
@@ -127,7 +127,7 @@ class HistoryEvidence:
             )
 
     def carried(self, carried: Carried) -> None:
-        """Keep what a channel brought."""
+        """Keep the amount that a channel brought."""
         if carried.name in self._carried or len(self._carried) < MOST_LOSSES:
             self._carried[carried.name] = carried
 
@@ -138,11 +138,11 @@ class HistoryEvidence:
             carried = self._carried.get(channel.name)
             self._closed_at[channel.name] = 0 if carried is None else carried.records
             if channel.cut:
-                # A crash, or a record of another driver, may have been told in what is missing.
+                # A crash, or a record of another driver, may be in what is missing.
                 self.question(f"channel {channel.name} was cut: {channel.cut}", (channel,))
 
     def boot_over(self, streams: Iterable[DriverLoad], at: int) -> None:
-        """The guest booted again. Whether these streams' last records are here shows in the accounts."""
+        """Record that the guest booted again. The accounts show whether the last records of these streams are here."""
         for stream in streams:
             if len(self._ended) < MOST_LOSSES:
                 self._ended.append(_Ended(stream.driver, stream.last_at, at, stream.finished))
@@ -150,8 +150,8 @@ class HistoryEvidence:
     # -- what is asked -----------------------------------------------------------------------------------------
 
     def missing(self, driver: str, begin: int, end: int) -> str:
-        """Say why records of ``driver`` ("" for any) may be missing between two places; "" if none are, as far as is known."""
-        # None of those before this one reaches as far as ``begin``.
+        """Return why records of ``driver`` ("" for any) may be missing between two places; "" if none are known to be."""
+        # No loss before this one reaches as far as ``begin``.
         for loss in islice(self.losses, bisect_right(self._ends, begin), None):
             overlaps = loss.begin < end and loss.end > begin
             if overlaps and (not driver or not loss.driver or loss.driver == driver):
@@ -159,9 +159,9 @@ class HistoryEvidence:
         return ""
 
     def doubt(self, shown: Iterable[Record], absent: Stretch | None) -> str:
-        """Say why a violation cannot be believed, now that everything is known; "" if it can.
+        """Return why a violation cannot be believed, now that everything is known; "" if it can.
 
-        ``shown`` are the records that show it, ``absent`` the stretch in which it takes records to be absent.
+        ``shown`` are the records that show it, ``absent`` the stretch in which it assumes that records are absent.
         """
         if self._disputed or self._doubtful:
             for record in shown:
@@ -169,7 +169,7 @@ class HistoryEvidence:
                     continue
                 boot, driver = record.boot, record.driver
                 if (boot, driver, record.seq) in self._disputed:
-                    return f"record #{record.seq} of driver {driver} is told in two ways"
+                    return f"record #{record.seq} of driver {driver} has two different copies"
                 for key in ((boot, driver), ("", driver), (boot, "")):
                     if key in self._doubtful:
                         return self._doubtful[key]
@@ -184,7 +184,7 @@ class HistoryEvidence:
     # -- at the end --------------------------------------------------------------------------------------------
 
     def end(self, streams: Iterable[DriverLoad], begin: int) -> None:
-        """Hold each channel's account against what it brought, and decide whose last records may be missing."""
+        """Compare each channel's account with what it brought, and decide whose last records may be missing."""
         suspects: dict[str, str] = {}
         for name in sorted({*self._carried, *self._accounts}):
             why = self._tail(name)
@@ -227,7 +227,7 @@ class HistoryEvidence:
         self._agree(loads, begin)
 
     def _unclaimed(self, name: str, loads: list[DriverLoad], suspects: dict[str, str]) -> bool:
-        """True if a channel may lack lines at its end, and no driver that it carried is loaded any more: then they are another's."""
+        """Return whether a channel may lack lines at its end while no driver that it carried is still loaded."""
         account, carried = self._accounts.get(name), self._carried.get(name)
         if carried is None or any(load.driver in carried.tops and not load.finished for load in loads):
             return False
@@ -243,7 +243,7 @@ class HistoryEvidence:
         return 0 if carried is None else carried.places
 
     def _tail(self, name: str) -> str:
-        """Say why the last lines of a channel may be missing; "" if its account shows that they are not."""
+        """Return why the last lines of a channel may be missing; "" if its account shows that they are not."""
         account = self._accounts.get(name)
         if account is not None and account.cut:
             return f"channel {name} was cut: {account.cut}"
@@ -259,9 +259,9 @@ class HistoryEvidence:
         return ""
 
     def _vouched(self, driver: str, top: int, suspects: dict[str, str]) -> str:
-        """Say why a driver's last records may be missing. One channel that lost nothing at its end is enough to say no.
+        """Return why a driver's last records may be missing. One channel that lost nothing at its end proves that none are.
 
-        Numbers that are known to be missing lie before a known one; two channels that end at the same number agree on
+        Numbers that are known to be missing lie before a known one. Two channels that end at the same number agree on
         the end.
         """
         mine = [carried for carried in self._carried.values() if driver in carried.tops]
@@ -274,9 +274,9 @@ class HistoryEvidence:
         return next((suspects[name] for name in ends), "no channel brought them")
 
     def _agree(self, loads: list[DriverLoad], begin: int) -> None:
-        """An account that names another number of records than there are contradicts the history.
+        """Record a contradiction if an account names another number of records than there are.
 
-        Records that are missing at the end of a driver that is loaded are a loss, unless another channel brought them.
+        Records that are missing at the end of a loaded driver are a loss, unless another channel brought them.
         """
         for name, account in self._accounts.items():
             carried = self._carried.get(name)
@@ -313,5 +313,5 @@ def _apart(account: Channel, carried: Carried | None) -> str:
 
 
 def _damage(channel: Channel) -> int:
-    """Lines of a channel that may have been records, each at one place."""
+    """Return the lines of a channel that may have been records, each at one place."""
     return channel.torn + channel.corrupt + channel.oversized

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """Puts the copies of a driver record that several channels brought back into one stream, in the driver's order.
 
-A driver numbers its records under one lock, so (boot nonce, driver, seq) names a record whichever channel carried it.
+A driver numbers its records under one lock, so (boot nonce, driver, seq) identifies a record on every channel.
 While no number is missing, records pass straight through. When one is missing, everything is held back (at most
 :data:`PATIENCE` records) because another channel may still bring it; what arrives is put in front of its successor.
-If it never comes, a :class:`Gap` takes its place, so that the rules know what they cannot know.
+If it never comes, a :class:`Gap` takes its place, so that the rules know what is unknown.
 
-Whatever is not passed on leaves a record of the checker's own: a number that came twice, copies that differ, a record
-without a place, a boot that nobody recorded. What each channel carried is told before its account and at the end.
+A record that is not passed on is replaced by one of the checker's own: a number that came twice, copies that differ, a
+record without a place, an unrecorded boot. What each channel carried is passed on before its account and at the end.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FIRST = 1
 """Number of a driver's first record in a boot."""
 
 MOST_STREAMS = 64
-"""Driver loads followed at once in one boot; a guest that invents more is not believed."""
+"""Driver loads followed at once in one boot; further ones that a guest invents are not believed."""
 
 
 class Gap(Record, frozen=True, kw_only=True, tag="checker.gap"):
@@ -49,7 +49,7 @@ class Repeat(Record, frozen=True, kw_only=True, tag="checker.repeat"):
 
 
 class Stale(Record, frozen=True, kw_only=True, tag="checker.stale"):
-    """A driver record that has no place: ``why`` says whether it is of an earlier boot or of one driver too many."""
+    """A driver record without a place: ``why`` says whether it is of an earlier boot or of one driver too many."""
 
     boot: str
     driver: str
@@ -58,7 +58,7 @@ class Stale(Record, frozen=True, kw_only=True, tag="checker.stale"):
 
 
 class Disorder(Record, frozen=True, kw_only=True, tag="checker.disorder"):
-    """One channel brought the number ``seq`` of a driver behind a later one, and no other channel had it."""
+    """One channel brought the number ``seq`` of a driver after a later one, and no other channel had it."""
 
     boot: str
     driver: str
@@ -77,7 +77,7 @@ class Conflict(Record, frozen=True, kw_only=True, tag="checker.conflict"):
 
 
 class UnrecordedBoot(Record, frozen=True, kw_only=True, tag="checker.boot"):
-    """A driver said hello with another boot nonce, and no boot of the guest was recorded before."""
+    """A driver sent hello with another boot nonce, and no boot of the guest was recorded before."""
 
     boot: str
     driver: str
@@ -109,7 +109,7 @@ RECENT = 4096
 """Records of a stream that a copy on another channel is compared with."""
 
 FEW = 512
-"""Records of a stream that are kept while only one channel brings it: more of them do not fit into a processor's cache."""
+"""Records kept of a stream while only one channel brings it. More of them do not fit into a processor's cache."""
 
 
 @dataclass(slots=True)
@@ -133,7 +133,7 @@ class _Stream:
     kept: int = FEW
 
     def widen(self) -> None:
-        """A second channel brings this stream: keep more of it, since the copies of one may come long after the other's."""
+        """Keep more of the stream when a second channel brings it: a copy may come long after the first."""
         kept, self.kept = self.recent, RECENT
         self.recent = [None] * RECENT
         for record in kept:
@@ -157,7 +157,7 @@ def _differing(record: DriverRecord, other: DriverRecord) -> str:
 
 
 class Merger:
-    """One pass over the records of a history. ``held`` is empty whenever nothing is missing."""
+    """One pass over the records of a history. ``held`` is empty while nothing is missing."""
 
     def __init__(self) -> None:
         self._streams: dict[tuple[str, str], _Stream] = {}
@@ -171,9 +171,9 @@ class Merger:
         self._told = False
 
     def pour(self, records: Iterable[Record], handlers: Mapping[type, Callable[[Any], None]]) -> int:
-        """Take all ``records`` and hand what can be passed on to the handler of its kind; return how many there were.
+        """Take all ``records``, pass each on to the handler of its kind when possible, and return how many there were.
 
-        The same as :meth:`take`, without a detour for what is next in its driver's order while nothing is held back.
+        Same result as :meth:`take`, but faster for the next record in its driver's order while nothing is held back.
         """
         taken, streams, straight = 0, self._streams, not self._held and self._end is None
         for taken, record in enumerate(records, 1):  # noqa: B007 - returned
@@ -199,9 +199,9 @@ class Merger:
         return taken
 
     def take(self, record: Record) -> Iterable[Record]:
-        """Return what can be passed on after ``record``: host records as they are, each driver record once, with gaps marked.
+        """Return what can be passed on after ``record``: host records unchanged, each driver record once, with gaps marked.
 
-        Iterate it to its end before the next record is taken.
+        Iterate to the end before the next record is taken.
         """
         if self._end is not None and not self._told:
             self._told = True
@@ -235,7 +235,7 @@ class Merger:
         return self._release() if len(self._held) > PATIENCE else ()
 
     def end(self) -> Iterator[Record]:
-        """Pass on what is held, because what is missing does not come any more, and what each channel brought in all."""
+        """Pass on what is held, because missing records no longer come, and then what each channel brought in all."""
         yield from self._release()
         yield from self._all_carried()
 
@@ -252,7 +252,7 @@ class Merger:
         yield boot
 
     def _forget(self) -> None:
-        """The streams of a boot are over: keep what the channels brought of them."""
+        """Record that the streams of a boot are over: keep the totals that the channels brought of them."""
         for name in {name for stream in self._streams.values() for name in stream.brought}:
             totals = self._carried.setdefault(name, [0, 0, 0, 0])
             now = self._now(name)
@@ -261,7 +261,7 @@ class Merger:
         self._boots.clear()
 
     def _now(self, name: str) -> list[int]:
-        """Records, hellos of mapped drivers, holes and places of holes that a channel has in the streams of this boot."""
+        """Return a channel's records, hellos of mapped drivers, holes and places of holes in the streams of this boot."""
         found = [0, 0, 0, 0]
         for stream in self._streams.values():
             brought = stream.brought.get(name)
@@ -294,7 +294,7 @@ class Merger:
         return self._release() if len(self._held) > PATIENCE else ()
 
     def _stale(self, record: DriverRecord, stream: _Stream | None) -> str:
-        """Say why a record has no place in this boot; "" if it has one."""
+        """Return why a record has no place in this boot; "" if it has one."""
         if record.boot in self._ended:
             return "it is of an earlier boot"
         if stream is not None or type(record) is Hello:
@@ -317,7 +317,7 @@ class Merger:
         if stream is None:
             if isinstance(record, Hello):
                 yield from self._unrecorded(record)
-            # Numbers begin at 1 in every boot; only a restored guest goes on from where its snapshot was taken.
+            # Numbers begin at 1 in every boot; only a restored guest continues from where its snapshot was taken.
             first = record.seq if self._restored or record.seq < FIRST else FIRST
             stream = self._streams[key] = _Stream(next=first, first=first)
         if isinstance(record, Hello):
@@ -360,7 +360,7 @@ class Merger:
             yield from self._release()
 
     def _known(self, record: DriverRecord, stream: _Stream, *, again: bool) -> Iterator[Record]:
-        """Compare a record whose number is known already with the one that came first."""
+        """Compare a record whose number is already known with the one that came first."""
         gone = any(first <= record.seq <= last for first, last in stream.missing)
         first = stream.recent[record.seq % stream.kept]
         if first is not None and first.seq == record.seq:
@@ -381,7 +381,7 @@ class Merger:
         )  # fmt: skip
 
     def _unrecorded(self, hello: Hello) -> Iterator[Record]:
-        """A driver of this boot says hello in another one: everything of this boot is over."""
+        """Record that a driver of this boot sent hello in another one: everything of this boot is over."""
         before = next((boot for boot, driver in self._streams if driver == hello.driver), None)
         if before is None:
             return

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The model that one pass over a history keeps: boots, host commands, drivers, registrations, windows.
 
-It turns records into the subjects of :mod:`harness.contract.state.entities`, once, so that rules stay small. It holds what
-is open and what may still be contradicted; everything else is handed to the rules and forgotten, so that its size
+It turns records into the subjects of :mod:`harness.contract.state.entities`, once, so that rules stay small. It keeps what
+is open and what may still be contradicted. Everything else goes to the rules and is forgotten, so the model's size
 follows the number of processors, registrations and open attempts, not the length of the history. Attempts are grouped
 by :mod:`harness.contract.state.attempts`, losses and contradictions kept by :mod:`harness.contract.state.evidence`,
 processors by :mod:`harness.contract.state.processors`.
@@ -86,7 +86,7 @@ MOST_LINKS = 65536
 """Symbolic links remembered per registration."""
 
 MOST_REGISTRATIONS = 64
-"""Registrations remembered per load of a driver; a sane one makes three."""
+"""Registrations remembered per load of a driver; a correct one makes three."""
 
 MOST_REQUESTS = 64
 """Plug and Play requests remembered per device."""
@@ -109,24 +109,26 @@ Emit = Callable[[Any, Any], None]
 
 
 class Model:
-    """What the checker knows at one place of the stream. Rules read it.
+    """The checker's knowledge at one place of the stream. Rules read it.
 
-    ``emit`` is called with (kind, subject) for subjects that are no record: Attempt, HostAdd, AddWindow, Growth, Epoch.
-    ``update`` maps a
-    kind of record to what takes it in and returns the subject; a driver record first goes to :meth:`enter`, and to
-    :meth:`sampled` once the rules on samples saw it.
+    ``emit`` is called with (kind, subject) for subjects that are not records: Attempt, HostAdd, AddWindow, Growth, Epoch.
+    ``update`` maps a kind of record to the method that takes it in and returns the subject. A driver record first goes to
+    :meth:`enter`, and to :meth:`sampled` once the rules on samples saw it.
 
-    Over the whole history: ``at`` the place of the current record; ``evidence``; ``operations`` begun and not ended;
-    ``found`` what was added before a boot and not yet agreed on, since a firmware may reset the machine once more;
-    ``host_known`` if the host's side is in the history; ``facts`` what has occurred, in the words of the rules' needs, and
-    ``told`` and ``told_hot`` the states of callbacks, and of those of hot-adds, whose facts are among them;
-    ``mapped`` drivers and what others ``promised``; ``steady`` counts the samples in which nothing changed;
-    ``removals`` are the requests to give a device back whose outcome is not established, ``cpu_gone`` how many processors
-    the guest gave back: it counts so many fewer, and no page says what its drivers count then;
-    ``registered_at`` is the place at which a registration was last found to be made. Since the last boot: ``streams`` and the current ``stream``;
-    ``attempts``; ``processors``; ``adds`` whose outcome is not established; ``cpu_in_flight``; ``window`` the last
-    command, until the next, and ``cpu_window`` that of the last processor adds; ``active`` the last sampled count, ``counted_at`` where it was sampled first, and
-    ``previous_active`` the one before; ``level`` the last sample if all rules on samples held for it and no count was higher before; ``quiet`` what was counted at the last quiet point (place, count); ``uncaused`` is a note of one rule.
+    Over the whole history: ``at`` is the place of the current record. ``evidence`` has losses and contradictions.
+    ``operations`` are begun and not ended. ``found`` are the devices added before a boot and not yet agreed on, since
+    firmware may reset the machine once more. ``host_known``: the host's side is in the history. ``facts`` are the facts that
+    occurred, in the words of the rules' needs; ``told`` and ``told_hot`` are the states of callbacks, and of those of
+    hot-adds, whose facts are among them. ``mapped`` are the mapped drivers, ``promised`` the profiles of the others.
+    ``steady`` counts the samples in which nothing changed. ``removals`` are the requests to give a device back whose
+    outcome is not established. ``cpu_gone`` counts the processors that the guest gave back: its count is lower by as many,
+    and no page documents what its drivers count then. ``registered_at`` is the place of the latest registration found.
+
+    Since the last boot: ``streams`` and the current ``stream``; ``attempts``; ``processors``; ``adds`` whose outcome is not
+    established; ``cpu_in_flight``. ``window`` is that of the last command, until the next, ``cpu_window`` that of the last
+    processor adds. ``active`` is the last sampled count, ``counted_at`` where it was sampled first, ``previous_active`` the
+    count before. ``level`` is the last sample if all rules on samples held for it and no count was higher before. ``quiet``
+    is what was counted at the last quiet point (place, count). ``uncaused`` is a note of one rule.
     """
 
     def __init__(self, emit: Emit) -> None:
@@ -230,7 +232,7 @@ class Model:
         return boot
 
     def _unrecorded(self, boot: UnrecordedBoot) -> UnrecordedBoot:
-        """The guest booted again and nobody recorded it: what is known of this boot ends here."""
+        """Record that the guest booted again without a boot record: the knowledge of this boot ends here."""
         self.evidence.contradict(
             f"driver {boot.driver} says hello with boot nonce {boot.boot} after {boot.before}, and no boot was recorded",
             (boot,), begin=self.epoch_at,
@@ -248,7 +250,7 @@ class Model:
         return migration
 
     def migrated(self, begin: int, end: int) -> bool:
-        """Return whether the guest was migrated, or was to be, between two places: its counter need not have run meanwhile."""
+        """Return whether a migration happened or was tried between two places: the counter may have stood still meanwhile."""
         return any(first < end and last > begin for first, last in self._migrations)
 
     def _bind(self, bind: Bind) -> Bind:
@@ -261,7 +263,7 @@ class Model:
         return end
 
     def finish(self, damage: str) -> None:
-        """The stream is over; ``damage`` says why reading stopped early, "" if it did not."""
+        """Record that the stream is over. ``damage`` says why reading stopped early, "" if it did not."""
         self.at += 1
         if damage or self.ended is None:
             why = (
@@ -312,7 +314,7 @@ class Model:
         return conflict
 
     def touched(self, attempt: Attempt) -> str:
-        """Say why something of ``attempt`` may be missing, "" if everything of it is here."""
+        """Return why something of ``attempt`` may be missing, "" if everything of it is here."""
         if attempt.cut:
             return attempt.cut
         if attempt.crowded:
@@ -334,7 +336,7 @@ class Model:
         return operation
 
     def _removal(self, removal: Removal) -> Removal:
-        """Take a request to give a device back. A processor that is gone is not counted by the guest any more."""
+        """Take a request to give a device back. A processor that is gone is no longer counted by the guest."""
         self.host_known = True
         self.facts.add("host command")
         if removal.phase == "begin":
@@ -351,7 +353,7 @@ class Model:
         return removal
 
     def _found(self, add: Add) -> HostAdd:
-        """A device was added before the guest booted, which is no hot-add: nobody is to be told of one."""
+        """Take a device that was added before the guest booted. It is not a hot-add, so nothing is announced."""
         self.host_known = True
         self.facts.add("host command")
         if add.phase == "begin" and len(self.found) < MOST_ATTEMPTS:
@@ -393,7 +395,7 @@ class Model:
         return host
 
     def _refused(self, host: HostAdd) -> None:
-        """QEMU refused a command: no processor of it can be announced, and nobody is owed the arrival of its DIMM."""
+        """Record that QEMU refused a command: it announces no processor, and no arrival of its DIMM is expected."""
         if host.begin.what == "cpu":
             self.cpu_plugged -= 1
             if (
@@ -466,11 +468,11 @@ class Model:
         return host
 
     def _counted(self) -> int:
-        """The active count as far as it is known: the drivers' samples, or the guest's own count."""
+        """Return the active count as far as it is known: from the drivers' samples, or the guest's own count."""
         return max(self.active, self.agreed_count, self.count.processors if self.count is not None else 0)
 
     def _open_cpu_window(self) -> None:
-        """A processor add begins: alone, or joining those in flight."""
+        """Record that a processor add begins: alone, or joining those in flight."""
         if self.cpu_window is not None and self.cpu_in_flight:
             self.cpu_window.adds += 1
             return
@@ -483,7 +485,7 @@ class Model:
         )  # fmt: skip
 
     def _close_cpu_window(self) -> None:
-        """The next host command begins, or the boot is over: what an add explains is known."""
+        """Record that the next host command begins, or the boot is over: the effects of an add are then complete."""
         window = self.cpu_window
         if window is None or window.closed_at:
             return
@@ -496,7 +498,7 @@ class Model:
         self.emit(AddWindow, window)
 
     def owe(self, registration: Registration, window: AddWindow) -> None:
-        """Note of how many processors of a window a registration is owed the arrival."""
+        """Note how many arrivals of a window's processors a registration should get."""
         if registration.sync or registration.cls != "cpu" or not 0 < registration.done_at < window.at:
             return
         count = window.completes if window.completes or window.failures else min(window.agreed, window.adds)
@@ -541,7 +543,7 @@ class Model:
         return agreement
 
     def _counted_first(self, count: Count, agreement: Agreement) -> None:
-        """Before the first command the guest counts what it counted at the baseline."""
+        """Check that before the first command the guest counts as many as at the baseline."""
         if count.why == "baseline" and count.processors != agreement.counted_before:
             self.evidence.question(
                 f"the guest counted {count.processors} processors at the baseline and {agreement.counted_before} "
@@ -554,7 +556,7 @@ class Model:
         return count
 
     def _host_counts(self, processors: int, record: Record) -> None:
-        """Hold what the guest counts for the host against what its drivers sampled: neither ever falls."""
+        """Compare the guest's count for the host with its drivers' samples: neither ever falls."""
         sampled = self.processors.counted
         if sampled is not None and processors + self.cpu_gone < sampled.active:
             self.evidence.contradict(
@@ -566,7 +568,7 @@ class Model:
             self.host_counted = processors, self.at, record
 
     def _unplugged(self, counted: int, record: Record) -> None:
-        """Name a count that no command explains: somebody else plugs, or the count is wrong."""
+        """Report a count that no command explains: another program adds processors, or the count is wrong."""
         if not 0 < self.baseline_count < counted - self.cpu_plugged or self.uncommanded:
             return
         self.uncommanded = True
@@ -576,7 +578,7 @@ class Model:
         )  # fmt: skip
 
     def _counts_agree(self) -> None:
-        """What the guest counted for the host, its drivers must count from then on."""
+        """Check that the drivers count, from then on, what the guest counted for the host."""
         told, last = self.host_counted, self.stream.last
         if told is None or last is None or self.stream.last_at <= told[1] or isinstance(last.active, Absent):
             return
@@ -588,11 +590,11 @@ class Model:
             self.host_counted = None
 
     def _guest(self, event: GuestEvent) -> GuestEvent:
-        """Take what the guest says of itself: boot options on groups, the rebalance policy, what keeps hardware out."""
+        """Take the guest's own reports: boot options on groups, the rebalance policy, reasons to refuse hardware."""
         if event.event == "boot-option" and ("groupsize" in event.detail or "maxgroup" in event.detail):
             self.group_options = event.detail
         elif event.event == "rebalance-opt-out" and len(self.opted_out) < MOST_LOSSES:
-            # "DEVICE: PROPERTY=1"; without a device it is said of all.
+            # "DEVICE: PROPERTY=1"; without a device it applies to all.
             device, _, said = event.detail.rpartition(": ")
             self.opted_out[device] = said
             self.facts.add("device that opted out (a rebalance-opt-out event of the guest)")
@@ -607,7 +609,7 @@ class Model:
     def _quiesced(self, quiesced: Quiesced) -> Quiesced:
         if quiesced.quiet_ns <= 0:
             self.evidence.contradict(
-                f"the quiesced record tells of {quiesced.quiet_ns} ns of silence, which proves nothing",
+                f"the quiesced record reports {quiesced.quiet_ns} ns of silence, which proves nothing",
                 (quiesced,), begin=self.at, end=self.at,
             )  # fmt: skip
             return quiesced
@@ -645,7 +647,7 @@ class Model:
                     registration.completes_at_base = stream.completes
 
     def _grown(self, quiesced: Quiesced) -> None:
-        """Between two quiet points every processor more is one that was announced to somebody."""
+        """Compare the processors that became active between two quiet points with those that were announced."""
         before, announced = self.quiet, self.attempts.announced
         told, refused = len(announced), sum(announced.values())
         self.quiet = (self.at, self._counted())
@@ -661,7 +663,7 @@ class Model:
     # -- the driver's streams ------------------------------------------------------------------------------------
 
     def enter(self, record: DriverRecord) -> DriverLoad:
-        """Make the stream of ``record`` the current one, beginning it if it is new."""
+        """Make the stream of ``record`` the current one. Begin it if it is new."""
         stream = self.streams.get((record.boot, record.driver))
         if stream is None:
             stream = DriverLoad(
@@ -696,7 +698,7 @@ class Model:
         return stream
 
     def _opened(self, number: int, entered: CallSpan | Callback | Arrival | Record) -> None:
-        """Remember what was entered and has not returned yet; the oldest is forgotten when it is too much."""
+        """Remember an entered call or callback that has not returned yet. Beyond the limit the oldest is forgotten."""
         opens = self.stream.opens
         if len(opens) > MOST_OPEN:
             del opens[next(iter(opens))]
@@ -723,20 +725,20 @@ class Model:
         self.ran(record)
 
     def ran(self, record: DriverRecord) -> None:
-        """Take on which processor the driver ran."""
+        """Note on which processor the driver ran."""
         first = self.processors.ran if record.irql < 2 else self.processors.ran_high
         if record.cpu not in first and len(first) < MOST_ATTEMPTS:
             first[record.cpu] = (record, self.at)
 
     def settle(self, record: DriverRecord) -> None:
-        """All rules on samples held for ``record``: if it is at the highest counts, the next one is compared with it alone."""
+        """Record that all rules on samples held for ``record``. At the highest counts, the next one is compared with it alone."""
         counted, grouped = self.processors.counted, self.processors.grouped
         if counted is not None and grouped is not None:
             high = record.active == counted.active and record.groups == grouped.groups
             self.level = record if high else None
 
     def sampled_by_map(self, stream: DriverLoad, record: DriverRecord) -> None:
-        """Take the fields that a map gives; what it leaves out is compared with nothing."""
+        """Take the fields that a map gives. Fields that it leaves out are not compared."""
         if not any(
             isinstance(field, Absent) for field in (record.active, record.groups, record.maximum, record.irql)
         ):
@@ -797,7 +799,7 @@ class Model:
         return registration
 
     def _register(self, registration: Registration) -> None:
-        """Remember a registration; of one too many nothing can be said, nor of what it might have been called for."""
+        """Remember a registration. Nothing can be judged about one beyond the limit, nor about its callbacks."""
         stream = registration.stream
         if len(stream.registrations) < MOST_REGISTRATIONS or registration.id in stream.registrations:
             stream.registrations[registration.id] = registration
@@ -807,13 +809,13 @@ class Model:
             self.evidence.lose(stream.driver, self.epoch_at, FOREVER, why)
 
     def _restored(self, registration: Registration) -> None:
-        """A registration made before the snapshot: in force since the restore, with the baseline taken after it."""
+        """Take a registration made before the snapshot: in force since the restore, with the baseline taken after it."""
         registration.done_at = self.epoch_at
         if self.baseline_at and self.count is not None:
             registration.base, registration.base_at = self.count.processors, self.baseline_at
 
     def _presume(self) -> None:
-        """The guest is quiet: calls whose exit records were lost have returned."""
+        """Record that the guest is quiet: calls whose exit records were lost have returned."""
         for registration in list(self.open_registrations):
             begun = registration.span.at if registration.span is not None else self.epoch_at
             if self.evidence.missing(registration.driver, begun, self.at):
@@ -903,11 +905,11 @@ class Model:
             self.facts.add("registering call")
 
     def _unentered(self, call: CallExit) -> None:
-        """A call returned whose enter record was lost: keep what its exit record says of the registration."""
+        """Take the return of a call whose enter record was lost: keep what its exit record says of the registration."""
         stream = self.stream
         known = self.cause != "restored" and not stream.mapped
         if known and not self.evidence.missing(stream.driver, self.epoch_at, self.at):
-            # Nothing was lost, so no such call was under way: what this line says of a registration is no evidence.
+            # Nothing was lost, so no such call was under way: this line is not evidence of a registration.
             self.evidence.contradict(
                 f"{call.call} of driver {stream.driver} returned and was not under way",
                 (call,), driver=stream.driver, begin=self.epoch_at,
@@ -955,9 +957,9 @@ class Model:
         return call
 
     def _written(self, enter: SyncEnter) -> dict[str, tuple[int, int]]:
-        """Return which fields of the context an earlier client of this processor's round had changed, from what to what.
+        """Return the fields of the context that an earlier client of this processor's round had changed, with both values.
 
-        The context is one for all clients: what the next ones find there is not what Windows had written.
+        All clients share one context: later ones find there what that client wrote, not what Windows wrote.
         """
         for call in reversed(self.writes):
             before, after = call.enter, call.exit
@@ -976,13 +978,13 @@ class Model:
         return {}
 
     def _of_existing(self, call: Callback) -> bool:
-        """True if a callback is about a processor that existed at its registration, as far as can be told."""
+        """Return whether a callback is about a processor that existed at its registration, as far as is known."""
         registration = call.registration
         if registration.open and (registration.add_existing or registration.implied):
             return True
         if not (registration.implied and registration.stream.mapped):
             return False
-        # A map need not give the registering call: what is told of a processor that is active was told at registration.
+        # A map need not give the registering call: a report of an active processor was made at registration.
         enter = call.enter
         if enter.state == START:
             attempt = self.attempts.newest.get(enter.nt)
@@ -1079,7 +1081,7 @@ class Model:
         if enter.event == "removal":
             links.pop(enter.link, None)
             if len(self.removed_links) < MOST_LINKS:
-                # What is disabled existed; it may have been told to nobody before.
+                # A disabled device existed before, even if no driver was notified of it.
                 self.removed_links.add(enter.link)
             return arrival
         if enter.event != "arrival":
@@ -1109,7 +1111,7 @@ class Model:
         return arrival
 
     def _explained(self, arrival: Arrival) -> None:
-        """Find the window of the adds that explain a new link: the one in which it was first seen by anybody."""
+        """Find the window of the adds that explain a new link: the one in which any registration first saw it."""
         window, registration = self.cpu_window, arrival.registration
         if window is None or window.closed_at or not registration.base_at < window.at <= arrival.seen_at:
             return

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""One truth about the processors of a boot, over all drivers, registrations, existing and added processors.
+"""The processors of one boot, over all drivers, registrations, existing and added processors.
 
-An active processor has an index and a place (group and number) of its own, which never change; the maximum is one
-value; the active count and the number of groups never fall. Each is kept with the record that first showed it.
+An active processor has an index and a place (group and number) of its own, which never change. The maximum is one
+value. The active count and the number of groups never fall. Each is kept with the record that first showed it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class SystemProcessors:
     """What the drivers' records show of the processors of one boot.
 
     ``counted`` is the record with the highest active count, ``grouped`` the one with the most groups, ``sized`` the first
-    that gives the maximum; None before there is one. ``ran`` and ``ran_high`` are the first record sampled on each
+    that gives the maximum; None until there is one. ``ran`` and ``ran_high`` are the first record sampled on each
     processor, below DISPATCH_LEVEL and from there on, with its place in the stream.
     """
 
@@ -41,7 +41,7 @@ class SystemProcessors:
             self.sized = record
 
     def active(self, call: Callback, at: int) -> None:
-        """Take what a callback shows of a processor that is active: it existed at a registration, or was completed."""
+        """Take from a callback that a processor is active: it existed at a registration, or was completed."""
         enter = call.enter
         if enter.nt not in self._active and len(self._active) < MOST_PROCESSORS:
             self._active[enter.nt] = (enter, call.attempt, at)
