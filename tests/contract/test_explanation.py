@@ -40,7 +40,7 @@ def test_an_order_within_a_driver_is_contradicted_by_its_numbers() -> None:
         "    E1 < E2, because both were logged by driver a under its lock and #12 precedes #14: a contradiction!",
         "Not the clock: the order rests on program order, no two times were compared.",
         "The same cause also breaks:",
-        "  - SYNC-BARRIER: registration 1 of driver a was told Complete before registration 1 of driver a was done with Start",
+        "  - SYNC-BARRIER: registration 1 of driver a got Complete before registration 1 of driver a returned from Start",
         "Reproduce:  harness demo --inject-fault x",
     ] == heads
 
@@ -57,8 +57,8 @@ def test_an_order_between_drivers_rests_on_the_counter_and_says_so() -> None:
 def test_a_registration_is_named_in_words() -> None:
     """Each registration is one of a driver, and one processor is not "1 processors"."""
     assert [
-        "registration 1 of driver a was told Complete before registration 1 of driver b was done with Start",
-        "1 processor was added while registration 2 of driver a was in force, and of 1 no arrival came until the history ended",
+        "registration 1 of driver a got Complete before registration 1 of driver b returned from Start",
+        "1 processor was added while registration 2 of driver a was in force, and no arrival came for 1 until the history ended",
     ] == [
         finding(text, rule).reason
         for text, rule in (("a:S2 a:C2 b:S2 b:C2", "SYNC-BARRIER"), ("S2 C2", "ASYNC-EVENTUALLY"))

@@ -50,7 +50,7 @@ BLOCKED_MS = 100
     holds="S2 C2 V", violates="S2 C2 V{irql=1}",
 )  # fmt: skip
 def irql_passive(arrival: Arrival, model: Model) -> RuleOutcome:
-    """It is paged code."""
+    """The callback is paged code."""
     if arrival.enter.irql == 0:
         return HOLDS
     return Broken(f"the callback ran at IRQL {arrival.enter.irql}", (arrival.enter,))
@@ -94,9 +94,9 @@ def class_route(arrival: Arrival, model: Model) -> RuleOutcome:
     unless=UNEXPLAINED, holds="S2 C2 V", violates="S2 C2 V{active=2}",
 )  # fmt: skip
 def after_schedulable(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
-    """Of an arrival that an add explains; by count where several adds are in flight.
+    """Judge an arrival that an add explains; by count where several adds are in flight.
 
-    One that sees too few processors is judged when the window is over, as SYNC-FIRST does.
+    An arrival that sees too few processors is judged when the window is over, as in SYNC-FIRST.
     """
     if isinstance(subject, AddWindow):
         return first_broken(_uncounted(arrival, subject, model) for arrival in subject.uncounted)
@@ -131,7 +131,7 @@ def _uncounted(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutcome
     holds="S2 V C2",
 )  # fmt: skip
 def after_complete(arrival: Arrival, model: Model) -> RuleOutcome:
-    """The i-th new arrival against the i-th Complete of the same driver. No page orders them."""
+    """Compare the i-th new arrival with the i-th Complete of the same driver. No page orders them."""
     stream, registration = arrival.registration.stream, arrival.registration
     if arrival.window is None or not any(known.sync for known in stream.registrations.values()):
         return None
@@ -143,10 +143,10 @@ def after_complete(arrival: Arrival, model: Model) -> RuleOutcome:
 
 
 def unanswered(registration: Registration) -> tuple[int, int]:
-    """Return of how many adds a registration is owed the arrival and how many of them none answered.
+    """Return how many arrivals a registration should get for the adds, and how many of them are missing.
 
-    An arrival is never read for the add that it is about. A processor may have several interfaces and an interface may be
-    told late, so from each add on at least as many links must have arrived first as processors were added.
+    An arrival does not say which add it is about. A processor may have several interfaces and an interface may arrive
+    late. So from each add on, at least as many links must have arrived first as processors were added.
     """
     owed, worst, told = 0, 0, len(registration.told)
     for at, count in reversed(registration.owed):
@@ -162,12 +162,12 @@ def unanswered(registration: Registration) -> tuple[int, int]:
     holds="S2 C2 V", violates="S2 C2", awaited=True,
 )  # fmt: skip
 def eventually(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
-    """No latency is documented, so a missing arrival is unknown, never a violation: also if the driver withdrew since."""
+    """No latency is documented, so a missing arrival is unknown, never a violation, even if the driver withdrew since."""
     return _arrived(subject, model, cls="cpu", what="processor")
 
 
 def _arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) -> RuleOutcome:
-    """Judge whether what was owed came to a registration that is being removed, or to all when a boot is over."""
+    """Judge whether the expected arrivals came to a registration that is being removed, or to all when a boot is over."""
     if isinstance(subject, CallSpan):
         registration = subject.registration
         if registration is None or registration.leave is not subject:
@@ -190,8 +190,8 @@ def _arrived(subject: CallSpan | Epoch, model: Model, *, cls: str, what: str) ->
             outcome = outcome or HOLDS
             continue
         return Unclear(
-            f"{some(owed, what)} {'was' if owed == 1 else 'were'} added while {registration} was in force, and of "
-            f"{missing} no arrival came until {until}"
+            f"{some(owed, what)} {'was' if owed == 1 else 'were'} added while {registration} was in force, and "
+            f"no arrival came for {missing} until {until}"
         )
     return outcome
 
@@ -224,7 +224,7 @@ def not_on_failure(window: AddWindow, model: Model) -> RuleOutcome:
 @rule(
     "ASYNC-EXISTING-DUP", Level.ERROR, kind.ASYNC_ENTER, clauses="B10", source=REGISTER,
     says="an existing interface is reported at most twice", needs="registration that includes existing interfaces",
-    unless="none was told of an existing interface",
+    unless="no existing interface was reported",
     holds="{ V0 V1 V0 }", violates="{ V0 V0 V0 }",
 )  # fmt: skip
 def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
@@ -250,7 +250,7 @@ def existing_twice(arrival: Arrival, model: Model) -> RuleOutcome:
     unless="every arrival was of an interface that was known at a quiet point, or came before one", holds="S2 C2 V2 V2",
 )  # fmt: skip
 def new_twice(arrival: Arrival, model: Model) -> RuleOutcome:
-    """The documents speak of existing interfaces only."""
+    """The documents describe existing interfaces only."""
     if arrival.existing or arrival.registration.base < 0 or arrival.enter.event != "arrival":
         return None
     return Observed("first time" if arrival.times == 1 else "again")
@@ -260,7 +260,7 @@ def new_twice(arrival: Arrival, model: Model) -> RuleOutcome:
     "ASYNC-NOFLAG-FUTURE-ONLY", Level.WARN, kind.ASYNC_ENTER, clauses="B11", source=REGISTERING,
     says="without the flag, interfaces that existed before the registration are not reported",
     needs="registration without existing interfaces",
-    unless="none was told of an arrival", holds="S2 C2 async0 S3 C3 V3", violates="S2 C2 V2 async0 V2",
+    unless="no arrival was reported", holds="S2 C2 async0 S3 C3 V3", violates="S2 C2 V2 async0 V2",
 )  # fmt: skip
 def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
     """A warning: an interface enabled during the registration is a race."""
@@ -277,10 +277,10 @@ def future_only(arrival: Arrival, model: Model) -> RuleOutcome:
     "ASYNC-EXISTING-PRE-RETURN", Level.OBSERVE, kind.ASYNC_ENTER, clauses="B12, U32", source=UNREGISTER_EX,
     says="are existing interfaces reported before the registration returns?",
     needs="registration that includes existing interfaces",
-    unless="none was told of an existing interface", holds="{ V0 V1 }",
+    unless="no existing interface was reported", holds="{ V0 V1 }",
 )  # fmt: skip
 def existing_before_return(arrival: Arrival, model: Model) -> RuleOutcome:
-    """ "Immediately" is said, and calls before the return are certainly possible."""
+    """The page says "immediately", and calls before the return are certainly possible."""
     if not arrival.registration.include_existing or not arrival.existing:
         return None
     return Observed("before" if arrival.registration.open else "after")
@@ -293,7 +293,7 @@ def existing_before_return(arrival: Arrival, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2 V V2{event=removal}",
 )  # fmt: skip
 def removal_unexpected(arrival: Arrival, model: Model) -> RuleOutcome:
-    """Not forbidden: a device can be disabled, a driver updated."""
+    """Removal is not forbidden: a device can be disabled, a driver updated."""
     if arrival.enter.cls not in ("cpu", "memory"):
         return None
     if arrival.enter.event != "removal":
@@ -307,7 +307,7 @@ def removal_unexpected(arrival: Arrival, model: Model) -> RuleOutcome:
     holds="S2 C2 V unreg", violates="S2 C2 unreg V",
 )  # fmt: skip
 def unregistered_quiet(subject: Arrival | CallSpan | None, model: Model) -> RuleOutcome:
-    """It prevents new calls. The page does not say that it waits for one in progress."""
+    """The routine prevents new calls. The page does not say that it waits for one in progress."""
     if not isinstance(subject, Arrival):
         return HOLDS if subject is not None and subject.enter.call == "unreg_ex" else None
     registration = subject.registration
@@ -324,7 +324,7 @@ def unregistered_quiet(subject: Arrival | CallSpan | None, model: Model) -> Rule
     holds="S2 C2 unreg_old V",
 )  # fmt: skip
 def unregistered_late(arrival: Arrival, model: Model) -> RuleOutcome:
-    """Allowed for the older routine."""
+    """The older routine allows it."""
     leave = arrival.registration.leave
     if leave is None or leave.enter.call != "unreg_old":
         return None
@@ -354,7 +354,7 @@ def interface_count(end: Epoch, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2 V{ret=0xC0000001}",
 )  # fmt: skip
 def returns_success(arrival: Arrival | None, model: Model) -> RuleOutcome:
-    """Always, and whatever the event was."""
+    """The status is always STATUS_SUCCESS, for every event."""
     if arrival is None or arrival.exit is None:
         return None
     if arrival.exit.ret == 0:
@@ -368,7 +368,7 @@ def returns_success(arrival: Arrival | None, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2 V{x.qpc=900000000}",
 )  # fmt: skip
 def does_not_block(arrival: Arrival | None, model: Model) -> RuleOutcome:
-    """It must not block; how long is too long is policy, and a slow host is no fault of the driver."""
+    """The callback must not block. The limit is policy, and a slow host is not the driver's fault."""
     hz = model.stream.hz
     if arrival is None or arrival.exit is None or hz <= 0:
         return None
@@ -409,7 +409,7 @@ def unregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome
     holds="pnp async1", violates="pnp async1 async1",
 )  # fmt: skip
 def registers_once(span: CallSpan, model: Model) -> RuleOutcome:
-    """A rebalance stops and starts the device; it must not register again. A driver of several devices, once for each."""
+    """A rebalance stops and starts the device; it must not register again. A driver of several devices registers for each."""
     stream, cls = span.stream, span.enter.cls
     if span.enter.call != "reg_async" or stream.mode != "pnp":
         return None

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""R.1, capture integrity: may the history be believed? These rules are gates: they hold or are unknown, never violated.
+"""R.1, capture integrity: whether the history may be believed. These rules are gates: they hold or are unknown, never violated.
 
-What a failed gate touches is decided by the model: only what overlaps the loss becomes unknown.
+The model decides what a failed gate affects: only what overlaps the loss becomes unknown.
 """
 
 # ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
@@ -32,7 +32,7 @@ ETW = "DDI:wdm/nf-wdm-etwwrite.md"
     holds="S2 C2 V", violates="S2 lose C2",
 )  # fmt: skip
 def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
-    """Events can be lost although the call that wrote them succeeded; only the driver's numbers show it."""
+    """Events can be lost although the call that wrote them succeeded. Only the driver's numbers show it."""
     if isinstance(subject, Gap):
         return Unclear(model.evidence.losses[-1].why, (subject,))
     if isinstance(subject, Repeat):
@@ -59,7 +59,7 @@ def no_loss(subject: Gap | Repeat | Epoch, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2 V Q0",
 )  # fmt: skip
 def consistent(end: Epoch, model: Model) -> RuleOutcome:
-    """Accounts and what is present, copies of one record, one header, one nonce in a boot, a silence that lasted."""
+    """Compare accounts with what is present, and copies of a record. One header, one nonce in a boot, a silence that lasted."""
     if not end.last:
         return None
     for contradiction in model.evidence.contradictions:
@@ -74,7 +74,7 @@ def consistent(end: Epoch, model: Model) -> RuleOutcome:
     unless="nothing was entered", holds="S2 C2 V", violates="S2 <C2",
 )  # fmt: skip
 def bracketed(subject: Callback | Arrival | CallSpan | PnpExit | Epoch | None, model: Model) -> RuleOutcome:
-    """A callback whose return was never seen may still be running, so nothing may be said of what follows it."""
+    """A callback whose return was never seen may still be running, so nothing that follows it can be judged."""
     if isinstance(subject, Epoch):
         left = [item for stream in model.streams.values() for item in stream.opens.values()]
         if not left:
@@ -100,7 +100,7 @@ def bracketed(subject: Callback | Arrival | CallSpan | PnpExit | Epoch | None, m
     holds="S2 C2 V", violates="S2 C2{qpc=1}", rising=("qpc",),
 )  # fmt: skip
 def clock_order(record: DriverRecord, model: Model) -> RuleOutcome:
-    """If the counter runs against the numbers it proves nothing; orders between drivers then stay unknown."""
+    """A counter that contradicts the numbers proves nothing. Orders between drivers then stay unknown."""
     last = model.stream.last
     if last is None or record.qpc >= last.qpc:
         return HOLDS
@@ -115,7 +115,7 @@ def clock_order(record: DriverRecord, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="+cpu S2 reset",
 )  # fmt: skip
 def epoch(subject: Boot | Stale | Attempt, model: Model) -> RuleOutcome:
-    """A reset or a bug check inside an attempt: the rules on that attempt cannot be judged."""
+    """After a reset or a bug check inside an attempt, the rules on that attempt cannot be judged."""
     if isinstance(subject, Attempt):
         if not subject.cut:
             return None
@@ -147,7 +147,7 @@ def buffers(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="sample etw load unload", violates="sample load etw",
 )  # fmt: skip
 def etw_bracket(subject: CallSpan | Callback | Arrival, model: Model) -> RuleOutcome:
-    """Outside EtwRegister and EtwUnregister nothing is traced, so callbacks there would go unseen."""
+    """Outside EtwRegister and EtwUnregister nothing is traced, so callbacks there would be missed."""
     stream = model.stream
     if stream.promises != SAMPLE:
         return None

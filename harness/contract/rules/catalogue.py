@@ -14,7 +14,7 @@ SECTIONS: tuple[Section, ...] = (
 )  # fmt: skip
 
 ALIASES = {"ASYNC-AFTER-START": "SYNC-FIRST"}
-"""Identifiers of the contract that name a rule of another section: one cause is told once."""
+"""Identifiers of the contract that name a rule of another section: one cause is reported once."""
 
 
 @cache

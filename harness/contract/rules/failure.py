@@ -50,7 +50,7 @@ CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
     holds="S2! F2", violates="S2! F2{status=0}",
 )  # fmt: skip
 def failure_status(call: Callback, model: Model) -> RuleOutcome:
-    """Of a hot add; for Failures of a registration with ADD_EXISTING only a warning (U6)."""
+    """Judges a hot add. For Failures of a registration with ADD_EXISTING it is only a warning (U6)."""
     enter = call.enter
     if enter.state != FAILURE:
         return None
@@ -92,7 +92,7 @@ def failure_not_counted(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="a:S2 b:S2! a:F2", violates="a:S2! b:S2 b:C2",
 )  # fmt: skip
 def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
-    """That an error in the operation status stops the add is stated for the underlying callback object."""
+    """The underlying callback object's page states that an error in the operation status stops the add."""
     if not attempt.vetoed:
         return None
     completes = attempt.completes
@@ -116,7 +116,7 @@ def veto_no_complete(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="a:S2 b:S2! a:F2 b:F2", violates="a:S2 b:S2!",
 )  # fmt: skip
 def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
-    """So that it can free what it allocated in Start."""
+    """The driver can then free what it allocated in Start."""
     if not attempt.vetoed:
         return None
     if attempt.overwritten and attempt.completes:
@@ -155,7 +155,7 @@ def veto_failure_delivered(attempt: Attempt, model: Model) -> RuleOutcome:
     unless="the end of none is known", holds="S2! F2",
 )  # fmt: skip
 def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
-    """The hot-add text excludes nobody, the text on existing processors does."""
+    """The hot-add text excludes no callback, the text on existing processors does."""
     for view in attempt.views.values():
         if view.vetoed:
             if model.touched(attempt) or not attempt.quiet:
@@ -171,7 +171,7 @@ def veto_self_failure(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="a:S2! b:S2 b:F2",
 )  # fmt: skip
 def veto_later_starts(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Counts the Starts that were entered after the vetoing Start had returned."""
+    """Count the Starts that were entered after the vetoing Start had returned."""
     veto = next((call for call in attempt.events if call.refused and call.exit is not None), None)
     if veto is None or veto.exit is None:
         return None
@@ -185,7 +185,7 @@ def veto_later_starts(attempt: Attempt, model: Model) -> RuleOutcome:
     unless="no Failure followed", holds="S2! F2",
 )  # fmt: skip
 def veto_status_echo(attempt: Attempt, model: Model) -> RuleOutcome:
-    """The first veto counts."""
+    """Compare with the status of the first veto."""
     veto = next((call.exit for call in attempt.events if call.refused and call.exit is not None), None)
     failure = next((call.enter for call in attempt.terminals if call.enter.state == FAILURE), None)
     if veto is None or failure is None:
@@ -201,7 +201,7 @@ def veto_status_echo(attempt: Attempt, model: Model) -> RuleOutcome:
     unless="records of each may be missing", holds="S2 F2",
 )  # fmt: skip
 def fail_without_veto(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Another, unlogged client of the notification, or a cause inside the operating system."""
+    """The cause is another, unlogged client of the notification, or is inside the operating system."""
     failure = next((call.enter for call in attempt.terminals if call.enter.state == FAILURE), None)
     if failure is None:
         return None
@@ -217,7 +217,7 @@ def fail_without_veto(attempt: Attempt, model: Model) -> RuleOutcome:
     unless="no processor was announced again after its add had failed", holds="S2! F2 S2 C2",
 )  # fmt: skip
 def fail_retry(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Seen when an attempt opens on a processor whose last one failed, with no host command between."""
+    """An add is retried when an attempt opens on a processor whose last one failed, with no host command between."""
     if attempt.k == 1:
         return None
     return noted("yes" if attempt.retried else "no, a host command came first")
@@ -230,7 +230,7 @@ def fail_retry(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="S2! F2 =cpu Q +cpu S2 C2",
 )  # fmt: skip
 def number_reuse(attempt: Attempt, model: Model) -> RuleOutcome:
-    """The number of the next completed processor after a failed one."""
+    """Compare the number of the next completed processor with that of the failed one."""
     if not attempt.completes:
         return None
     failed, model.attempts.failed = model.attempts.failed, -1
@@ -245,7 +245,7 @@ def number_reuse(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="S2! F2", violates="S2 C2{out=0xC0000001}",
 )  # fmt: skip
 def operation_status(call: Callback | None, model: Model) -> RuleOutcome:
-    """Otherwise the status is to be left untouched."""
+    """Otherwise the driver must leave the status untouched."""
     if call is None or call.exit is None:
         return None
     enter, leave = call.enter, call.exit
@@ -311,7 +311,7 @@ def context_immutable(call: Callback | None, model: Model) -> RuleOutcome:
     needs="allocation record", holds="S2{alloc=1} C2 V", violates="S2{alloc=1} F2",
 )  # fmt: skip
 def alloc_free(subject: Alloc | Free | Callback | None, model: Model) -> RuleOutcome:
-    """Any number of objects, also up front for the maximum: what must balance is what the driver says it allocated.
+    """Count any number of objects, also those allocated up front for the maximum: the driver's own reports must balance.
 
     A driver with the profile ``sample`` promises more: one object, allocated in Start, and kept until Failure or until it
     withdraws.
@@ -374,7 +374,7 @@ def _outside(record: Alloc | Free, what: str, model: Model) -> Broken:
 
 
 def _started(call: Callback) -> Callback | None:
-    """Return the one Start that this call belongs to; None if the driver was not called in the documented order."""
+    """Return the one Start that this call belongs to, or None if the driver was not called in the documented order."""
     if call.attempt is None:
         calls = call.registration.existing
     else:
@@ -387,11 +387,11 @@ def _started(call: Callback) -> Callback | None:
 @rule(
     "OB-THREAD-AFTER-COMPLETE", Level.ERROR_DRIVER, kind.BIND, clauses="C3", source=f"{STRUCT}; {ARRIVES}",
     says="a driver binds threads and DPCs to a processor in its Complete or in the arrival, whichever comes first, or later",
-    needs="bind record", unless="nothing tells of a Start of the processor to a driver that is registered",
+    needs="bind record", unless="no record shows a Start of the processor to a driver that is registered",
     holds="S2 C2 V bind{nt=2}", violates="S2 bind{nt=2} C2",
 )  # fmt: skip
 def thread_after_complete(bind: Bind, model: Model) -> RuleOutcome:
-    """Before both the processor may not be schedulable. Processors that existed are judged only if reported."""
+    """Before both, the processor may not be schedulable. Existing processors are judged only if reported."""
     stream = model.stream
     if bind.nt in stream.completed:
         return HOLDS

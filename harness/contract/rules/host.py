@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""R.8, what the host did, and whether the run itself went as it should. None of these is a clause of Windows."""
+"""R.8, the host's actions, and whether the run itself went as it should. None of these rules is a clause of Windows."""
 
 # ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
 
@@ -35,17 +35,17 @@ PREFLIGHT = (
     "Manager and never runs); the driver bound to ACPI0010; the edition and its licence; the firmware's feature "
     "control on the new processor; whether the guest evaluated _OST at all"
 )
-"""What to look at when a processor was plugged and nobody was told (docs/contract.md D7)."""
+"""What to look at when a processor was plugged and no driver was notified (docs/contract.md D7)."""
 
 PROCESS = "the guest's machine is a process: there is no QEMU and no firmware whose word could stand against the guest's"
-"""Why nothing can be said of an agreement between three where there is only one."""
+"""Why a three-way agreement cannot be judged where only the guest reports."""
 
 
 LONGEST_EDITION = 100
 """Characters of an edition's name that are kept."""
 
 REMOVAL = "unplug-"
-"""What the name of a request to give a device back begins with."""
+"""The prefix of the name of a request to give a device back."""
 
 
 @rule(
@@ -55,7 +55,7 @@ REMOVAL = "unplug-"
     holds="+cpu S2 C2 V", violates="S2 +cpu C2",
 )  # fmt: skip
 def host_cause(subject: Callback | HostAdd | Epoch, model: Model) -> RuleOutcome:
-    """By receipt: what arrived before the command was sent cannot be its consequence. No clock is used."""
+    """Judged by receipt: what arrived before the command was sent cannot be its consequence. No clock is used."""
     if isinstance(subject, Callback):
         if subject.enter.state != START or subject.attempt is None:
             return None
@@ -100,7 +100,7 @@ def accepted_is_no_proof(agreement: Agreement, model: Model) -> RuleOutcome:
     holds="+cpu S2 C2 V =cpu", violates="+cpu =cpu", awaited=True,
 )  # fmt: skip
 def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
-    """Nothing after the command: the environment is suspected first, so this is unknown, never a violation."""
+    """Nothing came after the command. The environment is suspected first, so this is unknown, never a violation."""
     add = host.begin
     if add.what != "cpu" or add.expected not in ("added", "vetoed") or not host.settled_at or host.refused:
         return None
@@ -128,7 +128,7 @@ def host_no_notify(host: HostAdd, model: Model) -> RuleOutcome:
     needs="guest that said what its edition takes (an edition event of the guest)", holds="edition.",
 )  # fmt: skip
 def edition_adds(event: GuestEvent, model: Model) -> RuleOutcome:
-    """What the guest decided as it started; whether it then takes one is for the other rules."""
+    """The guest reports its decision as it starts. Other rules judge whether it then takes a processor."""
     takes, _, edition = event.detail.partition(": ")
     if takes not in (TAKES_PROCESSORS, REFUSES_PROCESSORS):
         return None
@@ -141,7 +141,7 @@ def edition_adds(event: GuestEvent, model: Model) -> RuleOutcome:
     holds="+cpu S2 C2 =cpu +cpu S3 C3 =cpu", violates="+cpu +cpu S2 S3 C2 C3",
 )  # fmt: skip
 def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
-    """Except where adding several at once is what the plan tries."""
+    """Exempt where the plan adds several at once on purpose."""
     if host.at != model.at or host.begin.what != "cpu" or model.cpu_adds < 2:
         return None
     other = next((other for other in model.cpu_in_flight.values() if other is not host), None)
@@ -159,10 +159,10 @@ def one_at_a_time(host: HostAdd, model: Model) -> RuleOutcome:
     needs="host command", holds="+cpu S2 C2 V =cpu", violates="+cpu S2 C2 =cpu?",
 )  # fmt: skip
 def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
-    """A reply is no proof. Without agreement, or with none recorded, the run is unknown.
+    """A reply proves nothing. Without agreement, or with none recorded, the run is unknown.
 
-    Of a guest whose machine is a process this is never said to hold: where only the guest has a word, its own count not
-    being as expected still makes the run unknown.
+    For a guest whose machine is a process this never holds. Only the guest reports there, and an unexpected count
+    still makes the run unknown.
     """
     if isinstance(subject, Agreement):
         window, host = model.cpu_window, model.agreed_on
@@ -217,9 +217,9 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
 
 
 def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
-    """Say how an agreement contradicts its own numbers; "" if it does not.
+    """Return how an agreement contradicts its own numbers, "" if it does not.
 
-    ``refused`` if the guest refused a processor; ``alone`` if no other add was in flight, so that the counts are its own.
+    ``refused``: the guest refused a processor. ``alone``: no other add was in flight, so the counts belong to this one.
     """
     if not agreement.agreed:
         return ""
@@ -246,7 +246,7 @@ def contradicts(agreement: Agreement, *, refused: bool, alone: bool) -> str:
 
 
 def _unfinished(host: HostAdd) -> bool:
-    """Return whether the guest was to use what was added, and had not, or not seen by all, when its time was over."""
+    """Return whether the guest should have used what was added, and had not, or not on all counts, when its time was over."""
     return host.agreed is False and host.begin.expected in ("added", "vetoed")
 
 
@@ -273,7 +273,7 @@ def _removal_contradicts(agreement: Agreement, grown: int) -> str:
 def expectation(expect: Expectation, model: Model) -> RuleOutcome:
     """The plan's own demand, judged when the plan was executed.
 
-    Where an add before it was not agreed on, the guest may only have been late: on a host that starved it, or whose QEMU stood.
+    If an add before it was not agreed on, the guest may only have been late: its host was overloaded, or its QEMU stood still.
     """
     if expect.met != (expect.demanded == expect.seen):
         said = "met" if expect.met else "not met"
@@ -298,7 +298,7 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
 
 
 def _too_few(expect: Expectation) -> bool:
-    """Return whether all that is not met is too few records of the driver, some of which may be missing."""
+    """Return whether the only unmet demand is the number of the driver's records, some of which may be missing."""
     demanded, seen = (dict(_COUNT.findall(said)) for said in (expect.demanded, expect.seen))
     unmet = [name for name, count in demanded.items() if seen.get(name) != count]
     return bool(unmet) and all(
@@ -312,7 +312,7 @@ def _too_few(expect: Expectation) -> bool:
     holds="S2 C2 V", violates="S2 C2 fault",
 )  # fmt: skip
 def run_complete(subject: OperationProgress | RunFailure | End | Epoch, model: Model) -> RuleOutcome:
-    """A run that was interrupted, cut or given up proves nothing for what it did not do."""
+    """A run that was interrupted, cut or given up proves nothing about the rest of its plan."""
     if isinstance(subject, OperationProgress):
         if subject.phase != "fail":
             return None

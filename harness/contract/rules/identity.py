@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""R.5, who a processor is and how many there are: indexes, groups, counts."""
+"""R.5, the identity and number of processors: indexes, groups, counts."""
 
 # ruff: noqa: ARG001 - every predicate takes its subject and the model, whether it needs both or not
 
@@ -43,7 +43,7 @@ def _disagreement(enter: SyncEnter) -> str:
     holds="S2 C2 V", violates="S2 C2{idx_number=7}",
 )  # fmt: skip
 def index_agrees(call: Callback, model: Model) -> RuleOutcome:
-    """For processors that existed and for added ones alike."""
+    """Judges existing and added processors alike."""
     if call.enter.state != COMPLETE:
         return None
     wrong = _disagreement(call.enter)
@@ -68,7 +68,7 @@ def index_at_start(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2{number=64} C2{number=64}",
 )  # fmt: skip
 def number_range(call: Callback, model: Model) -> RuleOutcome:
-    """A group holds at most 64 processors on 64-bit Windows; what runs, runs on one of the maximum."""
+    """A group holds at most 64 processors on 64-bit Windows. Code runs only on processors below the maximum."""
     enter = call.enter
     limit = min(64, enter.max_in_group)
     if not 0 <= enter.number < limit:
@@ -105,7 +105,7 @@ def group_zero(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V",
 )  # fmt: skip
 def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
-    """Common sense, and not documented."""
+    """This is expected, and not documented."""
     attempt = call.attempt
     if call.enter.state != START or attempt is None or not attempt.active_before:
         return None
@@ -119,7 +119,7 @@ def index_is_old_count(call: Callback, model: Model) -> RuleOutcome:
     holds="+cpu S2 C2 V =cpu +cpu S3 C3 V =cpu", violates="S2 C2 S2 C2",
 )  # fmt: skip
 def unique(call: Callback, model: Model) -> RuleOutcome:
-    """One truth for the whole boot, over all drivers: processors that exist at a registration, and added ones."""
+    """Judged once for the whole boot, over all drivers: processors that exist at a registration, and added ones."""
     enter, attempt = call.enter, call.attempt
     existing = attempt is None and not call.registration.implied and enter.state == START
     if enter.state != COMPLETE and not existing:
@@ -133,7 +133,7 @@ def unique(call: Callback, model: Model) -> RuleOutcome:
             (other, enter), (), name, cause=("place", enter.nt),
         )  # fmt: skip
     known = model.processors.known(enter.nt)
-    # A processor that is told to a new registration as existing, while it is being added, is the same one.
+    # A processor reported to a new registration as existing, while it is being added, is the same one.
     twice = (
         known is not None and known[1] is not attempt and (known[1] is not None or known[2] < attempt.first)
         if attempt
@@ -154,7 +154,7 @@ def unique(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2 V{active=1}", same=("active",),
 )  # fmt: skip
 def count_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
-    """Between records of one driver by its numbers, between drivers by the counter."""
+    """Records of one driver are ordered by its numbers, those of several drivers by the counter."""
     if record.active >= model.active:
         return HOLDS
     stream, counted = model.stream, model.processors.counted
@@ -167,7 +167,7 @@ def count_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
 
 
 def _earlier(first: DriverRecord, record: DriverRecord, model: Model) -> bool:
-    """True if a record of another driver is known to be earlier, by the counter that both read."""
+    """Return whether a record of another driver is known to be earlier, by the counter that both read."""
     if first.driver == record.driver:
         return first.seq < record.seq
     if model.migrated(model.counted_at, model.at):
@@ -181,7 +181,7 @@ def _earlier(first: DriverRecord, record: DriverRecord, model: Model) -> bool:
     holds="S2 C2 V", violates="S2 C2 V{maximum=9}", same=("active", "maximum"),
 )  # fmt: skip
 def maximum_constant(record: DriverRecord, model: Model) -> RuleOutcome:
-    """Within one boot, over all drivers."""
+    """Judged within one boot, over all drivers."""
     if record.active > record.maximum:
         return Broken(f"{record.active} processors were active, the maximum is {record.maximum}", (record,))
     sized = model.processors.sized
@@ -224,7 +224,7 @@ def legacy_is_group_zero(subject: DriverRecord | Attempt, model: Model) -> RuleO
     holds="S2 C2 V", violates="S2 C2 V{groups=0}", same=("groups",),
 )  # fmt: skip
 def groups_monotonic(record: DriverRecord, model: Model) -> RuleOutcome:
-    """A new group can become active; none goes away within one boot, for whichever driver asks."""
+    """A new group can become active. Within one boot no group becomes inactive, for any driver that asks."""
     grouped, groups = model.processors.grouped, record.groups
     if groups >= (grouped.groups if grouped is not None else 0):
         return HOLDS

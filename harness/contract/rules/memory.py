@@ -26,7 +26,7 @@ MIXED = "a processor add was in flight with each, or may still be announced or t
 PNP = "Plug and Play request record"
 
 GONE = ("REMOVE", "SURPRISE_REMOVAL")
-"""Requests after which a device may be started anew."""
+"""Requests after which a device may be started again."""
 
 KMDF_ORDER = (
     "SelfManagedIoSuspend",
@@ -40,7 +40,7 @@ KMDF_ORDER = (
 
 
 def _dimm_window(model: Model) -> HostAdd | None:
-    """The DIMM command whose window is open, if no processor add can be mixed up with it."""
+    """Return the DIMM command whose window is open, if no processor add can be confused with it."""
     window = model.window
     if window is None or not window.clean or window.begin.what != "dimm" or model.cpu_in_flight:
         return None
@@ -53,7 +53,7 @@ def _dimm_window(model: Model) -> HostAdd | None:
     holds="+dimm M =dimm", violates="+dimm S2 C2 M =dimm",
 )  # fmt: skip
 def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
-    """Not while a processor add is in flight or still without its notification, nor after one that may be tried again."""
+    """Exempt while a processor add is in flight or still without its notification, and after one that may be tried again."""
     if isinstance(subject, HostAdd):
         return HOLDS if subject.begin.what == "dimm" and subject.clean and model.driver_records else None
     window = _dimm_window(model)
@@ -69,7 +69,7 @@ def memory_no_sync(subject: Callback | HostAdd, model: Model) -> RuleOutcome:
     holds="+dimm M =dimm", violates="+dimm =dimm", awaited=True,
 )  # fmt: skip
 def memory_arrives(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
-    """No latency is documented; a missing arrival is unknown, also if the driver withdrew since."""
+    """No latency is documented. A missing arrival is unknown, even if the driver withdrew since."""
     return memory_arrived(subject, model)
 
 
@@ -79,7 +79,7 @@ def memory_arrives(subject: CallSpan | Epoch, model: Model) -> RuleOutcome:
     holds="+dimm M =dimm", violates="+dimm V M =dimm",
 )  # fmt: skip
 def memory_cpu_silent(subject: Arrival | HostAdd, model: Model) -> RuleOutcome:
-    """Of a guest to which no processor was added before: a late interface of an added one may come at any time."""
+    """Judged only if no processor was added before: a late interface of an added one may arrive at any time."""
     if isinstance(subject, HostAdd):
         if subject.begin.what != "dimm" or not subject.clean or not model.driver_records:
             return None
@@ -124,7 +124,7 @@ def memory_no_rebalance(subject: PnpEnter | HostAdd, model: Model) -> RuleOutcom
     holds="+dimm M{memory=671088640} =dimm",
 )  # fmt: skip
 def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
-    """Compared with what the guest counted last before."""
+    """Compare the total with the guest's last count before."""
     enter = arrival.enter
     if enter.cls != "memory" or not enter.memory or model.count is None or arrival.registration.base < 0:
         return None
@@ -134,7 +134,7 @@ def memory_total(arrival: Arrival, model: Model) -> RuleOutcome:
 @rule(
     "REBAL-ON-CPU-ADD", Level.WARN, kind.COMPLETED, clauses="C11", source=INTRODUCTION,
     says="adding a processor starts a rebalance", needs="completed hot-add",
-    unless="no device told of its requests, one opted out, or records may be missing",
+    unless="no device reported its requests, one opted out, or records may be missing",
     holds="irp=START S2 C2 irp=QUERY_STOP irp=STOP irp=START", violates="irp=START S2 C2",
 )  # fmt: skip
 def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -156,7 +156,7 @@ def rebalance_on_add(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="irp=START irp=QUERY_STOP irp=STOP irp=START irp=REMOVE irp=START", violates="irp=START irp=STOP",
 )  # fmt: skip
 def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
-    """CANCEL_STOP instead of STOP is allowed; the first START, also after a removal, needs nothing before it."""
+    """CANCEL_STOP instead of STOP is allowed. The first START, also after a removal, needs nothing before it."""
     if enter.minor not in ("STOP", "START"):
         return None
     before = [entry for _, entry in model.devices.get((enter.driver, enter.device), ()) if entry is not enter]
@@ -187,10 +187,10 @@ def rebalance_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     violates="irp=SelfManagedIoSuspend irp=ReleaseHardware irp=D0Exit",
 )  # fmt: skip
 def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
-    """From a suspend on; before the first suspend the device is being started, which has another order.
+    """Judged from a suspend on. Before the first suspend the device is being started, which has another order.
 
-    Of each device object. A failed PrepareHardware is followed by ReleaseHardware, and so is a failed D0Entry, but never
-    by D0Exit.
+    Each device object is judged alone. A failed PrepareHardware is followed by ReleaseHardware, and so is a failed D0Entry,
+    but never by D0Exit.
     """
     if enter.minor not in KMDF_ORDER:
         return None
@@ -207,7 +207,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     if last is None or KMDF_ORDER.index(last.minor) == len(KMDF_ORDER) - 1 or not (suspended or begins):
         return None
     if begins and last.minor == "D0Entry":
-        # The device was started: from there on it may be suspended.
+        # The device was started: from here on it may be suspended.
         return HOLDS
     if failed and last.minor in ("PrepareHardware", "D0Entry"):
         if enter.minor == "ReleaseHardware":
@@ -229,7 +229,7 @@ def kmdf_order(enter: PnpEnter, model: Model) -> RuleOutcome:
     holds="optout +cpu S2 C2 V irp=CANCEL_STOP", violates="optout +cpu S2 irp=QUERY_STOP C2",
 )  # fmt: skip
 def rebalance_opt_out(subject: PnpEnter | AddWindow, model: Model) -> RuleOutcome:
-    """Judged inside the window of a processor add, of each device that opted out, and at its end of those not asked."""
+    """Judge requests in the window of a processor add to each device that opted out, and at its end those not asked."""
     if isinstance(subject, AddWindow):
         devices = [device for _, device in model.devices if model.opts_out(device)]
         return HOLDS if subject.succeeded and devices and model.refused_stop_at < subject.at else None
@@ -262,7 +262,7 @@ def rebalance_without_resources(enter: PnpEnter, model: Model) -> RuleOutcome:
     holds="irp=QUERY_STOP irp=STOP", violates="irp=QUERY_STOP!",
 )  # fmt: skip
 def query_stop_accepted(leave: PnpExit, model: Model) -> RuleOutcome:
-    """Refusing takes the device out of the rebalance."""
+    """A refusal takes the device out of the rebalance."""
     if leave.minor != "QUERY_STOP":
         return None
     return HOLDS if nt_success(leave.ret) else Broken(f"QUERY_STOP was refused with {leave.ret:#x}", (leave,))

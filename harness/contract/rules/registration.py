@@ -31,7 +31,7 @@ EXISTING = "registration with ADD_EXISTING"
 
 
 def _returned(span: CallSpan | None, *, existing: bool | None = None) -> Registration | None:
-    """The synchronous registration that this record ends, if it is one, with or without ADD_EXISTING."""
+    """Return the synchronous registration that this record ends, with or without ADD_EXISTING, or None."""
     if span is None or span.enter.call != "reg_sync" or span.registration is None:
         return None
     if existing is not None and span.registration.add_existing != existing:
@@ -44,7 +44,7 @@ def _state(registration: Registration, state: int) -> list[Callback]:
 
 
 def _left(call: Callback) -> int:
-    """The number of the last record of a callback."""
+    """Return the number of the last record of a callback."""
     return (call.exit or call.enter).seq
 
 
@@ -53,7 +53,7 @@ def _veto(registration: Registration) -> Callback | None:
 
 
 def _gate(registration: Registration) -> str:
-    """Say why the counting rules cannot judge this span; "" if they can."""
+    """Return why the counting rules cannot judge this span, "" if they can."""
     if registration.span is None:
         return "the registering call is not in the history"
     if registration.races_add:
@@ -64,7 +64,7 @@ def _gate(registration: Registration) -> str:
 
 
 def _within(registration: Registration, model: Model) -> Stretch:
-    """The stretch of the registering call."""
+    """Return the stretch of the registering call."""
     return registration.driver, registration.span.at if registration.span is not None else 0, model.at
 
 
@@ -86,7 +86,7 @@ def _judge(registration: Registration, model: Model, said: str, shown: tuple[Rec
     holds="[S0 S1 C0 C1]", violates="[S0 S1 C0 C1] S1 C1",
 )  # fmt: skip
 def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
-    """Afterwards nothing may be said of a processor that was already active."""
+    """After the return, no call is made for a processor that was already active."""
     if not isinstance(subject, Callback):
         registration = _returned(subject, existing=True)
         return HOLDS if registration is not None and registration.handle else None
@@ -105,11 +105,11 @@ def within_register(subject: Callback | CallSpan | None, model: Model) -> RuleOu
 @rule(
     "ADDEX-ONE-START-EACH", Level.ERROR, kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING there is one Start for every active processor", needs=EXISTING,
-    unless="a Start reported an error in each, or it returned NULL and told nothing",
+    unless="a Start reported an error in each, or it returned NULL and reported nothing",
     holds="[S0 S1 C0 C1]", violates="cpus=2 [S0 C0]",
 )  # fmt: skip
 def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """No number repeats, and there are as many as the active count says, which must not change meanwhile."""
+    """No number repeats. There are as many as the active count, which must not change meanwhile."""
     registration = _returned(span, existing=True)
     if registration is None or span is None or span.exit is None or _veto(registration) is not None:
         return None
@@ -137,11 +137,11 @@ def one_start_each(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-STARTS-THEN-COMPLETES", Level.ERROR, kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING all Starts come before any Complete", needs=EXISTING,
-    unless="none told both Start and Complete",
+    unless="none reported both Start and Complete",
     holds="[S1 S0 C0 C1]", violates="[S0 C0 S1 C1]",
 )  # fmt: skip
 def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """A pure order within one driver: no loss excuses it."""
+    """This is only an order within one driver: no loss excuses it."""
     registration = _returned(span, existing=True)
     if registration is None:
         return None
@@ -161,11 +161,11 @@ def starts_then_completes(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-ONE-COMPLETE-EACH", Level.ERROR, kind.CALL_EXIT, clauses="A20", source=REGISTER,
     says="with ADD_EXISTING and no error there is one Complete for every Start, and no Failure", needs=EXISTING,
-    unless="a Start reported an error in each, or nothing was told",
+    unless="a Start reported an error in each, or nothing was reported",
     holds="[S0 S1 C1 C0]", violates="cpus=2 [S0 S1 C0]",
 )  # fmt: skip
 def one_complete_each(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """All before the registration returns."""
+    """All come before the registration returns."""
     registration = _returned(span, existing=True)
     if registration is None or span is None or span.exit is None or _veto(registration) is not None:
         return None
@@ -215,7 +215,7 @@ def veto_stops(span: CallSpan | None, model: Model) -> RuleOutcome:
     holds="[S0 S1 S2! F1 F0]0", violates="[S0 S1!]0",
 )  # fmt: skip
 def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """In any order, all after the Start with the error returned."""
+    """The order is free. All come after the Start with the error returned."""
     registration = _returned(span, existing=True)
     veto = _veto(registration) if registration is not None else None
     if registration is None or veto is None:
@@ -247,7 +247,7 @@ def veto_failures(span: CallSpan | None, model: Model) -> RuleOutcome:
     needs="error in a Start of ADD_EXISTING", holds="[S0!]0", violates="[S0!]",
 )  # fmt: skip
 def veto_null(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """Implied by Microsoft's sample only; the page of the routine warns against reading that into it."""
+    """Only Microsoft's sample implies it. The page of the routine warns against that conclusion."""
     registration = _returned(span, existing=True)
     veto = _veto(registration) if registration is not None else None
     if registration is None or veto is None or span is None or span.exit is None:
@@ -285,7 +285,7 @@ def null_no_callbacks(subject: Callback | CallSpan | None, model: Model) -> Rule
     holds="entry [S0!]0 entry!", violates="entry [S0!]0 entry.",
 )  # fmt: skip
 def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """The page lets the callback store the status in its context, and does not demand that this one is returned."""
+    """The callback may store the status in its context. The page does not demand that DriverEntry returns this one."""
     if span is None or span.exit is None or span.enter.call != "driver_entry":
         return None
     for registration in span.stream.registrations.values():
@@ -307,7 +307,7 @@ def null_fails_entry(span: CallSpan | None, model: Model) -> RuleOutcome:
     holds="[S0{alloc=1} S1{alloc=1,free=1}! F0{free=1}]0", violates="[S0{alloc=1} S1{alloc=1}! F0{free=1}]0",
 )  # fmt: skip
 def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
-    """No Failure comes for that processor, so nobody else would."""
+    """No Failure comes for that processor, so nothing else frees the object."""
     if (
         call is None
         or call.exit is None
@@ -326,7 +326,7 @@ def veto_self_clean(call: Callback | None, model: Model) -> RuleOutcome:
 
 @rule(
     "NOFLAG-SILENT", Level.ERROR, kind.SYNC_ENTER.given("not subject.registration.add_existing") | kind.CALL_EXIT, clauses="A21", source=REGISTER,
-    says="without ADD_EXISTING nothing is said of processors that are already active",
+    says="without ADD_EXISTING there is no call for processors that are already active",
     needs="registration without ADD_EXISTING", holds="( )", violates="( S0 C0 )",
 )  # fmt: skip
 def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
@@ -365,7 +365,7 @@ def noflag_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
     holds="with b [S0 S1 C0 C1]", violates="with b [S0 b:S0 S1 C0 C1]",
 )  # fmt: skip
 def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutcome:
-    """Other registrations are called for an added processor only; every one the host asked for is accounted for."""
+    """Other registrations are called only for added processors, and every add that the host requested is accounted for."""
     if not isinstance(subject, Callback):
         registration = _returned(subject, existing=True)
         if registration is None or registration.races_add:
@@ -399,10 +399,10 @@ def others_silent(subject: Callback | CallSpan | None, model: Model) -> RuleOutc
 @rule(
     "ADDEX-ORDER", Level.OBSERVE, kind.CALL_EXIT, clauses="A27, U8", source="undocumented: docs/contract.md A27",
     says="in which order are existing processors reported?", needs=EXISTING,
-    unless="none told of a processor", holds="[S1 S0 C1 C0]",
+    unless="none reported a processor", holds="[S1 S0 C1 C0]",
 )  # fmt: skip
 def existing_order(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """Ascending is assumed by others and stated by nobody."""
+    """Ascending order is a common assumption, and no page states it."""
     registration = _returned(span, existing=True)
     if registration is None or not registration.existing:
         return None
@@ -418,11 +418,11 @@ def existing_order(span: CallSpan | None, model: Model) -> RuleOutcome:
 @rule(
     "ADDEX-THREAD", Level.OBSERVE, kind.CALL_EXIT, clauses="A27, U13", source="undocumented: docs/contract.md A27",
     says="do the calls of ADD_EXISTING run on the registering thread?", needs=EXISTING,
-    unless="none told of a processor",
+    unless="none reported a processor",
     holds="[S0 S1 C0 C1]",
 )  # fmt: skip
 def existing_thread(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """The natural reading, but thread identity is not stated."""
+    """The registering thread is the natural reading, but no page states it."""
     registration = _returned(span, existing=True)
     if registration is None or span is None or not registration.existing:
         return None
@@ -437,7 +437,7 @@ def existing_thread(span: CallSpan | None, model: Model) -> RuleOutcome:
     holds="+cpu [S0 S1 C0 C1]",
 )  # fmt: skip
 def existing_race(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """How many processors the registration reported when a host command was in flight."""
+    """Count the processors that the registration reported when a host command was in flight."""
     registration = _returned(span, existing=True)
     if registration is None or span is None or span.exit is None or not registration.races_add:
         return None
@@ -446,7 +446,7 @@ def existing_race(span: CallSpan | None, model: Model) -> RuleOutcome:
 
 
 def left_at_unload(span: CallSpan, record: Record, model: Model, *, sync: bool, when: str) -> RuleOutcome:
-    """Every registration of one kind was ended before the driver's image went, of which ``record`` tells."""
+    """Judge whether every registration of one kind was ended before ``record``, which shows that the driver's image goes."""
     judged: RuleOutcome = None
     for registration in span.stream.registrations.values():
         if registration.sync != sync or not registration.handle or registration.open:
@@ -461,7 +461,7 @@ def left_at_unload(span: CallSpan, record: Record, model: Model, *, sync: bool, 
 
 
 def goes_without_unload(span: CallSpan) -> bool:
-    """True if DriverEntry returned an error: the image is unloaded, and Unload is not called."""
+    """Return whether DriverEntry returned an error: the image is unloaded, and Unload is not called."""
     return span.enter.call == "driver_entry" and span.exit is not None and not nt_success(span.exit.result)
 
 
@@ -472,7 +472,7 @@ def goes_without_unload(span: CallSpan) -> bool:
     holds="S2 C2 unload", violates="S2 C2 unload!",
 )  # fmt: skip
 def deregister_before_unload(span: CallSpan | None, model: Model) -> RuleOutcome:
-    """Typically in its Unload routine, with the handle; before DriverEntry fails, since Unload is not called then."""
+    """Typically done in the Unload routine, with the handle; before DriverEntry fails, since Unload is not called then."""
     if span is None:
         return None
     if span.exit is None:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""What a rule is: one clause of the contract as a small predicate over a subject, with what it needs to be judged.
+"""A rule: one clause of the contract as a small predicate over a subject, with what it needs to be judged.
 
-A rule never sees the whole history. The checker reads a history once, :mod:`harness.contract.state.model` turns records
-into subjects (a callback, a registration, an attempt, an arrival …), and every rule that asked for that kind of
-subject is called with it. It answers one of:
+A rule never sees the whole history. The checker reads a history once, and :mod:`harness.contract.state.model` turns
+records into subjects (a callback, a registration, an attempt, an arrival …). Every rule that asked for that kind of
+subject is called with it. It returns one of:
 
-``HOLDS``        the clause had something to judge and was kept;
-``None``         the clause says nothing about this subject (not applicable);
+``HOLDS``        the clause had something to judge and held;
+``None``         the clause does not apply to this subject;
 :class:`Broken`  the clause is violated, with the records that show it;
-:class:`Unclear` it cannot be told, and why;
+:class:`Unclear` the result cannot be known, and why;
 :class:`Observed` a value of something that is not documented;
-:class:`Exempt` the clause does not speak of this subject, because of a fact of the history that is worth telling.
+:class:`Exempt` the clause does not cover this subject, because of a fact of the history that should be reported.
 
-A rule says of each answer what it rests on. What present records show, they show. What rests on the absence of records
-names the stretch in which there are none (``Broken.absent``); the checker believes it only if nothing of that stretch
+A rule names the basis of each answer. Present records need no more support. A conclusion from the absence of records
+names the stretch in which there are none (``Broken.absent``). The checker believes it only if nothing of that stretch
 can be missing, when the whole history is known.
 """
 
@@ -38,7 +38,7 @@ HOLDS: Final = True
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrderReason:
-    """One line of a contradiction: "E1 comes before E2, because …". ``kind`` names the analyzer that knows it."""
+    """One line of a contradiction: "E1 comes before E2, because …". ``kind`` names the basis of the order."""
 
     before: Record
     after: Record
@@ -51,8 +51,8 @@ class Broken(msgspec.Struct, frozen=True, eq=False):
 
     ``chain`` contradicts the order the rule requires. ``level`` replaces the rule's own, for clauses that mean an
     error in one case and a warning in another. ``absent`` is the stretch in which no record may be missing for this to be
-    true; None if present records show it alone. Violations with the same ``cause`` are one finding: the rule that comes
-    first in the catalogue tells it, the others are its consequences.
+    true; None if present records show it alone. Violations with the same ``cause`` are one finding: the first rule in the
+    catalogue reports it, the others are its consequences.
     """
 
     reason: str
@@ -65,7 +65,7 @@ class Broken(msgspec.Struct, frozen=True, eq=False):
 
 
 class Unclear(msgspec.Struct, frozen=True, eq=False):
-    """The clause can neither be called kept nor broken, because of ``reason``."""
+    """It is not known whether the clause holds, because of ``reason``."""
 
     reason: str
     shown: Sequence[Record] = ()
@@ -73,10 +73,10 @@ class Unclear(msgspec.Struct, frozen=True, eq=False):
 
 
 class Observed(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """A value of something the documents leave open. ``finding`` also lists it under findings.
+    """A value of something that the documents leave open. ``finding`` also lists it under findings.
 
-    ``part`` names the part of the question that the value answers, if only answers to one part can be compared: what
-    is found at Start and what at Complete are two distributions. It is counted under ``RULE/part``.
+    ``part`` names the part of the question that the value answers, if only answers to one part can be compared: the
+    values at Start and at Complete are two distributions. It is counted under ``RULE/part``.
     """
 
     value: str
@@ -87,17 +87,17 @@ class Observed(msgspec.Struct, frozen=True, eq=False, gc=False):
 
 
 class Exempt(msgspec.Struct, frozen=True, eq=False, gc=False):
-    """The clause does not speak of this subject, because of ``reason``, a fact that the history itself shows."""
+    """The clause does not cover this subject, because of ``reason``, a fact that the history itself shows."""
 
     reason: str
 
 
 CLEARED = "a driver cleared the error of another, which OB-NO-OVERWRITE judges"
-"""Why what follows such an attempt says nothing of Windows."""
+"""Why what follows such an attempt proves nothing about Windows."""
 
 
 def first_broken(outcomes: Iterable[RuleOutcome]) -> RuleOutcome:
-    """Return the first violation, else the last outcome that says anything."""
+    """Return the first violation, or else the last outcome that is not None."""
     judged: RuleOutcome = None
     for outcome in outcomes:
         if isinstance(outcome, Broken):
@@ -113,7 +113,7 @@ def some(count: int, noun: str) -> str:
 
 @lru_cache(maxsize=1024)
 def noted(value: str, part: str = "") -> Observed:
-    """Return the observation of a value: mostly the same object for the same value, so that it is quickly counted."""
+    """Return the observation of a value, mostly the same object for the same value, so that it is counted quickly."""
     return Observed(value, part=part)
 
 
@@ -127,7 +127,7 @@ RuleOutcome = Literal[True] | Broken | Unclear | Observed | Exempt | None
 S = TypeVar("S")
 
 Predicate = Callable[[S, Model], RuleOutcome]
-"""What judges a subject of type ``S``."""
+"""Judges a subject of type ``S``."""
 
 Declaration = Callable[[Predicate[S]], Predicate[S]]
 """The decorator that makes a rule of a predicate over subjects of type ``S``."""
@@ -140,15 +140,16 @@ DECIDING = frozenset({Level.GATE, Level.ERROR, Level.ERROR_DRIVER, Level.ERROR_H
 class Rule:
     """One clause of the contract.
 
-    ``on`` names the kinds of subject it is called with and ``given`` which of each kind, as :mod:`harness.contract.rules.subject_kind` does; ``needs`` the fact that must have occurred for it to be judged at
-    all (:data:`FACTS`), in words that complete "not applicable, because the history holds no …"; ``unless`` says which
-    subjects of that kind it does not speak of; ``says`` is the sentence it speaks.
-    ``holds`` and ``violates`` are examples in the notation of :mod:`harness.contract.notation`; a rule that only
-    observes has one example that makes it speak in ``holds``. ``awaited`` marks a policy whose "unknown" means that
-    an expected consequence never came: that makes the run unknown too. ``same`` is for a rule on samples: fields such
-    that it holds again if each of them is what it was in a sample for which it held, and that the model's references
-    (:attr:`Model.level`) are taken from; ``rising`` are fields such that it holds if none of them is lower than in the driver's
-    last record.
+    ``on`` names the kinds of subject that it is called with, and ``given`` selects among them, as in
+    :mod:`harness.contract.rules.subject_kind`. ``needs`` is the fact that must have occurred for it to be judged
+    (:data:`FACTS`), in words that complete "not applicable, because the history holds no …". ``unless`` says which
+    subjects of that kind it does not cover. ``says`` is the rule as a sentence.
+    ``holds`` and ``violates`` are examples in the notation of :mod:`harness.contract.notation`. A rule that only
+    observes has one example, ``holds``, in which it observes a value. ``awaited`` marks a policy whose "unknown" means
+    that an expected consequence never came: the run is then unknown too. ``same`` and ``rising`` are for rules on
+    samples. A rule still holds if each field of ``same`` equals that of a sample for which it held; the model's
+    references (:attr:`Model.level`) have the same fields. It also needs that no field of ``rising`` is lower than in the
+    driver's last record.
     """
 
     id: str
@@ -170,18 +171,18 @@ class Rule:
 
     @property
     def steady(self) -> bool:
-        """True if it need not be asked about a sample in which nothing has changed."""
+        """Whether it can be skipped for a sample in which nothing has changed."""
         return bool(self.same or self.rising) and Sample in self.on
 
     @property
     def decides(self) -> bool:
-        """True if a violation of this rule makes the run violated."""
+        """Whether a violation of this rule makes the run violated."""
         return self.level in DECIDING
 
 
 @dataclass(slots=True)
 class Section:
-    """The rules of one section of the contract, in the order in which they are written down."""
+    """The rules of one section of the contract, in the order of their definition."""
 
     name: str
     title: str

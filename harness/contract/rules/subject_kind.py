@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The kinds of subject that a rule can be called with, and the type of subject that each of them gives.
+"""The kinds of subject that a rule can be called with, and the type of each kind's subjects.
 
-A kind is a kind of record, with what the model makes of it, or a thing of the model's own that no single record ends.
+A kind is a kind of record, as the model completes it, or an entity of the model that no single record ends.
 """
 
 from __future__ import annotations
@@ -60,11 +60,11 @@ T = TypeVar("T")
 
 
 class SubjectKind(Generic[S_co]):
-    """One kind of subject, or one of several: ``kind.ATTEMPT | kind.EPOCH`` gives an attempt or an epoch.
+    """One kind of subject, or several: ``kind.ATTEMPT | kind.EPOCH`` gives an attempt or an epoch.
 
-    ``of`` are the classes of the records, or of the model's own things, after which a subject of type ``S_co`` is given.
-    ``conditions`` say for each class which of its subjects are meant, as an expression of ``subject`` and ``model``; "" for
-    all. They spare a rule the calls to which it would only answer None.
+    ``of`` are the classes of the records or entities after which a subject of type ``S_co`` is given.
+    ``conditions`` select the subjects of each class, as an expression of ``subject`` and ``model``; "" for all. They avoid
+    calls for which a rule would only return None.
     """
 
     __slots__ = ("conditions", "of")
@@ -77,7 +77,7 @@ class SubjectKind(Generic[S_co]):
         return SubjectKind(self.of + other.of, *self.conditions, *other.conditions)
 
     def given(self, condition: str) -> SubjectKind[S_co]:
-        """Return the kind of those subjects for which ``condition`` is true: the others would be answered with None."""
+        """Return the kind of those subjects for which ``condition`` is true. For the others the rule would return None."""
         return SubjectKind(
             self.of, *(f"{one} and {condition}" if one else condition for one in self.conditions)
         )
@@ -88,7 +88,7 @@ START: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {
 COMPLETE: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.COMPLETE}")
 FAILURE: SubjectKind[Callback] = SubjectKind(SyncEnter, f"subject.enter.state == {driver.FAILURE}")
 SYNC_EXIT: SubjectKind[Callback | None] = SubjectKind(SyncExit)
-"""None if the enter record is not there; of the other exits too."""
+"""None if the enter record is missing; the same holds for the other exits."""
 ASYNC_ENTER: SubjectKind[Arrival] = SubjectKind(AsyncEnter)
 ASYNC_EXIT: SubjectKind[Arrival | None] = SubjectKind(AsyncExit)
 CALL_ENTER: SubjectKind[CallSpan] = SubjectKind(CallEnter)
@@ -108,7 +108,7 @@ SAMPLE: SubjectKind[DriverRecord] = SubjectKind(Sample)
 SETTLED: SubjectKind[DriverRecord] = SubjectKind(
     Sample, "not model.cpu_in_flight and not model.attempts.unsettled"
 )
-"""Of them, those with no add of a processor under way."""
+"""The samples taken while no add of a processor is under way."""
 
 BOOT: SubjectKind[Boot] = SubjectKind(Boot)
 OPERATION: SubjectKind[OperationProgress] = SubjectKind(OperationProgress)

@@ -51,7 +51,7 @@ UNEXPLAINED = (
     "no arrival was of a link that is new since a quiet point and was first seen between a command to add a processor and "
     "the next command"
 )
-"""Why arrivals say nothing of an added processor."""
+"""Why arrivals prove nothing about an added processor."""
 
 HOT_ADD = "hot-add of a processor"
 CALLBACK = "synchronous callback"
@@ -76,7 +76,7 @@ def state_valid(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2{ctx=99}",
 )  # fmt: skip
 def context_identity(call: Callback, model: Model) -> RuleOutcome:
-    """The pointer is opaque to Windows and must come back as it was given."""
+    """The pointer is opaque to Windows and must come back unchanged."""
     span = call.registration.span
     if span is None:
         return None
@@ -94,7 +94,7 @@ def context_identity(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2{irql=2} C2",
 )  # fmt: skip
 def irql_passive(call: Callback, model: Model) -> RuleOutcome:
-    """Both for processors that exist at registration and for those added later."""
+    """Judges both processors that exist at registration and those added later."""
     if call.enter.irql == 0:
         return HOLDS
     span = call.registration.span
@@ -119,7 +119,7 @@ def registers_passive(span: CallSpan, model: Model) -> RuleOutcome:
 
 
 def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
-    """Every terminal of the given state has a Start of the same registration before it."""
+    """Judge whether every terminal of the given state has a Start of the same registration before it."""
     judged: RuleOutcome = None
     for registration, view in attempt.views.items():
         for terminal in view.state(state):
@@ -148,7 +148,7 @@ def _start_first(attempt: Attempt, model: Model, state: int) -> RuleOutcome:
 @rule(
     "SYNC-START-BEFORE-COMPLETE", Level.ERROR, kind.COMPLETED, clauses="A7", source=f"{PROCESSING}; {STRUCT}",
     says="Start must come before Complete, because Windows announces a processor before it adds it", needs="completed hot-add",
-    unless="no registration that was in force before one was told Complete",
+    unless="no registration that was in force before one got Complete",
     holds="S2 C2 V", violates="C2",
 )  # fmt: skip
 def start_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -159,16 +159,16 @@ def start_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-START-BEFORE-FAILURE", Level.ERROR, kind.REFUSED, clauses="A7, A15", source=f"{PROCESSING}; {STRUCT}",
     says="Start must come before Failure, because only an announced processor can fail to be added", needs="failed hot-add",
-    unless="no registration that was in force before one was told Failure",
+    unless="no registration that was in force before one got Failure",
     holds="S2! F2", violates="F2",
 )  # fmt: skip
 def start_before_failure(attempt: Attempt, model: Model) -> RuleOutcome:
-    """As for Complete."""
+    """Judged as for Complete."""
     return _start_first(attempt, model, FAILURE)
 
 
 def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
-    """True if no removal of the registration began before the attempt was over."""
+    """Return whether no removal of the registration began before the attempt was over."""
     leave = registration.leave
     return registration.handle and (leave is None or leave.at > attempt.over)
 
@@ -176,13 +176,13 @@ def _alive_throughout(registration: Registration, attempt: Attempt) -> bool:
 def _missing_terminal(
     registration: Registration, view: RegistrationView, attempt: Attempt, model: Model
 ) -> RuleOutcome:
-    """Judge a Start without Complete or Failure: only a quiesced point after it makes silence evidence."""
+    """Judge a Start without Complete or Failure. Silence is evidence only after a quiesced point."""
     start = view.starts[-1]
     if not registration.handle:
         return None
     reason = model.touched(attempt)
     if registration.uncertain:
-        reason = "nothing tells when the driver withdraws"
+        reason = "no record shows when the driver withdraws"
     elif not _alive_throughout(registration, attempt):
         reason = "the driver withdrew before the guest was quiet, and no page says what is then delivered"
     elif not reason and not attempt.quiet:
@@ -208,7 +208,7 @@ def _missing_terminal(
     holds="S2 C2 V", violates="S2",
 )  # fmt: skip
 def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Silence counts only after a quiesced point: no record for the policy time, then proof that the guest lives."""
+    """Silence counts only after a quiesced point: no record for the policy time, then proof that the guest is alive."""
     judged: RuleOutcome = None
     for registration, view in attempt.views.items():
         if not view.starts or view.vetoed:
@@ -225,12 +225,12 @@ def start_closed(attempt: Attempt, model: Model) -> RuleOutcome:
 
 @rule(
     "SYNC-TERMINAL-EXCLUSIVE", Level.ERROR, kind.ATTEMPT, clauses="A7", source=STRUCT,
-    says="a processor is either completed or failed, and after that nothing more is said of it", needs=HOT_ADD,
+    says="a processor is either completed or failed, and after that no further call is made for it", needs=HOT_ADD,
     unless="none has come to an end",
     holds="S2 C2 V", violates="S2 C2 F2",
 )  # fmt: skip
 def terminal_exclusive(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Complete can never be followed by Failure in the same attempt, nor Failure by Complete."""
+    """In one attempt, Complete can never be followed by Failure, nor Failure by Complete."""
     judged: RuleOutcome = None
     for registration, view in attempt.views.items():
         if not view.terminals:
@@ -284,10 +284,10 @@ def exactly_two(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="with b a:S2 a:C2",
 )  # fmt: skip
 def all_registered(subject: Attempt | Growth, model: Model) -> RuleOutcome:
-    """Of the registrations that were certainly in force before the attempt and all through it.
+    """Judge the registrations that were certainly in force before the attempt and throughout it.
 
-    Not when it was refused: by a veto, by one that a Start found, or by a client that logs nothing (U3). A count that
-    grew between two quiet points by more than was announced to anybody is a processor of which nobody was told.
+    A refused attempt is exempt: by a veto, an error that a Start found, or a client that logs nothing (U3). If the
+    count grew between two quiet points by more than was announced, a processor was added without any notification.
     """
     if isinstance(subject, Growth):
         return _grown(subject, model)
@@ -350,7 +350,7 @@ def _grown(growth: Growth, model: Model) -> RuleOutcome:
 
 @rule(
     "SYNC-AGREE", Level.ERROR, kind.ATTEMPT, clauses="A12", source=REGISTER,
-    says="all callbacks are told the same outcome, because it is the outcome of the operating system", needs=HOT_ADD,
+    says="all callbacks get the same outcome, because it is the outcome of the operating system", needs=HOT_ADD,
     unless="none has come to an end",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 b:S2 a:C2 b:F2",
 )  # fmt: skip
@@ -370,7 +370,7 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
         if other.registration is not first.registration:
             shown = (first.enter, other.enter)
             return Broken(
-                f"{first.registration} was told {STATE_NAMES.get(first.enter.state)} and {other.registration} "
+                f"{first.registration} got {STATE_NAMES.get(first.enter.state)} and {other.registration} "
                 f"{STATE_NAMES.get(other.enter.state)} of {attempt.name}",
                 shown, (), attempt.name, absent=attempt.stretch,
             )  # fmt: skip
@@ -385,7 +385,7 @@ def agree(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V", violates="a:S2 a:C2 b:S2 b:C2",
 )  # fmt: skip
 def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Across drivers, by the shared counter. Failure of a vetoed attempt is exempt: what later drivers see is open."""
+    """Compare across drivers by the shared counter. Failure of a vetoed attempt is exempt: what later drivers see is open."""
     starts, completes = attempt.starts, attempt.completes
     if not starts or not completes:
         return None
@@ -400,12 +400,12 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
             chain = contradiction(last, complete.enter, (start.enter,), clock=clock)
             if chain:
                 return Broken(
-                    f"{complete.registration} was told Complete before {start.registration} was done with Start",
+                    f"{complete.registration} got Complete before {start.registration} returned from Start",
                     (complete.enter, start.enter, last) if last is not start.enter else (complete.enter, last),
                     chain, attempt.name, cause=("early", attempt),
                 )  # fmt: skip
             judged = Unclear(
-                f"it cannot be told whether Start of {start.registration} had returned when Complete of "
+                f"it is not known whether Start of {start.registration} had returned when Complete of "
                 f"{complete.registration} began", (last, complete.enter), attempt.name,
             )  # fmt: skip
     return judged
@@ -414,7 +414,7 @@ def barrier(attempt: Attempt, model: Model) -> RuleOutcome:
 @rule(
     "SYNC-SAME-IDENTITY", Level.ERROR, kind.ATTEMPT, clauses="A34", source=STRUCT,
     says="all calls about one processor name the same group and number", needs=HOT_ADD,
-    unless="each was told in one call only",
+    unless="each was reported in one call only",
     holds="S2 C2 V", violates="S2 C2{number=5}",
 )  # fmt: skip
 def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -437,7 +437,7 @@ def same_identity(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2{cpu=2} C2",
 )  # fmt: skip
 def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
-    """Microsoft's pages disagree on whether the processor is started at Start, but not on threads. DPCs: a warning."""
+    """Microsoft's pages disagree on whether the processor is started at Start, but not on threads. DPCs are a warning."""
     if isinstance(subject, Epoch):
         return _ran_uncounted(model)
     attempt = subject
@@ -472,7 +472,7 @@ def no_run_before_start(subject: Attempt | Epoch, model: Model) -> RuleOutcome:
 
 
 def _ran_uncounted(model: Model) -> RuleOutcome:
-    """A processor on which a thread ran and that no driver ever counted, nor was told of, was not added."""
+    """A processor on which a thread ran was not added if no driver ever counted it or was notified of it."""
     counted = model.processors.counted
     if counted is None:
         return None
@@ -492,7 +492,7 @@ def _ran_uncounted(model: Model) -> RuleOutcome:
     holds="S2 work{cpu=2,nt=2} C2",
 )  # fmt: skip
 def run_before_complete(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Legal: a driver must be ready when its Start returns, not when Complete arrives."""
+    """This is legal: a driver must be ready when its Start returns, not when Complete arrives."""
     completes = attempt.completes
     if not completes or not attempt.starts:
         return None
@@ -557,7 +557,7 @@ def start_not_counted(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2{active=4}",
 )  # fmt: skip
 def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Only of attempts that do not overlap with another."""
+    """Judges only attempts that do not overlap with another."""
     completes = attempt.completes
     if not completes or attempt.overlapped or not attempt.active_before or model.touched(attempt):
         return None
@@ -576,11 +576,11 @@ def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
     unless=UNEXPLAINED, holds="S2 C2 V", violates="V S2 C2",
 )  # fmt: skip
 def sync_first(subject: Arrival | AddWindow, model: Model) -> RuleOutcome:
-    """Of an arrival that an add explains: its link is new since the baseline and first seen between the add and the next.
+    """Judge an arrival that an add explains: its link is new since the baseline and first seen between the add and the next.
 
-    By count where several adds are in flight, since an arrival does not say which processor it is about. An arrival that
-    came before the Start is judged when the window is over: of a failed add it is no more than a sign of presence (X4),
-    and if a processor was added before, it may be a late interface of that one.
+    Where several adds are in flight it is judged by count, since an arrival does not say which processor it is about. An
+    arrival before the Start is judged when the window is over. If the add failed, it is only a sign of presence (X4). If
+    a processor was added before, it may be a late interface of that one.
     """
     if isinstance(subject, AddWindow):
         return first_broken(_unannounced(arrival, subject, model) for arrival in subject.unannounced)
@@ -603,7 +603,7 @@ QUIET_BETWEEN = "the guest was quiet in between, so it may be of an attempt that
 
 
 def _told_in_time(registration: Registration) -> bool:
-    """True for a registration that is told of a processor; of a mapped driver's it is not known how long it lasts."""
+    """Return whether a registration gets the callbacks of a processor. It is not known how long a mapped driver's lasts."""
     return (
         registration.sync and registration.alive and registration.done_at > 0 and not registration.uncertain
     )
@@ -614,7 +614,7 @@ def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutco
     waits = any(_told_in_time(known) for known in stream.registrations.values())
     if not window.succeeded or window.failures or (start is None and not waits):
         return Exempt(
-            "the arrival came with an add that failed, or of which its driver could not be told any more"
+            "the arrival came with an add that failed, or whose calls its driver could no longer get"
         )
     said = f"a new processor link arrived before driver {stream.driver} had seen the Start of the added processor"
     shown = (arrival.enter, start.enter) if start is not None else (arrival.enter,)
@@ -631,7 +631,7 @@ def _unannounced(arrival: Arrival, window: AddWindow, model: Model) -> RuleOutco
 
 
 def other_explanation(arrival: Arrival, window: AddWindow) -> str:
-    """Say what else than this window's add may explain an arrival; "" if nothing does."""
+    """Return another explanation of an arrival than this window's add, "" if there is none."""
     if window.earlier:
         return "it may be a late interface of a processor that was added before"
     if window.failed or window.failures:
@@ -662,7 +662,7 @@ def _round(calls: list[Callback], registered: list[Registration]) -> str:
 @rule(
     "CALL-ORDER", Level.OBSERVE, kind.ATTEMPT, clauses="U9", source="undocumented: docs/contract.md A32",
     says="in which order are the registered callbacks called?", needs=HOT_ADD,
-    unless="none was told to more than one registration",
+    unless="none was reported to more than one registration",
     holds="a:S2 b:S2 b:C2 a:C2 a:V b:V",
 )  # fmt: skip
 def call_order(attempt: Attempt, model: Model) -> RuleOutcome:
@@ -703,9 +703,9 @@ def cpu_and_thread(attempt: Attempt, model: Model) -> RuleOutcome:
     holds="a:<S2 with b a:S2> a:C2 b:C2",
 )  # fmt: skip
 def late_registration(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Whether the newcomer gets a terminal without a Start is not documented.
+    """It is not documented whether the newcomer gets a terminal without a Start.
 
-    The place in the stream is not enough: a driver's last record may be received long after it was made.
+    The place in the stream does not suffice: a driver's last record may be received long after it was made.
     """
     for stream in model.streams.values():
         for registration in stream.registrations.values():
