@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The absent value: what stands in a field that a driver's own events do not give.
+"""The absent value: it replaces a field that a driver's own events do not give.
 
-Nothing can be told from it. Whoever asks (compares it, counts with it, takes it for true) gets :class:`NotGiven`
-instead of an answer that would be made up; so no rule needs to know beforehand which fields a map leaves out.
+Nothing can be concluded from it. Code that compares it, counts with it or tests its truth gets :class:`NotGiven`
+instead of an invented answer. So no rule needs to know beforehand which fields a map leaves out.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ OPTIONAL: dict[str, frozenset[str]] = {
 
 
 class NotGiven(Exception):
-    """Something asked for a field that the driver's events do not give; the message names it."""
+    """Code used a field that the driver's events do not give; the message names it."""
 
 
 class Absent(int):
@@ -39,7 +39,7 @@ class Absent(int):
     _name: str
 
     def __new__(cls, name: str, stands: int = 0) -> Self:
-        """``name`` is the field, as a person would call it: ``sync.enter.mask``; ``stands`` is what stands in its place."""
+        """Take ``name``, the field's name for people (``sync.enter.mask``), and ``stands``, the number recorded in its place."""
         made = super().__new__(cls, stands)
         made._name = name
         return made
@@ -49,7 +49,7 @@ class Absent(int):
 
     @property
     def stands(self) -> int:
-        """What stands in the field's place in the history, and means nothing."""
+        """The meaningless number in the field's place in the history."""
         return int.__index__(self)
 
     def _refuse(self, *_: Any) -> NoReturn:
@@ -72,14 +72,14 @@ class Absent(int):
 
 
 class AbsentFields:
-    """What is absent from the records of one mapped driver."""
+    """The absent fields in the records of one mapped driver."""
 
     def __init__(self, mapped: Mapped) -> None:
         self._of = {
             kind: {
                 name: name if name in SAMPLED else f"{kind}.{name}"
                 for name in names
-                # What everything else is built on is there, whatever a history claims.
+                # The fields on which everything rests are present, whatever a history claims.
                 if name in SAMPLED or name in OPTIONAL.get(kind, ())
             }
             for kind, names in mapped.absent.items()
@@ -91,7 +91,7 @@ class AbsentFields:
     __hash__ = None  # type: ignore[assignment]
 
     def blank(self, record: DriverRecord, *, common: bool = False) -> DriverRecord:
-        """Return the record with an :class:`Absent` in each field that is none; ``common``: only those of all records."""
+        """Return the record with an :class:`Absent` in each absent field; with ``common``, only in those of all records."""
         fields = self._of.get(str(type(record).__struct_config__.tag), {})
         blanks = {
             name: Absent(said, value)
@@ -102,18 +102,18 @@ class AbsentFields:
 
 
 def absent_in(record: Record) -> frozenset[str]:
-    """Return the names of the fields of a record that are absent."""
+    """Return the names of the record's absent fields."""
     return frozenset(name for name in record.__struct_fields__ if isinstance(getattr(record, name), Absent))
 
 
 def standing(record: DriverRecord) -> DriverRecord:
-    """Return a record as it stands in the history, with nothing absent."""
+    """Return a record as it is in the history, without absent values."""
     found = {name: getattr(record, name).stands for name in absent_in(record)}
     return msgspec.structs.replace(record, **found) if found else record
 
 
 class ReadableRecords:
-    """Records for people to read: what is absent from every record of a mapped driver says so. Iterate it as often as them."""
+    """Records for people to read, with the absent fields of a mapped driver marked. Iterable as often as ``records``."""
 
     def __init__(self, records: Iterable[Record]) -> None:
         self._records = records

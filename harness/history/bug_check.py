@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A bug check: its code, its four parameters, and how QEMU tells of one that the guest reports as it happens.
+"""A bug check: its code, its four parameters, and how QEMU reports one that the guest announces.
 
-A Windows on Hyper-V's crash registers writes code and parameters there (QEMU: docs/system/i386/hyperv.rst, hv-crash), and QEMU
-says so in GUEST_PANICKED (QEMU: qapi/run-state.json, GuestPanicInformationHyperV: arg1 is the code, arg2 to arg5 are the
-parameters). pvpanic, by which a Linux tells of its panic, has neither.
+A Windows with Hyper-V's crash registers writes code and parameters there (QEMU: docs/system/i386/hyperv.rst, hv-crash), and
+QEMU reports them in GUEST_PANICKED (QEMU: qapi/run-state.json, GuestPanicInformationHyperV: arg1 is the code, arg2 to arg5
+are the parameters). pvpanic, by which Linux reports its panic, has neither.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 PANICKED = "GUEST_PANICKED"
-"""QEMU's event when a guest tells that it panicked, by pvpanic or by the crash registers (QEMU: qapi/run-state.json)."""
+"""QEMU's event when a guest reports a panic, by pvpanic or by the crash registers (QEMU: qapi/run-state.json)."""
 
 PAGE = "WD: debugger/bug-check-code-reference2.md"
 
@@ -75,21 +75,21 @@ NAMES = {
     0xC000021A: "STATUS_SYSTEM_PROCESS_TERMINATED",
     0xDEADDEAD: "MANUALLY_INITIATED_CRASH1",
 }
-"""Names of the bug checks that a driver, an added processor or a virtual machine is likely to bring (:data:`PAGE`)."""
+"""Names of the bug checks that a driver, an added processor or a virtual machine is likely to cause (:data:`PAGE`)."""
 
 LARGEST = (1 << 64) - 1
-"""Of code and parameters."""
+"""The largest code or parameter."""
 
 
 class BugCheck(msgspec.Struct, frozen=True):
-    """Why Windows stopped. ``name`` is "" for a code that the table does not have."""
+    """The reason why Windows stopped. ``name`` is "" for a code that is not in the table."""
 
     code: int
     parameters: tuple[int, int, int, int]
 
     @property
     def name(self) -> str:
-        """Return the name that Microsoft's page gives the code."""
+        """The name that Microsoft's page gives the code."""
         return NAMES.get(self.code, "")
 
     def __str__(self) -> str:
@@ -112,7 +112,7 @@ class _Panicked(msgspec.Struct, frozen=True):
 
 
 def bug_check_of(data: Mapping[str, Any]) -> BugCheck | None:
-    """Return the bug check in the data of a GUEST_PANICKED, None if it tells of none. Raises nothing."""
+    """Return the bug check in the data of a GUEST_PANICKED, or None if it has none. Raises nothing."""
     try:
         info = msgspec.convert(data, _Panicked).info
     except (msgspec.ValidationError, RecursionError):
@@ -124,9 +124,9 @@ def bug_check_of(data: Mapping[str, Any]) -> BugCheck | None:
 
 
 def panic_words(message: Mapping[str, Any]) -> str:
-    """Return what a QMP message tells of the guest's end, "" if it is no GUEST_PANICKED. Raises nothing."""
+    """Return what a GUEST_PANICKED message reports of the guest's end, "" for other messages. Raises nothing."""
     if message.get("event") != PANICKED:
         return ""
     data = message.get("data")
     found = bug_check_of(data) if isinstance(data, Mapping) else None
-    return str(found) if found is not None else "it told QEMU of a panic (pvpanic)"
+    return str(found) if found is not None else "it reported a panic to QEMU (pvpanic)"

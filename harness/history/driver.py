@@ -8,7 +8,7 @@ The debug-port line is the reference form. One record is one line of at most 512
 ``key=value`` pairs separated by one space, in the order of the fields below; integers in decimal, except those
 listed in :data:`HEX`, which are ``0x…``; strings percent-encoded outside ``!``..``~`` and for ``%`` and ``=``;
 ``crc`` is the CRC-32 (IEEE, as zlib) of every byte before ``" crc="``, eight hex digits. The keys are the field
-names below, so that C, history and docs speak of one thing. ``tests/`` compares this module with the driver's own
+names below, so that C, history and docs use the same names. ``tests/`` compares this module with the driver's own
 table (``guest_drivers/hpnotify/src/records.h``).
 
 The sequence number, ``qpc`` and all sink writes are taken under one spin lock in the driver, so that file order
@@ -40,12 +40,12 @@ HEX = frozenset(
 
 
 def nt_success(status: int) -> bool:
-    """NT_SUCCESS(status): true for success and informational values (0 to 0x7FFFFFFF)."""
+    """Return NT_SUCCESS(status): True for success and informational values (0 to 0x7FFFFFFF)."""
     return status < 0x80000000
 
 
 class DriverRecord(Record, frozen=True, kw_only=True):
-    """What every driver record carries, sampled at one spot under the driver's lock (irql and thread: before it).
+    """The fields of every driver record, sampled at one place under the driver's lock (irql and thread: before it).
 
     ``channel``  where this copy came from: ``debugcon``, ``etw``, ``dbgprint``, ``dbgprint-etw``, ``ring``;
     ``driver``   the driver instance (service name); ``seq`` is unique per boot nonce and driver;
@@ -198,7 +198,7 @@ class Bind(DriverRecord, frozen=True, kw_only=True, tag="bind"):
 
 
 class Work(DriverRecord, frozen=True, kw_only=True, tag="work"):
-    """A per-processor worker ran on processor ``nt`` (``cpu`` says where it really was); ``done`` items so far."""
+    """A per-processor worker ran on processor ``nt`` (``cpu`` is where it really ran); ``done`` items so far."""
 
     nt: int
     done: int
@@ -234,7 +234,7 @@ class Mark(DriverRecord, frozen=True, kw_only=True, tag="mark"):
 
 
 class Overrun(DriverRecord, frozen=True, kw_only=True, tag="overrun"):
-    """The driver's ring overwrote ``count`` records that nobody had read."""
+    """The driver's ring overwrote ``count`` records before they were read."""
 
     count: int
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""The index of a run's evidence: what was collected before its guest was ended, and what could not be.
+"""The index of a run's evidence: what was collected before its guest was ended, and what could not be collected.
 
 ::
 
     runs/20261121-091502-cpu-and-dimm-3f9c/evidence/
-        index.json       this, for programs
+        index.json       this index, for programs
         index.md         the same for people
         state.json  registers.txt  screen.png  memory.elf  guest/…
 """
@@ -17,7 +17,7 @@ import msgspec
 
 
 class EvidenceItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One thing that was looked for: whether it was had, why not, and how long that took.
+    """One piece of evidence: whether it was collected, why not, and how long that took.
 
     ``files`` are relative to the run directory, ``bytes`` their sum.
     """
@@ -31,7 +31,7 @@ class EvidenceItem(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class EvidenceIndex(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """All of them. ``why`` is what went wrong, ``stage`` where; ``at`` is UTC, ISO 8601."""
+    """All items. ``why`` is what went wrong, ``stage`` where; ``at`` is UTC, ISO 8601."""
 
     run: str
     why: str

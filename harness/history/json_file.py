@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""JSON files that somebody else may have written: decoded, or passed over."""
+"""JSON files that another program may have written: decoded, or skipped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LARGEST = 1 << 20
 
 
 def decoded(data: bytes | str, kind: type[T]) -> T | None:
-    """Return the value that ``data`` holds, None if it holds none: it is no JSON, of another type, or nested too deeply."""
+    """Return the decoded ``data``, or None if it is not valid JSON, of another type, or nested too deeply."""
     try:
         return msgspec.json.decode(data, type=kind)
     except (msgspec.DecodeError, UnicodeError, RecursionError):
@@ -27,10 +27,10 @@ def decoded(data: bytes | str, kind: type[T]) -> T | None:
 def read_json(
     name: str | Path, kind: type[T], *, largest: int = LARGEST, folder: int | None = None
 ) -> T | None:
-    """Return the value in a file, None if it holds none.
+    """Return the decoded file, or None if it cannot be decoded.
 
-    Only a regular file of at most ``largest`` bytes is read. A link as the last part of ``name`` is not followed, and a
-    FIFO is not waited for. ``folder`` is the descriptor of the directory that ``name`` is relative to.
+    Only a regular file of at most ``largest`` bytes is read. If the last part of ``name`` is a link, it is not followed. A
+    FIFO does not block. ``name`` is relative to the directory whose descriptor is ``folder``.
     """
     try:
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
@@ -43,7 +43,7 @@ def read_json(
 
 
 def read_open(descriptor: int, kind: type[T], *, largest: int = LARGEST) -> T | None:
-    """Return the value in an open file, from its start, as :func:`read_json` does."""
+    """Return the decoded content of an open file, from its start, as :func:`read_json` does."""
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > largest:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Files that only their owner may read, whatever the umask: what a guest said, and what was done to it."""
+"""Files that only their owner may read, whatever the umask: a guest's output, and the record of its run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import BinaryIO
 
 
 def keep_private(path: Path) -> None:
-    """Make an empty file of mode 0600 if there is none; one that is there is made so. Raises OSError."""
+    """Make an empty file of mode 0600, or give an existing one that mode. Raises OSError."""
     os.close(open_private(path, os.O_WRONLY))
 
 
 def open_private(path: Path, flags: int) -> int:
-    """Open a file, made if it is not there, of mode 0600; return its descriptor. Raises OSError."""
+    """Open a file of mode 0600, creating it if needed; return its descriptor. Raises OSError."""
     descriptor = os.open(path, flags | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
         os.fchmod(descriptor, 0o600)
@@ -29,7 +29,7 @@ def open_private(path: Path, flags: int) -> int:
 
 
 def open_regular(path: Path) -> BinaryIO:
-    """Open a regular file to read it. Raises OSError."""
+    """Open a regular file for reading. Raises OSError."""
     if path.exists() and not path.is_file():
         # Opening a named pipe would wait for a writer for ever.
         raise OSError(errno.EINVAL, "not a regular file")
@@ -38,10 +38,10 @@ def open_regular(path: Path) -> BinaryIO:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Give a file to write that becomes ``path`` at the end: of mode 0600, whole or not at all. Raises OSError.
+    """Yield a file to write that becomes ``path`` at the end: of mode 0600, complete or not at all. Raises OSError.
 
-    It is written under a name that nobody can guess, so a link that somebody put there is not followed. What is there and
-    is no file, such as ``/dev/stdout`` or a FIFO, is written as it is.
+    It is written under a random name, so a link that another user planted there is not followed. An existing ``path`` that
+    is not a file, such as ``/dev/stdout`` or a FIFO, is written directly.
     """
     if path.exists() and not path.is_file():
         with path.open("wb") as file:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Reads a history back, record by record, and says exactly where and why it stops."""
+"""Reads a history back, record by record, and reports exactly where and why it stops."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from harness.history.run_directory import FACTS, HISTORY, history_file
 AnyRecord = HostRecord | AnyDriverRecord
 
 LONGEST_LINE = 4 * 1024 * 1024
-"""Bytes of the longest line a reader takes; a QMP reply of a large machine is far below."""
+"""Bytes of the longest line that a reader accepts. A QMP reply of a large machine is far shorter."""
 
 
 LARGEST_KEPT = 8 << 20
-"""Bytes of a history whose records are kept in memory; decoding that many takes some tenths of a second."""
+"""Bytes of a history whose records are kept in memory. Decoding that many takes some tenths of a second."""
 
 
 PIECE = 1 << 16
@@ -42,8 +42,9 @@ class History:
     Each record is decoded once, however often the history is iterated, because decoded records are kept. No more are kept
     once the history is damaged or larger than :data:`LARGEST_KEPT`: the rest is then decoded at each iteration.
 
-    After the iteration, ``damage`` is empty or says why reading stopped early ("line 812: …"); what came before was
-    yielded, and ``seconds`` is the time from the first record to the last. A last line without its newline was being written when the run was killed: that is damage too.
+    After an iteration, ``damage`` is empty or says why reading stopped early ("line 812: …"). The records before it were
+    yielded. ``seconds`` is the time from the first record to the last. A last line without its newline was being written
+    when the run was killed: that is damage too.
     Raises BadHistory if there is no history at ``path``, it is empty, or its format is newer than this harness.
     """
 
@@ -63,7 +64,7 @@ class History:
 
     @property
     def seconds(self) -> float:
-        """The time that the records which were read span on the host's monotonic clock, in seconds."""
+        """The time span of the records that were read, on the host's monotonic clock, in seconds."""
         return max(0, self._last_ns - self.header.host_ns) / 1e9
 
     def _header(self, line: bytes) -> Header:
@@ -75,7 +76,7 @@ class History:
             probe = msgspec.json.decode(line, type=_Probe)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise BadHistory(
-                f"{self.path}: line 1 is no history header: {error}",
+                f"{self.path}: line 1 is not a history header: {error}",
                 hint=f"Give a run directory, or the {HISTORY} in it.",
             ) from error
         if probe.k != "header":
@@ -96,7 +97,7 @@ class History:
         return chain.from_iterable(self._pieces())
 
     def _pieces(self) -> Iterator[list[Record]]:
-        """Yield the records of the file, many at a time: those kept, then those that are decoded now."""
+        """Yield the records of the file, many at a time: those kept, then those decoded now."""
         kept, offset = self._kept
         with self.path.open("rb") as file:
             file.seek(offset)
@@ -112,13 +113,13 @@ class History:
         yield kept
 
     def _decoded(self, file: BinaryIO, number: int) -> Iterator[list[Record]]:
-        """Yield the records of ``file`` from where it stands, after record ``number``; say in ``damage`` why it stops."""
+        """Yield the records of ``file`` from its position, after record ``number``; set ``damage`` to the reason for a stop."""
         decode = msgspec.json.Decoder(AnyRecord).decode
         self.damage = ""
         cut = b""
         while data := file.read(PIECE):
             *lines, cut = (cut + data).split(b"\n")
-            # Only the first of them and what is left can have begun in an earlier piece.
+            # Only the first line and the remainder can have begun in an earlier piece.
             long = len(lines[0] if lines else cut) >= LONGEST_LINE
             if long:
                 lines.clear()
@@ -150,7 +151,7 @@ class History:
             self.damage = f"line {number + 1} is cut off: the run was killed while writing it"
 
     def _until_damage(self, lines: list[bytes], number: int) -> list[Record]:
-        """Decode lines that follow record ``number`` one by one, up to the first that cannot be."""
+        """Decode the lines after record ``number`` one by one, up to the first that cannot be decoded."""
         decoder = msgspec.json.Decoder(AnyRecord)
         records: list[Record] = []
         for line in lines:

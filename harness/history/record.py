@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
 """The base of every record, and the records that the host side writes.
 
-A history is a file of JSON lines, one record each, in the order in which the harness learnt of them. Every record
+A history is a file of JSON lines, one record each, in the order in which the harness received them. Every record
 has its number ``n`` (1-based, the line number) and ``host_ns``. **The clock domain of a time is in its name**:
 
-``host_ns``   CLOCK_MONOTONIC of the host, nanoseconds, when the harness received or did the thing;
+``host_ns``   CLOCK_MONOTONIC of the host, nanoseconds, when the harness received or caused the event;
 ``qemu_us``   QEMU's wall-clock stamp of an event, microseconds since the epoch;
 ``qpc``       QueryPerformanceCounter ticks of the guest, one domain per boot; its rate is in the driver's ``hello``.
 
@@ -29,7 +29,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, tag_
     host_ns: int = 0
 
     def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
-        """Return the record itself, which never changes: a copy of a judge shares it."""
+        """Return the record itself, which never changes. A copy of a judge shares it."""
         return self
 
 
@@ -51,7 +51,7 @@ class Clock(Record, frozen=True, kw_only=True, tag="clock"):
 
 
 class Boot(Record, frozen=True, kw_only=True, tag="boot"):
-    """A boot epoch begins. A reset or a bug check ends the one before."""
+    """A boot epoch begins. A reset or a bug check ends the previous one."""
 
     epoch: int
     cause: Literal["power-on", "host-reset", "guest-reset", "restored"]
@@ -68,7 +68,7 @@ class Stage(Record, frozen=True, kw_only=True, tag="stage"):
 class Qmp(Record, frozen=True, kw_only=True, tag="qmp"):
     """A QMP message as it crossed the socket, in true order: ``out`` to QEMU, ``in`` from it.
 
-    ``monitor`` counts connections: 2 is the first reconnect. Through libvirt, calls that change the machine stand here
+    ``monitor`` counts connections: 2 is the first reconnect. Through libvirt, calls that change the machine are recorded
     by their names in its API, in the same form; queries and events are QEMU's own.
     """
 
@@ -78,14 +78,14 @@ class Qmp(Record, frozen=True, kw_only=True, tag="qmp"):
 
 
 class Migration(Record, frozen=True, kw_only=True, tag="migration"):
-    """The guest moves from one QEMU process to another, or was to.
+    """The guest moves from one QEMU process to another, or the attempt to move it failed.
 
     ``begin``   the new process waits for the state, and the guest runs on in the old one;
     ``moved``   the new process has the state and the old one is gone;
-    ``stayed``  the guest goes on in the old process, for the reason in ``detail``.
+    ``stayed``  the guest continues in the old process, for the reason in ``detail``.
 
-    ``source`` and ``target`` are process numbers. Between ``begin`` and the other two the guest stood still for a while that
-    its own clock need not have counted: no time of the guest is measured across it.
+    ``source`` and ``target`` are process numbers. After ``begin`` the guest was paused for a while that its own clock may
+    not have counted: no time of the guest is measured across it.
     """
 
     phase: Literal["begin", "moved", "stayed"]
@@ -95,7 +95,7 @@ class Migration(Record, frozen=True, kw_only=True, tag="migration"):
 
 
 class OperationProgress(Record, frozen=True, kw_only=True, tag="operation"):
-    """A plan's operation begins or ends. ``index`` is its 1-based position; ``arguments`` are the plan's own."""
+    """A plan's operation begins or ends. ``index`` is its 1-based position; ``arguments`` are as in the plan."""
 
     index: int
     name: str
@@ -115,7 +115,7 @@ class Add(Record, frozen=True, kw_only=True, tag="add"):
 
     ``expected`` is what the plan expects: ``added``, ``vetoed`` (the driver refuses: QEMU lists the device, the guest
     does not count it), ``refused`` (by QEMU), ``ignored`` (by the guest), ``found`` (by a guest that has not booted yet:
-    no hot-add, so that no driver is to be told of one).
+    not a hot-add, so no driver should be notified).
     """
 
     attempt: str
@@ -129,11 +129,11 @@ class Add(Record, frozen=True, kw_only=True, tag="add"):
 
 
 class Removal(Record, frozen=True, kw_only=True, tag="removal"):
-    """A host command to take one hot-added processor or DIMM out: one request, from ``begin`` to ``settled``.
+    """A host command to remove one hot-added processor or DIMM: one request, from ``begin`` to ``settled``.
 
     The phases are those of :class:`Add`; its :class:`Agreement` has ``request`` as its attempt. ``expected`` is ``gone``,
-    ``refused`` (by the guest), ``ignored`` (nothing came within the time), or ``kept``, which is one of these two.
-    ``outcome``, when settled, is which of the first three came about, "" if that is not known. ``bytes`` is a DIMM's size.
+    ``refused`` (by the guest), ``ignored`` (nothing came within the time), or ``kept`` (refused or ignored).
+    ``outcome``, when settled, is ``gone``, ``refused`` or ``ignored``, "" if unknown. ``bytes`` is a DIMM's size.
     """
 
     request: str
@@ -163,7 +163,7 @@ class Ost(Record, frozen=True, kw_only=True, tag="ost"):
 
 
 class Count(Record, frozen=True, kw_only=True, tag="count"):
-    """What the guest itself counts: active processors and usable memory in bytes. ``why``: ``baseline``, ``settled``…"""
+    """The guest's own counts: active processors and usable memory in bytes. ``why``: ``baseline``, ``settled``…"""
 
     processors: int
     memory: int
@@ -173,10 +173,10 @@ class Count(Record, frozen=True, kw_only=True, tag="count"):
 class Agreement(Record, frozen=True, kw_only=True, tag="agreement"):
     """The three-way agreement on an attempt: QEMU's list, the firmware's ``_OST``, the guest's own count.
 
-    An attempt is an add or a request to give a device back, whose ``_OST`` answers are those to an ejection.
+    An attempt is an add, or a request to give a device back, whose ``_OST`` answers are those to an ejection.
     ``agreed`` is judged against the outcome the plan expects; ``detail`` says which of the three differed. ``unshown``
-    names those of them that there are none of, because the machine is a process (``qemu``, ``ost``): they were not asked,
-    and no agreement of the three is claimed.
+    names the missing ones where the machine is a process (``qemu``, ``ost``): they were not asked, and no three-way
+    agreement is claimed.
     """
 
     attempt: str
@@ -200,9 +200,9 @@ class Expectation(Record, frozen=True, kw_only=True, tag="expect"):
 
 
 class Quiesced(Record, frozen=True, kw_only=True, tag="quiesced"):
-    """No driver record came for ``quiet_ns`` and the guest then proved itself alive by echoing ``nonce``.
+    """No driver record came for ``quiet_ns`` and the guest then proved that it is alive by echoing ``nonce``.
 
-    Only after such a record may the absence of a record be held against anyone.
+    Only after such a record is the absence of a record evidence.
     """
 
     nonce: str
@@ -210,23 +210,23 @@ class Quiesced(Record, frozen=True, kw_only=True, tag="quiesced"):
 
 
 class GuestEvent(Record, frozen=True, kw_only=True, tag="guest"):
-    """The guest agent reports something of its own: ready, a processor onlined, a module loaded."""
+    """A report of the guest agent itself: ready, a processor onlined, a module loaded."""
 
     event: str
     detail: str = ""
 
 
 EDITION = "edition"
-"""The event in which a guest says what its edition takes while it runs: one of the words below, and which edition it is."""
+"""The event that reports whether a guest's edition takes devices while it runs: one of the words below, and the edition."""
 
 TAKES_PROCESSORS, REFUSES_PROCESSORS = "takes processors", "refuses processors"
 
 
 class Console(Record, frozen=True, kw_only=True, tag="console"):
-    """Console lines worth a record: a panic, an oops, a BUG or WARN. Everything else stays in console.log.
+    """Console lines worth a record: a panic, an oops, a BUG or WARN. All other lines stay in console.log.
 
-    The first line has a record of its own at once. Those that follow closely share one, in their order, with a line feed
-    between them; its ``severity`` is the worst of theirs.
+    The first line gets a record of its own at once. Lines that follow closely share one, in their order, separated by line
+    feeds; its ``severity`` is the worst among them.
     """
 
     text: str
@@ -236,13 +236,13 @@ class Console(Record, frozen=True, kw_only=True, tag="console"):
 class Channel(Record, frozen=True, kw_only=True, tag="channel"):
     """A capture channel's account, written when it closes (``closed``) or when something was lost.
 
-    ``records`` are the driver's records of this channel that stand in the history, no more and no fewer. The other counts
-    are lines: ``torn`` (cut or interleaved), ``corrupt`` (checksum, or an event that cannot be mapped), ``foreign`` (not
-    ours), ``oversized``, ``stale`` (of a boot nonce that another one superseded, which are among ``records``; of a mapped
-    driver also events whose number was past, which are left out). ``lost`` are sequence numbers known to be missing.
+    ``records`` is the exact number of the driver's records of this channel in the history. The other counts are lines:
+    ``torn`` (cut or interleaved), ``corrupt`` (checksum, or an event that cannot be mapped), ``foreign`` (not written by the
+    driver), ``oversized``, ``stale`` (of a boot nonce that another one superseded; these are among ``records``). For a mapped
+    driver ``stale`` also counts events whose number was past, which are left out. ``lost`` are missing sequence numbers.
 
-    ``cut`` says by which budget a channel was cut, "" if it was not. A cut channel is never ``closed``; of what came later
-    it has counted ``dropped`` bytes and ``left_out`` records; there may have been more.
+    ``cut`` names the budget by which a channel was cut, "" if it was not. A cut channel is never ``closed``. It counted
+    ``dropped`` bytes and ``left_out`` records after the cut; there may have been more.
     """
 
     name: str
@@ -262,8 +262,8 @@ class Channel(Record, frozen=True, kw_only=True, tag="channel"):
 class Mapped(Record, frozen=True, kw_only=True, tag="mapped"):
     """From here on the records of ``driver`` are made from its own trace events, by a map.
 
-    ``absent`` names, by the kind of record, the fields that its events do not give: what stands in their place means
-    nothing, and a rule that asks for one does not apply. ``provider`` is the GUID of the events.
+    ``absent`` lists, by kind of record, the fields that its events do not give. The values in those fields mean nothing,
+    and a rule that reads one does not apply. ``provider`` is the GUID of the events.
     """
 
     driver: str
@@ -272,7 +272,7 @@ class Mapped(Record, frozen=True, kw_only=True, tag="mapped"):
 
 
 class Profile(Record, frozen=True, kw_only=True, tag="profile"):
-    """What ``driver`` promises beyond what the pages oblige every driver to, declared by who runs it.
+    """The promises of ``driver`` beyond what the pages require of every driver, declared by the user.
 
     ``sample`` is what ``hpnotify`` promises: one object for each processor, allocated in its Start and not freed before
     its Failure or its own withdrawal, and a trace registration around everything that it reports.
@@ -285,8 +285,8 @@ class Profile(Record, frozen=True, kw_only=True, tag="profile"):
 class Offset(Record, frozen=True, kw_only=True, tag="offset"):
     """The guest's counter bracketed by the host's clock: a driver read ``qpc`` between ``low_ns`` and ``high_ns``.
 
-    ``domain`` is ``qpc/<boot nonce>``, ``hz`` its stated rate; ``low_ns`` is the host's clock before it had ``nonce``
-    echoed, ``high_ns`` when ``channel`` had brought the echo. ``drift_low_ppb`` to ``drift_high_ppb`` is the interval,
+    ``domain`` is ``qpc/<boot nonce>``, ``hz`` its stated rate. ``low_ns`` is the host's clock before it requested an echo of
+    ``nonce``, ``high_ns`` when ``channel`` had brought the echo. ``drift_low_ppb`` to ``drift_high_ppb`` is the interval,
     in parts per billion, by which the host's clock ran ahead of the counter since the boot's first bracket; None
     before the second.
     """
@@ -303,7 +303,7 @@ class Offset(Record, frozen=True, kw_only=True, tag="offset"):
 
 
 class RunFailure(Record, frozen=True, kw_only=True, tag="fault"):
-    """The run could not go on: who is to blame (:class:`harness.errors.FailureClass`), where, and the message."""
+    """The run could not continue: who is to blame (:class:`harness.errors.FailureClass`), where, and the message."""
 
     failure_class: str
     stage: str
@@ -311,7 +311,7 @@ class RunFailure(Record, frozen=True, kw_only=True, tag="fault"):
 
 
 class End(Record, frozen=True, kw_only=True, tag="end"):
-    """Last record of a history that ended in an orderly way. A history without it was cut."""
+    """Last record of a history that ended normally. A history without it was cut."""
 
     outcome: Literal["completed", "failed", "interrupted"]
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The reserve: room on the disk that a history holds for the words with which its run ends.
+"""The reserve: disk space that a history keeps for the records that end its run.
 
 A file's blocks can be allocated before they are written (fallocate(2), FALLOC_FL_KEEP_SIZE). A history always has some
-behind its end, so that a full disk is noticed while what happened can still be recorded.
+after its end, so a full disk is noticed while its consequences can still be recorded.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ STEP = 256 << 10
 """Bytes that are allocated at once."""
 
 LEAST = 64 << 10
-"""Bytes on a disk below which it counts as full: what is appended by QEMU may already be lost."""
+"""Bytes on a disk below which it counts as full: data that QEMU appends may already be lost."""
 
 KEEP_SIZE = 1
 """FALLOC_FL_KEEP_SIZE (linux/falloc.h)."""
 
 FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
-"""What the system says of a disk that is full, or whose quota is used up."""
+"""The system's errors for a full disk, or an exhausted quota."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Reserve:
-    """Allocates room behind the end of the open file ``descriptor``, where the file system can do that."""
+    """Allocates room after the end of the open file ``descriptor``, where the file system supports it."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -41,14 +41,14 @@ class Reserve:
         self._able = True
 
     def covers(self, end: int) -> bool:
-        """Return whether the file may grow to ``end`` bytes with the reserve left untouched. Raises OSError."""
+        """Return whether the file may grow to ``end`` bytes without use of the reserve. Raises OSError."""
         while self._able and end + SIZE > self._allocated:
             try:
                 self._allocate(self._allocated, STEP)
             except OSError as error:
                 if error.errno in FULL:
                     return False
-                # Only some file systems can, and those that cannot have other words for it.
+                # Only some file systems support it, and the others report different errors.
                 self._able = False
                 break
             self._allocated += STEP
@@ -61,7 +61,7 @@ class Reserve:
             raise OSError(number, os.strerror(number))
 
     def release(self) -> None:
-        """Give back what was not written. Raises OSError."""
+        """Give back the space that was not written. Raises OSError."""
         os.ftruncate(self._descriptor, os.fstat(self._descriptor).st_size)
         self._able = False
 
@@ -71,7 +71,7 @@ def check_room(folder: Path) -> None:
     try:
         disk = os.statvfs(folder)
     except OSError:
-        return  # whoever writes there learns why
+        return  # the next write there raises the reason
     free = (disk.f_bfree if os.geteuid() == 0 else disk.f_bavail) * disk.f_frsize
     if disk.f_blocks and free < LEAST:
         raise InfrastructureError(

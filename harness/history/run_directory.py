@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """The run directory: the unit of evidence. One run, one directory, readable by its owner only.
 
-This module alone knows the names of its files. It writes and reads the documents in it; the history has a writer
-(:mod:`harness.history.writer`) and a reader (:mod:`harness.history.reader`) of its own.
+Only this module knows the names of its files. It writes and reads the documents in it; the history has its own writer
+(:mod:`harness.history.writer`) and reader (:mod:`harness.history.reader`).
 
 ::
 
@@ -10,10 +10,10 @@ This module alone knows the names of its files. It writes and reads the document
         run.json         argv, versions, digests, seed, plan (RunFacts)
         history.jsonl    the history
         verdict.json     the verdict (harness.contract.verdict.RunVerdict)
-        report.html      the run as a page, if one was asked for
+        report.html      the run as a page, if requested
         qemu.log  console.log  debugcon.log, and qemu-N.log of each QEMU that the guest was migrated to
-        silent.txt       the registers of a twin that said nothing in its boot, before it was reset
-        evidence/        what a run that went wrong left behind (harness.history.evidence)
+        silent.txt       the registers of a twin that was silent in its boot, before it was reset
+        evidence/        what was collected of a run that went wrong (harness.history.evidence)
         driver-map/      the map that reads a driver's own events, and its manifest
     runs/latest          symbolic link to the newest
 """
@@ -40,22 +40,24 @@ EVIDENCE = "evidence"
 INDEX, PAGE = f"{EVIDENCE}/index.json", f"{EVIDENCE}/index.md"
 DRIVER_MAP = "driver-map/map.toml"
 SILENT = "silent.txt"
-"""The registers of a twin that said nothing in its boot, before it was reset."""
+"""The registers of a twin that was silent in its boot, before it was reset."""
 
 LARGEST = 16 << 20
-"""Bytes of a document that are read; one has some kilobytes, that of a run with the largest plan some megabytes."""
+"""Bytes of a document that are read. A usual one has some kilobytes, that of a run with the largest plan some megabytes."""
 
 T = TypeVar("T")
 
 
 class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """What a run was made of, and what became of it, as stored in ``run.json``. Times are UTC, ISO 8601.
+    """A run's ingredients and its end, as stored in ``run.json``. Times are UTC, ISO 8601.
 
-    ``content`` has the SHA-256 of each file of the guest that ran. ``request`` is what was asked for where that is not said elsewhere, for whoever wants the same machine again.
-    ``attempt`` is 2 for the one repetition that an infrastructure failure gets, ``retry_of`` the run that failed;
-    ``repro_of`` the run that this one repeats, and ``differs`` what of its machine is another. ``leases`` is the directory of leases that the run's is in, ``private_leases`` why other
-    users' machines do not count there, "" if they do. ``verdict`` and ``failure_class`` are "" until it was judged, the latter also
-    if nobody is to blame; ``failed_stage`` and ``error`` tell what ended the run early.
+    ``content`` has the SHA-256 of each file of the guest that ran. ``request`` has the other parts of the request that are
+    needed to make the same machine again. ``attempt`` is 2 for the one retry after an infrastructure failure, and
+    ``retry_of`` is then the failed run. ``repro_of`` is the run that this one repeats,
+    and ``differs`` lists what of its machine is different. ``leases`` is the directory with the
+    run's lease. ``private_leases`` says why other users' machines are not counted there, "" if they are. ``verdict`` and
+    ``failure_class`` are "" until the run is judged; ``failure_class`` also if there is none. ``failed_stage`` and
+    ``error`` say what ended the run early.
     """
 
     run: str
@@ -97,7 +99,7 @@ class RunFacts(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Brief(msgspec.Struct, kw_only=True):
-    """The part of ``run.json`` that listing or judging many runs needs; "" or empty if it is not known."""
+    """The part of ``run.json`` that listing or judging many runs needs; "" or empty if unknown."""
 
     run: str = ""
     guest: str = ""
@@ -110,13 +112,13 @@ class Brief(msgspec.Struct, kw_only=True):
 
 
 def history_file(path: Path) -> Path:
-    """Return the history that ``path`` means: a run directory's, or the file ``path`` itself."""
+    """Return the history at ``path``: that of a run directory, or the file ``path`` itself."""
     # Not Path's method, which raises for a name that is too long.
     return path / HISTORY if os.path.isdir(path) else path  # noqa: PTH112
 
 
 def lasting(path: Path) -> Path:
-    """Return the name under which the run at ``path`` is still found when ``latest`` means another one."""
+    """Return the name that still finds the run at ``path`` when ``latest`` points to another one."""
     with contextlib.suppress(OSError):
         if path.name == "latest" and path.is_symlink() and (name := path.readlink()) == Path(name.name):
             return path.with_name(name.name)
@@ -124,7 +126,7 @@ def lasting(path: Path) -> Path:
 
 
 def _unusable(root: Path) -> str:
-    """Return why there can be nothing in ``root``, "" if that is not known: making it says of a link only that it exists."""
+    """Return why nothing can be in ``root``, "" if unknown. For a link, mkdir reports only that it exists."""
     try:
         os.stat(f"{root}/{os.curdir}")  # noqa: PTH116
     except FileNotFoundError:
@@ -149,7 +151,7 @@ class RunDirectory:
         try:
             root.mkdir(parents=True, exist_ok=True)
             made.path.mkdir(mode=0o700)
-            # A umask may have taken even the owner's rights away.
+            # The umask may have removed even the owner's permissions.
             made.path.chmod(0o700)
         except OSError as error:
             raise InfrastructureError(
@@ -164,9 +166,9 @@ class RunDirectory:
         return made
 
     def make_private(self) -> None:
-        """Make what lies in it its owner's alone: QEMU, libvirt and the programs of a guest write files there too.
+        """Make its contents private to the owner. QEMU, libvirt and the programs of a guest write files there too.
 
-        What belongs to somebody else stays as it is; nobody else may enter the run directory.
+        Files of other users stay as they are; no other user may enter the run directory.
         """
         for folder, folders, files in os.walk(self.path):
             for name, mode in [*((name, 0o700) for name in folders), *((name, 0o600) for name in files)]:
@@ -176,18 +178,18 @@ class RunDirectory:
                         path.chmod(mode)
 
     def facts(self) -> RunFacts:
-        """Return all that ``run.json`` says. Raises UsageError if it is missing or damaged."""
+        """Return the content of ``run.json``. Raises UsageError if it is missing or damaged."""
         return self._read(FACTS, RunFacts, "does not say what it was made of")
 
     def brief(self) -> Brief:
-        """Return the most important facts, quickly; an empty :class:`Brief` if there are none that can be read."""
+        """Return the most important facts quickly, or an empty :class:`Brief` if they cannot be read."""
         try:
             return self._read(FACTS, Brief)
         except UsageError:
             return Brief()
 
     def evidence(self) -> EvidenceIndex | None:
-        """Return the index of the evidence, None if there is none. Raises UsageError if it is damaged."""
+        """Return the index of the evidence, or None if there is none. Raises UsageError if it is damaged."""
         return self._read(INDEX, EvidenceIndex) if (self.path / INDEX).is_file() else None
 
     def _read(self, name: str, kind: type[T], damaged: str = "cannot be read") -> T:
@@ -211,7 +213,7 @@ class RunDirectory:
         self.write_json(FACTS, facts)
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write ``value`` to the file ``name``, a path in the directory, so that a reader sees the old or the new, never half of it."""
+        """Write ``value`` as JSON to ``name``, a path in the directory. A reader sees the old or the new file, never a part."""
         target = self.path / name
         fresh = target.with_name(f".{target.name}.new")
         try:

@@ -24,7 +24,7 @@ from harness.history.run_directory import history_file
 Listener = Callable[[Record], None]
 
 LAST_WORDS = (Header, Clock, Stage, Channel, RunFailure, End)
-"""Records that say which run this is and how it ended; the reserve is theirs."""
+"""Records that say which run this is and how it ended. Only they may use the reserve."""
 
 
 class HistoryWriter:
@@ -35,12 +35,11 @@ class HistoryWriter:
     after it was written. Raises InfrastructureError when the file cannot be written (directory gone, file too large);
     the records written before stay, and nothing is written after.
 
-    A full disk is noticed before the last of it is used: every record is refused then with InfrastructureError, but for
+    A full disk is noticed before its last space is used. Then every record is refused with InfrastructureError, except for
     :data:`LAST_WORDS`, which go into the reserve.
 
-    One thread at a time has the turn to write and to deliver. A listener may write: its records follow at once behind
-    the one that it hears, and are delivered when all listeners have heard that one. A thread that writes holds no lock
-    that a listener takes.
+    One thread at a time writes and delivers. A listener may write: its records directly follow the one that it hears, and
+    are delivered when all listeners have heard that one. A thread that writes holds no lock that a listener takes.
     """
 
     def __init__(self, path: Path) -> None:
@@ -72,19 +71,19 @@ class HistoryWriter:
 
     @property
     def count(self) -> int:
-        """Number of records written."""
+        """The number of records written."""
         return self._written[0]
 
     def subscribe(self, listener: Listener) -> None:
-        """Call ``listener`` with every record written from now on, on the writing thread; it must be quick."""
+        """Call ``listener`` with every record written from now on, on the writing thread. It must return quickly."""
         self._listeners.append(listener)
 
     def write(self, record: Record, *, host_ns: int = 0) -> Record:
-        """Append ``record``; return it as written. ``host_ns`` is when it was observed; now, if not given.
+        """Append ``record`` and return it as written. ``host_ns`` is when it was observed, by default now.
 
-        When it returns, every listener has heard the record and what listeners wrote in answer to it; within a
-        listener, it returns at once. What a listener raised is raised here after that, an interruption before any
-        other error; the record is written all the same.
+        When it returns, every listener has heard the record and what listeners wrote in response. Within a listener, it
+        returns at once. What a listener raised is raised here after that, an interruption before any other error. The
+        record is written all the same.
         """
         with self._turn:
             stamped = self._append(record, host_ns or time.monotonic_ns())
@@ -106,7 +105,7 @@ class HistoryWriter:
             if self._full and not isinstance(record, LAST_WORDS):
                 raise self._refused(os.strerror(errno.ENOSPC))
             if os.write(self._fd, line) != len(line):
-                # Part of a line would be taken for a run that was killed.
+                # Part of a line would look like a run that was killed.
                 os.ftruncate(self._fd, size)
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         except OSError as error:
@@ -138,7 +137,7 @@ class HistoryWriter:
             raise min(raised, key=lambda error: isinstance(error, Exception))
 
     def close(self) -> None:
-        """Flush to disk and close; a second call does nothing."""
+        """Flush to disk and close. A second call does nothing."""
         with self._turn:
             if self._fd >= 0:
                 with contextlib.suppress(OSError):

@@ -280,10 +280,10 @@ def test_judging_again_writes_nothing(whole: Path) -> None:
     ("content", "words"),
     [
         (b"", "is empty"),
-        (b"\x00\x01\x02" * 100, "line 1 is no history header"),
+        (b"\x00\x01\x02" * 100, "line 1 is not a history header"),
         (b'{"k":"header","run":"\xff\xfe"}\n', "line 1 is a damaged header"),
-        (b"x" * 5_000_000, "line 1 is no history header"),
-        (b"[" * 100_000, "line 1 is no history header"),
+        (b"x" * 5_000_000, "line 1 is not a history header"),
+        (b"[" * 100_000, "line 1 is not a history header"),
         (b'{"k":"end","n":1}\n', "line 1 is a 'end' record"),
         (
             HEADER.replace(b'"format":1', b'"format":99'),

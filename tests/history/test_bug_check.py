@@ -63,7 +63,7 @@ def test_names() -> None:
 def test_no_bug_check(data: dict[str, Any]) -> None:
     """pvpanic's event has no information, other machines have their own; a number that is missing is no 0."""
     assert bug_check_of(data) is None
-    assert "it told QEMU of a panic (pvpanic)" == panic_words({"event": "GUEST_PANICKED", "data": data})
+    assert "it reported a panic to QEMU (pvpanic)" == panic_words({"event": "GUEST_PANICKED", "data": data})
 
 
 def test_other_events_tell_of_no_end() -> None:
