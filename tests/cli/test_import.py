@@ -243,7 +243,7 @@ def _is_no_log(run: Path) -> list[str]:
         (_twice, "the history has records of the channel debugcon already"),
         (_without_brackets, "nothing in the history says when the"),
         (_is_no_log, "debugcon.log"),
-        (lambda run: [str(run), "--ring", str(run / "missing")], "missing is no file"),
+        (lambda run: [str(run), "--ring", str(run / "missing")], "missing is not a file"),
         (lambda run: [str(run / "missing")], "No such file or directory"),
         (lambda run: [str(run), "--debugcon", str(run / "debugcon.log"), "--into", str(run)], "cannot make"),
     ],

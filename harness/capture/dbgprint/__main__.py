@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """``python -m harness.capture.dbgprint SOCKET FILE``: the reader's process; the harness starts it.
 
-Says ``ready`` (with ``--bridge``: ``ready PORT``) on standard output once the port is connected.
+Prints ``ready`` (with ``--bridge``: ``ready PORT``) on standard output once the port is connected.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from harness.capture.dbgprint.service import PortJournal, serve
 
 
 def main() -> int:
-    """Serve one port. The exit status is 1 with one line of words if it cannot be served."""
+    """Serve one port. Print one line and return 1 if it cannot be served."""
     parser = argparse.ArgumentParser(prog="harness.capture.dbgprint", description=__doc__)
     parser.add_argument("socket", type=Path, help="the unix socket of QEMU's character device")
     parser.add_argument("file", type=Path, help="where events are appended")
     parser.add_argument("--bridge", action="store_true", help="hand the port to a debugger over TCP instead")
     options = parser.parse_args()
-    # Ctrl-C is the harness's business: it lets go of the leash when it is done.
+    # The harness handles Ctrl-C: it lets go of the leash when it is done.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         port = socket.socket(socket.AF_UNIX)

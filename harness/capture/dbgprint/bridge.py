@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Hands the port to a real debugger: every byte of it, both ways, to one TCP client on this host.
+"""Connects the port to a real debugger: passes every byte both ways between it and one TCP client on this host.
 
 WinDbg and KD speak KD over a TCP connection in place of a serial cable: ``windbg -k com:ipport=PORT,port=127.0.0.1``
-(learn.microsoft.com: performing-kernel-mode-debugging-using-windbg). While nobody is connected the guest's bytes go
-nowhere, as with a cable that is not plugged in.
+(learn.microsoft.com: performing-kernel-mode-debugging-using-windbg). Without a client the guest's bytes are
+dropped, as with an unplugged cable.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def listen() -> socket.socket:
 
 
 class Bridge:
-    """The port, the listening socket, and at most one client. A second one is shown out at once."""
+    """The port, the listening socket, and at most one client. A second client is disconnected at once."""
 
     def __init__(self, port: socket.socket, listener: socket.socket) -> None:
         self._port = port
@@ -30,7 +30,7 @@ class Bridge:
         self._pending: dict[socket.socket, bytes] = {}
 
     def run(self) -> str:
-        """Carry bytes until the port or the leash ends; return which."""
+        """Pass bytes on until the port or the leash ends; return which ended."""
         for end in (self._port, self._listener):
             end.setblocking(False)
         with selectors.DefaultSelector() as selector:
@@ -50,7 +50,7 @@ class Bridge:
                         self._leave(selector)
 
     def _watch(self, selector: selectors.BaseSelector) -> None:
-        """Wait for what can be handled: nothing is read that the other side has no room for."""
+        """Wait only for what can be handled: no side is read while the other has no room."""
         ends = [(self._listener, None), (self._port, self._client)]
         if self._client is not None:
             ends.append((self._client, self._port))
@@ -78,7 +78,7 @@ class Bridge:
         self._client = client
 
     def _leave(self, selector: selectors.BaseSelector) -> None:
-        """The client is gone: forget it and what it was still to get; what it sent still goes out."""
+        """Forget a disconnected client and the bytes for it. The bytes that it sent still go out."""
         assert self._client is not None
         if selector.get_map().get(self._client) is not None:
             selector.unregister(self._client)
@@ -87,7 +87,7 @@ class Bridge:
         self._client = None
 
     def _serve(self, end: socket.socket, other: socket.socket | None, mask: int) -> bool:
-        """Carry what can be carried from ``end`` to ``other``; False when ``end`` is closed."""
+        """Pass on what is possible from ``end`` to ``other``; return False when ``end`` is closed."""
         try:
             if mask & selectors.EVENT_WRITE and (rest := self._pending.pop(end, b"")):
                 self._send(end, rest)
@@ -109,6 +109,6 @@ class Bridge:
         except BlockingIOError:
             sent = 0
         except OSError:
-            return  # reading that end will tell
+            return  # the next read of that end reports it
         if sent < len(data):
             self._pending[end] = data[sent:]

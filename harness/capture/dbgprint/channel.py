@@ -17,13 +17,13 @@ FILE = "dbgprint.jsonl"
 """The reader's file in the run directory."""
 
 ENDS = 5.0
-"""Seconds that the reader gets to read what is left."""
+"""Seconds that the reader gets to read the remaining data."""
 
 
 class DebuggerChannel:
     """Serves the port ``socket`` of a machine that is started and not yet running, and records what drivers print.
 
-    The reader's file lies in ``directory`` and is followed by ``follower``, on whose thread the records are written.
+    The reader's file is in ``directory``. ``follower`` follows it, and the records are written on its thread.
     Call :meth:`start` before the guest runs, :meth:`end` before the follower is closed and :meth:`close` after it.
     """
 
@@ -39,7 +39,7 @@ class DebuggerChannel:
 
     @property
     def stop(self) -> Stop | None:
-        """The exception in which the guest stopped, None if it did not."""
+        """The exception in which the guest stopped, or None."""
         return self._log.stop
 
     def start(self, deadline: Deadline) -> None:
@@ -47,7 +47,7 @@ class DebuggerChannel:
         self._reader.start(deadline)
 
     def end(self) -> None:
-        """Have the reader write what is left and its account."""
+        """Make the reader write the remaining events and its account."""
         self._reader.close(Deadline(ENDS, "end of the DbgPrint reader"))
 
     def close(self) -> None:

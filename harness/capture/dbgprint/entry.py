@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The reader's file: one JSON line for each thing that happened on the port, stamped when it came.
+"""The reader's file: one JSON line for each event on the port, stamped when it came.
 
 The stamps are the host's monotonic clock at the reader, so a harness that reads late loses no time. A guest chooses
-what stands in here, so it is read as carefully as anything else of the guest's.
+the content, so it is read as carefully as any other data of the guest.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LONGEST_ENTRY = 1 << 16
 
 
 class ReaderAccount(Message, frozen=True, kw_only=True, tag="account"):
-    """How the reader fared, in its last line. ``dropped`` events found no room in the file any more."""
+    """The reader's own counts, in its last line. ``dropped`` events found no more room in the file."""
 
     counts: Counts
     dropped: int = 0
@@ -25,7 +25,7 @@ class ReaderAccount(Message, frozen=True, kw_only=True, tag="account"):
 
 
 class PortEntry(msgspec.Struct, frozen=True):
-    """One line: when, in nanoseconds of CLOCK_MONOTONIC, and what."""
+    """One line: its time, in nanoseconds of CLOCK_MONOTONIC, and its event."""
 
     ns: int
     what: Event | ReaderAccount

@@ -1,20 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The debugger's side of the conversation, as a state machine without any input or output of its own.
+"""The debugger's side of the protocol, as a state machine without input or output of its own.
 
-The target stops all processors with every packet until it is acknowledged, and after some of them until it is
+The target stops all processors with every packet until it is acknowledged, and after some packets until it is
 answered. So everything is acknowledged at once, and answered so that the guest runs on as it would without a
 debugger. Three rules make each message arrive exactly once over a line that loses, repeats or damages packets:
 
-1. A packet's number tells a repetition from the next packet. Where numbering begins anew (SYNC bit, or after a
+1. A packet's number distinguishes a repetition from the next packet. Where numbering begins anew (SYNC bit, or after a
    RESET) the target repeats what was not acknowledged under another number, so there the content decides.
-2. An answer that is not acknowledged is never simply repeated: a target that has gone on takes any data packet as the
-   acknowledgement of what it says next. RESET asks it to say the last thing again, which shows whether it still waits.
-3. Where neither tells what the target knows (a number repeated with other content, a question repeated under a new
-   number while its answer is on the way, a first packet from the middle of a conversation) the host sends RESET and
-   takes nothing until the target's RESET is back: both then begin anew and the target says the last thing again.
+2. An answer that is not acknowledged is never simply repeated: a target that continued takes any data packet as the
+   acknowledgement of its next message. RESET makes it repeat the last message, which shows whether it still waits.
+3. The state of the target is unknown in three cases: a number repeated with other content, a question repeated under a
+   new number while its answer is on the way, and a first packet from the middle of an exchange. Then the host sends
+   RESET and ignores all packets until the target's RESET arrives. Both then begin anew and the target repeats its last
+   message.
 
-What cannot be told apart stays so: an answer that the line repeats or holds back is stale too; two equal texts in a row
-with a RESET between them count once; a header damaged into another valid one is believed, for nothing protects it.
+Three ambiguities remain: an answer that the line repeats or delays may be stale too; two equal texts in a row with a RESET
+between them count once; a header damaged into another valid one is believed, because nothing protects it.
 (ReactOS: drivers/base/kdcom/kddll.c, ntoskrnl/kd64/kdprint.c, kdapi.c.)
 """
 
@@ -41,27 +42,27 @@ SILENCE = 0.25
 """Seconds after which the rest of an unfinished packet is no longer awaited."""
 
 ANSWER_AGAIN, ANSWER_AGAIN_MOST = 1.0, 30.0
-"""Seconds until the host asks by RESET what became of an unacknowledged answer; doubled each time. A paused guest takes long."""
+"""Seconds until the host sends RESET for an unacknowledged answer; doubled each time. A paused guest takes long."""
 
 RESET_AGAIN = 0.3
 MOST_RESETS = 8
-"""A target that answers none of so many is taken as it is."""
+"""RESETs without a reply after which the host continues without one."""
 
 MOST_OUTGOING = 1 << 16
-"""Bytes kept for a target that does not read; what comes on top is dropped, and asked for again."""
+"""Bytes kept for a target that does not read. Further bytes are dropped, and requested again."""
 
 _BUG_CHECK = re.compile(r"\*\*\* Fatal System Error: (0x[0-9a-fA-F]{1,16})\s*(\([0-9a-fA-Fx,]{1,100}\))?")
 
 
 class Began(Message, frozen=True, kw_only=True, tag="began"):
-    """The target started anew: a boot, or it had given the debugger up and came back."""
+    """The target restarted: a boot, or it had given up the debugger and came back."""
 
 
 Event = AnyMessage | Began
 
 
 class Counts(msgspec.Struct):
-    """What happened on the line so far."""
+    """Counts of the events on the line so far."""
 
     packets: int = 0
     repeated: int = 0
@@ -75,7 +76,7 @@ class DebuggerHost:
     """Bytes in, events out, and bytes to send. Times are seconds of one monotonic clock of the caller's choice.
 
     Feed it with :meth:`receive`, call :meth:`tick` when :attr:`wake` has come, and send what :meth:`take` returns
-    after either. Memory is bounded whatever is fed.
+    after either. Memory is bounded for any input.
     """
 
     def __init__(self) -> None:
@@ -85,7 +86,7 @@ class DebuggerHost:
         self._outgoing = bytearray()
         self._heard = 0.0
         self._damaged = 0
-        # What the target numbers next, None before its first packet; what the host numbers next.
+        # The number that the target sends next, None before its first packet; the number that the host sends next.
         self._expected: int | None = None
         self._next = protocol.FIRST_ID
         self._anew = False
@@ -102,20 +103,20 @@ class DebuggerHost:
 
     @property
     def wake(self) -> float | None:
-        """When :meth:`tick` must be called at the latest, None if only bytes matter."""
+        """The latest time for the next :meth:`tick`, None if only bytes matter."""
         times = [self._heard + SILENCE] if self._framer.unfinished else []
         if self._waiting is not None:
             times.append(self._again)
         return min(times, default=None)
 
     def take(self) -> bytes:
-        """Return what must be sent now; it is forgotten here."""
+        """Return, and forget, the bytes that must be sent now."""
         data = bytes(self._outgoing)
         self._outgoing.clear()
         return data
 
     def receive(self, data: bytes, now: float) -> list[Event]:
-        """Take in what the target sent and return what it said."""
+        """Take in the target's bytes and return its messages."""
         self._heard = now
         events: list[Event] = []
         for packet in self._framer.feed(data):
@@ -124,7 +125,7 @@ class DebuggerHost:
         return events
 
     def tick(self, now: float) -> list[Event]:
-        """Do what is due by ``now``: give up an unfinished packet, ask what became of an answer."""
+        """Do what is due by ``now``: give up an unfinished packet, or ask about an unacknowledged answer."""
         events: list[Event] = []
         if self._framer.unfinished and now >= self._heard + SILENCE:
             for packet in self._framer.abandon():
@@ -140,7 +141,7 @@ class DebuggerHost:
         return events
 
     def _ask_again(self) -> None:
-        """Ask for what was damaged, unless it came whole since, or may be coming."""
+        """Request a damaged packet again, unless it came whole since, or may be coming."""
         self.counts.damaged, self.counts.skipped = self._framer.damaged, self._framer.skipped
         if self._framer.damaged > self._damaged and not self._framer.unfinished:
             self._damaged = self._framer.damaged
@@ -165,7 +166,7 @@ class DebuggerHost:
             message = decode(packet)
         except BadPayload:
             if content != self._odd:
-                # Perhaps its header was damaged: what comes when it is repeated is believed.
+                # Perhaps its header was damaged: its repetition is believed.
                 self._odd = content
                 self._control(protocol.RESEND)
                 return
@@ -174,7 +175,7 @@ class DebuggerHost:
             self._accept(packet, content, message, now, events)
 
     def _is_new(self, packet: Packet, content: tuple[int, bytes], now: float) -> bool:
-        """True if the packet was never seen; a repeated one is acknowledged here, and answered if that is safe."""
+        """Return whether the packet is new. A repeated one is acknowledged here, and answered if that is safe."""
         answered = packet.sync and self._waiting is not None
         if packet.sync:
             self._begin_anew()
@@ -241,7 +242,7 @@ class DebuggerHost:
             self._give_answer(now)
 
     def _went_on(self) -> None:
-        """The target has the answer."""
+        """Record that the target has the answer."""
         self._waiting = None
         self._next ^= 1
 
@@ -254,14 +255,14 @@ class DebuggerHost:
             self._send(self._waiting)
 
     def _begin_anew(self) -> None:
-        """Numbers begin at the first one, on both sides."""
+        """Begin numbering at the first number, on both sides."""
         self._anew = True
         self._resetting = False
         self._expected = self._next = protocol.FIRST_ID
         self._waiting = None
 
     def _reset(self, now: float) -> None:
-        """A RESET came: the answer to ours, or the target's own wish, which is answered with ours."""
+        """Handle a RESET: the answer to the host's own, or the target's request, which is answered with one."""
         if self._resetting:
             self._begin_anew()
         else:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the target says in its data packets, and what is answered: payloads to messages and back.
+"""The target's data packets and the answers to them: payloads to messages and back.
 
 Layouts are those of a 64-bit target, little-endian (ReactOS: sdk/include/reactos/windbgkd.h). Texts of the guest are
 kept byte for byte: each character of a ``str`` here is one byte (Latin-1).
@@ -24,8 +24,8 @@ DBG_CONTINUE = 0x00010002
 STATUS_NO_SUCH_FILE = 0xC000000F
 
 ANSWER = "i"
-"""Answer to every prompt. A failed assertion asks "Break, Ignore, Terminate…? (bipt)" and asks again if it is told
-nothing; to ignore it is what happens without a debugger, and its text is recorded."""
+"""The answer to every prompt. A failed assertion asks "Break, Ignore, Terminate…? (bipt)", and asks again if it gets no
+answer. Without a debugger it is ignored too. Its text is recorded."""
 
 _DEBUG_IO = struct.Struct("<IHHII")
 _STATE = struct.Struct("<IHHI4xQQ")
@@ -38,7 +38,7 @@ _FILE_IO = struct.Struct("<II56x")
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="k", omit_defaults=True):
-    """Something the target said, in a packet that was accepted."""
+    """A message of the target, in a packet that was accepted."""
 
 
 class Print(Message, frozen=True, kw_only=True, tag="print"):
@@ -49,7 +49,7 @@ class Print(Message, frozen=True, kw_only=True, tag="print"):
 
 
 class Prompt(Message, frozen=True, kw_only=True, tag="prompt"):
-    """The target asks and waits, as a failed assertion does; ``answer`` is what it was told."""
+    """The target asks and waits, as a failed assertion does; ``answer`` is the reply it got."""
 
     processor: int
     text: str
@@ -57,7 +57,7 @@ class Prompt(Message, frozen=True, kw_only=True, tag="prompt"):
 
 
 class Symbols(Message, frozen=True, kw_only=True, tag="symbols"):
-    """An image was loaded or unloaded. The first packet of a boot; the target waits until told to continue."""
+    """An image was loaded or unloaded. The first packet of a boot; the target waits until it may continue."""
 
     processor: int
     path: str
@@ -67,7 +67,7 @@ class Symbols(Message, frozen=True, kw_only=True, tag="symbols"):
 
 
 class Stop(Message, frozen=True, kw_only=True, tag="stop"):
-    """An exception stopped every processor; the guest stays as it is. ``code`` is the NTSTATUS of the exception.
+    """An exception stopped every processor, and the guest stays stopped. ``code`` is the NTSTATUS of the exception.
 
     ``bug_check`` is the code and parameters that the target printed just before, "" if it printed none.
     """
@@ -81,13 +81,13 @@ class Stop(Message, frozen=True, kw_only=True, tag="stop"):
 
 
 class FileRequest(Message, frozen=True, kw_only=True, tag="file"):
-    """The target wants a file from the debugger; it is told that there is none."""
+    """The target requests a file from the debugger; the answer is that there is none."""
 
     api: int
 
 
 class Aside(Message, frozen=True, kw_only=True, tag="aside"):
-    """Anything that needs an acknowledgement and nothing else."""
+    """A message that needs only an acknowledgement."""
 
     what: Literal["trace", "control request", "command", "unasked reply", "not understood"]
     api: int = 0
@@ -97,11 +97,11 @@ AnyMessage = Print | Prompt | Symbols | Stop | FileRequest | Aside
 
 
 class BadPayload(ValueError):
-    """The payload is not of the packet's type: the header was damaged, or the target speaks otherwise."""
+    """The payload does not match the packet's type: the header was damaged, or the target uses another format."""
 
 
 def decode(packet: protocol.Packet) -> AnyMessage:
-    """Return what a data packet says. Raises BadPayload."""
+    """Return the message in a data packet. Raises BadPayload."""
     payload = packet.payload
     (api,) = struct.unpack_from("<I", payload)
     match packet.kind:
@@ -155,9 +155,9 @@ def _state(payload: bytes) -> AnyMessage:
 
 
 def reply(message: AnyMessage) -> tuple[int, bytes] | None:
-    """Return type and payload of the packet that answers ``message``, None if it wants no answer.
+    """Return type and payload of the packet that answers ``message``, or None if it needs no answer.
 
-    An exception gets none: the target would go on, into the very instruction that stopped it.
+    An exception gets none: the target would continue with the instruction that stopped it.
     """
     match message:
         case Symbols(processor=processor):
@@ -178,8 +178,8 @@ def _continue(processor: int) -> bytes:
 
 
 def _processor(number: int) -> int:
-    """Return a number that puts no break-in byte into the answer, neither itself nor by the sum of all bytes.
+    """Return a number that puts no break-in byte into the answer, neither itself nor in the sum of all bytes.
 
-    The target knows where it stopped and looks at nothing but the status and the text.
+    The target knows where it stopped and reads only the status and the text.
     """
     return number if number < protocol.BREAK_IN else 0

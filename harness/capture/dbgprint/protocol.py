@@ -2,10 +2,10 @@
 """Packets of the kernel debugger's serial protocol (KD): bytes to packets and back.
 
 A packet is 16 bytes of header, little-endian: leader ``30303030`` (data) or ``69696969`` (control), u16 type, u16
-length of the payload, u32 id, u32 sum of the payload's bytes. A data packet goes on with its payload and ends with
-``AA``; a control packet is its header. Data packets are numbered 80800000 and 80800001 in turn; the bit 800 marks
-the first after the target started anew. Nothing protects the header, so a header is believed only if every field of
-it makes sense, and the bytes of a packet that turns out damaged are searched again for one that began inside it.
+length of the payload, u32 id, u32 sum of the payload's bytes. A data packet continues with its payload and ends with
+``AA``; a control packet is only its header. Data packets are numbered 80800000 and 80800001 in turn; the bit 800 marks
+the first one after the target restarted. Nothing protects the header, so a header is believed only if every field of
+it makes sense. The bytes of a damaged packet are searched again for one that began inside it.
 (ReactOS: sdk/include/reactos/windbgkd.h, drivers/base/kdcom/kddll.c.)
 """
 
@@ -20,7 +20,7 @@ DATA, CONTROL = b"\x30" * 4, b"\x69" * 4
 TRAILER = 0xAA
 BREAK_IN = 0x62
 """A target that reads this byte where a packet may begin stops the whole machine. It is never sent, not even inside
-a packet: a target that runs reads its port byte by byte, and one that lost its place looks everywhere."""
+a packet: a running target reads its port byte by byte, and one that lost its place looks everywhere."""
 
 MANIPULATE, DEBUG_IO, ACKNOWLEDGE, RESEND, RESET = 2, 3, 4, 5, 6
 STATE_CHANGE, TRACE_IO, CONTROL_REQUEST, FILE_IO = 7, 9, 10, 11
@@ -46,11 +46,11 @@ class Packet(msgspec.Struct, frozen=True):
 
     @property
     def control(self) -> bool:
-        """True for ACKNOWLEDGE, RESEND and RESET."""
+        """Whether it is an ACKNOWLEDGE, RESEND or RESET."""
         return self.kind in CONTROL_TYPES
 
     def encode(self) -> bytes:
-        """Return the packet as it stands on the wire."""
+        """Return the packet's bytes on the wire."""
         number = self.id | (SYNC if self.sync else 0)
         if self.control:
             return HEADER.pack(CONTROL, self.kind, 0, number, 0)
@@ -61,7 +61,7 @@ class Packet(msgspec.Struct, frozen=True):
 class Framer:
     """Bytes in, packets out. Holds at most one unfinished packet.
 
-    ``damaged`` counts packets that began and were none, ``skipped`` the bytes that belong to no packet.
+    ``damaged`` counts packets that began and were invalid, ``skipped`` the bytes that belong to no packet.
     """
 
     def __init__(self) -> None:
@@ -71,7 +71,7 @@ class Framer:
 
     @property
     def unfinished(self) -> bool:
-        """True while bytes are held that may still become a packet."""
+        """Whether bytes are held that may still become a packet."""
         return bool(self._buffer)
 
     def feed(self, data: bytes) -> Iterator[Packet]:
@@ -81,7 +81,7 @@ class Framer:
             yield from self._scan()
 
     def abandon(self) -> Iterator[Packet]:
-        """Nothing more will come of what is held: yield the packets that began inside it."""
+        """Give up the unfinished packet: yield the packets that began inside it."""
         while self._buffer:
             self.damaged += self._buffer.startswith((DATA, CONTROL))
             self.skipped += 1
@@ -110,7 +110,7 @@ class Framer:
         del buffer[:at]
 
     def _leader(self, at: int) -> int:
-        """Return where the next leader begins, or where one may begin that is not there yet."""
+        """Return where the next leader begins, or where an incomplete one may begin."""
         buffer = self._buffer
         places = [place for mark in (DATA, CONTROL) if (place := buffer.find(mark, at)) >= 0]
         if places:
@@ -121,7 +121,7 @@ class Framer:
         return len(buffer)
 
     def _packet(self, at: int) -> tuple[Packet | None, int] | None:
-        """Return the packet at ``at`` with its length; (None, 1) if there is none; None if too little is there."""
+        """Return the packet at ``at`` with its length; (None, 1) if there is none; None if more bytes are needed."""
         buffer = self._buffer
         if len(buffer) - at < HEADER.size:
             return None

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The harness's end of the reader: starts its process and turns its file into records.
+"""The harness's side of the reader: starts its process and turns its file into records.
 
 Follow :attr:`PortReader.file` with :class:`harness.capture.live.follower.Follower` and feed :class:`PortLog` what is appended.
 """
@@ -32,7 +32,7 @@ _OURS = b"HPN1 "
 class PortReader:
     """The process that serves one port; ``file`` exists from its construction on.
 
-    ``bridge`` hands the port to a debugger instead; ``port`` is then where on 127.0.0.1 it may connect.
+    ``bridge`` connects the port to a debugger instead; ``port`` is then its TCP port on 127.0.0.1.
     """
 
     def __init__(self, socket: Path, file: Path, *, bridge: bool = False) -> None:
@@ -56,7 +56,7 @@ class PortReader:
         self.close(Deadline(5, "end of the DbgPrint reader"))
 
     def start(self, deadline: Deadline) -> None:
-        """Connect to the port, before the guest runs: what it prints before is lost. Raises InfrastructureError."""
+        """Connect to the port before the guest runs: earlier output is lost. Raises InfrastructureError."""
         command = [
             sys.executable, "-m", "harness.capture.dbgprint", str(self.socket), str(self.file),
             *(["--bridge"] if self.bridge else []),
@@ -83,7 +83,7 @@ class PortReader:
         self.port = int(said.split()[1]) if self.bridge else 0
 
     def close(self, deadline: Deadline) -> None:
-        """Let the process read what is left, write its account, and end; a second call does nothing."""
+        """Let the process read the remaining data, write its account, and end. A second call does nothing."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -94,10 +94,10 @@ class PortReader:
 
 
 class PortLog:
-    """The reader's file, in pieces of any size, to records with the time at which the reader had them.
+    """Turns the reader's file, in pieces of any size, into records with the time at which the reader received them.
 
-    Driver lines become driver records of channel ``dbgprint``; an exception becomes a console record of a crash, an
-    assertion's prompt one of a warning; what else is printed is counted, and stays in the file.
+    Driver lines become driver records of channel ``dbgprint``. An exception becomes a console record of a crash, an
+    assertion's prompt one of a warning. Other output is counted, and stays in the file.
     """
 
     def __init__(self) -> None:
@@ -109,7 +109,7 @@ class PortLog:
         self._middle = False
 
     def feed(self, data: bytes) -> Iterator[tuple[int, Record]]:
-        """Yield ``host_ns`` and record of everything that ``data`` completes and that is worth one."""
+        """Yield ``host_ns`` and record for everything that ``data`` completes and that is worth one."""
         *lines, self._rest = (self._rest + data).split(b"\n")
         if len(self._rest) > LONGEST_ENTRY:
             self._damaged += 1
@@ -126,13 +126,13 @@ class PortLog:
                 yield found.ns, record
 
     def finish(self) -> None:
-        """Nothing more will be appended: an unfinished entry is damaged."""
+        """Record that nothing more will be appended: an unfinished entry is damaged."""
         self._damaged += bool(self._rest)
         self._rest = b""
         self._lines.finish()
 
     def account(self, *, closed: bool = False) -> Channel:
-        """Return what was counted so far. Events that the reader had to drop count as lost."""
+        """Return the counts so far. Events that the reader had to drop count as lost."""
         found = self._lines.account(closed=closed)
         dropped = self.account_of_reader.dropped if self.account_of_reader else 0
         return msgspec.structs.replace(found, lost=found.lost + dropped, torn=found.torn + self._damaged)
@@ -142,7 +142,7 @@ class PortLog:
             case Print(text=text):
                 data = text.encode("latin-1", "replace")
                 if data.startswith(_OURS) and self._middle:
-                    # Another's text without an end of line: our line is a call of its own and begins here.
+                    # Another driver's text without an end of line: the line is a call of its own and begins here.
                     data = b"\n" + data
                 self._middle = not data.endswith(b"\n") if data else self._middle
                 yield from self._lines.feed(data)

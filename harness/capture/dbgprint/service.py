@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The reader's process: serves one port until QEMU closes it or the harness says so.
+"""The reader's process: serves one port until QEMU closes it or the harness ends it.
 
-It is a process of its own because the guest stands still until each packet is acknowledged: nothing that the harness
-does may hold that up. It does no more than acknowledge and append lines to a file. Standard input is the leash: the
-harness holds the other end, so that it ends when the harness ends, however that happens.
+It is a process of its own because the guest stands still until each packet is acknowledged: nothing in the harness
+may delay that. It only acknowledges and appends lines to a file. The harness holds the other end of its standard input,
+the leash, so the service ends when the harness ends for any reason.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from harness.capture.dbgprint.host import DebuggerHost, Event
 CHUNK = 1 << 16
 
 MOST_CHUNKS = 64
-"""Chunks read at most once the harness let go: more than a socket holds."""
+"""Most chunks read after the harness let go: more than a socket holds."""
 
 MOST_BYTES = 256 << 20
-"""Size of the file after which events are only counted: a guest may print for ever."""
+"""Size of the file after which events are only counted. A guest may print for ever."""
 
 LEASH = 0
-"""Descriptor whose end ends the service."""
+"""The descriptor whose end of file ends the service."""
 
 
 class PortJournal:
@@ -68,7 +68,7 @@ class PortJournal:
 
 
 def serve(port: socket.socket, journal: PortJournal) -> str:
-    """Talk to the target on ``port`` until it or the leash ends; return which."""
+    """Serve the target on ``port`` until it or the leash ends; return which ended."""
     host = DebuggerHost()
     outgoing = b""
     port.setblocking(False)
@@ -90,14 +90,14 @@ def serve(port: socket.socket, journal: PortJournal) -> str:
                     elif data:
                         events += host.receive(data, time.monotonic())
             if why == "asked to":
-                # What the guest said before the harness let go is still to be had; what it goes on saying is not.
+                # Read what the guest sent before the harness let go, and nothing that it sends later.
                 for _ in range(MOST_CHUNKS):
                     events += host.receive(_read(port) or b"", time.monotonic())
             events += host.tick(time.monotonic())
-            # Before it is acknowledged: when the guest goes on, what it said is in the file.
+            # Before the acknowledgement: when the guest continues, its output is in the file.
             if events:
                 journal.write(events)
-            # A target that does not read gets no second copy: what is not out yet is not added to.
+            # A target that does not read gets no second copy: nothing is added to unsent data.
             outgoing = _write(port, outgoing or host.take())
             if not outgoing:
                 outgoing = _write(port, host.take())
@@ -109,7 +109,7 @@ def serve(port: socket.socket, journal: PortJournal) -> str:
 
 
 def _read(port: socket.socket) -> bytes | None:
-    """Return what came, b"" if nothing did, None at the end."""
+    """Return the bytes that came, b"" if none did, None at the end."""
     try:
         return port.recv(CHUNK) or None
     except BlockingIOError:
@@ -127,5 +127,5 @@ def _write(port: socket.socket, data: bytes) -> bytes:
             except BlockingIOError:
                 raise
             except OSError:
-                return b""  # the port is closed, which reading it will tell
+                return b""  # the port is closed, which the next read reports
     return data

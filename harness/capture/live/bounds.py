@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Bounds for machines that nobody records: their files are cut back as those of a run are, and not read."""
+"""Bounds for machines that are not recorded: their files are cut back like those of a run, and not read."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def kept_small(*files: Path, limits: ChannelLimits | None = None) -> Iterator[No
     try:
         yield
     finally:
-        # A full disk was noticed by whoever writes there, too.
+        # The writer of the file notices a full disk too.
         with contextlib.suppress(Exception):
             follower.close()

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The budget: how many bytes and records a guest may bring on each channel, and in a run altogether.
+"""The budget: how many bytes and records a guest may write on each channel, and in a run altogether.
 
 A guest writes as fast as it likes, and its disk space is the host's. QEMU and process guests append to files
 (``O_APPEND``), so a file that is cut back to its limit stays that long, however much more is written. What a channel brought
-before it was cut is kept; what came later is counted, and whatever rests on it is unknown.
+before it was cut is kept. Later data is counted, and conclusions that rest on it are unknown.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from harness.history.record import Channel
 
 
 class ChannelBudget:
-    """What one channel may bring. One thread at a time uses it; ``cut`` says why the channel was cut, "" if it was not.
+    """What one channel may write. One thread at a time uses it; ``cut`` says why the channel was cut, "" if it was not.
 
     ``bytes`` is what its file keeps, ``dropped`` the bytes seen beyond that (bytes that come while the file is cut back are
-    not seen), ``records`` what stands in the history and ``left_out`` what does not.
+    not seen). ``records`` counts those in the history and ``left_out`` the others.
     """
 
     def __init__(self, name: str, run: RunBudget, path: Path | None = None) -> None:
@@ -34,7 +34,7 @@ class ChannelBudget:
         self._keep = -1
 
     def fit(self, descriptor: int) -> int:
-        """Cut the file back if it is longer than it may be, and return its length. The descriptor must be writable."""
+        """Cut the file back if it is too long, and return its length. The descriptor must be writable."""
         size = os.fstat(descriptor).st_size
         if self._keep < 0:
             most, option = self._run.room(self)
@@ -50,7 +50,7 @@ class ChannelBudget:
 
     @property
     def full(self) -> bool:
-        """True once the file was cut back."""
+        """Whether the file was cut back."""
         return self._keep >= 0
 
     def admit(self) -> bool:
@@ -65,9 +65,9 @@ class ChannelBudget:
         return False
 
     def account(self, account: Channel, *, driver_records: int) -> Channel:
-        """Return the channel's account with what was cut: such a channel is never closed.
+        """Return the channel's account with what was cut. A cut channel is never closed.
 
-        Of a channel that left records out, ``driver_records`` stand in the history.
+        ``driver_records`` is the number in the history, for a channel that left records out.
         """
         if not self.cut:
             return account
@@ -86,7 +86,7 @@ def _words(size: int) -> str:
 
 
 class RunBudget:
-    """What all channels of a run may bring together."""
+    """What all channels of a run may write together."""
 
     def __init__(self, limits: ChannelLimits) -> None:
         self.limits = limits
@@ -99,7 +99,7 @@ class RunBudget:
         return found
 
     def room(self, asking: ChannelBudget) -> tuple[int, str]:
-        """Return the bytes that a channel may have, and the option that says so."""
+        """Return the bytes that a channel may have, and the option that sets this limit."""
         others = sum(one.bytes for one in self.channels if one is not asking)
         left = max(0, self.limits.run_limit - others)
         if left < self.limits.channel_limit:
@@ -107,7 +107,7 @@ class RunBudget:
         return self.limits.channel_limit, "channel-limit"
 
     def spent(self, asking: ChannelBudget) -> str:
-        """Return the option by which a channel may bring no more records, "" if it may."""
+        """Return the option that forbids a channel more records, "" if it may bring more."""
         if asking.records >= self.limits.channel_records:
             return "channel-records"
         if sum(one.records for one in self.channels) >= self.limits.run_records:
@@ -115,7 +115,7 @@ class RunBudget:
         return ""
 
     def trim(self) -> None:
-        """Cut every file back once more: whoever wrote to it has ended, and may have written until then."""
+        """Cut every file back once more. Its writer has ended, and may have written until then."""
         for one in self.channels:
             if one.path is None:
                 continue

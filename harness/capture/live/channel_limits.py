@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The channel limits: how much a guest may bring. They are options of a run, which --help shows with few imports."""
+"""The channel limits: how much a guest may write. They are options of a run, and --help shows them with few imports."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class ChannelLimits:
-    """Bytes and records that a guest may bring: of one channel, and of all channels of a run together."""
+    """Bytes and records that a guest may write: on one channel, and on all channels of a run together."""
 
     channel_limit: int = 64 << 20
     channel_records: int = 100_000

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The guest's console: kept whole in console.log; lines that tell of a crash become records."""
+"""The guest's console: kept whole in console.log. Lines that report a crash become records."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from harness.history.record import Console
 
 LONGEST_LINE = 1024
-"""Bytes of a console line that are looked at; the rest of a longer one is skipped."""
+"""Bytes of a console line that are examined; the rest of a longer one is skipped."""
 
 LARGEST_RECORD = 8192
-"""Characters of lines that share a record; what follows begins another."""
+"""Characters of lines that share a record. Further lines begin another."""
 
 _CRASH = re.compile(
     r"Kernel panic - not syncing|kernel BUG at |BUG: |^(\[[ .0-9]+\] )?BUG \S+ \(|Oops: |\*\*\* STOP: |KERNEL_SECURITY_CHECK|general protection fault"
@@ -25,17 +25,17 @@ _WORDS = (
     b"Kernel panic", b"BUG", b"Oops: ", b"*** STOP: ", b"KERNEL_SECURITY_CHECK", b"general protection fault", b"WARNING: CPU: ",
     b"unaligned hotplug range", b"add_memory failed", b"detected stalls", b"soft lockup", b"INFO: task ", b"hpnotify: trouble: ",
 )  # fmt: skip
-"""One of these is in every line that matters. A flood of lines that do not is passed over at the speed of memory."""
+"""Every line that matters contains one of these. A flood of other lines is skipped at the speed of memory."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
-"""JSON writes each of these as six characters, and nobody reads them; console.log has them."""
+"""JSON writes each of these as six characters. They are left out here, and console.log has them."""
 
 
 class ConsoleWatch:
     """Bytes in, :class:`Console` records out for lines that matter. Remembers the last line seen.
 
-    The first of them is a record at once, and so is the first that tells of a crash. Until :meth:`settle` says that there was
-    a pause, the lines that follow are held back and share a record; :attr:`waits` says whether it is to be called.
+    The first line that matters is a record at once, and so is the first that reports a crash. The lines that follow are
+    held back and share a record until :meth:`settle` reports a pause. :attr:`waits` says whether to call it.
     """
 
     def __init__(self) -> None:
@@ -69,7 +69,7 @@ class ConsoleWatch:
         self._rest = rest
 
     def settle(self) -> Iterator[Console]:
-        """Yield what was held back, now that there was a pause."""
+        """Yield what was held back, after a pause."""
         if self._held:
             yield self._joined()
         else:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The debug port's stream: lines of the driver become records; everything else is counted, never fatal.
+"""The debug port's stream: lines of the driver become records. Everything else is counted, never fatal.
 
 The stream comes from the guest and may hold anything: lines torn by a crash, lines of two processors interleaved,
 another program's output, a previous boot's tail, megabytes without a newline. A line becomes a record only if it
 starts with ``HPN1 ``, its checksum matches and its fields are those of :mod:`harness.history.driver`.
 
-Every well-formed record is handed on, whatever boot nonce it has: one forged line must not silence those after it. What a
-nonce means is for the checker to decide.
+Every well-formed record is passed on, with any boot nonce: one forged line must not silence those after it. The checker
+decides what a nonce means.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ LONGEST_LINE = 512
 """Bytes of the longest line a driver writes, newline included (DbgPrintEx takes no more: DDI: wdm/nf-wdm-dbgprintex.md)."""
 
 MOST_NONCES = 10_000
-"""Boot nonces, and drivers under them, that are remembered; a guest may invent any number."""
+"""Boot nonces, and drivers under them, that are remembered. A guest may invent any number."""
 
 _MAGIC = b"HPN1 "
 _CHECKSUM = b" crc="
 _LINE = re.compile(rb"HPN1 (.*) crc=([0-9a-f]{8})")
 _BEHEADED = re.compile(rb"(?!EVT1 ).* crc=[0-9a-f]{8}")
-"""A line that ends as ours do and has lost its beginning; a twin's trace events end so too."""
+"""A line that ends like a driver's line and has lost its beginning. A twin's trace events end the same way."""
 
 _BOOT = re.compile(r"[0-9a-f]{16}")
 _DRIVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -65,13 +65,13 @@ _KINDS = _table()
 
 
 class BadLine(ValueError):
-    """A line that starts like ours and is not; the message says why."""
+    """A line that starts like a driver's line and is invalid; the message says why."""
 
 
 def decode_line(line: bytes, *, channel: str) -> DriverRecord:
     """Decode one line without its newline. Raises BadLine.
 
-    ``n`` and ``host_ns`` are left to the history.
+    The history sets ``n`` and ``host_ns``.
     """
     match = _LINE.fullmatch(line)
     if match is None:
@@ -84,7 +84,7 @@ def decode_line(line: bytes, *, channel: str) -> DriverRecord:
     except ValueError as error:
         raise BadLine(f"not key=value text: {error}") from error
     if len(values) != len(pairs):
-        raise BadLine("a key stands twice")
+        raise BadLine("a key occurs twice")
     name = values.pop("ev", "")
     if name not in _KINDS:
         raise BadLine(f"unknown event {name[:40]!r}")
@@ -100,12 +100,12 @@ def decode_line(line: bytes, *, channel: str) -> DriverRecord:
     except msgspec.ValidationError as error:
         raise BadLine(f"{name}: {error}") from error
     if not is_named_well(record):
-        raise BadLine("boot nonce or driver name is not of its form")
+        raise BadLine("the boot nonce or the driver name is malformed")
     return record
 
 
 def is_named_well(record: DriverRecord) -> bool:
-    """Return True if boot nonce and driver name are of the form that the driver writes; a guest may claim any."""
+    """Return whether boot nonce and driver name have the form that the driver writes. A guest may claim any."""
     return bool(_BOOT.fullmatch(record.boot) and _DRIVER.fullmatch(record.driver))
 
 
@@ -113,7 +113,7 @@ def _integer(key: str, text: str) -> int:
     try:
         value = int(text, 16) if text.startswith("0x") else int(text, 10)
     except ValueError as error:
-        raise BadLine(f"{key} is no number") from error
+        raise BadLine(f"{key} is not a number") from error
     if not -1 <= value < 1 << 64:
         raise BadLine(f"{key} is out of range")
     return value
@@ -123,11 +123,11 @@ class DebugPortDecoder:
     """Bytes in, driver records out, with an account of everything that was not one.
 
     Feed it in pieces of any size; it keeps at most one unfinished line of ``longest`` bytes. ``records`` counts what was
-    handed on; of these, ``stale`` have a boot nonce that another one superseded.
+    passed on; of these, ``stale`` belong to a superseded boot nonce.
     """
 
     SIGNS: tuple[bytes, ...] = (_MAGIC, _CHECKSUM)
-    """One of these is in every line that is or was a record; () if that cannot be told."""
+    """Every line that is or was a record contains one of these; () if no such text is known."""
 
     def __init__(self, *, channel: str = "debugcon", longest: int = LONGEST_LINE) -> None:
         self.channel = channel
@@ -162,13 +162,13 @@ class DebugPortDecoder:
         self._rest = rest
 
     def finish(self) -> None:
-        """The stream ended: an unfinished line was torn."""
+        """Record that the stream ended: an unfinished line was torn."""
         if self._rest and not self._skipping:
             self.torn += 1
         self._rest = b""
 
     def account(self, *, closed: bool = False) -> Channel:
-        """Return what was counted so far, as a record."""
+        """Return the counts so far, as a record."""
         return Channel(
             name=self.channel,
             records=self.records,
@@ -182,7 +182,7 @@ class DebugPortDecoder:
         )
 
     def _pass(self, lines: list[bytes]) -> None:
-        """Count lines of which none is ours, as :meth:`_take` would: a flood of them must not take for ever."""
+        """Count lines without any record, as :meth:`_take` would, but fast: a flood of them must not take long."""
         sizes = [len(line.removesuffix(b"\r")) for line in lines]
         oversized = sum(size >= self._longest for size in sizes)
         self.oversized += oversized
@@ -212,7 +212,7 @@ class DebugPortDecoder:
         return record
 
     def _count(self, record: DriverRecord) -> None:
-        """Count a record that is handed on, and the numbers of its driver that are missing before it."""
+        """Count a record that is passed on, and the missing numbers of its driver before it."""
         if record.boot in self._past:
             self.stale += 1
         elif record.boot != self._boot:

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Trace events as lines: how a guest without ETW, the twin, hands over what a driver gave to EtwWrite.
+"""Trace events as lines: how the twin, a guest without ETW, passes on what a driver gave to EtwWrite.
 
 One event is one line on the debug port, of at most :data:`LONGEST_LINE` bytes::
 
     EVT1 n=7 boot=00c0ffee00c0ffee provider=<32 hex digits> id=1 version=0 time=482911 cpu=2 thread=61 data=0200… crc=…
 
 ``n`` counts the events of all providers of a boot from 1, so that a lost line shows; ``time`` counts 100 ns; ``data`` is the
-payload; ``crc`` the CRC-32 of every byte before ``" crc="``. The stream comes from a guest: what is no such line is counted.
+payload; ``crc`` the CRC-32 of every byte before ``" crc="``. The stream comes from a guest: malformed lines are counted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ LONGEST_LINE = 4096
 """Bytes of the longest line, newline included: a payload of some 1,900 bytes."""
 
 LARGEST = (1 << 63) - 1
-"""The largest number that a line may count to, or a thread or a time may be."""
+"""The largest number, thread or time that a line may have."""
 
 FIRST = 1
 """Number of a boot's first event."""
@@ -39,12 +39,12 @@ _LINE = re.compile(
 
 
 MOST_BOOTS = 1000
-"""Boot nonces that are followed; a guest may invent any number."""
+"""Boot nonces that are followed. A guest may invent any number."""
 
 
 @dataclass(slots=True)
 class _Numbering:
-    """The events of one boot: their mapper, the number that comes next, and how many are missing since the last one mapped."""
+    """The events of one boot: their mapper, the next expected number, and how many are missing since the last mapped one."""
 
     mapper: Mapper
     next: int
@@ -54,9 +54,9 @@ class _Numbering:
 class EventLines:
     """Bytes in, records of one driver out. Keeps at most one unfinished line.
 
-    A number below the one that comes next was there before, or is too late to be put in its place: its line is left out
-    and counted as ``stale``. So is a line of a boot that another one superseded, but that is handed on. With ``resumed``
-    the guest was restored from a snapshot, and the first boot's numbers go on from where the snapshot was made.
+    A line whose number is below the next expected one is a repetition, or too late to be put in its place: it is left out
+    and counted as ``stale``. A line of a superseded boot is also counted, but passed on. With ``resumed`` the guest was
+    restored from a snapshot, and the first boot's numbers continue from where the snapshot was made.
     """
 
     def __init__(self, described_by: DriverMap, *, resumed: bool = False) -> None:
@@ -83,12 +83,12 @@ class EventLines:
         self._rest = rest
 
     def finish(self) -> None:
-        """The stream ended: an unfinished line was torn."""
+        """Record that the stream ended: an unfinished line was torn."""
         self.torn += bool(self._rest and not self._skipping)
         self._rest = b""
 
     def account(self, *, closed: bool = False) -> Channel:
-        """Return what was counted so far, as a record."""
+        """Return the counts so far, as a record."""
         mappers = [one.mapper for one in self._boots.values()]
         return Channel(
             name=CHANNEL,
@@ -103,7 +103,7 @@ class EventLines:
         )
 
     def reasons(self) -> list[str]:
-        """Return of the first events that could not be mapped why."""
+        """Return why the first events that could not be mapped failed."""
         return [reason for one in self._boots.values() for reason in one.mapper.reasons][:8]
 
     def _take(self, line: bytes) -> Iterator[Record]:
@@ -136,7 +136,7 @@ class EventLines:
         yield from numbering.mapper.records(traced)
 
     def _follow(self, boot: str, number: int) -> _Numbering | None:
-        """Return the numbering of a line's boot, with what is missing before it counted; None if the line is left out."""
+        """Return the numbering of a line's boot, with the missing lines before it counted; None if the line is left out."""
         numbering = self._boots.get(boot)
         if numbering is None:
             if len(self._boots) >= MOST_BOOTS:

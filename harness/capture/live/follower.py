@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: MIT
 """Follows files that QEMU appends to, on the kernel's notice of each write.
 
-QEMU writes a file chardev without waiting for anyone, so a slow harness never stalls the guest; the follower reads
-what is new as soon as inotify tells of it. No polling: the thread sleeps until there is something to read, but for three
-things that the kernel gives no notice of. A file over its budget is cut back :data:`CUT_EVERY` seconds, whoever writes to
-it; a sink that holds something back gets to say it :data:`QUIET` seconds later; and every :data:`LOOK_EVERY` seconds the
-disk is looked at, because QEMU drops without a word what a full one does not take.
+QEMU writes a file chardev without waiting, so a slow harness never stalls the guest. The follower reads new data as
+soon as inotify reports it. It does not poll, except for three things that the kernel does not report:
+
+- A file over its budget is cut back every :data:`CUT_EVERY` seconds while it is written to.
+- A sink that holds something back gets its turn :data:`QUIET` seconds later.
+- Every :data:`LOOK_EVERY` seconds the disk's free space is checked, because QEMU silently drops what a full disk refuses.
 """
 
 from __future__ import annotations
@@ -34,11 +35,11 @@ QUIET = 0.25
 """Seconds that a sink may hold something back."""
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the disk's free space."""
+"""Seconds between two checks of the disk's free space."""
 
 TakeBytes = Callable[[bytes], None]
 TellHeld = Callable[[], bool]
-"""Says what a sink held back; returns whether it may hold something back again soon."""
+"""Passes on what a sink held back; returns whether it may hold something back again soon."""
 
 
 @dataclass(slots=True)
@@ -54,9 +55,9 @@ class _Followed:
 
 
 class Follower:
-    """Hands the bytes appended to each file to its sink, in order, on one thread.
+    """Passes the bytes appended to each file to its sink, in order, on one thread.
 
-    Files must exist when added. An exception of a sink stops the following and is kept in ``error``; so is the
+    Files must exist when added. An exception of a sink stops the following and is kept in ``error``, as is the
     InfrastructureError for a full disk.
     """
 
@@ -79,7 +80,7 @@ class Follower:
     ) -> None:
         """Follow ``path`` from its beginning. Call before :meth:`start`.
 
-        What comes beyond the ``budget`` is not handed on, and the file is cut back. ``settle`` is called :data:`QUIET`
+        Data beyond the ``budget`` is not passed on, and the file is cut back. ``settle`` is called :data:`QUIET`
         seconds after bytes came, and by :meth:`drain`. Without a sink the file is only kept within its budget.
         """
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
@@ -91,12 +92,12 @@ class Follower:
         self._thread.start()
 
     def check(self) -> None:
-        """Raise what stopped the following, if anything did."""
+        """Raise the error that stopped the following, if any."""
         if self.error is not None:
             raise self.error
 
     def drain(self) -> None:
-        """Hand on everything that was written before this call, on the calling thread.
+        """Pass on everything that was written before this call, on the calling thread.
 
         Raises what a sink raised, here or on the follower's own thread.
         """
@@ -107,7 +108,7 @@ class Follower:
                 self._settle(one)
 
     def close(self) -> None:
-        """Drain, stop and close; a second call does nothing."""
+        """Drain, stop and close. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -125,7 +126,7 @@ class Follower:
 
     @contextlib.contextmanager
     def _keeping_error(self) -> Iterator[None]:
-        """Keep what stops the following, whichever thread it happens on."""
+        """Keep the error that stops the following, on any thread."""
         try:
             yield
         except BaseException as error:
@@ -133,7 +134,7 @@ class Follower:
             raise
 
     def _read(self, one: _Followed) -> None:
-        """Hand on what is there now: whoever writes without end must not keep this call for ever."""
+        """Pass on what is there now, and no more: a writer that never stops must not keep this call for ever."""
         size = os.fstat(one.fd).st_size if one.budget is None else one.budget.fit(one.fd)
         while (
             one.take is not None
@@ -157,7 +158,7 @@ class Follower:
         poller.register(self._inotify.fd, select.POLLIN)
         poller.register(self._wake_out, select.POLLIN)
         looked = 0.0
-        # What is kept is raised again by whoever drains.
+        # drain() raises the kept error again.
         with contextlib.suppress(Exception), self._keeping_error():
             self.drain()
             while True:
@@ -176,7 +177,7 @@ class Follower:
                     return
 
     def _pause(self) -> float:
-        """Return the seconds until something is to be done that no notice comes of."""
+        """Return the seconds until something is due that the kernel does not report."""
         files = self._files.values()
         if any(one.budget is not None and one.budget.full for one in files):
             return CUT_EVERY
@@ -186,7 +187,7 @@ class Follower:
         for watch, one in self._files.items():
             if one.budget is not None and one.budget.full:
                 if one.watched:
-                    # Each write would wake this thread, and it is looked at all the same.
+                    # Each write would wake this thread, and the file is checked anyway.
                     self._inotify.rm_watch(watch)
                     one.watched = False
                 one.budget.fit(one.fd)

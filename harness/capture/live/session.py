@@ -24,12 +24,12 @@ class Capture:
     """Follows a started machine's files. Leaving it writes each channel's closing account.
 
     ``drain`` puts everything written so far into the history before it returns. With ``kd``, the socket of the kernel
-    debugger's port, somebody listens there too; what was heard is kept in ``directory``. ``resumed`` says that the guest
+    debugger's port, a reader listens there too, and its output is kept in ``directory``. ``resumed`` says that the guest
     was restored from a snapshot, so that the numbers of its events need not begin at 1.
 
-    Every channel has a ``budget``. The console has no account unless it was cut. Nor has ``control``, whose records the
-    guest writes as long as :meth:`~harness.capture.live.budget.ChannelBudget.admit` lets it. ``log`` is QEMU's own, which
-    is kept within bounds and not read.
+    Every channel has a ``budget``. The console has an account only if it was cut. ``control`` has none either: the guest
+    writes its records as long as :meth:`~harness.capture.live.budget.ChannelBudget.admit` allows it. ``log`` is QEMU's own
+    log, which is kept within bounds and not read.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Capture:
         self._follower.drain()
 
     def check(self) -> None:
-        """Raise what made the capture fail, if anything did: InfrastructureError for a full disk."""
+        """Raise the error that stopped the capture, if any: InfrastructureError for a full disk."""
         self._follower.check()
 
     def _driver(self, data: bytes) -> None:

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: MIT
-"""The driver map: which of a driver's own trace events are which of the harness's records (TOML).
+"""The driver map: assigns a driver's own trace events to the harness's records (TOML).
 
 ::
 
-    driver = "tiny"                                    # what records and verdicts call it
-    service = "tiny"                                   # on Windows: the service that loads it, if it is called otherwise
-    provider = "{b7d5…}"                               # whose events; or manifest = "tiny.man", beside the map
+    driver = "tiny"                                    # its name in records and verdicts
+    service = "tiny"                                   # on Windows: the service that loads it, if its name differs
+    provider = "{b7d5…}"                               # of the events; or manifest = "tiny.man", beside the map
 
     [[event]]
     id = 1                                             # or name = "Change", for TraceLogging
     record = "sync.enter"
     payload = { State = "uint32", NtNumber = "uint32" }  # only where neither a manifest nor the event describes it
     fields = { state = "State", nt = "NtNumber" }      # the record's field = the event's
-    values = { reg = 1 }                               # what is always the same
+    values = { reg = 1 }                               # constants
 
-What every event has (its processor, thread, time and order) needs no mapping. Of the rest, :data:`NEEDED` must be
-mapped, and what is mapped neither way is absent: rules that ask for it do not apply.
+The fields that every event has (its processor, thread, time and order) need no mapping. Of the others, :data:`NEEDED` must
+be mapped. A field that is not mapped is absent: rules that read it do not apply.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from harness.history.run_directory import DRIVER_MAP
 KINDS: dict[str, type[DriverRecord]] = {
     str(kind.__struct_config__.tag): kind for kind in typing.get_args(AnyDriverRecord) if kind is not Hello
 }
-"""Records that an event may be. The first one, hello, is made from the log itself."""
+"""The kinds of record that an event may become. The first record, hello, is made from the log itself."""
 
 FROM_EVENT = frozenset({"n", "host_ns", "channel", "qpc", "boot", "driver", "cpu", "thread"})
 """Fields that come with any event."""
 
 DERIVED = frozenset({"seq", "enter", "reg"})
-"""Fields that are found out where they are not mapped: the order, the record that an exit ends, the only registration."""
+"""Fields that are derived where they are not mapped: the order, the record that an exit ends, the only registration."""
 
 PAYLOAD = {
     "int8": InType.INT8, "uint8": InType.UINT8, "int16": InType.INT16, "uint16": InType.UINT16, "int32": InType.INT32,
@@ -61,7 +61,7 @@ PAYLOAD = {
 
 @cache
 def own_fields(kind: str) -> dict[str, Any]:
-    """Return a record's fields that a map may speak of: name -> type."""
+    """Return a record's fields that a map may name: name -> type."""
     return {
         field.name: field.type
         for field in msgspec.structs.fields(KINDS[kind])
@@ -71,7 +71,7 @@ def own_fields(kind: str) -> dict[str, Any]:
 
 @cache
 def record_fields(kind: str) -> tuple[tuple[str, type, bool], ...]:
-    """Return the same in the record's order, with name, type, and whether the record must have it."""
+    """Return the same fields in the record's order, with name, type, and whether the record must have it."""
     own = own_fields(kind)
     return tuple(
         (field.name, field.type, field.required)
@@ -81,13 +81,13 @@ def record_fields(kind: str) -> tuple[tuple[str, type, bool], ...]:
 
 
 def absent(kind: str, mapped: set[str]) -> list[str]:
-    """Return the fields of a record that nothing gives, if ``mapped`` are mapped."""
+    """Return the fields of a record that have no source, if ``mapped`` are mapped."""
     may = SAMPLED | OPTIONAL.get(kind, frozenset())
     return sorted(name for name in own_fields(kind) if name in may and name not in mapped)
 
 
 class EventMap(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One event and the record that it is."""
+    """One event and the record that it becomes."""
 
     record: str
     id: Annotated[int, msgspec.Meta(ge=0, le=65535)] | None = None
@@ -107,7 +107,7 @@ class _Document(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
-    """A decoded map. ``provider`` are the GUID's 16 bytes, ``described`` the manifest's provider, if there is one.
+    """A decoded map. ``provider`` has the GUID's 16 bytes, ``described`` is the manifest's provider, if there is one.
 
     ``layouts`` are those that the map itself describes, by the event's place in ``events``. ``service`` is the Windows
     service that loads the driver, "" for one named as the driver.
@@ -122,7 +122,7 @@ class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
     service: str = ""
 
     def absent(self) -> dict[str, list[str]]:
-        """Return by kind of record what its events do not give; if only some do, it counts as not given."""
+        """Return the absent fields by kind of record. A field that only some events give counts as absent."""
         found: dict[str, set[str]] = {"hello": set(SAMPLED)}
         for event in self.events:
             found.setdefault(event.record, set()).update(absent(event.record, {*event.fields, *event.values}))
@@ -130,7 +130,7 @@ class DriverMap(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def keep(kept: DriverMap | None, directory: Path) -> None:
-    """Keep the map and its manifest in a run directory, so that the run's own logs can be read without the driver's folder.
+    """Copy the map and its manifest to a run directory, so that the run's logs can be read without the driver's folder.
 
     Raises InfrastructureError.
     """
@@ -146,19 +146,19 @@ def keep(kept: DriverMap | None, directory: Path) -> None:
 
 
 def kept_in(directory: Path) -> Path | None:
-    """Return the map that a run directory keeps, None if there is none."""
+    """Return the map that a run directory keeps, or None if there is none."""
     file = directory / DRIVER_MAP
     return file if file.is_file() else None
 
 
 def load(path: Path) -> DriverMap:
-    """Read a map. Raises BadDocument with file:line, and UsageError for a manifest that is not there."""
+    """Read a map. Raises BadDocument with file:line, and UsageError for a missing manifest."""
     text = read_document(path)
     return decode(text, name=str(path), folder=path.parent, path=path)
 
 
 def decode(text: str, *, name: str, folder: Path, path: Path | None = None) -> DriverMap:
-    """Decode a map, called ``name`` in messages, whose manifest lies in ``folder``. Raises BadDocument."""
+    """Decode a map, called ``name`` in messages, whose manifest is in ``folder``. Raises BadDocument."""
     document = decode_toml(text, _Document, name=name)
 
     def bad(steps: list[Any], what: str, hint: str = "") -> BadDocument:
@@ -246,7 +246,7 @@ def _layout(event: EventMap, index: int, bad: Any) -> Layout:
 
 
 def _check_names(event: EventMap, index: int, described: Provider | None, bad: Any) -> None:
-    """Hold an event without a payload of its own against the manifest; a TraceLogging event describes itself."""
+    """Check an event without a payload of its own against the manifest. A TraceLogging event describes itself."""
     if event.name:
         return
     if described is None:

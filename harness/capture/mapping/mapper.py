@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The mapper: a driver's own trace events become the harness's records, by its map.
+"""The mapper: turns a driver's own trace events into the harness's records, by its map.
 
 An event comes from a log (:class:`~harness.capture.etl.record.EventRecord`) or, on the twin, as a line
 (:mod:`harness.capture.live.event_lines`); both are a :class:`TraceEvent`. Events that the map does not name are left out.
-Events come from a guest: whatever they hold, they become records or are counted, and never raise.
+Events come from a guest. With any content they become records or are counted, and never raise.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.history.record import Channel, Mapped, Record
 CHANNEL = "etw"
 
 MOST_OPEN = 4096
-"""Enter records whose exits are awaited at once; a sane driver has one per processor."""
+"""Enter records whose exits are awaited at once; a correct driver has one per processor."""
 
 LONGEST_TEXT = 1024
 """Characters of a text that an event gives."""
@@ -48,7 +48,7 @@ _REGISTRATION = {"reg_sync": 1, "dereg_sync": 1, "reg_async": 2, "unreg_ex": 2, 
 
 
 class TraceEvent(msgspec.Struct, frozen=True, kw_only=True):
-    """One event. ``time`` counts ``hz`` ticks a second; ``values`` if it describes itself, else its ``payload``.
+    """One event. ``time`` counts ``hz`` ticks a second. ``values`` if it describes itself, otherwise its ``payload``.
 
     ``skipped`` events of this source are known to be missing before it.
     """
@@ -68,10 +68,10 @@ class TraceEvent(msgspec.Struct, frozen=True, kw_only=True):
 class Mapper:
     """Turns one driver's events into records, in the order in which they come.
 
-    ``boot`` is what identifies the boot, ``hz`` the rate of the events' clock. ``handed_on`` counts driver records, with the
-    hellos that no event gave. Events: ``corrupt`` cannot be mapped, ``unnamed`` have no place in the map, ``lost`` are known
-    to be missing. A number of the driver is left out for each event that is lost or corrupt, so that the gap shows.
-    ``reasons`` says of the first corrupt ones why they are no records.
+    ``boot`` identifies the boot, ``hz`` is the rate of the events' clock. ``handed_on`` counts driver records, including
+    the hellos that no event gave. Of the events, ``corrupt`` ones cannot be mapped, ``unnamed`` ones are not in the map, and
+    ``lost`` ones are known to be missing. A number of the driver is left out for each lost or corrupt event, so that the
+    gap shows. ``reasons`` says why the first corrupt events are not records.
     """
 
     def __init__(self, described_by: DriverMap, *, boot: str, hz: int) -> None:
@@ -93,9 +93,9 @@ class Mapper:
                 self._by_name[event.name] = index
 
     def records(self, traced: TraceEvent) -> Iterator[Record]:
-        """Yield the records that an event is: none, one, or before the first one what every driver begins with."""
+        """Yield the records of an event: none, or one; before the first one also those that begin every driver's stream."""
         if traced.skipped > 0:
-            # Which of them were mapped nobody knows: as many numbers of the driver are missing as there may be.
+            # It is unknown which of them would be mapped: as many of the driver's numbers may be missing.
             self.lost += traced.skipped
             self._miss(traced.skipped)
         index = self._find(traced)
@@ -112,7 +112,9 @@ class Mapper:
             self.corrupt += 1
             self._miss(1)
             if len(self.reasons) < 8:
-                self.reasons.append(f"event {traced.name or traced.id} is no {event.record}: {error}"[:300])
+                self.reasons.append(
+                    f"event {traced.name or traced.id} is not a {event.record}: {error}"[:300]
+                )
             return
         if first:
             yield from self._hello(traced)
@@ -127,13 +129,13 @@ class Mapper:
             yield from self.logged(event)
 
     def own(self, log: TraceLog) -> Iterator[EventRecord]:
-        """Yield the events of a log that are the driver's, in their order."""
+        """Yield the driver's events in a log, in their order."""
         for event in log.records():
             if isinstance(event, EventRecord) and event.provider == self.map.provider:
                 yield event
 
     def logged(self, event: EventRecord, *, skipped: int = 0) -> Iterator[Record]:
-        """Yield the records that an event of a log is; see :meth:`records`."""
+        """Yield the records of an event in a log; see :meth:`records`."""
         schema = tracelogging.schema(event)
         values: dict[str, Any] | None = None
         if schema is not None:
@@ -220,7 +222,7 @@ class Mapper:
         found.update(values)
         found["seq"] = number
         if "seq" in values:
-            # The driver counts itself: what is missing between two of its numbers is missing here too.
+            # The driver counts itself: numbers missing between two of its events are missing here too.
             if self._shift is None or values.get("call") == "driver_entry":
                 self._shift = number - values["seq"]
             found["seq"] = max(0, values["seq"] + self._shift)
@@ -236,7 +238,7 @@ class Mapper:
         }  # fmt: skip
 
     def _hello(self, traced: TraceEvent) -> Iterator[Record]:
-        """Yield what every load of a driver begins with. What is missing before the first one comes after its number 1."""
+        """Yield the records that begin every load of a driver. Numbers missing before the first event come after number 1."""
         number = self._seq + 1 if self._began else 1
         if not self._began:
             self._began = True
@@ -250,7 +252,7 @@ class Mapper:
         )  # fmt: skip
 
     def _remember(self, event: EventMap, record: Any) -> None:
-        """Keep an enter record until its exit comes, by thread: a thread leaves what it entered last first."""
+        """Keep an enter record until its exit comes, by thread. A thread first leaves what it entered last."""
         if event.record in _ENTERS.values():
             stack = self._open.setdefault((event.record, record.thread), [])
             kept = {name: getattr(record, name) for name in ("reg", "state", "nt", "group", "number", "status")
@@ -269,25 +271,25 @@ class Mapper:
 
 
 def mapper_of(log: TraceLog, described_by: DriverMap) -> Mapper:
-    """Return the mapper for a log. The log's start names the boot, since nothing in it says more."""
+    """Return the mapper for a log. The log's start names the boot, since nothing else in it identifies one."""
     clock = log.session.clock
     boot = hashlib.sha256(f"{clock.start} {clock.start_filetime} {clock.hz}".encode()).hexdigest()[:16]
     return Mapper(described_by, boot=boot, hz=clock.hz)
 
 
 def _as(kind: Any, value: Any, field: str) -> Any:
-    """Return an event's value as what the record's field is. Raises ValueError."""
+    """Convert an event's value to the type of the record's field. Raises ValueError."""
     if kind is int:
         if isinstance(value, bool):
             return int(value)
         if not isinstance(value, int):
-            raise ValueError(f"{field} is no number: {str(value)[:60]!r}")
-        # NTSTATUS and indexes come signed or unsigned, as the event's author saw them.
+            raise ValueError(f"{field} is not a number: {str(value)[:60]!r}")
+        # NTSTATUS and indexes come signed or unsigned, as the event's author declared them.
         return (
             value & 0xFFFFFFFF if -(1 << 31) <= value < -1 or (value == -1 and field != "back_idx") else value
         )
     if isinstance(value, bytes):
         value = guid.text(value) if len(value) == struct.calcsize("16s") else value.hex()
     if not isinstance(value, str):
-        raise ValueError(f"{field} is no text: {str(value)[:60]!r}")
+        raise ValueError(f"{field} is not text: {str(value)[:60]!r}")
     return NAMES.get(value.lower(), value)[:LONGEST_TEXT]

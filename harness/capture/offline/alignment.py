@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""Puts the records of channels that were read after a run among the records that the host wrote during it.
+"""Inserts the records of channels that were read after a run among the records that the host wrote during it.
 
-A history stands in the order in which the harness learnt of things, and that is what the checker relies on: what stands
-before a host record had happened before it. A channel read afterwards says nothing of the host's time. What is known
-of a driver record is its counter, and the ``Offset`` records of the history bound the host's time at which the counter
-read so (:class:`harness.capture.offline.correlation.ClockMap`). So each record goes to **the latest moment at which it can have
-happened**: then, too, whatever stands before a host record had happened before it.
+A history has the order in which the harness received its records, and the checker relies on that: a record before a
+host record had happened before it. A channel that is read afterwards does not contain the host's time. A driver
+record has its counter, and the ``Offset`` records of the history bound the host's time at which the counter had that
+value (:class:`harness.capture.offline.correlation.ClockMap`). So each record goes to **the latest moment at which it can
+have happened**: then, too, each record before a host record had happened before it.
 
-From there the driver's own order is used, which is exact: a record had happened before its successor was there, be that
-by its own bounds or because a channel brought it during the run, and nothing stands outside its boot. A record that was
-brought during the run stays where it arrived.
+The driver's own order is exact and narrows this down. A record had happened before its successor was there: by the
+successor's own bounds, or because a channel brought it during the run. No record lies outside its boot. A record that
+arrived during the run stays where it arrived.
 
-A ``Quiesced`` says that the driver had been silent for a while. If a record's bounds are so wide that it may have
-happened before that silence or after it, the silence proves nothing of that record, and the ``Quiesced`` is left out: what
-rests on it becomes unknown, never wrong.
+A ``Quiesced`` reports that the driver had been silent for a while. If a record's bounds are so wide that it may have
+happened before that silence or after it, the silence proves nothing about that record. The ``Quiesced`` is then left out:
+conclusions from it become unknown, never wrong.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ ChannelOfDriver = tuple[str, str]
 
 
 class AlignedHistory(msgspec.Struct, kw_only=True):
-    """The whole history with the channels in it, numbered anew, and what was found on the way.
+    """The whole history with the channels in it, numbered anew, and the findings of the alignment.
 
     ``unproven`` are the ``Quiesced`` records left out; ``widest_ns`` is the widest of the records' bounds that came from
     the clock alone.
@@ -49,7 +49,7 @@ class AlignedHistory(msgspec.Struct, kw_only=True):
 
 
 class _Moment(msgspec.Struct):
-    """Of one number of a stream: what is known of its time and place, and its copies in the order of the channels."""
+    """The known time and place of one number of a stream, and its copies in the order of the channels."""
 
     copies: list[DriverRecord] = []
     low: int | None = None
@@ -60,10 +60,10 @@ class _Moment(msgspec.Struct):
 
 
 def align(history: Iterable[Record], channels: list[RecordedChannel]) -> AlignedHistory:
-    """Put ``channels`` into ``history``.
+    """Insert ``channels`` into ``history``.
 
-    Raises UsageError if the history has one of them already, BadHistory if nothing in it bounds the time of a boot of
-    the driver although the history tells of hot-adds.
+    Raises UsageError if the history has one of them already. Raises BadHistory if nothing in it bounds the time of a boot
+    of the driver although the history has hot-adds.
     """
     host = list(history)
     _refuse_known(host, channels)
@@ -82,7 +82,7 @@ def _refuse_known(host: list[Record], channels: list[RecordedChannel]) -> None:
 
 
 def _migrations(host: Iterable[Record]) -> Iterator[tuple[int, int]]:
-    """Yield when the guest was migrated, or was to be, by the host's clock; one without an end lasts for ever."""
+    """Yield the host times of each migration, completed or not; one without an end lasts for ever."""
     begun: int | None = None
     for record in host:
         if isinstance(record, Migration):
@@ -99,9 +99,9 @@ class _Aligner:
     def __init__(self, host: list[Record], channels: list[RecordedChannel]) -> None:
         self._host = host
         self._channels = channels
-        # A record may carry the time of what it tells of, a little before that of its neighbour; its place counts.
+        # A record may carry the time of its event, a little before that of its neighbour; its place counts.
         self._times = list(itertools.accumulate((record.host_ns for record in host), max))
-        # Nothing goes behind the end of an orderly history.
+        # Nothing goes after the end of a history that ended normally.
         self._last = len(host) - 1 - bool(host and isinstance(host[-1], End))
         self._boots = [at for at, one in enumerate(host) if isinstance(one, Boot) and one.cause != "restored"]
         self._offsets: dict[str, list[tuple[int, Offset]]] = {}
@@ -119,7 +119,7 @@ class _Aligner:
         self._widest = 0
 
     def aligned(self) -> AlignedHistory:
-        """Do all of it."""
+        """Return the aligned history."""
         self._gather()
         for stream, moments in self._streams.items():
             self._place(stream, moments)
@@ -142,7 +142,7 @@ class _Aligner:
         return [*live, *(channel.account.name for channel in self._channels)]
 
     def _gather(self) -> None:
-        """Sort out what is known of each number, from the live records and from all channels."""
+        """Collect what is known of each number, from the live records and from all channels."""
         for at, record in enumerate(self._host):
             if isinstance(record, DriverRecord):
                 moment = self._moment(record)
@@ -168,7 +168,7 @@ class _Aligner:
         interval = clock.host_ns(one.record.qpc) if clock is not None else None
         low, high = interval if interval is not None else (None, None)
         if one.ns:
-            # Whoever stamped it stood at the port, as the harness does during a run.
+            # It was stamped at the port, as the harness does during a run.
             low = high = min(one.ns, high) if high is not None else one.ns
         if low is not None and (moment.low is None or low > moment.low):
             moment.low = low
@@ -191,7 +191,7 @@ class _Aligner:
         first, last = self._epoch(stream[0], known)
         later: int = last
         for moment in reversed(known):
-            # It had happened before its successor was there; a live record is where it arrived.
+            # It had happened before its successor was there. A live record stays where it arrived.
             moment.place = later = min(moment.place, later)
             later -= moment.live is not None
         counter = 0
@@ -220,7 +220,7 @@ class _Aligner:
             )
 
     def _doubt(self, moments: dict[int, _Moment]) -> None:
-        """Find the silences that prove nothing, because a record may have happened before them or after."""
+        """Find the silences that prove nothing, because a record may have happened before or after them."""
         for moment in moments.values():
             if moment.live is not None or moment.low is None or moment.high is None:
                 continue
@@ -231,7 +231,7 @@ class _Aligner:
                     self._unproven.add(at)
 
     def _woven(self, comparison: ChannelComparison) -> Iterator[Record]:
-        """Yield everything in its order."""
+        """Yield all records in their order."""
         behind: dict[int, list[tuple[tuple[int, str, int], _Moment]]] = {}
         for (_boot, driver), moments in self._streams.items():
             for number, moment in moments.items():
@@ -249,7 +249,7 @@ class _Aligner:
                 yield record
             floor = self._times[at]
             for _key, moment in sorted(behind.get(at, ()), key=lambda one: one[0]):
-                # A guest may claim any counter; nothing here was later than the host's last word.
+                # A guest may claim any counter. No record here was later than the host's last one.
                 when = min(max(floor, moment.high or 0), self._times[-1])
                 yield from (msgspec.structs.replace(copy, host_ns=when) for copy in moment.copies)
             for one in others.get(at, ()):

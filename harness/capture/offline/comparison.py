@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""The channels side by side: what each lost of the driver's records, and whether all say the same.
+"""The channels side by side: what each lost of the driver's records, and whether their copies agree.
 
-(boot, driver, seq) names a record whichever channel carried it. A channel is compared with all others together: what
-one of them has and it has not, it lost. What lies before its first record or after its last is told apart, because it
-may have been opened later or closed earlier. A channel that is not configured is no missing channel: it is not named.
+(boot, driver, seq) identifies a record on every channel. A channel is compared with all others together: a record
+that one of them has and it has not is lost. Records before its first or after its last are counted separately, because
+the channel may have been opened later or closed earlier. A channel that is not configured is not missing: it is not listed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class SequenceRange(msgspec.Struct, frozen=True):
 
 
 class ChannelDifference(msgspec.Struct, frozen=True):
-    """One record of which the channels say different things: ``values`` by channel."""
+    """One record with different contents on the channels: ``values`` by channel."""
 
     boot: str
     driver: str
@@ -46,7 +46,7 @@ class ChannelDifference(msgspec.Struct, frozen=True):
 class ChannelAccount(msgspec.Struct, kw_only=True):
     """What one channel carried: ``records`` different ones, ``repeated`` copies of those.
 
-    ``lost`` are those that another channel has and that lie between this one's first and last; ``before`` and ``after``
+    ``lost`` are those that another channel has and that lie between this one's first and last. ``before`` and ``after``
     count those outside: the channel was opened later, or closed earlier, or lost them too.
     """
 
@@ -60,7 +60,7 @@ class ChannelAccount(msgspec.Struct, kw_only=True):
 
     @property
     def complete(self) -> bool:
-        """True if it carried all that any channel carried."""
+        """Whether it carried all that any channel carried."""
         return not (self.lost or self.before or self.after)
 
 
@@ -75,11 +75,11 @@ class ChannelComparison(msgspec.Struct, kw_only=True):
 
     @property
     def agree(self) -> bool:
-        """True if every channel carried everything, and all say the same."""
+        """Whether every channel carried everything, and all copies agree."""
         return not self.different and not self.lost_nowhere and all(c.complete for c in self.channels)
 
     def accounts(self) -> list[Channel]:
-        """Return each channel's account as seen from the others; what nobody brought counts for each."""
+        """Return each channel's account as seen from the others. Records that no channel brought count for each."""
         return [
             Channel(
                 name=c.channel,
@@ -94,7 +94,7 @@ class ChannelComparison(msgspec.Struct, kw_only=True):
 def compare(records: Iterable[Record], *, channels: Iterable[str]) -> ChannelComparison:
     """Compare the copies of the driver's records that the configured ``channels`` carried, in any order.
 
-    Records of other channels are not looked at. Of each record its first copy is kept until the end: memory grows with
+    Records of other channels are ignored. The first copy of each record is kept until the end: memory grows with
     the history, some hundred bytes a record.
     """
     names = list(dict.fromkeys(channels))
@@ -160,7 +160,7 @@ def _lost(boot: str, driver: str, numbers: list[int], present: list[int], mine: 
 
 
 def _runs(missing: list[int], numbers: list[int]) -> Iterator[tuple[int, int]]:
-    """Yield first and last of each run of ``missing`` that nothing in ``numbers`` interrupts."""
+    """Yield first and last of each run of ``missing`` that no number of ``numbers`` interrupts."""
     places = {number: place for place, number in enumerate(numbers)}
     start = 0
     for at in range(1, len(missing) + 1):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""What the host's clock and a guest's counter have to do with each other.
+"""The relation between the host's clock and a guest's counter.
 
-The harness notes its clock, has the driver echo a nonce, and notes its clock again when the echo is there. The driver
-read its counter in between: that is all that is known for certain, and it is recorded as an ``Offset``. From several
-of them :class:`ClockMap` tells in which interval of the host's clock any counter value lies. It assumes that the
-counter's rate is as stated up to :data:`MOST_DRIFT`; where two brackets contradict that, as they do when the guest was
-stopped in between, it uses only that both clocks run forward.
+The harness notes its clock, requests that the driver echo a nonce, and notes its clock again when the echo is there. The
+driver read its counter in between: only that is certain, and it is recorded as an ``Offset``. From several
+of them :class:`ClockMap` computes the interval of the host's clock for any counter value. It assumes that the
+counter's rate is as stated, within :data:`MOST_DRIFT`. Two brackets contradict that when the guest was stopped in
+between: there it uses only that both clocks run forward.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ SECOND = 1_000_000_000
 BILLION = 1_000_000_000
 
 MOST_DRIFT = 1_000_000
-"""Parts per billion by which a guest's counter may run other than its rate says: 0.1 %. Windows takes the rate from
+"""Greatest deviation of a guest's counter from its stated rate, in parts per billion: 0.1 %. Windows takes the rate from
 the hypervisor, or measures it once at boot."""
 
 FOREVER = 1 << 63
 
 MOST_PENDING = 1024
-"""Nonces awaited at once; a guest that echoes none makes the harness forget the oldest."""
+"""Nonces awaited at once. If a guest echoes none, the oldest is forgotten."""
 
 MOST_BOOTS = 10_000
 
 
 class Correlator:
-    """Brackets the guest's counter with nonces. Sans I/O: tell it what was sent and what came."""
+    """Brackets the guest's counter with nonces. Sans I/O: the caller reports what was sent and what came."""
 
     def __init__(self) -> None:
         self._sent: dict[str, int] = {}
@@ -43,7 +43,7 @@ class Correlator:
         self._samples: dict[str, tuple[Offset, ClockDrift]] = {}
 
     def sent(self, nonce: str, host_ns: int) -> None:
-        """The harness is about to have ``nonce`` echoed; call before anything leaves, with the time before."""
+        """Note that ``nonce`` is about to be sent. Call before anything leaves, with the time before."""
         while len(self._sent) >= MOST_PENDING:
             del self._sent[next(iter(self._sent))]
         self._sent[nonce] = host_ns
@@ -51,9 +51,9 @@ class Correlator:
     def observe(self, record: Record, host_ns: int) -> Offset | None:
         """Take in a record that was there at ``host_ns``; return an Offset if it echoes a nonce for the first time.
 
-        The first channel to bring the echo gives the narrowest bracket; later copies add nothing. A boot whose
-        ``hello`` is not known has no rate, and its echo stays unused. After a migration the drift is measured anew: while the
-        guest stood still its counter need not have run.
+        The first channel to bring the echo gives the narrowest bracket. Later copies add nothing. A boot without a known
+        ``hello`` has no rate, and its echo is not used. After a migration the drift is measured anew: the counter may have
+        stood still while the guest was paused.
         """
         if isinstance(record, Migration):
             self._samples.clear()
@@ -81,10 +81,10 @@ class Correlator:
 
 
 class ClockDrift:
-    """By how many parts per billion the host's clock is ahead of the counter's stated rate, as an interval.
+    """The interval, in parts per billion, by which the host's clock is ahead of the counter's stated rate.
 
     ``low`` and ``high`` are None until two samples lie apart. They are a mean over the whole time sampled, and hold
-    without any assumption; the first and the last samples are kept, no more.
+    without any assumption. Only the first and the last samples are kept.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class ClockDrift:
         self._first: Offset | None = None
 
     def add(self, offset: Offset) -> None:
-        """Take in one more sample, later than those before; of an earlier one, nothing is learnt."""
+        """Take in one more sample. It must be later than those before; an earlier one is ignored."""
         if self._first is None:
             self._first = offset
             return
@@ -115,11 +115,12 @@ class _Sample(msgspec.Struct):
 
 
 class ClockMap:
-    """Counter values of one boot to intervals of the host's clock, from that boot's Offset records.
+    """Maps counter values of one boot to intervals of the host's clock, from that boot's Offset records.
 
     ``most_drift`` is the assumption on the rate, in parts per billion. ``contradictions`` counts the neighbouring
-    samples that it does not fit: there the guest was stopped, and only the order of time is used. So it is across each of
-    the ``gaps``, intervals of the host's clock in which the guest migrated; beyond the samples nothing is known across one.
+    samples that it does not fit: there the guest was stopped, and only the order of time is used. The same applies across
+    each of the ``gaps``, intervals of the host's clock in which the guest migrated. Beyond the samples nothing is known
+    across a gap.
     """
 
     def __init__(
@@ -152,7 +153,7 @@ class ClockMap:
     def host_ns(self, qpc: int) -> tuple[int, int] | None:
         """Return the earliest and latest ``host_ns`` at which the guest's counter can have read ``qpc``.
 
-        None if there is no sample, or a migration between it and the reading. Outside all samples the interval widens with
+        None if there is no sample, or a migration between it and the reading. Outside all samples the interval widens by
         the assumed drift.
         """
         place = bisect.bisect_right(self._keys, qpc)
@@ -172,11 +173,11 @@ class ClockMap:
         return None if after is None or self._gap(-FOREVER, after.high) else self._before(after, qpc)
 
     def _gap(self, low: int, high: int) -> bool:
-        """Return whether the guest migrated at a time between two."""
+        """Return whether the guest migrated between two times."""
         return any(begin <= high and end >= low for begin, end in self._gaps)
 
     def _after(self, sample: _Sample, qpc: int) -> tuple[int, int]:
-        """The interval of a reading that is not earlier than ``sample``, from it alone."""
+        """Return the interval of a reading that is not earlier than ``sample``, from it alone."""
         ticks = qpc - sample.qpc
         low = (
             sample.low + self._whole(ticks - 1, self._fast)
@@ -186,7 +187,7 @@ class ClockMap:
         return low, sample.high + self._ticks(ticks + 1, self._slow)
 
     def _before(self, sample: _Sample, qpc: int) -> tuple[int, int]:
-        """The interval of a reading that is not later than ``sample``, from it alone."""
+        """Return the interval of a reading that is not later than ``sample``, from it alone."""
         ticks = sample.qpc - qpc
         high = (
             sample.high - self._whole(ticks - 1, self._fast)
@@ -196,9 +197,9 @@ class ClockMap:
         return sample.low - self._ticks(ticks + 1, self._slow), high
 
     def _whole(self, ticks: int, rate: int) -> int:
-        """Nanoseconds that so many ticks last at least."""
+        """Return the least nanoseconds that so many ticks last."""
         return ticks * SECOND * rate // (self._hz * BILLION)
 
     def _ticks(self, ticks: int, rate: int) -> int:
-        """Nanoseconds that so many ticks last at most."""
+        """Return the most nanoseconds that so many ticks last."""
         return -(-ticks * SECOND * rate // (self._hz * BILLION))

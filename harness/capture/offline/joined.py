@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A run's history together with the recordings that lie beside it: what a guest handed over when the run was over."""
+"""A run's history together with the recordings beside it, which a guest handed over when the run was over."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from harness.history.reader import History
 from harness.history.record import Record
 
 MOST_HOST_RECORDS = 2_000_000
-"""Records of a history that are held in memory to put others among them."""
+"""Records of a history that are held in memory to insert others among them."""
 
 
 def provider(path: Path) -> Provider:
-    """Return the one provider that a manifest describes. Raises UsageError if it describes another number of them."""
+    """Return the one provider that a manifest describes. Raises UsageError if there is not exactly one."""
     found = manifest.load(path)
     if len(found) != 1:
         raise UsageError(
@@ -42,7 +42,7 @@ def host_records(history: History) -> list[Record]:
 
 
 def read_all(files: dict[str, Path], described_by: Path) -> list[RecordedChannel]:
-    """Read channels to their ends; ``described_by`` is the manifest, or the driver's map (.toml), that ``etw`` is decoded by."""
+    """Read channels to their ends; ``described_by`` is the manifest or driver's map (.toml) by which ``etw`` is decoded."""
     described: Provider | DriverMap | None = None
     if "etw" in files:
         mapped = described_by.suffix == ".toml"
@@ -51,9 +51,9 @@ def read_all(files: dict[str, Path], described_by: Path) -> list[RecordedChannel
 
 
 class JoinedHistory(History):
-    """A history with ``files``, channels that it does not have, put where they belong, once.
+    """A history with ``files``, the channels that it lacks, inserted in their places, once.
 
-    After an iteration ``note`` says what was joined, or why it was not: then the history alone was yielded.
+    After an iteration ``note`` says what was joined, or why it was not: then only the history was yielded.
     """
 
     def __init__(self, plain: History, files: dict[str, Path], described_by: Path) -> None:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Channels that were kept in files, read to their ends: what a guest hands over when a run is over.
 
-Each reader takes whatever is in the file, never fails on its content, and gives the records with the channel's own
-account. :mod:`harness.capture.offline.alignment` puts them where they belong in a history.
+Each reader accepts any content of the file without failing, and returns the records with the channel's own
+account. :mod:`harness.capture.offline.alignment` inserts them in a history.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ MOST_RECORDS = 2_000_000
 
 
 class TimedRecord(msgspec.Struct, frozen=True):
-    """A record, and the host's clock when it had arrived: 0 if nobody looked at a clock then."""
+    """A record, and the host's clock when it had arrived, or 0 if that was not noted."""
 
     record: Record
     ns: int = 0
 
 
 class RecordedChannel(msgspec.Struct, kw_only=True):
-    """One channel, read to its end. ``missing`` says in words why an absence in it proves nothing."""
+    """One channel, read to its end. ``missing`` says why an absence in it proves nothing."""
 
     file: Path
     arrived: list[TimedRecord]
@@ -48,12 +48,12 @@ class RecordedChannel(msgspec.Struct, kw_only=True):
 
 
 def read(channel: str, file: Path, provider: Provider | DriverMap | None = None) -> RecordedChannel:
-    """Read the file of a channel; ``provider`` is what ``etw`` is decoded by, a map for a driver with events of its own.
+    """Read the file of a channel. ``provider`` decodes ``etw``; it is a map for a driver with its own events.
 
-    Raises UsageError if it cannot be read, is no log, or holds more than :data:`MOST_RECORDS`.
+    Raises UsageError if it cannot be read, is not a log, or holds more than :data:`MOST_RECORDS`.
     """
     if not file.is_file():
-        raise UsageError(f"{file} is no file", hint=f"Give the recording of the channel {channel}.")
+        raise UsageError(f"{file} is not a file", hint=f"Give the recording of the channel {channel}.")
     try:
         if channel == "etw":
             if provider is None:
@@ -97,7 +97,7 @@ def _dbgprint(file: Path) -> RecordedChannel:
         file, (TimedRecord(record, ns) for data in _pieces(file) for ns, record in log.feed(data))
     )
     log.finish()
-    # The reader writes its account last; without it, it was killed, and what came later is not in the file.
+    # The reader writes its account last. Without it the reader was killed, and later output is not in the file.
     account = log.account(closed=log.account_of_reader is not None)
     missing = _damage(account)
     if not account.closed:
@@ -116,7 +116,7 @@ def _events(file: Path, provider: Provider) -> RecordedChannel:
 
 
 def _printed(file: Path) -> RecordedChannel:
-    """Read what drivers printed as the kernel's own session logged it."""
+    """Read what drivers printed, as the kernel's own session logged it."""
     with TraceLog(file) as log:
         port = DebugPortDecoder(channel=debug_print.CHANNEL)
         found = _bounded(
@@ -133,7 +133,7 @@ def _printed(file: Path) -> RecordedChannel:
 
 
 def _mapped(file: Path, described_by: DriverMap) -> RecordedChannel:
-    """Read a driver's own events. A log has no number for each, so what is missing only its own account can tell."""
+    """Read a driver's own events. A log has no number for each, so only its own account shows what is missing."""
     with TraceLog(file) as log:
         mapper = mapper_of(log, described_by)
         found = _bounded(file, (TimedRecord(record) for record in mapper.read(log)))

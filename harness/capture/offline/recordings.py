@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The recordings of channels in a run directory, by their usual names: which there are, without reading them."""
+"""The recordings of channels in a run directory, found by their usual names, without reading them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ FILES = {
     "dbgprint-etw": "dbgprint.etl",
     "ring": "ring.jsonl",
 }
-"""Where each channel lies in a run directory."""
+"""The file of each channel in a run directory."""
 
 
 def recordings(history: History) -> dict[str, Path]:
-    """Return the files of channels that lie beside a history under their usual names, and that it does not have."""
+    """Return the files of channels that are beside a history under their usual names, and that it lacks."""
     directory = history.path.parent
     present = {name: directory / file for name, file in FILES.items() if (directory / file).is_file()}
     return {name: file for name, file in present.items() if not _has(history.path, name)}

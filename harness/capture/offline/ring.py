@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The driver's ring, as ``hpnctl events --json`` prints it: one JSON object a line, the fields of the record types.
 
-Without ``--json`` the lines are those of the debug port; both are read, in any mixture.
+Without ``--json`` the lines are those of the debug port. Both are read, in any mixture.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from harness.history.driver import AnyDriverRecord, DriverRecord
 CHANNEL = "ring"
 
 LONGEST_LINE = 4096
-"""Bytes of the longest JSON line: a line of 512 bytes, its keys and its escapes written out."""
+"""Bytes of the longest JSON line: a line of 512 bytes with all its keys and escapes."""
 
 _DECODER: msgspec.json.Decoder[AnyDriverRecord] = msgspec.json.Decoder(AnyDriverRecord)
 
 
 def decode_object(line: bytes) -> DriverRecord:
-    """Decode one JSON line. Raises BadLine. ``n`` and ``host_ns`` are left to the history."""
+    """Decode one JSON line. Raises BadLine. The history sets ``n`` and ``host_ns``."""
     try:
         record = _DECODER.decode(line)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise BadLine(str(error)) from error
     if not is_named_well(record):
-        raise BadLine("boot nonce or driver name is not of its form")
+        raise BadLine("the boot nonce or the driver name is malformed")
     if not all(-1 <= value < 1 << 64 for value in msgspec.structs.astuple(record) if isinstance(value, int)):
         raise BadLine("a number is out of range")
     return msgspec.structs.replace(record, n=0, host_ns=0, channel=CHANNEL)

@@ -263,7 +263,7 @@ def test_what_is_no_event_is_counted(tiny: DriverMap) -> None:
         account.oversized,
         account.torn,
     )
-    assert ["event 5 is no sync.enter"] == [reason.partition(":")[0] for reason in lines.reasons()]
+    assert ["event 5 is not a sync.enter"] == [reason.partition(":")[0] for reason in lines.reasons()]
 
 
 @pytest.mark.parametrize("field", ["n", "time", "thread"])
