@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What is missing from a log, as far as anyone can know: the reader's account of losses and damage."""
+"""What is missing from a log, as far as it can be known: the reader's account of losses and damage."""
 
 from __future__ import annotations
 
@@ -10,30 +10,30 @@ MOST_DAMAGES = 100
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """One place where the file is not what it should be: byte offset in the file, and why."""
+    """One damaged place in the file: its byte offset in the file, and the reason."""
 
     offset: int
     reason: str
 
 
 class LogAccount(msgspec.Struct, kw_only=True):
-    """Filled while a log is indexed and read. ``whole`` is what a verdict may rest on.
+    """Filled while a log is indexed and read. A verdict may rest only on a log that is ``whole``.
 
     ``buffers``         in the file, header buffer included; ``bytes`` of the file;
-    ``damages``         the first hundred of ``damaged``; what came before each in its buffer was read;
+    ``damages``         the first hundred of ``damaged``; the records before each in its buffer were read;
     ``truncated``       the file ends within a buffer, whose complete records were read;
-    ``unclosed``        the session never wrote its end time: it still ran, or the machine stopped;
+    ``unclosed``        the session never wrote its end time: it was still running, or the machine stopped;
     ``headless``        no record describes the session: clock and losses are unknown;
-    ``events_lost``, ``buffers_lost``  as the session counted them;
+    ``events_lost``, ``buffers_lost``  as counted by the session;
     ``loss_flags``      buffers marked by the session as following a loss;
     ``absent``          buffer sequence numbers that are in no buffer of the file, between the first and the last; 0 when
-                        the file holds as many buffers as the session says that it wrote;
+                        the file holds as many buffers as the session reports as written;
     ``first_sequence``  of the data buffers; above 1 a circular or real-time log has overwritten its beginning. It is 1 for
-                        a log that holds all buffers written, and for a sequential one that began to count at 2;
+                        a log that holds all buffers written, and for a sequential one whose numbers began at 2;
     ``opaque``          buffers of types that hold no records;
-    ``disputed``        buffers whose SavedOffset and Offset name different ends; records were read to the first;
+    ``disputed``        buffers whose SavedOffset and Offset name different ends; records were read up to the first;
     ``compressed``      buffers that were expanded;
-    ``late``            records that came out after a later one, because a buffer's records were not in order.
+    ``late``            records that were returned after a later one, because a buffer's records were not in order.
     """
 
     bytes: int = 0
@@ -55,13 +55,13 @@ class LogAccount(msgspec.Struct, kw_only=True):
     late: int = 0
 
     def damage(self, offset: int, reason: str) -> None:
-        """Count one damage and keep it if there are few."""
+        """Count one damage, and keep it if there are few."""
         self.damaged += 1
         if len(self.damages) < MOST_DAMAGES:
             self.damages.append(Damage(offset, reason))
 
     def reasons(self) -> list[str]:
-        """Return why nothing may be concluded from an absence in this log, in words; empty if nothing is known to miss."""
+        """Return why an absence in this log proves nothing; empty if nothing is known to be missing."""
         found: list[str] = []
         if self.headless:
             found.append("the log does not describe its session: losses and clock are unknown")
@@ -96,5 +96,5 @@ class LogAccount(msgspec.Struct, kw_only=True):
 
     @property
     def whole(self) -> bool:
-        """True when nothing is known to be missing or out of order."""
+        """Whether nothing is known to be missing or out of order."""
         return not self.reasons()

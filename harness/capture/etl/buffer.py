@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: MIT
 """One buffer of a log: its header, and the walk over the records in it.
 
-A session writes its buffers to the file as they are: a WMI_BUFFER_HEADER of 72 bytes, then records, each at a
+A session writes its buffers to the file unchanged: a WMI_BUFFER_HEADER of 72 bytes, then records, each at a
 multiple of 8 bytes, up to the offset that the header names. A record begins with a 32-bit marker. Its highest bits
-and its third byte say which header follows, and its low half is the record's size, except in the kernel's headers
-(system, compact, perfinfo), where the low half is a version and the size is the low half of the second word.
+and its third byte say which header follows. Its low half is the record's size. The kernel's headers (system, compact,
+perfinfo) are different: there the low half is a version, and the size is the low half of the second word.
 
 The walk is the hot loop of the whole reader. It looks up the upper half of the marker in a table made once, so that
 one record costs one dictionary access, one ``unpack_from`` and one constructor call.
 
-Layout: ntwmi.h of the WDK. Sizes and offsets come from a guest: all are checked before they are used.
+Layout: ntwmi.h of the WDK. Sizes and offsets come from a guest: all are checked before use.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ CONTEXT_SWITCH, REFERENCE_TIME, HEADER_BUFFER, EMPTY_MARKER, DEBUG_INFO = 2, 3, 
 """Buffer types (ETW_BUFFER_TYPE_*); generic buffers are 0."""
 
 OPAQUE = frozenset({CONTEXT_SWITCH, EMPTY_MARKER, DEBUG_INFO})
-"""Types whose content is not a row of records."""
+"""Types whose content is not a sequence of records."""
 
 FILLER = 0xFFFFFFFF
-"""What the unused rest of a buffer is filled with."""
+"""Fills the unused rest of a buffer."""
 
 
 class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,11 +60,11 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     ``size``       bytes in the file, header included;
     ``used``       bytes up to the end of the last record, header included; in a compressed buffer once it is expanded;
-    ``disputed``   Offset and SavedOffset both make sense and differ, other than a header buffer's do;
+    ``disputed``   Offset and SavedOffset are both plausible and differ, and this is not a header buffer;
     ``time``       when the buffer was flushed, in ticks of the session's clock, 0 in the header buffer;
     ``sequence``   counts the session's buffers; ``logger`` is the session's number while it ran;
-    ``processor``  whose buffer this was; ``alignment`` of records, only written before Windows 8;
-    ``reference``  16 bytes that mean something only in some types: start of the system and the performance clock.
+    ``processor``  the processor that filled the buffer; ``alignment`` of records, only written before Windows 8;
+    ``reference``  16 bytes that have a meaning only in some types: start of the system and the performance clock.
     """
 
     offset: int
@@ -83,17 +83,17 @@ class BufferHeader(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def lost(self) -> bool:
-        """True when the session says that it lost events or a buffer before this one."""
+        """Whether the session reports that it lost events or a buffer before this one."""
         return bool(self.flags & (EVENTS_LOST | BUFFER_LOST | BACKUP_CORRUPT))
 
     @property
     def compressed(self) -> bool:
-        """True when what follows the header must be expanded first."""
+        """Whether the data after the header must be expanded first."""
         return bool(self.flags & COMPRESSED)
 
 
 def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
-    """Decode the header at a buffer's begin; return why it is none when its sizes contradict each other."""
+    """Decode the header at a buffer's beginning; return why it is invalid when its sizes contradict each other."""
     if len(raw) < HEADER_SIZE:
         return f"only {len(raw)} of the {HEADER_SIZE} bytes of a buffer header are there"
     (
@@ -112,13 +112,13 @@ def decode_header(raw: bytes, offset: int) -> BufferHeader | str:
         type_,
         rest,
     ) = HEADER.unpack_from(raw)
-    # A compressed buffer is as long as it turned out; its offsets are those it had before.
+    # A compressed buffer has its compressed length; its offsets are those before compression.
     compressed = flags & COMPRESSED
     if not (HEADER_SIZE if compressed else SMALLEST) <= size <= LARGEST:
-        return f"a buffer size of {size} bytes is none that ETW uses"
+        return f"ETW does not use a buffer size of {size} bytes"
     room = LARGEST if compressed else size
-    # SavedOffset is what a flushed buffer carries; CurrentOffset runs past the end when the last reservation did not
-    # fit. The header buffer is written anew when the session ends: what came in since SavedOffset ends at Offset.
+    # A flushed buffer has its end in SavedOffset; CurrentOffset runs past the end when the last reservation did not
+    # fit. The header buffer is rewritten when the session ends: data added since SavedOffset ends at Offset.
     offsets = (used, saved, current) if type_ == HEADER_BUFFER and used > saved else (saved, used, current)
     for filled in offsets:
         if HEADER_SIZE <= filled <= room:
@@ -260,7 +260,7 @@ _NEAR_TIME = frozenset({record.PERFINFO32, record.PERFINFO64, record.TIMED})
 
 
 def peek_time(raw: bytes) -> int | None:
-    """Return the time in a record's first 24 bytes, None when its header has none there."""
+    """Return the time in a record's first 24 bytes, or None when its header has no time there."""
     if len(raw) < 24:
         return None
     upper = int.from_bytes(raw[2:4], "little")
@@ -276,8 +276,8 @@ def decode(
 ) -> tuple[list[AnyLogRecord], int, str]:
     """Decode up to ``most`` records between two offsets of a buffer.
 
-    Returns the records in the order in which they stand, the offset to go on from (``end`` when the buffer is done)
-    and, when the walk met something that cannot be a record, why. ``before`` is the time of the record before.
+    Returns the records in their order, the offset where decoding continues (``end`` when the buffer is done)
+    and, when the walk met data that cannot be a record, the reason. ``before`` is the time of the previous record.
     """
     found: list[AnyLogRecord] = []
     add = found.append
@@ -320,13 +320,13 @@ def decode(
 def tally(data: bytes, end: int, counts: dict[int, int]) -> str:
     """Count the records of one buffer by the upper half of their markers, without decoding them.
 
-    ``counts`` must make its own zeros (a defaultdict). The walk accepts and refuses what :func:`decode` does, but
-    for messages, whose inner sizes it does not look at. Returns why it stopped early, or "".
+    ``counts`` must create its own zeros (a defaultdict). The walk accepts and refuses the same data as :func:`decode`,
+    except that it does not check the inner sizes of messages. Returns why it stopped early, or "".
     """
     words = _words(data)
     end = min(end, len(data))
     # Places are in units of words. A record past the end can only be the last one, so the end is checked once, after
-    # the loop. Records of one kind come in runs: what a kind needs is looked up, and its count kept, once for a run.
+    # the loop. Records of one kind come in runs: a kind is looked up, and its count kept, once for a run.
     place = HEADER_SIZE >> 2
     last = (end >> 2) - 2
     run = least = wide = size = 0
@@ -343,7 +343,7 @@ def tally(data: bytes, end: int, counts: dict[int, int]) -> str:
                     return ""
                 if marker & 0x80000000 or not marker:
                     return f"no record begins with 0x{marker:08x}"
-                # WNODE_HEADER: its whole first word is the size, so it is no run.
+                # WNODE_HEADER: its whole first word is the size, so it does not form a run.
                 if marker < 48:
                     return f"a record of {marker} bytes is shorter than its header of 48"
                 if place * 4 + marker > end:

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The descriptions by which manifest events are decoded: those given by the user, and those the log holds itself.
+"""The descriptions by which manifest events are decoded: those that the user gives, and those in the log itself.
 
-A log may describe its own events in two ways: a merge writes a TRACE_EVENT_INFO for each (event_info), and an
-EventSource of .NET sends its manifest as events with the id 0xFFFE, in chunks. Either may stand behind the events it
-describes, so :meth:`Catalog.learn` looks for them before decoding begins: only buffers that contain the bytes by
-which such a record can be told are decoded for it.
+A log may describe its own events in two ways. A merge writes a TRACE_EVENT_INFO for each event (event_info), and an
+EventSource of .NET sends its manifest as events with the id 0xFFFE, in chunks. Both may come after the events that they
+describe, so :meth:`Catalog.learn` looks for them before decoding begins. It decodes only buffers that contain the bytes
+of :data:`NEEDLES`.
 
-A given manifest goes before the log's own descriptions. What is learnt is bounded, because a guest wrote it.
+A given manifest takes precedence over the log's own descriptions. Learned descriptions are bounded, because a guest wrote
+them.
 
 Chunks: W32:ETW; docs.microsoft.com, EventSource: format 1, major and minor version, magic 0x5B, then the number of
 chunks and this chunk's own, 16 bits each, then its part of the XML.
@@ -43,7 +44,7 @@ Source = Literal["manifest", "event info", "eventsource"]
 
 
 def chunk(record: EventRecord) -> dict[str, int] | None:
-    """Return the header of a chunk of an EventSource's manifest, None when an event is none."""
+    """Return the header of a chunk of an EventSource's manifest, or None for another event."""
     if record.id != MANIFEST_EVENT or record.task != MANIFEST_EVENT:
         return None
     raw = record.payload
@@ -55,7 +56,7 @@ def chunk(record: EventRecord) -> dict[str, int] | None:
 
 
 class Description(NamedTuple):
-    """What decodes an event, and where it came from."""
+    """The layout and names that decode an event, and their origin."""
 
     source: Source
     provider: str
@@ -77,12 +78,12 @@ class Catalog:
         self._left = MOST_BYTES
 
     def learn(self, log: TraceLog, progress: Callable[[int], None] | None = None) -> None:
-        """Take every description that a log holds; it is read once for that."""
+        """Take all descriptions in a log. The log is read once for this."""
         for record in log.holding(NEEDLES, progress):
             self.take(record)
 
     def take(self, record: AnyLogRecord) -> None:
-        """Take the description that a record holds, if it is one that does."""
+        """Take the description in a record, if it has one."""
         if isinstance(record, ClassicRecord):
             if record.provider == event_info.METADATA:
                 self._take_info(record.opcode, record.payload)
@@ -132,18 +133,18 @@ class Catalog:
                 self._sent[record.provider] = provider
 
     def provider_name(self, provider: bytes) -> str:
-        """Return a provider's name, "" when no description has told it."""
+        """Return a provider's name, "" when no description gives it."""
         for known in (self._given, self._sent):
             if provider in known:
                 return known[provider].name
         return self._described.get(provider, "")
 
     def knows(self, provider: bytes) -> bool:
-        """True when some event of the provider is described."""
+        """Return whether any event of the provider is described."""
         return provider in self._given or provider in self._sent or provider in self._described
 
     def find(self, provider: bytes, number: int, version: int) -> Description | None:
-        """Return what decodes an event of exactly this provider, id and version; None when nothing does."""
+        """Return the description of exactly this provider, id and version, or None."""
         key = (provider, number, version)
         found = self._found.get(key)
         if found is None:

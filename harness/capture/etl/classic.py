@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Classic events of the kernel logger, which carry neither provider nor description.
+"""Classic events of the kernel logger, which have neither provider nor description.
 
-The group, the upper byte of the hook id, stands for the provider. A merge or another consumer may write the same
-events with the GUID of their class instead. All are named; the fields of those in kernel_events are decoded.
+The group, the upper byte of the hook id, replaces the provider. A merge or another consumer may write the same
+events with the GUID of their class instead. All are named. The fields of those in kernel_events are decoded.
 
 Source: W32:ETW/nt-kernel-logger-constants.md, W32:ETW/msnt-systemtrace.md and the pages of the MOF classes.
 """
@@ -21,7 +21,7 @@ from harness.capture.etl.record import (
 )
 
 HEADER, PROCESS = 0x00, 0x03
-"""Groups that hold events of another one: the log header, and loaded images (LOAD)."""
+"""Groups that hold events of another group: the log header, and loaded images (LOAD)."""
 
 LOAD = 0x0A
 
@@ -89,7 +89,7 @@ CLASSES = {session.EVENT_TRACE: HEADER} | {guid.parse(one): group for group, one
 """Event class GUIDs of the same groups, as a classic header or a consumer names them."""
 
 LOST_EVENT = guid.parse("6a399ae0-4bc6-4de9-870b-3657f8947e7e")
-"""RT_LostEvent: a real-time session says that it lost events (32), a buffer (33) or its backup file (34)."""
+"""RT_LostEvent: a real-time session reports that it lost events (32), a buffer (33) or its backup file (34)."""
 
 _LOST_NAMES = {32: "EventsLost", 33: "BufferLost", 34: "BackupLost"}
 
@@ -100,7 +100,7 @@ _CLASSIC_TYPES = frozenset({ClassicRecord, InstanceRecord})
 
 
 def group_of(record: AnyLogRecord) -> int | None:
-    """Return the kernel event group of a record, None when it belongs to none that is known here."""
+    """Return the kernel event group of a record, or None when it belongs to no known group."""
     # Looked up by type, which is several times faster than asking isinstance about a union.
     kind = type(record)
     if kind in _KERNEL_TYPES:
@@ -109,24 +109,24 @@ def group_of(record: AnyLogRecord) -> int | None:
 
 
 def name(group: int, opcode: int) -> str:
-    """Return what a kernel event is called within its group; its number in hexadecimal when nothing is known."""
+    """Return the name of a kernel event within its group, or its number in hexadecimal."""
     return kernel_names.NAMES.get(group << 8 | opcode) or f"0x{opcode:02x}"
 
 
 def group_name(group: int, opcode: int) -> str:
-    """Return the group's name. A loaded image is logged under Process by the kernel and belongs to Image."""
+    """Return the group's name. The kernel logs a loaded image under Process, and it belongs to Image."""
     if group == PROCESS and opcode == LOAD:
         return "Image"
     return GROUPS.get(group) or f"group 0x{group:02x}"
 
 
 def layout(group: int, opcode: int, version: int) -> Layout | None:
-    """Return the layout of a kernel event's payload, None for those that stay raw. ``version`` without its flags."""
+    """Return the layout of a kernel event's payload, or None for an undecoded one. ``version`` has no flags."""
     return kernel_events.find(group << 8 | opcode, version)
 
 
 def merge_event(record: AnyLogRecord) -> tuple[str, str, Layout | None] | None:
-    """Return class, name and layout of an event that a merge added about the machine, None for any other."""
+    """Return class, name and layout of an event that a merge added about the machine, or None for another event."""
     if not isinstance(record, ClassicRecord):
         return None
     found = kernel_events.MERGE_ROWS.get(record.provider)
@@ -137,5 +137,5 @@ def merge_event(record: AnyLogRecord) -> tuple[str, str, Layout | None] | None:
 
 
 def lost_name(opcode: int) -> str:
-    """Return what a record of the LOST_EVENT class says."""
+    """Return the meaning of a record of the LOST_EVENT class."""
     return _LOST_NAMES.get(opcode, f"0x{opcode:02x}")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The clock of a session: what a tick is, and when tick and wall clock met.
+"""The clock of a session: the length of a tick, and a pair of tick and wall clock.
 
-ETW stamps records with QueryPerformanceCounter, the system time or the processor's cycle counter, whichever the
-session asked for (contract F4, F6: W32:ETW/wnode-header.md, ClientContext). The log header names the clock, its
+ETW stamps records with QueryPerformanceCounter, the system time or the processor's cycle counter, as the
+session requested (contract F4, F6: W32:ETW/wnode-header.md, ClientContext). The log header names the clock, its
 rate and one pair of (tick, system time) taken at the session's start. All arithmetic here is on integers, so a
 conversion loses less than one unit of its result and nothing accumulates.
 """
@@ -47,20 +47,20 @@ class LogClock(msgspec.Struct, frozen=True, kw_only=True):
 def make(code: int, *, start: int, start_filetime: int, frequency: int, mhz: int) -> LogClock:
     """Make the clock that a log header describes by ReservedFlags (``code``), PerfFreq and CpuSpeedInMHz.
 
-    A code of 0 is how old loggers left the default, which was the performance counter.
+    Old loggers left a code of 0 for the default, which was the performance counter.
     """
     kind = _KINDS.get(code or 1)
     if kind is None:
         return LogClock(start=start, start_filetime=start_filetime)
     if kind == "system time":
-        # Ticks are FILETIMEs already; the header record's own stamp is as good a start as StartTime and agrees.
+        # Ticks are FILETIMEs already. The header record's own stamp is as good a start as StartTime, and equals it.
         return LogClock(kind=kind, hz=FILETIME_HZ, start=start, start_filetime=start)
     hz = frequency if kind == "qpc" else mhz * 1_000_000
     return LogClock(kind=kind, hz=max(hz, 0), start=start, start_filetime=start_filetime)
 
 
 def iso(filetime: int) -> str:
-    """Return a FILETIME as ISO 8601 UTC with all seven decimals, or its number when no calendar reaches that far."""
+    """Return a FILETIME as ISO 8601 UTC with all seven decimals, or its number when it is beyond the calendar."""
     seconds, fraction = divmod(filetime - UNIX_EPOCH, FILETIME_HZ)
     try:
         moment = datetime.fromtimestamp(seconds, UTC)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Compressed buffers: expands plain XPRESS, and tells XPRESS Huffman and LZNT1 by their form.
+"""Compressed buffers: expands plain XPRESS, and recognises XPRESS Huffman and LZNT1 by their form.
 
-A session or a merge that compresses its log (EVENT_TRACE_COMPRESSED_MODE) keeps each buffer's header as it is and
-compresses what follows it. No documented field of the header names the format, so the content must: an expanded
+A session or a merge that compresses its log (EVENT_TRACE_COMPRESSED_MODE) leaves each buffer's header unchanged and
+compresses the data after it. No documented field of the header names the format, so the content must: an expanded
 buffer begins with a record, an XPRESS Huffman block with the lengths of a complete prefix code, an LZNT1 block with
 a chain of chunks that ends where the data does.
 
@@ -11,7 +11,7 @@ match for each 1. The offset of a match has 13 bits; its length has 3, which con
 share, a byte, a 16-bit and a 32-bit number.
 
 Formats: MS-XCA, sections 2.3 and 2.4 (plain LZ77), 2.1 and 2.2 (LZ77+Huffman), 2.5 (LZNT1). The sizes come from a
-guest: the output never passes what its caller expects.
+guest: the output never exceeds the size that the caller expects.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from __future__ import annotations
 import struct
 
 MOST_RATIO = 1024
-"""Bytes that one compressed byte may stand for; beyond ``SPARE`` a buffer that expands further is refused."""
+"""Bytes that one compressed byte may expand to. Beyond ``SPARE``, a buffer that expands further is refused."""
 
 SPARE = 64 << 10
-"""Bytes that any buffer may expand to, however short it is."""
+"""Bytes that any buffer may expand to, even a short one."""
 
 ENDS, LONG_FORM, TOO_FAR_BACK, TOO_FEW = range(1, 5)
 """Why expanding fails (fast/expand.c has the same numbers)."""
@@ -35,7 +35,7 @@ _LONGEST_CODE = 15
 
 
 class CompressionError(ValueError):
-    """Compressed bytes end early or contradict themselves. ``expanded`` is what came before."""
+    """Compressed bytes end early or contradict themselves. ``expanded`` is the output before that."""
 
     def __init__(self, message: str, expanded: bytes) -> None:
         super().__init__(message)
@@ -43,10 +43,10 @@ class CompressionError(ValueError):
 
 
 def expand(raw: bytes, size: int) -> bytes:
-    """Expand plain XPRESS to ``size`` bytes; what follows them is not read. Raises CompressionError."""
+    """Expand plain XPRESS to ``size`` bytes; further input is not read. Raises CompressionError."""
     out = bytearray()
     at, end = 0, len(raw)
-    shared = -1  # where the byte stands whose upper nibble is still to be used
+    shared = -1  # the position of the byte whose upper nibble is still unused
     u16 = _U16.unpack_from
     try:
         while len(out) < size:
@@ -114,7 +114,7 @@ def expand(raw: bytes, size: int) -> bytes:
 
 
 def reason(why: int, compressed: int, expanded: int, size: int, number: int = 0) -> str:
-    """Return in words why expanding failed; ``number`` is the length or the distance of the match that cannot be."""
+    """Return why expanding failed; ``number`` is the length or the distance of the invalid match."""
     return {
         ENDS: f"the compressed data ends within a match, at byte {compressed}",
         LONG_FORM: f"a match of {number} bytes is written as a long one",
@@ -129,14 +129,14 @@ def limit(compressed: int) -> int:
 
 
 def foreign(raw: bytes) -> str:
-    """Return the name of the format, XPRESS Huffman or LZNT1, that ``raw`` is in by its form; "" for neither."""
+    """Return the format of ``raw`` by its form, XPRESS Huffman or LZNT1; "" for neither."""
     if _is_huffman(raw):
         return "XPRESS Huffman"
     return "LZNT1" if _is_lznt1(raw) else ""
 
 
 def _is_huffman(raw: bytes) -> bool:
-    """True when the first 256 bytes are 512 code lengths of 4 bits that make a complete prefix code."""
+    """Return whether the first 256 bytes are 512 code lengths of 4 bits that make a complete prefix code."""
     if len(raw) <= _HUFFMAN_TABLE:
         return False
     room = 0
@@ -148,7 +148,7 @@ def _is_huffman(raw: bytes) -> bool:
 
 
 def _is_lznt1(raw: bytes) -> bool:
-    """True when chunks with the signature 3 follow one another to the end, or to a header of zeros."""
+    """Return whether chunks with the signature 3 follow one another to the end, or to a header of zeros."""
     at, end = 0, len(raw)
     while at + 2 <= end:
         (head,) = _U16.unpack_from(raw, at)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What stands around an event's own values: its activity, who logged it, and the stack it was logged from.
+"""The data around an event's own values: its activity, its user, and the stack from which it was logged.
 
 Layouts: W32:evntcons.h, EVENT_HEADER_EXT_TYPE_* and the EVENT_EXTENDED_ITEM_* structures.
 """
@@ -23,11 +23,11 @@ _SID = Layout((Field(name="user", in_type=InType.SID),))
 
 
 class EventContext(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known around an event; what it does not say is left out.
+    """What is known around an event; unknown parts are left out.
 
     ``activity`` and ``related_activity`` are GUIDs, ``user`` a SID, ``session`` a terminal session, ``instance`` and
-    ``parent_instance`` the numbers of TraceEventInstance(), ``stack`` return addresses, innermost first, and ``stack_match``
-    what joins the kernel's part of a stack with the user's; ``stack_key`` stands for a stack logged elsewhere.
+    ``parent_instance`` the numbers of TraceEventInstance(), ``stack`` return addresses, innermost first. ``stack_match``
+    joins the kernel's part of a stack with the user's part. ``stack_key`` refers to a stack that was logged elsewhere.
     """
 
     activity: str = ""
@@ -44,11 +44,11 @@ class EventContext(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 NOTHING = EventContext()
-"""The context of a record that says nothing around its values."""
+"""The context of a record without any data around its values."""
 
 
 def of(record: AnyLogRecord) -> EventContext:
-    """Return the context of a record; only the headers of manifest and TraceLogging events have one."""
+    """Return the context of a record. Only the headers of manifest and TraceLogging events have one."""
     if not isinstance(record, EventRecord):
         return NOTHING
     found: dict[str, object] = {}
@@ -60,7 +60,7 @@ def of(record: AnyLogRecord) -> EventContext:
 
 
 def _take(found: dict[str, object], kind: int, data: bytes) -> None:
-    """Add what one extended item says; a damaged one says nothing."""
+    """Add the content of one extended item; a damaged item adds nothing."""
     if kind == RELATED_ACTIVITY and len(data) >= 16:
         found["related_activity"] = guid.text(data[:16])
     elif kind == USER:

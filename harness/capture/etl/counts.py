@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Counts of a log's records: by whatever a caller tells them apart by, by header and by processor."""
+"""Counts of a log's records: by the caller's classes, by header and by processor."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ KINDS = ("event", "system", "compact", "perf", "classic", "instance", "message",
 
 
 class RecordCounts:
-    """``counts`` in the order in which its names came first, ``kinds`` of headers, ``processors``."""
+    """``counts`` in the order in which its names first appeared, ``kinds`` of headers, ``processors``."""
 
     def __init__(self) -> None:
         self.counts: Counter[tuple[str, ...]] = Counter()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What drivers printed, in the log of a session of the kernel with EVENT_TRACE_FLAG_DBGPRINT.
+"""The drivers' debug output in the log of a kernel session with EVENT_TRACE_FLAG_DBGPRINT.
 
 With that flag the calls of DbgPrint and DbgPrintEx are converted to events (W32: etw/event-trace-properties.md). No page describes
 the events; their layout is that of ETW_DEBUG_PRINT_EVENT in ntwmi.h.
@@ -26,7 +26,7 @@ GROUP = 0x0A
 
 
 def prints(log: TraceLog) -> Iterator[bytes]:
-    """Yield the texts in the order of their times, as they were printed, without what follows a NUL."""
+    """Yield the printed texts in the order of their times, each cut at its first NUL."""
     for record in log.records():
         if classic.group_of(record) != GROUP:
             continue

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""From a record to names and values: by its own description, by one the log or the user gives, as a kernel event, or raw.
+"""Decodes a record to names and values: by its own description, one of the log or the user, as a kernel event, or raw.
 
-What can be known of an event depends on the log: :meth:`Decoder.learn` takes from it what it says of its own events
-before the first is decoded. What stays raw says why (``reason``), in words of which there are few, so that they can
+A log limits what is known of its events: :meth:`Decoder.learn` takes its own descriptions of them
+before the first is decoded. An event that stays raw has a ``reason``. There are few different reasons, so they can
 be counted.
 """
 
@@ -34,7 +34,7 @@ from harness.capture.etl.tmf import FormatFiles, MessageFormat, Module
 from harness.capture.etl.tracelog import TraceLog
 
 MOST_NAMES = 4096
-"""Provider names that are kept at a time: a guest may make up as many as it likes."""
+"""Provider names that are kept at a time. A guest may invent any number."""
 
 LONGEST_NAME = 1024
 """Characters of a provider's name that are kept."""
@@ -46,11 +46,11 @@ How = Literal["tracelogging", "manifest", "event info", "eventsource", "wpp", "k
 
 
 class Decoded(msgspec.Struct, frozen=True):
-    """A record in names and values.
+    """A record as names and values.
 
-    ``how``       what it was decoded by; ``raw`` means that ``values`` is empty and the payload speaks for itself;
+    ``how``       the source of the description; ``raw`` means that ``values`` is empty and only the payload is known;
     ``values``    by field name, in payload order; ``fields`` describes them, in the same order;
-    ``problem``   "" or why the payload did not fit its description (values before that place are kept);
+    ``problem``   why the payload did not fit its description (values before that place are kept), or "";
     ``message``   the event's text with its values, "" for an event without one;
     ``reason``    why the event is ``raw``, else "".
     """
@@ -68,8 +68,8 @@ class Decoded(msgspec.Struct, frozen=True):
 class DecodingPlan(NamedTuple):
     """How records of one kind are decoded: by a layout, with pointers of ``pointer`` bytes, or not at all.
 
-    ``message`` has inserts for the values, ``reason`` says why the records stay raw; ``either_width`` tells that the
-    payload may have the other kind of pointers.
+    ``message`` has inserts for the values. ``reason`` says why the records stay raw. ``either_width``: the payload may
+    have the other kind of pointers.
     """
 
     how: How
@@ -85,10 +85,10 @@ class DecodingPlan(NamedTuple):
 class Decoder:
     """Decodes records.
 
-    ``providers`` come from :func:`harness.capture.etl.manifest.load`, ``formats`` are the trace message format files that
-    tell the texts of WPP messages. ``symbols`` are the identities of symbol files that the records seen so far name,
-    ``formatless`` the messages decoded so far for which no file was given, by their GUID. ``renamings`` grows when a
-    provider for which a GUID was given out gets a name: plans from before are outdated then.
+    ``providers`` come from :func:`harness.capture.etl.manifest.load`. ``formats`` are the trace message format files with
+    the texts of WPP messages. ``symbols`` are the identities of symbol files that the records seen so far name.
+    ``formatless`` are the messages decoded so far for which no file was given, by their GUID. ``renamings`` grows when a
+    provider that had only a GUID gets a name: earlier plans are then outdated.
     """
 
     def __init__(self, providers: Iterable[Provider] = (), *, formats: FormatFiles | None = None) -> None:
@@ -102,20 +102,20 @@ class Decoder:
         self._nameless: set[bytes] = set()
 
     def learn(self, log: TraceLog, progress: Callable[[int], None] | None = None) -> None:
-        """Take the descriptions that ``log`` holds of its own events; call it once, before decoding begins."""
+        """Take the descriptions that ``log`` has of its own events. Call it once, before decoding begins."""
         self._pointer = log.session.pointer_size
         self.catalog.learn(log, progress)
 
     def decode(self, record: AnyLogRecord) -> Decoded:
-        """Decode one record. Never raises on what a payload holds; BadDocument for a broken format file."""
+        """Decode one record. No payload makes it raise; raises BadDocument for a broken format file."""
         plan = self.plan(record)
         return self._alone(record) if plan is None else _by(plan, record)
 
     def plan(self, record: AnyLogRecord) -> DecodingPlan | None:
-        """Return how a record and all others of its kind are decoded; None when only the record itself can tell.
+        """Return how a record and all others of its kind are decoded; None if each record must be examined.
 
-        Of one kind are records with the same header, pointers as wide, the same class or provider, id or opcode, version
-        and task, the same description of their own and the same traits. A name that is learnt later may change a plan.
+        Records of one kind have the same header, pointer size, class or provider, id or opcode, version
+        and task, description of their own and traits. A name that is learned later may change a plan.
         """
         if isinstance(record, EventRecord):
             return self._event(record)
@@ -132,7 +132,7 @@ class Decoder:
         return _kernel(group, record)
 
     def source(self, record: AnyLogRecord) -> tuple[How, str]:
-        """Return by what a record is decoded, and why it stays raw, mostly without reading its payload."""
+        """Return the source of a record's description, and why it stays raw, mostly without reading its payload."""
         if isinstance(record, MessageRecord):
             found, reason = self._format(record)
             if found is None:
@@ -181,7 +181,7 @@ class Decoder:
         return DecodingPlan("raw", self.provider_name(record), f"0x{record.opcode:02x}", reason=reason)
 
     def _alone(self, record: AnyLogRecord) -> Decoded:
-        """Decode a record that has no plan: a message, what describes events, the log's header, the identity of symbols."""
+        """Decode a record that has no plan: a message, a description of events, the log's header, a symbol identity."""
         if isinstance(record, MessageRecord):
             return self._message(record)
         if isinstance(record, EventRecord):
@@ -213,7 +213,7 @@ class Decoder:
             self.symbols.append(identity)
 
     def _format(self, record: MessageRecord) -> tuple[tuple[Module, MessageFormat] | None, str]:
-        """Return what formats a message, None and why when nothing does."""
+        """Return the format of a message, or None and the reason."""
         module = self._formats.find(record.provider)
         if module is None:
             return None, "no trace message format for the message's GUID"
@@ -244,12 +244,12 @@ class Decoder:
         return Decoded("wpp", name, message.place, values, layout.fields, problem, text)
 
     def provider_name(self, record: AnyLogRecord) -> str:
-        """Return the provider's name: from the event itself, a description, the kernel's groups, else its GUID."""
+        """Return the provider's name: from the event itself, a description, the kernel's groups, otherwise its GUID."""
         if isinstance(record, EventRecord):
             known = self._names.get(record.provider)
             if known is None:
                 known = tracelogging.provider_name(record) or self.catalog.provider_name(record.provider)
-                # A name once learnt is kept: later events of the same provider need not carry it.
+                # A learned name is kept: later events of the same provider need not carry it.
                 if known:
                     known = known[:LONGEST_NAME]
                     if len(self._names) < MOST_NAMES:
@@ -297,7 +297,7 @@ def _kernel(group: int, record: ClassicRecord | InstanceRecord | KernelRecord) -
             else "no layout for this kernel event"
         )
         return DecodingPlan("raw", provider, name, reason=reason)
-    # The header is as wide as its writer, the payload perhaps as the system that it speaks of.
+    # The header's pointers have the size of its writer's, the payload's perhaps that of the system that it describes.
     either = isinstance(record, ClassicRecord | InstanceRecord)
     return DecodingPlan("kernel", provider, name, layout, record.pointer_size, either_width=either)
 
@@ -322,5 +322,5 @@ def _by(plan: DecodingPlan, record: AnyLogRecord) -> Decoded:
 
 
 def _number(record: EventRecord) -> int:
-    """Return what finds an event among its provider's: its id, for a classic event in this header its opcode."""
+    """Return the number that identifies an event within its provider: its id, or the opcode of a classic event."""
     return record.opcode if record.flags & CLASSIC else record.id

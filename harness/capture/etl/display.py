@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Values as people read them, by the out-type of their field."""
+"""Values as text for people, by the out-type of their field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.capture.etl.field import Field, InType, OutType, SystemTime
 
 
 def show(value: Any, field: Field | None = None) -> str:
-    """Return a value as people read it, by its field's out-type; nothing is shortened or escaped."""
+    """Return a value as text for people, by its field's out-type. Nothing is shortened or escaped."""
     if field is not None and field.labels and isinstance(value, int):
         return _label(value, field)
     if isinstance(value, bool):
@@ -32,7 +32,7 @@ def show(value: Any, field: Field | None = None) -> str:
 
 
 class Form(Enum):
-    """How an integer is shown: as it is, in hexadecimal, as a status, as a date, by its name, by names of its bits."""
+    """How an integer is shown: unchanged, in hexadecimal, as a status, as a date, by its name, by names of its bits."""
 
     PLAIN = auto()
     HEX = auto()

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: MIT
-"""Our driver's events in a log, as the same records that the debug port gives, with an account of what is missing.
+"""The driver's own events in a log, as the same records as on the debug port, with an account of what is missing.
 
-The driver writes each record once under its lock, to every channel; in ETW its fields are those of the record types,
+The driver writes each record once under its lock, to every channel. In ETW its fields are those of the record types,
 in their order, and the event's message in the manifest is the record's name (``sync.enter``). The log merges by time;
 records with equal times are put into the order of the driver's own sequence numbers, which is the true one
-(contract F4). Strings come from the guest as they are and must pass the checks that the debug port's lines pass.
+(contract F4). Strings come from the guest unchanged and must pass the same checks as the debug port's lines.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _DRIVER = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 class BadEvent(ValueError):
-    """An event of our provider that is no record; the message says why."""
+    """An event of the driver's provider that is not a record; the message says why."""
 
 
 class DriverEvents:
-    """Reads one log's events of the driver that ``provider`` (from its manifest) describes.
+    """Reads the events in one log of the driver that ``provider`` (from its manifest) describes.
 
     After :meth:`records` the counts are complete. ``lost`` are sequence numbers missing between the first and the last
-    of each boot and driver; what a session lost before or after them, only the log's own account can tell.
+    of each boot and driver. Only the log's own account shows what a session lost before or after them.
     """
 
     def __init__(self, provider: Provider) -> None:
@@ -51,12 +51,12 @@ class DriverEvents:
         self._seen: dict[tuple[str, str], _Sequence] = {}
 
     def decode(self, event: EventRecord) -> DriverRecord:
-        """Decode one event of our provider. Raises BadEvent. ``n`` and ``host_ns`` are left to the history."""
+        """Decode one event of the driver's provider. Raises BadEvent. The history sets ``n`` and ``host_ns``."""
         description = self._provider.find(event.id, event.version)
         kind = _KINDS.get(description.message) if description is not None else None
         if description is None or kind is None:
             raise BadEvent(
-                f"event {event.id} of version {event.version} is no record that this harness knows"
+                f"event {event.id} of version {event.version} is not a record that this harness knows"
             )
         decoded = self._decoder.decode(event)
         if decoded.problem:
@@ -70,11 +70,11 @@ class DriverEvents:
         except msgspec.ValidationError as error:
             raise BadEvent(f"{description.message}: {error}") from error
         if not _DRIVER.fullmatch(record.driver):
-            raise BadEvent(f"{description.message}: the driver's name is not of its form")
+            raise BadEvent(f"{description.message}: the driver's name is malformed")
         return record
 
     def records(self, log: TraceLog, *, progress: ReportProgress | None = None) -> Iterator[DriverRecord]:
-        """Yield the driver's records in time order, equal times by sequence number; others' events are left out."""
+        """Yield the driver's records in time order, equal times by sequence number. Other events are left out."""
         events = (
             record
             for record in log.records(progress=progress)
@@ -96,7 +96,7 @@ class DriverEvents:
 
     @property
     def lost(self) -> int:
-        """Sequence numbers that are known to be missing."""
+        """The number of sequence numbers that are known to be missing."""
         return sum(one.missing for one in self._seen.values())
 
     def channel(self) -> Channel:
@@ -107,7 +107,7 @@ class DriverEvents:
 
 
 class _Sequence:
-    """Which sequence numbers came: the first, the last and how many; a repeated number hides one that is missing."""
+    """The sequence numbers that came: the first, the last and how many. A repeated number hides a missing one."""
 
     __slots__ = ("count", "first", "last")
 

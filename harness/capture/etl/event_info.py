@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
 """TRACE_EVENT_INFO: how a merged log describes its manifest events.
 
-A merge (tracerpt, wpr, xperf, pktmon) asks Windows for the description of every event in the log and writes it in as
+A merge (tracerpt, wpr, xperf, pktmon) asks Windows for the description of every event in the log and writes it as
 an event of KernelTraceControl, class bbccf6c1-6cd1-48c4-80ff-839482e37671: opcode 32 holds a TRACE_EVENT_INFO, opcode
-33 a provider's GUID and an EVENT_MAP_INFO, which names the values of a field. They stand anywhere in the log.
+33 a provider's GUID and an EVENT_MAP_INFO, which names the values of a field. They can be anywhere in the log.
 
-All offsets count from the structure's start and point to UTF-16 strings; properties of structures stand in one array
-with the others and are named by index. Everything is checked: the bytes come from whoever wrote the log.
+All offsets count from the structure's start and point to UTF-16 strings. Properties of structures are in one array
+with the others and are named by index. Everything is checked, because any program may have written the log.
 
 Layouts: W32:tdh.h, TRACE_EVENT_INFO, EVENT_PROPERTY_INFO, EVENT_MAP_INFO, _TDH_IN_TYPE, _TDH_OUT_TYPE.
 """
@@ -27,7 +27,7 @@ EVENT_INFO, MAP_INFO = 32, 33
 """Opcodes of the class METADATA."""
 
 MOST_FIELDS = 4096
-"""Fields of one event, those of structures counted for each structure: names by index may repeat without end."""
+"""Fields of one event. Those of structures count once for each structure, because indexes may repeat without end."""
 
 BY_CLASS = 1
 """DecodingSourceWbem: a classic event, found by its class and opcode."""
@@ -85,7 +85,7 @@ _OUT_TYPES: dict[int, int] = {
 
 
 class EventInfo(msgspec.Struct, frozen=True):
-    """A description found in a log. ``event_class`` and the description's ``opcode`` find a classic event."""
+    """A description found in a log. ``event_class`` and the description's ``opcode`` identify a classic event."""
 
     provider: bytes
     provider_name: str
@@ -99,7 +99,7 @@ class _Invalid(Exception):
 
 
 def key(raw: bytes) -> tuple[bytes, int, int] | None:
-    """Return what finds the event that a TRACE_EVENT_INFO describes: provider (or class), id (or opcode), version."""
+    """Return the key of the event that a TRACE_EVENT_INFO describes: provider (or class), id (or opcode), version."""
     if len(raw) < _HEAD.size:
         return None
     provider, event_class, number, version, _channel, _level, opcode, _task, _keyword, source = (
@@ -146,7 +146,7 @@ def parse(raw: bytes, maps: dict[str, Labels]) -> EventInfo | None:
 
 
 def parse_map(raw: bytes) -> tuple[bytes, str, Labels] | None:
-    """Read an EVENT_MAP_INFO behind its provider's GUID: the GUID, the map's name, its labels. None if it is none."""
+    """Read an EVENT_MAP_INFO after its provider's GUID: the GUID, the map's name, its labels. None if it is invalid."""
     provider, raw = raw[:16], raw[16:]
     if len(raw) < _MAP.size:
         return None
@@ -162,7 +162,7 @@ def parse_map(raw: bytes) -> tuple[bytes, str, Labels] | None:
 
 
 def summary(opcode: int, raw: bytes) -> dict[str, str | int] | None:
-    """Return in a few values what a record of the class METADATA describes, None when it is of another kind."""
+    """Return a short summary of the description in a record of the class METADATA, or None for another kind."""
     if opcode == EVENT_INFO:
         found = parse(raw, {})
         if found is None:
@@ -182,7 +182,7 @@ def summary(opcode: int, raw: bytes) -> dict[str, str | int] | None:
 
 
 def _text(raw: bytes, at: int) -> str:
-    """Return the string at an offset, without the blanks that message tables end in; "" for offset 0."""
+    """Return the string at an offset, without the trailing blanks of message tables; "" for offset 0."""
     if not 0 < at < len(raw):
         return ""
     stop = raw.find(b"\0\0", at)
@@ -193,7 +193,7 @@ def _text(raw: bytes, at: int) -> str:
 
 
 def _list(raw: bytes, at: int) -> tuple[str, ...]:
-    """Return the strings at an offset up to an empty one."""
+    """Return the strings from an offset up to an empty one."""
     found: list[str] = []
     while 0 < at < len(raw) and len(found) < 64:
         name = _text(raw, at)

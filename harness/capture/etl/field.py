@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The description of one field of an event: how its bytes are laid out, and how people want to see them.
+"""The description of one field of an event: the layout of its bytes, and how people want to see them.
 
 Types: W32:ETW tdh.h (_TDH_IN_TYPE, _TDH_OUT_TYPE); TraceLogging and manifests share them.
 """
@@ -13,7 +13,7 @@ import msgspec
 
 
 class InType(IntEnum):
-    """How bytes are laid out (TDH_INTYPE_*; the numbers are also TraceLogging's)."""
+    """The layout of bytes (TDH_INTYPE_*; the numbers are also TraceLogging's)."""
 
     NULL = 0
     UTF16 = 1
@@ -47,7 +47,7 @@ class InType(IntEnum):
 
 
 class OutType(IntEnum):
-    """How a value is meant to be seen (TDH_OUTTYPE_* as TraceLogging numbers them)."""
+    """How a value should be shown (TDH_OUTTYPE_* as TraceLogging numbers them)."""
 
     NULL = 0
     NO_PRINT = 1
@@ -76,14 +76,14 @@ class OutType(IntEnum):
 
 
 COUNTED = -1
-"""A count or length that stands in the payload as a 16-bit number before the values."""
+"""A count or length that is in the payload, as a 16-bit number before the values."""
 
 REST = -2
 """A count of as many values as the payload still has room for."""
 
 
 class SystemTime(NamedTuple):
-    """A SYSTEMTIME as it stands in the payload; not checked against any calendar."""
+    """A SYSTEMTIME as it is in the payload; not checked against any calendar."""
 
     year: int
     month: int
@@ -95,7 +95,7 @@ class SystemTime(NamedTuple):
     millisecond: int
 
     def iso(self) -> str:
-        """Return it as ISO 8601, UTC assumed."""
+        """Return it as ISO 8601; UTC is assumed."""
         return (
             f"{self.year:04}-{self.month:02}-{self.day:02}T"
             f"{self.hour:02}:{self.minute:02}:{self.second:02}.{self.millisecond:03}Z"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""GUIDs as 16 raw bytes, as they stand in a log, and as text."""
+"""GUIDs as 16 raw bytes, as in a log, and as text."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import struct
 from functools import lru_cache
 
 NIL = bytes(16)
-"""The GUID of all zeros; a header without a provider carries it."""
+"""The GUID of all zeros, in a header without a provider."""
 
 _PARTS = struct.Struct("<IHH")
 
@@ -20,9 +20,9 @@ def text(raw: bytes) -> str:
 
 
 def parse(written: str) -> bytes:
-    """Return the 16 bytes of a GUID written with or without braces. Raises ValueError when it is none."""
+    """Return the 16 bytes of a GUID written with or without braces. Raises ValueError for other text."""
     digits = written.strip().removeprefix("{").removesuffix("}").replace("-", "")
     if len(digits) != 32:
-        raise ValueError(f"{written[:60]!r} is no GUID")
+        raise ValueError(f"{written[:60]!r} is not a GUID")
     raw = bytes.fromhex(digits)
     return raw[3::-1] + raw[5:3:-1] + raw[7:5:-1] + raw[8:]

@@ -1,16 +1,20 @@
 # SPDX-License-Identifier: MIT
-"""What the kernel's classic events hold: the fields of each, by group, type and version.
+"""The fields of the kernel's classic events, by group, type and version.
 
-A row is: the group; the types with their names; for each version from which on it holds, the fields in their order.
-A field is ``Name:type``. Types: ``p`` pointer, ``z`` size as wide as a pointer, ``i`` and ``u`` with a width integers,
-``x`` with a width the same in hexadecimal, ``a`` ANSI and ``w`` UTF-16 text that ends in a zero, ``wN`` text in N
-characters, ``sid`` a TOKEN_USER with its SID behind, ``guid``, ``ft`` a FILETIME, ``ip4``, ``ip6``, ``port`` in network order,
-``pid``, ``tid``, ``status``. ``[Count]`` makes an array of as many as that field says, ``[*]`` of as many as are left.
-Fields from a ``?`` on are left out by older builds of the same version.
+A row has the group, the types with their names, and the fields in their order for each version from which they apply.
+A field is ``Name:type``. ``?`` before a field: older builds of the same version leave out this and all later fields.
+The types:
+
+- ``p`` is a pointer, ``z`` a size as wide as a pointer.
+- ``i`` and ``u`` with a width are integers, ``x`` with a width the same in hexadecimal.
+- ``a`` is ANSI and ``w`` UTF-16 text that ends in a zero, ``wN`` text in N characters.
+- ``sid`` is a TOKEN_USER followed by its SID, ``ft`` a FILETIME, ``port`` a port in network order.
+- ``guid``, ``ip4``, ``ip6``, ``pid``, ``tid`` and ``status`` are what they are called.
+- ``[Count]`` makes an array of as many as that field says, ``[*]`` of as many as are left.
 
 Pages: W32:ETW, one for each MOF class: process-typegroup1.md, process-v0-typegroup1.md … (the class is named beside each
-row). What the pages leave out, and versions later than theirs: the MOF and the parsers that Microsoft publishes with
-TraceEvent (KernelTraceEventParser), and ntwmi.h as the System Informer project documents it.
+row). For gaps and later versions: the MOF and the parsers that Microsoft publishes with TraceEvent
+(KernelTraceEventParser), and ntwmi.h as the System Informer project documents it.
 """
 
 from __future__ import annotations
@@ -503,7 +507,7 @@ MERGE_ROWS: dict[bytes, tuple[str, dict[int, tuple[str, str]]]] = {
         },
     ),
 }
-"""What a merge adds about the machine (TraceEvent, SymbolTraceEventParser): by class, its name and types."""
+"""Events that a merge adds about the machine (TraceEvent, SymbolTraceEventParser): by class, its name and types."""
 
 _TYPES: dict[str, tuple[int, int]] = {
     "p": (InType.POINTER, OutType.HEX),
@@ -550,7 +554,7 @@ def _field(written: str) -> Field:
 
 @cache
 def layout(written: str) -> Layout:
-    """Return the layout that a row's text means, made on first use."""
+    """Return the layout that a row's text describes, made on first use."""
     needed, mark, _optional = written.partition("?")
     fields = tuple(_field(one) for one in written.replace("?", "").split())
     return Layout(fields, optional=len(fields) - len(needed.split()) if mark else 0)
@@ -573,7 +577,7 @@ NAMES, _LAYOUTS = _tables()
 
 @lru_cache(maxsize=4096)
 def find(hook: int, version: int) -> Layout | None:
-    """Return the layout of an event from its version on, None when there is none."""
+    """Return the layout of an event in this version, or None."""
     versions = _LAYOUTS.get(hook)
     if versions is None:
         return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Names of the kernel's classic events, by group and type.
 
-One line a group: its number, then ``type=Name`` in hexadecimal. Those whose fields are known have the names of their
-documentation instead (harness.capture.etl.kernel_events).
+One line for each group: its number, then ``type=Name`` in hexadecimal. Events whose fields are known have the names of
+their documentation instead (harness.capture.etl.kernel_events).
 
 Source: the hook ids of ntwmi.h as the System Informer project documents them.
 """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The layout of an event's payload, and reading values by it.
 
-TraceLogging's own description, an instrumentation manifest and the kernel's classic events all come down to the same
-thing: fields in a row, each with an in-type (how the bytes are laid out), an out-type (how people want to see them),
-perhaps a count that makes it an array, perhaps a length, perhaps members that make it a structure. A field's count
+TraceLogging's own description, an instrumentation manifest and the kernel's classic events all have the same content:
+a sequence of fields. Each field has an in-type (the layout of its bytes) and an out-type (how people want to see it).
+It may have a count, which makes it an array, a length, and members, which make it a structure. A field's count
 or length is a number, the name of an earlier field, or (TraceLogging) a 16-bit number in front of the values.
 
 Values are Python's own: int, float, bool, str, bytes, lists of them, dicts for structures. A FILETIME stays an
@@ -22,14 +22,14 @@ from harness.capture.etl import guid
 from harness.capture.etl.field import COUNTED, REST, Field, InType, OutType, SystemTime
 
 SPARE_VALUES = 1024
-"""Values that one event may have beyond one for each byte of its payload: only empty ones take no byte."""
+"""Values that one event may have beyond one for each byte of its payload. Only empty values take no byte."""
 
 DEEPEST = 16
 """Levels of structures within structures."""
 
 
 class PayloadTooShort(Exception):
-    """The payload ends, or stops making sense, within a field."""
+    """The payload ends, or becomes invalid, within a field."""
 
 
 class _Reading:
@@ -65,7 +65,7 @@ NUMBERS = {
     InType.HEX32: "<I",
     InType.HEX64: "<Q",
 }
-"""How ``struct`` reads each in-type that is a number."""
+"""The ``struct`` format of each numeric in-type."""
 
 _SIGNED = {InType.UINT8: "<b", InType.UINT16: "<h", InType.UINT32: "<i", InType.UINT64: "<q"}
 _UNSIGNED = {InType.INT8: "<B", InType.INT16: "<H", InType.INT32: "<I", InType.INT64: "<Q"}
@@ -74,7 +74,7 @@ _U16 = struct.Struct("<H")
 
 
 def _ansi(raw: bytes) -> str:
-    # The log does not say which code page; UTF-8 is recognisable, anything else is taken as Western European.
+    # The log does not name the code page. UTF-8 is recognisable; other text is taken as Western European.
     try:
         return raw.decode("utf-8")
     except UnicodeDecodeError:
@@ -86,7 +86,7 @@ def _utf16(raw: bytes) -> str:
 
 
 def number_format(field: Field) -> str:
-    """Return how ``struct`` reads a field that is a number; its out-type may change the sign."""
+    """Return the ``struct`` format of a numeric field. Its out-type may change the sign."""
     in_type = InType(field.in_type)
     other = _SIGNED if field.out_type == OutType.SIGNED else _UNSIGNED
     meant = other.get(in_type) if field.out_type in (OutType.SIGNED, OutType.UNSIGNED) else None
@@ -157,7 +157,7 @@ def _sid(reading: _Reading, at: int) -> tuple[str, int]:
 
 
 def _wbem_sid(reading: _Reading, at: int) -> tuple[str | None, int]:
-    # A TOKEN_USER (pointer and attributes, padded to two pointers) and the SID behind it; a lone 0 means none
+    # A TOKEN_USER (pointer and attributes, padded to two pointers), followed by the SID; a lone 0 means no SID
     # (W32:ETW/process-typegroup1.md). A user-mode writer leaves the pointer 0 though the SID follows.
     data = reading.data
     if at + 4 > reading.end:
@@ -179,7 +179,7 @@ def _rest_ansi(reading: _Reading, at: int) -> tuple[str, int]:
 
 
 def _socket_address(raw: bytes) -> str | bytes:
-    """Return a SOCKADDR_IN or SOCKADDR_IN6 as address and port (W32:WinSock, sockaddr), another one as it is."""
+    """Return a SOCKADDR_IN or SOCKADDR_IN6 as address and port (W32:WinSock, sockaddr), another one unchanged."""
     family = int.from_bytes(raw[:2], "little")
     port = int.from_bytes(raw[2:4], "big")
     if family == 2 and len(raw) >= 8:
@@ -208,7 +208,7 @@ def _zero_ansi(reading: _Reading, at: int) -> tuple[str, int]:
 
 
 def _sized(in_type: int, out_type: int, size: Callable[[_Reading, int], tuple[int, int]]) -> _Reader:
-    """Make a reader for strings and bytes whose size ``size`` finds in front of them or elsewhere."""
+    """Return a reader for strings and bytes. ``size`` finds their size, in front of them or elsewhere."""
     convert: Callable[[bytes], Any]
     if in_type in (InType.UTF16, InType.COUNTED_UTF16):
         convert = _utf16
@@ -237,7 +237,7 @@ def _counted(reading: _Reading, at: int) -> tuple[int, int]:
 
 
 def _amount(wanted: int | str) -> Callable[[_Reading, int], tuple[int, int]]:
-    """Make a function that finds a count or length."""
+    """Return a function that finds a count or length."""
     if wanted == COUNTED:
         return _counted
     if isinstance(wanted, int):
@@ -255,7 +255,7 @@ def _amount(wanted: int | str) -> Callable[[_Reading, int], tuple[int, int]]:
 
 
 def _text(field: Field) -> _Reader:
-    """Make a reader for the string and binary types."""
+    """Return a reader for the string and binary types."""
     if field.in_type in (InType.COUNTED_UTF16, InType.COUNTED_ANSI, InType.COUNTED_BINARY):
         return _sized(field.in_type, field.out_type, _counted)
     if field.length is not None:
@@ -333,7 +333,7 @@ def _structure(members: tuple[Field, ...], depth: int) -> _Reader:
 
 
 def _fixed_text(one: _Reader) -> _Reader:
-    """Make a reader for text of fixed length: what stands behind a zero in it is not meant."""
+    """Return a reader for text of fixed length. The bytes after a zero in it are ignored."""
 
     def read(reading: _Reading, at: int) -> tuple[Any, int]:
         value, after = one(reading, at)
@@ -391,9 +391,9 @@ def unique(names: list[str]) -> list[str]:
 
 
 class Layout:
-    """Fields made ready for reading; make one per event description and keep it.
+    """Fields prepared for reading. Make one per event description and keep it.
 
-    The last ``optional`` fields may be missing: a payload that ends before one of them is whole.
+    The last ``optional`` fields may be missing: a payload that ends before one of them is complete.
     """
 
     def __init__(self, fields: tuple[Field, ...], *, optional: int = 0) -> None:

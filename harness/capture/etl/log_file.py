@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A log as a file: opening it, the buffers in it, what its first record says of the session, and a buffer's bytes.
+"""A log as a file: opening it, its buffers, the session's description in its first record, and a buffer's bytes.
 
-Every buffer tells where the next one begins. Where a header is damaged the next must be found: buffers that are not
-compressed have one size, which the session's description names; compressed ones are searched for.
+Every buffer names where the next one begins. After a damaged header the next buffer must be found. Buffers that are not
+compressed have one size, which the session's description names. Compressed ones are searched for.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from harness.capture.etl.session import TraceSession
 from harness.errors import InfrastructureError, UsageError
 
 Expand = Callable[[bytes, int], bytes]
-"""Expands a compressed buffer to so many bytes; raises CompressionError."""
+"""Expands a compressed buffer to the given number of bytes; raises CompressionError."""
 
 _FLUSHED = (3).to_bytes(4, "little")
 _STATE_AT = 44
-"""The state that a buffer in a file has (EtwBufferStateFlush), and where it stands in the header."""
+"""The state of a buffer in a file (EtwBufferStateFlush), and its place in the header."""
 
 
 class LogFile:
-    """An open .etl file. A context manager; ``session`` is what the file says of itself, once described."""
+    """An open .etl file. A context manager; ``session`` is the file's own description, once read."""
 
     def __init__(self, path: Path, expand: Expand = compression.expand) -> None:
-        """Open ``path``. Raises UsageError when it is no regular file or an empty one."""
+        """Open ``path``. Raises UsageError when it is not a regular file, or is empty."""
         self.path = path
         self._expand = expand
         self.account = LogAccount()
@@ -42,7 +42,7 @@ class LogFile:
             self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except PermissionError as error:
             raise UsageError(
-                f"{path}: {error.strerror}", hint="Have its owner make the file readable for you."
+                f"{path}: {error.strerror}", hint="Ask its owner to make the file readable for you."
             ) from error
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}", hint="Name an .etl file.") from error
@@ -51,7 +51,7 @@ class LogFile:
             if stat.S_ISDIR(status.st_mode):
                 raise UsageError(f"{path}: this is a directory", hint="Name an .etl file in it.")
             if not stat.S_ISREG(status.st_mode):
-                raise UsageError(f"{path}: no regular file", hint="Name an .etl file.")
+                raise UsageError(f"{path}: not a regular file", hint="Name an .etl file.")
             if not status.st_size:
                 raise UsageError(
                     f"{path}: the file is empty",
@@ -69,7 +69,7 @@ class LogFile:
         self.close()
 
     def close(self) -> None:
-        """Close the file; records already handed out stay valid."""
+        """Close the file. Records already returned stay valid."""
         if self._file >= 0:
             os.close(self._file)
             self._file = -1
@@ -82,7 +82,7 @@ class LogFile:
             raise InfrastructureError(f"{self.path}: reading at byte {offset}: {error.strerror}") from error
 
     def buffers(self) -> Iterator[BufferHeader]:
-        """Yield the buffer headers in file order, damaged ones left out."""
+        """Yield the buffer headers in file order, without damaged ones."""
         size = self.account.bytes
         offset = 0
         step = 0
@@ -95,7 +95,7 @@ class LogFile:
                     raise self.no_log(header)
                 if any(raw):
                     self.account.damage(offset, header)
-                # A buffer of zeros is what a preallocated file ends in. In both cases all buffers of a session
+                # A preallocated file ends in a buffer of zeros. In both cases all buffers of a session
                 # have one size, so the next one is known; only compressed ones must be searched for.
                 offset = self._search(offset + 1) if packed else offset + step
                 continue
@@ -111,12 +111,12 @@ class LogFile:
     def no_log(self, why: str) -> UsageError:
         """Return the error for a file of another kind."""
         return UsageError(
-            f"{self.path}: this is no event trace log: {why}",
+            f"{self.path}: not an event trace log: {why}",
             hint="An .etl file begins with a buffer header; was the file copied in text mode, or is it zipped?",
         )
 
     def _search(self, offset: int) -> int:
-        """Return where from ``offset`` on the next compressed buffer begins that another one or the end follows."""
+        """Return the next offset of a compressed buffer that another one or the end follows."""
         size = self.account.bytes
         window, overlap = 1 << 20, buffer.HEADER_SIZE
         while offset + overlap < size:
@@ -135,7 +135,7 @@ class LogFile:
         return size
 
     def content(self, offset: int, used: int, packed: int) -> tuple[bytes, str]:
-        """Return a buffer's first ``used`` bytes, expanded if ``packed`` of the file hold them, and why there are fewer."""
+        """Return a buffer's first ``used`` bytes, expanded from ``packed`` bytes if that is not 0, and why any are missing."""
         if not packed:
             return self.read(offset, used), ""
         raw = self.read(offset, packed)

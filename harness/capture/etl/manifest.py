@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """Instrumentation manifests: the XML in which a provider describes its events.
 
-Any ordinary manifest is taken (the kind that ``mc.exe`` compiles): several providers, templates with arrays,
+All ordinary manifests that ``mc.exe`` compiles are accepted: several providers, templates with arrays,
 structures, lengths and counts by field name, value and bit maps, tasks, opcodes, levels, keywords, and messages
-through the string table of one language. What a manifest may leave out takes the defaults Windows documents
+through the string table of one language. Omitted parts take the defaults that Windows documents
 (W32:WES/eventmanifestschema-schema.md). XML comes from users: a DOCTYPE is refused, and with it all entities.
 """
 
@@ -94,7 +94,7 @@ OPCODES = {
 
 
 class EventDescription(msgspec.Struct, frozen=True, kw_only=True):
-    """One event of a provider. ``keywords`` in the manifest's names; ``message`` with its ``%1`` … left in place."""
+    """One event of a provider. ``keywords`` have the manifest's names; ``message`` keeps its ``%1`` …."""
 
     id: int
     version: int
@@ -109,7 +109,7 @@ class EventDescription(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Provider:
-    """One provider of a manifest: its events by (id, version), each with its layout ready for reading."""
+    """One provider of a manifest: its events by (id, version), each with a layout for reading."""
 
     def __init__(self, name: str, raw_guid: bytes, events: list[EventDescription]) -> None:
         self.name = name
@@ -118,7 +118,7 @@ class Provider:
         self._layouts: dict[tuple[int, int], Layout] = {}
 
     def find(self, event_id: int, version: int) -> EventDescription | None:
-        """Return the description of an event of exactly this version, None when the manifest has none."""
+        """Return the description of an event of exactly this version, or None when the manifest has none."""
         return self.events.get((event_id, version))
 
     def layout(self, event: EventDescription) -> Layout:
@@ -130,7 +130,7 @@ class Provider:
 
 
 class _Element:
-    """An XML element without its namespace: what is needed of a tree, with the line for messages."""
+    """An XML element without its namespace: the needed parts of a tree, with the line for messages."""
 
     __slots__ = ("attributes", "children", "line", "tag")
 
@@ -178,7 +178,7 @@ def _tree(raw: bytes, name: str) -> _Element:
         parser.Parse(raw, True)
     except expat.ExpatError as error:
         raise BadDocument(
-            f"{name}:{error.lineno}: no well-formed XML: {expat.ErrorString(error.code)}"
+            f"{name}:{error.lineno}: not well-formed XML: {expat.ErrorString(error.code)}"
         ) from error
     except (LookupError, ValueError) as error:
         raise BadDocument(f"{name}: its encoding cannot be read: {error}") from error
@@ -203,7 +203,7 @@ class _Reader:
             try:
                 return int(written, 10)  # "007" is decimal in a manifest
             except ValueError:
-                raise self.bad(element, f"{attribute}={written[:40]!r} is no number") from None
+                raise self.bad(element, f"{attribute}={written[:40]!r} is not a number") from None
 
     def text(self, written: str) -> str:
         match = re.fullmatch(r"\$\(string\.(.+)\)", written)
@@ -255,7 +255,7 @@ class _Reader:
         )
 
     def named(self, provider: _Element, *path: str) -> dict[str, tuple[int, str]]:
-        """Return name -> (value, what to call it) for tasks, opcodes and levels."""
+        """Return name -> (value, displayed name) for tasks, opcodes and levels."""
         return {
             one.get("name"): (self.integer(one, "value"), one.get("name").rpartition(":")[2])
             for one in provider.all(*path)
@@ -321,10 +321,10 @@ class _Reader:
 
 
 def parse(raw: bytes, name: str) -> list[Provider]:
-    """Read the providers of a manifest; ``name`` stands in messages. Raises BadDocument with file:line."""
+    """Read the providers of a manifest; messages call it ``name``. Raises BadDocument with file:line."""
     root = _tree(raw, name)
     strings: dict[str, str] = {}
-    # The first language wins, as the one the manifest's author wrote in.
+    # The first language wins: its author probably wrote in it.
     for resources in root.all("instrumentationManifest", "localization", "resources"):
         for one in resources.all("stringTable", "string"):
             strings.setdefault(one.get("id"), one.get("value"))
@@ -358,7 +358,7 @@ _PLAIN = {"n": "\n", "t": "\t", "b": " ", "r": "\r", "%": "%"}
 
 @lru_cache(maxsize=4096)
 def pieces(message: str) -> tuple[tuple[str, int], ...]:
-    """Return the parts of a message: text with 0, or an insert as it is written with its number."""
+    """Return the parts of a message: text with 0, or an insert as written with its number."""
     found: list[tuple[str, int]] = []
     at = 0
     for match in _INSERT.finditer(message):
@@ -372,8 +372,8 @@ def pieces(message: str) -> tuple[tuple[str, int], ...]:
 
 
 def fill(message: str, count: int, shown: Callable[[int], str]) -> str:
-    """Put ``count`` values into a message's ``%1`` … (W32:Msg, FormatMessage); an insert without a value stays as it is.
+    """Put ``count`` values into a message's ``%1`` … (W32:Msg, FormatMessage). An insert without a value stays unchanged.
 
-    ``shown`` is asked for the values that the message names, by their number from 0 on.
+    ``shown`` returns a value that the message names, by its number from 0 on.
     """
     return "".join(shown(number - 1) if 0 < number <= count else text for text, number in pieces(message))

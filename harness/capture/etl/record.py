@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
 """The records of a log: one type per event header that ETW writes into its buffers.
 
-Every record knows its ``processor`` and its ``time`` in ticks of the session's clock, an integer that is never
-rounded; :class:`harness.capture.etl.clock.LogClock` converts it. Headers are decoded at once, payloads on demand:
-``data`` is the filled part of the buffer that the record came in, shared by all its records, so a consumer that
+Every record has its ``processor`` and its ``time`` in ticks of the session's clock, an integer that is never
+rounded; :class:`harness.capture.etl.clock.LogClock` converts it. Headers are decoded at once, payloads on demand.
+``data`` is the filled part of the record's buffer, shared by all its records. So a consumer that
 keeps records for long should keep ``payload`` and drop the record.
 
 Two records with the same time on different processors are **concurrent**: ETW promises no order between them.
-They come out in processor order, which means nothing.
+They are returned in processor order, which means nothing.
 
 Layouts: ntwmi.h of the WDK (SYSTEM_TRACE_HEADER, PERFINFO_TRACE_HEADER, EVENT_INSTANCE_GUID_HEADER,
 MESSAGE_TRACE_HEADER) and W32:ETW, evntcons.h and evntrace.h (EVENT_HEADER, EVENT_TRACE_HEADER).
@@ -36,10 +36,10 @@ _EXTENDED = struct.Struct("<HHHH")
 _U16 = struct.Struct("<H")
 
 PMC_COUNTERS = 0x0700
-"""Bits of a system header's version: how many 8-byte performance counters stand between header and payload."""
+"""Bits of a system header's version: the number of 8-byte performance counters between header and payload."""
 
 PEBS_INDEX = 0x8000
-"""Bit of a system header's version: one more 8-byte item stands there."""
+"""Bit of a system header's version: one more 8-byte item is there."""
 
 
 class ExtendedItem(msgspec.Struct, frozen=True, gc=False):
@@ -50,7 +50,7 @@ class ExtendedItem(msgspec.Struct, frozen=True, gc=False):
 
 
 class BufferPosition(msgspec.Struct, frozen=True, gc=False):
-    """Where a record stands: the processor whose buffer it came in, that buffer's bytes, its first byte in them."""
+    """The place of a record: the processor that filled its buffer, that buffer's bytes, its first byte in them."""
 
     processor: int
     data: bytes
@@ -83,7 +83,7 @@ class EventRecord(BufferPosition, frozen=True, gc=False):
 
     @property
     def pointer_size(self) -> int:
-        """Size in bytes of the pointers in the payload; a merge clears the flags and keeps the header's type."""
+        """Size in bytes of the pointers in the payload. A merge clears the flags and keeps the header's type."""
         if self.flags & (HEADER_32 | HEADER_64):
             return 4 if self.flags & HEADER_32 else 8
         return 4 if self.header_type == EVENT32 else 8
@@ -106,7 +106,7 @@ class EventRecord(BufferPosition, frozen=True, gc=False):
 
     @property
     def extended(self) -> list[ExtendedItem]:
-        """The extended data items, in file order; one that is cut off by the record's end is left out."""
+        """The extended data items, in file order, without one that is cut off by the record's end."""
         return [ExtendedItem(kind, self.data[at : at + size]) for kind, at, size in self._items()[0]]
 
     def item(self, wanted: int) -> bytes | None:
@@ -124,7 +124,7 @@ class EventRecord(BufferPosition, frozen=True, gc=False):
 
 
 class _Kernel(BufferPosition, frozen=True, gc=False):
-    """What the three kernel headers begin with: a hook id made of a group and a type, among others."""
+    """The beginning of the three kernel headers: a hook id made of a group and a type, among others."""
 
     header: ClassVar[struct.Struct]
 
@@ -141,7 +141,7 @@ class _Kernel(BufferPosition, frozen=True, gc=False):
 
     @property
     def provider(self) -> bytes:
-        """A kernel event names no provider; its group stands for one (harness.capture.etl.classic)."""
+        """The provider. A kernel event names none; its group replaces it (harness.capture.etl.classic)."""
         return guid.NIL
 
     @property
@@ -184,7 +184,7 @@ class CompactRecord(_Kernel, frozen=True, gc=False):
 
 
 class PerfRecord(_Kernel, frozen=True, gc=False):
-    """PERFINFO_TRACE_HEADER: kernel events that carry a time and nothing else."""
+    """PERFINFO_TRACE_HEADER: kernel events that have only a time."""
 
     kind: ClassVar[str] = "perf"
     header: ClassVar[struct.Struct] = struct.Struct("<HBxHBBq")
@@ -254,8 +254,8 @@ class InstanceRecord(BufferPosition, frozen=True, gc=False):
 class MessageRecord(BufferPosition, frozen=True, gc=False):
     """MESSAGE_TRACE_HEADER: WPP and TraceMessage(). Its fields depend on ``options`` (TRACE_MESSAGE_* of evntrace.h).
 
-    ``timed`` is false when the message carries no time: then ``time`` is that of the record before it in its buffer.
-    ``provider`` is the message GUID, all zeros if there is none. ``body`` is where the payload begins.
+    ``timed`` is false when the message carries no time: then ``time`` is that of the previous record in its buffer.
+    ``provider`` is the message GUID, all zeros if there is none. ``body`` is the offset of the payload.
     """
 
     kind: ClassVar[str] = "message"
@@ -281,7 +281,7 @@ class MessageRecord(BufferPosition, frozen=True, gc=False):
 class OtherRecord(BufferPosition, frozen=True, gc=False):
     """Headers that only old systems or failures write: TIMED, ERROR and WNODE_HEADER.
 
-    ``timed`` is false when the header carries no time: then ``time`` is that of the record before it in its buffer.
+    ``timed`` is false when the header carries no time: then ``time`` is that of the previous record in its buffer.
     """
 
     kind: ClassVar[str] = "other"
@@ -295,7 +295,7 @@ class OtherRecord(BufferPosition, frozen=True, gc=False):
 
     @property
     def payload(self) -> bytes:
-        """What follows the header."""
+        """The bytes after the header."""
         return self.data[self.body : self.start + self.size]
 
 

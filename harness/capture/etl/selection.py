@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which records of a log are wanted: by provider, event, process, thread and processor."""
+"""The selection of records from a log: by provider, event, process, thread and processor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.capture.etl.record import AnyLogRecord
 
 
 class Selection:
-    """What a record must be to be wanted: one of each that is given; what is empty allows any.
+    """The conditions on a record: one of each given set. An empty set allows any.
 
     ``providers`` are names or GUIDs, ``events`` names, ids or opcodes in decimal, both in any case.
     """
@@ -34,7 +34,7 @@ class Selection:
         }
 
     def wants(self, record: AnyLogRecord, decoder: Decoder) -> bool:
-        """True when the record is one that is wanted; its payload is read for no more than its name."""
+        """Return whether the record is selected. Its payload is read only for its name."""
         for name, wanted in self.numbers.items():
             if getattr(record, name, None) not in wanted:
                 return False

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What a log says of its session: the TRACE_LOGFILE_HEADER that is the payload of its first record.
+"""A log's description of its session: the TRACE_LOGFILE_HEADER in the payload of its first record.
 
-Layout: W32:ETW, evntrace.h TRACE_LOGFILE_HEADER; its two pointers are as wide as the logging system's, which
-``PointerSize`` within the same structure tells.
+Layout: W32:ETW, evntrace.h TRACE_LOGFILE_HEADER. Its two pointers have the size of the logging system's, which
+``PointerSize`` in the same structure gives.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class TraceSession(msgspec.Struct, frozen=True, kw_only=True):
     """The session behind a log. Times are FILETIMEs, 100 ns units since 1601; 0 where the log does not say.
 
     ``events_lost`` and ``buffers_lost`` must be 0 before any order or absence may be judged (contract CAP-NO-LOSS).
-    ``end`` is 0 in a log that was never closed: the session still ran, or the machine stopped.
+    ``end`` is 0 in a log that was never closed: the session was still running, or the machine stopped.
     """
 
     name: str = ""
@@ -75,14 +75,14 @@ class TraceSession(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def modes(self) -> list[str]:
-        """The set bits of LogFileMode in words, unknown ones in hexadecimal."""
+        """The names of the set bits of LogFileMode, unknown ones in hexadecimal."""
         words = [word for bit, word in _MODES.items() if self.mode & bit]
         rest = self.mode & ~sum(_MODES)
         return [*words, f"0x{rest:x}"] if rest else words
 
 
 def is_header(record: AnyLogRecord) -> bool:
-    """True for the record that describes the session."""
+    """Return whether the record describes the session."""
     if isinstance(record, SystemRecord):
         return record.hook == 0
     return isinstance(record, ClassicRecord) and record.provider == EVENT_TRACE and record.opcode == 0
@@ -127,7 +127,7 @@ HEADER_FIELDS = tuple(
 
 
 def header_fields(record: AnyLogRecord) -> dict[str, Any] | None:
-    """Return what the log header says under the names of its MOF class, None when the payload is too short for one."""
+    """Return the log header's fields by the names of its MOF class, or None when the payload is too short."""
     raw = record.payload
     if len(raw) < _HEAD.size:
         return None
@@ -143,7 +143,7 @@ def header_fields(record: AnyLogRecord) -> dict[str, Any] | None:
 
 
 def decode(record: AnyLogRecord) -> TraceSession | None:
-    """Decode the session from its header record, or return None when the payload is too short for one."""
+    """Decode the session from its header record, or return None when the payload is too short."""
     said = header_fields(record)
     if said is None:
         return None

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Trace message format files (.tmf): the texts and arguments of the messages that WPP leaves out of a log.
 
-WPP puts a message's text into the program's symbols and only its number into the log; Tracepdb writes what it finds
-in a PDB into a file named after the message GUID. A file has one or more sections::
+WPP puts a message's text into the program's symbols and only its number into the log. Tracepdb extracts the text
+from a PDB into a file named after the message GUID. A file has one or more sections::
 
     9b93a332-c452-3e71-64f7-55130c7de2e4 module // SRC=source.cpp MJ= MN=
     #typev source_cpp36 10 "%0id=%10!d! status=0x%11!x!" //   LEVEL=ERROR FUNC=main
@@ -11,8 +11,8 @@ in a PDB into a file named after the message GUID. A file has one or more sectio
     (unsigned)status, ItemLong -- 11
     }
 
-``source_cpp36`` is the source file and the line. Arguments stand in the log one after another in the order of their
-numbers, which begin with 10.
+``source_cpp36`` is the source file and the line. In the log, arguments follow one another in the order of their
+numbers, which begin at 10.
 
 Sources: WDK:devtest/trace-message-format-file.md, WDK:devtest/tracepdb-commands.md; the arguments' types are those
 of the WDK's defaultwpp.ini (harness.capture.etl.wpp).
@@ -33,13 +33,13 @@ LARGEST = 32 << 20
 """Bytes of the largest file that is read; those of Windows' own drivers stay below 1 MB."""
 
 MOST_FILES = 100_000
-"""Files of one directory that are looked at."""
+"""Files of one directory that are examined."""
 
 MOST_NAMES = 65_536
 """Names of the values of one argument."""
 
 FIRST_ARGUMENT = 10
-"""Number of the first argument; lower ones stand for parts of the header."""
+"""Number of the first argument. Lower ones stand for parts of the header."""
 
 _SECTION = re.compile(
     r"\s*\{?([0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12})\}?(?:\s+([^\s/]+))?"
@@ -54,7 +54,7 @@ _ENUMERATED = frozenset({"ItemEnum", "ItemFlagsEnum"})
 
 
 class Argument(msgspec.Struct, frozen=True):
-    """One argument: its number, the source's expression for it, its type, what stands in brackets behind that.
+    """One argument: its number, the source's expression for it, its type, and the brackets after the type.
 
     ``labels`` are the names of values (of bits for sets), from the brackets or from the enumeration named there.
     """
@@ -67,7 +67,7 @@ class Argument(msgspec.Struct, frozen=True):
 
 
 class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
-    """One message of a program. ``place`` is the source file and the line as the file names them: ``source_cpp36``."""
+    """One message of a program. ``place`` is the source file and the line as the file has them: ``source_cpp36``."""
 
     number: int
     place: str
@@ -79,7 +79,7 @@ class MessageFormat(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Module(msgspec.Struct, frozen=True):
-    """The messages that one GUID stands for, by number; the program's name and its source file.
+    """The messages of one GUID, by number; the program's name and its source file.
 
     ``layouts`` are those of the messages decoded so far (harness.capture.etl.wpp).
     """
@@ -92,7 +92,7 @@ class Module(msgspec.Struct, frozen=True):
 
 
 def parse(raw: bytes, name: str) -> list[Module]:
-    """Read the sections of a file; ``name`` stands in messages. Raises BadDocument with file:line."""
+    """Read the sections of a file; messages call it ``name``. Raises BadDocument with file:line."""
     return _Parser(_decoded(raw).splitlines(), name).modules()
 
 
@@ -106,7 +106,7 @@ def _decoded(raw: bytes) -> str:
 
 
 class _Parser:
-    """Reads a file line by line; a block in braces may follow a directive, on its own line or on lines of its own."""
+    """Reads a file line by line. A block in braces may follow a directive, on its own line or on lines of its own."""
 
     def __init__(self, lines: list[str], name: str) -> None:
         self.lines = lines
@@ -145,14 +145,14 @@ class _Parser:
         return modules
 
     def block(self) -> list[tuple[int, str]]:
-        """Return the lines in braces that follow, with their numbers; none if no brace follows."""
+        """Return the lines of the following block in braces, with their numbers; empty if no brace follows."""
         begin = self.at
         while begin < len(self.lines) and not self.lines[begin].strip():
             begin += 1
         if begin >= len(self.lines) or self.lines[begin].strip() != "{":
             return []
         for end in range(begin + 1, len(self.lines)):
-            # What follows the brace belongs to the annotation in the program's symbols.
+            # The text after the brace belongs to the annotation in the program's symbols.
             if self.lines[end].lstrip().startswith("}"):
                 self.at = end + 1
                 inside = enumerate(self.lines[begin + 1 : end], begin + 2)
@@ -206,7 +206,7 @@ class _Parser:
 
 
 class FormatFiles:
-    """The format files of some directories: those named after a GUID are read when that GUID is asked for."""
+    """The format files of some directories. Files named after a GUID are read when that GUID is needed."""
 
     def __init__(self, paths: list[Path]) -> None:
         self._files: dict[bytes, Path] = {}
@@ -255,7 +255,7 @@ class FormatFiles:
             known.messages.update(module.messages)
 
     def find(self, message_guid: bytes) -> Module | None:
-        """Return the messages of a GUID, None when no file has them. Raises BadDocument for a broken file."""
+        """Return the messages of a GUID, or None when no file has them. Raises BadDocument for a broken file."""
         path = self._files.pop(message_guid, None)
         if path is not None:
             self._load(path)

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
 """One .etl file: its session, its account of losses, and its records in time order.
 
-ETW gives every processor its own buffer and writes a buffer to the file when it is full or the session flushes, so
-file order is not time order: an idle processor's first record may stand in the last buffer. Reading is two steps.
+ETW gives every processor its own buffer and writes a buffer to the file when it is full or the session flushes. So
+file order is not time order: an idle processor's first record may be in the last buffer. Reading has two steps.
 
 *Index.* Only the header and the first record's time of each buffer are read: 30 bytes are kept per buffer (0.5 MB
-for a log of 1 GB with buffers of 64 KB), in order of first time. Of a compressed buffer a beginning is expanded.
+for a log of 1 GB with buffers of 64 KB), in order of first time. Of a compressed buffer only the beginning is expanded.
 
-*Merge.* Buffers are opened in that order. The next buffer's first time is the horizon: nothing still unopened can
-come before it, so every record of the open buffers before the horizon may go out. Open buffers stand in a heap by
-the time of their next record; slices before the horizon are cut by bisection and joined by one sort, which for rows
+*Merge.* Buffers are opened in that order. The next buffer's first time is the horizon. No unopened buffer has an earlier
+record, so every record of the open buffers before the horizon may be returned. Open buffers are in a heap by
+the time of their next record. Slices before the horizon are cut by bisection and joined by one sort, which for rows
 already in order is a merge in C. Records are decoded a few at a time, so that memory holds the open buffers (usually
-one for each processor) and not the file. A hostile file in which all buffers overlap is held to ``OPEN_LIMIT``.
+one for each processor) and not the file. A hostile file in which all buffers overlap is limited to ``OPEN_LIMIT``.
 
-Records with equal times come out in processor order, then in the order of their processor's buffers. The order of
+Records with equal times are returned in processor order, then in the order of their processor's buffers. The order of
 equal times on different processors means nothing (harness.capture.etl.record).
 """
 
@@ -38,10 +38,10 @@ CHUNK = 1024
 """Records decoded at once from an open buffer."""
 
 OPEN_LIMIT = 256 << 20
-"""Bytes, roughly, that open buffers may hold before records go out in doubtful order (and are counted as late)."""
+"""Approximate bytes in open buffers before records are returned in doubtful order (and counted as late)."""
 
 RECORD_COST = 400
-"""Bytes that a decoded record is taken to hold, for OPEN_LIMIT."""
+"""Estimated bytes of a decoded record, for OPEN_LIMIT."""
 
 FOREVER = 1 << 64
 
@@ -54,7 +54,7 @@ _TIME = attrgetter("time")
 
 
 class Opening(NamedTuple):
-    """A buffer that the merge opens: its place in that order, where it begins in the file, whose it was, its bytes.
+    """A buffer that the merge opens: its place in that order, its offset in the file, its processor, its bytes.
 
     ``horizon`` is the first time of the next buffer, None for the last one.
     """
@@ -68,7 +68,7 @@ class Opening(NamedTuple):
 
 
 class _Open:
-    """A buffer whose records are going out: the decoded ones from ``place`` on, and where decoding goes on."""
+    """A buffer whose records are being returned: the decoded ones from ``place`` on, and where decoding continues."""
 
     __slots__ = ("at", "data", "end", "expanded", "key", "offset", "place", "processor", "records")
 
@@ -84,7 +84,7 @@ class _Open:
         self.records: list[AnyLogRecord] = []
 
     def refill(self, account: LogAccount) -> bool:
-        """Decode the next records; False when the buffer is used up."""
+        """Decode the next records. Return False when the buffer is used up."""
         before = self.records[-1].time if self.records else 0
         self.records, at, damage = buffer.decode(self.data, self.processor, self.at, self.end, CHUNK, before)
         if damage and self.expanded:
@@ -104,9 +104,10 @@ class _Open:
 class TraceLog(LogFile):
     """An .etl file opened for reading. A context manager; iterating it is :meth:`records`.
 
-    ``session`` is what the file says of itself; ``account`` what is missing, complete once all records were read.
-    Raises UsageError when the path is no log, or one compressed in a format other than plain XPRESS;
-    InfrastructureError when reading fails. A damaged, truncated or unclosed log is read as far as it goes, and the account says so.
+    ``session`` is the file's own description. ``account`` says what is missing, and is complete once all records were read.
+    Raises UsageError when the path is not a log, or is a log compressed in a format other than plain XPRESS.
+    Raises InfrastructureError when reading fails. A damaged, truncated or unclosed log is read as far as possible, and
+    the account says so.
     """
 
     def __init__(self, path: Path, expand: Expand = compression.expand) -> None:
@@ -115,7 +116,7 @@ class TraceLog(LogFile):
         self._first = array("q")
         self._processors = array("H")
         self._used = array("I")
-        self._packed = array("I")  # bytes in the file of a compressed buffer, else 0
+        self._packed = array("I")  # bytes in the file of a compressed buffer, otherwise 0
         self._sequences = array("q")
         try:
             self._index()
@@ -159,16 +160,16 @@ class TraceLog(LogFile):
             self._used.append(header.used)
             self._packed.append(header.size if header.compressed else 0)
         if account.headless and account.damages and not self._first:
-            # What reads like a buffer header stands in many a file by chance.
+            # Many files contain bytes that look like a buffer header by chance.
             raise self.no_log(f"byte {account.damages[0].offset}: {account.damages[0].reason}")
         self._missing()
         order = sorted(range(len(self._first)), key=self._first.__getitem__)
         self._order = array("I", order)
-        # A reading finds the damage inside buffers anew each time; what the index found stays.
+        # A reading finds the damage inside buffers anew each time. The damage that the index found stays.
         self._indexed_damaged, self._indexed_damages = account.damaged, list(account.damages)
 
     def _first_time(self, header: BufferHeader) -> int | None:
-        """Return the earliest time of a buffer's records, None for a buffer without any."""
+        """Return the earliest time of a buffer's records, or None for a buffer without any."""
         if header.used - buffer.HEADER_SIZE < 8:
             return None
         packed = header.size if header.compressed else 0
@@ -176,7 +177,7 @@ class TraceLog(LogFile):
         time = buffer.peek_time(begin[buffer.HEADER_SIZE :])
         if time is not None:
             return time
-        # The first record carries no time, or stands where a longer look is needed: decode the whole buffer.
+        # The first record carries no time, or is not at the beginning: decode the whole buffer.
         data, problem = self.content(header.offset, header.used, packed)
         found, _at, _damage = buffer.decode(data, 0, buffer.HEADER_SIZE, len(data), len(data))
         if problem and not found:
@@ -187,7 +188,7 @@ class TraceLog(LogFile):
     def _missing(self) -> None:
         account, described = self.account, self.session
         if not account.headless and not account.unclosed and described.buffers_written == account.buffers:
-            # The session took numbers for buffers that it never had to write; what it wrote is all here.
+            # The session took numbers for buffers that it never had to write; all written buffers are here.
             return
         numbers = sorted(set(self._sequences))
         if not numbers:
@@ -226,7 +227,7 @@ class TraceLog(LogFile):
                 yield from batch[first:] if first else batch
 
     def begin(self) -> None:
-        """Begin to read anew: what is counted while reading is counted from zero."""
+        """Begin to read anew: reset the counts of a reading to zero."""
         account = self.account
         account.records = account.late = 0
         account.damaged, account.damages = self._indexed_damaged, list(self._indexed_damages)
@@ -259,9 +260,9 @@ class TraceLog(LogFile):
                 yield batch
 
     def _cut(self, heap: list[tuple[int, int, int, _Open]], horizon: int) -> tuple[list[AnyLogRecord], int]:
-        """Take one batch of records before ``horizon`` from the open buffers; never more than one chunk of each."""
-        # A buffer whose decoded records all come before the horizon may go on with more of them, so what the others
-        # give now must not pass the last time decoded there.
+        """Take one batch of records before ``horizon`` from the open buffers, at most one chunk of each."""
+        # A buffer whose decoded records all come before the horizon may continue with more of them, so the records of the
+        # others must not pass the last time decoded there.
         taking: list[_Open] = []
         limit = horizon
         while heap and heap[0][0] < limit:
@@ -276,7 +277,7 @@ class TraceLog(LogFile):
             records, place = opened.records, opened.place
             cut = bisect_left(records, limit, lo=place, key=_TIME)
             if cut == place and records[place].time <= limit and limit < horizon:
-                # Only records at the limit itself are left: they must go out, or nothing ever would.
+                # Only records at the limit itself are left: they must be returned now, or they never would be.
                 cut = bisect_left(records, limit + 1, lo=place, key=_TIME)
             batch += records[place:cut]
             opened.place = cut

@@ -24,7 +24,7 @@ CHAIN, FIXED_COUNT, VARIABLE_COUNT, CUSTOM, TYPE = 0x80, 0x20, 0x40, 0x60, 0x1F
 
 
 class Schema:
-    """What an event says of itself: its name, its tag, its layout."""
+    """An event's own description: its name, its tag, its layout."""
 
     __slots__ = ("layout", "name", "tag")
 
@@ -86,7 +86,7 @@ class _Parser:
         in_type = kind & TYPE
         count: int | None = None
         if kind & CUSTOM == CUSTOM:
-            # A serializer of the provider's own: its schema here, its bytes behind a 16-bit length in the payload.
+            # A serializer of the provider's own: its schema is here, its bytes follow a 16-bit length in the payload.
             for _ in range(self.u16()):
                 self.byte()
             return Field(name=name, in_type=InType.BINARY, out_type=out)
@@ -107,7 +107,7 @@ _kept_fields = 0
 
 
 def parse(raw: bytes) -> Schema | None:
-    """Read a description; None when it is cut short or nests too deep. Descriptions read before are kept."""
+    """Read a description, or return None when it is cut short or nests too deep. Known descriptions are kept."""
     global _kept_fields
     try:
         return _kept[raw]
@@ -115,7 +115,7 @@ def parse(raw: bytes) -> Schema | None:
         pass
     parser = _Parser(raw)
     found = _parse(parser)
-    # A guest that never repeats itself must not fill the memory; a provider has a few hundred events.
+    # A guest that never repeats a description must not fill the memory. A provider has a few hundred events.
     if _kept_fields > MOST_FIELDS:
         _kept.clear()
         _kept_fields = 0
@@ -137,7 +137,7 @@ def _parse(parser: _Parser) -> Schema | None:
 
 
 def schema(record: EventRecord) -> Schema | None:
-    """Return the description that an event carries, None when it has none or a damaged one."""
+    """Return the description in an event, or None when it has none or a damaged one."""
     raw = record.item(EXT_SCHEMA)
     return None if raw is None else parse(raw)
 
@@ -152,6 +152,6 @@ def _traits(raw: bytes) -> str:
 
 
 def provider_name(record: EventRecord) -> str:
-    """Return the provider's name from its traits, "" when the event carries none."""
+    """Return the provider's name from its traits, "" when the event has none."""
     raw = record.item(EXT_TRAITS)
     return "" if raw is None else _traits(raw)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """WPP messages: arguments and text of a TraceMessage() record, by the trace message format file of its GUID.
 
-The record holds nothing but the arguments, each as its type writes it. ``%10!d!`` in the text stands for the first
-of them, with a printf specification; ``%0`` for the prefix that trace viewers put in front, which is left out here;
-``%!FUNC!``, ``%!LEVEL!`` and ``%!FLAGS!`` for what the format file says; 1 to 9 for parts of the header.
+The record holds only the arguments, each as its type writes it. In the text, ``%10!d!`` stands for the first
+argument, with a printf specification. ``%0`` stands for the prefix of trace viewers, which is left out here.
+``%!FUNC!``, ``%!LEVEL!`` and ``%!FLAGS!`` come from the format file. 1 to 9 are parts of the header.
 
 Types: WDK:devtest/what-are-the-wpp-extended-format-specification-strings-.md; the WDK's defaultwpp.ini.
 """
@@ -21,10 +21,10 @@ from harness.capture.etl.record import MessageRecord
 from harness.capture.etl.tmf import Argument, MessageFormat, Module
 
 WIDEST = 256
-"""Characters that a specification may ask a value to be filled to; a longer width is not followed."""
+"""Characters to which a specification may pad a value. A greater width is ignored."""
 
 POINTER32, POINTER64 = 0x40, 0x80
-"""Options of a message that say how wide its pointers are; without them they are as wide as the session's."""
+"""Options of a message that give the size of its pointers. Without them it is that of the session's."""
 
 _FIELDS: dict[str, tuple[int, int]] = {
     "ItemChar": (InType.INT8, 0),
@@ -103,14 +103,14 @@ def _field(argument: Argument, name: str) -> Field:
     if argument.kind in _BYTES:
         length, out_type = _BYTES[argument.kind]
         return Field(name=name, in_type=InType.BINARY, out_type=out_type, length=length)
-    # A type that is not known has no known size: the number of no type makes reading stop there and say so.
+    # An unknown type has no known size: the number of an unused type stops the reading with that reason.
     in_type, out_type = _FIELDS.get(argument.kind, (0xFFFF, 0))
     bits = argument.kind.startswith("ItemSet") or argument.kind == "ItemFlagsEnum"
     return Field(name=name, in_type=in_type, out_type=out_type, labels=argument.labels, bits=bits)
 
 
 def layout(module: Module, message: MessageFormat) -> Layout:
-    """Return the layout of a message's arguments, made on first use; each is named by the source's expression for it."""
+    """Return the layout of a message's arguments, made on first use. Each is named by the source's expression for it."""
     known = module.layouts.get(message.number)
     if known is None:
         fields = tuple(_field(one, one.expression or f"%{one.number}") for one in message.arguments)
@@ -119,14 +119,14 @@ def layout(module: Module, message: MessageFormat) -> Layout:
 
 
 def pointer_size(record: MessageRecord, session_pointer: int) -> int:
-    """Return the bytes of a pointer among a message's arguments."""
+    """Return the size in bytes of the pointers in a message's arguments."""
     if record.options & POINTER64:
         return 8
     return 4 if record.options & POINTER32 else session_pointer
 
 
 def text(module: Module, message: MessageFormat, record: MessageRecord, values: dict[str, Any]) -> str:
-    """Return a message's text with its arguments' ``values`` put in; an insert without a value stays as it is."""
+    """Return a message's text with its arguments' ``values`` put in. An insert without a value stays unchanged."""
     fields = layout(module, message).fields
     known = {
         one.number: (value, one, field)
@@ -168,7 +168,7 @@ def _formatted(value: Any, argument: Argument, field: Field, form: str) -> str:
 
 
 def _printf(form: str, value: Any, string: str, *, width: int = 8) -> str:
-    """Format a value by a printf specification; one that cannot be followed gives the value as people read it."""
+    """Format a value by a printf specification. For an unusable one, return the value as text for people."""
     match = _FORM.fullmatch(form)
     if match is None or int(match["width"] or 0) > WIDEST or int(match["digits"] or 0) > WIDEST:
         return string
@@ -219,7 +219,7 @@ _IDENTITY = struct.Struct("<16sI")
 
 
 def pdb_identity(payload: bytes) -> str:
-    """Return file, GUID and age of the PDB that a DbgIdRsds record of the log header's class names; "" if it is none."""
+    """Return file, GUID and age of the PDB that a DbgIdRsds record of the log header's class names; "" for others."""
     if len(payload) <= _IDENTITY.size:
         return ""
     signature, age = _IDENTITY.unpack_from(payload)

@@ -157,5 +157,5 @@ def test_events_that_are_no_records_are_counted(provider: Provider, tmp_path: Pa
         assert [record.seq for record in reader.records(log)] == [1]
         assert reader.corrupt == 3
         event = next(one for one in log if isinstance(one, EventRecord))
-        with pytest.raises(BadEvent, match="event 999 of version 0 is no record"):
+        with pytest.raises(BadEvent, match="event 999 of version 0 is not a record"):
             reader.decode(event)

@@ -367,7 +367,7 @@ def test_what_is_no_log_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         TraceLog(tmp_path / "none.etl")
     os.mkfifo(tmp_path / "pipe.etl")
-    with pytest.raises(UsageError, match="no regular file"):
+    with pytest.raises(UsageError, match="not a regular file"):
         TraceLog(tmp_path / "pipe.etl")
     with pytest.raises(UsageError, match="this is a directory"):
         TraceLog(tmp_path)
@@ -379,7 +379,7 @@ def test_text_that_reads_like_a_buffer_header_is_refused(tmp_path: Path) -> None
     path.write_bytes(
         "root:x:0:0:root:/root:/bin/bash\ndaemon:x:1:1:daemon:/usr/sbin:/sbin\n".encode("utf-16")
     )
-    with pytest.raises(UsageError, match="this is no event trace log: byte 0: "):
+    with pytest.raises(UsageError, match="not an event trace log: byte 0: "):
         TraceLog(path)
 
 
@@ -422,7 +422,7 @@ def test_damage_costs_one_buffer_and_is_located(tmp_path: Path) -> None:
     with TraceLog(path) as log:
         assert payloads(log) == [b"good", b"four"]
         assert [(one.offset, one.reason) for one in log.account.damages] == [
-            (2048, "a buffer size of 233876747 bytes is none that ETW uses"),
+            (2048, "ETW does not use a buffer size of 233876747 bytes"),
             (4096, "no offset of the buffer (4000, 4000, 4000) lies within its 1024 bytes"),
             (1024 + 72, "a record of 12 bytes is shorter than its header of 80"),
             (3072 + 72, "no record begins with 0xc0050001"),

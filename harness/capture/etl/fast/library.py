@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The compiled part as a shared library: its functions, and the structure that it answers in (fast.h)."""
+"""The compiled part as a shared library: its functions, and the structure of its answers (fast.h)."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ HEADER = Path(__file__).parent / "fast.h"
 
 (WANTS_BUFFER, WANTS_ROOM, WANTS_KEY, WANTS_RECORD, WANTS_SECOND, NO_MEMORY) = range(6)
 _SLACK = 64 << 10
-"""Bytes that expanding may write past the size that is asked for."""
+"""Bytes that expanding may write past the requested size."""
 
 _i64, _u64, _i32, _pointer = ctypes.c_int64, ctypes.c_uint64, ctypes.c_int, ctypes.c_void_p
 
 
 class FoundDamage(ctypes.Structure):
-    """Why a walk ended within a buffer, where in it that row of records began, and two numbers that say more."""
+    """Why a walk ended within a buffer, the start of that sequence of records, and two numbers with details."""
 
     _fields_ = (
         ("offset", _u64),
@@ -35,7 +35,7 @@ class FoundDamage(ctypes.Structure):
 
 
 class ReaderState(ctypes.Structure):
-    """What a reader shows: the text so far, the record that is asked for, what was counted."""
+    """The visible state of a reader: the text so far, the record that it asks for, the counts."""
 
     _fields_ = (
         ("out", _pointer),
@@ -80,7 +80,7 @@ _FUNCTIONS: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 class Library:
-    """A loaded library. Raises OSError when ``path`` is none, AttributeError when it is another one."""
+    """A loaded library. Raises OSError when ``path`` is not a library, AttributeError when it is another library."""
 
     def __init__(self, path: Path) -> None:
         loaded = ctypes.CDLL(str(path))
@@ -90,7 +90,7 @@ class Library:
         self.functions: Any = loaded
 
     def expand(self, raw: bytes, size: int) -> bytes:
-        """Do what :func:`harness.capture.etl.compression.expand` does."""
+        """Expand like :func:`harness.capture.etl.compression.expand`."""
         room = ctypes.create_string_buffer(size + _SLACK)
         made, number = _u64(), _u64()
         why = self.functions.fast_expand(raw, len(raw), room, size, made, number)

@@ -18,7 +18,7 @@ from harness.capture.etl.layout import NUMBERS, Layout, number_format
 from harness.capture.etl.manifest import pieces
 
 RAW, VALUES, MESSAGE = range(3)
-"""What a line shows behind the event's name."""
+"""What a line shows after the event's name."""
 
 MOST_FIELDS = 64
 """Fields of an event that has a program."""
@@ -79,9 +79,9 @@ class _Text:
 
 
 def compiled(plan: DecodingPlan, head: str, escape: Escape, name: Escape) -> Program | None:
-    """Return the program for a plan, None when Python must decode its records.
+    """Return the program for a plan, or None when Python must decode its records.
 
-    ``head`` is the provider and event of the line; ``escape`` makes any text safe to show, ``name`` a field's name.
+    ``head`` is the provider and event of the line. ``escape`` makes any text safe to show, ``name`` a field's name.
     """
     literals = _Text(head)
     labels: list[tuple[int, ...]] = []
@@ -105,7 +105,7 @@ def compiled(plan: DecodingPlan, head: str, escape: Escape, name: Escape) -> Pro
                 shape, message = MESSAGE, list(_message(plan, literals, labels, escape))
         except Unsupported:
             return None
-    # Of a plan without layout the payload is not looked at, and one of either width is read twice: Python does both.
+    # Python does two cases: a plan without layout, whose payload is not read, and one of either width, read twice.
     exact = layout is None or plan.either_width
     numbers = [shape, plan.pointer, needed, start, len(fields), len(shown) + len(message)]
     numbers += [len(labels), exact, len(message)]
@@ -116,7 +116,7 @@ def compiled(plan: DecodingPlan, head: str, escape: Escape, name: Escape) -> Pro
 
 
 def _amount(wanted: int | str, layout: Layout, before: int) -> tuple[int, int]:
-    """Return where a count or length comes from: kind and value."""
+    """Return the source of a count or length: kind and value."""
     if wanted == COUNTED:
         return COUNT, 0
     if wanted == REST:
@@ -195,14 +195,14 @@ def _text_row(layout: Layout, number: int) -> tuple[int, ...]:
 def _piece(
     slot: int, field: Field | None, before: str, literals: _Text, labels: list[tuple[int, ...]]
 ) -> tuple[int, ...]:
-    """Return the row that shows a value behind a literal."""
+    """Return the row that shows a value after a literal."""
     shape = Form.PLAIN if field is None else form(field)
     first = len(labels)
     if field is not None and field.labels:
         if field.in_type == InType.BOOLEAN or field.out_type == OutType.BOOLEAN:
             raise Unsupported
         for value, text in field.labels.items():
-            # What a label holds is shown as it is, so it must be plain.
+            # A label's text is shown unchanged, so it must be plain.
             if not (0 <= value < 1 << 63 and text.isascii() and text.isprintable()):
                 raise Unsupported
             labels.append((value, *literals.place(text)))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Drives the compiled reader over a log: hands it buffers, takes lines or counts, and answers what it asks.
+"""Drives the compiled reader over a log: gives it buffers, takes lines or counts, and answers its requests.
 
-It asks for every kind of record once (what to do with all of that kind), for each record that only Python can decode,
-and for each second of the wall clock. So the results are those of Python's own reading, line by line.
+It makes three kinds of requests: once for every kind of record (what to do with it), for each record that only Python
+can decode, and for each second of the wall clock. So the results equal those of Python's own reading, line by line.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _DAMAGES = (
 
 
 class FastReader:
-    """One reading of a log. ``decoder`` must have learnt the log. Raises MemoryError when there is none left."""
+    """One reading of a log. ``decoder`` must have learned the log. Raises MemoryError when memory runs out."""
 
     def __init__(self, loaded: Library, log: TraceLog, decoder: Decoder) -> None:
         self._functions = loaded.functions
@@ -94,7 +94,7 @@ class FastReader:
     def summary(
         self, classify: Callable[[AnyLogRecord], tuple[str, ...]], progress: ReportProgress | None = None
     ) -> RecordCounts:
-        """Count the records by what ``classify`` says of them, by header and by processor."""
+        """Count the records by the class that ``classify`` gives them, by header and by processor."""
         found = RecordCounts()
         numbers: dict[tuple[str, ...], int] = {}
         with self._opened(counting=True) as state:
@@ -131,7 +131,7 @@ class FastReader:
                 _need(self._functions.fast_only(self._reader, which, numbers.buffer_info()[0], len(numbers)))
 
     def _run(self, state: Any, progress: ReportProgress | None) -> Iterator[int]:
-        """Go through the log; yield what is wanted, WANTS_ROOM also at the end."""
+        """Go through the log; yield each request, and WANTS_ROOM also at the end."""
         functions, log = self._functions, self._log
         log.begin()
         for one in log.openings(progress):
@@ -151,7 +151,7 @@ class FastReader:
         yield library.WANTS_ROOM
 
     def _note(self, state: Any) -> None:
-        """Take what was counted and found damaged into the account."""
+        """Add the reader's counts and the damage that it found to the account."""
         account = self._log.account
         account.records, account.late = state.records, state.late
         if state.damage_count:
@@ -185,19 +185,19 @@ class FastReader:
         self._learn(number)
 
     def _check_names(self) -> None:
-        """Have everything asked for again when a provider got a name."""
+        """Make the reader request everything again when a provider got a name."""
         if self._renamings != self._decoder.renamings:
             self._renamings = self._decoder.renamings
             self._functions.fast_forget(self._reader)
 
 
 def in_range(since: int | None, until: int | None) -> bool:
-    """Tell whether the compiled reader can compare records with these ticks."""
+    """Return whether the compiled reader can compare records with these ticks."""
     return all(one is None or _LEAST <= one <= _MOST for one in (since, until))
 
 
 def _record(state: Any) -> AnyLogRecord:
-    """Return the record that is asked for."""
+    """Return the record that the reader requests."""
     data = ctypes.string_at(state.record, state.record_size)
     found, _at, _why = buffer.decode(data, state.record_processor, 0, len(data), 1, state.record_time)
     return found[0]
