@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Which accelerator: KVM if a guest really runs under it, TCG otherwise.
+"""Selects the accelerator: KVM if a guest really runs under it, TCG otherwise.
 
-``/dev/kvm`` may exist, open and even create a machine and yet hang every guest (nested virtualisation that is only
-half there). So only a guest's own word counts: the image is booted under KVM until its agent says ``! ready`` on the
-control socket, which takes its processors, timers and interrupts all the way. The answer is kept until QEMU, the
+``/dev/kvm`` may exist, open and even create a machine and yet hang every guest, with incomplete nested virtualisation.
+So only a running guest is proof: the image is booted under KVM until its agent sends ``! ready`` on the
+control socket, which needs its processors, timers and interrupts. The answer is kept until QEMU, the
 host's kernel, its boot, ``/dev/kvm`` or the image changes.
 """
 
@@ -31,20 +31,20 @@ from harness.machine.machine import MachineSpec
 from harness.machine.qemu.machine import QemuMachine
 
 PATIENCE = 8.0
-"""Seconds that a guest gets to be ready under KVM; it takes about one."""
+"""Seconds in which a guest must be ready under KVM; it takes about one."""
 
 SILENCE = 3.0
-"""Seconds without a byte from the guest after which it is taken to hang. A boot under KVM is never that quiet."""
+"""Seconds without a byte from the guest after which it counts as hung. A boot under KVM is never silent for so long."""
 
 PROOF = b"! ready"
-"""How a line begins with which the guest's agent says that it can take orders."""
+"""The beginning of the line by which the guest's agent reports that it accepts commands."""
 
 LONGEST_TALK = 1 << 16
-"""Bytes of the control channel that are read before giving up on a guest that talks of something else."""
+"""Bytes of the control channel that are read before the probe gives up on a guest that sends other data."""
 
 
 class BootImage(Protocol):
-    """What the probe boots; the twin's image is one."""
+    """The image that the probe boots; the twin's image is one."""
 
     @property
     def kernel(self) -> Path: ...  # noqa: D102
@@ -55,7 +55,7 @@ class BootImage(Protocol):
 
 
 class AcceleratorChoice(msgspec.Struct, frozen=True, kw_only=True):
-    """The accelerator to use, and why, in words for the report."""
+    """The accelerator to use, and the reason as text for the report."""
 
     name: Literal["kvm", "tcg"]
     reason: str
@@ -81,7 +81,7 @@ def choose(
 
 
 def kvm_works(qemu: Path, image: BootImage, cache: Path, deadline: Deadline) -> tuple[bool, str]:
-    """Return whether a guest runs under KVM, and why one thinks so; asks the cache before it boots one."""
+    """Return whether a guest runs under KVM, and the reason. The cache is asked before a guest is booted."""
     if not KVM.exists():
         return False, f"there is no {KVM}"
     if not os.access(KVM, os.R_OK | os.W_OK):
@@ -111,7 +111,7 @@ def _key(qemu: Path, image: BootImage, deadline: Deadline) -> str:
 
 
 def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]:
-    """Boot ``image`` under KVM. What goes wrong is an answer, not an error."""
+    """Boot ``image`` under KVM. A failure is an answer, not an error."""
     limit = deadline.within(PATIENCE, "probe KVM")
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kvm-probe-") as place:
@@ -135,7 +135,7 @@ def _probe(qemu: Path, image: BootImage, deadline: Deadline) -> tuple[bool, str]
 
 
 def _obstacle(machine: QemuMachine, deadline: Deadline) -> str:
-    """Let the guest run and listen on its control channel; return why the proof did not come, "" if it did."""
+    """Let the guest run and listen on its control channel. Return why the proof did not come, "" if it did."""
     heard, printed = b"", -1
     quiet = deadline.within(SILENCE, deadline.what)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as control:
@@ -159,12 +159,12 @@ def _obstacle(machine: QemuMachine, deadline: Deadline) -> str:
             if any(line.startswith(PROOF) for line in heard.splitlines()):
                 return ""
             if len(heard) >= LONGEST_TALK:
-                return f"it says much on its control channel, but never {PROOF.decode()!r}"
+                return f"it sent much on its control channel, but never {PROOF.decode()!r}"
     return _last_line(machine.console)
 
 
 def _last_line(console: Path) -> str:
-    """Return the last thing that the guest printed, fit for any terminal."""
+    """Return the last line that the guest printed, safe for any terminal."""
     with console.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 4096))
         printed = file.read(4096).decode("ascii", "replace")

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a guest with a disk of its own needs: firmware in flash, disks, CD-ROMs, a network, a clock, a screen.
+"""The attachments of a guest with its own disk: firmware in flash, disks, CD-ROMs, a network, a clock, a screen.
 
-Each is a value of :class:`harness.machine.machine.MachineSpec` and knows its own QEMU arguments. The devices are those
-that Windows has drivers for on its installation medium: AHCI, NVMe, e1000e and a VGA adapter. None is virtio, whose
-drivers would be under test together with the one that is meant to be (virtio-win issues 904 and 195).
+Each is a value of :class:`harness.machine.machine.MachineSpec` and knows its own QEMU arguments. Windows has drivers for
+all these devices on its installation medium: AHCI, NVMe, e1000e and a VGA adapter. None is virtio, whose
+drivers would then be under test together with the intended one (virtio-win issues 904 and 195).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from harness.errors import UsageError
 
 SCREEN_SLOT, NETWORK_SLOT, NVME_SLOT = 0x01, 0x10, 0x11
-"""Slots on the board's PCI Express bus, the same whatever started QEMU: to Windows a device elsewhere is another device."""
+"""Slots on the board's PCI Express bus, the same for every backend: to Windows a device in another slot is another device."""
 
 AHCI_PORTS = 6
 """Ports of the AHCI controller that every q35 machine has (QEMU: hw/i386/pc_q35.c)."""
@@ -41,9 +41,9 @@ def _checked_port(port: int) -> None:
 
 
 class Flash(msgspec.Struct, frozen=True, kw_only=True):
-    """UEFI firmware: ``code`` is shared and read only, ``variables`` are this machine's own and written by it.
+    """UEFI firmware: ``code`` is shared and read only; ``variables`` belong to this machine, which writes them.
 
-    With ``variables`` in qcow2 the machine can be saved; raw ones QEMU refuses to save ("Device 'pflash1' is writable
+    With ``variables`` in qcow2 the machine can be saved. QEMU refuses to save raw ones ("Device 'pflash1' is writable
     but does not support snapshots").
     """
 
@@ -52,7 +52,7 @@ class Flash(msgspec.Struct, frozen=True, kw_only=True):
     variables_format: Format = "raw"
 
     def arguments(self) -> list[str]:
-        """Two flash devices of the board (QEMU: docs/system/i386/pc.rst; -machine pflash0)."""
+        """Return two flash devices of the board (QEMU: docs/system/i386/pc.rst; -machine pflash0)."""
         return [
             "-blockdev", f"driver=raw,node-name=flash0,read-only=on,file.driver=file,file.filename={option_value(self.code)}",
             "-blockdev",
@@ -64,7 +64,7 @@ class Flash(msgspec.Struct, frozen=True, kw_only=True):
 class Disk(msgspec.Struct, frozen=True, kw_only=True):
     """A hard disk: on AHCI port ``port``, or an NVMe controller of its own. ``boot`` is its place in the boot order.
 
-    ``below`` is the image in qcow2 that it lies over and that never changes, ``content`` that one's SHA-256; None if it is not known.
+    ``below`` is its backing image in qcow2, which never changes. ``content`` is the SHA-256 of that image, None if unknown.
     """
 
     file: Path
@@ -80,11 +80,11 @@ class Disk(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def node(self) -> str:
-        """Name of the block node, as ``snapshot-save`` wants it."""
+        """Name of the block node, as ``snapshot-save`` needs it."""
         return f"disk{self.port}"
 
     def arguments(self) -> list[str]:
-        """What the guest discards is given back, so that overlays stay small."""
+        """Return the disk. What the guest discards is freed, so that overlays stay small."""
         boot = "" if self.boot is None else f",bootindex={self.boot}"
         if self.bus == "ahci":
             device = f"ide-hd,bus=ide.{self.port},drive={self.node},id={self.node}-device,serial={self.node}"
@@ -112,11 +112,11 @@ class Cdrom(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def node(self) -> str:
-        """Name of the block node; ``cdromN-device`` is the name ``eject`` and ``blockdev-change-medium`` take."""
+        """Name of the block node. ``eject`` and ``blockdev-change-medium`` take the name ``cdromN-device``."""
         return f"cdrom{self.port}"
 
     def arguments(self) -> list[str]:
-        """The medium is read only."""
+        """Return the drive. The medium is read only."""
         boot = "" if self.boot is None else f",bootindex={self.boot}"
         device = f"ide-cd,bus=ide.{self.port},id={self.node}-device"
         if self.file is None:
@@ -129,17 +129,17 @@ class Cdrom(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Network(msgspec.Struct, frozen=True, kw_only=True):
-    """A user-mode network that reaches nothing: the guest sees no host and no internet.
+    """A user-mode network without a connection: the guest reaches neither the host nor the internet.
 
-    Only the ports in ``forwards`` are reachable, from this host's loopback, each at a port that the kernel picks: ask
-    :func:`harness.machine.forwards.forwarded_ports` which.
+    Only the ports in ``forwards`` are reachable, from this host's loopback, each at a port that the kernel picks.
+    :func:`harness.machine.forwards.forwarded_ports` returns them.
     """
 
     forwards: tuple[int, ...] = ()
     model: Literal["e1000e", "e1000"] = "e1000e"
 
     def arguments(self) -> list[str]:
-        """``restrict=on`` does not touch forwarded ports (QEMU: qemu-options, -netdev user)."""
+        """Return the network. ``restrict=on`` does not affect forwarded ports (QEMU: qemu-options, -netdev user)."""
         forwards = "".join(f",hostfwd=tcp:127.0.0.1:0-:{port}" for port in self.forwards)
         return [
             "-netdev", f"user,id=net0,restrict=on{forwards}",
@@ -148,24 +148,24 @@ class Network(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class VgaAdapter(msgspec.Struct, frozen=True):
-    """A VGA adapter that nobody looks at but ``screendump``."""
+    """A VGA adapter, used only by ``screendump``."""
 
     def arguments(self) -> list[str]:
-        """UEFI and Windows have a driver for it (QEMU: docs/system/device-url, ``-vga std``)."""
+        """Return the adapter. UEFI and Windows have a driver for it (QEMU: docs/system/device-url, ``-vga std``)."""
         return ["-device", f"VGA,bus=pcie.0,addr={SCREEN_SLOT:#x},id=screen"]
 
 
 class RealTimeClock(msgspec.Struct, frozen=True, kw_only=True):
     """The real-time clock, in UTC. It begins at ``start``, in seconds since the epoch; 0 is the host's time.
 
-    A clock with a start of its own counts the guest's time: it stands while the machine is stopped, and a guest that is
-    restored goes on at the time at which it was saved (QEMU: qemu-options, ``-rtc clock=vm``).
+    A clock with its own start counts the guest's time. It stands still while the machine is stopped, and a restored guest
+    continues at the time at which it was saved (QEMU: qemu-options, ``-rtc clock=vm``).
     """
 
     start: int = 0
 
     def arguments(self) -> list[str]:
-        """Lost timer ticks are made up for (QEMU: qemu-options, ``-rtc driftfix=slew``)."""
+        """Return the clock. Lost timer ticks are made up for (QEMU: qemu-options, ``-rtc driftfix=slew``)."""
         if not self.start:
             return ["-rtc", "base=utc,driftfix=slew"]
         base = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(self.start))
@@ -173,13 +173,13 @@ class RealTimeClock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class GenerationId(msgspec.Struct, frozen=True):
-    """vmgenid: tells a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst).
+    """vmgenid: informs a Windows guest that it was restored or copied (QEMU: docs/specs/vmgenid.rst).
 
-    ``guid`` is that of a guest that goes on elsewhere and is no copy, "" for a new one.
+    ``guid`` keeps the GUID of a guest that continues elsewhere and is not a copy, "" makes a new one.
     """
 
     guid: str = ""
 
     def arguments(self) -> list[str]:
-        """Without a value of its own, a new one at each start."""
+        """Return the device. Without a ``guid``, each start makes a new one."""
         return ["-device", f"vmgenid,guid={option_value(self.guid or 'auto')},id=generation"]

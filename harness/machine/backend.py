@@ -11,11 +11,11 @@ from harness.machine.machine import Machine, MachineSpec
 from harness.machine.qemu.machine import QemuMachine
 
 BACKENDS = {"qemu": 30.0, "libvirt": 180.0}
-"""Each with the seconds that a start may take. libvirt asks a QEMU that it has not seen before for all it can do."""
+"""The seconds that a start may take with each. libvirt asks a QEMU that is new to it for all its capabilities."""
 
 
 def choose_there(requested: str) -> AcceleratorChoice:
-    """Return the accelerator for guests on another host, where nobody has tried whether KVM works."""
+    """Return the accelerator for guests on another host, where it is unknown whether KVM works."""
     if requested == "auto":
         return AcceleratorChoice(
             name="tcg", reason="KVM of another host is not tried; say --accel kvm if it works there"
@@ -43,10 +43,10 @@ def make_machine(
 ) -> Machine:
     """Return a machine, not yet started. ``connect`` is libvirt's URI, "" for its own choice. Raises MissingPart.
 
-    ``channel_limit`` is how many bytes are kept of what the guest says on one channel, 0 if nobody cuts it.
+    ``channel_limit`` is how many bytes of the guest's output on one channel are kept, 0 if it is not cut.
     """
     if backend == "libvirt":
-        # Whoever runs QEMU directly needs no libvirt.
+        # A user of QEMU alone needs no libvirt.
         from harness.machine.libvirt.machine import LibvirtMachine
 
         return LibvirtMachine(spec, directory, writer, name=name, uri=connect, channel_limit=channel_limit)

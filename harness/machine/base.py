@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What all machines under QEMU have in common: made, registered, started and closed once, whatever happens."""
+"""The common life of all machines under QEMU: made, registered, started, and closed exactly once."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from harness.machine.machine import CpuSlot, MachineSpec, MemoryDevice, QmpEvent
 from harness.machine.qmp_schema import HotpluggableCpu, MemoryDeviceInfo, PcDimmDeviceInfo, StatusInfo, read
 
 TOPOLOGY = ("socket-id", "die-id", "cluster-id", "module-id", "core-id", "thread-id")
-"""The keys of a processor slot from the outermost inwards; QEMU leaves out those that a machine does not have."""
+"""The keys of a processor slot from the outermost inwards. QEMU leaves out those that a machine does not have."""
 
 
 class MachineBase(abc.ABC):
-    """What all backends have in common. A backend says how it starts, how it is asked, and how it ends.
+    """The common part of all backends. A backend defines how it starts, how it is queried, and how it ends.
 
-    ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets live in a
+    ``directory`` is the run directory (made if missing): console.log and debugcon.log grow there. Sockets are in a
     short runtime directory that is gone after :meth:`close`. ``paused_here`` is true while :meth:`pause` holds.
-    ``channel_limit`` is how many bytes of one such file are kept, 0 if nobody cuts them.
+    ``channel_limit`` is how many bytes of one such file are kept, 0 if they are not cut.
     """
 
     _log: EventLog
     _way: str
-    """What leads to QEMU: its monitor, or a connection."""
+    """The connection to QEMU: its monitor, or a libvirt connection."""
 
     def __init__(
         self,
@@ -84,18 +84,18 @@ class MachineBase(abc.ABC):
 
     @abc.abstractmethod
     def _start(self, deadline: Deadline) -> None:
-        """Bring QEMU up, paused; what it leaves half-done is closed."""
+        """Start QEMU, paused. After a failure, what was started is closed."""
 
     @abc.abstractmethod
     def _end(self, hurry: threading.Event) -> bool:
-        """End QEMU and whatever leads to it; return whether it is gone for certain. ``hurry`` cuts graces short."""
+        """End QEMU and its connections; return whether it is gone for certain. ``hurry`` cuts graces short."""
 
     @abc.abstractmethod
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send one QMP command; see :class:`harness.machine.machine.Machine`."""
 
     def start(self, deadline: Deadline) -> None:
-        """Start paused. Raises MissingPart, MachineFailed with the words of who could not, InfrastructureError."""
+        """Start paused. Raises MissingPart, MachineFailed with the words of the program that failed, InfrastructureError."""
         if self._begun or self._closed:
             raise InfrastructureError(f"machine {self.name!r} was started before", hint="Make a new one.")
         self._begun = True
@@ -120,7 +120,7 @@ class MachineBase(abc.ABC):
             ) from error
 
     def _register(self, command: list[str], *, uri: str = "", domain: str = "") -> None:
-        """Note the machine before there is a QEMU, so that nothing is ever lost."""
+        """Register the machine before there is a QEMU, so that none is ever lost."""
         harness = ProcessName.of(os.getpid())
         if harness is None:
             raise InfrastructureError(
@@ -141,7 +141,7 @@ class MachineBase(abc.ABC):
         self._registry.write(self._entry)
 
     def _note_process(self, qemu: ProcessName | None) -> None:
-        """Note which process QEMU is, None if it is on another host, and its command."""
+        """Note QEMU's process, None if it is on another host, and its command."""
         if self._entry is not None:
             self._entry = msgspec.structs.replace(self._entry, qemu=qemu, command=self.argv)
             self._registry.write(self._entry)
@@ -160,13 +160,13 @@ class MachineBase(abc.ABC):
         self.execute("stop", deadline)
 
     def reset(self, deadline: Deadline) -> None:
-        """``system_reset``, and wait for the RESET event that the host caused."""
+        """Send ``system_reset``, and wait for the RESET event that the host caused."""
         before = self.serial()
         self.execute("system_reset", deadline)
         self.wait_event("RESET", deadline, after=before, guest=False)
 
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
-        """Return the rows of ``query-hotpluggable-cpus``, which QEMU lists last first, in ascending order."""
+        """Return the rows of ``query-hotpluggable-cpus`` in ascending order; QEMU lists the last one first."""
         command = "query-hotpluggable-cpus"
         rows = read(f"the answer to {command}", self.execute(command, deadline), list[HotpluggableCpu])
         rows.sort(key=lambda row: [row.props.get(key, 0) for key in TOPOLOGY])
@@ -186,7 +186,7 @@ class MachineBase(abc.ABC):
         ]
 
     def run_state(self, deadline: Deadline) -> StatusInfo:
-        """Return what ``query-status`` answers."""
+        """Return the answer to ``query-status``."""
         return read("the answer to query-status", self.execute("query-status", deadline), StatusInfo)
 
     def _once(
@@ -194,9 +194,9 @@ class MachineBase(abc.ABC):
     ) -> None:
         """Make a change to the machine, exactly once as far as QEMU is concerned.
 
-        When the connection drops before the reply, QEMU is asked whether the change is ``there``. If so, that was the
-        reply; if not, the change never arrived (QEMU and libvirt carry out one after another, so an answer to a later
-        question settles the earlier) and is sent again, once.
+        When the connection drops before the reply, ``there`` asks QEMU whether it made the change. If so, that counts as
+        the reply. If not, the change never arrived, and is sent again, once. QEMU and libvirt carry out one request after
+        another, so the answer to a later question settles the earlier one.
         """
         try:
             send()
@@ -206,7 +206,7 @@ class MachineBase(abc.ABC):
             if there():
                 self._note(f"the {self._way} dropped during {change}; QEMU has it, so it was accepted")
                 return
-            self._note(f"the {self._way} dropped during {change}; QEMU has it not, sent again")
+            self._note(f"the {self._way} dropped during {change}; QEMU does not have it, sent again")
             try:
                 send()
             except MonitorLost:
@@ -227,11 +227,11 @@ class MachineBase(abc.ABC):
         return self._log.events(name, after)
 
     def inspector(self) -> Inspector:
-        """Return what looks at the guest through QMP."""
+        """Return an inspector that examines the guest through QMP."""
         return QmpInspector(self.execute)
 
     def close(self) -> None:
-        """End QEMU however it takes, remove the sockets, and forget the machine once it is gone. Idempotent, bounded in time."""
+        """End QEMU by all means, remove the sockets, and forget the machine once it is gone. Idempotent, bounded in time."""
         with self._closing:
             if self._closed:
                 return
@@ -245,9 +245,9 @@ class MachineBase(abc.ABC):
 
 
 def one_refused(replies: Iterable[Callable[[], object]]) -> str:
-    """Wait for what two clients are told who asked for the same, and return the words by which one was refused.
+    """Wait for the replies to two clients that made the same request. Return the words by which one was refused.
 
-    Raises CommandRefused if both were, InfrastructureError if neither was.
+    Raises CommandRefused if both were refused, InfrastructureError if neither was.
     """
     refused: list[CommandRefused] = []
     accepted = 0
@@ -262,7 +262,7 @@ def one_refused(replies: Iterable[Callable[[], object]]) -> str:
         raise refused[0]
     if not refused:
         raise InfrastructureError(
-            "two clients asked for the same device at once, and both were told that they had it",
+            "two clients asked for the same device at once, and both requests succeeded",
             hint="The history has both answers.",
         )
     return refused[0].description
@@ -273,6 +273,6 @@ _open: weakref.WeakSet[MachineBase] = weakref.WeakSet()
 
 @atexit.register
 def _close_all() -> None:
-    """Close what was left open when the interpreter ends; the kernel, or libvirt, does the same when it is killed."""
+    """Close what is still open when the interpreter ends. The kernel, or libvirt, does the same when it is killed."""
     for machine in list(_open):
         machine.close()

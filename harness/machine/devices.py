@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The parts of a machine. Each knows its own QEMU arguments; nobody builds "the" command line.
+"""The parts of a machine. Each knows its own QEMU arguments; no single place builds the whole command line.
 
-Paths may hold any character: QEMU splits option strings at commas, so every value that comes from outside has its
+Paths may hold any character. QEMU splits option strings at commas, so every value from outside has its
 commas doubled (:func:`harness.machine.attachments.option_value`).
 """
 
@@ -36,12 +36,12 @@ class Identity(msgspec.Struct, frozen=True):
     name: str
 
     def arguments(self) -> list[str]:
-        """Threads are named, so that a debugger tells processors apart."""
+        """Return the name. Threads are named too, so that a debugger distinguishes processors."""
         return ["-name", f"guest={option_value(self.name)},debug-threads=on"]
 
 
 CRASH_REGISTERS = "hv-crash"
-"""The processor option by which Windows tells of a bug check as it happens (QEMU: docs/system/i386/hyperv.rst). KVM alone has it."""
+"""The processor option by which Windows reports a bug check as it happens (QEMU: docs/system/i386/hyperv.rst). Only KVM has it."""
 
 
 def tells_bug_checks(spec: MachineSpec) -> bool:
@@ -51,18 +51,18 @@ def tells_bug_checks(spec: MachineSpec) -> bool:
 
 
 class Behaviour(msgspec.Struct, frozen=True):
-    """How QEMU behaves: nothing by default, no display, no network, sandboxed, paused at start.
+    """QEMU's behaviour: no default devices, no display, no network, sandboxed, paused at start.
 
-    No end of the guest ends QEMU: after a shutdown or a panic it stays, stopped, and tells of it by SHUTDOWN or
-    GUEST_PANICKED; a reset is carried out and told by RESET (QEMU: qapi/run-state.json). Evidence outlives the guest.
-    A guest that ``tells_bug_checks`` is not stopped by what it tells: Windows writes its dump only after that
+    No end of the guest ends QEMU. After a shutdown or a panic it stays, stopped, and reports it by SHUTDOWN or
+    GUEST_PANICKED. A reset is carried out and reported by RESET (QEMU: qapi/run-state.json). So evidence outlives the guest.
+    A guest that ``tells_bug_checks`` is not stopped by its report: Windows writes its dump only after that
     (``-action panic=none``, since QEMU 6.0).
     """
 
     tells_bug_checks: bool = False
 
     def arguments(self) -> list[str]:
-        """``-S``: no instruction runs before ``cont``, so that every channel is open from the first."""
+        """Return ``-S`` and the rest: no instruction runs before ``cont``, so every channel is open from the first one."""
         panic = "none" if self.tells_bug_checks else "pause"
         return [
             "-nodefaults",
@@ -75,9 +75,9 @@ class Behaviour(msgspec.Struct, frozen=True):
 
 
 class Board(msgspec.Struct, frozen=True):
-    """The machine type, with options if it has any, and what executes it.
+    """The machine type, with options if it has any, and the accelerator.
 
-    Without SMM, so that the firmware need not allow a CPU hot-plug SMI; options given with the type win.
+    SMM is off, so that the firmware need not allow a CPU hot-plug SMI. Options given with the type take precedence.
     """
 
     type: str
@@ -86,7 +86,7 @@ class Board(msgspec.Struct, frozen=True):
     split_irqchip: bool = False
 
     def arguments(self) -> list[str]:
-        """All x86 machine types of QEMU 7.2 and later know ``smm``; ``nvdimm`` allows NVDIMMs (QEMU: docs/nvdimm.txt)."""
+        """Return the board. All x86 machine types since QEMU 7.2 have ``smm``; ``nvdimm`` allows NVDIMMs (docs/nvdimm.txt)."""
         name, comma, options = self.type.partition(",")
         ours = ",nvdimm=on" if self.nvdimm else ""
         ours += ",kernel-irqchip=split" if self.split_irqchip else ""
@@ -94,24 +94,24 @@ class Board(msgspec.Struct, frozen=True):
 
 
 LARGEST_APIC_ID = 254
-"""The last number of a processor without x2APIC: 255 is all of them (Intel SDM 3A, 11.6.2.1)."""
+"""The last number of a processor without x2APIC: 255 addresses all of them (Intel SDM 3A, 11.6.2.1)."""
 
 
 class InterruptRemapping(msgspec.Struct, frozen=True):
-    """An IOMMU that remaps interrupts, without which no device interrupts a processor beyond 254 (QEMU: hw/i386/intel_iommu.c)."""
+    """An IOMMU that remaps interrupts. Without it no device interrupts a processor beyond 254 (QEMU: hw/i386/intel_iommu.c)."""
 
     def arguments(self) -> list[str]:
-        """Extended interrupt mode has destinations of 32 bits."""
+        """Return the IOMMU. Extended interrupt mode has destinations of 32 bits."""
         return ["-device", "intel-iommu,intremap=on,eim=on"]
 
 
 def needs_x2apic(spec: MachineSpec) -> bool:
-    """Return whether the machine has processors that only x2APIC can number."""
+    """Return whether the machine has processors that only x2APIC can address."""
     return spec.max_processors > LARGEST_APIC_ID + 1
 
 
 class Processors(msgspec.Struct, frozen=True):
-    """``cores`` processors a socket; each core is a slot of its own, also where a socket has many."""
+    """``cores`` processors a socket. Each core is a slot of its own, also where a socket has many."""
 
     model: str
     present: int
@@ -126,13 +126,13 @@ class Processors(msgspec.Struct, frozen=True):
             )
         if self.cores < 1 or self.maximum % self.cores:
             raise UsageError(
-                f"{self.maximum} processors cannot be shared out to sockets of {self.cores} cores",
+                f"{self.maximum} processors cannot be divided into sockets of {self.cores} cores",
                 hint="max_processors must be a multiple of the cores of a socket.",
             )
 
     @property
     def sockets(self) -> int:
-        """How many sockets there are."""
+        """The number of sockets."""
         return self.maximum // self.cores
 
     def arguments(self) -> list[str]:
@@ -147,8 +147,8 @@ class Processors(msgspec.Struct, frozen=True):
 class Memory(msgspec.Struct, frozen=True):
     """Boot memory and DIMM slots, sizes in bytes, on explicit NUMA nodes.
 
-    At least one node is always written out: without one the firmware has no SRAT, and Windows takes no hot-added
-    memory (QEMU: hw/i386/acpi-build.c). With more, memory is shared out evenly and sockets in runs.
+    At least one node is always given: without one the firmware has no SRAT, and Windows takes no hot-added
+    memory (QEMU: hw/i386/acpi-build.c). With several, memory is divided evenly and sockets in consecutive groups.
     """
 
     size: int
@@ -170,12 +170,12 @@ class Memory(msgspec.Struct, frozen=True):
             )
 
     def node_sizes(self) -> list[int]:
-        """Return the bytes of boot memory of each node; the last takes what does not divide."""
+        """Return the bytes of boot memory of each node. The last node also gets the remainder."""
         share = self.size // MIB // self.nodes * MIB
         return [share] * (self.nodes - 1) + [self.size - share * (self.nodes - 1)]
 
     def arguments(self) -> list[str]:
-        """Return ``-m``, one backend and one ``-numa node`` per node, and where each socket belongs."""
+        """Return ``-m``, one backend and one ``-numa node`` per node, and the node of each socket."""
         growth = f",slots={self.slots},maxmem={self.maximum // MIB}M" if self.slots else ""
         found = ["-m", f"size={self.size // MIB}M{growth}"]
         for node, size in enumerate(self.node_sizes()):
@@ -216,12 +216,12 @@ class Firmware(msgspec.Struct, frozen=True):
 
 
 class SerialToFile(msgspec.Struct, frozen=True):
-    """COM1: what the guest writes is appended to ``file``, so that nothing is lost when a guest is restored."""
+    """COM1: the guest's output is appended to ``file``, so that nothing is lost when a guest is restored."""
 
     file: Path
 
     def arguments(self) -> list[str]:
-        """A file is drained by QEMU itself and never stalls the guest."""
+        """Return the port. QEMU itself drains a file, so it never stalls the guest."""
         return [
             "-chardev", f"file,id=console,path={option_value(self.file)},append=on",
             "-device", "isa-serial,index=0,chardev=console",
@@ -229,12 +229,12 @@ class SerialToFile(msgspec.Struct, frozen=True):
 
 
 class SerialToSocket(msgspec.Struct, frozen=True):
-    """COM2: a unix socket that one client at a time may open; what is sent while nobody listens is dropped."""
+    """COM2: a unix socket for one client at a time. Output without a client is dropped."""
 
     socket: Path
 
     def arguments(self) -> list[str]:
-        """QEMU does not wait for the client."""
+        """Return the port. QEMU does not wait for the client."""
         return [
             "-chardev", f"socket,id=control,path={option_value(self.socket)},server=on,wait=off",
             "-device", "isa-serial,index=1,chardev=control",
@@ -246,16 +246,16 @@ KD_PORT = 0x3E8
 
 
 class DebuggerPort(msgspec.Struct, frozen=True):
-    """COM3 on a listening unix socket: where a kernel debugger listens.
+    """COM3 on a listening unix socket: the port of a kernel debugger.
 
-    Its interrupt is not the usual 4, which is COM1's: ISA interrupts are not shared, and what either port lowers would
-    be lost to the other. A debugged Windows polls the port.
+    Its interrupt is not the usual 4, which is COM1's. ISA interrupts are not shared: an interrupt that one port lowers
+    would be lost to the other. A debugged Windows polls the port.
     """
 
     socket: Path
 
     def arguments(self) -> list[str]:
-        """QEMU does not wait for the client; what the guest sends while nobody listens is dropped."""
+        """Return the port. QEMU does not wait for the client; the guest's output without a client is dropped."""
         return [
             "-chardev", f"socket,id=kd,path={option_value(self.socket)},server=on,wait=off",
             "-device", f"isa-serial,index=2,iobase={KD_PORT:#x},irq=5,chardev=kd",
@@ -270,10 +270,10 @@ class DebugPort(msgspec.Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not 1 <= self.port <= 0xFFFF:
-            raise UsageError(f"debug port {self.port:#x} is no I/O port", hint="0x504 is the usual one.")
+            raise UsageError(f"debug port {self.port:#x} is not an I/O port", hint="0x504 is the usual one.")
 
     def arguments(self) -> list[str]:
-        """The port reads back 0xe9, by which a driver knows that it is there."""
+        """Return the port. It reads back 0xe9, by which a driver detects it."""
         return [
             "-chardev", f"file,id=debugcon,path={option_value(self.file)},append=on",
             "-device", f"isa-debugcon,iobase={self.port:#x},readback=0xe9,chardev=debugcon",
@@ -318,19 +318,19 @@ class HumanMonitor(msgspec.Struct, frozen=True):
 
 
 class UserArguments(msgspec.Struct, frozen=True):
-    """Arguments that the user adds as they are; they come last."""
+    """Arguments that the user adds unchanged; they come last."""
 
     words: list[str]
 
     def arguments(self) -> list[str]:
-        """Return them unchanged."""
+        """Return the arguments unchanged."""
         return list(self.words)
 
 
 def processor_model(spec: MachineSpec) -> str:
-    """Return the processor model: the one asked for, or one that suits the accelerator.
+    """Return the requested processor model, or one that suits the accelerator.
 
-    Under KVM a named model that every x86-64 host since 2011 has: what the guest sees does not depend on the host,
+    Under KVM it is a named model that every x86-64 host since 2011 has. So the guest's view does not depend on the host,
     processors added later equal the first, and neither nested virtualisation nor SGX keeps Windows from taking them
     (virtio-win issue 1607; QEMU issue 2669). TCG offers all that it can execute.
     """
@@ -338,7 +338,7 @@ def processor_model(spec: MachineSpec) -> str:
 
 
 def second_client(qmp: Path) -> Path:
-    """Return the socket of the second QMP client: QEMU's sockets take one client each."""
+    """Return the socket of the second QMP client: each of QEMU's sockets takes one client."""
     return qmp.with_name("qmp2")
 
 
@@ -353,7 +353,7 @@ def parts(
     human: Path,
     kd: Path,
 ) -> list[Device]:
-    """Return the parts of the machine that ``spec`` describes. Raises UsageError for what cannot be built."""
+    """Return the parts of the machine that ``spec`` describes. Raises UsageError for parts that cannot be built."""
     processors = Processors(processor_model(spec), spec.processors, spec.max_processors, spec.cores)
     found: list[Device] = [
         Identity(name),
@@ -384,7 +384,7 @@ def parts(
         found.append(VgaAdapter())
     if needs_x2apic(spec):
         found.append(InterruptRemapping())
-    # Behind the devices that have a slot of their own.
+    # After the devices that have a slot of their own.
     if spec.virtio_mem:
         found.append(VirtioMemDevice(spec.virtio_mem))
     if spec.balloon:

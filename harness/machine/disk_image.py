@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Disk images as files: made, laid over each other and flattened with qemu-img."""
+"""Disk images as files: created, overlaid and flattened with qemu-img."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from harness.program import run_program
 
 
 def qemu_img(arguments: list[str], deadline: Deadline, *, folder: Path) -> str:
-    """Run qemu-img in ``folder`` and return what it said. Raises MissingPart, InfrastructureError with its words."""
+    """Run qemu-img in ``folder`` and return its output. Raises MissingPart, InfrastructureError with its words."""
     done = run_program(
         ["qemu-img", *arguments], deadline, cwd=folder, apart=True, slow="The host's disk is slow or hangs."
     )
@@ -29,7 +29,7 @@ def create(image: Path, size: int, deadline: Deadline) -> None:
 
 
 def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str = "qcow2") -> None:  # noqa: A002
-    """Make ``file``, which holds only what is written to it, on ``backing``, an image of ``format`` that never changes.
+    """Make ``file``, an overlay that holds only its own changes, on ``backing``, an image of ``format`` that never changes.
 
     QEMU: docs/tools/qemu-img.rst, create.
     """
@@ -38,11 +38,11 @@ def make_overlay(file: Path, backing: Path, deadline: Deadline, *, format: str =
 
 
 def rebase(image: Path, backing: Path, deadline: Deadline, *, format: str = "qcow2") -> None:  # noqa: A002
-    """Have ``image`` lie over the same image elsewhere, which need not be on this host (QEMU: docs/tools/qemu-img.rst, rebase -u)."""
+    """Set the backing file of ``image`` to the same image elsewhere, also on another host (docs/tools/qemu-img.rst, rebase -u)."""
     qemu_img(["rebase", "-u", "-F", format, "-b", str(backing), image.name], deadline, folder=image.parent)
 
 
 def flatten(image: Path, target: Path, deadline: Deadline) -> None:
-    """Write all that is in ``image`` and below it to the new image ``target``, and check that."""
+    """Write the content of ``image`` and its backing files to the new image ``target``, and check it."""
     qemu_img(["convert", "-O", "qcow2", str(image), str(target)], deadline, folder=image.parent)
     qemu_img(["check", "-q", target.name], deadline, folder=target.parent)

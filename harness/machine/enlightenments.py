@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Hyper-V enlightenments: as QEMU's processor has them (``hv-*``), and as libvirt writes them."""
+"""Hyper-V enlightenments: as options of QEMU's processor (``hv-*``), and as libvirt writes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xml.etree.ElementTree import Element, SubElement
 from harness.errors import UsageError
 
 CLOCK = "hv-time"
-"""To libvirt the reference clock is a timer, ``hypervclock``, and no feature (libvirt: formatdomain.html#time-keeping)."""
+"""To libvirt the reference clock is a timer, ``hypervclock``, not a feature (libvirt: formatdomain.html#time-keeping)."""
 
 _SWITCHES = {
     f"hv-{name}": name
@@ -22,7 +22,7 @@ _SPINLOCKS = "hv-spinlocks="
 def features(enlightenments: Sequence[str]) -> Element:
     """Return ``<hyperv>`` (libvirt: formatdomain.html#hypervisor-features; QEMU: docs/system/i386/hyperv.rst).
 
-    Raises UsageError for one that libvirt cannot be given.
+    Raises UsageError for one that libvirt does not support.
     """
     found = Element("hyperv", mode="custom")
     for each in enlightenments:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The event log: what one machine told, message by message, in the history and before those who wait for it."""
+"""The event log: every message about one machine, recorded in the history and passed to waiting callers."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from harness.machine.machine import QmpEvent
 from harness.machine.qmp_schema import read_event
 
 MOST_EVENTS = 100_000
-"""Events that one machine may send. A guest can make QEMU send them without end (each write to ACPI's _OST register
-is one); a run of hours has some hundreds."""
+"""Events that one machine may send. A guest can make QEMU send them without end (one for each write to ACPI's _OST
+register). A run of hours has some hundreds."""
 
 LONGEST_NAP = 0.25
-"""Seconds between two looks at whether the machine is still there, while nothing is told."""
+"""Seconds between two checks that the machine is still there, while no message arrives."""
 
 
 class EventLog:
-    """Messages in the order in which they became known. ``check`` raises when the machine is gone; any thread may call.
+    """Messages in the order in which they were received. ``check`` raises when the machine is gone; any thread may call.
 
-    ``changed`` is notified of every event, and by :meth:`wake`; ``version`` grows with each of them. ``broken`` is what
-    made the recording fail. The history and ``check`` are called without the lock; one thread at a time has the turn to
-    bring a message to the history and then before those who wait.
+    ``changed`` is notified of every event, and by :meth:`wake`; ``version`` grows with each of them. ``broken`` is the
+    error that stopped the recording. The history and ``check`` are called without the lock. One thread at a time takes a
+    message to the history and then to the waiting callers.
 
-    Several connections may tell it: one after another to one QEMU, or at once to two while a guest migrates. ``ids`` numbers
-    the commands of all of them, :meth:`joined` the connections themselves.
+    Several connections may report to it: one after another to one QEMU, or two at once while a guest migrates. ``ids``
+    numbers the commands of all of them, :meth:`joined` the connections themselves.
     """
 
     def __init__(self, writer: HistoryWriter, check: Callable[[str], None]) -> None:
@@ -54,12 +54,12 @@ class EventLog:
             return self._connections
 
     def vanished(self, number: int) -> None:
-        """The connection came to nothing: the next one has its number, if there is none later."""
+        """Record that the connection failed: the next one gets its number, if there is no later one."""
         with self.changed:
             self._connections -= self._connections == number
 
     def passed(self, direction: Literal["in", "out"], message: dict[str, Any], connection: int) -> None:
-        """Put a message in the history and, if it is an event, before those who wait for it."""
+        """Record a message in the history and, if it is an event, pass it to the waiting callers."""
         with self._turn:
             host_ns = time.monotonic_ns()
             if self.broken is None:
@@ -83,7 +83,7 @@ class EventLog:
                     self.wake()
 
     def fail(self, error: Exception) -> None:
-        """The recording failed: whoever calls or waits gets ``error``; nothing is recorded any more."""
+        """Record that the recording failed: every caller gets ``error``, and nothing more is recorded."""
         with self.changed:
             self.broken = self.broken or error
             self.wake()
@@ -114,18 +114,18 @@ class EventLog:
         )
 
     def wake(self) -> None:
-        """Make everybody who waits look again."""
+        """Make all waiting callers check again."""
         with self.changed:
             self.version += 1
             self.changed.notify_all()
 
     def wait_change(self, version: int, seconds: float) -> None:
-        """Wait until something happened after ``version`` was read, at most ``seconds``."""
+        """Wait until something happens after ``version`` was read, at most ``seconds``."""
         with self.changed:
             self.changed.wait_for(lambda: self.version != version, seconds)
 
     def check(self, doing: str) -> None:
-        """Raise what broke the recording, or what ``check`` raises for a machine that is gone."""
+        """Raise the error that broke the recording, or what ``check`` raises for a machine that is gone."""
         if self.broken is not None:
             raise self.broken
         self.check_machine(doing)

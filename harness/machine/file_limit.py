@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The file limit: RLIMIT_FSIZE of a machine's process, the last line against a guest that fills the host's disk.
+"""The file limit: RLIMIT_FSIZE of a machine's process, the last protection against a guest that fills the host's disk.
 
-The budgets (:mod:`harness.capture.live.budget`) keep what a guest writes small. The kernel ends a process that makes a file
-larger than this all the same (setrlimit(2): SIGXFSZ). It is no less than the largest file that a run may have written.
+The budgets (:mod:`harness.capture.live.budget`) keep the guest's output small. In addition the kernel ends a process that
+makes a file larger than this limit (setrlimit(2): SIGXFSZ). The limit is at least the largest file that a run may write.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from harness.machine.attachments import Disk
 from harness.machine.machine import MachineSpec
 
 SLACK = 1 << 30
-"""Bytes on top of what was counted: headers, firmware, video memory, the state of devices."""
+"""Bytes in addition to the counted ones: headers, firmware, video memory, the state of devices."""
 
 PER_PAGE = 64
-"""A migration state has a few bytes for each page of 4 KiB, and a qcow2 image 8 bytes and more for each cluster: less than this
-part of the whole (QEMU: docs/devel/migration, docs/interop/qcow2)."""
+"""A migration state has a few bytes for each page of 4 KiB, and a qcow2 image 8 bytes and more for each cluster: less
+than this part of the whole (QEMU: docs/devel/migration, docs/interop/qcow2)."""
 
 BLOCK = 512
 """Bytes of a block of the shell's ``ulimit -f`` (POSIX)."""
 
 
 def largest_file(spec: MachineSpec, *, channel: int = 0) -> int:
-    """Return the bytes of the largest file that QEMU may write for a machine.
+    """Return the size in bytes of the largest file that QEMU may write for a machine.
 
-    That is an overlay of a disk as large as the disk, the guest's memory (a dump, a migration state, the file behind a DIMM), or
-    what the guest says on a channel, of which ``channel`` bytes are kept.
+    That is a disk's overlay as large as the disk, the guest's memory (a dump, a migration state, the file behind a DIMM), or
+    the guest's output on a channel, of which ``channel`` bytes are kept.
     """
     memory = max(spec.memory, spec.max_memory)
     disks = [virtual_size(disk) for disk in spec.disks]
@@ -38,7 +38,7 @@ def largest_file(spec: MachineSpec, *, channel: int = 0) -> int:
 
 
 def virtual_size(disk: Disk) -> int:
-    """Return the bytes that the guest sees of a disk; those of the file if it is no qcow2 image, 0 if there is none."""
+    """Return the bytes that the guest sees of a disk: the file's own size if it is not a qcow2 image, 0 if it is missing."""
     with contextlib.suppress(OSError), Path(disk.file).open("rb") as file:
         header = file.read(32)
         if header[:4] == b"QFI\xfb":
@@ -49,6 +49,6 @@ def virtual_size(disk: Disk) -> int:
 
 
 def blocks(most: int) -> int:
-    """Return a limit of ``most`` bytes for ``ulimit -f``; less if this process has less itself."""
+    """Return a limit of ``most`` bytes for ``ulimit -f``, or less if this process has a lower limit."""
     own = [one for one in resource.getrlimit(resource.RLIMIT_FSIZE) if one != resource.RLIM_INFINITY]
     return min([-(-most // BLOCK), *(one // BLOCK for one in own)])

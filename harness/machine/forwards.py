@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which port of this host's loopback leads to which port of the guest: the kernel picks, QEMU knows."""
+"""Forwarded ports: which port of this host's loopback leads to which port of the guest. The kernel picks, QEMU reports."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class RemoteMachine(Protocol):
 
     @property
     def elsewhere(self) -> bool:
-        """Whether it does."""
+        """Whether it runs on another host."""
 
     def local_port(self, port: int, deadline: Deadline) -> int:
         """Return a port of this host's loopback that leads to ``port`` of the loopback of its host."""
 
 
 def read_forwards(text: str) -> dict[int, int]:
-    """Return guest port -> host port from what QEMU's ``info usernet`` says (QEMU: net/slirp.c, libslirp)."""
+    """Return guest port -> host port from QEMU's ``info usernet`` (QEMU: net/slirp.c, libslirp)."""
     return {int(guest): int(host) for host, guest in _FORWARD.findall(text)}
 
 
 def forwarded_ports(machine: Machine, deadline: Deadline) -> dict[int, int]:
-    """Ask a running machine: guest port -> port of this host's 127.0.0.1, which leads on to the host that runs QEMU.
+    """Return guest port -> port of this host's 127.0.0.1 for a running machine, also if QEMU runs on another host.
 
-    Raises InfrastructureError if a port that the spec wants forwarded is not, or if none leads to the other host.
+    Raises InfrastructureError if a port that the spec forwards is not forwarded, or if none leads to the other host.
     """
     text = machine.execute("human-monitor-command", deadline, **{"command-line": "info usernet"})
     found = read_forwards(str(text))
@@ -44,7 +44,7 @@ def forwarded_ports(machine: Machine, deadline: Deadline) -> dict[int, int]:
         if port not in found:
             raise InfrastructureError(
                 f"QEMU forwards no port to the guest's port {port}; it forwards {sorted(found) or 'none'}",
-                hint="The machine must run. If it does, look at 'info usernet' in its monitor.",
+                hint="The machine must run. If it does, see 'info usernet' in its monitor.",
             )
     if isinstance(machine, RemoteMachine) and machine.elsewhere:
         return {port: machine.local_port(found[port], deadline) for port in wanted}

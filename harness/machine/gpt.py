@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The partition table of a disk that Windows was installed on: GPT, as far as the volume with Windows is to be found.
+"""The GPT partition table of a disk with Windows, as far as needed to find the volume with Windows.
 
-UEFI 2.10, 5.3: a header in block 1, and where it says an array of entries.
+UEFI 2.10, 5.3: a header in block 1, and an array of entries at the place that it names.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def windows_partition(disk: BinaryIO, size: int) -> Partition:
 
 
 def check_efi_partition(disk: BinaryIO, size: int) -> None:
-    """Raise GuestRefused if a disk of ``size`` bytes has no EFI system partition, which UEFI firmware starts from."""
+    """Raise GuestRefused if a disk of ``size`` bytes has no EFI system partition, from which UEFI firmware starts."""
     if not any(kind == EFI_SYSTEM for kind, _ in _partitions(disk, size)):
         raise GuestRefused("the guest's disk has no EFI system partition")
 
 
 def _partitions(disk: BinaryIO, size: int) -> list[tuple[bytes, Partition]]:
-    """Return the partitions that lie on the disk, each with the GUID of its type. Raises GuestRefused without a table."""
+    """Return the partitions on the disk, each with the GUID of its type. Raises GuestRefused without a table."""
     disk.seek(BLOCK)
     head = disk.read(_HEADER.size)
     if len(head) < _HEADER.size or not head.startswith(SIGNATURE):
@@ -57,7 +57,7 @@ def _partitions(disk: BinaryIO, size: int) -> list[tuple[bytes, Partition]]:
     fields = _HEADER.unpack(head)
     array, count, length = fields[10:13]
     if count > MOST_ENTRIES or length not in ENTRY_SIZES or array * BLOCK + count * length > size:
-        raise GuestRefused("the partition table of the guest's disk makes no sense")
+        raise GuestRefused("the partition table of the guest's disk is invalid")
     disk.seek(array * BLOCK)
     entries = disk.read(count * length)
     found = []

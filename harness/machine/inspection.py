@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""A look at a guest from outside, for evidence: its processors' registers, its screen, its memory.
+"""Inspection of a guest from outside, for evidence: its processors' registers, its screen, its memory.
 
-Nothing of it needs the guest to cooperate, so it works on one that hangs, or that panicked and was stopped. None of it
-changes what the guest does; dumping memory stops it meanwhile (QEMU: qapi/dump.json).
+The guest need not cooperate, so it works on one that hangs, or that panicked and was stopped. It does not
+change what the guest does; dumping memory stops the guest meanwhile (QEMU: qapi/dump.json).
 """
 
 from __future__ import annotations
@@ -21,45 +21,45 @@ REGISTERS = "info registers -a"
 """The human monitor's command for the registers of all processors (QEMU: hmp-commands-info.hx)."""
 
 DUMP_POLL = 0.1
-"""Seconds between two looks at how far a dump is."""
+"""Seconds between two checks of a dump's progress."""
 
 
 class Inspector(Protocol):
-    """What can be looked at. Each method raises what the machine's ``execute`` raises."""
+    """The possible inspections. Each method raises what the machine's ``execute`` raises."""
 
     def registers(self, deadline: Deadline) -> str:
         """Return the registers of all processors, as QEMU's human monitor prints them."""
 
     def screenshot(self, stem: Path, deadline: Deadline) -> Path:
-        """Write what the screen shows and return the file: ``stem`` with the suffix of its format."""
+        """Write the screen's content and return the file: ``stem`` with the suffix of its format."""
 
     def dump(self, into: Path, deadline: Deadline) -> None:
         """Write the guest's memory and its processors' state as one ELF file."""
 
     def pause_reason(self, deadline: Deadline) -> str:
-        """Return who or what paused the guest, as far as what stands between the harness and QEMU knows; "" for nothing."""
+        """Return what paused the guest, as far as the layer between the harness and QEMU knows; "" if unknown."""
 
 
 @runtime_checkable
 class Inspectable(Protocol):
-    """A machine whose guest can be looked at; one that is a mere process cannot."""
+    """A machine whose guest can be inspected. A mere process cannot."""
 
     def inspector(self) -> Inspector:
-        """Return what looks at the guest from outside."""
+        """Return an inspector of the guest."""
 
 
 class QmpInspector:
-    """Looks through QMP."""
+    """Inspects through QMP."""
 
     def __init__(self, execute: Callable[..., Any]) -> None:
         self._execute = execute
 
     def registers(self, deadline: Deadline) -> str:
-        """``human-monitor-command``: QMP itself has no command for it."""
+        """Send ``human-monitor-command``: QMP itself has no command for registers."""
         return str(self._execute("human-monitor-command", deadline, **{"command-line": REGISTERS}))
 
     def screenshot(self, stem: Path, deadline: Deadline) -> Path:
-        """``screendump``, as PNG; QEMU before 7.1, or built without libpng, knows only PPM (QEMU: qapi/ui.json)."""
+        """Send ``screendump``, as PNG; QEMU before 7.1, or built without libpng, knows only PPM (QEMU: qapi/ui.json)."""
         file = stem.with_suffix(".png")
         try:
             self._execute("screendump", deadline, filename=str(file), format="png")
@@ -71,7 +71,7 @@ class QmpInspector:
         return file
 
     def dump(self, into: Path, deadline: Deadline) -> None:
-        """``dump-guest-memory``, detached, so that the monitor answers meanwhile and the deadline can end the wait."""
+        """Send ``dump-guest-memory``, detached, so that the monitor answers meanwhile and the deadline can end the wait."""
         self._execute("dump-guest-memory", deadline, paging=False, protocol=f"file:{into}", detach=True)
 
         def status() -> dict[str, Any] | None:
@@ -87,19 +87,19 @@ class QmpInspector:
             raise InfrastructureError("QEMU could not write the dump", hint="Is there room on the disk?")
 
     def pause_reason(self, _deadline: Deadline) -> str:
-        """Return "": QEMU does not say which of its clients stopped the guest."""
+        """Return "": QEMU does not report which of its clients stopped the guest."""
         return ""
 
 
 class LibvirtInspector:
-    """Looks through libvirt's own calls; the registers with QEMU's human monitor, which libvirt passes on."""
+    """Inspects through libvirt's own calls. For registers it uses QEMU's human monitor, which libvirt passes on."""
 
     def __init__(self, connection: Connection, *, remote: bool) -> None:
         self._connection = connection
         self._remote = remote
 
     def registers(self, deadline: Deadline) -> str:
-        """``virDomainQemuMonitorCommand`` of a command that only asks."""
+        """Call ``virDomainQemuMonitorCommand`` with a command that changes nothing."""
 
         def ask(domain: Any) -> str:
             import libvirt_qemu
@@ -110,7 +110,7 @@ class LibvirtInspector:
         return self._call("virDomainQemuMonitorCommand", ask, deadline)
 
     def screenshot(self, stem: Path, deadline: Deadline) -> Path:
-        """``virDomainScreenshot``, whose picture comes as a stream."""
+        """Call ``virDomainScreenshot``, whose picture comes as a stream."""
         libvirt = load()
 
         def take(domain: Any) -> Path:
@@ -129,7 +129,7 @@ class LibvirtInspector:
         return self._call("virDomainScreenshot", take, deadline)
 
     def dump(self, into: Path, deadline: Deadline) -> None:
-        """``virDomainCoreDumpWithFormat``, memory only, which libvirt writes on its own host."""
+        """Call ``virDomainCoreDumpWithFormat``, memory only, which libvirt writes on its own host."""
         libvirt = load()
         if self._remote:
             raise InfrastructureError(
@@ -144,7 +144,7 @@ class LibvirtInspector:
         )
 
     def pause_reason(self, deadline: Deadline) -> str:
-        """``virDomainGetState``: the reason that libvirt keeps for a paused domain (libvirt: virDomainPausedReason)."""
+        """Call ``virDomainGetState``: libvirt keeps a reason for a paused domain (libvirt: virDomainPausedReason)."""
         libvirt = load()
         state, reason = self._call("virDomainGetState", lambda domain: domain.state(), deadline)
         if state != libvirt.VIR_DOMAIN_PAUSED:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The machine protocol: what every backend (direct QEMU, libvirt) offers to the rooms above."""
+"""The machine protocol: what every backend (direct QEMU, libvirt) offers to the modules that use it."""
 
 from __future__ import annotations
 
@@ -15,29 +15,29 @@ from harness.machine.memory_backend import RAM, MemoryBackend
 from harness.machine.migration_state import Added, AwaitedState, Incoming
 
 Drop = Literal["now", "before-command", "before-reply"]
-"""When the way to QEMU is lost: see :meth:`Machine.drop_monitor`."""
+"""When the connection to QEMU is lost: see :meth:`Machine.drop_monitor`."""
 
 OVERHEAD = 256 << 20
-"""Bytes that QEMU itself takes besides the guest's memory: under TCG the translated code, some devices, its own heap."""
+"""Bytes that QEMU itself needs besides the guest's memory: under TCG the translated code, some devices, its own heap."""
 
 RUN_SIZE = 64 << 20
-"""Bytes of a run directory; that of a run of the twin takes less than one MiB, a crash some MiB more."""
+"""Bytes of a run directory. That of a run of the twin takes less than one MiB, a crash some MiB more."""
 
 OVERLAY_SIZE = 2 << 30
-"""Bytes that an overlay grows by in a run: what a guest with a disk of its own writes while it boots and is tested."""
+"""Bytes by which an overlay grows in a run: what a guest with its own disk writes while it boots and is tested."""
 
 
 class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What machine to build. Sizes in bytes.
+    """The machine to build. Sizes in bytes.
 
     ``kernel``/``initrd``/``append`` boot Linux directly (the twin); ``firmware`` is a file for ``-bios`` or pflash.
     ``processors`` at power-on, ``max_processors`` slots in all; ``memory`` at power-on, ``max_memory``, ``dimm_slots``.
-    ``virtio_mem`` is how much a virtio-mem device can plug, 0 for none, ``balloon`` asks for one, ``nvdimm`` allows NVDIMMs.
-    ``debug_port`` is the driver's isa-debugcon port. ``monitor`` asks for a second, human monitor, ``kd`` for a serial port
-    on which a kernel debugger may listen.
+    ``virtio_mem`` is how much a virtio-mem device can plug, 0 for none. ``balloon`` adds one, ``nvdimm`` allows NVDIMMs.
+    ``debug_port`` is the driver's isa-debugcon port. ``monitor`` adds a second, human monitor, ``kd`` a serial port
+    for a kernel debugger.
 
-    ``incoming`` is the migration state of a snapshot (:mod:`harness.machine.snapshot`) that the machine takes over instead of starting its
-    firmware, ``added`` what had been hot-added when it was saved.
+    ``incoming`` is the migration state of a snapshot (:mod:`harness.machine.snapshot`), which the machine continues instead
+    of starting its firmware. ``added`` are the devices that had been hot-added when it was saved.
 
     For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
     ``clock`` the real-time clock, None for QEMU's own, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid;
@@ -81,9 +81,9 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     extra: list[str] = []
 
     def resource_request(self, *, processors: int = 0, memory: int = 0, disk: int = 0) -> ResourceRequest:
-        """Return what the machine has at power-on and what is to be added, as far as it has slots and room for that.
+        """Return the needs of the machine at power-on and of the planned additions, as far as it has slots and room for them.
 
-        ``disk`` are bytes of the run directory besides what every run takes.
+        ``disk`` is the run directory's bytes in addition to those of every run.
         """
         return ResourceRequest(
             vcpus=min(self.processors + processors, self.max_processors),
@@ -93,7 +93,7 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CpuSlot(msgspec.Struct, frozen=True, kw_only=True):
-    """A row of ``query-hotpluggable-cpus``: ``props`` is QEMU's own, copied and never built; ``qom`` "" if empty.
+    """A row of ``query-hotpluggable-cpus``. ``props`` is QEMU's own, copied and never built; ``qom`` is "" if empty.
 
     ``index`` is the slot's place when rows are sorted by socket, die, module, core and thread.
     """
@@ -125,11 +125,11 @@ class QmpEvent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Machine(Protocol):
-    """One virtual machine from spawn to gone. Errors: see each method; all take a Deadline.
+    """One virtual machine from spawn to end. Errors: see each method; all take a Deadline.
 
-    ``console`` and ``debugcon`` are files that QEMU appends to from its start; ``control`` is the unix socket of the
-    guest's control port; ``human`` that of the second monitor and ``kd`` that of the kernel debugger's port, if the spec
-    asks for them. ``argv`` is QEMU's command once it runs. ``versions`` is what stands between the harness and QEMU, {} if nothing does.
+    ``console`` and ``debugcon`` are files that QEMU appends to from its start. ``control`` is the unix socket of the
+    guest's control port, ``human`` that of the second monitor and ``kd`` that of the kernel debugger's port, if the spec
+    has them. ``argv`` is QEMU's command once it runs. ``versions`` names the layers between the harness and QEMU, {} if none.
     """
 
     spec: MachineSpec
@@ -152,29 +152,29 @@ class Machine(Protocol):
         """Stop the guest's processors (``stop``)."""
 
     def reset(self, deadline: Deadline) -> None:
-        """``system_reset``; returns when QEMU's RESET event came."""
+        """Send ``system_reset``; return when QEMU's RESET event came."""
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Send one QMP command and return its reply. Raises CommandRefused, MachineFailed, MonitorLost.
 
-        After a dropped connection it reconnects within the deadline; the command is sent again only if it is a query.
-        For others MonitorLost is raised with the connection restored, so that the caller asks what happened.
+        After a dropped connection it reconnects within the deadline. The command is sent again only if it is a query.
+        For others MonitorLost is raised with the connection restored, so that the caller can ask what happened.
         """
 
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
-        """All slots in ascending order."""
+        """Return all slots in ascending order."""
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
-        """``device_add`` of a processor into ``slot``; never adds twice when the monitor drops."""
+        """Send ``device_add`` of a processor into ``slot``; never adds twice when the monitor drops."""
 
     def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
-        """Have two clients plug the same processor under the same name at the same moment.
+        """Make two clients plug the same processor under the same name at the same moment.
 
         Returns the words by which one was refused. Raises CommandRefused if both were, InfrastructureError if neither was.
         """
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
-        """All plugged DIMMs."""
+        """Return all plugged DIMMs."""
 
     def add_dimm(
         self,
@@ -185,28 +185,28 @@ class Machine(Protocol):
         node: int | None = None,
         backend: MemoryBackend = RAM,
     ) -> None:
-        """``object-add`` and ``device_add`` of a DIMM; its memory is deleted again when the device is refused.
+        """Send ``object-add`` and ``device_add`` of a DIMM; its memory is deleted again when the device is refused.
 
         Raises HostExhausted if the host has too little memory or disk for ``backend``.
         """
 
     def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
-        """``object-add`` and ``device_add`` of an NVDIMM whose bytes are a sparse file. Raises as :meth:`add_dimm`."""
+        """Send ``object-add`` and ``device_add`` of an NVDIMM whose bytes are a sparse file. Raises as :meth:`add_dimm`."""
 
     def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
-        """Ask the guest to have so many bytes of the virtio-mem device. Raises CommandRefused with QEMU's words."""
+        """Ask the guest to use so many bytes of the virtio-mem device. Raises CommandRefused with QEMU's words."""
 
     def set_balloon(self, size: int, deadline: Deadline) -> None:
-        """Ask the guest to make do with so many bytes (``balloon``). Raises CommandRefused with QEMU's words."""
+        """Ask the guest to shrink to so many bytes (``balloon``). Raises CommandRefused with QEMU's words."""
 
     def unplug(self, device: str, deadline: Deadline) -> None:
-        """Ask the guest to give a processor or a DIMM back. What it does is told by events. Raises CommandRefused."""
+        """Ask the guest to give a processor or a DIMM back. Events report its answer. Raises CommandRefused."""
 
     def release(self, device: str, deadline: Deadline) -> None:
-        """Let go of what is left of a device that is gone, so that its id is free again."""
+        """Delete the backend of a device that is gone, so that its id is free again."""
 
     def serial(self) -> int:
-        """Serial of the last QMP message seen; pass it as ``after`` to :meth:`wait_event`."""
+        """Return the serial of the last QMP message seen; pass it as ``after`` to :meth:`wait_event`."""
 
     def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
         """Return the first event called ``name`` later than ``after`` whose data contains ``match`` (dotted keys).
@@ -215,22 +215,22 @@ class Machine(Protocol):
         """
 
     def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
-        """Events seen so far."""
+        """Return the events seen so far."""
 
     def drop_monitor(self, when: Drop = "now") -> None:
-        """Lose the way to QEMU, as a crashing proxy would; the next command reconnects.
+        """Drop the connection to QEMU, as a crashing proxy would. The next command reconnects.
 
         ``now``; ``before-command``, in place of sending the next command; ``before-reply``, when the next reply arrives.
         """
 
     def sync(self) -> None:
-        """Return once all that the guest has written is in ``console`` and ``debugcon``. Raises InfrastructureError."""
+        """Return once all output of the guest is in ``console`` and ``debugcon``. Raises InfrastructureError."""
 
     def alive(self) -> bool:
-        """True while QEMU's process runs."""
+        """Return whether QEMU's process runs."""
 
     def check_alive(self) -> None:
         """Raise MachineFailed if QEMU is gone, InfrastructureError if the disk of the run directory is full."""
 
     def close(self) -> None:
-        """Shut down: quit over QMP, SIGTERM, SIGKILL, each with its grace; idempotent, bounded in time."""
+        """Shut down: quit over QMP, SIGTERM, SIGKILL, each with its grace. Idempotent, bounded in time."""

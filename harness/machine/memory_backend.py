@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The memory backend of a DIMM: which memory of the host its bytes are (QEMU: qapi/qom.json, memory-backend-*).
+"""The memory backend of a DIMM: the host memory that holds its bytes (QEMU: qapi/qom.json, memory-backend-*).
 
 A file is made here, in the run directory, under a name of the harness's own and readable by its owner only. Its name is
-removed as soon as QEMU has opened it, so that its bytes are given back when QEMU ends, whatever ends it.
+removed as soon as QEMU has opened it, so that its space is freed when QEMU ends for any reason.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ BackendKind = Literal["ram", "file", "memfd"]
 EXHAUSTED = re.compile(
     "preallocating memory failed|os_mem_prealloc|Insufficient free host memory|Cannot allocate memory|No space left"
 )
-"""QEMU's words for memory or room that the host does not have (QEMU: util/oslib-posix.c, softmmu/physmem.c)."""
+"""QEMU's words when the host lacks memory or disk space (QEMU: util/oslib-posix.c, softmmu/physmem.c)."""
 
 
 class MemoryBackend(msgspec.Struct, frozen=True, kw_only=True):
-    """What a DIMM is made of. Sizes in bytes.
+    """The backing of a DIMM. Sizes in bytes.
 
     ``kind``: ``ram`` is anonymous memory, ``file`` a file in the run directory, ``memfd`` anonymous memory that has a
-    descriptor. ``share`` None leaves it to QEMU, which shares a memfd and nothing else. ``prealloc`` takes every page at
+    descriptor. ``share`` None is QEMU's default: it shares only a memfd. ``prealloc`` allocates every page at
     once; without it a file is sparse. ``hugepages`` is the size of the host's pages, 0 for its usual ones. ``host_nodes``
-    binds the memory to nodes of the host. ``file_size`` is how long the file is, None for as long as the DIMM.
+    binds the memory to nodes of the host. ``file_size`` is the length of the file, None for that of the DIMM.
     """
 
     kind: BackendKind = "ram"
@@ -47,7 +47,7 @@ class MemoryBackend(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def plain(self) -> bool:
-        """True for what a DIMM is made of if nobody says anything."""
+        """Whether it is the default backing of a DIMM."""
         return self == MemoryBackend()
 
     def properties(self, name: str, size: int, file: Path | None) -> dict[str, Any]:
@@ -67,7 +67,7 @@ class MemoryBackend(msgspec.Struct, frozen=True, kw_only=True):
 
     @contextlib.contextmanager
     def made_file(self, directory: Path, size: int) -> Iterator[Path | None]:
-        """Make the file of a ``file`` for the time in which QEMU opens it. Raises InfrastructureError."""
+        """Make the file of a ``file`` backend while QEMU opens it. Raises InfrastructureError."""
         if self.kind != "file":
             yield None
             return
@@ -100,9 +100,9 @@ RAM = MemoryBackend()
 
 
 def not_of_one_dimm(backend: MemoryBackend) -> tuple[str, str] | None:
-    """Return what libvirt sets for a whole domain and never for one DIMM: the option, and its words; None if nothing.
+    """Return what libvirt sets only for a whole domain and not for one DIMM: the option, and its words; None if nothing.
 
-    Its ``memoryBacking`` says of all memory of a domain whether it is a memfd and allocated at once; pages of another
+    For all memory of a domain, ``memoryBacking`` sets whether it is a memfd and allocated at once. Pages of another
     size are always allocated at once (libvirt: formatdomain.html). The file of a DIMM is libvirt's own.
     """
     if backend.file_size is not None:
@@ -114,7 +114,7 @@ def not_of_one_dimm(backend: MemoryBackend) -> tuple[str, str] | None:
     if backend.prealloc:
         return "prealloc", "preallocation"
     return (
-        ("share", "the sharing of memory that is no file")
+        ("share", "the sharing of memory that is not a file")
         if backend.share and backend.kind == "ram"
         else None
     )
@@ -122,7 +122,7 @@ def not_of_one_dimm(backend: MemoryBackend) -> tuple[str, str] | None:
 
 @contextlib.contextmanager
 def exhaustion(device: str, size: int, backend: MemoryBackend, place: Path | None) -> Iterator[None]:
-    """Turn a refusal for want of memory or of room into HostExhausted; ``place`` is where the file is, if that is known."""
+    """Turn a refusal for lack of memory or disk space into HostExhausted; ``place`` is the file's directory, if known."""
     try:
         yield
     except CommandRefused as error:
@@ -131,12 +131,12 @@ def exhaustion(device: str, size: int, backend: MemoryBackend, place: Path | Non
         wanted = f"{size_text(size)} for the DIMM {device!r}"
         if backend.kind == "file" and not backend.hugepages:
             free = f", where {size_text(shutil.disk_usage(place).free)} are free" if place is not None else ""
-            said = f"the disk has no room to preallocate {wanted}: its file lies in {place or 'a directory of libvirt'}{free}"
+            said = f"the disk has no room to preallocate {wanted}: its file is in {place or 'a directory of libvirt'}{free}"
             hint = f"{MAKE_ROOM} Without prealloc = true the file is sparse."
         elif backend.hugepages:
-            said = f"the host has too few free pages of {size_text(backend.hugepages)} left: {wanted} cannot be had"
+            said = f"the host has too few free pages of {size_text(backend.hugepages)} for {wanted}"
             hint = "Another program took them since they were counted. Reserve more, or run the plan alone."
         else:
-            said = f"the host has too little free memory: {wanted} cannot be had"
+            said = f"the host has too little free memory for {wanted}"
             hint = "End something that takes memory, or ask for a smaller DIMM."
         raise HostExhausted(f"{said}. QEMU says: {error.description}", hint=hint) from error

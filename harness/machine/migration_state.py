@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a machine needs to continue another one: its migration state, and what had been hot-added.
+"""The state that a machine needs to continue another one: its migration state, and what had been hot-added.
 
 A restored machine must have every device that the saved one had, with the same names and places, from its start
 (QEMU: docs/devel/migration, "the destination must be started with the same devices").
@@ -16,7 +16,7 @@ from harness.machine.attachments import option_value
 
 
 class AddedCpu(msgspec.Struct, frozen=True, kw_only=True, tag="cpu"):
-    """A processor of type ``driver`` in the slot that ``props`` says, as QEMU names it."""
+    """A processor of type ``driver`` in the slot with QEMU's ``props``."""
 
     id: str
     driver: str
@@ -29,7 +29,7 @@ class AddedCpu(msgspec.Struct, frozen=True, kw_only=True, tag="cpu"):
 
 
 class AddedDimm(msgspec.Struct, frozen=True, kw_only=True, tag="dimm"):
-    """A DIMM of ``size`` bytes at ``address``, where the first machine had put it."""
+    """A DIMM of ``size`` bytes at ``address``, where the first machine had it."""
 
     id: str
     size: int
@@ -38,7 +38,7 @@ class AddedDimm(msgspec.Struct, frozen=True, kw_only=True, tag="dimm"):
     address: int
 
     def arguments(self) -> list[str]:
-        """Return its memory and itself."""
+        """Return its memory and its device."""
         memory = f"{self.id}-memory"
         return [
             "-object", f"memory-backend-ram,id={option_value(memory)},size={self.size}",
@@ -51,23 +51,23 @@ Added = AddedCpu | AddedDimm
 
 
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
-    """The migration state ``file``, in place of a start of the firmware.
+    """The migration state ``file``, which replaces a start of the firmware.
 
-    ``mapped`` is its form: with every page at a place of its own (mapped-ram, QEMU 9.0 and later), which QEMU reads from
-    the file itself, or else as a stream, which it reads from its standard input (QEMU: docs/devel/migration/mapped-ram.rst).
+    ``mapped`` is its form. In a mapped file every page has a fixed place (mapped-ram, QEMU 9.0 and later), and QEMU reads
+    it itself. Otherwise it is a stream on QEMU's standard input (QEMU: docs/devel/migration/mapped-ram.rst).
     """
 
     file: Path
     mapped: bool = False
 
     def arguments(self) -> list[str]:
-        """The capability has to be set before the state is read, so a mapped one is asked for later."""
+        """Return ``-incoming``. A mapped state comes later: its capability has to be set before the state is read."""
         return ["-incoming", "defer" if self.mapped else "fd:0"]
 
 
 class AwaitedState(msgspec.Struct, frozen=True, kw_only=True):
-    """The migration state of another QEMU that still runs, told later where it comes from."""
+    """The migration state of another QEMU that still runs. Its source is set later."""
 
     def arguments(self) -> list[str]:
-        """QEMU waits for ``migrate-incoming`` (QEMU: qapi/migration.json)."""
+        """Return the option with which QEMU waits for ``migrate-incoming`` (QEMU: qapi/migration.json)."""
         return ["-incoming", "defer"]

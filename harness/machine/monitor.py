@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: MIT
 """The monitor: QMP on a listening unix socket, with every message in the history in true order.
 
-``qemu.qmp`` connects, negotiates, frames and parses; it splits replies and events into different queues, so that
-their order is only visible where its client sends and receives messages: records are written there. The client lives in
-one background thread with its own event loop. A caller on another thread hands it a message, which goes out in that
-same turn of the loop, and sleeps on a lock that the reply opens; the queues in between would cost a third of the round trip.
-Command ids count on over reconnects, so that one id means one command in a whole history.
+``qemu.qmp`` connects, negotiates, frames and parses. It splits replies and events into different queues, so
+their order is only visible where its client sends and receives messages: records are written there. The client runs in
+one background thread with its own event loop. A caller on another thread hands it a message, which is sent in that
+same turn of the loop, and sleeps on a lock that the reply opens. The queues in between would cost a third of the round trip.
+Command ids continue over reconnects, so that one id means one command in a whole history.
 
-One coroutine, the keeper, connects, and connects again whenever the connection drops while QEMU lives. What QEMU
-announces while nobody is connected is lost: it keeps no events for a later client (QEMU: docs/interop/qmp-spec). The
+One coroutine, the keeper, connects, and reconnects whenever the connection drops while QEMU lives. QEMU's events are lost
+while there is no connection: it keeps none for a later client (QEMU: docs/interop/qmp-spec). The
 greeting with the next ``monitor`` number shows the gap.
 """
 
@@ -38,7 +38,7 @@ RETRY = 0.001, 0.05
 ASKING = frozenset({"qom-list", "qom-get", "qom-list-types", "qom-list-properties", "device-list-properties"})
 
 LAST_WORDS = 1.0
-"""Seconds to read what QEMU sent before it ended; it is all in the socket already."""
+"""Seconds to read what QEMU sent before it ended. All of it is already in the socket."""
 
 
 def is_query(command: str) -> bool:
@@ -47,10 +47,10 @@ def is_query(command: str) -> bool:
 
 
 class Monitor:
-    """One QEMU's QMP connection. ``failure`` makes the error for a QEMU that is gone; all methods are blocking.
+    """One QEMU's QMP connection. ``failure`` makes the error for a QEMU that is gone. All methods block.
 
-    ``connections`` counts them, 2 is the first reconnect. ``log`` is that of the machine, if it has one already: a second
-    client of its QEMU, or the QEMU that its guest migrates to, tells in the same one.
+    ``connections`` counts them, 2 is the first reconnect. ``log`` is an existing log of the machine. A second client of its
+    QEMU, and the QEMU to which its guest migrates, report to the same one.
     """
 
     def __init__(
@@ -92,19 +92,19 @@ class Monitor:
         loop.close()
         self._over = True
         self.log.wake()
-        # A command handed over while the loop was closing is in no client's book.
+        # A command handed over while the loop was closing is unknown to every client.
         for reply in list(self._waiting):
             reply.open(None)
 
     async def _settle(self) -> None:
-        """End what a cancelled keeper left half-way: the client's own tasks, in the midst of their disconnect."""
+        """Finish what a cancelled keeper left: the client's own tasks, in the midst of their disconnect."""
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
     def _unheard(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """Take an error that nobody awaited. A dropped connection leaves some behind; any other is ours to tell."""
+        """Handle an error that no task awaited. A dropped connection leaves some behind; any other is reported."""
         error = context.get("exception")
         if isinstance(error, Exception) and not isinstance(error, EOFError | OSError):
             self.log.fail(error)
@@ -135,7 +135,7 @@ class Monitor:
                 self._client = None
                 self.log.wake()
                 client.ended()
-                # The reason for the drop is of no interest: QEMU's own end is told by its process.
+                # The reason for the drop is not used: QEMU's process reports its own end.
                 with contextlib.suppress(Exception):
                     await client.disconnect()
 
@@ -150,13 +150,13 @@ class Monitor:
         self._thread.start()
 
     def end(self) -> None:
-        """QEMU is gone: read what it said last, connect no more, then wake everybody who waits."""
+        """Record that QEMU is gone: read its last messages, stop connecting, then wake all waiting callers."""
         self._last = True
-        # Its end of the socket is closed, so the keeper soon comes to the end by itself.
+        # Its end of the socket is closed, so the keeper soon ends by itself.
         self._call(lambda: asyncio.get_running_loop().call_later(LAST_WORDS, self._cancel))
 
     def close(self, seconds: float) -> None:
-        """Connect no more, wake everybody who waits, and wait for the thread."""
+        """Stop connecting, wake all waiting callers, and wait for the thread."""
         self._last = self._over = True
         self.log.wake()
         self._call(self._cancel)
@@ -164,7 +164,7 @@ class Monitor:
             self._thread.join(seconds)
 
     def _call(self, act: Callable[[], object]) -> bool:
-        """Have ``act`` called on the monitor's thread; False if that is not there yet or has come to its end."""
+        """Call ``act`` on the monitor's thread. Return False if that does not run yet or has ended."""
         if self._loop is None:
             return False
         try:
@@ -178,18 +178,18 @@ class Monitor:
             self._keeper.cancel()
 
     def check_over(self, doing: str) -> None:
-        """Raise what ``failure`` makes if this QEMU is gone."""
+        """Raise the error of ``failure`` if this QEMU is gone."""
         if self._over:
             raise self.failure(doing)
 
     def _check(self, doing: str) -> None:
-        """Raise what broke the recording, or that this QEMU is gone; of another one's end this connection knows nothing."""
+        """Raise the error that broke the recording, or that this QEMU is gone. Another QEMU's end is not checked."""
         if self.log.broken is not None:
             raise self.log.broken
         self.check_over(doing)
 
     def reconnected(self, seconds: float) -> bool:
-        """Return True once there is a connection; wait for one only if there was one before."""
+        """Return whether there is a connection. Wait for one only if there was one before."""
         with self._changed:
             self._changed.wait_for(lambda: self._client or self._over, seconds if self.connections else 0)
             return self._client is not None
@@ -221,7 +221,7 @@ class Monitor:
     ) -> Any:
         """Send a command and return what it returned; see :meth:`harness.machine.machine.Machine.execute`.
 
-        An open file goes with it as ``descriptor``; it stays the caller's.
+        An open file is sent with it as ``descriptor``; the caller still owns it.
         """
         while True:
             client = self.wait_connected(deadline, command)
@@ -257,7 +257,7 @@ class Monitor:
                 )
 
     def begin(self, command: str, deadline: Deadline, arguments: Mapping[str, Any]) -> Callable[[], Any]:
-        """Send a command and return at once what waits for its outcome, as :meth:`execute` does; it is sent only once."""
+        """Send a command, only once, and return a function that waits for its outcome as :meth:`execute` does."""
         client = self.wait_connected(deadline, command)
         reply = Reply()
         self._waiting.add(reply)
@@ -280,14 +280,14 @@ class Monitor:
         return wait
 
     def quit(self) -> None:
-        """Send ``quit`` if connected, and wait for nothing: the end of the process is the answer."""
+        """Send ``quit`` if connected, without waiting: the end of the process is the answer."""
         client = self._client
         if client is not None:
             message = Message({"execute": "quit", "id": f"harness-{next(self.log.ids)}"})
             self._call(functools.partial(client.submit, message, Reply()))
 
     def drop(self, when: Drop) -> None:
-        """Lose the connection: now, or in place of sending the next command, or of reading the next reply."""
+        """Drop the connection: now, or in place of sending the next command, or of reading the next reply."""
         if when != "now":
             self._fault.when = when
             return
@@ -295,7 +295,7 @@ class Monitor:
             client = self._client
             if client is None:
                 return
-            # Nobody may use the lost connection, not even before its own tasks notice.
+            # The lost connection must not be used, not even before its own tasks notice.
             self._client = None
         if threading.current_thread() is self._thread:
             client.abort()
@@ -304,7 +304,7 @@ class Monitor:
 
 
 def outcome(command: str, reply: Mapping[str, Any]) -> Any:
-    """Return what a command returned. Raises CommandRefused with QEMU's own words if it was refused."""
+    """Return a command's result. Raises CommandRefused with QEMU's own words if it was refused."""
     if "error" not in reply:
         return reply.get("return")
     error = reply["error"] if isinstance(reply["error"], Mapping) else {}

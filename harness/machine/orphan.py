@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The orphan: a machine whose harness is dead. What the registry knows of it is enough to end it and nothing else."""
+"""The orphan: a machine whose harness is dead. Its registry entry is enough to end it and nothing else."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ LIBVIRT_GRACE = 30.0
 
 FAR_DIRECTORY = re.compile(r"/tmp/hotplug-[A-Za-z0-9]{12}(?=/)")  # noqa: S108  on another host
 PROBE = "kvm-probe-"
-"""How the directory is called that the probe of KVM makes for its guest."""
+"""The prefix of the directory that the probe of KVM makes for its guest."""
 
 
 def end_orphan(registry: Registry, entry: MachineEntry) -> None:
     """End what is left of the machine, remove its runtime directory and its overlays, and forget it.
 
-    Raises InfrastructureError, and forgets nothing, if its harness lives, if QEMU does not end, or if it is on a host that
-    does not answer.
+    Raises InfrastructureError, and forgets nothing, if its harness is alive, if QEMU does not end, or if it is on a host
+    that does not answer.
     """
     if entry.harness.alive():
         raise InfrastructureError(
@@ -62,7 +62,7 @@ def end_orphan(registry: Registry, entry: MachineEntry) -> None:
 
 
 def overlays(entry: MachineEntry) -> list[Path]:
-    """Return the disks of the machine's own in its run directory: without what they lie on they tell nothing."""
+    """Return the machine's own disks in its run directory, which are useless without their backing files."""
     with contextlib.suppress(OSError):
         return [
             path
@@ -73,9 +73,9 @@ def overlays(entry: MachineEntry) -> list[Path]:
 
 
 def end_process(process: ProcessName) -> None:
-    """End this very process, SIGTERM before SIGKILL. Raises InfrastructureError if it does not end.
+    """End exactly this process, by SIGTERM, then SIGKILL. Raises InfrastructureError if it does not end.
 
-    The signals go to a descriptor of the process: a number that the kernel gives to another meanwhile is not hit.
+    The signals go to a descriptor of the process: a process that gets the same number meanwhile is not hit.
     """
     try:
         descriptor = os.pidfd_open(process.pid)
@@ -103,7 +103,7 @@ def end_process(process: ProcessName) -> None:
 
 
 def _end_domain(entry: MachineEntry) -> None:
-    """Have libvirt destroy the domain, and forget it if somebody made it persistent."""
+    """Make libvirt destroy the domain, and undefine it if another program made it persistent."""
     libvirt = load()
 
     def end() -> None:
@@ -130,7 +130,7 @@ def _end_domain(entry: MachineEntry) -> None:
         why = words(error)
     else:
         return
-    # A libvirtd that is not there knows a transient domain no more once its QEMU, which is here, has ended.
+    # A libvirtd that is not running forgets a transient domain once its QEMU, which is on this host, has ended.
     if entry.qemu is None:
         raise InfrastructureError(
             f"domain {entry.domain} at {entry.uri} may still be there: {why}",
@@ -139,7 +139,7 @@ def _end_domain(entry: MachineEntry) -> None:
 
 
 def _tidy_remote_host(entry: MachineEntry) -> None:
-    """Remove the machine's directory on the host that it ran on, as far as it is known."""
+    """Remove the machine's directory on its host, as far as it is known."""
     known = " ".join(entry.command)
     with contextlib.suppress(OSError):
         known += (Path(entry.directory) / "domain.xml").read_text("utf-8", "replace")

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Memory that a guest gets otherwise than by an ACPI memory device: virtio-mem, a balloon, an NVDIMM.
+"""Memory that a guest gets without an ACPI memory device: virtio-mem, a balloon, an NVDIMM.
 
-Of none of them does QEMU's firmware make an ACPI memory device (PNP0C80): virtio-mem and the balloon are PCI devices
-(QEMU: docs/system/devices/virtio, hw/virtio/virtio-mem.c, virtio-balloon.c), and an NVDIMM is announced to the root device
+QEMU's firmware makes no ACPI memory device (PNP0C80) for any of them. virtio-mem and the balloon are PCI devices
+(QEMU: docs/system/devices/virtio, hw/virtio/virtio-mem.c, virtio-balloon.c). An NVDIMM is announced to the root device
 of NVDIMMs (ACPI0012) by an event of its own (QEMU: docs/nvdimm.txt, hw/acpi/nvdimm.c).
 """
 
@@ -22,17 +22,17 @@ VIRTIO_MEM_BLOCK = 2 << 20
 """Bytes that virtio-mem plugs at once, the size of a huge page (QEMU: hw/virtio/virtio-mem.c)."""
 
 BALLOON_PAGE = 1 << 20
-"""Bytes that the size of a balloon is compared to: a guest gives pages of 4 KiB, and libvirt counts in KiB."""
+"""The precision in bytes of a balloon's size: a guest gives pages of 4 KiB, and libvirt counts in KiB."""
 
 
 class VirtioMemDevice(msgspec.Struct, frozen=True):
-    """A virtio-mem device of up to ``size`` bytes on ``node``, of which nothing is plugged at power-on."""
+    """A virtio-mem device of up to ``size`` bytes on ``node``, with nothing plugged at power-on."""
 
     size: int
     node: int = 0
 
     def arguments(self) -> list[str]:
-        """Return its memory and itself."""
+        """Return its memory and its device."""
         return [
             "-object", f"memory-backend-ram,id={VIRTIO_MEM}-memory,size={self.size}",
             "-device",
@@ -41,7 +41,7 @@ class VirtioMemDevice(msgspec.Struct, frozen=True):
 
 
 class BalloonDevice(msgspec.Struct, frozen=True):
-    """A balloon, which takes memory of the guest's and gives it back."""
+    """A balloon, which takes memory from the guest and gives it back."""
 
     def arguments(self) -> list[str]:
         """Return itself."""
@@ -68,7 +68,7 @@ def balloon_size(machine: Machine, deadline: Deadline) -> int:
 
 
 def await_size(what: str, wanted: int, seen: Any, deadline: Deadline, *, within: int = 1) -> None:
-    """Wait until ``seen()`` is what was ``wanted``, to ``within`` bytes. Raises GuestHang."""
+    """Wait until ``seen()`` is within ``within`` bytes of ``wanted``. Raises GuestHang."""
     deadline.poll(
         lambda: abs(seen() - wanted) < within,
         interval=0.02,

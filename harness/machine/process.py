@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """QEMU's process: spawned so that it cannot outlive the harness, watched by one thread, ended in steps.
 
-The kernel kills a child with PR_SET_PDEATHSIG when the *thread* that spawned it ends, so the thread that spawns QEMU
+The kernel kills a child with PR_SET_PDEATHSIG when the *thread* that spawned it ends. So the thread that spawns QEMU
 is the thread that waits for it. ``setpriv`` sets the signal between fork and exec, where Python code must not run in
-a program with threads; the shell then checks that the parent had not died before the signal was set.
+a program with threads. The shell then checks that the parent had not died before the signal was set.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ SPAWN_GRACE = 5.0
 
 
 class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
-    """How a process ended. ``asked`` tells "we asked it to quit" from "it died"; ``status`` < 0 is a signal.
+    """How a process ended. ``asked`` distinguishes a requested end from a crash. A negative ``status`` is a signal.
 
     ``by`` is what ended it: ``quit``, ``SIGTERM``, ``SIGKILL``, or ``itself``.
     """
@@ -56,7 +56,7 @@ class ExitReport(msgspec.Struct, frozen=True, kw_only=True):
 class Process:
     """One child in a session of its own, its output in ``log``. ``ended`` is called once, on the watching thread.
 
-    ``stdin`` is a descriptor that it reads from, to be kept open until :meth:`spawn` returns; nothing if None. The kernel
+    ``stdin`` is a descriptor that it reads from, to be kept open until :meth:`spawn` returns; None for no input. The kernel
     ends it if it makes a file larger than ``largest_file`` bytes, 0 for no limit.
 
     Raises InfrastructureError when the log cannot be written, :meth:`spawn` when the command cannot be run.
@@ -94,7 +94,7 @@ class Process:
         self._launched = False
 
     def spawn(self) -> None:
-        """Run the command. Interrupted, it still comes to be, and is known to :meth:`settle`."""
+        """Run the command. If interrupted, the process still starts, and :meth:`settle` finds it."""
         try:
             threading.Thread(target=self._watch, name=f"watch {self.command[0]}", daemon=True).start()
         except RuntimeError as error:
@@ -106,7 +106,7 @@ class Process:
             raise self._failure
 
     def settle(self) -> None:
-        """Wait until a spawn that was interrupted has come to its end, well or badly."""
+        """Wait until an interrupted spawn has succeeded or failed."""
         if self._launched:
             self._spawned.wait(SPAWN_GRACE)
 
@@ -127,8 +127,8 @@ class Process:
             self._output.close()
         self.pid = child.pid
         self._spawned.set()
-        # Learn of the end without reaping: until the zombie is reaped its number cannot be another's, so that
-        # what is left of its group (a wrapper's children) can be ended without hitting a stranger.
+        # Wait for the end without reaping. Until the zombie is reaped, no other process can get its number, so
+        # the rest of its group (a wrapper's children) can be ended without hitting another process.
         os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         with self._lock:
             with contextlib.suppress(ProcessLookupError, PermissionError):
@@ -144,17 +144,17 @@ class Process:
 
     @property
     def running(self) -> bool:
-        """True from its spawn until it ended."""
+        """Whether it was spawned and has not ended."""
         return self._launched and not self._gone.is_set()
 
     def ask(self, by: str) -> None:
-        """Note that it is about to be asked to end, by ``by``: an end from now on is no death."""
+        """Note that ``by`` is about to ask it to end: an end from now on is not a crash."""
         with self._lock:
             if self._status is None:
                 self._asked = by
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal to its whole process group; nothing happens if it ended."""
+        """Send a signal to its whole process group. Do nothing if it ended."""
         with self._lock:
             if self._status is None and self.pid:
                 with contextlib.suppress(ProcessLookupError):
@@ -165,13 +165,13 @@ class Process:
         return self._gone.wait(seconds)
 
     def report(self) -> ExitReport | None:
-        """How it ended; None while it runs, or if it never ran."""
+        """Return how it ended; None while it runs, or if it never ran."""
         if self._status is None:
             return None
         return ExitReport(asked=bool(self._asked), status=self._status, by=self._asked or "itself")
 
     def words(self) -> str:
-        """What this process wrote last, at most 4 KiB, control characters replaced."""
+        """Return the process's last output, at most 4 KiB, control characters replaced."""
         try:
             with self.log.open("rb") as file:
                 end = file.seek(0, os.SEEK_END)

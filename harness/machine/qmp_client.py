@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""One QMP connection: qemu.qmp's client, told what crosses it, with replies that open a lock in another thread."""
+"""One QMP connection: qemu.qmp's client, which reports each message, with replies that open a lock in another thread."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from harness import locks
 from harness.machine.machine import Drop
 
 Passed = Callable[[Literal["in", "out"], dict[str, Any], int], None]
-"""Told of every message: its direction, the message, the connection's number."""
+"""Called with every message: its direction, the message, the connection's number."""
 
 
 class MessageFault:
-    """The fault that the next message is to meet, if any; shared by the connections of one monitor."""
+    """The fault to inject into the next message, if any; shared by the connections of one monitor."""
 
     def __init__(self) -> None:
         self.when: Drop | None = None
 
 
 class Reply:
-    """What a caller sleeps on. ``message`` stays None when the connection dropped; ``sent`` says whether before or after."""
+    """What a caller sleeps on. ``message`` stays None when the connection dropped. ``sent``: the command was sent before."""
 
     __slots__ = ("_closed", "_opened", "message", "sent")
 
@@ -35,7 +35,7 @@ class Reply:
         self._closed = locks.gate("QMP reply")
 
     def open(self, message: Message | None) -> None:
-        """Wake the caller. Only the monitor's thread does so; the first time counts."""
+        """Wake the caller. Only the monitor's thread does so; only the first call counts."""
         if not self._opened:
             self._opened = True
             self.message = message
@@ -47,7 +47,7 @@ class Reply:
 
 
 class Client(QMPClient):
-    """One connection: qemu.qmp's client with our hooks. All methods run on the monitor's thread."""
+    """One connection: qemu.qmp's client with the harness's hooks. All methods run on the monitor's thread."""
 
     def __init__(self, number: int, passed: Passed, fault: MessageFault) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Client(QMPClient):
     def submit(self, message: Message, reply: Reply, descriptor: int | None = None) -> None:
         """Send a command at once; ``reply`` is opened by its reply or by the end of the connection.
 
-        ``descriptor`` goes with it, for ``getfd`` and ``add-fd``.
+        ``descriptor`` is sent with it, for ``getfd`` and ``add-fd``.
         """
         if self.runstate is not Runstate.RUNNING:
             reply.open(None)
@@ -99,11 +99,11 @@ class Client(QMPClient):
             await super()._on_message(msg)
 
     def abort(self) -> None:
-        """Close our side of the socket at once, unsent bytes and all."""
+        """Close the harness's side of the socket at once, including unsent bytes."""
         if self._writer is not None:
             self._writer.transport.abort()
 
     def ended(self) -> None:
-        """The connection is gone: nobody who waits will get a reply."""
+        """Record that the connection is gone: no waiting caller will get a reply."""
         while self._replies:
             self._replies.popitem()[1].open(None)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The parts of QEMU's QMP schema that the harness reads. What breaks them is QEMU's fault, never the guest's.
+"""The parts of QEMU's QMP schema that the harness reads. Violations are QEMU's fault, never the guest's.
 
 Types and names are those of QEMU's ``qapi/``: acpi.json, run-state.json, machine.json, qmp-spec.rst (events).
 """
@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 class QmpTimestamp(msgspec.Struct, frozen=True):
-    """When QEMU sent an event: seconds since 1970 and microseconds, or -1 where the host could not tell (qmp-spec.rst)."""
+    """When QEMU sent an event: seconds since 1970 and microseconds, or -1 if the host had no time (qmp-spec.rst)."""
 
     seconds: int
     microseconds: int
@@ -50,7 +50,7 @@ class AcpiDeviceOst(msgspec.Struct, frozen=True):
 class DeviceEvent(msgspec.Struct, frozen=True):
     """The data of ``DEVICE_DELETED`` and ``DEVICE_UNPLUG_GUEST_ERROR`` (qapi/qdev.json), and of ``MEM_UNPLUG_ERROR``.
 
-    ``device`` is "" for a part of a device, which has a path alone.
+    ``device`` is "" for a part of a device, which has only a path.
     """
 
     device: str = ""
@@ -64,7 +64,7 @@ class ResetEvent(msgspec.Struct, frozen=True):
 
 
 class StatusInfo(msgspec.Struct, frozen=True):
-    """``StatusInfo`` (qapi/run-state.json), what ``query-status`` returns."""
+    """``StatusInfo`` (qapi/run-state.json), the result of ``query-status``."""
 
     status: str
     running: bool
@@ -89,21 +89,21 @@ class PcDimmDeviceInfo(msgspec.Struct, frozen=True):
 
 
 class MemoryDeviceInfo(msgspec.Struct, frozen=True):
-    """``MemoryDeviceInfo`` (qapi/machine.json); ``data`` is of another shape for each type."""
+    """``MemoryDeviceInfo`` (qapi/machine.json); the form of ``data`` depends on the type."""
 
     type: str
     data: dict[str, Any]
 
 
 class VirtioMemDeviceInfo(msgspec.Struct, frozen=True, rename="kebab"):
-    """``VirtioMEMDeviceInfo`` (qapi/machine.json): ``size`` bytes are plugged, of those that were asked for."""
+    """``VirtioMEMDeviceInfo`` (qapi/machine.json): ``size`` bytes are plugged, of those that were requested."""
 
     size: int
     requested_size: int
 
 
 class BalloonInfo(msgspec.Struct, frozen=True):
-    """``BalloonInfo`` (qapi/machine.json), what ``query-balloon`` returns: the bytes that the guest has."""
+    """``BalloonInfo`` (qapi/machine.json), the result of ``query-balloon``: the bytes that the guest has."""
 
     actual: int
 
@@ -123,11 +123,11 @@ EVENT_DATA: Mapping[str, type[msgspec.Struct]] = {
     "DEVICE_UNPLUG_GUEST_ERROR": DeviceEvent,
     "MEM_UNPLUG_ERROR": DeviceEvent,
 }
-"""The events whose data is read, with what they hold."""
+"""The events whose data is read, with the type of the data."""
 
 
 def read(what: str, answer: object, kind: type[T]) -> T:
-    """Return ``answer`` as ``kind``. Raises InfrastructureError naming ``what`` breaks the schema, and where."""
+    """Return ``answer`` as ``kind``. Raises InfrastructureError that names ``what`` violates the schema, and where."""
     try:
         return msgspec.convert(answer, kind)
     except (msgspec.ValidationError, UnicodeError) as error:
@@ -138,7 +138,7 @@ def read(what: str, answer: object, kind: type[T]) -> T:
 
 
 def read_event(message: Mapping[str, Any]) -> EventMessage:
-    """Return an event whose data, where it is read, is of its schema. Raises InfrastructureError."""
+    """Return an event, with the data that is read checked against its schema. Raises InfrastructureError."""
     event = read(f"an event ({str(message.get('event'))[:40]!r})", message, EventMessage)
     kind = EVENT_DATA.get(event.event)
     if kind is not None:

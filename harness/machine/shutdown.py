@@ -16,13 +16,13 @@ RECONNECT_GRACE = 0.5
 QUIT_GRACE = 3.0
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
-"""Seconds that each step gets. SIGKILL needs more only when the host itself hangs in the kernel."""
+"""Seconds for each step. SIGKILL needs more only when the host itself hangs in the kernel."""
 
 
 def descend(process: Process, monitor: Monitor, hurry: threading.Event) -> ExitReport | None:
-    """End ``process``, gently if it lets itself; return how it ended. Bounded by the sum of the graces.
+    """End ``process``, by quit where possible; return how it ended. Bounded by the sum of the graces.
 
-    ``hurry`` cuts every grace but the last short.
+    ``hurry`` shortens every grace but the last.
     """
 
     def gone(seconds: float) -> bool:

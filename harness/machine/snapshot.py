@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Snapshots of machines: a ready guest, kept in files, so that a run begins where its boot ended.
 
-A snapshot is identified by all that it depends on: the machine, the guest's image, QEMU, the accelerator. The first
-process that needs it makes it; others wait. A restored machine writes to overlays of its own: the snapshot itself
+A snapshot is identified by all its dependencies: the machine, the guest's image, QEMU, the accelerator. The first
+process that needs it makes it, and others wait. A restored machine writes to overlays of its own: the snapshot itself
 never changes.
 """
 
@@ -28,16 +28,17 @@ from harness.machine.migration_state import Added, Incoming
 from harness.setup.content import ContentDigests, ContentError
 
 KEPT = 8
-"""Snapshots that are kept. Making one removes the least recently used beyond them. Each holds a guest's memory."""
+"""Snapshots that are kept. A new one removes the least recently used beyond them. Each holds a guest's memory."""
 
 MEMORY = "memory"
 DESCRIPTION = "state.json"
 
 
 class MachineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
-    """One snapshot. ``mapped`` is the form of its memory, ``added`` what had been hot-added, ``said`` the guest's events: name, detail.
+    """One snapshot. ``mapped`` is the form of its memory, ``added`` what had been hot-added, ``said`` the guest's events
+    (name, detail).
 
-    ``digest`` identifies what it depends on, ``directory`` is where it lies, ``content`` has the SHA-256 of its files.
+    ``digest`` identifies its dependencies, ``directory`` is its place, ``content`` has the SHA-256 of its files.
     """
 
     digest: str
@@ -54,9 +55,9 @@ class MachineSnapshot(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
-    """Return what identifies the snapshot of a guest made from ``image`` on a machine under a QEMU, 64 hex digits.
+    """Return the identity of the snapshot of a guest made from ``image`` on a machine under a QEMU, 64 hex digits.
 
-    Where its own files lie does not matter, nor what only people look at.
+    The places of its own files do not matter, nor do devices that only people look at.
     """
     plain = msgspec.structs.replace(
         spec,
@@ -73,7 +74,7 @@ def digest_of(spec: MachineSpec, image: str, qemu: str) -> str:
     if spec.firmware is not None:
         facts.append(hashlib.sha256(spec.firmware.read_bytes()).hexdigest())
     if spec.accelerator == "kvm":
-        # What the host's processor is, the guest may have seen.
+        # The guest may have seen the type of the host's processor.
         facts.append(_processor_name())
     return hashlib.sha256("\0".join(facts).encode()).hexdigest()
 
@@ -94,7 +95,7 @@ class SnapshotStore:
         self._content = ContentDigests(cache)
 
     def find(self, digest: str, say: Callable[[str], None] = lambda _: None) -> MachineSnapshot | None:
-        """Return the snapshot if it is there, complete and as it was saved, and note its use; ``say`` hears of damage."""
+        """Return the snapshot if it is there, complete and unchanged, and note its use; ``say`` reports damage."""
         directory = self._place / digest[:16]
         snapshot = read_json(directory / DESCRIPTION, MachineSnapshot)
         if snapshot is None or snapshot.digest != digest:
@@ -104,13 +105,13 @@ class SnapshotStore:
         except ContentError as error:
             say(f"the snapshot in {directory} is damaged and is made anew: {error}")
             return None
-        with contextlib.suppress(OSError):  # a cache that may only be read is as good
+        with contextlib.suppress(OSError):  # a read-only cache works too
             os.utime(directory)
         snapshot = msgspec.structs.replace(snapshot, directory=str(directory), content=content)
         return snapshot if snapshot.memory.is_file() else None
 
     def discard(self, snapshot: MachineSnapshot) -> None:
-        """Remove a snapshot that QEMU cannot read; it is made anew when it is asked for again."""
+        """Remove a snapshot that QEMU cannot read. It is made anew when it is needed again."""
         shutil.rmtree(snapshot.directory, ignore_errors=True)
 
     def provide(
@@ -120,10 +121,10 @@ class SnapshotStore:
         deadline: Deadline,
         say: Callable[[str], None],
     ) -> MachineSnapshot:
-        """Return the snapshot; make it first, in an empty directory that is then kept, if there is none.
+        """Return the snapshot. If there is none, make it first, in an empty directory that is then kept.
 
-        ``make`` writes :data:`MEMORY` and whatever belongs to it there and returns the description. Raises what it raises,
-        and InfrastructureError if nothing can be kept.
+        ``make`` writes :data:`MEMORY` and the files that belong to it there and returns the description. Raises what
+        ``make`` raises, and InfrastructureError if it cannot be kept.
         """
         if (snapshot := self.find(digest, say)) is not None:
             return snapshot
@@ -156,7 +157,7 @@ class SnapshotStore:
         return msgspec.structs.replace(snapshot, directory=str(directory), content=content)
 
     def _prune(self) -> None:
-        """Remove snapshots beyond those kept. One that a machine is just reading stays readable to it."""
+        """Remove snapshots beyond those kept. A machine can still read one that it has open."""
         snapshots = [path for path in self._place.iterdir() if (path / DESCRIPTION).is_file()]
         snapshots.sort(key=lambda path: path.stat().st_mtime, reverse=True)
         for path in snapshots[KEPT:]:
@@ -189,5 +190,5 @@ def restored(spec: MachineSpec, snapshot: MachineSnapshot, into: Path, deadline:
 
 
 def disk_name(number: int, disk: Disk) -> str:
-    """Return what a saved disk is called in its snapshot's directory."""
+    """Return the name of a saved disk in its snapshot's directory."""
     return f"disk-{number}.{disk.format}"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""Files of a guest that does not answer, read from its disk image: nothing is mounted in the host, nothing is written.
+"""Files of a guest that does not answer, read from its disk image. Nothing is mounted in the host, nothing is written.
 
-``qemu-storage-daemon`` shows the volume inside the image as a file (a FUSE export, read only; QEMU: qemu-storage-daemon(1)),
-and ``ntfsls`` and ``ntfscat`` of ntfs-3g read NTFS in it, each a program of its own without a privilege: the volume is
-a guest's, and may be made to break its reader. After a crash NTFS is not clean, which matters to who writes only.
+``qemu-storage-daemon`` exports the volume inside the image as a file (FUSE, read only; QEMU: qemu-storage-daemon(1)).
+``ntfsls`` and ``ntfscat`` of ntfs-3g read NTFS in it, each as a program without privileges: the volume is
+a guest's, and may be made to break its reader. After a crash NTFS is not clean, which only matters for writing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ TOOLS = {
     "ntfscat": "ntfs-3g",
     "fusermount3": "fuse3",
 }
-"""The programs, and the Debian packages that hold them."""
+"""The programs, and the Debian packages that contain them."""
 
 LARGEST_LISTING = 1 << 20
 
@@ -38,7 +38,7 @@ LONGEST_NAME = 255
 
 
 def plain(name: str) -> bool:
-    """True for a name that can be shown and is of one file: no separator, nothing unprintable, and not a directory's dots."""
+    """Return whether a name is printable and names one file: no separator, and not a directory's dots."""
     return (
         name not in ("", ".", "..")
         and len(name) <= LONGEST_NAME
@@ -48,7 +48,7 @@ def plain(name: str) -> bool:
 
 
 def missing() -> str:
-    """Say what is not installed and how to get it, "" if everything is there."""
+    """Return what is not installed and how to get it, "" if everything is there."""
     lacking = [tool for tool in TOOLS if shutil.which(tool) is None]
     if not lacking:
         return "" if Path("/dev/fuse").exists() else "the kernel of this machine has no FUSE (/dev/fuse)"
@@ -66,13 +66,13 @@ class WindowsVolume:
         self._file = file
 
     def names(self, directory: str, deadline: Deadline) -> list[str]:
-        """Return the names in a directory, hostile ones left out. Raises GuestRefused if it cannot be read."""
+        """Return the names in a directory, without hostile ones. Raises GuestRefused if it cannot be read."""
         return self._list(self._resolve(directory, deadline), deadline)
 
     def read(
         self, path: str, target: Path, deadline: Deadline, *, limit: int, length: int | None = None
     ) -> int:
-        """Write at most ``limit`` bytes of a file to ``target`` and return how many there were; with ``length`` only its first.
+        """Write at most ``limit`` bytes of a file to ``target`` and return their number; with ``length`` only its first ones.
 
         Raises GuestRefused if there is no such file or it is larger; InfrastructureError if it cannot be written here.
         """
@@ -134,7 +134,7 @@ class WindowsVolume:
     def _run(
         self, command: list[str], what: str, limit: int, deadline: Deadline
     ) -> Generator[bytes, None, None]:
-        """Yield what a tool prints of ``what``. Raises GuestRefused with its words if it fails, or prints more than ``limit``."""
+        """Yield a tool's output about ``what``. Raises GuestRefused with its words if it fails, or prints over ``limit``."""
         child = start_program(
             command, deadline.what, stderr=PIPE,
             environment={"PATH": os.environ.get("PATH", ""), "LC_ALL": "C.UTF-8"},
@@ -171,10 +171,10 @@ def open_volume(
     *,
     format: str = "qcow2",  # noqa: A002
 ) -> Iterator[WindowsVolume]:
-    """Show the volume with Windows in the disk ``image``, which nobody may be writing to, for as long as needed.
+    """Export the Windows volume in the disk ``image``, which must not be written to meanwhile, during the block.
 
-    ``folder`` is for our own files and exists. Raises MissingPart with what is not installed, GuestRefused if the disk
-    has no such volume.
+    ``folder`` is an existing directory for the harness's own files. Raises MissingPart with what is not installed,
+    GuestRefused if the disk has no such volume.
     """
     lacking = missing()
     if lacking:
@@ -196,7 +196,7 @@ def _export(
     at: Path,
     deadline: Deadline,
 ) -> Iterator[Path]:
-    """Have a file show an image's content, or a part of it, until the end of the block."""
+    """Make a file show an image's content, or a part of it, until the end of the block."""
     # A paused machine holds its locks, and writes nothing.
     chain = [
         f"driver=file,node-name=file,filename={option_value(image)},read-only=on,locking=off",
@@ -234,7 +234,7 @@ def _end(process: Process, at: Path) -> None:
     if not process.wait(10.0):
         process.signal(signal.SIGKILL)
         process.wait(10.0)
-        # A daemon that was killed leaves its mount behind, which keeps its folder from being removed.
+        # A killed daemon leaves its mount behind, so its folder cannot be removed.
         with contextlib.suppress(InfrastructureError):
             run_program(["fusermount3", "-u", "-q", str(at)], Deadline(10, "unmounting the guest's disk"))
     at.unlink(missing_ok=True)

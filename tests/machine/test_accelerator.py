@@ -164,7 +164,7 @@ class TestGuestsWord:
         talk = bare_guest.write(bare_guest.COM2, b"no" * 50)
         image = Image(bare_guest.build(tmp_path / "kernel", talk, bare_guest.again(len(talk))))
         choice = choose("auto", qemu, image, tmp_path / "cache", deadline)
-        assert choice.reason.endswith("it says much on its control channel, but never '! ready'")
+        assert choice.reason.endswith("it sent much on its control channel, but never '! ready'")
 
     def test_death_in_the_middle(
         self, tmp_path: Path, qemu: Path, deadline: Deadline, monkeypatch: pytest.MonkeyPatch

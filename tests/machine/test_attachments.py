@@ -107,7 +107,7 @@ def test_a_clock_that_begins_at_its_own_time() -> None:
 def test_cores_share_sockets() -> None:
     """Four cores a socket; a number that does not divide is refused."""
     assert ["cpus=2,maxcpus=8,sockets=2,cores=4,threads=1"] == options("-smp", max_processors=8, cores=4)
-    with pytest.raises(UsageError, match="8 processors cannot be shared out to sockets of 3 cores"):
+    with pytest.raises(UsageError, match="8 processors cannot be divided into sockets of 3 cores"):
         options("-smp", max_processors=8, cores=3)
 
 

@@ -56,7 +56,7 @@ class TestDroppedMonitor:
         ("when", "sent", "note"),
         [
             ("now", 1, []),
-            ("before-command", 1, ["QEMU has it not, sent again"]),
+            ("before-command", 1, ["QEMU does not have it, sent again"]),
             ("before-reply", 1, ["QEMU has it, so it was accepted"]),
         ],
     )

@@ -62,8 +62,8 @@ def test_a_file_that_cannot_be_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("backend", "description", "words"),
     [
-        (MemoryBackend(kind="file", prealloc=True), "qemu_prealloc_mem: preallocating memory failed: Bad address", "the disk has no room to preallocate 1 MiB for the DIMM 'd': its file lies in "),
-        (MemoryBackend(kind="memfd", hugepages=2 * MIB), "unable to map backing store for guest RAM: Cannot allocate memory", "the host has too few free pages of 2 MiB left"),
+        (MemoryBackend(kind="file", prealloc=True), "qemu_prealloc_mem: preallocating memory failed: Bad address", "the disk has no room to preallocate 1 MiB for the DIMM 'd': its file is in "),
+        (MemoryBackend(kind="memfd", hugepages=2 * MIB), "unable to map backing store for guest RAM: Cannot allocate memory", "the host has too few free pages of 2 MiB for"),
         (RAM, "cannot set up guest memory 'j': Cannot allocate memory", "the host has too little free memory"),
     ],
 )  # fmt: skip

@@ -289,7 +289,7 @@ def test_what_may_be_is_let_pass(body: str) -> None:
     [
         ('backend = "memfd"\n', 5, "libvirt cannot be given a memfd for one DIMM"),
         ("prealloc = true\n", 5, "libvirt cannot be given preallocation for one DIMM"),
-        ("share = true\n", 5, "libvirt cannot be given the sharing of memory that is no file for one DIMM"),
+        ("share = true\n", 5, "libvirt cannot be given the sharing of memory that is not a file for one DIMM"),
         ('backend = "file"\nfile_size = "1 MiB"\nexpect = "refused"\n', 6, "libvirt cannot be given the size of a file"),
     ],
 )  # fmt: skip

@@ -289,7 +289,7 @@ def test_a_monitor_that_drops_adds_nothing_twice(perform_restored: Perform) -> N
     assert (result.error, result.verdict.verdict) == (None, Verdict.HOLDS)
     records = records_of(result)
     notes = [one.detail for one in records if isinstance(one, r.Stage) and "dropped" in one.detail]
-    assert ["cpu-1; QEMU has it not, sent again", "cpu-2; QEMU has it, so it was accepted"] == [
+    assert ["cpu-1; QEMU does not have it, sent again", "cpu-2; QEMU has it, so it was accepted"] == [
         note.partition("device_add ")[2] for note in notes
     ]
     assert 4 == len({one.monitor for one in records if isinstance(one, r.Qmp)})

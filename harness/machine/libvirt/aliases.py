@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""Aliases: libvirt's names of devices, and ours that stand for them everywhere else.
+"""Aliases: libvirt's names of devices, and the harness's names that replace them everywhere else.
 
-libvirt chooses the ids of processors (``vcpu3``) and wants those that users choose for DIMMs to begin with ``ua-``
+libvirt chooses the ids of processors (``vcpu3``). Names that users choose for DIMMs must begin with ``ua-``
 (libvirt: formatdomain.html, ``alias``).
 """
 
@@ -18,7 +18,7 @@ from harness.errors import CommandRefused
 from harness.machine.machine import CpuSlot, MemoryDevice
 
 PERIPHERAL = "/machine/peripheral/"
-"""Where QEMU keeps the devices that have an id."""
+"""The path where QEMU keeps the devices that have an id."""
 
 
 def refused(call: str, why: str) -> CommandRefused:
@@ -29,12 +29,12 @@ def refused(call: str, why: str) -> CommandRefused:
 
 
 def processor(number: int | str) -> str:
-    """Return libvirt's name of a processor; of none, what all of them begin with."""
+    """Return libvirt's name of a processor; for "", the prefix of all such names."""
     return f"vcpu{number}"
 
 
 def dimm(device: str, call: str) -> str:
-    """Return libvirt's name for a DIMM called ``device``. Raises CommandRefused for one that it would drop without a word."""
+    """Return libvirt's name for a DIMM called ``device``. Raises CommandRefused for a name that libvirt silently drops."""
     if re.fullmatch(r"[A-Za-z0-9_-]{1,64}", device) is None:
         raise refused(
             call, f"{device!r} cannot be a name: libvirt takes up to 64 letters, digits, '-' and '_'"
@@ -50,7 +50,7 @@ class Aliases:
 
     @contextlib.contextmanager
     def named(self, call: str, alias: str, device: str) -> Iterator[None]:
-        """Have ``alias`` stand for ``device``, unless the call within is refused. Raises CommandRefused for a name in use."""
+        """Map ``alias`` to ``device``, unless the call within is refused. Raises CommandRefused for a name in use."""
         if device in self._ours.values():
             raise refused(call, f"duplicate id: a device is called {device!r} already")
         fresh = alias not in self._ours
@@ -63,7 +63,7 @@ class Aliases:
             raise
 
     def of(self, device: str) -> str:
-        """Return libvirt's name of ``device``, "" if nothing is called so."""
+        """Return libvirt's name of ``device``, "" if no device has this name."""
         return next((alias for alias, ours in self._ours.items() if ours == device), "")
 
     def forget(self, device: str) -> None:
@@ -71,18 +71,18 @@ class Aliases:
         self._ours.pop(self.of(device), None)
 
     def slot(self, row: CpuSlot) -> CpuSlot:
-        """Return ``row`` with our name of the processor in it."""
+        """Return ``row`` with the harness's name of its processor."""
         alias = row.qom.removeprefix(PERIPHERAL)
         if alias == row.qom or alias not in self._ours:
             return row
         return msgspec.structs.replace(row, qom=PERIPHERAL + self._ours[alias])
 
     def memory_device(self, row: MemoryDevice) -> MemoryDevice:
-        """Return ``row`` under our name."""
+        """Return ``row`` with the harness's name."""
         return msgspec.structs.replace(row, id=self._ours.get(row.id, row.id))
 
     def event(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Return an event with its device called by our name, and libvirt's name beside it; a stranger's device as it is."""
+        """Return an event with the harness's name of its device, and libvirt's name beside it. Other devices keep theirs."""
         data = message.get("data", {})
         message, data = self._path(message, data)
         inner = data.get("info")
@@ -96,7 +96,7 @@ class Aliases:
         return {**message, "data": data, "libvirt": {"device": alias}}
 
     def _path(self, message: dict[str, Any], data: Any) -> tuple[dict[str, Any], Any]:
-        """Return both with our name in the path: a part of a device has no other."""
+        """Return both with the harness's name in the path, which is the only name of a part of a device."""
         path = data.get("path") if isinstance(data, dict) else None
         if not isinstance(path, str) or not path.startswith(PERIPHERAL):
             return message, data

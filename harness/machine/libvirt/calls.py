@@ -21,13 +21,13 @@ T = TypeVar("T")
 
 
 class ConnectionDropped(Exception):
-    """The connection dropped during a call; nobody knows whether libvirt carried it out."""
+    """The connection dropped during a call. It is unknown whether libvirt carried it out."""
 
 
 class LibvirtCalls:
-    """What one machine asks of libvirt. ``ended`` raises MachineFailed if the domain of a refused call has no guest.
+    """The requests of one machine to libvirt. ``ended`` raises MachineFailed if the domain of a refused call has no guest.
 
-    ``fault`` is the fault that the next call is to meet, if any.
+    ``fault`` is the fault to inject into the next call, if any.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LibvirtCalls:
         """Make a call that changes something.
 
         Raises CommandRefused with libvirt's words, MachineFailed, and MonitorLost when the connection dropped: it is
-        restored then, so that the caller asks what happened.
+        restored then, so that the caller can ask what happened.
         """
         try:
             self._exchange(name, arguments, act, deadline, lambda _: {"return": {}})
@@ -57,7 +57,7 @@ class LibvirtCalls:
             ) from dropped
 
     def rival(self, name: str, wait: Callable[[], object]) -> None:
-        """Record how a call of another client ended, which was made at the same time. Raises CommandRefused."""
+        """Record the result of another client's call that was made at the same time. Raises CommandRefused."""
         libvirt = load()
         number = f"harness-{next(self._ids)}"
         connection = self._connection.another()
@@ -71,7 +71,7 @@ class LibvirtCalls:
         self._log.passed("in", {"return": {}, "id": number}, connection)
 
     def query(self, command: str, arguments: dict[str, Any], deadline: Deadline) -> Any:
-        """Ask QEMU and return what it says; when the connection drops, ask again. Raises as :meth:`call`."""
+        """Query QEMU and return its answer. When the connection drops, ask again. Raises as :meth:`call`."""
         import libvirt_qemu
 
         question: dict[str, Any] = {"execute": command}
@@ -94,7 +94,7 @@ class LibvirtCalls:
         deadline: Deadline,
         reply: Callable[[T], dict[str, Any]],
     ) -> Any:
-        """Make one call and record it and what ``reply`` makes of its outcome. Raises Dropped too."""
+        """Make one call; record it and the result that ``reply`` makes of its outcome. Also raises ConnectionDropped."""
         libvirt = load()
         self._log.check(name)
         link = self._connection.wait(deadline, name)
@@ -110,7 +110,7 @@ class LibvirtCalls:
         except TimeoutError:
             raise MonitorLost(
                 f"{name}: libvirt did not answer within {deadline.seconds:.3g} s",
-                hint="libvirtd or QEMU is stuck; 'virsh list' and 'virsh qemu-monitor-command' tell which.",
+                hint="libvirtd or QEMU is stuck; 'virsh list' and 'virsh qemu-monitor-command' show which.",
             ) from None
         except libvirt.libvirtError as error:
             if link.dropped(error):
@@ -128,7 +128,7 @@ class LibvirtCalls:
         return outcome(name, answer)
 
     def _strikes(self, when: Drop) -> bool:
-        """Lose the connection if that was asked for, at this moment."""
+        """Drop the connection if that fault was requested for this moment."""
         if self.fault != when:
             return False
         self.fault = None

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The connection to libvirt: opened, kept, opened again when it drops; every call bounded by a deadline.
+"""The connection to libvirt: opened, kept, and reopened when it drops. A deadline bounds every call.
 
 libvirt's calls have no deadlines and its events come from a loop that the program runs. One thread per process runs the
-loop (libvirt has one for all connections). Calls are made on threads of their own, which are left to their fate when the
-deadline passes, and used again when it does not: on a busy host a new thread waits milliseconds for its first turn.
+loop (libvirt has one for all connections). Calls are made on threads of their own. A thread whose deadline passes is
+abandoned; other threads are used again, because on a busy host a new thread waits milliseconds for its first turn.
 
-One thread per connection, the keeper, opens it again whenever it drops. What QEMU announces while nobody is connected is
-lost. The greeting with the next ``monitor`` number shows the gap.
+One thread per connection, the keeper, reopens it whenever it drops. QEMU's events are lost while there is no
+connection. The greeting with the next ``monitor`` number shows the gap.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ RETRY = 0.05
 """Seconds between attempts to connect again."""
 
 KEEP_ALIVE = 10, 6
-"""Seconds between two signs of life, and how many may be missing before the connection counts as dropped."""
+"""Seconds between two keep-alive messages, and how many may be missing before the connection counts as dropped."""
 
 LONGEST_NAP = 0.25
-"""Seconds between two looks at whether the machine is still there, while nobody is connected."""
+"""Seconds between two checks that the machine is still there, while there is no connection."""
 
 
 def load() -> Any:
-    """Return the libvirt module, its event loop running and its complaints kept from standard error. Raises MissingPart.
+    """Return the libvirt module, with its event loop running and its messages kept off standard error. Raises MissingPart.
 
     libvirt-python is compiled where it is installed, against libvirt's headers (its README: "Building").
     """
@@ -65,7 +65,7 @@ _loaded: list[Any] = []
 
 
 def _run_loop(libvirt: Any) -> None:
-    # A timer of its own keeps the loop from resting while there is nothing else in it.
+    # A timer keeps the loop from ending while nothing else is registered in it.
     libvirt.virEventAddTimeout(1000, lambda _timer, _opaque: None, None)
     while True:
         with contextlib.suppress(libvirt.libvirtError):
@@ -73,7 +73,7 @@ def _run_loop(libvirt: Any) -> None:
 
 
 class _Call(Generic[T]):
-    """One call, made on a worker's thread and waited for on another."""
+    """One call, made on a worker's thread and awaited on another."""
 
     def __init__(self, act: Callable[[], T]) -> None:
         self._act = act
@@ -99,7 +99,7 @@ class _Call(Generic[T]):
 
 
 class _Worker:
-    """A thread that makes one call after another. Between two it waits among the ``idle``; stuck, it is nobody's."""
+    """A thread that makes one call after another. Between two it waits among the ``idle``. A stuck one is abandoned."""
 
     idle: ClassVar[list[_Worker]] = []
 
@@ -123,7 +123,7 @@ class _Worker:
             call.make()
             self.idle.append(self)
             call.end()
-            # Nothing may keep what the call referred to until the next one comes.
+            # Nothing may keep the call's objects alive until the next one comes.
             del call
 
 
@@ -133,14 +133,14 @@ def bounded(act: Callable[[], T], deadline: Deadline) -> T:
 
 
 def begun(act: Callable[[], T]) -> Callable[[Deadline], T]:
-    """Begin a call and return what waits for it: it returns, or raises, as :func:`bounded` does."""
+    """Begin a call and return a function that waits for it: it returns, or raises, as :func:`bounded` does."""
     call = _Call(act)
     _Worker.take().give(call)
     return call.value
 
 
 def is_remote(uri: str) -> bool:
-    """Return whether a URI names a host: what is there is reached by that name even if it is this one."""
+    """Return whether a URI names a host. Its machines are reached by that name even if it is this host."""
     return bool(urlsplit(uri).hostname)
 
 
@@ -159,12 +159,12 @@ class LibvirtLink:
         self.leave: list[Callable[[], object]] = []
 
     def dropped(self, error: Any) -> bool:
-        """Return whether ``error`` is the connection's own, so that nobody knows what became of the call."""
+        """Return whether ``error`` is the connection's own, so that the call's result is unknown."""
         libvirt = load()
         return error.get_error_domain() == libvirt.VIR_FROM_RPC or not self.connection.isAlive()
 
     def close(self) -> None:
-        """Close it, as far as it is not closed already."""
+        """Close it, unless it is closed already."""
         libvirt = load()
         for act in self.leave:
             with contextlib.suppress(libvirt.libvirtError):
@@ -176,9 +176,9 @@ class LibvirtLink:
 
 
 class Connection:
-    """One machine's way to libvirt at ``uri``, "" for libvirt's own choice.
+    """One machine's connection to libvirt at ``uri``, "" for libvirt's own choice.
 
-    ``joined`` is called with each new link before anybody uses it; what libvirt says no to there ends the attempt.
+    ``joined`` is called with each new link before it is used. If libvirt refuses a call there, the attempt ends.
     ``check`` raises when the machine is gone. ``number`` counts links.
     """
 
@@ -221,7 +221,7 @@ class Connection:
         connection = libvirt.open(self.uri or None)
         link = LibvirtLink(connection, self.number + 1)
         try:
-            # What cannot be had is done without: drivers in this process have neither.
+            # A missing feature is tolerated: drivers in this process have neither.
             with contextlib.suppress(libvirt.libvirtError):
                 connection.setKeepAlive(*KEEP_ALIVE)
             with contextlib.suppress(libvirt.libvirtError):
@@ -236,7 +236,7 @@ class Connection:
     def _publish(self, link: LibvirtLink) -> None:
         with self._changed:
             self.number = link.number
-            # Asked under the lock: a link that drops later finds itself published, and is taken back by :meth:`lost`.
+            # Checked under the lock: a link that drops later finds itself published, and :meth:`lost` takes it back.
             usable = not self._closed and link.connection.isAlive()
             self._link = link if usable else None
             self._changed.notify_all()
@@ -259,13 +259,13 @@ class Connection:
                 return
 
     def another(self) -> int:
-        """Return the number of a connection that somebody else has, which none of these gets."""
+        """Return the number of another client's connection. None of these connections gets it."""
         with self._changed:
             self.number += 1
             return self.number
 
     def ask(self, link: LibvirtLink, act: Callable[[], T], deadline: Deadline) -> T:
-        """Return what a call answers that changes nothing. Raises InfrastructureError with libvirt's words."""
+        """Return the answer to a call that changes nothing. Raises InfrastructureError with libvirt's words."""
         libvirt = load()
         try:
             return bounded(act, deadline)
@@ -277,14 +277,14 @@ class Connection:
             raise self._unreachable(words(error)) from error
 
     def lost(self, link: LibvirtLink) -> None:
-        """The link dropped: nobody may use it any more, and the keeper makes another."""
+        """Record that the link dropped: it is not used any more, and the keeper makes another."""
         with self._changed:
             if self._link is link:
                 self._link = None
                 self._changed.notify_all()
 
     def drop(self) -> None:
-        """Close our side, as a crashing proxy would."""
+        """Close the harness's side, as a crashing proxy would."""
         with self._changed:
             link, self._link = self._link, None
             self._changed.notify_all()
@@ -292,7 +292,7 @@ class Connection:
             link.close()
 
     def peek(self) -> LibvirtLink | None:
-        """Return the link, None while there is none."""
+        """Return the link, or None while there is none."""
         return self._link
 
     def connected(self, seconds: float) -> bool:
@@ -311,12 +311,12 @@ class Connection:
                     raise MonitorLost(
                         f"{doing}: no connection to libvirt at {self.uri} within {deadline.seconds:.3g} s"
                         + (f": {self._why}" if self._why else ""),
-                        hint="Is libvirtd running there? The guest may go on without it.",
+                        hint="Is libvirtd running there? The guest may continue without it.",
                     )
                 self._changed.wait(min(deadline.remaining(), LONGEST_NAP))
 
     def close(self, seconds: float) -> None:
-        """Close, connect no more, and wait for the keeper."""
+        """Close, stop connecting, and wait for the keeper."""
         with self._changed:
             self._closed = True
             link, self._link = self._link, None

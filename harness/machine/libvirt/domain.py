@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
-"""The domain: the XML by which libvirt makes the same machine as :mod:`harness.machine.devices` gives QEMU directly.
+"""The domain: the XML for libvirt of the same machine that :mod:`harness.machine.devices` describes for QEMU.
 
-Where libvirt has an element that means the same, it is used, so that libvirt knows of the device. The rest goes to QEMU
-as it is, by ``<qemu:commandline>`` (libvirt: drvqemu.html#pass-through-of-arbitrary-qemu-commands), and why:
+Where libvirt has an equivalent element, it is used, so that libvirt knows of the device. The rest goes to QEMU
+unchanged, by ``<qemu:commandline>`` (libvirt: drvqemu.html#pass-through-of-arbitrary-qemu-commands). The reasons are:
 
-- **COM1 and the debug port.** libvirt knows both, but where virtlogd runs, and it does by default, a chardev of type
+- **COM1 and the debug port.** libvirt has both. But where virtlogd runs, which is the default, a chardev of type
   ``file`` is a pipe to virtlogd, which writes the file later and begins a new one every 2 MiB (libvirt:
-  drvqemu.html, ``stdio_handler``; virtlogd.conf). What the guest wrote before a reply must be in the file before the
+  drvqemu.html, ``stdio_handler``; virtlogd.conf). The guest's output before a reply must be in the file before the
   reply, and stay there: QEMU itself has to open them.
-- **Options of the machine type**, which libvirt has no element for.
-- **NVMe disks and the network's forwarded ports**, which libvirt 9 has no elements for.
-- **hv-crash** is left out: after a bug check libvirt has ``destroy``, ``restart`` and ``preserve``, all of which stop the guest,
-  and none with which Windows goes on and writes its dump (libvirt: formatdomain.html#events-configuration).
-- **A file with QEMU's process number** in the harness's own runtime directory, **the human monitor**, and what the user
-  adds as it is.
+- **Options of the machine type**, for which libvirt has no element.
+- **NVMe disks and the network's forwarded ports**, for which libvirt 9 has no elements.
+- **hv-crash** is left out. After a bug check libvirt has ``destroy``, ``restart`` and ``preserve``, which all stop the
+  guest. With none of them Windows can continue and write its dump (libvirt: formatdomain.html#events-configuration).
+- **A file with QEMU's process number** in the harness's own runtime directory, **the human monitor**, and the user's
+  own arguments.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 ElementTree.register_namespace("qemu", QEMU_NAMESPACE)
 
 ABSOLUTE_CLOCK = 8_004_000
-"""libvirt from 8.4.0 on knows a clock that begins at a time of its own; before, only one that is so far from the host's
+"""Since libvirt 8.4.0 a clock can begin at a given time. Before, it could only have an offset from the host's clock
 (libvirt: formatdomain.html#time-keeping, ``absolute``, ``variable``)."""
 
 
 class QemuUser(msgspec.Struct, frozen=True, kw_only=True):
-    """Whom QEMU runs as, and the host's security drivers (``secmodel`` of libvirt's capabilities) that know users.
+    """QEMU's user, and the host's security drivers (``secmodel`` of libvirt's capabilities) that support users.
 
     A privileged libvirtd runs QEMU as a user of its own, who can neither read a private run directory nor make sockets
-    in it; with ``dac`` among ``models`` QEMU runs as the harness's user instead and no file changes hands. Profiles of
-    AppArmor and SELinux are made from the XML alone and know nothing of what QEMU opens itself: the domain goes without.
-    QEMU then has the rights it has when the harness starts it directly, in QEMU's own seccomp sandbox.
+    in it. With ``dac`` among ``models`` QEMU runs as the harness's user instead, and no file changes its owner. Profiles of
+    AppArmor and SELinux are made from the XML alone and do not cover files that QEMU opens itself: the domain has none.
+    QEMU then has the same rights as when the harness starts it directly, in QEMU's own seccomp sandbox.
     """
 
     uid: int
@@ -59,7 +59,7 @@ class QemuUser(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Files(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a machine's channels are, on the host that runs QEMU."""
+    """The places of a machine's channels, on the host that runs QEMU."""
 
     console: Path
     debugcon: Path
@@ -72,11 +72,11 @@ class Files(msgspec.Struct, frozen=True, kw_only=True):
 def domain_xml(
     spec: MachineSpec, *, name: str, title: str, uuid: str, files: Files, owner: QemuUser, version: int
 ) -> str:
-    """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for what cannot be built.
+    """Return the domain that ``spec`` describes; ``title`` is for people. Raises UsageError for parts that cannot be built.
 
-    ``version`` is libvirt's, as ``virConnectGetLibVersion`` has it.
+    ``version`` is libvirt's, as ``virConnectGetLibVersion`` returns it.
     """
-    # The typed devices refuse what cannot be built.
+    # The typed devices refuse parts that cannot be built.
     processors = devices.Processors(
         devices.processor_model(spec), spec.processors, spec.max_processors, spec.cores
     )
@@ -89,7 +89,7 @@ def domain_xml(
     _text(domain, "title", title.replace("\n", " "))
     if spec.dimm_slots:
         _text(domain, "maxMemory", spec.max_memory >> 10, slots=spec.dimm_slots, unit="KiB")
-    # What may be plugged at power-on counts as memory at power-on.
+    # Memory that may be plugged at power-on counts as memory at power-on.
     _text(domain, "memory", (spec.memory + spec.virtio_mem) >> 10, unit="KiB")
     _text(domain, "vcpu", spec.max_processors, placement="static", current=spec.processors)
     machine, _, options = spec.machine.partition(",")
@@ -104,7 +104,7 @@ def domain_xml(
         features.append(enlightenments.features(hyperv))
     domain.append(_processor(spec, processors, memory, model, changes))
     _clock(domain, spec, hyperv, version)
-    # No end of the guest ends QEMU where libvirt lets it: a guest that powers off is always ended.
+    # No end of the guest ends QEMU where libvirt allows that. It always ends a guest that powers off.
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
     _text(domain, "on_crash", "preserve")
@@ -139,9 +139,9 @@ def domain_xml(
 def dimm_xml(alias: str, size: int, node: int, backend: MemoryBackend = RAM) -> str:
     """Return a DIMM to attach: ``size`` in bytes, ``alias`` begins with ``ua-`` (libvirt: formatdomain.html#devices).
 
-    Its memory is part of a dump of the guest, which libvirt leaves it out of by default. A ``file`` has an access mode,
-    which is how libvirt is told that one DIMM is a file; it lies in libvirt's own directory, memory_backing_dir of qemu.conf,
-    and libvirt removes it. Raises UsageError for what libvirt says of a whole domain only.
+    Its memory is part of a dump of the guest; libvirt's default is to leave it out. A ``file`` has an access mode,
+    which informs libvirt that this one DIMM is a file. It is in libvirt's own directory, memory_backing_dir of qemu.conf,
+    and libvirt removes it. Raises UsageError for options that libvirt has only for a whole domain.
     """
     if lacking := not_of_one_dimm(backend):
         raise UsageError(
@@ -164,7 +164,7 @@ def dimm_xml(alias: str, size: int, node: int, backend: MemoryBackend = RAM) -> 
 
 
 def nvdimm_xml(alias: str, size: int, node: int, file: Path) -> str:
-    """Return an NVDIMM to attach, whose bytes are a ``file`` that is shared: an NVDIMM keeps what is written to it."""
+    """Return an NVDIMM to attach. Its bytes are a shared ``file``: an NVDIMM keeps what is written to it."""
     memory = Element("memory", model="nvdimm", access="shared")
     source = SubElement(memory, "source")
     _text(source, "path", file)
@@ -176,11 +176,11 @@ def nvdimm_xml(alias: str, size: int, node: int, file: Path) -> str:
 
 
 def virtio_mem_xml(domain: str, requested: int) -> str:
-    """Return the virtio-mem device of a running ``domain`` as libvirt has it, with another size requested, in bytes.
+    """Return the virtio-mem device of a running ``domain`` as libvirt describes it, with another requested size, in bytes.
 
-    libvirt finds the device to change by the address that it gave it. Raises UsageError if there is none.
+    libvirt finds the device by the address that it gave it. Raises UsageError if there is none.
     """
-    # libvirt writes this text anew from what it was given, without declarations of its own.
+    # libvirt writes this text anew from its input, without declarations of its own.
     memory = ElementTree.fromstring(domain).find(  # noqa: S314
         "devices/memory[@model='virtio-mem']"
     )
@@ -195,7 +195,7 @@ def virtio_mem_xml(domain: str, requested: int) -> str:
 
 
 def virtio_mem(size: int) -> Element:
-    """Return a virtio-mem device of up to ``size`` bytes on node 0, of which none is requested."""
+    """Return a virtio-mem device of up to ``size`` bytes on node 0, with none requested."""
     memory = Element("memory", model="virtio-mem")
     target = SubElement(memory, "target")
     _text(target, "size", size >> 10, unit="KiB")
@@ -213,7 +213,7 @@ def _boot(spec: MachineSpec, machine: str) -> Element:
         _text(boot, "loader", spec.firmware, type="rom")
     if spec.flash is not None:
         _text(boot, "loader", spec.flash.code, readonly="yes", secure="no", type="pflash")
-        # libvirt before 9.2 knows no format of it, and takes it for raw.
+        # libvirt before 9.2 has no format attribute for it, and assumes raw.
         raw = spec.flash.variables_format == "raw"
         _text(boot, "nvram", spec.flash.variables, **({} if raw else {"format": spec.flash.variables_format}))
     if spec.kernel is not None:
@@ -238,7 +238,7 @@ def _model(text: str) -> tuple[str, list[str], list[str]]:
 
 
 def _clock(domain: Element, spec: MachineSpec, hyperv: Sequence[str], version: int) -> None:
-    """Add the real-time clock, if it is not as libvirt has it anyway, and Hyper-V's, which is a timer to libvirt."""
+    """Add the real-time clock, if it differs from libvirt's default, and Hyper-V's, which is a timer to libvirt."""
     clock = Element("clock", offset="utc")
     if spec.clock is not None:
         timer = SubElement(clock, "timer", name="rtc", tickpolicy="catchup")
@@ -301,7 +301,7 @@ def _feature(change: str) -> tuple[str, str]:
 
 
 def _devices(spec: MachineSpec, files: Files) -> Element:
-    """Return the devices that libvirt has elements for; those that it would add by itself are refused."""
+    """Return the devices for which libvirt has elements. Those that it would add by itself are refused."""
     found = Element("devices")
     _text(found, "emulator", spec.qemu)
     for disk in spec.disks:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Events of a domain: what QEMU tells, and that the domain stopped."""
+"""Events of a domain: QEMU's events, and the end of the domain."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from harness.machine.libvirt.connection import LibvirtLink, load
 
 QEMU_DIED = "QEMU died"
 
-_ENDS = {1: "its domain was destroyed by somebody else"}
-"""How a domain came to stop, by the detail of its event (libvirt: virDomainEventStoppedDetailType)."""
+_ENDS = {1: "its domain was destroyed by another program"}
+"""The cause of a domain's end, by the detail of its event (libvirt: virDomainEventStoppedDetailType)."""
 
 
 def follow(
     link: LibvirtLink, uuid: str, told: Callable[[dict[str, Any]], None], ended: Callable[[str], None]
 ) -> None:
-    """Look the domain up on ``link`` and have its events told, as QMP has them, and its end.
+    """Look the domain up on ``link``, and report its events in the form of QMP, and its end.
 
-    Both are called on the thread of libvirt's events. A domain that is gone already has ended. Raises libvirtError.
+    Both functions are called on libvirt's event thread. A domain that is already gone has ended. Raises libvirtError.
     """
     libvirt = load()
     import libvirt_qemu

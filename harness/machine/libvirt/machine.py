@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""Through libvirt: one machine as a transient domain, from its definition to its end.
+"""A machine through libvirt: one transient domain, from its definition to its end.
 
-What changes the machine goes through libvirt's own calls, so that libvirt always knows what it has; what only asks goes
+Changes to the machine go through libvirt's own calls, so that libvirt always knows its devices. Queries go
 to QEMU as QMP (``virDomainQemuMonitorCommand``). Both are in the history, the former by their names in libvirt's API.
-QEMU's events come by ``virConnectDomainQemuMonitorEventRegister``, in their order among themselves; against replies their
-order is libvirtd's, which passes them on from different threads. An event's own stamp is QEMU's.
+QEMU's events come by ``virConnectDomainQemuMonitorEventRegister``, in their order among themselves. Their order against
+replies is libvirtd's, which passes both on from different threads. An event's own stamp is QEMU's.
 
-Devices are called by the names they were added by, in the history too (:mod:`harness.machine.libvirt.aliases`).
+Devices have the names by which they were added, in the history too (:mod:`harness.machine.libvirt.aliases`).
 """
 
 from __future__ import annotations
@@ -55,32 +55,32 @@ from harness.machine.monitor import is_query
 from harness.machine.other_memory import VIRTIO_MEM, nvdimms
 
 LAST_WORDS = 1.0
-"""Seconds for libvirt to pass on what QEMU told before it ended."""
+"""Seconds for libvirt to pass on QEMU's last events before its end."""
 
 
 ASK = 10.0
-"""Seconds for libvirt to say whether a guest that refuses a call is there at all."""
+"""Seconds for libvirt to answer whether a guest that refuses a call is there at all."""
 
 UNPLUG_ANSWER = 30.0
-"""Seconds for libvirt to return from a request to give a device back, of which it waits up to 5 for the guest (libvirt:
+"""Seconds for libvirt to return from a request to give a device back. It waits up to 5 of them for the guest (libvirt:
 src/qemu/qemu_hotplug.c, qemuDomainRemoveDeviceWaitTime)."""
 
 OF_THE_GUEST = ("VIR_ERR_OPERATION_TIMEOUT", "VIR_ERR_OPERATION_FAILED")
-"""Codes by which libvirt says that the guest did not give a device back: it said nothing, or refused (the same file)."""
+"""Codes by which libvirt reports that the guest kept a device: it did not answer, or refused (the same file)."""
 
 SYNC = 10.0
-"""Seconds for what the guest wrote on another host to arrive; over a LAN it takes some milliseconds."""
+"""Seconds for the guest's output on another host to arrive. Over a LAN it takes some milliseconds."""
 
 
 def _shows(command: str, arguments: dict[str, Any]) -> bool:
-    """Return whether this is a command of the human monitor that shows what QMP cannot be asked: ``info``, an I/O port."""
+    """Return whether this human monitor command only shows what QMP cannot be asked: ``info``, an I/O port."""
     return command == "human-monitor-command" and str(arguments.get("command-line")).startswith(
         ("info ", "i /b ")
     )
 
 
 class _Place(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a machine is made: the spec with the paths of that host, its files there, and whose they are."""
+    """The place where a machine is made: the spec with the paths of that host, its files there, and their owner."""
 
     spec: MachineSpec
     files: Files
@@ -92,8 +92,8 @@ class LibvirtMachine(MachineBase):
     """One virtual machine under libvirt; implements :class:`harness.machine.machine.Machine`.
 
     ``uri`` is "" for libvirt's own choice. ``directory`` is the run directory (made if missing): console.log and
-    debugcon.log grow there, domain.xml is what libvirt was given. A local domain is tied to a connection of its own, the
-    leash, and libvirt destroys it when the harness ends, however it ends. ``argv`` is QEMU's command as libvirt made it,
+    debugcon.log grow there, domain.xml is libvirt's input. A local domain is tied to a connection of its own, the
+    leash: libvirt destroys it when the harness ends for any reason. ``argv`` is QEMU's command as libvirt made it,
     ``versions`` says which ``libvirt`` answered at which ``uri``.
     """
 
@@ -128,7 +128,7 @@ class LibvirtMachine(MachineBase):
 
     @property
     def uri(self) -> str:
-        """Where libvirt is; once connected, libvirt's own word for it."""
+        """The URI of libvirt; once connected, as libvirt reports it."""
         return self._connection.uri
 
     @property
@@ -171,7 +171,7 @@ class LibvirtMachine(MachineBase):
         self._note_process(self._process)
 
     def _place(self, deadline: Deadline) -> _Place:
-        """Everything is here."""
+        """Return the place if everything is on this host."""
         return _Place(
             spec=msgspec.structs.replace(self.spec, qemu=qemu_build.find_qemu(self.spec.qemu, deadline).path),
             files=Files(
@@ -187,7 +187,7 @@ class LibvirtMachine(MachineBase):
         )
 
     def _remote_place(self, link: LibvirtLink, deadline: Deadline) -> _Place:
-        """Everything is on another host, where it is brought to; QEMU is libvirt's own choice there."""
+        """Return the place on another host and send the files there. libvirt chooses the QEMU there."""
         remote = self._remote = RemoteHost(
             self.uri, self._runtime.path, self.directory / "ssh.log", channel_limit=self.channel_limit
         )
@@ -212,7 +212,7 @@ class LibvirtMachine(MachineBase):
         return _Place(spec=spec, files=files, uid=remote.uid, gid=remote.gid)
 
     def _reach(self, remote: RemoteHost, files: Files, deadline: Deadline) -> None:
-        """Have our sockets lead to those of the guest, and learn QEMU's command."""
+        """Connect the local sockets to those of the guest, and read QEMU's command."""
         remote.forward(files.control, self.control, deadline)
         if self.human is not None:
             remote.forward(files.human, self.human, deadline)
@@ -256,7 +256,7 @@ class LibvirtMachine(MachineBase):
         )
 
     def _find_process(self) -> None:
-        """Learn which process is QEMU; it writes its number before it takes the first command."""
+        """Read which process is QEMU. It writes its number before it takes the first command."""
         try:
             pid = int((self._runtime.path / "pid").read_text("ascii"))
         except (OSError, ValueError) as error:
@@ -267,7 +267,7 @@ class LibvirtMachine(MachineBase):
             self.argv = [os.fsdecode(word) for word in command.split(b"\0")[:-1]]
 
     def _join(self, link: LibvirtLink) -> None:
-        """A new connection: record what answered, and follow the domain, if there is one yet."""
+        """Handle a new connection: record what answered, and follow the domain, if there is one yet."""
         self.versions = {
             "libvirt": _dotted(link.connection.getLibVersion()),
             "uri": link.connection.getURI(),
@@ -287,15 +287,15 @@ class LibvirtMachine(MachineBase):
     # -- calls ------------------------------------------------------------------------------------------------------
 
     def inspector(self) -> Inspector:
-        """Return what looks at the guest through libvirt's own calls; through QMP it may only ask."""
+        """Return an inspector that uses libvirt's own calls. Through QMP only queries are allowed."""
         return LibvirtInspector(self._connection, remote=self._remote is not None)
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
-        """Send a QMP query, or do what ``cont``, ``stop``, ``system_reset`` and ``inject-nmi`` do; nothing else may pass libvirt by."""
+        """Send a QMP query, or carry out ``cont``, ``stop``, ``system_reset`` or ``inject-nmi``. Other commands are refused."""
         if is_query(command) or _shows(command, arguments):
             return self._exchange.query(command, arguments, deadline)
         if command == "cont":
-            # QEMU takes it for done when the guest runs already; libvirt refuses it.
+            # QEMU accepts it when the guest already runs; libvirt refuses it.
             if not self.run_state(deadline).running:
                 self._exchange.call("virDomainResume", {}, lambda link: link.domain.resume(), deadline)
             return {}
@@ -323,9 +323,9 @@ class LibvirtMachine(MachineBase):
         return list(self._slots)
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
-        """``virDomainSetVcpu`` of the slot's vCPU. Raises CommandRefused with libvirt's words; MonitorLost when it cannot be known.
+        """Call ``virDomainSetVcpu`` for the slot's vCPU. Raises CommandRefused with libvirt's words; MonitorLost if unknown.
 
-        A slot whose props or type are not those that the machine has is refused here: libvirt is told its number only.
+        A slot whose props or type the machine does not have is refused here: libvirt only gets its number.
         """
         libvirt = load()
         call = "virDomainSetVcpu"
@@ -353,7 +353,7 @@ class LibvirtMachine(MachineBase):
             )
 
     def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
-        """Have two connections make the call of :meth:`add_cpu` at once; see :class:`harness.machine.machine.Machine`."""
+        """Make the call of :meth:`add_cpu` on two connections at once; see :class:`harness.machine.machine.Machine`."""
         libvirt = load()
         call, place = "virDomainSetVcpu", str(slot.index)
         flags = libvirt.VIR_DOMAIN_AFFECT_LIVE
@@ -386,9 +386,9 @@ class LibvirtMachine(MachineBase):
         node: int | None = None,
         backend: MemoryBackend = RAM,
     ) -> None:
-        """``virDomainAttachDeviceFlags`` of a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`.
+        """Call ``virDomainAttachDeviceFlags`` for a DIMM, on node 0 if none is named. Raises as :meth:`add_cpu`.
 
-        Raises HostExhausted, and UsageError for a backend that libvirt has for a whole domain only.
+        Raises HostExhausted, and UsageError for a backend that libvirt has only for a whole domain.
         """
         alias = dimm(device, "virDomainAttachDeviceFlags")
         xml = dimm_xml(alias, size, node or 0, backend)
@@ -418,10 +418,10 @@ class LibvirtMachine(MachineBase):
             )
 
     def unplug(self, device: str, deadline: Deadline) -> None:
-        """``virDomainSetVcpu`` or ``virDomainDetachDeviceFlags``: libvirt asks the guest, and waits for it itself for a while.
+        """Call ``virDomainSetVcpu`` or ``virDomainDetachDeviceFlags``: libvirt asks the guest, and waits for it for a while.
 
-        libvirt refuses the call if the guest does, or says nothing in that time: that is what the guest did and no
-        mistake of the call. Raises CommandRefused for everything else.
+        libvirt refuses the call if the guest refuses, or does not answer in that time. That is the guest's own action and
+        not an error of the call. Raises CommandRefused for everything else.
         """
         libvirt = load()
         alias = self._aliases.of(device)
@@ -456,12 +456,12 @@ class LibvirtMachine(MachineBase):
             self._note(f"libvirt on {device}: {error.description}")
 
     def release(self, device: str, deadline: Deadline) -> None:  # noqa: ARG002  the protocol's
-        """Free the name; libvirt deletes a DIMM's backend itself."""
+        """Free the name. libvirt itself deletes a DIMM's backend."""
         self._aliases.forget(device)
         self._dimms.pop(device, None)
 
     def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
-        """``virDomainAttachDeviceFlags`` of an NVDIMM. Raises as :meth:`add_dimm`, and GuestRefused on another host."""
+        """Call ``virDomainAttachDeviceFlags`` for an NVDIMM. Raises as :meth:`add_dimm`, and GuestRefused on another host."""
         if self._remote is not None:
             raise GuestRefused(
                 "an NVDIMM's file is made on this host, and the guest runs on another",
@@ -480,7 +480,7 @@ class LibvirtMachine(MachineBase):
             self._attach(device, alias, nvdimm_xml(alias, size, node, file or Path()), there, deadline)
 
     def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
-        """``virDomainUpdateDeviceFlags`` of what is requested of the device."""
+        """Call ``virDomainUpdateDeviceFlags`` with the requested size of the device."""
         libvirt = load()
 
         def act(link: LibvirtLink) -> object:
@@ -502,7 +502,7 @@ class LibvirtMachine(MachineBase):
     # -- events -----------------------------------------------------------------------------------------------------
 
     def drop_monitor(self, when: Drop = "now") -> None:
-        """Lose the connection to libvirt on purpose; it comes back by itself. See :class:`QemuMachine`."""
+        """Drop the connection to libvirt on purpose; it comes back by itself. See :class:`QemuMachine`."""
         if when == "now":
             self._connection.drop()
         else:
@@ -511,7 +511,7 @@ class LibvirtMachine(MachineBase):
     # -- end --------------------------------------------------------------------------------------------------------
 
     def _heard_end(self, how: str) -> None:
-        """QEMU is gone; ``how`` is the first that was heard of it."""
+        """Record that QEMU is gone. ``how`` is the first report of it."""
         self._gone = self._gone or how
         self._log.wake()
 
@@ -521,7 +521,7 @@ class LibvirtMachine(MachineBase):
             raise self._failed(doing)
 
     def _present(self) -> bool:
-        """Return whether QEMU is there. What it told before it ended gets some time to arrive."""
+        """Return whether QEMU is there. Its last events get some time to arrive."""
         if self._gone:
             return False
         if self._process is None or self._process.alive():
@@ -530,7 +530,7 @@ class LibvirtMachine(MachineBase):
         return time.monotonic() - self._missed < LAST_WORDS
 
     def _check_end(self, link: LibvirtLink, doing: str) -> None:
-        """A call was refused as if there were no guest: raise MachineFailed if that is so."""
+        """Raise MachineFailed if a call was refused because there is no guest."""
         libvirt = load()
         try:
             domain = link.domain
@@ -552,11 +552,11 @@ class LibvirtMachine(MachineBase):
             command=self.argv,
             status=None,
             output="",
-            hint=f"What QEMU said is in libvirt's log of the domain {self._runtime.path.name}, on its host.",
+            hint=f"QEMU's output is in libvirt's log of the domain {self._runtime.path.name}, on its host.",
         )
 
     def sync(self) -> None:
-        """Fetch what the guest has written, where it runs on another host."""
+        """Fetch the guest's output, if it runs on another host."""
         if self._remote is not None:
             self._remote.sync(Deadline(SYNC, "fetch the guest's files"))
 
@@ -575,7 +575,7 @@ class LibvirtMachine(MachineBase):
         check_room(self.directory)
 
     def _end(self, hurry: threading.Event) -> bool:
-        """End it through libvirt, or without where that does not answer."""
+        """End it through libvirt, or without libvirt if that does not answer."""
         self._log.wake()
         ended = True
         if self._created:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
 """The remote host: where libvirt runs QEMU if its URI names one. Files are copied to it and back.
 
-``qemu+ssh://`` goes by the ``ssh`` program, and so does this, with the same user, port and key that the URI gives to
-libvirt. One connection carries everything: the guest's image there, once, and from then on the growing files of
-its console and debug port back, and its control port, whose socket is forwarded.
+``qemu+ssh://`` uses the ``ssh`` program, and so does this module, with the same user, port and key that the URI gives to
+libvirt. One connection carries everything: the guest's image to the host, once, and then the growing files of
+its console and debug port back. Its control port's socket is forwarded.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from harness.machine.process import Process
 from harness.program import run_program
 
 GRACE = 5.0
-"""Seconds that each of its steps gets when it is left."""
+"""Seconds for each step of closing the connection."""
 
 KEPT = 3
-"""Images that stay in the user's cache there."""
+"""Images that stay in the user's cache on that host."""
 
 LOOPBACK = "127.0.0.1"
 TRIES = 5
 
 PREFIX = "/tmp/hotplug-"  # noqa: S108  the name is random, the mode private
-"""How the name of a directory there begins."""
+"""The prefix of a directory on that host."""
 
 
 def ssh_words(uri: str) -> tuple[list[str], str]:
-    """Return how ``ssh`` is called for a URI, as libvirt reads it (libvirt: uri.html#ssh-transport), and whom to call.
+    """Return how ``ssh`` is called for a URI, as libvirt reads it (libvirt: uri.html#ssh-transport), and the host to call.
 
     Raises UsageError for a URI of another transport.
     """
@@ -61,7 +61,7 @@ def ssh_words(uri: str) -> tuple[list[str], str]:
 
 
 class RemoteHost:
-    """One machine's files on another host. ``runtime`` is our directory for sockets, ``log`` takes what ssh says.
+    """One machine's files on another host. ``runtime`` is the local directory for sockets, ``log`` gets ssh's messages.
 
     ``uid`` and ``gid`` are those of the user there, ``directory`` is the user's own for this machine.
     """
@@ -78,7 +78,7 @@ class RemoteHost:
         self._pairs: list[tuple[Path, Path]] = []
 
     def connect(self, deadline: Deadline) -> None:
-        """Connect and make the directory. Raises InfrastructureError with what ssh says."""
+        """Connect and make the directory. Raises InfrastructureError with ssh's message."""
         command = [*self._ssh, "-M", "-N", "-S", str(self._socket), self._host]
         self._master = Process(command, self._log, ended=lambda: None)
         self._master.spawn()
@@ -124,12 +124,12 @@ class RemoteHost:
         return there
 
     def keep(self, file: Path, digest: str, deadline: Deadline, sending: Callable[[int], None]) -> Path:
-        """Have an image that never changes in the user's cache there, and return its path; ``digest`` is its SHA-256.
+        """Put an image that never changes into the user's cache there, and return its path; ``digest`` is its SHA-256.
 
-        One that is there is not sent again; else ``sending`` is told its size. The :data:`KEPT` used last stay.
+        An image that is already there is not sent again; otherwise ``sending`` gets its size. The last :data:`KEPT` stay.
         """
         if not re.fullmatch("[0-9a-f]{64}", digest):
-            raise InfrastructureError(f"{file} has no SHA-256 to be known by on {self._host}: {digest!r}")
+            raise InfrastructureError(f"{file} has no SHA-256 that identifies it on {self._host}: {digest!r}")
         cache = '"${XDG_CACHE_HOME:-$HOME/.cache}/hotplug-harness/images"'
         found = self.run(
             f"umask 077 && mkdir -p {cache} && cd {cache} && pwd && "
@@ -162,7 +162,7 @@ class RemoteHost:
         return there / digest
 
     def forward_port(self, port: int, deadline: Deadline) -> int:
-        """Forward a port of our loopback, which is free now, to ``port`` of the loopback there, and return it."""
+        """Forward a free port of this host's loopback to ``port`` of the loopback there, and return it."""
         for left in reversed(range(TRIES)):
             with socket.socket() as probe:
                 probe.bind((LOOPBACK, 0))
@@ -171,7 +171,7 @@ class RemoteHost:
             try:
                 self._call(words, f"forward port {port}", deadline)
             except InfrastructureError:
-                # Somebody else may have taken it meanwhile.
+                # Another program may have taken it meanwhile.
                 if not left or deadline.expired:
                     raise
                 continue
@@ -179,11 +179,11 @@ class RemoteHost:
         raise AssertionError
 
     def follow(self, there: Path, here: Path, deadline: Deadline) -> None:
-        """Make the empty file ``there`` and have what is appended to it appended to ``here``."""
+        """Make the empty file ``there``. What is appended to it is appended to ``here``."""
         self.run(f": > {shlex.quote(str(there))}", deadline)
         tail = f"exec tail --pid=$PPID -c +1 -f {shlex.quote(str(there))} 2>/dev/null"
         command = [*self._ssh, "-S", str(self._socket), self._host, tail]
-        # There it ends with the connection that it writes to. What ssh itself says must not get among what the guest says.
+        # There it ends with the connection that it writes to. ssh's own messages must not mix with the guest's output.
         follower = Process(
             ["sh", "-c", 'log=$1; shift; exec "$@" 2>>"$log"', "sh", str(self._log), *command],
             here,
@@ -199,9 +199,9 @@ class RemoteHost:
         self._call(words, f"forward {there}", deadline)
 
     def sync(self, deadline: Deadline) -> None:
-        """Return once everything that is in the files there is in ours. Raises InfrastructureError.
+        """Return once everything in the files there has arrived here. Raises InfrastructureError.
 
-        Ours are cut back to what is kept of a channel; then there is nothing to wait for.
+        Local files are cut back to the limit of a channel; then there is nothing to wait for.
         """
         files = " ".join(shlex.quote(str(there)) for there, _ in self._pairs)
         sizes = [int(word) for word in self.run(f"stat -c %s {files}", deadline).split()]
@@ -215,7 +215,7 @@ class RemoteHost:
         )
 
     def close(self) -> None:
-        """Fetch what is left, remove the directory there and end the connection; each step has its grace."""
+        """Fetch the remaining data, remove the directory there and end the connection; each step has its grace."""
         if self._master is None:
             return
         with contextlib.suppress(HarnessError):

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What a machine on another host is made of, sent there: kernel, firmware and its variables, disks and media.
+"""The files of a machine on another host, sent there: kernel, firmware and its variables, disks and media.
 
-A disk that lies over an image that never changes is sent without that one, which stays on the other host and is sent once.
+A disk's backing image that never changes is sent once and stays on the other host. Only the overlay is sent each time.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from harness.machine.libvirt.remote_host import RemoteHost
 from harness.machine.machine import MachineSpec
 
 SENDING = 3600.0
-"""Seconds that the files of one machine may take; a template's disk has some ten gigabytes."""
+"""Seconds that the files of one machine may take. A template's disk has some ten gigabytes."""
 
 
 def send_files(
     spec: MachineSpec, remote: RemoteHost, work: Path, deadline: Deadline, say: Callable[[str], None]
 ) -> MachineSpec:
-    """Return the machine with its files on the other host. ``work`` is a local directory; ``say`` hears what takes long.
+    """Return the machine with its files on the other host. ``work`` is a local directory. ``say`` reports long transfers.
 
-    Raises InfrastructureError with what ssh says, or qemu-img.
+    Raises InfrastructureError with the words of ssh or qemu-img.
     """
     named = {name: getattr(spec, name) for name in ("kernel", "initrd", "firmware")}
     sent = {name: remote.send(file, name, deadline) for name, file in named.items() if file is not None}

@@ -15,17 +15,17 @@ from harness.host.registry import ProcessName
 from harness.machine.libvirt.connection import Connection, bounded, load
 
 RECONNECT_GRACE = 2.0
-"""Seconds for a connection that just dropped to come back: a libvirtd that restarts takes about one."""
+"""Seconds for a connection that just dropped to come back. A restart of libvirtd takes about one."""
 
 DESTROY_GRACE = 20.0
 """Seconds for virDomainDestroy: it sends SIGTERM, waits ten seconds, and sends SIGKILL (libvirt: virDomainDestroy)."""
 
 PATIENCE = 5.0
-"""Seconds for it where QEMU's process can be signalled from here, so that nobody need wait for a libvirtd that hangs."""
+"""Seconds for it where QEMU's process can be signalled from here: then a hung libvirtd need not be awaited."""
 
 TERM_GRACE = 3.0
 KILL_GRACE = 10.0
-"""Seconds for what is signalled without libvirt."""
+"""Seconds for a process that is signalled without libvirt."""
 
 
 def end_domain(
@@ -33,12 +33,12 @@ def end_domain(
 ) -> bool:
     """End the domain and return whether it is gone for certain. Bounded by the sum of the graces.
 
-    ``hurry`` cuts libvirt's own patience short where the process can be signalled.
+    ``hurry`` shortens libvirt's own time limit where the process can be signalled.
     """
     libvirt = load()
 
     def destroy() -> bool:
-        """Return True once libvirt says that there is no such domain any more."""
+        """Return True once libvirt reports that there is no such domain any more."""
         link = connection.peek()
         if link is None:
             return False
@@ -55,7 +55,7 @@ def end_domain(
         with contextlib.suppress(TimeoutError, HarnessError):
             gone = bounded(destroy, deadline)
     if leash is not None:
-        # What libvirt still has of it goes with the connection that it is tied to.
+        # libvirt's remaining state of it goes with the connection to which it is tied.
         with contextlib.suppress(TimeoutError, libvirt.libvirtError):
             bounded(leash.close, Deadline(TERM_GRACE, "let go of the leash"))
     if process is not None:

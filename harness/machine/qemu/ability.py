@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""What a QEMU program can build, asked of the program itself without a guest: so that a migration to another is refused before
-the guest boots, if that one cannot build the same machine.
+"""The abilities of a QEMU program, asked of the program itself without a guest. So a migration to a QEMU that cannot
+build the same machine is refused before the guest boots.
 
-QEMU takes a state only into the same versioned machine type with the same devices (QEMU: docs/devel/migration). A
-processor of another feature set it would take, and the guest would miss what it had found.
+QEMU takes a state only into the same versioned machine type with the same devices (QEMU: docs/devel/migration). It would
+accept a processor with another feature set, and the guest would miss features that it had found.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.machine.machine import MachineSpec
 from harness.program import run_program
 
 SHOWN = 5
-"""Features of a processor that are named; two QEMUs that are far apart differ in dozens."""
+"""Processor features that are named. Two very different QEMUs differ in dozens."""
 
 
 class QemuAbility(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +35,7 @@ class QemuAbility(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def ask(qemu: Path, spec: MachineSpec, deadline: Deadline) -> QemuAbility:
-    """Ask ``qemu`` what it can build. Raises InfrastructureError if it does not answer as QEMU does."""
+    """Ask ``qemu`` for its abilities. Raises InfrastructureError if its answer is not QEMU's."""
     model, _, properties = devices.processor_model(spec).partition(",")
     wanted = {
         word.lstrip("+-").partition("=")[0]: not word.startswith("-")
@@ -88,18 +88,18 @@ def ask(qemu: Path, spec: MachineSpec, deadline: Deadline) -> QemuAbility:
 
 
 def unmovable(spec: MachineSpec) -> str:
-    """Return why no QEMU can take over a guest on the machine ``spec``, "" if nothing speaks against it."""
+    """Return why no QEMU can take over a guest on the machine ``spec``, "" if no reason is known."""
     if any(disk.bus == "nvme" for disk in spec.disks):
         # QEMU: hw/nvme/ctrl.c, nvme_vmstate, "unmigratable".
         return "it has an NVMe disk, whose state QEMU does not send"
     if any(word.partition(",")[0] == "edu" for word in spec.extra):
-        # QEMU: hw/misc/edu.c, no vmsd: it would be sent, and come without its registers' place.
+        # QEMU: hw/misc/edu.c, no vmsd: it would be sent, and arrive without its registers' place.
         return "it has the device of the driver's Plug and Play package (edu), whose state QEMU does not send"
     return ""
 
 
 def difference(spec: MachineSpec, here: QemuAbility, there: QemuAbility) -> str:
-    """Return why a guest on the machine ``spec`` cannot go on in the other QEMU, "" if nothing speaks against it."""
+    """Return why a guest on the machine ``spec`` cannot continue in the other QEMU, "" if no reason is known."""
     nowhere = Path("nowhere")
     parts = devices.parts(
         spec,

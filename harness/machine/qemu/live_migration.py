@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Live migration: a running guest goes on in another QEMU on this host, or stays where it is.
+"""Live migration: a running guest continues in another QEMU on this host, or stays where it is.
 
 The other QEMU is started with the same versioned machine type and with every device that the machine has at that moment,
-those that were hot-added included, and waits for the state on a socket of its own (QEMU:
+including hot-added ones, and waits for the state on a socket of its own (QEMU:
 docs/devel/migration/main.rst, "the destination must be started with the same devices"). It appends to the same files, so
-that nothing of what the guest writes is lost or doubled.
+that none of the guest's output is lost or doubled.
 
-Never do both run the guest: the old QEMU is ended before the new one lets the guest go on. Until then every failure, and a
-cancellation, leaves the guest where it was.
+They never both run the guest: the old QEMU is ended before the new one resumes the guest. Until then every failure, and
+a cancellation, leaves the guest where it was.
 """
 
 from __future__ import annotations
@@ -31,30 +31,30 @@ from harness.machine.migration_state import AwaitedState
 from harness.machine.qemu.machine import QemuMachine
 
 SLOW = 1 << 12
-"""Bytes a second at which no guest's memory comes to its end, so that something can be done meanwhile."""
+"""Bytes a second at which no guest's memory is ever sent completely, so that something can be done meanwhile."""
 
 FAST = 1 << 40
 """Bytes a second: no limit."""
 
 LOOK = 0.02
-"""Seconds between two looks at how far it is."""
+"""Seconds between two checks of its progress."""
 
 GO_ON = 30.0
-"""Seconds for the old QEMU to let the guest go on when the migration failed."""
+"""Seconds for the old QEMU to resume the guest when the migration failed."""
 
 OVER = ("none", "completed", "failed", "cancelled")
-"""What ``query-migrate`` says of a migration that is not under way (QEMU: qapi/migration.json, MigrationStatus)."""
+"""The states of ``query-migrate`` without a migration under way (QEMU: qapi/migration.json, MigrationStatus)."""
 
 
 class MigrationFailed(InfrastructureError):
-    """The guest was not moved: it goes on in the QEMU that it was in."""
+    """The guest was not moved: it continues in its QEMU."""
 
 
 class LiveMigration:
     """One migration of ``machine``'s guest to the QEMU program ``qemu``, the same one if None.
 
-    ``board`` is another machine type for the new QEMU, which has to refuse the state then; "" for that of the guest. What
-    happens is written into the history. Call :meth:`begin`, then :meth:`finish`; :meth:`close` gives it up in any case.
+    ``board`` is another machine type for the new QEMU, which must then refuse the state; "" for that of the guest. The
+    steps are written into the history. Call :meth:`begin`, then :meth:`finish`; :meth:`close` gives up in any case.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class LiveMigration:
         return self._target
 
     def begin(self, deadline: Deadline, *, slow: bool = False) -> None:
-        """Start the other QEMU and begin to send it the state; ``slow`` never comes to an end by itself.
+        """Start the other QEMU and begin to send it the state. With ``slow`` the transfer never ends by itself.
 
         Raises MigrationFailed.
         """
@@ -112,7 +112,7 @@ class LiveMigration:
             raise self._stays(error.message) from error
 
     def finish(self, deadline: Deadline, follow: Callable[[Path], None]) -> None:
-        """Wait until the other QEMU has the state, end the old one, and let the guest go on, if it ran.
+        """Wait until the other QEMU has the state, end the old one, and resume the guest, if it ran.
 
         ``follow`` is called before the old one ends with the new one's control socket. Raises MigrationFailed.
         """
@@ -122,7 +122,7 @@ class LiveMigration:
         try:
             state = machine.run_state(deadline).status
             if state in ("running", "paused"):
-                # It may have been paused, or let go on, since this began.
+                # It may have been paused, or resumed, since this began.
                 self._ran = state == "running"
             self._pace(FAST, deadline)
             self._sent(deadline)
@@ -140,7 +140,7 @@ class LiveMigration:
             machine.resume(deadline)
 
     def cancel(self, deadline: Deadline) -> None:
-        """Ask the old QEMU to give it up (``migrate_cancel``); :meth:`finish` then says that the guest stays."""
+        """Ask the old QEMU to cancel it (``migrate_cancel``); :meth:`finish` then reports that the guest stays."""
         self._machine.execute("migrate_cancel", deadline)
 
     def kill(self) -> None:
@@ -149,7 +149,7 @@ class LiveMigration:
             os.kill(self._other.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Give it up, if it is still under way: what happens to the guest is the machine's own end."""
+        """Give up, if it is still under way. The machine's own end decides what happens to the guest."""
         other, self._other = self._other, None
         if other is not None:
             other.close()
@@ -157,7 +157,7 @@ class LiveMigration:
                 self._tell("stayed", "it was given up")
 
     def _forward(self, deadline: Deadline) -> None:
-        """Have the new QEMU forward the ports of this host that the old one did, which are free now."""
+        """Make the new QEMU forward the same ports of this host as the old one. They are free now."""
         machine = self._machine
         for port in self._network.forwards if self._network is not None else ():
             words = f"hostfwd_add net0 tcp:127.0.0.1:{self._ports[port]}-:{port}"
@@ -189,7 +189,7 @@ class LiveMigration:
             raise MigrationFailed(found.get("error-desc") or f"QEMU says {found['status']}")
 
     def _stays(self, why: str) -> MigrationFailed:
-        """End the other QEMU and have the guest go on where it was; return what to raise."""
+        """End the other QEMU and resume the guest where it was; return what to raise."""
         machine, other, self._other = self._machine, self._other, None
         said = ""
         if other is not None:
@@ -208,12 +208,12 @@ class LiveMigration:
             if self._ran and not machine.run_state(deadline).running:
                 machine.resume(deadline)
         except HarnessError as error:
-            self._tell("stayed", f"{words}; and it could not be let go on there: {error.message}")
+            self._tell("stayed", f"{words}; and it could not be resumed there: {error.message}")
             raise
         self._tell("stayed", words)
         return MigrationFailed(
             f"the guest was not moved: {words}",
-            hint=f"It goes on in process {machine.pid}. What the other QEMU said is in {other.log if other else machine.log}.",
+            hint=f"It continues in process {machine.pid}. The other QEMU's output is in {other.log if other else machine.log}.",
         )
 
     def _tell(self, phase: str, detail: str = "") -> None:
@@ -228,13 +228,13 @@ class LiveMigration:
 
 
 def board_of(machine: QemuMachine, deadline: Deadline) -> str:
-    """Return the versioned machine type of a running machine: an alias may mean another one to another QEMU."""
+    """Return the versioned machine type of a running machine. An alias may mean another type to another QEMU."""
     kind = str(machine.execute("qom-get", deadline, path="/machine", property="type"))
     return kind.removesuffix("-machine")
 
 
 def another_board(machine: QemuMachine, deadline: Deadline) -> str:
-    """Return another version of the machine's type, which QEMU knows too."""
+    """Return another version of the machine's type that QEMU also knows."""
     here = board_of(machine, deadline)
     family = here.rpartition("-")[0]
     known = sorted(

@@ -43,21 +43,21 @@ _OF_ONE_QEMU = (
     "spec", "argv", "log", "control", "human", "kd", "exit_report",
     "_runtime", "_entry", "_process", "_monitor", "_rival", "_devices",
 )  # fmt: skip
-"""What belongs to one QEMU, and not to the guest in it."""
+"""The state that belongs to one QEMU, and not to the guest in it."""
 
 MAPPED = "mapped-ram"
-"""The migration capability of a state that is a file and no stream (QEMU: qapi/migration.json, since 9.0)."""
+"""The migration capability for a state that is a file instead of a stream (QEMU: qapi/migration.json, since 9.0)."""
 
 
 class QemuMachine(MachineBase):
     """One virtual machine under QEMU; implements :class:`harness.machine.machine.Machine`.
 
-    What QEMU itself says is in ``log``, qemu.log of the run directory. ``human`` is the socket of the human monitor, if the
-    spec asks for one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
+    QEMU's own output is in ``log``, qemu.log of the run directory. ``human`` is the socket of the human monitor, if the
+    spec has one. ``argv`` is the command, ``exit_report`` says how QEMU ended, once it did.
 
-    A guest may go on in another QEMU (:mod:`harness.machine.qemu.live_migration`). That one is a machine ``beside`` this one
-    until both :meth:`exchange` their QEMUs: it tells in the same log, writes the guest's files on, and keeps its own words in
-    qemu-2.log. ``qemus`` counts them.
+    A guest may continue in another QEMU (:mod:`harness.machine.qemu.live_migration`). That one is a machine ``beside``
+    this one until both :meth:`exchange` their QEMUs. It reports to the same event log, continues the guest's files, and
+    has its own output in qemu-2.log. ``qemus`` counts them.
     """
 
     _way = "monitor"
@@ -89,7 +89,7 @@ class QemuMachine(MachineBase):
         self._sparse: int = 0
 
     def beside(self, spec: MachineSpec) -> QemuMachine:
-        """Return the machine, not yet started, that is to go on with this one's guest."""
+        """Return the machine, not yet started, that will continue this one's guest."""
         return QemuMachine(
             spec,
             self.directory,
@@ -101,7 +101,7 @@ class QemuMachine(MachineBase):
         )
 
     def exchange(self, other: QemuMachine) -> None:
-        """Have this machine's guest in ``other``'s QEMU from now on, and what is left of this one's there."""
+        """Swap the QEMUs: this machine continues its guest in ``other``'s QEMU, and ``other`` gets the old QEMU."""
         for name in _OF_ONE_QEMU:
             mine, theirs = getattr(self, name), getattr(other, name)
             setattr(self, name, theirs)
@@ -111,21 +111,21 @@ class QemuMachine(MachineBase):
         self._log.check_machine = self._monitor.check_over
 
     def answer_for(self) -> None:
-        """Have the end of the QEMU that is now this machine's told as its own."""
+        """Report the end of this machine's new QEMU as its own."""
         for monitor in filter(None, (self._monitor, self._rival)):
             monitor.failure = self._failed
 
     @property
     def event_log(self) -> EventLog:
-        """What tells of the guest, whichever QEMU it is in."""
+        """The log of the guest's events, in any of its QEMUs."""
         return self._log
 
     def socket(self, name: str) -> Path:
-        """Return where QEMU may make a socket of its own; it goes with the machine."""
+        """Return the path for a socket of QEMU's own. It is removed with the machine."""
         return self._runtime.path / name
 
     def words(self) -> str:
-        """Return what QEMU said last."""
+        """Return QEMU's last output."""
         return self._process.words() if self._process is not None else ""
 
     def _start(self, deadline: Deadline) -> None:
@@ -165,7 +165,7 @@ class QemuMachine(MachineBase):
 
     @contextlib.contextmanager
     def _state(self) -> Iterator[int | None]:
-        """Open the state that is taken over, if one is that QEMU does not open itself."""
+        """Open the state that is taken over, unless there is none or QEMU opens it itself."""
         incoming = self.spec.incoming
         if not isinstance(incoming, Incoming):
             yield None
@@ -211,7 +211,7 @@ class QemuMachine(MachineBase):
     def save(self, file: Path, deadline: Deadline) -> tuple[Incoming, list[Added]]:
         """Stop the guest and write its state to ``file``; return it with what was added to the machine until then.
 
-        The machine's disks must not change afterwards: the only thing left to do is to close it. Raises
+        The machine's disks must not change afterwards: it can only be closed. Raises
         InfrastructureError with QEMU's words if it cannot be saved or written.
         """
         self.pause(deadline)
@@ -252,7 +252,7 @@ class QemuMachine(MachineBase):
         )
 
     def added(self, deadline: Deadline) -> list[Added]:
-        """Return the processors and DIMMs that were plugged in, in an order in which they can be again."""
+        """Return the processors and DIMMs that were plugged in, in an order in which they can be plugged again."""
         path = "/machine/peripheral/"
         found: list[Added] = [
             AddedCpu(id=slot.qom.removeprefix(path), driver=slot.type, props=slot.props)
@@ -266,7 +266,7 @@ class QemuMachine(MachineBase):
         return found
 
     def _failed(self, doing: str = "") -> HarnessError:
-        """Make the error for a QEMU that is gone; ``doing`` is what it was needed for."""
+        """Return the error for a QEMU that is gone; ``doing`` is what it was needed for."""
         process = self._process
         report = process.report() if process is not None else None
         words = process.words() if process is not None else ""
@@ -288,7 +288,7 @@ class QemuMachine(MachineBase):
             command=self.argv,
             status=report.status if report is not None else None,
             output=words,
-            hint=f"{way_out}All it said is in {self.log}. The command was: {shlex.join(self.argv)}",
+            hint=f"{way_out}All its output is in {self.log}. The command was: {shlex.join(self.argv)}",
         )
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
@@ -296,7 +296,7 @@ class QemuMachine(MachineBase):
         return self._monitor.execute(command, deadline, arguments)
 
     def add_cpu(self, device: str, slot: CpuSlot, deadline: Deadline) -> None:
-        """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when it cannot be known."""
+        """Plug a processor. Raises CommandRefused with QEMU's words; MonitorLost when the result is unknown."""
 
         def there() -> bool:
             path = f"/machine/peripheral/{device}"
@@ -305,7 +305,7 @@ class QemuMachine(MachineBase):
         self._change(device, deadline, there, "device_add", {"driver": slot.type, "id": device, **slot.props})
 
     def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
-        """Have this client and a second one plug the same processor at once; see :class:`harness.machine.machine.Machine`."""
+        """Make this client and a second one plug the same processor at once; see :class:`harness.machine.machine.Machine`."""
         if self._rival is None:
             path = devices.second_client(self._monitor.path)
             self._rival = Monitor(path, self._writer, failure=self._failed, log=self._log)
@@ -355,7 +355,7 @@ class QemuMachine(MachineBase):
         there: Callable[[], bool],
         deadline: Deadline,
     ) -> None:
-        """Make a device's memory and plug the device; without the device the memory goes again."""
+        """Make a device's memory and plug the device. If the device is refused, the memory is deleted again."""
         name = f"{device}-memory"
 
         def backend_there() -> bool:
@@ -379,7 +379,7 @@ class QemuMachine(MachineBase):
             raise
 
     def unplug(self, device: str, deadline: Deadline) -> None:
-        """``device_del``, which QEMU passes on to the guest (QEMU: qapi/qdev.json). A guest may be asked twice."""
+        """Send ``device_del``, which QEMU passes on to the guest (QEMU: qapi/qdev.json). A guest may be asked twice."""
 
         def gone() -> bool:
             path = f"/machine/peripheral/{device}"
@@ -391,7 +391,7 @@ class QemuMachine(MachineBase):
         )
 
     def release(self, device: str, deadline: Deadline) -> None:
-        """Delete the backend of a DIMM that is gone, once QEMU does not use it any more."""
+        """Delete the backend of a DIMM that is gone, once QEMU no longer uses it."""
         backend = f"{device}-memory"
 
         def deleted() -> bool:
@@ -408,11 +408,11 @@ class QemuMachine(MachineBase):
         self._devices -= {device, backend}
 
     def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
-        """``qom-set`` of the device's ``requested-size``, which may be said twice."""
+        """Send ``qom-set`` of the device's ``requested-size``, which may be repeated."""
         self.execute("qom-set", deadline, path=VIRTIO_MEM, property="requested-size", value=size)
 
     def set_balloon(self, size: int, deadline: Deadline) -> None:
-        """``balloon``, which may be said twice."""
+        """Send ``balloon``, which may be repeated."""
         self.execute("balloon", deadline, value=size)
 
     def _change(
@@ -423,7 +423,7 @@ class QemuMachine(MachineBase):
         command: str,
         arguments: dict[str, Any],
     ) -> None:
-        """Send a command that makes ``device``. A device that was there before proves nothing."""
+        """Send a command that makes ``device``. A device that existed before proves nothing."""
         known = device in self._devices
         self._once(
             f"{command} {device}", deadline, lambda: not known and there(),
@@ -432,15 +432,15 @@ class QemuMachine(MachineBase):
         self._devices.add(device)
 
     def drop_monitor(self, when: Drop = "now") -> None:
-        """Lose the QMP connection on purpose; it comes back by itself.
+        """Drop the QMP connection on purpose; it comes back by itself.
 
-        ``now`` closes our side at once; ``before-command`` loses it in place of the next command, which QEMU then
-        never sees; ``before-reply`` loses it when the next reply arrives, so that QEMU has done what nobody learns.
+        ``now`` closes the harness's side at once. ``before-command`` drops it in place of the next command, which QEMU then
+        never sees. ``before-reply`` drops it when the next reply arrives, so that QEMU has acted and the reply is lost.
         """
         self._monitor.drop(when)
 
     def sync(self) -> None:
-        """Do nothing: QEMU writes to both files before the guest goes on."""
+        """Do nothing: QEMU writes to both files before the guest continues."""
 
     def alive(self) -> bool:
         """Return whether QEMU's process runs."""
@@ -458,7 +458,7 @@ class QemuMachine(MachineBase):
         check_room(self.directory)
 
     def _end(self, hurry: threading.Event) -> bool:
-        """Quit before SIGTERM before SIGKILL, and reap it."""
+        """End QEMU by quit, SIGTERM, then SIGKILL, and reap it."""
         if self._process is not None:
             self.exit_report = shutdown.descend(self._process, self._monitor, hurry)
         if self._rival is not None:
@@ -472,7 +472,7 @@ def _file_uri(file: Path) -> str:
 
 
 def _summary(words: str) -> str:
-    """Return QEMU's last lines in one: what made it end, without the warnings that did not."""
+    """Return QEMU's last lines in one: what made it end, without unrelated warnings."""
     lines = [line for line in words.splitlines() if line.strip() and "warning:" not in line]
     return f": {'; '.join(lines[-3:])}" if lines else ", without a word"
 

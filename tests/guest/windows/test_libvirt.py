@@ -170,7 +170,7 @@ def test_images_there_are_checked_and_few(
         assert digests[-1] in {each.name for each in images.iterdir()}
         with pytest.raises(InfrastructureError, match="arrived, not " + "ab" * 32):
             remote.keep(tmp_path / "0.qcow2", "ab" * 32, deadline, lambda _: None)
-        with pytest.raises(InfrastructureError, match="has no SHA-256 to be known by"):
+        with pytest.raises(InfrastructureError, match="has no SHA-256 that identifies it"):
             remote.keep(tmp_path / "0.qcow2", "../x", deadline, lambda _: None)
         assert KEPT == len(list(images.iterdir()))
     finally:

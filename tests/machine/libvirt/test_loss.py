@@ -131,7 +131,7 @@ def test_destroyed_by_somebody_else(
     machine = make_machine()
     machine.start(deadline)
     private_libvirtd.destroy(machine.uuid)
-    with pytest.raises(MachineFailed, match="destroyed by somebody else"):
+    with pytest.raises(MachineFailed, match="destroyed by another program"):
         machine.wait_event("RESET", deadline)
 
 

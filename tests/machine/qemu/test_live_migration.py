@@ -203,7 +203,7 @@ def test_a_failure_leaves_the_guest_where_it_was(
     with pytest.raises(MigrationFailed, match=words) as raised:
         migration.finish(deadline, follow)
     assert (before, True, True) == (running.pid, running.alive(), running.run_state(deadline).running)
-    assert f"It goes on in process {before}" in raised.value.hint
+    assert f"It continues in process {before}" in raised.value.hint
     assert (False, [before]) == (psutil.pid_exists(migration.target), [one.qemu for one in listed(registry)])
     goes_on(running, deadline)
     running.add_cpu("after", running.cpu_slots(deadline)[3], deadline)

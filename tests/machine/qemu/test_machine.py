@@ -315,7 +315,7 @@ def test_huge_pages(make_machine: MakeMachine, deadline: Deadline) -> None:
     try:
         check_huge_pages({2 * MIB: 128 * MIB})
     except UsageError:
-        with pytest.raises(HostExhausted, match=r"too few free pages of 2 MiB left.*Cannot allocate memory"):
+        with pytest.raises(HostExhausted, match=r"too few free pages of 2 MiB for.*Cannot allocate memory"):
             machine.add_dimm("dimm0", 128 * MIB, deadline, backend=backend)
         return
     machine.add_dimm("dimm0", 128 * MIB, deadline, backend=backend)
