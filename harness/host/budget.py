@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The budget: how much of this host all machines together may hold, and how much one machine needs.
 
-A deadline that passes because the host was overloaded looks like a guest that hangs, and memory that the host does not
-have gets a QEMU killed; both make a run unknown that would have held. So the machines of all users share one budget:
+A deadline that passes because the host was overloaded looks like a hung guest, and memory that the host does not
+have gets a QEMU killed. Both make a run unknown that would have held. So the machines of all users share one budget:
 
-- **Processors**: eight per processor of the host. They can be overcommitted: an idle one costs nothing, and one that is
-  busy under TCG is a thread. At eight per processor a guest that is busy on all of them runs at an eighth of its speed, and
+- **Processors**: eight per processor of the host. They can be overcommitted: an idle one costs nothing, and a busy one
+  under TCG is a thread. At eight per processor a guest that is busy on all of them runs at an eighth of its speed, and
   the shortest deadline of a run allows for more. A machine with more processors than that still runs, alone.
-- **Memory**: three quarters of the host's. More can never be had, so a machine that needs more is refused.
-- **Disk**: nine tenths of what is free where the run directories are made. A machine may take less than it could, so one that
-  could take more than that runs too, alone; a disk that does fill up ends a run with that message.
+- **Memory**: three quarters of the host's. It cannot be overcommitted, so a machine that needs more is refused.
+- **Disk**: nine tenths of the free space where the run directories are made. A machine may use less than it could. So one
+  that could use more than the budget runs too, alone. A disk that does fill up ends a run with that message.
 
-``[budget]`` of the host's ``lab.toml`` and the environment set other values, the latter first.
+``[budget]`` of the host's ``lab.toml`` and the environment set other values. The environment takes precedence.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ MEMORY_SHARE = 0.75
 DISK_SHARE = 0.9
 
 HOST_DOCUMENT = Path("/etc/hotplug-harness/lab.toml")
-"""What an administrator sets for everybody on this host; ``HOTPLUG_HARNESS_LAB`` names another."""
+"""The administrator's settings for all users of this host; ``HOTPLUG_HARNESS_LAB`` names another file."""
 
 VARIABLE = "HOTPLUG_HARNESS_BUDGET_"
-"""What the environment variables begin with: ``…VCPUS``, ``…MEMORY``, ``…DISK``, ``…WAIT``."""
+"""The prefix of the environment variables: ``…VCPUS``, ``…MEMORY``, ``…DISK``, ``…WAIT``."""
 
 
 class ResourceRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What one machine takes: processors, and bytes of memory and of disk."""
+    """The needs of one machine: processors, and bytes of memory and of disk."""
 
     vcpus: int
     memory: int
@@ -48,7 +48,7 @@ class ResourceRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BudgetWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The table ``[budget]``: ``vcpus``; ``memory`` and ``disk`` as sizes; ``wait``, seconds that a machine queues at most."""
+    """The table ``[budget]``: ``vcpus``; ``memory`` and ``disk`` as sizes; ``wait``, the most seconds that a machine queues."""
 
     vcpus: Annotated[int, msgspec.Meta(ge=1)] | None = None
     memory: Size | None = None
@@ -57,16 +57,16 @@ class BudgetWishes(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class _Lab(msgspec.Struct, frozen=True):
-    """What of a lab.toml concerns the budget; the other tables are others' business."""
+    """The budget's part of a lab.toml. Other modules read the other tables."""
 
     budget: BudgetWishes = BudgetWishes()
 
 
 class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """What all machines of this host share: processors, bytes of memory, bytes of disk where ``place`` is.
+    """The share of this host for all machines: processors, bytes of memory, bytes of disk where ``place`` is.
 
-    ``fixed_vcpus`` and ``fixed_disk`` are true if somebody set them: then nothing larger runs, not even alone. ``wait`` is
-    how many seconds a machine may queue.
+    ``fixed_vcpus`` and ``fixed_disk`` are true if they were set explicitly: then nothing larger runs, not even alone.
+    ``wait`` is how many seconds a machine may queue.
     """
 
     vcpus: int
@@ -77,7 +77,7 @@ class HostBudget(msgspec.Struct, frozen=True, kw_only=True):
     wait: float = 3600.0
 
     def fitting(self, request: ResourceRequest) -> ResourceRequest:
-        """Return what ``request`` counts as. Raises UsageError with the numbers for what can never be had."""
+        """Return what ``request`` counts as. Raises UsageError with the numbers if it can never be satisfied."""
         lacking = [
             f"{_amount(what, wanted)}, and the host's budget is {_amount(what, have)}"
             for what, wanted, have in (
@@ -103,7 +103,7 @@ def _amount(what: str, number: int) -> str:
 
 
 def size_text(size: int) -> str:
-    """Return a number of bytes as people write it: *4.5 GiB*."""
+    """Return a number of bytes as text for people: *4.5 GiB*."""
     if size < 1 << 30:
         return f"{size >> 20} MiB"
     return f"{size / (1 << 30):.1f}".removesuffix(".0") + " GiB"
@@ -112,7 +112,7 @@ def size_text(size: int) -> str:
 def host_budget(environment: Mapping[str, str], place: Path) -> HostBudget:
     """Return the budget of this host; ``place`` is where run directories are made.
 
-    Raises UsageError for a variable that says no amount, BadDocument for a lab.toml that cannot be read.
+    Raises UsageError for an invalid variable, BadDocument for a lab.toml that cannot be read.
     """
     document = environment.get("HOTPLUG_HARNESS_LAB", "")
     wishes = _read(Path(document) if document else HOST_DOCUMENT, needed=bool(document))
@@ -158,7 +158,7 @@ def _memory() -> int:
 
 
 def _free(place: Path) -> int:
-    """Return the bytes that are free where ``place`` is, or will be made."""
+    """Return the free bytes on the disk where ``place`` is, or will be made."""
     for path in (place, *place.absolute().parents):
         try:
             return shutil.disk_usage(path).free

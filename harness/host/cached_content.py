@@ -13,7 +13,7 @@ SERVES = "images, drivers and snapshots that are what was built"
 
 
 def examine_content(cache: Path) -> list[HostPart]:
-    """Return a part for each damaged directory, or one that says that none is."""
+    """Return a part for each damaged directory, or one that reports that there is none."""
     digests = ContentDigests(cache)
     sealed = sealed_directories(cache)
     damaged = []

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Whether this host has the room for a run: memory, disk, and a cache that can be built in."""
+"""Whether this host has the room for a run: memory, disk, and a cache in which to build."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST_MEMORY = 1 << 30
 
 
 def examine_cache(environment: Mapping[str, str]) -> tuple[Path | None, list[HostPart]]:
-    """Return the cache, or None and the part that says why there can be none."""
+    """Return the cache, or None and the part that says why there is no cache."""
     try:
         return cache_directory(environment), []
     except UsageError as error:
@@ -62,7 +62,7 @@ def _nearest(path: Path) -> Path:
 
 
 def disk(directory: Path | None) -> HostPart:
-    """Look at the disk that runs are written to, by default that of the working directory."""
+    """Examine the disk for runs, by default that of the working directory."""
     name, serves = "disk", "the twin's image and the evidence of runs"
     try:
         directory = directory or Path.cwd()
@@ -89,7 +89,7 @@ def disk(directory: Path | None) -> HostPart:
 
 
 def memory() -> HostPart:
-    """Look at the memory that a guest could have."""
+    """Examine the memory that a guest could have."""
     free = _available_memory()
     enough = free >= LEAST_MEMORY
     return HostPart(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A lock on a file, between processes: it ends with the process that holds it, however that dies."""
+"""A lock on a file, between processes. It ends with the process that holds it, even if that is killed."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from harness.errors import HarnessError, InfrastructureError
 
 @contextlib.contextmanager
 def locked(path: Path, doing: str, deadline: Deadline, say: Callable[[str], None]) -> Iterator[None]:
-    """Hold the lock at ``path``, made if missing; ``doing`` is what whoever holds it does: "building the twin's image".
+    """Hold the lock at ``path``, made if missing; ``doing`` is the holder's activity: "building the twin's image".
 
-    ``say`` is told once if another holds it. Raises InfrastructureError when the deadline passes first.
+    ``say`` is called once if another process holds it. Raises InfrastructureError when the deadline passes first.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     told = False

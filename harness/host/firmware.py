@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """UEFI firmware on this host, as its packages describe it (QEMU: docs/interop/firmware.json).
 
-Only firmware without SMM and without Secure Boot is looked for: with SMM a processor can be added only if the firmware
-takes part ("cpu hotplug with SMI wasn't enabled by firmware"), and test-signed drivers load only without Secure Boot
+Only firmware without SMM and without Secure Boot is used. With SMM a processor can be added only if the firmware
+supports it ("cpu hotplug with SMI wasn't enabled by firmware"), and test-signed drivers load only without Secure Boot
 (Windows driver docs: "The TESTSIGNING boot configuration option").
 """
 
@@ -24,11 +24,11 @@ DESCRIPTIONS = (
     Path("/usr/local/share/qemu/firmware"),
     Path("/usr/share/qemu/firmware"),
 )
-"""Where descriptions of firmware are, the first of a file name hides the others."""
+"""The folders of firmware descriptions. The first file of a name hides the others."""
 
 
 class Ovmf(msgspec.Struct, frozen=True):
-    """A pair of files: ``code`` to execute, and ``variables``, the empty store that each machine gets a copy of."""
+    """A pair of files: ``code`` to execute, and ``variables``, the empty store that each machine copies."""
 
     code: Path
     variables: Path

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Leases of versions that kept them in ``/run/lock`` or ``/tmp``: counted, to say that nothing waits for them any more."""
+"""Leases of versions that kept them in ``/run/lock`` or ``/tmp``: counted, to report that nothing waits for them any more."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_FILES = 1000
 
 
 def former_leases() -> int:
-    """Return how many leases machines hold that an older version started; a thousand files are looked at."""
+    """Return how many leases are held by machines that an older version started. At most a thousand files are examined."""
     count = 0
     for directory in FORMER:
         with contextlib.suppress(OSError):
@@ -30,7 +30,7 @@ def former_leases() -> int:
 
 
 def _is_held(folder: int, name: str) -> bool:
-    """Return whether somebody holds flock(2) on the file; asked with a shared lock, which is given up at once."""
+    """Return whether a process holds flock(2) on the file, by a shared lock that is released at once."""
     with contextlib.suppress(OSError):
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
         try:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The host's memory as the backends of DIMMs ask for it: huge pages that are free, and nodes that have memory.
+"""The host's memory for the backends of DIMMs: free huge pages, and nodes that have memory.
 
-Looked at before anything boots. sysfs: Documentation/ABI/testing/sysfs-kernel-mm-hugepages, admin-guide/mm/hugetlbpage.rst;
-Documentation/ABI/stable/sysfs-devices-node.
+It is examined before anything boots. sysfs: Documentation/ABI/testing/sysfs-kernel-mm-hugepages,
+admin-guide/mm/hugetlbpage.rst; Documentation/ABI/stable/sysfs-devices-node.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ NODES = Path("/sys/devices/system/node")
 def check_huge_pages(wanted: Mapping[int, int], place: Path = HUGE_PAGES) -> None:
     """Check that the host has free pages for what is ``wanted``: bytes by the size of a page.
 
-    Raises UsageError that says which sizes there are, how many pages are free, and the command that reserves more.
+    Raises UsageError with the available sizes, the number of free pages, and the command that reserves more.
     """
     for page, size in wanted.items():
         folder = place / f"hugepages-{page >> 10}kB"
@@ -33,7 +33,7 @@ def check_huge_pages(wanted: Mapping[int, int], place: Path = HUGE_PAGES) -> Non
                 f"this host has no huge pages of {size_text(page)}: it has {there}",
                 hint="hugepages in the plan must be one of these, or be left out.",
             )
-        # A page that is reserved is counted as free until it is used.
+        # A reserved page counts as free until it is used.
         free -= _number(folder / "resv_hugepages") or 0
         needed = -(-size // page)
         if free < needed:
@@ -45,7 +45,7 @@ def check_huge_pages(wanted: Mapping[int, int], place: Path = HUGE_PAGES) -> Non
 
 
 def check_nodes(wanted: Iterable[int], place: Path = NODES) -> None:
-    """Check that the host has each of these nodes, with memory. Raises UsageError that names those that there are."""
+    """Check that the host has each of these nodes, with memory. Raises UsageError that names the available ones."""
     text = _text(place / "has_memory")
     there = _ranges(text) if text else {int(found[1]) for found in _matches(place, r"node(\d+)")} or {0}
     for node in wanted:
@@ -65,7 +65,7 @@ def _matches(place: Path, pattern: str) -> list[re.Match[str]]:
 
 
 def _ranges(text: str) -> set[int]:
-    """Return the numbers of a list as sysfs writes it: ``0-1,4``."""
+    """Return the numbers of a list in the form of sysfs: ``0-1,4``."""
     found: set[int] = set()
     for first, last in re.findall(r"(\d{1,4})(?:-(\d{1,4}))?", text):
         found.update(range(int(first), int(last or first) + 1))

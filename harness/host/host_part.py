@@ -17,10 +17,10 @@ class PartState(StrEnum):
 
 
 class HostPart(msgspec.Struct, frozen=True, kw_only=True):
-    """One part: ``found`` says what there is, or what is wrong with it; ``serves`` what it is for.
+    """One part: ``found`` describes it, or the fault; ``serves`` is its purpose.
 
-    ``needed`` parts keep the main job from running when they are not ok. ``supply`` is what to type, "" if nothing helps.
-    ``packages`` are the Debian packages that are missing.
+    ``needed`` parts keep the main job from running when they are not ok. ``supply`` is the command to type, "" if none
+    helps. ``packages`` are the missing Debian packages.
     """
 
     name: str

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The last probe of KVM, kept in the cache: whether a guest ran under it on this host, and why one thinks so."""
+"""The last probe of KVM, kept in the cache: whether a guest ran under it on this host, and the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "accelerator.json"
 
 
 class KvmProbe(msgspec.Struct, frozen=True, kw_only=True):
-    """A probe's result; ``key`` is a digest of all that it depends on."""
+    """A probe's result; ``key`` is a digest of all its dependencies."""
 
     key: str
     works: bool
@@ -29,7 +29,7 @@ def last(cache: Path) -> KvmProbe | None:
 
 
 def keep(probe: KvmProbe, cache: Path) -> None:
-    """Keep a result. A cache that cannot be written costs a probe next time, no more."""
+    """Keep a result. If the cache cannot be written, the next run only probes again."""
     with contextlib.suppress(OSError):
         cache.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache, delete=False) as fresh:
@@ -38,7 +38,7 @@ def keep(probe: KvmProbe, cache: Path) -> None:
 
 
 def forget(cache: Path) -> bool:
-    """Forget the last result, so that the next run probes again; return whether there was one."""
+    """Forget the last result, so that the next run probes again. Return whether there was one."""
     try:
         (cache / FILE).unlink()
     except OSError:

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: MIT
 """Leases: the share of a host that one machine holds while it runs, out of a budget that all users of the host share.
 
-There is no daemon, and no lock that all share: whoever holds such a lock for ever would stop everybody. A lease is a file in
-a directory that everybody may write to but where nobody can remove what is another's (:mod:`harness.host.lease_directory`),
-and it counts for as long as its owner holds the locks on it (:mod:`harness.host.lease_file`): age and process numbers prove
-nothing and are not looked at.
+There is no daemon, and no lock that all share, because a process that holds such a lock for ever would stop all others. A
+lease is a file in a directory where every user may write but may not remove other users' files
+(:mod:`harness.host.lease_directory`). It counts as long as its owner holds the locks on it
+(:mod:`harness.host.lease_file`). Age and process numbers prove nothing and are ignored.
 
 A lease begins as a place in the queue. It is granted when it fits in with everything that is granted already *and*
-with everybody who came before: first come, first served, so a large machine is never starved by small ones. Who came when
-is told by the host's clock since boot, read once the file can be seen. So who comes later has a later time, and who is
-about to say its time is waited for (L. Lamport, A New Solution of Dijkstra's Concurrent Programming Problem, 1974).
+with all earlier requests: first come, first served, so a large machine is never starved by small ones. The order comes
+from the host's clock since boot, read once the file is visible. So a later request has a later time. A process that is
+about to write its time is awaited (L. Lamport, A New Solution of Dijkstra's Concurrent Programming Problem, 1974).
 
-What other users write there is not trusted: no link is followed, only small regular files are read, and what they say
-is numbers that are checked. A user who claims the whole host keeps the others waiting, as one who fills the host's
-memory would; no more can be done with it, and ``--private-leases`` goes on without them.
+Other users' files are not trusted: no link is followed, only small regular files are read, and their content
+is numbers that are checked. A user who claims the whole host keeps the others waiting, like one who fills the host's
+memory. A claim can do no more, and ``--private-leases`` ignores the others.
 """
 
 from __future__ import annotations
@@ -41,21 +41,21 @@ from harness.invocation import invocation
 from harness.setup.lease_directory import VARIABLE
 
 INTERVAL = 0.1
-"""Seconds between two looks at the queue; each takes about a millisecond."""
+"""Seconds between two checks of the queue; each takes about a millisecond."""
 
 PATIENCE = 2.0
-"""Seconds for which one is waited for who is about to say when it came; that takes microseconds."""
+"""Seconds to wait for a process that is about to write its time of arrival. That takes microseconds."""
 
 SLOW = PATIENCE / 2
-"""Seconds: one who took longer than this to say when it came may have been passed over, and comes again."""
+"""Seconds: a process that took longer than this to write its time may have been passed over, and enters again."""
 
 
 class LeasesUnusable(InfrastructureError):
-    """The directory of leases is of no use to anybody: it is full, or cannot be written to."""
+    """The directory of leases is unusable for every user: it is full, or cannot be written to."""
 
 
 class HeldLease(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease somebody has, or waits for; ``uid`` is the owner of its file, as the kernel says."""
+    """A lease that is held, or waited for; ``uid`` is the owner of its file, from the kernel."""
 
     name: str
     uid: int
@@ -64,7 +64,7 @@ class HeldLease(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
-    """Where in the queue a machine is: the first is next. What is granted to others, and the budget, say why it waits."""
+    """A machine's place in the queue: the first is next. It waits because of what is granted to others, and the budget."""
 
     number: int
     waiting: int
@@ -107,9 +107,9 @@ class Lease:
         self.granted = True
 
     def waits_for(self, entering: set[str]) -> bool:
-        """Return whether somebody may still say that it came before; ``entering`` are those who have not said when.
+        """Return whether another process may still have come before; ``entering`` are those that have not written a time.
 
-        Who was not there at the first look comes later in any case.
+        A process that was not there at the first check comes later in any case.
         """
         if self._entering is None:
             self._entering, self._until = entering, time.monotonic() + PATIENCE
@@ -117,7 +117,7 @@ class Lease:
         return bool(self._entering) and time.monotonic() < self._until
 
     def release(self) -> None:
-        """Let others have it; a second call does nothing."""
+        """Give the lease up. A second call does nothing."""
         with uninterrupted():
             if self._descriptor >= 0:
                 with contextlib.suppress(OSError):
@@ -127,7 +127,7 @@ class Lease:
 
 
 class Leases:
-    """All leases in a directory, by default in the one that counts for this user; it is made if it does not exist."""
+    """All leases in a directory, by default in the one that counts for this user. It is made if it does not exist."""
 
     def __init__(self, directory: LeaseDirectory | Path | None = None) -> None:
         if isinstance(directory, Path):
@@ -146,8 +146,8 @@ class Leases:
     ) -> Lease:
         """Return a lease of ``request`` once it is this one's turn; ``place`` is where the disk space is taken.
 
-        ``waiting`` hears of the place in the queue whenever that changed. Whatever ends the wait, Ctrl-C included, gives
-        the place up. Raises UsageError for what can never be had, InfrastructureError when the deadline passes or the
+        ``waiting`` is called with the place in the queue whenever it changed. Any end of the wait, Ctrl-C included, gives
+        the place up. Raises UsageError for an impossible request, InfrastructureError when the deadline passes or the
         directory is unsafe, LeasesUnusable if it cannot be used.
         """
         lease = self.enter(request, budget, deadline, place=place)
@@ -171,7 +171,7 @@ class Leases:
     def enter(
         self, request: ResourceRequest, budget: HostBudget, deadline: Deadline, *, place: Path | None = None
     ) -> Lease:
-        """Return a place at the end of the queue; :meth:`look` says when it has become a lease. Raises as :meth:`take`."""
+        """Return a place at the end of the queue; :meth:`look` reports when it has become a lease. Raises as :meth:`take`."""
         fitting = budget.fitting(request)
         device = _device(place)
         return deadline.poll(
@@ -194,42 +194,42 @@ class Leases:
         return deadline.poll(decided, interval=0.01, error=lambda: self._too_late(deadline, ""))[0]
 
     def held(self) -> list[HeldLease]:
-        """Return the leases that somebody has or waits for, in the order in which they came."""
+        """Return the leases that are held or waited for, in the order in which they came."""
         return [] if not self.place.exists() else _held(self.look_at().files)
 
     def look_at(self) -> lease_file.LeaseFolder:
-        """Return all that lies in the directory, as far as it is looked at. Raises InfrastructureError."""
+        """Return the content of the directory, up to the limit. Raises InfrastructureError."""
         with self._opened() as folder:
             return lease_file.look(folder)
 
     def remarks(self) -> list[str]:
-        """Return what people should know about the directory, in sentences: files that are no leases, and how many."""
+        """Return sentences for people about the directory: files that are not leases, and their number."""
         if not self.place.exists():
             return []
         found = self.look_at()
         lines = []
         if found.flooded:
-            lines.append(f"{_flooded(self.directory, found)}; what lies beyond them is not counted")
+            lines.append(f"{_flooded(self.directory, found)}; further files are not counted")
         elif found.others:
             lines.append(f"files that claim nothing: {_owners(found.others)}; they count for nothing")
         return lines
 
     def sweep(self, *, dry: bool = False) -> LeaseSweep:
-        """Remove the files of leases whose holder died, as far as they are this user's; as root, all that is no live lease."""
+        """Remove this user's files of leases whose holder died; as root, all files that are not live leases."""
         if not self.place.exists():
             return LeaseSweep(removed=0, others={})
         with self._opened() as folder:
             return lease_file.sweep(folder, dry=dry)
 
     def _enter(self, request: ResourceRequest, device: int) -> Lease | None:
-        """Queue up; None if that took so long that others may have gone on without waiting for this one."""
+        """Queue up. Return None if that took so long that others may have continued without waiting for this one."""
         lease: Lease | None = None
         try:
             with self._opened() as folder, uninterrupted():
                 self._remove_own(folder)
                 name, descriptor = lease_file.create(folder)
                 claim = LeaseClaim(
-                    # Only now, when everybody can see that somebody comes.
+                    # Only now, when all others can see the new entry.
                     since=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
                     pid=os.getpid(),
                     vcpus=request.vcpus,
@@ -249,14 +249,14 @@ class Leases:
         return lease
 
     def _decide(self, lease: Lease, budget: HostBudget) -> QueuePlace | None:
-        """Grant the lease if it is its turn. Return its place in the queue; None if it is granted, or that is not known yet."""
+        """Grant the lease if it is its turn. Return its place in the queue; None if it is granted, or not yet known."""
         if lease.granted:
             return None
         found = self.look_at()
         if found.flooded:
             raise LeasesUnusable(
                 _flooded(self.directory, found),
-                hint=f"Root removes what is no lease: sudo {invocation('gc')}",
+                hint=f"Root removes files that are not leases: sudo {invocation('gc')}",
             )
         live = [file for file in found.files if file.alive and file.name != lease.name]
         if lease.waits_for({file.name for file in live if file.entering}):
@@ -287,7 +287,7 @@ class Leases:
         )
 
     def _remove_own(self, folder: int) -> None:
-        """Remove what dead processes of this user left."""
+        """Remove the files of this user's dead processes."""
         for file in lease_file.look(folder).files:
             if not file.alive and file.uid == os.geteuid():
                 with contextlib.suppress(OSError):
@@ -315,7 +315,7 @@ class Leases:
         ]
         return InfrastructureError(
             f"{deadline.what}: no room on this host within {deadline.seconds:.3g} s; {told or 'the queue never moved'}",
-            hint=f"Held by {'; '.join(holders[:8]) or 'nobody any more'}. More: {invocation('ps')}",
+            hint=f"Held by {'; '.join(holders[:8]) or 'no process any more'}. More: {invocation('ps')}",
         )
 
 
@@ -327,10 +327,10 @@ def take_lease(
     private: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Lease:
-    """Return a lease of this host's budget for a machine that writes to ``place``; ``what`` is it, for people.
+    """Return a lease of this host's budget for a machine that writes to ``place``; ``what`` is its name for people.
 
-    ``private`` takes it from the user's own leases, as where those of the host are absent or of no use; ``say`` is told, in one
-    line, of the place in the queue, and of other users' reservations. Raises as :meth:`Leases.take`; how long it may take is part of the budget.
+    ``private`` takes it from the user's own leases, as if those of the host were absent or unusable; ``say`` reports that
+    in one line, the place in the queue, and other users' reservations. Raises as :meth:`Leases.take`. The budget sets the time limit.
     """
     budget = host_budget(os.environ, place)
     deadline = Deadline(budget.wait, f"a lease for {what}")
@@ -378,13 +378,13 @@ def _flooded(directory: Path, found: lease_file.LeaseFolder) -> str:
 
 
 def _owners(count: Mapping[int, int]) -> str:
-    """Return who has how many, those with the most first."""
+    """Return how many files each user has, the largest number first."""
     named = [f"{number} of {user_name(uid)}" for uid, number in Counter(count).most_common(5)]
     return ", ".join([*named, "…"] if len(count) > len(named) else named)
 
 
 def others_left(sweep: LeaseSweep) -> str:
-    """Return a sentence on what a sweep left because it is others', "" if there is none."""
+    """Return a sentence on the files that a sweep left because other users own them, "" if there are none."""
     if not sweep.others:
         return ""
     return (
@@ -394,7 +394,7 @@ def others_left(sweep: LeaseSweep) -> str:
 
 
 def _device(place: Path | None) -> int:
-    """Return the number of the file system that ``place`` is on, or will be made on; 0 for none."""
+    """Return the number of the file system of ``place``, which may not exist yet; 0 for None."""
     if place is not None:
         for path in (place, *place.absolute().parents):
             with contextlib.suppress(OSError):

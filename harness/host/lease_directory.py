@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The directory of leases: which one counts for this user, and whether nobody else can remove what lies in it.
+"""The directory of leases: which one counts for this user, and whether other users can remove files in it.
 
 All users of a host share ``/var/lib/hotplug-harness/leases``, or the directory that the environment names. Where the former
 is absent, a user's leases are private: the machines of other users do not count.
@@ -25,7 +25,7 @@ OPTION = "--private-leases"
 class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
     """A directory of leases. ``private`` is why only this user's machines count in it, "" where all users' do.
 
-    ``system`` is true for the one that nobody named: it and its parent must be root's.
+    ``system`` is true for the default directory: it and its parent must belong to root.
     """
 
     path: Path
@@ -33,10 +33,10 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
     system: bool = False
 
     def open(self) -> int:
-        """Return a descriptor of the directory; one that is absent is made for this user alone.
+        """Return a descriptor of the directory. An absent one is made for this user alone.
 
-        Raises InfrastructureError, naming owner and mode and the command that mends them, if somebody else may remove what
-        lies in it; OSError if it cannot be opened.
+        Raises InfrastructureError, naming owner and mode and the command that repairs them, if another user may remove
+        its files; OSError if it cannot be opened.
         """
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
@@ -50,7 +50,7 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
         except NotADirectoryError as error:
             raise InfrastructureError(
                 f"{self.path} holds no leases: it is {'a link' if self.path.is_symlink() else 'not a directory'}",
-                hint=f"An administrator mends it: sudo rm {self.path} && {by_hand(self.path)}",
+                hint=f"An administrator repairs it: sudo rm {self.path} && {by_hand(self.path)}",
             ) from error
         try:
             self._check(folder)
@@ -60,7 +60,7 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
         return folder
 
     def exists(self) -> bool:
-        """Return whether anything of that name may be there."""
+        """Return whether anything may exist under that name."""
         try:
             self.path.lstat()
         except FileNotFoundError:
@@ -76,11 +76,11 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
             self.path.mkdir(mode=0o700)
 
     def _check(self, folder: int) -> None:
-        """Refuse a directory whose entries somebody else may remove, and one that can be exchanged for another."""
+        """Refuse a directory whose entries another user may remove, and one that can be exchanged for another."""
         status, me = os.fstat(folder), os.geteuid()
         owners = (0,) if self.system else (0, me)
         mode = stat.S_IMODE(status.st_mode)
-        # Root's is for all, or it is root's own.
+        # Root's directory is for all users, or it is root's own.
         closed = status.st_uid == 0 and mode & MODE != MODE and (self.system or me != 0)
         if status.st_uid not in owners or closed or (mode & 0o022 and not mode & stat.S_ISVTX):
             own = f"For this user alone: chmod 0700 {self.path}\n" if status.st_uid == me != 0 else ""
@@ -93,7 +93,7 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
             raise self._unsafe(self.path.parent, above, PARENT_MODE, "")
 
     def _closed(self, error: OSError) -> Exception:
-        """Return the reason for which it may not be opened: its own mode, or that of its parent."""
+        """Return why it may not be opened: because of its own mode, or that of its parent."""
         for path, mode in ((self.path, MODE), (self.path.parent, PARENT_MODE)):
             with contextlib.suppress(OSError):
                 return self._unsafe(path, path.stat(), mode, "")
@@ -101,9 +101,9 @@ class LeaseDirectory(msgspec.Struct, frozen=True, kw_only=True):
 
     def _unsafe(self, path: Path, status: os.stat_result, mode: int, hint: str) -> InfrastructureError:
         return InfrastructureError(
-            f"{path} is no safe place for leases: it belongs to {user_name(status.st_uid)} with mode "
+            f"{path} is not a safe place for leases: it belongs to {user_name(status.st_uid)} with mode "
             f"{stat.S_IMODE(status.st_mode):04o}, and must be root's with mode {mode:04o}",
-            hint=f"{hint}An administrator mends it: {by_hand(self.path)}",
+            hint=f"{hint}An administrator repairs it: {by_hand(self.path)}",
         )
 
 
@@ -112,7 +112,7 @@ def lease_directory(
 ) -> LeaseDirectory:
     """Return the directory of leases for this user. ``private`` asks for the user's own.
 
-    Raises UsageError for a variable that is no absolute path.
+    Raises UsageError for a variable that is not an absolute path.
     """
     if private:
         return private_directory(environment, OPTION)
@@ -126,7 +126,7 @@ def lease_directory(
 
 
 def private_directory(environment: Mapping[str, str], reason: str) -> LeaseDirectory:
-    """Return the user's own directory of leases on this host; a home directory may be on several hosts at once."""
+    """Return the user's own directory of leases on this host. Several hosts may share a home directory."""
     named = environment.get("XDG_STATE_HOME", "")
     base = Path(named) if named.startswith("/") else Path.home() / ".local" / "state"
     host = os.uname().nodename.replace("/", "-")
@@ -134,7 +134,7 @@ def private_directory(environment: Mapping[str, str], reason: str) -> LeaseDirec
 
 
 def user_name(uid: int) -> str:
-    """Return a user's name and number, the number alone if this host knows no name."""
+    """Return a user's name and number, or the number alone if this host has no name for it."""
     try:
         return f"{pwd.getpwuid(uid).pw_name} (user {uid})"
     except KeyError:

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""The file of a lease: what it says, and the locks on it that only its owner can hold.
+"""The file of a lease: its content, and the locks on it that only its owner can hold.
 
-What the file says is written once. What changes is told by locks on three of its bytes, taken before anybody else can open
-the file and given up one by one: a lock that is only ever given up cannot be kept from its owner. They are write locks of
-an open file description (fcntl(2), F_OFD_SETLK): taking one needs the right to write the file, asking about one takes nothing,
-and the kernel ends them with the process that holds them, however it dies. So no other user can make a dead lease look alive,
-or keep a live one from being granted.
+The file's content is written once. Its state is shown by locks on three of its bytes. They are taken before any other user
+can open the file, and released one by one: a lock that is only ever released cannot be kept from its owner. They are write
+locks of an open file description (fcntl(2), F_OFD_SETLK). Taking one needs the right to write the file, testing for one
+needs none, and the kernel releases them with the process that holds them, even if it is killed. So no other user can
+make a dead lease look alive, or keep a live one from being granted.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from harness.history.json_file import read_open
 from harness.host import reservation_file
 
 ALIVE, WAITING, ENTERING = range(3)
-"""The bytes that are locked: while the lease is held or waited for, until it is granted, and until it says when it came."""
+"""The bytes that are locked: while the lease is held or waited for, until it is granted, and until it has its time."""
 
 LARGEST_FILE = 1024
 MOST_FILES = 4096
-"""Entries of a directory that are looked at; in one with more, nobody can tell what is held."""
+"""Entries of a directory that are examined. In a larger one the held leases cannot be counted."""
 
 NAME = re.compile(r"[0-9a-f]{16}\.lease")
 DRAFT = re.compile(r"[0-9a-f]{16}\.new")
 
 UNLOCKED_AT_FIRST = 10.0
-"""Seconds: a draft this young may be about to be locked, which it is some microseconds after it was made."""
+"""Seconds: a draft this young may be about to be locked, which happens some microseconds after it was made."""
 
 _LOCK = "hhqqi4x"
 """``struct flock`` of 64-bit Linux: type, whence, start, length, process."""
@@ -46,7 +46,7 @@ Amount = Annotated[int, msgspec.Meta(ge=0, le=1 << 62)]
 
 
 class LeaseClaim(msgspec.Struct, frozen=True, kw_only=True):
-    """What a lease's file says. ``since`` is nanoseconds of the host's clock since boot, ``device`` where the disk space is."""
+    """A lease's content. ``since`` is nanoseconds of the host's clock since boot, ``device`` where the disk space is."""
 
     since: Amount
     pid: Amount
@@ -57,9 +57,9 @@ class LeaseClaim(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseFile(msgspec.Struct, frozen=True, kw_only=True):
-    """A lease's file as it was found. ``uid`` is its owner, as the kernel says. ``claim`` is None if it makes none.
+    """A lease's file as it was found. ``uid`` is its owner, from the kernel. ``claim`` is None if it has none.
 
-    ``alive`` while somebody holds it or waits for it; ``entering`` until it says when it came.
+    ``alive`` while it is held or waited for; ``entering`` until it has its time of arrival.
     """
 
     name: str
@@ -71,7 +71,7 @@ class LeaseFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseFolder(msgspec.Struct, frozen=True, kw_only=True):
-    """What lies in a directory of leases. ``others`` counts by owner what is no lease; ``flooded`` if not all was looked at."""
+    """The content of a directory of leases. ``others`` counts other files by owner; ``flooded`` if not all were examined."""
 
     files: list[LeaseFile]
     others: dict[int, int]
@@ -79,7 +79,7 @@ class LeaseFolder(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LeaseSweep(msgspec.Struct, frozen=True, kw_only=True):
-    """How many files were removed, and how many are others', by owner: their owner may remove them, or root."""
+    """How many files were removed, and how many remain, by owner: their owner may remove them, or root."""
 
     removed: int
     others: dict[int, int]
@@ -93,9 +93,9 @@ def create(folder: int) -> tuple[str, int]:
     )
     try:
         _set(descriptor, fcntl.F_WRLCK, ALIVE, ENTERING + 1)
-        # Others read what it says, whatever the umask; only now can they ask for its locks.
+        # Others may read the content, whatever the umask. Only now can they test its locks.
         os.fchmod(descriptor, 0o644)
-        # Another name, which nobody could guess and take.
+        # A second random name, which no other user can guess and take.
         os.rename(draft, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(OSError):
@@ -106,7 +106,7 @@ def create(folder: int) -> tuple[str, int]:
 
 
 def enter(descriptor: int, claim: LeaseClaim) -> None:
-    """Write what the file says, and let it count from now on. Raises OSError."""
+    """Write the content, and make the file count from now on. Raises OSError."""
     data = msgspec.json.encode(claim)
     if os.pwrite(descriptor, data, 0) != len(data):
         raise OSError(28, "No space left on device")
@@ -114,12 +114,12 @@ def enter(descriptor: int, claim: LeaseClaim) -> None:
 
 
 def grant(descriptor: int) -> None:
-    """Say that the lease is granted."""
+    """Show that the lease is granted."""
     _set(descriptor, fcntl.F_UNLCK, WAITING)
 
 
 def look(folder: int) -> LeaseFolder:
-    """Return what lies in a directory of leases. Raises OSError."""
+    """Return the content of a directory of leases. Raises OSError."""
     files: dict[tuple[int, int], LeaseFile] = {}
     others: dict[int, int] = {}
     with os.scandir(folder) as entries:
@@ -135,14 +135,14 @@ def look(folder: int) -> LeaseFolder:
 
 
 def _look(folder: int, name: str) -> tuple[tuple[int, int], LeaseFile | int | None]:
-    """Return a file's inode, and the lease that it is, or the owner of what is none; None for what is gone, or just begins."""
+    """Return a file's inode, and its lease, or the owner of another file; None for one that is gone, or just begins."""
     try:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
         inode = status.st_dev, status.st_ino
         if not NAME.fullmatch(name) or not stat.S_ISREG(status.st_mode):
             other = DRAFT.fullmatch(name) or reservation_file.read(folder, name) is not None
             return inode, None if other else status.st_uid
-        # What lies there may be another thing by now, a FIFO or a link: that must not be waited for or followed.
+        # It may be another file by now, a FIFO or a link, which must not be waited for or followed.
         descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
     except FileNotFoundError:
         return (0, 0), None
@@ -167,7 +167,7 @@ def _look(folder: int, name: str) -> tuple[tuple[int, int], LeaseFile | int | No
 
 
 def sweep(folder: int, *, dry: bool) -> LeaseSweep:
-    """Remove the files of dead leases that are this user's; as root, all that is no live lease. ``dry`` only counts them.
+    """Remove this user's files of dead leases; as root, all files that are not live leases. ``dry`` only counts them.
 
     Raises OSError if the directory cannot be read.
     """
@@ -208,7 +208,7 @@ def _set(descriptor: int, kind: int, start: int, length: int = 1) -> None:
 
 
 def _is_locked(descriptor: int, byte: int) -> bool:
-    """Return whether somebody holds a write lock on a byte. Asking takes no lock."""
+    """Return whether a process holds a write lock on a byte. The test takes no lock."""
     asked = struct.pack(_LOCK, fcntl.F_RDLCK, os.SEEK_SET, byte, 1, 0)
     kind: int = struct.unpack(_LOCK, fcntl.fcntl(descriptor, fcntl.F_OFD_GETLK, asked))[0]
     return kind != fcntl.F_UNLCK

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""What this host has of the parts that runs, builds and tests need, and the command that supplies what is missing.
+"""The host's parts that runs, builds and tests need, and the command that supplies a missing one.
 
-Looking changes nothing and starts no guest. Each part is looked at on its own, so that one broken program does not
+The check changes nothing and starts no guest. Each part is checked on its own, so that one broken program does not
 hide the others.
 """
 
@@ -34,7 +34,7 @@ EXTRAS = (
     ("pefile", "pefile", "driver", "building, signing and checking the .sys; runs on the guest 'wine'"),
     ("pycdlib", "pycdlib", "windows", "reads installation media for templates of Windows"),
 )
-"""Packages that extras bring: name, module, extra, what it serves."""
+"""Packages that extras install: name, module, extra, purpose."""
 
 TESTS_ONLY = "tests of the harness itself"
 
@@ -51,11 +51,10 @@ VERSION = re.compile(r"[A-Za-z]\w*[_ ]\d+\.\d+")
 def examine(
     deadline: Deadline, *, qemu: Path | None = None, directory: Path | None = None, cache: Path | None = None
 ) -> list[HostPart]:
-    """Look at every part, those of the main job first. ``directory`` is where runs will be written (default: here).
+    """Check every part, those of the main job first. ``directory`` is where runs will be written (default: here).
 
-    ``cache`` is where things are built and the accelerator's last probe is remembered.
-
-    Raises nothing for a part that is missing, broken or gives no answer: that is what it reports.
+    ``cache`` is where files are built and the accelerator's last probe is kept.
+    Raises nothing for a part that is missing, broken or does not answer: that is its report.
     """
     looks: list[Callable[[], HostPart]] = [
         _python,
@@ -81,13 +80,13 @@ def examine(
 
 
 def install_command(found: Iterable[HostPart]) -> str:
-    """Return the one command that installs what the main job lacks, "" where it lacks no package."""
+    """Return the one command that installs the packages that the main job lacks, "" if it lacks none."""
     packages = [name for part in found if part.needed for name in part.packages]
     return parts.supply(parts.Need(name, "", ()) for name in packages) if packages else ""
 
 
 def ready(found: list[HostPart]) -> bool:
-    """True if the main job, a run on the twin, can run."""
+    """Return whether the main job, a run on the twin, can run."""
     return all(part.state is PartState.OK for part in found if part.needed)
 
 
@@ -201,7 +200,7 @@ def _program(
     elsewhere: str = "",
     needed: bool = False,
 ) -> HostPart:
-    """Judge a part by whether all its needs are there and the program that is the first one answers."""
+    """Judge a part by whether all its needs are there and the program of the first one answers."""
     serves = serves or needs[0].why
     absent = [need for need in needs if not need.found()]
     packages = dict.fromkeys(need.package for need in absent or needs)
@@ -225,9 +224,9 @@ def _program(
     except InfrastructureError as error:
         found = error.message
     else:
-        # A start script may complain on standard error before the program says its version on standard output.
+        # A start script may print warnings on standard error before the program prints its version on standard output.
         said = [line.strip() for line in (ended.output or ended.errors).splitlines() if line.strip()]
-        # sshd knew no option for its version before OpenSSH 9.2, and says it when it complains.
+        # sshd had no option for its version before OpenSSH 9.2, and prints it with the error.
         versions = [line for line in said if not needed and VERSION.search(line)]
         if ended.status == 0 or versions:
             first = (versions if ended.status else said or ["no version given"])[0]

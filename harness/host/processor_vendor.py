@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The host's processor: who made it, as CPUID leaf 0 names it, and what it is called."""
+"""The host's processor: its vendor, as CPUID leaf 0 names it, and its model name."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ INTEL, AMD = "GenuineIntel", "AuthenticAMD"
 CPUINFO = Path("/proc/cpuinfo")
 
 LONGEST = 1 << 16
-"""Bytes that are read: the first processor is described in less."""
+"""Bytes that are read. The first processor's description is shorter."""
 
 
 def host_vendor(cpuinfo: Path = CPUINFO) -> str:
-    """Return the vendor of the first processor, twelve characters, "" if it is not told (proc(5): /proc/cpuinfo)."""
+    """Return the vendor of the first processor, twelve characters, "" if it is missing (proc(5): /proc/cpuinfo)."""
     return _told("vendor_id", cpuinfo)
 
 
 def host_processor(cpuinfo: Path = CPUINFO) -> str:
-    """Return what the first processor is called, "" if it is not told."""
+    """Return the model name of the first processor, "" if it is missing."""
     return _told("model name", cpuinfo)
 
 

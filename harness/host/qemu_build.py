@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Which QEMU: where it is, how old it is, and whether that is new enough."""
+"""The QEMU program: its path, its version, and whether that is new enough."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from harness.program import run_program
 PROGRAM = "qemu-system-x86_64"
 
 OLDEST = (7, 2)
-"""The oldest QEMU that the harness is tested with, that of Debian 12."""
+"""The oldest QEMU with which the harness is tested, that of Debian 12."""
 
 INSTALL = "sudo apt install qemu-system-x86"
 
 
 class QemuBuild(msgspec.Struct, frozen=True):
-    """A QEMU on this machine: ``version`` as in "7.2.22", ``text`` what it says of itself, with its package's version."""
+    """A QEMU on this machine: ``version`` as in "7.2.22", ``text`` its own description, with its package's version."""
 
     path: Path
     version: str
@@ -30,7 +30,7 @@ class QemuBuild(msgspec.Struct, frozen=True):
 
 
 def find_program(requested: str | Path = "") -> Path:
-    """Return the QEMU to use: the one asked for, or the first on PATH. Raises MissingPart."""
+    """Return the QEMU to use: the requested one, or the first on PATH. Raises MissingPart."""
     found = shutil.which(str(requested) or PROGRAM)
     if found is None:
         what = f"no program at {requested}" if str(requested) else f"{PROGRAM} is not installed"
@@ -39,7 +39,7 @@ def find_program(requested: str | Path = "") -> Path:
 
 
 def parse(text: str) -> tuple[int, int, int] | None:
-    """Return the three numbers of QEMU's ``--version`` output, or None if it is no such output."""
+    """Return the three numbers of QEMU's ``--version`` output, or None for other text."""
     match = re.search(r"QEMU emulator version (\d{1,4})\.(\d{1,4})(?:\.(\d{1,4}))?", text[:4096])
     if match is None:
         return None
@@ -48,9 +48,9 @@ def parse(text: str) -> tuple[int, int, int] | None:
 
 
 def find_qemu(requested: str | Path = "", deadline: Deadline | None = None) -> QemuBuild:
-    """Find QEMU and ask it for its version; the answer is remembered until the file changes. Default deadline 10 s.
+    """Find QEMU and ask it for its version. The answer is kept until the file changes. Default deadline 10 s.
 
-    Raises MissingPart if there is none or it is older than 7.2, InfrastructureError if it gives no answer.
+    Raises MissingPart if there is none or it is older than 7.2, InfrastructureError if it does not answer.
     """
     path = find_program(requested)
     stat = path.stat()
@@ -65,7 +65,7 @@ def find_qemu(requested: str | Path = "", deadline: Deadline | None = None) -> Q
 
 
 _answers: dict[tuple[Path, int, int], QemuBuild] = {}
-"""What each program said, by path, time of change and size."""
+"""The answers of programs, by path, time of change and size."""
 
 
 def _ask(path: Path, deadline: Deadline) -> QemuBuild:
@@ -78,6 +78,6 @@ def _ask(path: Path, deadline: Deadline) -> QemuBuild:
     if answer.status or numbers is None:
         raise InfrastructureError(
             f"{path} --version ended with status {answer.status} and said {text[:200].strip()!r}",
-            hint=told_shortage(text)[1] or "That is no QEMU; name another with --qemu PATH.",
+            hint=told_shortage(text)[1] or "That is not QEMU; name another with --qemu PATH.",
         )
     return QemuBuild(path, ".".join(map(str, numbers)), text.splitlines()[0].strip())

@@ -2,8 +2,8 @@
 """The registry: one file per running machine in the user's state directory, so that no machine is ever lost.
 
 An entry is written before QEMU is spawned and removed when the machine is closed. A process is named by its number,
-its start time in clock ticks since boot, and the boot's id: a recycled number, a zombie or another boot's process is
-never taken for ours (proc(5)).
+its start time in clock ticks since boot, and the boot's id. So a recycled number, a zombie or another boot's process is
+never mistaken for the harness's own (proc(5)).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.host.runtime import remove as remove_runtime
 
 
 class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
-    """One process for all time: number, start in clock ticks since boot, boot id."""
+    """A unique name of a process: number, start in clock ticks since boot, boot id."""
 
     pid: int
     started: int
@@ -31,7 +31,7 @@ class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
 
     @classmethod
     def of(cls, pid: int) -> Self | None:
-        """Return the name of a live process; None for none, for a zombie, or when /proc cannot tell.
+        """Return the name of a live process; None for none, for a zombie, or when /proc has no answer.
 
         Raises InfrastructureError if this process may open no more files.
         """
@@ -40,22 +40,22 @@ class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
             boot = Path("/proc/sys/kernel/random/boot_id").read_text("ascii").strip()
         except (OSError, ValueError) as error:
             if short := of_shortage(error):
-                # Whoever cannot look must not take a living process for a dead one.
+                # A process that cannot be read must not count as dead.
                 raise short from error
             return None
-        # The second field is the program's name in brackets and may itself hold brackets and spaces.
+        # The second field is the program's name in brackets, which may itself contain brackets and spaces.
         fields = stat[stat.rfind(")") + 2 :].split()
         if len(fields) < 20 or fields[0] in "ZXx":
             return None
         return cls(pid=pid, started=int(fields[19]), boot=boot)
 
     def alive(self) -> bool:
-        """True while this very process runs."""
+        """Whether this very process is running."""
         return ProcessName.of(self.pid) == self
 
 
 class MachineEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A machine that a harness started. ``qemu`` is None until it was spawned, paths are absolute.
+    """A machine that a harness started. ``qemu`` is None until it is spawned. Paths are absolute.
 
     ``runtime``, a random name that occurs in ``command``, finds a QEMU whose number was never noted. ``uri`` and
     ``domain``, the UUID, are "" for a machine that does not run through libvirt.
@@ -72,13 +72,13 @@ class MachineEntry(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
 
     def alive(self) -> bool:
-        """True while both the harness and its QEMU run."""
+        """Whether both the harness and its QEMU are running."""
         return self.harness.alive() and self.qemu is not None and self.qemu.alive()
 
     def processes(self) -> list[ProcessName]:
-        """Return the live processes that belong to this machine: QEMU, or what was spawned to become it.
+        """Return the live processes that belong to this machine: QEMU, or the program spawned to become it.
 
-        Where QEMU's number was never noted, what has its very command is it; libvirt's has the name libvirt was given.
+        If QEMU's number was never noted, it is found by its command, or under libvirt by the name that libvirt was given.
         """
         if self.qemu is not None:
             return [self.qemu] if self.qemu.alive() else []
@@ -102,7 +102,7 @@ class MachineEntry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Registry:
-    """The entries of this user. ``directory`` overrides the place; it is made if it does not exist."""
+    """The entries of this user. ``directory`` overrides the place. It is made if it does not exist."""
 
     def __init__(self, directory: Path | None = None) -> None:
         self.directory = directory or self._usual()
@@ -142,7 +142,7 @@ class Registry:
                 file.unlink(missing_ok=True)
 
     def entries(self) -> list[MachineEntry]:
-        """Return every readable entry, oldest first; a file that is no entry is passed over."""
+        """Return every readable entry, oldest first. A file that is not an entry is skipped."""
         found: list[tuple[int, MachineEntry]] = []
         if self.directory.is_dir():
             for file in sorted(self.directory.glob("*.json")):
@@ -154,9 +154,9 @@ class Registry:
         return [entry for _, entry in sorted(found, key=lambda pair: pair[0])]
 
     def half_written(self) -> list[Path]:
-        """Return the files that were to become an entry and whose writer is dead.
+        """Return the files that should have become an entry and whose writer is dead.
 
-        One that cannot be read may be under way: writing it takes microseconds, so it is left alone for a minute.
+        An unreadable file may be in progress. Writing takes microseconds, so such a file is skipped for a minute.
         """
         found = []
         for file in self.directory.glob("*.new"):
@@ -174,7 +174,7 @@ class Registry:
     def stale(self) -> list[MachineEntry]:
         """Return the machines whose harness or QEMU is gone: leftovers, for ``gc``.
 
-        A machine that is just being spawned has no QEMU yet; it is stale only when its harness is gone.
+        A machine that is just being spawned has no QEMU yet. It is stale only when its harness is gone.
         """
         return [
             entry

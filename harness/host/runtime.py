@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The runtime directory: a short, private place for sockets, whose paths may have at most 107 bytes (unix(7)).
 
-Its owner holds flock(2) on it, so that one whose owner was killed is told from one that is in use.
+Its owner holds flock(2) on it, which distinguishes a directory in use from one whose owner was killed.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ LONGEST_NAME = 16
 
 
 PREFIX = "hotplug-"
-"""How the name of every runtime directory begins."""
+"""The prefix of every runtime directory's name."""
 
 
 def remove(path: Path) -> None:
-    """Remove a runtime directory and the sockets in it. Anything that is none, or is not ours, stays."""
+    """Remove a runtime directory and the sockets in it. Other files, and files of other users, stay."""
     try:
         stat = path.lstat()
     except OSError:
@@ -39,15 +39,15 @@ def remove(path: Path) -> None:
 
 
 RANDOM_BYTES = 8
-"""Random bytes in the name: nobody guesses it, and no two are ever the same."""
+"""Random bytes in the name: it cannot be guessed, and no two are ever the same."""
 
 NEW = f"{PREFIX}new-"
-"""How the name begins until the directory is locked; it gets its own name then."""
+"""The prefix of the name until the directory is locked. Then it gets its own name."""
 
 NAME = re.compile(f"{PREFIX}(?:new-)?[0-9a-f]{{{2 * RANDOM_BYTES}}}")
 
 UNLOCKED_AT_FIRST = 10.0
-"""Seconds: a new directory this young may be about to be locked, which it is some microseconds after it was made."""
+"""Seconds: a new directory this young may be about to be locked, which happens some microseconds after it was made."""
 
 
 def abandoned() -> list[Path]:
@@ -62,7 +62,7 @@ def abandoned() -> list[Path]:
 
 
 def _own(entry: os.DirEntry[str]) -> bool:
-    """Return whether it is this user's: others may put any number of such names there."""
+    """Return whether it belongs to this user. Other users may put any number of such names there."""
     try:
         return entry.stat(follow_symlinks=False).st_uid == os.getuid()
     except OSError:
@@ -113,10 +113,10 @@ class RuntimeDirectory:
             if len(os.fsencode(base)) > room:
                 tried.append(f"{base} (path too long)")
                 continue
-            # Two words: who sees the first name must not be able to take the second.
+            # Two random words: a user who sees the first name must not be able to take the second.
             words = secrets.token_hex(RANDOM_BYTES), secrets.token_hex(RANDOM_BYTES)
             self.path, new = base / f"{PREFIX}{words[0]}", base / f"{NEW}{words[1]}"
-            # Removed also when nobody closes the machine; arranged first, so that no interrupt comes in between.
+            # Removed also when the machine is never closed. Arranged first, so that no interrupt comes in between.
             lock: list[int] = []
             self._removal = weakref.finalize(self, _end, self.path, new, lock)
             try:
@@ -135,5 +135,5 @@ class RuntimeDirectory:
         )
 
     def remove(self) -> None:
-        """Remove the directory and the sockets in it; a second call does nothing."""
+        """Remove the directory and the sockets in it. A second call does nothing."""
         self._removal()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What the host's scheduler does with a process: whether it is stopped, and how long it waits for a processor."""
+"""How the host's scheduler treats a process: whether it is stopped, and how long it waits for a processor."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def is_stopped(pid: int) -> bool:
 
 
 def waiting_share(pid: int, seconds: float) -> float:
-    """Watch the process for ``seconds`` and return the share of its wish to run that it spent waiting, 0.0 to 1.0.
+    """Watch the process for ``seconds`` and return the share of its demand that it spent waiting, 0.0 to 1.0.
 
-    The wish is the time that its threads ran and the time that they were ready to run and waited for a processor (Linux:
-    scheduler/sched-stats.rst, ``/proc/<pid>/schedstat``). A process that wants nothing waits for nothing.
+    The demand is the time that its threads ran plus the time that they were ready and waited for a processor (Linux:
+    scheduler/sched-stats.rst, ``/proc/<pid>/schedstat``). A process without demand has a share of 0.
     """
     before = _threads(pid)
     threading.Event().wait(seconds)
@@ -37,7 +37,7 @@ def waiting_share(pid: int, seconds: float) -> float:
 
 
 class _Thread(NamedTuple):
-    """Nanoseconds that a thread ran and waited, and whether it runs or would if it were let."""
+    """Nanoseconds that a thread ran and waited, and whether it runs or is ready to run."""
 
     ran: int
     waited: int
@@ -51,11 +51,11 @@ def _threads(pid: int) -> dict[str, _Thread]:
             ran, waited, _slices = (thread / "schedstat").read_text("ascii").split()
             state = _state((thread / "stat").read_bytes())
         except (OSError, ValueError):
-            continue  # it ended, or the kernel keeps no such account
+            continue  # it ended, or the kernel has no such account
         found[thread.name] = _Thread(int(ran), int(waited), state == b"R")
     return found
 
 
 def _state(stat: bytes) -> bytes:
-    """Return the state in a ``stat`` file, which follows the name, where anything may stand."""
+    """Return the state in a ``stat`` file. It follows the name, which may contain any text."""
     return stat[stat.rfind(b")") + 2 :][:1]

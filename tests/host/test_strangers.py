@@ -285,11 +285,11 @@ def test_a_directory_that_another_made_first_is_refused(shared: Path, uid: int) 
 @pytest.mark.parametrize(
     ("mode", "above", "words"),
     [
-        (0o755, 0o755, "leases is no safe place for leases: it belongs to root (user 0) with mode 0755"),
+        (0o755, 0o755, "leases is not a safe place for leases: it belongs to root (user 0) with mode 0755"),
         (0o777, 0o755, "with mode 0777, and must be root's with mode 1777"),
         (0o1777, 0o777, "with mode 0777, and must be root's with mode 0755"),
         (0o1777, 0o1777, "with mode 1777, and must be root's with mode 0755"),
-        (0o700, 0o755, "leases is no safe place for leases: it belongs to root (user 0) with mode 0700"),
+        (0o700, 0o755, "leases is not a safe place for leases: it belongs to root (user 0) with mode 0700"),
         (0o1777, 0o700, "with mode 0700, and must be root's with mode 0755"),
     ],
 )
