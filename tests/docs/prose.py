@@ -104,7 +104,8 @@ class Finding(NamedTuple):
 def findings(passage: Passage) -> Iterator[Finding]:
     """Yield what is wrong with a passage."""
     text = re.sub(r"``[^`]*``|`[^`\n]*`", "X", passage.text)
-    joined = re.sub(r"(?<=\S)[ \t]*\n[ \t]*(?=\S)", "\x00", text)
+    # A line that is indented by four columns or more belongs to a listing, not to the sentence before it.
+    joined = re.sub(r"(?<=\S)[ \t]*\n {0,3}(?=\S)", "\x00", text)
     flat = joined.replace("\x00", " ")
 
     def line(position: int) -> int:
@@ -117,7 +118,7 @@ def findings(passage: Passage) -> Iterator[Finding]:
     for sentence in re.split(r"(?<=[.;:?!])\s+|\n+", flat):
         start = flat.find(sentence, position)
         position = start + len(sentence)
-        words = re.findall(r"[A-Za-z][\w'-]*", sentence)
+        words = re.findall(r"(?<![\w=])[A-Za-z][\w'-]*", sentence)
         if len(words) > LONGEST_SENTENCE:
             yield Finding(
                 line(start),
@@ -166,7 +167,7 @@ def _python(text: str) -> Iterator[Passage]:
             and id(node) not in inside
             and node.value.count(" ") > 1
         ):
-            yield Passage(node.lineno, node.value)
+            yield Passage(node.lineno, _flush_left(node.value))
     rows = ["" for _ in text.splitlines()]
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type == tokenize.COMMENT:
@@ -175,6 +176,13 @@ def _python(text: str) -> Iterator[Passage]:
                 token.string if not re.match(r"#\s*(?:type:|noqa|fmt:|pragma|SPDX)", token.string) else ""
             )
     yield from _comments(rows, "#")
+
+
+def _flush_left(text: str) -> str:
+    """Return a docstring without the indentation that all its lines but the first have."""
+    first, *rest = text.split("\n")
+    columns = min((len(line) - len(line.lstrip()) for line in rest if line.strip()), default=0)
+    return "\n".join([first, *(line[columns:] for line in rest)])
 
 
 def _page(text: str) -> Iterator[Passage]:

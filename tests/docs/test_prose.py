@@ -71,6 +71,8 @@ def test_each_pattern_has_its_example() -> None:
         "There is no lock.",
         "It is no longer than that.",
         "The answer `is no size` stays.",
+        "The files:\n" + "\n".join(["    name  what stands in it and what wrote it"] * LONGEST_SENTENCE),
+        "Names: " + " ".join(["20=Hardfault"] * (LONGEST_SENTENCE + 1)),
     ],
 )
 def test_good_english_is_left_alone(right: str) -> None:
