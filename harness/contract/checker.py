@@ -246,7 +246,7 @@ class RuleTally:
         """Return the fact of the history that explains why the rule judged nothing."""
         if self.rule.needs not in facts:
             return f"the history holds no {self.rule.needs}"
-        return self.exempt or self.rule.unless or f"no {self.rule.needs} was one that the clause speaks of"
+        return self.exempt or self.rule.unless or f"the clause covers no {self.rule.needs} of this history"
 
 
 class Checker:
@@ -445,7 +445,7 @@ class Checker:
             for tally in self.tallies
         )
         if not kept:
-            unknown.append("no rule of the contract was exercised: nothing that it speaks of happened")
+            unknown.append("no rule of the contract was exercised: nothing that it covers happened")
         return (Verdict.UNKNOWN, unknown) if unknown else (Verdict.HOLDS, [])
 
     def _failure_class(self, verdict: Verdict) -> str:

@@ -266,7 +266,7 @@ def test_nothing_at_all_is_unknown() -> None:
         judge([record for record in trace("S2 C2 V") if not isinstance(record, DriverRecord | Channel)]),
     )
     assert [Verdict.UNKNOWN, Verdict.UNKNOWN] == [empty.verdict, idle.verdict]
-    assert "no rule of the contract was exercised: nothing that it speaks of happened" in idle.reasons
+    assert "no rule of the contract was exercised: nothing that it covers happened" in idle.reasons
     assert {Verdict.NOT_APPLICABLE} == {
         rule.verdict for rule in idle.rules if rule.level in ("error", "error(driver)")
     }
@@ -280,6 +280,6 @@ def test_a_driver_that_is_only_there_proves_nothing(kinds: UnionType) -> None:
     host = [record for record in trace("entry entry. mark Q") if not isinstance(record, DriverRecord)]
     said = judge(changed([*host[:2], *numbered, *host[2:]], records=len(numbered)))
     assert {"COUNT-MONOTONIC"} <= rules(said, Verdict.HOLDS)
-    assert (Verdict.UNKNOWN, ["no rule of the contract was exercised: nothing that it speaks of happened"]) == (
+    assert (Verdict.UNKNOWN, ["no rule of the contract was exercised: nothing that it covers happened"]) == (
         said.verdict, said.reasons,
     )  # fmt: skip

@@ -173,7 +173,7 @@ class TestGuestsWord:
         monkeypatch.setattr(accelerator, "_obstacle", _killed(accelerator._obstacle))
         image = Image(bare_guest.build(tmp_path / "kernel", bare_guest.spin()))
         choice = choose("auto", qemu, image, tmp_path / "cache", deadline)
-        assert "KVM cannot be used: QEMU died, killed by SIGKILL, without a word" == choice.reason
+        assert "KVM cannot be used: QEMU died, killed by SIGKILL, without any output" == choice.reason
 
     @pytest.mark.skipif(not accelerator.KVM.exists(), reason="there is no /dev/kvm")
     def test_this_hosts_own_kvm(

@@ -244,7 +244,7 @@ class TestDeadQemu:
         machine = make_machine()
         machine.start(deadline)
         os.kill(machine.pid, signal.SIGKILL)
-        with pytest.raises(MachineFailed, match="QEMU died, killed by SIGKILL, without a word") as failed:
+        with pytest.raises(MachineFailed, match="QEMU died, killed by SIGKILL, without any output") as failed:
             machine.resume(deadline)
         assert -signal.SIGKILL == failed.value.status
         machine.close()

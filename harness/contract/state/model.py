@@ -792,7 +792,7 @@ class Model:
                 elif not stream.mapped:
                     last = stream.last
                     self.evidence.contradict(
-                        f"registration {number} of driver {stream.driver} is spoken of and was never made",
+                        f"registration {number} of driver {stream.driver} was used and never made",
                         () if last is None else (last,), driver=stream.driver, begin=self.epoch_at,
                     )  # fmt: skip
             self._register(registration)
@@ -1027,7 +1027,7 @@ class Model:
 
     def _sealed(self, attempt: Attempt) -> None:
         if attempt.mixed:
-            why = f"it cannot be told which host command the callbacks of {attempt.name} belong to"
+            why = f"it is not known which host command the callbacks of {attempt.name} belong to"
             self.evidence.lose("", attempt.since, self.at, why, attempt.events[0].enter)
         newer = self.attempts.newest.get(attempt.n)
         ran = []

@@ -221,7 +221,7 @@ class Connection:
         connection = libvirt.open(self.uri or None)
         link = LibvirtLink(connection, self.number + 1)
         try:
-            # A missing feature is tolerated: drivers in this process have neither.
+            # Failures are ignored: libvirt drivers that run in this process have neither feature.
             with contextlib.suppress(libvirt.libvirtError):
                 connection.setKeepAlive(*KEEP_ALIVE)
             with contextlib.suppress(libvirt.libvirtError):

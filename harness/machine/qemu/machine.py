@@ -280,7 +280,7 @@ class QemuMachine(MachineBase):
             if report.status == -signal.SIGBUS and self._sparse:
                 free = size_text(shutil.disk_usage(self.directory).free)
                 message += (
-                    f". A page of a DIMM's sparse file could not be had: {free} are free in {self.directory}"
+                    f". A page of a DIMM's sparse file could not be allocated: {free} are free in {self.directory}"
                 )
         way_out = f"{hint}\n" if (hint := told_shortage(words)[1]) else ""
         return MachineFailed(
@@ -474,7 +474,7 @@ def _file_uri(file: Path) -> str:
 def _summary(words: str) -> str:
     """Return QEMU's last lines in one: what made it end, without unrelated warnings."""
     lines = [line for line in words.splitlines() if line.strip() and "warning:" not in line]
-    return f": {'; '.join(lines[-3:])}" if lines else ", without a word"
+    return f": {'; '.join(lines[-3:])}" if lines else ", without any output"
 
 
 if TYPE_CHECKING:

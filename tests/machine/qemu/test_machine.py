@@ -237,7 +237,7 @@ def test_what_a_dimm_is_made_of(
 
 def test_a_sparse_file_without_room(make_machine: MakeMachine, deadline: Deadline) -> None:
     """The signal that QEMU gets when a page of the file cannot be had is explained; without such a file it is not."""
-    words = r"killed by SIGBUS.* A page of a DIMM's sparse file could not be had: .* free in"
+    words = r"killed by SIGBUS.* A page of a DIMM's sparse file could not be allocated: .* free in"
     machine = make_machine()
     machine.start(deadline)
     machine.add_dimm("dimm0", 128 * MIB, deadline, backend=MemoryBackend(kind="file"))
