@@ -37,7 +37,7 @@ PREFLIGHT = (
 )
 """What to look at when a processor was plugged and no driver was notified (docs/contract.md D7)."""
 
-PROCESS = "the guest's machine is a process: there is no QEMU and no firmware whose word could stand against the guest's"
+PROCESS = "the guest's machine is a process: there is no QEMU and no firmware with which the guest could disagree"
 """Why a three-way agreement cannot be judged where only the guest reports."""
 
 
