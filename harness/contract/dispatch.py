@@ -32,7 +32,7 @@ RECORDS: tuple[type[Record], ...] = (
 """The kinds of record that a judge takes: those of a history, and those that the merger makes."""
 
 Handler = Callable[[Any], None]
-"""Takes one record, or one subject that the model emits."""
+"""A function that takes one record, or one subject that the model emits."""
 
 
 def subjects(rules: Sequence[Rule]) -> list[type]:

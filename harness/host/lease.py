@@ -75,8 +75,8 @@ class QueuePlace(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         return (
             f"place {self.number} of {self.waiting} in the queue: needs {self.request.vcpus} processors and "
-            f"{size_text(self.request.memory)}; taken are {self.granted.vcpus} of {self.budget.vcpus} processors, "
-            f"{size_text(self.granted.memory)} of {size_text(self.budget.memory)}"
+            f"{size_text(self.request.memory)}; {self.granted.vcpus} of {self.budget.vcpus} processors, "
+            f"{size_text(self.granted.memory)} of {size_text(self.budget.memory)} are taken"
         )
 
 

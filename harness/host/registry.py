@@ -50,7 +50,7 @@ class ProcessName(msgspec.Struct, frozen=True, kw_only=True):
         return cls(pid=pid, started=int(fields[19]), boot=boot)
 
     def alive(self) -> bool:
-        """Whether this very process is running."""
+        """Return whether this very process is running."""
         return ProcessName.of(self.pid) == self
 
 
@@ -72,7 +72,7 @@ class MachineEntry(msgspec.Struct, frozen=True, kw_only=True):
     file: str = ""
 
     def alive(self) -> bool:
-        """Whether both the harness and its QEMU are running."""
+        """Return whether both the harness and its QEMU are running."""
         return self.harness.alive() and self.qemu is not None and self.qemu.alive()
 
     def processes(self) -> list[ProcessName]:

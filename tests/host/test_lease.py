@@ -125,9 +125,7 @@ def test_first_come_first_served(leases: Leases) -> None:
     large, small = leases.enter(request(8), TEN, soon()), leases.enter(request(1), TEN, soon())
     places = [leases.look(each, TEN) for each in (small, large)]
     assert [(2, 2), (1, 2)] == [(place.number, place.waiting) for place in places if place is not None]
-    assert str(places[1]).startswith(
-        "place 1 of 2 in the queue: needs 8 processors and 1 GiB; taken are 7 of 10"
-    )
+    assert str(places[1]).startswith("place 1 of 2 in the queue: needs 8 processors and 1 GiB; 7 of 10")
     first.release()
     assert isinstance(leases.look(large, msgspec.structs.replace(TEN, vcpus=7)), QueuePlace)
     assert [None, None] == [leases.look(each, TEN) for each in (small, large)]

@@ -21,7 +21,7 @@ from harness.capture.etl.session import TraceSession
 from harness.errors import InfrastructureError, UsageError
 
 Expand = Callable[[bytes, int], bytes]
-"""Expands a compressed buffer to the given number of bytes; raises CompressionError."""
+"""A function that expands a compressed buffer to the given number of bytes; raises CompressionError."""
 
 _FLUSHED = (3).to_bytes(4, "little")
 _STATE_AT = 44

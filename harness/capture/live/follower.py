@@ -39,7 +39,7 @@ LOOK_EVERY = 1.0
 
 TakeBytes = Callable[[bytes], None]
 TellHeld = Callable[[], bool]
-"""Passes on what a sink held back; returns whether it may hold something back again soon."""
+"""A function that passes on what a sink held back; it returns whether it may hold something back again soon."""
 
 
 @dataclass(slots=True)

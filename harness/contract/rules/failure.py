@@ -50,7 +50,7 @@ CALLBACK_OBJECT = "DDI:wdm/nf-wdm-exregistercallback.md"
     holds="S2! F2", violates="S2! F2{status=0}",
 )  # fmt: skip
 def failure_status(call: Callback, model: Model) -> RuleOutcome:
-    """Judges a hot add. For Failures of a registration with ADD_EXISTING it is only a warning (U6)."""
+    """Judge a hot add. For Failures of a registration with ADD_EXISTING it is only a warning (U6)."""
     enter = call.enter
     if enter.state != FAILURE:
         return None

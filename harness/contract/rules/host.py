@@ -37,7 +37,9 @@ PREFLIGHT = (
 )
 """What to look at when a processor was plugged and no driver was notified (docs/contract.md D7)."""
 
-PROCESS = "the guest's machine is a process: there is no QEMU and no firmware with which the guest could disagree"
+PROCESS = (
+    "the guest's machine is a process: there is no QEMU and no firmware with which the guest could disagree"
+)
 """Why a three-way agreement cannot be judged where only the guest reports."""
 
 
@@ -198,7 +200,7 @@ def agreed(subject: Agreement | Epoch, model: Model) -> RuleOutcome:
                 judged = judged or (Exempt(PROCESS) if host.unshown else HOLDS)
             else:
                 judged = Unclear(
-                    f"{add.attempt}: QEMU refused it ({host.detail}), expected was {add.expected}",
+                    f"{add.attempt}: QEMU refused it ({host.detail}), and the plan expected {add.expected}",
                     (add,),
                     add.attempt,
                 )
@@ -278,7 +280,7 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
     if expect.met != (expect.demanded == expect.seen):
         said = "met" if expect.met else "not met"
         return Unclear(
-            f"operation {expect.index} was {said}: demanded was {expect.demanded}, seen was {expect.seen}",
+            f"operation {expect.index} was {said}: it demanded {expect.demanded} and saw {expect.seen}",
             (expect,),
         )
     if expect.met:
@@ -286,12 +288,12 @@ def expectation(expect: Expectation, model: Model) -> RuleOutcome:
     late = next((host.begin for host in model.adds.values() if _unfinished(host)), None)
     if late is not None:
         return Unclear(
-            f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}, "
+            f"operation {expect.index} demanded {expect.demanded} and saw {expect.seen}, "
             f"and the result of {late.attempt} was not established before",
             (late, expect),
         )
     return Broken(
-        f"operation {expect.index} demanded {expect.demanded}, seen was {expect.seen}",
+        f"operation {expect.index} demanded {expect.demanded} and saw {expect.seen}",
         (expect,),
         absent=("", 0, model.at) if _too_few(expect) else None,
     )

@@ -43,7 +43,7 @@ def _disagreement(enter: SyncEnter) -> str:
     holds="S2 C2 V", violates="S2 C2{idx_number=7}",
 )  # fmt: skip
 def index_agrees(call: Callback, model: Model) -> RuleOutcome:
-    """Judges existing and added processors alike."""
+    """Judge existing and added processors alike."""
     if call.enter.state != COMPLETE:
         return None
     wrong = _disagreement(call.enter)

@@ -127,7 +127,7 @@ RuleOutcome = Literal[True] | Broken | Unclear | Observed | Exempt | None
 S = TypeVar("S")
 
 Predicate = Callable[[S, Model], RuleOutcome]
-"""Judges a subject of type ``S``."""
+"""A function that judges a subject of type ``S``."""
 
 Declaration = Callable[[Predicate[S]], Predicate[S]]
 """The decorator that makes a rule of a predicate over subjects of type ``S``."""

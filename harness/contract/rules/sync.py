@@ -83,7 +83,7 @@ def context_identity(call: Callback, model: Model) -> RuleOutcome:
     if call.enter.ctx == span.enter.ctx:
         return HOLDS
     return Broken(
-        f"the context is {call.enter.ctx:#x}, registered was {span.enter.ctx:#x}",
+        f"the context is {call.enter.ctx:#x}, not the registered {span.enter.ctx:#x}",
         (span.enter, call.enter),
     )
 
@@ -94,7 +94,7 @@ def context_identity(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2{irql=2} C2",
 )  # fmt: skip
 def irql_passive(call: Callback, model: Model) -> RuleOutcome:
-    """Judges both processors that exist at registration and those added later."""
+    """Judge both processors that exist at registration and those added later."""
     if call.enter.irql == 0:
         return HOLDS
     span = call.registration.span
@@ -557,7 +557,7 @@ def start_not_counted(call: Callback, model: Model) -> RuleOutcome:
     holds="S2 C2 V", violates="S2 C2{active=4}",
 )  # fmt: skip
 def count_step(attempt: Attempt, model: Model) -> RuleOutcome:
-    """Judges only attempts that do not overlap with another."""
+    """Judge only attempts that do not overlap with another."""
     completes = attempt.completes
     if not completes or attempt.overlapped or not attempt.active_before or model.touched(attempt):
         return None

@@ -279,9 +279,7 @@ class QemuMachine(MachineBase):
                 message += f": it wrote a file of more than {most} bytes (RLIMIT_FSIZE)"
             if report.status == -signal.SIGBUS and self._sparse:
                 free = size_text(shutil.disk_usage(self.directory).free)
-                message += (
-                    f". A page of a DIMM's sparse file could not be allocated: {free} are free in {self.directory}"
-                )
+                message += f". A page of a DIMM's sparse file could not be allocated: {free} are free in {self.directory}"
         way_out = f"{hint}\n" if (hint := told_shortage(words)[1]) else ""
         return MachineFailed(
             f"{doing}: {message}" if doing else message,
