@@ -2,7 +2,7 @@
 """UEFI firmware on this host, as its packages describe it (QEMU: docs/interop/firmware.json).
 
 Only firmware without SMM and without Secure Boot is used. With SMM a processor can be added only if the firmware
-supports it ("cpu hotplug with SMI wasn't enabled by firmware"), and test-signed drivers load only without Secure Boot
+supports it ("cpu hotplug with SMI wasn't enabled by firmware"). Test-signed drivers load only without Secure Boot
 (Windows driver docs: "The TESTSIGNING boot configuration option").
 """
 

@@ -4,7 +4,7 @@
 The file's content is written once. Its state is shown by locks on three of its bytes. They are taken before any other user
 can open the file, and released one by one: a lock that is only ever released cannot be kept from its owner. They are write
 locks of an open file description (fcntl(2), F_OFD_SETLK). Taking one needs the right to write the file, testing for one
-needs none, and the kernel releases them with the process that holds them, even if it is killed. So no other user can
+needs none. The kernel releases them with the process that holds them, even if it is killed. So no other user can
 make a dead lease look alive, or keep a live one from being granted.
 """
 

@@ -28,8 +28,8 @@ BLOCK = 512
 def largest_file(spec: MachineSpec, *, channel: int = 0) -> int:
     """Return the size in bytes of the largest file that QEMU may write for a machine.
 
-    That is a disk's overlay as large as the disk, the guest's memory (a dump, a migration state, the file behind a DIMM), or
-    the guest's output on a channel, of which ``channel`` bytes are kept.
+    The candidates are a disk's overlay as large as the disk, the guest's memory (a dump, a migration state, the file behind
+    a DIMM), and the guest's output on a channel. ``channel`` bytes of that output are kept.
     """
     memory = max(spec.memory, spec.max_memory)
     disks = [virtual_size(disk) for disk in spec.disks]

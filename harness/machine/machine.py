@@ -39,9 +39,9 @@ class MachineSpec(msgspec.Struct, frozen=True, kw_only=True):
     ``incoming`` is the migration state of a snapshot (:mod:`harness.machine.snapshot`), which the machine continues instead
     of starting its firmware. ``added`` are the devices that had been hot-added when it was saved.
 
-    For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket,
-    ``clock`` the real-time clock, None for QEMU's own, ``screen`` a VGA adapter for ``screendump``, ``generation_id`` vmgenid;
-    ``generation`` is its GUID, "" for a new one.
+    For guests with a disk: ``flash`` is UEFI firmware with its own variables, ``cores`` the processors of one socket.
+    ``clock`` is the real-time clock, None for QEMU's own. ``screen`` is a VGA adapter for ``screendump``. ``generation_id``
+    is vmgenid, ``generation`` its GUID, "" for a new one.
 
     ``clients`` is how many QMP clients there may be at once, 1 or 2.
     """

@@ -2,8 +2,8 @@
 """TraceLogging: events that carry their own description in an extended data item.
 
 The description (EVENT_HEADER_EXT_TYPE_EVENT_SCHEMA_TL) is: 16-bit size, tag bytes, event name, then the fields. Names
-are UTF-8 and end in a zero. A field is its name, an in-type byte, an out-type byte if the in-type's top bit is set,
-tag bytes if the out-type's top bit is set, and a 16-bit count if the array is of fixed size. Tags are a chain: each
+are UTF-8 and end in a zero. A field is its name and an in-type byte. An out-type byte follows if the in-type's top bit is
+set, tag bytes follow if the out-type's top bit is set, and an array of fixed size has a 16-bit count. Tags are a chain: each
 byte with its top bit set is followed by another. The out-type byte of a structure is its number of fields; they follow.
 
 Layout: TraceLoggingProvider.h of the Windows SDK. Descriptions repeat in every event, so each is read once and kept.

@@ -93,7 +93,7 @@ class Behind(Record, frozen=True, kw_only=True, tag="checker.behind"):
 class Carried(Record, frozen=True, kw_only=True, tag="checker.carried"):
     """What one channel has brought so far: ``records``, of which ``mapped`` are the hellos of mapped drivers.
 
-    ``holes`` counts the numbers below its highest that it did not bring, ``places`` how often it left some out, and
+    ``holes`` counts the numbers below its highest that it did not bring, ``places`` how often it left some out.
     ``tops`` maps each driver of this boot to the highest number that it brought.
     """
 

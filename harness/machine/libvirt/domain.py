@@ -4,9 +4,9 @@
 Where libvirt has an equivalent element, it is used, so that libvirt knows of the device. The rest goes to QEMU
 unchanged, by ``<qemu:commandline>`` (libvirt: drvqemu.html#pass-through-of-arbitrary-qemu-commands). The reasons are:
 
-- **COM1 and the debug port.** libvirt has both. But where virtlogd runs, which is the default, a chardev of type
-  ``file`` is a pipe to virtlogd, which writes the file later and begins a new one every 2 MiB (libvirt:
-  drvqemu.html, ``stdio_handler``; virtlogd.conf). The guest's output before a reply must be in the file before the
+- **COM1 and the debug port.** libvirt has both. But virtlogd runs by default, and then a chardev of type ``file`` is a
+  pipe to it. virtlogd writes the file later and begins a new one every 2 MiB (libvirt: drvqemu.html,
+  ``stdio_handler``; virtlogd.conf). The guest's output before a reply must be in the file before the
   reply, and stay there: QEMU itself has to open them.
 - **Options of the machine type**, for which libvirt has no element.
 - **NVMe disks and the network's forwarded ports**, for which libvirt 9 has no elements.

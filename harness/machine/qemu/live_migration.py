@@ -2,9 +2,9 @@
 """Live migration: a running guest continues in another QEMU on this host, or stays where it is.
 
 The other QEMU is started with the same versioned machine type and with every device that the machine has at that moment,
-including hot-added ones, and waits for the state on a socket of its own (QEMU:
-docs/devel/migration/main.rst, "the destination must be started with the same devices"). It appends to the same files, so
-that none of the guest's output is lost or doubled.
+including hot-added ones (QEMU: docs/devel/migration/main.rst, "the destination must be started with the same devices").
+It waits for the state on a socket of its own. It appends to the same files, so that none of the guest's output is lost
+or doubled.
 
 They never both run the guest: the old QEMU is ended before the new one resumes the guest. Until then every failure, and
 a cancellation, leaves the guest where it was.
