@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a run asks of a guest type, and what the guest type returns to boot."""
+"""What a run passes to a guest type, and what the guest type returns to boot."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from harness.machine.machine import Machine, MachineSpec
 
 
 class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run wants of its guest.
+    """What a run asks of its guest.
 
-    ``spec`` is the machine as request and plan describe it, its accelerator not chosen yet. ``cache`` is where built
-    things lie, ``directory`` the run's own place, for what only this run writes (an overlay, its NVRAM). ``group_size``
-    processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups visible
-    on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to install, a file or a
-    folder; None for the guest's own choice. ``mapped`` says which of its own trace events, which the guest is to hand over,
-    are which records; None for a driver that speaks the harness's own. ``here`` is false for a machine on another host.
-    ``limits`` is how much the guest may say. ``prints``: the guest itself records what drivers print. ``savable``: the machine
-    may be asked to save its state; ``moves``: another QEMU will take it over, so that it may have nothing whose state QEMU does
-    not save. ``real_time`` asks for the host's time where a guest's clock begins at another.
+    ``spec`` is the machine as the request and the plan describe it, before its accelerator is chosen. ``cache`` is where built
+    things are kept. ``directory`` is the run's own place for what only this run writes (an overlay, its NVRAM). ``group_size`` is
+    the number of processors in a group, 0 for the guest's own (on Windows the boot option ``groupsize``, which makes groups
+    visible on small systems). ``fault`` is the fault to inject into the project's own NT layer. ``driver`` is the driver to
+    install, a file or a folder; None for the guest's own choice. ``mapped`` maps the driver's own trace events, which the guest
+    hands over, to records; None for a driver that writes the harness's own. ``here`` is false for a machine on another host.
+    ``limits`` bounds how much the guest may write. ``prints``: the guest itself records what drivers print. ``savable``: the run
+    may save the machine's state. ``moves``: another QEMU will take the machine over, so it may have no device whose state QEMU
+    does not save. ``real_time`` asks for the host's time where a guest's clock begins at another time.
     """
 
     spec: MachineSpec
@@ -49,24 +49,24 @@ class GuestOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 MakeMachine = Callable[[MachineSpec, Path, HistoryWriter, str], Machine]
-"""Makes a machine, not yet started, from its spec, the run directory, the history and a name."""
+"""Makes a machine from its spec, the run directory, the history and a name, without starting it."""
 
 
 class Bootable(msgspec.Struct, frozen=True, kw_only=True):
     """A guest, ready to boot on the machine ``spec``.
 
-    ``description`` is for people, ``digest`` identifies all it was made from, ``content`` has the SHA-256 of the files that
-    run, compared with what was built; ``driver`` says which driver it will run,
-    "" if that is part of the image. ``probe`` is the image that shows whether KVM works, None for a guest that is not
-    accelerated at all. ``make`` is set by a guest that brings a machine of its own instead of a backend's, and ``unshown``
-    names what such a machine cannot show: ``qemu`` (its list of devices) and ``ost`` (the firmware's answers).
+    ``description`` is for people. ``digest`` identifies everything it was made from. ``content`` has the SHA-256 of the files
+    that run, compared with what was built. ``driver`` names the driver that it will run, "" if that is part of the image.
+    ``probe`` is the image that shows whether KVM works, None for a guest that is not accelerated at all. ``make`` is set by a
+    guest that brings its own machine instead of a backend's. ``unshown`` names what such a machine cannot show: ``qemu`` (its
+    list of devices) and ``ost`` (the firmware's answers).
 
-    ``symbols`` is how WinDbg is told of the driver's symbols and sources, "" without any.
-    ``hands_over_events``: the events of a mapped driver are asked for (:meth:`harness.guest.guest.Guest.hand_on`), and do not
-    come by the debug port.
-    ``saved_with`` identifies what of the run is in the guest already when it is ready, and so in its ready snapshot.
-    ``adapt`` changes the machine once its accelerator is chosen; ``release`` is called when the run is over. ``pace`` is how
-    many times as long as the twin this guest may take, unless a run says itself how long.
+    ``symbols`` says how to give WinDbg the driver's symbols and sources, "" without any.
+    ``hands_over_events``: the events of a mapped driver are requested (:meth:`harness.guest.guest.Guest.hand_on`), and do not
+    come over the debug port.
+    ``saved_with`` identifies the parts of the run that are in the guest when it is ready, and so in its ready snapshot.
+    ``adapt`` changes the machine once its accelerator is chosen. ``release`` is called when the run is over. ``pace`` is the
+    factor by which this guest may be slower than the twin, unless a run sets its own time limits.
     """
 
     spec: MachineSpec
@@ -86,12 +86,12 @@ class Bootable(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutsideSigns(msgspec.Struct, frozen=True, kw_only=True):
-    """What the run knows of a guest from outside: the console's last crash line, or "", and how much it printed.
+    """What the run observes of a guest from outside: the console's last crash line, or "", and how much it printed.
 
-    ``expect_reset`` is what a guest calls before it restarts, or may: until it is ready again no reset is a crash.
-    ``silent`` keeps what QEMU tells of a guest that says nothing, before it is reset. ``crash``
-    raises what made the capture fail, such as a full disk. ``admit`` says whether an event that the guest reports by itself
-    may still become a record. ``budget`` returns the budget of one more channel, by its name.
+    A guest calls ``expect_reset`` before it restarts, or may restart: until it is ready again a reset does not count as a crash.
+    ``silent`` records what QEMU reports about a guest that writes nothing, before it is reset. ``crash`` raises the error that
+    made the capture fail, such as a full disk. ``admit`` returns whether an event that the guest reports by itself may still
+    become a record. ``budget`` returns the budget of one more channel, by its name.
     """
 
     crash: Callable[[], str] = lambda: ""
@@ -106,9 +106,9 @@ class GuestType(Protocol):
     """A guest type. Its name labels every verdict."""
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """Build or find what boots. Raises MissingPart or InfrastructureError with what is missing.
+        """Build or find what boots. Raises MissingPart or InfrastructureError, which names what is missing.
 
-        A guest type that cannot grant a wish raises UsageError.
+        Raises UsageError for an option that the guest type does not support.
         """
 
     def attach(

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
 """Injected faults: known misbehaviours of the NT layer (``nt/core/plants.c``), each of which the checker must catch.
 
-They work on every guest that has this layer: the twin, the process and Wine. Devices are Wine's own, so that a rebalance
-without a question (``stop-unasked``) and devices that opted out (``opt-out-ignored``) do not show there.
+They work on every guest that has this layer: the twin, the process and Wine. Wine's devices are Wine's own. A rebalance
+without a query (``stop-unasked``) and devices that opted out (``opt-out-ignored``) therefore do not show there.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import msgspec
 
 
 class InjectedFault(msgspec.Struct, frozen=True, kw_only=True):
-    """What a fault does, the verdict and rule that must follow from it, and the built-in plan in which it shows.
+    """What a fault does, the verdict and the rule that must follow from it, and the built-in plan in which it shows.
 
-    ``also`` are other rules that the same fault breaks and that no fault of their own does.
+    ``also`` are other rules that the same fault breaks, and that have no fault of their own.
     """
 
     does: str
@@ -30,7 +30,7 @@ def _violates(
 
 
 class UnplugFault(InjectedFault, frozen=True, kw_only=True):
-    """A fault of the twin's Linux: how it answers requests to give a device back, from ``late`` seconds on."""
+    """A fault of the twin's Linux: its answer to unplug requests, after ``late`` seconds."""
 
     verdict: str = "unknown"
     rule: str = "HOST-AGREED"
@@ -89,9 +89,7 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         rule="REBAL-KMDF-ORDER",
         plan="rebalance",
     ),
-    "unknown-state": _violates(
-        "SYNC-STATE-VALID", "calls the callback with a state that is none of the three"
-    ),
+    "unknown-state": _violates("SYNC-STATE-VALID", "calls the callback with an invalid state"),
     "moved-context": _violates(
         "SYNC-CONTEXT-IDENTITY", "calls the callback with another context than was registered"
     ),
@@ -187,40 +185,40 @@ INJECTED_FAULTS: dict[str, InjectedFault] = {
         "MEM-CPU-SILENT", "announces a processor's interface with memory", plan="existing-interfaces"
     ),
     "opt-out-ignored": _violates("REBAL-OPTOUT", "asks devices to stop that opted out", plan="opt-out"),
-    "raised-unload": _violates("REG-IRQL-PASSIVE", "has the driver deregister at DISPATCH_LEVEL"),
-    "status-in-complete": _violates("OB-OPSTATUS-DISCIPLINE", "has the driver leave an error in Complete"),
+    "raised-unload": _violates("REG-IRQL-PASSIVE", "makes the driver deregister at DISPATCH_LEVEL"),
+    "status-in-complete": _violates("OB-OPSTATUS-DISCIPLINE", "makes the driver leave an error in Complete"),
     "error-overwritten": _violates(
-        "OB-NO-OVERWRITE", "has the driver replace another driver's error", plan="two-drivers"
+        "OB-NO-OVERWRITE", "makes the driver replace another driver's error", plan="two-drivers"
     ),
-    "context-changed": _violates("OB-CTX-IMMUTABLE", "has the driver change what it was told"),
+    "context-changed": _violates("OB-CTX-IMMUTABLE", "makes the driver change the notification's context"),
     "failure-unheeded": _violates(
-        "OB-ALLOC-FREE", "has the driver free nothing in Failure", plan="two-drivers"
+        "OB-ALLOC-FREE", "makes the driver free nothing in Failure", plan="two-drivers"
     ),
     "unclean-veto": _violates(
         "OB-VETO-SELF-CLEAN",
-        "has the driver refuse an existing processor and keep what it allocated for it",
+        "makes the driver refuse an existing processor and keep what it allocated for it",
         plan="veto-existing",
     ),
     "thread-before-complete": _violates(
-        "OB-THREAD-AFTER-COMPLETE", "has the driver bind a thread to a processor in Start"
+        "OB-THREAD-AFTER-COMPLETE", "makes the driver bind a thread to a processor in Start"
     ),
     "requests-lost": _violates(
         "OB-ASYNC-UNREG-BEFORE-UNLOAD", "unloads a driver that was not told to unregister first"
     ),
     "stop-refused": _violates(
-        "OB-NO-QUERYSTOP-VETO", "has the driver refuse to be stopped", plan="rebalance"
+        "OB-NO-QUERYSTOP-VETO", "makes the driver refuse to be stopped", plan="rebalance"
     ),
 }
 
 UNPLUG_FAULTS: dict[str, UnplugFault] = {
     "unplug-refused": UnplugFault(does="refuses to give a device back", answer="refuse"),
-    "unplug-ignored": UnplugFault(does="hears of no request to give a device back", answer="ignore"),
+    "unplug-ignored": UnplugFault(does="ignores requests to give a device back", answer="ignore"),
     "unplug-slow": UnplugFault(
         does="answers a request to give a device back after more seconds than the plan waits",
         answer="give",
         late=20.0,
     ),
 }
-"""Faults of a guest that boots, which the twin alone can show: the layer has no part in them."""
+"""Faults of the guest's operating system, which only the twin can show: the NT layer has no part in them."""
 
 ALL_FAULTS: dict[str, InjectedFault] = {**INJECTED_FAULTS, **UNPLUG_FAULTS}

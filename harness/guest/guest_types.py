@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Guest types: the twin's, and the table of all."""
+"""Guest types: the twin's, and a table of all of them."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class TwinType:
         """Build the twin's image, or take it from the cache. Raises UsageError for a driver's file."""
         if options.driver is not None and not options.driver.is_dir():
             raise UsageError(
-                f"--driver {options.driver}: the twin runs the driver's source, no file of it",
+                f"--driver {options.driver}: the twin runs the driver's source, not a driver file",
                 hint="Give the folder of its sources; a driver's file is executed by --guest wine.",
             )
         image = build(options.cache, deadline, driver=options.driver, progress=progress)
@@ -97,7 +97,7 @@ class TwinType:
 
 
 class TemplateGuestType:
-    """A Windows guest by its template's name. What it needs is loaded when it is used."""
+    """A Windows guest by its template's name. Its modules are loaded on first use."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -116,7 +116,7 @@ class TemplateGuestType:
     def build_vm(
         self, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
     ) -> AbstractContextManager[Transport]:
-        """Start the guest with ``medium`` in its drive, for ``harness driver build --wdk``, and end it."""
+        """Start the guest with ``medium`` in its drive, for ``harness driver build --wdk``, and shut it down at the end."""
         from harness.guest.windows.build_vm import build_vm
 
         return build_vm(self, medium, cache, deadline, progress)
@@ -130,11 +130,11 @@ class TemplateGuestType:
 
 
 def template_guest_types() -> dict[str, GuestType]:
-    """Return a guest type for each Windows template of the package, built or not; none of them is read."""
+    """Return a guest type for each Windows template of the package, built or not, without reading them."""
     try:
         folder = data_folder("vm_templates")
     except MissingPart:
-        # The commands that need no guest go on; the twin says what is wrong.
+        # Commands that need no guest still work; the twin reports what is wrong.
         return {}
     names = sorted(document.parent.name for document in folder.glob("windows-*/template.toml"))
     return {name: TemplateGuestType(name) for name in names}
@@ -151,9 +151,9 @@ GUEST_TYPES: dict[str, GuestType] = {
 
 @contextmanager
 def all_missing_named(guest: str, *, qemu: str | Path = "") -> Iterator[None]:
-    """Name all that the host lacks for a guest when one program is missed: a MissingPart from inside names one at a time.
+    """List everything that the host lacks for a guest when one program is missing: a MissingPart alone names one part.
 
-    ``qemu`` is the path of the QEMU to use, "" for the one on PATH. A Windows guest and Wine say themselves what they lack.
+    ``qemu`` is the path of the QEMU to use, "" for the one on PATH. A Windows guest and Wine report themselves what they lack.
     """
     try:
         yield

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver for guests that execute its Windows file: cross-built, signed for tests, and kept until its sources change."""
+"""The driver for guests that execute its Windows file: cross-built, signed for tests, and cached until its sources change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from harness.setup.cache import Cache
 
 
 def signed_driver(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -> Path:
-    """Return the folder of the driver, its control program and its signed driver package. Raises what building and signing raise."""
+    """Return the folder of the driver, its control program and its signed driver package.
+
+    Raises the errors of building and signing.
+    """
     folder = driver_folder()
     tools = cross.TOOLCHAINS[cross.DEFAULT]
     versions = [
