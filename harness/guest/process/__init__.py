@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Guests whose machine is a process: the driver on a double of the NT kernel, or under Wine."""
+"""Guests whose machine is a process: the driver runs on a double of the NT kernel, or under Wine."""

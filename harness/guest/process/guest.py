@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What guests have in common whose machine is a process: no boot, no agent, one conversation."""
+"""The common part of guests whose machine is a process: no boot, no agent, one connection."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ NOT_WINDOWS = "nothing it shows is a Windows result"
 """What every description of such a guest says."""
 
 END = 10.0
-"""Seconds that a process with nothing loaded may take to end by itself."""
+"""Seconds in which a process with no driver loaded must end by itself."""
 
 
 class DriverControl(Protocol):
-    """The driver as the process has it: each method raises GuestRefused with what was answered."""
+    """The driver in the process. Each method raises GuestRefused with the process's answer."""
 
     def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
-        """Start it with these values of its Parameters key."""
+        """Start the driver with these values of its Parameters key."""
 
     def unload(self, driver: str, deadline: Deadline) -> None:
-        """Have it let go of its registrations, and stop it."""
+        """Make the driver end its registrations, and stop it."""
 
     def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
-        """Have it refuse the ``nth`` processor from now on."""
+        """Make the driver refuse the ``nth`` processor from now on."""
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
-        """Have it take so long in Start."""
+        """Make each Start of the driver take ``milliseconds``."""
 
     def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
-        """Have it make a registration."""
+        """Make the driver register."""
 
     def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
-        """Have it end a registration."""
+        """Make the driver end a registration."""
 
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
-        """Have it echo the nonce."""
+        """Make the driver echo the nonce."""
 
 
 class ProcessGuest:
@@ -75,26 +75,26 @@ class ProcessGuest:
         self._loaded: set[str] = set()
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
-        """Wait until the process answers. It is never ready a second time."""
+        """Wait until the process answers. A process is never ready a second time."""
         if boots > 1:
             raise self._machine.unshown("a second boot")
         self.prove_alive("ready", deadline)
         if self._group_size:
-            # As the twin says it: then default groups are not judged.
+            # The same event as the twin's: default groups are then not judged.
             self._writer.write(GuestEvent(event="boot-option", detail=f"groupsize={self._group_size}"))
         self._writer.write(GuestEvent(event="ready", detail=f"guest={self.label}"))
         self.ready_count = 1
 
     def revive(self, _said: list[tuple[str, str]], _nonce: str, _deadline: Deadline) -> None:
-        """Raise GuestRefused: a process has no state that could be saved."""
+        """Raise GuestRefused: a process's state cannot be saved."""
         raise self._machine.unshown("a restored state")
 
     def before_save(self, _deadline: Deadline) -> None:
-        """Raise GuestRefused: a process has no state that could be saved."""
+        """Raise GuestRefused: a process's state cannot be saved."""
         raise self._machine.unshown("a snapshot")
 
     def follow(self, _control: Path, _deadline: Deadline) -> None:
-        """Raise GuestRefused: a process stays where it is."""
+        """Raise GuestRefused: a process cannot migrate."""
         raise self._machine.unshown("a migration")
 
     def load_driver(
@@ -107,7 +107,7 @@ class ProcessGuest:
         veto: int = 0,
         driver: str = "hpnotify",
     ) -> None:
-        """Start the driver. A fault is chosen before, since the layer keeps the behaviour that a driver began with."""
+        """Start the driver. The fault is chosen first, since the layer keeps the behaviour in force when a driver starts."""
         if self._fault and not self._loaded:
             self._machine.ask(f"plant {self._fault}", deadline, fine=frozenset())
         values = {
@@ -129,32 +129,32 @@ class ProcessGuest:
     def veto_next(
         self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
     ) -> None:
-        """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
+        """Make the driver refuse the ``nth`` processor from now on in Start with ``status``."""
         self._service.veto(driver, status, nth, deadline)
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver take so long in each Start."""
+        """Make each Start of the driver take ``milliseconds``."""
         self._service.delay(driver, milliseconds, deadline)
 
     def register(
         self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
     ) -> None:
-        """Have the driver make a registration."""
+        """Make the driver register."""
         self._service.register(driver, which, existing, deadline)
 
     def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver end a registration."""
+        """Make the driver end a registration."""
         self._service.deregister(driver, which, deadline)
 
     def strain(self, _seconds: int, _deadline: Deadline) -> None:
-        """Raise GuestRefused: its processors are this host's, which is not to be kept busy."""
+        """Raise GuestRefused: its processors are the host's, which must not be kept busy."""
         raise self._machine.unshown("what a busy guest does")
 
     def unplug_ahead(self, _deadline: Deadline) -> None:
-        """Nothing is to be prepared."""
+        """Do nothing: there is nothing to prepare."""
 
     def answer_unplugs(self, answer: str, _deadline: Deadline, *, late: float = 0.0) -> None:
-        """Raise GuestRefused: nobody would ask for a device."""
+        """Raise GuestRefused: nothing can request a device back."""
         raise self._machine.unshown(
             f"how a guest answers a request to give a device back: {answer}, after {late:g} s"
         )
@@ -168,11 +168,11 @@ class ProcessGuest:
         raise self._machine.unshown(f"Driver Verifier watching {', '.join(drivers) or 'nothing'}")
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver echo ``nonce`` on its channels."""
+        """Make the driver echo ``nonce`` on its channels."""
         self._service.mark(driver, nonce, deadline)
 
     def hand_on(self, _deadline: Deadline) -> None:
-        """Do nothing: whatever the driver says comes by itself."""
+        """Do nothing: the driver's records arrive without a request."""
 
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Ask the layer how many processors are active and how much memory there is."""
@@ -184,48 +184,48 @@ class ProcessGuest:
         return GuestCounts(processors=processors, memory=memory)
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
-        """The process echoes ``nonce``."""
+        """Make the process echo ``nonce``."""
         echoed = self._machine.value(f"echo {nonce}", deadline)
         if echoed != nonce:
             raise GuestRefused(f"{self.label} echoed {echoed[:40]!r} instead of {nonce!r}")
 
     def provoke(self, verb: str, _deadline: Deadline) -> None:
-        """Raise GuestRefused: only a guest with an agent can be told to misbehave."""
+        """Raise GuestRefused: only a guest with an agent can be made to misbehave."""
         raise self._machine.unshown(f"what the order {verb!r} does")
 
     def collect(self, _into: Path, _deadline: Deadline) -> list[CollectedFile]:
-        """Nothing: whatever it has to say came while it ran."""
+        """Return nothing: all that it records arrived while it ran."""
         return []
 
     def close(self) -> None:
-        """Have a process with nothing loaded end by itself, so that what it left behind is counted."""
+        """Let a process with no driver loaded end by itself, so that it counts what was left behind."""
         if not self._loaded and self.ready_count:
             try:
                 self._machine.finish(Deadline(END, f"end {self.label}"))
             except HarnessError:
-                return  # it is ended by force, and its last words are in its log
+                return  # it is killed instead, and its last output is in its log
 
 
 class ProcessType:
-    """What kinds have in common whose machine is a process: no QEMU, and so none of its options."""
+    """The common part of guest types whose machine is a process: no QEMU, and so none of its options."""
 
     label = ""
     control: ClassVar[Callable[..., DriverControl]]
-    """Makes what controls the driver in the process."""
+    """Makes the control of the driver in the process."""
 
     def attach(
         self, machine: Machine, writer: HistoryWriter, _signs: OutsideSigns, options: GuestOptions
     ) -> ProcessGuest:
-        """Speak to the process. A machine of another sort is a mistake of the caller."""
+        """Connect to the process. Raises TypeError for another kind of machine, an error of the caller."""
         if not isinstance(machine, ProcessMachine):
             raise TypeError(f"a guest that is a process was attached to {type(machine).__name__}")
         control = type(self).control(machine)
         return ProcessGuest(machine, writer, control, fault=options.fault, group_size=options.group_size)
 
     def refuse_driver(self, options: GuestOptions) -> None:
-        """Raise UsageError if a driver's file was named for a guest that is built from source."""
+        """Raise UsageError if a driver file was given for a guest that is built from source."""
         if options.driver is not None:
             raise UsageError(
-                f"--driver {options.driver}: the guest {self.label!r} runs the driver's source, no file of it",
+                f"--driver {options.driver}: the guest {self.label!r} runs the driver's source, not a driver file",
                 hint="A driver's file is executed by --guest wine.",
             )

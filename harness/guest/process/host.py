@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The guest ``host``: the driver's source compiled into a Linux process, on the project's own double of the NT kernel.
 
-It starts in milliseconds and needs nothing but a C compiler. Nothing it shows is evidence about Windows.
+It starts in milliseconds and needs only a C compiler. Nothing it shows is evidence about Windows.
 """
 
 from __future__ import annotations
@@ -35,48 +35,48 @@ def request(name: str) -> int:
 
 
 def _registration(which: str, existing: bool) -> str:
-    """Return HPNOTIFY_REGISTRATION in hexadecimal: its number, and whether to be told of what there is."""
+    """Return HPNOTIFY_REGISTRATION in hexadecimal: its number, and whether existing processors are reported."""
     number = REGISTRATIONS.index(which)
     return (number.to_bytes(4, "little") + int(existing).to_bytes(4, "little")).hex()
 
 
 class HostService:
-    """The driver under its service name in the process."""
+    """The driver, by its service name, in the process."""
 
     def __init__(self, machine: ProcessMachine) -> None:
         self._machine = machine
 
     def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
-        """DriverEntry, with the values as the registry would hold them."""
+        """Call DriverEntry, with the values as the registry would hold them."""
         words = " ".join(f"{name}={value}" for name, value in values.items())
         self._ask(f"start {driver} {words}", deadline)
 
     def unload(self, driver: str, deadline: Deadline) -> None:
-        """The request that ends the Plug and Play registrations, then EvtDriverUnload."""
+        """Send the request that ends the Plug and Play registrations, then call EvtDriverUnload."""
         self._ask(f"control {driver} {request('DETACH'):#x} 0", deadline)
         self._ask(f"stop {driver}", deadline)
 
     def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
-        """HPNOTIFY_VETO: a status, and for which processor from now on."""
+        """Send HPNOTIFY_VETO: a status, and the number of the processor, counted from now on."""
         words = status.to_bytes(4, "little") + nth.to_bytes(4, "little")
         self._ask(f"control {driver} {request('VETO'):#x} 0 {words.hex()}", deadline)
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
-        """HPNOTIFY_DELAY: milliseconds."""
+        """Send HPNOTIFY_DELAY: milliseconds."""
         self._ask(
             f"control {driver} {request('DELAY'):#x} 0 {milliseconds.to_bytes(4, 'little').hex()}", deadline
         )
 
     def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
-        """HPNOTIFY_REGISTRATION: which, and whether with what exists."""
+        """Send HPNOTIFY_REGISTRATION: which, and whether existing processors are reported."""
         self._ask(f"control {driver} {request('REGISTER'):#x} 0 {_registration(which, existing)}", deadline)
 
     def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
-        """HPNOTIFY_REGISTRATION: which."""
+        """Send HPNOTIFY_REGISTRATION: which."""
         self._ask(f"control {driver} {request('DEREGISTER'):#x} 0 {_registration(which, False)}", deadline)
 
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
-        """HPNOTIFY_MARK: 32 bytes of text."""
+        """Send HPNOTIFY_MARK: 32 bytes of text."""
         text = nonce.encode("ascii")[:32].ljust(32, b"\0")
         self._ask(f"control {driver} {request('MARK'):#x} 0 {text.hex()}", deadline)
 
@@ -87,13 +87,13 @@ class HostService:
 
 
 class HostType(ProcessType):
-    """The process on this host."""
+    """The guest type ``host``: a process on this host."""
 
     label = "host"
     control = HostService
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """Compile the program, or take it from the cache. Raises MissingPart without gcc or make."""
+        """Compile the program, or take it from the cache. Raises MissingPart if gcc or make is missing."""
         self.refuse_driver(options)
         folder = driver_folder()
         compiler = run_program(["gcc", "--version"], deadline.within(30, "ask gcc for its version"))

@@ -5,17 +5,17 @@ There is no QEMU, no firmware and no operating system. Slots and memory are kept
 a line on the process's standard input:
 
 ======================================  ==========================================================
-``processors COUNT MAXIMUM GROUP BYTES``  what there is from the beginning
+``processors COUNT MAXIMUM GROUP BYTES``  what exists from the beginning
 ``add N``                                 processor N starts and runs
-``memory START BYTES``                    memory is there
+``memory START BYTES``                    memory exists
 ``counts``, ``echo WORD``                 answered with the same word and the values
 ======================================  ==========================================================
 
-An answer is a line ``= WORD``, zero for success. Lines of the driver go to debugcon.log as from QEMU's port, so that
-everything above works as it is; all other lines go to console.log.
+An answer is a line ``= WORD``, zero for success. Lines of the driver go to debugcon.log, as from QEMU's port, so that
+all other parts work unchanged. All other lines go to console.log.
 """
 
-# ruff: noqa: ARG002 - the methods have the arguments of the protocol, whether a process needs them or not
+# ruff: noqa: ARG002 - the methods have the arguments of the protocol, even where a process does not need them
 
 from __future__ import annotations
 
@@ -63,25 +63,25 @@ FIRST_DIMM = 4 << 30
 """Where added memory begins, as on QEMU's machines with less than 4 GiB."""
 
 LONGEST_LINE = 1 << 16
-"""Bytes of a line that are kept; whatever says more without a newline says it in pieces."""
+"""Bytes of a line that are kept. A longer line is split."""
 
 _WORDS = re.compile(rb"^(?:HPN1|=|counts|echo|reset|trouble:|left)(?: [^\n]*|\r)?\n", re.MULTILINE)
-"""Lines that are more than text on a screen. All that is between them is written at once: a process may flood."""
+"""Lines that are more than text on a screen. The text between them is written in one call: a process may flood."""
 
 UNSHOWN = ("qemu", "ost")
 """What a machine that is a process cannot show (``Agreement.unshown``)."""
 
 TakeTurn = Callable[[Deadline], AbstractContextManager[None]]
-"""Surrounds the process: entered before it is spawned, left after it ended."""
+"""A context that surrounds the process: entered before it is spawned, left after it ended."""
 
 
 class ProcessMachine:
     """A process as a machine; implements :class:`harness.machine.machine.Machine` as far as a process can.
 
-    ``command`` is the program, whose output goes to ``NAME.log`` in the run directory; ``transcript`` a file that it
-    writes to besides, None for none. ``opening`` are lines said first, each to be answered with zero or one of ``fine``,
-    ``closing`` those said when nothing is loaded any more. What only QEMU has (monitor, events, resets) raises
-    GuestRefused, which says so. A process that says more than the run's ``limits`` let it counts as gone.
+    ``command`` is the program. Its output goes to ``NAME.log`` in the run directory. ``transcript`` is another file that it
+    writes to, None for none. ``opening`` are lines sent first; each must be answered with zero or one of ``fine``.
+    ``closing`` are the lines sent once nothing is loaded any more. What only QEMU has (monitor, events, resets) raises
+    GuestRefused with that reason. A process that writes more than the run's ``limits`` allow counts as gone.
     """
 
     def __init__(
@@ -129,7 +129,7 @@ class ProcessMachine:
         self._orders = -1
         self._follower = Follower()
         most = (limits or ChannelLimits()).run_limit
-        # All that it says comes in these files, its console and the driver's lines among it.
+        # All its output comes in these files, its console and the driver's lines included.
         self._budget = RunBudget(ChannelLimits(channel_limit=most + 1, run_limit=most))
         self._largest = most + SLACK
         self._changed = locks.condition("process machine")
@@ -148,7 +148,7 @@ class ProcessMachine:
     # -- start and end ------------------------------------------------------------------------------------------
 
     def start(self, deadline: Deadline) -> None:
-        """Spawn the process and tell it what it is. Raises MissingPart, GuestCrash with its words, GuestHang."""
+        """Spawn the process and send it its configuration. Raises MissingPart, GuestCrash with its output, GuestHang."""
         try:
             self._start(deadline)
         except BaseException:
@@ -212,7 +212,7 @@ class ProcessMachine:
         self._registry.write(self._entry)
 
     def finish(self, deadline: Deadline) -> None:
-        """Have the process end by itself, which counts what was left behind; only when no driver is loaded."""
+        """Let the process end by itself, so that it counts what was left behind. No driver may be loaded."""
         process = self._process
         if process is None or not process.running:
             return
@@ -224,14 +224,14 @@ class ProcessMachine:
         self.sync()
 
     def close(self) -> None:
-        """End the process: SIGTERM, SIGKILL, each with its grace. Idempotent, bounded in time."""
+        """End the process: SIGTERM, then SIGKILL, each with its timeout. Idempotent, bounded in time."""
         if self._closed:
             return
         with uninterrupted():
             self._closed = True
             try:
                 self._end_process()
-                with contextlib.suppress(Exception):  # what a sink raised was raised where it was waited for
+                with contextlib.suppress(Exception):  # a sink's error was raised where its result was awaited
                     self._follower.close()
                 self._flush()
             finally:
@@ -259,22 +259,22 @@ class ProcessMachine:
             self._orders = -1
 
     def alive(self) -> bool:
-        """Return whether the process runs and is listened to, and has not said that its machine resets itself."""
+        """Return whether the process runs, is still read, and has not reported a reset of its machine."""
         running = self._process is not None and self._process.running
         return running and not self._reset and not self._flooded and self._follower.error is None
 
     @property
     def _flooded(self) -> str:
-        """Why what it says is not listened to any more, "" if it is."""
+        """Return why its output is no longer read, "" while it is read."""
         return next((one.cut for one in self._budget.channels if one.cut), "")
 
     @property
     def pid(self) -> int:
-        """The number of the process that is the guest, 0 before it was spawned."""
+        """The id of the guest's process, 0 before it was spawned."""
         return self._process.pid if self._process is not None else 0
 
     def check_alive(self) -> None:
-        """Raise GuestCrash if the process is gone: here the guest and its machine are one."""
+        """Raise GuestCrash if the process is gone: the guest and its machine are one process."""
         if not self.alive():
             raise self._gone()
 
@@ -309,21 +309,21 @@ class ProcessMachine:
         with self._changed:
             self._changed.notify_all()
 
-    # -- what it says -------------------------------------------------------------------------------------------
+    # -- its output ---------------------------------------------------------------------------------------------
 
     def sync(self) -> None:
         """Return once all that the process has written is in ``debugcon`` and ``console``."""
         self._follower.drain()
 
     def _take(self, source: str, data: bytes) -> None:
-        """Sort what came from one file into lines; on the follower's thread or that of :meth:`sync`."""
+        """Sort what came from one file into lines. Runs on the follower's thread or that of :meth:`sync`."""
         whole, line_feed, rest = (self._rest.get(source, b"") + data).rpartition(b"\n")
         whole += line_feed
         if len(rest) > LONGEST_LINE:
             whole, rest = whole + rest + b"\n", b""
         self._rest[source] = rest
         spoken = source == self.log.name
-        with self._changed:  # a line is counted as sent in the same hold in which it is written
+        with self._changed:  # a line is written and counted as sent under one hold of the lock
             expected = self._sent - len(self._answers) if spoken else 0
         answers: list[str] = []
         screen: list[bytes] = []
@@ -340,13 +340,13 @@ class ProcessMachine:
         screen.append(whole[said:])
         self._put(self._port, b"".join(port))
         self._put(self._screen, b"".join(screen))
-        # Only now, so that nobody who was answered asks again before the rest is sorted.
+        # Only now: a caller that has its answer must not ask again before the rest is sorted.
         with self._changed:
             self._answers += answers
             self._changed.notify_all()
 
     def _sort(self, line: bytes, screen: list[bytes], answers: list[str], expected: int) -> None:
-        """Put a line where it belongs; ``expected`` answers may come."""
+        """Put a line where it belongs. ``expected`` answers may come."""
         word, _, rest = line.partition(b" ")
         text = line.decode("utf-8", "replace").rstrip("\r")
         if word == b"=" and len(answers) < expected:
@@ -374,15 +374,15 @@ class ProcessMachine:
             ) from error
 
     def _flush(self) -> None:
-        """The process is gone: a line that it did not end is torn."""
+        """Mark a line without an end as torn: the process is gone."""
         for rest in self._rest.values():
             self._put(self._port if rest.startswith(b"HPN1 ") else self._screen, rest)
         self._rest = {}
 
-    # -- what it is told ----------------------------------------------------------------------------------------
+    # -- its input ----------------------------------------------------------------------------------------------
 
     def ask(self, line: str, deadline: Deadline, *, fine: frozenset[str] | None = None) -> str:
-        """Say a line and return its answer. Raises GuestHang, GuestCrash.
+        """Send a line and return its answer. Raises GuestHang, GuestCrash.
 
         With ``fine`` any answer but zero and those raises GuestRefused.
         """
@@ -403,7 +403,7 @@ class ProcessMachine:
                 if answer() is None:
                     self._changed.wait(min(deadline.remaining(), 0.1))
         if answer() != "0":
-            self.sync()  # what it said last may not have been read yet: a reason, or the answer itself
+            self.sync()  # its last output may not have been read yet: a reason, or the answer itself
         word = answer()
         if word is None or self._reset:
             raise self._gone()
@@ -412,13 +412,13 @@ class ProcessMachine:
         return word
 
     def value(self, line: str, deadline: Deadline) -> str:
-        """Ask something that is answered with words of its own, and return those."""
+        """Send a request whose answer has words of its own, and return those."""
         self.ask(line, deadline, fine=frozenset())
         self.sync()
         return self._said.get(line.partition(" ")[0], "")
 
     def _say(self, line: str, deadline: Deadline) -> int:
-        """Hand a line over; return the place that its answer will have."""
+        """Send a line and return the position that its answer will have."""
         self.check_alive()
         data = line.encode() + b"\n"
         try:
@@ -435,7 +435,7 @@ class ProcessMachine:
             raise self._gone() from error
 
     def _command_line(self, line: str, deadline: Deadline) -> None:
-        """Give a machine's command without waiting for what comes of it, as QEMU does; later, if it is paused."""
+        """Send a command of the machine without waiting for its result, as QEMU does; later, if the machine is paused."""
         self._writer.write(Stage(name=self.label, phase="note", detail=line))
         if self._paused is not None:
             self._paused.append(line)
@@ -445,17 +445,17 @@ class ProcessMachine:
     # -- the machine --------------------------------------------------------------------------------------------
 
     def resume(self, deadline: Deadline) -> None:
-        """Hand over what was held back while the machine was paused."""
+        """Send the lines that were held back while the machine was paused."""
         held, self._paused = self._paused or [], None
         for line in held:
             self._say(line, deadline)
 
     def pause(self, deadline: Deadline) -> None:
-        """Hold back what is added from now on."""
+        """Hold back all devices that are added from now on."""
         self._paused = self._paused or []
 
     def cpu_slots(self, deadline: Deadline) -> list[CpuSlot]:
-        """Return the slots that are kept here."""
+        """Return the processor slots."""
         return [
             CpuSlot(
                 index=index, type="processor", props={"processor": index}, qom=self._processors.get(index, "")
@@ -474,7 +474,7 @@ class ProcessMachine:
         self._command_line(f"add {slot.index}", deadline)
 
     def memory_devices(self, deadline: Deadline) -> list[MemoryDevice]:
-        """Return the DIMMs that are kept here."""
+        """Return the DIMMs."""
         return list(self._dimms)
 
     def add_dimm(
@@ -486,9 +486,9 @@ class ProcessMachine:
         node: int | None = None,
         backend: MemoryBackend = RAM,
     ) -> None:
-        """Add memory. Raises CommandRefused if there is no slot for it, no room or no such node.
+        """Add memory. Raises CommandRefused if there is no slot, no address space or no such node.
 
-        Raises GuestRefused for a ``backend``: there is no memory behind it.
+        Raises GuestRefused for a ``backend``: a DIMM here has no memory behind it.
         """
         if not backend.plain:
             raise self.unshown("what a DIMM is made of")
@@ -507,7 +507,7 @@ class ProcessMachine:
         self._command_line(f"memory {dimm.address:#x} {size:#x}", deadline)
 
     def add_nvdimm(self, device: str, size: int, deadline: Deadline, *, node: int = 0) -> None:
-        """Raise GuestRefused: there is no firmware that would announce it."""
+        """Raise GuestRefused: there is no firmware to announce it."""
         raise self.unshown("an NVDIMM")
 
     def request_virtio_mem(self, size: int, deadline: Deadline) -> None:
@@ -526,23 +526,23 @@ class ProcessMachine:
     # -- what only QEMU has -------------------------------------------------------------------------------------
 
     def reset(self, deadline: Deadline) -> None:
-        """Raise GuestRefused: there is no firmware that could count its processors again."""
-        raise self.unshown("a reset: no firmware would count its processors again")
+        """Raise GuestRefused: there is no firmware to enumerate the processors again."""
+        raise self.unshown("a reset: no firmware would enumerate its processors again")
 
     def execute(self, command: str, deadline: Deadline, **arguments: Any) -> Any:
         """Raise GuestRefused: there is no monitor."""
         raise self.unshown(f"what QEMU answers to {command}")
 
     def unplug(self, device: str, deadline: Deadline) -> None:
-        """Raise GuestRefused: nobody would ask for a device."""
+        """Raise GuestRefused: nothing can request a device back."""
         raise self.unshown(f"an unplug of {device}")
 
     def release(self, device: str, deadline: Deadline) -> None:
-        """Raise GuestRefused: no device is ever gone."""
+        """Raise GuestRefused: no device is ever released."""
         raise self.unshown(f"an unplug of {device}")
 
     def add_cpu_twice(self, device: str, slot: CpuSlot, deadline: Deadline) -> str:
-        """Raise GuestRefused: it has one client."""
+        """Raise GuestRefused: a process has one client."""
         raise self.unshown(f"two clients that ask for {device} in slot {slot.index}")
 
     def drop_monitor(self, _when: Drop = "now") -> None:
@@ -550,7 +550,7 @@ class ProcessMachine:
         raise self.unshown("how a monitor drops")
 
     def serial(self) -> int:
-        """Return 0: there are no messages."""
+        """Return 0: there are no QMP messages."""
         return 0
 
     def wait_event(self, name: str, deadline: Deadline, *, after: int = 0, **match: Any) -> QmpEvent:
@@ -558,11 +558,11 @@ class ProcessMachine:
         raise self.unshown(f"QEMU's event {name} after {after}")
 
     def events(self, name: str, *, after: int = 0) -> list[QmpEvent]:
-        """Return none."""
+        """Return an empty list: there are no events."""
         return []
 
     def unshown(self, what: str) -> GuestRefused:
-        """Return the error for something that no process can show."""
+        """Return the error for something that a process cannot show."""
         return GuestRefused(
             f"{self.label} cannot show {what}, because its machine is a process",
             hint="Run this plan on a guest that boots: --guest twin.",

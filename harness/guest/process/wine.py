@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """The guest ``wine``: the driver's Windows file, byte for byte, executed by Wine, with ``hpnctl.exe`` as its client.
 
-What Wine lacks is answered by a double of the framework's loader and by the project's own double of the NT kernel. It
+A double of the framework's loader and the project's own double of the NT kernel stand in for what Wine lacks. The guest
 shows what a compiler, a linker or the binary interface could have got wrong, and nothing about Windows.
 """
 
@@ -30,11 +30,11 @@ from harness.setup.cache import Cache
 from harness.setup.parts import part
 
 UNUSED = ("llvm",)
-"""Packages of the part that only tests need."""
+"""Packages that only tests need."""
 
 KEY = "HKLM\\System\\CurrentControlSet\\Services\\{driver}\\Parameters"
 EXISTS = "1073"
-"""ERROR_SERVICE_EXISTS: it was loaded before in this run."""
+"""ERROR_SERVICE_EXISTS: the driver was loaded before in this run."""
 
 DOUBLE = ("wdfldr.sys", "drive.exe")
 PNP = "hpnotifypnp"
@@ -46,16 +46,16 @@ PLACE = "C:\\hpn"
 
 
 class WineService:
-    """The driver under its service name in Wine: services are started by the client, requests sent by hpnctl."""
+    """The driver, by its service name, in Wine: the client starts services, hpnctl sends requests."""
 
     def __init__(self, machine: ProcessMachine) -> None:
         self._machine = machine
         self._devices: set[str] = set()
 
     def load(self, driver: str, values: dict[str, int], deadline: Deadline) -> None:
-        """StartService, with the values in the registry; a Plug and Play driver by its INF file, on a root device.
+        """Call StartService, with the values in the registry; install a Plug and Play driver by its INF file, on a root device.
 
-        Raises GuestRefused for devices that are to opt out of rebalances: those are Wine's.
+        Raises GuestRefused with ``opt_out``: the devices are Wine's.
         """
         if values.get("RebalanceOptOut"):
             raise self._machine.unshown("devices that opted out of rebalances")
@@ -63,7 +63,7 @@ class WineService:
         service = PNP if pnp else driver
         path = f"{PLACE}\\hpnotify.sys"
         if not pnp and driver != "hpnotify":
-            # One file is loaded once, whatever the service is called, so each service has a copy of its own name.
+            # A file is loaded only once, under any service name. So each service has its own copy, named after it.
             copy = f"{PLACE}\\{driver}.sys"
             self._ask(f"run {SYSTEM}\\cmd.exe /c copy /y {path} {copy}", deadline)
             path = copy
@@ -80,7 +80,7 @@ class WineService:
             self._ask(f"load {driver}", deadline)
 
     def unload(self, driver: str, deadline: Deadline) -> None:
-        """``hpnctl detach``, then the device is taken away if there is one, and the service is stopped."""
+        """Run ``hpnctl detach``, remove the device if there is one, and stop the service."""
         self._control(driver, "detach", deadline)
         if driver in self._devices:
             self._ask(f"remove {DEVICE}", deadline)
@@ -91,23 +91,23 @@ class WineService:
         return PNP if driver in self._devices else driver
 
     def veto(self, driver: str, status: int, nth: int, deadline: Deadline) -> None:
-        """``hpnctl veto``."""
+        """Run ``hpnctl veto``."""
         self._control(driver, f"veto --nth {nth} --status {status:#x}", deadline)
 
     def delay(self, driver: str, milliseconds: int, deadline: Deadline) -> None:
-        """``hpnctl delay``."""
+        """Run ``hpnctl delay``."""
         self._control(driver, f"delay {milliseconds}", deadline)
 
     def register(self, driver: str, which: str, existing: bool, deadline: Deadline) -> None:
-        """``hpnctl register``."""
+        """Run ``hpnctl register``."""
         self._control(driver, f"register {which}{' --existing' if existing else ''}", deadline)
 
     def deregister(self, driver: str, which: str, deadline: Deadline) -> None:
-        """``hpnctl deregister``."""
+        """Run ``hpnctl deregister``."""
         self._control(driver, f"deregister {which}", deadline)
 
     def mark(self, driver: str, nonce: str, deadline: Deadline) -> None:
-        """``hpnctl mark``."""
+        """Run ``hpnctl mark``."""
         self._control(driver, f"mark {nonce}", deadline)
 
     def _control(self, driver: str, words: str, deadline: Deadline) -> None:
@@ -124,13 +124,13 @@ class WineService:
 
 
 class WineType(ProcessType):
-    """The driver's file in Wine."""
+    """The guest type ``wine``: the driver's file in Wine."""
 
     label = "wine"
     control = WineService
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """Build driver, double and prefix, or take them from the cache. Raises MissingPart with the package."""
+        """Build driver, double and prefix, or take them from the cache. Raises MissingPart, which names the package."""
         missing = [need for need in part("wine").missing() if need.package not in UNUSED]
         if missing:
             raise MissingPart(
@@ -178,7 +178,7 @@ class WineType(ProcessType):
 def _driver(
     wanted: Path | None, cache: Cache, deadline: Deadline, progress: Callable[[str], None]
 ) -> tuple[Path, str]:
-    """Return the driver's file, with its client next to it, and what it is in words."""
+    """Return the driver's file, with its client next to it, and a description of it."""
     path = signed_driver(cache, deadline, progress) if wanted is None else wanted
     if path.is_dir():
         path = path / cross.DRIVER
@@ -214,7 +214,7 @@ def _double(cache: Cache, deadline: Deadline, progress: Callable[[str], None]) -
 
 
 def _install(prefix: WinePrefix, double: Path, driver: Path) -> None:
-    """Put the files where Wine finds them, with an empty transcript. Raises InfrastructureError."""
+    """Copy the files to where Wine finds them, with an empty transcript. Raises InfrastructureError."""
     place = prefix.drive / "hpn"
     system = prefix.drive / "windows" / "system32" / "drivers"
     try:
@@ -223,12 +223,12 @@ def _install(prefix: WinePrefix, double: Path, driver: Path) -> None:
         shutil.copy(double / DOUBLE[1], place)
         shutil.copy(driver, place / cross.DRIVER)
         shutil.copy(driver.with_name(cross.TOOL), place / cross.TOOL)
-        # Wine 8 knows no version in the decoration of a Models section.
+        # Wine 8 does not support a version in the decoration of a Models section.
         inf = (driver_folder() / "wdk" / "hpnotify.inf").read_text(encoding="ascii")
         (place / "hpnotify.inf").write_text(inf.replace("NTamd64.10.0", "NTamd64"), encoding="ascii")
         (prefix.drive / "hpnotify-transcript.log").write_bytes(b"")
     except OSError as error:
         raise InfrastructureError(
-            f"cannot put the driver into Wine's prefix {prefix.path}: {error}",
+            f"cannot copy the driver into Wine's prefix {prefix.path}: {error}",
             hint="Free some disk space, or set HOTPLUG_HARNESS_CACHE to another directory.",
         ) from error

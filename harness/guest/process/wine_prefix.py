@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Wine's prefix in the cache: made once, used by one run at a time, and nothing of Wine left running after it.
+"""Wine's prefix in the cache: made once, used by one run at a time, with no Wine process left running after it.
 
-A prefix is one machine to the drivers in it, and its making takes half a minute and some 700 MB. So runs take turns, and
-each begins with the registry as it was made: a device that an earlier run left would have its driver started by Wine.
+A prefix is one machine to the drivers in it. It takes half a minute to make and some 700 MB. So runs take turns, and
+each begins with the registry as it was made: Wine would start the driver of a device that an earlier run left.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from harness.setup.cache import Cache, digest
 
 SERVERS = ("wineserver", "/usr/lib/wine/wineserver", "/usr/lib/wine/wineserver64")
 REGISTRY = ("system.reg", "user.reg", "userdef.reg")
-"""The files that Wine's server keeps the registry in, and writes when it ends."""
+"""The files in which Wine's server keeps the registry, and which it writes when it ends."""
 
 ENDING = 30.0
-"""Seconds that Wine's server gets to end everything in a prefix."""
+"""Seconds in which Wine's server must end all processes of a prefix."""
 
 
 class WinePrefix(NamedTuple):
@@ -37,16 +37,16 @@ class WinePrefix(NamedTuple):
 
     @property
     def drive(self) -> Path:
-        """What programs see as ``C:\\``."""
+        """The directory that programs see as ``C:\\``."""
         return self.path / "drive_c"
 
     def command(self, *words: str | Path) -> list[str]:
-        """Return the command that runs a program in it, without a display."""
+        """Return the command that runs a program in the prefix, without a display."""
         return [*_environment(self.path), self.wine, *map(str, words)]
 
     @contextmanager
     def used(self, deadline: Deadline, progress: Callable[[str], None]) -> Iterator[None]:
-        """Have the prefix to oneself, quiet at the beginning and at the end. Raises InfrastructureError."""
+        """Hold the prefix exclusively. No process runs in it at the beginning and at the end. Raises InfrastructureError."""
         with locked(self.path.with_name("in-use"), "using Wine", deadline, progress):
             self.end(deadline.within(ENDING, "end what runs in Wine's prefix"))
             self._copy_registry(self.path.parent, self.path)
@@ -57,7 +57,7 @@ class WinePrefix(NamedTuple):
                     self.end(Deadline(ENDING, "end what runs in Wine's prefix"))
 
     def keep_registry(self) -> None:
-        """Keep a copy of the registry as it is, while nothing runs, for every run to begin with."""
+        """Keep a copy of the registry, with which every run begins. No process may run in the prefix."""
         self._copy_registry(self.path, self.path.parent)
 
     def _copy_registry(self, source: Path, target: Path) -> None:
@@ -78,7 +78,7 @@ class WinePrefix(NamedTuple):
 def prepare_prefix(
     cache: Cache, wine: str, deadline: Deadline, progress: Callable[[str], None]
 ) -> WinePrefix:
-    """Return the prefix for this Wine, making it if there is none. Raises InfrastructureError if Wine cannot."""
+    """Return the prefix for this Wine, making it if there is none. Raises InfrastructureError if Wine fails."""
     version = run_program([wine, "--version"], deadline.within(60, "ask Wine for its version")).output.strip()
     version = version.splitlines()[-1] if version else "an unknown Wine"
 
