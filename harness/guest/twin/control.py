@@ -20,10 +20,10 @@ from harness.deadline import Deadline
 from harness.errors import GuestCrash, GuestHang, GuestRefused, MachineFailed
 
 LONGEST_LINE = 512
-"""Bytes of a control line, newline included; longer ones are dropped and counted."""
+"""Bytes of a control line, newline included; longer lines are dropped and counted."""
 
 _CONTROLS = re.compile(r"\x1b\[[0-9;=?]*[A-Za-z]|[\x00-\x1f\x7f]")
-"""What firmware writes to every serial port to clear a terminal: OVMF does, and ends it without a newline."""
+"""The sequences with which firmware clears a terminal on every serial port. OVMF writes them without a newline."""
 
 _VALUE = re.compile(r"[!-~]{1,200}")
 
@@ -52,11 +52,11 @@ def _connected(path: Path) -> socket.socket:
 class ControlChannel:
     """One connection to the guest's control port, read by a thread of its own.
 
-    ``on_event(name, detail)`` is called on that thread for every ``!`` line. Raises MachineFailed if the socket cannot
-    be reached.
+    A reader thread calls ``on_event(name, detail)`` for every ``!`` line. Raises MachineFailed if the socket cannot be
+    reached.
 
-    When the guest goes on in another QEMU, :meth:`follow` names its socket before the old one closes: what came over the old
-    one is read to its end first, so that no byte is lost and a line may begin in one and end in the other.
+    When the guest continues in another QEMU, :meth:`follow` names its socket before the old one closes. The old socket is
+    read to its end first, so no byte is lost. A line may begin in one and end in the other.
     """
 
     def __init__(self, path: Path, on_event: Callable[[str, str], None]) -> None:
@@ -77,9 +77,9 @@ class ControlChannel:
     def request(
         self, verb: str, deadline: Deadline, *, alive: Callable[[], bool] | None = None, **values: str
     ) -> dict[str, str]:
-        """Send one request and return the answer's values.
+        """Send a request and return the answer's values.
 
-        Raises GuestRefused with the guest's words, GuestHang if no answer comes in time, GuestCrash if the guest
+        Raises GuestRefused with the guest's message, GuestHang if no answer comes in time, GuestCrash if the guest
         reset meanwhile, MachineFailed if the port closed.
         """
         for key, value in values.items():
@@ -125,13 +125,13 @@ class ControlChannel:
         raise GuestRefused(f"the guest refused {verb!r}: {rest[:200] or 'no reason given'}")
 
     def forget(self) -> None:
-        """The guest started anew: whatever was asked before will never be answered."""
+        """Abandon all open requests: the guest was restarted and will not answer them."""
         with self._changed:
             self._waiting.clear()
             self._changed.notify_all()
 
     def follow(self, path: Path) -> None:
-        """Go on at another socket once this one is closed. Raises MachineFailed if it cannot be reached."""
+        """Continue with another socket once this one is closed. Raises MachineFailed if it cannot be reached."""
         following = _connected(path)
         with self._changed:
             before, self._next = self._next, following
@@ -151,7 +151,7 @@ class ControlChannel:
                 each.close()
 
     def _followed(self) -> bool:
-        """The socket was closed by QEMU: take the next one, if the guest goes on there."""
+        """Take the next socket after QEMU closed this one. Return whether there is one."""
         with self._changed:
             if self._next is None or self._lost:
                 return False
@@ -207,7 +207,7 @@ class ControlChannel:
             name, _, detail = line[2:].partition(" ")
             try:
                 self._on_event(name, detail)
-            except Exception as error:  # noqa: BLE001  the writer of the history failed; whoever waits is told
+            except Exception as error:  # noqa: BLE001  the history's writer failed; the waiting caller gets the error
                 self._abandon(f"recording an event failed: {error}")
             return
         number, _, answer = line.partition(" ")

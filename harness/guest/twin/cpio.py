@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Writes cpio archives in the "newc" format, as Linux reads them for its first file system; same input, same bytes."""
+"""A writer of cpio archives in the "newc" format, which Linux unpacks as its initramfs. Same input, same bytes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class ArchiveMember(msgspec.Struct, frozen=True):
 
 
 def directory(path: str) -> ArchiveMember:
-    """Return a directory that anybody may enter."""
+    """Return a directory that all users may enter."""
     return ArchiveMember(path, stat.S_IFDIR | 0o755)
 
 
@@ -28,7 +28,7 @@ def program(path: str, data: bytes) -> ArchiveMember:
 
 
 def file(path: str, data: bytes) -> ArchiveMember:
-    """Return a plain file."""
+    """Return a regular file."""
     return ArchiveMember(path, stat.S_IFREG | 0o644, data)
 
 

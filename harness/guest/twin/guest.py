@@ -29,17 +29,17 @@ PHYSICAL_APIC = 9
 def kernel_arguments(
     max_processors: int, group_size: int = 0, *, kd: bool = False, trace_port: int = 0
 ) -> str:
-    """Return what a machine with so many slots, and groups of a size, adds to the twin's kernel command line.
+    """Return the additions to the twin's kernel command line for a number of slots and a group size.
 
     With ``kd`` the twin's NT layer sends what drivers print to the kernel debugger's port, with ``trace_port`` what they
-    give to EtwWrite to that port (:mod:`harness.capture.live.event_lines`).
+    pass to EtwWrite to that port (:mod:`harness.capture.live.event_lines`).
 
-    The agent hands ``hpnotify.`` arguments to the module and tells of a group size that is not 64.
+    The agent passes ``hpnotify.`` arguments to the module, and reports a group size other than 64.
 
     QEMU 7.2's emulated APIC searches for a *logical* destination only up to the first APIC id that is not plugged in
-    (hw/intc/apic.c, apic_get_delivery_bitmask), so that interrupts for a processor behind an empty slot are lost and
-    the guest stands still for seconds. Physical addressing, which Linux chooses for more than 8 possible processors,
-    has no such gap. QEMU 9.0 searches them all. Since Linux 6.9 the argument only limits, which does no harm; see
+    (hw/intc/apic.c, apic_get_delivery_bitmask). Interrupts for a processor behind an empty slot are therefore lost, and the
+    guest stands still for seconds. Physical addressing, which Linux chooses for more than 8 possible processors,
+    has no such gap. QEMU 9.0 searches all of them. Since Linux 6.9 the argument only limits, which does no harm; see
     :func:`machine_arguments`.
     """
     groups = f" hpnotify.group_size={group_size}" if group_size else ""
@@ -49,10 +49,10 @@ def kernel_arguments(
 
 
 def counter_argument(cpuinfo: str) -> str:
-    """Return the kernel argument that says how fast the processors' counter runs, "" if the host does not tell.
+    """Return the kernel argument with the frequency of the processors' counter, "" if the host does not report it.
 
-    Under TCG the guest's counter is the host's. On a busy host the kernel now and then measures it wrongly while it boots,
-    and its clock then runs some times too fast or too slowly (docs/reliability.md). The host's own kernel knows it:
+    Under TCG the guest's counter is the host's. On a busy host the kernel sometimes measures it wrongly while it boots, and
+    its clock then runs several times too fast or too slowly (docs/reliability.md). The host's own kernel knows the frequency:
     ``bogomips`` in ``/proc/cpuinfo`` is twice its MHz wherever the counter is constant (Linux: init/calibrate.c,
     lpj_fine; admin-guide/kernel-parameters.txt, tsc_early_khz).
     """
@@ -63,32 +63,32 @@ def counter_argument(cpuinfo: str) -> str:
 
 
 MADT_ONLY = (6, 9)
-"""The first Linux that makes room for later processors only as the firmware's MADT says (x86/kernel/cpu/topology.c)."""
+"""The first Linux that allocates later processors only by the firmware's MADT (x86/kernel/cpu/topology.c)."""
 
 FIRST_WORD = 30.0
-"""Seconds in which a twin that boots says its first word. Its kernel now and then hangs under TCG (docs/reliability.md)."""
+"""Seconds in which a booting twin must write its first byte. Its kernel sometimes hangs under TCG (docs/reliability.md)."""
 
 SAMPLE, STARVED = 0.5, 0.9
-"""Seconds for which a silent twin's QEMU is watched, and the share of them in which it waits for a processor if it is starved."""
+"""Seconds for which a silent twin's QEMU is observed, and the share of waiting for a processor above which it is starved."""
 
 KNOWN_HYPERVISOR = ["-global", "max-x86_64-cpu.hypervisor=off", "-smbios", "type=1,serial=VMware-"]
-"""QEMU arguments by which Linux knows under TCG that it is a guest; without effect on one under KVM."""
+"""QEMU arguments by which Linux detects under TCG that it is a guest. They have no effect under KVM."""
 
 
 def machine_arguments(kernel_release: str) -> list[str]:
     """Return the QEMU arguments that a twin with this kernel needs, for ``MachineSpec.extra``.
 
-    QEMU lists a processor that may be plugged in later in the MADT as disabled, and its MADT is too old to say "online
-    capable" (hw/i386/acpi-common.c, pc_madt_cpu_entry). Linux believes such an entry only where it knows a hypervisor;
-    elsewhere the processor does not exist and can never be added (x86/kernel/acpi/boot.c, acpi_is_processor_usable,
-    commit adbf61cc47cb; in Debian 13 since its 6.12.85-1). Before 6.9 ``possible_cpus=`` made room all the same.
+    QEMU lists a processor that may be plugged in later as disabled in the MADT, and its MADT is too old to say "online
+    capable" (hw/i386/acpi-common.c, pc_madt_cpu_entry). Linux accepts such an entry only if it detects a hypervisor.
+    Otherwise the processor does not exist and can never be added (x86/kernel/acpi/boot.c, acpi_is_processor_usable,
+    commit adbf61cc47cb; in Debian 13 since its 6.12.85-1). Before 6.9 ``possible_cpus=`` allocated it all the same.
 
-    Linux finds KVM, as every hypervisor, by its signature in CPUID, but it knows none for TCG. There is one that it
-    also finds another way, if CPUID announces no hypervisor at all: VMware, by the serial number in SMBIOS and by an
+    Linux detects KVM, like every hypervisor, by its signature in CPUID. It has no such signature for TCG. It also detects one
+    hypervisor, VMware, another way if CPUID announces no hypervisor at all: by the serial number in SMBIOS and by an
     I/O port that QEMU answers (x86/kernel/cpu/vmware.c, vmware_platform; QEMU: hw/i386/vmport.c, on by default). So
-    that is what ``max``, the model used under TCG, shows to the twin; under KVM the harness uses another, on which KVM's
-    own signature stays. It has two consequences here: Linux trusts the TSC, which ``tsc=reliable`` asks for anyway, and
-    uses x2APIC where QEMU emulates it (9.0), with physical addressing.
+    ``max``, the model used under TCG, shows that to the twin. Under KVM the harness uses another model, on which KVM's own
+    signature stays. There are two consequences. Linux trusts the TSC, which ``tsc=reliable`` requests anyway. It uses
+    x2APIC where QEMU emulates it (9.0), with physical addressing.
     """
     version = re.match(r"(\d{1,4})\.(\d{1,4})", kernel_release)
     if version is None or (int(version[1]), int(version[2])) < MADT_ONLY:
@@ -97,7 +97,7 @@ def machine_arguments(kernel_release: str) -> list[str]:
 
 
 class Twin:
-    """The guest side of a twin's machine. ``stage`` says how far its boot came: ``qemu``, ``kernel``, ``ready``.
+    """The guest side of a twin's machine. ``stage`` is the last boot stage that it reached: ``qemu``, ``kernel``, ``ready``.
 
     ``fault`` is the fault to inject into its NT layer. ``crash`` returns the console's last crash line, or "".
     """
@@ -139,10 +139,10 @@ class Twin:
         return "kernel" if self._console_bytes() or self._control.lines else "qemu"
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
-        """Wait until the agent announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed.
+        """Wait until the agent has announced itself ``boots`` times. Raises GuestHang, GuestCrash, MachineFailed.
 
-        A twin without a word in its first :data:`FIRST_WORD` seconds is reset, once; one whose QEMU waits for a processor
-        gets the same time again, since it hangs for the host's reasons, if at all.
+        A twin that writes nothing in its first :data:`FIRST_WORD` seconds is reset, once. If its QEMU waits for a processor it
+        gets the same time again, since the host is then the likely cause.
         """
         before = self._words()
         first_word = deadline.within(FIRST_WORD, "the twin's first word")
@@ -174,25 +174,25 @@ class Twin:
                 self._changed.wait_for(lambda: self.ready_count >= boots, min(deadline.remaining(), 0.1))
 
     def _starved(self) -> bool:
-        """Whether the host keeps QEMU waiting; 0 is the process of a machine on another host."""
+        """Return whether the host keeps QEMU waiting for a processor. A machine on another host has the process id 0."""
         pid = int(getattr(self._machine, "pid", 0))
         return bool(pid) and waiting_share(pid, SAMPLE) >= STARVED
 
     def _words(self) -> tuple[int, int]:
-        """What has come from the twin so far: bytes of its console and lines of its agent."""
+        """Return how much the twin has written so far: bytes of its console and lines of its agent."""
         return self._console_bytes(), self._control.lines
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
-        """Take the agent's words from before, and have it echo ``nonce``."""
+        """Take the agent's earlier events, and make it echo ``nonce``."""
         for name, detail in said:
             self._event(name, detail)
         self.prove_alive(nonce, deadline)
 
     def before_save(self, _deadline: Deadline) -> None:
-        """Do nothing: the agent's words are enough."""
+        """Do nothing: the agent's events are enough."""
 
     def follow(self, control: Path, _deadline: Deadline) -> None:
-        """Go on at the other QEMU's control port when this one's closes."""
+        """Continue with the other QEMU's control port when this one's closes."""
         self._control.follow(control)
 
     def load_driver(
@@ -205,9 +205,9 @@ class Twin:
         veto: int = 0,
         driver: str = "hpnotify",
     ) -> None:
-        """Load the driver's module. Raises GuestRefused with the kernel's words.
+        """Load the driver's module. Raises GuestRefused with the kernel's message.
 
-        A fault is chosen before the first driver, since the layer keeps the behaviour that a driver began with.
+        The fault is chosen before the first driver, since the layer keeps the behaviour in force when a driver starts.
         """
         values = {"driver": driver, "add_existing": str(int(add_existing)), "pnp": str(int(pnp))}
         if self._fault and not self._loaded and self._fault not in UNPLUG_FAULTS:
@@ -229,26 +229,26 @@ class Twin:
     def veto_next(
         self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
     ) -> None:
-        """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
+        """Make the driver refuse the ``nth`` processor from now on in Start with ``status``."""
         self._ask("veto", deadline, driver=driver, status=f"{status:#010x}", nth=str(nth))
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver take so long in each Start."""
+        """Make each Start of the driver take ``milliseconds``."""
         self._ask("delay", deadline, driver=driver, ms=str(milliseconds))
 
     def register(
         self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
     ) -> None:
-        """Have the driver make a registration."""
+        """Make the driver register."""
         number = REGISTRATIONS.index(which)
         self._ask("register", deadline, driver=driver, which=str(number), flags=str(int(existing)))
 
     def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver end a registration."""
+        """Make the driver end a registration."""
         self._ask("deregister", deadline, driver=driver, which=str(REGISTRATIONS.index(which)))
 
     def strain(self, seconds: int, deadline: Deadline) -> None:
-        """The agent starts two busy processes for each processor."""
+        """Make the agent start two busy processes for each processor."""
         self._ask("busy", deadline, seconds=str(seconds))
 
     def watch_arrivals(self, _seconds: int, _deadline: Deadline) -> None:
@@ -265,21 +265,21 @@ class Twin:
         )
 
     def unplug_ahead(self, deadline: Deadline) -> None:
-        """Begin to misbehave as the injected fault says, if it is one that concerns requests to give a device back."""
+        """Apply the injected fault if it concerns requests to give a device back."""
         fault = UNPLUG_FAULTS.get(self._fault)
         if fault is not None:
             self.answer_unplugs(fault.answer, deadline, late=fault.late)
 
     def answer_unplugs(self, answer: str, deadline: Deadline, *, late: float = 0.0) -> None:
-        """The agent switches the kernel's hot-plug off, or masks its events (vm_templates/twin/agent)."""
+        """Make the agent switch the kernel's hot-plug off, or mask its events (vm_templates/twin/agent)."""
         self._ask("unplugs", deadline, answer=answer, ms=str(int(late * 1000)))
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver echo ``nonce`` on its channels."""
+        """Make the driver echo ``nonce`` on its channels."""
         self._ask("mark", deadline, driver=driver, nonce=nonce)
 
     def hand_on(self, _deadline: Deadline) -> None:
-        """Do nothing: whatever the driver says comes by the debug port."""
+        """Do nothing: the driver's records come over the debug port."""
 
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Ask Linux how many processors are online and how much memory it manages."""
@@ -290,25 +290,25 @@ class Twin:
             raise GuestRefused(f"the twin's counts make no sense: {answer!r:.200}") from error
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
-        """The agent echoes ``nonce``. Raises GuestHang if it does not, GuestRefused if it echoes another."""
+        """Make the agent echo ``nonce``. Raises GuestHang if it does not, GuestRefused if it echoes another."""
         echoed = self._ask("ping", deadline, nonce=nonce).get("nonce", "")
         if echoed != nonce:
             raise GuestRefused(f"the twin echoed {echoed[:40]!r} instead of {nonce!r}")
 
     def order(self, verb: str, deadline: Deadline, **values: str) -> dict[str, str]:
-        """Have the agent obey any order of its protocol (docs/twin.md) and return the answer's values."""
+        """Send any order of the agent's protocol (docs/twin.md) and return the answer's values."""
         return self._ask(verb, deadline, **values)
 
     def provoke(self, verb: str, deadline: Deadline) -> None:
-        """Have the agent crash (``panic``) or stop (``hang``) the guest, for tests of the harness itself."""
+        """Make the agent crash (``panic``) or stop (``hang``) the guest, for tests of the harness itself."""
         self._ask(verb, deadline)
 
     def collect(self, _into: Path, _deadline: Deadline) -> list[CollectedFile]:
-        """Nothing: whatever it has to say came while it ran."""
+        """Return nothing: all that the twin records arrived while it ran."""
         return []
 
     def close(self) -> None:
-        """Let go of the control port."""
+        """Close the control port."""
         self._control.close()
 
     def _ask(self, verb: str, deadline: Deadline, **values: str) -> dict[str, str]:

@@ -32,25 +32,26 @@ APPEND = (
     "ima=off cryptomgr.notests 8250.nr_uarts=2 nohpet memhp_default_state=offline "
     "nosoftlockup rcupdate.rcu_cpu_stall_suppress=1"
 )
-"""The kernel's command line. From ``nokaslr`` to ``nohpet`` it only makes the boot faster under emulation.
+"""The kernel's command line. From ``nokaslr`` to ``nohpet`` its arguments only make the boot faster under emulation.
 
-``memhp_default_state=offline`` leaves it to the agent to put added memory into use, as it does with processors: Debian
-12's kernel does so anyway, that of Debian 13 is built with CONFIG_MEMORY_HOTPLUG_DEFAULT_ONLINE and would refuse the
-agent's "online" with EINVAL, because the block already is (Linux: admin-guide/mm/memory-hotplug.rst).
+``memhp_default_state=offline`` leaves it to the agent to put added memory into use, as with processors. Debian 12's
+kernel does so anyway. Debian 13's is built with CONFIG_MEMORY_HOTPLUG_DEFAULT_ONLINE, and would refuse the agent's
+"online" with EINVAL because the block is online already (Linux: admin-guide/mm/memory-hotplug.rst).
 
-``nosoftlockup`` and ``rcu_cpu_stall_suppress``: on a busy host the kernel now and then measures its processors' counter
-wrongly while it boots, and its clock runs some times too fast (docs/reliability.md); it then takes a pause of two seconds for a lockup of
-twenty (Linux: admin-guide/kernel-parameters.txt). Whether the twin hangs is for the harness's own clock to say.
+``nosoftlockup`` and ``rcu_cpu_stall_suppress``: on a busy host the kernel sometimes measures its processors' counter
+wrongly while it boots, and its clock runs several times too fast (docs/reliability.md). It then takes a pause of two
+seconds for a lockup of twenty (Linux: admin-guide/kernel-parameters.txt). The harness's own clock decides whether the
+twin hangs.
 """
 
 BUILD_TOOLS = "Install it with: apt-get install gcc make libc6-dev"
 DRIVER_FOLDERS = ("src", "nt", "twin")
 OTHER = "other"
-"""The folder of another driver in a build; the module is then made of it instead of ``src``."""
+"""The folder of another driver in a build. The module is then built from it instead of ``src``."""
 
 
 class TwinImage(msgspec.Struct, frozen=True, kw_only=True):
-    """A built image: what QEMU boots, with the kernel's command line, the digest of its inputs and the release.
+    """A built image: the files that QEMU boots, the kernel's command line, the digest of the inputs and the release.
 
     ``content`` has the SHA-256 of each of its files.
     """
@@ -64,9 +65,9 @@ class TwinImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Sources(msgspec.Struct, frozen=True, kw_only=True):
-    """Where the sources are: ``driver`` holds src, nt and twin, ``agent`` the agent's.
+    """The source folders: ``driver`` holds src, nt and twin, ``agent`` the agent's source.
 
-    ``other`` is the folder of another driver, whose sources take the place of src; the agent is built with src all the same.
+    ``other`` is the folder of another driver, whose sources replace src. The agent is still built with src.
     """
 
     driver: Path
@@ -91,7 +92,7 @@ class Sources(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, other=folder)
 
     def files(self) -> list[tuple[str, Path]]:
-        """Return every file with its name in the build, sorted by name."""
+        """Return every file with its name in the build, sorted by that name."""
         found = [
             (f"{folder}/{path.relative_to(self.driver / folder)}", path)
             for folder in DRIVER_FOLDERS
@@ -112,18 +113,18 @@ def build(
     driver: Path | None = None,
     progress: Callable[[str], None] | None = None,
 ) -> TwinImage:
-    """Return the twin's image, building what is missing under ``cache``; a second call at once only looks it up.
+    """Return the twin's image, building what is missing under ``cache``. A second call only looks it up.
 
     ``driver`` is the folder of another driver's sources, which is built into the image instead of ``hpnotify``.
 
-    ``progress`` hears one line per step that takes time. Raises MissingPart (no gcc, no make, no static C library, no
+    ``progress`` receives one line per step that takes time. Raises MissingPart (no gcc, no make, no static C library, no
     apt) and InfrastructureError (registry not reachable, compiler error, disk full, deadline passed).
     """
     say = progress or _silent
     sources = Sources.of_checkout().with_driver(driver)
     place = cache / "twin"
     try:
-        # A cache that may only be read is as good, and has no lock to be taken. Damage is said below, where it is mended.
+        # A read-only cache works too, and has no lock to take. Damage is reported below, where it is repaired.
         if (known := kernel_package.load(place, _silent)) is not None:
             image = cached(place, digest_of(sources, known, compiler_version(deadline)), _silent)
             if image is not None:
@@ -141,7 +142,7 @@ def build(
 
 
 def _silent(_text: str) -> None:
-    """Hear a line of progress and say nothing."""
+    """Ignore a line of progress."""
 
 
 def compiler_version(deadline: Deadline) -> str:
@@ -172,7 +173,7 @@ class _Record(msgspec.Struct, frozen=True):
 
 
 def cached(place: Path, digest: str, say: Callable[[str], None]) -> TwinImage | None:
-    """Return the image with this digest if it is in ``place``, complete and with the content that was built."""
+    """Return the image with this digest if it is in ``place``, complete and with the content as built."""
     directory = place / f"image-{digest[:16]}"
     record = read_json(directory / "image.json", _Record)
     if record is None or record.digest != digest:
@@ -186,7 +187,7 @@ def cached(place: Path, digest: str, say: Callable[[str], None]) -> TwinImage | 
         kernel=directory / "vmlinuz", initrd=directory / "initrd", append=record.append, digest=record.digest,
         kernel_release=record.kernel_release, content=content,
     )  # fmt: skip
-    # When it was used last; a cache that may only be read is as good.
+    # Its last use, if the cache can be written.
     with suppress(OSError):
         os.utime(directory / "image.json")
     return image
@@ -261,7 +262,7 @@ def _compile_module(folder: Path, kernel: UnpackedKernel, deadline: Deadline, dr
             f"the driver does not compile for the twin: {describe(made.status)}{made.last_words(30)}",
             hint="The driver's sources are in guest_drivers/hpnotify."
             if driver == "src"
-            else "What of the WDK's headers the twin has is in guest_drivers/hpnotify/nt/include.",
+            else "The twin's part of the WDK's headers is in guest_drivers/hpnotify/nt/include.",
         )
     run_program(["strip", "--strip-debug", str(module)], deadline, supply=BUILD_TOOLS)
     return module

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Modules of the distribution's kernel for devices that a twin has only if a plan asks for them."""
+"""Modules of the distribution's kernel for devices that a twin has only on a plan's request."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from harness.machine.machine import MachineSpec
 VIRTIO = ("virtio_ring", "virtio", "virtio_pci_modern_dev", "virtio_pci_legacy_dev", "virtio_pci")
 
 MODULES = (*VIRTIO, "virtio_mem", "virtio_balloon", "libnvdimm", "nfit")
-"""All that :func:`wanted_modules` can ask for."""
+"""All modules that :func:`wanted_modules` can return."""
 
 
 def wanted_modules(spec: MachineSpec) -> list[str]:
     """Return the modules that the machine's devices need, in the order in which they are inserted.
 
-    One that is part of the kernel itself, or not there, is passed over by the agent.
+    The agent skips a module that is built into the kernel, or that does not exist.
     """
     wanted = [*VIRTIO] if spec.virtio_mem or spec.balloon else []
     wanted += ["virtio_mem"] if spec.virtio_mem else []
@@ -28,7 +28,7 @@ def wanted_modules(spec: MachineSpec) -> list[str]:
 
 
 def module_files(kernel: UnpackedKernel) -> Iterator[tuple[str, bytes]]:
-    """Yield those of :data:`MODULES` that the kernel's package has. Debian 13 compresses them; Ubuntu has them elsewhere."""
+    """Yield the :data:`MODULES` that the kernel's package has. Debian 13 compresses them. Ubuntu has another package for them."""
     folder = kernel.root / "lib" / "modules" / kernel.release / "kernel"
     found = {path.name.partition(".")[0]: path for path in sorted(folder.rglob("*.ko*"))}
     for name in MODULES:

@@ -1,13 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""The twin's kernel: the distribution's own for virtual machines and its headers, fetched with apt, unpacked in the cache.
+"""The twin's kernel and its headers: the distribution's own for virtual machines, fetched with apt, unpacked in the cache.
 
 Nothing is installed on the host: ``apt-get download`` and ``dpkg-deb -x``. Once unpacked, apt is not asked again.
 
 Debian's headers (linux-headers-RELEASE) have a Makefile that includes one under /usr/src, and need
 linux-headers-VERSION-common and linux-kbuild-VERSION (Debian kernel handbook, chapter 3). Ubuntu's are relative
 symbolic links into linux-headers-VERSION and bring their own build programs; its modules are in a package of their own
-(linux-modules-RELEASE), which the twin does not need: what hot-add, the serial ports and the initramfs take is in the
-kernel itself. Both put the kernel into /boot/vmlinuz-RELEASE.
+(linux-modules-RELEASE), which the twin does not need: its kernel has hot-add, the serial ports and the initramfs
+built in. Both put the kernel into /boot/vmlinuz-RELEASE.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.program import ProgramResult, run_program
 from harness.setup.content import ContentDigests, ContentError
 
 META_PACKAGES = ("linux-image-cloud-amd64", "linux-image-virtual")
-"""Names of whatever the current kernel for virtual machines is: Debian's, then Ubuntu's. Each has only its own.
+"""The packages that depend on the current kernel for virtual machines: Debian's, then Ubuntu's. Each has only its own.
 
 Ubuntu: https://wiki.ubuntu.com/Kernel/Dev/Meta-Pkgs.
 """
@@ -63,7 +63,7 @@ def ensure(cache: Path, deadline: Deadline, *, progress: Callable[[str], None]) 
     """Return the unpacked kernel in ``cache``, fetching and unpacking it if it is not there.
 
     The caller holds the cache's lock. Raises MissingPart (no apt-get or dpkg-deb, no such package, no libelf) and
-    InfrastructureError (registry not reachable, disk full), each with the command that helps.
+    InfrastructureError (registry not reachable, disk full), each with the command to run.
     """
     place = cache / "kernel"
     kernel = load(cache, progress)
@@ -79,7 +79,7 @@ def ensure(cache: Path, deadline: Deadline, *, progress: Callable[[str], None]) 
 
 
 def load(cache: Path, progress: Callable[[str], None]) -> UnpackedKernel | None:
-    """Return the unpacked kernel in ``cache`` if it is there, whole and undamaged; ``progress`` hears of damage."""
+    """Return the unpacked kernel in ``cache`` if it is there, complete and undamaged. ``progress`` receives a report of damage."""
     place = cache / "kernel"
     record = read_json(place / RECORD, _Record)
     if record is None:
@@ -123,7 +123,7 @@ def _fetch(cache: Path, place: Path, deadline: Deadline, progress: Callable[[str
 
 
 def _point_headers_here(headers: Path) -> None:
-    """Have Debian's one-line Makefile include its neighbour instead of a file under /usr/src. Ubuntu's is a link to it."""
+    """Make Debian's one-line Makefile include its neighbour instead of a file under /usr/src. Ubuntu's is a link to it."""
     makefile = headers / "Makefile"
     if makefile.is_symlink():
         return
@@ -132,7 +132,7 @@ def _point_headers_here(headers: Path) -> None:
 
 
 class _Apt:
-    """apt with the host's package lists, and with lists of our own if those are missing or out of date."""
+    """apt with the host's package lists, or with its own lists if those are missing or out of date."""
 
     def __init__(self, work: Path, deadline: Deadline) -> None:
         self.work = work
@@ -162,7 +162,7 @@ class _Apt:
             )
 
     def _depends(self, package: str) -> list[str]:
-        """Return the names in the package's Depends, first alternatives only; empty if it is not known."""
+        """Return the names in the package's Depends, first alternatives only; empty if apt does not know the package."""
         shown = self._run("apt-cache", "show", "--no-all-versions", package)
         for line in shown.output.splitlines() if shown.status == 0 else []:
             if line.startswith("Depends:"):
