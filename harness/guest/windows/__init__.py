@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: MIT
-"""Windows as a guest: boots a built template, runs our scripts in it, collects what it has to show."""
+"""Windows as a guest: boot a built template, run the harness's scripts in it, collect what it recorded."""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The visit to a Windows that is adopted as a template: get in as its owner says, ask what it keeps of a template's promises.
+"""The visit to a Windows that is adopted as a template: log on with its owner's credentials, check a template's promises.
 
-What it does not keep, provisioning sets up, if its owner consents: then the launcher on the answer medium is started, the
-same that an installation leaves behind, and the build goes on as one that has just been installed.
+If its owner consents, provisioning sets up what is lacking. The visit then starts the launcher on the answer medium, the
+same that an installation leaves behind, and the build continues like that of a newly installed Windows.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from harness.transport.secret import Secret
 from harness.transport.transport import CommandResult, Transport
 
 INTERVAL = 2.0
-"""Seconds between two tries to log on."""
+"""Seconds between two attempts to log on."""
 
 TRY = 30.0
 ASK = 300.0
-"""Seconds for one try to log on, and for one answer of a Windows that is up."""
+"""Seconds for one attempt to log on, and for one answer of a running Windows."""
 
 BUILT_IN = re.compile(r"S-1-5-21-[0-9-]{1,60}-500\b")
 """The built-in administrator (Microsoft Learn: "Well-known SIDs")."""
@@ -46,7 +46,7 @@ END = "shutdown.exe /s /t 5"
 
 
 class Login(msgspec.Struct, frozen=True, kw_only=True):
-    """How to get in: over WinRM with HTTPS as ``user`` with ``password``, or with ``key`` over SSH, which the guest knows."""
+    """Credentials: ``user`` with ``password`` for WinRM over HTTPS, or with ``key``, known to the guest, for SSH."""
 
     user: str
     password: Secret
@@ -59,7 +59,7 @@ class Login(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Entered(msgspec.Struct, frozen=True, kw_only=True):
-    """The transport that got in, and what the guest showed of itself; ``host_key`` None if nobody asked SSH."""
+    """The transport of a successful logon, and the guest's identity. ``host_key`` is None if SSH was not used."""
 
     transport: Transport
     certificate: CertificatePin | None
@@ -67,11 +67,11 @@ class Entered(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Enter = Callable[[Machine, Login, Deadline], Entered]
-"""One try to get into the guest. Raises GuestError."""
+"""One attempt to log on to the guest. Raises GuestError."""
 
 
 def enter(machine: Machine, login: Login, deadline: Deadline) -> Entered:
-    """Try once, and pin what the guest shows: its port is forwarded by our own QEMU. Raises GuestError."""
+    """Log on once, and pin the identity that the guest shows: the harness's own QEMU forwards its port. Raises GuestError."""
     ports = forwarded_ports(machine, deadline)
     certificate, host_key = None, None
     if login.key is None:
@@ -105,13 +105,13 @@ def enter(machine: Machine, login: Login, deadline: Deadline) -> Entered:
         try:
             certificate = certificate_at(LOOPBACK, ports[WINRM_PORT], deadline)
         except GuestError:
-            # Provisioning makes one.
+            # Provisioning makes a certificate.
             certificate = None
     return Entered(transport=link, certificate=certificate, host_key=host_key)
 
 
 class AdoptionVisit:
-    """A visit with ``login``; ``lacking`` is what the guest did not keep of a template's promises, each with its step."""
+    """A visit with ``login``. ``lacking`` are the promises of a template that the guest does not keep."""
 
     def __init__(
         self,
@@ -135,14 +135,14 @@ class AdoptionVisit:
 
     @property
     def can_be_mended(self) -> bool:
-        """True if provisioning sets up all that is lacking."""
+        """Whether provisioning sets up all that is lacking."""
         return all(each.name in STEPS for each in self.lacking)
 
     def __call__(self, machine: Machine) -> list[SerialMarker]:
-        """Get in, ask, and start what is to be done; return what the guest has told.
+        """Log on, check, and start what is to be done. Return what the guest has reported.
 
-        Raises TemplateFailed if there is no way in within the time, UsageError if it is another Windows than the template's, if
-        it lacks what only provisioning sets up and nobody consented, or what nothing sets up.
+        Raises TemplateFailed if the logon does not succeed in time. Raises UsageError if it is another Windows than the template's,
+        if something is lacking that only provisioning sets up and its owner did not consent, or that nothing sets up.
         """
         found = self._log_on(machine)
         if found is None:
@@ -171,7 +171,7 @@ class AdoptionVisit:
         return [*_told(facts, found), DoneMarker()]
 
     def _log_on(self, machine: Machine) -> Entered | None:
-        """Try to get in until the time is over; None if the guest restarts meanwhile."""
+        """Try to log on until the deadline. Return None if the guest restarts meanwhile."""
         deadline = Deadline(self._boot_timeout, "get into the guest")
         words = ""
 
@@ -183,7 +183,7 @@ class AdoptionVisit:
             try:
                 return self._enter(machine, self._login, deadline.within(TRY, "log on"))
             except GuestError as error:
-                # Starting services refuse with many errors; the last one is told if they never stop.
+                # Starting services refuse with many errors; the last one is reported if they do not stop.
                 words = error.message
                 return None
 
@@ -211,7 +211,7 @@ class AdoptionVisit:
         return promise.decode(outcome.stdout)
 
     def _judge(self, evidence: PromiseEvidence, found: Entered, evaluation_days: int) -> list[PromiseFinding]:
-        """Return the promises that are not kept, and that of a certificate if WinRM shows none."""
+        """Return the promises that are not kept, that of a certificate included if WinRM shows none."""
         template = self._template
         manifest = TemplateManifest(
             template=template.name,
@@ -229,7 +229,7 @@ class AdoptionVisit:
             certificate="",
             host_key=found.host_key.line if found.host_key is not None else "",
             evaluation_days=evaluation_days,
-            # It will be: the clock of its runs begins there.
+            # The shutdown is about to happen: the clock of its runs begins there.
             shutdown=utc(time.time()),
         )
         lacking = [each for each in promise.judge(evidence, manifest, template) if not each.kept]
@@ -264,7 +264,7 @@ def _obeyed(what: str, said: CommandResult) -> None:
 
 
 def _told(facts: dict[str, str], found: Entered) -> list[SerialMarker]:
-    """Return what the steps would have told of a guest that lacks nothing."""
+    """Return what the provisioning steps would have reported for a guest that lacks nothing."""
     told = {**facts, "administrator": "Administrator", "openssh": "none"}
     if found.certificate is not None:
         told["certificate"] = found.certificate.sha256

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What our scripts and tools say in Windows, decoded strictly: a guest may say anything."""
+"""The answers of the harness's scripts and tools in Windows, decoded strictly: a guest may send anything."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ LONGEST = 1 << 20
 
 ReplyText = Annotated[str, msgspec.Meta(max_length=4000)]
 Said = str
-"""What a program said, which our scripts cut at 1,000 characters. A longer text makes no answer nonsense: :data:`LONGEST` bounds it."""
+"""A program's output, which the scripts cut at 1,000 characters. A longer text is still valid: :data:`LONGEST` bounds it."""
 
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
@@ -26,7 +26,7 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class Ready(_Answer, frozen=True, kw_only=True):
-    """Which Windows it is; ``started`` is its boot's time and ``now`` its clock's, in 100 ns since the year 1 (.NET's ticks), UTC."""
+    """The Windows that answers. ``started`` is its boot time, ``now`` its clock, in 100 ns since the year 1 (.NET's ticks), UTC."""
 
     caption: ReplyText
     build: ReplyText
@@ -51,7 +51,7 @@ class ChangeStep(_Answer, frozen=True, kw_only=True):
 
 
 class ProcessorGroup(_Answer, frozen=True, kw_only=True):
-    """A processor group: how many processors are active in it and how many it can have."""
+    """A processor group: the numbers of its active and of its possible processors."""
 
     active: Number
     maximum: Number
@@ -91,12 +91,12 @@ class MachineView(_Answer, frozen=True, kw_only=True):
 
     @property
     def takes_processors(self) -> bool | None:
-        """Whether Windows decided, as it started, to take processors while it runs; None if it was not asked."""
+        """Whether Windows decided at its start to accept processors while it runs. None if it was not asked."""
         return None if self.flags is None else bool(self.flags & DYNAMIC_PROCESSORS)
 
 
 class TraceAccount(_Answer, frozen=True, kw_only=True):
-    """What a trace session says of itself (EVENT_TRACE_PROPERTIES): what it lost, and what it wrote."""
+    """A trace session's own account (EVENT_TRACE_PROPERTIES): what it lost, and what it wrote."""
 
     events_lost: Number
     buffers_lost: Number
@@ -105,9 +105,9 @@ class TraceAccount(_Answer, frozen=True, kw_only=True):
 
 
 class TraceTail(_Answer, frozen=True, kw_only=True):
-    """What a session's log has from an offset on: ``data`` in gzip and Base64, and the ``size`` of the file.
+    """A session's log from an offset on: ``data`` in gzip and Base64, and the ``size`` of the file.
 
-    ``now`` is what the performance counter read before the session wrote its buffers; ``code`` and ``said`` are of that.
+    ``now`` is the performance counter before the session wrote its buffers. ``code`` and ``said`` are the write's.
     """
 
     code: int
@@ -152,7 +152,7 @@ class ServiceDevice(_Answer, frozen=True, kw_only=True):
 
 
 class PnpInstallation(_Answer, frozen=True, kw_only=True):
-    """What ``pnputil`` ended with and said, and the devices of the service afterwards."""
+    """The exit code and output of ``pnputil``, and the devices of the service afterwards."""
 
     code: int
     said: Said
@@ -160,7 +160,7 @@ class PnpInstallation(_Answer, frozen=True, kw_only=True):
 
 
 class Exported(_Answer, frozen=True, kw_only=True):
-    """What ``wevtutil`` ended with and said, how many minidumps there are, and the bytes of MEMORY.DMP, 0 without one.
+    """The exit code and output of ``wevtutil``, the number of minidumps, and the bytes of MEMORY.DMP, 0 without one.
 
     ``setup`` says why there is no installation log, "" if there is one.
     """
@@ -177,7 +177,7 @@ class _Failed(_Answer, frozen=True, kw_only=True):
 
 
 def decode(text: str, kind: type[T], *, what: str) -> T:
-    """Return the answer in ``text``. Raises GuestRefused if it is none, or if it says why there is none."""
+    """Return the answer in ``text``. Raises GuestRefused if it is not an answer, or if it gives the reason why there is none."""
     said = text.strip()
     if len(said) > LONGEST:
         raise GuestRefused(f"{what}: an answer of {len(said)} characters, more than {LONGEST}")

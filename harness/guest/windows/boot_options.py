@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Windows' boot options, as far as runs change them: checked here, set by ``bcdedit``, in force from the next boot."""
+"""The Windows boot options that runs change: checked here, set by ``bcdedit``, in force from the next boot."""
 
 from __future__ import annotations
 
@@ -15,11 +15,12 @@ MOST_IN_A_GROUP = 64
 
 
 class BootOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What is to change; None leaves an option as it is.
+    """The options to change; None leaves an option as it is.
 
-    ``group_size`` processors in a group, a power of two up to 64, 0 for Windows' own choice (WD: devtest/bcdedit--set.md,
-    groupsize); ``test_signing`` has drivers load that are signed for tests (WD: install/the-testsigning-boot-configuration-
-    option.md); ``debug`` turns the kernel debugger on, on serial port ``debug_port`` (WD: devtest/bcdedit--dbgsettings.md).
+    ``group_size`` is the number of processors in a group: a power of two up to 64, 0 for Windows' own choice (WD:
+    devtest/bcdedit--set.md, groupsize). ``test_signing`` lets test-signed drivers load (WD: install/the-testsigning-boot-
+    configuration-option.md). ``debug`` turns the kernel debugger on, on serial port ``debug_port`` (WD:
+    devtest/bcdedit--dbgsettings.md).
     """
 
     group_size: int | None = None
@@ -36,10 +37,10 @@ class BootOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
 
     def lines(self) -> list[str]:
-        """Return the words of each call of ``bcdedit``."""
+        """Return the arguments of each call of ``bcdedit``."""
         found = []
         if self.group_size is not None:
-            # Windows tells a driver of groups only if it is aware of them, or told to be.
+            # Windows reports groups to a driver only if the driver is aware of them, or if groupaware is on.
             found += (
                 [f"/set {CURRENT} groupsize {self.group_size}", f"/set {CURRENT} groupaware on"]
                 if self.group_size
@@ -55,7 +56,7 @@ class BootOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def set_boot_options(shell: PowerShellSession, options: BootOptions, deadline: Deadline) -> None:
-    """Set them; the guest must be restarted then. Raises GuestRefused with the line that failed."""
+    """Set the options; the guest must be restarted afterwards. Raises GuestRefused with the line that failed."""
     lines = options.lines()
     if not lines:
         return

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Windows guest to build in: booted on an overlay that is thrown away, with a medium in its CD-ROM drive."""
+"""A Windows guest to build in: booted on a temporary overlay, with a medium in its CD-ROM drive."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ BACKEND = "qemu"
 
 
 def with_medium(spec: MachineSpec, medium: Path) -> MachineSpec:
-    """Return the machine with ``medium`` in a drive of its own, on the last port; nothing boots from it."""
+    """Return the machine with ``medium`` in its own drive, on the last port. Nothing boots from it."""
     drive = Cdrom(file=medium.resolve(), port=AHCI_PORTS - 1)
     return msgspec.structs.replace(spec, cdroms=(*spec.cdroms, drive))
 
@@ -38,9 +38,9 @@ def with_medium(spec: MachineSpec, medium: Path) -> MachineSpec:
 def build_vm(
     guest_type: GuestType, medium: Path, cache: Path, deadline: Deadline, progress: Callable[[str], None]
 ) -> Iterator[Transport]:
-    """Start the guest with ``medium`` in its drive, yield its transport, and end it.
+    """Start the guest with ``medium`` in its drive, yield its transport, and shut it down at the end.
 
-    Raises what preparing, starting and booting raise. A template that was not built is a UsageError with the command.
+    Raises the errors of preparing, starting and booting. For a template that was not built UsageError names the command.
     """
     qemu = find_qemu("")
     try:
@@ -82,14 +82,14 @@ def build_vm(
             raise InfrastructureError(f"the guest {guest.label} is not Windows")
         machine.resume(Deadline(30, "let the guest run"))
         progress(f"{bootable.description} boots")
-        # The wait for the lease does not count.
+        # The deadline starts anew: the wait for the lease does not count.
         guest.wait_ready(Deadline(deadline.seconds, deadline.what))
         yield guest.transports.files
 
 
 @contextlib.contextmanager
 def _removed(place: Path) -> Iterator[None]:
-    """Remove the overlay, and all else that this boot made, however it ends."""
+    """Remove the overlay, and all other files of this boot, however it ends."""
     try:
         yield
     finally:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The clock of a Windows guest, compared with the time that its machine has."""
+"""The clock of a Windows guest, compared with its machine's time."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ CHECK = "clock"
 """The name of the check in the preflight."""
 
 TOLERANCE = 300.0
-"""Seconds. A clock that takes its time for another zone's is off by a quarter of an hour at least (tz database); five
-minutes are what Windows itself allows between two machines (Microsoft Learn: "Maximum tolerance for computer clock
+"""Seconds. A clock that takes its time for another zone's is off by a quarter of an hour at least (tz database). Windows
+itself allows five minutes between two machines (Microsoft Learn: "Maximum tolerance for computer clock
 synchronization")."""
 
 EPOCH = 621_355_968_000_000_000
@@ -47,9 +47,9 @@ def _serial(event: QmpEvent) -> int:
 
 
 def check_clock(machine: Machine, ready: Ready) -> GuestCheck:
-    """Return whether the guest's UTC is the machine's, now that the guest has just told it.
+    """Return whether the guest's UTC, just reported, is the machine's.
 
-    The machine's is where its clock began and the time that it ran since, or the host's (QEMU: qemu-options, ``-rtc``).
+    The machine's is the time at which its clock began plus the time for which it ran, or the host's (QEMU: qemu-options, ``-rtc``).
     """
     clock = machine.spec.clock
     if clock is not None and clock.start:
@@ -77,8 +77,8 @@ def check_clock(machine: Machine, ready: Ready) -> GuestCheck:
 def not_yet_valid(certificate: Path | None, start: int) -> str:
     """Return a warning if a test ``certificate`` in DER is not valid yet when the guest's clock begins, "" if it is.
 
-    ``start`` is in seconds since the epoch, 0 for the host's time. Windows installs a package only while its signer's certificate is
-    valid (WinVerifyTrust, CERT_E_EXPIRED). A file that is no certificate is left to what uses it.
+    ``start`` is in seconds since the epoch, 0 for the host's time. Windows installs a package only while its signer's
+    certificate is valid (WinVerifyTrust, CERT_E_EXPIRED). A file that is not a certificate is left to the code that uses it.
     """
     if certificate is None or not start:
         return ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""What Windows recorded: fetched by the transports, or off its disk if the guest does not answer.
+"""What Windows recorded: fetched by the transports, or from its disk if the guest does not answer.
 
-Each thing is fetched for itself, into a file that the harness names, no larger than its limit; whatever goes wrong with
-one of them is said in the list and costs no other.
+Each thing is fetched separately, into a file that the harness names, no larger than its limit. An error with one of them
+is in the list and does not affect the others.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from harness.transport.transport import Transport
 
 ANSWERS_WITHIN = 30.0
 ANSWER_SHARE = 0.25
-"""Seconds, and share of the time there is, in which a guest that can hand over anything at all runs a trivial command."""
+"""Seconds, and share of the available time, in which a working guest must run a trivial command."""
 
 EXPORTS = f"{HOME}\\collected"
 MINIDUMPS = "C:\\Windows\\Minidump"
@@ -44,13 +44,13 @@ LIMITS = {
     "minidumps": 64 * MIB,
     "dump": 1024 * MIB,
 }
-"""Bytes of each thing that are taken at most. The trace of a template stops at 256 MiB by itself."""
+"""The most bytes of each thing that are taken. A template's trace stops by itself at 256 MiB."""
 
 MOST_MINIDUMPS = 16
 
 
 class Collection:
-    """One collection. The trace is stopped by it: that of hpnotify, or ``events``, that of a mapped driver."""
+    """One collection. It stops the trace: that of hpnotify, or ``events``, that of a mapped driver."""
 
     def __init__(
         self,
@@ -113,11 +113,11 @@ class Collection:
             yield self._get("prints", self._prints.file, file, channel=debug_print.CHANNEL, note=note)
 
     def _stopped(self, trace: Trace) -> str:
-        """Stop a session and return its account in words."""
+        """Stop a session and return its account as text."""
         try:
             account = trace.stop(self._deadline)
         except GuestError as error:
-            # Not running any more is no reason not to take what it wrote.
+            # Its log is taken even if it no longer runs.
             return error.message[:300]
         return f"{account.events_lost} events and {account.buffers_lost} buffers lost, by the session's own account"
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: MIT
-"""A guest that does not answer any more: what an NMI makes of it, and what lies on its disk.
+"""A guest that no longer answers: the dump that it writes after an NMI, and the files on its disk.
 
 The registers, the screen and the memory are the run's own evidence, taken before this (:mod:`harness.run.evidence`).
-The order matters: the NMI has Windows write what it has into its dedicated dump file, and only then is the machine stopped for good
-and its disk read.
+The order matters: the NMI makes Windows write to its dedicated dump file. Only then is the machine stopped for good and
+its disk read.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from harness.machine.windows_volume import WindowsVolume, open_volume
 from harness.template.provision import DEDICATED_DUMP, SESSION
 
 SHARE = 0.4
-"""Share of the time that the bug check gets to write its dump."""
+"""Share of the time in which the bug check must write its dump."""
 
 STILL = 5.0
-"""Seconds without a write to the disk after which the dump is taken for written."""
+"""Seconds without a write to the disk after which the dump counts as written."""
 
 MIB = 1 << 20
 ON_DISK = (
@@ -36,28 +36,28 @@ ON_DISK = (
     ("events", "Windows/System32/winevt/Logs/System.evtx", "System.evtx", "", 64 * MIB),
     ("setup", "Windows/INF/setupapi.dev.log", "setupapi.dev.log", "", 64 * MIB),
 )
-"""What is taken from the disk: our name, its path there, its file here, its channel, and how many bytes at most."""
+"""The files taken from the disk: the harness's name, the path there, the file here, the channel, and the most bytes."""
 
 DUMP_AT_CRASH = DEDICATED_DUMP
 DUMP_AFTER_RESTART = "Windows/MEMORY.DMP"
 DUMP = "MEMORY.DMP"
 DUMP_LIMIT = 4096 * MIB
-"""Where a dump is, the name of its copy here, and its bytes at most: those of the dedicated dump file."""
+"""Where a dump is, the name of its copy here, and its most bytes: those of the dedicated dump file."""
 
 MINIDUMPS = "Windows/Minidump"
 MOST_MINIDUMPS = 16
 
 
 class CrashCollection:
-    """What can be had of a guest without its help. The guest does not go on afterwards."""
+    """What can be collected from a guest without its help. The guest does not run afterwards."""
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
 
     def take(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
-        """Do all of it, each thing for itself; what cannot be had is in the list with the reason.
+        """Collect everything, each thing separately. What cannot be collected is in the list with the reason.
 
-        A guest that told of a bug check writes its dump already, and gets no NMI.
+        A guest that reported a bug check is writing its dump already, and gets no NMI.
         """
         told = self._told()
         act = (
@@ -81,12 +81,12 @@ class CrashCollection:
         return self._settle("nmi", "sent", into, deadline)
 
     def _told(self) -> BugCheck | None:
-        """Return the bug check that the guest told of, None if it told of none (hv-crash; QEMU: qapi/run-state.json)."""
+        """Return the bug check that the guest reported, None if it reported none (hv-crash; QEMU: qapi/run-state.json)."""
         told = (bug_check_of(event.data) for event in self._machine.events(PANICKED))
         return next((found for found in told if found is not None), None)
 
     def _settle(self, name: str, words: str, into: Path, deadline: Deadline) -> CollectedFile:
-        """Wait until the disk comes to rest, which is when the dump is taken for written."""
+        """Wait until the disk comes to rest: the dump then counts as written."""
         written = [-1]
         still = [Deadline(STILL, "a quiet disk")]
 
@@ -112,7 +112,7 @@ class CrashCollection:
         )
 
     def _stop(self, deadline: Deadline) -> Path:
-        """Stop the machine, which writes all that QEMU still holds, and return the image of its disk."""
+        """Stop the machine, so that QEMU writes all its buffered data, and return the image of its disk."""
         if not self._machine.spec.disks:
             raise CommandRefused(
                 "the machine has no disk", command="stop", error_class="", description="no disk"
@@ -165,7 +165,7 @@ class CrashCollection:
 
 
 def _dump(volume: WindowsVolume, into: Path, deadline: Deadline) -> CollectedFile:
-    """Copy the dump of this crash, or, from an image without a dedicated dump file, that of one before its last start."""
+    """Copy the dump of this crash. From an image without a dedicated dump file, copy that of a crash before its last start."""
     where, note = DUMP_AT_CRASH, ""
     try:
         header = decode_header(volume.head(where, SIZE, deadline))
@@ -180,7 +180,7 @@ def _dump(volume: WindowsVolume, into: Path, deadline: Deadline) -> CollectedFil
 
 
 def of_file(name: str, file: Path, *, channel: str = "", note: str = "") -> CollectedFile:
-    """Describe a file that lies here."""
+    """Describe a file in the run directory."""
     with file.open("rb") as content:
         digest = hashlib.file_digest(content, "sha256").hexdigest()
     return CollectedFile(

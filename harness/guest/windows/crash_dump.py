@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The header of a crash dump: which bug check, of which Windows, and how many bytes the dump has.
+"""The header of a crash dump: the bug check, the Windows build and the bytes of the dump.
 
-Windows writes a dump at the crash into the dedicated dump file and would copy it to MEMORY.DMP when it starts again, which
-a run's guest never does. The file is as large as it was made; what of it is the dump, its header says.
+At the crash Windows writes a dump into the dedicated dump file. It would copy it to MEMORY.DMP at its next start, which a
+run's guest never reaches. The file has the size with which it was made; its header says how much of it is the dump.
 (Microsoft Learn archive, ntdebugging: "How to use the DedicatedDumpFile registry value"; layout: DUMP_HEADER64 of
 Windows' debugger headers.)
 """
@@ -26,7 +26,7 @@ OF_PAGES = (1, 2, 5, 6, 7)
 
 
 class CrashDumpHeader(msgspec.Struct, frozen=True, kw_only=True):
-    """What a 64-bit dump begins with. ``size`` is its bytes, 0 if the header does not tell."""
+    """The header of a 64-bit dump. ``size`` is the dump's size in bytes, 0 if the header does not say."""
 
     code: int
     parameters: tuple[int, int, int, int]

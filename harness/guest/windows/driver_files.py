@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver that a run installs in Windows: its file, the control program next to it, and what is known of both."""
+"""The driver that a run installs in Windows: its file, the control program next to it, and what is known about both."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ PNP_SERVICE = "hpnotifypnp"
 
 
 class DriverFiles(msgspec.Struct, frozen=True, kw_only=True):
-    """``tool`` is there, and so is ``driver``, unless it is None for a driver that the guest has itself.
+    """A driver's files. ``tool`` exists, and so does ``driver``, unless it is None for a driver that the guest has itself.
 
-    ``package`` is the folder of the INF file ``inf`` with its catalog, None without one, and ``pnp_service`` the service that
-    it installs. ``certificate`` is the one to be trusted in the guest, in DER, None if the signature needs none. ``label`` says
-    what the file is in words.
+    ``package`` is the folder of the INF file ``inf`` with its catalog, None without one. ``pnp_service`` is the service that
+    it installs. ``certificate`` is the one to be trusted in the guest, in DER, None if the signature needs none. ``label``
+    describes the file.
     """
 
     driver: Path | None
@@ -42,7 +42,7 @@ class DriverFiles(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def description(self) -> str:
-        """For ``run.json``."""
+        """The driver's description in ``run.json``."""
         if self.driver is None:
             return self.label
         return f"{self.driver.name} sha256 {self.sha256}; {self.label}"
@@ -51,9 +51,9 @@ class DriverFiles(msgspec.Struct, frozen=True, kw_only=True):
 def find_driver(
     wanted: Path | None, cache: Path, deadline: Deadline, progress: Callable[[str], None]
 ) -> DriverFiles:
-    """Return the driver in ``wanted``, a folder or the file itself; None is a cross build, signed for tests.
+    """Return the driver in ``wanted``, a folder or the file itself; None selects a cross build, signed for tests.
 
-    Raises UsageError for a folder without it, and what building and signing raise.
+    Raises UsageError for a folder without a driver, and the errors of building and signing.
     """
     path = wanted if wanted is not None else signed_driver(Cache(cache, progress), deadline, progress)
     driver = path / cross.DRIVER if path.is_dir() else path
@@ -82,10 +82,10 @@ def find_mapped(
     deadline: Deadline,
     progress: Callable[[str], None],
 ) -> DriverFiles:
-    """Return the files of somebody else's driver: ``wanted`` is its file or folder, None for one that the guest has.
+    """Return the files of another driver: ``wanted`` is its file or folder, None for one that the guest has.
 
-    The control program, which counts processors and controls traces, is the one beside it or our own. Raises UsageError for
-    a folder without the driver, a file that is no driver for x64, or if nothing says which driver is meant.
+    The control program, which counts processors and controls traces, is the one next to it or the harness's own. Raises
+    UsageError for a folder without the driver, for a file that is not a driver for x64, or if no driver is named.
     """
     name = mapped.service or mapped.driver
     driver = None
@@ -130,7 +130,7 @@ def _refuse_image(driver: Path) -> None:
     ]
     if wrong:
         raise UsageError(
-            f"{driver} is no driver for this guest: {wrong[0].name}: {wrong[0].detail}",
+            f"{driver} is not a driver for this guest: {wrong[0].name}: {wrong[0].detail}",
             hint="Give the x64 build of the driver.",
         )
 

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: MIT
-"""The trace events of a driver with a map, read from its session's log while the guest runs, and made records at once.
+"""The trace events of a driver with a map, read from its session's log while the guest runs, and recorded at once.
 
-A session of the driver's provider is begun before the driver is loaded, in each boot. Whenever the run wants to know what the
-driver has told, the session writes its buffers and what was appended to its file is fetched.
+In each boot a session of the driver's provider begins before the driver is loaded. When the run needs the driver's
+events, the session writes its buffers, and the harness fetches what was appended to its file.
 
 Before the buffers are written the guest reads the performance counter, which is the session's clock. An event with an earlier
-time is in the file then, whichever processor it came from, so all up to there become records in the order of their times.
-Later ones wait for the next time.
+time is then in the file, whichever processor it came from. So all events up to that time become records in the order of
+their times. Later ones wait for the next read.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ from harness.history.writer import HistoryWriter
 from harness.transport.transport import Transport
 
 SESSION = "HotplugHarnessDriver"
-"""Name of the session; that of hpnotify, which begins with the boot, is another."""
+"""Name of the session. The session of hpnotify, which begins with the boot, has another."""
 
 AT_ONCE = 512 << 10
-"""Bytes that are fetched with one answer; zipped and in Base64 they fit into one."""
+"""Bytes that are fetched with one answer. Zipped and in Base64 they fit into it."""
 
 
 class _EventKey(NamedTuple):
-    """What tells an event from another one."""
+    """The fields that identify an event."""
 
     time: int
     processor: int
@@ -55,7 +55,7 @@ class _EventKey(NamedTuple):
 
 
 class _Log:
-    """The log of one boot as far as it was fetched: ``parsed`` bytes of whole buffers, in ``file``."""
+    """The fetched part of one boot's log: ``parsed`` bytes of whole buffers, in ``file``."""
 
     def __init__(self, path: str, directory: Path) -> None:
         self.path = path
@@ -66,7 +66,7 @@ class _Log:
         self._of_head: set[_EventKey] = set()
 
     def take(self, data: bytes, described_by: DriverMap) -> list[EventRecord]:
-        """Return the driver's events in ``data``, which begins at :attr:`parsed`, as far as it is whole buffers."""
+        """Return the driver's events in the whole buffers of ``data``, which begins at :attr:`parsed`."""
         size = self._whole(data)
         if not size:
             return []
@@ -87,7 +87,7 @@ class _Log:
         return found
 
     def late_in_head(self, head: bytes) -> list[EventRecord]:
-        """Return what the first buffer has besides, which is written anew when the session ends."""
+        """Return the additional events of the first buffer, which the session rewrites at its end."""
         return [one for one in self._events(head) if key(one) not in self._of_head]
 
     def _events(self, data: bytes) -> list[EventRecord]:
@@ -103,7 +103,7 @@ class _Log:
             return TraceLog(Path(file.name))
 
     def _whole(self, data: bytes) -> int:
-        """Return how many bytes of ``data`` are whole buffers: one that is just being written does not count."""
+        """Return how many bytes of ``data`` are whole buffers. A buffer that is still being written does not count."""
         at = 0
         while not isinstance(header := buffer.decode_header(data[at : at + buffer.HEADER_SIZE], at), str):
             if at + header.size > len(data):
@@ -113,9 +113,9 @@ class _Log:
 
 
 class DriverTrace:
-    """The trace of the driver that ``described_by`` maps. ``processors`` is how many there may be.
+    """The trace of the driver that ``described_by`` maps. ``processors`` is their largest possible number.
 
-    ``budget`` is how much may be recorded, ``most`` how many bytes of one log are read. Local files lie in ``directory``.
+    ``budget`` bounds what may be recorded, ``most`` the bytes of one log that are read. Local files are in ``directory``.
     """
 
     def __init__(
@@ -148,7 +148,7 @@ class DriverTrace:
         self._told = False
 
     def begin(self, deadline: Deadline) -> None:
-        """Begin a session in this boot. Raises GuestRefused with logman's words."""
+        """Begin a session in this boot. Raises GuestRefused with logman's message."""
         self._let_go("the guest restarted before its trace was read to its end")
         self._boots += 1
         path = f"{HOME}\\trace\\driver-{self._boots}.etl"
@@ -158,7 +158,7 @@ class DriverTrace:
         self._log = _Log(path, self._directory)
 
     def take(self, deadline: Deadline) -> None:
-        """Make records of all that the driver has told until now. Raises GuestHang if the guest does not answer."""
+        """Record all events of the driver until now. Raises GuestHang if the guest does not answer."""
         log = self._log
         if log is None:
             return
@@ -170,7 +170,7 @@ class DriverTrace:
         self._emit(tail.now)
 
     def finish(self, deadline: Deadline) -> str:
-        """End the session before the guest restarts or the run ends, and read what is left; return its account in words."""
+        """End the session before the guest restarts or the run ends, and read the rest. Return its account as text."""
         log = self._log
         if log is None:
             return ""
@@ -181,7 +181,7 @@ class DriverTrace:
             if lost.events_lost or lost.buffers_lost:
                 self._missing.append(note)
         except GuestError as error:
-            # Not running any more is no reason not to read what it wrote.
+            # Its log is read even if it no longer runs.
             note = error.message[:300]
             self._missing.append(note)
         self._fetch(log, deadline, flush=False)
@@ -194,7 +194,7 @@ class DriverTrace:
         self._let_go("")
 
     def end(self, into: Path, files: Transport, deadline: Deadline, *, limit: int) -> CollectedFile:
-        """Do the same at the end of the run, and fetch the log; write the channel's account."""
+        """Finish the session at the end of the run, fetch the log, and write the channel's account."""
         log = self._log
         if log is None:
             return CollectedFile(name="trace", refused="no session was begun")
@@ -232,12 +232,12 @@ class DriverTrace:
         self._writer.write(self._budget.account(account, driver_records=self._budget.records))
 
     def close(self) -> None:
-        """The run lets go of the guest: what was not read to its end is missing."""
+        """Close the trace: events that were not read to the log's end are missing."""
         self._let_go("the run ended before its trace was read to its end")
         self.account(closed=False)
 
     def _let_go(self, why: str) -> None:
-        """The log of a boot is over."""
+        """Close the log of a boot."""
         log, self._log = self._log, None
         if log is None:
             return
@@ -249,7 +249,7 @@ class DriverTrace:
         self._last = 0
 
     def _fetch(self, log: _Log, deadline: Deadline, *, flush: bool) -> answer.TraceTail:
-        """Fetch what is new, and hold its events; return the first answer, whose counter is the earliest."""
+        """Fetch what is new, and keep its events. Return the first answer, whose counter is the earliest."""
         first = None
         while True:
             tail = self._shell.ask(
@@ -268,7 +268,7 @@ class DriverTrace:
                 return first
 
     def _emit(self, until: int | None) -> None:
-        """Write the records of the events held, up to a time of the counter."""
+        """Write the records of the kept events, up to a time of the counter."""
         log = self._log
         if log is None or log.mapper is None:
             return
@@ -277,7 +277,7 @@ class DriverTrace:
         self._held = self._held[len(ready) :]
         for event in ready:
             if event.time < self._last:
-                # Its place has gone by: the next one says that one is missing.
+                # Its position in the order has passed: the next record shows that one is missing.
                 self._late += 1
                 continue
             self._last = event.time
@@ -290,7 +290,7 @@ class DriverTrace:
                     self._writer.write(Clock(domain=f"qpc/{record.boot}", hz=record.hz))
 
     def _compare(self, log: _Log, file: Path) -> None:
-        """Hold the whole log against what was read of it, and take over what it says of its own losses."""
+        """Compare the whole log with what was read of it, and take over the losses that it reports."""
         with TraceLog(file) as whole:
             for _record in whole.records():
                 pass
@@ -307,17 +307,17 @@ class DriverTrace:
 
 
 def key(event: EventRecord) -> _EventKey:
-    """Return what tells the event from another one."""
+    """Return the fields that identify the event."""
     return _EventKey(event.time, event.processor, event.thread, event.id, event.payload)
 
 
 def unzipped(text: str) -> bytes:
-    """Return the bytes of an answer. Raises GuestRefused if it is none, or more than was asked for."""
+    """Return the bytes of an answer. Raises GuestRefused if it is invalid, or longer than requested."""
     unzip = zlib.decompressobj(wbits=31)
     try:
         data = unzip.decompress(base64.b64decode(text, validate=True), AT_ONCE + 1)
     except (binascii.Error, ValueError, zlib.error) as error:
         raise GuestRefused(f"script trace-tail: the guest's answer makes no sense: {error}") from error
     if len(data) > AT_ONCE:
-        raise GuestRefused(f"script trace-tail: more than the {AT_ONCE} bytes that were asked for")
+        raise GuestRefused(f"script trace-tail: more than the {AT_ONCE} bytes that were requested")
     return data

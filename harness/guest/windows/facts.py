@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""What a Windows guest is, as far as it decides whether added hardware is taken: decoded strictly, judged elsewhere."""
+"""The facts of a Windows guest that decide whether it accepts added hardware: decoded strictly, judged elsewhere."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class PnpDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class NetworkAdapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What DHCP answered an adapter (Win32_NetworkAdapterConfiguration): ``dhcp`` is the server, "" without one."""
+    """DHCP's answer to an adapter (Win32_NetworkAdapterConfiguration): ``dhcp`` is the server, "" without one."""
 
     dhcp: ReplyText
     addresses: Annotated[list[ReplyText], Some]
@@ -32,14 +32,14 @@ class NetworkAdapter(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What ``preflight.ps1`` gathers.
+    """The facts that ``preflight.ps1`` gathers.
 
-    ``product_type`` and ``sku`` of Win32_OperatingSystem (1 is a client; 2 and 3 are servers); ``vbs`` is
-    VirtualizationBasedSecurityStatus of Win32_DeviceGuard (0 off, 1 configured, 2 running, -1 if the class is not there);
-    ``start_options`` what the kernel was started with; ``license`` LicenseStatus of SoftwareLicensingProduct (1 licensed)
-    with the minutes left, -1 for none. ``containers`` are the processor containers, ACPI0010, ``processors`` the processors,
-    ``memory_devices`` the DIMMs that were there or came (PNP0C80), ``virtio`` devices of that maker, ``drivers`` the
-    services that run, ``networks`` their categories (Get-NetConnectionProfile), ``adapters`` what DHCP told.
+    ``product_type`` and ``sku`` are those of Win32_OperatingSystem (1 is a client; 2 and 3 are servers). ``vbs`` is
+    VirtualizationBasedSecurityStatus of Win32_DeviceGuard (0 off, 1 configured, 2 running, -1 if the class does not exist).
+    ``start_options`` are the kernel's. ``license`` is LicenseStatus of SoftwareLicensingProduct (1 licensed), with the minutes
+    left; -1 for none. ``containers`` are the processor containers, ACPI0010. ``processors`` are the processors.
+    ``memory_devices`` are the DIMMs, boot-time or added (PNP0C80). ``virtio`` are the devices of that maker. ``drivers`` are the
+    running services. ``networks`` are the networks' categories (Get-NetConnectionProfile). ``adapters`` are the answers of DHCP.
     """
 
     caption: ReplyText
@@ -65,7 +65,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class MemoryRange(msgspec.Struct, frozen=True, kw_only=True):
-    """A range of the firmware's table: on node ``node``, from ``base``, of ``size`` bytes; ``hot`` if it is for later."""
+    """A memory range of the firmware's table: its node, its base, its bytes; ``hot`` if it is for hot-added memory."""
 
     node: int
     base: int
@@ -80,7 +80,7 @@ ENABLED, HOT_PLUGGABLE = 1, 2
 
 
 def srat_memory(table: bytes) -> list[MemoryRange] | None:
-    """Return the memory ranges of an SRAT (ACPI 6.5, 5.2.16), None if the bytes are none."""
+    """Return the memory ranges of an SRAT (ACPI 6.5, 5.2.16), None if the bytes are not an SRAT."""
     if (
         len(table) < SRAT_HEADER
         or table[:4] != b"SRAT"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A Windows guest: what a run asks of it, by WinRM and SSH, through our scripts and ``hpnctl``."""
+"""A Windows guest: what a run asks of it over WinRM and SSH, through the harness's scripts and ``hpnctl``."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ PICTURE = 10.0
 """Seconds for a picture of the screen."""
 
 PRINTS = f"{HOME}\\trace\\dbgprint.etl"
-"""Where what drivers print is logged, anew in each boot."""
+"""The log of what drivers print, rewritten in each boot."""
 
 _NONCE = re.compile(r"[0-9A-Za-z]{1,32}")
 
@@ -50,12 +50,12 @@ _NONCE = re.compile(r"[0-9A-Za-z]{1,32}")
 class WindowsGuest:
     """The guest on ``machine``, which is started and may still be paused. ``label`` is its template's name.
 
-    ``boot`` is set before the first plan begins, with a restart of its own; then, if ``look``, a guest with a driver is
-    looked at (:meth:`preflight`). ``expect_reset`` is told before the guest is going to restart. ``directory`` is for
-    pictures of a boot that failed. ``transports`` lead into the guest. ``clock`` is how its clock stood when it was ready last.
-    With ``mapped`` the driver is somebody else's, which
-    reports by its own trace events: ``budget`` is how much may be recorded of them, ``most`` how many bytes of a log are read.
-    ``prints``: what drivers print is recorded by a session of the kernel, in each boot.
+    ``boot`` is set before the first plan begins, with its own restart. Then, with ``look``, a guest with a driver is checked
+    (:meth:`preflight`). ``expect_reset`` is called before the guest restarts. ``directory`` is for pictures of a boot that
+    failed. ``transports`` are those into the guest. ``clock`` is the state of its clock when it last became ready.
+    With ``mapped`` the driver is another one, which reports by its own trace events: ``budget`` bounds how many of them may
+    be recorded, ``most`` how many bytes of a log are read.
+    ``prints``: a session of the kernel records in each boot what drivers print.
     """
 
     emulates_nt = False
@@ -113,7 +113,7 @@ class WindowsGuest:
         self.shell.told = self._tell_script
 
     def _tell_script(self, name: str, outcome: str) -> None:
-        """Record what became of a script, once until it is something else: a boot asks whether it is ready many times."""
+        """Record the result of a script unless it is the last one again: a boot asks many times whether Windows is ready."""
         word = outcome.partition(":")[0]
         if self._scripts.get(name) != word:
             self._scripts[name] = word
@@ -125,7 +125,7 @@ class WindowsGuest:
         return self._readiness.stage
 
     def wait_ready(self, deadline: Deadline, *, boots: int = 1) -> None:
-        """Wait until Windows takes orders, and set the boot options of this run, with a restart, before the first."""
+        """Wait until Windows accepts orders. Before the first one, set the boot options of this run, with a restart."""
         while self.ready_count < boots:
             self._come_up(deadline)
             if self.ready_count == 0 and self._boot.lines():
@@ -135,9 +135,9 @@ class WindowsGuest:
             self._prepare_boot(deadline)
 
     def preflight(self, deadline: Deadline) -> list[GuestCheck]:
-        """Judge whether this guest can take hardware while it runs, and record what speaks against it.
+        """Judge whether this guest can accept hardware while it runs, and record what speaks against it.
 
-        A guest that cannot be asked has no findings, which is recorded, too.
+        A guest that does not answer has no findings, which is recorded too.
         """
         try:
             facts = self.shell.ask("preflight", deadline, Facts)
@@ -160,14 +160,14 @@ class WindowsGuest:
         return checks
 
     def before_save(self, deadline: Deadline) -> None:
-        """Tell what the clock reads."""
+        """Record the clock's time."""
         self._writer.write(note_moment(self.shell, deadline))
 
     def revive(self, said: list[tuple[str, str]], nonce: str, deadline: Deadline) -> None:
-        """Continue with a guest restored from its ready snapshot: both transports are opened anew.
+        """Continue with a guest restored from its ready snapshot: both transports are reopened.
 
-        Everything is asked again, and what the guest had said before is not repeated: it was said in another run. Clock and
-        leases are put right first.
+        Everything is asked again. What the guest had reported before is not repeated, since it belongs to another run. Clock and
+        leases are corrected first.
         """
         if not any(event == "ready" for event, _ in said):
             raise GuestRefused(f"{self.label} had not been ready when its snapshot was saved")
@@ -181,10 +181,10 @@ class WindowsGuest:
         self._prepare_boot(deadline)
 
     def follow(self, _control: Path, _deadline: Deadline) -> None:
-        """Do nothing: the new QEMU forwards the same ports, and both transports connect again when they need to."""
+        """Do nothing: the new QEMU forwards the same ports, and both transports reconnect when needed."""
 
     def restart(self, deadline: Deadline) -> None:
-        """Restart Windows in an orderly way and wait until it takes orders again."""
+        """Restart Windows by an orderly shutdown and wait until it accepts orders again."""
         if self._events is not None:
             self._events.restart(deadline.within(120, "read the driver's trace before the restart"))
         self._expect_reset()
@@ -201,14 +201,14 @@ class WindowsGuest:
         veto: int = 0,
         driver: str = "hpnotify",
     ) -> None:
-        """Install and start the driver. Raises GuestRefused with the step that failed, and Windows' words.
+        """Install and start the driver. Raises GuestRefused with the step that failed and Windows' message.
 
-        Whether a device takes no part in rebalances is what Windows says of it, whatever the plan asks for.
+        Windows decides whether a device takes part in rebalances, whatever the plan asks for.
         """
         devices = self.service.load(driver, deadline, add_existing=add_existing, pnp=pnp, veto=veto)
         out = [device.device for device in devices if device.policy == answer.OPTED_OUT]
         for device in out:
-            # An instance id is the device's id, a backslash and what tells it from its like.
+            # An instance id is the device's id, a backslash and a part that is unique among equal devices.
             self._writer.write(opted_out(device.rpartition("\\")[0]))
         if opt_out and not out:
             raise GuestRefused(
@@ -217,73 +217,73 @@ class WindowsGuest:
             )
 
     def unload_driver(self, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Stop the driver and take it away."""
+        """Stop the driver and remove it."""
         self.service.unload(driver, deadline)
 
     def veto_next(
         self, deadline: Deadline, *, status: int = 0xC000009A, nth: int = 1, driver: str = "hpnotify"
     ) -> None:
-        """Have the driver refuse the ``nth`` processor from now on in Start with ``status``."""
+        """Make the driver refuse the ``nth`` processor from now on in Start with ``status``."""
         which = f" --nth {nth}" if nth != 1 else ""
         self._control(driver, f"veto{which} --status {status:#010x}", deadline)
 
     def delay_start(self, milliseconds: int, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver take so long in each Start."""
+        """Make each Start of the driver take ``milliseconds``."""
         self._control(driver, f"delay {milliseconds}", deadline)
 
     def register(
         self, which: str, deadline: Deadline, *, existing: bool = False, driver: str = "hpnotify"
     ) -> None:
-        """Have the driver make a registration."""
+        """Make the driver register."""
         self._control(driver, f"register {_registration(which)}{' --existing' if existing else ''}", deadline)
 
     def deregister(self, which: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver end a registration."""
+        """Make the driver end a registration."""
         self._control(driver, f"deregister {_registration(which)}", deadline)
 
     def strain(self, seconds: int, deadline: Deadline) -> None:
-        """A process for each processor, which computes and moves memory about."""
+        """Start a process for each processor, which computes and moves memory."""
         step = self.shell.once("strain", deadline, answer.ChangeStep, Seconds=seconds)
         if step.code != 0:
             raise GuestRefused(f"{self.label} could not start a process to be busy with: {step.code}")
 
     def unplug_ahead(self, _deadline: Deadline) -> None:
-        """Nothing is to be prepared."""
+        """Do nothing: there is nothing to prepare."""
 
     def answer_unplugs(self, answer: str, _deadline: Deadline, *, late: float = 0.0) -> None:
-        """Raise GuestRefused: Windows' answer is its own."""
+        """Raise GuestRefused: Windows' answer cannot be chosen."""
         raise GuestRefused(
             f"{self.label} cannot be told to {answer} what it is asked to give back, be it after {late:g} s",
             hint="Run this plan on the twin.",
         )
 
     def mark(self, nonce: str, deadline: Deadline, *, driver: str = "hpnotify") -> None:
-        """Have the driver echo ``nonce``."""
+        """Make the driver echo ``nonce``."""
         self._control(driver, f"mark {_checked(nonce)}", deadline)
 
     def hand_on(self, deadline: Deadline) -> None:
-        """Read what a mapped driver has told until now, unless the guest stands still."""
+        """Read the events of a mapped driver until now, unless the machine is paused."""
         if self._events is not None and self.ready_count and not getattr(self._machine, "paused_here", False):
             self._events.take(deadline)
 
     def counts(self, deadline: Deadline) -> GuestCounts:
         """Count active processors of all groups (GetActiveProcessorCount) and physical memory (GlobalMemoryStatusEx).
 
-        Neither Win32_Processor nor the Device Manager is asked: both may show a processor that does not run
-        (cloud-hypervisor issue 1799).
+        Neither Win32_Processor nor the Device Manager is used: both may show a processor that does not run (cloud-hypervisor
+        issue 1799).
         """
         seen = self.shell.machine(deadline)
         return GuestCounts(processors=seen.processors, memory=seen.memory)
 
     def prove_alive(self, nonce: str, deadline: Deadline) -> None:
-        """``echo`` it, by the command interpreter."""
+        """Run ``echo`` in the command interpreter."""
         command = f"echo {_checked(nonce)}"
         said = self.transports.commands.run(command, deadline, idempotent=True).stdout.strip()
         if said != nonce:
             raise GuestRefused(f"{self.label} echoed {said[:40]!r} instead of {nonce!r}")
 
     def watch_arrivals(self, seconds: int, deadline: Deadline) -> None:
-        """``hpnctl watch`` in a process of its own, which outlives this session's job."""
+        """Start ``hpnctl watch`` in its own process, which outlives this session's job."""
         step = self.shell.once(
             "watch", deadline, answer.ChangeStep, Tool=TOOL, Path=USER_MODE, Seconds=seconds
         )
@@ -299,13 +299,13 @@ class WindowsGuest:
         self.restart(deadline)
 
     def provoke(self, verb: str, deadline: Deadline) -> None:
-        """``panic``: a bug check 0x80, by an NMI (WD: debugger/forcing-a-system-crash.md, NMICrashDump)."""
+        """Cause a bug check 0x80 by an NMI for ``panic`` (WD: debugger/forcing-a-system-crash.md, NMICrashDump)."""
         if verb != "panic":
             raise GuestRefused(f"{self.label} cannot be made to {verb}")
         self._machine.execute("inject-nmi", deadline)
 
     def collect(self, into: Path, deadline: Deadline) -> list[CollectedFile]:
-        """Fetch what Windows recorded; from outside, and from its disk, if it does not answer any more."""
+        """Fetch what Windows recorded: from outside and from its disk if it no longer answers."""
         collection = Collection(
             self._machine, self.shell, self.transports, self.trace, self.service,
             events=self._events, prints=self._prints,
@@ -313,13 +313,13 @@ class WindowsGuest:
         return collection.take(into, deadline)
 
     def close(self) -> None:
-        """Close the transports, and the account of what a mapped driver told."""
+        """Close the transports, and the account of a mapped driver's events."""
         if self._events is not None:
             self._events.close()
         self.transports.close()
 
     def _tell_options(self) -> None:
-        """Record the boot options that change what the contract expects of groups."""
+        """Record the boot options that change what the contract expects about groups."""
         size = self._boot.group_size
         size = self._image.template.topology.group_size if size is None else size
         if size:
@@ -331,7 +331,7 @@ class WindowsGuest:
         self.shell.tool(words, deadline, device=self.service.service(driver))
 
     def _prepare_boot(self, deadline: Deadline) -> None:
-        """Do what each boot begins with, once the guest answers: it is ready then."""
+        """Prepare the boot once the guest answers. It is then ready."""
         if self._events is not None:
             self._events.begin(deadline.within(120, "begin the driver's trace"))
         if self._prints is not None:
@@ -354,7 +354,7 @@ class WindowsGuest:
         self._writer.write(GuestEvent(event="windows", detail=f"{ready.caption} build {ready.build}"[:400]))
 
     def _come_up(self, deadline: Deadline) -> None:
-        # Windows restarts by itself when it meets a new machine for the first time.
+        # Windows restarts by itself when it first runs on a new machine.
         self._expect_reset()
         if self.ready_count:
             self._since_reset()
@@ -365,7 +365,7 @@ class WindowsGuest:
         self.service.put_tool(deadline.within(300, "put hpnctl into the guest"))
 
     def _since_reset(self) -> None:
-        """The boot that is awaited begins with the newest reset: what came before it tells of another boot."""
+        """Begin the boot that is awaited with the newest reset: earlier messages belong to another boot."""
         resets = self._machine.events("RESET", after=self._since)
         if resets:
             self._since = resets[-1].serial
@@ -374,7 +374,7 @@ class WindowsGuest:
         self._expect_reset()
         before = self._machine.serial()
         with contextlib.suppress(GuestError):
-            # It may be gone before it has answered; the machine's own word counts.
+            # It may restart before it answers. The machine's own event counts.
             self.transports.commands.run("shutdown.exe /r /f /t 0", deadline.within(30, "ask for a restart"))
         self._machine.wait_event("RESET", deadline.within(300, "the guest's restart"), after=before)
         self._since = before

@@ -41,18 +41,18 @@ DISK = "disk.qcow2"
 VARIABLES = "variables.fd"
 
 REBALANCED = ["-device", "edu,bus=pcie.0,addr=0x18,id=rebalanced"]
-"""A PCI device with resources, which Windows stops and starts when it rebalances: what the driver's INF file takes for its
-Plug and Play variant (QEMU: docs/specs/edu.rst). Without that driver it is a device that nothing uses. QEMU saves nothing of
-it, not even where its registers were (QEMU: hw/misc/edu.c, no vmsd). It has a slot of its own, which neither QEMU nor libvirt
+"""A PCI device with resources, which Windows stops and starts when it rebalances: the INF file of the driver's Plug and Play
+variant installs on it (QEMU: docs/specs/edu.rst). Without that driver nothing uses the device. QEMU saves none of its state,
+not even the addresses of its registers (QEMU: hw/misc/edu.c, no vmsd). It has its own slot, which neither QEMU nor libvirt
 gives to another device."""
 
 PACE = 6.0
-"""How many times as long as the twin a Windows guest may take. Nothing says how long it takes: tp-qemu waits 30 s after a
-processor, and a boot under KVM may take minutes."""
+"""The factor by which a Windows guest may be slower than the twin. It is not documented how long it takes: tp-qemu waits
+30 s after a processor, and a boot under KVM may take minutes."""
 
 
 class WindowsType:
-    """The guest of one template. ``store`` is where built templates are, None for the user's own."""
+    """The guest type of one template. ``store`` is the store of built templates, None for the user's own."""
 
     def __init__(self, name: str, *, store: Store | None = None) -> None:
         self._name = name
@@ -61,7 +61,7 @@ class WindowsType:
         self._files: DriverFiles | None = None
 
     def prepare(self, options: GuestOptions, deadline: Deadline, progress: Callable[[str], None]) -> Bootable:
-        """Make the run's own disk and variables. Raises UsageError with the command that builds a missing template."""
+        """Make the run's own disk and variables. For a missing template UsageError names the command that builds it."""
         template = find_template(self._name)
         _refuse(options, self._name)
         store = self._store or Store(store_directory(os.environ))
@@ -103,7 +103,7 @@ class WindowsType:
             probe=probe,
             hands_over_events=options.mapped is not None,
             saved_with=manifest.digest(files.tool),
-            # What a host elsewhere has for a processor is not known here.
+            # The processor of a remote host is not known here.
             adapt=lambda chosen: adapted(template, chosen, None if options.here else ""),
             release=stack.close,
             pace=PACE,
@@ -112,7 +112,7 @@ class WindowsType:
     def attach(
         self, machine: Machine, writer: HistoryWriter, signs: OutsideSigns, options: GuestOptions
     ) -> WindowsGuest:
-        """Connect nothing yet: what the guest's ports are is known, and who answers there is proved when it does."""
+        """Make the transports without connecting yet: the ports are known, and the guest proves its identity on connection."""
         if self._image is None:
             raise InfrastructureError(f"the guest {self._name} was not prepared")
         transports = transports_into(machine, self._image, Deadline(30, "ask which ports lead to the guest"))
@@ -133,7 +133,7 @@ class WindowsType:
 
 
 def told_at_build(name: str, facts: dict[str, str]) -> list[str]:
-    """Return what the guest told while its template was built that speaks against hot-adds; what it did not tell is unknown."""
+    """Return what the guest reported at its template's build that speaks against hot-adds. What it did not report is unknown."""
     if facts.get("dynamic-processors") == "no":
         return [f"{name} told at its build that it refuses processors while it runs; each run asks anew"]
     return []
@@ -148,10 +148,10 @@ def machine_of(
     *,
     moves: bool = False,
 ) -> MachineSpec:
-    """Return the template's machine with what a run wants otherwise; one that ``moves`` has nothing that cannot be saved.
+    """Return the template's machine with the changes that a run wants. With ``moves`` it has no device that cannot be saved.
 
-    A plan's numbers of processors, slots and nodes win where they differ from those of the harness; memory is never less
-    than the template's, with which Windows takes more of it.
+    A plan's numbers of processors, slots and nodes win where they differ from the harness's defaults. Memory is never less
+    than the template's: Windows accepts more of it.
     """
     spec = template.machine_spec(
         accelerator="tcg",
@@ -182,7 +182,7 @@ def machine_of(
 
 
 def adapted(template: Template, spec: MachineSpec, vendor: str | None = None) -> MachineSpec:
-    """Return the machine with the processor that KVM gives it: enlightenments, and a model of the host's ``vendor``.
+    """Return the machine with its processor under KVM: enlightenments, and a model of the host's ``vendor``.
 
     Raises UsageError if the template has no such model.
     """
@@ -192,9 +192,9 @@ def adapted(template: Template, spec: MachineSpec, vendor: str | None = None) ->
 
 
 def _own(image: WindowsImage, directory: Path, deadline: Deadline, *, savable: bool) -> tuple[Path, Path]:
-    """Make an overlay of the disk, never a copy, and a copy of the variables, which are small and written to.
+    """Make an overlay of the disk, never a copy, and a copy of the variables, which are small and writable.
 
-    Of a machine that is to be ``savable`` the variables are an overlay too: QEMU saves none whose flash is a raw file.
+    For a ``savable`` machine the variables are an overlay too: QEMU does not save a machine whose flash is a raw file.
     """
     disk, variables = directory / DISK, directory / VARIABLES
     make_overlay(disk, image.base, deadline)
@@ -214,7 +214,7 @@ def _own(image: WindowsImage, directory: Path, deadline: Deadline, *, savable: b
 
 
 def _content(built: BuiltTemplate, cache: Path, progress: Callable[[str], None]) -> dict[str, str]:
-    """Return the SHA-256 of the template's disk and variables. Raises InfrastructureError if they are not those of its build."""
+    """Return the SHA-256 of the template's disk and variables. Raises InfrastructureError if the build's were different."""
     digests = ContentDigests(cache)
     sealed = {name: built.manifest.files[name] for name in (DISK, VARIABLES) if name in built.manifest.files}
     if not digests.remembers(built.disk):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A built template as a run uses it: its disk, its firmware's variables, and what it must show to be believed."""
+"""A built template as a run uses it: its disk, its firmware's variables, and its identity."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ ADMINISTRATOR = "Administrator"
 
 
 class WindowsImage(msgspec.Struct, frozen=True, kw_only=True):
-    """What a build left behind. ``base`` and ``variables`` are never written to; every run has its own of both.
+    """The result of a build. ``base`` and ``variables`` are never written to; every run has its own of both.
 
-    ``certificate`` is that of WinRM, by its SHA-256; ``host_key`` the SSH server's, None if the guest has none, with
-    ``key`` the file of the private key that it lets in. ``digest`` identifies all it was made from.
+    ``certificate`` is the SHA-256 of WinRM's. ``host_key`` is the SSH server's, None if the guest has none. ``key`` is the
+    file of the private key that the server accepts. ``digest`` identifies everything it was made from.
     """
 
     template: Template

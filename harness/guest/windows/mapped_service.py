@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Somebody else's driver in Windows: installed from its file, or as the service that the guest has, and given no orders."""
+"""Another driver in Windows: installed from its file, or a service that the guest has. It gets no orders."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from harness.guest.windows.transports import GuestTransports
 
 
 class MappedService(WindowsService):
-    """The driver that ``mapped`` describes. A plan's name for it is an instance's; there is one service."""
+    """The driver that ``mapped`` describes. A plan's names are those of instances; there is one service."""
 
     def __init__(
         self,
@@ -31,8 +31,8 @@ class MappedService(WindowsService):
     ) -> list[answer.ServiceDevice]:
         """Install and start the driver, or start the service that the guest has.
 
-        What else it does when it starts is its own: ``add_existing`` is ignored. Raises GuestRefused for ``veto``, for a
-        second instance, and with the step, code and words.
+        ``add_existing`` is ignored, since only hpnotify has that setting. Raises GuestRefused for ``veto``, for a second
+        instance, and, with the step, code and message, for a step that failed.
         """
         driver = self._mapped.driver
         if veto:
@@ -52,7 +52,7 @@ class MappedService(WindowsService):
         return []
 
     def drain(self, service: str, deadline: Deadline) -> None:
-        """Do nothing: the ring is hpnotify's."""
+        """Do nothing: only hpnotify has a ring."""
 
     def no_orders(self, what: str) -> GuestRefused:
         """Return the error for an order that only hpnotify understands."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
-"""The conditions under which Windows takes a processor or a DIMM while it runs, each judged for itself, without a guest.
+"""The conditions under which Windows accepts a processor or a DIMM while it runs, each judged separately, without a guest.
 
-If one of them does not hold and nothing is told to the driver, this is why, and the verdict says so by name.
+If the driver gets no notification, a condition that does not hold is the reason, and the verdict names it.
 """
 
 from __future__ import annotations
@@ -34,22 +34,23 @@ LICENSE_STATES = (
 """LicenseStatus from 0 on (Microsoft Learn: "SoftwareLicensingProduct class")."""
 
 ENDED = ("Unlicensed", "Notification")
-"""In all others, the grace periods too, Windows works as a licensed one does."""
+"""In all other states, the grace periods included, Windows works as if licensed."""
 
 REBALANCE_HANGS = ("viostor", "vioscsi", "vioser", "netkvm", "balloon")
 """Services of virtio-win's drivers."""
 
 LICENCE, VIRTUAL_LICENCE = "Kernel-DynamicPartitioningSupported", "Kernel-VirtualDynamicPartitioningSupported"
-"""What the kernel asks the licence, on a machine and under a hypervisor. No page of Microsoft's has these names."""
+"""The licence values that the kernel reads, on a machine and under a hypervisor. No page of Microsoft's has these names."""
 
 BROKEN_BUILD = "14393"
 """Windows Server 2016."""
 
 
 class GuestCheck(msgspec.Struct, frozen=True, kw_only=True):
-    """One condition: whether it holds, what was found, and the page that says that it matters.
+    """One condition: whether it holds, what was found, and the page that says why it matters.
 
-    ``for_`` is what it is a condition of; ``the way in`` is WinRM and SSH, and says nothing of hardware. ``doubtful`` may keep hardware from being taken, ``broken`` does.
+    ``for_`` is what it is a condition of. ``the way in`` is WinRM and SSH, and does not concern hardware. ``doubtful`` means that
+    hardware may be refused, ``broken`` that it is.
     """
 
     name: str
@@ -63,12 +64,12 @@ class GuestCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def judge(facts: Facts, view: MachineView, spec: MachineSpec) -> list[GuestCheck]:
-    """Return every check, in the order in which they are worth looking at."""
+    """Return every check, the most important first."""
     return [check for look in LOOKS for check in look(facts, view, spec)]
 
 
 def findings(checks: list[GuestCheck]) -> list[GuestCheck]:
-    """Return those that explain that nothing was told."""
+    """Return the checks that explain missing notifications."""
     return [check for check in checks if check.state in ("broken", "doubtful")]
 
 
@@ -83,7 +84,7 @@ def _decision(_facts: Facts, view: MachineView, _spec: MachineSpec) -> Iterator[
     words: dict[bool | None, tuple[CheckState, str]] = {
         True: ("ok", "this edition takes processors while it runs"),
         False: ("broken", f"this edition refuses processors while it runs ({allows})"),
-        None: ("unknown", "hpnctl did not tell what Windows decided as it started"),
+        None: ("unknown", "hpnctl did not report what Windows decided at its start"),
     }
     state, found = words[view.takes_processors]
     yield GuestCheck(
@@ -167,7 +168,7 @@ def _virtualisation(facts: Facts, view: MachineView, _spec: MachineSpec) -> Iter
         name="Windows hypervisor",
         state="unknown" if view.privileges is None else "broken" if own else "ok",
         found="Windows runs on its own hypervisor" if own else "Windows' own hypervisor does not run"
-        if view.privileges is not None else "no hypervisor tells of its privileges",
+        if view.privileges is not None else "no hypervisor reports its privileges",
         source="virtio-win issue 1607; Hypervisor Top Level Functional Specification, 2.4.4 (CreatePartitions)",
     )  # fmt: skip
 
@@ -178,7 +179,7 @@ def _announcement(_facts: Facts, view: MachineView, spec: MachineSpec) -> Iterat
         state: CheckState = "unknown"
         found = "without KVM there are no enlightenments"
     elif view.features is None:
-        state, found = "ok", "the hypervisor has no leaf 0x40000003, so nothing is asked of it"
+        state, found = "ok", "the hypervisor has no leaf 0x40000003, so Windows does not use it"
     elif view.features & DYNAMIC_PARTITIONING:
         state, found = "ok", "CPUID 0x40000003 says that processors may come"
     else:
@@ -289,7 +290,7 @@ def _network(facts: Facts, _view: MachineView, _spec: MachineSpec) -> Iterator[G
 
 
 def _given(adapter: NetworkAdapter) -> str:
-    """Return what DHCP told an adapter. QEMU's restricted network tells neither router nor name server (QEMU: net/slirp.c)."""
+    """Describe DHCP's answer to an adapter. QEMU's restricted network offers neither router nor name server (QEMU: net/slirp.c)."""
     router = " ".join(adapter.gateways[:2]) or "none"
     names = " ".join(adapter.dns[:2]) or "none"
     return f"{' '.join(adapter.addresses[:2]) or 'no address'} from {adapter.dhcp or 'no DHCP server'}, router {router}, DNS {names}"

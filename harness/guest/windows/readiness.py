@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""How far the boot of a Windows guest has come, stage by stage, and what it shows when it comes no further."""
+"""The boot stages of a Windows guest, and what the guest shows when a boot does not progress."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from harness.machine.machine import Machine
 from harness.machine.ospm import listening
 
 INTERVAL = 1.0
-"""Seconds between two looks at a guest that boots."""
+"""Seconds between two checks of a booting guest."""
 
 ASK_QEMU = 10.0
 
 FIRST_TRY, LONGEST_TRY = 2.0, 30.0
-"""Seconds that a try to reach the guest may take: little at first, so that its own end is soon noticed, and more with each
-try, since a guest without KVM takes long for anything. A service that is just starting may accept and be silent."""
+"""Seconds that an attempt to reach the guest may take. Few at first, so that its own shutdown is soon noticed, and more with
+each attempt, since everything takes long in a guest without KVM. A starting service may accept a connection and not answer."""
 
 
 class BootStage(StrEnum):
-    """The last thing a boot is known to have done."""
+    """The last stage that a boot is known to have reached."""
 
     FIRMWARE = "firmware"
     ACPI = "acpi"
@@ -52,7 +52,7 @@ LOOK_AT = {
 
 
 class Readiness:
-    """Follows one boot after the other. ``stage`` is the last one reached in this boot."""
+    """An observer of one boot after the other. ``stage`` is the last one reached in this boot."""
 
     def __init__(
         self, machine: Machine, transports: GuestTransports, shell: PowerShellSession, *, label: str
@@ -69,10 +69,10 @@ class Readiness:
     def wait(
         self, deadline: Deadline, *, since: int = 0, picture: Callable[[BootStage], str] = lambda _: ""
     ) -> answer.Ready:
-        """Wait until the guest answers on every way; ``since`` is the serial of the last QMP message before this boot.
+        """Wait until the guest answers on every transport. ``since`` is the serial of the last QMP message before this boot.
 
-        ``picture`` makes one of the screen when the deadline passes and says where it is. Raises GuestHang with the
-        stage, GuestCrash if the guest shut down or panicked, InfrastructureError if another machine answers.
+        When the deadline passes, ``picture`` saves the screen and returns where. Raises GuestHang with the stage,
+        GuestCrash if the guest shut down or panicked, InfrastructureError if another machine answers.
         """
         self.stage, self._since, self._words = BootStage.FIRMWARE, since, ""
         self._patience = FIRST_TRY
@@ -100,7 +100,7 @@ class Readiness:
         return ready
 
     def _check(self) -> None:
-        """Nothing more will come of a guest that has powered itself off, or that has told of its own end."""
+        """Raise GuestCrash for a guest that has powered itself off, or has reported its own crash."""
         if self._machine.events("SHUTDOWN", after=self._since):
             raise GuestCrash(
                 f"{self._label} shut itself down while it was expected to boot; last stage reached {str(self.stage)!r}",
@@ -125,7 +125,7 @@ class Readiness:
             )
         except GuestError as error:
             self._patience = min(1.5 * self._patience, LONGEST_TRY)
-            # Starting services refuse with many errors; the last one is reported if they never stop.
+            # Starting services refuse with many errors; the last one is reported if they do not stop.
             self._words = error.message
             return None
         if self.stage in (BootStage.FIRMWARE, BootStage.ACPI):

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""A Windows guest that goes on where its state was saved: its clock and its leases, which know nothing of the time between.
+"""A Windows guest that continues from a saved state: its clock and its leases, which do not include the time between.
 
-Its clock goes on at the time of the saving: QEMU saves the counters that Windows keeps its time by. So does the real-time clock
-of the machine where it counts the guest's time, and a lease that had hours left has them still. Only a clock that is
-elsewhere is set, by Set-Date (Microsoft Learn: Microsoft.PowerShell.Utility), which needs no time server, of which there is none,
-and no agent: that of QEMU (guest-set-time) is on a virtio port, whose driver a rebalance would stop. Leases are
-asked for anew in any case (Microsoft Learn: ipconfig /renew), since QEMU's DHCP server is another one.
+Its clock continues from the time of the save: QEMU saves the counters from which Windows keeps its time. So does the
+machine's real-time clock where it counts the guest's time, and a lease that had hours left still has them. Only a clock that
+differs is set, by Set-Date (Microsoft Learn: Microsoft.PowerShell.Utility). That needs no time server, of which there is none.
+It needs no agent either: QEMU's (guest-set-time) is on a virtio port, whose driver a rebalance would stop. Leases are always
+renewed (Microsoft Learn: ipconfig /renew), since QEMU's DHCP server is a new process.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ TICKS = 10_000_000
 EPOCH = datetime.datetime(1, 1, 1, tzinfo=datetime.UTC)
 
 TOLERANCE = 120
-"""Seconds by which the clock may be elsewhere: asking takes some, and a guest without KVM is slow."""
+"""Seconds by which the clock may differ: the query takes time, and a guest without KVM is slow."""
 
 MOMENT = "utc"
-"""The event by which a guest that is about to be saved says what its clock reads."""
+"""The event that records the guest's clock just before its state is saved."""
 
 _MOMENT = re.compile(r"ticks=(\d{1,18})\b")
 
 
 def note_moment(shell: PowerShellSession, deadline: Deadline) -> GuestEvent:
-    """Ask what the guest's clock reads now, just before it is saved."""
+    """Ask for the guest's clock, just before its state is saved."""
     seen = shell.ask("clock-and-lease", deadline, answer.ClockAndLease, Expected=0, Tolerance=0, Renew=False)
     return GuestEvent(event=MOMENT, detail=f"ticks={seen.now} {_utc(seen.now)}")
 
 
 class Restoration:
-    """What is known of the moment at which the guest was saved: ``said`` is what it had told of itself until then."""
+    """The moment at which the guest was saved. ``said`` is what it had reported about itself until then."""
 
     def __init__(self, shell: PowerShellSession, said: list[tuple[str, str]]) -> None:
         self._shell = shell
@@ -51,7 +51,7 @@ class Restoration:
                 self._saved = int(found[1])
 
     def put_right(self, deadline: Deadline) -> list[GuestEvent]:
-        """Set the clock if need be, renew the leases, and return what is to be told. Raises what a script raises."""
+        """Set the clock if necessary, renew the leases, and return the events to record. Raises a script's errors."""
         passed = int((time.monotonic() - self._began) * TICKS)
         expected = self._saved + passed if self._saved else 0
         seen = self._shell.once(

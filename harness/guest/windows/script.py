@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""The scripts that are run in Windows: files of this package, whose parameters are typed and never pasted into text.
+"""The scripts that run in Windows: files of this package, whose parameters are typed and never pasted into text.
 
 A script begins with a ``param`` block, one parameter a line: ``[string]$Name,``. Its values reach it as PowerShell
-literals in which nothing is expanded, and PowerShell binds them to the declared types. What a script has to say is
+literals in which nothing is expanded, and PowerShell binds them to the declared types. A script prints its answer as
 one line of JSON on its standard output.
 """
 
@@ -36,7 +36,7 @@ def _strings(value: Any) -> str:
 
 def _string(value: Any) -> str:
     if not isinstance(value, str) or "\0" in value:
-        raise TypeError(f"{value!r} is no text for a script")
+        raise TypeError(f"{value!r} cannot be a script's text")
     return value
 
 
@@ -59,7 +59,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
     def call(self, values: Mapping[str, Any]) -> str:
         """Return an expression that runs the script with ``values``.
 
-        Raises TypeError for a parameter that is missing, unknown or of another type: a mistake of the caller.
+        Raises TypeError for a parameter that is missing, unknown or of another type: an error of the caller.
         """
         if set(values) != set(self.parameters):
             raise TypeError(f"script {self.name} takes {sorted(self.parameters)}, given {sorted(values)}")
@@ -68,7 +68,7 @@ class Script(msgspec.Struct, frozen=True, kw_only=True):
             wanted, literal = _LITERALS[kind]
             value = values[name]
             if not isinstance(value, wanted) or (isinstance(value, bool) and wanted is int):
-                raise TypeError(f"script {self.name}: {name}={value!r} is no {kind}")
+                raise TypeError(f"script {self.name}: {name}={value!r} is not a {kind}")
             words.append(f"-{name} {literal(value)}")
         return " ".join(["& {\n" + self.text + "}", *words])
 
@@ -95,18 +95,18 @@ def names() -> list[str]:
 
 
 def compose(name: str, **values: Any) -> str:
-    """Return the text of a script with its values, to be run as often as one likes."""
+    """Return the text of a script with its values, which may run any number of times."""
     return f"{MARK}windows.{name}\n{load(name).call(values)}\n"
 
 
 def compose_once(name: str, *, directory: str, command: str, **values: Any) -> str:
     """Return the text of a script that does its work at most once for one ``command``, however often it is run.
 
-    Whoever comes later gets the first one's answer, from a file in the guest's ``directory``; so it may be sent again
-    when a connection broke and nobody knows whether it had arrived.
+    A later run gets the first one's answer, from a file in the guest's ``directory``. So the script may be sent again when a
+    connection broke and it is not known whether it had arrived.
     """
     if not _WORD.fullmatch(command):
-        raise TypeError(f"{command!r} is no id of a command")
+        raise TypeError(f"{command!r} is not a command's id")
     once = load(ONCE)
     words = f"-Directory {quoted(_string(directory))} -Command {quoted(command)}"
     work = "{ " + load(name).call(values) + " }"

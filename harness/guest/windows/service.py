@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver in Windows: its files put there, installed without Plug and Play or with it, started, stopped, taken away."""
+"""The driver in Windows: its files copied, installed with or without Plug and Play, started, stopped, removed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from harness.invocation import invocation
 DEBUG_PORT = 0x504
 
 RING = f"{HOME}\\collected\\ring.jsonl"
-"""Where the records of all drivers' rings are put together: a ring goes with its driver."""
+"""The file that collects the records of all drivers' rings: a ring is gone when its driver is unloaded."""
 
 USER_MODE = f"{HOME}\\collected\\user-mode.jsonl"
 """What ``hpnctl watch`` heard in user mode."""
@@ -31,7 +31,7 @@ SYSTEM_ERRORS = {
     2: "a file is not there",
     5: "access was denied",
     52: "Plug and Play refuses the signature",
-    193: "the file is no valid driver",
+    193: "the file is not a valid driver",
     577: "Windows cannot verify the signature: is it signed, test signing on, Secure Boot off, and memory integrity off?",
     1056: "it runs already, and was not recorded from its beginning: have it started on demand",
     1060: "there is no such service: the map's service names one that the template has",
@@ -39,13 +39,13 @@ SYSTEM_ERRORS = {
     1073: "the service exists and runs already",
     1275: "Windows blocks this driver",
 }
-"""Windows' error codes that installing a driver meets most (W32: debug/system-error-codes)."""
+"""The most frequent Windows error codes of a driver's installation (W32: debug/system-error-codes)."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,31}")
 
 
 class WindowsService:
-    """The driver, under one service name after the other. ``files`` None means that the run wants none."""
+    """The driver, under one service name after the other. ``files`` is None if the run wants no driver."""
 
     def __init__(
         self, shell: PowerShellSession, transports: GuestTransports, files: DriverFiles | None
@@ -62,16 +62,16 @@ class WindowsService:
 
     @property
     def has_files(self) -> bool:
-        """True if there is a driver to install, and its tool to ask with."""
+        """Whether there is a driver to install, with its tool."""
         return self._files is not None
 
     def put_tool(self, deadline: Deadline) -> None:
-        """Put ``hpnctl.exe`` into the guest; nothing is counted without it."""
+        """Copy ``hpnctl.exe`` into the guest; nothing is counted without it."""
         if self._files is not None:
             self._place(self._files.tool, TOOL, deadline)
 
     def had_tool(self) -> None:
-        """The guest was saved with the tool in its place (:attr:`Bootable.saved_with`)."""
+        """Note that the tool is already in the guest, which was saved with it (:attr:`Bootable.saved_with`)."""
         if self._files is not None:
             self._placed.add(TOOL)
 
@@ -80,7 +80,7 @@ class WindowsService:
     ) -> list[answer.ServiceDevice]:
         """Install and start the driver as service ``name``, and return its devices, if it is to have any.
 
-        Raises GuestRefused with the step, code and words.
+        Raises GuestRefused with the step, code and message.
         """
         if not _NAME.fullmatch(name):
             raise UsageError(f"{name!r} cannot be a service's name", hint="Up to 32 letters and digits.")
@@ -94,7 +94,7 @@ class WindowsService:
             return devices
         values = {
             "AddExisting": int(add_existing),
-            # A string of port writes is not atomic across processors, so the port is the first driver's alone.
+            # A string of port writes is not atomic across processors. So only the first driver may use the port.
             "DebugPort": 0 if self._loaded else DEBUG_PORT,
             **({"Veto": veto} if veto else {}),
         }
@@ -106,7 +106,7 @@ class WindowsService:
         """Create and start the service ``name``, with ``values`` in its key."""
         if files.driver is None:
             raise GuestRefused(f"there is no file of the driver {name}")
-        # One file is loaded once, whatever the service is called, so each service gets a copy of its own name.
+        # A file is loaded only once, under any service name. So each service gets its own copy, named after it.
         path = f"{HOME}\\driver\\{files.sha256[:16]}\\{name}.sys"
         self._place(files.driver, path, deadline)
         step = self._shell.once(
@@ -121,7 +121,7 @@ class WindowsService:
         started(step, name)
 
     def unload(self, name: str, deadline: Deadline) -> None:
-        """Have the driver end its registrations, stop it and take it away."""
+        """Make the driver end its registrations, stop it and remove it."""
         service = self.service(name)
         self.drain(service, deadline)
         if service in self._with_devices:
@@ -143,9 +143,9 @@ class WindowsService:
         self._with_devices.discard(files.pnp_service)
 
     def verify(self, drivers: tuple[str, ...], deadline: Deadline) -> None:
-        """Have Driver Verifier watch these files with its standard settings from the next boot on, or nothing.
+        """Make Driver Verifier watch these files with its standard settings from the next boot on, or nothing.
 
-        2 is what ``verifier`` ends with when a restart is needed (WD: devtest/verifier-command-line.md).
+        ``verifier`` ends with 2 when a restart is needed (WD: devtest/verifier-command-line.md).
         """
         words = ["/standard", "/driver", *drivers] if drivers else ["/reset"]
         step = self._shell.once("verifier", deadline, answer.ChangeStep, Arguments=words)
@@ -153,7 +153,7 @@ class WindowsService:
             raise GuestRefused(f"verifier {' '.join(words)}: {_words(step.code, step.said)}")
 
     def drain(self, service: str, deadline: Deadline) -> None:
-        """Append what is unread in a driver's ring to :data:`RING`. Raises GuestRefused with hpnctl's words."""
+        """Append the unread records of a driver's ring to :data:`RING`. Raises GuestRefused with hpnctl's message."""
         step = self._shell.once("ring", deadline, answer.ChangeStep, Driver=service, Tool=TOOL, Path=RING)
         if step.code:
             raise GuestRefused(f"the ring of {service} was not read: hpnctl: {_words(step.code, step.said)}")
@@ -178,7 +178,7 @@ class WindowsService:
         return list(self._loaded.values())
 
     def forget(self) -> None:
-        """The guest starts anew: services started on demand do not run any more."""
+        """Forget the loaded drivers: the guest restarts, and services started on demand no longer run."""
         self._loaded.clear()
         self._with_devices.clear()
 
@@ -230,7 +230,7 @@ class WindowsService:
         return working
 
     def _place(self, file: Path, target: str, deadline: Deadline) -> None:
-        """Put a file into the guest, once: its disk is this run's own, and keeps it when the guest restarts."""
+        """Copy a file into the guest, once: its disk is this run's own, and keeps it when the guest restarts."""
         if target in self._placed:
             return
         folder = target.rpartition("\\")[0]
@@ -240,7 +240,7 @@ class WindowsService:
 
 
 def check(step: answer.ChangeStep, what: str) -> None:
-    """Raise GuestRefused with the step that failed, and Windows' words."""
+    """Raise GuestRefused with the step that failed and Windows' message."""
     if step.code:
         raise GuestRefused(f"{what}: {step.step}: {_words(step.code, step.said)}")
 

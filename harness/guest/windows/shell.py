@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Our scripts in one guest: asked as often as need be, or done exactly once."""
+"""The harness's scripts in one guest, run as often as necessary, or exactly once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from harness.transport.transport import CommandResult, Transport
 T = TypeVar("T")
 
 SCRIPT = "script"
-"""The event that says what became of one of our scripts: ``NAME: answered``, ``NAME: code N`` or ``NAME: broke off: WORDS``."""
+"""The event with the result of one script: ``NAME: answered``, ``NAME: code N`` or ``NAME: broke off: WORDS``."""
 
 ANSWERED, BROKE_OFF = "answered", "broke off"
 
@@ -28,10 +28,10 @@ TOOL = f"{HOME}\\hpnctl.exe"
 
 
 class PowerShellSession:
-    """PowerShell in a guest, reached by ``commands``. Every method raises what a transport raises.
+    """PowerShell in a guest, reached by ``commands``. Every method raises a transport's errors.
 
-    ``told`` hears of each script that Windows answered: its name, and :data:`ANSWERED`, ``code N`` if what it called ended
-    with another code than 0, or :data:`BROKE_OFF` with Windows' words. It hears of none whose answer was lost on the way.
+    ``told`` is called for each script that Windows answered, with its name and :data:`ANSWERED`, ``code N`` if its program ended
+    with a code other than 0, or :data:`BROKE_OFF` with Windows' message. It is not called if the answer was lost on the way.
     """
 
     def __init__(self, commands: Transport) -> None:
@@ -39,14 +39,14 @@ class PowerShellSession:
         self.told: Callable[[str, str], None] = lambda *_: None
 
     def ask(self, name: str, deadline: Deadline, kind: type[T], *, again: bool = True, **values: Any) -> T:
-        """Run a script that may be run twice, ``again`` and again if the connection breaks, and return its answer."""
+        """Run a script that may run twice, with ``again`` repeatedly if the connection breaks, and return its answer."""
         text = script.compose(name, **values)
         return self._answer(self.commands.script(text, deadline, idempotent=again), kind, name)
 
     def once(self, name: str, deadline: Deadline, kind: type[T], **values: Any) -> T:
         """Run a script exactly once, even if the connection breaks while it runs, and return its answer.
 
-        Across a hot-add Windows may stop and start its network; the script runs on, and is asked about again.
+        Across a hot-add Windows may stop and start its network. The script continues, and its answer is requested again.
         """
         text = script.compose_once(name, directory=ANSWERS, command=secrets.token_hex(8), **values)
         found = self._answer(self.commands.script(text, deadline, idempotent=True), kind, name)
@@ -54,7 +54,7 @@ class PowerShellSession:
         return found
 
     def tool(self, words: str, deadline: Deadline, *, device: str = "", idempotent: bool = True) -> str:
-        """Run ``hpnctl`` and return what it printed. Raises GuestRefused with its words if it does not end with 0."""
+        """Run ``hpnctl`` and return its output. Raises GuestRefused with its message for any exit code but 0."""
         named = f" --device {device}" if device else ""
         outcome = self.commands.run(f'"{TOOL}"{named} {words}', deadline, idempotent=idempotent)
         if outcome.exit_code != 0:
@@ -62,7 +62,7 @@ class PowerShellSession:
         return outcome.stdout
 
     def machine(self, deadline: Deadline) -> answer.MachineView:
-        """Ask what Windows counts and what the firmware told it."""
+        """Return Windows' counts and what the firmware reported to it."""
         return answer.decode(self.tool("machine", deadline), answer.MachineView, what="hpnctl machine")
 
     def _answer(self, outcome: CommandResult, kind: type[T], name: str) -> T:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""The driver's event trace in a guest: begun by Windows itself at boot, flushed, stopped, and asked what it lost."""
+"""The driver's event trace in a guest: started by Windows at boot, flushed and stopped here, with its account of losses."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from harness.guest.windows.shell import HOME, PowerShellSession
 from harness.template.provision import PROVIDER_GUID, SESSION
 
 AT_BOOT = f"C:\\Windows\\System32\\LogFiles\\WMI\\{SESSION}.etl"
-"""Where Windows writes a session that begins with the boot (W32: ETW/configuring-and-starting-an-autologger-session.md).
-It is written anew at each boot."""
+"""The file of a session that begins with the boot (W32: ETW/configuring-and-starting-an-autologger-session.md).
+Each boot rewrites it."""
 
 EVERYTHING = (1 << 64) - 1
 """All keywords of a provider."""
@@ -19,12 +19,12 @@ EVERYTHING = (1 << 64) - 1
 RESTARTED = f"{HOME}\\trace\\hpnotify.etl"
 
 BUFFERS_PER_PROCESSOR = 4
-"""W32: ETW/configuring-and-starting-an-autologger-session.md: at least two; how a processor that is added later gets its
-buffers is not documented, so there are as many as for all that can come."""
+"""W32: ETW/configuring-and-starting-an-autologger-session.md: at least two. How a processor that is added later gets its
+buffers is not documented, so there are as many as for all possible processors."""
 
 
 class Trace:
-    """The trace session that a template starts with each boot, or one that we started later.
+    """The trace session that a template starts with each boot, or one that the harness started later.
 
     ``session`` is its name, ``file`` is where it writes.
     """
@@ -43,9 +43,9 @@ class Trace:
         flags: int = EVERYTHING,
         file: str = RESTARTED,
     ) -> None:
-        """Start a session that was stopped, or a new one, with buffers for ``processors``. Raises GuestRefused with logman's words.
+        """Start a session, stopped before or new, with buffers for ``processors``. Raises GuestRefused with logman's message.
 
-        Times are those of the performance counter, as the driver's own are (W32: ETW/wnode-header.md, ClientContext 1).
+        Times are those of the performance counter, like the driver's own (W32: ETW/wnode-header.md, ClientContext 1).
         """
         step = self._shell.once(
             "trace-start",
@@ -62,7 +62,7 @@ class Trace:
         self.file = file
 
     def flush(self, deadline: Deadline) -> answer.TraceAccount:
-        """Have the session write its buffers, and return its account."""
+        """Make the session write its buffers, and return its account."""
         return self._control("--flush", deadline)
 
     def account(self, deadline: Deadline) -> answer.TraceAccount:
@@ -70,7 +70,7 @@ class Trace:
         return self._control("", deadline)
 
     def stop(self, deadline: Deadline) -> answer.TraceAccount:
-        """Stop the session; its file is whole then. Returns its last account."""
+        """Stop the session and return its last account. Its file is then complete."""
         return self._control("--stop", deadline)
 
     def _control(self, words: str, deadline: Deadline) -> answer.TraceAccount:

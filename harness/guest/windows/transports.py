@@ -24,18 +24,18 @@ class GuestTransports(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def files(self) -> Transport:
-        """The better way for files: over WinRM each byte is Base64 twice."""
+        """The better transport for files: over WinRM each byte is in Base64 twice."""
         return self.ssh or self.commands
 
     def close(self) -> None:
-        """Let go of both."""
+        """Close both."""
         self.commands.close()
         if self.ssh is not None:
             self.ssh.close()
 
 
 def transports_into(machine: Machine, image: WindowsImage, deadline: Deadline) -> GuestTransports:
-    """Return the transports into the guest of a started machine, through the ports that QEMU forwards. Nothing is sent yet.
+    """Return the transports into the guest of a started machine, through the ports that QEMU forwards, without connecting.
 
     Raises InfrastructureError if a port is not forwarded, MissingPart without pywinrm or paramiko.
     """

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Runs bcdedit once for each line of words, and ends with the first that fails. A value that is not set is not deleted:
-# bcdedit refuses that. The names of values are the same in all languages.
+# Runs bcdedit once for each line of arguments, and ends at the first error. A value that is not set is not deleted:
+# bcdedit would fail. The names of values are the same in all languages.
 param(
     [string[]]$Lines
 )

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Says what the clock and the network leases are. Sets the clock first if it is further than Tolerance seconds from Expected, in
-# .NET's ticks of UTC, and asks for the leases anew if that is wanted.
+# Returns the clock and the network leases. Sets the clock first if it is further than Tolerance seconds from Expected, in
+# .NET's ticks of UTC, and renews the leases on request.
 param(
     [long]$Expected,
     [long]$Tolerance,

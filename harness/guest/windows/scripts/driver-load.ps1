@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Installs and starts a driver without Plug and Play; a service of that name that stands still is replaced.
+# Installs and starts a driver without Plug and Play; a stopped service of that name is replaced.
 param(
     [string]$Driver,
     [string]$Path,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Says how a driver's service is: State of Win32_SystemDriver, "" if there is no such service.
+# Returns the state of a driver's service: State of Win32_SystemDriver, "" if there is no such service.
 param(
     [string]$Driver
 )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Ends a driver's Plug and Play registrations, stops its service, waits until it stands still, and deletes it.
+# Ends a driver's Plug and Play registrations, stops its service, waits until it has stopped, and deletes it.
 param(
     [string]$Driver,
     [string]$Tool

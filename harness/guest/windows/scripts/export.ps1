@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Puts the System event log and the end of the installation log into files, and says which crash dumps there are. One that
-# is missing costs no other: setup says why there is no installation log, "" if there is one.
+# Puts the System event log and the end of the installation log into files, and lists the crash dumps. A file that
+# is missing does not affect the others: setup says why there is no installation log, "" if there is one.
 param(
     [string]$Directory,
     [long]$Most

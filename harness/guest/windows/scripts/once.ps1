@@ -7,7 +7,7 @@ param(
 )
 [void][IO.Directory]::CreateDirectory($Directory)
 $answer = "$Directory\$Command.json"
-# CreateNew fails if the file exists, so of any number of tries only one passes.
+# CreateNew fails if the file exists, so only one of any number of attempts succeeds.
 try { [IO.File]::Open("$Directory\$Command.claim", 'CreateNew').Close(); $first = $true } catch [IO.IOException] { $first = $false }
 if ($first) {
     try { $said = (& $Work) -join '' } catch { $said = ConvertTo-Json -Compress -InputObject @{ failed = [string]$_ } }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Installs a driver package on every device that it fits, and says of the devices of its service how they are, and what
-# their DEVPKEY_Device_DHP_Rebalance_Policy is: 0 if it is not set.
+# Installs a driver package on every device that it fits, and returns the state of its service's devices and
+# their DEVPKEY_Device_DHP_Rebalance_Policy, 0 if it is not set.
 param(
     [string]$Inf,
     [string]$Service

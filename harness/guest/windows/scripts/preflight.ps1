@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Gathers what decides whether this Windows takes added hardware while it runs; it judges nothing.
+# Gathers the facts that decide whether this Windows accepts added hardware while it runs. It judges nothing.
 param(
 )
 function Get-Value($key, $name) {

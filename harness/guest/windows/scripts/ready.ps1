@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Says which Windows answers, since when it runs, and what its clock says (Win32_OperatingSystem).
+# Returns which Windows answers, its boot time and its clock (Win32_OperatingSystem).
 param(
 )
 $system = Get-CimInstance -ClassName Win32_OperatingSystem

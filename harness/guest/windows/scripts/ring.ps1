@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Appends the unread records of a driver's ring to a file. What the tool says on standard error is no record.
+# Appends the unread records of a driver's ring to a file. The tool's standard error holds no records.
 param(
     [string]$Driver,
     [string]$Tool,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Stops a driver's service, waits until it stands still, and deletes it if that is asked for.
+# Stops a driver's service, waits until it has stopped, and deletes it on request.
 param(
     [string]$Driver,
     [bool]$Delete

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Starts a process for each processor that keeps it and some memory busy for so many seconds, and does not wait for them.
+# Starts a process for each processor, which keeps it and some memory busy for Seconds, and does not wait for them.
 # A process that WMI creates belongs to no job of this session and outlives it (CIMWin32: create-method-in-class-win32-process.md).
 param(
     [int]$Seconds

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Says what the performance counter reads, has a session write its buffers, and returns what its file has from an offset on, zipped.
+# Reads the performance counter, makes a session write its buffers, and returns its file from an offset on, zipped.
 param(
     [string]$Session,
     [string]$Tool,
@@ -19,7 +19,7 @@ $now = [Diagnostics.Stopwatch]::GetTimestamp()
 $done = @{ code = 0; said = '' }
 if ($Flush) { $done = Invoke-Native $Tool @('trace', $Session, '--flush') }
 $packed = New-Object IO.MemoryStream
-# The session itself has the file open, and goes on writing.
+# The session itself keeps the file open, and continues to write.
 $source = [IO.File]::Open($Path, 'Open', 'Read', 'ReadWrite')
 try {
     $size = $source.Length

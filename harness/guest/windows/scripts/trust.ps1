@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Has this machine trust a certificate for test signing, as its issuer and as a publisher of drivers.
+# Makes this machine trust a certificate for test signing, as its issuer and as a publisher of drivers.
 param(
     [string]$Path
 )

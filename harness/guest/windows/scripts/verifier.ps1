@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Switches Driver Verifier on for the named driver files, or off; both count from the next boot.
+# Switches Driver Verifier on for the named driver files, or off. Both take effect at the next boot.
 param(
     [string[]]$Arguments
 )

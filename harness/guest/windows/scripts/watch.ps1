@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: MIT
-# Starts hpnctl watch, which listens for device arrivals in user mode and writes what it hears to a file, and does not wait.
-# A process that WMI creates belongs to no job of this session and outlives it (CIMWin32: create-method-in-class-win32-process.md).
+# Starts hpnctl watch, which writes the device arrivals in user mode to a file, and does not wait for it.
+# A process that WMI creates belongs to no job of this session, and outlives it (CIMWin32: create-method-in-class-win32-process.md).
 param(
     [string]$Tool,
     [string]$Path,
